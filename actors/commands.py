@@ -1,0 +1,247 @@
+"""What a device may ask of a session, and what it is told directly: frozen classes, decoded once at the edge.
+
+A command travels to the session's owner in an `Envelope`, which knows the author and where the answer goes. What
+the author may do at all (scope, observing, being attached) is settled at the edge before a command gets here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from actors.events import Attachment, Decision, PermissionRequested
+
+__all__ = [
+    "Accepted",
+    "Attach",
+    "Author",
+    "Cancel",
+    "Close",
+    "Closed",
+    "Command",
+    "Decide",
+    "Draft",
+    "Envelope",
+    "IfHead",
+    "Interrupt",
+    "MarkRead",
+    "QueuedMessage",
+    "RejectCode",
+    "Rejected",
+    "Rename",
+    "Reply",
+    "Resolve",
+    "Send",
+    "SessionView",
+    "Settings",
+]
+
+RejectCode = Literal[
+    "not_attached",
+    "observer",
+    "forbidden",
+    "stale_head",
+    "queue_full",
+    "too_large",
+    "bad_attachment",
+    "not_queued",
+    "cannot_steer",
+    "unknown_request",
+    "already_resolved",
+    "nothing_to_interrupt",
+    "not_unknown",
+    "storage",
+    "shutting_down",
+]
+
+
+@attrs.frozen
+class Author:
+    """Who gives a command: the key's device, the label that it attached with, and the name for people."""
+
+    key_id: str
+    device_id: str
+    name: str
+
+
+@attrs.frozen
+class Settings:
+    """What a session is made with; it keeps them. None: the agent's own default."""
+
+    workspace: str
+    model: str | None = None
+    permission_mode: str | None = None
+
+
+@attrs.frozen
+class IfHead:
+    """The position that a sender last saw (PROTOCOL section 3, `if_head`)."""
+
+    epoch: int
+    seq: int
+
+
+@attrs.frozen
+class Attach:
+    """Ask for the session as it stands; the answer is a `SessionView`."""
+
+    name: ClassVar[str] = "attach"
+
+
+@attrs.frozen
+class Send:
+    """Bring a message. Answer: `Accepted` or `Rejected`."""
+
+    name: ClassVar[str] = "send"
+    message_id: str
+    content: str
+    attachments: tuple[Attachment, ...] = ()
+    if_head: IfHead | None = None
+    mode: Literal["queue", "steer"] = "queue"
+
+
+@attrs.frozen
+class Cancel:
+    """Take a queued message back."""
+
+    name: ClassVar[str] = "cancel"
+    message_id: str
+
+
+@attrs.frozen
+class Interrupt:
+    """Stop the running turn; with `turn_id` only that one."""
+
+    name: ClassVar[str] = "interrupt"
+    turn_id: str | None = None
+
+
+@attrs.frozen
+class Decide:
+    """Answer a permission request."""
+
+    name: ClassVar[str] = "decide"
+    request_id: str
+    decision: Decision
+    note: str | None = None
+    answers: Any = None
+
+
+@attrs.frozen
+class Resolve:
+    """Say what becomes of a message whose delivery is `unknown`."""
+
+    name: ClassVar[str] = "resolve"
+    message_id: str
+    action: Literal["retry", "discard"]
+
+
+@attrs.frozen
+class Rename:
+    """Give the session a title."""
+
+    name: ClassVar[str] = "rename"
+    title: str
+
+
+@attrs.frozen
+class MarkRead:
+    """Note that this person has read up to `seq`."""
+
+    name: ClassVar[str] = "mark_read"
+    seq: int
+
+
+@attrs.frozen
+class Draft:
+    """Keep what this person is typing."""
+
+    name: ClassVar[str] = "draft"
+    content: str
+
+
+@attrs.frozen
+class Close:
+    """End the hub where nobody else is attached and no turn runs. Answer: `Closed`."""
+
+    name: ClassVar[str] = "close"
+
+
+Command = Attach | Send | Cancel | Interrupt | Decide | Resolve | Rename | MarkRead | Draft | Close
+
+
+@attrs.frozen
+class Accepted:
+    """The message is on disk; `seq` is that of its `user_message`."""
+
+    message_id: str
+    seq: int
+    duplicate: bool
+
+
+@attrs.frozen
+class Rejected:
+    """The command was refused and left no trace.
+
+    Attributes:
+        message_id, request_id: which one it answers, where the command had one.
+        head: the present position, with `stale_head`.
+        by_device: who was first, with `already_resolved`.
+    """
+
+    code: RejectCode
+    content: str
+    message_id: str | None = None
+    request_id: str | None = None
+    head: IfHead | None = None
+    by_device: str | None = None
+
+
+@attrs.frozen
+class QueuedMessage:
+    """A message that waits; `preview` is its first 1,000 code points."""
+
+    message_id: str
+    device_id: str
+    preview: str
+
+
+@attrs.frozen
+class SessionView:
+    """A live session at one position, for a device that attaches. All of it is true at `head_seq`."""
+
+    epoch: int
+    head_seq: int
+    agent_type: str
+    title: str
+    state: str
+    settings: Settings
+    queue: tuple[QueuedMessage, ...]
+    pending: tuple[PermissionRequested, ...]
+    read_seq: int
+    draft: str
+
+
+@attrs.frozen
+class Closed:
+    """The answer to `Close`."""
+
+    process_killed: bool
+
+
+Reply = Accepted | Rejected | SessionView | Closed
+
+
+@attrs.frozen
+class Envelope:
+    """A command with its author and the way back.
+
+    `reply` is called at most once, on the event loop, after the commit of what the command caused and before
+    any of it is published; it must not block and must not raise.
+    """
+
+    command: Command
+    author: Author
+    reply: Callable[[Reply], None]

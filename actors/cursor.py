@@ -1,0 +1,77 @@
+"""A device's place in a session's journal. Live stream, replay, a slow device and a late joiner are this one loop."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from actors.codec import decode_row
+from actors.events import Message
+from actors.ports import Journal
+from actors.tail import Round, Tail
+from actors.text import join_pieces
+
+__all__ = ["Cursor"]
+
+PAGE_ROWS = 256
+"""Rows that a lagging cursor reads from the journal at once."""
+
+
+@attrs.define(eq=False)
+class Cursor:
+    """One reader's position. Take rounds in a loop; wait for the tail's wake, or until `due`, between them.
+
+    Attributes:
+        position: the last seq that was taken.
+        pace_s: least time between two rounds that hold `message` (PROTOCOL section 3, `pace_ms`); 0 is none.
+    """
+
+    tail: Tail
+    journal: Journal
+    position: int
+    pace_s: float = 0.0
+    _free_at: float = -math.inf
+
+    def due(self, now: float) -> float:
+        """Return when `take` may give something: `now` or before, a later moment, or infinity at the head."""
+        if self.position >= self.tail.head_seq:
+            return math.inf
+        if self._free_at <= now or self.tail.urgent_seq > self.position:
+            return now
+        first = self.tail.read_nowait(self.position)
+        if first is None or not isinstance(first.items[0].event, Message):
+            return now
+        return self._free_at
+
+    async def take(self, now: float) -> Round:
+        """Return what follows the position, within its bounds, and move there; empty where nothing is due.
+
+        A cancelled take moves nothing.
+
+        Raises:
+            StorageError: the journal could not be read.
+        """
+        whole = self.tail.read_nowait(self.position)
+        if whole is None:
+            whole = await self._page()
+        taken = self._paced(whole, now)
+        if taken.items:
+            self.position = taken.items[-1].seq
+        return taken
+
+    async def _page(self) -> Round:
+        tail = self.tail
+        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS)
+        return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
+
+    def _paced(self, whole: Round, now: float) -> Round:
+        if self.pace_s <= 0:
+            return whole
+        first = next((i for i, item in enumerate(whole.items) if isinstance(item.event, Message)), None)
+        if first is None:
+            return whole
+        if now < self._free_at and self.tail.urgent_seq <= self.position:
+            return Round(whole.session_id, whole.epoch, whole.items[:first])
+        self._free_at = now + self.pace_s
+        return whole

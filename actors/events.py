@@ -1,0 +1,308 @@
+"""The events of a session's journal (PROTOCOL section 3), one frozen class per kind.
+
+An event says only what its kind adds. Where and when it stands (seq, turn, author, time) is told by the
+`Committed` around it once it is journalled. `content` of a kind that has no text of its own is written by the
+wire codec, not kept here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+__all__ = [
+    "TURN_ENDS",
+    "URGENT_KINDS",
+    "Attachment",
+    "Committed",
+    "Complete",
+    "Decision",
+    "Delivery",
+    "DeliveryState",
+    "Event",
+    "Interrupted",
+    "Message",
+    "Notice",
+    "PermissionRequested",
+    "PermissionResolved",
+    "Piece",
+    "SessionUpdated",
+    "TaskFinished",
+    "TaskProgress",
+    "TaskStarted",
+    "TaskState",
+    "Thinking",
+    "ToolFinished",
+    "ToolStarted",
+    "TurnError",
+    "TurnErrorCode",
+    "TurnStarted",
+    "Usage",
+    "UserMessage",
+]
+
+DeliveryState = Literal[
+    "queued", "handed", "consumed", "answered", "failed", "interrupted", "cancelled", "unknown"
+]
+Decision = Literal["allow", "deny", "allow_session", "cancelled"]
+TaskState = Literal["running", "succeeded", "failed", "cancelled"]
+TurnErrorCode = Literal[
+    "not_installed",
+    "not_signed_in",
+    "model_error",
+    "agent_exited",
+    "agent_protocol",
+    "timeout",
+    "unknown_outcome",
+]
+
+
+@attrs.frozen
+class Attachment:
+    """A file that came with a message: an upload of this server, by its `url`."""
+
+    id: str
+    filename: str
+    mime_type: str
+    size: int
+    type: str
+    url: str
+
+
+@attrs.frozen
+class Usage:
+    """What a turn cost. None means that the agent did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@attrs.frozen
+class UserMessage:
+    """A person's message, as it was accepted."""
+
+    kind: ClassVar[str] = "user_message"
+    message_id: str
+    content: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+@attrs.frozen
+class Delivery:
+    """A step in the life of one user message."""
+
+    kind: ClassVar[str] = "delivery"
+    message_id: str
+    state: DeliveryState
+
+
+@attrs.frozen
+class TurnStarted:
+    """The turn of `message_id` begins."""
+
+    kind: ClassVar[str] = "turn_started"
+    message_id: str
+
+
+@attrs.frozen
+class Message:
+    """A piece of the answer; `offset` counts the code points of `block` before it."""
+
+    kind: ClassVar[str] = "message"
+    content: str
+    block: str
+    offset: int
+
+
+@attrs.frozen
+class Thinking:
+    """A piece of the agent's reasoning, counted like `Message`."""
+
+    kind: ClassVar[str] = "thinking"
+    content: str
+    block: str
+    offset: int
+
+
+@attrs.frozen
+class ToolStarted:
+    """The agent calls a tool. `input` is JSON; a longer one is its first 64 KiB as text, with `blob`."""
+
+    kind: ClassVar[str] = "tool_started"
+    tool_id: str
+    name: str
+    input: Any
+    parent_tool_id: str | None = None
+    blob: Any = None
+
+
+@attrs.frozen
+class ToolFinished:
+    """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`."""
+
+    kind: ClassVar[str] = "tool_finished"
+    tool_id: str
+    name: str
+    output: str
+    is_error: bool
+    parent_tool_id: str | None = None
+    duration_ms: int | None = None
+    blob: Any = None
+
+
+@attrs.frozen
+class PermissionRequested:
+    """The agent waits for a person. `questions` where it asks something rather than for a right."""
+
+    kind: ClassVar[str] = "permission_requested"
+    request_id: str
+    tool: str
+    input: Any
+    options: tuple[str, ...]
+    questions: Any = None
+
+
+@attrs.frozen
+class PermissionResolved:
+    """A request is answered, or cancelled with its turn. `by_device` is None where nobody decided."""
+
+    kind: ClassVar[str] = "permission_resolved"
+    request_id: str
+    decision: Decision
+    by_device: str | None
+    note: str | None = None
+    answers: Any = None
+
+
+@attrs.frozen
+class TaskStarted:
+    """Delegated work began."""
+
+    kind: ClassVar[str] = "task_started"
+    task_id: str
+    title: str
+    agent_type: str
+    parent_task_id: str | None = None
+    state: TaskState = "running"
+
+
+@attrs.frozen
+class TaskProgress:
+    """A word from delegated work."""
+
+    kind: ClassVar[str] = "task_progress"
+    task_id: str
+    title: str
+    agent_type: str
+    progress: str
+    parent_task_id: str | None = None
+    state: TaskState = "running"
+
+
+@attrs.frozen
+class TaskFinished:
+    """Delegated work ended."""
+
+    kind: ClassVar[str] = "task_finished"
+    task_id: str
+    title: str
+    agent_type: str
+    state: TaskState
+    result: str | None
+    parent_task_id: str | None = None
+
+
+@attrs.frozen
+class Notice:
+    """Something that a person should know, with nothing to act on."""
+
+    kind: ClassVar[str] = "notice"
+    code: str
+    content: str
+    attempt: int | None = None
+    retry_in_s: float | None = None
+
+
+@attrs.frozen
+class Complete:
+    """A turn's good end. Length and hash are those of the answer's text (PROTOCOL section 3, Text)."""
+
+    kind: ClassVar[str] = "complete"
+    message_count: int
+    text_length: int
+    text_sha256: str
+    usage: Usage | None = None
+
+
+@attrs.frozen
+class TurnError:
+    """A turn's bad end."""
+
+    kind: ClassVar[str] = "error"
+    code: TurnErrorCode
+    content: str
+    retryable: bool
+
+
+@attrs.frozen
+class Interrupted:
+    """A turn's end by a person. `by_device` is None where the record of who it was died with a server."""
+
+    kind: ClassVar[str] = "interrupted"
+    by_device: str | None
+
+
+@attrs.frozen
+class SessionUpdated:
+    """Something about the session that no other event tells; None means unchanged."""
+
+    kind: ClassVar[str] = "session_updated"
+    title: str | None = None
+    failed: bool | None = None
+
+
+Piece = Message | Thinking
+Event = (
+    UserMessage
+    | Delivery
+    | TurnStarted
+    | Message
+    | Thinking
+    | ToolStarted
+    | ToolFinished
+    | PermissionRequested
+    | PermissionResolved
+    | TaskStarted
+    | TaskProgress
+    | TaskFinished
+    | Notice
+    | Complete
+    | TurnError
+    | Interrupted
+    | SessionUpdated
+)
+
+TURN_ENDS = frozenset({Complete.kind, TurnError.kind, Interrupted.kind})
+URGENT_KINDS = TURN_ENDS | {PermissionRequested.kind}
+"""What starts a round of a paced device at once (PROTOCOL section 3, `pace_ms`)."""
+
+
+@attrs.frozen
+class Committed:
+    """An event that is in the journal, with its place there. It covers `first_seq` … `seq`.
+
+    Attributes:
+        at_ms: the moment of journalling, milliseconds since 1970 in UTC.
+        turn_id: None outside a turn.
+        device_id: the label of the author's device, where there is one.
+    """
+
+    seq: int
+    first_seq: int
+    at_ms: int
+    turn_id: str | None
+    device_id: str | None
+    event: Event

@@ -1,0 +1,232 @@
+"""The seams (ARCHITECTURE, "Seams"): what a session's owner and a connection know of the rest.
+
+`Journal` and `Ownership` have a contract suite (`tests/storage/journal_contract.py`) that every implementation
+must pass. `LiveBus` and `CommandBus` are what a connection holds instead of an actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from actors.commands import Envelope
+from actors.tail import Listener, Tail
+from bridgehub.protocol.messages import HubSpec, ToHub
+from bridgehub.protocol.messages import Reported, Welcome
+from storage.records import (
+    Command,
+    Entry,
+    Fold,
+    Grant,
+    Head,
+    NewSession,
+    Row,
+    SessionRecord,
+    Summary,
+)
+
+__all__ = ["Catalog", "Clock", "CommandBus", "HubLink", "Hubs", "Ids", "Journal", "LiveBus", "Ownership"]
+
+Clock = Callable[[], int]
+"""Wall time: milliseconds since 1970 in UTC."""
+
+Ids = Callable[[], str]
+"""A fresh id, unguessable and unique: 1–64 of `a-z 0-9`."""
+
+
+class Journal(Protocol):
+    """The append-only list of each session's events. The journal is the truth; all else is derived."""
+
+    async def append(
+        self,
+        grant: Grant,
+        expected_seq: int,
+        entries: Sequence[Entry],
+        *,
+        fold: Sequence[Fold] = (),
+        durable: bool,
+        summary: Summary | None = None,
+    ) -> int:
+        """Append `entries` after `expected_seq`, then fold, then note `summary`: all or nothing.
+
+        Cancellation: an append that has begun is not cancelled; one that still waits may be, and then left no
+        trace.
+
+        Args:
+            grant: the right to write, from `Ownership.acquire`.
+            expected_seq: the head as the caller knows it.
+            entries: may be empty where only the summary changes.
+            fold: ranges to replace, up to the new head.
+            durable: return only after fsync.
+            summary: replaces the earlier one; None leaves it.
+
+        Returns:
+            The new head.
+
+        Raises:
+            Fenced: another owner acquired the session.
+            SequenceConflict: `expected_seq` is not the head.
+            SessionMissing: the session is gone.
+            StorageUnavailable: nothing was written; try again later.
+            OutcomeUnknown: COMMIT itself failed: ask `head`.
+        """
+        ...
+
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        limit: int,
+        *,
+        before: int | None = None,
+        kinds: Collection[str] | None = None,
+        newest: bool = False,
+    ) -> Sequence[Row]:
+        """Read committed rows with `after < seq` (and `seq < before`), ascending, at most `limit`.
+
+        A page also ends once its payloads pass 1 MiB together; it has at least one row where one is there, so
+        the reader goes on after the last row's seq until a page is empty. With `newest` the last rows of the
+        range instead of the first, still ascending. `kinds` keeps only those kinds.
+        """
+        ...
+
+    async def head(self, session_id: str) -> Head:
+        """Return the committed end of a session. Raises SessionMissing."""
+        ...
+
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+        """Return what is recorded of those of `command_ids` that were ever committed in this session."""
+        ...
+
+    async def first_seq_of_turns(self, session_id: str, count: int) -> int:
+        """Return the seq of the first event of the last `count` turns that have started.
+
+        It is the least `first_seq` over all rows of those turns; head + 1 where `count` is 0 or none started.
+        """
+        ...
+
+    async def check_writable(self) -> None:
+        """Commit nothing, durably. Raises StorageUnavailable while an append would."""
+        ...
+
+
+class Ownership(Protocol):
+    """Who may write a session."""
+
+    async def acquire(self, session_id: str) -> Grant:
+        """Take the session over: from now on every older grant is `Fenced`. Raises SessionMissing."""
+        ...
+
+
+class Catalog(Protocol):
+    """The list of sessions and what is kept beside their journals."""
+
+    async def create(self, session: NewSession) -> SessionRecord:
+        """Make a session, durably: epoch 1, head 0. Raises SessionExists, StorageUnavailable."""
+        ...
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        """Return one session, None where it is not there."""
+        ...
+
+    async def page(
+        self, limit: int, before: tuple[int, str] | None = None
+    ) -> Sequence[SessionRecord]:
+        """Return sessions by (last_activity_ms, session_id) descending, all below `before`."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many sessions there are."""
+        ...
+
+    async def unfinished(self) -> Sequence[str]:
+        """Return the ids of sessions whose summary says `unfinished`."""
+        ...
+
+    async def unread_count(self, session_id: str, after: int) -> int:
+        """Return how many entries `/messages` has after seq `after` (user messages and started turns)."""
+        ...
+
+    async def note(
+        self, session_id: str, *, read_seq: int | None = None, draft: str | None = None
+    ) -> None:
+        """Keep a read mark or a draft. Not an event; last writer wins; a read mark never goes back."""
+        ...
+
+
+class CommandBus(Protocol):
+    """From a connection to the session's owner."""
+
+    async def submit(self, session_id: str, envelope: Envelope) -> None:
+        """Hand a command to the session's owner, starting it where it is not live.
+
+        Waits while the owner's mailbox is full. Cancelling a submit that waits leaves no trace.
+
+        Raises:
+            SessionMissing: there is no such session.
+            SessionFailed: the session's owner crashed too often; see `actors.supervisor`.
+            ShuttingDown: the server is about to stop.
+        """
+        ...
+
+
+class LiveBus(Protocol):
+    """From the session's owner to whoever listens: lossy and bounded; a gap is healed from the journal."""
+
+    def listen(self, session_id: str, listener: Listener) -> AbstractContextManager[Tail]:
+        """Be woken by the session's news while inside the block."""
+        ...
+
+
+class HubLink(Protocol):
+    """One live connection between a session's owner and its hub."""
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the hub said of itself when the link was made."""
+        ...
+
+    async def send(self, message: ToHub) -> None:
+        """Write one message. Raises HubLost where the hub is gone or the link broken."""
+        ...
+
+    async def receive(self) -> Sequence[Reported]:
+        """Wait for events, one or more, in the hub's order. Raises HubLost at the link's end."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the link; the hub goes on. Idempotent."""
+        ...
+
+
+class Hubs(Protocol):
+    """Starts, finds and ends hub processes. Never on the event loop for longer than a millisecond."""
+
+    async def start(self, spec: HubSpec) -> None:
+        """Start the hub `spec.hub_id`; return when its socket takes connections.
+
+        Raises:
+            HubStartFailed: no process was left behind, and no prompt was taken.
+        """
+        ...
+
+    async def connect(self, hub_id: str, *, owner_epoch: int, last_seq: int) -> HubLink:
+        """Connect to a running hub; it sends what it has after `last_seq`.
+
+        Raises:
+            HubLost: there is no such hub, or it died.
+            HubFenced: a later owner holds it.
+        """
+        ...
+
+    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+        """Kill what is left of a hub and its whole tree; return the events it left in its file.
+
+        Only events that follow `last_seq` without a gap. Idempotent: its files stay until `forget`.
+        """
+        ...
+
+    async def forget(self, hub_id: str) -> None:
+        """Remove a buried hub's files, once its last events are journalled."""
+        ...

@@ -1,0 +1,218 @@
+"""The newest part of a live session's journal, in memory, shared by all who read it.
+
+The tail also carries the session's passing news (who is attached, drafts, trouble): the newest value of each kind with
+a version, never a queue. A listener that is woken looks at both and takes what is new to it. So a slow listener costs
+nothing: it reads later, from here while it can and from the journal where it has fallen behind.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import attrs
+
+from actors.events import URGENT_KINDS, Committed
+from actors.text import join_pieces
+
+__all__ = [
+    "AttachedDevice",
+    "DraftChanged",
+    "Listener",
+    "News",
+    "Presence",
+    "ReadMarkMoved",
+    "Round",
+    "Tail",
+    "Trouble",
+]
+
+TAIL_BYTES = 256 * 1024
+"""Payload bytes that a tail keeps while a turn runs; a reader behind it reads the journal."""
+
+IDLE_TAIL_BYTES = 8 * 1024
+"""The same once no turn runs: an idle session must cost little."""
+
+ROUND_ITEMS = 2048
+"""Items that one round takes before joining; bounds the time of one encoding."""
+
+
+@attrs.frozen
+class AttachedDevice:
+    """A device as others on the session see it."""
+
+    device_id: str
+    name: str
+    observe: bool
+
+
+@attrs.frozen
+class Presence:
+    """Who is attached now."""
+
+    devices: tuple[AttachedDevice, ...]
+
+
+@attrs.frozen
+class DraftChanged:
+    """What somebody is typing."""
+
+    content: str
+    by_device: str
+
+
+@attrs.frozen
+class ReadMarkMoved:
+    """How far the person has read."""
+
+    read_seq: int
+    by_device: str
+
+
+@attrs.frozen
+class Trouble:
+    """Something is wrong with the session: `storage` or `session_failed`; None once it is over."""
+
+    code: str | None
+    content: str
+
+
+News = Presence | DraftChanged | ReadMarkMoved | Trouble
+
+
+class Listener(Protocol):
+    """Whoever follows a session: one attachment of one connection."""
+
+    @property
+    def device(self) -> AttachedDevice | None:
+        """How it is shown in `presence`; None for a listener that is no device."""
+        ...
+
+    def wake(self) -> None:
+        """Note that there is something new. Must not block, raise or call back."""
+        ...
+
+
+@attrs.define(eq=False)
+class Round:
+    """What a reader takes at once: neighbouring pieces joined, in order. Shared by all at the same place.
+
+    `encoded` is the codecs' own: bytes by codec name, so that a round is encoded once for all devices.
+    """
+
+    session_id: str
+    epoch: int
+    items: tuple[Committed, ...]
+    encoded: dict[str, bytes] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class Tail:
+    """See the module. Lives as long as anybody uses the session, over restarts of its actor."""
+
+    session_id: str
+    epoch: int
+    head_seq: int
+    urgent_seq: int = 0
+    """The newest seq that starts a paced device's round at once."""
+    news_version: int = 0
+    _items: list[Committed] = attrs.field(factory=list)
+    _sizes: list[int] = attrs.field(factory=list)
+    _bytes: int = 0
+    _rounds: dict[int, Round] = attrs.field(factory=dict)
+    _news: dict[type[News], tuple[int, News]] = attrs.field(factory=dict)
+    _listeners: dict[Listener, None] = attrs.field(factory=dict)
+
+    @property
+    def devices(self) -> tuple[AttachedDevice, ...]:
+        """Who is attached, in the order of attaching."""
+        return tuple(listener.device for listener in self._listeners if listener.device is not None)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
+    @contextmanager
+    def listen(self, listener: Listener) -> Iterator[Tail]:
+        """Wake `listener` at all news while inside the block, and show it in `presence`."""
+        self._listeners[listener] = None
+        self._post_presence(listener)
+        try:
+            yield self
+        finally:
+            del self._listeners[listener]
+            self._post_presence(listener)
+
+    def publish_nowait(self, items: Sequence[Committed], sizes: Sequence[int], *, idle: bool) -> None:
+        """Take committed items that follow `head_seq`, and wake everybody. `sizes`: their payloads' bytes."""
+        if not items:
+            return
+        assert items[0].first_seq == self.head_seq + 1, "a tail takes what follows its head"
+        self._items.extend(items)
+        self._sizes.extend(sizes)
+        self._bytes += sum(sizes)
+        self.head_seq = items[-1].seq
+        for item in reversed(items):
+            if item.event.kind in URGENT_KINDS:
+                self.urgent_seq = item.seq
+                break
+        self._trim(IDLE_TAIL_BYTES if idle else TAIL_BYTES)
+        self._rounds.clear()
+        self._wake_all()
+
+    def reset(self, epoch: int, head_seq: int) -> None:
+        """Forget what is held, for an owner that reloaded: readers go to the journal."""
+        self._items.clear()
+        self._sizes.clear()
+        self._bytes = 0
+        self._rounds.clear()
+        self.urgent_seq = head_seq
+        self.epoch, self.head_seq = epoch, head_seq
+        self._wake_all()
+
+    def read_nowait(self, after: int) -> Round | None:
+        """Return what follows `after` up to a bound, joined; None where only the journal still has it."""
+        if after >= self.head_seq:
+            return Round(self.session_id, self.epoch, ())
+        known = self._rounds.get(after)
+        if known is not None:
+            return known
+        start = bisect_right(self._items, after, key=lambda item: item.seq)
+        if start == len(self._items) or self._items[start].first_seq > after + 1:
+            return None
+        items = join_pieces(self._items[start : start + ROUND_ITEMS])
+        made = Round(self.session_id, self.epoch, tuple(items))
+        self._rounds[after] = made
+        return made
+
+    def post_nowait(self, news: News) -> None:
+        """Replace the news of this kind and wake everybody."""
+        self.news_version += 1
+        self._news[type(news)] = (self.news_version, news)
+        self._wake_all()
+
+    def news_since(self, version: int) -> list[News]:
+        """Return what was posted after `version`, oldest first."""
+        newer = [pair for pair in self._news.values() if pair[0] > version]
+        return [news for _, news in sorted(newer, key=lambda pair: pair[0])]
+
+    def _post_presence(self, about: Listener) -> None:
+        if about.device is not None:
+            self.post_nowait(Presence(self.devices))
+        else:
+            self._wake_all()
+
+    def _trim(self, limit: int) -> None:
+        drop = 0
+        while self._bytes > limit and drop < len(self._items):
+            self._bytes -= self._sizes[drop]
+            drop += 1
+        del self._items[:drop]
+        del self._sizes[:drop]
+
+    def _wake_all(self) -> None:
+        for listener in tuple(self._listeners):
+            listener.wake()

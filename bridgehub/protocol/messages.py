@@ -1,0 +1,338 @@
+"""What a server and a hub say to each other over the hub's socket: frozen classes, one JSON line each.
+
+The link has its own classes because the two ends version apart: a server meets hubs that an older server started.
+`VERSION` changes only when an older end would misread a line; unknown fields are ignored, an unknown `type` from a
+hub is journalled as a notice and acknowledged.
+
+The life of a link: the server connects and says `Hello`; the hub answers `Welcome`, or `Refused`, then sends each
+`Reported` event after `Hello.last_seq`. The server acknowledges what it has committed by `Ack`; until then the hub
+keeps it. A newer `Hello` with at least the same owner epoch displaces the older link.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+__all__ = [
+    "VERSION",
+    "Ack",
+    "Consumed",
+    "Decided",
+    "Detach",
+    "FromHub",
+    "Hello",
+    "HubEvent",
+    "HubSpec",
+    "InterruptTurn",
+    "Noticed",
+    "PermissionAsked",
+    "Prompt",
+    "Refused",
+    "Reported",
+    "Stop",
+    "TaskEnded",
+    "TaskProgressed",
+    "TaskBegan",
+    "TextPiece",
+    "ToHub",
+    "ToolBegan",
+    "ToolEnded",
+    "TurnDone",
+    "TurnFailed",
+    "TurnStopped",
+    "Welcome",
+]
+
+VERSION = 1
+
+
+@attrs.frozen
+class HubSpec:
+    """What a hub is started with; it reaches the hub over a pipe, never argv or disk (`env` may hold secrets).
+
+    Attributes:
+        hub_id: its identity, and the value of `BUILDEROS_HUB` in all its processes.
+        session_id: the one session that it serves.
+        agent: the agent's name in the config.
+        kind: which driver of `bridgehub.agents` it runs.
+        folder: the hub's own folder (0700): log, pid file, spool.
+        socket: the path that it listens on, at most 100 bytes.
+        workspace: where the agent works.
+        env: the agent's whole environment.
+        options: the agent's table of the config, less `kind` and `env`.
+        agent_session_id: the agent-side conversation's id, the same for each hub of the session.
+        idle_abandon_s: without a server, this long after its turn's end it writes its events down and ends.
+        busy_abandon_s: the same, in the middle of a turn.
+    """
+
+    hub_id: str
+    session_id: str
+    agent: str
+    kind: str
+    folder: str
+    socket: str
+    workspace: str
+    env: dict[str, str]
+    options: dict[str, Any]
+    agent_session_id: str
+    model: str | None = None
+    permission_mode: str | None = None
+    idle_abandon_s: float = 600.0
+    busy_abandon_s: float = 86400.0
+
+
+# ---- server to hub ----
+
+
+@attrs.frozen
+class Hello:
+    """First line of every link. `last_seq`: the last event of this hub that is in the journal."""
+
+    version: int
+    session_id: str
+    owner_epoch: int
+    last_seq: int
+
+
+@attrs.frozen
+class Prompt:
+    """Take a user message. A `turn_id` that the hub has had before is ignored.
+
+    Attributes:
+        taken_before: how many user messages agents of this session had consumed before this one.
+        attachments: paths and names of files, as JSON objects.
+    """
+
+    turn_id: str
+    message_id: str
+    content: str
+    taken_before: int
+    attachments: tuple[dict[str, Any], ...] = ()
+
+
+@attrs.frozen
+class InterruptTurn:
+    """Stop that turn: politely, and by force before 2 s have passed. Ignored where it does not run."""
+
+    turn_id: str
+
+
+@attrs.frozen
+class Decided:
+    """A person's answer to a `PermissionAsked`. Ignored where it does not wait."""
+
+    request_id: str
+    decision: Literal["allow", "deny", "allow_session", "cancelled"]
+    note: str | None = None
+    answers: Any = None
+
+
+@attrs.frozen
+class Ack:
+    """All events up to `seq` are committed; the hub may forget them."""
+
+    seq: int
+
+
+@attrs.frozen
+class Detach:
+    """The server is about to stop; the hub goes on alone."""
+
+
+@attrs.frozen
+class Stop:
+    """End now, with the agent and its whole tree."""
+
+
+ToHub = Hello | Prompt | InterruptTurn | Decided | Ack | Detach | Stop
+
+
+# ---- what happens in a hub, numbered ----
+
+
+@attrs.frozen
+class Consumed:
+    """The agent has taken the prompt; from here on it must not be sent again."""
+
+    turn_id: str
+
+
+@attrs.frozen
+class TextPiece:
+    """A piece of the answer (`text`) or of the reasoning (`thinking`), at most 256 KiB as JSON."""
+
+    turn_id: str
+    channel: Literal["text", "thinking"]
+    block: str
+    text: str
+
+
+@attrs.frozen
+class ToolBegan:
+    """The agent calls a tool."""
+
+    turn_id: str
+    tool_id: str
+    name: str
+    input: Any
+    parent_tool_id: str | None = None
+    blob: dict[str, Any] | None = None
+
+
+@attrs.frozen
+class ToolEnded:
+    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` tells size and sha256."""
+
+    turn_id: str
+    tool_id: str
+    name: str
+    output: str
+    is_error: bool
+    parent_tool_id: str | None = None
+    duration_ms: int | None = None
+    blob: dict[str, Any] | None = None
+
+
+@attrs.frozen
+class PermissionAsked:
+    """The agent waits for `Decided`."""
+
+    turn_id: str
+    request_id: str
+    tool: str
+    input: Any
+    options: tuple[str, ...]
+    questions: Any = None
+
+
+@attrs.frozen
+class TaskBegan:
+    """Delegated work began."""
+
+    turn_id: str
+    task_id: str
+    title: str
+    agent_type: str
+    parent_task_id: str | None = None
+
+
+@attrs.frozen
+class TaskProgressed:
+    """A word from delegated work."""
+
+    turn_id: str
+    task_id: str
+    progress: str
+
+
+@attrs.frozen
+class TaskEnded:
+    """Delegated work ended."""
+
+    turn_id: str
+    task_id: str
+    state: Literal["succeeded", "failed", "cancelled"]
+    result: str | None = None
+
+
+@attrs.frozen
+class Noticed:
+    """Something that a person should know."""
+
+    turn_id: str | None
+    code: str
+    content: str
+    attempt: int | None = None
+    retry_in_s: float | None = None
+
+
+@attrs.frozen
+class TurnDone:
+    """The turn came to its good end."""
+
+    turn_id: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@attrs.frozen
+class TurnFailed:
+    """The turn came to a bad end; `code` is one of PROTOCOL section 3."""
+
+    turn_id: str
+    code: Literal[
+        "not_installed", "not_signed_in", "model_error", "agent_exited", "agent_protocol", "timeout"
+    ]
+    content: str
+    retryable: bool
+
+
+@attrs.frozen
+class TurnStopped:
+    """The turn was interrupted."""
+
+    turn_id: str
+
+
+HubEvent = (
+    Consumed
+    | TextPiece
+    | ToolBegan
+    | ToolEnded
+    | PermissionAsked
+    | TaskBegan
+    | TaskProgressed
+    | TaskEnded
+    | Noticed
+    | TurnDone
+    | TurnFailed
+    | TurnStopped
+)
+
+
+# ---- hub to server ----
+
+
+@attrs.frozen
+class Welcome:
+    """The hub's answer to `Hello`.
+
+    Attributes:
+        pid: the hub's process id.
+        last_turn_id: the newest turn that it ever took a prompt of; None for a fresh hub.
+        running: whether that turn still runs.
+        waiting: ids of the permission requests that wait for `Decided`.
+        can_steer: whether the agent takes messages in mid-turn.
+    """
+
+    version: int
+    hub_id: str
+    pid: int
+    last_turn_id: str | None
+    running: bool
+    waiting: tuple[str, ...]
+    can_steer: bool = False
+
+
+@attrs.frozen
+class Refused:
+    """The hub does not take this link: `fenced` (a later owner holds it), `version` or `session`."""
+
+    reason: Literal["fenced", "version", "session"]
+    content: str
+
+
+@attrs.frozen
+class Reported:
+    """An event that covers `first_seq` … `seq` of the hub's own numbers (a joined piece covers several)."""
+
+    seq: int
+    first_seq: int
+    event: HubEvent
+
+
+FromHub = Welcome | Refused | Reported
