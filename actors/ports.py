@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+import attrs
+
 from actors.commands import Envelope
 from actors.tail import Listener, Tail
-from bridgehub.protocol.messages import HubSpec, ToHub
-from bridgehub.protocol.messages import Reported, Welcome
+from bridgehub.protocol.messages import HubSpec, Reported, ToHub, Welcome
 from storage.records import (
     Command,
     Entry,
@@ -26,7 +27,18 @@ from storage.records import (
     Summary,
 )
 
-__all__ = ["Catalog", "Clock", "CommandBus", "HubLink", "Hubs", "Ids", "Journal", "LiveBus", "Ownership"]
+__all__ = [
+    "Catalog",
+    "Clock",
+    "CommandBus",
+    "FoundHub",
+    "HubLink",
+    "Hubs",
+    "Ids",
+    "Journal",
+    "LiveBus",
+    "Ownership",
+]
 
 Clock = Callable[[], int]
 """Wall time: milliseconds since 1970 in UTC."""
@@ -130,9 +142,7 @@ class Catalog(Protocol):
         """Return one session, None where it is not there."""
         ...
 
-    async def page(
-        self, limit: int, before: tuple[int, str] | None = None
-    ) -> Sequence[SessionRecord]:
+    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
         """Return sessions by (last_activity_ms, session_id) descending, all below `before`."""
         ...
 
@@ -148,9 +158,7 @@ class Catalog(Protocol):
         """Return how many entries `/messages` has after seq `after` (user messages and started turns)."""
         ...
 
-    async def note(
-        self, session_id: str, *, read_seq: int | None = None, draft: str | None = None
-    ) -> None:
+    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
         """Keep a read mark or a draft. Not an event; last writer wins; a read mark never goes back."""
         ...
 
@@ -200,6 +208,15 @@ class HubLink(Protocol):
         ...
 
 
+@attrs.frozen
+class FoundHub:
+    """A hub that the data folder knows of. `alive`: its process runs (by id and start time)."""
+
+    hub_id: str
+    session_id: str
+    alive: bool
+
+
 class Hubs(Protocol):
     """Starts, finds and ends hub processes. Never on the event loop for longer than a millisecond."""
 
@@ -229,4 +246,8 @@ class Hubs(Protocol):
 
     async def forget(self, hub_id: str) -> None:
         """Remove a buried hub's files, once its last events are journalled."""
+        ...
+
+    async def living(self) -> Sequence[FoundHub]:
+        """Return every hub that has files in the data folder, dead ones too."""
         ...

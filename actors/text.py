@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import attrs
 import orjson
 
 from actors.events import Committed, Message, Thinking
 
-__all__ = ["MAX_PIECE_BYTES", "fits", "join_pieces", "neighbours", "split_text"]
+__all__ = ["MAX_PIECE_BYTES", "fits", "join_pieces", "json_size", "neighbours", "split_text"]
 
 MAX_PIECE_BYTES = 256 * 1024
 """Bytes of JSON that the text of one frame, and of one folded row, may take."""
@@ -21,7 +21,7 @@ def fits(text: str, limit: int = MAX_PIECE_BYTES) -> bool:
     """Tell whether `text` as JSON, quotes left out, is at most `limit` bytes."""
     if len(text) * _WORST_BYTES_PER_CODE_POINT <= limit:
         return True
-    return len(text) <= limit and len(orjson.dumps(text)) - 2 <= limit
+    return len(text) <= limit and json_size(text) <= limit
 
 
 def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
@@ -47,8 +47,13 @@ def neighbours(left: Committed, right: Committed) -> bool:
     )
 
 
-def join_pieces(items: Iterable[Committed], limit: int = MAX_PIECE_BYTES) -> list[Committed]:
-    """Join each run of neighbouring pieces into as few items as `limit` allows; all else stays as it is."""
+def join_pieces(
+    items: Iterable[Committed], limit: int = MAX_PIECE_BYTES, *, starts: Container[int] = ()
+) -> list[Committed]:
+    """Join each run of neighbouring pieces into as few items as `limit` allows; all else stays as it is.
+
+    A piece whose `first_seq` is in `starts` begins an item of its own.
+    """
     joined: list[Committed] = []
     run: list[Committed] = []
     size = 0
@@ -59,8 +64,9 @@ def join_pieces(items: Iterable[Committed], limit: int = MAX_PIECE_BYTES) -> lis
             run = []
             joined.append(item)
             continue
-        item_size = _size(event.content, limit)
-        if run and (size + item_size > limit or not neighbours(run[-1], item)):
+        item_size = json_size(event.content)
+        apart = item.first_seq in starts or size + item_size > limit
+        if run and (apart or not neighbours(run[-1], item)):
             joined.extend(_close(run))
             run = []
         if not run:
@@ -71,10 +77,8 @@ def join_pieces(items: Iterable[Committed], limit: int = MAX_PIECE_BYTES) -> lis
     return joined
 
 
-def _size(text: str, limit: int) -> int:
-    """Return a bound on the JSON size of `text`, exact where the cheap one could matter."""
-    if len(text) < 64:
-        return len(text) if text.isascii() and text.isprintable() else len(text) * 6
+def json_size(text: str) -> int:
+    """Return the bytes that `text` takes as JSON, quotes left out."""
     return len(orjson.dumps(text)) - 2
 
 

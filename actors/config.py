@@ -1,0 +1,29 @@
+"""What the actors can be told, with units and defaults."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["ActorConfig"]
+
+
+@attrs.frozen
+class ActorConfig:
+    """See PROTOCOL section 5 and ARCHITECTURE, "Supervisor".
+
+    Attributes:
+        hub_idle_s: an idle session's hub is stopped after this long.
+        actor_idle_s: an idle session without hub and devices leaves memory after this long.
+        interrupt_limit_s: a turn that was interrupted ends within this, whatever its hub does.
+        storage_retry_s: while storage takes no writes, how often it is asked.
+        restart_intensity, restart_period_s: more crashes than this in this time and a session is failed.
+        revive_after_s: a failed session can be started again after this long.
+    """
+
+    hub_idle_s: float = 600.0
+    actor_idle_s: float = 10.0
+    interrupt_limit_s: float = 1.9
+    storage_retry_s: float = 0.5
+    restart_intensity: int = 3
+    restart_period_s: float = 60.0
+    revive_after_s: float = 60.0

@@ -1,0 +1,50 @@
+"""The errors of this package, told apart by role."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ActorError",
+    "HubError",
+    "HubFenced",
+    "HubGarbage",
+    "HubLost",
+    "HubStartFailed",
+    "SessionFailed",
+    "ShuttingDown",
+]
+
+
+class ActorError(Exception):
+    """Root of all errors of this package."""
+
+
+class SessionFailed(ActorError):
+    """The session's actor crashed too often; a command that comes `retry_in_s` later starts it again."""
+
+    def __init__(self, session_id: str, retry_in_s: float) -> None:
+        super().__init__(f"session {session_id} failed; it can be started again in {retry_in_s:.0f} s")
+        self.retry_in_s = retry_in_s
+
+
+class ShuttingDown(ActorError):
+    """The server is about to stop and takes no more commands."""
+
+
+class HubError(ActorError):
+    """Root of what can be wrong with a hub."""
+
+
+class HubLost(HubError):
+    """The link broke or there is no such hub; connecting again tells which."""
+
+
+class HubStartFailed(HubError):
+    """A hub could not be started; no process was left behind and no prompt was taken."""
+
+
+class HubFenced(HubError):
+    """A later owner of the session holds the hub: this one must stop."""
+
+
+class HubGarbage(HubError):
+    """The hub said something that is no protocol; it cannot be trusted any more."""

@@ -1,0 +1,208 @@
+"""Owns the hub of one session: starts it, keeps a link to it, ends it, and says what became of it.
+
+Orders come from the session's actor after a commit and never wait. Hubs of one session live one after the other: the next
+is started only when the one before is dead with its whole tree (ARCHITECTURE, Hub). What is told while no link is
+up is dropped on purpose: `HubReady` makes the session say again whatever still matters.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+import trio
+
+from actors.errors import HubError, HubGarbage, HubLost, HubStartFailed
+from actors.inputs import HubGone, HubReady
+from actors.mailbox import HubBatch, Mailbox
+from actors.ports import HubLink, Hubs
+from bridgehub.protocol.messages import Ack, HubSpec, Stop, ToHub
+
+__all__ = ["HubOwner"]
+
+log = logging.getLogger("builderos.actors")
+
+STOP_S = 2.0
+"""Time for a hub to end by itself after `Stop`; then its tree is killed."""
+
+RELINK_LIMIT = 5
+"""Links in a row that broke before one event came; then the hub counts as dead."""
+
+CLEANUP_S = 5.0
+"""Shield around closing a link: what is lost when it fires is only the polite end of a socket."""
+
+
+@attrs.define(eq=False)
+class _Life:
+    """One hub, from its start or adoption to its burial."""
+
+    hub_id: str
+    spec: HubSpec | None
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ending: Literal["stop", "kill"] | None = None
+
+
+@attrs.define(eq=False)
+class HubOwner:
+    """See the module. `acked`: returns the last event of a hub that is committed."""
+
+    session_id: str
+    hubs: Hubs
+    mailbox: Mailbox
+    owner_epoch: int
+    acked: Callable[[str], int]
+    _lives: deque[_Life] = attrs.field(factory=deque)
+    _link: HubLink | None = None
+    _outbox: deque[ToHub] = attrs.field(factory=deque)
+    _ack: int = 0
+    _wake_run: trio.Event = attrs.field(factory=trio.Event)
+    _wake_writer: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no hub lives or is being ended."""
+        return not self._lives
+
+    # ---- orders; none of them waits ----
+
+    def start(self, spec: HubSpec) -> None:
+        """Start a new hub once the one before is dead."""
+        self._add(_Life(spec.hub_id, spec))
+
+    def adopt(self, hub_id: str) -> None:
+        """Take over a hub that an earlier owner started; dead or alive, its news will tell."""
+        self._add(_Life(hub_id, None))
+
+    def end(self, hub_id: str, ending: Literal["stop", "kill"]) -> None:
+        """End a hub: politely, or at once with its tree. Ordered again, the stronger one counts."""
+        for life in self._lives:
+            if life.hub_id == hub_id and life.ending != "kill":
+                life.ending = ending
+                life.scope.cancel(reason=f"hub is to {ending}")
+
+    def tell(self, message: ToHub) -> None:
+        """Say something to the living hub; dropped where no link is up."""
+        if self._link is not None:
+            self._outbox.append(message)
+            self._wake_writer.set()
+
+    def acknowledge(self, seq: int) -> None:
+        """Let the hub forget what is committed. Only the newest is sent."""
+        if self._link is not None and seq > self._ack:
+            self._ack = seq
+            self._wake_writer.set()
+
+    # ---- the task ----
+
+    async def run(self) -> None:
+        """Follow one hub after the other, until cancelled. A hub outlives this task.
+
+        Raises:
+            HubFenced: a later owner has the hub; the session must not be written any more.
+        """
+        while True:
+            while not self._lives:
+                self._wake_run = trio.Event()
+                await self._wake_run.wait()
+            life = self._lives[0]
+            await self._live(life)
+            self._lives.popleft()
+            self.mailbox.poke()
+
+    def _add(self, life: _Life) -> None:
+        self._lives.append(life)
+        self._wake_run.set()
+
+    async def _live(self, life: _Life) -> None:
+        """See one hub through to its end, and say so."""
+        gone = HubGone(life.hub_id, "died")
+        with life.scope:
+            try:
+                if life.spec is not None:
+                    await self.hubs.start(life.spec)
+                await self._keep_linked(life.hub_id)
+            except HubStartFailed as exc:
+                gone = HubGone(life.hub_id, "not_started", str(exc))
+            except HubGarbage as exc:
+                gone = HubGone(life.hub_id, "garbage", str(exc))
+            except HubLost as exc:
+                log.info("session %s: hub %s is gone: %s", self.session_id, life.hub_id, exc)
+        if life.ending == "stop":
+            await self._stop_politely(life.hub_id)
+        left = await self.hubs.bury(life.hub_id, last_seq=self.acked(life.hub_id))
+        if left:
+            await self.mailbox.put_from_hub(HubBatch(life.hub_id, left))
+        await self.mailbox.put_from_hub(gone)
+
+    async def _keep_linked(self, hub_id: str) -> None:
+        """Link to the hub, again and again while it lives."""
+        fruitless = 0
+        while True:
+            link = await self.hubs.connect(hub_id, owner_epoch=self.owner_epoch, last_seq=self.acked(hub_id))
+            heard = False
+            try:
+                heard = await self._serve(hub_id, link)
+            finally:
+                self._link = None
+                with trio.move_on_after(CLEANUP_S, shield=True):
+                    await link.aclose()
+            fruitless = 0 if heard else fruitless + 1
+            if fruitless >= RELINK_LIMIT:
+                raise HubLost(f"the link to hub {hub_id} broke {fruitless} times in a row")
+
+    async def _serve(self, hub_id: str, link: HubLink) -> bool:
+        """Carry messages both ways until the link breaks; tell whether any event came."""
+        self._outbox.clear()
+        self._ack = 0
+        self._link = link
+        await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
+        heard = False
+        failure: HubError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, link, nursery.cancel_scope)
+            try:
+                while True:
+                    batch = await link.receive()
+                    heard = True
+                    await self.mailbox.put_from_hub(HubBatch(hub_id, batch))
+            except HubError as exc:  # kept, and raised outside, so that no group wraps it
+                failure = exc
+                nursery.cancel_scope.cancel(reason="link lost")
+        match failure:
+            case None | HubLost():
+                return heard
+            case _:
+                raise failure
+
+    async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
+        sent_ack = 0
+        try:
+            while True:
+                while self._outbox:
+                    await link.send(self._outbox.popleft())
+                if self._ack > sent_ack:
+                    sent_ack = self._ack
+                    await link.send(Ack(sent_ack))
+                if not self._outbox and self._ack == sent_ack:
+                    self._wake_writer = trio.Event()
+                    await self._wake_writer.wait()
+        except HubLost:
+            broken.cancel(reason="link lost")
+
+    async def _stop_politely(self, hub_id: str) -> None:
+        with trio.move_on_after(STOP_S):
+            try:
+                link = await self.hubs.connect(
+                    hub_id, owner_epoch=self.owner_epoch, last_seq=self.acked(hub_id)
+                )
+                try:
+                    await link.send(Stop())
+                    while True:
+                        await link.receive()
+                finally:
+                    await link.aclose()
+            except (HubLost, HubGarbage):
+                return

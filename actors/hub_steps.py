@@ -1,0 +1,234 @@
+"""What a session does with the news of its hub and of its supervisor: the table's second half. Pure.
+
+This is also where the hub's classes become the journal's: the two version apart, and only this file knows both.
+"""
+
+from __future__ import annotations
+
+from actors.effects import ForgetHub, KillHub, StopHub, TellHub
+from actors.events import (
+    Complete,
+    Delivery,
+    DeliveryState,
+    Message,
+    Notice,
+    PermissionRequested,
+    SessionUpdated,
+    TaskFinished,
+    TaskProgress,
+    TaskStarted,
+    Thinking,
+    ToolFinished,
+    ToolStarted,
+    TurnError,
+    TurnErrorCode,
+    Usage,
+)
+from actors.inputs import FromDevice, FromHub, HubGone, HubReady, IdleTooLong, Input, MarkFailed, Resume
+from actors.session_steps import Step, decided, hand_over
+from actors.text import split_text
+from bridgehub.protocol import messages as hub
+
+__all__ = ["MAX_ANSWER_LENGTH", "take"]
+
+MAX_ANSWER_LENGTH = 32 * 1024 * 1024
+"""Code points of one answer; an agent that floods past it is stopped. Bounds what a turn may grow in memory."""
+
+
+def take(step: Step, given: Input) -> None:
+    """Decide what one input does."""
+    match given:
+        case FromDevice():
+            step.take_command(given)
+        case FromHub():
+            _reported(step, given)
+        case HubReady():
+            _ready(step, given)
+        case HubGone():
+            _gone(step, given)
+        case IdleTooLong():
+            if step.state.turn is None:
+                step.let_hub_go(StopHub)
+        case MarkFailed(detail):
+            _mark_failed(step, detail)
+        case Resume():
+            if step.state.failed:
+                step.emit(SessionUpdated(failed=False))
+            step.start_next()
+
+
+def _reported(step: Step, given: FromHub) -> None:
+    state, reported = step.state, given.reported
+    if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
+        return
+    state.hub_seq = reported.seq
+    event = reported.event
+    turn = state.turn
+    if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
+        return
+    if not turn.consumed and not isinstance(event, hub.TurnFailed | hub.TurnStopped | hub.Noticed):
+        step.emit_in_turn(Delivery(turn.message_id, "consumed"))
+    match event:
+        case hub.Consumed():
+            pass
+        case hub.TextPiece():
+            _piece(step, event, span=reported.seq - reported.first_seq + 1)
+        case hub.PermissionAsked():
+            _asked(step, event)
+        case hub.TurnDone() | hub.TurnFailed() | hub.TurnStopped():
+            _ended(step, event)
+        case _:
+            _work(step, event)
+
+
+def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    cls = Message if event.channel == "text" else Thinking
+    parts = split_text(event.text)
+    for number, part in enumerate(parts):
+        offset = turn.answer.offset(cls.kind, event.block)
+        step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
+    if turn.answer.length > MAX_ANSWER_LENGTH:
+        step.let_hub_go(KillHub)
+        content = f"the answer grew past {MAX_ANSWER_LENGTH} characters and was stopped"
+        step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
+
+
+def _asked(step: Step, event: hub.PermissionAsked) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    if turn.stopping_by is not None:
+        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        return
+    if event.request_id in turn.requests or event.request_id in turn.decided:
+        return
+    step.emit_in_turn(
+        PermissionRequested(event.request_id, event.tool, event.input, event.options, event.questions)
+    )
+
+
+def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    match event:
+        case hub.TurnDone():
+            usage = Usage(event.input_tokens, event.output_tokens, event.cached_input_tokens, event.cost_usd)
+            answer = turn.answer
+            end = Complete(
+                step.state.message_count,
+                answer.length,
+                answer.sha256(),
+                usage if usage != Usage() else None,
+            )
+            step.end_turn("answered", end)
+        case hub.TurnFailed():
+            step.end_turn("failed", TurnError(event.code, event.content, event.retryable))
+        case hub.TurnStopped():
+            step.stop_turn()
+
+
+def _work(step: Step, event: hub.HubEvent) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    match event:
+        case hub.ToolBegan():
+            step.emit_in_turn(
+                ToolStarted(event.tool_id, event.name, event.input, event.parent_tool_id, event.blob)
+            )
+        case hub.ToolEnded():
+            step.emit_in_turn(
+                ToolFinished(
+                    event.tool_id,
+                    event.name,
+                    event.output,
+                    event.is_error,
+                    event.parent_tool_id,
+                    event.duration_ms,
+                    event.blob,
+                )
+            )
+        case hub.TaskBegan():
+            step.emit_in_turn(TaskStarted(event.task_id, event.title, event.agent_type, event.parent_task_id))
+        case hub.TaskProgressed() if event.task_id in turn.tasks:
+            task = turn.tasks[event.task_id]
+            step.emit_in_turn(
+                TaskProgress(task.task_id, task.title, task.agent_type, event.progress, task.parent_task_id)
+            )
+        case hub.TaskEnded() if event.task_id in turn.tasks:
+            task = turn.tasks[event.task_id]
+            step.emit_in_turn(
+                TaskFinished(
+                    task.task_id,
+                    task.title,
+                    task.agent_type,
+                    event.state,
+                    event.result,
+                    task.parent_task_id,
+                )
+            )
+        case hub.Noticed():
+            step.emit_in_turn(Notice(event.code, event.content, event.attempt, event.retry_in_s))
+        case _:
+            pass
+
+
+def _ready(step: Step, given: HubReady) -> None:
+    state, turn, welcome = step.state, step.state.turn, given.welcome
+    if given.hub_id != state.hub_id:
+        return
+    if turn is None:
+        return
+    if welcome.last_turn_id != turn.turn_id:
+        if turn.consumed:
+            content = "the agent does not know the turn that it was working on"
+            step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
+            return
+        step.do(hand_over(state, turn))
+    for request_id in welcome.waiting:
+        if request_id in turn.decided:
+            step.do(TellHub(decided(turn.decided[request_id])))
+    if turn.stopping_by is not None:
+        step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
+
+
+def _gone(step: Step, given: HubGone) -> None:
+    state = step.state
+    step.do(ForgetHub(given.hub_id))
+    if given.hub_id != state.hub_id:
+        return
+    state.hub_id, state.hub_seq = None, 0
+    turn = state.turn
+    if turn is None:
+        return
+    if turn.stopping_by is not None:
+        step.stop_turn()
+        return
+    delivery: DeliveryState
+    code: TurnErrorCode
+    if given.reason == "not_started":
+        delivery, code, content = "failed", "agent_exited", "the agent could not be started"
+    elif given.reason == "garbage":
+        delivery = "failed" if turn.consumed else "unknown"
+        code, content = "agent_protocol", "the agent's hub broke the protocol and was ended"
+    elif turn.consumed:
+        delivery, code, content = "failed", "agent_exited", "the agent's hub ended in the middle of the turn"
+    else:
+        delivery, code = "unknown", "unknown_outcome"
+        content = "the agent's hub ended, and nobody knows whether the agent took the message"
+    if given.detail:
+        content = f"{content}: {given.detail}"
+    step.end_turn(delivery, TurnError(code, content, retryable=True))
+
+
+def _mark_failed(step: Step, detail: str) -> None:
+    turn = step.state.turn
+    step.state.failed = True  # before the turn's end, so that nothing that waits starts
+    step.state.hub_id, step.state.hub_seq = None, 0
+    if turn is not None:
+        content = f"the session failed: {detail}"
+        if turn.consumed:
+            step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
+        else:
+            step.end_turn("unknown", TurnError("unknown_outcome", content, retryable=True))
+    step.emit(SessionUpdated(failed=True))

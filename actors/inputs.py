@@ -1,0 +1,70 @@
+"""What a session's step takes besides a device's command: the hub's news and the supervisor's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+from actors.commands import Envelope
+from bridgehub.protocol.messages import Reported, Welcome
+from storage.records import Command
+
+__all__ = ["FromDevice", "FromHub", "HubGone", "HubReady", "IdleTooLong", "Input", "MarkFailed", "Resume"]
+
+
+@attrs.frozen
+class FromDevice:
+    """A command. `known`: what is recorded of its message id; `watched`: whether any device is attached."""
+
+    envelope: Envelope
+    known: Command | None = None
+    watched: bool = False
+
+
+@attrs.frozen
+class FromHub:
+    """An event of the hub `hub_id`."""
+
+    hub_id: str
+    reported: Reported
+
+
+@attrs.frozen
+class HubReady:
+    """A link to the hub is up."""
+
+    hub_id: str
+    welcome: Welcome
+
+
+@attrs.frozen
+class HubGone:
+    """The hub is dead, its tree killed and the events that it left delivered.
+
+    `reason`: `died`, `garbage` (it broke the protocol and was killed), or `not_started` (it took no prompt).
+    """
+
+    hub_id: str
+    reason: Literal["died", "garbage", "not_started"]
+    detail: str = ""
+
+
+@attrs.frozen
+class IdleTooLong:
+    """Nothing happened for as long as an idle hub is kept."""
+
+
+@attrs.frozen
+class MarkFailed:
+    """The supervisor gives up on this session's actor."""
+
+    detail: str
+
+
+@attrs.frozen
+class Resume:
+    """The session's actor was started: a failed session works again, and what waits goes on."""
+
+
+Input = FromDevice | FromHub | HubReady | HubGone | IdleTooLong | MarkFailed | Resume

@@ -1,0 +1,354 @@
+"""One live session: takes commands and hub events, commits what they mean, then does it and shows it.
+
+The loop is the whole discipline. A batch of inputs is stepped over the pure state; one append commits all its events;
+only then do its effects run and do devices see it. If the append fails the state is thrown away and loaded again, as
+after a crash: what was not committed never happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import attrs
+import trio
+
+from actors.codec import decode_row, encode_entry
+from actors.commands import Cancel, Decide, Envelope, Rejected, Resolve, Send
+from actors.config import ActorConfig
+from actors.effects import (
+    Announce,
+    Answer,
+    Effect,
+    ForgetHub,
+    HandOver,
+    KeepNote,
+    KillHub,
+    StartHub,
+    StopHub,
+    TellHub,
+)
+from actors.events import TURN_ENDS, Committed, UserMessage
+from actors.hub_owner import HubOwner
+from actors.hub_steps import take
+from actors.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
+from actors.loading import load_state
+from actors.mailbox import HubBatch, Mail, Mailbox
+from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
+from actors.session_state import SessionState, summary
+from actors.session_steps import Step
+from actors.tail import Tail, Trouble
+from actors.text import join_pieces
+from bridgehub.protocol.messages import HubSpec, Prompt
+from storage.errors import OutcomeUnknown, StorageUnavailable
+from storage.records import Entry, Grant, SessionRecord
+
+__all__ = ["SessionActor", "SessionDeps"]
+
+log = logging.getLogger("builderos.actors")
+
+BULK_KINDS = frozenset(
+    {
+        "message",
+        "thinking",
+        "tool_started",
+        "tool_finished",
+        "task_started",
+        "task_progress",
+        "task_finished",
+    }
+)
+"""A commit of only these, in an open turn, needs no fsync (ARCHITECTURE, Storage)."""
+
+
+@attrs.frozen
+class SessionDeps:
+    """What every session's actor works with.
+
+    `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
+    the session's id after each commit that its entry in a list may show.
+    """
+
+    journal: Journal
+    ownership: Ownership
+    catalog: Catalog
+    hubs: Hubs
+    clock: Clock
+    new_id: Ids
+    spec_for: Callable[[SessionRecord, str], HubSpec]
+    config: ActorConfig
+    changed: Callable[[str], None]
+
+
+@attrs.define(eq=False)
+class SessionActor:
+    """See the module. `mailbox` and `tail` are the supervisor's and outlive this actor."""
+
+    session_id: str
+    deps: SessionDeps
+    mailbox: Mailbox
+    tail: Tail
+    _record: SessionRecord = attrs.field(init=False)
+    _grant: Grant = attrs.field(init=False)
+    _state: SessionState = attrs.field(init=False)
+    _owner: HubOwner = attrs.field(init=False)
+    _committed_hub: tuple[str | None, int] = (None, 0)
+    _idle_since: float = 0.0
+    _stop_at: float = math.inf
+    _taken: list[Mail] = attrs.field(factory=list)
+
+    async def run(self) -> None:
+        """Serve the session until nobody needs it any more, or until cancelled.
+
+        Raises:
+            Fenced, HubFenced: another owner has the session.
+            StorageError: the journal is damaged.
+            Exception: a defect; the supervisor starts the actor again from the journal.
+        """
+        try:
+            while await self._live() == "reload":
+                await self._wait_for_storage()
+        except Exception:
+            self._reject_all(self._taken, "the session was started again; send it once more")
+            raise
+
+    async def _live(self) -> Literal["reload", "leave"]:
+        try:
+            await self._load()
+        except StorageUnavailable as exc:
+            return self._refuse(exc)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._owner.run)
+            verdict = await self._serve()
+            nursery.cancel_scope.cancel(reason=f"session actor: {verdict}")
+        return verdict
+
+    async def _load(self) -> None:
+        deps = self.deps
+        self._grant = await deps.ownership.acquire(self.session_id)
+        self._record, self._state = await load_state(deps.catalog, deps.journal, self.session_id)
+        state = self._state
+        self._committed_hub = (state.hub_id, state.hub_seq)
+        self._idle_since, self._stop_at = trio.current_time(), math.inf
+        self.mailbox.drop_hub_mail()
+        self.tail.reset(state.epoch, state.head_seq)
+        self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
+        if state.hub_id is not None:
+            self._owner.adopt(state.hub_id)
+
+    def _acked(self, hub_id: str) -> int:
+        known, seq = self._committed_hub
+        return seq if known == hub_id else 0
+
+    # ---- the loop ----
+
+    async def _serve(self) -> Literal["reload", "leave"]:
+        given: Sequence[Input] | None = [Resume()]
+        while given is not None:
+            if not await self._settle(given):
+                return "reload"
+            given = await self._next_inputs()
+        return "leave"
+
+    async def _settle(self, given: Sequence[Input]) -> bool:
+        """Step one batch and see it through; False where storage did not take it."""
+        step = Step(self._state, self.deps.clock(), self.deps.new_id)
+        for one in given:
+            take(step, one)
+        committed = await self._commit(step)
+        if committed is None:
+            return False
+        await self._act(step.effects, *committed)
+        self._taken = []
+        return True
+
+    async def _next_inputs(self) -> list[Input] | None:
+        """Wait for mail, or for a deadline of the session's own; None where the actor may leave."""
+        mailbox = self.mailbox
+        while mailbox.is_empty:
+            due = self._deadline()
+            if trio.current_time() >= due:
+                return self._overdue()
+            with trio.move_on_at(due):
+                await mailbox.wait()
+            if mailbox.is_empty:
+                mailbox.take_nowait()  # a poke: look at the deadlines again
+        self._taken = mailbox.take_nowait()
+        return await self._inputs_of(self._taken)
+
+    def _deadline(self) -> float:
+        state, config = self._state, self.deps.config
+        if state.turn is not None:
+            return self._stop_at if state.turn.stopping_by is not None else math.inf
+        if state.hub_id is not None:
+            return self._idle_since + config.hub_idle_s
+        if self.tail.is_watched or not self._owner.is_idle or state.queue:
+            return math.inf
+        return self._idle_since + config.actor_idle_s
+
+    def _overdue(self) -> list[Input] | None:
+        state = self._state
+        if state.turn is not None:
+            # The hub did not end the turn in time: end the hub; its `HubGone` ends the turn.
+            self._stop_at = math.inf
+            if state.hub_id is not None:
+                self._owner.end(state.hub_id, "kill")
+            return []
+        return [IdleTooLong()] if state.hub_id is not None else None
+
+    async def _inputs_of(self, mail: Sequence[Mail]) -> list[Input]:
+        ids = [
+            one.command.message_id
+            for one in mail
+            if isinstance(one, Envelope) and isinstance(one.command, Send)
+        ]
+        known = await self.deps.journal.find_commands(self.session_id, ids) if ids else {}
+        watched = bool(self.tail.devices)
+        given: list[Input] = []
+        for one in mail:
+            match one:
+                case HubBatch():
+                    given += [FromHub(one.hub_id, reported) for reported in one.events]
+                case Envelope():
+                    command = one.command
+                    record = known.get(command.message_id) if isinstance(command, Send) else None
+                    given.append(FromDevice(one, record, watched))
+                case _:
+                    given.append(one)
+        return given
+
+    # ---- commit, then act ----
+
+    async def _commit(self, step: Step) -> tuple[list[Committed], list[Entry]] | None:
+        """Append what was decided; None where it is certain that nothing was stored."""
+        state = self._state
+        items = join_pieces(step.events, starts=step.starts)
+        hub = (state.hub_id, state.hub_seq)
+        if not items and not state.control_dirty and hub == self._committed_hub:
+            return [], []
+        durable = any(item.turn_id is None or item.event.kind not in BULK_KINDS for item in items)
+        durable = durable or (not items and state.control_dirty)
+        entries = [encode_entry(item) for item in items]
+        expected = state.head_seq - sum(entry.span for entry in entries)
+        try:
+            await self.deps.journal.append(
+                self._grant, expected, entries, fold=step.folds, durable=durable, summary=summary(state)
+            )
+        except OutcomeUnknown:
+            log.exception("session %s: asking the journal what became of an append", self.session_id)
+            if not await self._was_stored(expected):
+                self._refuse(StorageUnavailable("the write did not come through"))
+                return None
+        except StorageUnavailable as exc:
+            self._refuse(exc)
+            return None
+        self._committed_hub = hub
+        return items, entries
+
+    async def _was_stored(self, expected: int) -> bool:
+        """Ask the head: the grant makes this actor the only one who could have moved it."""
+        with trio.CancelScope(shield=True):  # bounded by the reader's own limits
+            head = await self.deps.journal.head(self.session_id)
+        return head.seq != expected
+
+    def _refuse(self, exc: StorageUnavailable) -> Literal["reload"]:
+        log.warning("session %s: storage takes no writes: %s", self.session_id, exc)
+        self._reject_all(self._taken, f"nothing was stored: {exc}")
+        self.tail.post_nowait(Trouble("storage", str(exc)))
+        return "reload"
+
+    async def _act(
+        self, effects: Sequence[Effect], items: Sequence[Committed], entries: Sequence[Entry]
+    ) -> None:
+        """Run the effects of committed events. Answers go out before anybody can see the events."""
+        for effect in effects:
+            if isinstance(effect, Answer):
+                effect.to(effect.reply)
+        idle = self._state.turn is None
+        self.tail.publish_nowait(items, [len(entry.payload) for entry in entries], idle=idle)
+        for effect in effects:
+            await self._run(effect, items)
+        hub_id, hub_seq = self._committed_hub
+        if hub_id is not None:
+            self._owner.acknowledge(hub_seq)
+        turn = self._state.turn
+        if turn is None or turn.stopping_by is None:
+            self._stop_at = math.inf
+        if turn is not None or any(item.event.kind in TURN_ENDS for item in items):
+            self._idle_since = trio.current_time()
+        if any(item.event.kind not in BULK_KINDS for item in items):
+            self.deps.changed(self.session_id)
+
+    async def _run(self, effect: Effect, items: Sequence[Committed]) -> None:
+        owner = self._owner
+        match effect:
+            case StartHub(hub_id):
+                owner.start(self.deps.spec_for(self._record, hub_id))
+            case HandOver():
+                owner.tell(await self._prompt(effect, items))
+            case TellHub(message):
+                owner.tell(message)
+                turn = self._state.turn
+                if turn is not None and turn.stopping_by is not None and self._stop_at == math.inf:
+                    self._stop_at = trio.current_time() + self.deps.config.interrupt_limit_s
+            case StopHub(hub_id):
+                owner.end(hub_id, "stop")
+            case KillHub(hub_id):
+                owner.end(hub_id, "kill")
+            case ForgetHub(hub_id):
+                await self.deps.hubs.forget(hub_id)
+            case KeepNote(read_seq, draft):
+                await self._keep_note(read_seq, draft)
+            case Announce(news):
+                self.tail.post_nowait(news)
+            case _:
+                pass
+
+    async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
+        """Read the message that is to be handed over: from this batch, else from the journal."""
+        message = next((item.event for item in items if item.seq == effect.message_seq), None)
+        if message is None:
+            rows = await self.deps.journal.read(self.session_id, effect.message_seq - 1, 1)
+            message = decode_row(rows[0]).event
+        assert isinstance(message, UserMessage), "a turn's message_seq names its user_message"
+        attachments = tuple(attrs.asdict(one) for one in message.attachments)
+        return Prompt(effect.turn_id, effect.message_id, message.content, effect.taken_before, attachments)
+
+    async def _keep_note(self, read_seq: int | None, draft: str | None) -> None:
+        try:
+            await self.deps.catalog.note(self.session_id, read_seq=read_seq, draft=draft)
+        except StorageUnavailable as exc:  # neither is worth more than a line; the next one may fit
+            log.warning("session %s: a note was not kept: %s", self.session_id, exc)
+        if read_seq is not None:
+            self.deps.changed(self.session_id)
+
+    # ---- trouble ----
+
+    async def _wait_for_storage(self) -> None:
+        """Wait until the journal writes again; refuse what comes meanwhile."""
+        while True:
+            try:
+                await self.deps.journal.check_writable()
+            except StorageUnavailable as exc:
+                with trio.move_on_after(self.deps.config.storage_retry_s):
+                    while True:
+                        await self.mailbox.wait()
+                        self._reject_all(self.mailbox.take_nowait(), f"nothing was stored: {exc}")
+            else:
+                self.tail.post_nowait(Trouble(None, "storage takes writes again"))
+                return
+
+    def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
+        for one in mail:
+            if isinstance(one, Envelope):
+                one.reply(_refusal(one, content))
+        self._taken = []
+
+
+def _refusal(envelope: Envelope, content: str) -> Rejected:
+    command = envelope.command
+    message_id = command.message_id if isinstance(command, Send | Cancel | Resolve) else None
+    request_id = command.request_id if isinstance(command, Decide) else None
+    return Rejected("storage", content, message_id=message_id, request_id=request_id)

@@ -1,0 +1,324 @@
+"""The state of one session, and how each event changes it. Pure.
+
+`apply` is the only function that changes what events change; it runs live, when a step decides an event, and in
+tests against what a reload gives. `snapshot` and `restore` are the way into storage and back: everything but the text
+of a running turn, which `restore` takes from the turn's own pieces.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+import orjson
+
+from actors.answer import Answer
+from actors.codec import CONVERTER, decode_settings
+from actors.commands import IfHead, QueuedMessage, SessionView, Settings
+from actors.events import (
+    Committed,
+    Complete,
+    Delivery,
+    Interrupted,
+    Message,
+    PermissionRequested,
+    PermissionResolved,
+    SessionUpdated,
+    TaskFinished,
+    TaskProgress,
+    TaskStarted,
+    Thinking,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
+from storage.records import SessionRecord, Summary
+
+__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply", "restore", "summary", "view"]
+
+PREVIEW_LENGTH = 1000
+"""Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
+
+RESOLVED_KEPT = 100
+"""Resolved requests of which a late `decide` is told who was first."""
+
+AUTHORS_KEPT = 64
+"""Devices of which `if_head` knows the last event; older ones count as somebody else."""
+
+StateWord = Literal["idle", "running", "waiting", "failed"]
+
+
+@attrs.define
+class Waiting:
+    """A user message whose turn has not started, or whose outcome is unknown. `seq`: its `user_message`."""
+
+    message_id: str
+    turn_id: str
+    device_id: str
+    seq: int
+    preview: str = attrs.field(default="", init=False, eq=False)
+
+
+@attrs.define
+class Turn:
+    """The running turn.
+
+    Attributes:
+        started_seq: the seq of `turn_started`; its pieces come after it.
+        consumed: whether the agent said that it took the prompt.
+        stopping_by: who interrupted it, None while nobody did.
+        decided: what was answered in this turn, for a hub that missed it.
+    """
+
+    turn_id: str
+    message_id: str
+    device_id: str
+    message_seq: int
+    started_seq: int
+    consumed: bool = False
+    stopping_by: str | None = None
+    requests: dict[str, PermissionRequested] = attrs.field(factory=dict)
+    decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
+    tasks: dict[str, TaskStarted] = attrs.field(factory=dict)
+    answer: Answer = attrs.field(factory=Answer, init=False, eq=False)
+
+
+@attrs.define(eq=False)
+class SessionState:
+    """See the module. `control_dirty` is set whenever the snapshot changed, and cleared by `summary`."""
+
+    session_id: str
+    agent_type: str
+    settings: Settings
+    epoch: int
+    head_seq: int = 0
+    read_seq: int = 0
+    draft: str = ""
+    hub_id: str | None = None
+    hub_seq: int = 0
+    title: str = ""
+    failed: bool = False
+    message_count: int = 0
+    taken: int = 0
+    turn: Turn | None = None
+    arriving: dict[str, Waiting] = attrs.field(factory=dict)
+    queue: dict[str, Waiting] = attrs.field(factory=dict)
+    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    resolved: dict[str, str | None] = attrs.field(factory=dict)
+    authors: dict[str, int] = attrs.field(factory=dict)
+    authors_floor: int = 0
+    control_dirty: bool = True
+    _snapshot: bytes = b""
+
+    @property
+    def word(self) -> StateWord:
+        """The session's state as devices see it."""
+        if self.failed:
+            return "failed"
+        if self.turn is None:
+            return "idle"
+        return "waiting" if self.turn.requests else "running"
+
+    @property
+    def head(self) -> IfHead:
+        """The present position."""
+        return IfHead(self.epoch, self.head_seq)
+
+    def is_foreign_after(self, seq: int, device_id: str) -> bool:
+        """Tell whether anything after `seq` is neither `device_id`'s own nor of a turn that it started."""
+        if self.authors_floor > seq:
+            return True
+        turn = self.turn
+        if turn is not None and turn.device_id != device_id and self.head_seq > seq:
+            return True
+        return any(last > seq for author, last in self.authors.items() if author != device_id)
+
+
+def apply(state: SessionState, item: Committed) -> bool:
+    """Change `state` by an event that is, or is about to be, in the journal.
+
+    Returns:
+        Whether the event begins a run of pieces, over whose start no row of the journal may reach.
+    """
+    state.head_seq = item.seq
+    event = item.event
+    if isinstance(event, Message | Thinking):
+        return state.turn is not None and state.turn.answer.add(item)
+    state.control_dirty = True
+    if isinstance(event, TurnStarted):
+        _apply_start(state, event, item)
+        _note_author(state, item)
+        return False
+    _note_author(state, item)
+    match event:
+        case UserMessage():
+            state.message_count += 1
+            waiting = Waiting(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
+            waiting.preview = event.content[:PREVIEW_LENGTH]
+            state.arriving[event.message_id] = waiting
+        case Delivery():
+            _apply_delivery(state, event, item)
+        case Complete() | TurnError() | Interrupted():
+            state.turn = None
+        case SessionUpdated():
+            state.title = state.title if event.title is None else event.title
+            state.failed = state.failed if event.failed is None else event.failed
+        case _:
+            _apply_to_turn(state, event)
+    return False
+
+
+def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> None:
+    message_id = event.message_id
+    match event.state:
+        case "queued":
+            waiting = _take(state, message_id)
+            if waiting is not None:
+                waiting.turn_id = item.turn_id or waiting.turn_id
+                waiting.device_id = item.device_id or waiting.device_id
+                state.queue[message_id] = waiting
+        case "cancelled":
+            state.queue.pop(message_id, None)
+            state.unknown.pop(message_id, None)
+        case "consumed" if state.turn is not None:
+            state.turn.consumed = True
+            state.taken += 1
+        case "unknown" if state.turn is not None:
+            turn = state.turn
+            state.unknown[message_id] = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+        case _:
+            pass
+
+
+def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> None:
+    waiting = _take(state, event.message_id)
+    state.message_count += 1
+    state.turn = Turn(
+        turn_id=item.turn_id or "",
+        message_id=event.message_id,
+        device_id=item.device_id or (waiting.device_id if waiting else ""),
+        message_seq=waiting.seq if waiting else 0,
+        started_seq=item.seq,
+    )
+
+
+def _apply_to_turn(state: SessionState, event: object) -> None:
+    turn = state.turn
+    if turn is None:
+        return
+    match event:
+        case PermissionRequested():
+            turn.requests[event.request_id] = event
+        case PermissionResolved():
+            turn.requests.pop(event.request_id, None)
+            turn.decided[event.request_id] = event
+            state.resolved[event.request_id] = event.by_device
+            while len(state.resolved) > RESOLVED_KEPT:
+                del state.resolved[next(iter(state.resolved))]
+        case TaskStarted():
+            turn.tasks[event.task_id] = event
+        case TaskFinished():
+            turn.tasks.pop(event.task_id, None)
+        case TaskProgress():
+            pass
+        case _:
+            pass
+
+
+def _take(state: SessionState, message_id: str) -> Waiting | None:
+    for place in (state.arriving, state.queue, state.unknown):
+        waiting = place.pop(message_id, None)
+        if waiting is not None:
+            return waiting
+    return None
+
+
+def _note_author(state: SessionState, item: Committed) -> None:
+    turn = state.turn
+    in_turn = turn is not None and item.turn_id == turn.turn_id
+    author = turn.device_id if turn is not None and in_turn else item.device_id
+    if author is None:
+        state.authors_floor = item.seq
+        return
+    state.authors.pop(author, None)
+    state.authors[author] = item.seq
+    while len(state.authors) > AUTHORS_KEPT:
+        oldest = next(iter(state.authors))
+        state.authors_floor = max(state.authors_floor, state.authors.pop(oldest))
+
+
+@attrs.define
+class _Snapshot:
+    """What storage keeps of a state beside the journal; every field has a default, so that older ones load."""
+
+    title: str = ""
+    failed: bool = False
+    message_count: int = 0
+    taken: int = 0
+    turn: Turn | None = None
+    queue: dict[str, Waiting] = attrs.field(factory=dict)
+    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    resolved: dict[str, str | None] = attrs.field(factory=dict)
+    authors: dict[str, int] = attrs.field(factory=dict)
+    authors_floor: int = 0
+
+
+_FIELDS = [field.name for field in attrs.fields(_Snapshot)]
+
+
+def summary(state: SessionState) -> Summary:
+    """Return what is written with each append. The snapshot is made again only where it changed."""
+    if state.control_dirty:
+        kept = _Snapshot(**{name: getattr(state, name) for name in _FIELDS})
+        state._snapshot = orjson.dumps(CONVERTER.unstructure(kept))
+        state.control_dirty = False
+    return Summary(
+        title=state.title,
+        state=state.word,
+        message_count=state.message_count,
+        pending_count=len(state.turn.requests) if state.turn else 0,
+        unfinished=state.turn is not None or bool(state.queue),
+        snapshot=state._snapshot,
+        hub_id=state.hub_id,
+        hub_seq=state.hub_seq,
+    )
+
+
+def restore(record: SessionRecord) -> SessionState:
+    """Return the state of a session as it was at its last append, but for two things that lie in the journal.
+
+    The running turn's answer is empty: its pieces (after `started_seq`) must be added. So are the previews of
+    the messages that wait (at their `seq`).
+    """
+    kept = _Snapshot()
+    if record.summary is not None:
+        kept = CONVERTER.structure(orjson.loads(record.summary.snapshot), _Snapshot)
+    return SessionState(
+        session_id=record.session_id,
+        agent_type=record.agent_type,
+        settings=decode_settings(record.settings),
+        epoch=record.epoch,
+        head_seq=record.head_seq,
+        read_seq=record.read_seq,
+        draft=record.draft,
+        hub_id=record.summary.hub_id if record.summary else None,
+        hub_seq=record.summary.hub_seq if record.summary else 0,
+        **{name: getattr(kept, name) for name in _FIELDS},
+    )
+
+
+def view(state: SessionState) -> SessionView:
+    """Return the session as a device sees it when it attaches."""
+    pending = tuple(state.turn.requests.values()) if state.turn else ()
+    return SessionView(
+        epoch=state.epoch,
+        head_seq=state.head_seq,
+        agent_type=state.agent_type,
+        title=state.title,
+        state=state.word,
+        settings=state.settings,
+        queue=tuple(QueuedMessage(w.message_id, w.device_id, w.preview) for w in state.queue.values()),
+        pending=pending,
+        read_seq=state.read_seq,
+        draft=state.draft,
+    )

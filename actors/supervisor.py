@@ -1,0 +1,246 @@
+"""Runs one actor per live session, brings back what an earlier server left, and isolates every crash.
+
+`async with open_supervisor(...) as supervisor:` is all that a test harness needs, with fakes for the journal and the
+hubs (`docs/testing.md`). A connection sees it only as `CommandBus`, `LiveBus` and `SessionWatch`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import attrs
+import trio
+
+from actors.commands import Envelope, Rejected
+from actors.config import ActorConfig
+from actors.errors import HubFenced, SessionFailed, ShuttingDown
+from actors.funeral import end_failed_session, end_hubs
+from actors.mailbox import Mailbox
+from actors.session_actor import SessionActor, SessionDeps
+from actors.supervision import CrashRecord, leaf_of, run_guarded
+from actors.tail import Listener, Tail, Trouble
+from storage.errors import Fenced, SessionMissing
+
+__all__ = ["Statistics", "Supervisor", "open_supervisor"]
+
+log = logging.getLogger("builderos.actors")
+
+
+@attrs.frozen
+class Statistics:
+    """Counts of one moment.
+
+    Attributes:
+        live_count: sessions with a running actor.
+        failed_count: sessions that were given up.
+        crash_count: crashes since the start.
+    """
+
+    live_count: int
+    failed_count: int
+    crash_count: int
+
+
+@attrs.define(eq=False)
+class _Child:
+    """One live session: what outlives its actor's crashes."""
+
+    session_id: str
+    tail: Tail
+    crashes: CrashRecord
+    mailbox: Mailbox = attrs.field(factory=Mailbox)
+    running: bool = False
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    failed_at: float | None = None
+
+
+@attrs.define(eq=False)
+class Supervisor:
+    """See the module. Made by `open_supervisor` only."""
+
+    _deps: SessionDeps
+    _nursery: trio.Nursery
+    _children: dict[str, _Child] = attrs.field(factory=dict)
+    _watchers: dict[Callable[[str], None], None] = attrs.field(factory=dict)
+    _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _crash_count: int = 0
+    _closing: bool = False
+
+    # ---- the ports ----
+
+    async def submit(self, session_id: str, envelope: Envelope) -> None:
+        """Hand a command to the session's actor, starting it where it is not live. See `CommandBus`."""
+        if self._closing:
+            raise ShuttingDown("the server is about to stop")
+        child = self._child(session_id)
+        if child.failed_at is not None:
+            left = child.failed_at + self._config.revive_after_s - trio.current_time()
+            if left > 0:
+                raise SessionFailed(session_id, left)
+            child.failed_at = None
+            child.crashes.clear()
+            child.tail.post_nowait(Trouble(None, "the session works again"))
+        self._ensure_running(child)
+        await child.mailbox.put(envelope)
+
+    @contextmanager
+    def listen(self, session_id: str, listener: Listener) -> Iterator[Tail]:
+        """Follow a session while inside the block. See `LiveBus`."""
+        child = self._child(session_id)
+        with child.tail.listen(listener):
+            if child.failed_at is None and not self._closing:
+                self._ensure_running(child)
+            try:
+                yield child.tail
+            finally:
+                child.mailbox.poke()  # the actor may have been waiting for the last device to go
+
+    @contextmanager
+    def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
+        """Call `changed` with a session's id whenever its entry in a list may have changed."""
+        self._watchers[changed] = None
+        try:
+            yield
+        finally:
+            del self._watchers[changed]
+
+    def statistics(self) -> Statistics:
+        """Return counts of this moment."""
+        children = self._children.values()
+        return Statistics(
+            live_count=sum(child.running for child in children),
+            failed_count=sum(child.failed_at is not None for child in children),
+            crash_count=self._crash_count,
+        )
+
+    # ---- start and stop ----
+
+    async def recover(self) -> None:
+        """Take over what an earlier server left: its living hubs, its open turns, its queues.
+
+        Hubs that no session knows are killed with their trees. Call once, before devices come.
+
+        Raises:
+            StorageError: the sessions could not be read.
+        """
+        deps = self._deps
+        unfinished = set(await deps.catalog.unfinished())
+        for session_id in unfinished:
+            self._ensure_running(self._child(session_id))
+        orphans: list[str] = []
+        for found in await deps.hubs.living():
+            record = await deps.catalog.get(found.session_id)
+            wanted = record is not None and record.summary is not None
+            wanted = wanted and record.summary.hub_id == found.hub_id  # type: ignore[union-attr]
+            if wanted and found.alive:
+                self._ensure_running(self._child(found.session_id))
+            elif not wanted or found.session_id not in unfinished:
+                orphans.append(found.hub_id)
+        await end_hubs(deps.hubs, orphans)
+
+    async def close(self, *, stop_hubs: bool) -> None:
+        """Stop all actors; then end every hub, or without `stop_hubs` only those of idle sessions.
+
+        A hub in the middle of a turn goes on alone and is taken over by the next server. Idempotent.
+        """
+        self._closing = True
+        for child in self._children.values():
+            child.scope.cancel(reason="supervisor closes")
+        while any(child.running for child in self._children.values()):
+            await self._ended.park()
+        deps = self._deps
+        ending: list[str] = []
+        for found in await deps.hubs.living():
+            record = await deps.catalog.get(found.session_id)
+            busy = record is not None and record.summary is not None and record.summary.unfinished
+            if stop_hubs or not busy:
+                ending.append(found.hub_id)
+        await end_hubs(deps.hubs, ending, forget=not stop_hubs)
+
+    # ---- children ----
+
+    @property
+    def _config(self) -> ActorConfig:
+        return self._deps.config
+
+    def _child(self, session_id: str) -> _Child:
+        child = self._children.get(session_id)
+        if child is None:
+            config = self._config
+            crashes = CrashRecord(config.restart_intensity, config.restart_period_s)
+            child = _Child(session_id, Tail(session_id, epoch=1, head_seq=0), crashes)
+            self._children[session_id] = child
+        return child
+
+    def _ensure_running(self, child: _Child) -> None:
+        if not child.running:
+            child.running = True
+            self._nursery.start_soon(self._run_child, child, name=f"session {child.session_id}")
+
+    async def _run_child(self, child: _Child) -> None:
+        try:
+            with child.scope:
+                while await self._run_once(child):
+                    pass
+        finally:
+            child.running = False
+            child.scope = trio.CancelScope()
+            self._ended.unpark_all()
+            if child.failed_at is None and not child.tail.is_watched:
+                self._children.pop(child.session_id, None)
+
+    async def _run_once(self, child: _Child) -> bool:
+        """Run the session's actor to its end; tell whether to start it again."""
+        actor = SessionActor(child.session_id, self._deps, child.mailbox, child.tail)
+        died_of = await run_guarded(actor.run)
+        if died_of is None:
+            return not child.mailbox.is_empty
+        cause = leaf_of(died_of)
+        if isinstance(cause, Fenced | HubFenced | SessionMissing):
+            log.warning("session %s: no longer ours: %s", child.session_id, cause)
+            self._turn_away(child, str(cause))
+            return False
+        self._crash_count += 1
+        log.error("session %s: its actor crashed", child.session_id, exc_info=died_of)
+        if not child.crashes.is_too_many(trio.current_time()):
+            return True
+        await self._give_up(child, f"{type(cause).__name__} too often")
+        return False
+
+    async def _give_up(self, child: _Child, detail: str) -> None:
+        child.failed_at = trio.current_time()
+        self._turn_away(child, detail)
+        died_of = await run_guarded(
+            lambda: end_failed_session(self._deps, child.session_id, child.tail, detail)
+        )
+        if died_of is not None:
+            log.error("session %s: its end could not be journalled", child.session_id, exc_info=died_of)
+
+    def _turn_away(self, child: _Child, content: str) -> None:
+        child.tail.post_nowait(Trouble("session_failed", f"the session failed: {content}"))
+        for mail in child.mailbox.take_nowait():
+            if isinstance(mail, Envelope):
+                mail.reply(Rejected("storage", f"the session failed: {content}"))
+
+    def _note_change(self, session_id: str) -> None:
+        for changed in tuple(self._watchers):
+            changed(session_id)
+
+
+@asynccontextmanager
+async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
+    """Run a supervisor while inside the block; leaving it stops all actors and no hub.
+
+    Example:
+        async with open_supervisor(deps) as supervisor:
+            await supervisor.submit("trip", Envelope(Send("m1", "hello"), author, replies.append))
+    """
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor(deps, nursery)
+        supervisor._deps = attrs.evolve(deps, changed=supervisor._note_change)
+        try:
+            yield supervisor
+        finally:
+            nursery.cancel_scope.cancel(reason="supervisor closes")
