@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 __all__ = [
+    "DeviceExists",
     "Fenced",
+    "FoldMismatch",
     "OutcomeUnknown",
     "SequenceConflict",
     "SessionExists",
@@ -61,6 +63,14 @@ class Fenced(StorageError):
 
 class SequenceConflict(StorageError):
     """`expected_seq` is not the head although the grant holds: the caller's own count is wrong."""
+
+
+class DeviceExists(StorageError):
+    """A device with this id is there already, or another device uses it as a label."""
+
+
+class FoldMismatch(StorageError):
+    """A fold's range does not begin and end at row borders: the caller's own count is wrong."""
 
 
 class OutcomeUnknown(StorageError):

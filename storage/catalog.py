@@ -1,0 +1,124 @@
+"""The list of sessions in SQLite: `Catalog` of `actors.ports`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import apsw
+import attrs
+
+from storage.errors import SessionExists, SessionMissing
+from storage.readers import Readers
+from storage.records import NewSession, SessionRecord, Summary
+from storage.writer import Writer
+
+__all__ = ["SqliteCatalog"]
+
+_CREATE = """
+INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms)
+VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+ON CONFLICT (session_id) DO NOTHING
+"""
+_RECORD = """
+SELECT session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms,
+       epoch, owner_epoch, head_seq, coalesce(snapshot_seq, 0), read_seq, coalesce(content, ''),
+       title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq
+FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session_id)
+"""
+_GET = _RECORD + "WHERE session_id = ?"
+_PAGE = _RECORD + "ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?"
+_PAGE_BEFORE = (
+    _RECORD + "WHERE (last_activity_ms, session_id) < (?2, ?3)"
+    " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
+)
+_COUNT = "SELECT count(*) FROM session"
+_UNFINISHED = "SELECT session_id FROM summary WHERE unfinished = 1 ORDER BY session_id"
+_UNREAD = """
+SELECT count(*) FROM journal WHERE session_id = ? AND seq > ? AND kind IN ('user_message', 'turn_started')
+"""
+_EXISTS = "SELECT 1 FROM session WHERE session_id = ?"
+_READ_MARK = "UPDATE session SET read_seq = ?2 WHERE session_id = ?1 AND read_seq < ?2"
+_DRAFT = "INSERT OR REPLACE INTO draft (session_id, content) VALUES (?, ?)"
+_NO_DRAFT = "DELETE FROM draft WHERE session_id = ?"
+
+
+@attrs.define(eq=False)
+class SqliteCatalog:
+    """See `actors.ports.Catalog`; what it promises is not repeated here."""
+
+    _writer: Writer
+    _readers: Readers
+
+    async def create(self, session: NewSession) -> SessionRecord:
+        """Make a session, durably."""
+        return await self._writer.submit(partial(_create, session), durable=True)
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        """Return one session."""
+        return await self._readers.run(lambda connection: _get(connection, session_id))
+
+    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+        """Return sessions, the last used first."""
+        sql, bound = (_PAGE, (limit,)) if before is None else (_PAGE_BEFORE, (limit, *before))
+        rows = await self._readers.all(sql, bound)
+        return [_record(row) for row in rows]
+
+    async def count(self) -> int:
+        """Return how many sessions there are."""
+        found = await self._readers.run(lambda connection: connection.execute(_COUNT).get)
+        return int(found)
+
+    async def unfinished(self) -> Sequence[str]:
+        """Return which sessions need looking after."""
+        rows = await self._readers.all(_UNFINISHED)
+        return [session_id for (session_id,) in rows]
+
+    async def unread_count(self, session_id: str, after: int) -> int:
+        """Return how many messages and answers begin after `after`."""
+        bound = (session_id, after)
+        found = await self._readers.run(lambda connection: connection.execute(_UNREAD, bound).get)
+        return int(found)
+
+    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+        """Keep a read mark or a draft, without fsync. Raises SessionMissing, StorageUnavailable."""
+        await self._writer.submit(partial(_note, session_id, read_seq, draft), durable=False)
+
+
+def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
+    keys = (session.session_id, session.agent_type, session.device_id)
+    connection.execute(_CREATE, (*keys, session.settings, session.created_at_ms))
+    if connection.changes() == 0:
+        raise SessionExists(session.session_id)
+    made = _get(connection, session.session_id)
+    assert made is not None
+    return made
+
+
+def _get(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
+    row = connection.execute(_GET, (session_id,)).get
+    return None if row is None else _record(row)
+
+
+def _note(session_id: str, read_seq: int | None, draft: str | None, connection: apsw.Connection) -> None:
+    if connection.execute(_EXISTS, (session_id,)).get is None:
+        raise SessionMissing(session_id)
+    if read_seq is not None:
+        connection.execute(_READ_MARK, (session_id, read_seq))
+    if draft:
+        connection.execute(_DRAFT, (session_id, draft))
+    elif draft is not None:
+        connection.execute(_NO_DRAFT, (session_id,))
+
+
+def _record(row: tuple[Any, ...]) -> SessionRecord:
+    keys, snapshot_seq, read_seq, draft = row[:9], row[9], row[10], row[11]
+    return SessionRecord(*keys, snapshot_seq, _summary(row[12:]), read_seq, draft)
+
+
+def _summary(columns: tuple[Any, ...]) -> Summary | None:
+    if columns[0] is None:
+        return None
+    *lists, unfinished, snapshot, hub_id, hub_seq = columns
+    return Summary(*lists, bool(unfinished), snapshot, hub_id, hub_seq)

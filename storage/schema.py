@@ -1,0 +1,171 @@
+"""The tables, and how an older database becomes a newer one: forward only, with a copy made before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+
+from storage.connection import APPLICATION_ID, mapped_errors
+from storage.errors import StorageCorrupt, StorageVersion
+
+__all__ = ["MIGRATIONS", "migrate"]
+
+_V1 = """
+CREATE TABLE meta (
+  key   TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Every append updates its session's row, so what is large or seldom changes lies in tables of its own.
+CREATE TABLE session (
+  session_id       TEXT PRIMARY KEY,
+  owner            TEXT NOT NULL DEFAULT 'self',
+  agent_type       TEXT NOT NULL,
+  device_id        TEXT NOT NULL,
+  settings         BLOB NOT NULL,
+  created_at_ms    INTEGER NOT NULL,
+  last_activity_ms INTEGER NOT NULL,
+  epoch            INTEGER NOT NULL DEFAULT 1,
+  owner_epoch      INTEGER NOT NULL DEFAULT 0,
+  head_seq         INTEGER NOT NULL DEFAULT 0,
+  read_seq         INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_by_activity ON session (last_activity_ms, session_id);
+
+CREATE TABLE summary (
+  session_id    TEXT PRIMARY KEY,
+  snapshot_seq  INTEGER NOT NULL,
+  title         TEXT NOT NULL,
+  state         TEXT NOT NULL,
+  message_count INTEGER NOT NULL,
+  pending_count INTEGER NOT NULL,
+  unfinished    INTEGER NOT NULL,
+  hub_id        TEXT,
+  hub_seq       INTEGER NOT NULL,
+  snapshot      BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX summary_unfinished ON summary (session_id) WHERE unfinished = 1;
+
+CREATE TABLE draft (
+  session_id TEXT PRIMARY KEY,
+  content    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One row covers first_seq to seq. A session's rows lie together, in order: that is how they are read.
+CREATE TABLE journal (
+  session_id TEXT NOT NULL,
+  seq        INTEGER NOT NULL,
+  first_seq  INTEGER NOT NULL,
+  turn_id    TEXT,
+  kind       TEXT NOT NULL,
+  device_id  TEXT,
+  at_ms      INTEGER NOT NULL,
+  commit_no  INTEGER NOT NULL,
+  searchable INTEGER NOT NULL,
+  payload    BLOB NOT NULL,
+  PRIMARY KEY (session_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- These kinds are named here only to keep two indexes small; storage gives them no other meaning. The first
+-- two are what a list of messages is made of. The last two are the pieces of an answer: by far the most rows,
+-- and never the first of their turn.
+CREATE INDEX journal_message ON journal (session_id, seq)
+  WHERE kind IN ('user_message', 'turn_started');
+CREATE INDEX journal_turn ON journal (session_id, turn_id, seq)
+  WHERE kind NOT IN ('message', 'thinking');
+
+CREATE TABLE command (
+  session_id TEXT NOT NULL,
+  command_id TEXT NOT NULL,
+  seq        INTEGER NOT NULL,
+  state      TEXT NOT NULL,
+  PRIMARY KEY (session_id, command_id)
+) STRICT, WITHOUT ROWID;
+
+-- Its rowid is the commit_no of the journal row that it was made from.
+CREATE VIRTUAL TABLE search USING fts5 (session_id UNINDEXED, seq UNINDEXED, kind UNINDEXED, text);
+
+CREATE TABLE device (
+  id            TEXT PRIMARY KEY,
+  name          TEXT NOT NULL,
+  scope         TEXT NOT NULL,
+  key_hash      BLOB NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  revoked_at_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE label (
+  label     TEXT PRIMARY KEY,
+  device_id TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX label_by_device ON label (device_id);
+
+-- For people with the sqlite3 program.
+CREATE VIEW sessions (session_id, agent_type, device_id, created_at, last_activity) AS
+  SELECT session_id, agent_type, device_id,
+         strftime('%Y-%m-%dT%H:%M:%fZ', created_at_ms / 1000.0, 'unixepoch'),
+         strftime('%Y-%m-%dT%H:%M:%fZ', last_activity_ms / 1000.0, 'unixepoch')
+  FROM session;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1,)
+"""Script n leads from version n to n + 1. Never change one that was released: add another."""
+
+_OBJECTS = "SELECT count(*) FROM sqlite_schema"
+
+
+def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> bool:
+    """Bring the database to the newest version, each step in one transaction; True where it was made now.
+
+    Before each step from a version that held data a copy `NAME.before-vN` is made beside it (N is the version
+    that the step leads to).
+
+    Raises:
+        StorageVersion: a newer program wrote it.
+        StorageCorrupt: it is somebody else's database, or damaged.
+        StorageUnavailable: it or its copy cannot be written.
+    """
+    with mapped_errors(path):
+        version = int(connection.pragma("user_version"))
+        if version > len(migrations):
+            raise StorageVersion(f"{path}: version {version} is newer than this program ({len(migrations)})")
+        _check_ours(connection, path, version)
+        for number, script in enumerate(migrations[version:], start=version + 1):
+            if number > 1:
+                _copy(connection, path.with_name(f"{path.name}.before-v{number}"))
+            _step(connection, number, script)
+    return version == 0
+
+
+def _check_ours(connection: apsw.Connection, path: Path, version: int) -> None:
+    is_empty = version == 0 and connection.execute(_OBJECTS).get == 0
+    if not is_empty and connection.pragma("application_id") != APPLICATION_ID:
+        raise StorageCorrupt(f"{path}: this is no database of this program")
+
+
+def _step(connection: apsw.Connection, number: int, script: str) -> None:
+    connection.pragma("synchronous", "full")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(script)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", number)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    finally:
+        connection.pragma("synchronous", "normal")
+
+
+def _copy(connection: apsw.Connection, target: Path) -> None:
+    """Copy under a passing name first, so that a copy with the right name is a whole one."""
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    connection.execute("VACUUM INTO ?", (str(partial),))
+    partial.replace(target)

@@ -1,0 +1,169 @@
+"""One database, open: its writer, readers and checkpoints, and what is built on them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import apsw
+import attrs
+import trio
+
+from storage.catalog import SqliteCatalog
+from storage.checkpoint import Checkpointer, CheckpointStatistics
+from storage.connection import mapped_errors, open_writer
+from storage.devices import Devices
+from storage.errors import StorageError
+from storage.journal import SqliteJournal
+from storage.readers import Readers
+from storage.schema import MIGRATIONS, migrate
+from storage.writer import Writer, WriterStatistics
+
+__all__ = ["Store", "StoreStatistics", "open_store"]
+
+_META = "SELECT value FROM meta WHERE key = ?"
+_SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+_NO_META = "DELETE FROM meta WHERE key = ?"
+_RAISE_EPOCHS = """
+UPDATE session SET epoch = epoch + 1 WHERE session_id IN (SELECT session_id FROM summary WHERE unfinished = 1)
+"""
+
+_GENERATION_BITS = 32
+"""Commit numbers begin with how often the database was opened: they rise without a counter that each commit
+would have to write, and leave room for 2**32 rows between two starts."""
+
+_log = logging.getLogger("builderos.storage")
+
+
+@attrs.frozen
+class StoreStatistics:
+    """The figures of a store's parts."""
+
+    writer: WriterStatistics
+    checkpoints: CheckpointStatistics
+
+
+@attrs.frozen(eq=False)
+class Store:
+    """Everything that the database keeps. Made by `open_store` only."""
+
+    path: Path
+    journal: SqliteJournal
+    ownership: SqliteJournal
+    catalog: SqliteCatalog
+    devices: Devices
+    _writer: Writer
+    _checkpointer: Checkpointer
+
+    def statistics(self) -> StoreStatistics:
+        """Return the figures of now."""
+        return StoreStatistics(self._writer.statistics(), self._checkpointer.statistics())
+
+
+@asynccontextmanager
+async def open_store(
+    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[str] = MIGRATIONS
+) -> AsyncIterator[Store]:
+    """Open the database at `path`, making or migrating it first.
+
+    At the end of the block the writer commits what waits, the file is checkpointed and marked as closed well;
+    that is not cancelled. An error of the block comes out inside an ExceptionGroup, as from any nursery; an
+    error of opening comes bare. Should the writer's thread die, the block is cancelled and its error raised.
+
+    Synopsis::
+
+        async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
+            grant = await store.ownership.acquire("trip")
+            await store.journal.append(grant, grant.seq, [entry], durable=True)
+
+    Args:
+        boot_id: names this run of the machine (`storage.boot.read_boot_id`). Where it differs from the one
+            noted and the database was not closed well, the power failed: sessions that were busy then get a
+            new epoch.
+        vfs: the SQLite VFS, for tests that let the disk fail.
+        migrations: for tests of migration.
+
+    Raises:
+        StorageCorrupt: the file is damaged or no database of ours.
+        StorageVersion: a newer program wrote it.
+        StorageUnavailable: it cannot be opened or written now.
+    """
+    limiter = trio.CapacityLimiter(1)
+    connection, generation = await trio.to_thread.run_sync(
+        lambda: _open(path, boot_id, vfs, migrations), limiter=limiter
+    )
+    writer = Writer(path, connection)
+    readers = Readers(path, vfs)
+    checkpointer = Checkpointer(path, vfs)
+    numbers = itertools.count((generation << _GENERATION_BITS) + 1)
+    journal = SqliteJournal(writer, readers, numbers.__next__)
+    devices = Devices(writer, readers)
+    catalog = SqliteCatalog(writer, readers)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(writer.run)
+            try:
+                await nursery.start(checkpointer.run)
+                checkpointer.watch(connection)
+                await devices.load()
+                yield Store(path, journal, journal, catalog, devices, writer, checkpointer)
+            finally:
+                # Not bounded: what was promised to a caller must reach the disk, and each job is short.
+                with trio.CancelScope(shield=True):
+                    await writer.close()
+            nursery.cancel_scope.cancel(reason="the store closes")
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(lambda: _close(path, connection, readers), limiter=limiter)
+
+
+def _open(
+    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[str]
+) -> tuple[apsw.Connection, int]:
+    connection = open_writer(path, vfs=vfs)
+    try:
+        migrate(connection, path, migrations)
+        with mapped_errors(path):
+            connection.pragma("synchronous", "full")
+            connection.execute("BEGIN IMMEDIATE")
+            generation = _begin_generation(connection, boot_id)
+            connection.execute("COMMIT")
+            connection.pragma("synchronous", "normal")
+    except BaseException:
+        connection.close()
+        raise
+    return connection, generation
+
+
+def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
+    def meta(key: str) -> str | None:
+        found: str | None = connection.execute(_META, (key,)).get
+        return found
+
+    noted = meta("boot_id")
+    if meta("closed_well") is None and noted is not None and noted != boot_id:
+        connection.execute(_RAISE_EPOCHS)
+    generation = int(meta("generation") or 0) + 1
+    connection.execute(_SET_META, ("generation", str(generation)))
+    connection.execute(_SET_META, ("boot_id", boot_id))
+    connection.execute(_NO_META, ("closed_well",))
+    return generation
+
+
+def _close(path: Path, connection: apsw.Connection, readers: Readers) -> None:
+    readers.close()
+    try:
+        with mapped_errors(path):
+            connection.set_wal_hook(None)
+            connection.execute("PRAGMA optimize")
+            connection.pragma("synchronous", "full")
+            connection.execute(_SET_META, ("closed_well", "1"))
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except StorageError as error:
+        # The next start treats this as a crash, which loses nothing.
+        _log.error("closing: %s", error)
+    finally:
+        connection.close()
