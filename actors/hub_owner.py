@@ -171,11 +171,9 @@ class HubOwner:
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
                 failure = exc
                 nursery.cancel_scope.cancel(reason="link lost")
-        match failure:
-            case None | HubLost():
-                return heard
-            case _:
-                raise failure
+        if failure is None or isinstance(failure, HubLost):
+            return heard
+        raise failure
 
     async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
         sent_ack = 0
