@@ -160,7 +160,7 @@ class HubOwner:
         self._link = link
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         heard = False
-        failure: HubError | None = None
+        failure: HubError = HubLost("the link could not be written")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, link, nursery.cancel_scope)
             try:
@@ -171,9 +171,9 @@ class HubOwner:
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
                 failure = exc
                 nursery.cancel_scope.cancel(reason="link lost")
-        if failure is None or isinstance(failure, HubLost):
-            return heard
-        raise failure
+        if not isinstance(failure, HubLost):
+            raise failure
+        return heard
 
     async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
         sent_ack = 0
