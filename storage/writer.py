@@ -75,7 +75,7 @@ class Writer:
     path: Path
     _connection: apsw.Connection
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
-    _bell: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0), init=False)
+    _bell: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _jobs: deque[_Job] = attrs.field(factory=deque, init=False)
     _token: trio.lowlevel.TrioToken | None = attrs.field(default=None, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -119,9 +119,7 @@ class Writer:
         job = _Job(work, trio.lowlevel.current_task(), durable, rows, size)
         with self._lock:
             self._jobs.append(job)
-            ring, self._sleeping = self._sleeping, False
-        if ring:
-            self._bell.release()
+            self._ring()
         return cast("T", await trio.lowlevel.wait_task_rescheduled(lambda _: self._take_back(job)))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -143,8 +141,14 @@ class Writer:
         """Commit what waits and end the thread. Idempotent. Call it shielded: it waits for the disk."""
         with self._lock:
             self._closing = True
-        self._bell.release()
+            self._ring()
         await self._ended.wait()
+
+    def _ring(self) -> None:
+        """Wake the thread if it sleeps. The bell is a lock that the thread waits for; holding `_lock`."""
+        if self._sleeping:
+            self._sleeping = False
+            self._bell.release()
 
     def _take_back(self, job: _Job) -> trio.lowlevel.Abort:
         with self._lock:
@@ -159,6 +163,7 @@ class Writer:
     def _run_thread(self) -> None:
         assert self._token is not None
         crash: BaseException | None = None
+        self._bell.acquire()
         try:
             while (batch := self._next_batch()) is not None:
                 try:
