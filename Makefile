@@ -37,7 +37,7 @@ test: install lint
 lint: install
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
-	@$(BIN)/flake8-async --enable $(ASYNC_RULES) $(CODE)
+	@find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} +
 	@$(BIN)/mypy $(CODE)
 
 format: install
