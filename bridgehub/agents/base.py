@@ -36,6 +36,7 @@ class Sink(Protocol):
         """Return an id, unique in this session."""
         ...
 
+
 class AgentDriver(Protocol):
     """One agent-side conversation."""
 
