@@ -36,7 +36,6 @@ class Sink(Protocol):
         """Return an id, unique in this session."""
         ...
 
-
 class AgentDriver(Protocol):
     """One agent-side conversation."""
 

@@ -1,10 +1,11 @@
 """The `claude` driver: Claude Code through the Claude Agent SDK, one warm program per session.
 
-The SDK is heavy and optional, so it is loaded with the first turn, on a thread, and only in a hub that drives Claude.
-What a turn is and how its messages translate is told in `claude_session`, `claude_events` and `claude_outcome`.
+The SDK is heavy and optional, so it is loaded with the first turn, on a thread, and only in a hub that drives
+Claude. What a turn is and how its messages translate is told in `claude_session`, `claude_events` and
+`claude_outcome`.
 
-Options of the agent's table: `permission_mode` and `model` (a session's own settings go first), and `cli_path`, a Claude
-Code program to use instead of the one that the SDK brings.
+Options of the agent's table: `permission_mode` and `model` (a session's own settings go first), and
+`cli_path`, a Claude Code program to use instead of the one that the SDK brings.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ class ClaudeDriver:
         try:
             self._session, is_lost = await module.open_session(self.spec)
         except module.ProgramMissing as error:
-            told = f"There is no Claude Code program at {error}: mend `cli_path` of the agent, or {_NOT_INSTALLED}"
+            told = (
+                f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
+            )
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
         except module.ProgramExited as error:
             return TurnFailed(prompt.turn_id, "agent_exited", str(error), retryable=True)

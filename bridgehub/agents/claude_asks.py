@@ -1,8 +1,8 @@
 """How a permission question of Claude Code reaches a person and comes back.
 
-The SDK calls back from a task of its own, outside every nursery. The question is therefore carried into the running
-turn's nursery: there it waits for the person, and ends with the turn. Where no turn runs, nobody can be asked, and the
-answer is no.
+The SDK calls back from a task of its own, outside every nursery. The question is therefore carried into the
+running turn's nursery: there it waits for the person, and ends with the turn. Where no turn runs, nobody can
+be asked, and the answer is no.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Asker", "PermissionResult"]
 PermissionResult = PermissionResultAllow | PermissionResultDeny
 
 TOOL_SEEN_S = 1.0
-"""How long a question waits for its tool call to be told first, so that a person sees call and question in order."""
+"""How long a question waits for its tool call to be told first, so that a person sees them in order."""
 
 QUESTION_TOOL = "AskUserQuestion"
 """The tool by which the agent asks the person something; its answers go back inside its input."""
@@ -66,7 +66,7 @@ class Asker:
 
     @asynccontextmanager
     async def open_turn(self, sink: Sink, has_begun: Callable[[str], bool]) -> AsyncIterator[None]:
-        """Let questions reach `sink` while inside the block; those that are open at its end are answered by no.
+        """Let questions reach `sink` while inside the block; at its end the open ones are answered by no.
 
         Args:
             sink: whom to ask.
@@ -150,9 +150,9 @@ def _with_answers(tool_input: dict[str, Any], answers: object) -> dict[str, Any]
 
 
 def _for_session(suggestions: list[PermissionUpdate]) -> list[PermissionUpdate] | None:
-    """Return the program's suggestions, bound to this session: by themselves some go into the settings on disk.
+    """Return the program's suggestions, bound to this session: as they come, some go to disk.
 
-    A change of the permission mode is wider than any rule, so it counts only where nothing narrower is suggested.
+    A change of the permission mode is wider than any rule: it counts only where nothing narrower is there.
     """
     narrow = [update for update in suggestions if update.type != "setMode"]
     return [replace(update, destination="session") for update in narrow or suggestions] or None

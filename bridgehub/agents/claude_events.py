@@ -1,10 +1,12 @@
 """What Claude Code's messages mean: one turn's translation from the SDK's classes into hub events. No I/O.
 
-Text is streamed as pieces and then comes again, whole. A whole block is matched with the streamed block of the same
-message and kind that has not been matched yet, oldest first; only what was not streamed is told then. A block that was
-never streamed (a local command's answer, a fallback without streaming) is told from the whole one.
+Text is streamed as pieces and then comes again, whole. A whole block is matched with the streamed block of
+the same message and kind that has not been matched yet, oldest first; only what was not streamed is told
+then. A block that was never streamed (a local command's answer, a fallback without streaming) is told from
+the whole one.
 
-Messages with a `parent_tool_use_id` come from a sub-agent. Their text is progress of its task, never the answer.
+Messages with a `parent_tool_use_id` come from a sub-agent. Their text is progress of its task, never the
+answer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How a turn of Claude Code ended: its results added up and put into the words of the protocol. No I/O.
 
-Usage comes per result; a turn has several where sub-agents wake the program again. Cost comes as the running total of
-the program's life. An error is told by `is_error`, the HTTP status and the error class of the message before the
-result, never by its text; `subtype` says `success` for an error of the model service.
+Usage comes per result; a turn has several where sub-agents wake the program again. Cost comes as the running
+total of the program's life. An error is told by `is_error`, the HTTP status and the error class of the
+message before the result, never by its text; `subtype` says `success` for an error of the model service.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
 """One running Claude Code program with its conversation, over the Claude Agent SDK.
 
-This module and its neighbours `claude_asks` and `claude_events` import the SDK (about a second and 70 MB), so only a
-hub that drives Claude loads them.
+This module and its neighbours `claude_asks` and `claude_events` import the SDK (about a second and 70 MB), so
+only a hub that drives Claude loads them.
 
-**Which prompt a message belongs to.** Each prompt is sent with a uuid. The program names it in its messages: first in
-the `status` message just before it calls the model service, at last in the result. The first message that names it
-proves that the program has taken the prompt (`Consumed`).
+**Which prompt a message belongs to.** Each prompt is sent with a uuid. The program names it in its messages:
+first in the `status` message just before it calls the model service, at last in the result. The first message
+that names it proves that the program has taken the prompt (`Consumed`).
 
-**When a turn is over.** Sub-agents run in the background: the program gives a result, goes on with them, and then starts
-a turn of its own with what they found. It says by `session_state_changed` whether more is owed (`running`) or not
-(`idle`); the turn ends once its prompt has a result and the program is idle. A program that does not report its state
-ends it with the result.
+**When a turn is over.** Sub-agents run in the background: the program gives a result, goes on with them, and
+then starts a turn of its own with what they found. It says by `session_state_changed` whether more is owed
+(`running`) or not (`idle`); the turn ends once its prompt has a result and the program is idle. A program
+that does not report its state ends it with the result.
 
-**Which conversation.** Its id is `HubSpec.agent_session_id`. Where the program has a transcript of that id the
-conversation is resumed, else begun under it. One that cannot be resumed any more is begun anew under the next id of a
-fixed row, so that a later hub finds the newest one again.
+**Which conversation.** Its id is `HubSpec.agent_session_id`. Where the program has a transcript of that id
+the conversation is resumed, else begun under it. One that cannot be resumed any more is begun anew under the
+next id of a fixed row, so that a later hub finds the newest one again.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class ConversationRow:
         return cls((agent_session_id, *later))
 
     def newest(self, env: dict[str, str]) -> int | None:
-        """Return the place of the newest one that has a transcript. Reads the disk: not for the event loop."""
+        """Return the place of the newest one that has a transcript. Reads the disk: use a thread."""
         config = env.get("CLAUDE_CONFIG_DIR") or str(Path(env.get("HOME") or Path.home()) / ".claude")
         projects = Path(config) / "projects"
         found = [n for n, name in enumerate(self.ids) if any(projects.glob(f"*/{name}.jsonl"))]
@@ -150,7 +150,7 @@ class ClaudeSession:
     async def interrupt(self) -> None:
         """Ask the program to stop the turn and its sub-agents; wait for its word at most `INTERRUPT_S`.
 
-        Raises nothing where the program is gone or refuses: who asked for the interrupt has force as the next step.
+        Raises nothing where the program is gone or refuses: who asked has force as the next step.
         """
         self._interrupted = True
         with trio.move_on_after(INTERRUPT_S):
@@ -261,7 +261,7 @@ async def _start(spec: HubSpec, *, session_id: str | None = None, resume: str | 
 def _options(
     spec: HubSpec, asker: Asker, stderr: deque[str], *, session_id: str | None, resume: str | None
 ) -> ClaudeAgentOptions:
-    """Set the program up as on the desktop: its own system prompt, and the settings of user, project and machine."""
+    """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,
         env={**spec.env, "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"},

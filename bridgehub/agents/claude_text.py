@@ -1,4 +1,4 @@
-"""How text and tool data of Claude Code are fitted into events: whole characters, bounded sizes, valid UTF-8."""
+"""How text and tool data are fitted into events: whole characters, bounded sizes, valid UTF-8."""
 
 from __future__ import annotations
 

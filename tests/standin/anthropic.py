@@ -1,4 +1,5 @@
-"""A stand-in for the model service of Claude Code: a small HTTP/1.1 server on loopback that streams scripted answers.
+"""A stand-in for the model service of Claude Code: a small HTTP/1.1 server on loopback that streams scripted
+answers.
 
 In a test::
 
@@ -7,8 +8,8 @@ In a test::
         ...                       # drive the real program with `standin_env(standin.url, home)`
         assert "hello" in standin.requests[0].user_texts
 
-As a process, for end-to-end tests and demos: `python -m tests.standin.anthropic --port 0` prints its URL on a line and
-answers by `default_reply` until it is ended.
+As a process, for end-to-end tests and demos: `python -m tests.standin.anthropic --port 0` prints its URL on a
+line and answers by `default_reply` until it is ended.
 
 Requests that the program makes for itself (titles, checks) get an answer of their own and consume no script.
 """
@@ -77,7 +78,7 @@ class StandIn:
     _news: trio.Event = attrs.field(factory=trio.Event)
 
     def script(self, *replies: Reply, when: Callable[[Seen], bool] = lambda seen: True) -> None:
-        """Answer the next requests by these, each once, in order; `when` picks the requests that they are for."""
+        """Answer the next requests by these, each once, in order; `when` picks the requests."""
         self._script.extend((when, reply) for reply in replies)
 
     def forget_script(self) -> None:

@@ -1,4 +1,4 @@
-"""What driver tests share: a sink that records, an empty home and workspace, and a driver of the real program."""
+"""What driver tests share: a recording sink, an empty home and workspace, drivers of the real program."""
 
 from __future__ import annotations
 
