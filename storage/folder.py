@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from storage.errors import StorageLocked, StorageReadOnly, StorageUnavailable
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 __all__ = ["MARKER", "TreeSurvived", "is_alive", "kill_descendants", "kill_tree", "start_mark", "terminate"]
 
