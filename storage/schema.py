@@ -55,8 +55,8 @@ CREATE TABLE draft (
 ) STRICT, WITHOUT ROWID;
 
 -- One row covers first_seq to seq. The rows of all sessions lie in the order of their commits: an append then
--- touches the same few pages whatever session it is of. Clustered by session instead, one was seen to write twice
--- the pages to the WAL, and half as many large rows a second; only the reading of small rows was faster.
+-- touches the same few pages whatever session it is of. Clustered by session, one was seen to write twice the
+-- pages to the WAL, and half as many large rows a second; only the reading of small rows was faster.
 CREATE TABLE journal (
   commit_no  INTEGER PRIMARY KEY,
   session_id TEXT NOT NULL,
