@@ -104,8 +104,7 @@ class Checkpointer:
     def _open(self) -> apsw.Connection:
         with mapped_errors(self.path):
             connection = open_writer(self.path, vfs=self.vfs)
-            # A connection that has never read has no WAL open: its checkpoint would return (-1, -1) and do
-            # nothing.
+            # A connection that has never read has no WAL open: its checkpoint gives (-1, -1), does nothing.
             connection.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018
             return connection
 
