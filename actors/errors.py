@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ActorError", "HubError", "HubFenced", "HubGarbage", "HubLost", "HubStartFailed"]
+__all__ = ["ActorError", "HubError", "HubFenced", "HubGarbage", "HubLost", "HubStartFailed", "HubSurvived"]
 
 
 class ActorError(Exception):
@@ -27,3 +27,7 @@ class HubStartFailed(HubError):
 
 class HubGarbage(HubError):
     """The hub wrote what is no protocol: kill it; the turn ends with `agent_protocol`."""
+
+
+class HubSurvived(HubError):
+    """Processes of a dead hub could not be killed: nothing may be sent again while they live."""
