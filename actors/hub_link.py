@@ -74,6 +74,7 @@ class SocketHubLink:
                 raise HubGarbage(str(exc)) from exc
             if isinstance(message, Reported):
                 events.append(message)
+        await trio.lowlevel.cancel_shielded_checkpoint()
         return events
 
     async def aclose(self) -> None:

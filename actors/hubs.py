@@ -7,6 +7,7 @@ knows the same.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import stat
@@ -18,7 +19,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.errors import HubLost, HubStartFailed
+from actors.errors import HubLost, HubStartFailed, HubSurvived
 from actors.hub_link import SocketHubLink, open_link
 from actors.hub_mother import Mother
 from actors.ports import FoundHub
@@ -33,9 +34,11 @@ from bridgehub.protocol.folder import (
     read_pid_file,
 )
 from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
-from bridgehub.protocol.process_tree import TreeSurvived, is_alive, kill_tree, terminate
+from bridgehub.protocol.process_tree import TreeSurvived, is_alive, kill_tree, marked_hubs, terminate
 
 __all__ = ["ProcessHubs"]
+
+_log = logging.getLogger("builderos.actors")
 
 STOP_S = 2.0
 """How long a hub has to stop politely before its tree is killed."""
@@ -83,7 +86,7 @@ class ProcessHubs:
         """Start the hub `spec.hub_id`; return when its socket takes connections.
 
         `folder` and `socket` of the spec are set here, whatever they say. A cancelled start may have started
-        the hub: it is found by its id like any other.
+        the hub: it is found by its id like any other. Starting one that lives does nothing.
 
         Raises:
             HubStartFailed: no process was left behind, and no prompt was taken.
@@ -100,7 +103,7 @@ class ProcessHubs:
             HubFenced: a later owner holds it.
             HubGarbage: what answers is no hub.
         """
-        record = read_pid_file(self.folder / hub_id)
+        record = await trio.to_thread.run_sync(read_pid_file, self.folder / hub_id)
         if record is None:
             raise HubLost("there is no such hub")
         hello = Hello(VERSION, record.session_id, owner_epoch, last_seq)
@@ -113,7 +116,7 @@ class ProcessHubs:
         cancelled while it kills.
 
         Raises:
-            HubError: a process could not be killed; nothing may be sent again.
+            HubSurvived: a process could not be killed; nothing may be sent again.
         """
         return await trio.to_thread.run_sync(self._bury, hub_id, last_seq, limiter=self._kills)
 
@@ -140,6 +143,9 @@ class ProcessHubs:
 
     def _start(self, spec: HubSpec) -> None:
         hub_folder, path = self.folder / spec.hub_id, self.socket_of(spec.hub_id)
+        there = read_pid_file(hub_folder)
+        if there is not None and is_alive(there.pid, there.started):
+            return
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.parent != hub_folder:
@@ -155,16 +161,16 @@ class ProcessHubs:
 
     def _kill(self, hub_id: str) -> None:
         record = read_pid_file(self.folder / hub_id)
-        if record is None:
-            kill_tree(hub_id)
-        else:
-            kill_tree(hub_id, record.pid, record.started)
+        try:
+            if record is None:
+                kill_tree(hub_id)
+            else:
+                kill_tree(hub_id, record.pid, record.started)
+        except TreeSurvived as exc:
+            raise HubSurvived(str(exc)) from exc
 
     def _bury(self, hub_id: str, last_seq: int) -> list[Reported]:
-        try:
-            self._kill(hub_id)
-        except TreeSurvived as exc:
-            raise HubLost(str(exc)) from exc
+        self._kill(hub_id)
         events: list[Reported] = []
         for name in (LEFT_NAME, SPOOL_NAME):
             _read_left(self.folder / hub_id / name, last_seq, events)
@@ -194,8 +200,13 @@ class ProcessHubs:
         deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline and any(hub.alive for hub in self._find()):
             time.sleep(0.02)
+        left = marked_hubs()
         for hub in self._find():
-            self._kill(hub.hub_id)
+            if hub.alive or hub.hub_id in left:
+                try:
+                    self._kill(hub.hub_id)
+                except HubSurvived as exc:
+                    _log.warning("hub %s: %s", hub.hub_id, exc)
         return len(living)
 
 

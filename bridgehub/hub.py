@@ -34,7 +34,7 @@ from bridgehub.protocol.messages import (
     ToHub,
     Welcome,
 )
-from bridgehub.protocol.process_tree import TreeSurvived, kill_descendants
+from bridgehub.protocol.process_tree import TreeSurvived, has_children, kill_descendants
 from bridgehub.reaper import reap_orphans
 from bridgehub.spool import SPOOL_LIMIT_BYTES, Spool
 from bridgehub.turns import TurnRunner
@@ -66,11 +66,15 @@ class HubLimits:
 
 @attrs.define(eq=False)
 class Hub:
-    """The parts of one hub, and what a server's messages mean to them."""
+    """The parts of one hub, and what a server's messages mean to them.
+
+    `kill_below` ends all other processes of the hub of that id; it blocks and is called on a thread.
+    """
 
     spec: HubSpec
     limits: HubLimits
     make_driver: Callable[[HubSpec], AgentDriver]
+    kill_below: Callable[[str], object] = kill_descendants
     outbox: Outbox = attrs.field(init=False)
     turns: TurnRunner = attrs.field(init=False)
     links: LinkServer = attrs.field(init=False)
@@ -131,7 +135,10 @@ class Hub:
     async def _end(self) -> None:
         with suppress(OSError):
             os.unlink(self.spec.socket)
-        self.outbox.leave(Path(self.spec.folder) / LEFT_NAME)
+        try:
+            self.outbox.leave(Path(self.spec.folder) / LEFT_NAME)
+        except OSError as exc:
+            _log.warning("events up to %d are lost: %s", self.outbox.head_seq, exc.strerror)
         await self.turns.aclose()
         await trio.to_thread.run_sync(self._kill)
 
@@ -139,8 +146,10 @@ class Hub:
         self._changes.unpark_all()
 
     def _kill(self) -> None:
+        if sys.platform.startswith("linux") and not has_children():
+            return  # it adopts orphans: without a child there is nobody below it
         try:
-            kill_descendants(self.spec.hub_id)
+            self.kill_below(self.spec.hub_id)
         except TreeSurvived as exc:
             _log.warning("%s", exc)
 

@@ -96,7 +96,7 @@ def _live(spec: HubSpec, ready: int) -> NoReturn:
     status = 1
     try:
         status = live_as_hub(spec, ready)
-    except BaseException:
+    except Exception:
         traceback.print_exc()
     finally:
         with suppress(Exception):

@@ -105,7 +105,6 @@ def _leave_starter(ready: int) -> None:
     if os.getsid(0) != os.getpid():
         os.setsid()
     os.chdir("/")
-    os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
@@ -136,12 +135,15 @@ def _listen(path: Path) -> socket.socket:
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o077)  # for the socket alone: what the agent writes has the person's own umask
     try:
         listener.bind(os.fspath(path))
         listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise
+    finally:
+        os.umask(before)
     return listener
 
 

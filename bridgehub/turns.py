@@ -140,6 +140,7 @@ class TurnRunner:
     _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
     _prompts: trio.MemoryReceiveChannel[Prompt] = attrs.field(init=False)
     _seen: dict[str, None] = attrs.field(factory=dict)
+    _stop_early: set[str] = attrs.field(factory=set)
     _pending: int = 0
     _turn: _Turn | None = None
     _driver: AgentDriver | None = None
@@ -183,6 +184,8 @@ class TurnRunner:
         turn = self._turn
         if turn is not None and turn.prompt.turn_id == turn_id:
             turn.stop()
+        elif self._pending and turn_id == self.last_turn_id:
+            self._stop_early.add(turn_id)  # its prompt has come, its turn has not begun
 
     def decide_nowait(self, decided: Decided) -> None:
         """Give an answer to whom it waits for; nothing where it does not."""
@@ -209,7 +212,10 @@ class TurnRunner:
     async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
         sink = _TurnSink(self, prompt.turn_id)
         turn = self._turn = _Turn(prompt, sink)
-        driver = self._open_driver(turn)
+        if prompt.turn_id in self._stop_early:
+            self._stop_early.clear()
+            turn.stop()
+        driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
             nursery.start_soon(self._drive, turn, driver)
             await turn.changed.wait()

@@ -20,7 +20,17 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["MARKER", "TreeSurvived", "is_alive", "kill_descendants", "kill_tree", "start_mark", "terminate"]
+__all__ = [
+    "MARKER",
+    "TreeSurvived",
+    "has_children",
+    "is_alive",
+    "kill_descendants",
+    "kill_tree",
+    "marked_hubs",
+    "start_mark",
+    "terminate",
+]
 
 MARKER = "BUILDEROS_HUB"
 
@@ -70,6 +80,27 @@ def terminate(pid: int, started: str) -> bool:
     """Send SIGTERM to exactly that process; False where it is gone."""
     leader = _leader(pid, started)
     return leader is not None and _send(leader, signal.SIGTERM)
+
+
+def has_children() -> bool:
+    """Tell whether the calling process has any child, dead or alive."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def marked_hubs() -> set[str]:
+    """Return the ids of hubs of which any marked process lives."""
+    found: set[str] = set()
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            marker = process.environ().get(MARKER)
+            if marker is not None and _lives(process):
+                found.add(marker)
+    return found
 
 
 def kill_tree(hub_id: str, pid: int | None = None, started: str | None = None) -> int:
