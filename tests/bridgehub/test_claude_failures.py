@@ -78,9 +78,7 @@ async def test_a_retry_that_succeeds_is_a_good_turn(tmp_path: Path) -> None:
 
 async def test_a_service_that_is_not_there(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
-        driver = rig.driver(
-            env={"CLAUDE_CODE_MAX_RETRIES": "0", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
-        )
+        driver = rig.driver(env={"CLAUDE_CODE_MAX_RETRIES": "0", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"})
         end, _ = await rig.turn(driver, "hello")
         assert isinstance(end, TurnFailed)
         assert end.code == "model_error"
