@@ -63,14 +63,10 @@ class ClaudeDriver:
             if error.name is None or error.name.partition(".")[0] != _PACKAGE:
                 raise
             return TurnFailed(prompt.turn_id, "not_installed", _NOT_INSTALLED, retryable=False)
-        failed: TurnFailed | None = None
-        with trio.CancelScope() as starting:
-            self._starting = starting
-            failed = await self._ensure_session(self._module, prompt, sink)
-        self._starting = None
-        if starting.cancel_called:
-            return TurnDone(prompt.turn_id)
-        return failed or await self._run(self._module, prompt, sink)
+        end = await self._try(self._module, prompt, sink)
+        if end is None:
+            end = await self._try(self._module, prompt, sink)
+        return end or _exited(prompt, "Claude Code ended twice before it took the message.")
 
     async def interrupt(self) -> None:
         """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""
@@ -85,6 +81,17 @@ class ClaudeDriver:
         if session is not None:
             await session.aclose()
 
+    async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+        """Run the turn; None where the program had died in the meantime and the prompt was not sent."""
+        failed: TurnFailed | None = None
+        with trio.CancelScope() as starting:
+            self._starting = starting
+            failed = await self._ensure_session(module, prompt, sink)
+        self._starting = None
+        if starting.cancel_called:
+            return TurnDone(prompt.turn_id)
+        return failed or await self._run(module, prompt, sink)
+
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
         if self._session is not None:
@@ -93,25 +100,28 @@ class ClaudeDriver:
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         try:
-            self._session, is_lost = await module.open_session(self.spec)
+            self._session, is_new = await module.open_session(self.spec)
         except module.ProgramMissing as error:
             told = (
                 f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
             )
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
         except module.ProgramExited as error:
-            return TurnFailed(prompt.turn_id, "agent_exited", str(error), retryable=True)
-        if is_lost and prompt.taken_before:
+            return _exited(prompt, str(error))
+        if is_new and prompt.taken_before:
             told = "Claude Code could not take up the earlier conversation and began anew."
             await sink.emit(Noticed(prompt.turn_id, "context_lost", told))
         return None
 
-    async def _run(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd:
+    async def _run(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+        ended: TurnEnd | None = None
         assert self._session is not None
         try:
             return await self._session.run_turn(prompt, _with_attachments(prompt), sink)
+        except* module.PromptNotSent:
+            ended = None
         except* module.ProgramExited as group:
-            ended = TurnFailed(prompt.turn_id, "agent_exited", str(_first(group)), retryable=True)
+            ended = _exited(prompt, str(_first(group)))
         except* module.ClaudeSDKError as group:
             logger.warning("Claude Code said what its SDK cannot read: %s", type(_first(group)).__name__)
             told = "Claude Code said something that its SDK cannot read; see the hub's log."
@@ -123,6 +133,10 @@ class ClaudeDriver:
 async def _load() -> ModuleType:
     """Import the part that needs the SDK, on a thread: it takes about a second."""
     return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude_session")
+
+
+def _exited(prompt: Prompt, told: str) -> TurnFailed:
+    return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=True)
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

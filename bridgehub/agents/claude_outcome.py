@@ -34,14 +34,15 @@ class Outcome:
     """Collects what one turn's messages say about its end.
 
     Attributes:
-        cost_before: the program's running total when the turn began, US dollars.
+        cost_before: the program's running total when the turn began, US dollars. None where nobody knows: a
+            program that resumed a conversation goes on counting from a sum that it does not tell.
         cost_total: the same now.
     """
 
     turn_id: str
     prompt_uuid: str
-    cost_before: float
-    cost_total: float = attrs.field(init=False)
+    cost_before: float | None
+    cost_total: float | None = attrs.field(init=False)
     answered: bool = False
     """Whether the prompt has its result."""
     _last: ResultMessage | None = None
@@ -99,14 +100,20 @@ class Outcome:
     def _done(self) -> TurnDone:
         if self._last is None:
             return TurnDone(self.turn_id)
-        spent = self.cost_total - self.cost_before
         return TurnDone(
             self.turn_id,
             input_tokens=self._sum("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"),
             output_tokens=self._sum("output_tokens"),
             cached_input_tokens=self._sum("cache_read_input_tokens"),
-            cost_usd=spent if spent >= 0 else self.cost_total,
+            cost_usd=self._spent(),
         )
+
+    def _spent(self) -> float | None:
+        """A total that fell was begun anew inside this turn (`/clear`)."""
+        if self.cost_before is None or self.cost_total is None:
+            return None
+        spent = self.cost_total - self.cost_before
+        return spent if spent >= 0 else self.cost_total
 
     def _sum(self, *names: str) -> int | None:
         known = [self._tokens[name] for name in names if name in self._tokens]

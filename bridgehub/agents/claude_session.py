@@ -55,6 +55,7 @@ __all__ = [
     "ConversationRow",
     "ProgramExited",
     "ProgramMissing",
+    "PromptNotSent",
     "open_session",
 ]
 
@@ -87,6 +88,10 @@ class ProgramExited(Exception):
     """The program ended, or never came up. The text is for a person."""
 
 
+class PromptNotSent(ProgramExited):
+    """It was gone before the prompt was written: the same prompt may be given to another one."""
+
+
 @attrs.frozen
 class ConversationRow:
     """The ids that a session's conversation has had or may get, oldest first; the first is the hub's own."""
@@ -108,6 +113,19 @@ class ConversationRow:
 
 
 @attrs.define(eq=False)
+class _Once(AsyncIterator[dict[str, Any]]):
+    """One message as the stream that the SDK wants. No generator: trio warns of one that is not read to its end."""
+
+    message: dict[str, Any] | None
+
+    async def __anext__(self) -> dict[str, Any]:
+        message, self.message = self.message, None
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+
+@attrs.define(eq=False)
 class ClaudeSession:
     """A warm program. One turn at a time; after an error it must be closed and another one opened."""
 
@@ -117,7 +135,8 @@ class ClaudeSession:
     _stderr: deque[str]
     _state: str | None = None
     """`running`, `idle` or `requires_action`, as the program last said."""
-    _cost_total: float = 0.0
+    _cost_total: float | None = None
+    """What the program has counted up to now, US dollars; see `Outcome`."""
     _reading: bool = False
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
@@ -129,7 +148,8 @@ class ClaudeSession:
         A cancelled turn leaves the session unusable.
 
         Raises:
-            ProgramExited: the program is gone.
+            PromptNotSent: the program was gone before the prompt was written.
+            ProgramExited: it went in mid-turn.
             ClaudeSDKError: it said what the SDK cannot read.
         """
         prompt_uuid = str(uuid.uuid5(_ROW, f"{prompt.turn_id}/{sink.new_id()}"))
@@ -182,14 +202,10 @@ class ClaudeSession:
             "parent_tool_use_id": None,
             "uuid": prompt_uuid,
         }
-
-        async def prompts() -> AsyncIterator[dict[str, Any]]:
-            yield message
-
         try:
-            await self._client.query(prompts())
+            await self._client.query(_Once(message))
         except CLIConnectionError as error:
-            raise ProgramExited(self._last_words(None)) from error
+            raise PromptNotSent(self._last_words(None)) from error
 
     async def _follow(self, outcome: Outcome, translator: Translator, sink: Sink) -> None:
         consumed = False
@@ -225,7 +241,7 @@ async def open_session(spec: HubSpec) -> tuple[ClaudeSession, bool]:
     """Start the program on the session's newest conversation, or on a new one.
 
     Returns:
-        The session, and whether an earlier conversation was lost for it.
+        The session, and whether its conversation is a new one.
 
     Raises:
         ProgramMissing: there is no program.
@@ -234,7 +250,7 @@ async def open_session(spec: HubSpec) -> tuple[ClaudeSession, bool]:
     row = ConversationRow.of(spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
     if newest is None:
-        return await _start(spec, session_id=row.ids[0]), False
+        return await _start(spec, session_id=row.ids[0]), True
     try:
         return await _start(spec, resume=row.ids[newest]), False
     except ProgramExited as error:
@@ -255,7 +271,8 @@ async def _start(spec: HubSpec, *, session_id: str | None = None, resume: str | 
     except (ProcessError, CLIConnectionError) as error:
         exit_code = error.exit_code if isinstance(error, ProcessError) else None
         raise ProgramExited(_told_end(exit_code, stderr)) from error
-    return ClaudeSession(client, client.receive_messages(), asker, stderr)
+    cost_total = 0.0 if resume is None else None
+    return ClaudeSession(client, client.receive_messages(), asker, stderr, cost_total=cost_total)
 
 
 def _options(

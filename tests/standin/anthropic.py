@@ -50,7 +50,7 @@ _SIDE = Answer.of("aside")
 def default_reply(seen: Seen) -> Reply:
     """Answer by what was asked, for the stand-in as a process.
 
-    `words N` streams `w0 w1 …`; `bash COMMAND` calls the Bash tool and then tells its result; anything else is
+    `words N` streams `w0 w1 …`; `bash COMMAND` calls the Bash tool and tells its result; anything else is
     answered by a line that tells how many messages of a person the request holds, and the markers in it.
     """
     last = seen.user_texts[-1] if seen.user_texts else ""
