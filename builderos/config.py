@@ -67,10 +67,17 @@ def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[st
 
 @attrs.frozen(kw_only=True)
 class ClaudeAgent:
-    """Claude Code through its SDK. `permission_mode` is what its sessions start with."""
+    """Claude Code through its SDK.
+
+    Attributes:
+        permission_mode, model: what its sessions start with unless they say otherwise; None is its own
+        default. cli_path: the program to run instead of the one that comes with the SDK.
+    """
 
     kind: ClassVar[str] = "claude"
     permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] = "default"
+    model: str | None = None
+    cli_path: str | None = None
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
