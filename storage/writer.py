@@ -180,6 +180,9 @@ class Writer:
                         self._run_alone(batch[0])
                     else:
                         self._commit(batch)
+                except BaseException:
+                    _forget_results(batch)
+                    raise
                 finally:
                     self._token.run_sync_soon(self._wake, batch)
         except BaseException as error:
@@ -293,6 +296,13 @@ class Writer:
             self._jobs.clear()
         self._wake(left)
         self._ended.set()
+
+
+def _forget_results(batch: list[_Job]) -> None:
+    """Nobody may take for committed what the thread died over."""
+    for job in batch:
+        if isinstance(job.result, outcome.Value):
+            job.result = outcome.Error(OutcomeUnknown("the writer died in the middle of a commit"))
 
 
 def _copy(error: StorageError) -> StorageError:
