@@ -35,6 +35,11 @@ CREATE TABLE session (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX session_by_activity ON session (last_activity_ms, session_id);
 
+-- Sessions that are gone for good and still have rows to be removed: a long history goes in small pieces.
+CREATE TABLE removal (
+  session_id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE summary (
   session_id    TEXT PRIMARY KEY,
   snapshot_seq  INTEGER NOT NULL,

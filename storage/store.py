@@ -20,6 +20,7 @@ from storage.errors import StorageError
 from storage.journal import SqliteJournal
 from storage.readers import Readers
 from storage.schema import MIGRATIONS, migrate
+from storage.search import Search
 from storage.writer import Writer, WriterStatistics
 
 __all__ = ["Store", "StoreStatistics", "open_store"]
@@ -55,6 +56,7 @@ class Store:
     ownership: SqliteJournal
     catalog: SqliteCatalog
     devices: Devices
+    search: Search
     _writer: Writer
     _checkpointer: Checkpointer
 
@@ -102,6 +104,7 @@ async def open_store(
     journal = SqliteJournal(writer, readers, numbers.__next__)
     devices = Devices(writer, readers)
     catalog = SqliteCatalog(writer, readers)
+    search = Search(readers)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
@@ -109,7 +112,8 @@ async def open_store(
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
                 await devices.load()
-                yield Store(path, journal, journal, catalog, devices, writer, checkpointer)
+                await catalog.finish_removals()
+                yield Store(path, journal, journal, catalog, devices, search, writer, checkpointer)
             finally:
                 # Not bounded: what was promised to a caller must reach the disk, and each job is short.
                 with trio.CancelScope(shield=True):

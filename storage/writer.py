@@ -252,9 +252,8 @@ class Writer:
         try:
             job.result = outcome.Value(job.work(connection))
         except Exception as error:  # whatever a job raises belongs to its caller
-            if (
-                not connection.in_transaction
-            ):  # SQLite itself rolled all back, as it may where the disk is full
+            if not connection.in_transaction:
+                # SQLite itself rolled everything back, as it may where the disk is full.
                 if isinstance(error, apsw.Error):
                     raise
                 raise apsw.AbortError("the transaction was lost") from error

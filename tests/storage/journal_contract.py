@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -253,11 +254,10 @@ async def of_appends_to_one_session_at_once_one_wins(stores: Stores) -> None:
     won: list[str] = []
 
     async def write(name: str) -> None:
-        try:
+        with suppress(SequenceConflict):
             await stores.journal.append(grant, 0, [entry(name)], durable=False)
-        except SequenceConflict:
-            return
-        won.append(name)
+            won.append(name)
+        await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
         for n in range(8):

@@ -37,6 +37,7 @@ async def write_pages(store: Store, grant: Grant, seq: int, pages: int) -> int:
     for _ in range(pages // 40):
         given = [Entry("message", bytes(160_000), 1)]
         seq = await store.journal.append(grant, seq, given, durable=False)
+    await trio.lowlevel.checkpoint()
     return seq
 
 

@@ -230,8 +230,12 @@ async def epochs_after(folder: Path, *, boot_id: str, closed_well: bool) -> dict
         if not closed_well:
             # What a power cut would leave: the file and its WAL as they are now.
             path = copied(path, folder / "left")
+    found: dict[str, int] = {}
     async with opened(path, boot_id=boot_id) as store:
-        return {name: (await store.journal.head(name)).epoch for name in ("busy", "idle")}
+        for name in ("busy", "idle"):
+            found[name] = (await store.journal.head(name)).epoch
+    await trio.lowlevel.checkpoint()
+    return found
 
 
 async def test_a_power_cut_gives_busy_sessions_a_new_epoch(tmp_path: Path) -> None:
