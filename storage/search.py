@@ -13,7 +13,7 @@ __all__ = ["Hit", "Search"]
 QUERY_WORDS = 32
 """Words of a query that count; each costs a look-up."""
 
-# The newest first and not the best: so that a page goes on where the last one ended, whatever came in between.
+# The newest first and not the best: a page then goes on where the last one ended, whatever came since.
 _FIND = """
 SELECT journal.session_id, journal.seq, journal.kind, snippet(search, 3, '', '', '…', 24),
        at_ms, commit_no
