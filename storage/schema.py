@@ -8,10 +8,10 @@ from pathlib import Path
 
 import apsw
 
-from storage.connection import APPLICATION_ID, mapped_errors
+from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors
 from storage.errors import StorageCorrupt, StorageVersion
 
-__all__ = ["MIGRATIONS", "migrate"]
+__all__ = ["MIGRATIONS", "copy_database", "migrate"]
 
 _V1 = """
 CREATE TABLE meta (
@@ -142,7 +142,7 @@ def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] =
         _check_ours(connection, path, version)
         for number, script in enumerate(migrations[version:], start=version + 1):
             if number > 1:
-                _copy(connection, path.with_name(f"{path.name}.before-v{number}"))
+                copy_database(connection, path.with_name(f"{path.name}.before-v{number}"))
             _step(connection, number, script)
     return version == 0
 
@@ -169,10 +169,14 @@ def _step(connection: apsw.Connection, number: int, script: str) -> None:
         connection.pragma("synchronous", "normal")
 
 
-def _copy(connection: apsw.Connection, target: Path) -> None:
-    """Copy under a passing name first, so that a copy with the right name is a whole one."""
+def copy_database(connection: apsw.Connection, target: Path) -> None:
+    """Write one committed state of the database to `target`, mode 0600, replacing what is there.
+
+    It is copied under a passing name first, so that a file with the right name is a whole one.
+    """
     partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    connection.execute("VACUUM INTO ?", (str(partial),))
-    partial.replace(target)
+    with named_os_errors(target), mapped_errors(target):
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection.execute("VACUUM INTO ?", (str(partial),))
+        partial.replace(target)

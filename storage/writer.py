@@ -1,13 +1,13 @@
 """The one writer: a thread that owns the connection and commits for everybody together.
 
-A caller puts a job (a function of the connection) into a queue and sleeps. The thread takes all that waits, up
-to a bound, and runs it in one transaction, each job in a savepoint of its own, so that a bad one fails alone;
-after COMMIT all callers wake in one call into the event loop. While it commits, the next batch gathers: the
-busier the server, the cheaper a job.
+A caller puts a job (a function of the connection) into a queue and sleeps. The thread takes all that waits,
+up to a bound, and runs it in one transaction, each job in a savepoint of its own, so that a bad one fails
+alone; after COMMIT all callers wake in one call into the event loop. While it commits, the next batch
+gathers: the busier the server, the cheaper a job.
 
-The thread takes its batch itself, under a lock, with no task of the event loop between two commits: seen to save
-50 of 170 µs an append against one `to_thread.run_sync` a batch. The task `Writer.run` only stands for the thread:
-it starts it, and raises what it died of.
+The thread takes its batch itself, under a lock, with no task of the event loop between two commits: seen to
+save 50 of 170 µs an append against one `to_thread.run_sync` a batch. The task `Writer.run` only stands for
+the thread: it starts it, and raises what it died of.
 """
 
 from __future__ import annotations

@@ -281,3 +281,22 @@ async def test_people_can_list_sessions_with_sqlite3(tmp_path: Path) -> None:
         times = ("2023-11-14T22:13:20.123Z", "2023-11-14T22:13:21.000Z")
         assert cursor.fetchall() == [("trip", "echo", "ipad", *times)]
         reader.close()
+
+
+async def test_a_backup_is_a_database_of_one_moment(tmp_path: Path) -> None:
+    path, target = tmp_path / "x.db", tmp_path / "copies" / "y.db"
+    target.parent.mkdir()
+    await make(path)
+    async with opened(path) as store:
+        grant = await store.ownership.acquire("trip")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.backup, target)
+            for seq in range(200, 260):
+                await store.journal.append(grant, seq, [entry()], durable=False)
+        await store.backup(target)
+        with pytest.raises(StorageError):
+            await store.backup(tmp_path / "nowhere" / "y.db")
+    assert os.listdir(target.parent) == ["y.db"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    async with opened(target) as store:
+        assert await store.journal.head("trip") == Head(1, 260)
