@@ -277,8 +277,6 @@ class Writer:
                 job.result = outcome.Error(_copy(error))
         self._done += len(batch)
 
-    # The event loop's thread again.
-
     def _wake(self, batch: list[_Job]) -> None:
         for job in batch:
             lost = outcome.Error(StorageUnavailable(f"{self.path}: the writer died"))
