@@ -18,7 +18,6 @@ from bridgehub.protocol.messages import (
     Ack,
     Consumed,
     Hello,
-    HubEvent,
     HubSpec,
     Prompt,
     Reported,
@@ -28,7 +27,17 @@ from bridgehub.protocol.messages import (
     TurnStopped,
 )
 
-__all__ = ["ENDS", "OpenHub", "Reader", "ScriptedDriver", "make_spec", "open_hub", "prompt", "text_of"]
+__all__ = [
+    "ENDS",
+    "OpenHub",
+    "Reader",
+    "ScriptedDriver",
+    "make_spec",
+    "open_hub",
+    "prompt",
+    "text_of",
+    "until",
+]
 
 ENDS = (TurnDone, TurnFailed, TurnStopped)
 LIMIT_S = 20.0
@@ -56,6 +65,15 @@ def prompt(turn_id: str, content: str, taken_before: int = 0) -> Prompt:
 
 def text_of(events: Sequence[Reported]) -> str:
     return "".join(item.event.text for item in events if isinstance(item.event, TextPiece))
+
+
+async def until(predicate: Callable[[], bool]) -> None:
+    """Look every few milliseconds for what another process does, up to a limit."""
+    with trio.fail_after(LIMIT_S):
+        while True:
+            if predicate():
+                return
+            await trio.sleep(0.005)
 
 
 @attrs.define(eq=False)
@@ -119,7 +137,7 @@ async def open_hub(
     **changes: object,
 ) -> AsyncIterator[OpenHub]:
     """Run a hub while inside the block. It kills no process: the test's own are its neighbours."""
-    spec = make_spec(folder, **changes)
+    spec = attrs.evolve(make_spec(folder), **changes)  # type: ignore[arg-type]
     raw = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     await raw.bind(spec.socket)
     raw.listen(16)
@@ -146,7 +164,7 @@ class ScriptedDriver:
 
     play: Callable[[Prompt, Sink], object]
     can_steer: bool = False
-    closed: bool = False
+    was_closed: trio.Event = attrs.field(factory=trio.Event)
     interrupts: int = 0
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
@@ -159,9 +177,5 @@ class ScriptedDriver:
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        self.closed = True
+        self.was_closed.set()
         await trio.lowlevel.checkpoint()
-
-
-def kinds(events: Sequence[Reported]) -> list[type[HubEvent]]:
-    return [type(item.event) for item in events]

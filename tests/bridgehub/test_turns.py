@@ -71,7 +71,7 @@ async def test_a_driver_that_raises_fails_the_turn_and_is_replaced(tmp_path: Pat
         assert end.event.code == "agent_exited"
         assert "RuntimeError" in end.event.content
         assert text_of(await reader.turn("t2", "x")) == "hello"
-        assert [driver.closed for driver in made] == [True, False]
+        assert [driver.was_closed.is_set() for driver in made] == [True, False]
 
 
 async def test_one_driver_serves_all_turns(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ async def test_one_driver_serves_all_turns(tmp_path: Path) -> None:
         await reader.turn("t1", "x")
         await reader.turn("t2", "x")
     assert len(made) == 1
-    assert made[0].closed
+    assert made[0].was_closed.is_set()
 
 
 @pytest.mark.parametrize("play", [hang, hang_on_to_life])
@@ -101,8 +101,7 @@ async def test_an_interrupt_that_is_ignored_is_enforced_within_two_seconds(
         assert made[0].interrupts == 1
         assert text_of(await reader.turn("t2", "x")) == "hello"
         with trio.fail_after(5):
-            while not made[0].closed:
-                await trio.sleep(0.01)
+            await made[0].was_closed.wait()
         await reader.turn("t3", "x")
     assert "from beyond" not in text_of(reader.events)
 
