@@ -32,6 +32,9 @@ from bridgehub.protocol.messages import (
 from bridgehub.protocol.process_tree import is_alive, start_mark
 from tests.bridgehub.hub_harness import ENDS, Reader, make_spec, prompt, text_of, until
 
+HUB = f"hub-{os.getpid()}"
+"""Unlike any other on the machine: burying a hub kills whoever carries its id."""
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -56,13 +59,13 @@ async def open_hubs(folder: Path, *, by_exec: bool | None = None) -> AsyncIterat
             await hubs.aclose()
 
 
-async def open_reader(hubs: ProcessHubs, hub_id: str = "hub1", last_seq: int = 0, epoch: int = 1) -> Reader:
+async def open_reader(hubs: ProcessHubs, hub_id: str = HUB, last_seq: int = 0, epoch: int = 1) -> Reader:
     link = await hubs.connect(hub_id, owner_epoch=epoch, last_seq=last_seq)
     _LINKS.append(link)
     return Reader(link, last_seq)
 
 
-def spec_of(hub_id: str = "hub1", **changes: object) -> HubSpec:
+def spec_of(hub_id: str = HUB, **changes: object) -> HubSpec:
     return make_spec(Path("/nowhere"), hub_id, **changes)
 
 
@@ -78,7 +81,7 @@ def start_program(*arguments: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
-        env={**os.environ, "BUILDEROS_HUB": "hub1", "SECRET": "of the server"},
+        env={**os.environ, "BUILDEROS_HUB": HUB, "SECRET": "of the server"},
     )
 
 
@@ -103,14 +106,14 @@ async def test_a_hub_starts_answers_and_stops(tmp_path: Path, by_exec: bool) -> 
         await hubs.start(spec_of())
         reader = await open_reader(hubs)
         assert text_of(await reader.turn("t1", "good day")) == "echo: good day "
-        assert await hubs.living() == [FoundHub("hub1", "trip", alive=True)]
+        assert await hubs.living() == [FoundHub(HUB, "trip", alive=True)]
         pid = reader.link.welcome.pid
         await hubs.start(spec_of())  # it lives: nothing happens
         assert (await open_reader(hubs)).link.welcome.pid == pid
         assert await hubs.stop_all() == 1
         assert not lives(pid)
-        assert await hubs.living() == [FoundHub("hub1", "trip", alive=False)]
-        await hubs.forget("hub1")
+        assert await hubs.living() == [FoundHub(HUB, "trip", alive=False)]
+        await hubs.forget(HUB)
         assert await hubs.living() == []
 
 
@@ -130,11 +133,11 @@ async def test_a_start_that_fails_leaves_nothing(tmp_path: Path, by_exec: bool) 
         with pytest.raises(HubStartFailed):
             await hubs.start(spec_of(env={"BAD=NAME": "x"}))
         hubs.folder.mkdir(exist_ok=True)
-        (hubs.folder / "hub2").write_text("a file where a folder must be")
+        (hubs.folder / f"{HUB}-2").write_text("a file where a folder must be")
         with pytest.raises(HubStartFailed):
-            await hubs.start(spec_of("hub2"))
+            await hubs.start(spec_of(HUB + "-2"))
         assert not any(hub.alive for hub in await hubs.living())
-        await hubs.start(spec_of("hub3"))
+        await hubs.start(spec_of(HUB + "-3"))
 
 
 @on_linux
@@ -146,9 +149,9 @@ async def test_a_crash_has_its_status_and_is_seen_after_consumed(tmp_path: Path)
         with pytest.raises(HubLost):
             await reader.read_until(TurnDone)
         assert [item.event for item in reader.events] == [Consumed("t1")]
-        assert await hubs.bury("hub1", last_seq=reader.position) == []
+        assert await hubs.bury(HUB, last_seq=reader.position) == []
         with pytest.raises(HubLost):
-            await hubs.connect("hub1", owner_epoch=1, last_seq=0)
+            await hubs.connect(HUB, owner_epoch=1, last_seq=0)
 
 
 @on_linux
@@ -162,13 +165,13 @@ async def test_a_forked_hub_is_small(tmp_path: Path) -> None:
 
 async def test_hubs_outlive_the_mother_and_a_new_one_is_started(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
-        await hubs.start(spec_of("hub1"))
+        await hubs.start(spec_of(HUB))
         reader = await open_reader(hubs)
         mother = hubs.mother_pid
         assert mother is not None
         os.kill(mother, signal.SIGKILL)
         assert text_of(await reader.turn("t1", "orphan")) == "echo: orphan "
-        await hubs.start(spec_of("hub2"))
+        await hubs.start(spec_of(HUB + "-2"))
         assert hubs.mother_pid not in (None, mother)
         assert sum(hub.alive for hub in await hubs.living()) == 2
 
@@ -194,7 +197,7 @@ from bridgehub.protocol.messages import Ack, Prompt
 async def main():
     hubs = ProcessHubs(Path(sys.argv[1]) / "hubs", Path(sys.argv[1]) / "short")
     await hubs.start(decode_spec(sys.stdin.buffer.readline()))
-    link = await hubs.connect("hub1", owner_epoch=1, last_seq=0)
+    link = await hubs.connect(sys.argv[2], owner_epoch=1, last_seq=0)
     await link.send(Prompt("t1", "m1", "/words 3000 0.2", 0))
     while True:
         for item in await link.receive():
@@ -210,7 +213,7 @@ trio.run(main)
 async def test_a_server_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     """Of what it had read but not acknowledged too: the next server says how far the journal is."""
     async with open_hubs(tmp_path) as hubs:
-        with start_program("-c", SERVER, str(tmp_path)) as server:
+        with start_program("-c", SERVER, str(tmp_path), HUB) as server:
             assert server.stdin is not None
             assert server.stdout is not None
             server.stdin.write(encode(spec_of()))
@@ -236,24 +239,24 @@ async def test_an_abandoned_hub_leaves_its_events_for_the_next_server(tmp_path: 
         pid = reader.link.welcome.pid
         await reader.link.aclose()
         await until_dead(pid)
-        first = await hubs.bury("hub1", last_seq=0)
+        first = await hubs.bury(HUB, last_seq=0)
         assert list(first) == reader.events
-        assert await hubs.bury("hub1", last_seq=0) == first
-        assert await hubs.bury("hub1", last_seq=1) == reader.events[1:]
-        assert [item.seq for item in await hubs.bury("hub1", last_seq=reader.position)] == []
+        assert await hubs.bury(HUB, last_seq=0) == first
+        assert await hubs.bury(HUB, last_seq=1) == reader.events[1:]
+        assert [item.seq for item in await hubs.bury(HUB, last_seq=reader.position)] == []
 
 
 async def test_what_is_left_ends_at_a_gap_and_at_a_torn_line(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
-        folder = hubs.folder / "hub1"
+        folder = hubs.folder / HUB
         folder.mkdir(parents=True)
         events = [Reported(n, n, TextPiece("t", "text", "b", str(n))) for n in (3, 4, 5, 7)]
         (folder / "left").write_bytes(b"".join(map(encode, events)))
         (folder / "spool").write_bytes(encode(events[2]) + encode(Reported(6, 6, Consumed("t")))[:-5])
-        assert [item.seq for item in await hubs.bury("hub1", last_seq=2)] == [3, 4, 5]
-        assert await hubs.bury("hub1", last_seq=1) == []
+        assert [item.seq for item in await hubs.bury(HUB, last_seq=2)] == [3, 4, 5]
+        assert await hubs.bury(HUB, last_seq=1) == []
         (folder / "left").write_bytes(b"\x00garbage\n")
-        assert [item.seq for item in await hubs.bury("hub1", last_seq=4)] == [5]
+        assert [item.seq for item in await hubs.bury(HUB, last_seq=4)] == [5]
 
 
 async def test_sigterm_stops_a_hub_that_hangs(tmp_path: Path) -> None:
@@ -269,8 +272,8 @@ async def test_sigterm_stops_a_hub_that_hangs(tmp_path: Path) -> None:
 async def test_a_stopped_process_is_killed_with_the_rest(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
         for number in range(3):
-            await hubs.start(spec_of(f"hub{number}"))
-        record = read_pid_file(hubs.folder / "hub1")
+            await hubs.start(spec_of(f"{HUB}{number}"))
+        record = read_pid_file(hubs.folder / f"{HUB}1")
         assert record is not None
         os.kill(record.pid, signal.SIGSTOP)
         assert await hubs.stop_all() == 3
@@ -284,19 +287,19 @@ async def test_long_paths_move_the_socket(tmp_path: Path) -> None:
     hubs = ProcessHubs(deep / "hubs", short)
     try:
         await hubs.start(spec_of())
-        assert hubs.socket_of("hub1").parent == short
+        assert hubs.socket_of(HUB).parent == short
         assert short.stat().st_mode & 0o777 == 0o700
         reader = await open_reader(hubs)
         assert text_of(await reader.turn("t1", "far")) == "echo: far "
     finally:
         with trio.CancelScope(shield=True):
             await hubs.stop_all()
-            await hubs.forget("hub1")
+            await hubs.forget(HUB)
             await hubs.aclose()
     assert list(short.iterdir()) == []
     short.chmod(0o755)
     with pytest.raises(HubStartFailed):
-        await hubs.start(spec_of("hub2"))
+        await hubs.start(spec_of(HUB + "-2"))
     await hubs.aclose()
     short.rmdir()
 
@@ -307,10 +310,8 @@ async def test_long_paths_move_the_socket(tmp_path: Path) -> None:
 @asynccontextmanager
 async def unruly_hub(folder: Path) -> AsyncIterator[tuple[ProcessHubs, Reader, subprocess.Popen[bytes]]]:
     async with open_hubs(folder) as hubs:
-        hub_folder = hubs.folder / "hub1"
-        spec = attrs.evolve(
-            spec_of(kind="unruly"), folder=str(hub_folder), socket=str(hubs.socket_of("hub1"))
-        )
+        hub_folder = hubs.folder / HUB
+        spec = attrs.evolve(spec_of(kind="unruly"), folder=str(hub_folder), socket=str(hubs.socket_of(HUB)))
         hubs.folder.mkdir(parents=True)
         with start_program("-m", "tests.bridgehub.hub_program") as program:
             assert program.stdin is not None
@@ -324,7 +325,7 @@ async def unruly_hub(folder: Path) -> AsyncIterator[tuple[ProcessHubs, Reader, s
                 yield hubs, reader, program
             finally:
                 with trio.CancelScope(shield=True):
-                    await hubs.bury("hub1", last_seq=0)
+                    await hubs.bury(HUB, last_seq=0)
 
 
 async def spawn(reader: Reader) -> list[int]:
@@ -343,14 +344,14 @@ async def test_nothing_survives_a_dead_hub(tmp_path: Path) -> None:
         program.kill()
         program.wait()
         assert all(map(lives, (stay, orphan, second_orphan)))
-        await hubs.bury("hub1", last_seq=reader.position)
+        await hubs.bury(HUB, last_seq=reader.position)
         assert not any(map(lives, pids))
 
 
 async def test_nothing_survives_a_burial_of_a_living_hub(tmp_path: Path) -> None:
     async with unruly_hub(tmp_path) as (hubs, reader, program):
         pids = await spawn(reader)
-        await hubs.bury("hub1", last_seq=reader.position)
+        await hubs.bury(HUB, last_seq=reader.position)
         assert not any(map(lives, [*pids, program.pid]))
 
 
@@ -381,11 +382,11 @@ async def test_the_agent_has_exactly_its_environment(tmp_path: Path) -> None:
         told = _by_block(events)
         environment = orjson.loads(told["b"])
         environment.pop("LC_CTYPE", None)  # Python's own, where no locale is set
-        assert environment == {"PATH": "/usr/bin:/bin", "GREETING": "hello", "BUILDEROS_HUB": "hub1"}
+        assert environment == {"PATH": "/usr/bin:/bin", "GREETING": "hello", "BUILDEROS_HUB": HUB}
         own = orjson.loads(told["c"])
         assert own["cwd"] == "/"
-        assert (hubs.folder / "hub1").stat().st_mode & 0o777 == 0o700
-        assert hubs.socket_of("hub1").stat().st_mode & 0o077 == 0
+        assert (hubs.folder / HUB).stat().st_mode & 0o777 == 0o700
+        assert hubs.socket_of(HUB).stat().st_mode & 0o077 == 0
 
 
 @on_linux
@@ -400,7 +401,7 @@ async def test_a_forked_hub_has_nothing_of_its_mother(tmp_path: Path) -> None:
         of_mother = {os.readlink(f"/proc/{mother}/fd/{name}") for name in os.listdir(f"/proc/{mother}/fd")}
         assert not {link for link in links & of_mother if link.startswith("pipe:")}
         assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
-        assert os.readlink(f"/proc/{pid}/fd/1") == str(hubs.folder / "hub1" / "log")
+        assert os.readlink(f"/proc/{pid}/fd/1") == str(hubs.folder / HUB / "log")
         assert os.getsid(pid) == pid
         environment = environment_of(mother)
         assert b"SECRET" not in environment

@@ -24,6 +24,9 @@ from bridgehub.reaper import reap_orphans, zombie_children
 from tests.bridgehub.hub_harness import until
 from tests.bridgehub.unruly_agent import CHILD
 
+LOST = f"lost-{os.getpid()}"
+OTHER = f"other-{os.getpid()}"
+
 
 @contextmanager
 def unruly_family(hub_id: str | None, manner: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
@@ -65,17 +68,17 @@ def test_descendants_go_with_their_leader() -> None:
 
 
 def test_orphans_are_found_by_their_marker() -> None:
-    with unruly_family("lost-hub", "leave") as (child, grandchild):
+    with unruly_family(LOST, "leave") as (child, grandchild):
         child.wait()
         assert lives(grandchild)
-        assert "lost-hub" in marked_hubs()
-        assert kill_tree("lost-hub") == 1
+        assert LOST in marked_hubs()
+        assert kill_tree(LOST) == 1
         assert not lives(grandchild)
-        assert kill_tree("lost-hub") == 0
+        assert kill_tree(LOST) == 0
 
 
 def test_a_stranger_with_the_old_pid_is_left_alone() -> None:
-    with unruly_family("another-hub", "stay") as (child, grandchild):
+    with unruly_family(OTHER, "stay") as (child, grandchild):
         assert kill_tree("dead-hub", child.pid, "boot:1") == 0
         assert not terminate(child.pid, "boot:1")
         assert lives(child.pid)
