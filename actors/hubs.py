@@ -201,13 +201,12 @@ class ProcessHubs:
         return FoundHub(hub_id, record.session_id, is_alive(record.pid, record.started))
 
     def _stop_all(self) -> int:
-        living = {hub.hub_id for hub in self._find() if hub.alive}
-        for hub_id in living:
-            record = read_pid_file(self.folder / hub_id)
-            if record is not None:
-                terminate(record.pid, record.started)
+        records = [read_pid_file(self.folder / hub.hub_id) for hub in self._find() if hub.alive]
+        living = [(record.pid, record.started) for record in records if record is not None]
+        for pid, started in living:
+            terminate(pid, started)
         deadline = time.monotonic() + STOP_S
-        while time.monotonic() < deadline and any(hub.alive for hub in self._find()):
+        while time.monotonic() < deadline and any(is_alive(*hub) for hub in living):
             time.sleep(0.02)
         left = marked_hubs()
         for hub in self._find():
