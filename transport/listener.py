@@ -16,6 +16,7 @@ from typing import Final
 
 import attrs
 import trio
+from wsproto.utilities import ProtocolError
 
 from transport.config import TransportConfig
 from transport.head import Head, HeadError, find_end, parse_head
@@ -157,6 +158,9 @@ class _Door:
             await self._serve(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke")
+        except* ProtocolError as group:
+            # Also where a peer pings while we close: trio-websocket then raises in a task of its own.
+            logger.debug("a peer broke the protocol: %r", group.exceptions)
         except* Exception:
             logger.exception("a connection failed; the others go on")
         finally:

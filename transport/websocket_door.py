@@ -14,7 +14,7 @@ from transport import close_codes
 from transport.close_codes import CloseCode
 from transport.config import TransportConfig
 from transport.connection import ConnectionV3
-from transport.head import Head
+from transport.head import Head, find_end
 from transport.limits import Gate
 from transport.ports import Deps, Device
 from transport.refusals import Refusal
@@ -98,7 +98,8 @@ class WebSocketDoor:
         while self._open:
             for dialect in tuple(self._open):
                 dialect.request_close(close_codes.RESTART)
-            self._all_closed = trio.Event()
+            if self._all_closed is None or self._all_closed.is_set():
+                self._all_closed = trio.Event()
             await self._all_closed.wait()
 
     async def serve(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> Refusal | None:
@@ -117,9 +118,11 @@ class WebSocketDoor:
         if agent is not None and not speaks_v3:
             return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
         upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, key_of_headers(head.headers))
+        end = find_end(data) or len(data)
         with self.waiting.enter() as place:
             make = partial(self._make_v3, upgrade) if place.good and not full else None
-            await self._accept(FrameStream(stream, data, self.config.write_s), upgrade, make, place.give_back)
+            frames = FrameStream(stream, data[:end], data[end:], self.config.write_s)
+            await self._accept(frames, upgrade, make, place.give_back)
         return None
 
     async def _accept(
