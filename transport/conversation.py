@@ -7,7 +7,7 @@ between. Nothing here writes: answers go to the writer's outbox.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -48,8 +48,7 @@ class Conversation:
     deps: Deps
     device: Device
     _attachments: dict[str, Attachment] = attrs.field(factory=dict)
-    _watching: ExitStack = attrs.field(factory=ExitStack)
-    _feed: SessionFeed | None = None
+    _watching: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +59,8 @@ class Conversation:
         for attachment in self._attachments.values():
             attachment.close()
         self._attachments.clear()
-        self._watching.close()
+        if self._watching is not None:
+            self._watching.__exit__(None, None, None)
 
     def welcome(self) -> None:
         """Say that the device is signed in."""
@@ -95,10 +95,10 @@ class Conversation:
             self.writer.close(close_codes.BAD_KEY)
 
     def _watch_sessions(self) -> None:
-        if self._feed is None:
+        if self._watching is None:
             feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self.device.scope)
-            self._watching.enter_context(self.deps.watch.watch(feed))
-            self._feed = feed
+            self._watching = self.deps.watch.watch(feed)
+            self._watching.__enter__()
 
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id

@@ -71,7 +71,7 @@ class FrameStream(PutBackStream):
         super().__init__(stream, behind)
         self.write_s = write_s
         self._head = head
-        self._answered = trio.Event()
+        self._answered: trio.Event | None = trio.Event()
         self.timed_out = False
         self._lock = trio.Lock()
         self._closing = False
@@ -82,7 +82,7 @@ class FrameStream(PutBackStream):
             await trio.lowlevel.checkpoint()
             head, self._head = self._head, b""
             return head
-        if not self._answered.is_set():
+        if self._answered is not None:
             await self._answered.wait()
         return await super().receive_some(max_bytes)
 
@@ -97,7 +97,9 @@ class FrameStream(PutBackStream):
             if is_close(data):
                 self._closing = True
             await self._write(data)
-        self._answered.set()
+        if self._answered is not None:
+            self._answered.set()
+            self._answered = None
 
     async def send_frames(self, frames: bytes) -> bool:
         """Write whole frames; False, and nothing written, where the close frame has gone already.
