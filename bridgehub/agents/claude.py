@@ -51,6 +51,8 @@ class ClaudeDriver:
     _module: ModuleType | None = None
     _session: ClaudeSession | None = None
     _starting: trio.CancelScope | None = None
+    _is_cleared: bool = False
+    """The next program begins a conversation of its own."""
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -100,7 +102,7 @@ class ClaudeDriver:
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         try:
-            self._session, is_new = await module.open_session(self.spec)
+            self._session, is_new = await module.open_session(self.spec, anew=self._is_cleared)
         except module.ProgramMissing as error:
             told = (
                 f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
@@ -108,16 +110,21 @@ class ClaudeDriver:
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
         except module.ProgramExited as error:
             return _exited(prompt, str(error))
-        if is_new and prompt.taken_before:
+        if is_new and prompt.taken_before and not self._is_cleared:
             told = "Claude Code could not take up the earlier conversation and began anew."
             await sink.emit(Noticed(prompt.turn_id, "context_lost", told))
+        self._is_cleared = False
         return None
 
     async def _run(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
         ended: TurnEnd | None = None
-        assert self._session is not None
+        keep = False
+        session = self._session
+        assert session is not None, "a turn runs on a program that is up"
         try:
-            return await self._session.run_turn(prompt, _with_attachments(prompt), sink)
+            ended = await session.run_turn(prompt, _with_attachments(prompt), sink)
+            self._is_cleared = session.is_cleared
+            keep = not self._is_cleared
         except* module.PromptNotSent:
             ended = None
         except* module.ProgramExited as group:
@@ -126,7 +133,8 @@ class ClaudeDriver:
             logger.warning("Claude Code said what its SDK cannot read: %s", type(_first(group)).__name__)
             told = "Claude Code said something that its SDK cannot read; see the hub's log."
             ended = TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
-        await self.aclose()
+        if not keep:
+            await self.aclose()
         return ended
 
 

@@ -152,7 +152,7 @@ def _with_answers(tool_input: dict[str, Any], answers: object) -> dict[str, Any]
 def _for_session(suggestions: list[PermissionUpdate]) -> list[PermissionUpdate] | None:
     """Return the program's suggestions, bound to this session: as they come, some go to disk.
 
-    They belong together: for a command that writes files the rule alone is not enough, the program wants its mode
-    for edits too, and would ask again without it. Where it suggests nothing it will ask again.
+    They belong together: for a command that writes files the rule alone is not enough, the program wants its
+    mode for edits too, and would ask again without it. Where it suggests nothing it will ask again.
     """
     return [replace(update, destination="session") for update in suggestions] or None

@@ -14,7 +14,8 @@ that does not report its state ends it with the result.
 
 **Which conversation.** Its id is `HubSpec.agent_session_id`. Where the program has a transcript of that id
 the conversation is resumed, else begun under it. One that cannot be resumed any more is begun anew under the
-next id of a fixed row, so that a later hub finds the newest one again.
+next id of a fixed row, so that a later hub finds the newest one again. So is one that the person cleared
+(`/clear`): the program goes on under an id of its own, which no later hub would know.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from claude_agent_sdk import (
     ClaudeSDKError,
     CLIConnectionError,
     CLINotFoundError,
+    ConversationResetMessage,
     ProcessError,
     ResultMessage,
     SystemMessage,
@@ -114,7 +116,7 @@ class ConversationRow:
 
 @attrs.define(eq=False)
 class _Once(AsyncIterator[dict[str, Any]]):
-    """One message as the stream that the SDK wants. No generator: trio warns of one that is not read to its end."""
+    """One message as the stream that the SDK wants. No generator: trio warns of one not read to its end."""
 
     message: dict[str, Any] | None
 
@@ -137,6 +139,8 @@ class ClaudeSession:
     """`running`, `idle` or `requires_action`, as the program last said."""
     _cost_total: float | None = None
     """What the program has counted up to now, US dollars; see `Outcome`."""
+    is_cleared: bool = False
+    """The person had the conversation cleared: the next turn belongs to a new one."""
     _reading: bool = False
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
@@ -222,6 +226,8 @@ class ClaudeSession:
                     self._state = str(data.get("state"))
                 case AssistantMessage() | ResultMessage():
                     outcome.note(message)
+                case ConversationResetMessage():
+                    self.is_cleared = True
         for event in translator.flush():
             await sink.emit(event)
 
@@ -237,8 +243,12 @@ class ClaudeSession:
         return _told_end(exit_code, self._stderr)
 
 
-async def open_session(spec: HubSpec) -> tuple[ClaudeSession, bool]:
+async def open_session(spec: HubSpec, *, anew: bool = False) -> tuple[ClaudeSession, bool]:
     """Start the program on the session's newest conversation, or on a new one.
+
+    Args:
+        spec: the hub's spec.
+        anew: leave the newest conversation alone and begin the one after it.
 
     Returns:
         The session, and whether its conversation is a new one.
@@ -251,12 +261,14 @@ async def open_session(spec: HubSpec) -> tuple[ClaudeSession, bool]:
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
     if newest is None:
         return await _start(spec, session_id=row.ids[0]), True
+    following = row.ids[min(newest + 1, MAX_CONVERSATIONS - 1)]
+    if anew:
+        return await _start(spec, session_id=following), True
     try:
         return await _start(spec, resume=row.ids[newest]), False
     except ProgramExited as error:
         logger.warning("the conversation of %s cannot be resumed: %s", spec.session_id, error)
-        following = min(newest + 1, MAX_CONVERSATIONS - 1)
-        return await _start(spec, session_id=row.ids[following]), True
+        return await _start(spec, session_id=following), True
 
 
 async def _start(spec: HubSpec, *, session_id: str | None = None, resume: str | None = None) -> ClaudeSession:

@@ -1,4 +1,4 @@
-"""The claude driver with the real program against the stand-in: text, context, instructions, interrupt, death."""
+"""The claude driver with the real program against the stand-in: text, context, interrupt, death."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 import trio
 
@@ -51,7 +51,9 @@ async def test_context_lasts_over_turns_and_processes(tmp_path: Path) -> None:
         # its life, and unknown where it resumed, since that sum then begins nobody knows where.
         assert isinstance(one, TurnDone)
         assert one.cost_usd
-        assert two == TurnDone("turn-2", 16, 7, 5, pytest.approx(one.cost_usd))
+        assert isinstance(two, TurnDone)
+        assert two.cost_usd == pytest.approx(one.cost_usd)
+        assert two == TurnDone("turn-2", 16, 7, 5, two.cost_usd)
         assert three == TurnDone("turn-3", 16, 7, 5, None)
 
 
@@ -183,6 +185,51 @@ async def test_a_conversation_that_is_gone_begins_anew_and_says_so(tmp_path: Pat
         _, third = await rig.turn(rig.driver(), "three")
         assert not third.of(Noticed)
         assert rig.standin.requests[-1].user_texts == ("two", "three")
+
+
+async def test_a_local_command_is_answered_once_without_the_service(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        end, sink = await rig.turn(rig.driver(), "/cost")
+        assert isinstance(end, TurnDone)
+        assert len(sink.of(TextPiece)) == 1
+        assert len(sink.of(Consumed)) == 1
+        assert rig.standin.requests == []
+
+
+async def test_a_cleared_conversation_stays_cleared_in_the_next_process(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        first = rig.driver()
+        await rig.turn(first, "one")
+        _, cleared = await rig.turn(first, "/clear")
+        assert [notice.code for notice in cleared.of(Noticed)] == ["context_cleared"]
+        _, sink = await rig.turn(first, "two")
+        assert not sink.of(Noticed)
+        await first.aclose()
+        _, sink = await rig.turn(rig.driver(), "three")
+        assert not sink.of(Noticed)
+        assert rig.standin.requests[-1].user_texts == ("two", "three")
+
+
+async def test_what_the_program_did_by_itself_between_two_turns_comes_with_the_second(tmp_path: Path) -> None:
+    """A shell in the background wakes the program; the turn still ends with its own prompt's answer."""
+    async with open_rig(tmp_path) as rig:
+        wait = {"command": "until [ -e go ]; do sleep 0.02; done", "run_in_background": True}
+        rig.standin.script(
+            Answer.of(ToolUse("Bash", wait | {"description": "wait"})),
+            Answer.of("it runs. "),
+            Answer.of("it is done. "),
+            Answer.of("you said two"),
+        )
+        driver = rig.driver(permission_mode="bypassPermissions")
+        end, first = await rig.turn(driver, "one")
+        assert isinstance(end, TurnDone)
+        assert first.text() == "it runs. "
+        (rig.workspace / "go").touch()
+        with trio.fail_after(20):
+            await rig.standin.request(3)
+        end, second = await rig.turn(driver, "two")
+        assert isinstance(end, TurnDone)
+        assert second.text() == "it is done. you said two"
 
 
 def program_pids(agent_session_id: str) -> list[int]:

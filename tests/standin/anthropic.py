@@ -29,6 +29,7 @@ import trio
 
 from tests.standin.replies import (
     Answer,
+    Broken,
     Failure,
     Hang,
     Reply,
@@ -213,18 +214,23 @@ async def _serve_messages(standin: StandIn, wire: _Wire, body: bytes) -> None:
         case Failure(status, kind, message, retry_after_s):
             again = () if retry_after_s is None else (("retry-after", f"{retry_after_s:g}"),)
             await wire.respond(status, _error(kind, message), *again)
+        case Broken(answer):
+            await _stream(wire, seen, answer, is_whole=False)
+            raise h11.LocalProtocolError("the connection breaks here")
         case Answer() if seen.body.get("stream"):
             await _stream(wire, seen, reply)
         case Answer():
             await wire.respond(200, orjson.dumps(whole_answer(reply, number=seen.number, model=seen.model)))
 
 
-async def _stream(wire: _Wire, seen: Seen, answer: Answer) -> None:
+async def _stream(wire: _Wire, seen: Seen, answer: Answer, *, is_whole: bool = True) -> None:
     head = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
     await wire.send(h11.Response(status_code=200, headers=head))
     for event in stream_answer(answer, number=seen.number, model=seen.model):
         if isinstance(event, trio.Event):
             await event.wait()
+        elif not is_whole and event["type"] == "content_block_stop":
+            return
         else:
             line = b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
             await wire.send(h11.Data(data=line))
