@@ -59,6 +59,7 @@ class ClaudeDriver:
 
         A cancelled turn leaves a program that must not be used again: close the driver.
         """
+        await trio.lowlevel.checkpoint()
         try:
             self._module = self._module or await _load()
         except ModuleNotFoundError as error:
@@ -76,11 +77,14 @@ class ClaudeDriver:
             self._starting.cancel(reason="the turn was interrupted")
         elif self._session is not None:
             await self._session.interrupt()
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """End the agent's process. Idempotent."""
         session, self._session = self._session, None
-        if session is not None:
+        if session is None:
+            await trio.lowlevel.checkpoint()
+        else:
             await session.aclose()
 
     async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
@@ -97,6 +101,7 @@ class ClaudeDriver:
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
         if self._session is not None:
+            await trio.lowlevel.checkpoint()
             return None
         if not await trio.Path(self.spec.workspace).is_dir():
             told = f"The workspace {self.spec.workspace} is not there any more."
@@ -133,7 +138,9 @@ class ClaudeDriver:
             logger.warning("Claude Code said what its SDK cannot read: %s", type(_first(group)).__name__)
             told = "Claude Code said something that its SDK cannot read; see the hub's log."
             ended = TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
-        if not keep:
+        if keep:
+            await trio.lowlevel.checkpoint()
+        else:
             await self.aclose()
         return ended
 

@@ -121,6 +121,7 @@ class _Once(AsyncIterator[dict[str, Any]]):
     message: dict[str, Any] | None
 
     async def __anext__(self) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
         message, self.message = self.message, None
         if message is None:
             raise StopAsyncIteration
@@ -213,6 +214,7 @@ class ClaudeSession:
 
     async def _follow(self, outcome: Outcome, translator: Translator, sink: Sink) -> None:
         consumed = False
+        await trio.lowlevel.checkpoint()
         while not (outcome.answered and self._state in (None, "idle")):
             message = await self._next()
             if not consumed and outcome.prompt_uuid in named_uuids(message):

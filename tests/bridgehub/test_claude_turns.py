@@ -10,9 +10,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 import trio
 
-from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
+from bridgehub.protocol.messages import Consumed, Decided, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
 from tests.standin.replies import Answer, Hang, Text, Thinking, ToolUse
-from tests.standin.rig import RecordingSink, open_rig
+from tests.standin.rig import RecordingSink, eventually, open_rig
 
 
 async def test_text_streams_in_order_and_is_told_once(tmp_path: Path) -> None:
@@ -105,17 +105,14 @@ async def test_interrupt_stops_a_running_command(tmp_path: Path) -> None:
             Answer.of(ToolUse("Bash", {"command": "echo $$ > pid; sleep 300", "description": "x"}))
         )
         driver, sink = rig.driver(permission_mode="bypassPermissions"), RecordingSink()
-        pid_file = trio.Path(rig.workspace / "pid")
+        pid_file = rig.workspace / "pid"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "one", sink)
-            with trio.fail_after(20):
-                while not (await pid_file.exists() and await pid_file.read_text()):
-                    await trio.lowlevel.checkpoint()
+            await eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
             await driver.interrupt()
         assert [ended.is_error for ended in sink.of(ToolEnded)] == [True]
-        with trio.fail_after(5):
-            while psutil.pid_exists(int(await pid_file.read_text())):
-                await trio.lowlevel.checkpoint()
+        pid = int(pid_file.read_text())
+        await eventually(lambda: not psutil.pid_exists(pid))
 
 
 async def test_an_interrupt_of_the_start_is_obeyed(tmp_path: Path) -> None:
@@ -123,9 +120,7 @@ async def test_an_interrupt_of_the_start_is_obeyed(tmp_path: Path) -> None:
         driver, sink = rig.driver(), RecordingSink()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "one", sink)
-            with trio.fail_after(20):
-                while not program_pids(rig.agent_session_id):
-                    await trio.lowlevel.checkpoint()
+            await eventually(lambda: bool(program_pids(rig.agent_session_id)))
             await driver.interrupt()
         assert sink.events == []
         assert rig.standin.requests == []
@@ -161,9 +156,7 @@ async def test_a_program_killed_while_idle_is_started_again_by_the_turn_after(tm
         await rig.turn(driver, "one")
         (pid,) = program_pids(rig.agent_session_id)
         os.kill(pid, signal.SIGKILL)
-        with trio.fail_after(10):
-            while psutil.pid_exists(pid):
-                await trio.lowlevel.checkpoint()
+        await eventually(lambda: not psutil.pid_exists(pid))
         end, after = await rig.turn(driver, "two")
         assert isinstance(end, TurnDone)
         assert "2 user messages; last: two" in after.text()
@@ -211,25 +204,32 @@ async def test_a_cleared_conversation_stays_cleared_in_the_next_process(tmp_path
 
 
 async def test_what_the_program_did_by_itself_between_two_turns_comes_with_the_second(tmp_path: Path) -> None:
-    """A shell in the background wakes the program; the turn still ends with its own prompt's answer."""
+    """A shell in the background wakes the program, and nobody is there to allow what it then wants.
+
+    The second turn still ends with its own prompt's answer.
+    """
     async with open_rig(tmp_path) as rig:
         wait = {"command": "until [ -e go ]; do sleep 0.02; done", "run_in_background": True}
         rig.standin.script(
             Answer.of(ToolUse("Bash", wait | {"description": "wait"})),
             Answer.of("it runs. "),
-            Answer.of("it is done. "),
+            Answer.of("it is done. ", ToolUse("Bash", {"command": "touch made", "description": "x"})),
+            Answer.of("not allowed. "),
             Answer.of("you said two"),
         )
-        driver = rig.driver(permission_mode="bypassPermissions")
-        end, first = await rig.turn(driver, "one")
+        driver = rig.driver()
+        allowing = RecordingSink(decide=lambda asked: Decided("r", "allow"))
+        end, first = await rig.turn(driver, "one", allowing)
         assert isinstance(end, TurnDone)
         assert first.text() == "it runs. "
         (rig.workspace / "go").touch()
         with trio.fail_after(20):
-            await rig.standin.request(3)
+            woken = await rig.standin.request(4)
+        assert "between two turns" in woken.tool_results[-1]
+        assert not (rig.workspace / "made").exists()
         end, second = await rig.turn(driver, "two")
         assert isinstance(end, TurnDone)
-        assert second.text() == "it is done. you said two"
+        assert second.text() == "it is done. not allowed. you said two"
 
 
 def program_pids(agent_session_id: str) -> list[int]:

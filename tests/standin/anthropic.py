@@ -88,6 +88,7 @@ class StandIn:
 
     async def request(self, number: int) -> Seen:
         """Wait until that many requests (from 1) have come; return that one."""
+        await trio.lowlevel.checkpoint()
         while len(self.requests) < number:
             await self._news.wait()
         return self.requests[number - 1]
@@ -149,6 +150,7 @@ class _Wire:
     state: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER))
 
     async def next_event(self) -> Any:
+        await trio.lowlevel.checkpoint()
         while True:
             event = self.state.next_event()
             if event is not h11.NEED_DATA:
@@ -159,6 +161,8 @@ class _Wire:
         data = self.state.send(event)
         if data:
             await self.stream.send_all(data)
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def respond(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
         head = [("content-type", "application/json"), ("content-length", str(len(body))), *headers]
@@ -180,12 +184,13 @@ async def _serve_connection(standin: StandIn, stream: trio.SocketStream) -> None
                 return
             wire.state.start_next_cycle()
     except (trio.BrokenResourceError, h11.ProtocolError):
-        return
+        await trio.lowlevel.checkpoint()
     finally:
         await trio.aclose_forcefully(stream)
 
 
 async def _serve_request(standin: StandIn, wire: _Wire, request: h11.Request) -> None:
+    await trio.lowlevel.checkpoint()
     body = bytearray()
     while isinstance(event := await wire.next_event(), h11.Data):
         body += event.data
@@ -207,6 +212,7 @@ async def _serve_request(standin: StandIn, wire: _Wire, request: h11.Request) ->
 
 
 async def _serve_messages(standin: StandIn, wire: _Wire, body: bytes) -> None:
+    await trio.lowlevel.checkpoint()
     seen, reply = standin.take(orjson.loads(body))
     match reply:
         case Hang():

@@ -98,5 +98,6 @@ async def test_as_a_process_it_prints_its_url_and_serves() -> None:
                 assert orjson.loads(answer.content)["content"][0]["input"]["command"] == "ls"
         finally:
             process.kill()
-            await process.wait()
-            await process.stdout.aclose()
+            with trio.move_on_after(5, shield=True):  # a killed process ends at once
+                await process.wait()
+            await trio.aclose_forcefully(process.stdout)
