@@ -2,7 +2,7 @@
 
 The SDK is heavy and optional, so it is loaded with the first turn, on a thread, and only in a hub that drives
 Claude. What a turn is and how its messages translate is told in `claude_session`, `claude_events` and
-`claude_outcome`.
+`claude_outcome`, which conversation it belongs to in `claude_start`.
 
 Options of the agent's table: `permission_mode` and `model` (a session's own settings go first), and
 `cli_path`, a Claude Code program to use instead of the one that the SDK brings.
@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.claude_errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
 from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, TurnDone, TurnFailed
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class ClaudeDriver:
         self._starting = None
         if starting.cancel_called:
             return TurnDone(prompt.turn_id)
-        return failed or await self._run(module, prompt, sink)
+        return failed or await self._run(prompt, sink)
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
@@ -108,12 +109,12 @@ class ClaudeDriver:
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         try:
             self._session, is_new = await module.open_session(self.spec, anew=self._is_cleared)
-        except module.ProgramMissing as error:
+        except ProgramMissing as error:
             told = (
                 f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
             )
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
-        except module.ProgramExited as error:
+        except ProgramExited as error:
             return _exited(prompt, str(error))
         if is_new and prompt.taken_before and not self._is_cleared:
             told = "Claude Code could not take up the earlier conversation and began anew."
@@ -121,7 +122,7 @@ class ClaudeDriver:
         self._is_cleared = False
         return None
 
-    async def _run(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+    async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
         ended: TurnEnd | None = None
         keep = False
         session = self._session
@@ -130,12 +131,12 @@ class ClaudeDriver:
             ended = await session.run_turn(prompt, _with_attachments(prompt), sink)
             self._is_cleared = session.is_cleared
             keep = not self._is_cleared
-        except* module.PromptNotSent:
+        except* PromptNotSent:
             ended = None
-        except* module.ProgramExited as group:
+        except* ProgramExited as group:
             ended = _exited(prompt, str(_first(group)))
-        except* module.ClaudeSDKError as group:
-            logger.warning("Claude Code said what its SDK cannot read: %s", type(_first(group)).__name__)
+        except* BadOutput as group:
+            logger.warning("Claude Code said what its SDK cannot read: %s", _first(group))
             told = "Claude Code said something that its SDK cannot read; see the hub's log."
             ended = TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
         if keep:
@@ -147,7 +148,7 @@ class ClaudeDriver:
 
 async def _load() -> ModuleType:
     """Import the part that needs the SDK, on a thread: it takes about a second."""
-    return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude_session")
+    return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude_start")
 
 
 def _exited(prompt: Prompt, told: str) -> TurnFailed:

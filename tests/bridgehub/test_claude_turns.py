@@ -10,6 +10,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 import trio
 
+from bridgehub.agents.claude_start import ConversationRow
 from bridgehub.protocol.messages import Consumed, Decided, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
 from tests.standin.replies import Answer, Hang, Text, Thinking, ToolUse
 from tests.standin.rig import RecordingSink, eventually, open_rig
@@ -128,6 +129,20 @@ async def test_an_interrupt_of_the_start_is_obeyed(tmp_path: Path) -> None:
         assert "1 user messages; last: two" in after.text()
 
 
+async def test_a_cancelled_turn_leaves_no_program_that_goes_on(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(Answer.of(Text.of("begun ", trio.Event(), "never")))
+        driver, sink = rig.driver(), RecordingSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "one", sink)
+            await sink.until(lambda seen: seen.text() == "begun ")
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(4), trio.CancelScope() as cancelled:
+            cancelled.cancel()  # as in a hub that is being stopped
+            await driver.aclose()
+        assert program_pids(rig.agent_session_id) == []
+
+
 async def test_a_killed_program_ends_the_turn_and_the_next_resumes(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         driver = rig.driver()
@@ -178,6 +193,18 @@ async def test_a_conversation_that_is_gone_begins_anew_and_says_so(tmp_path: Pat
         _, third = await rig.turn(rig.driver(), "three")
         assert not third.of(Noticed)
         assert rig.standin.requests[-1].user_texts == ("two", "three")
+
+
+def test_the_newest_conversation_is_found_though_older_ones_were_tidied_away(tmp_path: Path) -> None:
+    row = ConversationRow.of("2f0b6a52-7c1c-4b1e-9d57-0a8f3a3f1c11")
+    assert row.newest({"HOME": str(tmp_path)}) is None
+    for place in (3, 1):
+        folder = tmp_path / ".claude" / "projects" / f"folder-{place}"
+        folder.mkdir(parents=True)
+        (folder / f"{row.ids[place]}.jsonl").touch()
+    assert row.newest({"HOME": str(tmp_path)}) == 3
+    assert row.newest({"HOME": "/nowhere", "CLAUDE_CONFIG_DIR": str(tmp_path / ".claude")}) == 3
+    assert len(set(row.ids)) == len(row.ids)
 
 
 async def test_a_local_command_is_answered_once_without_the_service(tmp_path: Path) -> None:
