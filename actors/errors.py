@@ -9,6 +9,7 @@ __all__ = [
     "HubGarbage",
     "HubLost",
     "HubStartFailed",
+    "HubSurvived",
     "SessionFailed",
     "ShuttingDown",
 ]
@@ -48,3 +49,7 @@ class HubFenced(HubError):
 
 class HubGarbage(HubError):
     """The hub said something that is no protocol; it cannot be trusted any more."""
+
+
+class HubSurvived(HubError):
+    """Processes of a dead hub could not be killed: nothing may be sent again while they live."""

@@ -1,0 +1,8 @@
+"""The command line, the config file, the wiring of one server, and the terminal as a device."""
+
+from __future__ import annotations
+
+__all__ = ["VERSION"]
+
+VERSION = "0.1.0"
+"""Told to devices and by `--version`; the same as in pyproject.toml."""

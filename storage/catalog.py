@@ -113,12 +113,12 @@ def _note(session_id: str, read_seq: int | None, draft: str | None, connection: 
 
 
 def _record(row: tuple[Any, ...]) -> SessionRecord:
-    keys, snapshot_seq, read_seq, draft = row[:9], row[9], row[10], row[11]
-    return SessionRecord(*keys, snapshot_seq, _summary(row[12:]), read_seq, draft)
+    columns: tuple[Any, ...] = (*row[:10], _summary(row[12:]), *row[10:12])
+    return SessionRecord(*columns)
 
 
 def _summary(columns: tuple[Any, ...]) -> Summary | None:
     if columns[0] is None:
         return None
-    *lists, unfinished, snapshot, hub_id, hub_seq = columns
-    return Summary(*lists, bool(unfinished), snapshot, hub_id, hub_seq)
+    values: tuple[Any, ...] = (*columns[:4], bool(columns[4]), *columns[5:])
+    return Summary(*values)

@@ -54,8 +54,11 @@ CREATE TABLE draft (
   content    TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One row covers first_seq to seq. A session's rows lie together, in order: that is how they are read.
+-- One row covers first_seq to seq. The rows of all sessions lie in the order of their commits: an append then
+-- touches the same few pages whatever session it is of. Clustered by session, one was seen to write twice the
+-- pages to the WAL, and half as many large rows a second; only the reading of small rows was faster.
 CREATE TABLE journal (
+  commit_no  INTEGER PRIMARY KEY,
   session_id TEXT NOT NULL,
   seq        INTEGER NOT NULL,
   first_seq  INTEGER NOT NULL,
@@ -63,11 +66,10 @@ CREATE TABLE journal (
   kind       TEXT NOT NULL,
   device_id  TEXT,
   at_ms      INTEGER NOT NULL,
-  commit_no  INTEGER NOT NULL,
   searchable INTEGER NOT NULL,
   payload    BLOB NOT NULL,
-  PRIMARY KEY (session_id, seq)
-) STRICT, WITHOUT ROWID;
+  UNIQUE (session_id, seq)
+) STRICT;
 
 -- These kinds are named here only to keep two indexes small; storage gives them no other meaning. The first
 -- two are what a list of messages is made of. The last two are the pieces of an answer: by far the most rows,

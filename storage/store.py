@@ -97,7 +97,7 @@ async def open_store(
     )
     writer = Writer(path, connection)
     readers = Readers(path, vfs)
-    checkpointer = Checkpointer(path, vfs)
+    checkpointer = Checkpointer(path, writer, vfs)
     numbers = itertools.count((generation << _GENERATION_BITS) + 1)
     journal = SqliteJournal(writer, readers, numbers.__next__)
     devices = Devices(writer, readers)

@@ -65,6 +65,7 @@ class _Job:
     durable: bool
     rows: int
     size: int
+    alone: bool = False
     result: outcome.Outcome[Any] | None = None
 
 
@@ -75,7 +76,7 @@ class Writer:
     path: Path
     _connection: apsw.Connection
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
-    _bell: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0), init=False)
+    _bell: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _jobs: deque[_Job] = attrs.field(factory=deque, init=False)
     _token: trio.lowlevel.TrioToken | None = attrs.field(default=None, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -113,16 +114,22 @@ class Writer:
             OutcomeUnknown: COMMIT failed with an I/O error.
             StorageError: from `work` itself.
         """
+        job = _Job(work, trio.lowlevel.current_task(), durable, rows, size)
+        return cast("T", await self._queue(job))
+
+    async def run_alone(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run `work` between two transactions, for what SQLite does not do inside one; else like `submit`."""
+        job = _Job(work, trio.lowlevel.current_task(), durable=False, rows=0, size=0, alone=True)
+        return cast("T", await self._queue(job))
+
+    async def _queue(self, job: _Job) -> Any:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closing or self._token is None:
             raise StorageUnavailable(f"{self.path}: the store is closed")
-        job = _Job(work, trio.lowlevel.current_task(), durable, rows, size)
         with self._lock:
             self._jobs.append(job)
-            ring, self._sleeping = self._sleeping, False
-        if ring:
-            self._bell.release()
-        return cast("T", await trio.lowlevel.wait_task_rescheduled(lambda _: self._take_back(job)))
+            self._ring()
+        return await trio.lowlevel.wait_task_rescheduled(lambda _: self._take_back(job))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve jobs until `close`; raise whatever the thread died of.
@@ -143,8 +150,14 @@ class Writer:
         """Commit what waits and end the thread. Idempotent. Call it shielded: it waits for the disk."""
         with self._lock:
             self._closing = True
-        self._bell.release()
+            self._ring()
         await self._ended.wait()
+
+    def _ring(self) -> None:
+        """Wake the thread if it sleeps. The bell is a lock that the thread waits for; holding `_lock`."""
+        if self._sleeping:
+            self._sleeping = False
+            self._bell.release()
 
     def _take_back(self, job: _Job) -> trio.lowlevel.Abort:
         with self._lock:
@@ -159,10 +172,14 @@ class Writer:
     def _run_thread(self) -> None:
         assert self._token is not None
         crash: BaseException | None = None
+        self._bell.acquire()
         try:
             while (batch := self._next_batch()) is not None:
                 try:
-                    self._commit(batch)
+                    if batch[0].alone:
+                        self._run_alone(batch[0])
+                    else:
+                        self._commit(batch)
                 finally:
                     self._token.run_sync_soon(self._wake, batch)
         except BaseException as error:
@@ -182,13 +199,21 @@ class Writer:
     def _take(self) -> list[_Job]:
         batch = [self._jobs.popleft()]
         rows, size = batch[0].rows, batch[0].size
-        while self._jobs and len(batch) < BATCH_JOBS:
+        if batch[0].alone:
+            return batch
+        while self._jobs and not self._jobs[0].alone and len(batch) < BATCH_JOBS:
             rows += self._jobs[0].rows
             size += self._jobs[0].size
             if rows > BATCH_ROWS or size > BATCH_BYTES:
                 break
             batch.append(self._jobs.popleft())
         return batch
+
+    def _run_alone(self, job: _Job) -> None:
+        try:
+            job.result = outcome.Value(job.work(self._connection))
+        except Exception as error:  # it belongs to its caller
+            job.result = outcome.Error(self._role(error))
 
     def _commit(self, batch: list[_Job]) -> None:
         connection = self._connection

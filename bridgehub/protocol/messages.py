@@ -1,12 +1,12 @@
 """What a server and a hub say to each other over the hub's socket: frozen classes, one JSON line each.
 
-The link has its own classes because the two ends version apart: a server meets hubs that an older server started.
-`VERSION` changes only when an older end would misread a line; unknown fields are ignored, an unknown `type` from a
-hub is journalled as a notice and acknowledged.
+The link has its own classes because the two ends version apart: a server meets hubs that an older server
+started. `VERSION` changes only when an older end would misread a line; unknown fields are ignored, an unknown
+`type` from a hub is journalled as a notice and acknowledged.
 
-The life of a link: the server connects and says `Hello`; the hub answers `Welcome`, or `Refused`, then sends each
-`Reported` event after `Hello.last_seq`. The server acknowledges what it has committed by `Ack`; until then the hub
-keeps it. A newer `Hello` with at least the same owner epoch displaces the older link.
+The life of a link: the server connects and says `Hello`; the hub answers `Welcome`, or `Refused`, then sends
+each `Reported` event after `Hello.last_seq`. The server acknowledges what it has committed by `Ack`; until
+then the hub keeps it. A newer `Hello` with at least the same owner epoch displaces the older link.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ VERSION = 1
 
 @attrs.frozen
 class HubSpec:
-    """What a hub is started with; it reaches the hub over a pipe, never argv or disk (`env` may hold secrets).
+    """What a hub is started with; it comes over a pipe, never argv or disk (`env` may hold secrets).
 
     Attributes:
         hub_id: its identity, and the value of `BUILDEROS_HUB` in all its processes.

@@ -1,0 +1,77 @@
+# Everything that a checkout needs: python3 (3.11 or newer, with its venv module) and make.
+#
+#   make serve              make .venv where it is missing or out of date, then start the server
+#   make serve ARGS="--port 9000" AGENTS=
+#   make test               lint, then all tests
+#
+# AGENTS names the agents to install, "claude codex" unless told; together they weigh about 700 MB.
+# `AGENTS=` leaves them out; a later `make serve` without it brings them in. Nothing is ever uninstalled.
+
+PYTHON ?= python3
+AGENTS ?= claude codex
+ARGS ?=
+UV ?= uv
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+CODE := $(wildcard actors transport storage bridgehub builderos tests bench)
+ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,ASYNC126,ASYNC128,ASYNC400,ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913
+
+# One stamp for each requirement file, newer than the file once it is installed.
+stamps_of = $(1:%=$(STAMPS)/%)
+TO_SERVE := $(call stamps_of,requirements.txt $(AGENTS:%=requirements-%.txt) project)
+TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
+
+.NOTPARALLEL:
+.PHONY: serve install test lint format bench lock
+
+serve: $(TO_SERVE)
+	@exec $(BIN)/builderos serve $(ARGS)
+
+install: $(TO_WORK)
+
+test: install lint
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} +
+	@$(BIN)/mypy $(CODE)
+
+format: install
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+bench: install
+	@$(BIN)/python -m bench $(ARGS)
+
+# The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links pyproject.toml
+lock:
+	@mkdir -p build
+	@echo 'setuptools>=75' > build/build.in
+	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
+	@$(COMPILE) build/build.in --constraints build/all.txt > requirements.txt
+	@for extra in claude codex dev; do \
+		$(COMPILE) --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
+	done
+
+# `--clear` throws away what an interrupted attempt left; .made exists only once pip is there.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "python3 has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/requirements%txt: requirements%txt $(VENV)/.made
+	$(BIN)/python -m pip install --disable-pip-version-check --requirement $<
+	@touch $@
+
+# Without build isolation: setuptools is pinned in requirements.txt, nothing else is fetched.
+$(STAMPS)/project: pyproject.toml $(STAMPS)/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

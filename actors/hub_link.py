@@ -1,0 +1,139 @@
+"""The server's end of the link to one hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from actors.errors import HubFenced, HubGarbage, HubLost
+from bridgehub.protocol.codec import decode_from_hub, encode
+from bridgehub.protocol.errors import LinkError
+from bridgehub.protocol.framing import LineBuffer
+from bridgehub.protocol.messages import VERSION, Hello, Refused, Reported, ToHub, Welcome
+
+__all__ = ["SocketHubLink", "open_link"]
+
+RECEIVE_BYTES = 256 * 1024
+"""Bytes of one read, so of one batch that becomes one append."""
+
+CONNECT_S = 5.0
+"""How long a hub may take to say `Welcome`: it may be importing its agent's package, which takes a second."""
+
+
+@attrs.define(eq=False)
+class SocketHubLink:
+    """See `actors.ports.HubLink`. One task sends at a time, one receives. Made by `open_link`."""
+
+    welcome: Welcome
+    _stream: trio.SocketStream
+    _lines: LineBuffer
+    _early: list[bytes]
+    _write_lock: trio.Lock = attrs.field(factory=trio.Lock)
+
+    async def send(self, message: ToHub) -> None:
+        """Write one message. A cancelled send may have cut a line, so it closes the link.
+
+        Raises:
+            HubLost: the hub is gone, or the link is closed.
+        """
+        data = encode(message)
+        async with self._write_lock:
+            sent = False
+            try:
+                await self._stream.send_all(data)
+                sent = True
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                raise HubLost("the link to the hub broke") from exc
+            finally:
+                if not sent:
+                    self._stream.socket.close()
+
+    async def receive(self) -> Sequence[Reported]:
+        """Wait for events; return all that have come whole with one read. A cancelled receive lost nothing.
+
+        Raises:
+            HubLost: the link ended.
+            HubGarbage: the hub wrote what is no protocol. The link is closed. What came whole before the
+                garbage was returned by earlier calls.
+        """
+        lines, self._early = self._early, []
+        while not lines:
+            lines = await self._read()
+        events: list[Reported] = []
+        for number, line in enumerate(lines):
+            try:
+                message = decode_from_hub(line)
+            except LinkError as exc:
+                if events:  # these first, the complaint with the next call
+                    self._early = lines[number:]
+                    break
+                self._stream.socket.close()
+                raise HubGarbage(str(exc)) from exc
+            if isinstance(message, Reported):
+                events.append(message)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return events
+
+    async def aclose(self) -> None:
+        """Close the link; the hub goes on. Idempotent."""
+        self._stream.socket.close()
+        await trio.lowlevel.checkpoint()
+
+    async def _read(self) -> list[bytes]:
+        try:
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise HubLost("the link to the hub broke") from exc
+        if not data:
+            raise HubLost("the hub closed the link")
+        try:
+            return self._lines.feed(data)
+        except LinkError as exc:
+            self._stream.socket.close()
+            raise HubGarbage(str(exc)) from exc
+
+
+async def open_link(path: str, hello: Hello) -> SocketHubLink:
+    """Connect to the hub that listens on `path`, within `CONNECT_S`. Cancelling it leaves nothing open.
+
+    Raises:
+        HubLost: nobody listens there, or no sensible answer came.
+        HubFenced: a later owner holds the hub.
+        HubGarbage: the answer is no protocol.
+    """
+    try:
+        with trio.fail_after(CONNECT_S):
+            stream = await trio.open_unix_socket(os.fspath(path))
+            try:
+                return await _greet(stream, hello)
+            except BaseException:
+                stream.socket.close()
+                raise
+    except (OSError, trio.BrokenResourceError) as exc:
+        raise HubLost("nobody answers on the hub's socket") from exc
+    except trio.TooSlowError as exc:
+        raise HubLost(f"the hub did not answer within {CONNECT_S:g} s") from exc
+    except LinkError as exc:
+        raise HubGarbage(str(exc)) from exc
+
+
+async def _greet(stream: trio.SocketStream, hello: Hello) -> SocketHubLink:
+    await stream.send_all(encode(hello))
+    buffer = LineBuffer()
+    lines: list[bytes] = []
+    while not lines:
+        data = await stream.receive_some(RECEIVE_BYTES)
+        if not data:
+            raise HubLost("the hub closed the link")
+        lines = buffer.feed(data)
+    answer = decode_from_hub(lines[0])
+    if isinstance(answer, Refused):
+        if answer.reason == "fenced":
+            raise HubFenced(answer.content)
+        raise HubLost(f"the hub refused the link: {answer.reason}")
+    if not isinstance(answer, Welcome) or answer.version != VERSION:
+        raise LinkError("unknown_type", ".type")
+    return SocketHubLink(answer, stream, buffer, lines[1:])

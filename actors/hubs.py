@@ -1,0 +1,236 @@
+"""Starts, finds and ends the hub processes of one data folder (`actors.ports.Hubs`).
+
+Everything that blocks runs on threads: starting (one at a time, through the mother process), and looking for
+and killing processes. What is known of a hub lies in its folder, not in memory, so a server that comes later
+knows the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from actors.errors import HubLost, HubStartFailed, HubSurvived
+from actors.hub_link import SocketHubLink, open_link
+from actors.hub_mother import Mother
+from actors.ports import FoundHub
+from bridgehub.protocol.codec import decode_from_hub
+from bridgehub.protocol.errors import LinkError
+from bridgehub.protocol.folder import (
+    LEFT_NAME,
+    MAX_SOCKET_PATH_BYTES,
+    SOCKET_NAME,
+    SPOOL_NAME,
+    is_hub_id,
+    read_pid_file,
+)
+from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
+from bridgehub.protocol.process_tree import TreeSurvived, is_alive, kill_tree, marked_hubs, terminate
+
+__all__ = ["ProcessHubs"]
+
+_log = logging.getLogger("builderos.actors")
+
+STOP_S = 2.0
+"""How long a hub has to stop politely before its tree is killed."""
+
+KILLS_AT_ONCE = 4
+"""Threads that may look through all processes at the same time: each look costs some milliseconds of CPU."""
+
+_MOTHER_LOG = "mother.log"
+
+
+@attrs.define(eq=False)
+class ProcessHubs:
+    """See the module. `aclose` lets the mother go; hubs go on.
+
+    Attributes:
+        folder: `DIR/hubs`, made with mode 0700 where it is not there.
+        short_folder: where sockets lie whose path under `folder` would be over 100 bytes: a folder of this
+            data folder alone under the temp folder, whose name the wiring notes. Made when needed.
+        by_exec: hubs are programs of their own instead of forks; right where fork is not safe (macOS).
+    """
+
+    folder: Path
+    short_folder: Path
+    by_exec: bool = sys.platform == "darwin"
+    _mother: Mother = attrs.field(init=False)
+    _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _kills: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(KILLS_AT_ONCE))
+
+    def __attrs_post_init__(self) -> None:
+        self._mother = Mother(self.folder / _MOTHER_LOG, self.by_exec)
+
+    @property
+    def mother_pid(self) -> int | None:
+        """The mother's process id; None while there is none."""
+        return self._mother.pid
+
+    def socket_of(self, hub_id: str) -> Path:
+        """Return the path of a hub's socket."""
+        near = self.folder / hub_id / SOCKET_NAME
+        if len(os.fsencode(near)) <= MAX_SOCKET_PATH_BYTES:
+            return near
+        return self.short_folder / hub_id
+
+    async def start(self, spec: HubSpec) -> None:
+        """Start the hub `spec.hub_id`; return when its socket takes connections.
+
+        `folder` and `socket` of the spec are set here, whatever they say. A cancelled start may have started
+        the hub: it is found by its id like any other. Starting one that lives does nothing.
+
+        Raises:
+            HubStartFailed: no process was left behind, and no prompt was taken.
+        """
+        if not is_hub_id(spec.hub_id):
+            raise HubStartFailed("the hub's id is none")
+        await trio.to_thread.run_sync(self._start, spec, limiter=self._starts)
+
+    async def connect(self, hub_id: str, *, owner_epoch: int, last_seq: int) -> SocketHubLink:
+        """Connect to a running hub; it sends what it has after `last_seq`. Within 5 s.
+
+        Raises:
+            HubLost: there is no such hub, or it died.
+            HubFenced: a later owner holds it.
+            HubGarbage: what answers is no hub.
+        """
+        record = await trio.to_thread.run_sync(read_pid_file, self.folder / hub_id)
+        if record is None:
+            raise HubLost("there is no such hub")
+        hello = Hello(VERSION, record.session_id, owner_epoch, last_seq)
+        return await open_link(os.fspath(self.socket_of(hub_id)), hello)
+
+    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+        """Kill what is left of a hub and its whole tree; return the events it left in its files.
+
+        Only events that follow `last_seq` without a gap. Idempotent: its files stay until `forget`. Not
+        cancelled while it kills.
+
+        Raises:
+            HubSurvived: a process could not be killed; nothing may be sent again.
+        """
+        return await trio.to_thread.run_sync(self._bury, hub_id, last_seq, limiter=self._kills)
+
+    async def forget(self, hub_id: str) -> None:
+        """Remove a buried hub's files, once its last events are journalled. Idempotent."""
+        await trio.to_thread.run_sync(self._forget, hub_id, limiter=self._kills)
+
+    async def living(self) -> Sequence[FoundHub]:
+        """Return every hub whose folder is there, alive or not."""
+        return await trio.to_thread.run_sync(self._find, limiter=self._kills)
+
+    async def stop_all(self) -> int:
+        """Stop every hub of the folder, also of earlier servers; after 2 s by force. Return how many.
+
+        Their files stay for the next server, which journals what they left.
+        """
+        return await trio.to_thread.run_sync(self._stop_all, limiter=self._kills)
+
+    async def aclose(self) -> None:
+        """Let the mother process end. Idempotent; not cancelled while it waits (2 s at most)."""
+        await trio.to_thread.run_sync(self._mother.close, limiter=self._starts)
+
+    # ---- on threads ----
+
+    def _start(self, spec: HubSpec) -> None:
+        hub_folder, path = self.folder / spec.hub_id, self.socket_of(spec.hub_id)
+        there = read_pid_file(hub_folder)
+        if there is not None and is_alive(there.pid, there.started):
+            return
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.parent != hub_folder:
+                _make_private(self.short_folder)
+        except OSError as exc:
+            raise HubStartFailed(f"no folder for the hub: {exc.strerror}") from exc
+        placed = attrs.evolve(spec, folder=os.fspath(hub_folder), socket=os.fspath(path))
+        try:
+            self._mother.start_hub(placed)
+        except HubStartFailed:
+            self._kill(spec.hub_id)
+            raise
+
+    def _kill(self, hub_id: str) -> None:
+        record = read_pid_file(self.folder / hub_id)
+        try:
+            if record is None:
+                kill_tree(hub_id)
+            else:
+                kill_tree(hub_id, record.pid, record.started)
+        except TreeSurvived as exc:
+            raise HubSurvived(str(exc)) from exc
+
+    def _bury(self, hub_id: str, last_seq: int) -> list[Reported]:
+        self._kill(hub_id)
+        events: list[Reported] = []
+        for name in (LEFT_NAME, SPOOL_NAME):
+            _read_left(self.folder / hub_id / name, last_seq, events)
+        return events
+
+    def _forget(self, hub_id: str) -> None:
+        if not is_hub_id(hub_id):
+            return
+        shutil.rmtree(self.folder / hub_id, ignore_errors=True)
+        self.socket_of(hub_id).unlink(missing_ok=True)
+
+    def _find(self) -> list[FoundHub]:
+        found: list[FoundHub] = []
+        for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
+            record = read_pid_file(folder)
+            if record is not None and record.hub_id == folder.name:
+                alive = is_alive(record.pid, record.started)
+                found.append(FoundHub(record.hub_id, record.session_id, alive))
+        return found
+
+    def _stop_all(self) -> int:
+        living = {hub.hub_id for hub in self._find() if hub.alive}
+        for hub_id in living:
+            record = read_pid_file(self.folder / hub_id)
+            if record is not None:
+                terminate(record.pid, record.started)
+        deadline = time.monotonic() + STOP_S
+        while time.monotonic() < deadline and any(hub.alive for hub in self._find()):
+            time.sleep(0.02)
+        left = marked_hubs()
+        for hub in self._find():
+            if hub.alive or hub.hub_id in left:
+                try:
+                    self._kill(hub.hub_id)
+                except HubSurvived as exc:
+                    _log.warning("hub %s: %s", hub.hub_id, exc)
+        return len(living)
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that is ours alone, or make sure that it is: others may write where it lies."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise PermissionError(0, "the folder for sockets belongs to somebody else")
+
+
+def _read_left(path: Path, last_seq: int, events: list[Reported]) -> None:
+    """Add the events of a file that follow without a gap. A torn or broken line ends it."""
+    position = events[-1].seq if events else last_seq
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                message = decode_from_hub(line[:-1])
+                if not isinstance(message, Reported) or message.first_seq > position + 1:
+                    return
+                if message.seq > position:
+                    events.append(message)
+                    position = message.seq
+    except (OSError, LinkError):
+        return

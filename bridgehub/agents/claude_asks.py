@@ -1,0 +1,158 @@
+"""How a permission question of Claude Code reaches a person and comes back.
+
+The SDK calls back from a task of its own, outside every nursery. The question is therefore carried into the
+running turn's nursery: there it waits for the person, and ends with the turn. Where no turn runs, nobody can
+be asked, and the answer is no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import attrs
+import trio
+from claude_agent_sdk import (
+    PermissionResultAllow,
+    PermissionResultDeny,
+    PermissionUpdate,
+    ToolPermissionContext,
+)
+
+from bridgehub.agents.base import Sink
+from bridgehub.agents.claude_text import cut_json
+from bridgehub.protocol.messages import Decided
+
+__all__ = ["Asker", "PermissionResult"]
+
+PermissionResult = PermissionResultAllow | PermissionResultDeny
+
+TOOL_SEEN_S = 1.0
+"""How long a question waits for its tool call to be told first, so that a person sees them in order."""
+
+QUESTION_TOOL = "AskUserQuestion"
+"""The tool by which the agent asks the person something; its answers go back inside its input."""
+
+_NO_TURN = "Nobody can be asked between two turns. Ask again in the next one."
+_TURN_OVER = "The turn ended before anybody answered."
+
+
+@attrs.define(eq=False)
+class _Question:
+    tool: str
+    tool_input: dict[str, Any]
+    context: ToolPermissionContext
+    answered: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    answer: PermissionResult = attrs.field(factory=lambda: PermissionResultDeny(message=_TURN_OVER))
+
+
+@attrs.define(eq=False)
+class _Turn:
+    nursery: trio.Nursery
+    sink: Sink
+    has_begun: Callable[[str], bool]
+    open: set[_Question] = attrs.field(factory=set)
+    progress: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.define(eq=False)
+class Asker:
+    """Takes the SDK's questions for one running program. One turn at a time."""
+
+    _turn: _Turn | None = None
+
+    @asynccontextmanager
+    async def open_turn(self, sink: Sink, has_begun: Callable[[str], bool]) -> AsyncIterator[None]:
+        """Let questions reach `sink` while inside the block; at its end the open ones are answered by no.
+
+        Args:
+            sink: whom to ask.
+            has_begun: tells of a tool call whether the sink has been told of it.
+
+        Raises:
+            ExceptionGroup: what the block or the sink raised.
+        """
+        async with trio.open_nursery() as nursery:
+            turn = self._turn = _Turn(nursery, sink, has_begun)
+            try:
+                yield
+            finally:
+                self._turn = None
+                nursery.cancel_scope.cancel(reason="the turn is over")
+                for question in turn.open:
+                    question.answered.set()
+
+    def note_progress(self) -> None:
+        """Wake questions that wait for their tool call to be told."""
+        if self._turn is not None:
+            self._turn.progress.set()
+            self._turn.progress = trio.Event()
+
+    async def can_use_tool(
+        self, tool: str, tool_input: dict[str, Any], context: ToolPermissionContext
+    ) -> PermissionResult:
+        """Ask the person whether the tool may run, for as long as it takes. Called by the SDK.
+
+        Cancelled by the program when it gives its question up; then the person's request is withdrawn too.
+        """
+        turn = self._turn
+        if turn is None:
+            return PermissionResultDeny(message=_NO_TURN)
+        question = _Question(tool, tool_input, context)
+        turn.open.add(question)
+        turn.nursery.start_soon(_ask, turn, question)
+        try:
+            await question.answered.wait()
+        finally:
+            turn.open.discard(question)
+            question.scope.cancel()
+        return question.answer
+
+
+async def _ask(turn: _Turn, question: _Question) -> None:
+    with question.scope:
+        await _until_told(turn, question.context.tool_use_id)
+        questions = question.tool_input.get("questions") if question.tool == QUESTION_TOOL else None
+        decided = await turn.sink.ask(question.tool, cut_json(question.tool_input).value, questions)
+        question.answer = _result(decided, question)
+    question.answered.set()
+
+
+async def _until_told(turn: _Turn, tool_id: str | None) -> None:
+    if tool_id is None:
+        return
+    with trio.move_on_after(TOOL_SEEN_S):
+        while not turn.has_begun(tool_id):
+            await turn.progress.wait()
+
+
+def _result(decided: Decided, question: _Question) -> PermissionResult:
+    match decided.decision:
+        case "allow":
+            return PermissionResultAllow(updated_input=_with_answers(question.tool_input, decided.answers))
+        case "allow_session":
+            return PermissionResultAllow(
+                updated_input=_with_answers(question.tool_input, decided.answers),
+                updated_permissions=_for_session(question.context.suggestions),
+            )
+        case "deny":
+            return PermissionResultDeny(message=decided.note or "The person said no.")
+        case "cancelled":
+            return PermissionResultDeny(message="The person stopped the turn.")
+
+
+def _with_answers(tool_input: dict[str, Any], answers: object) -> dict[str, Any] | None:
+    """Return the input with the person's answers in it (question to answer), None for the input as it was."""
+    return {**tool_input, "answers": answers} if isinstance(answers, dict) else None
+
+
+def _for_session(suggestions: list[PermissionUpdate]) -> list[PermissionUpdate] | None:
+    """Return the program's suggestions, bound to this session: as they come, some go to disk.
+
+    They belong together: for a command that writes files the rule alone is not enough, the program wants its mode
+    for edits too, and would ask again without it. Where it suggests nothing it will ask again.
+    """
+    return [replace(update, destination="session") for update in suggestions] or None

@@ -1,0 +1,105 @@
+"""How text and tool data are fitted into events: whole characters, bounded sizes, valid UTF-8."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import attrs
+import orjson
+
+__all__ = [
+    "MAX_PIECE_BYTES",
+    "MAX_TOOL_BYTES",
+    "Cut",
+    "clean_text",
+    "cut_json",
+    "cut_text",
+    "split_text",
+    "tool_output_text",
+]
+
+MAX_PIECE_BYTES = 256 * 1024
+"""Bytes of JSON that the text of one piece may take (the protocol's bound)."""
+
+MAX_TOOL_BYTES = 64 * 1024
+"""Bytes of a tool's input or output that an event carries; the rest is told by size and hash only."""
+
+_WORST_BYTES_PER_CODE_POINT = 6  # a control character as \u00XX
+
+
+@attrs.frozen
+class Cut:
+    """Tool data as an event carries it: whole with no `blob`, or its beginning as text with one."""
+
+    value: Any
+    blob: dict[str, Any] | None = None
+
+
+def clean_text(text: str) -> str:
+    """Return `text` with half surrogate pairs, which no UTF-8 can hold, replaced by U+FFFD."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
+    """Cut a clean text into pieces of at most `limit` bytes of JSON each; an empty text gives none."""
+    if not text:
+        return []
+    if _fits(text, limit):
+        return [text]
+    middle = len(text) // 2
+    return split_text(text[:middle], limit) + split_text(text[middle:], limit)
+
+
+def cut_text(text: str, limit: int = MAX_TOOL_BYTES) -> Cut:
+    """Return the text, or of one over `limit` bytes its first whole characters within them."""
+    whole = clean_text(text)
+    data = whole.encode()
+    if len(data) <= limit:
+        return Cut(whole)
+    begin = data[:limit].decode(errors="ignore")
+    return Cut(begin, {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+
+
+def cut_json(value: object, limit: int = MAX_TOOL_BYTES) -> Cut:
+    """Return the value, or of one over `limit` bytes as JSON the beginning of that JSON as text.
+
+    A value that our own JSON cannot hold (half a surrogate pair, a number over 64 bits) is told as text too.
+    """
+    try:
+        data = orjson.dumps(value)
+    except TypeError:
+        return cut_text(json.dumps(value, ensure_ascii=False, default=str), limit)
+    return Cut(value) if len(data) <= limit else cut_text(data.decode(), limit)
+
+
+def tool_output_text(content: object) -> str:
+    """Return what a tool gave as one text; parts that are no text are named in brackets."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return json.dumps(content, default=str)
+    return "\n".join(map(_part_text, content))
+
+
+def _part_text(part: object) -> str:
+    if not isinstance(part, dict):
+        return str(part)
+    if part.get("type") == "text":
+        return str(part.get("text", ""))
+    return f"[{part.get('type', 'data')}]"
+
+
+def _fits(text: str, limit: int) -> bool:
+    if len(text) * _WORST_BYTES_PER_CODE_POINT <= limit:
+        return True
+    return len(text) <= limit and len(orjson.dumps(text)) - 2 <= limit

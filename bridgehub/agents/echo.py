@@ -1,0 +1,169 @@
+"""The `echo` agent (PROTOCOL section 6): practice for clients, tests and benchmarks. Needs no account."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import attrs
+import trio
+
+from bridgehub.agents.base import Sink
+from bridgehub.protocol.messages import (
+    Consumed,
+    HubSpec,
+    Prompt,
+    TaskBegan,
+    TaskEnded,
+    TaskProgressed,
+    TextPiece,
+    TurnDone,
+)
+
+__all__ = ["EchoDriver", "PracticeSink", "make_driver"]
+
+CRASH_STATUS = 70
+"""Exit status of a hub that was told to `/crash`."""
+
+_SETTLE_S = 1.0
+"""How long a crash waits for `Consumed` to be acknowledged, so that its outcome is known."""
+
+_PIECES_A_TURN_OF_THE_LOOP = 256
+"""Pieces between two checkpoints, flat out: they leave as one line."""
+
+_BIG_PIECE = 256 * 1024
+"""Letters of one piece of `/big`: the limit of a frame's text as JSON."""
+
+_DIRECTIVE = re.compile(r"/(words|clock) (\d{1,9})(?: (\d{1,9}(?:\.\d{1,9})?))?|/(big) (\d{1,12})")
+
+
+class PracticeSink(Sink, Protocol):
+    """What the practice of failures needs of a hub beyond a driver's usual `Sink`."""
+
+    async def settle(self) -> None:
+        """Wait until the server has acknowledged all events."""
+        ...
+
+    async def garble(self, line: bytes) -> None:
+        """Send the server a line that is no protocol."""
+        ...
+
+
+def _monotonic_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+@attrs.define(eq=False)
+class _Answer:
+    """Writes the pieces of one turn's answer."""
+
+    turn_id: str
+    sink: PracticeSink
+    block: str
+
+    async def say(self, text: str) -> None:
+        if text:
+            await self.sink.emit(TextPiece(self.turn_id, "text", self.block, text))
+
+    async def say_paced(self, texts: Iterable[str], pace_s: float) -> None:
+        """Say text i at i times `pace_s` after the first. A text is made at the moment at which it leaves."""
+        start = trio.current_time()
+        source = iter(texts)
+        number = 0
+        while True:
+            due = start + number * pace_s
+            if pace_s > 0 and due > trio.current_time():
+                await trio.sleep_until(due)
+            elif number % _PIECES_A_TURN_OF_THE_LOOP == 0:
+                await trio.lowlevel.checkpoint()
+            text = next(source, None)
+            if text is None:
+                return
+            await self.say(text)
+            number += 1
+
+
+@attrs.define(eq=False)
+class EchoDriver:
+    """One practice conversation. It keeps nothing: `taken_before` tells how many messages came before."""
+
+    clock_us: Callable[[], int] = _monotonic_us
+    can_steer: bool = False
+    _scope: trio.CancelScope | None = None
+
+    async def run_turn(self, prompt: Prompt, sink: PracticeSink) -> TurnDone:
+        """Take the prompt, answer it, and return."""
+        with trio.CancelScope() as self._scope:
+            await sink.emit(Consumed(prompt.turn_id))
+            await self._answer(prompt, _Answer(prompt.turn_id, sink, sink.new_id()))
+        return TurnDone(prompt.turn_id)
+
+    async def interrupt(self) -> None:
+        """Stop the answer where it is."""
+        if self._scope is not None:
+            self._scope.cancel(reason="interrupted")
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Nothing to end."""
+        await trio.lowlevel.checkpoint()
+
+    async def _answer(self, prompt: Prompt, answer: _Answer) -> None:
+        word, _, rest = prompt.content.partition(" ")
+        match word:
+            case "/turns" if not rest:
+                await answer.say(f"turns={prompt.taken_before + 1}")
+            case "/crash" if not rest:
+                with trio.move_on_after(_SETTLE_S):
+                    await answer.sink.settle()
+                os._exit(CRASH_STATUS)
+            case "/hang" if not rest:
+                await trio.sleep_forever()
+            case "/garbage" if not rest:
+                await answer.sink.garble(b"this line is no protocol\n")
+                await trio.sleep_forever()
+            case "/ask" if rest:
+                decided = await answer.sink.ask("practice", {"text": rest})
+                allowed = decided.decision in ("allow", "allow_session")
+                await answer.say("allowed" if allowed else "denied")
+            case "/task" if rest:
+                await _run_task(rest, answer)
+            case _:
+                await self._stream(prompt.content, answer)
+
+    async def _stream(self, content: str, answer: _Answer) -> None:
+        directive = _DIRECTIVE.fullmatch(content)
+        if directive is None:
+            await answer.say("echo: ")
+            await answer.say_paced((f"{word} " for word in content.split()), 0)
+        elif directive[4]:
+            await answer.say_paced(_big(int(directive[5])), 0)
+        else:
+            count, pace_s = int(directive[2]), float(directive[3] or 0) / 1000
+            clock = self.clock_us
+            if directive[1] == "words":
+                await answer.say_paced((f"w{i} " for i in range(count)), pace_s)
+            else:
+                await answer.say_paced((f"{clock()} " for _ in range(count)), pace_s)
+
+
+def _big(count: int) -> Iterable[str]:
+    for start in range(0, count, _BIG_PIECE):
+        yield "x" * min(_BIG_PIECE, count - start)
+
+
+async def _run_task(title: str, answer: _Answer) -> None:
+    sink, turn_id, task_id = answer.sink, answer.turn_id, answer.sink.new_id()
+    await sink.emit(TaskBegan(turn_id, task_id, title, "echo"))
+    for step in (1, 2, 3):
+        await sink.emit(TaskProgressed(turn_id, task_id, f"step {step} of 3"))
+    await sink.emit(TaskEnded(turn_id, task_id, "succeeded", "done"))
+    await answer.say("done")
+
+
+def make_driver(spec: HubSpec) -> EchoDriver:
+    """Return the driver; `spec` tells nothing that it needs."""
+    return EchoDriver()

@@ -1,0 +1,43 @@
+"""Which module drives which kind of agent. A module is imported in the hub that needs it, and nowhere else.
+
+To add a kind: a module with `make_driver(spec: HubSpec) -> AgentDriver`, named here. `make_driver` is cheap
+and does no I/O: the driver starts its agent with the first turn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from bridgehub.agents.base import AgentDriver
+from bridgehub.protocol.messages import HubSpec
+
+__all__ = ["AgentMissing", "make_driver"]
+
+_MODULES = {
+    "echo": "bridgehub.agents.echo",
+    "claude": "bridgehub.agents.claude",
+    "codex": "bridgehub.agents.codex",
+    "bridgehub/1.0": "bridgehub.agents.relay",
+}
+
+
+class AgentMissing(Exception):
+    """There is no driver of that kind, or what it needs is not installed; the text is for a person."""
+
+
+def make_driver(spec: HubSpec) -> AgentDriver:
+    """Return a driver of `spec.kind`. Raises AgentMissing."""
+    name = _MODULES.get(spec.kind)
+    if name is None:
+        known = ", ".join(sorted(_MODULES))
+        raise AgentMissing(f"there is no agent of kind {spec.kind!r}; known kinds: {known}")
+    try:
+        module = import_module(name)
+    except ImportError as exc:
+        missing = exc.name or name
+        raise AgentMissing(
+            f"agent {spec.agent!r} needs {missing!r}, which is not installed; "
+            f"install builderos-mobile with the extra [{spec.kind}]"
+        ) from exc
+    return cast("AgentDriver", module.make_driver(spec))

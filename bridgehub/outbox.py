@@ -1,0 +1,288 @@
+"""A hub's numbered events, kept until the server has them in its journal.
+
+Theory of operation. An event gets its number when it is put in. Oldest to newest, unacknowledged events lie
+
+    spool file (blocks of lines)  |  sealed lines in memory  |  the open piece
+
+The *open piece* is where neighbouring pieces of one block join as long as nothing took them: flat out, one
+line a write carries hundreds. Taking **seals**: a line that was ever taken keeps its range for good, so that
+whatever a server has journalled ends at the end of a line and a later link can go on exactly behind it.
+
+Bounds. Memory holds `limit_bytes`. Over it, with no server there, everything in memory moves to the spool; a
+spool that is full, or a server that is there and does not acknowledge, makes `put` wait, and so the driver
+stops reading from its agent. With a server there the disk is left alone on purpose: waiting is the cheaper
+answer to a short jam, and a server that is gone for good closes its socket, which starts the spool.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from pathlib import Path
+
+import attrs
+import orjson
+import trio
+
+from bridgehub.protocol.codec import encode_reported, json_size
+from bridgehub.protocol.framing import MAX_LINE_BYTES
+from bridgehub.protocol.messages import HubEvent, TextPiece
+from bridgehub.spool import Spool
+
+__all__ = ["EventTooLarge", "Outbox", "OutboxStatistics"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+OUTBOX_BYTES = 1024 * 1024
+"""Bytes of unacknowledged lines in memory: what a session may cost while its server is slow or gone."""
+
+MAX_PIECE_BYTES = 256 * 1024
+"""Bytes of JSON that the text of one line may take (PROTOCOL, "Text")."""
+
+BATCH_BYTES = 256 * 1024
+"""Bytes of one take, so of one socket write; a single line may be longer."""
+
+_LINE_OVERHEAD_BYTES = 200
+"""What a line holds beside its text, roughly; also the least that a piece counts."""
+
+
+class EventTooLarge(Exception):
+    """A driver reported an event that no line can carry."""
+
+
+@attrs.frozen
+class OutboxStatistics:
+    """What an outbox holds: unacknowledged events, bytes in memory and in the spool."""
+
+    unacknowledged: int
+    memory_bytes: int
+    spool_bytes: int
+
+
+@attrs.frozen
+class _Line:
+    first_seq: int
+    seq: int
+    data: bytes
+
+
+@attrs.define(eq=False)
+class Outbox:
+    """See the module. One task puts at a time or many; one link takes."""
+
+    spool: Spool
+    limit_bytes: int = OUTBOX_BYTES
+    head_seq: int = 0
+    """The number of the newest event."""
+    acked_seq: int = 0
+    _lines: deque[_Line] = attrs.field(factory=deque)
+    _bytes: int = 0
+    _taken: int = 0  # how many of _lines this link has taken
+    _blocks_taken: int = 0
+    _attached: bool = False
+    _spool_failed: bool = False
+    _open: TextPiece | None = None
+    _open_texts: list[str] = attrs.field(factory=list)
+    _open_first: int = 0
+    _open_bytes: int = 0
+    _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    # ---- the agent's side ----
+
+    async def put(self, event: HubEvent) -> None:
+        """Number and keep an event. Checkpoints only where it waits for room.
+
+        A piece over 256 KiB as JSON becomes several. Cancelling one that waits leaves no trace of it, or of
+        that part of a long piece.
+
+        Raises:
+            EventTooLarge: the event, not being a piece, is over the limit of a line.
+        """
+        if type(event) is TextPiece:
+            if len(event.text) * 6 > MAX_PIECE_BYTES and json_size(event.text) > MAX_PIECE_BYTES:
+                middle = len(event.text) // 2
+                await self.put(attrs.evolve(event, text=event.text[:middle]))
+                await self.put(attrs.evolve(event, text=event.text[middle:]))
+                return
+            while self.is_full:
+                await self._room.park()
+            self._put_piece(event)
+        else:
+            if len(encode_reported(1, 1, event)) > MAX_LINE_BYTES - _LINE_OVERHEAD_BYTES:
+                raise EventTooLarge(type(event).__name__)
+            while self.is_full:
+                await self._room.park()
+            self._seal()
+            self.head_seq += 1
+            self._keep(
+                _Line(self.head_seq, self.head_seq, encode_reported(self.head_seq, self.head_seq, event))
+            )
+        self._after_put()
+
+    async def put_raw(self, line: bytes) -> None:
+        """Keep a line that is no event in an event's place. Practice for the server's side (`/garbage`)."""
+        while self.is_full:
+            await self._room.park()
+        self._seal()
+        self.head_seq += 1
+        self._keep(_Line(self.head_seq, self.head_seq, line))
+        self._after_put()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `put` would wait."""
+        return self._bytes + self._open_bytes >= self.limit_bytes
+
+    async def wait_acked(self, seq: int) -> None:
+        """Wait until the server has acknowledged `seq`."""
+        while self.acked_seq < seq:
+            await self._room.park()
+
+    # ---- the server's side ----
+
+    def attach(self, last_seq: int) -> None:
+        """A link takes from here on, beginning after `last_seq`, which its server has in its journal."""
+        self.ack(last_seq)
+        self._attached = True
+        self._taken = self._blocks_taken = 0
+
+    def detach(self) -> None:
+        """The link is gone: what memory cannot hold goes to the spool."""
+        self._attached = False
+        self._spill_if_full()
+        self._room.unpark_all()
+
+    async def take(self) -> bytes:
+        """Wait for events that this link has not taken, and return lines of them.
+
+        A cancelled take took nothing.
+        """
+        while True:
+            if self._blocks_taken < len(self.spool):
+                data = self._take_block()
+                if data:
+                    return data
+            elif self._taken < len(self._lines) or self._open is not None:
+                return self._take_lines()
+            else:
+                await self._news.park()
+
+    def ack(self, seq: int) -> None:
+        """Forget events up to `seq`; a number that never was is ignored."""
+        if not self.acked_seq < seq <= self.head_seq:
+            return
+        self.acked_seq = seq
+        self._blocks_taken = max(0, self._blocks_taken - self.spool.drop_through(seq))
+        while self._lines and self._lines[0].seq <= seq:
+            self._bytes -= len(self._lines.popleft().data)
+            self._taken = max(0, self._taken - 1)
+        self._room.unpark_all()
+
+    def leave(self, path: Path) -> None:
+        """Write every unacknowledged event, fsynced, to `path`. Nothing may be called after it."""
+        self._seal()
+        if self._lines:
+            self._spill()
+        if len(self.spool):
+            self.spool.keep_as(path)
+
+    def statistics(self) -> OutboxStatistics:
+        """Return what is held now."""
+        return OutboxStatistics(
+            self.head_seq - self.acked_seq, self._bytes + self._open_bytes, self.spool.size
+        )
+
+    # ---- inside ----
+
+    def _put_piece(self, piece: TextPiece) -> None:
+        text = piece.text
+        plain = text.isascii() and text.isprintable()
+        # As JSON at most (a quote takes 2 bytes, a control character 6), and a place in the list.
+        size = len(text) * (2 if plain else 6) + 8
+        last = self._open
+        if (
+            last is None
+            or last.block != piece.block
+            or last.channel != piece.channel
+            or last.turn_id != piece.turn_id
+            or self._open_bytes + size > MAX_PIECE_BYTES
+        ):
+            self._seal()
+            self._open = piece
+            self._open_first = self.head_seq + 1
+            self._open_bytes = _LINE_OVERHEAD_BYTES
+        self._open_texts.append(text)
+        self._open_bytes += size
+        self.head_seq += 1
+
+    def _seal(self) -> None:
+        """Turn the open piece into a line."""
+        piece = self._open
+        if piece is None:
+            return
+        joined = TextPiece(piece.turn_id, piece.channel, piece.block, "".join(self._open_texts))
+        line = encode_reported(self._open_first, self.head_seq, joined)
+        self._open = None
+        self._open_texts = []
+        self._open_bytes = 0
+        self._keep(_Line(self._open_first, self.head_seq, line))
+
+    def _keep(self, line: _Line) -> None:
+        self._lines.append(line)
+        self._bytes += len(line.data)
+
+    def _after_put(self) -> None:
+        if self._attached:
+            if self._news:
+                self._news.unpark()
+        elif self.is_full:
+            self._spill_if_full()
+
+    def _spill_if_full(self) -> None:
+        if not self.is_full or self._attached:
+            return
+        self._seal()
+        if not self.spool.has_room(self._bytes):
+            return
+        try:
+            self._spill()
+        except OSError as exc:  # a full disk: wait for a server, as with a full spool
+            if not self._spool_failed:
+                _log.warning("the spool could not be written: %s", exc.strerror)
+            self._spool_failed = True
+
+    def _spill(self) -> None:
+        lines = self._lines
+        self.spool.append(lines[0].first_seq, lines[-1].seq, b"".join(line.data for line in lines))
+        lines.clear()
+        self._bytes = self._taken = 0
+
+    def _take_block(self) -> bytes:
+        first_seq, data = self.spool.read(self._blocks_taken)
+        self._blocks_taken += 1
+        if first_seq > self.acked_seq:
+            return data
+        lines = data.removesuffix(b"\n").split(b"\n")
+        return b"".join(line + b"\n" for line in lines if _seq_of(line) > self.acked_seq)
+
+    def _take_lines(self) -> bytes:
+        self._seal()
+        batch: list[bytes] = []
+        size = 0
+        while self._taken < len(self._lines) and size < BATCH_BYTES:
+            data = self._lines[self._taken].data
+            if batch and size + len(data) > BATCH_BYTES:
+                break
+            batch.append(data)
+            size += len(data)
+            self._taken += 1
+        return b"".join(batch)
+
+
+def _seq_of(line: bytes) -> float:
+    """Return the number of a spooled line; a practice line that is none counts as new."""
+    try:
+        return int(orjson.loads(line)["seq"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,80 @@
+"""Where a hub's files lie, and who it is: one folder `DIR/hubs/<hub_id>/` per hub, mode 0700.
+
+The pid file alone says which process a hub is: a forked hub shows its mother's environment in `/proc`, so the
+marker finds its children but not itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import attrs
+import orjson
+
+__all__ = [
+    "LEFT_NAME",
+    "LOG_NAME",
+    "MAX_SOCKET_PATH_BYTES",
+    "PID_NAME",
+    "SOCKET_NAME",
+    "SPOOL_NAME",
+    "HubPid",
+    "is_hub_id",
+    "read_pid_file",
+    "write_pid_file",
+]
+
+SOCKET_NAME = "s"
+PID_NAME = "pid"
+LOG_NAME = "log"
+SPOOL_NAME = "spool"
+LEFT_NAME = "left"
+
+MAX_SOCKET_PATH_BYTES = 100
+"""Bytes of a socket's path: `sun_path` holds 104 on macOS and 108 on Linux, with its end mark."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MAX_PID_FILE_BYTES = 4096
+
+
+@attrs.frozen
+class HubPid:
+    """What the pid file says. `started` is `process_tree.start_mark` of that process."""
+
+    hub_id: str
+    session_id: str
+    pid: int
+    started: str
+
+
+def is_hub_id(name: str) -> bool:
+    """Tell whether `name` can be a hub's id, and so a folder's name."""
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def write_pid_file(folder: Path, record: HubPid) -> None:
+    """Write the pid file so that a reader sees it whole or not at all."""
+    new = folder / (PID_NAME + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps(attrs.asdict(record)))
+    new.rename(folder / PID_NAME)
+
+
+def read_pid_file(folder: Path) -> HubPid | None:
+    """Return what the pid file says; None where there is none or it is damaged."""
+    try:
+        with (folder / PID_NAME).open("rb") as file:
+            raw: Any = orjson.loads(file.read(_MAX_PID_FILE_BYTES))
+        record = HubPid(
+            hub_id=str(raw["hub_id"]),
+            session_id=str(raw["session_id"]),
+            pid=int(raw["pid"]),
+            started=str(raw["started"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if record.pid > 1 else None

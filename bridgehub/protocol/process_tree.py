@@ -1,0 +1,196 @@
+"""Find and kill all processes of a hub. Blocking: run it on a thread.
+
+An agent's tools get away from a plain kill: they run in sessions of their own, ignore SIGTERM, and belong to
+process 1 once their parent is dead. Two threads lead to them. *Parent links*: while the hub lives it adopts
+the orphans below it (child subreaper, Linux), so its descendants are complete. *The marker*: every process
+that the hub started has `BUILDEROS_HUB=<hub id>` in its environment, whoever its parent is by now.
+
+No stranger is ever signalled: each process is held by pid **and** start, which psutil compares before each
+signal, and the hub itself is recognised by the start mark in its pid file.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+__all__ = [
+    "MARKER",
+    "TreeSurvived",
+    "has_children",
+    "is_alive",
+    "kill_descendants",
+    "kill_tree",
+    "marked_hubs",
+    "start_mark",
+    "terminate",
+]
+
+MARKER = "BUILDEROS_HUB"
+
+KILL_LIMIT_S = 10.0
+"""How long a kill goes on: a process in uninterruptible sleep may take this long to die."""
+
+_ROUND_S = 0.5
+"""How long one round waits for its dead before it looks again."""
+
+
+class TreeSurvived(Exception):
+    """Processes of a hub were still there after `KILL_LIMIT_S`; `pids` names them."""
+
+    def __init__(self, pids: tuple[int, ...]) -> None:
+        super().__init__(f"processes did not die: {pids}")
+        self.pids = pids
+
+
+def start_mark(pid: int) -> str | None:
+    """Return a word that tells this process from any other that ever has its pid; None where there is none.
+
+    On Linux the boot and the clock tick of its start: unlike a wall time it stays the same when the clock is
+    set.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return _portable_mark(pid)
+    ticks = stat.rpartition(b")")[2].split()[19].decode()
+    return f"{boot}:{ticks}"
+
+
+def _portable_mark(pid: int) -> str | None:
+    with suppress(psutil.Error):
+        return f"{psutil.Process(pid).create_time():.2f}"
+    return None
+
+
+def is_alive(pid: int, started: str) -> bool:
+    """Tell whether the process is there, is the one that `started` marks, and is no zombie."""
+    leader = _leader(pid, started)
+    return leader is not None and _lives(leader)
+
+
+def terminate(pid: int, started: str) -> bool:
+    """Send SIGTERM to exactly that process; False where it is gone."""
+    leader = _leader(pid, started)
+    return leader is not None and _send(leader, signal.SIGTERM)
+
+
+def has_children() -> bool:
+    """Tell whether the calling process has any child, dead or alive."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def marked_hubs() -> set[str]:
+    """Return the ids of hubs of which any marked process lives."""
+    found: set[str] = set()
+    for pid in psutil.pids():
+        with suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            marker = process.environ().get(MARKER)
+            if marker is not None and _lives(process):
+                found.add(marker)
+    return found
+
+
+def kill_tree(hub_id: str, pid: int | None = None, started: str | None = None) -> int:
+    """Kill a hub and every process of its tree; return how many there were.
+
+    The hub is stopped first so that it starts nothing new while it still adopts orphans, then its descendants
+    are killed until none is left, then the hub, then whoever carries the marker until a look finds none.
+
+    Raises:
+        TreeSurvived: something did not die in time.
+    """
+    killed: set[int] = set()
+    leader = _leader(pid, started) if pid is not None and started is not None else None
+    if leader is not None and _send(leader, signal.SIGSTOP):
+        _kill_until_none(hub_id, leader, killed)
+        killed.add(leader.pid)
+        _send(leader, signal.SIGKILL)
+        _wait_gone([leader], KILL_LIMIT_S)
+    _kill_until_none(hub_id, None, killed)
+    return len(killed)
+
+
+def kill_descendants(hub_id: str) -> int:
+    """Kill every process of the hub that calls this, but the caller itself; return how many there were.
+
+    Raises:
+        TreeSurvived: something did not die in time.
+    """
+    killed: set[int] = set()
+    _kill_until_none(hub_id, psutil.Process(), killed)
+    return len(killed)
+
+
+def _kill_until_none(hub_id: str, leader: psutil.Process | None, killed: set[int]) -> None:
+    deadline = time.monotonic() + KILL_LIMIT_S
+    while found := _find(hub_id, leader):
+        if time.monotonic() > deadline:
+            raise TreeSurvived(tuple(process.pid for process in found))
+        for process in found:
+            if _send(process, signal.SIGKILL):
+                killed.add(process.pid)
+        _wait_gone(found, _ROUND_S)
+
+
+def _find(hub_id: str, leader: psutil.Process | None) -> list[psutil.Process]:
+    """Return living descendants of `leader` and all others with the marker, never `leader` or the caller."""
+    found: dict[int, psutil.Process] = {}
+    if leader is not None:
+        with suppress(psutil.Error):
+            found = {child.pid: child for child in leader.children(recursive=True)}
+    spared = {os.getpid(), leader.pid if leader is not None else 0}
+    for pid in psutil.pids():
+        if pid in found or pid in spared:
+            continue
+        with suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            if process.environ().get(MARKER) == hub_id:
+                found[pid] = process
+    return [process for pid, process in found.items() if pid not in spared and _lives(process)]
+
+
+def _leader(pid: int, started: str) -> psutil.Process | None:
+    try:
+        process = psutil.Process(pid)
+    except psutil.Error:
+        return None
+    # In this order: psutil holds the process that has the pid now, and the mark then says that it is ours.
+    return process if start_mark(pid) == started else None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> bool:
+    try:
+        process.send_signal(number)  # compares the start time first
+    except (psutil.Error, OSError):
+        return False
+    return True
+
+
+def _wait_gone(processes: Iterable[psutil.Process], limit_s: float) -> None:
+    """Wait until none of them lives. A zombie counts as gone: it may be another's to reap."""
+    deadline = time.monotonic() + limit_s
+    pause = 0.001
+    left = list(processes)
+    while (left := [process for process in left if _lives(process)]) and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)

@@ -1,0 +1,47 @@
+"""Reaps the orphans that a hub adopted (Linux), and nobody else's children.
+
+A dead child of the hub is either one that a driver waits for, which is reaped at once, or an adopted orphan,
+which is nobody's. So whatever is still unreaped after `GRACE_S` is an orphan. Reaping by `waitpid(-1)` would
+take the exit status from under the driver.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+__all__ = ["reap_orphans", "zombie_children"]
+
+GRACE_S = 5.0
+"""How long whoever waits for a child has to reap it. It takes milliseconds."""
+
+
+async def reap_orphans(died: trio.lowlevel.ParkingLot, grace_s: float = GRACE_S) -> None:
+    """Reap until cancelled; `died` is unparked when a child died (SIGCHLD)."""
+    while True:
+        await died.park()
+        while candidates := zombie_children(os.getpid()):
+            await trio.sleep(grace_s)
+            for pid in candidates & zombie_children(os.getpid()):
+                _reap(pid)
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def zombie_children(parent: int) -> set[int]:
+    """Return the pids of dead children of `parent` that nobody has reaped, from `/proc`."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with suppress(OSError):
+            fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
+            if fields[0] == b"Z" and int(fields[1]) == parent:
+                found.add(int(entry))
+    return found

@@ -1,0 +1,287 @@
+"""A hub's turns: one after the other, each driven by the agent's driver, each with exactly one end.
+
+The life of a turn here:
+
+    prompt → driver runs ─┬─ returns ──────────────────────────────▶ its TurnDone / TurnFailed
+                          ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced
+                          └─ interrupt: asked politely ─┬─ returns ▶ TurnStopped
+                                                        └─ POLITE_S over: cancelled, its processes killed,
+                                                           driver replaced ▶ TurnStopped
+
+A driver that does not even end when it is cancelled is left behind: its sink is closed, so that nothing it
+says later reaches anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from bridgehub.agents.base import AgentDriver, TurnEnd
+from bridgehub.agents.registry import AgentMissing
+from bridgehub.outbox import Outbox
+from bridgehub.protocol.messages import (
+    Decided,
+    HubEvent,
+    HubSpec,
+    PermissionAsked,
+    Prompt,
+    TurnFailed,
+    TurnStopped,
+)
+
+__all__ = ["PromptsFull", "TurnRunner"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+POLITE_S = 1.5
+"""How long an interrupted driver has before it is cancelled: the whole must be over before 2 s."""
+
+KILL_S = 0.25
+"""How long an interrupt waits for the kill of the agent's processes; the kill itself goes on."""
+
+LAST_WORD_S = 0.1
+"""How long a cancelled driver may take to notice."""
+
+CLOSE_S = 2.0
+"""How long a driver that is put away may take; its processes die with the hub at the latest."""
+
+PROMPTS_WAITING = 16
+"""Prompts that may wait. A server sends one at a time."""
+
+TURN_IDS_KEPT = 65536
+"""Turn ids remembered to ignore repeats: a repeat is never older than the last few."""
+
+_OPTIONS = ("allow", "deny", "allow_session")
+
+
+class PromptsFull(Exception):
+    """The server sent prompts without waiting for their ends."""
+
+
+@attrs.define(eq=False)
+class _Request:
+    answered: trio.Event = attrs.field(factory=trio.Event)
+    answer: Decided | None = None
+
+
+@attrs.define(eq=False)
+class _TurnSink:
+    """What the driver of one turn reports to (`agents.base.Sink`, and `agents.echo.PracticeSink`)."""
+
+    runner: TurnRunner
+    turn_id: str
+    closed: bool = False
+
+    async def emit(self, event: HubEvent) -> None:
+        if self.closed:
+            await trio.lowlevel.checkpoint()
+            return
+        await self.runner.outbox.put(event)
+
+    async def ask(self, tool: str, tool_input: object, questions: object = None) -> Decided:
+        request_id = self.new_id()
+        request = _Request()
+        waiting = self.runner.requests
+        waiting[request_id] = request
+        try:
+            await self.emit(PermissionAsked(self.turn_id, request_id, tool, tool_input, _OPTIONS, questions))
+            await request.answered.wait()
+        finally:
+            waiting.pop(request_id, None)
+        assert request.answer is not None
+        return request.answer
+
+    def new_id(self) -> str:
+        return self.runner.new_id()
+
+    async def settle(self) -> None:
+        await self.runner.outbox.wait_acked(self.runner.outbox.head_seq)
+
+    async def garble(self, line: bytes) -> None:
+        await self.runner.outbox.put_raw(line)
+
+
+@attrs.define(eq=False)
+class _Turn:
+    prompt: Prompt
+    sink: _TurnSink
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    stopping: bool = False
+    changed: trio.Event = attrs.field(factory=trio.Event)
+    driven: trio.Event = attrs.field(factory=trio.Event)
+    end: TurnEnd | None = None
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.changed.set()
+
+    def finish(self, end: TurnEnd | None) -> None:
+        self.end = end
+        self.driven.set()
+        self.changed.set()
+
+
+@attrs.define(eq=False)
+class TurnRunner:
+    """Takes prompts and runs them. `kill` ends all processes below the hub (blocking, called on a thread)."""
+
+    spec: HubSpec
+    outbox: Outbox
+    make_driver: Callable[[HubSpec], AgentDriver]
+    kill: Callable[[], object]
+    on_change: Callable[[], None]
+    requests: dict[str, _Request] = attrs.field(factory=dict)
+    last_turn_id: str | None = None
+    ended_at: float = 0.0
+    _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
+    _prompts: trio.MemoryReceiveChannel[Prompt] = attrs.field(init=False)
+    _seen: dict[str, None] = attrs.field(factory=dict)
+    _stop_early: set[str] = attrs.field(factory=set)
+    _pending: int = 0
+    _turn: _Turn | None = None
+    _driver: AgentDriver | None = None
+    _ids: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn runs or waits to."""
+        return self._pending > 0
+
+    @property
+    def can_steer(self) -> bool:
+        """Whether the agent takes messages in mid-turn, as far as that is known."""
+        return self._driver is not None and self._driver.can_steer
+
+    def new_id(self) -> str:
+        """Return an id, unique in the session because hub ids are."""
+        self._ids += 1
+        return f"{self.spec.hub_id}-{self._ids}"
+
+    def prompt_nowait(self, prompt: Prompt) -> None:
+        """Take a prompt, once for each turn id. Raises PromptsFull."""
+        if prompt.turn_id in self._seen:
+            return
+        try:
+            self._queue.send_nowait(prompt)
+        except trio.WouldBlock:
+            raise PromptsFull from None
+        self._seen[prompt.turn_id] = None
+        if len(self._seen) > TURN_IDS_KEPT:
+            del self._seen[next(iter(self._seen))]
+        self.last_turn_id = prompt.turn_id
+        self._pending += 1
+        self.on_change()
+
+    def interrupt_nowait(self, turn_id: str) -> None:
+        """Have that turn stopped; nothing where it does not run."""
+        turn = self._turn
+        if turn is not None and turn.prompt.turn_id == turn_id:
+            turn.stop()
+        elif self._pending and turn_id == self.last_turn_id:
+            self._stop_early.add(turn_id)  # its prompt has come, its turn has not begun
+
+    def decide_nowait(self, decided: Decided) -> None:
+        """Give an answer to whom it waits for; nothing where it does not."""
+        request = self.requests.get(decided.request_id)
+        if request is not None and request.answer is None:
+            request.answer = decided
+            request.answered.set()
+
+    async def run(self) -> None:
+        """Run turns until cancelled."""
+        async with trio.open_nursery() as nursery:
+            async for prompt in self._prompts:
+                await self._run_turn(prompt, nursery)
+                self._pending -= 1
+                self.ended_at = trio.current_time()
+                self.on_change()
+
+    async def aclose(self) -> None:
+        """End the agent's process, within `CLOSE_S`."""
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            await _put_away(driver)
+
+    async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
+        sink = _TurnSink(self, prompt.turn_id)
+        turn = self._turn = _Turn(prompt, sink)
+        if prompt.turn_id in self._stop_early:
+            self._stop_early.clear()
+            turn.stop()
+        driver = None if turn.stopping else self._open_driver(turn)
+        if driver is not None:
+            nursery.start_soon(self._drive, turn, driver)
+            await turn.changed.wait()
+            if not turn.driven.is_set():
+                await self._stop(turn, driver)
+            if turn.end is None or (isinstance(turn.end, TurnFailed) and turn.end.code == "agent_exited"):
+                self._driver = None
+                nursery.start_soon(_put_away, driver)
+        sink.closed = True
+        self._turn = None
+        self.requests.clear()
+        if turn.stopping or turn.end is None:
+            await self.outbox.put(TurnStopped(prompt.turn_id))
+        else:
+            await self.outbox.put(turn.end)
+
+    def _open_driver(self, turn: _Turn) -> AgentDriver | None:
+        if self._driver is None:
+            try:
+                self._driver = self.make_driver(self.spec)
+            except AgentMissing as exc:
+                turn.finish(TurnFailed(turn.prompt.turn_id, "not_installed", str(exc), retryable=False))
+            except Exception as exc:
+                _log.exception("no driver for agent %s", self.spec.agent)
+                turn.finish(self._exited(turn, exc))
+        return self._driver
+
+    async def _drive(self, turn: _Turn, driver: AgentDriver) -> None:
+        end: TurnEnd | None = None
+        try:
+            with turn.scope:
+                end = await driver.run_turn(turn.prompt, turn.sink)
+        except* Exception as group:
+            _log.exception("turn %s: the driver failed", turn.prompt.turn_id)
+            end = self._exited(turn, group)
+        finally:
+            turn.finish(end)
+
+    async def _stop(self, turn: _Turn, driver: AgentDriver) -> None:
+        with trio.move_on_after(POLITE_S):
+            try:
+                await driver.interrupt()
+            except Exception:
+                _log.exception("turn %s: the driver could not be asked to stop", turn.prompt.turn_id)
+            await turn.driven.wait()
+        if turn.driven.is_set():
+            return
+        turn.scope.cancel(reason="interrupted by force")
+        with trio.move_on_after(KILL_S):
+            await trio.to_thread.run_sync(self.kill, abandon_on_cancel=True)
+        with trio.move_on_after(LAST_WORD_S):
+            await turn.driven.wait()
+        turn.end = None  # whatever it says now, the driver is not trusted with another turn
+
+    def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        content = f"agent {self.spec.agent!r} failed: {type(error).__name__}"
+        return TurnFailed(turn.prompt.turn_id, "agent_exited", content, retryable=True)
+
+
+async def _put_away(driver: AgentDriver) -> None:
+    # Shielded: the hub may be ending. When CLOSE_S is over the driver's own farewell is lost; its processes
+    # are killed with the hub's tree.
+    with trio.move_on_after(CLOSE_S, shield=True):
+        try:
+            await driver.aclose()
+        except* Exception:
+            _log.exception("a driver did not close cleanly")

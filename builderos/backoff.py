@@ -1,0 +1,34 @@
+"""How long to wait before coming back to a server that went away. Pure but for the chance that it is
+handed.
+"""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+
+__all__ = ["Backoff"]
+
+FIRST_S = 0.1
+LAST_S = 5.0
+
+
+@attrs.define(eq=False)
+class Backoff:
+    """Waits that double from 0.1 s to 5 s, each cut by up to half at random so that devices do not come
+    together.
+    """
+
+    chance: random.Random
+    _next_s: float = FIRST_S
+
+    def next_s(self) -> float:
+        """Return how long to wait now, in seconds."""
+        wait = self._next_s
+        self._next_s = min(LAST_S, wait * 2)
+        return wait * (1 - self.chance.random() / 2)
+
+    def reset(self) -> None:
+        """Note that it worked: the next wait is a short one again."""
+        self._next_s = FIRST_S

@@ -1,0 +1,228 @@
+"""The command line: reads options, calls one command, turns its end into an exit status and at most one
+line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import attrs
+
+from builderos import VERSION
+from builderos.exits import INTERRUPTED, MISUSED, fail
+
+__all__ = ["ServeOptions", "UsageError", "main"]
+
+DEFAULT_DATA = "~/.builderos"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class UsageError(Exception):
+    """An option makes no sense; the text is one line for a person."""
+
+
+@attrs.frozen(kw_only=True)
+class ServeOptions:
+    """What `builderos serve` was told, checked as far as it can be without starting anything."""
+
+    host: str
+    port: int
+    data: Path
+    workspace: Path
+    config: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    log_level: str
+    take_over: bool
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    parser = _make_parser(os.environ)
+    arguments = parser.parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except UsageError as error:
+        return fail(str(error), MISUSED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISUSED, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="builderos",
+        description="Talk to the coding agents on your own machine from several devices at once.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"builderos {VERSION}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    data = _Parser(add_help=False)
+    data.add_argument(
+        "--data",
+        type=_folder,
+        default=_folder(environment.get("BUILDEROS_DATA") or DEFAULT_DATA),
+        metavar="DIR",
+        help="the data folder (default: BUILDEROS_DATA, else ~/.builderos)",
+    )
+    server = _Parser(add_help=False, parents=[data])
+    server.add_argument("--url", help="a server's address, instead of the one that holds the data folder")
+    server.add_argument("--key", help="a device's key, instead of the one in the data folder")
+    _add_serve(commands, data)
+    _add_sessions(commands, server)
+    _add_send(commands, server)
+    _add_attach(commands, server)
+    doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
+    doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+_Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _add_serve(commands: _Commands[_Parser], data: _Parser) -> None:
+    serve = commands.add_parser("serve", parents=[data], help="run the server", allow_abbrev=False)
+    serve.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    serve.add_argument("--port", type=_port, default=8080, help="0 takes a free one (default: %(default)s)")
+    serve.add_argument(
+        "--workspace",
+        type=_folder,
+        default=Path.cwd(),
+        metavar="DIR",
+        help="where agents work (default: the current folder)",
+    )
+    serve.add_argument(
+        "--config", type=_folder, metavar="FILE", help="a TOML file, see docs/configuration.md"
+    )
+    serve.add_argument("--tls-cert", type=_folder, metavar="FILE", help="certificate chain, PEM")
+    serve.add_argument("--tls-key", type=_folder, metavar="FILE", help="its private key, PEM")
+    serve.add_argument(
+        "--log-level", type=str.lower, choices=LOG_LEVELS, default="info", help="(default: %(default)s)"
+    )
+    serve.add_argument("--take-over", action="store_true", help="end the server that holds the data folder")
+    serve.set_defaults(run=_serve)
+
+
+def _add_sessions(commands: _Commands[_Parser], server: _Parser) -> None:
+    sessions = commands.add_parser("sessions", parents=[server], help="list the sessions, newest first")
+    sessions.add_argument(
+        "--limit", type=_limit, default=100, help="how many, 1 to 500 (default: %(default)s)"
+    )
+    sessions.set_defaults(run=_sessions)
+
+
+def _add_send(commands: _Commands[_Parser], server: _Parser) -> None:
+    send = commands.add_parser(
+        "send",
+        parents=[server],
+        help="send one message",
+        epilog="Exit status: 0 accepted (with --wait: complete), 1 refused or error, 3 interrupted, 4 taken "
+        "back, 5 nobody knows whether the agent had it.",
+    )
+    send.add_argument("session", metavar="SESSION")
+    send.add_argument("text", metavar="TEXT")
+    send.add_argument("--agent", help="make the session with this agent where it is not there")
+    send.add_argument("--device", metavar="NAME", help="the label to send as")
+    send.add_argument(
+        "--message-id", metavar="ID", help="the same id again is the same message: it runs once"
+    )
+    send.add_argument("--wait", action="store_true", help="print the answer and wait for its end")
+    send.set_defaults(run=_send)
+
+
+def _add_attach(commands: _Commands[_Parser], server: _Parser) -> None:
+    attach = commands.add_parser("attach", parents=[server], help="follow a session and write to it")
+    attach.add_argument("session", metavar="SESSION")
+    attach.add_argument("--agent", help="make the session with this agent where it is not there")
+    attach.add_argument("--device", metavar="NAME", help="the label that others see")
+    attach.add_argument("--observe", action="store_true", help="watch only")
+    attach.add_argument(
+        "--history", type=_history, default=50, help="turns to show first (default: %(default)s)"
+    )
+    attach.set_defaults(run=_attach)
+
+
+# ---- what options may be ----
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _port(text: str) -> int:
+    return _between(text, 0, 65535)
+
+
+def _limit(text: str) -> int:
+    return _between(text, 1, 500)
+
+
+def _history(text: str) -> int:
+    return _between(text, 0, 1000)
+
+
+def _between(text: str, low: int, high: int) -> int:
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {low} to {high}")
+    return int(text)
+
+
+# ---- the commands; each loads only what it needs ----
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from builderos.start import start_server
+
+    options = ServeOptions(
+        **{field.name: getattr(arguments, field.name) for field in attrs.fields(ServeOptions)}
+    )
+    if (options.tls_cert is None) != (options.tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together")
+    if not options.workspace.is_dir():
+        raise UsageError(f"--workspace: {options.workspace} is no folder")
+    return start_server(options)
+
+
+def _sessions(arguments: argparse.Namespace) -> int:
+    from builderos.terminal_commands import run_sessions
+
+    return run_sessions(arguments.data, arguments.url, arguments.key, limit=arguments.limit)
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    from builderos.terminal_commands import Target, run_send
+
+    target = Target(arguments.session, arguments.agent, arguments.device)
+    return run_send(
+        (arguments.data, arguments.url, arguments.key),
+        target,
+        arguments.text,
+        message_id=arguments.message_id,
+        wait=arguments.wait,
+    )
+
+
+def _attach(arguments: argparse.Namespace) -> int:
+    from builderos.terminal_commands import Target, run_attach
+
+    target = Target(arguments.session, arguments.agent, arguments.device)
+    where = (arguments.data, arguments.url, arguments.key)
+    return run_attach(where, target, observe=arguments.observe, history=arguments.history)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from builderos.doctor import run_doctor
+
+    return run_doctor(arguments.data, arguments.config)

@@ -1,0 +1,281 @@
+"""What one server is configured with: a TOML file, read once into frozen classes (docs/configuration.md).
+
+A wrong value or an unknown key is a `ConfigError` that names the key; nothing is guessed and nothing ignored.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn, override
+
+__all__ = [
+    "Agent",
+    "BridgeHubAgent",
+    "ClaudeAgent",
+    "CodexAgent",
+    "Config",
+    "ConfigError",
+    "EchoAgent",
+    "load_config",
+    "parse_agents",
+    "parse_config",
+]
+
+T = TypeVar("T")
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""What an agent may be called: the ids of the protocol."""
+
+MAX_CONFIG_BYTES = 1024 * 1024
+"""A config is a page or two; a larger file is not one."""
+
+
+class ConfigError(Exception):
+    """The config cannot be used. `key` says where, dotted; the text is one line for a person."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"{key}: {reason}")
+        self.key = key
+
+
+class _OutOfRangeError(ValueError):
+    """A value of the right type that makes no sense."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value < math.inf:
+        raise _OutOfRangeError(attribute.name, f"must be over 0, not {value!r}")
+
+
+def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
+    if not value:
+        raise _OutOfRangeError(attribute.name, "must not be empty")
+
+
+@attrs.frozen(kw_only=True)
+class ClaudeAgent:
+    """Claude Code through its SDK.
+
+    Attributes:
+        permission_mode, model: what its sessions start with unless they say otherwise; None is its own
+        default. cli_path: the program to run instead of the one that comes with the SDK.
+    """
+
+    kind: ClassVar[str] = "claude"
+    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] = "default"
+    model: str | None = None
+    cli_path: str | None = None
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CodexAgent:
+    """Codex through `codex app-server`."""
+
+    kind: ClassVar[str] = "codex"
+    approval: Literal["untrusted", "on-failure", "on-request", "never"] = "on-request"
+    sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = "workspace-write"
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class EchoAgent:
+    """Practice: no account, no network."""
+
+    kind: ClassVar[str] = "echo"
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class BridgeHubAgent:
+    """An existing relay of somebody's own, one process a turn. `timeout_s` bounds a turn."""
+
+    kind: ClassVar[str] = "bridgehub/1.0"
+    command: tuple[str, ...] = attrs.field(validator=_not_empty)
+    direction: str = attrs.field(validator=_not_empty)
+    timeout_s: float = attrs.field(default=600.0, validator=_positive)
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent
+
+KINDS: dict[str, type[Agent]] = {
+    cls.kind: cls for cls in (ClaudeAgent, CodexAgent, EchoAgent, BridgeHubAgent)
+}
+
+
+def _default_agents() -> dict[str, Agent]:
+    return {"claude": ClaudeAgent(), "codex": CodexAgent(), "echo": EchoAgent()}
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """One server's config file.
+
+    Attributes:
+        agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
+        heartbeat_s: time between two heartbeats of a WebSocket.
+        max_connections: open connections of all kinds.
+        hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
+        hub_abandon_s: how long a hub without a server lives in the middle of a turn.
+    """
+
+    agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
+    heartbeat_s: float = attrs.field(default=15.0, validator=_positive)
+    max_connections: int = attrs.field(default=10_000, validator=_positive)
+    hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
+    hub_abandon_s: float = attrs.field(default=86_400.0, validator=_positive)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each setting that a person should think about twice."""
+        found = []
+        for name, agent in self.agents.items():
+            if isinstance(agent, ClaudeAgent) and agent.permission_mode == "bypassPermissions":
+                found.append(
+                    f"agents.{name}.permission_mode is bypassPermissions: it asks nobody for anything"
+                )
+            if isinstance(agent, CodexAgent) and agent.sandbox == "danger-full-access":
+                found.append(f"agents.{name}.sandbox is danger-full-access: it may write anywhere")
+        return found
+
+
+def load_config(path: Path | None) -> Config:
+    """Read the config file; None gives the defaults.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or holds a wrong value or an unknown key.
+    """
+    if path is None:
+        return Config()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or "cannot be read") from error
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(str(path), f"is over {MAX_CONFIG_BYTES} bytes")
+    try:
+        return parse_config(raw.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "is not UTF-8") from error
+
+
+def parse_config(text: str) -> Config:
+    """Read a config from its text. Raises ConfigError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("config", f"is no TOML: {error}") from error
+    agents = table.pop("agents", {})
+    config = _structure(table, Config, "")
+    return attrs.evolve(config, agents=_default_agents() | parse_agents(agents))
+
+
+def parse_agents(tables: Any) -> dict[str, Agent]:
+    """Read the tables under `agents`. Raises ConfigError."""
+    if not isinstance(tables, dict):
+        raise ConfigError("agents", "must be a table of tables")
+    return {name: _parse_agent(name, table) for name, table in tables.items()}
+
+
+def _parse_agent(name: str, table: Any) -> Agent:
+    key = f"agents.{name}"
+    if not NAME.fullmatch(name):
+        raise ConfigError(key, "a name is 1 to 128 of A-Z a-z 0-9 . _ -")
+    if not isinstance(table, dict):
+        raise ConfigError(key, "must be a table")
+    kind = table.get("kind", name if name in _default_agents() else None)
+    if kind is None:
+        raise ConfigError(f"{key}.kind", f"is missing; one of {_listed(KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigError(f"{key}.kind", f"must be one of {_listed(KINDS)}, not {kind!r}")
+    rest = {field: value for field, value in table.items() if field != "kind"}
+    return _structure(rest, KINDS[kind], f"{key}.")
+
+
+def _make_converter() -> cattrs.Converter:
+    """Return a converter that takes no value for another: no number from text, no text from a number."""
+    converter = cattrs.Converter(forbid_extra_keys=True)
+    for cls, name in ((str, "a text"), (bool, "true or false"), (int, "a whole number")):
+        converter.register_structure_hook(cls, _strict(cls, name))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_func(lambda cls: cls == tuple[str, ...], _words)
+    converter.register_structure_hook_func(lambda cls: cls == dict[str, str], _environment)
+    converter.register_structure_hook(
+        Config,
+        make_dict_structure_fn(Config, converter, _cattrs_forbid_extra_keys=True, agents=override(omit=True)),
+    )
+    return converter
+
+
+def _strict(cls: type, name: str) -> Any:
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is not cls:
+            raise ValueError(f"must be {name}, not {value!r}")
+        return value
+
+    return hook
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"must be a number, not {value!r}")
+    return float(value)
+
+
+def _words(value: Any, _: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise ValueError("must be a list of texts")
+    return tuple(value)
+
+
+def _environment(value: Any, _: Any) -> dict[str, str]:
+    # the values may be secrets, so none is told
+    if not isinstance(value, dict) or not all(isinstance(word, str) for word in value.values()):
+        raise ValueError("must be a table of texts")
+    return dict(value)
+
+
+_CONVERTER = _make_converter()
+
+
+def _structure(table: dict[str, Any], cls: type[T], prefix: str) -> T:
+    try:
+        return _CONVERTER.structure(table, cls)
+    except ClassValidationError as error:
+        key, reason = _first_fault(error)
+        raise ConfigError(f"{prefix}{key}", reason) from error
+
+
+def _first_fault(error: ClassValidationError) -> tuple[str, str]:
+    """Return the key at fault and what is wrong with it."""
+    with_notes, others = error.group_exceptions()
+    for fault in others:
+        if isinstance(fault, ForbiddenExtraKeysError):
+            return min(fault.extra_fields), "is unknown"
+        if isinstance(fault, _OutOfRangeError):
+            return fault.key, str(fault)
+    for fault, note in with_notes:
+        if isinstance(fault, KeyError):
+            return note.name, "is missing"
+        if get_origin(note.type) is Literal:
+            return note.name, f"must be one of {_listed(get_args(note.type))}"
+        return note.name, str(fault)
+    raise error  # a fault of this module, not of the file
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(str(name) for name in names)

@@ -1,0 +1,90 @@
+"""`builderos send`: one message to a session, exactly once, and if wanted its answer."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import attrs
+import trio
+
+from builderos.exits import FAILED, OK, fail
+from builderos.follow_state import Follow, Outcome
+from builderos.follower import Follower
+from builderos.frames import Frame
+from builderos.link import Server
+from builderos.screen_state import Screen
+
+__all__ = ["EXIT_STATUS", "send"]
+
+EXIT_STATUS: dict[Outcome, int] = {
+    "complete": 0,
+    "error": 1,
+    "interrupted": 3,
+    "cancelled": 4,
+    "unknown": 5,
+}
+"""Exit status of `send --wait` by the end of the message's turn; without it 0 is accepted and 1 refused."""
+
+
+@attrs.define(eq=False)
+class _Sending:
+    """One message on its way."""
+
+    follow: Follow
+    message_id: str
+    wait: bool
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    _screen: Screen = attrs.field(factory=lambda: Screen(me=""))
+
+    def on_frame(self, frame: Frame) -> None:
+        if self.wait and self.follow.is_ours(frame):
+            self._show(frame)
+        if frame.kind == "rejected" and frame.text("message_id") == self.message_id:
+            fail(f"refused, {frame.text('code')}: {frame.content}")
+        if self.follow.is_done or (self.follow.is_settled and not self.wait):
+            self.ended.set()
+
+    def on_lost(self, why: str) -> None:
+        fail(f"{why}; trying again")
+
+    def _show(self, frame: Frame) -> None:
+        if frame.kind == "message":
+            sys.stdout.write(self._screen.show(frame))
+            sys.stdout.flush()
+        elif frame.kind == "permission_requested":
+            fail("the agent waits for a decision: answer it with builderos attach")
+
+
+async def send(
+    server: Server, follow: Follow, *, content: str, message_id: str, wait: bool, chance: random.Random
+) -> int:
+    """Send one message; return the exit status.
+
+    The answer's text goes to stdout as it comes, all else to stderr. A lost connection is made again, and the
+    message with its id is sent again where it was not accepted: it runs once.
+
+    Raises:
+        LinkLostError: the first attach failed.
+        RefusedError: the key is not valid, or the session is not for us.
+    """
+    follow.send_frame(message_id, content)
+    sending = _Sending(follow, message_id, wait)
+    follower = Follower(server, follow, chance, sending.on_frame, sending.on_lost)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            await nursery.start(follower.run)
+            await sending.ended.wait()
+        except Exception as error:  # raised below, so that it is in no group
+            failure = error
+        nursery.cancel_scope.cancel(reason="the message is sent")
+    if failure is not None:
+        raise failure
+    outcome = follow.outcomes.get(message_id)
+    if wait and outcome is not None:
+        sys.stdout.write("\n")
+        if outcome not in {"complete", "error"}:
+            fail(f"the turn was not completed: {outcome}")
+        return EXIT_STATUS[outcome]
+    return FAILED if outcome == "error" else OK

@@ -1,0 +1,245 @@
+"""One server: its parts made, nested and ended in the right order.
+
+    data folder and its lock ⊃ store ⊃ hubs' starter ⊃ supervisor ⊃ listener
+
+What is inside uses what is outside, so each part outlives those that need it. At the end the listener tells
+its devices to come back, the actors write their last events, the hubs are stopped or left to go on, and the
+store closes last.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from actors.config import ActorConfig
+from actors.hubs import ProcessHubs
+from actors.session_actor import SessionDeps
+from actors.supervisor import Supervisor, open_supervisor
+from builderos import VERSION
+from builderos.cli import ServeOptions
+from builderos.config import Config
+from builderos.hub_specs import HubSpecs, agent_environment
+from builderos.providers import new_id, new_key, wall_clock_ms
+from builderos.shutdown import Shutdown
+from storage.boot import read_boot_id
+from storage.devices import FIRST_DEVICE
+from storage.folder import DataFolder
+from storage.store import Store, open_store
+from transport import listener
+from transport.config import TransportConfig
+from transport.ports import Deps, SessionListener
+
+__all__ = ["ServeError", "Setup", "run_server"]
+
+SOCKET_FOLDER_NOTE = "socket-folder"
+"""In the data folder, where its own path is too long for sockets: the folder that they lie in."""
+
+LONGEST_HUBS_PATH = 50
+"""Bytes; with a hub's id and the socket's name behind it, a socket's path then stays within 100."""
+
+log = logging.getLogger("builderos.serve")
+
+
+class ServeError(Exception):
+    """The server cannot start; the text is one line for a person."""
+
+
+@attrs.frozen
+class Setup:
+    """What a server is made from.
+
+    Attributes:
+        options, config: what the person said.
+        folder: held by this process.
+        tls: how to speak TLS; None without.
+        key: what `BUILDEROS_API_KEY` said, if anything.
+    """
+
+    options: ServeOptions
+    config: Config
+    folder: DataFolder
+    tls: ssl.SSLContext | None
+    key: str | None = attrs.field(repr=False)
+
+
+async def run_server(setup: Setup) -> None:
+    """Run a server until a signal, then end it in order.
+
+    Raises:
+        ServeError, StorageError: it cannot start, inside an ExceptionGroup.
+    """
+    shutdown = Shutdown()
+    folder = setup.folder
+    async with trio.open_nursery() as nursery:
+        await nursery.start(shutdown.run, nursery.cancel_scope)
+        async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
+            made_key = await _settle_key(store, folder, setup.key)
+            async with _open_sessions(setup.config, folder, store) as supervisor:
+                await supervisor.recover()
+                await _serve(setup, store, supervisor, made_key=made_key, shutdown=shutdown)
+                await supervisor.close(stop_hubs=shutdown.stop_hubs)
+        nursery.cancel_scope.cancel(reason="the server has ended")
+
+
+async def _settle_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
+    """See that database and key file hold the first device's key; return it where it was made just now."""
+    kept = folder.read_key()
+    wanted = key or kept or new_key()
+    known = store.devices.find(wanted)
+    if known is None or known.id != FIRST_DEVICE:
+        await store.devices.set_first_key(wanted, now_ms=wall_clock_ms())
+    else:
+        await trio.lowlevel.checkpoint()
+    if wanted != kept:
+        folder.write_key(wanted)
+    return wanted if key is None and kept is None else None
+
+
+@asynccontextmanager
+async def _open_sessions(config: Config, folder: DataFolder, store: Store) -> AsyncIterator[Supervisor]:
+    """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
+    hubs = ProcessHubs(folder.hubs_path, _socket_folder(folder))
+    specs = HubSpecs(config, agent_environment(os.environ))
+    deps = SessionDeps(
+        journal=store.journal,
+        ownership=store.ownership,
+        catalog=store.catalog,
+        hubs=hubs,
+        clock=wall_clock_ms,
+        new_id=new_id,
+        spec_for=specs.spec_for,
+        config=ActorConfig(hub_idle_s=config.hub_idle_s),
+        changed=lambda session_id: None,  # the supervisor puts its own in place
+    )
+    try:
+        async with open_supervisor(deps) as supervisor:
+            yield supervisor
+    finally:
+        # Not bounded: it only waits for the mother process, which ends when its input does.
+        with trio.CancelScope(shield=True):
+            await hubs.aclose()
+
+
+async def _serve(
+    setup: Setup, store: Store, supervisor: Supervisor, *, made_key: str | None, shutdown: Shutdown
+) -> None:
+    """Serve the port until a signal and until all devices were told."""
+    options = setup.options
+    deps = Deps(
+        bus=supervisor,
+        live=supervisor,
+        catalog=store.catalog,
+        journal=store.journal,
+        devices=store.devices,
+        watch=_Watch(supervisor),
+        clock=wall_clock_ms,
+    )
+    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=setup.tls)
+    async with trio.open_nursery() as nursery:
+        try:
+            listening: listener.Listening = await nursery.start(serve)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
+        address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
+        setup.folder.note_address(address.local)
+        _print_banner(address, store.path, await store.catalog.count(), made_key)
+        await shutdown.asked.wait()
+        await listening.close_all()
+        nursery.cancel_scope.cancel(reason="shutdown")
+
+
+def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
+    return TransportConfig(
+        host=options.host,
+        port=options.port,
+        version=VERSION,
+        agents=tuple(config.agents),
+        workspace=str(options.workspace),
+        max_connections=config.max_connections,
+        heartbeat_s=config.heartbeat_s,
+    )
+
+
+@attrs.frozen
+class _Watch:
+    """The supervisor's news about sessions, in the transport's shape."""
+
+    supervisor: Supervisor
+
+    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
+        """Have `listener.changed` called for every session that changes while inside the block."""
+        return self.supervisor.watch(listener.changed)
+
+
+@attrs.frozen
+class _Address:
+    """Where the server listens."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def base(self) -> str:
+        """The address as it was asked for."""
+        return f"{self.scheme}://{_in_url(self.host)}:{self.port}"
+
+    @property
+    def websocket(self) -> str:
+        """The same for WebSockets."""
+        return self.base.replace("http", "ws", 1)
+
+    @property
+    def local(self) -> str:
+        """An address that works on this machine, where `host` means all of them."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"{self.scheme}://{_in_url(host)}:{self.port}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _print_banner(address: _Address, database: Path, session_count: int, made_key: str | None) -> None:
+    lines = [
+        f"BuilderOS Mobile {VERSION}",
+        f"Listening on {address.base}",
+        f"  Claude   {address.websocket}/api/claude/ws",
+        f"  Codex    {address.websocket}/api/codex/ws",
+        f"  Database {database}",
+        f"  Sessions {session_count}",
+    ]
+    if made_key is not None:
+        lines.append(f"  Key      {made_key}   (shown this once; the data folder keeps it)")
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _socket_folder(folder: DataFolder) -> Path:
+    """Return where sockets lie whose path in the data folder would be too long; the same one at each
+    start.
+    """
+    note = folder.path / SOCKET_FOLDER_NOTE
+    if len(os.fsencode(folder.hubs_path)) <= LONGEST_HUBS_PATH:
+        return folder.hubs_path  # never used
+    try:
+        noted = Path(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        noted = None
+    if noted is not None and noted.is_dir():
+        return noted
+    made = Path(tempfile.mkdtemp(prefix="builderos-"))  # 0700, and a name that nobody could prepare
+    note.write_text(str(made), encoding="utf-8")
+    return made

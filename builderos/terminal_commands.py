@@ -1,0 +1,118 @@
+"""The commands that talk to a server, from their options to their exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from builderos.attach import attach
+from builderos.exits import MISUSED, OK, fail
+from builderos.follow_state import Follow, RefusedError
+from builderos.link import LinkLostError, NoServerError, Server, find_server
+from builderos.providers import new_id, new_random
+from builderos.send import send
+from builderos.sessions import fetch_sessions, table
+from builderos.terminal_text import one_line
+
+__all__ = ["Target", "run_attach", "run_send", "run_sessions"]
+
+ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+MAX_MESSAGE_BYTES = 256 * 1024
+MAX_MESSAGE_ID = 128
+
+Where = tuple[Path, str | None, str | None]
+"""Data folder, and what was given instead of its address and its key."""
+
+
+@attrs.frozen
+class Target:
+    """Which session, made with which agent where it is not there, as which device."""
+
+    session_id: str
+    agent: str | None
+    device_id: str | None
+
+    def fault(self) -> str | None:
+        """Return what is wrong with it; None where nothing is."""
+        for name, value in (
+            ("SESSION", self.session_id),
+            ("--agent", self.agent),
+            ("--device", self.device_id),
+        ):
+            if value is not None and not ID.fullmatch(value):
+                return f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
+        return None
+
+
+def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) -> int:
+    """Print the sessions; return the exit status."""
+
+    def work(server: Server) -> int:
+        sys.stdout.write(table(fetch_sessions(server, limit)))
+        return OK
+
+    return _with_server((data, url, key), work)
+
+
+def run_send(where: Where, target: Target, content: str, *, message_id: str | None, wait: bool) -> int:
+    """Send a message; return the exit status (`builderos.send`)."""
+    fault = target.fault()
+    if not content:
+        fault = "TEXT is empty"
+    elif len(content.encode(errors="replace")) > MAX_MESSAGE_BYTES:
+        fault = f"TEXT is over {MAX_MESSAGE_BYTES} bytes"
+    elif message_id is not None and not 1 <= len(message_id) <= MAX_MESSAGE_ID:
+        fault = f"--message-id: 1 to {MAX_MESSAGE_ID} characters"
+    if fault:
+        return fail(fault, MISUSED)
+    follow = Follow(target.session_id, target.agent, target.device_id, history=50 if wait else 0)
+
+    async def work(server: Server) -> int:
+        return await send(
+            server,
+            follow,
+            content=content,
+            message_id=message_id or new_id(),
+            wait=wait,
+            chance=new_random(),
+        )
+
+    return _with_server(where, lambda server: trio.run(work, server))
+
+
+def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> int:
+    """Attach the terminal; return the exit status."""
+    fault = target.fault()
+    if fault:
+        return fail(fault, MISUSED)
+    device_id = target.device_id or "terminal"
+    follow = Follow(target.session_id, target.agent, device_id, observe=observe, history=history)
+
+    async def work(server: Server) -> None:
+        await attach(server, follow, chance=new_random(), new_id=new_id)
+
+    def run(server: Server) -> int:
+        trio.run(work, server)
+        return OK
+
+    return _with_server(where, run)
+
+
+def _with_server(where: Where, work: Callable[[Server], int]) -> int:
+    data, url, key = where
+    if key is None and url is not None:
+        key = os.environ.get("BUILDEROS_API_KEY")  # unlike an option no other user of the machine sees it
+    try:
+        return work(find_server(data, url, key))
+    except NoServerError as error:
+        return fail(str(error))
+    except LinkLostError as error:
+        return fail(f"the server cannot be reached: {error}")
+    except RefusedError as error:
+        return fail(f"the server refuses: {error}")

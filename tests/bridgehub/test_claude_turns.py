@@ -1,0 +1,198 @@
+"""The claude driver with the real program against the stand-in: text, context, instructions, interrupt, death."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+
+from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
+from tests.standin.replies import Answer, Hang, Text, Thinking, ToolUse
+from tests.standin.rig import RecordingSink, open_rig
+
+
+async def test_text_streams_in_order_and_is_told_once(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        gate = trio.Event()
+        rig.standin.script(
+            Answer.of(Thinking.of("let me ", "see"), Text.of("one ", "two ", gate, "thrée 🌳"), "four")
+        )
+        driver, sink = rig.driver(), RecordingSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "hello", sink)
+            await sink.until(lambda seen: seen.text() == "one two ")
+            gate.set()
+        assert isinstance(sink.events[0], Consumed)
+        assert [(piece.channel, piece.block, piece.text) for piece in sink.of(TextPiece)] == [
+            ("thinking", "msg_standin_1:0", "let me "),
+            ("thinking", "msg_standin_1:0", "see"),
+            ("text", "msg_standin_1:1", "one "),
+            ("text", "msg_standin_1:1", "two "),
+            ("text", "msg_standin_1:1", "thrée 🌳"),
+            ("text", "msg_standin_1:2", "four"),
+        ]
+
+
+async def test_context_lasts_over_turns_and_processes(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        first = rig.driver()
+        one, _ = await rig.turn(first, "first words")
+        two, _ = await rig.turn(first, "second words")
+        await first.aclose()
+        assert program_pids(rig.agent_session_id) == []
+        three, sink = await rig.turn(rig.driver(), "third words")
+        assert rig.standin.requests[2].user_texts == ("first words", "second words", "third words")
+        assert not sink.of(Noticed)
+        # 11 uncached and 5 cached tokens; the cost is that of the turn, though the program tells a sum over
+        # its life, and unknown where it resumed, since that sum then begins nobody knows where.
+        assert isinstance(one, TurnDone)
+        assert one.cost_usd
+        assert two == TurnDone("turn-2", 16, 7, 5, pytest.approx(one.cost_usd))
+        assert three == TurnDone("turn-3", 16, 7, 5, None)
+
+
+async def test_the_model_gets_what_it_gets_on_the_desktop(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        (rig.workspace / "CLAUDE.md").write_text("MARKER-WORKSPACE\n")
+        (rig.home / ".claude").mkdir()
+        (rig.home / ".claude" / "CLAUDE.md").write_text("MARKER-HOME\n")
+        _, sink = await rig.turn(rig.driver(model="claude-haiku-4-5"), "hello")
+        seen = rig.standin.requests[0]
+        assert seen.markers == ("MARKER-HOME", "MARKER-WORKSPACE")
+        assert len(seen.system) > 3000
+        assert {"Bash", "Read", "Edit", "Write"} <= set(seen.tools)
+        assert seen.model.startswith("claude-haiku-4-5")
+        assert "MARKER-HOME MARKER-WORKSPACE" in sink.text()
+
+
+async def test_consumed_comes_before_the_service_answers(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(Hang())
+        driver, sink = rig.driver(), RecordingSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "hello", sink)
+            await sink.until(lambda seen: bool(seen.of(Consumed)))
+            await driver.interrupt()
+        assert sink.events == [Consumed("turn-1")]
+
+
+async def test_interrupt_ends_the_turn_and_the_next_works(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(Answer.of(Text.of("begun ", trio.Event(), "never")))
+        driver, sink = rig.driver(), RecordingSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "one", sink)
+            await sink.until(lambda seen: seen.text() == "begun ")
+            with trio.fail_after(2):
+                await driver.interrupt()
+        assert sink.text() == "begun "
+        pids = program_pids(rig.agent_session_id)
+        end, after = await rig.turn(driver, "two")
+        assert isinstance(end, TurnDone)
+        assert "last: two" in after.text()
+        assert program_pids(rig.agent_session_id) == pids
+
+
+async def test_interrupt_stops_a_running_command(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(
+            Answer.of(ToolUse("Bash", {"command": "echo $$ > pid; sleep 300", "description": "x"}))
+        )
+        driver, sink = rig.driver(permission_mode="bypassPermissions"), RecordingSink()
+        pid_file = trio.Path(rig.workspace / "pid")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "one", sink)
+            with trio.fail_after(20):
+                while not (await pid_file.exists() and await pid_file.read_text()):
+                    await trio.lowlevel.checkpoint()
+            await driver.interrupt()
+        assert [ended.is_error for ended in sink.of(ToolEnded)] == [True]
+        with trio.fail_after(5):
+            while psutil.pid_exists(int(await pid_file.read_text())):
+                await trio.lowlevel.checkpoint()
+
+
+async def test_an_interrupt_of_the_start_is_obeyed(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        driver, sink = rig.driver(), RecordingSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "one", sink)
+            with trio.fail_after(20):
+                while not program_pids(rig.agent_session_id):
+                    await trio.lowlevel.checkpoint()
+            await driver.interrupt()
+        assert sink.events == []
+        assert rig.standin.requests == []
+        _, after = await rig.turn(driver, "two")
+        assert "1 user messages; last: two" in after.text()
+
+
+async def test_a_killed_program_ends_the_turn_and_the_next_resumes(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        driver = rig.driver()
+        await rig.turn(driver, "one")
+        rig.standin.script(Answer.of(Text.of("begun ", trio.Event(), "never")))
+        sink, ends = RecordingSink(), []
+
+        async def second() -> None:
+            ends.append((await rig.turn(driver, "two", sink))[0])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(second)
+            await sink.until(lambda seen: seen.text() == "begun ")
+            (pid,) = program_pids(rig.agent_session_id)
+            os.kill(pid, signal.SIGKILL)
+        assert ends == [TurnFailed("turn-2", "agent_exited", "Claude Code ended with exit status -9.", True)]
+        end, after = await rig.turn(driver, "three")
+        assert isinstance(end, TurnDone)
+        assert not after.of(Noticed)
+        assert rig.standin.requests[-1].user_texts[0] == "one"
+
+
+async def test_a_program_killed_while_idle_is_started_again_by_the_turn_after(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        driver = rig.driver()
+        await rig.turn(driver, "one")
+        (pid,) = program_pids(rig.agent_session_id)
+        os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(10):
+            while psutil.pid_exists(pid):
+                await trio.lowlevel.checkpoint()
+        end, after = await rig.turn(driver, "two")
+        assert isinstance(end, TurnDone)
+        assert "2 user messages; last: two" in after.text()
+
+
+async def test_a_conversation_that_is_gone_begins_anew_and_says_so(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        first = rig.driver()
+        await rig.turn(first, "one")
+        await first.aclose()
+        (transcript,) = rig.home.glob(f".claude/projects/*/{rig.agent_session_id}.jsonl")
+        transcript.write_text('{"type":"nothing that it knows"}\n')
+        second = rig.driver()
+        end, sink = await rig.turn(second, "two")
+        assert isinstance(end, TurnDone)
+        assert [notice.code for notice in sink.of(Noticed)] == ["context_lost"]
+        await second.aclose()
+        # The new conversation has an id that a later hub finds.
+        _, third = await rig.turn(rig.driver(), "three")
+        assert not third.of(Noticed)
+        assert rig.standin.requests[-1].user_texts == ("two", "three")
+
+
+def program_pids(agent_session_id: str) -> list[int]:
+    """Return the ids of this process's Claude Code programs on that conversation."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            words = child.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if any(agent_session_id in word for word in words) and child.status() != psutil.STATUS_ZOMBIE:
+            found.append(child.pid)
+    return found

@@ -1,0 +1,1 @@
+"""Stand-ins on loopback for what the agents talk to: tests and demos need no account, no internet."""

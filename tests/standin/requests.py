@@ -1,0 +1,96 @@
+"""What a program asked the stand-in, as tests look at it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import attrs
+import orjson
+
+__all__ = ["Seen"]
+
+_MARKER = re.compile(r"MARKER-[A-Z0-9-]+")
+"""Words that tests put into instruction files to see whether they reach the model."""
+
+
+@attrs.frozen
+class Seen:
+    """One request for an answer, with its whole body. `number` counts all of them from 1."""
+
+    number: int
+    body: dict[str, Any]
+
+    @property
+    def is_side(self) -> bool:
+        """Whether the program asks for itself (a title, a quota check): such a request brings no tools."""
+        return not self.body.get("tools") or self.body.get("max_tokens") == 1
+
+    @property
+    def model(self) -> str:
+        """The model asked for."""
+        return str(self.body.get("model", ""))
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The names of the tools that the model is offered."""
+        return tuple(str(tool.get("name")) for tool in self.body.get("tools") or ())
+
+    @property
+    def system(self) -> str:
+        """The system prompt's whole text."""
+        return "\n".join(_texts(self.body.get("system")))
+
+    @property
+    def user_texts(self) -> tuple[str, ...]:
+        """What a person said, oldest first; the program's own reminders are left out."""
+        return tuple(
+            text
+            for message in self.body.get("messages", ())
+            if message.get("role") == "user"
+            for text in _texts(message.get("content"))
+            if not text.lstrip().startswith("<")
+        )
+
+    @property
+    def assistant_texts(self) -> tuple[str, ...]:
+        """What the model said earlier, oldest first."""
+        return tuple(
+            text
+            for message in self.body.get("messages", ())
+            if message.get("role") == "assistant"
+            for text in _texts(message.get("content"))
+        )
+
+    @property
+    def tool_results(self) -> tuple[str, ...]:
+        """The texts of all tool results, oldest first."""
+        return tuple(
+            "\n".join(_texts(block.get("content")))
+            for message in self.body.get("messages", ())
+            if isinstance(message.get("content"), list)
+            for block in message["content"]
+            if block.get("type") == "tool_result"
+        )
+
+    @property
+    def answers_tool(self) -> bool:
+        """Whether the newest message of a person's side is a tool's result."""
+        said = [message for message in self.body.get("messages", ()) if message.get("role") == "user"]
+        content = said[-1].get("content") if said else None
+        return isinstance(content, list) and any(block.get("type") == "tool_result" for block in content)
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """Every `MARKER-…` word anywhere in the request, sorted."""
+        return tuple(sorted(set(_MARKER.findall(orjson.dumps(self.body).decode()))))
+
+
+def _texts(content: object) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    if not isinstance(content, list):
+        return []
+    return [
+        str(block["text"]) for block in content if isinstance(block, dict) and block.get("type") == "text"
+    ]

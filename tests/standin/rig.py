@@ -1,0 +1,146 @@
+"""What driver tests share: a recording sink, an empty home and workspace, drivers of the real program."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from bridgehub.agents.base import TurnEnd
+from bridgehub.agents.claude import ClaudeDriver, make_driver
+from bridgehub.protocol.messages import Decided, HubEvent, HubSpec, Prompt, TextPiece
+from tests.standin.anthropic import StandIn, open_standin, standin_env
+
+__all__ = ["Asked", "ClaudeRig", "RecordingSink", "open_rig"]
+
+E = TypeVar("E")
+
+TURN_S = 30.0
+"""A turn of a test takes about 50 ms, with the start of the program under a second."""
+
+
+@attrs.frozen
+class Asked:
+    """A question that reached the sink."""
+
+    tool: str
+    tool_input: Any
+    questions: Any
+
+
+@attrs.define(eq=False)
+class RecordingSink:
+    """Keeps what it is told, in order; answers questions by `decide`, or never where that is None."""
+
+    decide: Callable[[Asked], Decided] | None = None
+    events: list[HubEvent | Asked] = attrs.field(factory=list)
+    withdrawn: int = 0
+    _news: trio.Event = attrs.field(factory=trio.Event)
+    _ids: int = 0
+
+    async def emit(self, event: HubEvent) -> None:
+        await trio.lowlevel.checkpoint()
+        self._note(event)
+
+    async def ask(self, tool: str, tool_input: object, questions: object = None) -> Decided:
+        asked = Asked(tool, tool_input, questions)
+        self._note(asked)
+        if self.decide is not None:
+            return self.decide(asked)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.withdrawn += 1
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"id-{self._ids}"
+
+    def of(self, kind: type[E]) -> list[E]:
+        """Return the events of one class."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def text(self, channel: str = "text") -> str:
+        """Return the pieces of one channel, joined."""
+        return "".join(piece.text for piece in self.of(TextPiece) if piece.channel == channel)
+
+    async def until(self, seen: Callable[[RecordingSink], bool]) -> None:
+        """Wait until the record satisfies `seen`."""
+        with trio.fail_after(TURN_S):
+            while not seen(self):
+                await self._news.wait()
+
+    def _note(self, event: HubEvent | Asked) -> None:
+        self.events.append(event)
+        self._news.set()
+        self._news = trio.Event()
+
+
+@attrs.define(eq=False)
+class ClaudeRig:
+    """A stand-in, an empty home, a workspace, and drivers on them that are closed at the end."""
+
+    standin: StandIn
+    home: Path
+    workspace: Path
+    agent_session_id: str
+    drivers: list[ClaudeDriver] = attrs.field(factory=list)
+    turns: int = 0
+
+    def spec(self, **changes: Any) -> HubSpec:
+        """Return a hub's spec; `env` is added to the stand-in's environment."""
+        env = standin_env(self.standin.url, str(self.home)) | changes.pop("env", {})
+        spec = HubSpec(
+            hub_id="hub-1",
+            session_id="session-1",
+            agent="claude",
+            kind="claude",
+            folder=str(self.home),
+            socket=str(self.home / "hub.sock"),
+            workspace=str(self.workspace),
+            env=env,
+            options={},
+            agent_session_id=self.agent_session_id,
+        )
+        return attrs.evolve(spec, **changes)
+
+    def driver(self, **changes: Any) -> ClaudeDriver:
+        """Make a driver."""
+        driver = make_driver(self.spec(**changes))
+        self.drivers.append(driver)
+        return driver
+
+    def prompt(self, content: str, **changes: Any) -> Prompt:
+        """Make the next prompt."""
+        self.turns += 1
+        prompt = Prompt(f"turn-{self.turns}", f"message-{self.turns}", content, self.turns - 1)
+        return attrs.evolve(prompt, **changes)
+
+    async def turn(
+        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None
+    ) -> tuple[TurnEnd, RecordingSink]:
+        """Run one turn to its end."""
+        sink = sink or RecordingSink()
+        with trio.fail_after(TURN_S):
+            return await driver.run_turn(self.prompt(content), sink), sink
+
+
+@asynccontextmanager
+async def open_rig(folder: Path) -> AsyncIterator[ClaudeRig]:
+    """Open a rig below `folder`; its drivers end with the block."""
+    home, workspace = folder / "home", folder / "workspace"
+    home.mkdir()
+    workspace.mkdir()
+    async with open_standin() as standin:
+        rig = ClaudeRig(standin, home, workspace, str(uuid.uuid4()))
+        try:
+            yield rig
+        finally:
+            with trio.move_on_after(TURN_S, shield=True):  # else a program would outlive its test
+                for driver in rig.drivers:
+                    await driver.aclose()

@@ -1,0 +1,40 @@
+"""Stores to run tests on: a real database in a folder of its own, or the one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from storage.memory import MemoryStore
+from storage.store import Store, open_store
+from tests.storage.journal_contract import Stores
+
+__all__ = ["LIMIT_S", "memory_stores", "opened", "sqlite_stores"]
+
+LIMIT_S = 30.0
+"""A test that takes longer hangs."""
+
+
+@asynccontextmanager
+async def opened(path: Path, *, boot_id: str = "boot", vfs: str | None = None) -> AsyncIterator[Store]:
+    """`open_store` under the tests' limit."""
+    with trio.fail_after(LIMIT_S):
+        async with open_store(path, boot_id=boot_id, vfs=vfs) as store:
+            yield store
+
+
+@asynccontextmanager
+async def sqlite_stores(folder: Path) -> AsyncIterator[Stores]:
+    """The ports over a new database in `folder`."""
+    async with opened(folder / "test.db") as store:
+        yield Stores(store.journal, store.ownership, store.catalog)
+
+
+@asynccontextmanager
+async def memory_stores(folder: Path) -> AsyncIterator[Stores]:
+    """The ports over memory; `folder` stays empty."""
+    store = MemoryStore()
+    yield Stores(store, store, store)

@@ -1,0 +1,41 @@
+"""Statements that run at every look at a session must use their index, whatever the size of the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage import catalog, journal
+from storage.connection import open_writer
+from storage.schema import migrate
+
+PLANS = [
+    (journal._READ, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),
+    (journal._READ_NEWEST, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),
+    (journal._READ_MESSAGES, "journal_message (session_id=? AND seq>? AND seq<?)"),
+    (journal._READ_MESSAGES_NEWEST, "journal_message (session_id=? AND seq>? AND seq<?)"),
+    (journal._READ_KINDS, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),
+    (journal._FIRST_OF_TURNS, "journal_turn (session_id=? AND turn_id=?)"),
+    (journal._FIRST_OF_TURNS, "journal_message (session_id=?)"),
+    (catalog._UNREAD, "journal_message (session_id=? AND seq>?)"),
+    (catalog._UNFINISHED, "summary_unfinished"),
+    (catalog._PAGE, "session_by_activity"),
+    (catalog._PAGE_BEFORE, "session_by_activity ((last_activity_ms,session_id)<(?,?))"),
+]
+
+
+@pytest.mark.parametrize(("sql", "index"), PLANS)
+def test_plan(sql: str, index: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    connection = open_writer(path)
+    migrate(connection, path)
+    plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, bindings(sql))]
+    connection.close()
+    assert any(index in line for line in plan), plan
+    assert not any("TEMP B-TREE" in line for line in plan), plan
+
+
+def bindings(sql: str) -> tuple[str | int, ...]:
+    numbered = [number for number in range(1, 6) if f"?{number}" in sql]
+    return ("s", 1, 2, 3, "[]")[: max(numbered, default=sql.count("?"))]

@@ -1,0 +1,1 @@
+"""What tests of several folders share: a real server process, and a device that knows only the protocol."""

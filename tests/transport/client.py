@@ -1,0 +1,111 @@
+"""A device for tests: a WebSocket client that shares no code with the server, and a server for it.
+
+The client runs in a thread of its own loop (`websockets` has no Trio), so both ends are independent. Every
+wait has a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import orjson
+import trio
+from websockets.sync.client import ClientConnection, connect
+
+from tests.fakes.bus import FakeServer
+from transport.config import TransportConfig
+from transport.listener import Listening, serve
+
+__all__ = ["LIMIT_S", "Client", "Served", "open_server"]
+
+LIMIT_S = 10.0
+"""How long anything in a test may take before it has failed."""
+
+
+@attrs.define(eq=False)
+class Client:
+    """One connection, used from Trio."""
+
+    socket: ClientConnection
+
+    async def send(self, **frame: Any) -> None:
+        await self.send_raw(orjson.dumps(frame).decode())
+
+    async def send_raw(self, message: str | bytes) -> None:
+        await trio.to_thread.run_sync(self.socket.send, message)
+
+    async def receive(self, *kinds: str) -> dict[str, Any]:
+        """Return the next frame, or with `kinds` the next of these; the others are dropped."""
+        while True:
+            frame = await trio.to_thread.run_sync(lambda: orjson.loads(self.socket.recv(timeout=LIMIT_S)))
+            assert isinstance(frame, dict)
+            for name in ("type", "content", "timestamp"):
+                assert isinstance(frame[name], str), frame
+            if not kinds or frame["type"] in kinds:
+                return frame
+
+    async def closed(self) -> int | None:
+        """Read to the end; return the close code."""
+
+        def read() -> int | None:
+            for _ in self.socket:
+                pass
+            return self.socket.close_code
+
+        return await trio.to_thread.run_sync(read)
+
+    async def attach(self, session_id: str, **more: Any) -> dict[str, Any]:
+        await self.send(type="attach", session_id=session_id, **more)
+        return await self.receive("attached", "error", "rejected")
+
+
+@attrs.define(eq=False)
+class Served:
+    """A server over fakes, on a real port."""
+
+    fakes: FakeServer
+    listening: Listening
+    nursery: trio.Nursery
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.listening.port}"
+
+    @asynccontextmanager
+    async def client(
+        self, key: str | None = "key-of-phone", *, path: str = "/api/ws", **more: Any
+    ) -> AsyncIterator[Client]:
+        """Connect, and sign in by header unless `key` is None."""
+        headers = {} if key is None else {"X-API-Key": key}
+        url = f"ws://127.0.0.1:{self.listening.port}{path}"
+
+        def open_it() -> ClientConnection:
+            made = connect(
+                url, additional_headers=headers, proxy=None, ping_interval=None, compression=None, **more
+            )
+            return made.__enter__()
+
+        client = Client(await trio.to_thread.run_sync(open_it))
+        try:
+            if key is not None:
+                await client.receive("ready", "error")
+            yield client
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(client.socket.close)
+
+
+@asynccontextmanager
+async def open_server(**config: Any) -> AsyncIterator[Served]:
+    """Serve fakes with a device `phone` (admin) inside the block, which has a limit of its own."""
+    fakes = FakeServer()
+    fakes.devices.add("phone")
+    with trio.fail_after(6 * LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            made = TransportConfig(port=0, **config)
+            listening: Listening = await nursery.start(serve, made, fakes.deps())
+            yield Served(fakes, listening, nursery)
+            nursery.cancel_scope.cancel()

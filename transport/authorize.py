@@ -1,0 +1,50 @@
+"""The one place that says what a key may do. Whatever is not in a table here is refused to everybody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from transport.ports import Scope
+
+__all__ = ["CREATE_SESSION", "FRAME_SCOPES", "HTTP_SCOPES", "OBSERVER_FRAMES", "authorize"]
+
+_RANKS: Final[dict[str, int]] = {"view": 0, "approve": 1, "drive": 2, "admin": 3}
+
+CREATE_SESSION: Final = "attach a new session"
+"""The action of an `attach` that makes its session."""
+
+FRAME_SCOPES: Final[dict[str, Scope]] = {
+    "auth": "view",
+    "attach": "view",
+    CREATE_SESSION: "drive",
+    "send": "drive",
+    "cancel": "drive",
+    "interrupt": "drive",
+    "decide": "approve",
+    "resolve": "drive",
+    "rename": "drive",
+    "mark_read": "view",
+    "draft": "drive",
+    "detach": "view",
+    "watch_sessions": "view",
+    "ping": "view",
+}
+"""What each frame of a device needs."""
+
+OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping"})
+"""What a device may still do with a session that it only observes."""
+
+HTTP_SCOPES: Final[dict[str, Scope]] = {
+    "GET /api/status": "view",
+    "GET /api/sessions": "view",
+    "GET /api/sessions/{id}/messages": "view",
+    "GET /api/sessions/{id}/events": "view",
+    "DELETE /api/{agent}/session/{id}/close": "drive",
+}
+"""What each HTTP call needs. `/api/health` answers without a key and never asks."""
+
+
+def authorize(scope: str, action: str) -> bool:
+    """Tell whether a key of `scope` may do `action`: a frame's type, `CREATE_SESSION` or an HTTP call."""
+    needed = FRAME_SCOPES.get(action) or HTTP_SCOPES.get(action)
+    return needed is not None and _RANKS.get(scope, -1) >= _RANKS[needed]

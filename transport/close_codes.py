@@ -1,0 +1,50 @@
+"""The codes that close a WebSocket (PROTOCOL section 3, "Close codes"): when, and what a device does then."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = [
+    "BAD_KEY",
+    "NOT_ALLOWED",
+    "NO_SIGN_IN",
+    "PROTOCOL_ERROR",
+    "RESTART",
+    "TOO_LARGE",
+    "TOO_MANY",
+    "TOO_SLOW",
+    "CloseCode",
+]
+
+
+@attrs.frozen
+class CloseCode:
+    """A close code and its reason, which is at most 123 bytes of UTF-8."""
+
+    code: int
+    reason: str
+
+
+RESTART = CloseCode(1001, "the server restarts, come back")
+"""The server stops. Come back with your position."""
+
+TOO_LARGE = CloseCode(1009, "a frame is over 1 MiB")
+"""A frame was over 1 MiB. Come back; do not send it again."""
+
+PROTOCOL_ERROR = CloseCode(4400, "ten bad frames in a row")
+"""The tenth bad frame in a row. The client is wrong: coming back will not help it."""
+
+BAD_KEY = CloseCode(4401, "the key is not valid")
+"""The key is unknown or was revoked. Ask the person for another one."""
+
+NOT_ALLOWED = CloseCode(4403, "not allowed")
+"""The key is good and may not have this connection. Do not come back."""
+
+NO_SIGN_IN = CloseCode(4408, "no sign-in in time")
+"""No key came in time. Come back and sign in at once."""
+
+TOO_MANY = CloseCode(4429, "too many connections")
+"""The server has as many connections as it takes. Come back later."""
+
+TOO_SLOW = CloseCode(4508, "too slow, come back with your position")
+"""A write was not taken for 60 s. The socket is cut, so the device does not read this; it is for the log."""

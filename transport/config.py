@@ -1,0 +1,47 @@
+"""What the transport is configured with: frozen, with its units in the names."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["TransportConfig"]
+
+
+@attrs.frozen(kw_only=True)
+class TransportConfig:
+    """One server's transport.
+
+    Attributes:
+        host, port: where to listen; port 0 takes a free one.
+        version: the server's version, told to devices.
+        agents: the names that `attach` may give, as in the config file.
+        workspace: where agents of new sessions work unless `settings` says otherwise.
+        features: what `/api/status` tells.
+        max_connections: open connections of all kinds; more WebSockets are closed with 4429.
+        max_waiting: connections whose request head is unfinished, and, counted apart, WebSockets that have
+        not
+            signed in: what a stranger without a key can hold.
+        head_bytes, head_s: how long a request head may be, and how long it may take.
+        sign_in_s: how long a WebSocket may take to sign in.
+        write_s: how long a socket may refuse a write before it is cut.
+        heartbeat_s: time between heartbeats.
+        close_s: how long a device has to answer our close frame.
+        attach_s, submit_s: how long a session's owner may take to answer an attach, or to take a command.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    version: str = "0"
+    agents: tuple[str, ...] = ("claude", "codex", "echo")
+    workspace: str = "."
+    features: tuple[tuple[str, bool], ...] = ()
+    max_connections: int = 10_000
+    max_waiting: int = 256
+    head_bytes: int = 16 * 1024
+    head_s: float = 10.0
+    sign_in_s: float = 30.0
+    write_s: float = 60.0
+    heartbeat_s: float = 15.0
+    close_s: float = 1.0
+    attach_s: float = 30.0
+    submit_s: float = 10.0

@@ -1,0 +1,160 @@
+"""One WebSocket connection of protocol version 3, from its handshake to its close.
+
+Three tasks: trio-websocket's reader, ours (`run` itself), which takes one frame after another and never
+writes, and the writer. Whoever wants the connection to end calls `request_close`; the writer then flushes,
+the close frame goes out, and the rest is cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+import trio
+import trio_websocket
+
+from transport import answers_v3, close_codes
+from transport.close_codes import CloseCode
+from transport.config import TransportConfig
+from transport.conversation import Conversation
+from transport.ports import Deps, Device
+from transport.signin import device_of_first_frame
+from transport.streams import FrameStream
+from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, WireError, decode
+from transport.writer import DeviceWriter
+
+__all__ = ["ConnectionV3"]
+
+MAX_BAD_FRAMES: Final = 10
+"""Bad frames in a row that close the connection."""
+
+_LONGEST_CODE_POINT: Final = 4  # bytes in UTF-8
+
+logger = logging.getLogger("builderos.transport")
+
+
+@attrs.define(eq=False)
+class ConnectionV3:
+    """See the module. Lives for one `run`.
+
+    Attributes:
+        device: whose key came in a header; else that of the first frame, once it is there.
+        refused: a header brought a bad key; `run` says so and closes.
+        on_signed_in: called once, when the device may stay.
+    """
+
+    ws: trio_websocket.WebSocketConnection
+    stream: FrameStream
+    config: TransportConfig
+    deps: Deps
+    on_signed_in: Callable[[], None]
+    device: Device | None = None
+    refused: bool = False
+    writer: DeviceWriter = attrs.field(init=False)
+    _conversation: Conversation | None = None
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def __attrs_post_init__(self) -> None:
+        self.writer = DeviceWriter(self.stream, self._heartbeats, self.config.heartbeat_s)
+
+    def request_close(self, code: CloseCode) -> None:
+        """Have what is to be told written, then the close frame, and then `run` end. Never blocks."""
+        self.writer.close(code)
+
+    def cut(self) -> None:
+        """End `run` at once, without a close frame."""
+        self._scope.cancel(reason="the connection is cut")
+
+    async def run(self) -> None:
+        """Serve until either side closes. What goes wrong with the device ends it quietly."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                try:
+                    await self._converse()
+                except trio_websocket.ConnectionClosed:
+                    self.cut()
+                # The writer still has to say good-bye; it cuts when it has.
+                await trio.sleep_forever()
+
+    async def _converse(self) -> None:
+        if self.refused:
+            self._refuse()
+            return
+        device = await self._sign_in()
+        if device is None:
+            return
+        self.device = device
+        with Conversation(self.writer, self.config, self.deps, device) as conversation:
+            self._conversation = conversation
+            self.on_signed_in()
+            conversation.welcome()
+            self.writer.start_beating()
+            try:
+                await self._take_frames(conversation)
+            finally:
+                self._conversation = None
+
+    async def _sign_in(self) -> Device | None:
+        device = self.device
+        if device is None:
+            with trio.move_on_after(self.config.sign_in_s) as waiting:
+                device = device_of_first_frame(await self.ws.get_message(), self.deps.devices)
+            if waiting.cancelled_caught:
+                self.request_close(close_codes.NO_SIGN_IN)
+                return None
+        if device is None:
+            self._refuse()
+        return device
+
+    def _refuse(self) -> None:
+        """Say that the key is no good, and close."""
+        self.writer.put(answers_v3.error("unauthorized", "The key is not valid.", self.deps.clock()))
+        self.request_close(close_codes.BAD_KEY)
+
+    async def _take_frames(self, conversation: Conversation) -> None:
+        bad_frames = 0
+        while self.writer.closing is None:
+            await self.writer.wait_room()
+            message = await self.ws.get_message()
+            if _is_oversized(message):
+                self.request_close(close_codes.TOO_LARGE)
+                return
+            try:
+                if isinstance(message, bytes):
+                    raise WireError("a binary frame")
+                frame = decode(message)
+            except WireError as wrong:
+                bad_frames += 1
+                self.writer.put(answers_v3.bad_frame(wrong, self.deps.clock()))
+                if bad_frames >= MAX_BAD_FRAMES:
+                    self.request_close(close_codes.PROTOCOL_ERROR)
+                continue
+            bad_frames = 0
+            await conversation.follow(frame)
+
+    async def _write(self) -> None:
+        try:
+            await self.writer.run()
+            code = self.writer.closing
+            if code is not None:
+                with trio.move_on_after(self.config.close_s):
+                    await self.ws.aclose(code.code, code.reason)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self.stream.timed_out:
+                slow, name = close_codes.TOO_SLOW, self.device.id if self.device else "unknown"
+                logger.info("device %s cut (%d): %s", name, slow.code, slow.reason)
+        self.cut()
+
+    def _heartbeats(self) -> Sequence[bytes]:
+        heads = {} if self._conversation is None else self._conversation.heads()
+        return answers_v3.heartbeats(heads, self.deps.clock())
+
+
+def _is_oversized(message: str | bytes) -> bool:
+    """Tell whether a frame is over the limit, in bytes: trio-websocket counts characters."""
+    if isinstance(message, bytes) or len(message) * _LONGEST_CODE_POINT <= MAX_CLIENT_FRAME_BYTES:
+        return len(message) > MAX_CLIENT_FRAME_BYTES
+    return len(message.encode()) > MAX_CLIENT_FRAME_BYTES

@@ -1,0 +1,28 @@
+"""WebSocket frames as a server writes them (RFC 6455, section 5.2): unmasked, so one serves all devices."""
+
+from __future__ import annotations
+
+__all__ = ["MAX_FRAME_BYTES", "is_close", "text_frame"]
+
+MAX_FRAME_BYTES = 512 * 1024
+"""No server frame's text is over this (PROTOCOL section 3)."""
+
+_FIN_TEXT = 0x81
+_CLOSE_OPCODE = 0x8
+_SHORT = 126
+_MEDIUM = 65536
+
+
+def text_frame(text: bytes) -> bytes:
+    """Return one whole text frame that holds `text`, which is UTF-8."""
+    size = len(text)
+    if size < _SHORT:
+        return bytes((_FIN_TEXT, size)) + text
+    if size < _MEDIUM:
+        return bytes((_FIN_TEXT, 126)) + size.to_bytes(2, "big") + text
+    return bytes((_FIN_TEXT, 127)) + size.to_bytes(8, "big") + text
+
+
+def is_close(frame: bytes | bytearray | memoryview) -> bool:
+    """Tell whether this whole frame is a close frame. (No HTTP text begins with such a byte.)"""
+    return len(frame) > 0 and frame[0] & 0x80 != 0 and frame[0] & 0x0F == _CLOSE_OPCODE

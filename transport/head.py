@@ -1,0 +1,68 @@
+"""As much of an HTTP/1.1 request's head as routing needs. Pure; h11 or wsproto parse it strictly, later."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import attrs
+
+__all__ = ["Head", "HeadError", "find_end", "parse_head", "without_upgrade"]
+
+_END: Final = re.compile(rb"\r?\n\r?\n")
+_LINE: Final = re.compile(rb"\r?\n")
+_REQUEST: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/1\.[01]")
+_UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
+
+
+class HeadError(Exception):
+    """This is no request of HTTP/1.0 or 1.1."""
+
+
+@attrs.frozen
+class Head:
+    """A request's head. Header names are in lower case, values without outer white space."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[bytes, bytes], ...] = attrs.field(repr=False)
+
+    def tokens(self, name: bytes) -> frozenset[str]:
+        """Return the comma-separated words of a header, in lower case."""
+        joined = b",".join(value for key, value in self.headers if key == name).decode("latin-1")
+        return frozenset(word.strip().lower() for word in joined.split(",")) - {""}
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether it asks to become a WebSocket."""
+        asks = "websocket" in self.tokens(b"upgrade") and "upgrade" in self.tokens(b"connection")
+        return self.method == "GET" and asks
+
+
+def find_end(data: bytes | bytearray, start: int = 0) -> int | None:
+    """Return where the head ends, the empty line included; None where it goes on. Looks from `start` on."""
+    found = _END.search(data, max(start - 3, 0))
+    return None if found is None else found.end()
+
+
+def parse_head(data: bytes) -> Head:
+    """Return the head that `data` is. Raises HeadError."""
+    lines = _LINE.split(data.rstrip(b"\r\n"))
+    request = _REQUEST.fullmatch(lines[0])
+    if request is None:
+        raise HeadError("not an HTTP/1.1 request")
+    headers: list[tuple[bytes, bytes]] = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise HeadError("a header line without a colon")
+        headers.append((name.lower(), value.strip()))
+    target = request[2].partition(b"?")[0]
+    return Head(request[1].decode("ascii"), target.decode("latin-1"), tuple(headers))
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """Return the head without its wish for another protocol: what is no WebSocket stays HTTP/1.1."""
+    lines = _LINE.split(data)
+    kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in _UPGRADE_HEADERS]
+    return data if len(kept) == len(lines) else b"\r\n".join(kept)

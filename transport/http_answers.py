@@ -1,0 +1,60 @@
+"""What routes answer with, and how they read a query. Every error is JSON of one form."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from transport.refusals import error_body
+
+__all__ = ["HttpError", "JsonAnswer", "error_answer", "limit_of", "number_of"]
+
+MAX_LIMIT: Final = 500
+_MAX_INT: Final = 2**63 - 1
+
+
+class JsonAnswer(Response):
+    """A JSON body."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the body's bytes."""
+        return content if isinstance(content, bytes) else orjson.dumps(content)
+
+
+class HttpError(Exception):
+    """A request cannot be answered as asked; becomes the error answer with `status`, `code` and this text."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+def error_answer(status: int, code: str, message: str) -> Response:
+    """Return an error's answer."""
+    return JsonAnswer(error_body(code, message), status_code=status, headers={"Cache-Control": "no-store"})
+
+
+def number_of(request: Request, name: str) -> int | None:
+    """Return a query's whole number, 0 or more; None where it is not given. Raises HttpError."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_INT):
+        raise HttpError(400, "bad_request", f"{name} must be a whole number.")
+    return int(text)
+
+
+def limit_of(request: Request, default: int) -> int:
+    """Return the query's `limit`, 1 to 500. Raises HttpError."""
+    limit = number_of(request, "limit")
+    if limit is None:
+        return default
+    if not 1 <= limit <= MAX_LIMIT:
+        raise HttpError(400, "bad_request", f"limit must be from 1 to {MAX_LIMIT}.")
+    return limit

@@ -1,0 +1,135 @@
+"""The HTTP application: routes, and around them the key, the scope and the form of errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actors.errors import ActorError
+from storage.errors import SessionMissing, StorageError
+from transport.authorize import authorize
+from transport.config import TransportConfig
+from transport.http_answers import HttpError, error_answer
+from transport.ports import Deps, Device
+from transport.routes.closing import ClosingRoutes
+from transport.routes.server import ServerRoutes
+from transport.routes.sessions import SessionRoutes
+from transport.signin import key_of_headers
+
+__all__ = ["make_app"]
+
+OPEN_PATHS: Final = frozenset({"/api/health"})
+"""What answers without a key."""
+
+_CODES: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+logger = logging.getLogger("builderos.transport")
+
+Endpoint = Callable[[Request, Device], Awaitable[Response]]
+
+
+def make_app(config: TransportConfig, deps: Deps, counts: Callable[[], dict[str, int]]) -> Starlette:
+    """Return the application.
+
+    Args:
+        config, deps: as the listener has them.
+        counts: open WebSockets by agent, for `/api/health`.
+    """
+    server = ServerRoutes(config, deps, counts)
+    sessions = SessionRoutes(deps)
+    closing = ClosingRoutes(config, deps)
+    return Starlette(
+        routes=[
+            Route("/api/health", server.health, methods=["GET"]),
+            _route("GET /api/status", server.status),
+            _route("GET /api/sessions", sessions.listing),
+            _route("GET /api/sessions/{id}/messages", sessions.messages),
+            _route("GET /api/sessions/{id}/events", sessions.events),
+            _route("DELETE /api/{agent}/session/{id}/close", closing.close),
+        ],
+        middleware=[Middleware(_Errors), Middleware(_Keys, deps=deps)],
+        exception_handlers={HTTPException: _http_exception},
+    )
+
+
+def _route(action: str, endpoint: Endpoint) -> Route:
+    method, path = action.split(" ")
+
+    async def checked(request: Request) -> Response:
+        device: Device = request.scope["builderos.device"]
+        if not authorize(device.scope, action):
+            raise HttpError(403, "forbidden", "This key may not do that.")
+        return await endpoint(request, device)
+
+    return Route(path, checked, methods=[method])
+
+
+async def _http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = error_answer(error.status_code, _CODES.get(error.status_code, "refused"), f"{error.detail}.")
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _answer_to(error: Exception) -> Response:
+    """Return what a client is told of an error; logs what is nobody's fault but ours."""
+    if isinstance(error, HttpError):
+        return error_answer(error.status, error.code, str(error))
+    if isinstance(error, SessionMissing):
+        return error_answer(404, "not_found", "There is no such session.")
+    if isinstance(error, StorageError):
+        logger.warning("storage failed for an HTTP request: %s", error)
+        return error_answer(503, "storage", "The server cannot store or read at the moment.")
+    if isinstance(error, ActorError):
+        return error_answer(503, "unavailable", "The server cannot do that at the moment.")
+    logger.error("an HTTP request failed", exc_info=error)
+    return error_answer(500, "internal", "The server made a mistake.")
+
+
+@attrs.frozen
+class _Errors:
+    """The outermost layer: no exception leaves it, and none becomes a traceback for the client."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            answer = _answer_to(error)
+            if not begun:
+                await answer(scope, receive, send)
+
+
+@attrs.frozen
+class _Keys:
+    """Lets nobody past without a key."""
+
+    app: ASGIApp
+    deps: Deps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            key = key_of_headers(scope["headers"])
+            device = None if key is None else self.deps.devices.find(key)
+            if device is None:
+                raise HttpError(401, "unauthorized", "A valid key is needed.")
+            scope["builderos.device"] = device
+        await self.app(scope, receive, send)

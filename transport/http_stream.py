@@ -1,0 +1,125 @@
+"""The stream that Hypercorn speaks HTTP on. It looks like what Hypercorn expects and adds what Hypercorn
+lacks.
+
+Hypercorn writes under a shield and without a limit; here a write that is not taken in time breaks the
+stream. Hypercorn closes at once; here its close only ends both directions for it, and whoever made the
+stream lets the line drain, since closing a socket with unread input destroys the answer that is still on
+its way.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+import trio
+
+from transport.streams import PutBackStream, Transport
+
+__all__ = ["HttpStream", "TlsHttpStream", "drain", "http_stream"]
+
+DRAIN_S: Final = 2.0
+DRAIN_BYTES: Final = 64 * 1024 * 1024
+"""What is thrown away of a peer that goes on sending after our answer: the rest of a refused upload."""
+
+_READ_BYTES: Final = 64 * 1024
+
+
+class HttpStream(PutBackStream):
+    """See the module.
+
+    Attributes:
+        finished: set once Hypercorn has closed it.
+    """
+
+    def __init__(self, stream: Transport, ahead: bytes, write_s: float) -> None:
+        super().__init__(stream, ahead)
+        self.finished = trio.Event()
+        self._transport = stream
+        self._write_s = write_s
+        self._reading: trio.CancelScope | None = None
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """The socket, of which Hypercorn asks the addresses."""
+        return _socket_of(self._transport)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See `trio.abc.ReceiveStream`. Raises ClosedResourceError after or during a close."""
+        if self.finished.is_set():
+            raise trio.ClosedResourceError
+        data: bytes | bytearray = b""
+        with trio.CancelScope() as self._reading:
+            data = await super().receive_some(max_bytes)
+        if self._reading.cancelled_caught:
+            raise trio.ClosedResourceError
+        self._reading = None
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream`. Raises BrokenResourceError where the socket takes nothing."""
+        if self.finished.is_set():
+            raise trio.ClosedResourceError
+        view = memoryview(data)
+        for start in range(0, len(view), _READ_BYTES):
+            with trio.move_on_after(self._write_s) as scope:
+                await self.inner.send_all(view[start : start + _READ_BYTES])
+            if scope.cancelled_caught:
+                await trio.aclose_forcefully(self.inner)
+                raise trio.BrokenResourceError("the socket took nothing")
+
+    async def send_eof(self) -> None:
+        """End our direction, where the transport can."""
+        if isinstance(self._transport, trio.SocketStream):
+            await self._transport.send_eof()
+
+    async def aclose(self) -> None:
+        """End both directions for Hypercorn; the socket stays open. Idempotent."""
+        self.finished.set()
+        if self._reading is not None:
+            self._reading.cancel(reason="the HTTP side has closed")
+        await trio.lowlevel.checkpoint()
+
+
+class TlsHttpStream(HttpStream):
+    """The same over TLS; by these attributes Hypercorn knows the scheme."""
+
+    @property
+    def transport_stream(self) -> trio.SocketStream:
+        """The stream below TLS."""
+        assert isinstance(self._transport, trio.SSLStream)
+        return self._transport.transport_stream
+
+    async def do_handshake(self) -> None:
+        """Nothing: it was done before the head was read."""
+        await trio.lowlevel.checkpoint()
+
+    def selected_alpn_protocol(self) -> str:
+        """HTTP/1.1 is all that this port speaks."""
+        return "http/1.1"
+
+
+def http_stream(stream: Transport, ahead: bytes, write_s: float) -> HttpStream:
+    """Return the kind of stream that fits the transport."""
+    kind = TlsHttpStream if isinstance(stream, trio.SSLStream) else HttpStream
+    return kind(stream, ahead, write_s)
+
+
+async def drain(stream: Transport) -> None:
+    """Read on for a moment after our last word, until the peer closes, so that it can read that word."""
+    left = DRAIN_BYTES
+    with trio.move_on_after(DRAIN_S):
+        try:
+            if isinstance(stream, trio.SocketStream):
+                await stream.send_eof()
+            while left > 0:
+                data = await stream.receive_some(_READ_BYTES)
+                if not data:
+                    return
+                left -= len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, ssl.SSLError):
+            return
+
+
+def _socket_of(stream: Transport) -> trio.socket.SocketType:
+    return stream.socket if isinstance(stream, trio.SocketStream) else stream.transport_stream.socket

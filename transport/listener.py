@@ -1,0 +1,240 @@
+"""One port for HTTP and WebSocket.
+
+Each connection is a task of its own in which everything that happens to it stays (`_guarded`):
+trio-websocket's tasks may raise, and one that does must end this connection and nothing else. The first
+request's head is read here, put back in front of the stream, and decides who speaks on it. Every HTTP
+answer closes its connection, so an Upgrade never comes as a later request of a kept one.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from transport.config import TransportConfig
+from transport.head import Head, HeadError, find_end, parse_head
+from transport.http_door import HttpDoor
+from transport.http_stream import drain
+from transport.limits import Gate
+from transport.ports import Deps
+from transport.refusals import Refusal, refusal_bytes
+from transport.streams import Transport
+from transport.websocket_door import WebSocketDoor
+
+__all__ = ["Listening", "serve"]
+
+CLOSING_S: Final = 1.0
+"""At a shutdown all connections together may take so long to write and to hear our close."""
+
+BACKLOG: Final = 1024
+"""Connections that the kernel keeps for us: a burst of devices that come back after a restart."""
+
+KEEPALIVE_IDLE_S: Final = 60
+KEEPALIVE_INTERVAL_S: Final = 15
+KEEPALIVE_PROBES: Final = 4
+"""A device that vanished is found after two minutes."""
+
+_READ_BYTES: Final = 8 * 1024
+
+logger = logging.getLogger("builderos.transport")
+
+Listeners = Sequence[trio.SocketListener]
+
+
+@attrs.frozen
+class Statistics:
+    """How full the port is.
+
+    Attributes:
+        connections: open now, of all kinds.
+        unfinished: of these, whose head is not complete.
+        waiting: of these, WebSockets that have not signed in.
+        refused: turned away since the start, for any of these bounds.
+    """
+
+    connections: int
+    unfinished: int
+    waiting: int
+    refused: int
+
+
+@attrs.define(eq=False)
+class Listening:
+    """A port that is being served.
+
+    Attributes:
+        addresses: (host, port) of each socket.
+    """
+
+    addresses: tuple[tuple[str, int], ...]
+    _door: _Door
+    _accepting: trio.CancelScope
+
+    @property
+    def port(self) -> int:
+        """The port; with several sockets that of the first."""
+        return self.addresses[0][1]
+
+    async def close_all(self) -> None:
+        """Take no more connections, tell all devices to come back (1001), cut who does not answer in time.
+
+        `serve` returns after that. Idempotent. Cancelled, it leaves the cutting to the end of `serve`.
+        """
+        self._accepting.cancel(reason="shutdown")
+        await self._door.close_all()
+
+    def close_device(self, device_id: str) -> None:
+        """Close the connections of a device whose key was revoked (4401). Never blocks."""
+        self._door.websockets.close_device(device_id)
+
+    def statistics(self) -> Statistics:
+        """Return how full the port is."""
+        door = self._door
+        gates = (door.all, door.unfinished, door.websockets.waiting)
+        used = [gate.used for gate in gates]
+        return Statistics(used[0], used[1], used[2], sum(gate.refused for gate in gates))
+
+
+async def serve(
+    config: TransportConfig,
+    deps: Deps,
+    *,
+    tls: ssl.SSLContext | None = None,
+    task_status: trio.TaskStatus[Listening] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the port until cancelled, or until `Listening.close_all`.
+
+    Args:
+        config: limits and names.
+        deps: the rest of the server.
+        tls: speak TLS only, with this context.
+        task_status: gets a `Listening` once the sockets are bound.
+
+    Raises:
+        OSError: the port cannot be had.
+    """
+    listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
+    door = _Door(config, deps, tls)
+    addresses = tuple(_address(listener) for listener in listeners)
+    async with trio.open_nursery() as handlers:
+        with trio.CancelScope() as accepting:
+            task_status.started(Listening(addresses, door, accepting))
+            await trio.serve_listeners(door.guarded, listeners, handler_nursery=handlers)
+        await door.close_all()
+
+
+def _address(listener: trio.SocketListener) -> tuple[str, int]:
+    name = listener.socket.getsockname()
+    return str(name[0]), int(name[1])
+
+
+class _Door:
+    """Where connections come in. See the module."""
+
+    def __init__(self, config: TransportConfig, deps: Deps, tls: ssl.SSLContext | None) -> None:
+        self.config = config
+        self.tls = tls
+        self.all = Gate(config.max_connections)
+        self.unfinished = Gate(config.max_waiting)
+        self.websockets = WebSocketDoor(config, deps)
+        self.http = HttpDoor(config, deps, self.websockets.counts)
+        self._open: set[Transport] = set()
+
+    async def guarded(self, raw: trio.SocketStream) -> None:
+        """Serve one connection; whatever goes wrong in it ends here."""
+        _set_options(raw.socket)
+        stream: Transport = raw
+        if self.tls is not None:
+            stream = trio.SSLStream(raw, self.tls, server_side=True, https_compatible=True)
+        self._open.add(stream)
+        try:
+            await self._serve(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            logger.debug("a connection broke")
+        except* Exception:
+            logger.exception("a connection failed; the others go on")
+        finally:
+            self._open.discard(stream)
+            await trio.aclose_forcefully(raw)
+
+    async def _serve(self, stream: Transport) -> None:
+        with self.all.enter() as place:
+            with self.unfinished.enter() as reading:
+                if not reading.good:
+                    await self._answer(stream, Refusal(503, "overloaded", "Too many requests begin at once."))
+                    return
+                data = await self._read_head(stream)
+            if data is None:
+                return
+            end = find_end(data)
+            try:
+                head = parse_head(data[:end])
+            except HeadError as error:
+                await self._answer(stream, Refusal(400, "bad_request", f"Bad request: {error}."))
+                return
+            await self._route(stream, head, data, full=not place.good)
+
+    async def _route(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> None:
+        if head.is_websocket:
+            refusal = await self.websockets.serve(stream, head, data, full=full)
+            if refusal is not None:
+                await self._answer(stream, refusal)
+        elif full:
+            await self._answer(stream, Refusal(503, "overloaded", "The server has too many connections."))
+        else:
+            await self.http.serve(stream, data)
+        await drain(stream)
+
+    async def _read_head(self, stream: Transport) -> bytes | None:
+        """Return the first bytes up to the head's end or beyond; None where there is no such request."""
+        data = bytearray()
+        with trio.move_on_after(self.config.head_s) as scope:
+            if isinstance(stream, trio.SSLStream):
+                await stream.do_handshake()
+            while True:
+                before = len(data)
+                chunk = await stream.receive_some(_READ_BYTES)
+                if not chunk:
+                    return None
+                data += chunk if data else chunk.lstrip(b"\r\n")
+                end = find_end(data, before)
+                if (end or len(data)) > self.config.head_bytes:
+                    await self._answer(
+                        stream, Refusal(431, "head_too_large", "The request's head is too large.")
+                    )
+                    return None
+                if end is not None:
+                    return bytes(data)
+        if scope.cancelled_caught:
+            await self._answer(stream, Refusal(408, "timeout", "The request's head did not come in time."))
+        return None
+
+    async def _answer(self, stream: Transport, refusal: Refusal) -> None:
+        with trio.move_on_after(CLOSING_S):
+            await stream.send_all(refusal_bytes(refusal))
+        await drain(stream)
+
+    async def close_all(self) -> None:
+        """Close every connection, politely for a moment, then by force."""
+        await self.http.stop()
+        with trio.move_on_after(CLOSING_S):
+            await self.websockets.close_all()
+        for stream in tuple(self._open):
+            await trio.aclose_forcefully(stream)
+
+
+def _set_options(sock: trio.socket.SocketType) -> None:
+    """Find the dead by TCP keepalive; the names differ between systems."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
+    if idle is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, idle, KEEPALIVE_IDLE_S)
+    if hasattr(socket, "TCP_KEEPINTVL"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)

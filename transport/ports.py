@@ -1,0 +1,95 @@
+"""What the transport needs of the rest of the server, beyond the ports of `actors`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol
+
+import attrs
+
+from actors.events import Attachment
+from actors.ports import Catalog, Clock, CommandBus, Journal, LiveBus
+
+__all__ = ["Deps", "Device", "Devices", "Renderer", "Scope", "SessionListener", "SessionWatch", "Uploads"]
+
+Scope = Literal["view", "approve", "drive", "admin"]
+"""What a key may do; each holds those before it."""
+
+Renderer = Callable[[str], str]
+"""From Markdown to sanitised HTML. Called on the event loop: under a millisecond for a common answer."""
+
+
+class Device(Protocol):
+    """Whoever holds a key."""
+
+    @property
+    def id(self) -> str:
+        """Its id; also its label until it attaches with another."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def scope(self) -> str:
+        """One of `Scope`."""
+        ...
+
+
+class Devices(Protocol):
+    """The keys that are valid now."""
+
+    def find(self, key: str) -> Device | None:
+        """Return whose key this is, in constant time; None for an unknown or revoked one. Never blocks."""
+        ...
+
+    async def claim_label(self, label: str, device_id: str) -> bool:
+        """Note that `label` is this device's; False where it is another device's already."""
+        ...
+
+
+class SessionListener(Protocol):
+    """Whoever follows the list of sessions."""
+
+    def changed(self, session_id: str) -> None:
+        """Note that a session's entry may have changed. Must not block, raise or call back."""
+        ...
+
+
+class SessionWatch(Protocol):
+    """News about sessions, for lists."""
+
+    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
+        """Have `listener.changed` called for every session that changes while inside the block."""
+        ...
+
+
+class Uploads(Protocol):
+    """The files that devices brought."""
+
+    async def find(self, url: str) -> Attachment | None:
+        """Return the upload behind an address that this server gave out; None where there is none."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Deps:
+    """All that a connection or a route holds of the rest of the server.
+
+    Attributes:
+        uploads: None until there are any: then every attachment is a bad one.
+        render: None where nothing renders: then `format=html` is refused.
+    """
+
+    bus: CommandBus
+    live: LiveBus
+    catalog: Catalog
+    journal: Journal
+    devices: Devices
+    watch: SessionWatch
+    clock: Clock
+    uploads: Uploads | None = None
+    render: Renderer | None = None

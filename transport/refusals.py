@@ -1,0 +1,36 @@
+"""A request that is answered before anybody speaks HTTP on its connection: one JSON answer, then the end."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import attrs
+import orjson
+
+__all__ = ["Refusal", "error_body", "refusal_bytes"]
+
+
+@attrs.frozen
+class Refusal:
+    """An HTTP status, and the code and line that tell why."""
+
+    status: int
+    code: str
+    message: str
+
+
+def error_body(code: str, message: str) -> bytes:
+    """Return the JSON that every HTTP error has."""
+    return orjson.dumps({"error": {"code": code, "message": message}})
+
+
+def refusal_bytes(refusal: Refusal) -> bytes:
+    """Return the whole answer, head and body."""
+    body = error_body(refusal.code, refusal.message)
+    head = (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body

@@ -1,0 +1,120 @@
+"""A session's journal as a conversation: what `/api/sessions/{id}/messages` shows. Pure.
+
+An entry is a user message or the answer of a turn. Its place is a row's: the `user_message`, or the
+`turn_started`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from actors.events import (
+    TURN_ENDS,
+    Committed,
+    Complete,
+    Interrupted,
+    Message,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
+from transport.events_v3 import timestamp
+
+__all__ = ["ANSWER_KINDS", "ENTRY_KINDS", "Answer", "Answers", "entries"]
+
+ENTRY_KINDS: Final = frozenset({UserMessage.kind, TurnStarted.kind})
+"""The rows that are entries."""
+
+ANSWER_KINDS: Final = TURN_ENDS | {Message.kind}
+"""The rows that make an answer what it is."""
+
+
+@attrs.define
+class Answer:
+    """What a turn has said so far, and how it ended."""
+
+    status: str = "running"
+    blocks: dict[str, str] = attrs.field(factory=dict)
+    error: dict[str, Any] | None = None
+
+    @property
+    def content(self) -> str:
+        """The blocks, joined in the order of their first appearance."""
+        return "".join(self.blocks.values())
+
+
+class Answers:
+    """Gathers the answers of some turns from the rows after their start."""
+
+    def __init__(self, turn_ids: Iterable[str]) -> None:
+        self.by_turn = {turn_id: Answer() for turn_id in turn_ids}
+        self._running = set(self.by_turn)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the ends of all these turns were seen."""
+        return not self._running
+
+    def add(self, items: Iterable[Committed]) -> None:
+        """Take rows, in the journal's order."""
+        for item in items:
+            answer = self.by_turn.get(item.turn_id) if item.turn_id is not None else None
+            if answer is not None:
+                self._add(answer, item)
+
+    def _add(self, answer: Answer, item: Committed) -> None:
+        event = item.event
+        if isinstance(event, Message):
+            answer.blocks[event.block] = answer.blocks.get(event.block, "")[: event.offset] + event.content
+            return
+        if isinstance(event, Complete):
+            answer.status = "complete"
+        elif isinstance(event, Interrupted):
+            answer.status = "interrupted"
+        elif isinstance(event, TurnError):
+            answer.status = "error"
+            answer.error = {"code": event.code, "content": event.content}
+        else:
+            return
+        self._running.discard(item.turn_id or "")
+
+
+def entries(
+    items: Sequence[Committed], states: Mapping[str, str], answers: Mapping[str, Answer]
+) -> list[dict[str, Any]]:
+    """Return the entries of `items`, which are of `ENTRY_KINDS`.
+
+    Args:
+        items: ascending.
+        states: the newest delivery state of each message id.
+        answers: by turn id.
+    """
+    return [_entry(item, states, answers) for item in items]
+
+
+def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Answer]) -> dict[str, Any]:
+    event = item.event
+    base = {"seq": item.seq, "turn_id": item.turn_id, "timestamp": timestamp(item.at_ms)}
+    if isinstance(event, UserMessage):
+        return {
+            **base,
+            "role": "user",
+            "message_id": event.message_id,
+            "content": event.content,
+            "device_id": item.device_id,
+            "attachments": [attrs.asdict(one) for one in event.attachments],
+            "status": states.get(event.message_id, "queued"),
+        }
+    answer = answers.get(item.turn_id or "", Answer())
+    made: dict[str, Any] = {
+        **base,
+        "role": "assistant",
+        "content": answer.content,
+        "device_id": None,
+        "attachments": [],
+        "status": answer.status,
+    }
+    return made if answer.error is None else {**made, "error": answer.error}

@@ -1,0 +1,168 @@
+"""From an upgrade request to the connection that speaks the protocol it asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+import attrs
+import trio
+import trio_websocket
+
+from transport import close_codes
+from transport.close_codes import CloseCode
+from transport.config import TransportConfig
+from transport.connection import ConnectionV3
+from transport.head import Head
+from transport.limits import Gate
+from transport.ports import Deps, Device
+from transport.refusals import Refusal
+from transport.signin import key_of_headers
+from transport.streams import FrameStream, Transport
+from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, SUBPROTOCOL
+
+__all__ = ["Dialect", "WebSocketDoor"]
+
+RECEIVE_BYTES: Final = 64 * 1024
+"""One read. Small reads make large frames slow; an idle connection holds no buffer either way."""
+
+MESSAGE_QUEUE: Final = 1
+"""Frames that trio-websocket takes ahead of ours, 1 MiB each at worst."""
+
+_PATHS: Final = {"/api/ws": None, "/api/claude/ws": "claude", "/api/codex/ws": "codex"}
+
+
+class Dialect(Protocol):
+    """One connection that speaks some protocol."""
+
+    @property
+    def device(self) -> Device | None:
+        """Who is signed in."""
+        ...
+
+    def request_close(self, code: CloseCode) -> None:
+        """Have it end politely. Never blocks."""
+        ...
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        ...
+
+
+MakeDialect = Callable[
+    ["Upgrade", trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], Dialect
+]
+
+
+@attrs.frozen
+class Upgrade:
+    """What an upgrade request asked for.
+
+    Attributes:
+        agent: the old path's agent; None on the common path.
+        subprotocol: what the answer names.
+    """
+
+    agent: str | None
+    subprotocol: str | None
+    key: str | None = attrs.field(repr=False)
+
+
+@attrs.define(eq=False)
+class WebSocketDoor:
+    """Lets WebSockets in, and knows all that are open."""
+
+    config: TransportConfig
+    deps: Deps
+    waiting: Gate = attrs.field(init=False)
+    _open: dict[Dialect, str | None] = attrs.field(factory=dict)
+    _all_closed: trio.Event | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.waiting = Gate(self.config.max_waiting)
+
+    def counts(self) -> dict[str, int]:
+        """Return the open connections of each old path."""
+        agents = [agent for agent in _PATHS.values() if agent is not None]
+        return {agent: sum(1 for at in self._open.values() if at == agent) for agent in agents}
+
+    def close_device(self, device_id: str) -> None:
+        """Close the connections of one device, whose key is revoked."""
+        for dialect in tuple(self._open):
+            if dialect.device is not None and dialect.device.id == device_id:
+                dialect.request_close(close_codes.BAD_KEY)
+
+    async def close_all(self) -> None:
+        """Ask all to come back later; return when they are gone."""
+        while self._open:
+            for dialect in tuple(self._open):
+                dialect.request_close(close_codes.RESTART)
+            self._all_closed = trio.Event()
+            await self._all_closed.wait()
+
+    async def serve(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> Refusal | None:
+        """Serve one WebSocket to its end; return a refusal where it is to get no WebSocket at all.
+
+        Args:
+            stream: what it came on.
+            head: the upgrade request.
+            data: what was read, the request's head and maybe more.
+            full: the server has as many connections as it takes.
+        """
+        if head.path not in _PATHS:
+            return Refusal(404, "not_found", "There is no such WebSocket.")
+        speaks_v3 = SUBPROTOCOL in head.tokens(b"sec-websocket-protocol")
+        agent = _PATHS[head.path]
+        if agent is not None and not speaks_v3:
+            return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
+        upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, key_of_headers(head.headers))
+        with self.waiting.enter() as place:
+            make = partial(self._make_v3, upgrade) if place.good and not full else None
+            await self._accept(FrameStream(stream, data, self.config.write_s), upgrade, make, place.give_back)
+        return None
+
+    async def _accept(
+        self,
+        stream: FrameStream,
+        upgrade: Upgrade,
+        make: Callable[..., Dialect] | None,
+        on_signed_in: Callable[[], None],
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            ws: trio_websocket.WebSocketConnection | None = None
+            with trio.move_on_after(self.config.head_s):
+                request = await trio_websocket.wrap_server_stream(
+                    nursery,
+                    stream,
+                    message_queue_size=MESSAGE_QUEUE,
+                    max_message_size=MAX_CLIENT_FRAME_BYTES,
+                    receive_buffer_size=RECEIVE_BYTES,
+                )
+                ws = await request.accept(subprotocol=upgrade.subprotocol)
+            if ws is not None and make is not None:
+                await self._run(make(ws, stream, on_signed_in), upgrade.agent)
+            elif ws is not None:
+                with trio.move_on_after(self.config.close_s):
+                    await ws.aclose(close_codes.TOO_MANY.code, close_codes.TOO_MANY.reason)
+            nursery.cancel_scope.cancel(reason="the conversation is over")
+
+    async def _run(self, dialect: Dialect, agent: str | None) -> None:
+        self._open[dialect] = agent
+        try:
+            await dialect.run()
+        finally:
+            del self._open[dialect]
+            if not self._open and self._all_closed is not None:
+                self._all_closed.set()
+
+    def _make_v3(
+        self,
+        upgrade: Upgrade,
+        ws: trio_websocket.WebSocketConnection,
+        stream: FrameStream,
+        on_signed_in: Callable[[], None],
+    ) -> Dialect:
+        device = None if upgrade.key is None else self.deps.devices.find(upgrade.key)
+        refused = upgrade.key is not None and device is None
+        return ConnectionV3(ws, stream, self.config, self.deps, on_signed_in, device, refused)
