@@ -60,6 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 async def _measure(parts: Sequence[str], plan: Plan, folder: Path) -> list[Row]:
+    await trio.lowlevel.checkpoint()
     rows: list[Row] = []
     for part in parts:
         rows += await PARTS[part](plan, folder, _say)

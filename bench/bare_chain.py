@@ -11,7 +11,7 @@ frame: the harder yardstick for throughput.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import apsw
@@ -46,10 +46,12 @@ class _Chain:
             self.devices.remove(device)
 
     async def serve_producer(self, stream: trio.SocketStream) -> None:
-        async for lines in _reads(stream):
-            if self.join:
+        rest = b""
+        while data := await stream.receive_some(_READ_BYTES):
+            *lines, rest = (rest + data).split(b"\n")
+            if self.join and lines:
                 await self._pass_on(lines)
-            else:
+            elif lines:
                 for line in lines:
                     await self._pass_on([line])
 
@@ -57,30 +59,19 @@ class _Chain:
         messages = [orjson.loads(line) for line in lines]
         pieces = [message["content"] for message in messages if message["type"] == "message"]
         await trio.to_thread.run_sync(self._commit, pieces, limiter=self.limiter)
-        if pieces:
-            await self._send({"type": "message", "content": "".join(pieces)})
+        leaving = [{"type": "message", "content": "".join(pieces)}] if pieces else []
         if messages[-1]["type"] != "message":
-            await self._send(messages[-1])
+            leaving.append(messages[-1])
+        for message in leaving:
+            frame = orjson.dumps(message).decode()
+            for device in self.devices:
+                await device.send_message(frame)
 
     def _commit(self, pieces: Sequence[str]) -> None:
         self.connection.execute("BEGIN IMMEDIATE")
         for piece in pieces:
             self.connection.execute(_INSERT, (piece,))
         self.connection.execute("COMMIT")
-
-    async def _send(self, message: dict[str, str]) -> None:
-        frame = orjson.dumps(message).decode()
-        for device in self.devices:
-            await device.send_message(frame)
-
-
-async def _reads(stream: trio.SocketStream) -> AsyncIterator[list[bytes]]:
-    """Yield the whole lines that each read completed."""
-    rest = b""
-    while data := await stream.receive_some(_READ_BYTES):
-        *lines, rest = (rest + data).split(b"\n")
-        if lines:
-            yield lines
 
 
 def _open(path: str) -> apsw.Connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
@@ -47,6 +47,7 @@ class _Weight:
 
 async def measure_memory(plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
     """Return the rows of idle sessions. Raises BenchError where the server broke or cannot be looked at."""
+    await trio.lowlevel.checkpoint()
     _allow_descriptors(plan.idle_sessions)
     rows = []
     layouts = (("a connection each", _attach_apart), ("one connection", _attach_together))
@@ -119,7 +120,7 @@ async def _attach_apart(server: Server, prefix: str, count: int) -> AsyncIterato
             async with trio.open_nursery() as connecting:
                 for number in range(count):
                     connecting.start_soon(connect_one, number)
-            await _settle(held[:1])
+            await held[0].ping()  # answered: what the server did before is done
         yield
         nursery.cancel_scope.cancel(reason="weighed")
 
@@ -133,21 +134,17 @@ async def _attach_together(server: Server, prefix: str, count: int) -> AsyncIter
             for number in range(1, count):
                 await attach(device, f"{prefix}-{number}", "bench")
             nursery.start_soon(_drain, device)
-            await _settle([device])
+            await device.ping()  # answered: what the server did before is done
         yield
         nursery.cancel_scope.cancel(reason="weighed")
 
 
 async def _drain(device: WebSocketConnection) -> None:
-    with suppress(ConnectionClosed):
+    try:
         while True:
             await device.get_message()
-
-
-async def _settle(devices: list[WebSocketConnection]) -> None:
-    """Return once the server has answered pings: what it did before them is done."""
-    for device in devices:
-        await device.ping()
+    except ConnectionClosed:
+        await trio.lowlevel.checkpoint()
 
 
 @contextmanager

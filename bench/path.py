@@ -100,11 +100,13 @@ async def measure_path(plan: Plan, folder: Path, say: Callable[[str], None]) -> 
 
 
 async def _latency(bench: Bench, bare: BareChain, server: Server, say: Callable[[str], None]) -> list[Row]:
-    pairs = []
-    for number in range(bench.plan.pairs + 1):
-        say(f"latency, pair {number} of {bench.plan.pairs}")
-        pairs.append((await bench.run_bare(bare, "clock"), await bench.run_ours(server, "clock")))
-    counted = pairs[1:]
+    say("latency, warming up")
+    await bench.run_bare(bare, "clock")
+    await bench.run_ours(server, "clock")
+    counted = []
+    for number in range(bench.plan.pairs):
+        say(f"latency, pair {number + 1} of {bench.plan.pairs}")
+        counted.append((await bench.run_bare(bare, "clock"), await bench.run_ours(server, "clock")))
     limit = Target(MAX_LATENCY_RATIO, at_most=True)
     rate = f"{1000 / bench.plan.clock_pause_ms:g}/s"
     return [
@@ -116,12 +118,14 @@ async def _latency(bench: Bench, bare: BareChain, server: Server, say: Callable[
 async def _throughput(
     bench: Bench, chains: Sequence[BareChain], server: Server, say: Callable[[str], None]
 ) -> list[Row]:
-    runs = []
-    for number in range(bench.plan.pairs + 1):
-        say(f"throughput, round {number} of {bench.plan.pairs}")
+    say("throughput, warming up")
+    await bench.run_bare(chains[1], "words")
+    await bench.run_ours(server, "words")
+    counted = []
+    for number in range(bench.plan.pairs):
+        say(f"throughput, round {number + 1} of {bench.plan.pairs}")
         bare, joining = [await bench.run_bare(chain, "words") for chain in chains]
-        runs.append((bare, joining, await bench.run_ours(server, "words")))
-    counted = runs[1:]
+        counted.append((bare, joining, await bench.run_ours(server, "words")))
     limit = Target(MIN_THROUGHPUT_RATIO, at_most=False)
     first = [(bare, ours) for bare, _, ours in counted]
     second = [(joining, ours) for _, joining, ours in counted]
@@ -133,9 +137,10 @@ async def _throughput(
 
 async def _big(bench: Bench, server: Server, say: Callable[[str], None]) -> Row:
     say("one large piece")
-    runs = [await bench.run_ours(server, "big") for _ in range(bench.plan.pairs + 1)]
+    await bench.run_ours(server, "big")
+    runs = [await bench.run_ours(server, "big") for _ in range(bench.plan.pairs)]
     name = f"a piece of {bench.plan.big_characters:,} characters"
-    return Row(name, "ms", spread([seen.whole_us / _US_PER_MS for seen in runs[1:]]))
+    return Row(name, "ms", spread([seen.whole_us / _US_PER_MS for seen in runs]))
 
 
 def _compared(

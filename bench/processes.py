@@ -46,8 +46,9 @@ class Child:
 
     async def line(self, limit_s: float = START_S) -> str:
         """Return the next line of its output. Raises BenchError where it ended or says nothing in time."""
+        assert self.process.stdout is not None
         with trio.move_on_after(limit_s):
-            assert self.process.stdout is not None
+            await trio.lowlevel.checkpoint()
             while b"\n" not in self._held:
                 data = await self.process.stdout.receive_some(_READ_BYTES)
                 if not data:
@@ -109,21 +110,27 @@ async def open_child(
     try:
         yield child
     finally:
-        await _end(process, stop)
+        # Shielded, or a broken run would leave its processes behind; what is lost when time is up is a tidy end.
+        with trio.move_on_after(STOP_S, shield=True):
+            await _ask_to_end(process, stop)
+        if process.returncode is None:
+            process.kill()
+            with trio.move_on_after(STOP_S, shield=True):  # what is lost is only that somebody reaped it
+                await process.wait()
+                await _close_output(process)
 
 
-async def _end(process: trio.Process, stop: signal.Signals) -> None:
-    # Shielded, or a broken run would leave its processes behind; what is lost when time is up is a tidy end.
-    with trio.move_on_after(STOP_S, shield=True):
-        assert process.stdin is not None
-        await process.stdin.aclose()
-        with suppress(ProcessLookupError):
-            process.send_signal(stop)
-        await process.wait()
-    if process.returncode is None:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
+async def _ask_to_end(process: trio.Process, stop: signal.Signals) -> None:
+    assert process.stdin is not None
+    await process.stdin.aclose()
+    with suppress(ProcessLookupError):
+        process.send_signal(stop)
+    await process.wait()
+    await _close_output(process)
+
+
+async def _close_output(process: trio.Process) -> None:
+    # After its end: a child that still has something to print must not die of that.
     assert process.stdout is not None
     await process.stdout.aclose()
 
