@@ -34,9 +34,19 @@ class _Run:
 
 @attrs.define(eq=False)
 class Answer:
-    """See the module. `length` counts the code points of the answer, thinking left out."""
+    """See the module.
 
+    Attributes:
+        limit: bytes of JSON that the text of one folded row may take.
+        length: code points of the answer, thinking left out.
+        held: the same with thinking: what is kept in memory until the turn's end.
+        last_seq: the newest piece, of either kind; 0 before the first.
+    """
+
+    limit: int = MAX_PIECE_BYTES
     length: int = 0
+    held: int = 0
+    last_seq: int = 0
     _offsets: dict[tuple[str, str], int] = attrs.field(factory=dict)
     _newest_block: str | None = None
     _hash: Any = attrs.field(factory=sha256)
@@ -56,6 +66,8 @@ class Answer:
         """
         event = item.event
         assert isinstance(event, Message | Thinking)
+        self.held += len(event.content)
+        self.last_seq = item.seq
         key = (event.kind, event.block)
         known = key in self._offsets
         self._offsets[key] = event.offset + len(event.content)
@@ -63,7 +75,7 @@ class Answer:
             self._hash_piece(event, known=known)
         size = json_size(event.content)
         run = self._run
-        if run is not None and run.size + size <= MAX_PIECE_BYTES and neighbours(run.last, item):
+        if run is not None and run.size + size <= self.limit and neighbours(run.last, item):
             run.parts.append(event.content)
             run.last, run.size, run.rows = item, run.size + size, run.rows + 1
             return False

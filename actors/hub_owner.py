@@ -19,7 +19,7 @@ from actors.errors import HubError, HubGarbage, HubLost, HubStartFailed
 from actors.inputs import HubGone, HubReady
 from actors.mailbox import HubBatch, Mailbox
 from actors.ports import HubLink, Hubs
-from bridgehub.protocol.messages import Ack, HubSpec, Stop, ToHub
+from bridgehub.protocol.messages import Ack, HubSpec, Prompt, Stop, ToHub
 
 __all__ = ["HubOwner"]
 
@@ -43,6 +43,7 @@ class _Life:
     spec: HubSpec | None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ending: Literal["stop", "kill"] | None = None
+    last_prompt: str | None = None
 
 
 @attrs.define(eq=False)
@@ -86,6 +87,8 @@ class HubOwner:
     def tell(self, message: ToHub) -> None:
         """Say something to the living hub; dropped where no link is up."""
         if self._link is not None:
+            if isinstance(message, Prompt):
+                self._lives[0].last_prompt = message.turn_id
             self._outbox.append(message)
             self._wake_writer.set()
 
@@ -135,7 +138,7 @@ class HubOwner:
         left = await self.hubs.bury(life.hub_id, last_seq=self.acked(life.hub_id))
         if left:
             await self.mailbox.put_from_hub(HubBatch(life.hub_id, left))
-        await self.mailbox.put_from_hub(gone)
+        await self.mailbox.put_from_hub(attrs.evolve(gone, last_prompt=life.last_prompt))
 
     async def _keep_linked(self, hub_id: str) -> None:
         """Link to the hub, again and again while it lives."""
@@ -160,7 +163,7 @@ class HubOwner:
         self._link = link
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         heard = False
-        failure: HubError = HubLost("the link could not be written")
+        failure: HubError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write, link, nursery.cancel_scope)
             try:
@@ -171,9 +174,7 @@ class HubOwner:
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
                 failure = exc
                 nursery.cancel_scope.cancel(reason="link lost")
-        if not isinstance(failure, HubLost):
-            raise failure
-        return heard
+        return _heard_until(failure, heard=heard)
 
     async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
         sent_ack = 0
@@ -204,3 +205,10 @@ class HubOwner:
                     await link.aclose()
             except (HubLost, HubGarbage):
                 return
+
+
+def _heard_until(failure: HubError | None, *, heard: bool) -> bool:
+    """Return `heard` where only the link broke; else raise what went wrong with the hub itself."""
+    if failure is None or isinstance(failure, HubLost):
+        return heard
+    raise failure

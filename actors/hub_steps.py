@@ -32,7 +32,9 @@ from bridgehub.protocol import messages as hub
 __all__ = ["MAX_ANSWER_LENGTH", "take"]
 
 MAX_ANSWER_LENGTH = 32 * 1024 * 1024
-"""Code points of one answer; an agent that floods past it is stopped. Bounds what a turn may grow in memory."""
+"""Code points of one answer and its thinking; an agent that floods past it is stopped.
+
+Bounds what a turn may grow in memory."""
 
 
 def take(step: Step, given: Input) -> None:
@@ -66,7 +68,10 @@ def _reported(step: Step, given: FromHub) -> None:
     turn = state.turn
     if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
-    if not turn.consumed and not isinstance(event, hub.TurnFailed | hub.TurnStopped | hub.Noticed):
+    if isinstance(event, hub.Noticed) and event.turn_id is None:
+        step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
+        return
+    if not turn.consumed and not isinstance(event, hub.TurnFailed | hub.TurnStopped):
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
         case hub.Consumed():
@@ -89,7 +94,7 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
     for number, part in enumerate(parts):
         offset = turn.answer.offset(cls.kind, event.block)
         step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
-    if turn.answer.length > MAX_ANSWER_LENGTH:
+    if turn.answer.held > MAX_ANSWER_LENGTH:
         step.let_hub_go(KillHub)
         content = f"the answer grew past {MAX_ANSWER_LENGTH} characters and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
@@ -168,9 +173,13 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                 )
             )
         case hub.Noticed():
-            step.emit_in_turn(Notice(event.code, event.content, event.attempt, event.retry_in_s))
+            step.emit_in_turn(_notice(event))
         case _:
             pass
+
+
+def _notice(event: hub.Noticed) -> Notice:
+    return Notice(event.code, event.content, event.attempt, event.retry_in_s)
 
 
 def _ready(step: Step, given: HubReady) -> None:
@@ -203,6 +212,11 @@ def _gone(step: Step, given: HubGone) -> None:
         return
     if turn.stopping_by is not None:
         step.stop_turn()
+        return
+    if turn.may_move and not turn.consumed and given.last_prompt != turn.turn_id:
+        # It died idle, before the prompt could reach it: the message is nobody's yet.
+        turn.may_move = False
+        step.start_hub()
         return
     delivery: DeliveryState
     code: TurnErrorCode

@@ -43,11 +43,13 @@ class HubGone:
     """The hub is dead, its tree killed and the events that it left delivered.
 
     `reason`: `died`, `garbage` (it broke the protocol and was killed), or `not_started` (it took no prompt).
+    `last_prompt`: the turn of the newest prompt that this owner may have sent it, None where it sent none.
     """
 
     hub_id: str
     reason: Literal["died", "garbage", "not_started"]
     detail: str = ""
+    last_prompt: str | None = None
 
 
 @attrs.frozen

@@ -32,13 +32,17 @@ async def load_state(
     state = restore(record)
     if state.turn is not None:
         await _load_answer(journal, state)
-    for waiting in state.queue.values():
-        rows = await journal.read(session_id, waiting.seq - 1, 1)
-        message = decode_row(rows[0]).event
-        if isinstance(message, UserMessage):
-            waiting.preview = message.content[:PREVIEW_LENGTH]
+        state.turn.preview = await _load_preview(journal, session_id, state.turn.message_seq)
+    for waiting in (*state.queue.values(), *state.unknown.values()):
+        waiting.preview = await _load_preview(journal, session_id, waiting.seq)
     summary(state)  # what was just loaded need not be written again
     return record, state
+
+
+async def _load_preview(journal: Journal, session_id: str, seq: int) -> str:
+    rows = await journal.read(session_id, seq - 1, 1)
+    message = decode_row(rows[0]).event
+    return message.content[:PREVIEW_LENGTH] if isinstance(message, UserMessage) else ""
 
 
 async def _load_answer(journal: Journal, state: SessionState) -> None:

@@ -43,7 +43,9 @@ RESOLVED_KEPT = 100
 """Resolved requests of which a late `decide` is told who was first."""
 
 AUTHORS_KEPT = 64
-"""Devices of which `if_head` knows the last event; older ones count as somebody else."""
+"""Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
+
+Older ones count as somebody else."""
 
 StateWord = Literal["idle", "running", "waiting", "failed"]
 
@@ -68,6 +70,8 @@ class Turn:
         consumed: whether the agent said that it took the prompt.
         stopping_by: who interrupted it, None while nobody did.
         decided: what was answered in this turn, for a hub that missed it.
+        may_move: whether it is certain, but for what this owner's link was told, that the hub which lives never
+            had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
     """
 
     turn_id: str
@@ -81,6 +85,8 @@ class Turn:
     decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
     tasks: dict[str, TaskStarted] = attrs.field(factory=dict)
     answer: Answer = attrs.field(factory=Answer, init=False, eq=False)
+    preview: str = attrs.field(default="", init=False, eq=False)
+    may_move: bool = attrs.field(default=False, init=False, eq=False)
 
 
 @attrs.define(eq=False)
@@ -129,9 +135,9 @@ class SessionState:
         if self.authors_floor > seq:
             return True
         turn = self.turn
-        if turn is not None and turn.device_id != device_id and self.head_seq > seq:
+        if turn is not None and turn.device_id != device_id and turn.answer.last_seq > seq:
             return True
-        return any(last > seq for author, last in self.authors.items() if author != device_id)
+        return any(last > seq for owners, last in self.authors.items() if device_id not in owners.split(" "))
 
 
 def apply(state: SessionState, item: Committed) -> bool:
@@ -185,7 +191,9 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
             state.taken += 1
         case "unknown" if state.turn is not None:
             turn = state.turn
-            state.unknown[message_id] = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+            waiting = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+            waiting.preview = turn.preview
+            state.unknown[message_id] = waiting
         case _:
             pass
 
@@ -200,6 +208,7 @@ def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> No
         message_seq=waiting.seq if waiting else 0,
         started_seq=item.seq,
     )
+    state.turn.preview = waiting.preview if waiting else ""
 
 
 def _apply_to_turn(state: SessionState, event: object) -> None:
@@ -236,12 +245,13 @@ def _take(state: SessionState, message_id: str) -> Waiting | None:
 def _note_author(state: SessionState, item: Committed) -> None:
     turn = state.turn
     in_turn = turn is not None and item.turn_id == turn.turn_id
-    author = turn.device_id if turn is not None and in_turn else item.device_id
-    if author is None:
+    starter = turn.device_id if turn is not None and in_turn else None
+    owners = " ".join(sorted({one for one in (item.device_id, starter) if one}))  # no id has a blank
+    if not owners:
         state.authors_floor = item.seq
         return
-    state.authors.pop(author, None)
-    state.authors[author] = item.seq
+    state.authors.pop(owners, None)
+    state.authors[owners] = item.seq
     while len(state.authors) > AUTHORS_KEPT:
         oldest = next(iter(state.authors))
         state.authors_floor = max(state.authors_floor, state.authors.pop(oldest))

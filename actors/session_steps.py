@@ -144,10 +144,16 @@ class Step:
         self.emit_in_turn(Delivery(waiting.message_id, "handed"))
         assert state.turn is not None
         if state.hub_id is None:
-            state.hub_id, state.hub_seq = self.new_id()[:HUB_ID_LENGTH], 0
-            self.do(StartHub(state.hub_id))
+            self.start_hub()
         else:
+            state.turn.may_move = True
             self.do(hand_over(state, state.turn))
+
+    def start_hub(self) -> None:
+        """Start a hub; once it is ready the running turn's message is handed over."""
+        state = self.state
+        state.hub_id, state.hub_seq = self.new_id()[:HUB_ID_LENGTH], 0
+        self.do(StartHub(state.hub_id))
 
     def let_hub_go(self, ending: type[StopHub | KillHub]) -> None:
         """Forget the hub, then end it: what is sent from now on goes to a new one."""
@@ -271,6 +277,8 @@ class Step:
             self._reject(envelope, "not_unknown", "the outcome of this message is known", resolve.message_id)
         elif resolve.action == "discard":
             self.emit(Delivery(resolve.message_id, "cancelled"), device_id=author)
+        elif len(state.queue) >= MAX_QUEUED:
+            self._reject(envelope, "queue_full", f"{MAX_QUEUED} messages wait already", resolve.message_id)
         elif state.turn is not None or state.failed:
             self.emit(Delivery(resolve.message_id, "queued"), turn_id=self.new_id(), device_id=author)
         else:
