@@ -1,0 +1,130 @@
+"""`python -m bench [PART…] [--check] [--json FILE] [--quick]`, and `python -m bench profile`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import apsw
+import attrs
+import orjson
+import trio
+
+from bench.boot import measure_boot
+from bench.errors import BenchError
+from bench.hot import profile
+from bench.memory import measure_hubs, measure_memory
+from bench.path import measure_path
+from bench.plan import Plan
+from bench.report import Row, as_json, missed, table
+
+__all__ = ["main"]
+
+PARTS = {"path": measure_path, "boot": measure_boot, "memory": measure_memory, "hub": measure_hubs}
+
+EXIT_BROKEN = 1
+EXIT_MISSED = 3
+
+_LIBRARIES = ("trio", "trio-websocket", "apsw", "attrs", "cattrs", "orjson")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit status: 1 where something could not be measured, with one line."""
+    arguments = _parser().parse_args(words)
+    plan = Plan.quick() if arguments.quick else Plan()
+    if arguments.pairs is not None:
+        plan = attrs.evolve(plan, pairs=arguments.pairs)
+    if arguments.words is not None:
+        plan = attrs.evolve(plan, words=arguments.words)
+    parts = arguments.parts or list(PARTS)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            folder = Path(name)
+            if "profile" in parts:
+                sys.stdout.write(trio.run(partial(profile, plan, folder, arguments.how, _say)) + "\n")
+                return 0
+            rows = trio.run(_measure, parts, plan, folder)
+        return _report(rows, arguments)
+    except (BenchError, BaseExceptionGroup, OSError) as error:
+        sys.stderr.write(f"bench: not measured: {_one_line(error)}\n")
+        return EXIT_BROKEN
+    except KeyboardInterrupt:
+        return EXIT_BROKEN
+
+
+async def _measure(parts: Sequence[str], plan: Plan, folder: Path) -> list[Row]:
+    await trio.lowlevel.checkpoint()
+    rows: list[Row] = []
+    for part in parts:
+        rows += await PARTS[part](plan, folder, _say)
+    return rows
+
+
+def _report(rows: Sequence[Row], arguments: argparse.Namespace) -> int:
+    machine = _machine()
+    sys.stdout.write("\n".join(f"{name}: {value}" for name, value in machine.items()) + "\n\n")
+    sys.stdout.write(table(rows) + "\n")
+    if arguments.json is not None:
+        Path(arguments.json).write_bytes(orjson.dumps(as_json(rows, machine), option=orjson.OPT_INDENT_2))
+    names = missed(rows)
+    if names and arguments.check:
+        sys.stderr.write(f"bench: missed: {'; '.join(names)}\n")
+        return EXIT_MISSED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure this server in one run.")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        choices=[*PARTS, "profile", []],
+        help=f"{', '.join(PARTS)}, profile",
+    )
+    parser.add_argument("--check", action="store_true", help="exit status 3 where a target is missed")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see whether all works")
+    parser.add_argument("--pairs", type=int, metavar="N", help="counted pairs of runs (default 5)")
+    parser.add_argument("--words", type=int, metavar="N", help="pieces of a throughput run (default 20,000)")
+    parser.add_argument("--how", choices=["calls", "samples"], default="calls", help="for profile")
+    return parser
+
+
+def _machine() -> dict[str, str]:
+    """Return what the figures depend on. No names: they are published."""
+    load = os.getloadavg()[0]
+    return {
+        "cores": str(os.cpu_count()),
+        "load at the end": f"{load:.2f}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "sqlite": apsw.sqlite_lib_version(),
+        **{library: version(library) for library in _LIBRARIES},
+    }
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the innermost reason, ours before anybody's."""
+    if isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(BenchError)
+        return _one_line((ours or error).exceptions[0])
+    text = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
+def _say(what: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{what}")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""How much one run of the bench does."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["Plan"]
+
+
+@attrs.frozen
+class Plan:
+    """The sizes of all measurements; the defaults are those that docs/performance.md speaks of.
+
+    Attributes:
+        pairs: alternated runs of yardstick and server, after one of each that does not count.
+        clock_pieces: pieces of a latency run.
+        clock_pause_ms: between two of them.
+        words: pieces of a throughput run.
+        big_characters: the one piece whose arrival is timed.
+        sessions: on disk when the boot is timed.
+        turns: of each of them; a turn is two messages.
+        idle_sessions: attached when memory is weighed.
+        hubs: living at once when they are weighed.
+        run_limit_s: each single run is given up after this.
+    """
+
+    pairs: int = 5
+    clock_pieces: int = 500
+    clock_pause_ms: float = 10.0
+    words: int = 20_000
+    big_characters: int = 1_000_000
+    sessions: int = 2_000
+    turns: int = 10
+    idle_sessions: int = 500
+    hubs: int = 10
+    run_limit_s: float = 60.0
+
+    @classmethod
+    def quick(cls) -> Plan:
+        """Return a plan of seconds, to see whether everything works; its figures mean little."""
+        return cls(
+            pairs=1,
+            clock_pieces=50,
+            words=4_000,
+            big_characters=300_000,
+            sessions=50,
+            idle_sessions=20,
+            hubs=2,
+        )
