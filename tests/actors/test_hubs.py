@@ -17,7 +17,8 @@ import trio
 
 from actors.errors import HubLost, HubStartFailed
 from actors.hub_link import SocketHubLink
-from actors.hubs import FoundHub, ProcessHubs
+from actors.hubs import ProcessHubs
+from actors.ports import FoundHub
 from bridgehub.protocol.codec import encode
 from bridgehub.protocol.folder import read_pid_file
 from bridgehub.protocol.messages import (

@@ -78,6 +78,7 @@ async def test_an_old_position_is_served_from_the_journal() -> None:
         session = served.fakes.add_session("trip")
         for number in range(200):
             one_turn(session, number)
+        session.tail.rest()
         assert session.tail.read_nowait(0) is None
         attached = await one.attach("trip", after={"epoch": 1, "seq": 0})
         assert attached["from_seq"] == 1
