@@ -20,14 +20,31 @@ SOURCES: dict[str, frozenset[str]] = {
     "datetime": frozenset({"now", "utcnow", "today"}),
     "uuid": frozenset({"uuid1", "uuid4", "uuid6", "uuid7", "uuid8", "getnode"}),
     "random": frozenset(
-        ["random", "randint", "randrange", "choice", "choices", "sample", "shuffle", "uniform", "gauss", "getrandbits", "randbytes", "triangular", "betavariate", "expovariate", "normalvariate", "SystemRandom"]
+        [
+            "random",
+            "randint",
+            "randrange",
+            "choice",
+            "choices",
+            "sample",
+            "shuffle",
+            "uniform",
+            "gauss",
+            "getrandbits",
+            "randbytes",
+            "triangular",
+            "betavariate",
+            "expovariate",
+            "normalvariate",
+            "SystemRandom",
+        ]
     ),
     "secrets": frozenset(
         {"token_bytes", "token_hex", "token_urlsafe", "choice", "randbelow", "randbits", "SystemRandom"}
     ),
     "os": frozenset({"urandom", "getrandom"}),
 }
-"""Module: the names in it that are sources. Monotonic clocks are none: a deadline compares them with themselves."""
+"""Module: the names in it that are sources. Monotonic clocks are none."""
 
 MAKERS = frozenset({"random.Random"})
 """Classes that are sources where they are called; as the type of what was handed in they are fine."""

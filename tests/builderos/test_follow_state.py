@@ -75,10 +75,9 @@ def test_a_message_is_repeated_until_it_is_accepted() -> None:
     assert sent(first) == {"type": "send", "session_id": "trip", "message_id": "m1", "content": "hello"}
     follow.attach_frame()
     assert follow.take(attached()) == [first]
-    assert not follow.is_settled
+    before = follow.is_settled
     follow.take(frame("accepted", seq=1, message_id="m1"))
-    assert follow.is_settled
-    assert not follow.is_done
+    assert (before, follow.is_settled, follow.is_done) == (False, True, False)
     assert follow.position == Position(1, 0), "the answer to a send is no event"
     follow.attach_frame()
     assert follow.take(attached()) == []
