@@ -15,24 +15,46 @@ WIRING = {
 }
 """Files that may call a source: they hand it in to all else."""
 
-SOURCES: dict[str, frozenset[str] | None] = {
+SOURCES: dict[str, frozenset[str]] = {
     "time": frozenset({"time", "time_ns", "localtime", "gmtime", "ctime"}),
     "datetime": frozenset({"now", "utcnow", "today"}),
     "uuid": frozenset({"uuid1", "uuid4", "uuid6", "uuid7", "uuid8", "getnode"}),
-    "random": None,
+    "random": frozenset(
+        [
+            "random",
+            "randint",
+            "randrange",
+            "choice",
+            "choices",
+            "sample",
+            "shuffle",
+            "uniform",
+            "gauss",
+            "getrandbits",
+            "randbytes",
+            "triangular",
+            "betavariate",
+            "expovariate",
+            "normalvariate",
+            "SystemRandom",
+        ]
+    ),
     "secrets": frozenset(
         {"token_bytes", "token_hex", "token_urlsafe", "choice", "randbelow", "randbits", "SystemRandom"}
     ),
     "os": frozenset({"urandom", "getrandom"}),
 }
-"""Module: the names in it that are sources; None means all. Monotonic clocks are no source: a deadline only
-compares them with themselves."""
+"""Module: the names in it that are sources. Monotonic clocks are none."""
+
+MAKERS = frozenset({"random.Random"})
+"""Classes that are sources where they are called; as the type of what was handed in they are fine."""
 
 
 def sources_in(source: str) -> list[str]:
     """Return each use of a source in `source`, as `line: name`."""
     tree = ast.parse(source)
     aliases = dict(_aliases(tree))
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = []
     for node in ast.walk(tree):
         dotted = _dotted(node)
@@ -40,7 +62,7 @@ def sources_in(source: str) -> list[str]:
             continue
         head, _, rest = dotted.partition(".")
         whole = ".".join(part for part in (aliases.get(head, ""), rest) if part)
-        if head in aliases and _is_source(whole):
+        if head in aliases and (_is_source(whole) or (whole in MAKERS and id(node) in called)):
             found.append(f"{getattr(node, 'lineno', 0)}: {whole}")
     return sorted(set(found))
 
@@ -72,10 +94,7 @@ def _dotted(node: ast.AST) -> str | None:
 
 def _is_source(dotted: str) -> bool:
     module, _, rest = dotted.partition(".")
-    if module not in SOURCES or not rest:
-        return False
-    names = SOURCES[module]
-    return names is None or rest.rpartition(".")[2] in names
+    return rest.rpartition(".")[2] in SOURCES.get(module, ())
 
 
 @pytest.mark.parametrize(
@@ -96,6 +115,8 @@ def test_nothing_calls_a_source_that_was_not_handed_in(name: str) -> None:
         "import uuid\nname = uuid.uuid4().hex",
         "from uuid import uuid4\nname = uuid4()",
         "import random\nwait = random.random()",
+        "import random\nchance = random.Random()",
+        "from random import Random\nchance = Random()",
         "import secrets\nkey = secrets.token_hex(32)",
         "from os import urandom\nkey = urandom(8)",
         "import os\nkey = os.urandom(8)",
@@ -115,6 +136,8 @@ def test_a_planted_source_is_found(source: str) -> None:
         "from datetime import datetime, UTC\nat = datetime.fromtimestamp(0, UTC)",
         "import os\nhere = os.getpid()",
         "import trio\nnow = trio.current_time()",
+        "import random\ndef late(chance: random.Random) -> None: ...",
+        "import uuid\nsame = uuid.uuid5(uuid.NAMESPACE_URL, 'x')",
     ],
 )
 def test_what_is_no_source_is_left_alone(source: str) -> None:

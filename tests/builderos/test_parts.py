@@ -1,0 +1,187 @@
+"""The small parts of the wiring: signals, log, finding a server, what a hub is started with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import random
+import signal
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+import trio
+
+from actors.codec import encode_settings
+from actors.commands import Settings
+from builderos.backoff import FIRST_S, LAST_S, Backoff
+from builderos.config import parse_config
+from builderos.hub_specs import HubSpecs, agent_environment
+from builderos.link import NoServerError, Server, find_server
+from builderos.logs import FILE_ONLY, _DroppingHandler, open_logs
+from builderos.shutdown import SHUTDOWN_S, Shutdown
+from builderos.take_over import end_holder
+from storage.records import SessionRecord
+
+# ---- signals ----
+
+
+async def test_the_first_signal_asks_and_the_second_ends() -> None:
+    shutdown = Shutdown()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(shutdown.run, nursery.cancel_scope)
+            signal.raise_signal(signal.SIGTERM)
+            await shutdown.asked.wait()
+            assert not shutdown.stop_hubs
+            assert nursery.cancel_scope.deadline <= trio.current_time() + SHUTDOWN_S
+            ended_by_the_first = nursery.cancel_scope.cancel_called
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+    assert (ended_by_the_first, nursery.cancel_scope.cancel_called) == (False, True)
+
+
+async def test_an_interrupt_stops_the_hubs_too() -> None:
+    shutdown = Shutdown()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(shutdown.run, nursery.cancel_scope)
+            signal.raise_signal(signal.SIGINT)
+            await shutdown.asked.wait()
+            assert shutdown.stop_hubs
+            nursery.cancel_scope.cancel(reason="seen")
+
+
+# ---- log ----
+
+
+def test_the_log_goes_to_file_and_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "server.log"
+    log = logging.getLogger("builderos.test")
+    with open_logs(path, "info"):
+        log.info("session %s: two\nlines", "trip")
+        log.debug("too quiet")
+        log.error("only in the file", extra=FILE_ONLY)
+    written = path.read_text().splitlines()
+    assert len(written) == 2
+    assert written[0].endswith("INFO builderos.test: session trip: two\\nlines")
+    shown = capsys.readouterr().err.splitlines()
+    assert shown == written[:1]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not [handler for handler in logging.getLogger().handlers if isinstance(handler, _DroppingHandler)]
+
+
+def test_a_log_that_nobody_writes_blocks_nobody() -> None:
+    records: queue.Queue[logging.LogRecord] = queue.Queue(1)
+    handler = _DroppingHandler(records)
+    for number in range(4):
+        handler.handle(logging.makeLogRecord({"msg": "record %s", "args": (number,)}))
+    assert records.get().getMessage() == "record 0"
+    handler.handle(logging.makeLogRecord({"msg": "record %s", "args": (9,)}))
+    assert records.get().getMessage() == "(3 records lost) record 9"
+
+
+# ---- finding and ending a server ----
+
+
+def hold(data: Path, *, pid: int, started_at: float, address: str = "http://127.0.0.1:1234") -> None:
+    note = {"pid": pid, "started_at": started_at, "address": address}
+    (data / "lock").write_text(json.dumps(note))
+    (data / "api-key").write_text("k3y\n")
+
+
+def test_a_server_is_found_by_its_folder(tmp_path: Path) -> None:
+    own = psutil.Process()
+    hold(tmp_path, pid=own.pid, started_at=own.create_time())
+    assert find_server(tmp_path, None, None) == Server("http://127.0.0.1:1234", "k3y")
+    assert find_server(tmp_path, "http://there:1/", "other") == Server("http://there:1", "other")
+    assert find_server(tmp_path, None, "other").key == "other"
+    assert "k3y" not in repr(find_server(tmp_path, None, None))
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NoServerError, match="no server runs"):
+        find_server(tmp_path, None, None)
+    own = psutil.Process()
+    hold(tmp_path, pid=own.pid, started_at=own.create_time() - 100)
+    with pytest.raises(NoServerError, match="no server runs"):
+        find_server(tmp_path, None, None)
+    (tmp_path / "api-key").unlink()
+    with pytest.raises(NoServerError, match="--key"):
+        find_server(tmp_path, "http://127.0.0.1:1", None)
+    with pytest.raises(NoServerError, match="no address"):
+        find_server(tmp_path, "localhost:8080", "k")
+
+
+def test_a_process_that_only_has_the_number_is_left_alone(tmp_path: Path) -> None:
+    own = psutil.Process()
+    hold(tmp_path, pid=own.pid, started_at=own.create_time() - 100)
+    end_holder(tmp_path)  # the signal would end this very test
+    (tmp_path / "lock").unlink()
+    end_holder(tmp_path)
+
+
+def test_waits_grow_and_differ() -> None:
+    backoff = Backoff(random.Random(1))
+    waits = [backoff.next_s() for _ in range(10)]
+    assert all(FIRST_S / 2 <= wait <= LAST_S for wait in waits)
+    assert waits[-1] >= LAST_S / 2
+    backoff.reset()
+    assert backoff.next_s() <= FIRST_S
+
+
+# ---- hubs ----
+
+
+def record(agent: str, settings: Settings, created_at_ms: int = 5) -> SessionRecord:
+    return SessionRecord(
+        session_id="trip",
+        agent_type=agent,
+        device_id="d",
+        settings=encode_settings(settings),
+        created_at_ms=created_at_ms,
+        last_activity_ms=5,
+        epoch=1,
+        owner_epoch=1,
+        head_seq=0,
+        snapshot_seq=0,
+        summary=None,
+        read_seq=0,
+        draft="",
+    )
+
+
+def test_an_agent_gets_the_environment_less_our_own() -> None:
+    assert agent_environment({"PATH": "/bin", "BUILDEROS_API_KEY": "k", "BUILDEROS_HUB": "h"}) == {
+        "PATH": "/bin"
+    }
+
+
+def test_what_a_hub_is_started_with() -> None:
+    config = parse_config(
+        "hub_idle_s = 5\n[agents.claude]\npermission_mode = 'plan'\nenv = { A = '1' }\n"
+        "[agents.r]\nkind = 'bridgehub/1.0'\ncommand = ['a', 'b']\ndirection = 'd'"
+    )
+    specs = HubSpecs(config, {"PATH": "/bin", "A": "0"})
+    spec = specs.spec_for(record("claude", Settings("/work-folder", "opus", "default")), "h1")
+    assert (spec.hub_id, spec.session_id, spec.agent, spec.kind) == ("h1", "trip", "claude", "claude")
+    assert (spec.workspace, spec.model, spec.permission_mode) == ("/work-folder", "opus", "default")
+    assert spec.env == {"PATH": "/bin", "A": "1"}
+    assert spec.options == {"permission_mode": "plan"}
+    assert spec.idle_abandon_s == 5
+    assert str(uuid.UUID(spec.agent_session_id)) == spec.agent_session_id
+    again = specs.spec_for(record("claude", Settings("/other")), "h2")
+    assert again.agent_session_id == spec.agent_session_id
+    made_anew = specs.spec_for(record("claude", Settings("/other"), created_at_ms=6), "h3")
+    assert made_anew.agent_session_id != spec.agent_session_id
+    relay = specs.spec_for(record("r", Settings("/w")), "h4")
+    assert relay.options == {"command": ["a", "b"], "direction": "d", "timeout_s": 600.0}
+    json.dumps(relay.options)
+
+
+def test_an_agent_that_left_the_config_gets_no_driver() -> None:
+    spec = HubSpecs(parse_config(""), dict(os.environ)).spec_for(record("gone", Settings("/w")), "h1")
+    assert spec.kind == "not configured"
