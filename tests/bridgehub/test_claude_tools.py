@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from pathlib import Path
 
 import orjson
+import pytest
 import trio
 
 from bridgehub.protocol.messages import (
@@ -21,7 +24,9 @@ from bridgehub.protocol.messages import (
 )
 from tests.standin.replies import Answer, Text, ToolUse
 from tests.standin.requests import Seen
-from tests.standin.rig import Asked, RecordingSink, open_rig
+from tests.standin.rig import SDK_DROPS_GENERATORS, Asked, RecordingSink, open_rig, program_pids
+
+pytestmark = pytest.mark.filterwarnings(SDK_DROPS_GENERATORS)
 
 QUESTION = {
     "question": "Which colour?",
@@ -107,6 +112,26 @@ async def test_an_interrupt_withdraws_the_question(tmp_path: Path) -> None:
             await driver.interrupt()
         assert sink.withdrawn == 1
         assert not (rig.workspace / "made.txt").exists()
+        end, _ = await rig.turn(driver, "two")
+        assert isinstance(end, TurnDone)
+
+
+async def test_a_program_killed_while_it_asks_ends_the_turn(tmp_path: Path) -> None:
+    """The SDK answers questions in tasks of its own; none of them may take the hub down with it."""
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(Answer.of(bash("touch made.txt")))
+        driver, sink, ends = rig.driver(), RecordingSink(), []
+
+        async def run() -> None:
+            ends.append((await rig.turn(driver, "one", sink))[0])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await sink.until(lambda seen: bool(seen.of(Asked)))
+            (pid,) = program_pids(rig.agent_session_id)
+            os.kill(pid, signal.SIGKILL)
+        assert [getattr(end, "code", None) for end in ends] == ["agent_exited"]
+        assert sink.withdrawn == 1
         end, _ = await rig.turn(driver, "two")
         assert isinstance(end, TurnDone)
 

@@ -13,7 +13,9 @@ import trio
 from bridgehub.agents.claude_start import ConversationRow
 from bridgehub.protocol.messages import Consumed, Decided, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
 from tests.standin.replies import Answer, Hang, Text, Thinking, ToolUse
-from tests.standin.rig import RecordingSink, eventually, open_rig
+from tests.standin.rig import SDK_DROPS_GENERATORS, RecordingSink, eventually, open_rig, program_pids
+
+pytestmark = pytest.mark.filterwarnings(SDK_DROPS_GENERATORS)
 
 
 async def test_text_streams_in_order_and_is_told_once(tmp_path: Path) -> None:
@@ -207,6 +209,16 @@ def test_the_newest_conversation_is_found_though_older_ones_were_tidied_away(tmp
     assert len(set(row.ids)) == len(row.ids)
 
 
+async def test_attached_files_are_named_to_the_model(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        files = ({"path": "/somewhere/notes-1.txt", "name": "notes.txt"}, {"path": "/somewhere/b.png"})
+        with trio.fail_after(20):
+            await rig.driver().run_turn(rig.prompt("read them", attachments=files), RecordingSink())
+        assert rig.standin.requests[0].user_texts == (
+            "read them\n\nAttached files:\n- notes.txt: /somewhere/notes-1.txt\n- b.png: /somewhere/b.png",
+        )
+
+
 async def test_a_local_command_is_answered_once_without_the_service(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         end, sink = await rig.turn(rig.driver(), "/cost")
@@ -257,16 +269,3 @@ async def test_what_the_program_did_by_itself_between_two_turns_comes_with_the_s
         end, second = await rig.turn(driver, "two")
         assert isinstance(end, TurnDone)
         assert second.text() == "it is done. not allowed. you said two"
-
-
-def program_pids(agent_session_id: str) -> list[int]:
-    """Return the ids of this process's Claude Code programs on that conversation."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        try:
-            words = child.cmdline()
-        except psutil.NoSuchProcess:
-            continue
-        if any(agent_session_id in word for word in words) and child.status() != psutil.STATUS_ZOMBIE:
-            found.append(child.pid)
-    return found

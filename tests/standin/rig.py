@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
+import psutil  # type: ignore[import-untyped]
 import trio
 
 from bridgehub.agents.base import TurnEnd
@@ -16,12 +18,26 @@ from bridgehub.agents.claude import ClaudeDriver, make_driver
 from bridgehub.protocol.messages import Decided, HubEvent, HubSpec, Prompt, TextPiece
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 
-__all__ = ["Asked", "ClaudeRig", "RecordingSink", "eventually", "open_rig"]
+__all__ = [
+    "SDK_DROPS_GENERATORS",
+    "Asked",
+    "ClaudeRig",
+    "RecordingSink",
+    "eventually",
+    "open_rig",
+    "program_pids",
+]
 
 E = TypeVar("E")
 
 POLL_S = 0.01
 """How often something outside this process, which gives no event, is looked at."""
+
+SDK_DROPS_GENERATORS = "ignore:Async generator 'claude_agent_sdk:ResourceWarning"
+"""For `filterwarnings`: the SDK may drop a generator half read when it disconnects or cannot parse.
+
+Trio closes it and warns; nothing outside the SDK could have closed it before.
+"""
 
 TURN_S = 30.0
 """A turn of a test takes about 50 ms, with the start of the program under a second."""
@@ -157,3 +173,17 @@ async def open_rig(folder: Path) -> AsyncIterator[ClaudeRig]:
             with trio.move_on_after(TURN_S, shield=True):  # else a program would outlive its test
                 for driver in rig.drivers:
                     await driver.aclose()
+            gc.collect()  # what the SDK dropped is to be warned of here, not in somebody else's test
+
+
+def program_pids(agent_session_id: str) -> list[int]:
+    """Return the ids of this process's Claude Code programs on that conversation."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            words = child.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if any(agent_session_id in word for word in words) and child.status() != psutil.STATUS_ZOMBIE:
+            found.append(child.pid)
+    return found
