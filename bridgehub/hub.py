@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -118,19 +118,24 @@ class Hub:
     async def run(self, listener: trio.SocketListener) -> None:
         """Serve until something ends the hub, then end in order."""
         self.links.detached_at = self.turns.ended_at = trio.current_time()
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._watch_signals)
-                nursery.start_soon(self.links.serve, listener)
-                nursery.start_soon(self.turns.run)
-                nursery.start_soon(self._watch_abandonment)
-                nursery.start_soon(self._cap_log)
-                await self.ending.wait()
-                nursery.cancel_scope.cancel(reason="the hub ends")
-        finally:
-            # When END_S is over, what is lost is the wait for processes that cannot be killed.
-            with trio.move_on_after(END_S, shield=True):
-                await self._end()
+        died = trio.lowlevel.ParkingLot()
+        # Outermost: a second SIGTERM must not cut the orderly end.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGCHLD) as signals:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch_signals, signals, died)
+                    if sys.platform.startswith("linux"):
+                        nursery.start_soon(reap_orphans, died)
+                    nursery.start_soon(self.links.serve, listener)
+                    nursery.start_soon(self.turns.run)
+                    nursery.start_soon(self._watch_abandonment)
+                    nursery.start_soon(self._cap_log)
+                    await self.ending.wait()
+                    nursery.cancel_scope.cancel(reason="the hub ends")
+            finally:
+                # When END_S is over, what is lost is the wait for processes that cannot be killed.
+                with trio.move_on_after(END_S, shield=True):
+                    await self._end()
 
     async def _end(self) -> None:
         with suppress(OSError):
@@ -172,19 +177,12 @@ class Hub:
         _log.info("no server for %g s: this hub ends", limit_s)
         self.ending.set()
 
-    async def _watch_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        wanted = {signal.SIGTERM, signal.SIGCHLD}
-        with trio.open_signal_receiver(*wanted) as signals:
-            task_status.started()
-            async with trio.open_nursery() as nursery:
-                died = trio.lowlevel.ParkingLot()
-                if sys.platform.startswith("linux"):
-                    nursery.start_soon(reap_orphans, died)
-                async for number in signals:
-                    if number == signal.SIGTERM:
-                        self.ending.set()
-                    else:
-                        died.unpark_all()
+    async def _watch_signals(self, signals: AsyncIterator[int], died: trio.lowlevel.ParkingLot) -> None:
+        async for number in signals:
+            if number == signal.SIGTERM:
+                self.ending.set()
+            else:
+                died.unpark_all()
 
     async def _cap_log(self) -> None:
         """Empty the log when it is over its size. It is opened for appending by all who write it."""

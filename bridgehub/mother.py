@@ -52,6 +52,8 @@ _Started = tuple[int, int]
 def main(arguments: list[str]) -> int:
     """Serve specs until stdin closes."""
     start = _exec_hub if "--exec" in arguments else _fork_hub
+    sys.path[0] = _ROOT  # drivers are imported later, in hubs, whose working folder is the same
+    os.chdir("/")
     signal.signal(signal.SIGCHLD, _reap)
     gc.collect()
     gc.freeze()  # a hub's collector then leaves the shared pages alone

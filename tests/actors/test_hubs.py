@@ -141,6 +141,20 @@ async def test_a_start_that_fails_leaves_nothing(tmp_path: Path, by_exec: bool) 
         await hubs.start(spec_of(HUB + "-3"))
 
 
+async def test_many_starts_at_once(tmp_path: Path) -> None:
+    async with open_hubs(tmp_path) as hubs:
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(hubs.start, spec_of(f"{HUB}-{number}"))
+        readers = [await open_reader(hubs, f"{HUB}-{number}") for number in range(10)]
+        async with trio.open_nursery() as nursery:
+            for reader in readers:
+                nursery.start_soon(reader.turn, "t1", f"I am {reader.link.welcome.hub_id}")
+        assert [text_of(reader.events) for reader in readers] == [
+            f"echo: I am {HUB}-{number} " for number in range(10)
+        ]
+
+
 @on_linux
 async def test_a_crash_has_its_status_and_is_seen_after_consumed(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
@@ -361,6 +375,17 @@ async def test_nothing_survives_sigterm_of_a_hub(tmp_path: Path) -> None:
         pids = await spawn(reader)
         program.terminate()
         await until_dead(*pids, program.pid)
+
+
+async def test_a_second_sigterm_does_not_cut_the_orderly_end(tmp_path: Path) -> None:
+    async with unruly_hub(tmp_path) as (hubs, reader, program):
+        reader.acks = False
+        pids = await spawn(reader)
+        program.terminate()
+        await until(lambda: (hubs.folder / HUB / "left").exists())
+        program.terminate()
+        await until_dead(*pids, program.pid)
+        assert list(await hubs.bury(HUB, last_seq=0)) == reader.events
 
 
 async def test_an_interrupt_by_force_kills_the_agents_processes_but_not_the_hub(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import trio.lowlevel
 from actors.errors import HubFenced, HubGarbage, HubLost
 from bridgehub.hub import HubLimits
 from bridgehub.protocol.messages import Consumed, Detach, Prompt, Stop, TextPiece, TurnDone
-from tests.bridgehub.hub_harness import ENDS, Reader, open_hub, prompt, text_of
+from tests.bridgehub.hub_harness import ENDS, Reader, open_hub, prompt, text_of, until
 
 
 async def test_a_turn_goes_both_ways(tmp_path: Path) -> None:
@@ -123,8 +123,7 @@ async def test_the_agent_goes_on_while_no_server_is_there(tmp_path: Path) -> Non
         await reader.link.send(prompt("t1", "/words 200000"))
         await reader.read()
         await reader.link.send(Detach())
-        while opened.hub.turns.running:
-            await trio.lowlevel.checkpoint()
+        await until(lambda: not opened.hub.turns.running)
         assert opened.hub.outbox.statistics().spool_bytes > 500_000
         reader.link = await opened.connect(last_seq=reader.position)
         assert not reader.link.welcome.running
@@ -139,9 +138,7 @@ async def test_a_full_spool_stops_the_agent_until_a_server_comes(tmp_path: Path)
         await reader.link.send(prompt("t1", "/words 200000"))
         await reader.read()
         await reader.link.aclose()
-        with trio.fail_after(10):
-            while not opened.hub.outbox.is_full or opened.hub.links.attached:
-                await trio.lowlevel.checkpoint()
+        await until(lambda: opened.hub.outbox.is_full and not opened.hub.links.attached)
         assert (tmp_path / "spool").stat().st_size <= 100_000
         assert opened.hub.turns.running
         reader.link = await opened.connect(last_seq=reader.position)
@@ -220,6 +217,14 @@ async def test_a_hanging_turn_is_given_up(tmp_path: Path) -> None:
         with trio.fail_after(5):
             await opened.over.wait()
         assert trio.current_time() - start > 0.29
+
+
+async def test_the_log_begins_anew_when_it_is_too_long(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 100)
+    async with open_hub(tmp_path, limits=HubLimits(log_bytes=50, log_check_s=0.02)) as opened:
+        await until(lambda: log.stat().st_size == 0)
+        assert (await opened.connect()).welcome.hub_id == "hub1"
 
 
 async def test_stop_ends_the_hub(tmp_path: Path) -> None:

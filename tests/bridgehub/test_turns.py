@@ -42,6 +42,7 @@ async def say_hello(prompt: Prompt, sink: Sink) -> None:
 
 
 async def fail(prompt: Prompt, sink: Sink) -> None:
+    await trio.lowlevel.checkpoint()
     raise RuntimeError("no more")
 
 
