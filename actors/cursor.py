@@ -40,9 +40,9 @@ class Cursor:
         if self._free_at <= now or self.tail.urgent_seq > self.position:
             return now
         first = self.tail.read_nowait(self.position)
-        if first is None or not isinstance(first.items[0].event, Message):
-            return now
-        return self._free_at
+        if first is None or isinstance(first.items[0].event, Message):
+            return self._free_at  # far behind, the next piece cannot be far either
+        return now
 
     async def take(self, now: float) -> Round:
         """Return what follows the position, within its bounds, and move there; empty where nothing is due.
@@ -62,7 +62,8 @@ class Cursor:
 
     async def _page(self) -> Round:
         tail = self.tail
-        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS)
+        # Not past the head: what is committed there may not be shown before its sender has the answer.
+        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS, before=tail.head_seq + 1)
         return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
 
     def _paced(self, whole: Round, now: float) -> Round:

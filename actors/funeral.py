@@ -13,11 +13,10 @@ from actors.hub_steps import take
 from actors.inputs import MarkFailed
 from actors.loading import load_state
 from actors.ports import Hubs
-from actors.session_actor import SessionDeps
+from actors.session_actor import STORAGE_DOWN, SessionDeps
 from actors.session_state import summary
 from actors.session_steps import Step
 from actors.tail import Tail
-from storage.errors import StorageUnavailable
 
 __all__ = ["end_failed_session", "end_hubs"]
 
@@ -48,7 +47,7 @@ async def end_failed_session(deps: SessionDeps, session_id: str, tail: Tail, det
                 grant, record.head_seq, entries, fold=step.folds, durable=True, summary=summary(state)
             )
             break
-        except StorageUnavailable as exc:
+        except STORAGE_DOWN as exc:
             log.warning("session %s: its end waits for storage: %s", session_id, exc)
             await trio.sleep(deps.config.storage_retry_s)
     tail.reset(state.epoch, head)

@@ -86,8 +86,10 @@ class SocketHubLink:
         try:
             data = await self._stream.receive_some(RECEIVE_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._stream.socket.close()
             raise HubLost("the link to the hub broke") from exc
         if not data:
+            self._stream.socket.close()
             raise HubLost("the hub closed the link")
         try:
             return self._lines.feed(data)

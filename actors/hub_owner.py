@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import attrs
@@ -19,7 +19,7 @@ from actors.errors import HubError, HubGarbage, HubLost, HubStartFailed
 from actors.inputs import HubGone, HubReady
 from actors.mailbox import HubBatch, Mailbox
 from actors.ports import HubLink, Hubs
-from bridgehub.protocol.messages import Ack, HubSpec, Prompt, Stop, ToHub
+from bridgehub.protocol.messages import Ack, HubSpec, Prompt, Reported, Stop, TextPiece, ToHub
 
 __all__ = ["HubOwner"]
 
@@ -28,10 +28,16 @@ log = logging.getLogger("builderos.actors")
 STOP_S = 2.0
 """Time for a hub to end by itself after `Stop`; then its tree is killed."""
 
-RELINK_LIMIT = 5
-"""Links in a row that broke before one event came; then the hub counts as dead."""
+RELINK_FIRST_S = 0.02
+RELINK_MOST_S = 2.0
+"""Wait before a hub that lives but takes no link is tried again; doubled each time. It is never killed for that:
+the cause may be this server (no file descriptors left, say), and the hub has an agent at work."""
 
-CLEANUP_S = 5.0
+SLICE_EVENTS = 128
+SLICE_LENGTH = 256 * 1024
+"""Events, and code points of text, that the session steps over at once: a step holds up the event loop."""
+
+CLEANUP_S = 0.5
 """Shield around closing a link: what is lost when it fires is only the polite end of a socket."""
 
 
@@ -44,6 +50,7 @@ class _Life:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ending: Literal["stop", "kill"] | None = None
     last_prompt: str | None = None
+    was_found: bool = False
 
 
 @attrs.define(eq=False)
@@ -84,6 +91,12 @@ class HubOwner:
                 life.ending = ending
                 life.scope.cancel(reason=f"hub is to {ending}")
 
+    def finish(self, hub_id: str) -> None:
+        """Kill what an earlier owner had let go and did not come to bury."""
+        life = _Life(hub_id, None, ending="kill")
+        life.scope.cancel(reason="hub was let go")
+        self._add(life)
+
     def tell(self, message: ToHub) -> None:
         """Say something to the living hub; dropped where no link is up."""
         if self._link is not None:
@@ -122,6 +135,7 @@ class HubOwner:
     async def _live(self, life: _Life) -> None:
         """See one hub through to its end, and say so."""
         gone = HubGone(life.hub_id, "died")
+        life.was_found = life.spec is not None or await self.hubs.find(life.hub_id) is not None
         with life.scope:
             try:
                 if life.spec is not None:
@@ -133,35 +147,49 @@ class HubOwner:
                 gone = HubGone(life.hub_id, "garbage", str(exc))
             except HubLost as exc:
                 log.info("session %s: hub %s is gone: %s", self.session_id, life.hub_id, exc)
+                if not life.was_found:
+                    gone = HubGone(life.hub_id, "never_started")
         if life.ending == "stop":
             await self._stop_politely(life.hub_id)
         left = await self.hubs.bury(life.hub_id, last_seq=self.acked(life.hub_id))
-        if left:
-            await self.mailbox.put_from_hub(HubBatch(life.hub_id, left))
+        for events in _slices(left):
+            await self.mailbox.put_from_hub(HubBatch(life.hub_id, events))
         await self.mailbox.put_from_hub(attrs.evolve(gone, last_prompt=life.last_prompt))
 
     async def _keep_linked(self, hub_id: str) -> None:
-        """Link to the hub, again and again while it lives."""
-        fruitless = 0
+        """Link to the hub, again and again while it lives. Raises HubLost once its process is gone."""
+        wait_s = RELINK_FIRST_S
         while True:
-            link = await self.hubs.connect(hub_id, owner_epoch=self.owner_epoch, last_seq=self.acked(hub_id))
             heard = False
             try:
-                heard = await self._serve(hub_id, link)
-            finally:
-                self._link = None
-                with trio.move_on_after(CLEANUP_S, shield=True):
-                    await link.aclose()
-            fruitless = 0 if heard else fruitless + 1
-            if fruitless >= RELINK_LIMIT:
-                raise HubLost(f"the link to hub {hub_id} broke {fruitless} times in a row")
+                heard = await self._link_once(hub_id)
+            except HubLost as exc:
+                found = await self.hubs.find(hub_id)
+                if found is None or not found.alive:
+                    raise
+                log.warning("session %s: hub %s takes no link: %s", self.session_id, hub_id, exc)
+            if heard:
+                wait_s = RELINK_FIRST_S
+            await trio.sleep(wait_s)
+            wait_s = min(wait_s * 2, RELINK_MOST_S)
+
+    async def _link_once(self, hub_id: str) -> bool:
+        link = await self.hubs.connect(hub_id, owner_epoch=self.owner_epoch, last_seq=self.acked(hub_id))
+        try:
+            return await self._serve(hub_id, link)
+        finally:
+            self._link = None
+            with trio.move_on_after(CLEANUP_S, shield=True):
+                await link.aclose()
 
     async def _serve(self, hub_id: str, link: HubLink) -> bool:
         """Carry messages both ways until the link breaks; tell whether any event came."""
+        # First the welcome, then the link: what is told before the session saw the welcome is dropped, since
+        # the welcome was made before it and would make the session judge by an older word.
+        await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()
         self._ack = 0
         self._link = link
-        await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         heard = False
         failure: HubError | None = None
         async with trio.open_nursery() as nursery:
@@ -170,7 +198,8 @@ class HubOwner:
                 while True:
                     batch = await link.receive()
                     heard = True
-                    await self.mailbox.put_from_hub(HubBatch(hub_id, batch))
+                    for events in _slices(batch):
+                        await self.mailbox.put_from_hub(HubBatch(hub_id, events))
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
                 failure = exc
                 nursery.cancel_scope.cancel(reason="link lost")
@@ -212,3 +241,15 @@ def _heard_until(failure: HubError | None, *, heard: bool) -> bool:
     if failure is None or isinstance(failure, HubLost):
         return heard
     raise failure
+
+
+def _slices(events: Sequence[Reported]) -> Iterator[Sequence[Reported]]:
+    """Cut a batch so that no step over a slice takes long."""
+    start = length = 0
+    for number, reported in enumerate(events):
+        length += len(reported.event.text) if isinstance(reported.event, TextPiece) else 0
+        if number + 1 - start >= SLICE_EVENTS or length >= SLICE_LENGTH:
+            yield events[start : number + 1]
+            start, length = number + 1, 0
+    if start < len(events):
+        yield events[start:]

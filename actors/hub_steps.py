@@ -31,7 +31,7 @@ from bridgehub.protocol import messages as hub
 
 __all__ = ["MAX_ANSWER_LENGTH", "take"]
 
-MAX_ANSWER_LENGTH = 32 * 1024 * 1024
+MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 """Code points of one answer and its thinking; an agent that floods past it is stopped.
 
 Bounds what a turn may grow in memory."""
@@ -63,6 +63,9 @@ def _reported(step: Step, given: FromHub) -> None:
     state, reported = step.state, given.reported
     if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
         return
+    if reported.first_seq != state.hub_seq + 1:
+        _distrust(step, f"after its event {state.hub_seq} came {reported.first_seq}")
+        return
     state.hub_seq = reported.seq
     event = reported.event
     turn = state.turn
@@ -84,6 +87,16 @@ def _reported(step: Step, given: FromHub) -> None:
             _ended(step, event)
         case _:
             _work(step, event)
+
+
+def _distrust(step: Step, detail: str) -> None:
+    """End a hub whose numbers have a gap or an overlap: something is missing that nothing can bring back."""
+    turn = step.state.turn
+    step.let_hub_go(KillHub)
+    if turn is not None:
+        content = f"the agent's hub broke the protocol and was ended: {detail}"
+        delivery: DeliveryState = "failed" if turn.consumed else "unknown"
+        step.end_turn(delivery, TurnError("agent_protocol", content, retryable=True))
 
 
 def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
@@ -189,6 +202,9 @@ def _ready(step: Step, given: HubReady) -> None:
     if turn is None:
         return
     if welcome.last_turn_id != turn.turn_id:
+        if turn.stopping_by is not None and not turn.consumed:
+            step.stop_turn()  # the agent never had the prompt, and need not
+            return
         if turn.consumed:
             content = "the agent does not know the turn that it was working on"
             step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
@@ -204,6 +220,9 @@ def _ready(step: Step, given: HubReady) -> None:
 def _gone(step: Step, given: HubGone) -> None:
     state = step.state
     step.do(ForgetHub(given.hub_id))
+    if given.hub_id in state.leaving:
+        del state.leaving[given.hub_id]
+        state.control_dirty = True
     if given.hub_id != state.hub_id:
         return
     state.hub_id, state.hub_seq = None, 0
@@ -213,8 +232,9 @@ def _gone(step: Step, given: HubGone) -> None:
     if turn.stopping_by is not None:
         step.stop_turn()
         return
-    if turn.may_move and not turn.consumed and given.last_prompt != turn.turn_id:
-        # It died idle, before the prompt could reach it: the message is nobody's yet.
+    untold = given.reason == "never_started" or (turn.may_move and given.last_prompt != turn.turn_id)
+    if untold and not turn.consumed:
+        # It died before the prompt could reach it: the message is nobody's yet.
         turn.may_move = False
         step.start_hub()
         return

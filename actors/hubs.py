@@ -124,6 +124,10 @@ class ProcessHubs:
         """Remove a buried hub's files, once its last events are journalled. Idempotent."""
         await trio.to_thread.run_sync(self._forget, hub_id, limiter=self._kills)
 
+    async def find(self, hub_id: str) -> FoundHub | None:
+        """Look a hub up; None where it has no files, so was never started or is forgotten."""
+        return await trio.to_thread.run_sync(self._find_one, hub_id, limiter=self._kills)
+
     async def living(self) -> Sequence[FoundHub]:
         """Return every hub whose folder is there, alive or not."""
         return await trio.to_thread.run_sync(self._find, limiter=self._kills)
@@ -185,20 +189,24 @@ class ProcessHubs:
     def _find(self) -> list[FoundHub]:
         found: list[FoundHub] = []
         for folder in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-            record = read_pid_file(folder)
-            if record is not None and record.hub_id == folder.name:
-                alive = is_alive(record.pid, record.started)
-                found.append(FoundHub(record.hub_id, record.session_id, alive))
+            one = self._find_one(folder.name)
+            if one is not None:
+                found.append(one)
         return found
 
+    def _find_one(self, hub_id: str) -> FoundHub | None:
+        record = read_pid_file(self.folder / hub_id)
+        if record is None or record.hub_id != hub_id:
+            return None
+        return FoundHub(hub_id, record.session_id, is_alive(record.pid, record.started))
+
     def _stop_all(self) -> int:
-        living = {hub.hub_id for hub in self._find() if hub.alive}
-        for hub_id in living:
-            record = read_pid_file(self.folder / hub_id)
-            if record is not None:
-                terminate(record.pid, record.started)
+        records = [read_pid_file(self.folder / hub.hub_id) for hub in self._find() if hub.alive]
+        living = [(record.pid, record.started) for record in records if record is not None]
+        for pid, started in living:
+            terminate(pid, started)
         deadline = time.monotonic() + STOP_S
-        while time.monotonic() < deadline and any(hub.alive for hub in self._find()):
+        while time.monotonic() < deadline and any(is_alive(*hub) for hub in living):
             time.sleep(0.02)
         left = marked_hubs()
         for hub in self._find():

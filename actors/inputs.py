@@ -42,12 +42,13 @@ class HubReady:
 class HubGone:
     """The hub is dead, its tree killed and the events that it left delivered.
 
-    `reason`: `died`, `garbage` (it broke the protocol and was killed), or `not_started` (it took no prompt).
+    `reason`: `died`; `garbage`, it broke the protocol and was killed; `not_started`, it could not be; or
+    `never_started`, an earlier owner journalled its id and did not come to start it. The last two took no prompt.
     `last_prompt`: the turn of the newest prompt that this owner may have sent it, None where it sent none.
     """
 
     hub_id: str
-    reason: Literal["died", "garbage", "not_started"]
+    reason: Literal["died", "garbage", "not_started", "never_started"]
     detail: str = ""
     last_prompt: str | None = None
 

@@ -23,12 +23,12 @@ COMMAND_LIMIT = 128
 """Commands that wait; each holds at most one frame of 1 MiB, nearly all some hundred bytes."""
 
 HUB_LIMIT = 2
-"""Items of the hub's lane that wait; a batch is one read of the link, at most 256 KiB."""
+"""Items of the hub's lane that wait; a batch is a slice of what the link gave (`hub_owner.SLICE_EVENTS`)."""
 
 
 @attrs.frozen
 class HubBatch:
-    """Events of one hub, as one read of the link gave them."""
+    """Some events of one hub, in its order."""
 
     hub_id: str
     events: Sequence[Reported]

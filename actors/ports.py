@@ -248,6 +248,10 @@ class Hubs(Protocol):
         """Remove a buried hub's files, once its last events are journalled."""
         ...
 
+    async def find(self, hub_id: str) -> FoundHub | None:
+        """Look a hub up; None where it has no files, so was never started or is forgotten."""
+        ...
+
     async def living(self) -> Sequence[FoundHub]:
         """Return every hub that has files in the data folder, dead ones too."""
         ...

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actors.codec import decode_row, encode_entry
-from actors.commands import Cancel, Decide, Envelope, Rejected, Resolve, Send
+from actors.commands import Envelope, Send, refusal
 from actors.config import ActorConfig
 from actors.effects import (
     Announce,
@@ -42,12 +42,15 @@ from actors.session_steps import Step
 from actors.tail import Tail, Trouble
 from actors.text import join_pieces
 from bridgehub.protocol.messages import HubSpec, Prompt
-from storage.errors import OutcomeUnknown, StorageUnavailable
+from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from storage.records import Entry, Grant, SessionRecord
 
-__all__ = ["SessionActor", "SessionDeps"]
+__all__ = ["STORAGE_DOWN", "SessionActor", "SessionDeps"]
 
 log = logging.getLogger("builderos.actors")
+
+STORAGE_DOWN = (StorageUnavailable, OutcomeUnknown)
+"""What passes by itself: the state is thrown away, and loaded again once the journal writes."""
 
 BULK_KINDS = frozenset(
     {
@@ -97,7 +100,10 @@ class SessionActor:
     _committed_hub: tuple[str | None, int] = (None, 0)
     _idle_since: float = 0.0
     _stop_at: float = math.inf
+    _rest_at: float = math.inf
     _taken: list[Mail] = attrs.field(factory=list)
+    _note: KeepNote | None = None
+    _noted: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self) -> None:
         """Serve the session until nobody needs it any more, or until cancelled.
@@ -117,10 +123,11 @@ class SessionActor:
     async def _live(self) -> Literal["reload", "leave"]:
         try:
             await self._load()
-        except StorageUnavailable as exc:
+        except STORAGE_DOWN as exc:
             return self._refuse(exc)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._owner.run)
+            nursery.start_soon(self._keep_notes)
             verdict = await self._serve()
             nursery.cancel_scope.cancel(reason=f"session actor: {verdict}")
         return verdict
@@ -135,8 +142,12 @@ class SessionActor:
         self.mailbox.drop_hub_mail()
         self.tail.reset(state.epoch, state.head_seq)
         self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
+        for hub_id in state.leaving:
+            self._owner.finish(hub_id)
         if state.hub_id is not None:
             self._owner.adopt(state.hub_id)
+        if state.turn is not None and state.turn.stopping_by is not None:
+            self._stop_at = trio.current_time() + deps.config.interrupt_limit_s
 
     def _acked(self, hub_id: str) -> int:
         known, seq = self._committed_hub
@@ -161,20 +172,22 @@ class SessionActor:
         if committed is None:
             return False
         await self._act(step.effects, *committed)
-        self._taken = []
         return True
 
     async def _next_inputs(self) -> list[Input] | None:
         """Wait for mail, or for a deadline of the session's own; None where the actor may leave."""
         mailbox = self.mailbox
-        while mailbox.is_empty:
+        while True:
             due = self._deadline()
-            if trio.current_time() >= due:
+            if trio.current_time() >= due and (mailbox.is_empty or self._state.turn is not None):
                 return self._overdue()
-            with trio.move_on_at(due):
+            if not mailbox.is_empty:
+                break
+            with trio.move_on_at(min(due, self._rest_at)):
                 await mailbox.wait()
             if mailbox.is_empty:
-                mailbox.take_nowait()  # a poke: look at the deadlines again
+                mailbox.take_nowait()  # a poke, or a moment that came: look at the deadlines again
+                self._rest()
         self._taken = mailbox.take_nowait()
         return await self._inputs_of(self._taken)
 
@@ -184,7 +197,7 @@ class SessionActor:
             return self._stop_at if state.turn.stopping_by is not None else math.inf
         if state.hub_id is not None:
             return self._idle_since + config.hub_idle_s
-        if self.tail.is_watched or not self._owner.is_idle or state.queue:
+        if self.tail.is_watched or not self._owner.is_idle or state.queue or self._note is not None:
             return math.inf
         return self._idle_since + config.actor_idle_s
 
@@ -198,6 +211,11 @@ class SessionActor:
             return []
         return [IdleTooLong()] if state.hub_id is not None else None
 
+    def _rest(self) -> None:
+        if trio.current_time() >= self._rest_at:
+            self._rest_at = math.inf
+            self.tail.rest()
+
     async def _inputs_of(self, mail: Sequence[Mail]) -> list[Input]:
         ids = [
             one.command.message_id
@@ -205,7 +223,6 @@ class SessionActor:
             if isinstance(one, Envelope) and isinstance(one.command, Send)
         ]
         known = await self.deps.journal.find_commands(self.session_id, ids) if ids else {}
-        watched = bool(self.tail.devices)
         given: list[Input] = []
         for one in mail:
             match one:
@@ -214,7 +231,8 @@ class SessionActor:
                 case Envelope():
                     command = one.command
                     record = known.get(command.message_id) if isinstance(command, Send) else None
-                    given.append(FromDevice(one, record, watched))
+                    others = any(device.device_id != one.author.device_id for device in self.tail.devices)
+                    given.append(FromDevice(one, record, others))
                 case _:
                     given.append(one)
         return given
@@ -248,12 +266,15 @@ class SessionActor:
         return items, entries
 
     async def _was_stored(self, expected: int) -> bool:
-        """Ask the head: the grant makes this actor the only one who could have moved it."""
-        with trio.CancelScope(shield=True):  # bounded by the reader's own limits
-            head = await self.deps.journal.head(self.session_id)
-        return head.seq != expected
+        """Ask the head, until it answers: the grant makes this actor the only one who could have moved it."""
+        while True:
+            try:
+                return (await self.deps.journal.head(self.session_id)).seq != expected
+            except STORAGE_DOWN as exc:
+                log.warning("session %s: the journal cannot be read: %s", self.session_id, exc)
+                await trio.sleep(self.deps.config.storage_retry_s)
 
-    def _refuse(self, exc: StorageUnavailable) -> Literal["reload"]:
+    def _refuse(self, exc: StorageError) -> Literal["reload"]:
         log.warning("session %s: storage takes no writes: %s", self.session_id, exc)
         self._reject_all(self._taken, f"nothing was stored: {exc}")
         self.tail.post_nowait(Trouble("storage", str(exc)))
@@ -266,8 +287,9 @@ class SessionActor:
         for effect in effects:
             if isinstance(effect, Answer):
                 effect.to(effect.reply)
-        idle = self._state.turn is None
-        self.tail.publish_nowait(items, [len(entry.payload) for entry in entries], idle=idle)
+        self._taken = []
+        self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
+        self._rest_at = trio.current_time() + self.deps.config.tail_rest_s
         for effect in effects:
             await self._run(effect, items)
         hub_id, hub_seq = self._committed_hub
@@ -299,8 +321,9 @@ class SessionActor:
                 owner.end(hub_id, "kill")
             case ForgetHub(hub_id):
                 await self.deps.hubs.forget(hub_id)
-            case KeepNote(read_seq, draft):
-                await self._keep_note(read_seq, draft)
+            case KeepNote():
+                self._note = effect if self._note is None else _newer(self._note, effect)
+                self._noted.set()
             case Announce(news):
                 self.tail.post_nowait(news)
             case _:
@@ -316,13 +339,21 @@ class SessionActor:
         attachments = tuple(attrs.asdict(one) for one in message.attachments)
         return Prompt(effect.turn_id, effect.message_id, message.content, effect.taken_before, attachments)
 
-    async def _keep_note(self, read_seq: int | None, draft: str | None) -> None:
-        try:
-            await self.deps.catalog.note(self.session_id, read_seq=read_seq, draft=draft)
-        except StorageUnavailable as exc:  # neither is worth more than a line; the next one may fit
-            log.warning("session %s: a note was not kept: %s", self.session_id, exc)
-        if read_seq is not None:
-            self.deps.changed(self.session_id)
+    async def _keep_notes(self) -> None:
+        """Write read marks and drafts beside the stream: of many, the newest."""
+        while True:
+            await self._noted.wait()
+            self._noted = trio.Event()
+            note, self._note = self._note, None
+            if note is None:
+                continue
+            try:
+                await self.deps.catalog.note(self.session_id, read_seq=note.read_seq, draft=note.draft)
+            except STORAGE_DOWN as exc:  # neither is worth more than a line; the next one may fit
+                log.warning("session %s: a note was not kept: %s", self.session_id, exc)
+            if note.read_seq is not None:
+                self.deps.changed(self.session_id)
+            self.mailbox.poke()  # the actor may have been waiting to leave
 
     # ---- trouble ----
 
@@ -331,7 +362,7 @@ class SessionActor:
         while True:
             try:
                 await self.deps.journal.check_writable()
-            except StorageUnavailable as exc:
+            except STORAGE_DOWN as exc:
                 with trio.move_on_after(self.deps.config.storage_retry_s):
                     while True:
                         await self.mailbox.wait()
@@ -343,12 +374,12 @@ class SessionActor:
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
         for one in mail:
             if isinstance(one, Envelope):
-                one.reply(_refusal(one, content))
+                one.reply(refusal(one, "storage", content))
         self._taken = []
 
 
-def _refusal(envelope: Envelope, content: str) -> Rejected:
-    command = envelope.command
-    message_id = command.message_id if isinstance(command, Send | Cancel | Resolve) else None
-    request_id = command.request_id if isinstance(command, Decide) else None
-    return Rejected("storage", content, message_id=message_id, request_id=request_id)
+def _newer(note: KeepNote, later: KeepNote) -> KeepNote:
+    return KeepNote(
+        note.read_seq if later.read_seq is None else later.read_seq,
+        note.draft if later.draft is None else later.draft,
+    )

@@ -91,7 +91,12 @@ class Turn:
 
 @attrs.define(eq=False)
 class SessionState:
-    """See the module. `control_dirty` is set whenever the snapshot changed, and cleared by `summary`."""
+    """See the module.
+
+    Attributes:
+        leaving: hubs that were let go and are not known to be dead.
+        control_dirty: set whenever the snapshot changed, cleared by `summary`.
+    """
 
     session_id: str
     agent_type: str
@@ -100,6 +105,7 @@ class SessionState:
     head_seq: int = 0
     read_seq: int = 0
     draft: str = ""
+    leaving: dict[str, None] = attrs.field(factory=dict)
     hub_id: str | None = None
     hub_seq: int = 0
     title: str = ""
@@ -271,6 +277,7 @@ class _Snapshot:
     resolved: dict[str, str | None] = attrs.field(factory=dict)
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0
+    leaving: dict[str, None] = attrs.field(factory=dict)
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]

@@ -160,6 +160,8 @@ class Step:
         state = self.state
         if state.hub_id is not None:
             self.do(ending(state.hub_id))
+            state.leaving[state.hub_id] = None
+            state.control_dirty = True
             state.hub_id, state.hub_seq = None, 0
 
     # ---- commands ----

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 import attrs
 import trio
 
-from actors.commands import Envelope, Rejected
+from actors.commands import Envelope, refusal
 from actors.config import ActorConfig
 from actors.errors import HubFenced, SessionFailed, ShuttingDown
 from actors.funeral import end_failed_session, end_hubs
@@ -77,13 +77,14 @@ class Supervisor:
         child = self._child(session_id)
         if child.failed_at is not None:
             left = child.failed_at + self._config.revive_after_s - trio.current_time()
-            if left > 0:
-                raise SessionFailed(session_id, left)
+            if left > 0 or child.running:  # running: its end is still being journalled
+                raise SessionFailed(session_id, max(left, 0.0))
             child.failed_at = None
             child.crashes.clear()
             child.tail.post_nowait(Trouble(None, "the session works again"))
         self._ensure_running(child)
         await child.mailbox.put(envelope)
+        self._see_to_mail(child)
 
     @contextmanager
     def listen(self, session_id: str, listener: Listener) -> Iterator[Tail]:
@@ -96,6 +97,7 @@ class Supervisor:
                 yield child.tail
             finally:
                 child.mailbox.poke()  # the actor may have been waiting for the last device to go
+        self._drop_if_unused(child)
 
     @contextmanager
     def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
@@ -127,18 +129,20 @@ class Supervisor:
         """
         deps = self._deps
         unfinished = set(await deps.catalog.unfinished())
-        for session_id in unfinished:
-            self._ensure_running(self._child(session_id))
         orphans: list[str] = []
+        wanted: set[str] = set()
         for found in await deps.hubs.living():
             record = await deps.catalog.get(found.session_id)
-            wanted = record is not None and record.summary is not None
-            wanted = wanted and record.summary.hub_id == found.hub_id  # type: ignore[union-attr]
-            if wanted and found.alive:
-                self._ensure_running(self._child(found.session_id))
-            elif not wanted or found.session_id not in unfinished:
+            known = (
+                record is not None and record.summary is not None and record.summary.hub_id == found.hub_id
+            )
+            if known and found.alive:
+                wanted.add(found.session_id)
+            elif not known or found.session_id not in unfinished:
                 orphans.append(found.hub_id)
-        await end_hubs(deps.hubs, orphans)
+        await end_hubs(deps.hubs, orphans)  # before anything can be sent again
+        for session_id in unfinished | wanted:
+            self._ensure_running(self._child(session_id))
 
     async def close(self, *, stop_hubs: bool) -> None:
         """Stop all actors; then end every hub, or without `stop_hubs` only those of idle sessions.
@@ -188,8 +192,18 @@ class Supervisor:
             child.running = False
             child.scope = trio.CancelScope()
             self._ended.unpark_all()
-            if child.failed_at is None and not child.tail.is_watched:
-                self._children.pop(child.session_id, None)
+            self._drop_if_unused(child)
+
+    def _see_to_mail(self, child: _Child) -> None:
+        """Let no command lie that was put while the actor ended."""
+        if child.failed_at is not None:
+            self._turn_away(child, "it crashed too often")
+        elif not self._closing:
+            self._ensure_running(child)
+
+    def _drop_if_unused(self, child: _Child) -> None:
+        if child.failed_at is None and not child.running and not child.tail.is_watched:
+            self._children.pop(child.session_id, None)
 
     async def _run_once(self, child: _Child) -> bool:
         """Run the session's actor to its end; tell whether to start it again."""
@@ -222,7 +236,7 @@ class Supervisor:
         child.tail.post_nowait(Trouble("session_failed", f"the session failed: {content}"))
         for mail in child.mailbox.take_nowait():
             if isinstance(mail, Envelope):
-                mail.reply(Rejected("storage", f"the session failed: {content}"))
+                mail.reply(refusal(mail, "storage", f"the session failed: {content}"))
 
     def _note_change(self, session_id: str) -> None:
         for changed in tuple(self._watchers):

@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 TAIL_BYTES = 256 * 1024
-"""Payload bytes that a tail keeps while a turn runs; a reader behind it reads the journal."""
+"""Payload bytes that a tail keeps; a reader behind it reads the journal."""
 
 IDLE_TAIL_BYTES = 8 * 1024
-"""The same once no turn runs: an idle session must cost little."""
+"""The same once the session has come to rest: an idle one must cost little."""
 
 ROUND_ITEMS = 2048
 """Items that one round takes before joining; bounds the time of one encoding."""
@@ -146,7 +146,7 @@ class Tail:
             del self._listeners[listener]
             self._post_presence(listener)
 
-    def publish_nowait(self, items: Sequence[Committed], sizes: Sequence[int], *, idle: bool) -> None:
+    def publish_nowait(self, items: Sequence[Committed], sizes: Sequence[int]) -> None:
         """Take committed items that follow `head_seq`, and wake everybody. `sizes`: their payloads' bytes."""
         if not items:
             return
@@ -159,9 +159,14 @@ class Tail:
             if item.event.kind in URGENT_KINDS:
                 self.urgent_seq = item.seq
                 break
-        self._trim(IDLE_TAIL_BYTES if idle else TAIL_BYTES)
+        self._trim(TAIL_BYTES)
         self._rounds.clear()
         self._wake_all()
+
+    def rest(self) -> None:
+        """Keep only a little, for a session that has come to rest: those who are behind read the journal."""
+        self._trim(IDLE_TAIL_BYTES)
+        self._rounds.clear()
 
     def reset(self, epoch: int, head_seq: int) -> None:
         """Forget what is held, for an owner that reloaded: readers go to the journal."""

@@ -18,7 +18,7 @@ import trio
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.codec import decode_to_hub, encode
 from bridgehub.protocol.errors import LinkError
-from bridgehub.protocol.framing import LineBuffer
+from bridgehub.protocol.framing import MAX_LINE_BYTES, LineBuffer
 from bridgehub.protocol.messages import VERSION, Ack, Detach, Hello, Refused, ToHub, Welcome
 
 __all__ = ["HubSide", "LinkServer"]
@@ -27,6 +27,9 @@ _log = logging.getLogger("builderos.bridgehub")
 
 HELLO_S = 5.0
 """How long a connection may take to say `Hello`."""
+
+HELLO_BYTES = 64 * 1024
+"""Bytes of a `Hello`'s line: a session's id is the longest thing in it."""
 
 STRANGERS = 16
 """Connections that may wait for their `Hello` at once; further ones are closed."""
@@ -89,7 +92,7 @@ class LinkServer:
                 await trio.aclose_forcefully(stream)
 
     async def _greet(self, stream: trio.SocketStream) -> None:
-        lines = LineBuffer()
+        lines = LineBuffer(HELLO_BYTES)
         self._strangers += 1
         try:
             with trio.fail_after(HELLO_S):
@@ -97,6 +100,7 @@ class LinkServer:
                 hello = decode_to_hub(first[0])
         finally:
             self._strangers -= 1
+        lines.limit = MAX_LINE_BYTES
         if not isinstance(hello, Hello):
             raise LinkError("unknown_type", ".type")
         refusal = self._refusal(hello)

@@ -97,7 +97,10 @@ def _leave_starter(ready: int) -> None:
     # Order matters: `ready` goes to its place first, then everything above and below it goes.
     if ready != READY_DESCRIPTOR:
         os.dup2(ready, READY_DESCRIPTOR, inheritable=False)
-    os.closerange(READY_DESCRIPTOR + 1, os.sysconf("SC_OPEN_MAX"))
+    for name in os.listdir("/dev/fd"):  # not a range: its end may be a billion
+        if int(name) > READY_DESCRIPTOR:
+            with suppress(OSError):  # the one that listed them
+                os.close(int(name))
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

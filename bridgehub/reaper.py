@@ -22,11 +22,11 @@ GRACE_S = 5.0
 async def reap_orphans(died: trio.lowlevel.ParkingLot, grace_s: float = GRACE_S) -> None:
     """Reap until cancelled; `died` is unparked when a child died (SIGCHLD)."""
     while True:
-        await died.park()
         while candidates := zombie_children(os.getpid()):
             await trio.sleep(grace_s)
             for pid in candidates & zombie_children(os.getpid()):
                 _reap(pid)
+        await died.park()
 
 
 def _reap(pid: int) -> None:

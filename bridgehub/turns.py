@@ -144,6 +144,7 @@ class TurnRunner:
     _pending: int = 0
     _turn: _Turn | None = None
     _driver: AgentDriver | None = None
+    _kill_over: trio.Event | None = None
     _ids: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -215,12 +216,14 @@ class TurnRunner:
         if prompt.turn_id in self._stop_early:
             self._stop_early.clear()
             turn.stop()
+        if self._kill_over is not None:
+            await self._kill_over.wait()  # or it would take the fresh agent for the old one
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
             nursery.start_soon(self._drive, turn, driver)
             await turn.changed.wait()
             if not turn.driven.is_set():
-                await self._stop(turn, driver)
+                await self._stop(turn, driver, nursery)
             if turn.end is None or (isinstance(turn.end, TurnFailed) and turn.end.code == "agent_exited"):
                 self._driver = None
                 nursery.start_soon(_put_away, driver)
@@ -254,7 +257,7 @@ class TurnRunner:
         finally:
             turn.finish(end)
 
-    async def _stop(self, turn: _Turn, driver: AgentDriver) -> None:
+    async def _stop(self, turn: _Turn, driver: AgentDriver, nursery: trio.Nursery) -> None:
         with trio.move_on_after(POLITE_S):
             try:
                 await driver.interrupt()
@@ -264,11 +267,19 @@ class TurnRunner:
         if turn.driven.is_set():
             return
         turn.scope.cancel(reason="interrupted by force")
+        self._kill_over = trio.Event()
+        nursery.start_soon(self._kill_all, self._kill_over)
         with trio.move_on_after(KILL_S):
-            await trio.to_thread.run_sync(self.kill, abandon_on_cancel=True)
+            await self._kill_over.wait()
         with trio.move_on_after(LAST_WORD_S):
             await turn.driven.wait()
         turn.end = None  # whatever it says now, the driver is not trusted with another turn
+
+    async def _kill_all(self, over: trio.Event) -> None:
+        try:
+            await trio.to_thread.run_sync(self.kill, abandon_on_cancel=True)
+        finally:
+            over.set()
 
     def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
         while isinstance(error, BaseExceptionGroup):

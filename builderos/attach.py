@@ -161,7 +161,12 @@ class _Terminal:
 
 
 async def attach(
-    server: Server, follow: Follow, *, chance: random.Random, new_id: Callable[[], str], descriptor: int = 0
+    find: Callable[[], Server],
+    follow: Follow,
+    *,
+    chance: random.Random,
+    new_id: Callable[[], str],
+    descriptor: int = 0,
 ) -> None:
     """Show the session and send what is typed, until end of input, `/quit` or ctrl-C.
 
@@ -169,20 +174,21 @@ async def attach(
     after the turns of what was sent have ended.
 
     Args:
-        server, follow: which session, where.
+        find: tells where the server is now.
+        follow: which session.
         chance: for the back-off.
         new_id: makes message ids.
         descriptor: where lines come from.
 
     Raises:
-        LinkLostError: the first attach failed.
+        NoServerError, LinkLostError: the first attach failed.
         RefusedError: the key is not valid, or the session is not for us.
     """
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
         terminal = _Terminal(follow, screen, sys.stdout, new_id, os.isatty(descriptor), nursery.cancel_scope)
-        follower = Follower(server, follow, chance, terminal.on_frame, terminal.on_lost)
+        follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:
             await nursery.start(follower.run)

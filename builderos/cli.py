@@ -50,7 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(str(error), MISUSED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        if os.environ.get("BUILDEROS_TRACEBACK"):
+            raise
+        return fail(f"unforeseen: {_first(error)!r}; BUILDEROS_TRACEBACK=1 tells more")
     return status
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class _Parser(argparse.ArgumentParser):

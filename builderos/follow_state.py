@@ -7,7 +7,7 @@ position, otherwise the connection is of no use and the device comes back with t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import attrs
 
@@ -15,11 +15,16 @@ from builderos.frames import Frame, Position, encode
 
 __all__ = ["ComeBackError", "Follow", "Outcome", "RefusedError"]
 
+T = TypeVar("T", bound=str)
+
 MAX_OUTBOX = 100
 """Messages that wait for `accepted`: as many as a session's queue takes."""
 
 PASSING = frozenset({"storage", "session_failed", "shutting_down"})
 """Why an attach may fail that is worth another try."""
+
+KEPT = 1000
+"""Turns and outcomes of our messages that are remembered; a terminal may be attached for weeks."""
 
 Outcome = Literal["complete", "error", "interrupted", "cancelled", "unknown"]
 """How the turn of a message of ours came to its end."""
@@ -130,7 +135,7 @@ class Follow:
         return []
 
     def is_ours(self, frame: Frame) -> bool:
-        """Tell whether the event belongs to the turn of a message of ours that has not ended."""
+        """Tell whether the event belongs to the turn of a message of ours, its end included."""
         return frame.turn_id in self._turns
 
     def _fail(self, frame: Frame) -> None:
@@ -157,14 +162,14 @@ class Follow:
     def _note(self, frame: Frame) -> None:
         message_id = frame.text("message_id")
         if frame.kind in {"user_message", "turn_started"} and message_id in self._running and frame.turn_id:
-            self._turns[frame.turn_id] = message_id
+            _keep(self._turns, frame.turn_id, message_id)
         elif frame.kind == "delivery" and message_id in self._running:
             if frame.text("state") == "cancelled":
                 self._end(message_id, "cancelled")
             elif frame.text("state") == "unknown":
                 self._unknown.add(message_id)
         elif frame.ends_turn and frame.turn_id in self._turns:
-            self._end_turn(self._turns.pop(frame.turn_id), frame.kind)
+            self._end_turn(self._turns[frame.turn_id], frame.kind)
 
     def _end_turn(self, message_id: str, kind: str) -> None:
         if message_id in self._unknown:
@@ -180,7 +185,7 @@ class Follow:
         self._outbox.pop(message_id, None)
         self._running.pop(message_id, None)
         self._unknown.discard(message_id)
-        self.outcomes[message_id] = outcome
+        _keep(self.outcomes, message_id, outcome)
 
     def _accept(self, frame: Frame) -> None:
         self._outbox.pop(frame.text("message_id"), None)
@@ -193,3 +198,10 @@ class Follow:
             self._end(message_id, "error")
         elif not self.attached:
             self._fail(frame)
+
+
+def _keep(table: dict[str, T], key: str, value: T) -> None:
+    """Note a value; the oldest one goes where there are too many."""
+    table[key] = value
+    if len(table) > KEPT:
+        del table[next(iter(table))]

@@ -11,7 +11,7 @@ import trio
 from builderos.backoff import Backoff
 from builderos.follow_state import ComeBackError, Follow
 from builderos.frames import Frame, encode
-from builderos.link import Link, LinkLostError, Server, open_link
+from builderos.link import Link, LinkLostError, NoServerError, Server, open_link
 
 __all__ = ["Follower"]
 
@@ -21,12 +21,13 @@ class Follower:
     """One device on one session.
 
     Attributes:
+        find: tells where the server is now: one that starts again may have another port.
         on_frame: told every frame, once each, in order; must not block.
         on_lost: told why, each time that the connection is lost, and at the first failed attempt of each
         loss.
     """
 
-    server: Server
+    find: Callable[[], Server]
     follow: Follow
     chance: random.Random
     on_frame: Callable[[Frame], None]
@@ -38,6 +39,7 @@ class Follower:
         """Follow until cancelled. Started once the session is attached for the first time.
 
         Raises:
+            NoServerError: before that, there was none.
             LinkLostError: before that, the server could not be reached or attached to.
             RefusedError: the key is not valid, or the session is not for us.
         """
@@ -45,7 +47,7 @@ class Follower:
         started = False
         while True:
             try:
-                async with open_link(self.server) as link:
+                async with open_link(self.find()) as link:
                     self._link = link
                     await link.send(self.follow.attach_frame())
                     while True:
@@ -56,9 +58,11 @@ class Follower:
                             if not started:
                                 started = True
                                 task_status.started()
-            except (LinkLostError, ComeBackError) as error:
-                if not started:
+            except (LinkLostError, ComeBackError, NoServerError) as error:
+                if not started and isinstance(error, ComeBackError):
                     raise LinkLostError(str(error)) from error
+                if not started:
+                    raise
                 self._report(str(error))
             finally:
                 self._link, self.follow.attached = None, False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -54,10 +55,18 @@ class _Sending:
             sys.stdout.flush()
         elif frame.kind == "permission_requested":
             fail("the agent waits for a decision: answer it with builderos attach")
+        elif frame.kind == "error" and frame.ends_turn:
+            fail(f"{frame.text('code')}: {frame.content}")
 
 
 async def send(
-    server: Server, follow: Follow, *, content: str, message_id: str, wait: bool, chance: random.Random
+    find: Callable[[], Server],
+    follow: Follow,
+    *,
+    content: str,
+    message_id: str,
+    wait: bool,
+    chance: random.Random,
 ) -> int:
     """Send one message; return the exit status.
 
@@ -65,12 +74,12 @@ async def send(
     message with its id is sent again where it was not accepted: it runs once.
 
     Raises:
-        LinkLostError: the first attach failed.
+        NoServerError, LinkLostError: the first attach failed.
         RefusedError: the key is not valid, or the session is not for us.
     """
     follow.send_frame(message_id, content)
     sending = _Sending(follow, message_id, wait)
-    follower = Follower(server, follow, chance, sending.on_frame, sending.on_lost)
+    follower = Follower(find, follow, chance, sending.on_frame, sending.on_lost)
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         try:

@@ -29,6 +29,9 @@ MAX_MESSAGE_ID = 128
 Where = tuple[Path, str | None, str | None]
 """Data folder, and what was given instead of its address and its key."""
 
+Find = Callable[[], Server]
+"""Tells where the server is now; raises NoServerError."""
+
 
 @attrs.frozen
 class Target:
@@ -53,8 +56,8 @@ class Target:
 def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) -> int:
     """Print the sessions; return the exit status."""
 
-    def work(server: Server) -> int:
-        sys.stdout.write(table(fetch_sessions(server, limit)))
+    def work(find: Find) -> int:
+        sys.stdout.write(table(fetch_sessions(find(), limit)))
         return OK
 
     return _with_server((data, url, key), work)
@@ -62,20 +65,14 @@ def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) ->
 
 def run_send(where: Where, target: Target, content: str, *, message_id: str | None, wait: bool) -> int:
     """Send a message; return the exit status (`builderos.send`)."""
-    fault = target.fault()
-    if not content:
-        fault = "TEXT is empty"
-    elif len(content.encode(errors="replace")) > MAX_MESSAGE_BYTES:
-        fault = f"TEXT is over {MAX_MESSAGE_BYTES} bytes"
-    elif message_id is not None and not 1 <= len(message_id) <= MAX_MESSAGE_ID:
-        fault = f"--message-id: 1 to {MAX_MESSAGE_ID} characters"
+    fault = target.fault() or _fault_of(content, message_id)
     if fault:
         return fail(fault, MISUSED)
     follow = Follow(target.session_id, target.agent, target.device_id, history=50 if wait else 0)
 
-    async def work(server: Server) -> int:
+    async def work(find: Find) -> int:
         return await send(
-            server,
+            find,
             follow,
             content=content,
             message_id=message_id or new_id(),
@@ -83,7 +80,21 @@ def run_send(where: Where, target: Target, content: str, *, message_id: str | No
             chance=new_random(),
         )
 
-    return _with_server(where, lambda server: trio.run(work, server))
+    return _with_server(where, lambda find: trio.run(work, find))
+
+
+def _fault_of(content: str, message_id: str | None) -> str | None:
+    try:
+        size = len(content.encode())
+    except UnicodeEncodeError:  # what the shell gave was no text in its own encoding
+        return "TEXT is no valid text"
+    if not content:
+        return "TEXT is empty"
+    if size > MAX_MESSAGE_BYTES:
+        return f"TEXT is over {MAX_MESSAGE_BYTES} bytes"
+    if message_id is not None and not 1 <= len(message_id) <= MAX_MESSAGE_ID:
+        return f"--message-id: 1 to {MAX_MESSAGE_ID} characters"
+    return None
 
 
 def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> int:
@@ -94,22 +105,19 @@ def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> 
     device_id = target.device_id or "terminal"
     follow = Follow(target.session_id, target.agent, device_id, observe=observe, history=history)
 
-    async def work(server: Server) -> None:
-        await attach(server, follow, chance=new_random(), new_id=new_id)
-
-    def run(server: Server) -> int:
-        trio.run(work, server)
+    async def work(find: Find) -> int:
+        await attach(find, follow, chance=new_random(), new_id=new_id)
         return OK
 
-    return _with_server(where, run)
+    return _with_server(where, lambda find: trio.run(work, find))
 
 
-def _with_server(where: Where, work: Callable[[Server], int]) -> int:
+def _with_server(where: Where, work: Callable[[Find], int]) -> int:
     data, url, key = where
     if key is None and url is not None:
         key = os.environ.get("BUILDEROS_API_KEY")  # unlike an option no other user of the machine sees it
     try:
-        return work(find_server(data, url, key))
+        return work(lambda: find_server(data, url, key))
     except NoServerError as error:
         return fail(str(error))
     except LinkLostError as error:

@@ -18,7 +18,7 @@ __all__ = ["SqliteCatalog"]
 
 _CREATE = """
 INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms)
-VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+SELECT ?1, ?2, ?3, ?4, ?5, ?5 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
 ON CONFLICT (session_id) DO NOTHING
 """
 _RECORD = """
@@ -42,6 +42,31 @@ _EXISTS = "SELECT 1 FROM session WHERE session_id = ?"
 _READ_MARK = "UPDATE session SET read_seq = ?2 WHERE session_id = ?1 AND read_seq < ?2"
 _DRAFT = "INSERT OR REPLACE INTO draft (session_id, content) VALUES (?, ?)"
 _NO_DRAFT = "DELETE FROM draft WHERE session_id = ?"
+_REMOVALS = "SELECT session_id FROM removal"
+_IS_REMOVED = "SELECT 1 FROM removal WHERE session_id = ?"
+_REMOVE = (
+    "INSERT INTO removal (session_id) VALUES (?)",
+    "DELETE FROM session WHERE session_id = ?",
+    "DELETE FROM summary WHERE session_id = ?",
+    _NO_DRAFT,
+)
+_REMOVE_FOUND = """
+DELETE FROM search WHERE rowid IN
+  (SELECT commit_no FROM journal WHERE session_id = ?1 AND searchable = 1
+   AND seq <= (SELECT max(seq) FROM (SELECT seq FROM journal WHERE session_id = ?1 ORDER BY seq LIMIT ?2)))
+"""
+_REMOVE_ROWS = """
+DELETE FROM journal WHERE commit_no IN
+  (SELECT commit_no FROM journal WHERE session_id = ? ORDER BY seq LIMIT ?)
+"""
+_REMOVE_COMMANDS = """
+DELETE FROM command WHERE session_id = ?1 AND command_id IN
+  (SELECT command_id FROM command WHERE session_id = ?1 ORDER BY command_id LIMIT ?2)
+"""
+_REMOVED = "DELETE FROM removal WHERE session_id = ?"
+
+REMOVED_AT_ONCE = 128
+"""Rows of a removed session that one transaction takes: nobody's append waits for a long history to go."""
 
 
 @attrs.define(eq=False)
@@ -85,6 +110,27 @@ class SqliteCatalog:
         """Keep a read mark or a draft, without fsync. Raises SessionMissing, StorageUnavailable."""
         await self._writer.submit(partial(_note, session_id, read_seq, draft), durable=False)
 
+    async def remove(self, session_id: str) -> None:
+        """Remove a session for good, with its journal. Its owner must have stopped: an append then misses it.
+
+        It is gone, durably, before its rows are: cancelled or killed in between, the rest goes at the next
+        start. Until then the id cannot be used again.
+
+        Raises:
+            SessionMissing: there is no such session, and none that is being removed.
+            StorageUnavailable: it may be gone already, and rows be left.
+        """
+        await self._writer.submit(partial(_remove, session_id), durable=True)
+        while await self._writer.submit(
+            partial(_remove_rows, session_id), durable=False, rows=REMOVED_AT_ONCE
+        ):
+            pass
+
+    async def finish_removals(self) -> None:
+        """Go on with what an earlier run of the server began to remove."""
+        for (session_id,) in await self._readers.all(_REMOVALS):
+            await self.remove(session_id)
+
 
 def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
     keys = (session.session_id, session.agent_type, session.device_id)
@@ -110,6 +156,28 @@ def _note(session_id: str, read_seq: int | None, draft: str | None, connection: 
         connection.execute(_DRAFT, (session_id, draft))
     elif draft is not None:
         connection.execute(_NO_DRAFT, (session_id,))
+
+
+def _remove(session_id: str, connection: apsw.Connection) -> None:
+    if connection.execute(_IS_REMOVED, (session_id,)).get is not None:
+        return
+    if connection.execute(_EXISTS, (session_id,)).get is None:
+        raise SessionMissing(session_id)
+    for sql in _REMOVE:
+        connection.execute(sql, (session_id,))
+
+
+def _remove_rows(session_id: str, connection: apsw.Connection) -> bool:
+    """Remove some rows; return whether there may be more."""
+    bound = (session_id, REMOVED_AT_ONCE)
+    connection.execute(_REMOVE_FOUND, bound)
+    connection.execute(_REMOVE_ROWS, bound)
+    removed = connection.changes()
+    connection.execute(_REMOVE_COMMANDS, bound)
+    removed = max(removed, connection.changes())
+    if removed == 0:
+        connection.execute(_REMOVED, (session_id,))
+    return removed > 0
 
 
 def _record(row: tuple[Any, ...]) -> SessionRecord:

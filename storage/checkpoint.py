@@ -20,7 +20,7 @@ from storage.connection import mapped_errors, open_writer
 from storage.errors import StorageError
 from storage.writer import Writer
 
-__all__ = ["CheckpointStatistics", "Checkpointer"]
+__all__ = ["CheckpointStatistics", "Checkpointer", "open_aside"]
 
 CHECKPOINT_PAGES = 1_000
 """WAL frames (4 KiB each) by which it grows from one checkpoint to the next."""
@@ -46,13 +46,22 @@ class CheckpointStatistics:
     passes: int
 
 
+def open_aside(path: Path, *, vfs: str | None = None) -> apsw.Connection:
+    """Open a connection to checkpoint from. Raises as `open_writer` does."""
+    connection = open_writer(path, vfs=vfs)
+    with mapped_errors(path):
+        # A connection that has never read has no WAL open: its checkpoint gives (-1, -1) and does nothing.
+        connection.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018
+    return connection
+
+
 @attrs.define(eq=False)
 class Checkpointer:
-    """One task and one connection of its own. `watch` ties it to the writer's connection."""
+    """One task, and a connection from `open_aside`. `watch` ties it to the writer's connection."""
 
     path: Path
     _writer: Writer
-    vfs: str | None = None
+    _connection: apsw.Connection
     _wanted: trio.Event = attrs.field(factory=trio.Event, init=False)
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token, init=False)
     _wal_pages: int = attrs.field(default=0, init=False)
@@ -71,22 +80,18 @@ class Checkpointer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Checkpoint whenever the WAL has grown, until cancelled. A pass that has begun is finished first."""
         limiter = trio.CapacityLimiter(1)
-        connection = await trio.to_thread.run_sync(self._open, limiter=limiter)
         task_status.started()
-        try:
-            while True:
-                await self._wanted.wait()
-                self._wanted = trio.Event()
-                try:
-                    await trio.to_thread.run_sync(self._pass, connection, limiter=limiter)
-                    if self._wal_pages >= CATCH_UP_PAGES:
-                        await self._writer.run_alone(self._pass)
-                except StorageError as error:
-                    _log.error("checkpoint failed: %s", error)
-                    await trio.sleep(RETRY_S)
-                self._watch_size()
-        finally:
-            connection.close()
+        while True:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            try:
+                await trio.to_thread.run_sync(self._pass, self._connection, limiter=limiter)
+                if self._wal_pages >= CATCH_UP_PAGES:
+                    await self._writer.run_alone(self._pass)
+            except StorageError as error:
+                _log.error("checkpoint failed: %s", error)
+                await trio.sleep(RETRY_S)
+            self._watch_size()
 
     def _on_commit(self, _connection: apsw.Connection, _schema: str, pages: int) -> int:
         """Note the WAL's length; SQLite calls this on the writer's thread after each commit."""
@@ -101,13 +106,6 @@ class Checkpointer:
     def _want(self) -> None:
         self._wanted.set()
 
-    def _open(self) -> apsw.Connection:
-        with mapped_errors(self.path):
-            connection = open_writer(self.path, vfs=self.vfs)
-            # A connection that has never read has no WAL open: its checkpoint gives (-1, -1), does nothing.
-            connection.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018
-            return connection
-
     def _pass(self, connection: apsw.Connection) -> None:
         with mapped_errors(self.path):
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -117,6 +115,6 @@ class Checkpointer:
         is_large = self._wal_pages > LOG_WAL_PAGES
         if is_large and not self._is_large:
             _log.warning(
-                "%s-wal holds %d pages: a reader keeps it from shrinking", self.path, self._wal_pages
+                "%s-wal holds %d pages: a reader keeps it, or the disk is slow", self.path, self._wal_pages
             )
         self._is_large = is_large

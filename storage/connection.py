@@ -24,7 +24,14 @@ from storage.errors import (
     StorageUnavailable,
 )
 
-__all__ = ["APPLICATION_ID", "mapped_errors", "open_reader", "open_writer", "storage_error"]
+__all__ = [
+    "APPLICATION_ID",
+    "mapped_errors",
+    "named_os_errors",
+    "open_reader",
+    "open_writer",
+    "storage_error",
+]
 
 APPLICATION_ID = 0x424F5331
 """`BOS1` in the file's header: tells our database from anybody else's."""
@@ -49,6 +56,14 @@ _ROLES: tuple[tuple[type[apsw.Error], type[StorageError], str], ...] = (
     (apsw.InterruptError, StorageUnavailable, "interrupted"),
 )
 
+_OS_ROLES: dict[int, type[StorageUnavailable]] = {
+    errno.EROFS: StorageReadOnly,
+    errno.EACCES: StorageReadOnly,
+    errno.EPERM: StorageReadOnly,
+    errno.ENOSPC: StorageFull,
+    errno.EDQUOT: StorageFull,
+}
+
 
 def storage_error(error: apsw.Error, path: Path) -> StorageError:
     """Return our error for SQLite's, with one line that names the file."""
@@ -65,6 +80,16 @@ def mapped_errors(path: Path) -> Iterator[None]:
         yield
     except apsw.Error as error:
         raise storage_error(error, path) from error
+
+
+@contextmanager
+def named_os_errors(path: Path) -> Iterator[None]:
+    """Raise the operating system's errors in the block as ours, in one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        role = _OS_ROLES.get(error.errno or 0, StorageUnavailable)
+        raise role(f"{path}: {error.strerror}") from error
 
 
 def open_writer(path: Path, *, vfs: str | None = None) -> apsw.Connection:
@@ -118,13 +143,8 @@ def _configure(connection: apsw.Connection) -> None:
 
 def _make_private(path: Path) -> None:
     """Make the file with mode 0600 whatever the umask; SQLite gives its WAL and shm the mode of the file."""
-    try:
+    with named_os_errors(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError as error:
-        raise StorageReadOnly(f"{path}: access to the file is not permitted") from error
-    except OSError as error:
-        role = StorageReadOnly if error.errno == errno.EROFS else StorageUnavailable
-        raise role(f"{path}: {error.strerror}") from error
     try:
         with suppress(OSError):  # a file of another owner; SQLite says whether it can be used
             os.fchmod(handle, 0o600)

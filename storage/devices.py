@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import apsw
 import attrs
+import trio
 
 from storage.errors import DeviceExists
 from storage.readers import Readers
@@ -112,6 +113,7 @@ class Devices:
         A device's id is claimed by that device from its beginning. False too once a device has used
         `LABELS_PER_DEVICE`.
         """
+        await trio.lowlevel.checkpoint()
         if label == device_id:
             return True
         owner = self._labels.get(label)

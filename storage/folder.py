@@ -7,7 +7,6 @@ file, or forked from a process that never had it open.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -18,7 +17,8 @@ from pathlib import Path
 import attrs
 import psutil
 
-from storage.errors import StorageLocked, StorageReadOnly, StorageUnavailable
+from storage.connection import named_os_errors
+from storage.errors import StorageLocked
 
 __all__ = ["DataFolder", "Holder", "open_data_folder", "read_holder"]
 
@@ -101,7 +101,7 @@ class DataFolder:
             StorageUnavailable: the earlier one is unchanged.
         """
         partial = self.key_path.with_name("api-key.new")
-        with _named_errors(partial):
+        with named_os_errors(partial):
             partial.unlink(missing_ok=True)
             handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -121,7 +121,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
         StorageLocked: another process holds it; the error says who.
         StorageUnavailable: it cannot be made or written.
     """
-    with _named_errors(path):
+    with named_os_errors(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)
         lock_fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -131,7 +131,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
         except BlockingIOError as error:
             raise StorageLocked(str(_read_note(lock_fd) or "another process")) from error
         folder = DataFolder(path, lock_fd)
-        with _named_errors(path):
+        with named_os_errors(path):
             os.fchmod(lock_fd, 0o600)
             _write_note(lock_fd, "")
             for inner in (folder.hubs_path, folder.uploads_path):
@@ -170,13 +170,3 @@ def _read_note(lock_fd: int) -> Holder | None:
         return Holder(int(note["pid"]), float(note["started_at"]), str(note["address"]))
     except (ValueError, TypeError, KeyError):
         return None  # just made, and not written yet
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        is_read_only = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
-        role = StorageReadOnly if is_read_only else StorageUnavailable
-        raise role(f"{path}: {error.strerror}") from error

@@ -205,6 +205,12 @@ class MemoryStore:
         if draft is not None:
             session.record = attrs.evolve(session.record, draft=draft)
 
+    async def remove(self, session_id: str) -> None:
+        """Remove a session for good. Raises SessionMissing."""
+        await self._writing()
+        self._known(session_id)
+        del self._sessions[session_id]
+
     async def _writing(self) -> None:
         await trio.lowlevel.checkpoint()
         if self.unavailable is not None:

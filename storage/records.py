@@ -77,7 +77,7 @@ class Row:
 
 @attrs.frozen
 class Grant:
-    """The right to append to one session; every append checks `owner_epoch`. `seq` is the head at that time."""
+    """The right to append to one session; each append checks `owner_epoch`. `seq` is the head at the time."""
 
     session_id: str
     owner_epoch: int

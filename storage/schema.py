@@ -8,10 +8,10 @@ from pathlib import Path
 
 import apsw
 
-from storage.connection import APPLICATION_ID, mapped_errors
+from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors
 from storage.errors import StorageCorrupt, StorageVersion
 
-__all__ = ["MIGRATIONS", "migrate"]
+__all__ = ["MIGRATIONS", "copy_database", "migrate"]
 
 _V1 = """
 CREATE TABLE meta (
@@ -34,6 +34,11 @@ CREATE TABLE session (
   read_seq         INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX session_by_activity ON session (last_activity_ms, session_id);
+
+-- Sessions that are gone for good and still have rows to be removed: a long history goes in small pieces.
+CREATE TABLE removal (
+  session_id TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE summary (
   session_id    TEXT PRIMARY KEY,
@@ -137,7 +142,7 @@ def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] =
         _check_ours(connection, path, version)
         for number, script in enumerate(migrations[version:], start=version + 1):
             if number > 1:
-                _copy(connection, path.with_name(f"{path.name}.before-v{number}"))
+                copy_database(connection, path.with_name(f"{path.name}.before-v{number}"))
             _step(connection, number, script)
     return version == 0
 
@@ -164,10 +169,14 @@ def _step(connection: apsw.Connection, number: int, script: str) -> None:
         connection.pragma("synchronous", "normal")
 
 
-def _copy(connection: apsw.Connection, target: Path) -> None:
-    """Copy under a passing name first, so that a copy with the right name is a whole one."""
+def copy_database(connection: apsw.Connection, target: Path) -> None:
+    """Write one committed state of the database to `target`, mode 0600, replacing what is there.
+
+    It is copied under a passing name first, so that a file with the right name is a whole one.
+    """
     partial = target.with_name(target.name + ".partial")
-    partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    connection.execute("VACUUM INTO ?", (str(partial),))
-    partial.replace(target)
+    with named_os_errors(target), mapped_errors(target):
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection.execute("VACUUM INTO ?", (str(partial),))
+        partial.replace(target)

@@ -13,13 +13,14 @@ import attrs
 import trio
 
 from storage.catalog import SqliteCatalog
-from storage.checkpoint import Checkpointer, CheckpointStatistics
+from storage.checkpoint import Checkpointer, CheckpointStatistics, open_aside
 from storage.connection import mapped_errors, open_writer
 from storage.devices import Devices
 from storage.errors import StorageError
 from storage.journal import SqliteJournal
 from storage.readers import Readers
-from storage.schema import MIGRATIONS, migrate
+from storage.schema import MIGRATIONS, copy_database, migrate
+from storage.search import Search
 from storage.writer import Writer, WriterStatistics
 
 __all__ = ["Store", "StoreStatistics", "open_store"]
@@ -55,8 +56,19 @@ class Store:
     ownership: SqliteJournal
     catalog: SqliteCatalog
     devices: Devices
+    search: Search
     _writer: Writer
     _checkpointer: Checkpointer
+
+    async def backup(self, target: Path) -> None:
+        """Write a copy of the database as it is now, mode 0600, replacing what is at `target`.
+
+        Nobody waits for it, but the WAL grows until it is done. Once begun it is not cancelled.
+
+        Raises:
+            StorageUnavailable: there is no copy, or the earlier one is unchanged.
+        """
+        await trio.to_thread.run_sync(_backup, self.path, target)
 
     def statistics(self) -> StoreStatistics:
         """Return the figures of now."""
@@ -92,37 +104,39 @@ async def open_store(
         StorageUnavailable: it cannot be opened or written now.
     """
     limiter = trio.CapacityLimiter(1)
-    connection, generation = await trio.to_thread.run_sync(
+    connection, aside, generation = await trio.to_thread.run_sync(
         lambda: _open(path, boot_id, vfs, migrations), limiter=limiter
     )
     writer = Writer(path, connection)
     readers = Readers(path, vfs)
-    checkpointer = Checkpointer(path, writer, vfs)
+    checkpointer = Checkpointer(path, writer, aside)
     numbers = itertools.count((generation << _GENERATION_BITS) + 1)
     journal = SqliteJournal(writer, readers, numbers.__next__)
     devices = Devices(writer, readers)
     catalog = SqliteCatalog(writer, readers)
+    search = Search(readers)
     try:
+        await devices.load()
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
-                await devices.load()
-                yield Store(path, journal, journal, catalog, devices, writer, checkpointer)
+                await catalog.finish_removals()
+                yield Store(path, journal, journal, catalog, devices, search, writer, checkpointer)
             finally:
+                nursery.cancel_scope.cancel(reason="the store closes")
                 # Not bounded: what was promised to a caller must reach the disk, and each job is short.
                 with trio.CancelScope(shield=True):
                     await writer.close()
-            nursery.cancel_scope.cancel(reason="the store closes")
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(lambda: _close(path, connection, readers), limiter=limiter)
+            await trio.to_thread.run_sync(lambda: _close(path, connection, aside, readers), limiter=limiter)
 
 
 def _open(
     path: Path, boot_id: str, vfs: str | None, migrations: Sequence[str]
-) -> tuple[apsw.Connection, int]:
+) -> tuple[apsw.Connection, apsw.Connection, int]:
     connection = open_writer(path, vfs=vfs)
     try:
         migrate(connection, path, migrations)
@@ -132,10 +146,11 @@ def _open(
             generation = _begin_generation(connection, boot_id)
             connection.execute("COMMIT")
             connection.pragma("synchronous", "normal")
+        aside = open_aside(path, vfs=vfs)
     except BaseException:
         connection.close()
         raise
-    return connection, generation
+    return connection, aside, generation
 
 
 def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
@@ -153,8 +168,17 @@ def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
     return generation
 
 
-def _close(path: Path, connection: apsw.Connection, readers: Readers) -> None:
+def _backup(path: Path, target: Path) -> None:
+    connection = open_writer(path)  # only reads; but one with `query_only` would refuse to copy
+    try:
+        copy_database(connection, target)
+    finally:
+        connection.close()
+
+
+def _close(path: Path, connection: apsw.Connection, aside: apsw.Connection, readers: Readers) -> None:
     readers.close()
+    aside.close()
     try:
         with mapped_errors(path):
             connection.set_wal_hook(None)

@@ -1,9 +1,9 @@
 """The one writer: a thread that owns the connection and commits for everybody together.
 
-How it works. A caller puts a job (a function of the connection) into a queue and sleeps. The thread takes all
-that waits, up to a bound, and runs it in one transaction, each job in a savepoint of its own, so that a bad
-one fails alone; after COMMIT all callers wake in one call into the event loop. While it commits, the next
-batch gathers: the busier the server, the cheaper a job.
+A caller puts a job (a function of the connection) into a queue and sleeps. The thread takes all that waits,
+up to a bound, and runs it in one transaction, each job in a savepoint of its own, so that a bad one fails
+alone; after COMMIT all callers wake in one call into the event loop. While it commits, the next batch
+gathers: the busier the server, the cheaper a job.
 
 The thread takes its batch itself, under a lock, with no task of the event loop between two commits: seen to
 save 50 of 170 µs an append against one `to_thread.run_sync` a batch. The task `Writer.run` only stands for
@@ -180,6 +180,9 @@ class Writer:
                         self._run_alone(batch[0])
                     else:
                         self._commit(batch)
+                except BaseException:
+                    _forget_results(batch)
+                    raise
                 finally:
                     self._token.run_sync_soon(self._wake, batch)
         except BaseException as error:
@@ -252,9 +255,8 @@ class Writer:
         try:
             job.result = outcome.Value(job.work(connection))
         except Exception as error:  # whatever a job raises belongs to its caller
-            if (
-                not connection.in_transaction
-            ):  # SQLite itself rolled all back, as it may where the disk is full
+            if not connection.in_transaction:
+                # SQLite itself rolled everything back, as it may where the disk is full.
                 if isinstance(error, apsw.Error):
                     raise
                 raise apsw.AbortError("the transaction was lost") from error
@@ -278,8 +280,6 @@ class Writer:
                 job.result = outcome.Error(_copy(error))
         self._done += len(batch)
 
-    # The event loop's thread again.
-
     def _wake(self, batch: list[_Job]) -> None:
         for job in batch:
             lost = outcome.Error(StorageUnavailable(f"{self.path}: the writer died"))
@@ -293,6 +293,13 @@ class Writer:
             self._jobs.clear()
         self._wake(left)
         self._ended.set()
+
+
+def _forget_results(batch: list[_Job]) -> None:
+    """Nobody may take for committed what the thread died over."""
+    for job in batch:
+        if isinstance(job.result, outcome.Value):
+            job.result = outcome.Error(OutcomeUnknown("the writer died in the middle of a commit"))
 
 
 def _copy(error: StorageError) -> StorageError:

@@ -137,10 +137,14 @@ def rejected(session_id: str, reply: Rejected, now_ms: int) -> bytes:
     return _frame("rejected", reply.content, now_ms, fields)
 
 
-def error(code: str, content: str, now_ms: int, session_id: str | None = None) -> bytes:
+def error(
+    code: str, content: str, now_ms: int, session_id: str | None = None, message_id: str | None = None
+) -> bytes:
     """Tell of an error that is no event: it ends no turn."""
-    fields = {"code": code} if session_id is None else {"code": code, "session_id": session_id}
-    return _frame("error", content, now_ms, fields)
+    given = {"code": code, "session_id": session_id, "message_id": message_id}
+    return _frame(
+        "error", content, now_ms, {name: value for name, value in given.items() if value is not None}
+    )
 
 
 def bad_frame(wrong: WireError, now_ms: int) -> bytes:

@@ -47,7 +47,7 @@ async def starting_point(
     """
     if after is not None and after.epoch == view.epoch and 0 <= after.seq <= view.head_seq:
         return after.seq, "ok"
-    if history == 0:
+    if history == 0 or view.head_seq == 0:
         return view.head_seq, "snapshot"
     first = await journal.first_seq_of_turns(session_id, history)
     return min(first - 1, view.head_seq), "snapshot"

@@ -54,7 +54,7 @@ class ConnectionV3:
     refused: bool = False
     writer: DeviceWriter = attrs.field(init=False)
     _conversation: Conversation | None = None
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _scope: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
         self.writer = DeviceWriter(self.stream, self._heartbeats, self.config.heartbeat_s)
@@ -63,21 +63,20 @@ class ConnectionV3:
         """Have what is to be told written, then the close frame, and then `run` end. Never blocks."""
         self.writer.close(code)
 
-    def cut(self) -> None:
-        """End `run` at once, without a close frame."""
-        self._scope.cancel(reason="the connection is cut")
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Serve until either side closes; then `nursery` is cancelled.
 
-    async def run(self) -> None:
-        """Serve until either side closes. What goes wrong with the device ends it quietly."""
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                try:
-                    await self._converse()
-                except trio_websocket.ConnectionClosed:
-                    self.cut()
-                # The writer still has to say good-bye; it cuts when it has.
-                await trio.sleep_forever()
+        Args:
+            nursery: the connection's own, in which trio-websocket's reader runs already.
+        """
+        self._scope = nursery.cancel_scope
+        nursery.start_soon(self._write)
+        try:
+            await self._converse()
+        except trio_websocket.ConnectionClosed:
+            return
+        # The writer still has to say good-bye; it cuts when it has.
+        await trio.sleep_forever()
 
     async def _converse(self) -> None:
         if self.refused:
@@ -146,7 +145,8 @@ class ConnectionV3:
             if self.stream.timed_out:
                 slow, name = close_codes.TOO_SLOW, self.device.id if self.device else "unknown"
                 logger.info("device %s cut (%d): %s", name, slow.code, slow.reason)
-        self.cut()
+        if self._scope is not None:
+            self._scope.cancel(reason="the writer has ended")
 
     def _heartbeats(self) -> Sequence[bytes]:
         heads = {} if self._conversation is None else self._conversation.heads()

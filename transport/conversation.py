@@ -7,7 +7,7 @@ between. Nothing here writes: answers go to the writer's outbox.
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -21,7 +21,7 @@ from actors.events import Attachment as File
 from storage.errors import SessionMissing, StorageError
 from transport import answers_v3, close_codes
 from transport import client_frames as cf
-from transport.acts import command_of, oversized, refuse
+from transport.acts import answers_to, command_of, oversized, refuse
 from transport.attaching import Attaching, AttachRefused
 from transport.attachments import Attachment
 from transport.authorize import OBSERVER_FRAMES, authorize
@@ -48,8 +48,7 @@ class Conversation:
     deps: Deps
     device: Device
     _attachments: dict[str, Attachment] = attrs.field(factory=dict)
-    _watching: ExitStack = attrs.field(factory=ExitStack)
-    _feed: SessionFeed | None = None
+    _watching: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +59,8 @@ class Conversation:
         for attachment in self._attachments.values():
             attachment.close()
         self._attachments.clear()
-        self._watching.close()
+        if self._watching is not None:
+            self._watching.__exit__(None, None, None)
 
     def welcome(self) -> None:
         """Say that the device is signed in."""
@@ -95,10 +95,10 @@ class Conversation:
             self.writer.close(close_codes.BAD_KEY)
 
     def _watch_sessions(self) -> None:
-        if self._feed is None:
+        if self._watching is None:
             feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self.device.scope)
-            self._watching.enter_context(self.deps.watch.watch(feed))
-            self._feed = feed
+            self._watching = self.deps.watch.watch(feed)
+            self._watching.__enter__()
 
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id
@@ -186,18 +186,21 @@ class Conversation:
         elif isinstance(reply, Rejected):
             self._tell_rejected(session_id, reply)
 
-    def _tell_error(self, code: str, content: str, session_id: str | None = None) -> None:
-        self.writer.put(answers_v3.error(code, content, self.deps.clock(), session_id))
+    def _tell_error(
+        self, code: str, content: str, session_id: str | None = None, message_id: str | None = None
+    ) -> None:
+        self.writer.put(answers_v3.error(code, content, self.deps.clock(), session_id, message_id))
 
     def _tell_rejected(self, session_id: str, reply: Rejected) -> None:
         self.writer.put(answers_v3.rejected(session_id, reply, self.deps.clock()))
 
     def _tell_failure(self, session_id: str, error: Exception, frame: cf.ActFrame | None) -> None:
+        message_id = None if frame is None else answers_to(frame)[0]
         if isinstance(error, SessionMissing):
-            self._tell_error("unknown_session", "There is no such session.", session_id)
+            self._tell_error("unknown_session", "There is no such session.", session_id, message_id)
         elif isinstance(error, SessionFailed):
             text = f"The session failed; try again in {error.retry_in_s:.0f} s."
-            self._tell_error("session_failed", text, session_id)
+            self._tell_error("session_failed", text, session_id, message_id)
         elif isinstance(error, ShuttingDown):
             text = "The server is about to stop."
             reply = Rejected("shutting_down", text) if frame is None else refuse(frame, "shutting_down", text)

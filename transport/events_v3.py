@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache, lru_cache
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, get_args
 
 import attrs
 import orjson
@@ -29,6 +29,10 @@ CLIPPED_CODE_POINTS: Final = 8192
 _STRUCTURE: Final = frozenset(
     {"type", "timestamp", "session_id", "epoch", "seq", "first_seq", "turn_id", "device_id"}
 )
+_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    cls.kind: tuple(field.name for field in attrs.fields(cls) if field.name not in {"content", "progress"})
+    for cls in get_args(Event)
+}
 _ONLY_WHERE_THERE: Final = frozenset({"blob", "questions", "attempt", "retry_in_s", "title", "failed"})
 
 
@@ -99,7 +103,7 @@ def request_fields(event: ev.PermissionRequested) -> dict[str, Any]:
 
 
 def _add_fields(body: dict[str, Any], event: Event) -> None:
-    for name in _field_names(type(event)):
+    for name in _FIELDS[event.kind]:
         value = getattr(event, name)
         if value is None and name in _ONLY_WHERE_THERE:
             continue
@@ -110,11 +114,6 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
         body["result"] = None
-
-
-@cache
-def _field_names(cls: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in attrs.fields(cls) if field.name not in {"content", "progress"})
 
 
 def _usage(usage: ev.Usage | None) -> dict[str, Any]:

@@ -69,9 +69,8 @@ class HttpStream(PutBackStream):
                 raise trio.BrokenResourceError("the socket took nothing")
 
     async def send_eof(self) -> None:
-        """End our direction, where the transport can."""
-        if isinstance(self._transport, trio.SocketStream):
-            await self._transport.send_eof()
+        """Nothing: Hypercorn calls it beside a write that goes on; `drain` ends our direction later."""
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """End both directions for Hypercorn; the socket stays open. Idempotent."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import attrs
 import trio
+from wsproto.utilities import ProtocolError
 
 from transport.config import TransportConfig
 from transport.head import Head, HeadError, find_end, parse_head
@@ -44,7 +46,8 @@ _READ_BYTES: Final = 8 * 1024
 
 logger = logging.getLogger("builderos.transport")
 
-Listeners = Sequence[trio.SocketListener]
+Speak = Callable[[], Awaitable[None]]
+"""Serves a connection to its end."""
 
 
 @attrs.frozen
@@ -153,43 +156,56 @@ class _Door:
         if self.tls is not None:
             stream = trio.SSLStream(raw, self.tls, server_side=True, https_compatible=True)
         self._open.add(stream)
+        inside = self.all.enter()
         try:
-            await self._serve(stream)
+            speak = await self._meet(stream, full=not inside)
+            if speak is not None:
+                await speak()
+                await drain(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke")
+        except* ProtocolError as group:
+            # Also where a peer pings while we close: trio-websocket then raises in a task of its own.
+            logger.debug("a peer broke the protocol: %r", group.exceptions)
         except* Exception:
             logger.exception("a connection failed; the others go on")
         finally:
+            if inside:
+                self.all.leave()
             self._open.discard(stream)
             await trio.aclose_forcefully(raw)
 
-    async def _serve(self, stream: Transport) -> None:
-        with self.all.enter() as place:
-            with self.unfinished.enter() as reading:
-                if not reading.good:
-                    await self._answer(stream, Refusal(503, "overloaded", "Too many requests begin at once."))
-                    return
-                data = await self._read_head(stream)
-            if data is None:
-                return
-            end = find_end(data)
-            try:
-                head = parse_head(data[:end])
-            except HeadError as error:
-                await self._answer(stream, Refusal(400, "bad_request", f"Bad request: {error}."))
-                return
-            await self._route(stream, head, data, full=not place.good)
+    async def _meet(self, stream: Transport, *, full: bool) -> Speak | None:
+        """Read who comes and what for; return how to go on, None where that was all.
 
-    async def _route(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> None:
+        A function of its own so that an idle connection keeps nothing of its request.
+        """
+        if not self.unfinished.enter():
+            await self._answer(stream, Refusal(503, "overloaded", "Too many requests begin at once."))
+            return None
+        try:
+            data = await self._read_head(stream)
+        finally:
+            self.unfinished.leave()
+        if data is None:
+            return None
+        try:
+            head = parse_head(data[: find_end(data)])
+        except HeadError as error:
+            await self._answer(stream, Refusal(400, "bad_request", f"Bad request: {error}."))
+            return None
+        met = self._route(stream, head, data, full=full)
+        if isinstance(met, Refusal):
+            await self._answer(stream, met)
+            return None
+        return met
+
+    def _route(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> Speak | Refusal:
         if head.is_websocket:
-            refusal = await self.websockets.serve(stream, head, data, full=full)
-            if refusal is not None:
-                await self._answer(stream, refusal)
-        elif full:
-            await self._answer(stream, Refusal(503, "overloaded", "The server has too many connections."))
-        else:
-            await self.http.serve(stream, data)
-        await drain(stream)
+            return self.websockets.admit(stream, head, data, full=full)
+        if full:
+            return Refusal(503, "overloaded", "The server has too many connections.")
+        return partial(self.http.serve, stream, data)
 
     async def _read_head(self, stream: Transport) -> bytes | None:
         """Return the first bytes up to the head's end or beyond; None where there is no such request."""

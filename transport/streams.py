@@ -57,6 +57,9 @@ class FrameStream(PutBackStream):
     trio-websocket gives each frame to `send_all` in one piece. Once its close frame has passed,
     `send_frames` writes nothing more, since a data frame after it would break the protocol.
 
+    What came right behind the upgrade request is held back until the answer is out: before that,
+    trio-websocket would take it for a part of the request and look at it no more.
+
     A write that is cancelled or times out may have left half a frame on the line, so it closes the stream
     forcefully.
 
@@ -64,12 +67,24 @@ class FrameStream(PutBackStream):
         write_s: how long the socket may refuse to take anything.
     """
 
-    def __init__(self, stream: trio.abc.Stream, ahead: bytes, write_s: float) -> None:
-        super().__init__(stream, ahead)
+    def __init__(self, stream: trio.abc.Stream, head: bytes, behind: bytes, write_s: float) -> None:
+        super().__init__(stream, behind)
         self.write_s = write_s
+        self._head = head
+        self._answered: trio.Event | None = trio.Event()
         self.timed_out = False
         self._lock = trio.Lock()
         self._closing = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Return the upgrade request's head, and after its answer what follows."""
+        if self._head:
+            await trio.lowlevel.checkpoint()
+            head, self._head = self._head, b""
+            return head
+        if self._answered is not None:
+            await self._answered.wait()
+        return await super().receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write what trio-websocket has to say: a handshake or one whole control frame.
@@ -82,6 +97,9 @@ class FrameStream(PutBackStream):
             if is_close(data):
                 self._closing = True
             await self._write(data)
+        if self._answered is not None:
+            self._answered.set()
+            self._answered = None
 
     async def send_frames(self, frames: bytes) -> bool:
         """Write whole frames; False, and nothing written, where the close frame has gone already.

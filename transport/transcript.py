@@ -7,7 +7,7 @@ An entry is a user message or the answer of a turn. Its place is a row's: the `u
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import attrs
 
@@ -15,6 +15,7 @@ from actors.events import (
     TURN_ENDS,
     Committed,
     Complete,
+    DeliveryState,
     Interrupted,
     Message,
     TurnError,
@@ -27,6 +28,8 @@ __all__ = ["ANSWER_KINDS", "ENTRY_KINDS", "Answer", "Answers", "entries"]
 
 ENTRY_KINDS: Final = frozenset({UserMessage.kind, TurnStarted.kind})
 """The rows that are entries."""
+
+_DELIVERY_STATES: Final = frozenset(get_args(DeliveryState))
 
 ANSWER_KINDS: Final = TURN_ENDS | {Message.kind}
 """The rows that make an answer what it is."""
@@ -95,6 +98,11 @@ def entries(
     return [_entry(item, states, answers) for item in items]
 
 
+def _delivery(state: str | None) -> str:
+    """Return a delivery state. A message that is journalled and nothing more waits for its turn."""
+    return state if state is not None and state in _DELIVERY_STATES else "queued"
+
+
 def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Answer]) -> dict[str, Any]:
     event = item.event
     base = {"seq": item.seq, "turn_id": item.turn_id, "timestamp": timestamp(item.at_ms)}
@@ -106,7 +114,7 @@ def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Ans
             "content": event.content,
             "device_id": item.device_id,
             "attachments": [attrs.asdict(one) for one in event.attachments],
-            "status": states.get(event.message_id, "queued"),
+            "status": _delivery(states.get(event.message_id)),
         }
     answer = answers.get(item.turn_id or "", Answer())
     made: dict[str, Any] = {

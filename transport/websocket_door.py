@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from transport import close_codes
 from transport.close_codes import CloseCode
 from transport.config import TransportConfig
 from transport.connection import ConnectionV3
-from transport.head import Head
+from transport.head import Head, find_end
 from transport.limits import Gate
 from transport.ports import Deps, Device
 from transport.refusals import Refusal
@@ -45,14 +45,9 @@ class Dialect(Protocol):
         """Have it end politely. Never blocks."""
         ...
 
-    async def run(self) -> None:
-        """Serve until either side closes."""
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Serve until either side closes, with tasks of its own in `nursery`, whose scope it may cancel."""
         ...
-
-
-MakeDialect = Callable[
-    ["Upgrade", trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], Dialect
-]
 
 
 @attrs.frozen
@@ -67,6 +62,19 @@ class Upgrade:
     agent: str | None
     subprotocol: str | None
     key: str | None = attrs.field(repr=False)
+
+
+@attrs.define(eq=False)
+class _Place:
+    """One place among those who wait for sign-in; `leave` may be called more than once."""
+
+    gate: Gate
+    held: bool = True
+
+    def leave(self) -> None:
+        if self.held:
+            self.held = False
+            self.gate.leave()
 
 
 @attrs.define(eq=False)
@@ -98,11 +106,14 @@ class WebSocketDoor:
         while self._open:
             for dialect in tuple(self._open):
                 dialect.request_close(close_codes.RESTART)
-            self._all_closed = trio.Event()
+            if self._all_closed is None or self._all_closed.is_set():
+                self._all_closed = trio.Event()
             await self._all_closed.wait()
 
-    async def serve(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> Refusal | None:
-        """Serve one WebSocket to its end; return a refusal where it is to get no WebSocket at all.
+    def admit(
+        self, stream: Transport, head: Head, data: bytes, *, full: bool
+    ) -> Callable[[], Awaitable[None]] | Refusal:
+        """Return how to serve one WebSocket to its end, or a refusal where it is to get none at all.
 
         Args:
             stream: what it came on.
@@ -116,45 +127,58 @@ class WebSocketDoor:
         agent = _PATHS[head.path]
         if agent is not None and not speaks_v3:
             return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
-        upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, key_of_headers(head.headers))
-        with self.waiting.enter() as place:
-            make = partial(self._make_v3, upgrade) if place.good and not full else None
-            await self._accept(FrameStream(stream, data, self.config.write_s), upgrade, make, place.give_back)
-        return None
+        end = find_end(data) or len(data)
+        frames = FrameStream(stream, data[:end], data[end:], self.config.write_s)
+        key = key_of_headers(head.headers)
+        upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, key)
+        return partial(self._turn_away if full else self._serve, frames, upgrade)
 
-    async def _accept(
-        self,
-        stream: FrameStream,
-        upgrade: Upgrade,
-        make: Callable[..., Dialect] | None,
-        on_signed_in: Callable[[], None],
-    ) -> None:
+    async def _serve(self, stream: FrameStream, upgrade: Upgrade) -> None:
+        if not self.waiting.enter():
+            await self._turn_away(stream, upgrade)
+            return
+        place = _Place(self.waiting)
+        try:
+            async with trio.open_nursery() as nursery:
+                ws = await self._shake_hands(nursery, stream, upgrade)
+                if ws is not None:
+                    dialect = self._make_v3(upgrade, ws, stream, place.leave)
+                    self._open[dialect] = upgrade.agent
+                    try:
+                        await dialect.run(nursery)
+                    finally:
+                        self._forget(dialect)
+                nursery.cancel_scope.cancel(reason="the conversation is over")
+        finally:
+            place.leave()
+
+    async def _turn_away(self, stream: FrameStream, upgrade: Upgrade) -> None:
         async with trio.open_nursery() as nursery:
-            ws: trio_websocket.WebSocketConnection | None = None
-            with trio.move_on_after(self.config.head_s):
-                request = await trio_websocket.wrap_server_stream(
-                    nursery,
-                    stream,
-                    message_queue_size=MESSAGE_QUEUE,
-                    max_message_size=MAX_CLIENT_FRAME_BYTES,
-                    receive_buffer_size=RECEIVE_BYTES,
-                )
-                ws = await request.accept(subprotocol=upgrade.subprotocol)
-            if ws is not None and make is not None:
-                await self._run(make(ws, stream, on_signed_in), upgrade.agent)
-            elif ws is not None:
+            ws = await self._shake_hands(nursery, stream, upgrade)
+            if ws is not None:
                 with trio.move_on_after(self.config.close_s):
                     await ws.aclose(close_codes.TOO_MANY.code, close_codes.TOO_MANY.reason)
-            nursery.cancel_scope.cancel(reason="the conversation is over")
+            nursery.cancel_scope.cancel(reason="turned away")
 
-    async def _run(self, dialect: Dialect, agent: str | None) -> None:
-        self._open[dialect] = agent
-        try:
-            await dialect.run()
-        finally:
-            del self._open[dialect]
-            if not self._open and self._all_closed is not None:
-                self._all_closed.set()
+    async def _shake_hands(
+        self, nursery: trio.Nursery, stream: FrameStream, upgrade: Upgrade
+    ) -> trio_websocket.WebSocketConnection | None:
+        """Accept the upgrade; None where the peer's handshake is none."""
+        with trio.move_on_after(self.config.head_s):
+            request = await trio_websocket.wrap_server_stream(
+                nursery,
+                stream,
+                message_queue_size=MESSAGE_QUEUE,
+                max_message_size=MAX_CLIENT_FRAME_BYTES,
+                receive_buffer_size=RECEIVE_BYTES,
+            )
+            return await request.accept(subprotocol=upgrade.subprotocol)
+        return None
+
+    def _forget(self, dialect: Dialect) -> None:
+        del self._open[dialect]
+        if not self._open and self._all_closed is not None:
+            self._all_closed.set()
 
     def _make_v3(
         self,

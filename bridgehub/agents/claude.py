@@ -2,7 +2,7 @@
 
 The SDK is heavy and optional, so it is loaded with the first turn, on a thread, and only in a hub that drives
 Claude. What a turn is and how its messages translate is told in `claude_session`, `claude_events` and
-`claude_outcome`.
+`claude_outcome`, which conversation it belongs to in `claude_start`.
 
 Options of the agent's table: `permission_mode` and `model` (a session's own settings go first), and
 `cli_path`, a Claude Code program to use instead of the one that the SDK brings.
@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.claude_errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
 from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, TurnDone, TurnFailed
 
 if TYPE_CHECKING:
@@ -51,12 +52,15 @@ class ClaudeDriver:
     _module: ModuleType | None = None
     _session: ClaudeSession | None = None
     _starting: trio.CancelScope | None = None
+    _is_cleared: bool = False
+    """The next program begins a conversation of its own."""
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
 
         A cancelled turn leaves a program that must not be used again: close the driver.
         """
+        await trio.lowlevel.checkpoint()
         try:
             self._module = self._module or await _load()
         except ModuleNotFoundError as error:
@@ -74,11 +78,14 @@ class ClaudeDriver:
             self._starting.cancel(reason="the turn was interrupted")
         elif self._session is not None:
             await self._session.interrupt()
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """End the agent's process. Idempotent."""
         session, self._session = self._session, None
-        if session is not None:
+        if session is None:
+            await trio.lowlevel.checkpoint()
+        else:
             await session.aclose()
 
     async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
@@ -90,49 +97,58 @@ class ClaudeDriver:
         self._starting = None
         if starting.cancel_called:
             return TurnDone(prompt.turn_id)
-        return failed or await self._run(module, prompt, sink)
+        return failed or await self._run(prompt, sink)
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
         if self._session is not None:
+            await trio.lowlevel.checkpoint()
             return None
         if not await trio.Path(self.spec.workspace).is_dir():
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         try:
-            self._session, is_new = await module.open_session(self.spec)
-        except module.ProgramMissing as error:
+            self._session, is_new = await module.open_session(self.spec, anew=self._is_cleared)
+        except ProgramMissing as error:
             told = (
                 f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
             )
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
-        except module.ProgramExited as error:
+        except ProgramExited as error:
             return _exited(prompt, str(error))
-        if is_new and prompt.taken_before:
+        if is_new and prompt.taken_before and not self._is_cleared:
             told = "Claude Code could not take up the earlier conversation and began anew."
             await sink.emit(Noticed(prompt.turn_id, "context_lost", told))
+        self._is_cleared = False
         return None
 
-    async def _run(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+    async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
         ended: TurnEnd | None = None
-        assert self._session is not None
+        keep = False
+        session = self._session
+        assert session is not None, "a turn runs on a program that is up"
         try:
-            return await self._session.run_turn(prompt, _with_attachments(prompt), sink)
-        except* module.PromptNotSent:
+            ended = await session.run_turn(prompt, _with_attachments(prompt), sink)
+            self._is_cleared = session.is_cleared
+            keep = not self._is_cleared
+        except* PromptNotSent:
             ended = None
-        except* module.ProgramExited as group:
+        except* ProgramExited as group:
             ended = _exited(prompt, str(_first(group)))
-        except* module.ClaudeSDKError as group:
-            logger.warning("Claude Code said what its SDK cannot read: %s", type(_first(group)).__name__)
+        except* BadOutput as group:
+            logger.warning("Claude Code said what its SDK cannot read: %s", _first(group))
             told = "Claude Code said something that its SDK cannot read; see the hub's log."
             ended = TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
-        await self.aclose()
+        if keep:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.aclose()
         return ended
 
 
 async def _load() -> ModuleType:
     """Import the part that needs the SDK, on a thread: it takes about a second."""
-    return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude_session")
+    return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude_start")
 
 
 def _exited(prompt: Prompt, told: str) -> TurnFailed:

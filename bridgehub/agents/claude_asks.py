@@ -100,6 +100,7 @@ class Asker:
         """
         turn = self._turn
         if turn is None:
+            await trio.lowlevel.checkpoint()
             return PermissionResultDeny(message=_NO_TURN)
         question = _Question(tool, tool_input, context)
         turn.open.add(question)
@@ -122,10 +123,9 @@ async def _ask(turn: _Turn, question: _Question) -> None:
 
 
 async def _until_told(turn: _Turn, tool_id: str | None) -> None:
-    if tool_id is None:
-        return
     with trio.move_on_after(TOOL_SEEN_S):
-        while not turn.has_begun(tool_id):
+        await trio.lowlevel.checkpoint()
+        while tool_id is not None and not turn.has_begun(tool_id):
             await turn.progress.wait()
 
 
@@ -152,7 +152,7 @@ def _with_answers(tool_input: dict[str, Any], answers: object) -> dict[str, Any]
 def _for_session(suggestions: list[PermissionUpdate]) -> list[PermissionUpdate] | None:
     """Return the program's suggestions, bound to this session: as they come, some go to disk.
 
-    They belong together: for a command that writes files the rule alone is not enough, the program wants its mode
-    for edits too, and would ask again without it. Where it suggests nothing it will ask again.
+    They belong together: for a command that writes files the rule alone is not enough, the program wants its
+    mode for edits too, and would ask again without it. Where it suggests nothing it will ask again.
     """
     return [replace(update, destination="session") for update in suggestions] or None

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import attrs
 from claude_agent_sdk import (
     AssistantMessage,
+    ConversationResetMessage,
     ServerToolResultBlock,
     ServerToolUseBlock,
     StreamEvent,
@@ -108,6 +109,9 @@ class Translator:
                 return self._user(message, now)
             case SystemMessage():
                 return self._system(message)
+            case ConversationResetMessage():
+                told = "The conversation was cleared: the agent remembers nothing from before."
+                return iter((Noticed(self.turn_id, "context_cleared", told),))
         return iter(())
 
     def flush(self) -> Iterator[HubEvent]:

@@ -115,10 +115,12 @@ def kill_tree(hub_id: str, pid: int | None = None, started: str | None = None) -
     killed: set[int] = set()
     leader = _leader(pid, started) if pid is not None and started is not None else None
     if leader is not None and _send(leader, signal.SIGSTOP):
-        _kill_until_none(hub_id, leader, killed)
-        killed.add(leader.pid)
-        _send(leader, signal.SIGKILL)
-        _wait_gone([leader], KILL_LIMIT_S)
+        try:
+            _kill_until_none(hub_id, leader, killed)
+        finally:
+            killed.add(leader.pid)
+            _send(leader, signal.SIGKILL)
+            _wait_gone([leader], KILL_LIMIT_S)
     _kill_until_none(hub_id, None, killed)
     return len(killed)
 

@@ -184,11 +184,16 @@ def test_ready_hears_a_decision_again_that_it_still_waits_for() -> None:
 
 
 @pytest.mark.parametrize("last", [None, "an-older-turn"])
-@pytest.mark.parametrize("stopping", [False, True])
-def test_ready_without_the_prompt_gets_it_again(last: str | None, stopping: bool) -> None:
-    core = in_phase("handed", stopping=stopping)
+def test_ready_without_the_prompt_gets_it_again(last: str | None) -> None:
+    core = in_phase("handed")
     assert core.give(core.ready(last)) == []
-    assert core.order_words == (["prompt", "interrupt"] if stopping else ["prompt"])
+    assert core.order_words == ["prompt"]
+
+
+def test_ready_without_the_prompt_of_an_interrupted_turn_never_gets_it() -> None:
+    core = in_phase("handed", stopping=True)
+    assert core.give(core.ready(None)) == ["d:interrupted", "interrupted"]
+    assert core.order_words == []
 
 
 @pytest.mark.parametrize("phase", ["consumed", "waiting"])

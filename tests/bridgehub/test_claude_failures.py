@@ -12,7 +12,7 @@ import trio
 
 from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
 from tests.standin.anthropic import default_reply, standin_env
-from tests.standin.replies import Failure
+from tests.standin.replies import Answer, Broken, Failure, Text
 from tests.standin.requests import Seen
 from tests.standin.rig import RecordingSink, open_rig
 
@@ -167,3 +167,21 @@ def test_the_environment_leads_to_loopback_only() -> None:
     assert env["ANTHROPIC_BASE_URL"].startswith("http://127.0.0.1:")
     assert env["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] == "1"
     assert RecordingSink().events == []
+
+
+async def test_an_answer_that_breaks_off_is_begun_again_in_a_new_block(tmp_path: Path) -> None:
+    """What was streamed before cannot be taken back; the notice between the blocks says why there are two."""
+    async with open_rig(tmp_path) as rig:
+        gate = trio.Event()
+        rig.standin.script(Broken(Answer.of(Text.of("half an ", gate))), Answer.of("the whole answer"))
+        driver, sink = rig.driver(), RecordingSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "hello", sink)
+            await sink.until(lambda seen: seen.text() == "half an ")
+            gate.set()
+        told = [event for event in sink.events if isinstance(event, TextPiece | Noticed)]
+        assert [getattr(event, "block", "notice") for event in told] == [
+            "msg_standin_1:0",
+            "notice",
+            "msg_standin_2:0",
+        ]

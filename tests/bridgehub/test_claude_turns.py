@@ -1,4 +1,4 @@
-"""The claude driver with the real program against the stand-in: text, context, instructions, interrupt, death."""
+"""The claude driver with the real program against the stand-in: text, context, interrupt, death."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 import trio
 
-from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
+from bridgehub.agents.claude_start import ConversationRow
+from bridgehub.protocol.messages import Consumed, Decided, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
 from tests.standin.replies import Answer, Hang, Text, Thinking, ToolUse
-from tests.standin.rig import RecordingSink, open_rig
+from tests.standin.rig import RecordingSink, eventually, open_rig
 
 
 async def test_text_streams_in_order_and_is_told_once(tmp_path: Path) -> None:
@@ -51,7 +52,9 @@ async def test_context_lasts_over_turns_and_processes(tmp_path: Path) -> None:
         # its life, and unknown where it resumed, since that sum then begins nobody knows where.
         assert isinstance(one, TurnDone)
         assert one.cost_usd
-        assert two == TurnDone("turn-2", 16, 7, 5, pytest.approx(one.cost_usd))
+        assert isinstance(two, TurnDone)
+        assert two.cost_usd == pytest.approx(one.cost_usd)
+        assert two == TurnDone("turn-2", 16, 7, 5, two.cost_usd)
         assert three == TurnDone("turn-3", 16, 7, 5, None)
 
 
@@ -103,17 +106,14 @@ async def test_interrupt_stops_a_running_command(tmp_path: Path) -> None:
             Answer.of(ToolUse("Bash", {"command": "echo $$ > pid; sleep 300", "description": "x"}))
         )
         driver, sink = rig.driver(permission_mode="bypassPermissions"), RecordingSink()
-        pid_file = trio.Path(rig.workspace / "pid")
+        pid_file = rig.workspace / "pid"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "one", sink)
-            with trio.fail_after(20):
-                while not (await pid_file.exists() and await pid_file.read_text()):
-                    await trio.lowlevel.checkpoint()
+            await eventually(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"))
             await driver.interrupt()
         assert [ended.is_error for ended in sink.of(ToolEnded)] == [True]
-        with trio.fail_after(5):
-            while psutil.pid_exists(int(await pid_file.read_text())):
-                await trio.lowlevel.checkpoint()
+        pid = int(pid_file.read_text())
+        await eventually(lambda: not psutil.pid_exists(pid))
 
 
 async def test_an_interrupt_of_the_start_is_obeyed(tmp_path: Path) -> None:
@@ -121,14 +121,26 @@ async def test_an_interrupt_of_the_start_is_obeyed(tmp_path: Path) -> None:
         driver, sink = rig.driver(), RecordingSink()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "one", sink)
-            with trio.fail_after(20):
-                while not program_pids(rig.agent_session_id):
-                    await trio.lowlevel.checkpoint()
+            await eventually(lambda: bool(program_pids(rig.agent_session_id)))
             await driver.interrupt()
         assert sink.events == []
         assert rig.standin.requests == []
         _, after = await rig.turn(driver, "two")
         assert "1 user messages; last: two" in after.text()
+
+
+async def test_a_cancelled_turn_leaves_no_program_that_goes_on(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(Answer.of(Text.of("begun ", trio.Event(), "never")))
+        driver, sink = rig.driver(), RecordingSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "one", sink)
+            await sink.until(lambda seen: seen.text() == "begun ")
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(4), trio.CancelScope() as cancelled:
+            cancelled.cancel()  # as in a hub that is being stopped
+            await driver.aclose()
+        assert program_pids(rig.agent_session_id) == []
 
 
 async def test_a_killed_program_ends_the_turn_and_the_next_resumes(tmp_path: Path) -> None:
@@ -159,9 +171,7 @@ async def test_a_program_killed_while_idle_is_started_again_by_the_turn_after(tm
         await rig.turn(driver, "one")
         (pid,) = program_pids(rig.agent_session_id)
         os.kill(pid, signal.SIGKILL)
-        with trio.fail_after(10):
-            while psutil.pid_exists(pid):
-                await trio.lowlevel.checkpoint()
+        await eventually(lambda: not psutil.pid_exists(pid))
         end, after = await rig.turn(driver, "two")
         assert isinstance(end, TurnDone)
         assert "2 user messages; last: two" in after.text()
@@ -183,6 +193,70 @@ async def test_a_conversation_that_is_gone_begins_anew_and_says_so(tmp_path: Pat
         _, third = await rig.turn(rig.driver(), "three")
         assert not third.of(Noticed)
         assert rig.standin.requests[-1].user_texts == ("two", "three")
+
+
+def test_the_newest_conversation_is_found_though_older_ones_were_tidied_away(tmp_path: Path) -> None:
+    row = ConversationRow.of("2f0b6a52-7c1c-4b1e-9d57-0a8f3a3f1c11")
+    assert row.newest({"HOME": str(tmp_path)}) is None
+    for place in (3, 1):
+        folder = tmp_path / ".claude" / "projects" / f"folder-{place}"
+        folder.mkdir(parents=True)
+        (folder / f"{row.ids[place]}.jsonl").touch()
+    assert row.newest({"HOME": str(tmp_path)}) == 3
+    assert row.newest({"HOME": "/nowhere", "CLAUDE_CONFIG_DIR": str(tmp_path / ".claude")}) == 3
+    assert len(set(row.ids)) == len(row.ids)
+
+
+async def test_a_local_command_is_answered_once_without_the_service(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        end, sink = await rig.turn(rig.driver(), "/cost")
+        assert isinstance(end, TurnDone)
+        assert len(sink.of(TextPiece)) == 1
+        assert len(sink.of(Consumed)) == 1
+        assert rig.standin.requests == []
+
+
+async def test_a_cleared_conversation_stays_cleared_in_the_next_process(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        first = rig.driver()
+        await rig.turn(first, "one")
+        _, cleared = await rig.turn(first, "/clear")
+        assert [notice.code for notice in cleared.of(Noticed)] == ["context_cleared"]
+        _, sink = await rig.turn(first, "two")
+        assert not sink.of(Noticed)
+        await first.aclose()
+        _, sink = await rig.turn(rig.driver(), "three")
+        assert not sink.of(Noticed)
+        assert rig.standin.requests[-1].user_texts == ("two", "three")
+
+
+async def test_what_the_program_did_by_itself_between_two_turns_comes_with_the_second(tmp_path: Path) -> None:
+    """A shell in the background wakes the program, and nobody is there to allow what it then wants.
+
+    The second turn still ends with its own prompt's answer.
+    """
+    async with open_rig(tmp_path) as rig:
+        wait = {"command": "until [ -e go ]; do sleep 0.02; done", "run_in_background": True}
+        rig.standin.script(
+            Answer.of(ToolUse("Bash", wait | {"description": "wait"})),
+            Answer.of("it runs. "),
+            Answer.of("it is done. ", ToolUse("Bash", {"command": "touch made", "description": "x"})),
+            Answer.of("not allowed. "),
+            Answer.of("you said two"),
+        )
+        driver = rig.driver()
+        allowing = RecordingSink(decide=lambda asked: Decided("r", "allow"))
+        end, first = await rig.turn(driver, "one", allowing)
+        assert isinstance(end, TurnDone)
+        assert first.text() == "it runs. "
+        (rig.workspace / "go").touch()
+        with trio.fail_after(20):
+            woken = await rig.standin.request(4)
+        assert "between two turns" in woken.tool_results[-1]
+        assert not (rig.workspace / "made").exists()
+        end, second = await rig.turn(driver, "two")
+        assert isinstance(end, TurnDone)
+        assert second.text() == "it is done. not allowed. you said two"
 
 
 def program_pids(agent_session_id: str) -> list[int]:

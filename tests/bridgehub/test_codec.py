@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -145,10 +146,8 @@ def test_json_size_is_that_of_the_text(text: str) -> None:
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes_give_a_message_or_an_error(data: bytes) -> None:
     for decode in (decode_to_hub, decode_from_hub, decode_spec):
-        try:
+        with suppress(LinkError):
             decode(data)
-        except LinkError:
-            pass
 
 
 _JSON = st.recursive(
@@ -168,10 +167,8 @@ def test_a_message_with_one_broken_field_gives_a_message_or_an_error(
     target[name] = data.draw(_JSON.filter(_fits_json))
     line = orjson.dumps(raw)
     for decode in (decode_to_hub, decode_from_hub):
-        try:
+        with suppress(LinkError):
             decode(line)
-        except LinkError:
-            pass
 
 
 def _fits_json(value: object) -> bool:

@@ -94,7 +94,7 @@ class FakeSession:
 
     def tell(self, items: Sequence[Committed]) -> None:
         sizes = [len(encode_entry(item).payload) for item in items]
-        self.tail.publish_nowait(items, sizes, idle=self.turn_id is None)
+        self.tail.publish_nowait(items, sizes)
 
     def _keep(self, item: Committed) -> None:
         entry = encode_entry(item)

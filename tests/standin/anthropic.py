@@ -29,6 +29,7 @@ import trio
 
 from tests.standin.replies import (
     Answer,
+    Broken,
     Failure,
     Hang,
     Reply,
@@ -87,6 +88,7 @@ class StandIn:
 
     async def request(self, number: int) -> Seen:
         """Wait until that many requests (from 1) have come; return that one."""
+        await trio.lowlevel.checkpoint()
         while len(self.requests) < number:
             await self._news.wait()
         return self.requests[number - 1]
@@ -148,6 +150,7 @@ class _Wire:
     state: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER))
 
     async def next_event(self) -> Any:
+        await trio.lowlevel.checkpoint()
         while True:
             event = self.state.next_event()
             if event is not h11.NEED_DATA:
@@ -158,6 +161,8 @@ class _Wire:
         data = self.state.send(event)
         if data:
             await self.stream.send_all(data)
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def respond(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
         head = [("content-type", "application/json"), ("content-length", str(len(body))), *headers]
@@ -179,12 +184,13 @@ async def _serve_connection(standin: StandIn, stream: trio.SocketStream) -> None
                 return
             wire.state.start_next_cycle()
     except (trio.BrokenResourceError, h11.ProtocolError):
-        return
+        await trio.lowlevel.checkpoint()
     finally:
         await trio.aclose_forcefully(stream)
 
 
 async def _serve_request(standin: StandIn, wire: _Wire, request: h11.Request) -> None:
+    await trio.lowlevel.checkpoint()
     body = bytearray()
     while isinstance(event := await wire.next_event(), h11.Data):
         body += event.data
@@ -206,6 +212,7 @@ async def _serve_request(standin: StandIn, wire: _Wire, request: h11.Request) ->
 
 
 async def _serve_messages(standin: StandIn, wire: _Wire, body: bytes) -> None:
+    await trio.lowlevel.checkpoint()
     seen, reply = standin.take(orjson.loads(body))
     match reply:
         case Hang():
@@ -213,18 +220,23 @@ async def _serve_messages(standin: StandIn, wire: _Wire, body: bytes) -> None:
         case Failure(status, kind, message, retry_after_s):
             again = () if retry_after_s is None else (("retry-after", f"{retry_after_s:g}"),)
             await wire.respond(status, _error(kind, message), *again)
+        case Broken(answer):
+            await _stream(wire, seen, answer, is_whole=False)
+            raise h11.LocalProtocolError("the connection breaks here")
         case Answer() if seen.body.get("stream"):
             await _stream(wire, seen, reply)
         case Answer():
             await wire.respond(200, orjson.dumps(whole_answer(reply, number=seen.number, model=seen.model)))
 
 
-async def _stream(wire: _Wire, seen: Seen, answer: Answer) -> None:
+async def _stream(wire: _Wire, seen: Seen, answer: Answer, *, is_whole: bool = True) -> None:
     head = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
     await wire.send(h11.Response(status_code=200, headers=head))
     for event in stream_answer(answer, number=seen.number, model=seen.model):
         if isinstance(event, trio.Event):
             await event.wait()
+        elif not is_whole and event["type"] == "content_block_stop":
+            return
         else:
             line = b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
             await wire.send(h11.Data(data=line))

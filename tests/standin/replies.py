@@ -16,6 +16,7 @@ import trio
 __all__ = [
     "Answer",
     "Block",
+    "Broken",
     "Failure",
     "Hang",
     "Piece",
@@ -92,11 +93,18 @@ class Failure:
 
 
 @attrs.frozen
+class Broken:
+    """An answer whose connection breaks in the middle: its blocks are begun and never ended."""
+
+    answer: Answer
+
+
+@attrs.frozen
 class Hang:
     """No answer at all until the caller gives up."""
 
 
-Reply = Answer | Failure | Hang
+Reply = Answer | Broken | Failure | Hang
 
 
 def stream_answer(answer: Answer, *, number: int, model: str) -> Iterator[dict[str, Any] | trio.Event]:

@@ -16,12 +16,23 @@ from bridgehub.agents.claude import ClaudeDriver, make_driver
 from bridgehub.protocol.messages import Decided, HubEvent, HubSpec, Prompt, TextPiece
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 
-__all__ = ["Asked", "ClaudeRig", "RecordingSink", "open_rig"]
+__all__ = ["Asked", "ClaudeRig", "RecordingSink", "eventually", "open_rig"]
 
 E = TypeVar("E")
 
+POLL_S = 0.01
+"""How often something outside this process, which gives no event, is looked at."""
+
 TURN_S = 30.0
 """A turn of a test takes about 50 ms, with the start of the program under a second."""
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until something outside this process holds; fail after `TURN_S`."""
+    with trio.fail_after(TURN_S):
+        await trio.lowlevel.checkpoint()
+        while not holds():  # noqa: ASYNC110 -- nobody could set an event
+            await trio.sleep(POLL_S)
 
 
 @attrs.frozen
@@ -51,6 +62,7 @@ class RecordingSink:
         asked = Asked(tool, tool_input, questions)
         self._note(asked)
         if self.decide is not None:
+            await trio.lowlevel.checkpoint()
             return self.decide(asked)
         try:
             await trio.sleep_forever()
@@ -72,6 +84,7 @@ class RecordingSink:
     async def until(self, seen: Callable[[RecordingSink], bool]) -> None:
         """Wait until the record satisfies `seen`."""
         with trio.fail_after(TURN_S):
+            await trio.lowlevel.checkpoint()
             while not seen(self):
                 await self._news.wait()
 

@@ -34,9 +34,11 @@ def test_a_connection_that_has_never_read_does_not_checkpoint(tmp_path: Path) ->
 
 
 async def write_pages(store: Store, grant: Grant, seq: int, pages: int) -> int:
+    """Write durably: without fsync the writer outruns any disk, into the system's memory."""
     for _ in range(pages // 40):
         given = [Entry("message", bytes(160_000), 1)]
-        seq = await store.journal.append(grant, seq, given, durable=False)
+        seq = await store.journal.append(grant, seq, given, durable=True)
+    await trio.lowlevel.checkpoint()
     return seq
 
 
@@ -52,8 +54,8 @@ async def test_the_wal_stays_small_while_the_writer_never_rests(tmp_path: Path) 
                 nursery.start_soon(write_pages, store, grant, 0, 3 * CATCH_UP_PAGES)
         figures = store.statistics().checkpoints
         assert figures.passes > 3
-        assert path.with_name("x.db-wal").stat().st_size < 3 * CATCH_UP_PAGES * 4096
-    assert path.stat().st_size > 8 * CATCH_UP_PAGES * 4096
+        assert path.with_name("x.db-wal").stat().st_size < 6 * CATCH_UP_PAGES * 4096
+    assert path.stat().st_size > 11 * CATCH_UP_PAGES * 4096
 
 
 async def test_a_wal_that_a_reader_keeps_is_logged_once(

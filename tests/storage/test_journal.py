@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.journal_contract import CHECKS, Check, Stores
+from tests.storage.catalog_contract import CHECKS
+from tests.storage.journal_contract import Check, Stores
 from tests.storage.stores import memory_stores, sqlite_stores
 
 MakeStores = Callable[[Path], AbstractAsyncContextManager[Stores]]

@@ -213,7 +213,9 @@ async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 
 def copied(path: Path, target: Path) -> Path:
-    shutil.copytree(path.parent, target)
+    target.mkdir()
+    for file in path.parent.glob("x.db*"):
+        shutil.copy(file, target)
     return target / path.name
 
 
@@ -230,18 +232,22 @@ async def epochs_after(folder: Path, *, boot_id: str, closed_well: bool) -> dict
         if not closed_well:
             # What a power cut would leave: the file and its WAL as they are now.
             path = copied(path, folder / "left")
+    found: dict[str, int] = {}
     async with opened(path, boot_id=boot_id) as store:
-        return {name: (await store.journal.head(name)).epoch for name in ("busy", "idle")}
+        for name in ("busy", "idle"):
+            found[name] = (await store.journal.head(name)).epoch
+    await trio.lowlevel.checkpoint()
+    return found
 
 
-async def test_a_power_cut_gives_busy_sessions_a_new_epoch(tmp_path: Path) -> None:
-    for case, (boot_id, closed_well, epoch) in enumerate(
-        [("b", False, 2), ("a", False, 1), ("b", True, 1), ("a", True, 1)]
-    ):
-        folder = tmp_path / str(case)
-        folder.mkdir()
-        found = await epochs_after(folder, boot_id=boot_id, closed_well=closed_well)
-        assert found == {"busy": epoch, "idle": 1}
+@pytest.mark.parametrize(
+    ("boot_id", "closed_well", "epoch"), [("b", False, 2), ("a", False, 1), ("b", True, 1), ("a", True, 1)]
+)
+async def test_a_power_cut_gives_busy_sessions_a_new_epoch(
+    tmp_path: Path, boot_id: str, closed_well: bool, epoch: int
+) -> None:
+    found = await epochs_after(tmp_path, boot_id=boot_id, closed_well=closed_well)
+    assert found == {"busy": epoch, "idle": 1}
 
 
 async def test_commit_numbers_rise_over_restarts(tmp_path: Path) -> None:
@@ -275,3 +281,22 @@ async def test_people_can_list_sessions_with_sqlite3(tmp_path: Path) -> None:
         times = ("2023-11-14T22:13:20.123Z", "2023-11-14T22:13:21.000Z")
         assert cursor.fetchall() == [("trip", "echo", "ipad", *times)]
         reader.close()
+
+
+async def test_a_backup_is_a_database_of_one_moment(tmp_path: Path) -> None:
+    path, target = tmp_path / "x.db", tmp_path / "copies" / "y.db"
+    target.parent.mkdir()
+    await make(path)
+    async with opened(path) as store:
+        grant = await store.ownership.acquire("trip")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.backup, target)
+            for seq in range(200, 260):
+                await store.journal.append(grant, seq, [entry()], durable=False)
+        await store.backup(target)
+        with pytest.raises(StorageError):
+            await store.backup(tmp_path / "nowhere" / "y.db")
+    assert os.listdir(target.parent) == ["y.db"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    async with opened(target) as store:
+        assert await store.journal.head("trip") == Head(1, 260)

@@ -7,15 +7,17 @@ wait has a limit.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
 import orjson
 import trio
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.fakes.bus import FakeServer
+from tests.transport.raw import RawPeer, open_raw
 from transport.config import TransportConfig
 from transport.listener import Listening, serve
 
@@ -51,8 +53,9 @@ class Client:
         """Read to the end; return the close code."""
 
         def read() -> int | None:
-            for _ in self.socket:
-                pass
+            with suppress(ConnectionClosed):
+                for _ in self.socket:
+                    pass
             return self.socket.close_code
 
         return await trio.to_thread.run_sync(read)
@@ -68,25 +71,44 @@ class Served:
 
     fakes: FakeServer
     listening: Listening
-    nursery: trio.Nursery
+    _peers: list[RawPeer] = attrs.field(factory=list)
 
     @property
     def base(self) -> str:
         return f"http://127.0.0.1:{self.listening.port}"
 
+    async def raw(self, *, small_buffer: bool = False) -> RawPeer:
+        """Connect a peer that speaks bytes."""
+        peer = await open_raw(self.listening.port, small_buffer=small_buffer)
+        self._peers.append(peer)
+        return peer
+
+    async def close_peers(self) -> None:
+        """Close the peers that `raw` connected."""
+        for peer in self._peers:
+            await trio.aclose_forcefully(peer.stream)
+
     @asynccontextmanager
     async def client(
-        self, key: str | None = "key-of-phone", *, path: str = "/api/ws", **more: Any
+        self,
+        key: str | None = "key-of-phone",
+        *,
+        path: str = "/api/ws",
+        scheme: str = "ws",
+        host: str = "127.0.0.1",
+        headers: dict[str, str] | None = None,
+        **more: Any,
     ) -> AsyncIterator[Client]:
         """Connect, and sign in by header unless `key` is None."""
-        headers = {} if key is None else {"X-API-Key": key}
-        url = f"ws://127.0.0.1:{self.listening.port}{path}"
+        sent = headers or ({} if key is None else {"X-API-Key": key})
+        url = f"{scheme}://{host}:{self.listening.port}{path}"
 
         def open_it() -> ClientConnection:
             made = connect(
-                url, additional_headers=headers, proxy=None, ping_interval=None, compression=None, **more
+                url, additional_headers=sent, proxy=None, ping_interval=None, compression=None, **more
             )
-            return made.__enter__()
+            entered: ClientConnection = made.__enter__()
+            return entered
 
         client = Client(await trio.to_thread.run_sync(open_it))
         try:
@@ -107,5 +129,9 @@ async def open_server(**config: Any) -> AsyncIterator[Served]:
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)
             listening: Listening = await nursery.start(serve, made, fakes.deps())
-            yield Served(fakes, listening, nursery)
+            served = Served(fakes, listening)
+            try:
+                yield served
+            finally:
+                await served.close_peers()
             nursery.cancel_scope.cancel()

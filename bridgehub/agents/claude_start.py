@@ -1,0 +1,136 @@
+"""Starting Claude Code: with which options, and on which conversation.
+
+The id of a session's conversation is `HubSpec.agent_session_id`. Where the program has a transcript of that
+id the conversation is resumed, else begun under it. One that cannot be resumed any more is begun anew under
+the next id of a fixed row, so that a later hub finds the newest one again. So is one that the person cleared
+(`/clear`): the program goes on under an id of its own, which no later hub would know.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+import warnings
+from collections import deque
+from pathlib import Path
+
+import attrs
+import trio
+from claude_agent_sdk import (
+    CanUseToolShadowedWarning,
+    ClaudeAgentOptions,
+    ClaudeSDKClient,
+    CLIConnectionError,
+    CLINotFoundError,
+    ProcessError,
+)
+
+from bridgehub.agents.claude_asks import Asker
+from bridgehub.agents.claude_errors import ProgramExited, ProgramMissing
+from bridgehub.agents.claude_session import ClaudeSession, told_end
+from bridgehub.protocol.messages import HubSpec
+
+__all__ = ["ConversationRow", "open_session"]
+
+logger = logging.getLogger("builderos.bridgehub")
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""One JSON message of the program; the SDK's own 1 MiB is less than a large file that a tool reads."""
+
+MAX_CONVERSATIONS = 256
+"""How often one session's conversation may be begun anew; after that it can only be resumed."""
+
+STDERR_LINES = 20
+"""Lines of the program's stderr that are kept for the message about its end."""
+
+STDERR_LINE_CHARS = 500
+"""How much of one such line is kept."""
+
+_ROW = uuid.UUID("0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52")
+"""Namespace of the later ids of a conversation; must never change."""
+
+
+@attrs.frozen
+class ConversationRow:
+    """The ids that a session's conversation has had or may get, oldest first; the first is the hub's own."""
+
+    ids: tuple[str, ...]
+
+    @classmethod
+    def of(cls, agent_session_id: str) -> ConversationRow:
+        """Build the row that begins with this id."""
+        later = (str(uuid.uuid5(_ROW, f"{agent_session_id}/{n}")) for n in range(1, MAX_CONVERSATIONS))
+        return cls((agent_session_id, *later))
+
+    def newest(self, env: dict[str, str]) -> int | None:
+        """Return the place of the newest one that has a transcript. Reads the disk: use a thread."""
+        config = env.get("CLAUDE_CONFIG_DIR") or str(Path(env.get("HOME") or Path.home()) / ".claude")
+        projects = Path(config) / "projects"
+        known = {path.stem for path in projects.glob("*/*.jsonl")}
+        return max((n for n, name in enumerate(self.ids) if name in known), default=None)
+
+
+async def open_session(spec: HubSpec, *, anew: bool = False) -> tuple[ClaudeSession, bool]:
+    """Start the program on the session's newest conversation, or on a new one.
+
+    Args:
+        spec: the hub's spec.
+        anew: leave the newest conversation alone and begin the one after it.
+
+    Returns:
+        The session, and whether its conversation is a new one.
+
+    Raises:
+        ProgramMissing: there is no program.
+        ProgramExited: it did not come up.
+    """
+    row = ConversationRow.of(spec.agent_session_id)
+    newest = await trio.to_thread.run_sync(row.newest, spec.env)
+    if newest is None:
+        return await _start(spec, session_id=row.ids[0]), True
+    following = row.ids[min(newest + 1, MAX_CONVERSATIONS - 1)]
+    if anew:
+        return await _start(spec, session_id=following), True
+    try:
+        return await _start(spec, resume=row.ids[newest]), False
+    except ProgramExited as error:
+        logger.warning("the conversation of %s cannot be resumed: %s", spec.session_id, error)
+        return await _start(spec, session_id=following), True
+
+
+async def _start(spec: HubSpec, *, session_id: str | None = None, resume: str | None = None) -> ClaudeSession:
+    asker = Asker()
+    stderr: deque[str] = deque(maxlen=STDERR_LINES)
+    client = ClaudeSDKClient(_options(spec, asker, stderr, session_id=session_id, resume=resume))
+    warnings.simplefilter("ignore", CanUseToolShadowedWarning)
+    try:
+        await client.connect()
+    except CLINotFoundError as error:
+        raise ProgramMissing(str(spec.options.get("cli_path") or "the SDK's own copy")) from error
+    except (ProcessError, CLIConnectionError) as error:
+        exit_code = error.exit_code if isinstance(error, ProcessError) else None
+        raise ProgramExited(told_end(exit_code, stderr)) from error
+    cost_total = 0.0 if resume is None else None
+    messages = client.receive_messages()
+    return ClaudeSession(spec.hub_id, client, messages, asker, stderr, cost_total=cost_total)
+
+
+def _options(
+    spec: HubSpec, asker: Asker, stderr: deque[str], *, session_id: str | None, resume: str | None
+) -> ClaudeAgentOptions:
+    """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
+    return ClaudeAgentOptions(
+        cwd=spec.workspace,
+        env={**spec.env, "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"},
+        model=spec.model or spec.options.get("model"),
+        permission_mode=spec.permission_mode or spec.options.get("permission_mode"),  # type: ignore[arg-type]
+        cli_path=spec.options.get("cli_path"),
+        session_id=session_id,
+        resume=resume,
+        can_use_tool=asker.can_use_tool,
+        include_partial_messages=True,
+        setting_sources=["user", "project", "local"],
+        system_prompt={"type": "preset", "preset": "claude_code"},
+        max_buffer_size=MAX_MESSAGE_BYTES,
+        stderr=lambda line: stderr.append(line[:STDERR_LINE_CHARS]),
+    )

@@ -1,0 +1,96 @@
+"""What every `Catalog` must do; these checks join those of `journal_contract`."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from storage.errors import SessionExists
+from storage.records import Head, SessionRecord
+from tests.storage.journal_contract import CHECKS, Stores, check, entry, new_session, started, summary
+
+__all__ = ["CHECKS"]
+
+
+@check
+async def a_new_session_is_as_it_was_asked_for(stores: Stores) -> None:
+    made = await stores.catalog.create(new_session())
+    expected = SessionRecord(
+        "trip", "echo", "ipad", b'{"workspace":"w"}', 1_000, 1_000, 1, 0, 0, 0, None, 0, ""
+    )
+    assert made == expected
+    assert await stores.catalog.get("trip") == expected
+    assert await stores.journal.head("trip") == Head(1, 0)
+    with pytest.raises(SessionExists):
+        await stores.catalog.create(attrs.evolve(new_session(), agent_type="claude"))
+    assert await stores.catalog.get("trip") == expected
+
+
+@check
+async def a_summary_is_kept_with_the_head_that_it_was_written_at(stores: Stores) -> None:
+    grant = await started(stores)
+    given = summary(unfinished=True, state="running", snapshot=b"\x00" * 9_000)
+    await stores.journal.append(
+        grant, 0, [entry(at_ms=5_000), entry(at_ms=6_000)], summary=given, durable=True
+    )
+    await stores.journal.append(grant, 2, [entry(at_ms=7_000)], durable=False)
+    record = await stores.catalog.get("trip")
+    assert record is not None
+    assert (record.summary, record.snapshot_seq, record.head_seq) == (given, 2, 3)
+    assert (record.owner_epoch, record.last_activity_ms) == (1, 7_000)
+    later = summary()
+    assert await stores.journal.append(grant, 3, [], summary=later, durable=False) == 3
+    record = await stores.catalog.get("trip")
+    assert record is not None
+    assert (record.summary, record.snapshot_seq, record.last_activity_ms) == (later, 3, 7_000)
+
+
+@check
+async def unfinished_sessions_are_named(stores: Stores) -> None:
+    grants = [await started(stores, name) for name in ("a", "b", "c")]
+    for grant in grants[:2]:
+        await stores.journal.append(grant, 0, [entry()], summary=summary(unfinished=True), durable=True)
+    assert list(await stores.catalog.unfinished()) == ["a", "b"]
+    await stores.journal.append(grants[0], 1, [], summary=summary(), durable=True)
+    assert list(await stores.catalog.unfinished()) == ["b"]
+
+
+@check
+async def the_catalog_pages_by_activity_then_by_id(stores: Stores) -> None:
+    for name, at_ms in (("a", 5), ("b", 9), ("c", 5), ("d", 7), ("e", 5)):
+        await stores.catalog.create(new_session(name, at_ms))
+    assert await stores.catalog.count() == 5
+    seen: list[str] = []
+    before: tuple[int, str] | None = None
+    while page := await stores.catalog.page(2, before):
+        assert len(page) <= 2
+        seen += [record.session_id for record in page]
+        before = (page[-1].last_activity_ms, page[-1].session_id)
+    assert seen == ["b", "d", "e", "c", "a"]
+    grant = await stores.ownership.acquire("a")
+    await stores.journal.append(grant, 0, [entry(at_ms=11)], durable=False)
+    assert [record.session_id for record in await stores.catalog.page(2)] == ["a", "b"]
+
+
+@check
+async def unread_counts_messages_and_answers(stores: Stores) -> None:
+    grant = await started(stores)
+    kinds = ["user_message", "turn_started", "message", "complete", "user_message"]
+    await stores.journal.append(grant, 0, [entry(kind=kind) for kind in kinds], durable=False)
+    assert [await stores.catalog.unread_count("trip", after) for after in (0, 1, 2, 4, 5)] == [3, 2, 1, 1, 0]
+
+
+@check
+async def notes_are_kept_and_a_read_mark_never_goes_back(stores: Stores) -> None:
+    grant = await started(stores)
+    await stores.catalog.note("trip", read_seq=7, draft="half a thou")
+    await stores.catalog.note("trip", read_seq=3)
+    await stores.catalog.note("trip", draft="half a thought")
+    record = await stores.catalog.get("trip")
+    assert record is not None
+    assert (record.read_seq, record.draft, record.head_seq) == (7, "half a thought", 0)
+    await stores.catalog.note("trip", read_seq=8, draft="")
+    record = await stores.catalog.get("trip")
+    assert record is not None
+    assert (record.read_seq, record.draft) == (8, "")
+    assert await stores.journal.append(grant, 0, [entry()], durable=False) == 1

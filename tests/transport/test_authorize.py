@@ -1,0 +1,48 @@
+"""Every frame and every call has its row, and what has none is refused to everybody."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.routing import Route
+
+from tests.fakes.bus import FakeServer
+from transport.authorize import CREATE_SESSION, FRAME_SCOPES, HTTP_SCOPES, OBSERVER_FRAMES, authorize
+from transport.config import TransportConfig
+from transport.http_app import OPEN_PATHS, make_app
+from transport.wire_v3 import FRAME_TYPES
+
+
+def test_every_frame_type_has_a_row() -> None:
+    assert set(FRAME_SCOPES) == set(FRAME_TYPES) | {CREATE_SESSION}
+    assert set(FRAME_TYPES) >= OBSERVER_FRAMES
+
+
+def test_every_route_has_a_row() -> None:
+    app = make_app(TransportConfig(), FakeServer().deps(), dict)
+    calls = set()
+    for route in app.routes:
+        assert isinstance(route, Route)
+        if route.path not in OPEN_PATHS:
+            calls |= {f"{method} {route.path}" for method in (route.methods or set()) - {"HEAD"}}
+    assert calls == set(HTTP_SCOPES)
+
+
+def test_what_is_not_in_a_table_is_refused() -> None:
+    assert not authorize("admin", "format the disk")
+    assert not authorize("god", "ping")
+
+
+@pytest.mark.parametrize(
+    ("action", "least"),
+    [
+        ("attach", "view"),
+        ("decide", "approve"),
+        ("send", "drive"),
+        ("resolve", "drive"),
+        (CREATE_SESSION, "drive"),
+    ],
+)
+def test_a_scope_holds_those_before_it(action: str, least: str) -> None:
+    scopes = ["view", "approve", "drive", "admin"]
+    allowed = [scope for scope in scopes if authorize(scope, action)]
+    assert allowed == scopes[scopes.index(least) :]

@@ -1,0 +1,245 @@
+"""The port itself: limits, garbage, and that nothing that one peer does reaches another."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+import orjson
+import pytest
+import trio
+import trustme
+from wsproto.frame_protocol import Opcode
+
+from actors.events import Message
+from tests.fakes.bus import FakeServer
+from tests.transport.client import LIMIT_S, Served, open_server
+from tests.transport.raw import HANDSHAKE, RawPeer
+from transport.config import TransportConfig
+from transport.listener import Listening, serve
+
+
+def answer(data: bytes) -> tuple[int, str]:
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split(b" ")[1]), str(orjson.loads(body)["error"]["code"])
+
+
+async def still_serves(served: Served) -> None:
+    async with served.client() as one:
+        await one.send(type="ping")
+        await one.receive("pong")
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        ("nonsense\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: h\r\nX: " + "x" * 17_000 + "\r\n\r\n", 431),
+        ("GET / HTTP/1.1\r\nX: " + "x" * 17_000, 431),
+        (HANDSHAKE.format(path="/nowhere", more=""), 404),
+        (HANDSHAKE.format(path="/api/claude/ws", more=""), 503),
+    ],
+)
+async def test_what_is_refused_is_told_as_json(request_text: str, status: int) -> None:
+    async with open_server() as served:
+        peer = await served.raw()
+        assert answer(await peer.request(request_text))[0] == status
+        await still_serves(served)
+
+
+async def test_a_head_that_does_not_end_is_given_up() -> None:
+    async with open_server(head_s=0.05) as served:
+        peer = await served.raw()
+        assert answer(await peer.request("GET / HTTP/1.1\r\nHo")) == (408, "timeout")
+        idle = await served.raw()
+        assert answer(await idle.rest())[0] == 408
+
+
+async def test_a_handshake_that_is_none_is_given_up() -> None:
+    async with open_server(head_s=0.2) as served:
+        peer = await served.raw()
+        await peer.request(
+            "GET /api/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        )
+        await still_serves(served)
+
+
+async def test_unfinished_heads_are_bounded() -> None:
+    async with open_server(max_waiting=3) as served:
+        peers = [await served.raw() for _ in range(3)]
+        with trio.fail_after(LIMIT_S):
+            while served.listening.statistics().unfinished < 3:
+                await trio.lowlevel.checkpoint()
+        late = await served.raw()
+        assert answer(await late.rest()) == (503, "overloaded")
+        await peers[0].request("GET /api/health HTTP/1.1\r\nHost: h\r\n\r\n")
+        await still_serves(served)
+        assert served.listening.statistics().refused == 1
+
+
+async def test_waiting_for_sign_in_is_bounded_and_nobody_makes_room() -> None:
+    async with open_server(max_waiting=2) as served, served.client(None) as one, served.client(None) as two:
+        async with served.client(None) as late:
+            assert await late.closed() == 4429
+        await one.send(type="auth", token="key-of-phone")
+        await one.receive("ready")
+        async with served.client(None) as three:
+            await three.send(type="auth", token="key-of-phone")
+            await three.receive("ready")
+        await two.send(type="auth", token="key-of-phone")
+        await two.receive("ready")
+
+
+async def test_connections_are_bounded() -> None:
+    async with open_server(max_connections=1) as served, served.client() as one:
+        async with served.client(None) as late:
+            assert await late.closed() == 4429
+        peer = await served.raw()
+        data = await peer.request("GET /api/health HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert answer(data) == (503, "overloaded")
+        await one.send(type="ping")
+        await one.receive("pong")
+
+
+async def test_a_ping_while_we_close_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_server(close_s=0.5) as served, served.client() as other:
+        peer = await served.raw()
+        assert b" 101 " in await peer.upgrade()
+        await peer.opcode(Opcode.TEXT)
+        served.fakes.devices.add("second")
+        served.listening.close_device("phone")
+        await peer.opcode(Opcode.CLOSE)
+        await peer.stream.send_all(peer.frames.ping(b"are you there") * 3)
+        await peer.rest()
+        assert await other.closed() == 4401
+        async with served.client("key-of-second") as third:
+            await third.send(type="ping")
+            await third.receive("pong")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\xff\xff\xff\xff\xff",
+        b"\x81\x05hello",  # a client's frame must be masked
+        b"\x81\x84\x00\x00\x00\x00\xed\xa0\x80\x80",  # no UTF-8
+        b"\x89\xff\x7f\xff\xff\xff\xff\xff\xff\xff",  # a ping longer than any
+    ],
+)
+async def test_garbage_after_the_handshake_ends_that_connection_only(
+    garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_server() as served, served.client() as other:
+        peer = await served.raw()
+        await peer.upgrade()
+        await peer.stream.send_all(garbage)
+        await peer.rest()
+        await other.send(type="ping")
+        await other.receive("pong")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_bug_in_one_connection_stays_there(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_server() as served, served.client() as other:
+        served.fakes.submit_error = ZeroDivisionError("a bug")
+        async with served.client() as one:
+            await one.send(type="attach", session_id="trip", agent="echo")
+            assert await one.closed() == 1006
+        await other.send(type="ping")
+        await other.receive("pong")
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+
+
+async def test_an_upgrade_on_a_kept_connection_ends_cleanly() -> None:
+    async with open_server() as served:
+        peer = await served.raw()
+        await peer.stream.send_all(b"GET /api/health HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\r\n")
+        assert b"connection: close" in (await peer.head()).lower()
+        await peer.stream.send_all(HANDSHAKE.format(path="/api/ws", more="").encode())
+        assert orjson.loads(await peer.rest())["status"] == "ok"
+
+
+async def test_an_upgrade_right_behind_a_request_ends_cleanly() -> None:
+    async with open_server() as served:
+        peer = await served.raw()
+        both = "GET /api/health HTTP/1.1\r\nHost: h\r\n\r\n" + HANDSHAKE.format(path="/api/ws", more="")
+        data = await peer.request(both)
+        assert data.count(b"HTTP/1.1 ") == 1
+        await peer.stream.aclose()
+        with trio.fail_after(LIMIT_S):
+            while served.listening.statistics().connections:
+                await trio.lowlevel.checkpoint()
+
+
+async def test_frames_right_behind_the_handshake_are_read() -> None:
+    async with open_server() as served:
+        peer = await served.raw()
+        handshake = HANDSHAKE.format(path="/api/ws", more="").encode()
+        auth = peer.frames.send_data('{"type":"auth","token":"key-of-phone"}')
+        await peer.stream.send_all(handshake + auth)
+        await peer.head()
+        assert orjson.loads(str(await peer.opcode(Opcode.TEXT)))["type"] == "ready"
+
+
+async def test_old_paths_speak_version_3_when_asked() -> None:
+    async with open_server() as served:
+        async with served.client(path="/api/claude/ws", subprotocols=["builderos.v3"]) as one:
+            assert one.socket.subprotocol == "builderos.v3"
+            async with httpx.AsyncClient() as http:
+                health = (await http.get(f"{served.base}/api/health")).json()
+        assert health["connections"] == {"claude": 1, "codex": 0}
+
+
+async def test_a_message_that_is_never_read_is_cut_and_hinders_nobody() -> None:
+    async with open_server(write_s=0.3) as served:
+        session = served.fakes.add_session("trip")
+        slow: RawPeer = await served.raw(small_buffer=True)
+        await slow.upgrade()
+        await slow.stream.send_all(slow.frames.send_data('{"type":"attach","session_id":"trip"}'))
+        await slow.opcode(Opcode.TEXT)
+        async with served.client() as quick:
+            await quick.attach("trip")
+            with trio.fail_after(LIMIT_S):
+                while len(session.tail.devices) < 2:
+                    await trio.lowlevel.checkpoint()
+            offset, position = 0, 0
+            while session.tail.is_watched and served.listening.statistics().connections > 1:
+                session.publish(Message("x" * 50_000, "b", offset))
+                offset += 50_000
+                while position < session.head_seq:
+                    position = (await quick.receive("message"))["seq"]
+            assert offset > 1_000_000
+            await quick.send(type="ping")
+            await quick.receive("pong")
+
+
+async def test_tls() -> None:
+    authority = trustme.CA()
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(theirs)
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    fakes = FakeServer()
+    fakes.devices.add("phone")
+    with trio.fail_after(3 * LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            config = TransportConfig(port=0)
+
+            async def run(*, task_status: trio.TaskStatus[Listening]) -> None:
+                await serve(config, fakes.deps(), tls=theirs, task_status=task_status)
+
+            listening: Listening = await nursery.start(run)
+            async with httpx.AsyncClient(verify=ours) as http:
+                health = await http.get(f"https://localhost:{listening.port}/api/health")
+            assert health.status_code == 200
+            served = Served(fakes, listening)
+            plain = await served.raw()
+            assert await plain.request("GET / HTTP/1.1\r\n\r\n") == b""
+            async with served.client(scheme="wss", host="localhost", ssl=ours) as one:
+                await one.send(type="ping")
+                await one.receive("pong")
+            await served.close_peers()
+            nursery.cancel_scope.cancel()
