@@ -16,6 +16,7 @@ from actors.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
 from actors.events import (
     TURN_ENDS,
     Committed,
+    Complete,
     Delivery,
     Message,
     PermissionRequested,
@@ -217,9 +218,21 @@ class World:
                 left = {one for one, turn in self.requests.items() if turn == item.turn_id} - self.resolved
                 assert not left, "a request outlived its turn"
                 assert self.core.text_of(item.turn_id) == self.texts.get(item.turn_id, {})
+                if isinstance(event, Complete):
+                    assert self.texts.get(item.turn_id, {}) == self._said(item.turn_id), "lost or doubled"
             case _:
                 pass
         assert len(self.queue) <= MAX_QUEUED
+
+    def _said(self, turn_id: str) -> dict[tuple[str, str], str]:
+        """Return the texts of a turn as its hub said them."""
+        texts: dict[tuple[str, str], str] = {}
+        for model in self.hubs.values():
+            for event in (reported.event for reported in model.log):
+                if isinstance(event, hub.TextPiece) and event.turn_id == turn_id and event.text:
+                    key = ("message" if event.channel == "text" else "thinking", event.block)
+                    texts[key] = texts.get(key, "") + event.text
+        return texts
 
     def _check_state(self) -> None:
         live, loaded = self.core.state, self.core.loaded()
