@@ -27,9 +27,11 @@ from bridgehub.protocol.folder import LEFT_NAME, LOG_NAME, SPOOL_NAME
 from bridgehub.protocol.messages import (
     VERSION,
     Decided,
+    History,
     HubSpec,
     InterruptTurn,
     Prompt,
+    Steer,
     Stop,
     ToHub,
     Welcome,
@@ -97,8 +99,10 @@ class Hub:
             pid=os.getpid(),
             last_turn_id=turns.last_turn_id,
             running=turns.running,
-            waiting=tuple(turns.requests),
+            waiting=turns.asking.waiting,
             can_steer=turns.can_steer,
+            steered=turns.steered,
+            history_wanted=turns.asking.history_limit,
         )
 
     def take_nowait(self, message: ToHub) -> None:
@@ -109,7 +113,11 @@ class Hub:
             case InterruptTurn():
                 self.turns.interrupt_nowait(message.turn_id)
             case Decided():
-                self.turns.decide_nowait(message)
+                self.turns.asking.decide_nowait(message)
+            case Steer():
+                self.turns.steer_nowait(message)
+            case History():
+                self.turns.asking.history_nowait(message)
             case Stop():
                 self.ending.set()
             case _:

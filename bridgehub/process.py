@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-import random
 import signal
 import socket
 import stat
@@ -111,7 +110,6 @@ def _leave_starter(ready: int) -> None:
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
-    random.seed()  # else all hubs of one mother draw the same numbers
 
 
 def _redirect_output(log: Path) -> None:

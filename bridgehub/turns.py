@@ -15,6 +15,7 @@ says later reaches anybody.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 
 import attrs
@@ -24,14 +25,15 @@ from bridgehub.agents.base import AgentDriver, TurnEnd
 from bridgehub.agents.registry import AgentMissing
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
-    Decided,
-    HubEvent,
     HubSpec,
-    PermissionAsked,
     Prompt,
+    Steer,
+    SteerRefused,
+    SteerTaken,
     TurnFailed,
     TurnStopped,
 )
+from bridgehub.sink import Asking, TurnSink
 
 __all__ = ["PromptsFull", "TurnRunner"]
 
@@ -55,65 +57,24 @@ PROMPTS_WAITING = 16
 TURN_IDS_KEPT = 65536
 """Turn ids remembered to ignore repeats: a repeat is never older than the last few."""
 
-_OPTIONS = ("allow", "deny", "allow_session")
-
 
 class PromptsFull(Exception):
     """The server sent prompts without waiting for their ends."""
 
 
 @attrs.define(eq=False)
-class _Request:
-    answered: trio.Event = attrs.field(factory=trio.Event)
-    answer: Decided | None = None
-
-
-@attrs.define(eq=False)
-class _TurnSink:
-    """What the driver of one turn reports to (`agents.base.Sink`, and `agents.echo.PracticeSink`)."""
-
-    runner: TurnRunner
-    turn_id: str
-    closed: bool = False
-
-    async def emit(self, event: HubEvent) -> None:
-        if self.closed:
-            await trio.lowlevel.checkpoint()
-            return
-        await self.runner.outbox.put(event)
-
-    async def ask(self, tool: str, tool_input: object, questions: object = None) -> Decided:
-        request_id = self.new_id()
-        request = _Request()
-        waiting = self.runner.requests
-        waiting[request_id] = request
-        try:
-            await self.emit(PermissionAsked(self.turn_id, request_id, tool, tool_input, _OPTIONS, questions))
-            await request.answered.wait()
-        finally:
-            waiting.pop(request_id, None)
-        assert request.answer is not None
-        return request.answer
-
-    def new_id(self) -> str:
-        return self.runner.new_id()
-
-    async def settle(self) -> None:
-        await self.runner.outbox.wait_acked(self.runner.outbox.head_seq)
-
-    async def garble(self, line: bytes) -> None:
-        await self.runner.outbox.put_raw(line)
-
-
-@attrs.define(eq=False)
 class _Turn:
     prompt: Prompt
-    sink: _TurnSink
+    sink: TurnSink
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     stopping: bool = False
     changed: trio.Event = attrs.field(factory=trio.Event)
     driven: trio.Event = attrs.field(factory=trio.Event)
     end: TurnEnd | None = None
+    steered: dict[str, bool] = attrs.field(factory=dict)  # message id: whether its outcome is reported
+    wanted: deque[Steer] = attrs.field(factory=deque)
+    steer_came: trio.Event = attrs.field(factory=trio.Event)
+    steering: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def stop(self) -> None:
         self.stopping = True
@@ -134,7 +95,7 @@ class TurnRunner:
     make_driver: Callable[[HubSpec], AgentDriver]
     kill: Callable[[], object]
     on_change: Callable[[], None]
-    requests: dict[str, _Request] = attrs.field(factory=dict)
+    asking: Asking = attrs.field(init=False)
     last_turn_id: str | None = None
     ended_at: float = 0.0
     _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
@@ -149,11 +110,17 @@ class TurnRunner:
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
+        self.asking = Asking(set(self.spec.grants))
 
     @property
     def running(self) -> bool:
         """Whether a turn runs or waits to."""
         return self._pending > 0
+
+    @property
+    def steered(self) -> tuple[str, ...]:
+        """The messages that were steered into the running turn."""
+        return tuple(self._turn.steered) if self._turn is not None else ()
 
     @property
     def can_steer(self) -> bool:
@@ -188,12 +155,14 @@ class TurnRunner:
         elif self._pending and turn_id == self.last_turn_id:
             self._stop_early.add(turn_id)  # its prompt has come, its turn has not begun
 
-    def decide_nowait(self, decided: Decided) -> None:
-        """Give an answer to whom it waits for; nothing where it does not."""
-        request = self.requests.get(decided.request_id)
-        if request is not None and request.answer is None:
-            request.answer = decided
-            request.answered.set()
+    def steer_nowait(self, steer: Steer) -> None:
+        """Give the running turn one more message; nothing where that turn does not run or had it before."""
+        turn = self._turn
+        if turn is None or turn.prompt.turn_id != steer.turn_id or steer.message_id in turn.steered:
+            return
+        turn.steered[steer.message_id] = False
+        turn.wanted.append(steer)
+        turn.steer_came.set()
 
     async def run(self) -> None:
         """Run turns until cancelled."""
@@ -211,7 +180,7 @@ class TurnRunner:
             await _put_away(driver)
 
     async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
-        sink = _TurnSink(self, prompt.turn_id)
+        sink = TurnSink(self.asking, self.outbox, self.new_id, prompt.turn_id)
         turn = self._turn = _Turn(prompt, sink)
         if prompt.turn_id in self._stop_early:
             self._stop_early.clear()
@@ -221,6 +190,7 @@ class TurnRunner:
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
             nursery.start_soon(self._drive, turn, driver)
+            nursery.start_soon(self._steer, turn, driver)
             await turn.changed.wait()
             if not turn.driven.is_set():
                 await self._stop(turn, driver, nursery)
@@ -229,7 +199,11 @@ class TurnRunner:
                 nursery.start_soon(_put_away, driver)
         sink.closed = True
         self._turn = None
-        self.requests.clear()
+        self.asking.forget()
+        turn.steering.cancel(reason="the turn ended")
+        for message_id, reported in turn.steered.items():
+            if not reported:
+                await self.outbox.put(SteerRefused(prompt.turn_id, message_id))
         if turn.stopping or turn.end is None:
             await self.outbox.put(TurnStopped(prompt.turn_id))
         else:
@@ -256,6 +230,26 @@ class TurnRunner:
             end = self._exited(turn, group)
         finally:
             turn.finish(end)
+
+    async def _steer(self, turn: _Turn, driver: AgentDriver) -> None:
+        """Bring steered messages to the driver, in order, until the turn ends."""
+        with turn.steering:
+            while True:
+                await turn.steer_came.wait()
+                turn.steer_came = trio.Event()
+                while turn.wanted:
+                    await self._steer_one(turn, driver, turn.wanted.popleft())
+
+    async def _steer_one(self, turn: _Turn, driver: AgentDriver, steer: Steer) -> None:
+        taken = False
+        try:
+            if driver.can_steer and not turn.stopping:
+                taken = await driver.steer(steer)
+        except Exception:
+            _log.exception("turn %s: a message could not be steered", turn.prompt.turn_id)
+        said = SteerTaken if taken else SteerRefused
+        turn.steered[steer.message_id] = True
+        await self.outbox.put(said(turn.prompt.turn_id, steer.message_id))
 
     async def _stop(self, turn: _Turn, driver: AgentDriver, nursery: trio.Nursery) -> None:
         with trio.move_on_after(POLITE_S):

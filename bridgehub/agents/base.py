@@ -6,12 +6,14 @@ driver translates; numbers, buffers, links and processes to kill are the hub's b
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridgehub.protocol.messages import (
     Decided,
+    History,
     HubEvent,
     Prompt,
+    Steer,
     TurnDone,
     TurnFailed,
 )
@@ -28,8 +30,32 @@ class Sink(Protocol):
         """Number and keep an event. Waits while the hub's buffers are full. Never a turn's end."""
         ...
 
-    async def ask(self, tool: str, tool_input: object, questions: object = None) -> Decided:
-        """Ask a person and wait, for as long as it takes. Cancelled with the turn."""
+    async def ask(
+        self,
+        tool: str,
+        tool_input: object,
+        questions: object = None,
+        *,
+        grant: str | None = None,
+        task_id: str | None = None,
+    ) -> Decided:
+        """Ask a person and wait, for as long as it takes. Cancelled with the turn.
+
+        Args:
+            tool, tool_input: what the agent wants to do.
+            questions: where it asks something rather than for a right.
+            grant: what `allow_session` would allow from now on, in words for a person; while it is allowed
+                the answer comes at once and nobody is asked. None: no more than this call.
+            task_id: the delegated task that asks.
+        """
+        ...
+
+    async def history(self, limit_bytes: int) -> History:
+        """Return what was said in the session before this turn, the newest of it that fits."""
+        ...
+
+    async def remember(self, data: dict[str, Any]) -> None:
+        """Have the session's next hub know this: small, no secrets; replaces what was remembered before."""
         ...
 
     def new_id(self) -> str:
@@ -50,6 +76,13 @@ class AgentDriver(Protocol):
 
         Raises:
             Exception: whatever went wrong; the hub ends the turn with `agent_exited`, and closes the driver.
+        """
+        ...
+
+    async def steer(self, steer: Steer) -> bool:
+        """Give the running turn one more user message; return whether the agent took it.
+
+        Called only where `can_steer` says so, beside `run_turn`. Cancelled with the turn's end.
         """
         ...
 

@@ -21,7 +21,7 @@ import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.claude_errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
-from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, TurnDone, TurnFailed
+from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
 
 if TYPE_CHECKING:
     from bridgehub.agents.claude_session import ClaudeSession
@@ -71,6 +71,11 @@ class ClaudeDriver:
         if end is None:
             end = await self._try(self._module, prompt, sink)
         return end or _exited(prompt, "Claude Code ended twice before it took the message.")
+
+    async def steer(self, steer: Steer) -> bool:
+        """Refuse: not there yet."""
+        await trio.lowlevel.checkpoint()
+        return False
 
     async def interrupt(self) -> None:
         """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""

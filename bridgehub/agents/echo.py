@@ -16,6 +16,7 @@ from bridgehub.protocol.messages import (
     Consumed,
     HubSpec,
     Prompt,
+    Steer,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
@@ -100,6 +101,11 @@ class EchoDriver:
             await sink.emit(Consumed(prompt.turn_id))
             await self._answer(prompt, _Answer(prompt.turn_id, sink, sink.new_id()))
         return TurnDone(prompt.turn_id)
+
+    async def steer(self, steer: Steer) -> bool:
+        """Refuse: an answer that is an echo takes nothing more."""
+        await trio.lowlevel.checkpoint()
+        return False
 
     async def interrupt(self) -> None:
         """Stop the answer where it is."""

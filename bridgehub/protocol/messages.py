@@ -18,19 +18,27 @@ import attrs
 __all__ = [
     "VERSION",
     "Ack",
+    "AgentMemory",
     "Consumed",
     "Decided",
+    "DelegateSpec",
     "Detach",
     "FromHub",
     "Hello",
+    "History",
+    "HistoryWanted",
     "HubEvent",
     "HubSpec",
     "InterruptTurn",
     "Noticed",
+    "PastMessage",
     "PermissionAsked",
     "Prompt",
     "Refused",
     "Reported",
+    "Steer",
+    "SteerRefused",
+    "SteerTaken",
     "Stop",
     "TaskBegan",
     "TaskEnded",
@@ -49,6 +57,15 @@ VERSION = 1
 
 
 @attrs.frozen
+class DelegateSpec:
+    """An agent that work may be handed to: its driver, its table of the config, its environment."""
+
+    kind: str
+    options: dict[str, Any]
+    env: dict[str, str]
+
+
+@attrs.frozen
 class HubSpec:
     """What a hub is started with; it comes over a pipe, never argv or disk (`env` may hold secrets).
 
@@ -63,6 +80,11 @@ class HubSpec:
         env: the agent's whole environment.
         options: the agent's table of the config, less `kind` and `env`.
         agent_session_id: the agent-side conversation's id, the same for each hub of the session.
+        agent_memory: what the driver last reported as `AgentMemory`; None where it never did.
+        grants: what a person allowed for the whole session (`PermissionAsked.grant`).
+        blob_folder: where texts too long for an event go, one file each, named by sha256.
+        delegates: agents that this one may hand work to, by name; empty where delegation is off.
+        max_task_depth, max_tasks: bounds of delegation in one turn.
         idle_abandon_s: without a server, this long after its turn's end it writes its events down and ends.
         busy_abandon_s: the same, in the middle of a turn.
     """
@@ -79,6 +101,12 @@ class HubSpec:
     agent_session_id: str
     model: str | None = None
     permission_mode: str | None = None
+    agent_memory: dict[str, Any] | None = None
+    grants: tuple[str, ...] = ()
+    blob_folder: str = ""
+    delegates: dict[str, DelegateSpec] = attrs.field(factory=dict)
+    max_task_depth: int = 2
+    max_tasks: int = 20
     idle_abandon_s: float = 600.0
     busy_abandon_s: float = 86400.0
 
@@ -110,6 +138,39 @@ class Prompt:
     content: str
     taken_before: int
     attachments: tuple[dict[str, Any], ...] = ()
+
+
+@attrs.frozen
+class Steer:
+    """Give the running turn one more user message; `SteerTaken` or `SteerRefused` follows.
+
+    Ignored where that turn does not run any more, or where the message was had before.
+    """
+
+    turn_id: str
+    message_id: str
+    content: str
+    attachments: tuple[dict[str, Any], ...] = ()
+
+
+@attrs.frozen
+class PastMessage:
+    """One entry of a session's history, for an agent that lost its own memory of it."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@attrs.frozen
+class History:
+    """The answer to `HistoryWanted`: what was said before this turn, oldest first.
+
+    `left_out`: how many older messages did not fit.
+    """
+
+    turn_id: str
+    messages: tuple[PastMessage, ...]
+    left_out: int = 0
 
 
 @attrs.frozen
@@ -146,7 +207,7 @@ class Stop:
     """End now, with the agent and its whole tree."""
 
 
-ToHub = Hello | Prompt | InterruptTurn | Decided | Ack | Detach | Stop
+ToHub = Hello | Prompt | Steer | History | InterruptTurn | Decided | Ack | Detach | Stop
 
 
 # ---- what happens in a hub, numbered ----
@@ -157,6 +218,44 @@ class Consumed:
     """The agent has taken the prompt; from here on it must not be sent again."""
 
     turn_id: str
+
+
+@attrs.frozen
+class SteerTaken:
+    """The agent took a steered message into the running turn."""
+
+    turn_id: str
+    message_id: str
+
+
+@attrs.frozen
+class SteerRefused:
+    """The agent did not take a steered message and never will: it waits for a turn of its own."""
+
+    turn_id: str
+    message_id: str
+
+
+@attrs.frozen
+class AgentMemory:
+    """What the driver must know again in the session's next hub; replaces what it reported before.
+
+    Small (at most 16 KiB as JSON); no secrets, since it is kept in the database.
+    """
+
+    turn_id: str | None
+    data: dict[str, Any]
+
+
+@attrs.frozen
+class HistoryWanted:
+    """The driver asks for what was said before this turn; it waits for `History`.
+
+    `limit_bytes`: about how much text it can take.
+    """
+
+    turn_id: str
+    limit_bytes: int
 
 
 @attrs.frozen
@@ -197,7 +296,12 @@ class ToolEnded:
 
 @attrs.frozen
 class PermissionAsked:
-    """The agent waits for `Decided`."""
+    """The agent waits for `Decided`.
+
+    Attributes:
+        grant: what `allow_session` allows from now on, in words for a person; None: only this call.
+        task_id: the delegated task that asks, None for the session's own agent.
+    """
 
     turn_id: str
     request_id: str
@@ -205,6 +309,8 @@ class PermissionAsked:
     input: Any
     options: tuple[str, ...]
     questions: Any = None
+    grant: str | None = None
+    task_id: str | None = None
 
 
 @attrs.frozen
@@ -280,6 +386,10 @@ class TurnStopped:
 
 HubEvent = (
     Consumed
+    | SteerTaken
+    | SteerRefused
+    | AgentMemory
+    | HistoryWanted
     | TextPiece
     | ToolBegan
     | ToolEnded
@@ -306,6 +416,8 @@ class Welcome:
         last_turn_id: the newest turn that it ever took a prompt of; None for a fresh hub.
         running: whether that turn still runs.
         waiting: ids of the permission requests that wait for `Decided`.
+        steered: ids of the messages that were steered into that turn.
+        history_wanted: the `limit_bytes` of a `HistoryWanted` that waits; 0 where none does.
         can_steer: whether the agent takes messages in mid-turn.
     """
 
@@ -316,6 +428,8 @@ class Welcome:
     running: bool
     waiting: tuple[str, ...]
     can_steer: bool = False
+    steered: tuple[str, ...] = ()
+    history_wanted: int = 0
 
 
 @attrs.frozen

@@ -1,104 +1,37 @@
-"""Real hub processes: started by the mother, found again, killed with all that is theirs."""
+"""Real hub processes: started by the mother, found again, stopped, buried."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import attrs
-import orjson
 import pytest
 import trio
 
 from actors.errors import HubLost, HubStartFailed
-from actors.hub_link import SocketHubLink
 from actors.hubs import ProcessHubs
 from actors.ports import FoundHub
 from bridgehub.protocol.codec import encode
 from bridgehub.protocol.folder import read_pid_file
 from bridgehub.protocol.messages import (
     Consumed,
-    HubSpec,
-    InterruptTurn,
     Reported,
     TextPiece,
     TurnDone,
-    TurnStopped,
 )
-from bridgehub.protocol.process_tree import is_alive, start_mark
-from tests.bridgehub.hub_harness import ENDS, Reader, make_spec, prompt, text_of, until
-
-HUB = f"hub-{os.getpid()}"
-"""Unlike any other on the machine: burying a hub kills whoever carries its id."""
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-
-
-_LINKS: list[SocketHubLink] = []
-
-
-@asynccontextmanager
-async def open_hubs(folder: Path, *, by_exec: bool | None = None) -> AsyncIterator[ProcessHubs]:
-    """Hubs of a folder of their own; none of them outlives the block."""
-    hubs = ProcessHubs(folder / "hubs", folder / "short")
-    if by_exec is not None:
-        hubs = ProcessHubs(folder / "hubs", folder / "short", by_exec)
-    try:
-        with trio.fail_after(60):
-            yield hubs
-    finally:
-        with trio.CancelScope(shield=True):
-            while _LINKS:
-                await _LINKS.pop().aclose()
-            await hubs.stop_all()
-            await hubs.aclose()
-
-
-async def open_reader(hubs: ProcessHubs, hub_id: str = HUB, last_seq: int = 0, epoch: int = 1) -> Reader:
-    link = await hubs.connect(hub_id, owner_epoch=epoch, last_seq=last_seq)
-    _LINKS.append(link)
-    return Reader(link, last_seq)
-
-
-def spec_of(hub_id: str = HUB, **changes: object) -> HubSpec:
-    return make_spec(Path("/nowhere"), hub_id, **changes)
-
-
-def lives(pid: int) -> bool:
-    mark = start_mark(pid)
-    return mark is not None and is_alive(pid, mark)
-
-
-def start_program(*arguments: str) -> subprocess.Popen[bytes]:
-    """Start a Python program from the checkout, with something in its environment that no agent may see."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "BUILDEROS_HUB": HUB, "SECRET": "of the server"},
-    )
-
-
-def environment_of(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/environ").read_bytes()
-
-
-async def until_dead(*pids: int) -> None:
-    await until(lambda: not any(map(lives, pids)))
-
-
-def pss_kib(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise AssertionError("no Pss")
+from tests.actors.hub_folder import (
+    HUB,
+    lives,
+    on_linux,
+    open_hubs,
+    open_reader,
+    pss_kib,
+    spec_of,
+    start_program,
+    until_dead,
+)
+from tests.bridgehub.hub_harness import ENDS, prompt, text_of
 
 
 @pytest.mark.parametrize("by_exec", [False, True])
@@ -317,127 +250,3 @@ async def test_long_paths_move_the_socket(tmp_path: Path) -> None:
         await hubs.start(spec_of(HUB + "-2"))
     await hubs.aclose()
     short.rmdir()
-
-
-# ---- an agent with processes of its own ----
-
-
-@asynccontextmanager
-async def unruly_hub(folder: Path) -> AsyncIterator[tuple[ProcessHubs, Reader, subprocess.Popen[bytes]]]:
-    async with open_hubs(folder) as hubs:
-        hub_folder = hubs.folder / HUB
-        spec = attrs.evolve(spec_of(kind="unruly"), folder=str(hub_folder), socket=str(hubs.socket_of(HUB)))
-        hubs.folder.mkdir(parents=True)
-        with start_program("-m", "tests.bridgehub.hub_program") as program:
-            assert program.stdin is not None
-            assert program.stdout is not None
-            program.stdin.write(encode(spec))
-            program.stdin.flush()
-            answer = orjson.loads(await trio.to_thread.run_sync(program.stdout.readline))
-            assert answer["pid"] == program.pid, answer
-            reader = await open_reader(hubs)
-            try:
-                yield hubs, reader, program
-            finally:
-                with trio.CancelScope(shield=True):
-                    await hubs.bury(HUB, last_seq=0)
-
-
-async def spawn(reader: Reader) -> list[int]:
-    await reader.link.send(prompt("t1", "spawn"))
-    while text_of(reader.events).count("\n") < 2:
-        await reader.read()
-    return [int(word) for word in text_of(reader.events).split()]
-
-
-async def test_nothing_survives_a_dead_hub(tmp_path: Path) -> None:
-    """Seen with a real agent: its tool has a session of its own and outlives a kill of its parent."""
-    async with unruly_hub(tmp_path) as (hubs, reader, program):
-        pids = await spawn(reader)
-        stay, orphan, _, second_orphan = pids
-        assert all(map(lives, (stay, orphan, second_orphan)))
-        program.kill()
-        program.wait()
-        assert all(map(lives, (stay, orphan, second_orphan)))
-        await hubs.bury(HUB, last_seq=reader.position)
-        assert not any(map(lives, pids))
-
-
-async def test_nothing_survives_a_burial_of_a_living_hub(tmp_path: Path) -> None:
-    async with unruly_hub(tmp_path) as (hubs, reader, program):
-        pids = await spawn(reader)
-        await hubs.bury(HUB, last_seq=reader.position)
-        assert not any(map(lives, [*pids, program.pid]))
-
-
-async def test_nothing_survives_sigterm_of_a_hub(tmp_path: Path) -> None:
-    async with unruly_hub(tmp_path) as (_, reader, program):
-        pids = await spawn(reader)
-        program.terminate()
-        await until_dead(*pids, program.pid)
-
-
-async def test_a_second_sigterm_does_not_cut_the_orderly_end(tmp_path: Path) -> None:
-    async with unruly_hub(tmp_path) as (hubs, reader, program):
-        reader.acks = False
-        pids = await spawn(reader)
-        program.terminate()
-        await until(lambda: (hubs.folder / HUB / "left").exists())
-        program.terminate()
-        await until_dead(*pids, program.pid)
-        assert list(await hubs.bury(HUB, last_seq=0)) == reader.events
-
-
-async def test_an_interrupt_by_force_kills_the_agents_processes_but_not_the_hub(tmp_path: Path) -> None:
-    async with unruly_hub(tmp_path) as (_, reader, program):
-        pids = await spawn(reader)
-        start = trio.current_time()
-        await reader.link.send(InterruptTurn("t1"))
-        (end,) = await reader.read_until(*ENDS)
-        assert end.event == TurnStopped("t1")
-        assert trio.current_time() - start < 2.0
-        assert not any(map(lives, pids))
-        assert lives(program.pid)
-        assert text_of(await reader.turn("t2", "environment"))
-
-
-@on_linux
-async def test_the_agent_has_exactly_its_environment(tmp_path: Path) -> None:
-    async with unruly_hub(tmp_path) as (hubs, reader, _):
-        events = await reader.turn("t1", "environment")
-        told = _by_block(events)
-        environment = orjson.loads(told["b"])
-        environment.pop("LC_CTYPE", None)  # Python's own, where no locale is set
-        assert environment == {"PATH": "/usr/bin:/bin", "GREETING": "hello", "BUILDEROS_HUB": HUB}
-        own = orjson.loads(told["c"])
-        assert own["cwd"] == "/"
-        assert (hubs.folder / HUB).stat().st_mode & 0o777 == 0o700
-        assert hubs.socket_of(HUB).stat().st_mode & 0o077 == 0
-
-
-@on_linux
-async def test_a_forked_hub_has_nothing_of_its_mother(tmp_path: Path) -> None:
-    async with open_hubs(tmp_path, by_exec=False) as hubs:
-        await hubs.start(spec_of())
-        reader = await open_reader(hubs)
-        pid = reader.link.welcome.pid
-        mother = hubs.mother_pid
-        assert mother is not None
-        links = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
-        of_mother = {os.readlink(f"/proc/{mother}/fd/{name}") for name in os.listdir(f"/proc/{mother}/fd")}
-        assert not {link for link in links & of_mother if link.startswith("pipe:")}
-        assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
-        assert os.readlink(f"/proc/{pid}/fd/1") == str(hubs.folder / HUB / "log")
-        assert os.getsid(pid) == pid
-        environment = environment_of(mother)
-        assert b"SECRET" not in environment
-        assert b"BUILDEROS_" not in environment
-        assert b"GREETING" not in environment
-
-
-def _by_block(events: Sequence[Reported]) -> dict[str, str]:
-    told: dict[str, str] = {}
-    for item in events:
-        if isinstance(item.event, TextPiece):
-            told[item.event.block] = told.get(item.event.block, "") + item.event.text
-    return told

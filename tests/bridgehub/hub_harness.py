@@ -21,6 +21,7 @@ from bridgehub.protocol.messages import (
     HubSpec,
     Prompt,
     Reported,
+    Steer,
     TextPiece,
     TurnDone,
     TurnFailed,
@@ -166,11 +167,18 @@ class ScriptedDriver:
     can_steer: bool = False
     was_closed: trio.Event = attrs.field(factory=trio.Event)
     interrupts: int = 0
+    takes_steers: bool = True
+    steered: list[Steer] = attrs.field(factory=list)
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         await sink.emit(Consumed(prompt.turn_id))
         await self.play(prompt, sink)  # type: ignore[misc]
         return TurnDone(prompt.turn_id)
+
+    async def steer(self, steer: Steer) -> bool:
+        self.steered.append(steer)
+        await trio.lowlevel.checkpoint()
+        return self.takes_steers
 
     async def interrupt(self) -> None:
         self.interrupts += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -13,6 +14,7 @@ from bridgehub.agents.echo import EchoDriver
 from bridgehub.protocol.messages import (
     Consumed,
     Decided,
+    History,
     HubEvent,
     Prompt,
     TaskBegan,
@@ -33,6 +35,9 @@ class Record:
     asked: list[tuple[str, object]] = attrs.field(factory=list)
     on_emit: Callable[[], Awaitable[None]] | None = None
     ids: int = 0
+    wanted_bytes: int = 0
+    past: History = attrs.field(factory=lambda: History("", ()))
+    memory: dict[str, Any] = attrs.field(factory=dict)
 
     async def emit(self, event: HubEvent) -> None:
         self.events.append(event)
@@ -40,10 +45,27 @@ class Record:
         if self.on_emit is not None:
             await self.on_emit()
 
-    async def ask(self, tool: str, tool_input: object, questions: object = None) -> Decided:
+    async def ask(
+        self,
+        tool: str,
+        tool_input: object,
+        questions: object = None,
+        *,
+        grant: str | None = None,
+        task_id: str | None = None,
+    ) -> Decided:
         self.asked.append((tool, tool_input))
         await trio.lowlevel.checkpoint()
         return Decided("r", self.decision)  # type: ignore[arg-type]
+
+    async def history(self, limit_bytes: int) -> History:
+        self.wanted_bytes = limit_bytes
+        await trio.lowlevel.checkpoint()
+        return self.past
+
+    async def remember(self, data: dict[str, Any]) -> None:
+        self.memory = data
+        await trio.lowlevel.checkpoint()
 
     def new_id(self) -> str:
         self.ids += 1

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
-import psutil  # type: ignore[import-untyped]
+import psutil
 import trio
 
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.claude import ClaudeDriver, make_driver
-from bridgehub.protocol.messages import Decided, HubEvent, HubSpec, Prompt, TextPiece
+from bridgehub.protocol.messages import Decided, History, HubEvent, HubSpec, Prompt, TextPiece
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 
 __all__ = [
@@ -67,6 +67,9 @@ class RecordingSink:
     decide: Callable[[Asked], Decided] | None = None
     events: list[HubEvent | Asked] = attrs.field(factory=list)
     withdrawn: int = 0
+    wanted_bytes: int = 0
+    past: History = attrs.field(factory=lambda: History("", ()))
+    memory: dict[str, Any] = attrs.field(factory=dict)
     _news: trio.Event = attrs.field(factory=trio.Event)
     _ids: int = 0
 
@@ -74,7 +77,15 @@ class RecordingSink:
         await trio.lowlevel.checkpoint()
         self._note(event)
 
-    async def ask(self, tool: str, tool_input: object, questions: object = None) -> Decided:
+    async def ask(
+        self,
+        tool: str,
+        tool_input: object,
+        questions: object = None,
+        *,
+        grant: str | None = None,
+        task_id: str | None = None,
+    ) -> Decided:
         asked = Asked(tool, tool_input, questions)
         self._note(asked)
         if self.decide is not None:
@@ -84,6 +95,15 @@ class RecordingSink:
             await trio.sleep_forever()
         finally:
             self.withdrawn += 1
+
+    async def history(self, limit_bytes: int) -> History:
+        self.wanted_bytes = limit_bytes
+        await trio.lowlevel.checkpoint()
+        return self.past
+
+    async def remember(self, data: dict[str, Any]) -> None:
+        self.memory = data
+        await trio.lowlevel.checkpoint()
 
     def new_id(self) -> str:
         self._ids += 1

@@ -1,0 +1,143 @@
+"""What a turn's driver reports to, and what it waits for: a person's answers, and the session's history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.outbox import Outbox
+from bridgehub.protocol.messages import (
+    AgentMemory,
+    Decided,
+    History,
+    HistoryWanted,
+    HubEvent,
+    PermissionAsked,
+)
+
+__all__ = ["Asking", "TurnSink"]
+
+OPTIONS = ("allow", "deny", "allow_session")
+"""What a person may answer; without a grant `allow_session` allows no more than this call."""
+
+
+@attrs.define(eq=False)
+class _Request:
+    grant: str | None
+    answered: trio.Event = attrs.field(factory=trio.Event)
+    answer: Decided | None = None
+
+
+@attrs.define(eq=False)
+class Asking:
+    """What waits for the server's word. One a hub; emptied at each turn's end.
+
+    Attributes:
+        grants: what was allowed for the whole session, also by earlier hubs.
+        history_limit: `limit_bytes` of the history that a driver waits for, 0 where none does.
+    """
+
+    grants: set[str]
+    history_limit: int = 0
+    _requests: dict[str, _Request] = attrs.field(factory=dict)
+    _history: list[History] = attrs.field(factory=list)
+    _history_came: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Ids of the requests that nobody has answered."""
+        return tuple(self._requests)
+
+    def decide_nowait(self, decided: Decided) -> None:
+        """Give an answer to whom it waits for; nothing where it does not."""
+        request = self._requests.get(decided.request_id)
+        if request is None or request.answer is not None:
+            return
+        if decided.decision == "allow_session" and request.grant is not None:
+            self.grants.add(request.grant)
+        request.answer = decided
+        request.answered.set()
+
+    def history_nowait(self, history: History) -> None:
+        """Give the history to the driver that waits for it; nothing where none does."""
+        if self.history_limit:
+            self._history.append(history)
+            self._history_came.set()
+
+    async def wait_answer(self, request_id: str, grant: str | None, announce: Callable[[], Any]) -> Decided:
+        """Announce a request and wait for its answer, for as long as it takes."""
+        request = self._requests[request_id] = _Request(grant)
+        try:
+            await announce()
+            await request.answered.wait()
+        finally:
+            self._requests.pop(request_id, None)
+        assert request.answer is not None
+        return request.answer
+
+    async def wait_history(self, limit_bytes: int, announce: Callable[[], Any]) -> History:
+        """Ask for the history and wait for it."""
+        self.history_limit, self._history_came = max(1, limit_bytes), trio.Event()
+        self._history.clear()
+        try:
+            await announce()
+            await self._history_came.wait()
+        finally:
+            self.history_limit = 0
+        return self._history[0]
+
+    def forget(self) -> None:
+        """Forget what waits: the turn is over."""
+        self._requests.clear()
+        self.history_limit = 0
+
+
+@attrs.define(eq=False)
+class TurnSink:
+    """What the driver of one turn reports to (`agents.base.Sink`, and `agents.echo.PracticeSink`)."""
+
+    asking: Asking
+    outbox: Outbox
+    new_id: Callable[[], str]
+    turn_id: str
+    closed: bool = False
+
+    async def emit(self, event: HubEvent) -> None:
+        if self.closed:
+            await trio.lowlevel.checkpoint()
+            return
+        await self.outbox.put(event)
+
+    async def ask(
+        self,
+        tool: str,
+        tool_input: object,
+        questions: object = None,
+        *,
+        grant: str | None = None,
+        task_id: str | None = None,
+    ) -> Decided:
+        request_id = self.new_id()
+        if grant is not None and grant in self.asking.grants:
+            await trio.lowlevel.checkpoint()
+            return Decided(request_id, "allow_session")
+        asked = PermissionAsked(
+            self.turn_id, request_id, tool, tool_input, OPTIONS, questions, grant, task_id
+        )
+        return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))
+
+    async def history(self, limit_bytes: int) -> History:
+        wanted = HistoryWanted(self.turn_id, limit_bytes)
+        return await self.asking.wait_history(limit_bytes, lambda: self.emit(wanted))
+
+    async def remember(self, data: dict[str, Any]) -> None:
+        await self.emit(AgentMemory(self.turn_id, data))
+
+    async def settle(self) -> None:
+        await self.outbox.wait_acked(self.outbox.head_seq)
+
+    async def garble(self, line: bytes) -> None:
+        await self.outbox.put_raw(line)
