@@ -15,7 +15,9 @@ __all__ = ["sample"]
 _PERIOD_S = 0.001
 _TOP = 40
 
-_WAITING = frozenset({"wait", "acquire", "_next_batch", "get_events", "_handle_job", "_work", "get"})
+_WAITING = frozenset(
+    {"wait", "acquire", "_next_batch", "get_events", "_handle_job", "_work", "get", "_exchange"}
+)
 """Innermost functions of a thread that does nothing: they are left out."""
 
 
