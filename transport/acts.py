@@ -10,7 +10,7 @@ import orjson
 from actors import commands as cmd
 from actors.commands import Command, Rejected
 from actors.events import Attachment
-from actors.text import fits
+from actors.text import MAX_PIECE_BYTES, fits
 from transport import client_frames as cf
 from transport.client_frames import ActFrame
 
@@ -47,7 +47,7 @@ def oversized(frame: ActFrame) -> Rejected | None:
 def _fits_with_answers(frame: cf.DecideFrame) -> bool:
     if frame.answers is None:
         return frame.note is None or fits(frame.note)
-    return fits(orjson.dumps([frame.note, frame.answers]).decode())
+    return len(orjson.dumps([frame.note, frame.answers])) <= MAX_PIECE_BYTES
 
 
 @singledispatch

@@ -37,13 +37,18 @@ def _forbidden(content: str) -> AttachRefused:
 
 @attrs.frozen
 class Attaching:
-    """One `attach` of one connection."""
+    """One `attach` of one connection.
+
+    Attributes:
+        earlier: the attachment that it replaces; closed once nothing can fail any more.
+    """
 
     config: TransportConfig
     deps: Deps
     device: Device
     connection: FollowsAttachments
     frame: AttachFrame
+    earlier: Attachment | None
 
     async def run(self) -> tuple[Attachment, bytes, Round]:
         """Return the attachment, the text of `attached`, and the first round of what follows it.
@@ -80,6 +85,9 @@ class Attaching:
         attachment.listen(self.deps.live.listen(frame.session_id, attachment))
         position, replay = await starting_point(journal, frame.session_id, view, frame.after, frame.history)
         first = await attachment.open(journal, view, position, frame.pace_ms / 1000)
+        if self.earlier is not None:
+            # From here to `start` without a pause: the writer sees one attachment or the other.
+            self.earlier.close()
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
         told = answers_v3.Attached(frame.session_id, view, from_seq, replay, attachment.devices)
         return answers_v3.attached(told, self.deps.clock()), first

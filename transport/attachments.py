@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Literal, Protocol
 
@@ -18,7 +19,7 @@ import trio
 from actors.commands import SessionView
 from actors.cursor import Cursor
 from actors.ports import Clock, Journal
-from actors.tail import AttachedDevice, Round, Tail
+from actors.tail import AttachedDevice, News, Round, Tail, Trouble
 from storage.errors import StorageError
 from transport import answers_v3
 from transport.client_frames import Position
@@ -131,6 +132,11 @@ class Attachment:
                 await self._changed.wait()
         self._changed = None
 
+    def trouble(self) -> bytes:
+        """Return the frames of what is wrong with the session already."""
+        assert self._tail is not None
+        return self._frames([item for item in self._tail.news_since(0) if isinstance(item, Trouble)])
+
     def start(self) -> None:
         """Let the writer ask from now on."""
         self.active = True
@@ -193,6 +199,9 @@ class Attachment:
             return b""
         items = self._tail.news_since(self._news_version)
         self._news_version = self._tail.news_version
+        return self._frames(items)
+
+    def _frames(self, items: Sequence[News]) -> bytes:
         label, now_ms = self.device.device_id, self.clock()
         texts = [answers_v3.news(self.session_id, item, label, now_ms) for item in items]
         return b"".join(text_frame(text) for text in texts if text is not None)

@@ -23,7 +23,7 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "decide": "approve",
     "resolve": "drive",
     "rename": "drive",
-    "mark_read": "view",
+    "mark_read": "approve",
     "draft": "drive",
     "detach": "view",
     "watch_sessions": "view",

@@ -20,6 +20,7 @@ from transport.close_codes import CloseCode
 from transport.config import TransportConfig
 from transport.conversation import Conversation
 from transport.ports import Deps, Device
+from transport.pulse import Pulse
 from transport.signin import device_of_first_frame
 from transport.streams import FrameStream
 from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, WireError, decode
@@ -49,6 +50,7 @@ class ConnectionV3:
     stream: FrameStream
     config: TransportConfig
     deps: Deps
+    pulse: Pulse
     on_signed_in: Callable[[], None]
     device: Device | None = None
     refused: bool = False
@@ -57,11 +59,14 @@ class ConnectionV3:
     _scope: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.writer = DeviceWriter(self.stream, self._heartbeats, self.config.heartbeat_s)
+        self.writer = DeviceWriter(self.stream, self._heartbeats)
 
     def request_close(self, code: CloseCode) -> None:
         """Have what is to be told written, then the close frame, and then `run` end. Never blocks."""
         self.writer.close(code)
+        if self._scope is not None:
+            # A device that takes nothing, or does not answer our close frame, is cut.
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.config.close_s)
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Serve until either side closes; then `nursery` is cancelled.
@@ -90,7 +95,7 @@ class ConnectionV3:
             self._conversation = conversation
             self.on_signed_in()
             conversation.welcome()
-            self.writer.start_beating()
+            self.pulse.join(self.writer)
             try:
                 await self._take_frames(conversation)
             finally:
@@ -115,9 +120,11 @@ class ConnectionV3:
 
     async def _take_frames(self, conversation: Conversation) -> None:
         bad_frames = 0
-        while self.writer.closing is None:
+        while True:
             await self.writer.wait_room()
             message = await self.ws.get_message()
+            if self.writer.closing is not None:
+                return
             if _is_oversized(message):
                 self.request_close(close_codes.TOO_LARGE)
                 return

@@ -103,7 +103,8 @@ class Conversation:
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id
         try:
-            attaching = Attaching(self.config, self.deps, self.device, self, frame)
+            earlier = self._attachments.get(session_id)
+            attaching = Attaching(self.config, self.deps, self.device, self, frame, earlier)
             attachment, text, first = await attaching.run()
         except AttachRefused as refused:
             if refused.rejected is not None:
@@ -114,12 +115,10 @@ class Conversation:
         except _FAILURES as error:
             self._tell_failure(session_id, error, None)
             return
-        # From here to `start` without a pause: the writer sees the old attachment or the new one, never both.
-        self._close_attachment(session_id)
         self._attachments[session_id] = attachment
         self.writer.put(text)
-        if first.items:
-            self.writer.put_frames(encode_round(first))
+        self.writer.put_frames(encode_round(first))
+        self.writer.put_frames(attachment.trouble())
         attachment.start()
 
     def _close_attachment(self, session_id: str) -> None:

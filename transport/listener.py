@@ -125,11 +125,14 @@ async def serve(
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
     door = _Door(config, deps, tls)
     addresses = tuple(_address(listener) for listener in listeners)
-    async with trio.open_nursery() as handlers:
-        with trio.CancelScope() as accepting:
-            task_status.started(Listening(addresses, door, accepting))
-            await trio.serve_listeners(door.guarded, listeners, handler_nursery=handlers)
-        await door.close_all()
+    async with trio.open_nursery() as background:
+        background.start_soon(door.websockets.pulse.run)
+        async with trio.open_nursery() as handlers:
+            with trio.CancelScope() as accepting:
+                task_status.started(Listening(addresses, door, accepting))
+                await trio.serve_listeners(door.guarded, listeners, handler_nursery=handlers)
+            await door.close_all()
+        background.cancel_scope.cancel(reason="all connections are closed")
 
 
 def _address(listener: trio.SocketListener) -> tuple[str, int]:
@@ -148,6 +151,7 @@ class _Door:
         self.websockets = WebSocketDoor(config, deps)
         self.http = HttpDoor(config, deps, self.websockets.counts)
         self._open: set[Transport] = set()
+        self._changed = trio.Event()
 
     async def guarded(self, raw: trio.SocketStream) -> None:
         """Serve one connection; whatever goes wrong in it ends here."""
@@ -173,6 +177,7 @@ class _Door:
             if inside:
                 self.all.leave()
             self._open.discard(stream)
+            self._changed.set()
             await trio.aclose_forcefully(raw)
 
     async def _meet(self, stream: Transport, *, full: bool) -> Speak | None:
@@ -241,6 +246,10 @@ class _Door:
         await self.http.stop()
         with trio.move_on_after(CLOSING_S):
             await self.websockets.close_all()
+            while self._open:
+                if self._changed.is_set():
+                    self._changed = trio.Event()
+                await self._changed.wait()
         for stream in tuple(self._open):
             await trio.aclose_forcefully(stream)
 

@@ -17,6 +17,7 @@ from transport.connection import ConnectionV3
 from transport.head import Head, find_end
 from transport.limits import Gate
 from transport.ports import Deps, Device
+from transport.pulse import Pulse
 from transport.refusals import Refusal
 from transport.signin import key_of_headers
 from transport.streams import FrameStream, Transport
@@ -84,11 +85,13 @@ class WebSocketDoor:
     config: TransportConfig
     deps: Deps
     waiting: Gate = attrs.field(init=False)
+    pulse: Pulse = attrs.field(init=False)
     _open: dict[Dialect, str | None] = attrs.field(factory=dict)
     _all_closed: trio.Event | None = None
 
     def __attrs_post_init__(self) -> None:
         self.waiting = Gate(self.config.max_waiting)
+        self.pulse = Pulse(self.config.heartbeat_s)
 
     def counts(self) -> dict[str, int]:
         """Return the open connections of each old path."""
@@ -189,4 +192,4 @@ class WebSocketDoor:
     ) -> Dialect:
         device = None if upgrade.key is None else self.deps.devices.find(upgrade.key)
         refused = upgrade.key is not None and device is None
-        return ConnectionV3(ws, stream, self.config, self.deps, on_signed_in, device, refused)
+        return ConnectionV3(ws, stream, self.config, self.deps, self.pulse, on_signed_in, device, refused)

@@ -57,13 +57,13 @@ class DeviceWriter:
 
     Attributes:
         beat: makes the heartbeat's texts.
-        heartbeat_s: time between two of them; the first comes so long after `start_beating`.
+        ended: nothing is written any more.
     """
 
     stream: FrameStream
     beat: Callable[[], Sequence[bytes]]
-    heartbeat_s: float
     closing: CloseCode | None = None
+    ended: bool = False
     _outbox: list[bytes] = attrs.field(factory=list)
     _outbox_bytes: int = 0
     _room: trio.Event | None = None
@@ -71,7 +71,7 @@ class DeviceWriter:
     _later: dict[Source, float] = attrs.field(factory=dict)
     _wake: trio.Event | None = None
     _woken: bool = False
-    _next_beat: float = math.inf
+    _beat_due: bool = False
 
     def put(self, text: bytes) -> None:
         """Tell the device `text`, in order, before any round that is not yet on its way. Never blocks."""
@@ -79,7 +79,7 @@ class DeviceWriter:
 
     def put_frames(self, frames: bytes) -> None:
         """The same with whole frames."""
-        if self.closing is not None:
+        if self.closing is not None or not frames:
             return
         self._outbox.append(frames)
         self._outbox_bytes += len(frames)
@@ -95,9 +95,9 @@ class DeviceWriter:
         self._ready.pop(source, None)
         self._later.pop(source, None)
 
-    def start_beating(self) -> None:
-        """Send heartbeats from now on."""
-        self._next_beat = trio.current_time() + self.heartbeat_s
+    def beat_now(self) -> None:
+        """Tell a heartbeat. Never blocks."""
+        self._beat_due = True
         self.wake()
 
     def close(self, code: CloseCode) -> None:
@@ -125,6 +125,12 @@ class DeviceWriter:
             BrokenResourceError, ClosedResourceError: the device is gone.
             WriteTimedOut: it takes nothing.
         """
+        try:
+            await self._run()
+        finally:
+            self.ended = True
+
+    async def _run(self) -> None:
         while True:
             self._woken = False
             now = trio.current_time()
@@ -134,6 +140,8 @@ class DeviceWriter:
             if data:
                 if not await self.stream.send_frames(data):
                     return
+                if self._ready:
+                    await trio.lowlevel.checkpoint()
             elif self.closing is not None:
                 return
             elif self._ready:
@@ -142,8 +150,8 @@ class DeviceWriter:
                 await self._wait()
 
     def _look_at_clock(self, now: float) -> None:
-        if now >= self._next_beat:
-            self._next_beat = now + self.heartbeat_s
+        if self._beat_due:
+            self._beat_due = False
             for text in self.beat():
                 self.put(text)
         if self._later:
@@ -187,8 +195,10 @@ class DeviceWriter:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _wait(self) -> None:
-        until = min(self._later.values(), default=math.inf)
         self._wake = trio.Event()
-        with trio.move_on_at(min(until, self._next_beat)):
+        if self._later:
+            with trio.move_on_at(min(self._later.values())):
+                await self._wake.wait()
+        else:
             await self._wake.wait()
         self._wake = None

@@ -6,52 +6,31 @@ noted, and answered by `on_command` where a test gives one; an `Attach` is answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import attrs
 
 from actors.codec import decode_settings, encode_entry
 from actors.commands import Accepted, Attach, Close, Closed, Envelope, Send, SessionView
-from actors.events import TURN_ENDS, Committed, Event, PermissionRequested, TurnStarted
+from actors.events import (
+    TURN_ENDS,
+    Committed,
+    Delivery,
+    Event,
+    PermissionRequested,
+    TurnStarted,
+    UserMessage,
+)
 from actors.tail import Listener, Tail
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable
 from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
+from tests.fakes.devices import FakeDevices
 from transport.ports import Deps, SessionListener
 
-__all__ = ["FakeDevice", "FakeDevices", "FakeServer", "FakeSession"]
+__all__ = ["FakeServer", "FakeSession", "accept"]
 
 START_MS = 1_700_000_000_000
-
-
-@attrs.frozen
-class FakeDevice:
-    """A device and its key."""
-
-    id: str
-    name: str
-    scope: str
-    key: str = attrs.field(repr=False)
-
-
-@attrs.define(eq=False)
-class FakeDevices:
-    """See `transport.ports.Devices`."""
-
-    by_key: dict[str, FakeDevice] = attrs.field(factory=dict)
-    labels: dict[str, str] = attrs.field(factory=dict)
-
-    def add(self, id: str, scope: str = "admin") -> FakeDevice:  # noqa: A002
-        device = FakeDevice(id, id.title(), scope, f"key-of-{id}")
-        self.by_key[device.key] = device
-        self.labels[id] = id
-        return device
-
-    def find(self, key: str) -> FakeDevice | None:
-        return self.by_key.get(key)
-
-    async def claim_label(self, label: str, device_id: str) -> bool:
-        return self.labels.setdefault(label, device_id) == device_id
 
 
 @attrs.define(eq=False)
@@ -144,6 +123,7 @@ class FakeServer:
     on_command: OnCommand | None = None
     submit_error: Exception | None = None
     read_error: StorageError | None = None
+    before_count: Callable[[], Awaitable[None]] | None = None
     now_ms: int = START_MS
     watchers: list[SessionListener] = attrs.field(factory=list)
 
@@ -294,6 +274,8 @@ class FakeServer:
         ]
 
     async def count(self) -> int:
+        if self.before_count is not None:
+            await self.before_count()
         return len(self.sessions)
 
     async def unfinished(self) -> Sequence[str]:
@@ -313,8 +295,6 @@ class FakeServer:
 
 def accept(session: FakeSession, envelope: Envelope) -> None:
     """Answer a `Send` as an owner does: journal, reply, publish."""
-    from actors.events import Delivery, UserMessage
-
     command = envelope.command
     assert isinstance(command, Send)
     label = envelope.author.device_id

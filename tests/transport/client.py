@@ -83,10 +83,10 @@ class Served:
         self._peers.append(peer)
         return peer
 
-    async def close_peers(self) -> None:
+    def close_peers(self) -> None:
         """Close the peers that `raw` connected."""
         for peer in self._peers:
-            await trio.aclose_forcefully(peer.stream)
+            peer.stream.socket.close()
 
     @asynccontextmanager
     async def client(
@@ -133,5 +133,5 @@ async def open_server(**config: Any) -> AsyncIterator[Served]:
             try:
                 yield served
             finally:
-                await served.close_peers()
+                served.close_peers()
             nursery.cancel_scope.cancel()

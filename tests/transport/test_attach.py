@@ -149,6 +149,10 @@ async def test_passing_news_go_to_the_others() -> None:
             assert "seq" not in mark
             session.tail.post_nowait(Trouble("storage", "the disk is full"))
             assert (await phone.receive("draft", "mark_read", "error"))["code"] == "storage"
+            again = await phone.attach("trip", after={"epoch": 1, "seq": 0})
+            assert [each["device_id"] for each in again["devices"]] == ["ipad", "phone"]
+            assert (await phone.receive())["code"] == "storage"
+            assert (await phone.receive())["type"] == "presence"
             session.tail.post_nowait(Trouble(None, ""))
             session.publish(Message("x", "b", 0))
             assert (await phone.receive())["type"] == "message"

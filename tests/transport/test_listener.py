@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 
 import httpx
 import orjson
 import pytest
 import trio
+import trio.testing
 import trustme
 from wsproto.frame_protocol import Opcode
 
@@ -227,11 +229,8 @@ async def test_tls() -> None:
     with trio.fail_after(3 * LIMIT_S):
         async with trio.open_nursery() as nursery:
             config = TransportConfig(port=0)
-
-            async def run(*, task_status: trio.TaskStatus[Listening]) -> None:
-                await serve(config, fakes.deps(), tls=theirs, task_status=task_status)
-
-            listening: Listening = await nursery.start(run)
+            start = partial(serve, config, fakes.deps(), tls=theirs)
+            listening: Listening = await nursery.start(start)
             async with httpx.AsyncClient(verify=ours) as http:
                 health = await http.get(f"https://localhost:{listening.port}/api/health")
             assert health.status_code == 200
@@ -241,5 +240,62 @@ async def test_tls() -> None:
             async with served.client(scheme="wss", host="localhost", ssl=ours) as one:
                 await one.send(type="ping")
                 await one.receive("pong")
-            await served.close_peers()
+            served.close_peers()
             nursery.cancel_scope.cancel()
+
+
+async def test_a_revoked_device_that_takes_nothing_is_cut_soon() -> None:
+    async with open_server(close_s=0.2) as served:
+        session = served.fakes.add_session("trip")
+        stuck = await served.raw(small_buffer=True)
+        await stuck.upgrade()
+        await stuck.stream.send_all(stuck.frames.send_data('{"type":"attach","session_id":"trip"}'))
+        with trio.fail_after(LIMIT_S):
+            while not session.tail.is_watched:
+                await trio.lowlevel.checkpoint()
+        for number in range(200):
+            session.publish(Message("x" * 100_000, "b", number * 100_000))
+            await trio.lowlevel.checkpoint()
+        served.listening.close_device("phone")
+        with trio.fail_after(2):
+            while session.tail.is_watched:
+                await trio.lowlevel.checkpoint()
+
+
+async def test_a_device_that_asks_and_never_reads_is_read_no_more() -> None:
+    async with open_server() as served:
+        peer = await served.raw(small_buffer=True)
+        await peer.upgrade()
+        sent = 0
+        ping = peer.frames.send_data('{"type":"ping"}') * 1000
+        with trio.move_on_after(1.0) as scope:
+            while True:
+                await peer.stream.send_all(ping)
+                sent += 1000
+        # The server holds its outbox and what the kernel takes; then it leaves the rest with the peer.
+        assert scope.cancelled_caught
+        assert sent < 2_000_000
+        await still_serves(served)
+
+
+async def test_a_request_under_way_is_answered_at_a_shutdown() -> None:
+    async with open_server() as served, trio.open_nursery() as nursery:
+        going_on, go_on = trio.Event(), trio.Event()
+
+        async def count() -> None:
+            going_on.set()
+            await go_on.wait()
+
+        served.fakes.before_count = count
+        answers: list[int] = []
+
+        async def ask() -> None:
+            async with httpx.AsyncClient() as http:
+                answers.append((await http.get(f"{served.base}/api/health")).json()["sessions"]["total"])
+
+        nursery.start_soon(ask)
+        await going_on.wait()
+        nursery.start_soon(served.listening.close_all)
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+    assert answers == [0]

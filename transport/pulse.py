@@ -1,0 +1,51 @@
+"""When each connection's heartbeat is due.
+
+One task for all: a deadline of its own would cost a connection memory while it idles and time at every write.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import attrs
+import trio
+
+__all__ = ["Beating", "Pulse"]
+
+
+class Beating(Protocol):
+    """A connection's writer."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it writes no more."""
+        ...
+
+    def beat_now(self) -> None:
+        """Have a heartbeat written. Never blocks."""
+        ...
+
+
+@attrs.define(eq=False)
+class Pulse:
+    """A queue in the order of what is due: that of joining, since the interval is the same for all."""
+
+    interval_s: float
+    _queue: deque[tuple[float, Beating]] = attrs.field(factory=deque)
+
+    def join(self, one: Beating) -> None:
+        """Have `one` beat every interval, the first time after one interval, until it has ended."""
+        self._queue.append((trio.current_time() + self.interval_s, one))
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            # Whoever joins an empty queue while this sleeps is not due before it wakes.
+            due = self._queue[0][0] if self._queue else trio.current_time() + self.interval_s
+            await trio.sleep_until(due)
+            if self._queue and self._queue[0][0] <= trio.current_time():
+                _, one = self._queue.popleft()
+                if not one.ended:
+                    one.beat_now()
+                    self.join(one)
