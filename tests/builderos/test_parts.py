@@ -40,7 +40,7 @@ async def test_the_first_signal_asks_and_the_second_ends() -> None:
             assert nursery.cancel_scope.deadline <= trio.current_time() + SHUTDOWN_S
             ended_by_the_first = nursery.cancel_scope.cancel_called
             signal.raise_signal(signal.SIGINT)
-            await trio.sleep_forever()
+            await trio.Event().wait()
     assert (ended_by_the_first, nursery.cancel_scope.cancel_called) == (False, True)
 
 
