@@ -13,7 +13,6 @@ import logging
 import os
 import ssl
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
@@ -32,6 +31,7 @@ from builderos.config import Config
 from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.providers import new_id, new_key, wall_clock_ms
 from builderos.shutdown import Shutdown
+from builderos.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.boot import read_boot_id
 from storage.devices import FIRST_DEVICE
 from storage.folder import DataFolder
@@ -41,12 +41,6 @@ from transport.config import TransportConfig
 from transport.ports import Deps, SessionListener
 
 __all__ = ["ServeError", "Setup", "run_server"]
-
-SOCKET_FOLDER_NOTE = "socket-folder"
-"""In the data folder, where its own path is too long for sockets: the folder that they lie in."""
-
-LONGEST_HUBS_PATH = 50
-"""Bytes; with a hub's id and the socket's name behind it, a socket's path then stays within 100."""
 
 log = logging.getLogger("builderos.serve")
 
@@ -109,7 +103,8 @@ async def _settle_key(store: Store, folder: DataFolder, key: str | None) -> str 
 @asynccontextmanager
 async def _open_sessions(config: Config, folder: DataFolder, store: Store) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
-    hubs = ProcessHubs(folder.hubs_path, _socket_folder(folder))
+    sockets = find_socket_folder(folder)
+    hubs = ProcessHubs(folder.hubs_path, sockets)
     specs = HubSpecs(config, agent_environment(os.environ))
     deps = SessionDeps(
         journal=store.journal,
@@ -126,9 +121,11 @@ async def _open_sessions(config: Config, folder: DataFolder, store: Store) -> As
         async with open_supervisor(deps) as supervisor:
             yield supervisor
     finally:
-        # Not bounded: it only waits for the mother process, which ends when its input does.
+        # Not bounded: it waits for the mother process, which ends when its input does, and looks at a folder.
         with trio.CancelScope(shield=True):
             await hubs.aclose()
+            living = {hub.hub_id for hub in await hubs.living() if hub.alive}
+        tidy_socket_folder(folder, sockets, living)
 
 
 async def _serve(
@@ -223,23 +220,9 @@ def _print_banner(address: _Address, database: Path, session_count: int, made_ke
     ]
     if made_key is not None:
         lines.append(f"  Key      {made_key}   (shown this once; the data folder keeps it)")
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
-
-
-def _socket_folder(folder: DataFolder) -> Path:
-    """Return where sockets lie whose path in the data folder would be too long; the same one at each
-    start.
-    """
-    note = folder.path / SOCKET_FOLDER_NOTE
-    if len(os.fsencode(folder.hubs_path)) <= LONGEST_HUBS_PATH:
-        return folder.hubs_path  # never used
     try:
-        noted = Path(note.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        noted = None
-    if noted is not None and noted.is_dir():
-        return noted
-    made = Path(tempfile.mkdtemp(prefix="builderos-"))  # 0700, and a name that nobody could prepare
-    note.write_text(str(made), encoding="utf-8")
-    return made
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

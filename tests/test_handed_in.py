@@ -11,7 +11,6 @@ from tests.test_imports import ALLOWED, ROOT, modules
 
 WIRING = {
     "builderos/providers.py": "the one place that makes the server's clock, ids, keys and jitter",
-    "bridgehub/__main__.py": "the wiring of a hub process",
 }
 """Files that may call a source: they hand it in to all else."""
 

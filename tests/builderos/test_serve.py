@@ -123,6 +123,49 @@ async def test_an_interrupt_ends_every_hub(tmp_path: Path) -> None:
             assert end["code"] == "agent_exited"
 
 
+async def test_a_folder_whose_path_is_too_long_for_sockets(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 25)
+    deep.mkdir()
+    async with open_server(deep) as server:
+        async with server.device() as device:
+            await device.attach("trip", agent="echo")
+            await device.send("trip", "/words 40 25")
+            await device.wait_for("message")
+            after = device.after("trip")
+            await server.kill9()
+        sockets = Path((server.data / "socket-folder").read_text())
+        assert mode_of(sockets) == 0o700
+        await server.restart()
+        async with server.device() as device:
+            await device.attach("trip", after=after)
+            await device.wait_for("complete")
+    assert not await trio.Path(sockets).exists()
+
+
+async def test_a_banner_that_nobody_reads(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server:
+        await server.terminate()
+        reading, writing = os.pipe()
+        os.close(reading)
+        with trio.fail_after(30):
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-m", "builderos", "serve", "--port", "0", "--data", str(server.data)],
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                cwd=ROOT,
+                env=dict(server.environment),
+            )
+            os.close(writing)
+            while (status := (await run("sessions", "--data", str(server.data)))[0]) != 0:
+                assert process.poll() is None
+            assert status == 0
+            process.terminate()
+            assert await process.wait() == 0
+            assert process.stderr is not None
+            assert b"Traceback" not in await process.stderr.receive_some(65536)
+            await process.stderr.aclose()
+
+
 async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
