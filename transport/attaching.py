@@ -37,13 +37,14 @@ def _forbidden(content: str) -> AttachRefused:
 
 @attrs.frozen
 class Attaching:
-    """One `attach` of one connection."""
+    """One `attach` of one connection. `replaces`: how it was attached to this session before."""
 
     config: TransportConfig
     deps: Deps
     device: Device
     connection: FollowsAttachments
     frame: AttachFrame
+    replaces: AttachedDevice | None = attrs.field(default=None, kw_only=True)
 
     async def run(self) -> tuple[Attachment, bytes, Round]:
         """Return the attachment, the text of `attached`, and the first round of what follows it.
@@ -81,8 +82,16 @@ class Attaching:
         position, replay = await starting_point(journal, frame.session_id, view, frame.after, frame.history)
         first = await attachment.open(journal, view, position, frame.pace_ms / 1000)
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
-        told = answers_v3.Attached(frame.session_id, view, from_seq, replay, attachment.devices)
+        devices = self._others_and(attachment.devices)
+        told = answers_v3.Attached(frame.session_id, view, from_seq, replay, devices)
         return answers_v3.attached(told, self.deps.clock()), first
+
+    def _others_and(self, devices: tuple[AttachedDevice, ...]) -> tuple[AttachedDevice, ...]:
+        """Return the devices without the earlier attachment, which ends as soon as this one is told."""
+        left = list(devices)
+        if self.replaces in left:
+            left.remove(self.replaces)  # the first that is equal: the older one
+        return tuple(left)
 
     async def _find_or_make(self, label: str) -> None:
         frame, catalog = self.frame, self.deps.catalog

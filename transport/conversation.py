@@ -103,7 +103,9 @@ class Conversation:
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id
         try:
-            attaching = Attaching(self.config, self.deps, self.device, self, frame)
+            earlier = self._attachments.get(session_id)
+            replaces = None if earlier is None else earlier.device
+            attaching = Attaching(self.config, self.deps, self.device, self, frame, replaces=replaces)
             attachment, text, first = await attaching.run()
         except AttachRefused as refused:
             if refused.rejected is not None:
