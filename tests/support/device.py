@@ -52,6 +52,7 @@ class Device:
 
     Attributes:
         frames: all that came, in order.
+        times: when each of them came, on trio's clock.
         positions: by session, the last event.
         close_code: once the connection has ended.
         ready: the server's first word.
@@ -59,6 +60,7 @@ class Device:
     """
 
     frames: list[Json] = attrs.field(factory=list)
+    times: list[float] = attrs.field(factory=list, repr=False)
     positions: dict[str, tuple[int, int]] = attrs.field(factory=dict)
     close_code: int | None = None
     ready: Json = attrs.field(factory=dict)
@@ -277,6 +279,7 @@ class Device:
             assert isinstance(frame.get(name), str), f"{name} is no string in {frame}"
         self._check_position(frame)
         self.frames.append(frame)
+        self.times.append(trio.current_time())
         self._wake()
 
     def _check_position(self, frame: Json) -> None:
