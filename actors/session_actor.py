@@ -71,7 +71,7 @@ class SessionDeps:
     """What every session's actor works with.
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show.
+    the session's id after each commit that its entry in a list may show, and for a session that is new.
     """
 
     journal: Journal
@@ -148,6 +148,8 @@ class SessionActor:
             self._owner.adopt(state.hub_id)
         if state.turn is not None and state.turn.stopping_by is not None:
             self._stop_at = trio.current_time() + deps.config.interrupt_limit_s
+        if state.head_seq == 0:
+            deps.changed(self.session_id)  # it may have been made this moment: no event tells that
 
     def _acked(self, hub_id: str) -> int:
         known, seq = self._committed_hub

@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ Match = str | Callable[[Json], bool]
 
 LIMIT_S = 10.0
 """How long a test waits for what must come."""
+
+MAX_FRAME_BYTES = 512 * 1024
+"""No frame of the server is longer."""
 
 TURN_ENDS = ("complete", "error", "interrupted")
 
@@ -48,15 +52,19 @@ class Device:
 
     Attributes:
         frames: all that came, in order.
+        times: when each of them came, on trio's clock.
         positions: by session, the last event.
         close_code: once the connection has ended.
         ready: the server's first word.
+        pongs: what the server answered to pings of the WebSocket itself.
     """
 
     frames: list[Json] = attrs.field(factory=list)
+    times: list[float] = attrs.field(factory=list, repr=False)
     positions: dict[str, tuple[int, int]] = attrs.field(factory=dict)
     close_code: int | None = None
     ready: Json = attrs.field(factory=dict)
+    pongs: list[bytes] = attrs.field(factory=list)
     _stream: trio.abc.Stream = attrs.field(default=None, repr=False)
     _protocol: ClientProtocol = attrs.field(default=None, repr=False)
     _cursor: int = 0
@@ -64,6 +72,12 @@ class Device:
     _ended: bool = False
     _afters: dict[str, Json | None] = attrs.field(factory=dict)
     _sent_count: int = 0
+    _may_read: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server chose."""
+        return self._protocol.subprotocol
 
     # ---- what a test says ----
 
@@ -74,6 +88,17 @@ class Device:
     async def say_raw(self, text: str) -> None:
         """Send a text frame, whatever is in it."""
         self._protocol.send_text(text.encode("utf-8", "surrogatepass"))
+        await self._flush()
+
+    async def say_frame(self, opcode: Opcode, data: bytes, *, fin: bool = True) -> None:
+        """Send a WebSocket frame of any kind."""
+        send = {
+            Opcode.TEXT: partial(self._protocol.send_text, data, fin),
+            Opcode.BINARY: partial(self._protocol.send_binary, data, fin),
+            Opcode.CONT: partial(self._protocol.send_continuation, data, fin),
+            Opcode.PING: partial(self._protocol.send_ping, data),
+        }
+        send[opcode]()
         await self._flush()
 
     async def attach(self, session_id: str, *, agent: str | None = None, **fields: Any) -> Json:
@@ -182,7 +207,7 @@ class Device:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Read until the connection ends. Started once the handshake is over."""
         await self._flush()
-        partial: dict[str, bytes] = defaultdict(bytes)
+        partials: dict[str, bytes] = defaultdict(bytes)
         try:
             while True:
                 data = await self._read()
@@ -191,7 +216,7 @@ class Device:
                     if isinstance(event, Response):
                         task_status.started()
                     elif isinstance(event, Frame):
-                        self._take(event, partial)
+                        self._take(event, partials)
                 if self._protocol.handshake_exc is not None:
                     raise self._protocol.handshake_exc
                 await self._flush()
@@ -213,7 +238,16 @@ class Device:
         """Cut the connection without a word, as a device that lost its network."""
         await trio.aclose_forcefully(self._stream)
 
+    def stop_reading(self) -> None:
+        """Take nothing more from the socket, as a device that was put to sleep."""
+        self._may_read = trio.Event()
+
+    def read_on(self) -> None:
+        """Take it again."""
+        self._may_read.set()
+
     async def _read(self) -> bytes:
+        await self._may_read.wait()
         try:
             return bytes(await self._stream.receive_some(65536))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -229,19 +263,23 @@ class Device:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return
 
-    def _take(self, event: Frame, partial: dict[str, bytes]) -> None:
-        if event.opcode is Opcode.CLOSE:
+    def _take(self, event: Frame, partials: dict[str, bytes]) -> None:
+        if event.opcode is Opcode.PONG:
+            self.pongs.append(bytes(event.data))
+            return
+        if event.opcode in (Opcode.CLOSE, Opcode.PING):
             return
         assert event.opcode in (Opcode.TEXT, Opcode.CONT), f"the server sent a {event.opcode!r} frame"
-        partial["text"] += bytes(event.data)
+        partials["text"] += bytes(event.data)
         if event.fin:
-            self._hear(json.loads(partial.pop("text").decode()))
+            self._hear(json.loads(partials.pop("text").decode()))
 
     def _hear(self, frame: Json) -> None:
         for name in ("type", "content", "timestamp"):
             assert isinstance(frame.get(name), str), f"{name} is no string in {frame}"
         self._check_position(frame)
         self.frames.append(frame)
+        self.times.append(trio.current_time())
         self._wake()
 
     def _check_position(self, frame: Json) -> None:
@@ -283,6 +321,7 @@ async def open_device(
     path: str = "/api/ws",
     subprotocol: str | None = None,
     frame_key: bool = False,
+    wait_ready: bool = True,
 ) -> AsyncIterator[Device]:
     """Connect, sign in and wait for `ready`; say goodbye on leaving.
 
@@ -291,12 +330,13 @@ async def open_device(
         key: None connects without one and does not wait for `ready`.
         path, subprotocol: where to, as what.
         frame_key: bring the key in the first frame instead of a header.
+        wait_ready: without it the test looks itself at what the server says to the key.
     """
     parts = urlsplit(url)
     protocol = ClientProtocol(
         parse_uri(f"ws://{parts.netloc}{path}"),
         subprotocols=[subprotocol] if subprotocol else None,  # type: ignore[list-item]
-        max_size=1 << 20,
+        max_size=MAX_FRAME_BYTES,
     )
     request = protocol.connect()
     if key is not None and not frame_key:
@@ -304,11 +344,12 @@ async def open_device(
     protocol.send_request(request)
     stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
     device = Device(stream=stream, protocol=protocol)
+    device.read_on()
     async with stream, trio.open_nursery() as nursery:
         await nursery.start(device.run)
         if frame_key:
             await device.say("auth", token=key)
-        if key is not None:
+        if key is not None and wait_ready:
             device.ready = await device.wait_for("ready")
         try:
             yield device

@@ -1,0 +1,196 @@
+"""What the black-box tests share: one server for many of them, and views of a journal that can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import httpx
+import psutil
+
+from tests.support.device import TURN_ENDS, Device, Json, open_device
+from tests.support.server import ROOT, processes_of
+
+__all__ = [
+    "HEARTBEAT_S",
+    "Place",
+    "Shared",
+    "Story",
+    "all_events",
+    "kinds_of_turn",
+    "open_http",
+    "run_shared",
+    "sha256",
+    "story_of",
+]
+
+HEARTBEAT_S = 0.4
+"""Of the shared server: short, so that a test of heartbeats is."""
+
+PIECES = ("message", "thinking")
+
+
+class Place(Protocol):
+    """Where a server is, as a client has to know it."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+@attrs.frozen
+class Shared:
+    """The server that many tests use, each with sessions of its own."""
+
+    url: str
+    key: str
+    data: Path
+
+    def device(self, **how: bool | str) -> AbstractAsyncContextManager[Device]:
+        """Return a device that is signed in."""
+        return open_device(self.url, self.key, **how)  # type: ignore[arg-type]
+
+
+@contextmanager
+def run_shared(folder: Path) -> Iterator[Shared]:
+    """Run the shared server; at the end nothing of it is left, else an AssertionError."""
+    data, config = folder / "data", folder / "config.toml"
+    config.write_text(f"heartbeat_s = {HEARTBEAT_S}\n")
+    home = folder / "home"
+    home.mkdir()
+    command = [sys.executable, "-m", "builderos", "serve", "--port", "0", "--data", str(data)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+    with (folder / "stderr.log").open("wb") as errors:
+        process = subprocess.Popen(
+            [*command, "--config", str(config), "--workspace", str(home)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment | {"TEST_DATA_FOLDER": str(data)},
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    try:
+        assert process.stdout is not None
+        with process.stdout as banner:
+            url = _address(banner, folder)
+            yield Shared(url, (data / "api-key").read_text().strip(), data)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0, (folder / "stderr.log").read_text()
+            assert psutil.wait_procs(processes_of(data), timeout=10)[1] == []
+    finally:
+        process.kill()
+        process.wait()
+        for left in processes_of(data):
+            left.kill()
+
+
+def _address(banner: Iterable[bytes], folder: Path) -> str:
+    for line in banner:
+        if line.startswith(b"Listening on "):
+            return line.decode().removeprefix("Listening on ").strip()
+    raise AssertionError((folder / "stderr.log").read_text())
+
+
+@asynccontextmanager
+async def open_http(place: Place, key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client with the first device's key in `X-API-Key`, or with `key`; an empty one is left out."""
+    used = place.key if key is None else key
+    headers = {"X-API-Key": used} if used else {}
+    async with httpx.AsyncClient(base_url=place.url, headers=headers, timeout=10) as client:
+        yield client
+
+
+async def all_events(http: httpx.AsyncClient, session_id: str, limit: int = 500) -> list[Json]:
+    """Return a session's whole journal, a page after the other."""
+    events: list[Json] = []
+    after: object = 0
+    while after is not None:
+        answer = await http.get(
+            f"/api/sessions/{session_id}/events", params={"after_seq": str(after), "limit": limit}
+        )
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert len(page["events"]) <= limit
+        events += page["events"]
+        after = page["next_after"]
+    return events
+
+
+@attrs.frozen
+class Story:
+    """A journal as its meaning is: independent of how pieces were joined.
+
+    Attributes:
+        covered: how many positions its frames cover, one after the other from `first` on.
+        first: the first of them.
+        facts: all events but pieces.
+        blocks: the text of each block, by turn and block, in order of appearance.
+    """
+
+    first: int
+    covered: int
+    facts: tuple[Json, ...]
+    blocks: tuple[tuple[str, str, str, str], ...]
+
+    def text(self, turn_id: str) -> str:
+        """Return a turn's answer."""
+        return "".join(text for kind, turn, _, text in self.blocks if kind == "message" and turn == turn_id)
+
+
+def story_of(frames: Iterable[Json]) -> Story:
+    """Read frames of one session, in order; an AssertionError where they have a gap or double anything."""
+    facts: list[Json] = []
+    blocks: dict[tuple[str, str, str], str] = {}
+    first = position = None
+    for frame in frames:
+        start, seq = frame.get("first_seq", frame["seq"]), frame["seq"]
+        if position is None:
+            first, position = start, start - 1
+        assert start <= position + 1 <= seq, f"{start}-{seq} after {position}"
+        position = seq
+        if frame["type"] not in PIECES:
+            assert start == seq
+            facts.append(frame)
+            continue
+        name = (frame["type"], frame["turn_id"], frame["block"])
+        known = blocks.get(name, "")
+        assert frame["offset"] <= len(known)
+        again = known[frame["offset"] :]
+        assert frame["content"].startswith(again), "a device saw a text that the journal has not"
+        blocks[name] = known[: frame["offset"]] + frame["content"]
+    assert first is not None
+    assert position is not None
+    told = tuple((*name, text) for name, text in blocks.items())
+    return Story(first, position - first + 1, tuple(facts), told)
+
+
+def kinds_of_turn(frames: Iterable[Json], turn_id: str) -> list[str]:
+    """Return the kinds of a turn's events, deliveries with their state, runs of pieces as one."""
+    kinds: list[str] = []
+    for frame in frames:
+        if frame.get("turn_id") != turn_id or "seq" not in frame:
+            continue
+        kind: str = frame["type"]
+        if kind == "delivery":
+            kind = f"d:{frame['state']}"
+        if kind not in PIECES or not kinds or kinds[-1] != kind:
+            kinds.append(kind)
+    ends = [kind for kind in kinds if kind in TURN_ENDS]
+    assert len(ends) <= 1, f"several ends: {kinds}"
+    return kinds
+
+
+def sha256(text: str) -> str:
+    """Return the hash that a turn's end tells."""
+    return hashlib.sha256(text.encode()).hexdigest()
