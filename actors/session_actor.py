@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actors.codec import decode_row, encode_entry
-from actors.commands import Cancel, Decide, Envelope, Rejected, Resolve, Send
+from actors.commands import Envelope, Send
 from actors.config import ActorConfig
 from actors.effects import (
     Announce,
@@ -35,7 +35,7 @@ from actors.hub_owner import HubOwner
 from actors.hub_steps import take
 from actors.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
 from actors.loading import load_state
-from actors.mailbox import HubBatch, Mail, Mailbox
+from actors.mailbox import HubBatch, Mail, Mailbox, refuse
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
 from actors.session_state import SessionState, summary
 from actors.session_steps import Step
@@ -132,6 +132,8 @@ class SessionActor:
         state = self._state
         self._committed_hub = (state.hub_id, state.hub_seq)
         self._idle_since, self._stop_at = trio.current_time(), math.inf
+        if state.turn is not None and state.turn.stopping_by is not None:
+            self._stop_at = trio.current_time() + deps.config.interrupt_limit_s
         self.mailbox.drop_hub_mail()
         self.tail.reset(state.epoch, state.head_seq)
         self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
@@ -149,7 +151,10 @@ class SessionActor:
         while given is not None:
             if not await self._settle(given):
                 return "reload"
-            given = await self._next_inputs()
+            try:
+                given = await self._next_inputs()
+            except StorageUnavailable as exc:
+                return self._refuse(exc)
         return "leave"
 
     async def _settle(self, given: Sequence[Input]) -> bool:
@@ -160,8 +165,8 @@ class SessionActor:
         committed = await self._commit(step)
         if committed is None:
             return False
+        self._taken = []  # from here on nobody is refused: what was asked for is done
         await self._act(step.effects, *committed)
-        self._taken = []
         return True
 
     async def _next_inputs(self) -> list[Input] | None:
@@ -249,8 +254,10 @@ class SessionActor:
 
     async def _was_stored(self, expected: int) -> bool:
         """Ask the head: the grant makes this actor the only one who could have moved it."""
+        taken, self._taken = self._taken, []  # where the head cannot be read, nobody is told a guess
         with trio.CancelScope(shield=True):  # bounded by the reader's own limits
             head = await self.deps.journal.head(self.session_id)
+        self._taken = taken
         return head.seq != expected
 
     def _refuse(self, exc: StorageUnavailable) -> Literal["reload"]:
@@ -341,14 +348,5 @@ class SessionActor:
                 return
 
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
-        for one in mail:
-            if isinstance(one, Envelope):
-                one.reply(_refusal(one, content))
         self._taken = []
-
-
-def _refusal(envelope: Envelope, content: str) -> Rejected:
-    command = envelope.command
-    message_id = command.message_id if isinstance(command, Send | Cancel | Resolve) else None
-    request_id = command.request_id if isinstance(command, Decide) else None
-    return Rejected("storage", content, message_id=message_id, request_id=request_id)
+        refuse(mail, content)
