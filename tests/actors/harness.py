@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -49,6 +49,8 @@ class Harness:
     store: MemoryStore = attrs.field(factory=MemoryStore)
     config: ActorConfig = attrs.field(factory=ActorConfig)
     broken: list[Exception] = attrs.field(factory=list)
+    after_break: Callable[[], None] = lambda: None
+    """Called with the last of `broken`."""
     changes: list[str] = attrs.field(factory=list)
     deps: SessionDeps = attrs.field(init=False)
 
@@ -72,7 +74,10 @@ class Harness:
 
     def _now(self) -> int:
         if self.broken:
-            raise self.broken.pop()
+            error = self.broken.pop()
+            if not self.broken:
+                self.after_break()
+            raise error
         return int(trio.current_time() * 1000)
 
     async def create(self, *session_ids: str) -> None:
