@@ -32,15 +32,17 @@ class Cursor:
     position: int
     pace_s: float = 0.0
     _free_at: float = -math.inf
+    _round_until: int = 0
+    """The head as the present round of a paced reader began: up to there nothing is held."""
 
     def due(self, now: float) -> float:
         """Return when `take` may give something: `now` or before, a later moment, or infinity at the head."""
         if self.position >= self.tail.head_seq:
             return math.inf
-        if self._free_at <= now or self.tail.urgent_seq > self.position:
+        if not self._holds(now):
             return now
         first = self.tail.read_nowait(self.position)
-        if first is None or not isinstance(first.items[0].event, Message):
+        if first is not None and not isinstance(first.items[0].event, Message):
             return now
         return self._free_at
 
@@ -62,7 +64,9 @@ class Cursor:
 
     async def _page(self) -> Round:
         tail = self.tail
-        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS)
+        # Not past the tail's head: what is committed but not published yet may not be seen before its answer.
+        before = tail.head_seq + 1
+        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS, before=before)
         return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
 
     def _paced(self, whole: Round, now: float) -> Round:
@@ -71,7 +75,14 @@ class Cursor:
         first = next((i for i, item in enumerate(whole.items) if isinstance(item.event, Message)), None)
         if first is None:
             return whole
-        if now < self._free_at and self.tail.urgent_seq <= self.position:
+        if self._holds(now):
             return Round(whole.session_id, whole.epoch, whole.items[:first])
-        self._free_at = now + self.pace_s
+        if self.position >= self._round_until:
+            self._round_until = self.tail.head_seq
+            self._free_at = now + self.pace_s
         return whole
+
+    def _holds(self, now: float) -> bool:
+        """Tell whether pieces must wait: the last round is over, its time is not, and nothing is urgent."""
+        over = self.position >= self._round_until
+        return over and now < self._free_at and self.tail.urgent_seq <= self.position
