@@ -36,7 +36,6 @@ __all__ = [
     "Send",
     "SessionView",
     "Settings",
-    "refusal",
 ]
 
 RejectCode = Literal[
@@ -198,14 +197,6 @@ class Rejected:
     request_id: str | None = None
     head: IfHead | None = None
     by_device: str | None = None
-
-
-def refusal(envelope: Envelope, code: RejectCode, content: str) -> Rejected:
-    """Return the refusal of a command, with the id that the command named."""
-    command = envelope.command
-    message_id = command.message_id if isinstance(command, Send | Cancel | Resolve) else None
-    request_id = command.request_id if isinstance(command, Decide) else None
-    return Rejected(code, content, message_id=message_id, request_id=request_id)
 
 
 @attrs.frozen

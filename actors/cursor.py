@@ -32,17 +32,19 @@ class Cursor:
     position: int
     pace_s: float = 0.0
     _free_at: float = -math.inf
+    _round_until: int = 0
+    """The head as the present round of a paced reader began: up to there nothing is held."""
 
     def due(self, now: float) -> float:
         """Return when `take` may give something: `now` or before, a later moment, or infinity at the head."""
         if self.position >= self.tail.head_seq:
             return math.inf
-        if self._free_at <= now or self.tail.urgent_seq > self.position:
+        if not self._holds(now):
             return now
         first = self.tail.read_nowait(self.position)
-        if first is None or isinstance(first.items[0].event, Message):
-            return self._free_at  # far behind, the next piece cannot be far either
-        return now
+        if first is not None and not isinstance(first.items[0].event, Message):
+            return now
+        return self._free_at
 
     async def take(self, now: float) -> Round:
         """Return what follows the position, within its bounds, and move there; empty where nothing is due.
@@ -62,8 +64,9 @@ class Cursor:
 
     async def _page(self) -> Round:
         tail = self.tail
-        # Not past the head: what is committed there may not be shown before its sender has the answer.
-        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS, before=tail.head_seq + 1)
+        # Not past the tail's head: what is committed but not published yet may not be seen before its answer.
+        before = tail.head_seq + 1
+        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS, before=before)
         return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
 
     def _paced(self, whole: Round, now: float) -> Round:
@@ -72,7 +75,14 @@ class Cursor:
         first = next((i for i, item in enumerate(whole.items) if isinstance(item.event, Message)), None)
         if first is None:
             return whole
-        if now < self._free_at and self.tail.urgent_seq <= self.position:
+        if self._holds(now):
             return Round(whole.session_id, whole.epoch, whole.items[:first])
-        self._free_at = now + self.pace_s
+        if self.position >= self._round_until:
+            self._round_until = self.tail.head_seq
+            self._free_at = now + self.pace_s
         return whole
+
+    def _holds(self, now: float) -> bool:
+        """Tell whether pieces must wait: the last round is over, its time is not, and nothing is urgent."""
+        over = self.position >= self._round_until
+        return over and now < self._free_at and self.tail.urgent_seq <= self.position

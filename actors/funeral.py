@@ -33,6 +33,16 @@ async def end_failed_session(deps: SessionDeps, session_id: str, tail: Tail, det
         StorageError: the session cannot be read, or another owner has it.
         HubError: its hub could not be ended.
     """
+    while True:
+        try:
+            await _end_session(deps, session_id, tail, detail)
+            return
+        except STORAGE_DOWN as exc:
+            log.warning("session %s: its end waits for storage: %s", session_id, exc)
+            await trio.sleep(deps.config.storage_retry_s)
+
+
+async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: str) -> None:
     grant = await deps.ownership.acquire(session_id)
     record, state = await load_state(deps.catalog, deps.journal, session_id)
     hub_id = state.hub_id
@@ -41,15 +51,9 @@ async def end_failed_session(deps: SessionDeps, session_id: str, tail: Tail, det
     step = Step(state, deps.clock(), deps.new_id)
     take(step, MarkFailed(detail))
     entries = [encode_entry(item) for item in step.events]
-    while True:
-        try:
-            head = await deps.journal.append(
-                grant, record.head_seq, entries, fold=step.folds, durable=True, summary=summary(state)
-            )
-            break
-        except STORAGE_DOWN as exc:
-            log.warning("session %s: its end waits for storage: %s", session_id, exc)
-            await trio.sleep(deps.config.storage_retry_s)
+    head = await deps.journal.append(
+        grant, record.head_seq, entries, fold=step.folds, durable=True, summary=summary(state)
+    )
     tail.reset(state.epoch, head)
     deps.changed(session_id)
     if hub_id is not None:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from actors.commands import Envelope
+from actors.commands import Cancel, Decide, Envelope, RejectCode, Rejected, Resolve, Send
 from actors.inputs import HubGone, HubReady
 from bridgehub.protocol.messages import Reported
 
-__all__ = ["COMMAND_LIMIT", "HUB_LIMIT", "HubBatch", "Mail", "Mailbox"]
+__all__ = ["COMMAND_LIMIT", "HUB_LIMIT", "HubBatch", "Mail", "Mailbox", "refuse"]
 
 COMMAND_LIMIT = 128
 """Commands that wait; each holds at most one frame of 1 MiB, nearly all some hundred bytes."""
@@ -35,6 +35,16 @@ class HubBatch:
 
 
 Mail = Envelope | HubBatch | HubReady | HubGone
+
+
+def refuse(mail: Sequence[Mail], content: str, code: RejectCode = "storage") -> None:
+    """Answer each command in `mail` that it was not done; it left no trace."""
+    for one in mail:
+        if isinstance(one, Envelope):
+            command = one.command
+            message_id = command.message_id if isinstance(command, Send | Cancel | Resolve) else None
+            request_id = command.request_id if isinstance(command, Decide) else None
+            one.reply(Rejected(code, content, message_id=message_id, request_id=request_id))
 
 
 @attrs.define(eq=False)

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actors.codec import decode_row, encode_entry
-from actors.commands import Envelope, Send, refusal
+from actors.commands import Envelope, Send
 from actors.config import ActorConfig
 from actors.effects import (
     Announce,
@@ -35,7 +35,7 @@ from actors.hub_owner import HubOwner
 from actors.hub_steps import take
 from actors.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
 from actors.loading import load_state
-from actors.mailbox import HubBatch, Mail, Mailbox
+from actors.mailbox import HubBatch, Mail, Mailbox, refuse
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
 from actors.session_state import SessionState, summary
 from actors.session_steps import Step
@@ -139,6 +139,8 @@ class SessionActor:
         state = self._state
         self._committed_hub = (state.hub_id, state.hub_seq)
         self._idle_since, self._stop_at = trio.current_time(), math.inf
+        if state.turn is not None and state.turn.stopping_by is not None:
+            self._stop_at = trio.current_time() + deps.config.interrupt_limit_s
         self.mailbox.drop_hub_mail()
         self.tail.reset(state.epoch, state.head_seq)
         self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
@@ -146,8 +148,6 @@ class SessionActor:
             self._owner.finish(hub_id)
         if state.hub_id is not None:
             self._owner.adopt(state.hub_id)
-        if state.turn is not None and state.turn.stopping_by is not None:
-            self._stop_at = trio.current_time() + deps.config.interrupt_limit_s
         if state.head_seq == 0:
             deps.changed(self.session_id)  # it may have been made this moment: no event tells that
 
@@ -162,7 +162,10 @@ class SessionActor:
         while given is not None:
             if not await self._settle(given):
                 return "reload"
-            given = await self._next_inputs()
+            try:
+                given = await self._next_inputs()
+            except StorageUnavailable as exc:
+                return self._refuse(exc)
         return "leave"
 
     async def _settle(self, given: Sequence[Input]) -> bool:
@@ -173,6 +176,7 @@ class SessionActor:
         committed = await self._commit(step)
         if committed is None:
             return False
+        self._taken = []  # from here on nobody is refused: what was asked for is done
         await self._act(step.effects, *committed)
         return True
 
@@ -289,7 +293,6 @@ class SessionActor:
         for effect in effects:
             if isinstance(effect, Answer):
                 effect.to(effect.reply)
-        self._taken = []
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
         self._rest_at = trio.current_time() + self.deps.config.tail_rest_s
         for effect in effects:
@@ -374,10 +377,8 @@ class SessionActor:
                 return
 
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
-        for one in mail:
-            if isinstance(one, Envelope):
-                one.reply(refusal(one, "storage", content))
         self._taken = []
+        refuse(mail, content)
 
 
 def _newer(note: KeepNote, later: KeepNote) -> KeepNote:

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager, contextmanager
 import attrs
 import trio
 
-from actors.commands import Envelope, refusal
+from actors.commands import Envelope
 from actors.config import ActorConfig
 from actors.errors import HubFenced, SessionFailed, ShuttingDown
 from actors.funeral import end_failed_session, end_hubs
-from actors.mailbox import Mailbox
+from actors.mailbox import Mailbox, refuse
 from actors.session_actor import SessionActor, SessionDeps
 from actors.supervision import CrashRecord, leaf_of, run_guarded
 from actors.tail import Listener, Tail, Trouble
@@ -74,6 +74,10 @@ class Supervisor:
         """Hand a command to the session's actor, starting it where it is not live. See `CommandBus`."""
         if self._closing:
             raise ShuttingDown("the server is about to stop")
+        if session_id not in self._children and await self._deps.catalog.get(session_id) is None:
+            raise SessionMissing(session_id)
+        if self._closing:
+            raise ShuttingDown("the server is about to stop")
         child = self._child(session_id)
         if child.failed_at is not None:
             left = child.failed_at + self._config.revive_after_s - trio.current_time()
@@ -84,20 +88,21 @@ class Supervisor:
             child.tail.post_nowait(Trouble(None, "the session works again"))
         self._ensure_running(child)
         await child.mailbox.put(envelope)
-        self._see_to_mail(child)
+        if not child.running or child.failed_at is not None:  # it ended while this waited for room
+            self._refuse_all(child, "the session ended; send it once more")
 
     @contextmanager
     def listen(self, session_id: str, listener: Listener) -> Iterator[Tail]:
         """Follow a session while inside the block. See `LiveBus`."""
         child = self._child(session_id)
-        with child.tail.listen(listener):
-            if child.failed_at is None and not self._closing:
-                self._ensure_running(child)
-            try:
+        try:
+            with child.tail.listen(listener):
+                if child.failed_at is None and not self._closing:
+                    self._ensure_running(child)
                 yield child.tail
-            finally:
-                child.mailbox.poke()  # the actor may have been waiting for the last device to go
-        self._drop_if_unused(child)
+        finally:
+            child.mailbox.poke()  # the actor may have been waiting for the last device to go
+            self._let_go(child)
 
     @contextmanager
     def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
@@ -158,7 +163,8 @@ class Supervisor:
         ending: list[str] = []
         for found in await deps.hubs.living():
             record = await deps.catalog.get(found.session_id)
-            busy = record is not None and record.summary is not None and record.summary.unfinished
+            kept = record.summary if record is not None else None
+            busy = kept is not None and kept.unfinished and kept.hub_id == found.hub_id
             if stop_hubs or not busy:
                 ending.append(found.hub_id)
         await end_hubs(deps.hubs, ending, forget=not stop_hubs)
@@ -192,18 +198,8 @@ class Supervisor:
             child.running = False
             child.scope = trio.CancelScope()
             self._ended.unpark_all()
-            self._drop_if_unused(child)
-
-    def _see_to_mail(self, child: _Child) -> None:
-        """Let no command lie that was put while the actor ended."""
-        if child.failed_at is not None:
-            self._turn_away(child, "it crashed too often")
-        elif not self._closing:
-            self._ensure_running(child)
-
-    def _drop_if_unused(self, child: _Child) -> None:
-        if child.failed_at is None and not child.running and not child.tail.is_watched:
-            self._children.pop(child.session_id, None)
+            self._refuse_all(child, "the server is about to stop")
+            self._let_go(child)
 
     async def _run_once(self, child: _Child) -> bool:
         """Run the session's actor to its end; tell whether to start it again."""
@@ -221,7 +217,7 @@ class Supervisor:
         if not child.crashes.is_too_many(trio.current_time()):
             return True
         await self._give_up(child, f"{type(cause).__name__} too often")
-        return False
+        return child.failed_at is None  # somebody may have revived it while its end waited for storage
 
     async def _give_up(self, child: _Child, detail: str) -> None:
         child.failed_at = trio.current_time()
@@ -234,9 +230,15 @@ class Supervisor:
 
     def _turn_away(self, child: _Child, content: str) -> None:
         child.tail.post_nowait(Trouble("session_failed", f"the session failed: {content}"))
-        for mail in child.mailbox.take_nowait():
-            if isinstance(mail, Envelope):
-                mail.reply(refusal(mail, "storage", f"the session failed: {content}"))
+        self._refuse_all(child, f"the session failed: {content}")
+
+    def _refuse_all(self, child: _Child, content: str) -> None:
+        refuse(child.mailbox.take_nowait(), content, "shutting_down" if self._closing else "storage")
+
+    def _let_go(self, child: _Child) -> None:
+        idle = not child.running and child.failed_at is None and not child.tail.is_watched
+        if idle and self._children.get(child.session_id) is child:
+            del self._children[child.session_id]
 
     def _note_change(self, session_id: str) -> None:
         for changed in tuple(self._watchers):

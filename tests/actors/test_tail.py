@@ -1,0 +1,97 @@
+"""The tail: what follows a place, joined, shared; bounded; and the newest news of each kind."""
+
+from __future__ import annotations
+
+import actors.tail
+from actors.events import Committed, Complete, Event, Message, Notice
+from actors.tail import AttachedDevice, DraftChanged, Presence, Tail, Trouble
+from tests.actors.harness import Ear
+
+
+def piece(seq: int, text: str) -> Committed:
+    return Committed(seq, seq, 0, "t", None, Message(text, "b", 0))
+
+
+def tail_of(*texts: str) -> Tail:
+    tail = Tail("trip", 1, 0)
+    for seq, text in enumerate(texts, 1):
+        tail.publish_nowait([piece(seq, text)], [len(text)], idle=False)
+    return tail
+
+
+def test_a_round_is_joined_and_shared() -> None:
+    tail = tail_of("a", "b", "c")
+    first = tail.read_nowait(0)
+    assert first is tail.read_nowait(0)
+    assert first is not None
+    assert [(item.first_seq, item.seq) for item in first.items] == [(1, 3)]
+    later = tail.read_nowait(1)
+    assert later is not None
+    assert [(item.first_seq, item.seq) for item in later.items] == [(2, 3)]
+    tail.publish_nowait([piece(4, "d")], [1], idle=False)
+    assert tail.read_nowait(0) is not first
+
+
+def test_at_the_head_there_is_nothing_and_before_what_is_kept_only_the_journal() -> None:
+    tail = tail_of("a", "b")
+    for place in (2, 3):
+        found = tail.read_nowait(place)
+        assert found is not None
+        assert found.items == ()
+    tail.publish_nowait([piece(3, "x" * 9000)], [9000], idle=True)
+    assert tail.read_nowait(0) is None
+    assert tail.read_nowait(2) is None, "even the newest may be too large for an idle session"
+
+
+def test_memory_is_bounded() -> None:
+    tail = Tail("trip", 1, 0)
+    for seq in range(1, 101):
+        tail.publish_nowait([piece(seq, "x" * 10_000)], [10_000], idle=False)
+    assert sum(tail._sizes) == tail._bytes <= actors.tail.TAIL_BYTES
+    assert tail.read_nowait(99) is not None
+    assert tail.read_nowait(10) is None
+
+
+def test_a_place_inside_a_joined_row_is_covered() -> None:
+    tail = Tail("trip", 1, 0)
+    tail.publish_nowait([Committed(5, 1, 0, "t", None, Message("abcde", "b", 0))], [5], idle=False)
+    found = tail.read_nowait(3)
+    assert found is not None
+    assert found.items[0].first_seq <= 4 <= found.items[0].seq
+
+
+def test_what_is_urgent_is_known() -> None:
+    tail = tail_of("a")
+    events: list[Event] = [Complete(1, 1, ""), Notice("n", "x")]
+    tail.publish_nowait(
+        [Committed(n, n, 0, "t", None, e) for n, e in enumerate(events, 2)], [1, 1], idle=True
+    )
+    assert (tail.urgent_seq, tail.head_seq) == (2, 3)
+
+
+def test_a_reset_sends_readers_to_the_journal() -> None:
+    tail = tail_of("a", "b")
+    tail.reset(2, 9)
+    assert tail.read_nowait(2) is None
+    assert (tail.epoch, tail.head_seq) == (2, 9)
+
+
+def test_only_the_newest_news_of_a_kind_are_kept() -> None:
+    tail = Tail("trip", 1, 0)
+    for news in (DraftChanged("a", "mac"), Trouble("storage", "full"), DraftChanged("ab", "mac")):
+        tail.post_nowait(news)
+    assert tail.news_since(0) == [Trouble("storage", "full"), DraftChanged("ab", "mac")]
+    assert tail.news_since(2) == [DraftChanged("ab", "mac")]
+    assert tail.news_since(3) == []
+
+
+def test_presence_and_wakes() -> None:
+    tail = Tail("trip", 1, 0)
+    phone, script = Ear(AttachedDevice("phone", "Phone", observe=False)), Ear()
+    with tail.listen(phone), tail.listen(script):
+        assert tail.devices == (AttachedDevice("phone", "Phone", observe=False),)
+        before = script.wakes
+        tail.publish_nowait([piece(1, "a")], [1], idle=False)
+        assert script.wakes == before + 1
+    assert not tail.is_watched
+    assert tail.news_since(0) == [Presence(())]
