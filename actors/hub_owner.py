@@ -30,8 +30,8 @@ STOP_S = 2.0
 
 RELINK_FIRST_S = 0.02
 RELINK_MOST_S = 2.0
-"""Wait before a hub that lives but takes no link is tried again; doubled each time. It is never killed for that:
-the cause may be this server (no file descriptors left, say), and the hub has an agent at work."""
+"""Wait before a hub that lives but takes no link is tried a third time; doubled each time. It is never killed for
+that: the cause may be this server (no file descriptors left, say), and the hub has an agent at work."""
 
 SLICE_EVENTS = 128
 SLICE_LENGTH = 256 * 1024
@@ -158,7 +158,7 @@ class HubOwner:
 
     async def _keep_linked(self, hub_id: str) -> None:
         """Link to the hub, again and again while it lives. Raises HubLost once its process is gone."""
-        wait_s = RELINK_FIRST_S
+        wait_s = 0.0
         while True:
             heard = False
             try:
@@ -169,9 +169,9 @@ class HubOwner:
                     raise
                 log.warning("session %s: hub %s takes no link: %s", self.session_id, hub_id, exc)
             if heard:
-                wait_s = RELINK_FIRST_S
+                wait_s = 0.0
             await trio.sleep(wait_s)
-            wait_s = min(wait_s * 2, RELINK_MOST_S)
+            wait_s = min(max(wait_s * 2, RELINK_FIRST_S), RELINK_MOST_S)
 
     async def _link_once(self, hub_id: str) -> bool:
         link = await self.hubs.connect(hub_id, owner_epoch=self.owner_epoch, last_seq=self.acked(hub_id))

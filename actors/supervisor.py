@@ -81,8 +81,8 @@ class Supervisor:
         child = self._child(session_id)
         if child.failed_at is not None:
             left = child.failed_at + self._config.revive_after_s - trio.current_time()
-            if left > 0 or child.running:  # running: its end is still being journalled
-                raise SessionFailed(session_id, max(left, 0.0))
+            if left > 0:
+                raise SessionFailed(session_id, left)
             child.failed_at = None
             child.crashes.clear()
             child.tail.post_nowait(Trouble(None, "the session works again"))

@@ -35,7 +35,7 @@ class Shelf:
         entries = [encode_entry(item) for item in items]
         await self.store.append(self.grant, head, entries, durable=True)
         if publish:
-            self.tail.publish_nowait(items, [len(entry.payload) for entry in entries], idle=False)
+            self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
 
 
 def piece(number: int) -> Message:

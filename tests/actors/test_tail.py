@@ -15,7 +15,7 @@ def piece(seq: int, text: str) -> Committed:
 def tail_of(*texts: str) -> Tail:
     tail = Tail("trip", 1, 0)
     for seq, text in enumerate(texts, 1):
-        tail.publish_nowait([piece(seq, text)], [len(text)], idle=False)
+        tail.publish_nowait([piece(seq, text)], [len(text)])
     return tail
 
 
@@ -28,7 +28,7 @@ def test_a_round_is_joined_and_shared() -> None:
     later = tail.read_nowait(1)
     assert later is not None
     assert [(item.first_seq, item.seq) for item in later.items] == [(2, 3)]
-    tail.publish_nowait([piece(4, "d")], [1], idle=False)
+    tail.publish_nowait([piece(4, "d")], [1])
     assert tail.read_nowait(0) is not first
 
 
@@ -38,7 +38,9 @@ def test_at_the_head_there_is_nothing_and_before_what_is_kept_only_the_journal()
         found = tail.read_nowait(place)
         assert found is not None
         assert found.items == ()
-    tail.publish_nowait([piece(3, "x" * 9000)], [9000], idle=True)
+    tail.publish_nowait([piece(3, "x" * 9000)], [9000])
+    assert tail.read_nowait(0) is not None  # those who are behind for a moment need no journal
+    tail.rest()
     assert tail.read_nowait(0) is None
     assert tail.read_nowait(2) is None, "even the newest may be too large for an idle session"
 
@@ -46,7 +48,7 @@ def test_at_the_head_there_is_nothing_and_before_what_is_kept_only_the_journal()
 def test_memory_is_bounded() -> None:
     tail = Tail("trip", 1, 0)
     for seq in range(1, 101):
-        tail.publish_nowait([piece(seq, "x" * 10_000)], [10_000], idle=False)
+        tail.publish_nowait([piece(seq, "x" * 10_000)], [10_000])
     assert sum(tail._sizes) == tail._bytes <= actors.tail.TAIL_BYTES
     assert tail.read_nowait(99) is not None
     assert tail.read_nowait(10) is None
@@ -54,7 +56,7 @@ def test_memory_is_bounded() -> None:
 
 def test_a_place_inside_a_joined_row_is_covered() -> None:
     tail = Tail("trip", 1, 0)
-    tail.publish_nowait([Committed(5, 1, 0, "t", None, Message("abcde", "b", 0))], [5], idle=False)
+    tail.publish_nowait([Committed(5, 1, 0, "t", None, Message("abcde", "b", 0))], [5])
     found = tail.read_nowait(3)
     assert found is not None
     assert found.items[0].first_seq <= 4 <= found.items[0].seq
@@ -64,7 +66,7 @@ def test_what_is_urgent_is_known() -> None:
     tail = tail_of("a")
     events: list[Event] = [Complete(1, 1, ""), Notice("n", "x")]
     tail.publish_nowait(
-        [Committed(n, n, 0, "t", None, e) for n, e in enumerate(events, 2)], [1, 1], idle=True
+        [Committed(n, n, 0, "t", None, e) for n, e in enumerate(events, 2)], [1, 1]
     )
     assert (tail.urgent_seq, tail.head_seq) == (2, 3)
 
@@ -91,7 +93,7 @@ def test_presence_and_wakes() -> None:
     with tail.listen(phone), tail.listen(script):
         assert tail.devices == (AttachedDevice("phone", "Phone", observe=False),)
         before = script.wakes
-        tail.publish_nowait([piece(1, "a")], [1], idle=False)
+        tail.publish_nowait([piece(1, "a")], [1])
         assert script.wakes == before + 1
     assert not tail.is_watched
     assert tail.news_since(0) == [Presence(())]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
 from tests.e2e.world import HEARTBEAT_S, Shared, all_events, kinds_of_turn, open_http
@@ -216,7 +218,7 @@ async def test_watch_sessions(shared: Shared, sid: str) -> None:
         await watcher.say("ping")
         await watcher.wait_for("pong")
 
-        async def changed(**fields: object) -> Json:
+        async def changed(**fields: Any) -> Json:
             return await watcher.wait_for("session_changed", start=0, session_id=sid, **fields)
 
         await device.attach(sid, agent="echo", device_id="one")

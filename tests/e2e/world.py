@@ -152,7 +152,8 @@ def story_of(frames: Iterable[Json]) -> Story:
     """Read frames of one session, in order; an AssertionError where they have a gap or double anything."""
     facts: list[Json] = []
     blocks: dict[tuple[str, str, str], str] = {}
-    first = position = None
+    first: int | None = None
+    position: int | None = None
     for frame in frames:
         start, seq = frame.get("first_seq", frame["seq"]), frame["seq"]
         if position is None:

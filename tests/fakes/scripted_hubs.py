@@ -249,6 +249,10 @@ class ScriptedHubs:
         await trio.lowlevel.checkpoint()
         self.forgotten.append(hub_id)
 
+    async def find(self, hub_id: str) -> FoundHub | None:
+        found = [one for one in await self.living() if one.hub_id == hub_id]
+        return found[0] if found else None
+
     async def living(self) -> Sequence[FoundHub]:
         await trio.lowlevel.checkpoint()
         kept = [(key, one) for key, one in self.hubs.items() if key not in self.forgotten]
