@@ -1,13 +1,12 @@
-"""The stream that Hypercorn speaks HTTP on. It looks like what Hypercorn expects and adds what Hypercorn
-lacks.
+"""The stream that Hypercorn speaks HTTP on: it looks like what Hypercorn expects and adds what that lacks.
 
 Hypercorn writes under a shield and without a limit; here a write that is not taken in time breaks the
 stream. Hypercorn closes at once; here its close only ends both directions for it, and whoever made the
 stream lets the line drain, since closing a socket with unread input destroys the answer that is still on
 its way.
 
-What comes behind the first request is thrown away: every answer closes its connection, and Hypercorn, which sees a
-second request come, closes at once, be the first one answered or not.
+What comes behind the first request is thrown away: every answer closes its connection, and Hypercorn, where it
+sees a second request come, closes at once, be the first one answered or not.
 """
 
 from __future__ import annotations
