@@ -5,8 +5,8 @@ stream. Hypercorn closes at once; here its close only ends both directions for i
 stream lets the line drain, since closing a socket with unread input destroys the answer that is still on
 its way.
 
-What comes behind the first request is thrown away: every answer closes its connection, and Hypercorn, where it
-sees a second request come, closes at once, be the first one answered or not.
+What comes behind the first request is thrown away: every answer closes its connection, and Hypercorn, where
+it sees a second request come, closes at once, be the first one answered or not.
 """
 
 from __future__ import annotations
