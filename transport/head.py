@@ -12,6 +12,7 @@ __all__ = ["Head", "HeadError", "find_end", "parse_head", "without_upgrade"]
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"\r?\n")
 _REQUEST: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/1\.[01]")
+_LONGEST_SIZE: Final = 16  # digits
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
@@ -31,6 +32,17 @@ class Head:
         """Return the comma-separated words of a header, in lower case."""
         joined = b",".join(value for key, value in self.headers if key == name).decode("latin-1")
         return frozenset(word.strip().lower() for word in joined.split(",")) - {""}
+
+    @property
+    def body_bytes(self) -> int | None:
+        """How long the body is; None where only a strict parse can tell."""
+        if self.tokens(b"transfer-encoding"):
+            return None
+        sizes = {value for key, value in self.headers if key == b"content-length"}
+        if not sizes:
+            return 0
+        size = sizes.pop()
+        return int(size) if not sizes and size.isdigit() and len(size) < _LONGEST_SIZE else None
 
     @property
     def is_websocket(self) -> bool:

@@ -18,7 +18,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from transport.config import TransportConfig
-from transport.head import find_end, without_upgrade
+from transport.head import Head, find_end, without_upgrade
 from transport.http_app import make_app
 from transport.http_stream import HttpStream, http_stream
 from transport.ports import Deps
@@ -42,10 +42,12 @@ class HttpDoor:
         self._context = WorkerContext(None)
         self._config = _hypercorn_config(config)
 
-    async def serve(self, stream: Transport, data: bytes) -> None:
+    async def serve(self, stream: Transport, head: Head, data: bytes) -> None:
         """Answer the request that begins with `data`; return once its connection is to be closed."""
         end = find_end(data) or len(data)
-        http = http_stream(stream, without_upgrade(data[:end]) + data[end:], self._write_s)
+        start = without_upgrade(data[:end])
+        left = None if head.body_bytes is None else len(start) + head.body_bytes
+        http = http_stream(stream, start + data[end:], left, self._write_s)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_limit, http, nursery.cancel_scope)
             server = TCPServer(self._app, self._config, self._context, {}, http)  # type: ignore[arg-type]

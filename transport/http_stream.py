@@ -1,10 +1,12 @@
-"""The stream that Hypercorn speaks HTTP on. It looks like what Hypercorn expects and adds what Hypercorn
-lacks.
+"""The stream that Hypercorn speaks HTTP on: it looks like what Hypercorn expects and adds what that lacks.
 
 Hypercorn writes under a shield and without a limit; here a write that is not taken in time breaks the
 stream. Hypercorn closes at once; here its close only ends both directions for it, and whoever made the
 stream lets the line drain, since closing a socket with unread input destroys the answer that is still on
 its way.
+
+What comes behind the first request is thrown away: every answer closes its connection, and Hypercorn, where
+it sees a second request come, closes at once, be the first one answered or not.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ class HttpStream(PutBackStream):
         finished: set once Hypercorn has closed it.
     """
 
-    def __init__(self, stream: Transport, ahead: bytes, write_s: float) -> None:
+    def __init__(self, stream: Transport, ahead: bytes, left: int | None, write_s: float) -> None:
         super().__init__(stream, ahead)
+        self._left = left
         self.finished = trio.Event()
         self._transport = stream
         self._write_s = write_s
@@ -50,7 +53,14 @@ class HttpStream(PutBackStream):
             raise trio.ClosedResourceError
         data: bytes | bytearray = b""
         with trio.CancelScope() as self._reading:
-            data = await super().receive_some(max_bytes)
+            while True:
+                data = await super().receive_some(max_bytes)
+                if self._left is None or not data:
+                    break
+                data = data[: self._left]
+                self._left -= len(data)
+                if data:
+                    break
         if self._reading.cancelled_caught:
             raise trio.ClosedResourceError
         self._reading = None
@@ -98,10 +108,17 @@ class TlsHttpStream(HttpStream):
         return "http/1.1"
 
 
-def http_stream(stream: Transport, ahead: bytes, write_s: float) -> HttpStream:
-    """Return the kind of stream that fits the transport."""
+def http_stream(stream: Transport, ahead: bytes, left: int | None, write_s: float) -> HttpStream:
+    """Return the kind of stream that fits the transport.
+
+    Args:
+        stream: the transport.
+        ahead: what was read of it already.
+        left: bytes of the first request, from `ahead` on; None where that is not known.
+        write_s: how long the socket may refuse a write.
+    """
     kind = TlsHttpStream if isinstance(stream, trio.SSLStream) else HttpStream
-    return kind(stream, ahead, write_s)
+    return kind(stream, ahead, left, write_s)
 
 
 async def drain(stream: Transport) -> None:

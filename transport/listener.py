@@ -210,7 +210,7 @@ class _Door:
             return self.websockets.admit(stream, head, data, full=full)
         if full:
             return Refusal(503, "overloaded", "The server has too many connections.")
-        return partial(self.http.serve, stream, data)
+        return partial(self.http.serve, stream, head, data)
 
     async def _read_head(self, stream: Transport) -> bytes | None:
         """Return the first bytes up to the head's end or beyond; None where there is no such request."""

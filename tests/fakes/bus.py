@@ -77,17 +77,8 @@ class FakeSession:
 
     def _keep(self, item: Committed) -> None:
         entry = encode_entry(item)
-        row = Row(
-            self.record.session_id,
-            item.seq,
-            item.first_seq,
-            item.turn_id,
-            entry.kind,
-            item.device_id,
-            item.at_ms,
-            entry.payload,
-            item.seq,
-        )
+        where = (self.record.session_id, item.seq, item.first_seq, item.turn_id)
+        row = Row(*where, entry.kind, item.device_id, item.at_ms, entry.payload, commit_no=item.seq)
         self.rows.append(row)
         if entry.command_id is not None and entry.command_state is not None:
             first = self.commands.get(entry.command_id)

@@ -58,6 +58,21 @@ def test_what_is_no_head(data: bytes) -> None:
         parse_head(data)
 
 
+@pytest.mark.parametrize(
+    ("more", "size"),
+    [
+        (b"", 0),
+        (b"Content-Length: 12\r\n", 12),
+        (b"Content-Length: 12\r\nContent-Length: 12\r\n", 12),
+        (b"Content-Length: 12\r\nContent-Length: 13\r\n", None),
+        (b"Content-Length: +1\r\n", None),
+        (b"Content-Length: 12\r\nTransfer-Encoding: chunked\r\n", None),
+    ],
+)
+def test_how_long_the_body_is(more: bytes, size: int | None) -> None:
+    assert parse_head(b"POST / HTTP/1.1\r\n" + more + b"\r\n").body_bytes == size
+
+
 def test_another_protocol_is_not_asked_for() -> None:
     data = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nA: b\r\n\r\n"
     assert without_upgrade(data) == b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Whatever devices do, each sees every event once and in order: many, attaching, pacing and lagging at random."""
+"""Each device sees every event once and in order, whoever attaches, paces or lags, and when: at random."""
 
 from __future__ import annotations
 
