@@ -231,7 +231,8 @@ class HubOwner:
                     while True:
                         await link.receive()
                 finally:
-                    await link.aclose()
+                    with trio.move_on_after(CLEANUP_S, shield=True):
+                        await link.aclose()
             except (HubLost, HubGarbage):
                 return
 

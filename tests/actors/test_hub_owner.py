@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.errors import HubFenced
-from actors.hub_owner import RELINK_MOST_S, HubOwner
+from actors.hub_owner import RELINK_MOST_S, STOP_S, HubOwner
 from actors.inputs import HubGone, HubReady
 from actors.mailbox import HubBatch, Mail, Mailbox
 from bridgehub.protocol import messages as hub
@@ -156,3 +156,18 @@ async def test_a_hub_whose_links_break_again_and_again_is_not_dead(autojump_cloc
             desk.hubs.newest.cut_link()
             await trio.sleep(RELINK_MOST_S)
         assert desk.hubs.newest.alive
+
+
+async def test_a_hub_that_ignores_stop_is_killed_and_its_link_closed(autojump_clock: MockClock) -> None:
+    async with open_desk() as desk:
+        desk.owner.start(spec("h1"))
+        await desk.settle()
+        stubborn = desk.hubs.newest
+        stubborn.stubborn = True
+        desk.owner.end("h1", "stop")
+        await trio.sleep(STOP_S - 0.1)
+        assert desk.hubs.buried == []
+        await trio.sleep(0.2)
+        assert desk.hubs.buried == ["h1"]
+        assert desk.hubs.open_links == 0
+        assert (await desk.settle())[-1] == HubGone("h1", "died")

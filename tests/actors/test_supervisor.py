@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.commands import Accepted, Attach, Decide, Interrupt, Rejected, Send
+from actors.commands import Accepted, Attach, Decide, Envelope, Interrupt, Rejected, Reply, Resolve, Send
 from actors.errors import SessionFailed, ShuttingDown
+from actors.mailbox import COMMAND_LIMIT
 from actors.supervisor import open_supervisor
 from actors.tail import Trouble
+from bridgehub.protocol.messages import HubSpec
 from storage.errors import SessionMissing, StorageFull
+from storage.records import SessionRecord
+from tests.actors.core import author
 from tests.actors.harness import Ear, Harness, act, ask, open_harness, open_server
 from tests.fakes.scripted_hubs import SILENT, Ask, Done, Hang, Say, Slow
 
@@ -187,3 +192,56 @@ async def test_hubs_that_no_session_knows_are_ended(autojump_clock: MockClock) -
         async with open_server(harness):
             assert harness.hubs.buried == ["stray"]
             assert harness.hubs.forgotten == ["stray"]
+
+
+async def test_a_command_that_no_actor_took_before_the_close_is_refused(autojump_clock: MockClock) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        replies: list[Reply] = []
+        await server.submit("trip", Envelope(Send("m", "x"), author("phone"), replies.append))
+        await server.close(stop_hubs=False)
+        (reply,) = replies
+        assert isinstance(reply, Rejected)
+        assert (reply.code, reply.message_id) == ("shutting_down", "m")
+        assert await harness.words() == []
+
+
+async def test_a_defect_after_the_commit_answers_once_and_loses_no_message(autojump_clock: MockClock) -> None:
+    async with open_harness() as harness:
+        spec_for, defects = harness.deps.spec_for, [RuntimeError("a defect")]
+
+        def broken_spec_for(record: SessionRecord, hub_id: str) -> HubSpec:
+            if defects:
+                raise defects.pop()
+            return spec_for(record, hub_id)
+
+        harness.deps = attrs.evolve(harness.deps, spec_for=broken_spec_for)
+        async with open_server(harness) as server:
+            assert await ask(server, Send("m1", "x")) == Accepted("m1", 1, duplicate=False)
+            await harness.until("d:unknown", "error unknown_outcome")
+            await act(server, Resolve("m1", "retry"))
+            await harness.until(*TURN[1:])
+
+
+async def test_senders_that_wait_for_room_are_answered_when_the_session_fails(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        await ask(server, Attach())
+        await fail(harness)
+        codes: list[str] = []
+
+        async def send(number: int) -> None:
+            try:
+                reply = await ask(server, Send(f"m{number}", "x"))
+            except SessionFailed:
+                codes.append("failed")
+            else:
+                assert isinstance(reply, Rejected)
+                codes.append(reply.code)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(3 * COMMAND_LIMIT):
+                nursery.start_soon(send, number)
+        assert len(codes) == 3 * COMMAND_LIMIT
+        assert set(codes) <= {"storage", "failed"}
+        assert harness.hubs.prompts == []

@@ -93,7 +93,7 @@ SILENT = "silent"
 
 @attrs.define(eq=False)
 class ScriptedHub:
-    """One hub. `told` is all that any server said to it."""
+    """One hub. `told` is all that any server said to it; a `stubborn` one ignores `Stop`."""
 
     spec: hub.HubSpec
     alive: bool = True
@@ -109,6 +109,7 @@ class ScriptedHub:
     link: _Link | None = None
     garbage: bool = False
     deaf: bool = False
+    stubborn: bool = False
     turn_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     @property
@@ -150,6 +151,7 @@ class _Link:
     position: int
     broken: bool = False
     ended: bool = False
+    closed: bool = False
     news: trio.Event = attrs.field(factory=trio.Event)
 
     async def send(self, message: hub.ToHub) -> None:
@@ -176,7 +178,8 @@ class _Link:
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
-        self.broken = True
+        self.owner.open_links -= not self.closed
+        self.broken = self.closed = True
 
 
 @attrs.define(eq=False)
@@ -194,6 +197,7 @@ class ScriptedHubs:
     start_s: float = 0.0
     bury_s: float = 0.0
     fail_starts: int = 0
+    open_links: int = 0
     hubs: dict[str, ScriptedHub] = attrs.field(factory=dict)
     buried: list[str] = attrs.field(factory=list)
     forgotten: list[str] = attrs.field(factory=list)
@@ -233,6 +237,7 @@ class ScriptedHubs:
         found.acked = max(found.acked, last_seq)
         last = found.had[-1] if found.had else None
         welcome = hub.Welcome(1, hub_id, 7, last, found.running is not None, tuple(found.waiting))
+        self.open_links += 1
         found.link = _Link(self, found, welcome, last_seq)
         return found.link
 
@@ -275,7 +280,7 @@ class ScriptedHubs:
             case hub.Ack(seq):
                 assert seq <= len(found.log), "acknowledged what was never said"
                 found.acked = max(found.acked, seq)
-            case hub.Stop():
+            case hub.Stop() if not found.stubborn:
                 found.kill()
             case _:
                 pass
