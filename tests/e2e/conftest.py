@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +23,9 @@ def sid(request: pytest.FixtureRequest) -> str:
     """A session id of this test."""
     name: str = request.node.name
     return re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a server of the test's own; its path is short enough for sockets to lie below it."""
+    return tmp_path_factory.mktemp("p")

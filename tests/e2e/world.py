@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Protocol
 import attrs
 import httpx
 import psutil
+import trio
 
 from tests.support.device import TURN_ENDS, Device, Json, open_device
 from tests.support.server import ROOT, processes_of
@@ -25,11 +27,13 @@ __all__ = [
     "Shared",
     "Story",
     "all_events",
+    "hubs_of",
     "kinds_of_turn",
     "open_http",
     "run_shared",
     "sha256",
     "story_of",
+    "wait_processes_gone",
 ]
 
 HEARTBEAT_S = 0.4
@@ -195,3 +199,22 @@ def kinds_of_turn(frames: Iterable[Json], turn_id: str) -> list[str]:
 def sha256(text: str) -> str:
     """Return the hash that a turn's end tells."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hubs_of(data: Path) -> dict[str, psutil.Process]:
+    """Return the living hub processes of a data folder by their sessions."""
+    found = {}
+    for path in (data / "hubs").glob("*/pid"):
+        told = json.loads(path.read_bytes())
+        try:
+            found[told["session_id"]] = psutil.Process(told["pid"])
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+async def wait_processes_gone(processes: Iterable[psutil.Process], limit_s: float = 10.0) -> None:
+    """Wait until none of them runs; an AssertionError where one does. A zombie has ended."""
+    waiting = list(processes)
+    alive = await trio.to_thread.run_sync(lambda: psutil.wait_procs(waiting, timeout=limit_s)[1])
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []

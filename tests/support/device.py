@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import attrs
 import trio
@@ -71,7 +72,6 @@ class Device:
     _arrived: trio.Event = attrs.field(factory=trio.Event)
     _ended: bool = False
     _afters: dict[str, Json | None] = attrs.field(factory=dict)
-    _sent_count: int = 0
     _may_read: trio.Event = attrs.field(factory=trio.Event)
 
     @property
@@ -122,8 +122,7 @@ class Device:
         self, session_id: str, content: str, *, message_id: str | None = None, **fields: Any
     ) -> Json:
         """Send a message; return `accepted` or `rejected`."""
-        self._sent_count += 1
-        message_id = message_id or f"{id(self):x}-{self._sent_count}"
+        message_id = message_id or uuid4().hex
         start = len(self.frames)
         await self.say("send", session_id=session_id, message_id=message_id, content=content, **fields)
         return await self.wait_for(
