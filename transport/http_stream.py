@@ -124,7 +124,7 @@ def http_stream(stream: Transport, ahead: bytes, left: int | None, write_s: floa
 async def drain(stream: Transport) -> None:
     """Read on for a moment after our last word, until the peer closes, so that it can read that word."""
     left = DRAIN_BYTES
-    with trio.move_on_after(DRAIN_S):
+    with trio.move_on_after(DRAIN_S):  # noqa: ASYNC912 - reads until the end
         try:
             if isinstance(stream, trio.SocketStream):
                 await stream.send_eof()

@@ -65,9 +65,7 @@ def test_a_place_inside_a_joined_row_is_covered() -> None:
 def test_what_is_urgent_is_known() -> None:
     tail = tail_of("a")
     events: list[Event] = [Complete(1, 1, ""), Notice("n", "x")]
-    tail.publish_nowait(
-        [Committed(n, n, 0, "t", None, e) for n, e in enumerate(events, 2)], [1, 1]
-    )
+    tail.publish_nowait([Committed(n, n, 0, "t", None, e) for n, e in enumerate(events, 2)], [1, 1])
     assert (tail.urgent_seq, tail.head_seq) == (2, 3)
 
 

@@ -100,7 +100,7 @@ class Reader:
     async def read_until(self, *kinds: type) -> list[Reported]:
         """Take batches until an event of one of `kinds` has come; return what came."""
         found: list[Reported] = []
-        with trio.fail_after(LIMIT_S):
+        with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has it
             while not any(isinstance(item.event, kinds) for item in found):
                 found += await self.read()
         return found

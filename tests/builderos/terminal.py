@@ -34,7 +34,7 @@ class Terminal:
 
     async def see(self, text: str, *, times: int = 1) -> None:
         """Wait until `text` was shown so many times."""
-        with trio.move_on_after(LIMIT_S) as scope:
+        with trio.move_on_after(LIMIT_S) as scope:  # noqa: ASYNC912 - waits, or has it
             while self.shown.count(text) < times:
                 assert not self._ended, f"{text!r} is not in {self.shown!r}"
                 await self._more.wait()

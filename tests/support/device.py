@@ -174,7 +174,7 @@ class Device:
 
     async def wait_closed(self, limit_s: float = LIMIT_S) -> int | None:
         """Wait for the connection's end; return the close code."""
-        with trio.fail_after(limit_s):
+        with trio.fail_after(limit_s):  # noqa: ASYNC912 - waits, or has it
             while not self._ended:
                 await self._arrived.wait()
         return self.close_code
@@ -228,7 +228,7 @@ class Device:
 
     async def aclose(self) -> None:
         """Say goodbye; the server's answer is not waited for."""
-        with trio.move_on_after(1.0):
+        with trio.move_on_after(1.0):  # noqa: ASYNC912 - waits, or has it
             if self._protocol.state.name == "OPEN":
                 self._protocol.send_close(1000)
                 await self._flush()

@@ -70,7 +70,7 @@ async def test_a_handshake_that_is_none_is_given_up() -> None:
 async def test_unfinished_heads_are_bounded() -> None:
     async with open_server(max_waiting=3) as served:
         peers = [await served.raw() for _ in range(3)]
-        with trio.fail_after(LIMIT_S):
+        with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has it
             while served.listening.statistics().unfinished < 3:
                 await trio.lowlevel.checkpoint()
         late = await served.raw()
@@ -171,7 +171,7 @@ async def test_an_upgrade_right_behind_a_request_ends_cleanly() -> None:
         data = await peer.request(both)
         assert data.count(b"HTTP/1.1 ") == 1
         await peer.stream.aclose()
-        with trio.fail_after(LIMIT_S):
+        with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has it
             while served.listening.statistics().connections:
                 await trio.lowlevel.checkpoint()
 
@@ -204,7 +204,7 @@ async def test_a_message_that_is_never_read_is_cut_and_hinders_nobody() -> None:
         await slow.opcode(Opcode.TEXT)
         async with served.client() as quick:
             await quick.attach("trip")
-            with trio.fail_after(LIMIT_S):
+            with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has it
                 while len(session.tail.devices) < 2:
                     await trio.lowlevel.checkpoint()
             offset, position = 0, 0
@@ -250,14 +250,14 @@ async def test_a_revoked_device_that_takes_nothing_is_cut_soon() -> None:
         stuck = await served.raw(small_buffer=True)
         await stuck.upgrade()
         await stuck.stream.send_all(stuck.frames.send_data('{"type":"attach","session_id":"trip"}'))
-        with trio.fail_after(LIMIT_S):
+        with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has it
             while not session.tail.is_watched:
                 await trio.lowlevel.checkpoint()
         for number in range(200):
             session.publish(Message("x" * 100_000, "b", number * 100_000))
             await trio.lowlevel.checkpoint()
         served.listening.close_device("phone")
-        with trio.fail_after(2):
+        with trio.fail_after(2):  # noqa: ASYNC912 - waits, or has it
             while session.tail.is_watched:
                 await trio.lowlevel.checkpoint()
 
