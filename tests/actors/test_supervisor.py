@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.commands import Accepted, Attach, Decide, Envelope, Interrupt, Rejected, Reply, Resolve, Send
+from actors.commands import Accepted, Attach, Decide, Envelope, Interrupt, Rejected, Reply, Send
 from actors.errors import SessionFailed, ShuttingDown
 from actors.mailbox import COMMAND_LIMIT
 from actors.supervisor import open_supervisor
@@ -217,9 +217,7 @@ async def test_a_defect_after_the_commit_answers_once_and_loses_no_message(autoj
         harness.deps = attrs.evolve(harness.deps, spec_for=broken_spec_for)
         async with open_server(harness) as server:
             assert await ask(server, Send("m1", "x")) == Accepted("m1", 1, duplicate=False)
-            await harness.until("d:unknown", "error unknown_outcome")
-            await act(server, Resolve("m1", "retry"))
-            await harness.until(*TURN[1:])
+            await harness.until(*TURN)  # the hub was never started, so nobody can have taken the message
 
 
 async def test_senders_that_wait_for_room_are_answered_when_the_session_fails(

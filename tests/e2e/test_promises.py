@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,7 +22,7 @@ async def journal_of(server: Server, sid: str) -> list[Json]:
 class Follower:
     """A person's device over several connections: keeps what it saw, and its place."""
 
-    def __init__(self, server: Server, sid: str, **how: object) -> None:
+    def __init__(self, server: Server, sid: str, **how: Any) -> None:
         self.server, self.sid, self.how = server, sid, how
         self.seen: list[Json] = []
 

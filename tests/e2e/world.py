@@ -159,7 +159,8 @@ def story_of(frames: Iterable[Json]) -> Story:
     first: int | None = None
     position: int | None = None
     for frame in frames:
-        start, seq = frame.get("first_seq", frame["seq"]), frame["seq"]
+        seq = int(frame["seq"])
+        start = int(frame.get("first_seq", seq))
         if position is None:
             first, position = start, start - 1
         assert start <= position + 1 <= seq, f"{start}-{seq} after {position}"
