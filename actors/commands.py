@@ -210,7 +210,10 @@ class QueuedMessage:
 
 @attrs.frozen
 class SessionView:
-    """A live session at one position, for a device that attaches. All of it is true at `head_seq`."""
+    """A live session at one position, for a device that attaches. All of it is true at `head_seq`.
+
+    `grants`: what was allowed for the whole session, and the device that did.
+    """
 
     epoch: int
     head_seq: int
@@ -222,6 +225,7 @@ class SessionView:
     pending: tuple[PermissionRequested, ...]
     read_seq: int
     draft: str
+    grants: tuple[tuple[str, str | None], ...] = ()
 
 
 @attrs.frozen

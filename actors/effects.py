@@ -18,7 +18,9 @@ __all__ = [
     "HandOver",
     "KeepNote",
     "KillHub",
+    "SendHistory",
     "StartHub",
+    "SteerHub",
     "StopHub",
     "TellHub",
 ]
@@ -47,6 +49,24 @@ class HandOver:
     message_id: str
     message_seq: int
     taken_before: int
+
+
+@attrs.frozen
+class SteerHub:
+    """Give one more message to the running turn; `message_seq` is where the message stands."""
+
+    turn_id: str
+    message_id: str
+    message_seq: int
+
+
+@attrs.frozen
+class SendHistory:
+    """Tell the hub what was said before the running turn, the newest that fits in `limit_bytes`."""
+
+    turn_id: str
+    before_seq: int
+    limit_bytes: int
 
 
 @attrs.frozen
@@ -92,4 +112,16 @@ class Announce:
     news: News
 
 
-Effect = Answer | StartHub | HandOver | TellHub | StopHub | KillHub | ForgetHub | KeepNote | Announce
+Effect = (
+    Answer
+    | StartHub
+    | HandOver
+    | SteerHub
+    | SendHistory
+    | TellHub
+    | StopHub
+    | KillHub
+    | ForgetHub
+    | KeepNote
+    | Announce
+)

@@ -155,7 +155,13 @@ class ToolFinished:
 
 @attrs.frozen
 class PermissionRequested:
-    """The agent waits for a person. `questions` where it asks something rather than for a right."""
+    """The agent waits for a person.
+
+    Attributes:
+        questions: where it asks something rather than for a right.
+        grant: what `allow_session` allows from now on, in words; None: no more than this call.
+        task_id: the delegated task that asks, None for the session's own agent.
+    """
 
     kind: ClassVar[str] = "permission_requested"
     request_id: str
@@ -163,6 +169,8 @@ class PermissionRequested:
     input: Any
     options: tuple[str, ...]
     questions: Any = None
+    grant: str | None = None
+    task_id: str | None = None
 
 
 @attrs.frozen

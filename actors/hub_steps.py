@@ -1,11 +1,14 @@
-"""What a session does with the news of its hub and of its supervisor: the table's second half. Pure.
+"""What a session does with each input; here the news of its hub and of its supervisor. Pure.
 
 This is also where the hub's classes become the journal's: the two version apart, and only this file knows both.
 """
 
 from __future__ import annotations
 
-from actors.effects import ForgetHub, KillHub, StopHub, TellHub
+import orjson
+
+from actors.command_steps import take_command
+from actors.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
 from actors.events import (
     Complete,
     Delivery,
@@ -25,11 +28,17 @@ from actors.events import (
     Usage,
 )
 from actors.inputs import FromDevice, FromHub, HubGone, HubReady, IdleTooLong, Input, MarkFailed, Resume
-from actors.session_steps import Step, decided, hand_over
+from actors.step import Step, decided, hand_over
 from actors.text import split_text
 from bridgehub.protocol import messages as hub
 
 __all__ = ["MAX_ANSWER_LENGTH", "take"]
+
+MAX_MEMORY_BYTES = 16 * 1024
+"""JSON of what a driver may have remembered; it is written with every change of the session's state."""
+
+_SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
+"""News that a driver may have before its agent took the prompt."""
 
 MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 """Code points of one answer and its thinking; an agent that floods past it is stopped.
@@ -41,7 +50,7 @@ def take(step: Step, given: Input) -> None:
     """Decide what one input does."""
     match given:
         case FromDevice():
-            step.take_command(given)
+            take_command(step, given)
         case FromHub():
             _reported(step, given)
         case HubReady():
@@ -68,13 +77,16 @@ def _reported(step: Step, given: FromHub) -> None:
         return
     state.hub_seq = reported.seq
     event = reported.event
+    if isinstance(event, hub.AgentMemory):
+        _remember(step, event)
+        return
     turn = state.turn
     if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
     if isinstance(event, hub.Noticed) and event.turn_id is None:
         step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
         return
-    if not turn.consumed and not isinstance(event, hub.TurnFailed | hub.TurnStopped):
+    if not turn.consumed and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
         case hub.Consumed():
@@ -83,6 +95,10 @@ def _reported(step: Step, given: FromHub) -> None:
             _piece(step, event, span=reported.seq - reported.first_seq + 1)
         case hub.PermissionAsked():
             _asked(step, event)
+        case hub.HistoryWanted():
+            step.do(SendHistory(turn.turn_id, turn.started_seq, event.limit_bytes))
+        case hub.SteerTaken() | hub.SteerRefused():
+            _steered(step, event)
         case hub.TurnDone() | hub.TurnFailed() | hub.TurnStopped():
             _ended(step, event)
         case _:
@@ -97,6 +113,24 @@ def _distrust(step: Step, detail: str) -> None:
         content = f"the agent's hub broke the protocol and was ended: {detail}"
         delivery: DeliveryState = "failed" if turn.consumed else "unknown"
         step.end_turn(delivery, TurnError("agent_protocol", content, retryable=True))
+
+
+def _remember(step: Step, event: hub.AgentMemory) -> None:
+    """Keep what the driver must know again; it goes into the snapshot, with no event of its own."""
+    if len(orjson.dumps(event.data)) <= MAX_MEMORY_BYTES:
+        step.state.agent_memory = event.data
+        step.state.control_dirty = True
+
+
+def _steered(step: Step, event: hub.SteerTaken | hub.SteerRefused) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    if event.message_id not in turn.steered or event.message_id in turn.steered_taken:
+        return
+    if isinstance(event, hub.SteerTaken):
+        step.emit_in_turn(Delivery(event.message_id, "consumed"))
+    else:
+        step.queue_steered(event.message_id)
 
 
 def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
@@ -122,7 +156,15 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
     if event.request_id in turn.requests or event.request_id in turn.decided:
         return
     step.emit_in_turn(
-        PermissionRequested(event.request_id, event.tool, event.input, event.options, event.questions)
+        PermissionRequested(
+            event.request_id,
+            event.tool,
+            event.input,
+            event.options,
+            event.questions,
+            event.grant,
+            event.task_id,
+        )
     )
 
 
@@ -199,6 +241,7 @@ def _ready(step: Step, given: HubReady) -> None:
     state, turn, welcome = step.state, step.state.turn, given.welcome
     if given.hub_id != state.hub_id:
         return
+    state.can_steer = welcome.can_steer
     if turn is None:
         return
     if welcome.last_turn_id != turn.turn_id:
@@ -213,6 +256,11 @@ def _ready(step: Step, given: HubReady) -> None:
     for request_id in welcome.waiting:
         if request_id in turn.decided:
             step.do(TellHub(decided(turn.decided[request_id])))
+    for message_id, waiting in turn.steered.items():
+        if message_id not in turn.steered_taken and message_id not in welcome.steered:
+            step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
+    if welcome.history_wanted:
+        step.do(SendHistory(turn.turn_id, turn.started_seq, welcome.history_wanted))
     if turn.stopping_by is not None:
         step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
 

@@ -9,48 +9,35 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import attrs
 import trio
 
-from actors.codec import decode_row, encode_entry
+from actors.codec import encode_entry
 from actors.commands import Envelope, Send
-from actors.config import ActorConfig
+from actors.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.effects import (
-    Announce,
     Answer,
     Effect,
-    ForgetHub,
-    HandOver,
-    KeepNote,
-    KillHub,
-    StartHub,
-    StopHub,
-    TellHub,
 )
-from actors.events import TURN_ENDS, Committed, UserMessage
+from actors.events import TURN_ENDS, Committed
 from actors.hub_owner import HubOwner
 from actors.hub_steps import take
 from actors.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
 from actors.loading import load_state
 from actors.mailbox import HubBatch, Mail, Mailbox, refuse
-from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
 from actors.session_state import SessionState, summary
-from actors.session_steps import Step
+from actors.step import Step
 from actors.tail import Tail, Trouble
 from actors.text import join_pieces
-from bridgehub.protocol.messages import HubSpec, Prompt
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from storage.records import Entry, Grant, SessionRecord
 
-__all__ = ["STORAGE_DOWN", "SessionActor", "SessionDeps"]
+__all__ = ["SessionActor"]
 
 log = logging.getLogger("builderos.actors")
-
-STORAGE_DOWN = (StorageUnavailable, OutcomeUnknown)
-"""What passes by itself: the state is thrown away, and loaded again once the journal writes."""
 
 BULK_KINDS = frozenset(
     {
@@ -66,25 +53,6 @@ BULK_KINDS = frozenset(
 """A commit of only these, in an open turn, needs no fsync (ARCHITECTURE, Storage)."""
 
 
-@attrs.frozen
-class SessionDeps:
-    """What every session's actor works with.
-
-    `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show, and for a session that is new.
-    """
-
-    journal: Journal
-    ownership: Ownership
-    catalog: Catalog
-    hubs: Hubs
-    clock: Clock
-    new_id: Ids
-    spec_for: Callable[[SessionRecord, str], HubSpec]
-    config: ActorConfig
-    changed: Callable[[str], None]
-
-
 @attrs.define(eq=False)
 class SessionActor:
     """See the module. `mailbox` and `tail` are the supervisor's and outlive this actor."""
@@ -97,13 +65,12 @@ class SessionActor:
     _grant: Grant = attrs.field(init=False)
     _state: SessionState = attrs.field(init=False)
     _owner: HubOwner = attrs.field(init=False)
+    _effects: EffectRunner = attrs.field(init=False)
     _committed_hub: tuple[str | None, int] = (None, 0)
     _idle_since: float = 0.0
     _stop_at: float = math.inf
     _rest_at: float = math.inf
     _taken: list[Mail] = attrs.field(factory=list)
-    _note: KeepNote | None = None
-    _noted: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self) -> None:
         """Serve the session until nobody needs it any more, or until cancelled.
@@ -127,7 +94,7 @@ class SessionActor:
             return self._refuse(exc)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._owner.run)
-            nursery.start_soon(self._keep_notes)
+            nursery.start_soon(self._effects.keep_notes)
             verdict = await self._serve()
             nursery.cancel_scope.cancel(reason=f"session actor: {verdict}")
         return verdict
@@ -144,6 +111,7 @@ class SessionActor:
         self.mailbox.drop_hub_mail()
         self.tail.reset(state.epoch, state.head_seq)
         self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
+        self._effects = EffectRunner(deps, self._record, state, self._owner, self.mailbox, self.tail)
         for hub_id in state.leaving:
             self._owner.finish(hub_id)
         if state.hub_id is not None:
@@ -203,7 +171,7 @@ class SessionActor:
             return self._stop_at if state.turn.stopping_by is not None else math.inf
         if state.hub_id is not None:
             return self._idle_since + config.hub_idle_s
-        if self.tail.is_watched or not self._owner.is_idle or state.queue or self._note is not None:
+        if self.tail.is_watched or not self._owner.is_idle or state.queue or self._effects.has_note:
             return math.inf
         return self._idle_since + config.actor_idle_s
 
@@ -296,69 +264,19 @@ class SessionActor:
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
         self._rest_at = trio.current_time() + self.deps.config.tail_rest_s
         for effect in effects:
-            await self._run(effect, items)
+            await self._effects.run(effect, items)
         hub_id, hub_seq = self._committed_hub
         if hub_id is not None:
             self._owner.acknowledge(hub_seq)
         turn = self._state.turn
         if turn is None or turn.stopping_by is None:
             self._stop_at = math.inf
+        elif self._stop_at == math.inf:
+            self._stop_at = trio.current_time() + self.deps.config.interrupt_limit_s
         if turn is not None or any(item.event.kind in TURN_ENDS for item in items):
             self._idle_since = trio.current_time()
         if any(item.event.kind not in BULK_KINDS for item in items):
             self.deps.changed(self.session_id)
-
-    async def _run(self, effect: Effect, items: Sequence[Committed]) -> None:
-        owner = self._owner
-        match effect:
-            case StartHub(hub_id):
-                owner.start(self.deps.spec_for(self._record, hub_id))
-            case HandOver():
-                owner.tell(await self._prompt(effect, items))
-            case TellHub(message):
-                owner.tell(message)
-                turn = self._state.turn
-                if turn is not None and turn.stopping_by is not None and self._stop_at == math.inf:
-                    self._stop_at = trio.current_time() + self.deps.config.interrupt_limit_s
-            case StopHub(hub_id):
-                owner.end(hub_id, "stop")
-            case KillHub(hub_id):
-                owner.end(hub_id, "kill")
-            case ForgetHub(hub_id):
-                await self.deps.hubs.forget(hub_id)
-            case KeepNote():
-                self._note = effect if self._note is None else _newer(self._note, effect)
-                self._noted.set()
-            case Announce(news):
-                self.tail.post_nowait(news)
-            case _:
-                pass
-
-    async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
-        """Read the message that is to be handed over: from this batch, else from the journal."""
-        message = next((item.event for item in items if item.seq == effect.message_seq), None)
-        if message is None:
-            rows = await self.deps.journal.read(self.session_id, effect.message_seq - 1, 1)
-            message = decode_row(rows[0]).event
-        assert isinstance(message, UserMessage), "a turn's message_seq names its user_message"
-        attachments = tuple(attrs.asdict(one) for one in message.attachments)
-        return Prompt(effect.turn_id, effect.message_id, message.content, effect.taken_before, attachments)
-
-    async def _keep_notes(self) -> None:
-        """Write read marks and drafts beside the stream: of many, the newest."""
-        while True:
-            await self._noted.wait()
-            self._noted = trio.Event()
-            note, self._note = self._note, None
-            if note is None:
-                continue
-            try:
-                await self.deps.catalog.note(self.session_id, read_seq=note.read_seq, draft=note.draft)
-            except STORAGE_DOWN as exc:  # neither is worth more than a line; the next one may fit
-                log.warning("session %s: a note was not kept: %s", self.session_id, exc)
-            if note.read_seq is not None:
-                self.deps.changed(self.session_id)
-            self.mailbox.poke()  # the actor may have been waiting to leave
 
     # ---- trouble ----
 
@@ -379,10 +297,3 @@ class SessionActor:
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
         self._taken = []
         refuse(mail, content)
-
-
-def _newer(note: KeepNote, later: KeepNote) -> KeepNote:
-    return KeepNote(
-        note.read_seq if later.read_seq is None else later.read_seq,
-        note.draft if later.draft is None else later.draft,
-    )

@@ -7,7 +7,7 @@ of a running turn, which `restore` takes from the turn's own pieces.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import orjson
@@ -42,6 +42,9 @@ PREVIEW_LENGTH = 1000
 RESOLVED_KEPT = 100
 """Resolved requests of which a late `decide` is told who was first."""
 
+GRANTS_KEPT = 200
+"""Rights for the whole session; the oldest is asked for again."""
+
 AUTHORS_KEPT = 64
 """Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
 
@@ -69,6 +72,7 @@ class Turn:
         started_seq: the seq of `turn_started`; its pieces come after it.
         consumed: whether the agent said that it took the prompt.
         stopping_by: who interrupted it, None while nobody did.
+        steered: messages that were given to this turn besides its own; `steered_taken` those that the agent took.
         decided: what was answered in this turn, for a hub that missed it.
         may_move: whether it is certain, but for what this owner's link was told, that the hub which lives never
             had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
@@ -81,6 +85,8 @@ class Turn:
     started_seq: int
     consumed: bool = False
     stopping_by: str | None = None
+    steered: dict[str, Waiting] = attrs.field(factory=dict)
+    steered_taken: dict[str, None] = attrs.field(factory=dict)
     requests: dict[str, PermissionRequested] = attrs.field(factory=dict)
     decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
     tasks: dict[str, TaskStarted] = attrs.field(factory=dict)
@@ -95,6 +101,9 @@ class SessionState:
 
     Attributes:
         leaving: hubs that were let go and are not known to be dead.
+        grants: what was allowed for the whole session, and by whom.
+        agent_memory: what the agent's driver wants to know again in the next hub.
+        can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
     """
 
@@ -106,6 +115,9 @@ class SessionState:
     read_seq: int = 0
     draft: str = ""
     leaving: dict[str, None] = attrs.field(factory=dict)
+    grants: dict[str, str | None] = attrs.field(factory=dict)
+    agent_memory: dict[str, Any] | None = None
+    can_steer: bool = False
     hub_id: str | None = None
     hub_seq: int = 0
     title: str = ""
@@ -192,14 +204,23 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
         case "cancelled":
             state.queue.pop(message_id, None)
             state.unknown.pop(message_id, None)
+        case "handed" if state.turn is not None and message_id != state.turn.message_id:
+            steered = _take(state, message_id)
+            if steered is not None:
+                state.turn.steered[message_id] = steered
         case "consumed" if state.turn is not None:
-            state.turn.consumed = True
             state.taken += 1
+            if message_id == state.turn.message_id:
+                state.turn.consumed = True
+            else:
+                state.turn.steered_taken[message_id] = None
         case "unknown" if state.turn is not None:
             turn = state.turn
-            waiting = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
-            waiting.preview = turn.preview
-            state.unknown[message_id] = waiting
+            lost = turn.steered.get(message_id)
+            if lost is None:
+                lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+                lost.preview = turn.preview
+            state.unknown[message_id] = lost
         case _:
             pass
 
@@ -225,11 +246,13 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
         case PermissionRequested():
             turn.requests[event.request_id] = event
         case PermissionResolved():
-            turn.requests.pop(event.request_id, None)
+            request = turn.requests.pop(event.request_id, None)
+            if event.decision == "allow_session" and request is not None and request.grant is not None:
+                state.grants[request.grant] = event.by_device
+                _drop_oldest(state.grants, GRANTS_KEPT)
             turn.decided[event.request_id] = event
             state.resolved[event.request_id] = event.by_device
-            while len(state.resolved) > RESOLVED_KEPT:
-                del state.resolved[next(iter(state.resolved))]
+            _drop_oldest(state.resolved, RESOLVED_KEPT)
         case TaskStarted():
             turn.tasks[event.task_id] = event
         case TaskFinished():
@@ -241,11 +264,17 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
 
 
 def _take(state: SessionState, message_id: str) -> Waiting | None:
-    for place in (state.arriving, state.queue, state.unknown):
+    steered = {} if state.turn is None else state.turn.steered
+    for place in (state.arriving, state.queue, state.unknown, steered):
         waiting = place.pop(message_id, None)
         if waiting is not None:
             return waiting
     return None
+
+
+def _drop_oldest(kept: dict[str, str | None], limit: int) -> None:
+    while len(kept) > limit:
+        del kept[next(iter(kept))]
 
 
 def _note_author(state: SessionState, item: Committed) -> None:
@@ -278,6 +307,8 @@ class _Snapshot:
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0
     leaving: dict[str, None] = attrs.field(factory=dict)
+    grants: dict[str, str | None] = attrs.field(factory=dict)
+    agent_memory: dict[str, Any] | None = None
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
@@ -338,4 +369,5 @@ def view(state: SessionState) -> SessionView:
         pending=pending,
         read_seq=state.read_seq,
         draft=state.draft,
+        grants=tuple(state.grants.items()),
     )

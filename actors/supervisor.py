@@ -15,10 +15,11 @@ import trio
 
 from actors.commands import Envelope
 from actors.config import ActorConfig
+from actors.effect_runner import SessionDeps
 from actors.errors import HubFenced, SessionFailed, ShuttingDown
 from actors.funeral import end_failed_session, end_hubs
 from actors.mailbox import Mailbox, refuse
-from actors.session_actor import SessionActor, SessionDeps
+from actors.session_actor import SessionActor
 from actors.supervision import CrashRecord, leaf_of, run_guarded
 from actors.tail import Listener, Tail, Trouble
 from storage.errors import Fenced, SessionMissing

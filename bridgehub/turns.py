@@ -125,7 +125,12 @@ class TurnRunner:
     @property
     def can_steer(self) -> bool:
         """Whether the agent takes messages in mid-turn, as far as that is known."""
-        return self._driver is not None and self._driver.can_steer
+        if self._driver is None:
+            try:
+                self._driver = self.make_driver(self.spec)  # cheap: it starts nothing before its first turn
+            except Exception:  # the first turn finds the same, and says so
+                return False
+        return self._driver.can_steer
 
     def new_id(self) -> str:
         """Return an id, unique in the session because hub ids are."""

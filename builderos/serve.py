@@ -22,8 +22,8 @@ import attrs
 import trio
 
 from actors.config import ActorConfig
+from actors.effect_runner import SessionDeps
 from actors.hubs import ProcessHubs
-from actors.session_actor import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
 from builderos.cli import ServeOptions

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from actors.session_steps import HUB_ID_LENGTH
+from actors.step import HUB_ID_LENGTH
 from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES, SOCKET_NAME
 from storage.folder import DataFolder
 

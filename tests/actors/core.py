@@ -15,7 +15,7 @@ from actors.hub_steps import take
 from actors.inputs import FromDevice, FromHub, HubGone, HubReady, Input
 from actors.loading import load_state
 from actors.session_state import SessionState, restore, summary
-from actors.session_steps import Step
+from actors.step import Step
 from actors.text import join_pieces
 from bridgehub.protocol import messages as hub
 from storage.memory import MemoryStore

@@ -11,6 +11,7 @@ from typing import Literal
 
 import attrs
 
+from actors.command_steps import MAX_QUEUED
 from actors.commands import Accepted, Command, Rejected, Reply
 from actors.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
 from actors.events import (
@@ -27,7 +28,7 @@ from actors.events import (
 )
 from actors.inputs import FromHub, HubGone, HubReady, Input
 from actors.session_state import SessionState
-from actors.session_steps import MAX_QUEUED, Step
+from actors.step import Step
 from bridgehub.protocol import messages as hub
 from tests.actors.core import Core
 
