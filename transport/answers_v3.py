@@ -100,6 +100,7 @@ def _attached_fields(it: Attached, preview: int, field: int) -> dict[str, Any]:
         "devices": _devices(it.devices),
         "read_seq": view.read_seq,
         "draft": view.draft,
+        "grants": [{"grant": what, "by_device": by} for what, by in view.grants],
     }
 
 
