@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from actors.codec import encode_entry
 from actors.commands import Decide, Interrupt, Send
 from actors.effects import SendHistory, SteerHub
-from actors.events import Committed, Delivery, Message, TurnStarted, UserMessage
+from actors.events import Committed, Delivery, Event, Message, TurnStarted, UserMessage
 from actors.history import read_history
 from actors.hub_steps import MAX_MEMORY_BYTES
 from actors.session_state import view
@@ -119,7 +119,7 @@ async def test_history_is_the_newest_that_was_said_and_fits(autojump_clock: Mock
     store = MemoryStore()
     await store.create(NewSession("trip", "echo", "phone", b"{}", 0))
     grant = await store.acquire("trip")
-    events = [
+    events: list[tuple[str, Event]] = [
         ("t1", UserMessage("m1", "one")),
         ("t1", TurnStarted("m1")),
         ("t2", UserMessage("m2", "two")),
