@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,9 @@ POLITE_S = 15.0
 """How long the holder may take to shut down: it closes its devices, lets busy hubs go and writes its
 database.
 """
+
+LOOK_S = 0.02
+"""How often to look: the end of a process that is no child of ours can only be seen by looking."""
 
 KILL_S = 5.0
 """How long a killed process may take to be gone."""
@@ -36,14 +40,21 @@ def end_holder(data: Path) -> None:
         if not holder.is_running():
             return
         process.terminate()  # psutil compares the start time once more before each signal
-        try:
-            process.wait(POLITE_S)
-        except psutil.TimeoutExpired:
+        if not _wait_gone(process, POLITE_S):
             process.kill()
-            process.wait(KILL_S)
+            if not _wait_gone(process, KILL_S):
+                raise PermissionError(f"{holder} cannot be ended")
     except psutil.NoSuchProcess:
         return
     except psutil.AccessDenied as error:
         raise PermissionError(f"{holder} belongs to somebody else") from error
-    except psutil.TimeoutExpired as error:
-        raise PermissionError(f"{holder} cannot be ended") from error
+
+
+def _wait_gone(process: psutil.Process, limit_s: float) -> bool:
+    """Wait until the process has ended; one that its parent has not looked at yet counts as ended."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(LOOK_S)
+    return False

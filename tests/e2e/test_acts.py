@@ -217,7 +217,8 @@ async def test_watch_sessions(shared: Shared, sid: str) -> None:
         await watcher.wait_for("pong")
 
         async def changed(**fields: object) -> Json:
-            return await watcher.wait_for("session_changed", start=0, session_id=sid, **fields)
+            wanted = {"type": "session_changed", "session_id": sid, **fields}
+            return await watcher.wait_for(lambda frame: wanted.items() <= frame.items(), start=0)
 
         await device.attach(sid, agent="echo", device_id="one")
         made = await changed(head_seq=0)

@@ -28,7 +28,9 @@ async def test_an_unknown_session_with_an_agent_is_made(shared: Shared, sid: str
     assert isinstance(attached["settings"]["workspace"], str)
     assert {"model", "permission_mode"} <= set(attached["settings"])
     assert (attached["queue"], attached["pending"]) == ([], [])
-    assert attached["devices"] == [{"device_id": "ipad", "name": device.ready["device"]["name"], "observe": False}]
+    assert attached["devices"] == [
+        {"device_id": "ipad", "name": device.ready["device"]["name"], "observe": False}
+    ]
     assert (attached["read_seq"], attached["draft"]) == (0, "")
 
 
@@ -139,7 +141,9 @@ async def test_a_snapshot_has_the_last_turns(shared: Shared, sid: str, history: 
     assert attached["from_seq"] == came[0]["first_seq"] == first
 
 
-@pytest.mark.parametrize("after", [{"epoch": 2, "seq": 1}, {"epoch": 0, "seq": 1}, {"epoch": 1, "seq": 10_000}])
+@pytest.mark.parametrize(
+    "after", [{"epoch": 2, "seq": 1}, {"epoch": 0, "seq": 1}, {"epoch": 1, "seq": 10_000}]
+)
 async def test_a_foreign_position_gives_a_snapshot(shared: Shared, sid: str, after: dict[str, int]) -> None:
     async with shared.device() as device, open_http(shared) as http:
         await fill(device, sid, 2)
@@ -187,7 +191,9 @@ async def test_many_sessions_on_one_connection(shared: Shared, sid: str) -> None
             await device.attach(name, agent="echo")
             await other.attach(name)
         for name in names:
-            await device.say("send", session_id=name, message_id="m", content=f"/words 200 0.{names.index(name)}")
+            await device.say(
+                "send", session_id=name, message_id="m", content=f"/words 200 0.{names.index(name)}"
+            )
         for name in names:
             await device.wait_for("complete", start=0, session_id=name)
             await other.wait_for("complete", start=0, session_id=name)

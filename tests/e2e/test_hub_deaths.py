@@ -169,7 +169,10 @@ async def test_a_queue_across_a_restart(place: Path, how: str) -> None:
             await device.wait_for("complete", start=0, turn_id=last["turn_id"])
             texts = [device.text("trip", event["turn_id"]) for event in device.events("trip", "complete")]
             assert texts[1:] == ["turns=2", "turns=3"]
-            assert [event["message_id"] for event in device.events("trip", "turn_started")][1:] == ["m0", "m2"]
+            assert [event["message_id"] for event in device.events("trip", "turn_started")][1:] == [
+                "m0",
+                "m2",
+            ]
 
 
 async def test_the_mother_of_hubs_killed(place: Path) -> None:

@@ -21,15 +21,15 @@ async def journal_of(server: Server, sid: str) -> list[Json]:
 class Follower:
     """A person's device over several connections: keeps what it saw, and its place."""
 
-    def __init__(self, server: Server, sid: str, **how: object) -> None:
-        self.server, self.sid, self.how = server, sid, how
+    def __init__(self, server: Server, sid: str, pace_ms: int = 0) -> None:
+        self.server, self.sid, self.pace_ms = server, sid, pace_ms
         self.seen: list[Json] = []
 
     async def follow(self, pieces: int | None, *, task_status: trio.TaskStatus[None]) -> None:
         """Attach with the place that is known, and read on for so many pieces, or to the turn's end."""
         async with self.server.device() as device:
             after = {"epoch": 1, "seq": self.seen[-1]["seq"]} if self.seen else None
-            attached = await device.attach(self.sid, after=after, history=1000, **self.how)
+            attached = await device.attach(self.sid, after=after, history=1000, pace_ms=self.pace_ms)
             assert attached["replay"] == ("ok" if after else "snapshot")
             task_status.started()
             try:

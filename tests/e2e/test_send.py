@@ -156,7 +156,11 @@ async def test_the_limit_of_content_is_256_kib_as_json(shared: Shared, sid: str,
     async with shared.device() as device:
         await device.attach(sid, agent="echo")
         rejected = await device.send(sid, letter * (most + 3), message_id="big")
-        assert (rejected["type"], rejected["code"], rejected["message_id"]) == ("rejected", "too_large", "big")
+        assert (rejected["type"], rejected["code"], rejected["message_id"]) == (
+            "rejected",
+            "too_large",
+            "big",
+        )
         assert (await device.attach(sid))["head_seq"] == 0
         accepted = await device.send(sid, letter * most, message_id="big")
         assert (accepted["type"], accepted["duplicate"]) == ("accepted", False)
@@ -171,7 +175,11 @@ async def test_sends_without_attaching(shared: Shared, sid: str) -> None:
     async with shared.device() as device, shared.device() as other:
         await other.attach(sid, agent="echo")
         rejected = await device.send(sid, "hello", message_id="m1")
-        assert (rejected["type"], rejected["code"], rejected["message_id"]) == ("rejected", "not_attached", "m1")
+        assert (rejected["type"], rejected["code"], rejected["message_id"]) == (
+            "rejected",
+            "not_attached",
+            "m1",
+        )
         assert rejected["session_id"] == sid
 
 

@@ -70,7 +70,13 @@ async def test_the_end_of_a_turn(shared: Shared, sid: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["\U0001f600 \U0001f1e9\U0001f1ea \U0001d54f", "äöü ß", "e\u0301 \u200d \u202e x", "\x00 \x1f \x7f", "日本 語 𠮷"],
+    [
+        "\U0001f600 \U0001f1e9\U0001f1ea \U0001d54f",
+        "äöü ß",
+        "e\u0301 \u200d \u202e x",
+        "\x00 \x1f \x7f",
+        "日本 語 𠮷",
+    ],
 )
 async def test_text_counts_code_points(shared: Shared, sid: str, text: str) -> None:
     async with shared.device() as device:

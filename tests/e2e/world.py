@@ -156,10 +156,11 @@ def story_of(frames: Iterable[Json]) -> Story:
     """Read frames of one session, in order; an AssertionError where they have a gap or double anything."""
     facts: list[Json] = []
     blocks: dict[tuple[str, str, str], str] = {}
-    first = position = None
+    first = position = -1
     for frame in frames:
-        start, seq = frame.get("first_seq", frame["seq"]), frame["seq"]
-        if position is None:
+        seq: int = frame["seq"]
+        start: int = frame["first_seq"] if "first_seq" in frame else seq
+        if position < 0:
             first, position = start, start - 1
         assert start <= position + 1 <= seq, f"{start}-{seq} after {position}"
         position = seq
@@ -173,8 +174,7 @@ def story_of(frames: Iterable[Json]) -> Story:
         again = known[frame["offset"] :]
         assert frame["content"].startswith(again), "a device saw a text that the journal has not"
         blocks[name] = known[: frame["offset"]] + frame["content"]
-    assert first is not None
-    assert position is not None
+    assert first > 0, "there is no event"
     told = tuple((*name, text) for name, text in blocks.items())
     return Story(first, position - first + 1, tuple(facts), told)
 
