@@ -22,7 +22,7 @@ MOST_BYTES = 4 * 1024 * 1024
 """What a device that does not read may cost the server."""
 
 LOAD = "/big 1000000"
-TURNS = 12
+TURNS = 8
 """Turns of the load: more than a socket's buffers take."""
 
 
@@ -113,7 +113,7 @@ async def burden(server: Server, device: Device) -> tuple[float, int]:
 
 
 async def test_slow_devices_slow_nobody_and_cost_little(place: Path) -> None:
-    """Devices that do not read, while 36 MB go by: others have all in time, memory stays, and they come back."""
+    """Devices that do not read, while 24 MB go by: others have all in time, memory stays, and they come back."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(open_server(place))
         fast = await stack.enter_async_context(server.device())

@@ -114,7 +114,7 @@ async def test_the_data_folder_of_the_environment(place: Path) -> None:
 async def test_a_second_server_and_take_over(place: Path) -> None:
     async with open_server(place) as server, server.device() as device:
         await device.attach("trip", agent="echo")
-        await device.send("trip", "/words 900 4")
+        await device.send("trip", "/words 600 4")
         await device.wait_for("message")
         line = one_line(await run("serve", "--port", "0", "--data", str(server.data)), 1)
         assert str(server.pid) in line
@@ -174,22 +174,12 @@ async def test_the_key_of_the_environment(place: Path) -> None:
 WRONG = [
     ("heartbeat = 3", "heartbeat"),
     ('heartbeat_s = "3"', "heartbeat_s"),
-    ("heartbeat_s = -1", "heartbeat_s"),
-    ("heartbeat_s = nan", "heartbeat_s"),
-    ("max_connections = 1.5", "max_connections"),
     ("max_connections = true", "max_connections"),
-    ("agents = 3", "agents"),
-    ("[agents.echo]\ncolour = 1", "agents.echo.colour"),
     ('[agents.claude]\npermission_mode = "yes"', "agents.claude.permission_mode"),
-    ('[agents.codex]\nsandbox = "none"', "agents.codex.sandbox"),
-    ("[agents.mine]", "agents.mine"),
-    ('[agents.mine]\nkind = "nothing"', "agents.mine.kind"),
-    ('[agents.mine]\nkind = "bridgehub/1.0"', "agents.mine"),
     ('[agents.mine]\nkind = "bridgehub/1.0"\ncommand = "node"\ndirection = "x"', "agents.mine.command"),
-    ('[agents.echo]\nkind = "echo"\nenv = {A = 1}', "agents.echo.env"),
-    ("[nonsense]\nx = 1", "nonsense"),
     ("heartbeat_s = ", ""),
 ]
+"""A few of each kind; `tests/builderos/test_config.py` has the rest."""
 
 
 @pytest.mark.parametrize(("text", "key"), WRONG)
@@ -206,10 +196,7 @@ async def test_a_wrong_config(place: Path, text: str, key: str) -> None:
     [
         ["serve", "--nonsense"],
         ["serve", "--port", "65536"],
-        ["serve", "--port", "x"],
-        ["serve", "--log-level", "loud"],
         ["serve", "--config", "/nonexistent/config.toml"],
-        ["nonsense"],
         [],
     ],
 )
