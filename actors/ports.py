@@ -97,7 +97,7 @@ class Journal(Protocol):
     ) -> Sequence[Row]:
         """Read committed rows with `after < seq` (and `seq < before`), ascending, at most `limit`.
 
-        A page also ends once its payloads pass 1 MiB together; it has at least one row where one is there, so
+        A page also ends once its payloads pass 256 KiB together; it has at least one row where one is there, so
         the reader goes on after the last row's seq until a page is empty. With `newest` the last rows of the
         range instead of the first, still ascending. `kinds` keeps only those kinds.
         """

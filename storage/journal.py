@@ -17,8 +17,9 @@ from storage.writer import Writer
 
 __all__ = ["MESSAGE_KINDS", "PAGE_BYTES", "SqliteJournal"]
 
-PAGE_BYTES = 1024 * 1024
-"""A page of `read` ends once its payloads pass this; bounds what one reader holds in memory."""
+PAGE_BYTES = 256 * 1024
+"""A page of `read` ends once its payloads pass this; bounds what one reader holds in memory: the rows, what is
+made of them and the frames, so several times this."""
 
 ENTRY_BYTES = 200
 """What a row costs beside its payload, about: its keys, and its places in the indexes."""

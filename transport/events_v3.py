@@ -33,7 +33,9 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     cls.kind: tuple(field.name for field in attrs.fields(cls) if field.name not in {"content", "progress"})
     for cls in get_args(Event)
 }
-_ONLY_WHERE_THERE: Final = frozenset({"blob", "grant", "questions", "task_id", "attempt", "retry_in_s", "title", "failed"})
+_ONLY_WHERE_THERE: Final = frozenset(
+    {"blob", "grant", "questions", "task_id", "attempt", "retry_in_s", "title", "failed"}
+)
 
 
 @lru_cache(maxsize=8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -22,15 +21,15 @@ async def journal_of(server: Server, sid: str) -> list[Json]:
 class Follower:
     """A person's device over several connections: keeps what it saw, and its place."""
 
-    def __init__(self, server: Server, sid: str, **how: Any) -> None:
-        self.server, self.sid, self.how = server, sid, how
+    def __init__(self, server: Server, sid: str, pace_ms: int = 0) -> None:
+        self.server, self.sid, self.pace_ms = server, sid, pace_ms
         self.seen: list[Json] = []
 
     async def follow(self, pieces: int | None, *, task_status: trio.TaskStatus[None]) -> None:
         """Attach with the place that is known, and read on for so many pieces, or to the turn's end."""
         async with self.server.device() as device:
             after = {"epoch": 1, "seq": self.seen[-1]["seq"]} if self.seen else None
-            attached = await device.attach(self.sid, after=after, history=1000, **self.how)
+            attached = await device.attach(self.sid, after=after, history=1000, pace_ms=self.pace_ms)
             assert attached["replay"] == ("ok" if after else "snapshot")
             task_status.started()
             try:
@@ -43,10 +42,9 @@ class Follower:
                 self.seen += device.events(self.sid)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_kill_9_in_mid_turn(place: Path, seed: int) -> None:
+async def test_kill_9_in_mid_turn(place: Path) -> None:
     """The server dies twice in one turn: the answer ends whole, and each device has it without a gap."""
-    dice = random.Random(seed)
+    dice = random.Random(1)
     async with open_server(place) as server:
         async with server.device() as device:
             await device.attach("trip", agent="echo")
@@ -119,7 +117,7 @@ async def test_sigint_stops_all_hubs_of_the_folder(place: Path) -> None:
             assert set(hubs) == {"left", "mine"}
             assert await server.interrupt() == 0
             assert await device.wait_closed() == 1001
-        await wait_processes_gone(hubs.values(), 1)
+        await wait_processes_gone(hubs.values(), 0.5)
         assert await trio.to_thread.run_sync(processes_of, server.data) == []
         await server.restart()
         async with server.device() as device:
@@ -135,7 +133,7 @@ async def test_sigint_stops_all_hubs_of_the_folder(place: Path) -> None:
 async def test_a_duplicate_send_across_kill_9(place: Path, wait: bool) -> None:
     """Sent before and after a crash it runs once, whether or not its answer was heard."""
     async with open_server(place) as server:
-        for number in range(3):
+        for number in range(2):
             async with server.device() as device:
                 await device.attach("trip", agent="echo")
                 if wait:
@@ -162,7 +160,7 @@ async def test_a_duplicate_send_across_kill_9(place: Path, wait: bool) -> None:
         story_of(events)
         for kind in ("user_message", "turn_started"):
             told = [event["message_id"] for event in events if event["type"] == kind]
-            assert told == ["m0", "m1", "m2"]
+            assert told == ["m0", "m1"]
 
 
 async def test_what_was_accepted_is_there_after_kill_9(place: Path) -> None:

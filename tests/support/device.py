@@ -201,6 +201,12 @@ class Device:
         epoch, seq = self.positions[session_id]
         return {"epoch": epoch, "seq": seq}
 
+    def forget(self) -> None:
+        """Drop all frames that came; the positions stay."""
+        self.frames.clear()
+        self.times.clear()
+        self._cursor = 0
+
     # ---- the connection ----
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

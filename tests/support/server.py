@@ -113,9 +113,9 @@ class Server:
 
     async def aclose(self) -> None:
         """End the server and all its hubs; fail where a process of this folder is left."""
-        if self._process is None and not self.data.exists():
-            return
         if self._process is None:
+            if not await trio.to_thread.run_sync(processes_of, self.data):
+                return
             await self.start()  # only a server stops what an earlier one left
         assert await self.interrupt() == 0, self.errors.read_text()
         left = await trio.to_thread.run_sync(self._wait_gone)
