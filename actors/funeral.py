@@ -41,10 +41,11 @@ async def end_failed_session(deps: SessionDeps, session_id: str, tail: Tail, det
     step = Step(state, deps.clock(), deps.new_id)
     take(step, MarkFailed(detail))
     entries = [encode_entry(item) for item in step.events]
+    kept = summary(state)  # once: a second one would take the first for written
     while True:
         try:
             head = await deps.journal.append(
-                grant, record.head_seq, entries, fold=step.folds, durable=True, summary=summary(state)
+                grant, record.head_seq, entries, fold=step.folds, durable=True, summary=kept
             )
             break
         except STORAGE_DOWN as exc:
