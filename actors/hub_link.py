@@ -40,16 +40,20 @@ class SocketHubLink:
             HubLost: the hub is gone, or the link is closed.
         """
         data = encode(message)
-        async with self._write_lock:
-            sent = False
-            try:
-                await self._stream.send_all(data)
-                sent = True
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                raise HubLost("the link to the hub broke") from exc
-            finally:
-                if not sent:
-                    self._stream.socket.close()
+        try:
+            self._write_lock.acquire_nowait()  # nearly always free: `send_all` has a checkpoint of its own
+        except trio.WouldBlock:
+            await self._write_lock.acquire()
+        sent = False
+        try:
+            await self._stream.send_all(data)
+            sent = True
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise HubLost("the link to the hub broke") from exc
+        finally:
+            self._write_lock.release()
+            if not sent:
+                self._stream.socket.close()
 
     async def receive(self) -> Sequence[Reported]:
         """Wait for events; return all that have come whole with one read. A cancelled receive lost nothing.
@@ -60,7 +64,9 @@ class SocketHubLink:
                 garbage was returned by earlier calls.
         """
         lines, self._early = self._early, []
-        while not lines:
+        if lines:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
             lines = await self._read()
         events: list[Reported] = []
         for number, line in enumerate(lines):
@@ -74,7 +80,6 @@ class SocketHubLink:
                 raise HubGarbage(str(exc)) from exc
             if isinstance(message, Reported):
                 events.append(message)
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return events
 
     async def aclose(self) -> None:
@@ -83,19 +88,23 @@ class SocketHubLink:
         await trio.lowlevel.checkpoint()
 
     async def _read(self) -> list[bytes]:
-        try:
-            data = await self._stream.receive_some(RECEIVE_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._stream.socket.close()
-            raise HubLost("the link to the hub broke") from exc
-        if not data:
-            self._stream.socket.close()
-            raise HubLost("the hub closed the link")
-        try:
-            return self._lines.feed(data)
-        except LinkError as exc:
-            self._stream.socket.close()
-            raise HubGarbage(str(exc)) from exc
+        """Wait until at least one line has come whole."""
+        while True:
+            try:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                self._stream.socket.close()
+                raise HubLost("the link to the hub broke") from exc
+            if not data:
+                self._stream.socket.close()
+                raise HubLost("the hub closed the link")
+            try:
+                lines = self._lines.feed(data)
+            except LinkError as exc:
+                self._stream.socket.close()
+                raise HubGarbage(str(exc)) from exc
+            if lines:
+                return lines
 
 
 async def open_link(path: str, hello: Hello) -> SocketHubLink:

@@ -8,6 +8,7 @@ up is dropped on purpose: `HubReady` makes the session say again whatever still 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -37,6 +38,13 @@ SLICE_EVENTS = 128
 SLICE_LENGTH = 256 * 1024
 """Events, and code points of text, that the session steps over at once: a step holds up the event loop."""
 
+ACK_S = 0.05
+ACK_EVENTS = 32
+ACK_LENGTH = 64 * 1024
+"""Committed pieces are acknowledged together, so that at a person's pace the hub and this side need not wake once
+more for each: after this time, this many events or this much text (code points), whatever comes first. It is far
+below the 1 MiB that a hub keeps without an answer. Anything but a piece is acknowledged at once."""
+
 CLEANUP_S = 0.5
 """Shield around closing a link: what is lost when it fires is only the polite end of a socket."""
 
@@ -55,7 +63,11 @@ class _Life:
 
 @attrs.define(eq=False)
 class HubOwner:
-    """See the module. `acked`: returns the last event of a hub that is committed."""
+    """See the module. `acked`: returns the last event of a hub that is committed.
+
+    Of acknowledgements: `_ack` is the newest that may be sent, `_sent_ack` was, `_ack_at` is when the next is due.
+    `_urgent` holds, of events that came, those whose acknowledgement does not wait.
+    """
 
     session_id: str
     hubs: Hubs
@@ -66,6 +78,10 @@ class HubOwner:
     _link: HubLink | None = None
     _outbox: deque[ToHub] = attrs.field(factory=deque)
     _ack: int = 0
+    _sent_ack: int = 0
+    _ack_at: float = math.inf
+    _urgent: deque[int] = attrs.field(factory=deque)
+    _heard_length: int = 0
     _wake_run: trio.Event = attrs.field(factory=trio.Event)
     _wake_writer: trio.Event = attrs.field(factory=trio.Event)
 
@@ -106,10 +122,17 @@ class HubOwner:
             self._wake_writer.set()
 
     def acknowledge(self, seq: int) -> None:
-        """Let the hub forget what is committed. Only the newest is sent."""
-        if self._link is not None and seq > self._ack:
-            self._ack = seq
-            self._wake_writer.set()
+        """Let the hub forget what is committed, soon. Only the newest is sent."""
+        if self._link is None or seq <= self._ack:
+            return
+        self._ack = seq
+        if seq - self._sent_ack >= ACK_EVENTS or (self._urgent and self._urgent[0] <= seq):
+            self._ack_at = -math.inf
+        elif self._ack_at == math.inf:
+            self._ack_at = trio.current_time() + ACK_S
+        else:
+            return
+        self._wake_writer.set()
 
     # ---- the task ----
 
@@ -188,7 +211,9 @@ class HubOwner:
         # the welcome was made before it and would make the session judge by an older word.
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()
-        self._ack = 0
+        self._urgent.clear()
+        self._ack = self._sent_ack = self._heard_length = 0
+        self._ack_at = math.inf
         self._link = link
         heard = False
         failure: HubError | None = None
@@ -198,6 +223,7 @@ class HubOwner:
                 while True:
                     batch = await link.receive()
                     heard = True
+                    self._weigh(batch)
                     for events in _slices(batch):
                         await self.mailbox.put_from_hub(HubBatch(hub_id, events))
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
@@ -206,19 +232,37 @@ class HubOwner:
         return _heard_until(failure, heard=heard)
 
     async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
-        sent_ack = 0
         try:
             while True:  # noqa: ASYNC913 - sends, or waits for something to send
                 while self._outbox:
                     await link.send(self._outbox.popleft())
-                if self._ack > sent_ack:
-                    sent_ack = self._ack
-                    await link.send(Ack(sent_ack))
-                if not self._outbox and self._ack == sent_ack:
+                if trio.current_time() >= self._ack_at:
+                    await link.send(self._next_ack())
+                else:
                     self._wake_writer = trio.Event()
-                    await self._wake_writer.wait()
+                    with trio.move_on_at(self._ack_at):
+                        await self._wake_writer.wait()
         except HubLost:
             broken.cancel(reason="link lost")
+
+    def _next_ack(self) -> Ack:
+        self._sent_ack, self._ack_at = self._ack, math.inf
+        while self._urgent and self._urgent[0] <= self._ack:
+            self._urgent.popleft()
+        return Ack(self._ack)
+
+    def _weigh(self, batch: Sequence[Reported]) -> None:
+        """Note the last event of a batch, if any, whose acknowledgement must not wait."""
+        urgent = 0
+        for reported in batch:
+            if isinstance(reported.event, TextPiece):
+                self._heard_length += len(reported.event.text)
+                if self._heard_length < ACK_LENGTH:
+                    continue
+            self._heard_length = 0
+            urgent = reported.seq
+        if urgent:
+            self._urgent.append(urgent)
 
     async def _stop_politely(self, hub_id: str) -> None:
         with trio.move_on_after(STOP_S):  # noqa: ASYNC912 - connects

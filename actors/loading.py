@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.codec import decode_row
 from actors.events import Message, Thinking, UserMessage
 from actors.ports import Catalog, Journal
-from actors.session_state import PREVIEW_LENGTH, SessionState, restore, summary
+from actors.session_state import PREVIEW_LENGTH, SessionState, restore
 from storage.errors import SessionMissing
 from storage.records import SessionRecord
 
@@ -35,7 +35,7 @@ async def load_state(
         state.turn.preview = await _load_preview(journal, session_id, state.turn.message_seq)
     for waiting in (*state.queue.values(), *state.unknown.values()):
         waiting.preview = await _load_preview(journal, session_id, waiting.seq)
-    summary(state)  # what was just loaded need not be written again
+    state.control_dirty = False  # what was just loaded need not be written again
     return record, state
 
 

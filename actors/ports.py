@@ -71,7 +71,7 @@ class Journal(Protocol):
             entries: may be empty where only the summary changes.
             fold: ranges to replace, up to the new head.
             durable: return only after fsync.
-            summary: replaces the earlier one; None leaves it.
+            summary: replaces the earlier one, but for its snapshot where that is None; None leaves it.
 
         Returns:
             The new head.
@@ -82,6 +82,7 @@ class Journal(Protocol):
             SessionMissing: the session is gone.
             StorageUnavailable: nothing was written; try again later.
             OutcomeUnknown: COMMIT itself failed: ask `head`.
+            ValueError: `summary` leaves a snapshot that is not there, or an entry covers no seq.
         """
         ...
 

@@ -105,6 +105,7 @@ class SessionState:
         agent_memory: what the agent's driver wants to know again in the next hub.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
+        snapshot_kept: whether storage has a snapshot of this session.
     """
 
     session_id: str
@@ -132,7 +133,7 @@ class SessionState:
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0
     control_dirty: bool = True
-    _snapshot: bytes = b""
+    snapshot_kept: bool = False
 
     @property
     def word(self) -> StateWord:
@@ -315,18 +316,24 @@ _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
 
 
 def summary(state: SessionState) -> Summary:
-    """Return what is written with each append. The snapshot is made again only where it changed."""
-    if state.control_dirty:
+    """Return what is written with the next append; the snapshot is in it only where it changed.
+
+    Call it once an append: whoever could not write what it returned must throw the state away, or write the
+    same again.
+    """
+    snapshot = None
+    if state.control_dirty or not state.snapshot_kept:
         kept = _Snapshot(**{name: getattr(state, name) for name in _FIELDS})
-        state._snapshot = orjson.dumps(CONVERTER.unstructure(kept))
+        snapshot = orjson.dumps(CONVERTER.unstructure(kept))
         state.control_dirty = False
+        state.snapshot_kept = True
     return Summary(
         title=state.title,
         state=state.word,
         message_count=state.message_count,
         pending_count=len(state.turn.requests) if state.turn else 0,
         unfinished=state.turn is not None or bool(state.queue),
-        snapshot=state._snapshot,
+        snapshot=snapshot,
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,
     )
@@ -340,6 +347,7 @@ def restore(record: SessionRecord) -> SessionState:
     """
     kept = _Snapshot()
     if record.summary is not None:
+        assert record.summary.snapshot is not None, "what is read always has one"
         kept = CONVERTER.structure(orjson.loads(record.summary.snapshot), _Snapshot)
     return SessionState(
         session_id=record.session_id,
@@ -351,6 +359,7 @@ def restore(record: SessionRecord) -> SessionState:
         draft=record.draft,
         hub_id=record.summary.hub_id if record.summary else None,
         hub_seq=record.summary.hub_seq if record.summary else 0,
+        snapshot_kept=record.summary is not None,
         **{name: getattr(kept, name) for name in _FIELDS},
     )
 

@@ -8,14 +8,16 @@ import apsw
 import attrs
 
 from storage.errors import Fenced, FoldMismatch, SequenceConflict, SessionMissing
-from storage.records import Entry, Fold, Grant, Summary
+from storage.records import PIECE_KINDS, Entry, Fold, Grant, Summary
 
 __all__ = ["Append", "append"]
 
-# Right to write, head and activity in one statement. It changes nothing where grant or head are stale.
-_ADVANCE = """
-UPDATE session SET head_seq = ?, last_activity_ms = coalesce(?, last_activity_ms)
-WHERE session_id = ? AND owner_epoch = ? AND head_seq = ?
+# Right to write, and head, in one statement. It changes nothing where grant or head are stale.
+_ADVANCE = "UPDATE session SET head_seq = ?1 WHERE session_id = ?2 AND owner_epoch = ?3 AND head_seq = ?4"
+# The same with the activity, which has an index; so pieces, by far the most, leave it alone.
+_ADVANCE_AND_NOTE = """
+UPDATE session SET head_seq = ?1, last_activity_ms = ?5
+WHERE session_id = ?2 AND owner_epoch = ?3 AND head_seq = ?4
 """
 _WHY_NOT = "SELECT owner_epoch, head_seq FROM session WHERE session_id = ?"
 _INSERT = """
@@ -41,6 +43,11 @@ INSERT OR REPLACE INTO summary
   (session_id, snapshot_seq, title, state, message_count, pending_count,
    unfinished, hub_id, hub_seq, snapshot)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_SUMMARY_BUT_SNAPSHOT = """
+UPDATE summary SET snapshot_seq = ?2, title = ?3, state = ?4, message_count = ?5, pending_count = ?6,
+  unfinished = ?7, hub_id = ?8, hub_seq = ?9
+WHERE session_id = ?1
 """
 
 
@@ -79,9 +86,11 @@ def _span(entry: Entry) -> int:
 
 def _advance(job: Append, head: int, connection: apsw.Connection) -> None:
     grant = job.grant
-    at_ms = job.entries[-1].at_ms if job.entries else None
-    bound = (head, at_ms, grant.session_id, grant.owner_epoch, job.expected_seq)
-    connection.execute(_ADVANCE, bound)
+    bound = (head, grant.session_id, grant.owner_epoch, job.expected_seq)
+    if all(entry.kind in PIECE_KINDS for entry in job.entries):
+        connection.execute(_ADVANCE, bound)
+    else:
+        connection.execute(_ADVANCE_AND_NOTE, (*bound, job.entries[-1].at_ms))
     if connection.changes() == 1:
         return
     found = connection.execute(_WHY_NOT, (grant.session_id,)).get
@@ -118,5 +127,10 @@ def _fold(job: Append, fold: Fold, head: int, connection: apsw.Connection) -> No
 
 def _note(session_id: str, head: int, summary: Summary, connection: apsw.Connection) -> None:
     lists = (summary.title, summary.state, summary.message_count, summary.pending_count)
-    rest = (int(summary.unfinished), summary.hub_id, summary.hub_seq, summary.snapshot)
-    connection.execute(_SUMMARY, (session_id, head, *lists, *rest))
+    rest = (int(summary.unfinished), summary.hub_id, summary.hub_seq)
+    if summary.snapshot is not None:
+        connection.execute(_SUMMARY, (session_id, head, *lists, *rest, summary.snapshot))
+        return
+    connection.execute(_SUMMARY_BUT_SNAPSHOT, (session_id, head, *lists, *rest))
+    if connection.changes() != 1:
+        raise ValueError(f"{session_id}: there is no snapshot that could stay")

@@ -21,12 +21,20 @@ from storage.errors import (
     StorageUnavailable,
 )
 from storage.journal import MESSAGE_KINDS, PAGE_BYTES
-from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
+from storage.records import (
+    PIECE_KINDS,
+    Command,
+    Entry,
+    Fold,
+    Grant,
+    Head,
+    NewSession,
+    Row,
+    SessionRecord,
+    Summary,
+)
 
 __all__ = ["MemoryStore"]
-
-_PIECE_KINDS = frozenset({"message", "thinking"})
-"""Never the first of their turn, as in the index `journal_turn`."""
 
 
 @attrs.define
@@ -75,10 +83,12 @@ class MemoryStore:
         head = self._put(made, expected_seq, entries)
         for one in fold:
             self._fold(made, one)
-        at_ms = entries[-1].at_ms if entries else made.record.last_activity_ms
-        made.record = attrs.evolve(made.record, head_seq=head, last_activity_ms=at_ms)
+        made.record = attrs.evolve(made.record, head_seq=head)
+        if any(entry.kind not in PIECE_KINDS for entry in entries):
+            made.record = attrs.evolve(made.record, last_activity_ms=entries[-1].at_ms)
         if summary is not None:
-            made.record = attrs.evolve(made.record, summary=summary, snapshot_seq=head)
+            kept = _with_snapshot(summary, made.record.summary)
+            made.record = attrs.evolve(made.record, summary=kept, snapshot_seq=head)
         self._sessions[grant.session_id] = made
         self.appends += 1
         if failure is not None:
@@ -129,7 +139,7 @@ class MemoryStore:
             row.turn_id for row in session.rows if row.kind == "turn_started" and row.turn_id is not None
         ]
         turns = set(started[max(len(started) - count, 0) :])
-        firsts = (r.first_seq for r in session.rows if r.turn_id in turns and r.kind not in _PIECE_KINDS)
+        firsts = (r.first_seq for r in session.rows if r.turn_id in turns and r.kind not in PIECE_KINDS)
         return min(firsts, default=session.record.head_seq + 1)
 
     async def check_writable(self) -> None:
@@ -263,6 +273,14 @@ class MemoryStore:
             entry.payload,
             self._commit_no,
         )
+
+
+def _with_snapshot(summary: Summary, before: Summary | None) -> Summary:
+    if summary.snapshot is not None:
+        return summary
+    if before is None:
+        raise ValueError("there is no snapshot that could stay")
+    return attrs.evolve(summary, snapshot=before.snapshot)
 
 
 def _activity(record: SessionRecord) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 __all__ = [
+    "PIECE_KINDS",
     "Command",
     "Entry",
     "Fold",
@@ -19,6 +20,11 @@ __all__ = [
     "SessionRecord",
     "Summary",
 ]
+
+
+PIECE_KINDS = frozenset({"message", "thinking"})
+"""The pieces of an answer: by far the most rows, so they are spared two things. The index `journal_turn` leaves
+them out, and an append of nothing else does not move its session's last activity."""
 
 
 @attrs.frozen
@@ -111,7 +117,8 @@ class Summary:
         message_count: for lists.
         pending_count: how many decisions wait for a person.
         unfinished: True while a server that starts must look after this session (open turn or queue).
-        snapshot: the owner's state at this append's last seq, opaque here.
+        snapshot: the owner's state at this append's last seq, opaque here. None, only on the way in: it is what
+            an earlier append of this session wrote, and stays. What is read always has one.
         hub_id: the hub that the session's turns go to, None where there is none.
         hub_seq: the last event of that hub which this append or an earlier one holds.
     """
@@ -121,7 +128,7 @@ class Summary:
     message_count: int
     pending_count: int
     unfinished: bool
-    snapshot: bytes
+    snapshot: bytes | None
     hub_id: str | None
     hub_seq: int
 

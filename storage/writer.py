@@ -224,10 +224,16 @@ class Writer:
         try:
             self._set_sync(durable)
             connection.execute("BEGIN IMMEDIATE")
-            for job in batch:
-                self._run_job(job)
+            if len(batch) == 1:
+                self._run_only_job(batch[0])
+            else:
+                for job in batch:
+                    self._run_job(job)
         except apsw.Error as error:
             self._abandon(batch, storage_error(error, self.path))
+            return
+        if not connection.in_transaction:
+            self._done += len(batch)
             return
         try:
             connection.execute("COMMIT")
@@ -248,8 +254,17 @@ class Writer:
             self._connection.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
             self._full_sync = full
 
+    def _run_only_job(self, job: _Job) -> None:
+        """Run the transaction's only job: an error undoes it all, so no savepoint is needed."""
+        try:
+            job.result = outcome.Value(job.work(self._connection))
+        except Exception as error:  # whatever a job raises belongs to its caller
+            job.result = outcome.Error(self._role(error))
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
     def _run_job(self, job: _Job) -> None:
-        """Run one job in its savepoint. Raises apsw.Error where the whole transaction is lost."""
+        """Run one job of several in its savepoint. Raises apsw.Error where the whole transaction is lost."""
         connection = self._connection
         connection.execute("SAVEPOINT job")
         try:

@@ -142,6 +142,9 @@ class Core:
         self.events, self.effects = step.events, step.effects
 
     def note(self, written: Summary) -> None:
+        if written.snapshot is None:
+            assert self.record.summary is not None
+            written = attrs.evolve(written, snapshot=self.record.summary.snapshot)
         self.record = attrs.evolve(self.record, head_seq=self.state.head_seq, summary=written)
 
     def answer(self, step: Step) -> None:

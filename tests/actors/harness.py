@@ -88,7 +88,10 @@ class Harness:
 
     async def items(self, session_id: str = "trip") -> list[Committed]:
         """Return the whole journal of a session."""
-        return [decode_row(row) for row in await self.store.read(session_id, 0, 100_000)]
+        items: list[Committed] = []
+        while rows := await self.store.read(session_id, items[-1].seq if items else 0, 500):
+            items += map(decode_row, rows)
+        return items
 
     async def words(self, session_id: str = "trip") -> list[str]:
         """Return the journal in the words of the table."""

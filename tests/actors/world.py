@@ -269,7 +269,7 @@ class World:
 
 def control(state: SessionState) -> dict[str, object]:
     """Return all that a reload must bring back."""
-    left_out = {"arriving", "control_dirty", "_snapshot"}
+    left_out = {"arriving", "control_dirty", "snapshot_kept"}
     fields = [field.name for field in attrs.fields(SessionState) if field.name not in left_out]
     kept = {name: getattr(state, name) for name in fields}
     kept["previews"] = [one.preview for one in (*state.queue.values(), *state.unknown.values())]

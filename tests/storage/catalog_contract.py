@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from storage.errors import SessionExists
-from storage.records import Head, SessionRecord
+from storage.records import Head, SessionRecord, Summary
 from tests.storage.journal_contract import CHECKS, Stores, check, entry, new_session, started, summary
 
 __all__ = ["CHECKS"]
@@ -33,7 +33,7 @@ async def a_summary_is_kept_with_the_head_that_it_was_written_at(stores: Stores)
     await stores.journal.append(
         grant, 0, [entry(at_ms=5_000), entry(at_ms=6_000)], summary=given, durable=True
     )
-    await stores.journal.append(grant, 2, [entry(at_ms=7_000)], durable=False)
+    await stores.journal.append(grant, 2, [entry(at_ms=7_000, kind="complete")], durable=False)
     record = await stores.catalog.get("trip")
     assert record is not None
     assert (record.summary, record.snapshot_seq, record.head_seq) == (given, 2, 3)
@@ -43,6 +43,52 @@ async def a_summary_is_kept_with_the_head_that_it_was_written_at(stores: Stores)
     record = await stores.catalog.get("trip")
     assert record is not None
     assert (record.summary, record.snapshot_seq, record.last_activity_ms) == (later, 3, 7_000)
+
+
+@check
+async def a_summary_without_a_snapshot_leaves_the_one_that_is_there(stores: Stores) -> None:
+    grant = await started(stores)
+    given = summary(unfinished=True, state="running", snapshot=b"\x00" * 9_000)
+    await stores.journal.append(grant, 0, [entry()], summary=given, durable=True)
+    later = Summary("a longer trip", "waiting", 4, 2, False, None, None, 18)
+    await stores.journal.append(grant, 1, [entry()], summary=later, durable=False)
+    record = await stores.catalog.get("trip")
+    assert record is not None
+    assert record.summary == attrs.evolve(later, snapshot=given.snapshot)
+    assert record.snapshot_seq == 2
+    assert list(await stores.catalog.unfinished()) == []
+    assert list(await stores.catalog.page(10)) == [record]
+
+
+@check
+async def a_snapshot_that_is_not_there_cannot_stay(stores: Stores) -> None:
+    grant = await started(stores)
+    with pytest.raises(ValueError, match="no snapshot"):
+        await stores.journal.append(
+            grant, 0, [entry()], summary=attrs.evolve(summary(), snapshot=None), durable=True
+        )
+    assert await stores.journal.head("trip") == Head(1, 0)
+    assert list(await stores.journal.read("trip", 0, 10)) == []
+    assert await stores.journal.append(grant, 0, [entry()], summary=summary(), durable=True) == 1
+
+
+@check
+async def only_more_than_pieces_is_activity(stores: Stores) -> None:
+    grant = await started(stores, at_ms=1_000)
+
+    async def activity() -> int:
+        record = await stores.catalog.get("trip")
+        assert record is not None
+        return record.last_activity_ms
+
+    pieces = [entry(at_ms=2_000), entry(at_ms=2_000, kind="thinking")]
+    await stores.journal.append(grant, 0, pieces, durable=False)
+    await stores.journal.append(grant, 2, [], summary=summary(), durable=False)
+    assert await activity() == 1_000
+    await stores.journal.append(
+        grant, 2, [entry(at_ms=3_000), entry(at_ms=3_000, kind="complete")], durable=True
+    )
+    assert await activity() == 3_000
 
 
 @check
@@ -68,7 +114,7 @@ async def the_catalog_pages_by_activity_then_by_id(stores: Stores) -> None:
         before = (page[-1].last_activity_ms, page[-1].session_id)
     assert seen == ["b", "d", "e", "c", "a"]
     grant = await stores.ownership.acquire("a")
-    await stores.journal.append(grant, 0, [entry(at_ms=11)], durable=False)
+    await stores.journal.append(grant, 0, [entry(kind="complete", at_ms=11)], durable=False)
     assert [record.session_id for record in await stores.catalog.page(2)] == ["a", "b"]
 
 

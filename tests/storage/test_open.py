@@ -268,7 +268,7 @@ async def test_people_can_list_sessions_with_sqlite3(tmp_path: Path) -> None:
     async with opened(path) as store:
         await store.catalog.create(new_session(at_ms=1_700_000_000_123))
         grant = await store.ownership.acquire("trip")
-        await store.journal.append(grant, 0, [entry(at_ms=1_700_000_001_000)], durable=True)
+        await store.journal.append(grant, 0, [entry(kind="complete", at_ms=1_700_000_001_000)], durable=True)
         reader = sqlite3.connect(path)
         cursor = reader.execute("SELECT * FROM sessions")
         assert [column[0] for column in cursor.description] == [

@@ -14,7 +14,7 @@ import trio.testing
 
 from storage import writer as writer_module
 from storage.connection import open_writer
-from storage.errors import OutcomeUnknown, StorageFull, StorageUnavailable
+from storage.errors import OutcomeUnknown, StorageError, StorageFull, StorageUnavailable
 from storage.writer import Writer
 from tests.storage.faults import Disk, faulty_disk
 from tests.storage.stores import LIMIT_S
@@ -142,6 +142,33 @@ async def test_a_bad_job_fails_alone_and_is_undone(tmp_path: Path) -> None:
             gate.set()
         assert stored(connection) == [0, 1, 2]
         assert writer.statistics().commits == 2
+
+
+async def test_a_bad_job_that_is_alone_is_undone(tmp_path: Path) -> None:
+    async with running(tmp_path) as (writer, connection):
+
+        def bad(connection: apsw.Connection) -> int:
+            connection.execute("INSERT INTO t VALUES (77, 'bad')")
+            raise ValueError("my own")
+
+        def twice(connection: apsw.Connection) -> int:
+            return put(1)(connection) + put(1)(connection)
+
+        def lost(connection: apsw.Connection) -> int:
+            connection.execute("INSERT INTO t VALUES (78, 'bad')")
+            connection.execute("ROLLBACK")  # as SQLite itself may, where the disk is full
+            raise ValueError("after it")
+
+        with pytest.raises(ValueError, match="my own"):
+            await writer.submit(bad, durable=True)
+        with pytest.raises(StorageError):
+            await writer.submit(twice, durable=False)
+        with pytest.raises(ValueError, match="after it"):
+            await writer.submit(lost, durable=False)
+        assert not connection.in_transaction
+        assert (writer.statistics().jobs, writer.statistics().commits) == (3, 0)
+        assert await writer.submit(put(2), durable=False) == 2
+        assert stored(connection) == [2]
 
 
 async def test_a_waiting_job_that_is_cancelled_leaves_no_trace(tmp_path: Path) -> None:

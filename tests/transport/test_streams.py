@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 import trio.testing
@@ -10,10 +14,39 @@ from wsproto.frame_protocol import FrameProtocol
 from transport.frames import text_frame
 from transport.streams import FrameStream, PutBackStream, WriteTimedOut
 
+LIMIT_S = 10.0
+"""A test that takes longer hangs."""
+
 
 def clogged() -> tuple[trio.abc.Stream, trio.abc.Stream]:
     """A pair whose writes block until somebody reads."""
     return trio.testing.lockstep_stream_pair()
+
+
+@asynccontextmanager
+async def sockets(write_s: float) -> AsyncIterator[tuple[FrameStream, trio.SocketStream]]:
+    """A frame stream on a real socket whose buffers are small, and the other end."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    with listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+    ends = [trio.SocketStream(trio.socket.from_stdlib_socket(one)) for one in (ours, theirs)]
+    async with ends[0], ends[1]:
+        with trio.fail_after(LIMIT_S):
+            yield FrameStream(ends[0], b"", b"", write_s), ends[1]
+
+
+async def all_of(stream: trio.SocketStream) -> bytes:
+    """Read to the end, however it ends."""
+    got = b""
+    try:
+        while chunk := await stream.receive_some():
+            got += chunk
+    except trio.BrokenResourceError:
+        pass
+    return got
 
 
 async def test_what_is_put_back_comes_first() -> None:
@@ -91,3 +124,46 @@ async def test_a_cancelled_write_closes() -> None:
     while chunk := await theirs.receive_some():
         got += chunk
     assert text_frame(b"x").startswith(got)
+
+
+async def test_a_socket_that_takes_a_part_gets_the_rest_later() -> None:
+    one, two = text_frame(b"1" * 3_000_000), text_frame(b"2" * 3_000_000)
+    got = bytearray()
+    async with sockets(LIMIT_S) as (stream, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_frames, one)
+        nursery.start_soon(stream.send_all, two)
+        while len(got) < len(one) + len(two):
+            got += await theirs.receive_some()
+    assert bytes(got) in (one + two, two + one)
+
+
+async def test_half_a_frame_on_a_socket_closes_it() -> None:
+    frame = text_frame(b"x" * 5_000_000)
+    async with sockets(0.05) as (stream, theirs):
+        with pytest.raises(WriteTimedOut):
+            await stream.send_frames(frame)
+        assert not await stream.send_frames(b"later")
+        with pytest.raises(trio.ClosedResourceError):
+            await stream.send_all(b"later")
+        got = await all_of(theirs)
+        assert frame.startswith(got)
+        assert got != frame
+    async with sockets(LIMIT_S) as (stream, theirs):
+        with trio.move_on_after(0.05) as scope:
+            await stream.send_frames(frame)
+        assert scope.cancelled_caught
+        assert not await stream.send_frames(b"later")
+        assert frame.startswith(await all_of(theirs))
+
+
+async def write_on(stream: FrameStream) -> None:
+    """Write until the stream refuses."""
+    for _ in range(1_000):
+        await stream.send_frames(text_frame(b"x" * 1_000))
+
+
+async def test_a_device_that_is_gone_breaks_the_stream() -> None:
+    async with sockets(LIMIT_S) as (stream, theirs):
+        await trio.aclose_forcefully(theirs)
+        with pytest.raises(trio.BrokenResourceError):
+            await write_on(stream)

@@ -1,0 +1,48 @@
+"""The end of a failed session while storage takes no writes."""
+
+from __future__ import annotations
+
+import orjson
+import trio
+import trio.testing
+
+from actors.codec import encode_settings
+from actors.commands import Settings
+from actors.config import ActorConfig
+from actors.effect_runner import SessionDeps
+from actors.funeral import end_failed_session
+from actors.tail import Tail
+from bridgehub.protocol.messages import HubSpec
+from storage.errors import StorageUnavailable
+from storage.memory import MemoryStore
+from storage.records import NewSession, SessionRecord
+from tests.actors.test_acknowledging import SPEC, Findable
+
+
+def spec_for(record: SessionRecord, hub_id: str) -> HubSpec:
+    return SPEC
+
+
+async def test_an_end_that_storage_refused_is_written_whole(autojump_clock: trio.testing.MockClock) -> None:
+    store = MemoryStore()
+    await store.create(NewSession("trip", "echo", "phone", encode_settings(Settings("/w")), 0))
+    deps = SessionDeps(
+        journal=store,
+        ownership=store,
+        catalog=store,
+        hubs=Findable(),
+        clock=lambda: 5,
+        new_id=lambda: "id1",
+        spec_for=spec_for,
+        config=ActorConfig(),
+        changed=lambda session_id: None,
+    )
+    store.fail_next_append(StorageUnavailable("full"))
+    with trio.fail_after(60):
+        await end_failed_session(deps, "trip", Tail("trip", 1, 0), "three crashes")
+    record = await store.get("trip")
+    assert record is not None
+    assert record.summary is not None
+    assert record.summary.snapshot is not None
+    assert record.summary.state == "failed"
+    assert orjson.loads(record.summary.snapshot)["failed"] is True

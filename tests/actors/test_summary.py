@@ -1,0 +1,47 @@
+"""What is written beside the journal: the snapshot only where it changed, and then for certain."""
+
+from __future__ import annotations
+
+import trio
+
+from actors.commands import Rename, Send
+from actors.loading import load_state
+from actors.session_state import summary
+from bridgehub.protocol import messages as hub
+from storage.memory import MemoryStore
+from storage.records import Entry, NewSession
+from tests.actors.core import SESSION, Core, fresh_record
+
+
+def test_the_first_summary_has_a_snapshot_and_the_next_only_where_it_changed() -> None:
+    core = Core()
+    core.state.control_dirty = False  # as `load_state` leaves a session that never had an append
+    assert summary(core.state).snapshot is not None
+    assert summary(core.state).snapshot is None
+    core.do(Send("m0", "hello"))
+    core.give(core.ready())
+    core.hear(hub.Consumed(core.turn_id))
+    step = core.step(core.reported(hub.TextPiece(core.turn_id, "text", "b", "some")))
+    assert step.events
+    told = summary(core.state)
+    assert (told.snapshot, told.hub_seq) == (None, 2)
+    core.step(core.given(Rename("a trip")))
+    told = summary(core.state)
+    assert told.snapshot is not None
+    assert b"a trip" in told.snapshot
+
+
+async def test_a_loaded_state_knows_whether_a_snapshot_is_kept() -> None:
+    with trio.fail_after(10):
+        store = MemoryStore()
+        record = fresh_record()
+        await store.create(NewSession(SESSION, "echo", "phone", record.settings, 0))
+        _, state = await load_state(store, store, SESSION)
+        assert not state.control_dirty
+        first = summary(state)
+        assert first.snapshot is not None
+        grant = await store.acquire(SESSION)
+        given = [Entry("session_updated", b"{}", 1)]
+        await store.append(grant, 0, given, durable=True, summary=first)
+        _, state = await load_state(store, store, SESSION)
+        assert summary(state).snapshot is None
