@@ -71,14 +71,15 @@ class _Answer:
 
     async def say_paced(self, texts: Iterable[str], pace_s: float) -> None:
         """Say text i at i times `pace_s` after the first. A text is made at the moment at which it leaves."""
-        start = trio.current_time()
         source = iter(texts)
         number = 0
+        await trio.lowlevel.checkpoint()
+        start = trio.current_time()  # nothing may come between this and the first text
         while True:
             due = start + number * pace_s
             if pace_s > 0 and due > trio.current_time():
                 await trio.sleep_until(due)
-            elif number % _PIECES_A_TURN_OF_THE_LOOP == 0:
+            elif number and number % _PIECES_A_TURN_OF_THE_LOOP == 0:
                 await trio.lowlevel.checkpoint()
             text = next(source, None)
             if text is None:

@@ -92,7 +92,9 @@ async def test_clock(shared: Shared, sid: str) -> None:
         times = [int(word) for word in text.split()]
         assert times == sorted(times)
         for number, at in enumerate(times):
-            assert at - times[0] >= number * 4000 - 500, "never before its time"
+            assert at - times[0] >= number * 4000 - 10_000, (
+                "not before its time, but for a pause of the machine"
+            )
         assert times[-1] - times[0] < 2_000_000
         now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         assert 0 < now_us - times[-1] < 60_000_000, "the clock of this machine"

@@ -30,8 +30,7 @@ async def test_a_hub_killed_while_idle(shared: Shared, sid: str) -> None:
             assert device.text(sid, end["turn_id"]) == f"turns={taken}"
             hub = hubs_of(shared.data)[sid]
             hub.kill()
-            if taken == 2:
-                await wait_processes_gone([hub])  # else the message comes while it dies
+            await wait_processes_gone([hub])  # a message that came while it dies might become unknown
 
 
 async def test_a_hub_killed_in_mid_turn(shared: Shared, sid: str) -> None:

@@ -131,13 +131,6 @@ async def test_a_second_server_and_take_over(place: Path) -> None:
             assert (await again.wait_for("complete", start=0))["message_count"] == 2
 
 
-async def test_a_stale_lock_is_no_holder(place: Path) -> None:
-    async with open_server(place) as server:
-        for _ in range(2):
-            await server.kill9()
-            await server.restart()
-
-
 async def test_the_key_of_the_environment(place: Path) -> None:
     async with open_server(place) as server:
         made = server.key
