@@ -60,16 +60,15 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
         await deps.hubs.forget(hub_id)
 
 
-async def end_hubs(hubs: Hubs, hub_ids: Sequence[str], *, forget: bool = True) -> None:
-    """Kill hubs with their whole trees, several at once; with `forget` their files go too."""
+async def end_hubs(hubs: Hubs, hub_ids: Sequence[str]) -> None:
+    """Kill hubs that nobody wants with their whole trees, several at once; their files go too."""
     limiter = trio.CapacityLimiter(BURIALS_AT_ONCE)
 
     async def end(hub_id: str) -> None:
         async with limiter:
             try:
                 await hubs.bury(hub_id, last_seq=0)
-                if forget:
-                    await hubs.forget(hub_id)
+                await hubs.forget(hub_id)
             except HubError as exc:
                 log.error("hub %s could not be ended: %s", hub_id, exc)
 

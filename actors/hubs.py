@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import attrs
@@ -132,12 +132,13 @@ class ProcessHubs:
         """Return every hub whose folder is there, alive or not."""
         return await trio.to_thread.run_sync(self._find, limiter=self._kills)
 
-    async def stop_all(self) -> int:
-        """Stop every hub of the folder, also of earlier servers; after 2 s by force. Return how many.
+    async def stop(self, hub_ids: Collection[str]) -> None:
+        """End hubs together: politely, so that each writes down what is not acknowledged; by force after 2 s.
 
-        Their files stay for the next server, which journals what they left.
+        Their files stay for the next server, which journals what they left. Not cancelled while it waits.
         """
-        return await trio.to_thread.run_sync(self._stop_all, limiter=self._kills)
+        if hub_ids:
+            await trio.to_thread.run_sync(self._stop, frozenset(hub_ids), limiter=self._kills)
 
     async def aclose(self) -> None:
         """Let the mother process end. Idempotent; not cancelled while it waits (2 s at most)."""
@@ -200,8 +201,8 @@ class ProcessHubs:
             return None
         return FoundHub(hub_id, record.session_id, is_alive(record.pid, record.started))
 
-    def _stop_all(self) -> int:
-        records = [read_pid_file(self.folder / hub.hub_id) for hub in self._find() if hub.alive]
+    def _stop(self, hub_ids: frozenset[str]) -> None:
+        records = [read_pid_file(self.folder / hub_id) for hub_id in hub_ids]
         living = [(record.pid, record.started) for record in records if record is not None]
         for pid, started in living:
             terminate(pid, started)
@@ -209,13 +210,13 @@ class ProcessHubs:
         while time.monotonic() < deadline and any(is_alive(*hub) for hub in living):
             time.sleep(0.02)
         left = marked_hubs()
-        for hub in self._find():
-            if hub.alive or hub.hub_id in left:
-                try:
-                    self._kill(hub.hub_id)
-                except HubSurvived as exc:
-                    _log.warning("hub %s: %s", hub.hub_id, exc)
-        return len(living)
+        for record in records:
+            if record is None or not (record.hub_id in left or is_alive(record.pid, record.started)):
+                continue
+            try:
+                self._kill(record.hub_id)
+            except HubSurvived as exc:
+                _log.warning("hub %s: %s", record.hub_id, exc)
 
 
 def _make_private(folder: Path) -> None:

@@ -245,6 +245,13 @@ class Hubs(Protocol):
         """
         ...
 
+    async def stop(self, hub_ids: Collection[str]) -> None:
+        """End hubs together: politely, so that each writes down what is not acknowledged; by force after 2 s.
+
+        Their files stay. Not cancelled while it waits.
+        """
+        ...
+
     async def forget(self, hub_id: str) -> None:
         """Remove a buried hub's files, once its last events are journalled."""
         ...

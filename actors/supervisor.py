@@ -161,14 +161,16 @@ class Supervisor:
         while any(child.running for child in self._children.values()):
             await self._ended.park()
         deps = self._deps
-        ending: list[str] = []
+        busy: list[str] = []
+        idle: list[str] = []
         for found in await deps.hubs.living():
             record = await deps.catalog.get(found.session_id)
             kept = record.summary if record is not None else None
-            busy = kept is not None and kept.unfinished and kept.hub_id == found.hub_id
-            if stop_hubs or not busy:
-                ending.append(found.hub_id)
-        await end_hubs(deps.hubs, ending, forget=not stop_hubs)
+            works = kept is not None and kept.unfinished and kept.hub_id == found.hub_id
+            (busy if works else idle).append(found.hub_id)
+        await deps.hubs.stop([*idle, *busy] if stop_hubs else idle)
+        for hub_id in idle:
+            await deps.hubs.forget(hub_id)
 
     # ---- children ----
 

@@ -57,7 +57,7 @@ async def open_hubs(folder: Path, *, by_exec: bool | None = None) -> AsyncIterat
         with trio.CancelScope(shield=True):
             while _LINKS:
                 await _LINKS.pop().aclose()
-            await hubs.stop_all()
+            await hubs.stop([hub.hub_id for hub in await hubs.living()])
             await hubs.aclose()
 
 

@@ -11,23 +11,10 @@ import trio.testing
 
 from actors.hub_owner import ACK_EVENTS, ACK_LENGTH, ACK_S, HubOwner
 from actors.mailbox import HubBatch, Mailbox
-from actors.ports import FoundHub
 from bridgehub.protocol.messages import Ack, Consumed, HubEvent, HubSpec, TextPiece, TurnDone
-from tests.fakes.hubs import FakeHub, FakeHubs
+from tests.fakes.scripted_hubs import ScriptedHub, ScriptedHubs, open_scripted_hubs
 
 SPEC = HubSpec("h1", "trip", "echo", "echo", "/w/h1", "/w/h1/hub.sock", "/w", {}, {}, "agent-1")
-
-
-class Findable(FakeHubs):
-    """With the looking up that an owner may ask for; none of these tests comes that far."""
-
-    async def find(self, hub_id: str) -> FoundHub | None:
-        await trio.lowlevel.checkpoint()
-        return None
-
-    async def living(self) -> Sequence[FoundHub]:
-        await trio.lowlevel.checkpoint()
-        return ()
 
 
 @attrs.define(eq=False)
@@ -35,16 +22,16 @@ class Acting:
     """An owner with a linked hub, and a stand-in for the actor that commits what the hub reports."""
 
     owner: HubOwner
-    hubs: Findable
+    hubs: ScriptedHubs
     committed: int = 0
 
     @property
-    def hub(self) -> FakeHub:
-        return self.hubs.only()
+    def hub(self) -> ScriptedHub:
+        return self.hubs.newest
 
     @property
     def acks(self) -> list[int]:
-        return [message.seq for _, _, message in self.hubs.record if isinstance(message, Ack)]
+        return [message.seq for message in self.hub.told if isinstance(message, Ack)]
 
     async def commit(self, *events: HubEvent) -> None:
         """Have the hub report events, each on its own, and acknowledge all at once."""
@@ -60,9 +47,7 @@ class Acting:
 
 @asynccontextmanager
 async def acting() -> AsyncIterator[Acting]:
-    hubs = Findable()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(hubs.run)
+    async with open_scripted_hubs() as hubs, trio.open_nursery() as nursery:
         made = Acting(HubOwner("trip", hubs, Mailbox(), 1, lambda hub_id: made.committed), hubs)
         nursery.start_soon(made.owner.run)
         made.owner.start(SPEC)
@@ -84,7 +69,7 @@ async def test_pieces_are_acknowledged_together(autojump_clock: trio.testing.Moc
         await trio.sleep(ACK_S)
         await trio.testing.wait_all_tasks_blocked()
         assert made.acks == [3]
-        assert made.hub.kept == []
+        assert made.hub.acked == 3
         await trio.sleep(10 * ACK_S)
         assert made.acks == [3]
 
@@ -119,10 +104,10 @@ async def test_anything_but_a_piece_is_acknowledged_at_once(autojump_clock: trio
 async def test_a_new_link_counts_anew(autojump_clock: trio.testing.MockClock) -> None:
     async with acting() as made:
         await made.commit(*pieces(2))
-        made.hub.lose_link()
+        made.hub.cut_link()
         await trio.sleep(1)
         made.owner.mailbox.take_nowait()
         assert made.acks == []
-        assert made.hub.kept == []  # the greeting said it
+        assert made.hub.acked == 2  # the greeting said it
         await made.commit(TurnDone("t1"))
         assert made.acks == [3]

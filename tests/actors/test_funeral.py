@@ -16,7 +16,8 @@ from bridgehub.protocol.messages import HubSpec
 from storage.errors import StorageUnavailable
 from storage.memory import MemoryStore
 from storage.records import NewSession, SessionRecord
-from tests.actors.test_acknowledging import SPEC, Findable
+from tests.actors.test_acknowledging import SPEC
+from tests.fakes.scripted_hubs import open_scripted_hubs
 
 
 def spec_for(record: SessionRecord, hub_id: str) -> HubSpec:
@@ -26,20 +27,21 @@ def spec_for(record: SessionRecord, hub_id: str) -> HubSpec:
 async def test_an_end_that_storage_refused_is_written_whole(autojump_clock: trio.testing.MockClock) -> None:
     store = MemoryStore()
     await store.create(NewSession("trip", "echo", "phone", encode_settings(Settings("/w")), 0))
-    deps = SessionDeps(
-        journal=store,
-        ownership=store,
-        catalog=store,
-        hubs=Findable(),
-        clock=lambda: 5,
-        new_id=lambda: "id1",
-        spec_for=spec_for,
-        config=ActorConfig(),
-        changed=lambda session_id: None,
-    )
-    store.fail_next_append(StorageUnavailable("full"))
-    with trio.fail_after(60):
-        await end_failed_session(deps, "trip", Tail("trip", 1, 0), "three crashes")
+    async with open_scripted_hubs() as hubs:
+        deps = SessionDeps(
+            journal=store,
+            ownership=store,
+            catalog=store,
+            hubs=hubs,
+            clock=lambda: 5,
+            new_id=lambda: "id1",
+            spec_for=spec_for,
+            config=ActorConfig(),
+            changed=lambda session_id: None,
+        )
+        store.fail_next_append(StorageUnavailable("full"))
+        with trio.fail_after(60):
+            await end_failed_session(deps, "trip", Tail("trip", 1, 0), "three crashes")
     record = await store.get("trip")
     assert record is not None
     assert record.summary is not None

@@ -44,7 +44,7 @@ async def test_a_hub_starts_answers_and_stops(tmp_path: Path, by_exec: bool) -> 
         pid = reader.link.welcome.pid
         await hubs.start(spec_of())  # it lives: nothing happens
         assert (await open_reader(hubs)).link.welcome.pid == pid
-        assert await hubs.stop_all() == 1
+        await hubs.stop([hub.hub_id for hub in await hubs.living()])
         assert not lives(pid)
         assert await hubs.living() == [FoundHub(HUB, "trip", alive=False)]
         await hubs.forget(HUB)
@@ -224,7 +224,7 @@ async def test_a_stopped_process_is_killed_with_the_rest(tmp_path: Path) -> None
         record = read_pid_file(hubs.folder / f"{HUB}1")
         assert record is not None
         os.kill(record.pid, signal.SIGSTOP)
-        assert await hubs.stop_all() == 3
+        await hubs.stop([hub.hub_id for hub in await hubs.living()])
         assert not any(hub.alive for hub in await hubs.living())
 
 
@@ -241,7 +241,7 @@ async def test_long_paths_move_the_socket(tmp_path: Path) -> None:
         assert text_of(await reader.turn("t1", "far")) == "echo: far "
     finally:
         with trio.CancelScope(shield=True):
-            await hubs.stop_all()
+            await hubs.stop([hub.hub_id for hub in await hubs.living()])
             await hubs.forget(HUB)
             await hubs.aclose()
     assert list(short.iterdir()) == []

@@ -7,7 +7,7 @@ and outlives whoever talks to it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -249,6 +249,14 @@ class ScriptedHubs:
             return []
         found.kill()
         return [one for one in found.log if one.seq > last_seq] if found.spools else []
+
+    async def stop(self, hub_ids: Collection[str]) -> None:
+        await trio.sleep(self.bury_s)
+        for hub_id in hub_ids:
+            found = self.hubs.get(hub_id)
+            if found is not None:
+                found.spools = True  # asked politely, it writes down what it has
+                found.kill()
 
     async def forget(self, hub_id: str) -> None:
         await trio.lowlevel.checkpoint()
