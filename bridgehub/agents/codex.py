@@ -22,7 +22,9 @@ from bridgehub.agents.codex_errors import (
     CallRefused,
     CodexError,
     NotSignedIn,
+    ProgramExited,
     ProgramMissing,
+    PromptNotTaken,
     WorkspaceGone,
 )
 from bridgehub.agents.codex_outcome import NOT_SIGNED_IN
@@ -46,6 +48,9 @@ HISTORY_BYTES = 200 * 1024
 """How much of the session is given again to a new thread: about 50,000 tokens, a fifth of a model's window."""
 
 _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
+
+
+_ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
 
 
 def make_driver(spec: HubSpec) -> CodexDriver:
@@ -74,12 +79,9 @@ class CodexDriver:
 
         A cancelled turn leaves a program that must not be used again: close the driver.
         """
-        end: TurnEnd | None = None
-        try:
-            end = await self._run(prompt, sink)
-        except* CodexError as group:
-            end = _failed(prompt.turn_id, _first(group))
-        assert end is not None
+        end = await self._try(prompt, sink)
+        if end is None:  # it had died since the last turn, which is noticed only now
+            end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
         if isinstance(end, TurnFailed) and end.code != "model_error":
             await self.aclose()  # the next turn finds what was mended meanwhile
         return end
@@ -107,6 +109,17 @@ class CodexDriver:
             await trio.lowlevel.checkpoint()
         else:
             await program.aclose()
+
+    async def _try(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+        """Run the turn; None where the program ended before it began with the prompt."""
+        end: TurnEnd | None = None
+        try:
+            end = await self._run(prompt, sink)
+        except* PromptNotTaken:
+            await self.aclose()
+        except* CodexError as group:
+            end = _failed(prompt.turn_id, _first(group))
+        return end
 
     async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         context: str | None = None

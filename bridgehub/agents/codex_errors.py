@@ -9,6 +9,7 @@ __all__ = [
     "NotSignedIn",
     "ProgramExited",
     "ProgramMissing",
+    "PromptNotTaken",
     "WorkspaceGone",
 ]
 
@@ -23,6 +24,10 @@ class ProgramMissing(CodexError):
 
 class ProgramExited(CodexError):
     """The program ended, or never came up; the text has its last words."""
+
+
+class PromptNotTaken(ProgramExited):
+    """It ended before it began with the prompt: the same prompt may be given to another one."""
 
 
 class BadOutput(CodexError):

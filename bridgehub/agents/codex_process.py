@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,7 +24,7 @@ import psutil
 import trio
 
 from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited
-from bridgehub.agents.codex_protocol import Fields, Message, Reply, ServerRequest, decode, encode
+from bridgehub.agents.codex_protocol import Fields, Lines, Message, Reply, ServerRequest, decode, encode
 
 __all__ = ["RUN", "Program", "start_program"]
 
@@ -181,25 +181,13 @@ class Program:
             self._end()
 
     async def _read(self) -> None:
+        lines = Lines(MAX_LINE_BYTES)
         try:
-            async for line in self._lines():
-                await self._hear(decode(line))
+            while chunk := await _receive(self._process.stdout):
+                for line in lines.feed(chunk):
+                    await self._hear(decode(line))
         except BadOutput as error:
             self._fault = error
-
-    async def _lines(self) -> AsyncIterator[bytearray]:
-        buffer, searched = bytearray(), 0
-        while chunk := await _receive(self._process.stdout):
-            buffer += chunk
-            while (end := buffer.find(b"\n", searched)) >= 0:
-                line = buffer[:end]
-                del buffer[: end + 1]
-                searched = 0
-                if line:
-                    yield line
-            searched = len(buffer)
-            if searched > MAX_LINE_BYTES:
-                raise BadOutput(f"a line of over {MAX_LINE_BYTES} bytes")
 
     async def _hear(self, message: Message) -> None:
         if isinstance(message, Reply):

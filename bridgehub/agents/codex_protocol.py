@@ -6,7 +6,7 @@ missing or of another kind is as good as absent. So a newer program may say more
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -14,7 +14,7 @@ import orjson
 
 from bridgehub.agents.codex_errors import BadOutput
 
-__all__ = ["Fields", "Message", "Notification", "Reply", "ServerRequest", "decode", "encode"]
+__all__ = ["Fields", "Lines", "Message", "Notification", "Reply", "ServerRequest", "decode", "encode"]
 
 
 @attrs.frozen
@@ -87,6 +87,28 @@ class Reply:
 
 
 Message = Notification | ServerRequest | Reply
+
+
+@attrs.define(eq=False)
+class Lines:
+    """Cuts what comes from a pipe into lines of at most `limit` bytes."""
+
+    limit: int
+    _buffer: bytearray = attrs.field(factory=bytearray)
+    _searched: int = 0
+
+    def feed(self, chunk: bytes | bytearray) -> Iterator[bytearray]:
+        """Give the lines that are whole now, without their ends, empty ones left out. Raises BadOutput."""
+        self._buffer += chunk
+        while (end := self._buffer.find(b"\n", self._searched)) >= 0:
+            line = self._buffer[:end]
+            del self._buffer[: end + 1]
+            self._searched = 0
+            if line:
+                yield line
+        self._searched = len(self._buffer)
+        if self._searched > self.limit:
+            raise BadOutput(f"a line of over {self.limit} bytes")
 
 
 def decode(line: bytes | bytearray) -> Message:

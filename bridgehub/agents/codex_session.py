@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ import trio
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex_asks import answer_of, question_of
 from bridgehub.agents.codex_blobs import Blobs
-from bridgehub.agents.codex_errors import CallRefused, CodexError
+from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex_events import Translator
 from bridgehub.agents.codex_outcome import Usage, turn_end
 from bridgehub.agents.codex_process import Program
@@ -71,6 +72,8 @@ class CodexSession:
     program: Program
     thread_id: str
     blobs: Blobs
+    _background: set[str] = attrs.field(factory=set)
+    """Commands that earlier turns left in the background on purpose."""
     _stale: bool = False
     """Something outlived an interrupt: the program must be put away before the next turn."""
     _turn: _Turn | None = None
@@ -86,7 +89,8 @@ class CodexSession:
         A cancelled turn leaves the session unusable.
 
         Raises:
-            ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused), or of what `sink` raised.
+            ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` where it
+                went before it began with the prompt), or of what `sink` raised.
         """
         turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, Translator(turn_id))
         try:
@@ -132,7 +136,10 @@ class CodexSession:
 
     async def _begin(self, turn: _Turn, inputs: Sequence[UserInput]) -> None:
         params = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
-        await self.program.call("turn/start", params)
+        try:
+            await self.program.call("turn/start", params)
+        except (ProgramExited, BadOutput):
+            return  # `_follow` finds the same, once it has read what was said before
 
     async def _follow(
         self, turn: _Turn, messages: trio.MemoryReceiveChannel[Message], nursery: trio.Nursery
@@ -145,7 +152,10 @@ class CodexSession:
                 if message.method == "turn/completed":
                     return await self._finish(turn, message)
                 await self._hear(turn, message)
-        raise self.program.fault
+        fault = self.program.fault
+        if isinstance(fault, ProgramExited) and not turn.started.is_set():
+            raise PromptNotTaken(str(fault))
+        raise fault
 
     def _is_ours(self, turn: _Turn, told: Notification) -> bool:
         """Leave out other threads (agents that Codex starts) and items of earlier turns."""
@@ -195,22 +205,22 @@ class CodexSession:
 
     async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
         if turn.interrupted:
-            await self._end_commands(turn)
+            await self._end_commands()
+        else:
+            self._background |= turn.translator.open_items
         retried = turn.translator.retried
         for event in turn.translator.flush(stopped=turn.interrupted):
             await self._emit(turn, event)
         return turn_end(turn.turn_id, told.params.inner("turn"), turn.usage, retried=retried)
 
-    async def _end_commands(self, turn: _Turn) -> None:
-        """End the commands that an interrupted turn leaves in the background."""
-        if not turn.translator.open_items:
-            return
+    async def _end_commands(self) -> None:
+        """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
         thread = {"threadId": self.thread_id}
         with trio.move_on_after(CLEAN_S) as limit:
             try:
                 listed = await self.program.call("thread/backgroundTerminals/list", thread)
                 for terminal in listed.objects("data"):
-                    if terminal.text("itemId") in turn.translator.open_items:
+                    if terminal.text("itemId") not in self._background:
                         which = thread | {"processId": terminal.text("processId")}
                         await self.program.call("thread/backgroundTerminals/terminate", which)
             except CodexError as error:
@@ -219,7 +229,7 @@ class CodexSession:
         self._stale = self._stale or limit.cancelled_caught
 
     async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
-        with scope:
+        with scope, suppress(ProgramExited, BadOutput):  # `_follow` finds the same
             question = question_of(request, turn.translator.running_tools())
             if question is None:
                 await self.program.refuse(request, "not supported")
@@ -228,12 +238,15 @@ class CodexSession:
                 question.tool, question.tool_input, question.questions, grant=question.grant
             )
             turn.translator.allowed(question.item_id, trio.current_time())
-            await self.program.answer(request, answer_of(request, question, decided))
             if decided.decision == "deny" and decided.note:
                 await self._steer_note(turn, decided.note)
+            await self.program.answer(request, answer_of(request, question, decided))
 
     async def _steer_note(self, turn: _Turn, note: str) -> None:
-        """Say why not: a refusal has no room for words, so they come as a message of the person."""
+        """Say why not: a refusal has no room for words, so they come as a message of the person.
+
+        Before the refusal: then the model gets both together.
+        """
         text = {"type": "text", "text": f"I did not allow that: {note}"}
         try:
             await self._steer(turn, f"{turn.message_id}/note", [text])
