@@ -103,6 +103,7 @@ class TurnSink:
     outbox: Outbox
     new_id: Callable[[], str]
     turn_id: str
+    keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     closed: bool = False
 
     async def emit(self, event: HubEvent) -> None:
@@ -134,6 +135,7 @@ class TurnSink:
         return await self.asking.wait_history(limit_bytes, lambda: self.emit(wanted))
 
     async def remember(self, data: dict[str, Any]) -> None:
+        self.keep_memory(data)
         await self.emit(AgentMemory(self.turn_id, data))
 
     async def settle(self) -> None:

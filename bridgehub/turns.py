@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import trio
@@ -185,7 +186,7 @@ class TurnRunner:
             await _put_away(driver)
 
     async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
-        sink = TurnSink(self.asking, self.outbox, self.new_id, prompt.turn_id)
+        sink = TurnSink(self.asking, self.outbox, self.new_id, prompt.turn_id, self._keep_memory)
         turn = self._turn = _Turn(prompt, sink)
         if prompt.turn_id in self._stop_early:
             self._stop_early.clear()
@@ -213,6 +214,9 @@ class TurnRunner:
             await self.outbox.put(TurnStopped(prompt.turn_id))
         else:
             await self.outbox.put(turn.end)
+
+    def _keep_memory(self, data: dict[str, Any]) -> None:
+        self.spec = attrs.evolve(self.spec, agent_memory=data)  # for this hub's next driver
 
     def _open_driver(self, turn: _Turn) -> AgentDriver | None:
         if self._driver is None:

@@ -17,9 +17,10 @@ Requests that the program makes for itself (titles, checks) get an answer of the
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import attrs
@@ -39,11 +40,9 @@ from tests.standin.replies import (
     whole_answer,
 )
 from tests.standin.requests import Seen
+from tests.standin.wire import Call, Script, Wire, listen
 
 __all__ = ["StandIn", "default_reply", "main", "open_standin", "serve_standin", "standin_env"]
-
-MAX_BODY_BYTES = 64 * 1024 * 1024
-"""A request's body over this is refused; the program sends whole conversations."""
 
 _SIDE = Answer.of("aside")
 
@@ -70,17 +69,28 @@ def default_reply(seen: Seen) -> Reply:
 class StandIn:
     """See the module. `requests` are those that ask for an answer, side requests left out."""
 
-    url: str
-    requests: list[Seen] = attrs.field(factory=list)
+    url: str = ""
     side_requests: list[Seen] = attrs.field(factory=list)
     other_calls: list[str] = attrs.field(factory=list)
-    fallback: Callable[[Seen], Reply] = default_reply
-    _script: list[tuple[Callable[[Seen], bool], Reply]] = attrs.field(factory=list)
-    _news: trio.Event = attrs.field(factory=trio.Event)
+    _script: Script[Seen] = attrs.field(factory=lambda: Script(default_reply))
+
+    @property
+    def requests(self) -> list[Seen]:
+        """Those that ask for an answer, oldest first."""
+        return self._script.requests
+
+    @property
+    def fallback(self) -> Callable[[Seen], Reply]:
+        """What answers a request that no script is for."""
+        return self._script.fallback
+
+    @fallback.setter
+    def fallback(self, reply: Callable[[Seen], Reply]) -> None:
+        self._script.fallback = reply
 
     def script(self, *replies: Reply, when: Callable[[Seen], bool] = lambda seen: True) -> None:
         """Answer the next requests by these, each once, in order; `when` picks the requests."""
-        self._script.extend((when, reply) for reply in replies)
+        self._script.add(replies, when)
 
     def forget_script(self) -> None:
         """Drop what no request has taken."""
@@ -88,10 +98,7 @@ class StandIn:
 
     async def request(self, number: int) -> Seen:
         """Wait until that many requests (from 1) have come; return that one."""
-        await trio.lowlevel.checkpoint()
-        while len(self.requests) < number:
-            await self._news.wait()
-        return self.requests[number - 1]
+        return await self._script.request(number)
 
     def take(self, body: dict[str, Any]) -> tuple[Seen, Reply]:
         """Note a request and choose its reply."""
@@ -99,14 +106,7 @@ class StandIn:
         if seen.is_side:
             self.side_requests.append(seen)
             return seen, _SIDE
-        self.requests.append(seen)
-        self._news.set()
-        self._news = trio.Event()
-        for index, (when, reply) in enumerate(self._script):
-            if when(seen):
-                del self._script[index]
-                return seen, reply
-        return seen, self.fallback(seen)
+        return seen, self._script.take(seen)
 
 
 @asynccontextmanager
@@ -114,12 +114,9 @@ async def open_standin(
     *, port: int = 0, fallback: Callable[[Seen], Reply] = default_reply
 ) -> AsyncIterator[StandIn]:
     """Serve on loopback while inside the block; open connections are cut at its end."""
-    async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
-        standin = StandIn(f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}", fallback=fallback)
-        await nursery.start(partial(trio.serve_listeners, partial(_serve_connection, standin), listeners))
+    standin = StandIn(script=Script(fallback))
+    async with listen(port, partial(_answer, standin)) as standin.url:
         yield standin
-        nursery.cancel_scope.cancel(reason="the stand-in's block is over")
 
 
 async def serve_standin(port: int) -> None:
@@ -142,76 +139,20 @@ def standin_env(url: str, home: str) -> dict[str, str]:
     }
 
 
-@attrs.define(eq=False)
-class _Wire:
-    """One connection: h11 over a stream."""
-
-    stream: trio.SocketStream
-    state: h11.Connection = attrs.field(factory=lambda: h11.Connection(h11.SERVER))
-
-    async def next_event(self) -> Any:
-        await trio.lowlevel.checkpoint()
-        while True:
-            event = self.state.next_event()
-            if event is not h11.NEED_DATA:
-                return event
-            self.state.receive_data(await self.stream.receive_some())
-
-    async def send(self, event: Any) -> None:
-        data = self.state.send(event)
-        if data:
-            await self.stream.send_all(data)
-        else:
-            await trio.lowlevel.checkpoint()
-
-    async def respond(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
-        head = [("content-type", "application/json"), ("content-length", str(len(body))), *headers]
-        await self.send(h11.Response(status_code=status, headers=head))
-        await self.send(h11.Data(data=body))
-        await self.send(h11.EndOfMessage())
-
-
-async def _serve_connection(standin: StandIn, stream: trio.SocketStream) -> None:
-    """Serve one connection to its end; a peer that breaks off or sends nonsense ends only its own."""
-    wire = _Wire(stream)
-    try:
-        while True:
-            request = await wire.next_event()
-            if not isinstance(request, h11.Request):
-                return
-            await _serve_request(standin, wire, request)
-            if wire.state.our_state is not h11.DONE or wire.state.their_state is not h11.DONE:
-                return
-            wire.state.start_next_cycle()
-    except (trio.BrokenResourceError, h11.ProtocolError):
-        await trio.lowlevel.checkpoint()
-    finally:
-        await trio.aclose_forcefully(stream)
-
-
-async def _serve_request(standin: StandIn, wire: _Wire, request: h11.Request) -> None:
-    await trio.lowlevel.checkpoint()
-    body = bytearray()
-    while isinstance(event := await wire.next_event(), h11.Data):
-        body += event.data
-        if len(body) > MAX_BODY_BYTES:
-            await wire.respond(413, _error("request_too_large", "too large"), ("connection", "close"))
-            return
-    method, target = request.method.decode(), request.target.decode()
-    path = target.partition("?")[0]
-    if (method, path) == ("POST", "/v1/messages"):
-        await _serve_messages(standin, wire, bytes(body))
+async def _answer(standin: StandIn, wire: Wire, call: Call) -> None:
+    if (call.method, call.path) == ("POST", "/v1/messages"):
+        await _serve_messages(standin, wire, call.body)
         return
-    standin.other_calls.append(f"{method} {target}")
-    if (method, path) == ("POST", "/v1/messages/count_tokens"):
+    standin.other_calls.append(f"{call.method} {call.target}")
+    if (call.method, call.path) == ("POST", "/v1/messages/count_tokens"):
         await wire.respond(200, b'{"input_tokens":10}')
-    elif (method, path) == ("HEAD", "/"):
+    elif (call.method, call.path) == ("HEAD", "/"):
         await wire.respond(200, b"")
     else:
-        await wire.respond(404, _error("not_found_error", f"no {path} here"))
+        await wire.respond(404, _error("not_found_error", f"no {call.path} here"))
 
 
-async def _serve_messages(standin: StandIn, wire: _Wire, body: bytes) -> None:
+async def _serve_messages(standin: StandIn, wire: Wire, body: bytes) -> None:
     await trio.lowlevel.checkpoint()
     seen, reply = standin.take(orjson.loads(body))
     match reply:
@@ -229,18 +170,19 @@ async def _serve_messages(standin: StandIn, wire: _Wire, body: bytes) -> None:
             await wire.respond(200, orjson.dumps(whole_answer(reply, number=seen.number, model=seen.model)))
 
 
-async def _stream(wire: _Wire, seen: Seen, answer: Answer, *, is_whole: bool = True) -> None:
-    head = [("content-type", "text/event-stream"), ("transfer-encoding", "chunked")]
-    await wire.send(h11.Response(status_code=200, headers=head))
-    for event in stream_answer(answer, number=seen.number, model=seen.model):
-        if isinstance(event, trio.Event):
-            await event.wait()
-        elif not is_whole and event["type"] == "content_block_stop":
-            return
-        else:
-            line = b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
-            await wire.send(h11.Data(data=line))
-    await wire.send(h11.EndOfMessage())
+async def _stream(wire: Wire, seen: Seen, answer: Answer, *, is_whole: bool = True) -> None:
+    events: Iterator[dict[str, Any] | trio.Event] = stream_answer(
+        answer, number=seen.number, model=seen.model
+    )
+    if not is_whole:
+        events = takewhile(_is_before_stop, events)
+    await wire.stream_events(events)
+    if is_whole:
+        await wire.send(h11.EndOfMessage())
+
+
+def _is_before_stop(event: dict[str, Any] | trio.Event) -> bool:
+    return isinstance(event, trio.Event) or event["type"] != "content_block_stop"
 
 
 def _error(kind: str, message: str) -> bytes:

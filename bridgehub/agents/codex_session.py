@@ -1,0 +1,263 @@
+"""One thread of Codex on a running program: its turns.
+
+**When a prompt is taken.** Codex writes the prompt into the thread's own record before it calls the model
+service, and tells so by a `userMessage` item with the id that we gave it. That item is `Consumed`: a program
+killed after it has the prompt when the thread is resumed (seen), one killed before has not. A steered message
+is taken with the same proof; `turn/steer` itself only queues it.
+
+**When a turn is over.** With `turn/completed`. Commands may outlive it in the background, which is Codex's
+way; those of an interrupted turn are ended, which Codex leaves to its client.
+
+**Interrupts.** Codex answers `turn/interrupt` for the turn that runs; before `turn/started` it takes it for
+the turn before and refuses, and after the turn's end it does not answer until another turn runs. So it is
+sent in between only, and no answer is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.codex_asks import answer_of, question_of
+from bridgehub.agents.codex_blobs import Blobs
+from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
+from bridgehub.agents.codex_events import Translator
+from bridgehub.agents.codex_outcome import Usage, turn_end
+from bridgehub.agents.codex_process import Program
+from bridgehub.agents.codex_protocol import Message, Notification, ServerRequest
+from bridgehub.protocol.messages import Consumed, HubEvent, Noticed
+
+__all__ = ["CodexSession"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+CLEAN_S = 1.0
+"""How long the commands of an interrupted turn may take to end; then the program is put away with them."""
+
+UserInput = dict[str, Any]
+
+
+@attrs.define(eq=False)
+class _Steer:
+    decided: trio.Event = attrs.field(factory=trio.Event)
+    taken: bool = False
+
+
+@attrs.define(eq=False)
+class _Turn:
+    turn_id: str
+    message_id: str
+    sink: Sink
+    translator: Translator
+    codex_id: str = ""
+    usage: Usage = attrs.field(factory=Usage)
+    consumed: bool = False
+    interrupted: bool = False
+    started: trio.Event = attrs.field(factory=trio.Event)
+    steers: dict[str, _Steer] = attrs.field(factory=dict)
+    asks: dict[int | str, trio.CancelScope] = attrs.field(factory=dict)
+    warned: set[str] = attrs.field(factory=set)
+
+
+@attrs.define(eq=False)
+class CodexSession:
+    """A warm program with its thread. One turn at a time; after an error it must be closed."""
+
+    program: Program
+    thread_id: str
+    blobs: Blobs
+    _background: set[str] = attrs.field(factory=set)
+    """Commands that earlier turns left in the background on purpose."""
+    _stale: bool = False
+    """Something outlived an interrupt: the program must be put away before the next turn."""
+    _turn: _Turn | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether another turn may run on it."""
+        return self.program.usable and not self._stale
+
+    async def run_turn(self, turn_id: str, inputs: Sequence[UserInput], sink: Sink) -> TurnEnd:
+        """Send the inputs as a prompt and report until the turn is over.
+
+        A cancelled turn leaves the session unusable.
+
+        Raises:
+            ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` where it
+                went before it began with the prompt), or of what `sink` raised.
+        """
+        turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, Translator(turn_id))
+        try:
+            async with trio.open_nursery() as nursery:
+                with self.program.listen() as messages:
+                    nursery.start_soon(self._begin, turn, inputs)
+                    end = await self._follow(turn, messages, nursery)
+                    nursery.cancel_scope.cancel(reason="the turn is over")
+        finally:
+            self._turn = None
+            for steer in turn.steers.values():
+                steer.decided.set()
+        return end
+
+    async def steer(self, message_id: str, inputs: Sequence[UserInput]) -> bool:
+        """Give the running turn one more message; return whether the agent took it into the turn."""
+        turn = self._turn
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+            return False
+        await turn.started.wait()
+        steer = turn.steers[f"{turn.message_id}/{message_id}"] = _Steer()
+        try:
+            await self._steer(turn, f"{turn.message_id}/{message_id}", inputs)
+        except CodexError as error:
+            _log.info("a message was not steered: %s", type(error).__name__)
+            return False
+        await steer.decided.wait()
+        return steer.taken
+
+    async def interrupt(self) -> None:
+        """Ask Codex to stop the turn, as soon as it has begun. Its end is the answer."""
+        turn = self._turn
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+            return
+        turn.interrupted = True
+        await turn.started.wait()
+        try:
+            await self.program.tell("turn/interrupt", {"threadId": self.thread_id, "turnId": turn.codex_id})
+        except CodexError as error:
+            _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
+
+    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput]) -> None:
+        params = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
+        try:
+            await self.program.call("turn/start", params)
+        except (ProgramExited, BadOutput):
+            return  # `_follow` finds the same, once it has read what was said before
+
+    async def _follow(
+        self, turn: _Turn, messages: trio.MemoryReceiveChannel[Message], nursery: trio.Nursery
+    ) -> TurnEnd:
+        async for message in messages:
+            if isinstance(message, ServerRequest):
+                turn.asks[message.request_id] = scope = trio.CancelScope()
+                nursery.start_soon(self._ask, turn, message, scope)
+            elif isinstance(message, Notification) and self._is_ours(turn, message):
+                if message.method == "turn/completed":
+                    return await self._finish(turn, message)
+                await self._hear(turn, message)
+        fault = self.program.fault
+        if isinstance(fault, ProgramExited) and not turn.started.is_set():
+            raise PromptNotTaken(str(fault))
+        raise fault
+
+    def _is_ours(self, turn: _Turn, told: Notification) -> bool:
+        """Leave out other threads (agents that Codex starts) and items of earlier turns."""
+        if told.params.maybe_text("threadId") not in (None, self.thread_id):
+            return False
+        about = told.params.maybe_text("turnId") or told.params.inner("turn").maybe_text("id")
+        return not turn.codex_id or about in (None, turn.codex_id)
+
+    async def _hear(self, turn: _Turn, told: Notification) -> None:
+        match told.method:
+            case "turn/started":
+                turn.codex_id = told.params.inner("turn").text("id")
+                turn.started.set()
+            case "item/started" if told.params.inner("item").text("type") == "userMessage":
+                await self._note_taken(turn, told.params.inner("item").text("clientId"))
+            case "thread/tokenUsage/updated":
+                turn.usage.note(told.params.inner("tokenUsage"))
+            case "serverRequest/resolved":
+                scope = turn.asks.pop(told.params.value("requestId"), None)
+                if scope is not None:
+                    scope.cancel(reason="Codex does not wait for the answer any more")
+            case "warning" | "guardianWarning":
+                await self._warn(turn, told.params.text("message"))
+            case _:
+                for event in turn.translator.translate(told, trio.current_time()):
+                    await self._emit(turn, event)
+
+    async def _note_taken(self, turn: _Turn, client_id: str) -> None:
+        if client_id == turn.message_id and not turn.consumed:
+            turn.consumed = True
+            await turn.sink.emit(Consumed(turn.turn_id))
+        steer = turn.steers.get(client_id)
+        if steer is not None:
+            steer.taken = True
+            steer.decided.set()
+
+    async def _warn(self, turn: _Turn, message: str) -> None:
+        if message and message not in turn.warned:
+            turn.warned.add(message)
+            await turn.sink.emit(Noticed(turn.turn_id, "agent_warning", message))
+
+    async def _emit(self, turn: _Turn, event: HubEvent) -> None:
+        whole = turn.translator.take_whole(event)
+        if whole is not None:
+            await self.blobs.keep(getattr(event, "blob", None), whole)
+        await turn.sink.emit(event)
+
+    async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
+        if turn.interrupted:
+            await self._end_commands()
+        else:
+            self._background |= turn.translator.open_items
+        retried = turn.translator.retried
+        for event in turn.translator.flush(stopped=turn.interrupted):
+            await self._emit(turn, event)
+        return turn_end(turn.turn_id, told.params.inner("turn"), turn.usage, retried=retried)
+
+    async def _end_commands(self) -> None:
+        """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
+        thread = {"threadId": self.thread_id}
+        with trio.move_on_after(CLEAN_S) as limit:
+            try:
+                listed = await self.program.call("thread/backgroundTerminals/list", thread)
+                for terminal in listed.objects("data"):
+                    if terminal.text("itemId") not in self._background:
+                        which = thread | {"processId": terminal.text("processId")}
+                        await self.program.call("thread/backgroundTerminals/terminate", which)
+            except CodexError as error:
+                _log.info("commands were not ended: %s", type(error).__name__)
+                self._stale = True
+        self._stale = self._stale or limit.cancelled_caught
+
+    async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
+        with scope, suppress(ProgramExited, BadOutput):  # `_follow` finds the same
+            question = question_of(request, turn.translator.running_tools())
+            if question is None:
+                await self.program.refuse(request, "not supported")
+                return
+            decided = await turn.sink.ask(
+                question.tool, question.tool_input, question.questions, grant=question.grant
+            )
+            turn.translator.allowed(question.item_id, trio.current_time())
+            if decided.decision == "deny" and decided.note:
+                await self._steer_note(turn, decided.note)
+            await self.program.answer(request, answer_of(request, question, decided))
+
+    async def _steer_note(self, turn: _Turn, note: str) -> None:
+        """Say why not: a refusal has no room for words, so they come as a message of the person.
+
+        Before the refusal: then the model gets both together.
+        """
+        text = {"type": "text", "text": f"I did not allow that: {note}"}
+        try:
+            await self._steer(turn, f"{turn.message_id}/note", [text])
+        except CallRefused as error:
+            _log.info("the note of a refusal was not taken: %s", type(error).__name__)
+
+    async def _steer(self, turn: _Turn, client_id: str, inputs: Sequence[UserInput]) -> None:
+        params = {
+            "threadId": self.thread_id,
+            "expectedTurnId": turn.codex_id,
+            "clientUserMessageId": client_id,
+            "input": list(inputs),
+        }
+        await self.program.call("turn/steer", params)
