@@ -98,6 +98,7 @@ class Translator:
     """Open tasks: the id of each by the id of the tool call that began it, or by its own."""
     _task_ends: dict[str, Literal["succeeded", "failed", "cancelled"]] = attrs.field(factory=dict)
     """Tasks known to have ended whose result, which comes a message later, is still to be told."""
+    _output: Cut | None = None
     _blobs: list[Blob] = attrs.field(factory=list)
 
     def translate(self, message: object, now: float) -> Iterator[HubEvent]:
@@ -120,6 +121,10 @@ class Translator:
         """Give what is still owed at the turn's end: tasks that ended without a word."""
         for task_id in list(self._task_ends):
             yield from self._end_task(task_id, self._task_ends[task_id], None)
+
+    def note_output(self, output: Cut) -> None:
+        """Take the whole output of the tool whose result is translated next."""
+        self._output = output
 
     def take_blobs(self) -> list[Blob]:
         """Give the whole texts that the last event tells of; they are to be kept before it is told."""
@@ -212,7 +217,8 @@ class Translator:
         self, block: ToolResultBlock | ServerToolResultBlock, parent: str | None, now: float
     ) -> HubEvent:
         tool = self._tools.get(block.tool_use_id)
-        cut = self._cut(cut_text(tool_output_text(block.content)))
+        whole, self._output = self._output, None
+        cut = self._cut(whole or cut_text(tool_output_text(block.content)))
         return ToolEnded(
             self.turn_id,
             block.tool_use_id,

@@ -21,6 +21,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -35,6 +36,7 @@ from claude_agent_sdk import (
     ProcessError,
     ResultMessage,
     SystemMessage,
+    UserMessage,
 )
 
 from bridgehub.agents.base import Sink, TurnEnd
@@ -42,6 +44,7 @@ from bridgehub.agents.claude_asks import Asker
 from bridgehub.agents.claude_errors import BadOutput, ProgramExited, PromptNotSent
 from bridgehub.agents.claude_events import Translator
 from bridgehub.agents.claude_outcome import Outcome, named_uuids
+from bridgehub.agents.claude_output import read_output
 from bridgehub.agents.claude_prompt import Content
 from bridgehub.agents.claude_steer import Steers
 from bridgehub.blobs import keep_blob
@@ -84,6 +87,8 @@ class ClaudeSession:
     _messages: AsyncIterator[Any]
     _asker: Asker
     _stderr: deque[str]
+    _projects: Path
+    """Where the program keeps its transcripts, and long outputs beside them."""
     _blob_folder: str = ""
     """Where long texts go whole; empty: nowhere."""
     _state: str | None = None
@@ -221,6 +226,8 @@ class ClaudeSession:
             if not consumed and outcome.prompt_uuid in named:
                 consumed = True
                 await sink.emit(Consumed(outcome.turn_id))
+            if isinstance(message, UserMessage):
+                await self._fetch_output(message, translator, sink)
             for event in translator.translate(message, trio.current_time()):
                 await self._keep(translator, sink)
                 await sink.emit(event)
@@ -235,6 +242,19 @@ class ClaudeSession:
         self._steers.close()
         for event in translator.flush():
             await sink.emit(event)
+
+    async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
+        """Have the tool's result told with its whole output, where the program has it in a file."""
+        result = message.tool_use_result
+        if not isinstance(result, dict) or "persistedOutputPath" not in result:
+            return
+        output = await trio.to_thread.run_sync(read_output, result, self._projects)
+        if output is None:
+            return
+        translator.note_output(output.cut)
+        if output.lost_bytes:
+            told = f"The last {output.lost_bytes} bytes of a command's output were kept by nobody."
+            await sink.emit(Noticed(translator.turn_id, "output_cut", told))
 
     async def _keep(self, translator: Translator, sink: Sink) -> None:
         """Put long texts aside before the event that tells of them."""

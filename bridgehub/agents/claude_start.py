@@ -129,8 +129,16 @@ async def _start(
         raise ProgramExited(told_end(exit_code, stderr)) from error
     cost_total = 0.0 if resume is None else None
     messages = client.receive_messages()
+    projects = config_folder(spec.env) / "projects"
     return ClaudeSession(
-        spec.hub_id, client, messages, asker, stderr, spec.blob_folder, cost_total=cost_total
+        spec.hub_id,
+        client,
+        messages,
+        asker,
+        stderr,
+        projects=projects,
+        blob_folder=spec.blob_folder,
+        cost_total=cost_total,
     )
 
 

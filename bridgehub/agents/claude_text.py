@@ -15,6 +15,7 @@ __all__ = [
     "MAX_TOOL_BYTES",
     "Cut",
     "clean_text",
+    "cut_bytes",
     "cut_json",
     "cut_text",
     "split_text",
@@ -66,12 +67,14 @@ def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
 
 def cut_text(text: str, limit: int = MAX_TOOL_BYTES) -> Cut:
     """Return the text, or of one over `limit` bytes its first whole characters within them."""
-    whole = clean_text(text)
-    data = whole.encode()
+    return cut_bytes(clean_text(text).encode(), limit)
+
+
+def cut_bytes(data: bytes, limit: int = MAX_TOOL_BYTES) -> Cut:
+    """Do the same with a text as bytes; what is no UTF-8 in it is left out of the value, not of the blob."""
     if len(data) <= limit:
-        return Cut(whole)
-    begin = data[:limit].decode(errors="ignore")
-    return Cut(begin, blob_of(data))
+        return Cut(data.decode(errors="replace"))
+    return Cut(data[:limit].decode(errors="ignore"), blob_of(data))
 
 
 def cut_json(value: object, limit: int = MAX_TOOL_BYTES) -> Cut:
