@@ -1,6 +1,7 @@
-"""The whole of a command's output. What Claude Code hands on of a long one is a preview, the rest is in a file.
+"""The whole of a tool's output. What Claude Code hands on of a long one is a preview with a word about the rest.
 
-The program names that file in the structured result of the tool; it keeps the first 64 MB of an output.
+The structured result beside it has more: for a command the file that holds the output, of which the program
+keeps the first 64 MB; for a tool of an MCP server the very parts that the server gave.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.claude_text import Cut, cut_bytes
+from bridgehub.agents.claude_text import Cut, cut_bytes, cut_text, tool_output_text
 
 __all__ = ["WholeOutput", "read_output"]
 
@@ -27,12 +28,16 @@ class WholeOutput:
 
 
 def read_output(result: Any, projects: Path) -> WholeOutput | None:
-    """Read the file that a tool's structured result names; None where it names none that is there. Blocks.
+    """Return what a tool's structured result holds or names; None where that is no more than the preview.
+
+    Blocks where it reads a file.
 
     Args:
         result: `UserMessage.tool_use_result`.
         projects: the folder below which the program keeps such files; any other place is not believed.
     """
+    if isinstance(result, list):
+        return WholeOutput(cut_text(tool_output_text(result)))
     named = result.get("persistedOutputPath") if isinstance(result, dict) else None
     if not isinstance(named, str):
         return None

@@ -244,9 +244,10 @@ class ClaudeSession:
             await sink.emit(event)
 
     async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
-        """Have the tool's result told with its whole output, where the program has it in a file."""
+        """Have the tool's result told with its whole output, where the program has more than a preview."""
         result = message.tool_use_result
-        if not isinstance(result, dict) or "persistedOutputPath" not in result:
+        is_file = isinstance(result, dict) and "persistedOutputPath" in result
+        if not is_file and not isinstance(result, list):
             return
         output = await trio.to_thread.run_sync(read_output, result, self._projects)
         if output is None:

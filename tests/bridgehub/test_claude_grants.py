@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+import sys
 from pathlib import Path
 
 import orjson
 import pytest
+import trio
 from claude_agent_sdk import PermissionUpdate
 from claude_agent_sdk.types import PermissionRuleValue
 
+from bridgehub.agents.claude import ClaudeDriver
 from bridgehub.agents.claude_asks import grant_of
+from bridgehub.agents.claude_output import WholeOutput, read_output
+from bridgehub.agents.claude_text import Cut
 from bridgehub.protocol.messages import (
     Decided,
     Noticed,
@@ -141,6 +147,65 @@ async def test_long_tool_data_is_cut_and_told_by_size_and_hash(tmp_path: Path) -
         end, sink = await rig.turn(driver, "again")
         assert isinstance(end, TurnDone)
         assert [notice.code for notice in sink.of(Noticed)] == ["output_cut"]
+
+
+MCP_SERVER = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    answers = {
+        "initialize": {
+            "protocolVersion": asked.get("params", {}).get("protocolVersion"),
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "talker", "version": "1"},
+        },
+        "tools/list": {"tools": [{"name": "talk", "inputSchema": {"type": "object", "properties": {}}}]},
+        "tools/call": {"content": [{"type": "text", "text": "word " * 40_000}]},
+    }
+    if "id" in asked:
+        result = answers.get(asked["method"], {})
+        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+"""
+
+
+async def test_the_workspaces_own_mcp_server_and_its_long_output(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        (rig.workspace / "talker.py").write_text(MCP_SERVER)
+        talker = {"command": sys.executable, "args": [str(rig.workspace / "talker.py")]}
+        (rig.workspace / ".mcp.json").write_text(json.dumps({"mcpServers": {"talker": talker}}))
+        (rig.workspace / ".claude").mkdir()
+        (rig.workspace / ".claude" / "settings.json").write_text('{"enableAllProjectMcpServers": true}')
+        blobs = tmp_path / "blobs"
+        driver = rig.driver(permission_mode="bypassPermissions", blob_folder=str(blobs))
+        await rig.turn(driver, "hello")
+        with trio.fail_after(20):
+            while not await has_server(driver):  # noqa: ASYNC110 -- it comes up beside the first turn
+                await trio.sleep(0.02)
+        rig.standin.script(Answer.of(ToolUse("mcp__talker__talk", {})), Answer.of("done"))
+        _, sink = await rig.turn(driver, "talk")
+        (ended,) = sink.of(ToolEnded)
+        assert ended.blob is not None
+        assert ended.output == ("word " * 40_000)[: 64 * 1024]
+        assert (blobs / ended.blob["sha256"]).read_text() == "word " * 40_000
+
+
+async def has_server(driver: ClaudeDriver) -> bool:
+    assert driver._session is not None
+    status = await driver._session._client.get_mcp_status()
+    return any(server["status"] == "connected" for server in status["mcpServers"])
+
+
+def test_only_the_programs_own_files_are_read(tmp_path: Path) -> None:
+    projects = tmp_path / "projects"
+    projects.mkdir()
+    (tmp_path / "secret").write_text("x")
+    (projects / "link").symlink_to(tmp_path / "secret")
+    (projects / "out.txt").write_text("whole")
+    for named in (tmp_path / "secret", projects / "link", projects / ".." / "secret", projects / "gone"):
+        assert read_output({"persistedOutputPath": str(named)}, projects) is None
+    read = read_output({"persistedOutputPath": str(projects / "out.txt"), "persistedOutputSize": 9}, projects)
+    assert read == WholeOutput(Cut("whole"), 4)
+    assert read_output("no structure", projects) is None
 
 
 async def test_an_edit_tells_enough_to_draw_it(tmp_path: Path) -> None:

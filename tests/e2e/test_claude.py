@@ -36,6 +36,13 @@ env = { ANTHROPIC_API_KEY = "standin-key" }
 kind = "claude"
 """
 
+QUESTION = {
+    "question": "Which colour?",
+    "header": "Colour",
+    "multiSelect": False,
+    "options": [{"label": "Blue", "description": "calm"}, {"label": "Red", "description": "loud"}],
+}
+
 DONE_TURN = ["user_message", "turn_started", "d:handed", "d:consumed", "message", "d:answered", "complete"]
 
 
@@ -134,6 +141,24 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
             assert (finished["name"], finished["output"], finished["is_error"]) == ("Bash", "yes", False)
             assert (it.workspace / "made.txt").exists()
 
+            it.standin.script(
+                Answer.of(ToolUse("AskUserQuestion", {"questions": [QUESTION]})), Answer.of("ok")
+            )
+            await one.send("trip", "paint it")
+            asked = await two.wait_for("permission_requested")
+            assert [question["question"] for question in asked["questions"]] == ["Which colour?"]
+            answers = {"Which colour?": "Blue"}
+            await two.say(
+                "decide",
+                session_id="trip",
+                request_id=asked["request_id"],
+                decision="allow",
+                answers=answers,
+            )
+            assert (await one.wait_for("permission_resolved"))["answers"] == answers
+            await one.wait_for("complete")
+            assert '"Which colour?"="Blue"' in it.standin.requests[-1].tool_results[-1]
+
             it.standin.script(Answer.of(Text.of("begun ", trio.Event(), "never")))
             await one.send("trip", "go on")
             await two.wait_for("message", content="begun ")
@@ -149,6 +174,18 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
             await two.wait_for("complete", turn_id=end["turn_id"], start=0)
             assert story_of(one.events("trip")) == story_of(two.events("trip"))
             assert story_of(one.events("trip")) == story_of(await it.journal("trip"))
+
+
+async def test_a_session_has_its_own_model_and_permission_mode(place: Path) -> None:
+    async with open_place(place) as it, it.server.device() as device:
+        settings = {"model": "claude-haiku-4-5", "permission_mode": "bypassPermissions"}
+        attached = await device.attach("trip", agent="claude", settings=settings)
+        assert attached["settings"].items() >= settings.items()
+        it.standin.script(Answer.of(ToolUse("Bash", {"command": "touch made", "description": "x"})))
+        assert (await ask(device, "trip", "make it"))["type"] == "complete"
+        assert (it.workspace / "made").exists()
+        assert not device.events("trip", "permission_requested")
+        assert it.standin.requests[0].model.startswith("claude-haiku-4-5")
 
 
 async def test_kill_9_of_the_server_in_mid_turn(place: Path) -> None:
