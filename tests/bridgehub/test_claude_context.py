@@ -91,6 +91,15 @@ async def lose_transcript(rig: ClaudeRig) -> None:
         transcript.unlink()
 
 
+class NoHistory(RecordingSink):
+    """Of a server that is away."""
+
+    async def history(self, limit_bytes: int) -> History:
+        await super().emit(Noticed("", "asked", ""))
+        await trio.sleep_forever()
+        raise AssertionError("never")
+
+
 async def test_a_lost_conversation_is_given_again(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         await lose_transcript(rig)
@@ -99,6 +108,11 @@ async def test_a_lost_conversation_is_given_again(tmp_path: Path) -> None:
 
         _, command = await rig.turn(driver, "/cost", RecordingSink(past=said))
         assert command.wanted_bytes == 0, "a command of the program is no place for it"
+        away = NoHistory()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "stopped", away)
+            await away.until(lambda seen: bool(seen.events))
+            await driver.interrupt()
         end, sink = await rig.turn(driver, "two", RecordingSink(past=said))
         assert isinstance(end, TurnDone)
         (notice,) = sink.of(Noticed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,14 @@ from bridgehub.protocol.messages import (
 from tests.bridgehub.claude_hub import open_claude_hub
 from tests.bridgehub.hub_harness import Reader, text_of
 from tests.standin.replies import Answer, Text, ToolUse
-from tests.standin.rig import SDK_DROPS_GENERATORS, ClaudeRig, eventually, open_rig
+from tests.standin.rig import (
+    SDK_DROPS_GENERATORS,
+    ClaudeRig,
+    RecordingSink,
+    eventually,
+    open_rig,
+    program_pids,
+)
 
 pytestmark = pytest.mark.filterwarnings(SDK_DROPS_GENERATORS)
 
@@ -82,6 +91,30 @@ async def test_a_steered_message_is_taken_and_an_interrupted_one_is_not(tmp_path
         assert (await reader.turn("four", "four", 3))[-1].event.turn_id == "four"
         assert "MARKER-NEVER" not in rig.standin.requests[-1].markers
         assert [seen.user_texts[-1] for seen in rig.standin.requests[-2:]] == ["three", "four"]
+
+
+async def test_a_program_that_dies_takes_no_steered_message_along(tmp_path: Path) -> None:
+    """It is refused, so it comes again as a message of its own: the resumed program must not know it."""
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(Answer.of(Text.of("a ", trio.Event())))
+        driver, sink = rig.driver(), RecordingSink()
+        taken: list[bool] = []
+
+        async def steer() -> None:
+            taken.append(await driver.steer(Steer("turn-1", "s1", WORDS)))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(steer)  # before the program is up: it waits for that
+            nursery.start_soon(rig.turn, driver, "one", sink)
+            await sink.until(lambda seen: seen.text() == "a ")
+            await wait_queued(rig)
+            (pid,) = program_pids(rig.agent_session_id)
+            os.kill(pid, signal.SIGKILL)
+        assert taken == [False]
+        await rig.turn(driver, "two")
+        await rig.turn(driver, "three")
+        assert rig.standin.requests[-1].user_texts == ("one", "two", "three")
+        assert all(WORDS not in seen.markers for seen in rig.standin.requests)
 
 
 async def wait_queued(rig: ClaudeRig) -> None:
