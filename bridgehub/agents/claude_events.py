@@ -33,7 +33,8 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
-from bridgehub.agents.claude_text import clean_text, cut_json, cut_text, split_text, tool_output_text
+from bridgehub.agents.claude_text import Cut, clean_text, cut_json, cut_text, split_text, tool_output_text
+from bridgehub.blobs import Blob
 from bridgehub.protocol.messages import (
     HubEvent,
     Noticed,
@@ -97,6 +98,8 @@ class Translator:
     """Open tasks: the id of each by the id of the tool call that began it, or by its own."""
     _task_ends: dict[str, Literal["succeeded", "failed", "cancelled"]] = attrs.field(factory=dict)
     """Tasks known to have ended whose result, which comes a message later, is still to be told."""
+    _output: Cut | None = None
+    _blobs: list[Blob] = attrs.field(factory=list)
 
     def translate(self, message: object, now: float) -> Iterator[HubEvent]:
         """Give the events of one message; messages that mean nothing to a person give none."""
@@ -118,6 +121,15 @@ class Translator:
         """Give what is still owed at the turn's end: tasks that ended without a word."""
         for task_id in list(self._task_ends):
             yield from self._end_task(task_id, self._task_ends[task_id], None)
+
+    def note_output(self, output: Cut) -> None:
+        """Take the whole output of the tool whose result is translated next."""
+        self._output = output
+
+    def take_blobs(self) -> list[Blob]:
+        """Give the whole texts that the last event tells of; they are to be kept before it is told."""
+        blobs, self._blobs = self._blobs, []
+        return blobs
 
     # ---- text ----
 
@@ -198,14 +210,15 @@ class Translator:
         self._tools[block.id] = _Tool(block.name, now)
         if parent is not None:
             self._parents[block.id] = parent
-        cut = cut_json(block.input)
+        cut = self._cut(cut_json(block.input))
         yield ToolBegan(self.turn_id, block.id, block.name, cut.value, parent, cut.blob)
 
     def _tool_ended(
         self, block: ToolResultBlock | ServerToolResultBlock, parent: str | None, now: float
     ) -> HubEvent:
         tool = self._tools.get(block.tool_use_id)
-        cut = cut_text(tool_output_text(block.content))
+        whole, self._output = self._output, None
+        cut = self._cut(whole or cut_text(tool_output_text(block.content)))
         return ToolEnded(
             self.turn_id,
             block.tool_use_id,
@@ -220,6 +233,15 @@ class Translator:
     def has_begun(self, tool_id: str) -> bool:
         """Tell whether `ToolBegan` of this call was given."""
         return tool_id in self._tools
+
+    def task_of(self, tool_id: str) -> str | None:
+        """Return the open task inside which this call was made; None for the main conversation's."""
+        return self._tasks.get(self._parents.get(tool_id, ""))
+
+    def _cut(self, cut: Cut) -> Cut:
+        if cut.whole is not None:
+            self._blobs.append(cut.whole)
+        return cut
 
     # ---- tasks and notices ----
 

@@ -11,7 +11,8 @@ that the program has taken the prompt (`Consumed`).
 **When a turn is over.** Sub-agents run in the background: the program gives a result, goes on with them, and
 then starts a turn of its own with what they found. It says by `session_state_changed` whether more is owed
 (`running`) or not (`idle`); the turn ends once its prompt has a result and the program is idle. A program
-that does not report its state ends it with the result.
+that does not report its state ends it with the result. A message that was steered into the turn holds it until
+the program has taken that one too (`claude_steer`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -34,6 +36,7 @@ from claude_agent_sdk import (
     ProcessError,
     ResultMessage,
     SystemMessage,
+    UserMessage,
 )
 
 from bridgehub.agents.base import Sink, TurnEnd
@@ -41,7 +44,11 @@ from bridgehub.agents.claude_asks import Asker
 from bridgehub.agents.claude_errors import BadOutput, ProgramExited, PromptNotSent
 from bridgehub.agents.claude_events import Translator
 from bridgehub.agents.claude_outcome import Outcome, named_uuids
-from bridgehub.protocol.messages import Consumed, Prompt
+from bridgehub.agents.claude_output import read_output
+from bridgehub.agents.claude_prompt import Content
+from bridgehub.agents.claude_steer import Steers
+from bridgehub.blobs import keep_blob
+from bridgehub.protocol.messages import Consumed, Noticed, Prompt
 
 __all__ = ["ClaudeSession", "told_end"]
 
@@ -80,6 +87,10 @@ class ClaudeSession:
     _messages: AsyncIterator[Any]
     _asker: Asker
     _stderr: deque[str]
+    _projects: Path
+    """Where the program keeps its transcripts, and long outputs beside them."""
+    _blob_folder: str = ""
+    """Where long texts go whole; empty: nowhere."""
     _state: str | None = None
     """`running`, `idle` or `requires_action`, as the program last said."""
     _cost_total: float | None = None
@@ -92,9 +103,10 @@ class ClaudeSession:
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
     """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
+    _steers: Steers = attrs.field(factory=Steers)
 
-    async def run_turn(self, prompt: Prompt, text: str, sink: Sink) -> TurnEnd:
-        """Send `text` as the prompt and report until the program owes nothing more.
+    async def run_turn(self, prompt: Prompt, content: Content, sink: Sink) -> TurnEnd:
+        """Send `content` as the prompt and report until the program owes nothing more.
 
         A cancelled turn leaves the session unusable.
 
@@ -107,18 +119,40 @@ class ClaudeSession:
         outcome = Outcome(prompt.turn_id, prompt_uuid, self._cost_total)
         translator = Translator(prompt.turn_id)
         self._interrupted, self._reading, self._sent = False, True, trio.Event()
-        self._unfinished = True
+        self._unfinished, self._steers = True, Steers()
         try:
-            async with self._asker.open_turn(sink, translator.has_begun):
-                await self._send(prompt_uuid, text)
+            async with self._asker.open_turn(sink, translator):
+                await self._send(prompt_uuid, content)
                 self._sent.set()
                 await self._follow(outcome, translator, sink)
         finally:
             self._reading = False
             self._sent.set()
+            self._steers.close()
+        await self._steers.wait_left()
         self._unfinished = False
         self._cost_total = outcome.cost_total
         return outcome.end(interrupted=self._interrupted)
+
+    async def steer(self, turn_id: str, message_id: str, content: Content) -> bool:
+        """Send one more message into the running turn; return whether the program took it.
+
+        It is one that this program has not had: the program skips a uuid that it knows.
+        """
+        await self._sent.wait()
+        steers = self._steers
+        if self._interrupted or not steers.is_open:
+            return False
+        name = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{turn_id}/steered/{message_id}"))
+        one = steers.add(name)
+        try:
+            await self._send(name, content)
+            await one.settled.wait()
+        except PromptNotSent:
+            return False
+        finally:
+            steers.drop(name)
+        return one.taken
 
     async def interrupt(self) -> None:
         """Ask the program to stop the turn and its sub-agents; wait for its word at most `INTERRUPT_S`.
@@ -128,6 +162,7 @@ class ClaudeSession:
         self._interrupted = True
         with trio.move_on_after(INTERRUPT_S):
             await self._sent.wait()
+            await self._withdraw_steers()
             try:
                 await self._client.interrupt()
             except Exception as error:  # the SDK has no class of its own for a refused control request
@@ -152,10 +187,27 @@ class ClaudeSession:
         except (anyio.ClosedResourceError, ClaudeSDKError):
             return
 
-    async def _send(self, prompt_uuid: str, text: str) -> None:
+    async def _withdraw_steers(self) -> None:
+        """Take back what the program has not begun: it would go on with it after the interrupt.
+
+        The SDK has no public call for this control request of the program. One that the program took in the
+        meantime is stopped with the turn.
+        """
+        for name in self._steers.waiting:
+            query = self._client._query
+            asked = {"subtype": "cancel_async_message", "message_uuid": name}
+            try:
+                told = {} if query is None else await query._send_control_request(asked)
+            except Exception as error:  # as above; what was not withdrawn is stopped by force
+                logger.info("a steered message was not withdrawn: %s", type(error).__name__)
+                continue
+            if told.get("cancelled"):
+                self._steers.settle(name)
+
+    async def _send(self, prompt_uuid: str, content: Content) -> None:
         message = {
             "type": "user",
-            "message": {"role": "user", "content": text},
+            "message": {"role": "user", "content": content},
             "parent_tool_use_id": None,
             "uuid": prompt_uuid,
         }
@@ -167,12 +219,17 @@ class ClaudeSession:
     async def _follow(self, outcome: Outcome, translator: Translator, sink: Sink) -> None:
         consumed = False
         await trio.lowlevel.checkpoint()
-        while not (outcome.answered and self._state in (None, "idle")):
+        while not (outcome.answered and self._state in (None, "idle")) or self._steers.waiting:
             message = await self._next()
-            if not consumed and outcome.prompt_uuid in named_uuids(message):
+            named = named_uuids(message)
+            self._steers.note_taken(named)
+            if not consumed and outcome.prompt_uuid in named:
                 consumed = True
                 await sink.emit(Consumed(outcome.turn_id))
+            if isinstance(message, UserMessage):
+                await self._fetch_output(message, translator, sink)
             for event in translator.translate(message, trio.current_time()):
+                await self._keep(translator, sink)
                 await sink.emit(event)
             self._asker.note_progress()
             match message:
@@ -182,8 +239,35 @@ class ClaudeSession:
                     outcome.note(message)
                 case ConversationResetMessage():
                     self.is_cleared = True
+        self._steers.close()
         for event in translator.flush():
             await sink.emit(event)
+
+    async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
+        """Have the tool's result told with its whole output, where the program has more than a preview."""
+        result = message.tool_use_result
+        is_file = isinstance(result, dict) and "persistedOutputPath" in result
+        if not is_file and not isinstance(result, list):
+            return
+        output = await trio.to_thread.run_sync(read_output, result, self._projects)
+        if output is None:
+            return
+        translator.note_output(output.cut)
+        if output.lost_bytes:
+            told = f"The last {output.lost_bytes} bytes of a command's output were kept by nobody."
+            await sink.emit(Noticed(translator.turn_id, "output_cut", told))
+
+    async def _keep(self, translator: Translator, sink: Sink) -> None:
+        """Put long texts aside before the event that tells of them."""
+        for blob in translator.take_blobs():
+            if not self._blob_folder:
+                continue
+            try:
+                await keep_blob(self._blob_folder, blob)
+            except OSError as error:
+                logger.warning("a text of %d bytes cannot be kept: %s", blob.size, error.strerror)
+                told = f"A long input or output of a tool could not be kept whole: {error.strerror}"
+                await sink.emit(Noticed(translator.turn_id, "output_cut", told))
 
     async def _next(self) -> Any:
         try:

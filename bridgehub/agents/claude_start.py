@@ -12,7 +12,6 @@ import logging
 import uuid
 import warnings
 from collections import deque
-from pathlib import Path
 
 import attrs
 import trio
@@ -25,12 +24,13 @@ from claude_agent_sdk import (
     ProcessError,
 )
 
-from bridgehub.agents.claude_asks import Asker
+from bridgehub.agents.claude_asks import Asker, reading_rule
 from bridgehub.agents.claude_errors import ProgramExited, ProgramMissing
 from bridgehub.agents.claude_session import ClaudeSession, told_end
+from bridgehub.agents.claude_settings import config_folder
 from bridgehub.protocol.messages import HubSpec
 
-__all__ = ["ConversationRow", "open_session"]
+__all__ = ["ConversationRow", "Setup", "open_session"]
 
 logger = logging.getLogger("builderos.bridgehub")
 
@@ -46,8 +46,26 @@ STDERR_LINES = 20
 STDERR_LINE_CHARS = 500
 """How much of one such line is kept."""
 
+_NO_RULE = frozenset(",()*?[]{}\\!")
+"""Characters that mean something in a rule: of a folder with one the files are let in one by one."""
+
 _ROW = uuid.UUID("0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52")
 """Namespace of the later ids of a conversation; must never change."""
+
+
+@attrs.frozen
+class Setup:
+    """What a program is started with beside the hub's spec.
+
+    Attributes:
+        anew: leave the newest conversation alone and begin the one after it.
+        folders: where files lie that the person attached: all files there may be read unasked.
+        readable: the files that are attached from now on; the driver adds to it.
+    """
+
+    anew: bool
+    folders: tuple[str, ...]
+    readable: set[str]
 
 
 @attrs.frozen
@@ -64,18 +82,13 @@ class ConversationRow:
 
     def newest(self, env: dict[str, str]) -> int | None:
         """Return the place of the newest one that has a transcript. Reads the disk: use a thread."""
-        config = env.get("CLAUDE_CONFIG_DIR") or str(Path(env.get("HOME") or Path.home()) / ".claude")
-        projects = Path(config) / "projects"
+        projects = config_folder(env) / "projects"
         known = {path.stem for path in projects.glob("*/*.jsonl")}
         return max((n for n, name in enumerate(self.ids) if name in known), default=None)
 
 
-async def open_session(spec: HubSpec, *, anew: bool = False) -> tuple[ClaudeSession, bool]:
+async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool]:
     """Start the program on the session's newest conversation, or on a new one.
-
-    Args:
-        spec: the hub's spec.
-        anew: leave the newest conversation alone and begin the one after it.
 
     Returns:
         The session, and whether its conversation is a new one.
@@ -87,21 +100,25 @@ async def open_session(spec: HubSpec, *, anew: bool = False) -> tuple[ClaudeSess
     row = ConversationRow.of(spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
     if newest is None:
-        return await _start(spec, session_id=row.ids[0]), True
+        return await _start(spec, setup, session_id=row.ids[0]), True
     following = row.ids[min(newest + 1, MAX_CONVERSATIONS - 1)]
-    if anew:
-        return await _start(spec, session_id=following), True
+    if setup.anew:
+        return await _start(spec, setup, session_id=following), True
     try:
-        return await _start(spec, resume=row.ids[newest]), False
+        return await _start(spec, setup, resume=row.ids[newest]), False
     except ProgramExited as error:
         logger.warning("the conversation of %s cannot be resumed: %s", spec.session_id, error)
-        return await _start(spec, session_id=following), True
+        return await _start(spec, setup, session_id=following), True
 
 
-async def _start(spec: HubSpec, *, session_id: str | None = None, resume: str | None = None) -> ClaudeSession:
-    asker = Asker()
+async def _start(
+    spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | None = None
+) -> ClaudeSession:
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
-    client = ClaudeSDKClient(_options(spec, asker, stderr, session_id=session_id, resume=resume))
+    asker = Asker(setup.readable)
+    options = _options(spec, setup, asker, stderr)
+    options.session_id, options.resume = session_id, resume
+    client = ClaudeSDKClient(options)
     warnings.simplefilter("ignore", CanUseToolShadowedWarning)
     try:
         await client.connect()
@@ -112,12 +129,20 @@ async def _start(spec: HubSpec, *, session_id: str | None = None, resume: str | 
         raise ProgramExited(told_end(exit_code, stderr)) from error
     cost_total = 0.0 if resume is None else None
     messages = client.receive_messages()
-    return ClaudeSession(spec.hub_id, client, messages, asker, stderr, cost_total=cost_total)
+    projects = config_folder(spec.env) / "projects"
+    return ClaudeSession(
+        spec.hub_id,
+        client,
+        messages,
+        asker,
+        stderr,
+        projects=projects,
+        blob_folder=spec.blob_folder,
+        cost_total=cost_total,
+    )
 
 
-def _options(
-    spec: HubSpec, asker: Asker, stderr: deque[str], *, session_id: str | None, resume: str | None
-) -> ClaudeAgentOptions:
+def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> ClaudeAgentOptions:
     """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,
@@ -125,8 +150,9 @@ def _options(
         model=spec.model or spec.options.get("model"),
         permission_mode=spec.permission_mode or spec.options.get("permission_mode"),  # type: ignore[arg-type]
         cli_path=spec.options.get("cli_path"),
-        session_id=session_id,
-        resume=resume,
+        allowed_tools=[
+            f"Read({reading_rule(folder)})" for folder in setup.folders if not _NO_RULE & set(folder)
+        ],
         can_use_tool=asker.can_use_tool,
         include_partial_messages=True,
         setting_sources=["user", "project", "local"],

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
 import attrs
 import orjson
 
+from bridgehub.blobs import Blob, blob_of
+
 __all__ = [
     "MAX_PIECE_BYTES",
     "MAX_TOOL_BYTES",
     "Cut",
     "clean_text",
+    "cut_bytes",
     "cut_json",
     "cut_text",
     "split_text",
@@ -24,17 +26,22 @@ MAX_PIECE_BYTES = 256 * 1024
 """Bytes of JSON that the text of one piece may take (the protocol's bound)."""
 
 MAX_TOOL_BYTES = 64 * 1024
-"""Bytes of a tool's input or output that an event carries; the rest is told by size and hash only."""
+"""Bytes of a tool's input or output that an event carries; a longer one is kept whole as a blob."""
 
 _WORST_BYTES_PER_CODE_POINT = 6  # a control character as \u00XX
 
 
 @attrs.frozen
 class Cut:
-    """Tool data as an event carries it: whole with no `blob`, or its beginning as text with one."""
+    """Tool data as an event carries it: all of it, or its beginning as text and the whole as a blob."""
 
     value: Any
-    blob: dict[str, Any] | None = None
+    whole: Blob | None = None
+
+    @property
+    def blob(self) -> dict[str, Any] | None:
+        """What the event tells of the whole; None where `value` is all of it."""
+        return None if self.whole is None else self.whole.told()
 
 
 def clean_text(text: str) -> str:
@@ -60,12 +67,14 @@ def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
 
 def cut_text(text: str, limit: int = MAX_TOOL_BYTES) -> Cut:
     """Return the text, or of one over `limit` bytes its first whole characters within them."""
-    whole = clean_text(text)
-    data = whole.encode()
+    return cut_bytes(clean_text(text).encode(), limit)
+
+
+def cut_bytes(data: bytes, limit: int = MAX_TOOL_BYTES) -> Cut:
+    """Do the same with a text as bytes; what is no UTF-8 in it is left out of the value, not of the blob."""
     if len(data) <= limit:
-        return Cut(whole)
-    begin = data[:limit].decode(errors="ignore")
-    return Cut(begin, {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        return Cut(data.decode(errors="replace"))
+    return Cut(data[:limit].decode(errors="ignore"), blob_of(data))
 
 
 def cut_json(value: object, limit: int = MAX_TOOL_BYTES) -> Cut:

@@ -179,24 +179,6 @@ async def test_a_program_killed_while_idle_is_started_again_by_the_turn_after(tm
         assert "2 user messages; last: two" in after.text()
 
 
-async def test_a_conversation_that_is_gone_begins_anew_and_says_so(tmp_path: Path) -> None:
-    async with open_rig(tmp_path) as rig:
-        first = rig.driver()
-        await rig.turn(first, "one")
-        await first.aclose()
-        (transcript,) = rig.home.glob(f".claude/projects/*/{rig.agent_session_id}.jsonl")
-        transcript.write_text('{"type":"nothing that it knows"}\n')
-        second = rig.driver()
-        end, sink = await rig.turn(second, "two")
-        assert isinstance(end, TurnDone)
-        assert [notice.code for notice in sink.of(Noticed)] == ["context_lost"]
-        await second.aclose()
-        # The new conversation has an id that a later hub finds.
-        _, third = await rig.turn(rig.driver(), "three")
-        assert not third.of(Noticed)
-        assert rig.standin.requests[-1].user_texts == ("two", "three")
-
-
 def test_the_newest_conversation_is_found_though_older_ones_were_tidied_away(tmp_path: Path) -> None:
     row = ConversationRow.of("2f0b6a52-7c1c-4b1e-9d57-0a8f3a3f1c11")
     assert row.newest({"HOME": str(tmp_path)}) is None
@@ -207,16 +189,6 @@ def test_the_newest_conversation_is_found_though_older_ones_were_tidied_away(tmp
     assert row.newest({"HOME": str(tmp_path)}) == 3
     assert row.newest({"HOME": "/nowhere", "CLAUDE_CONFIG_DIR": str(tmp_path / ".claude")}) == 3
     assert len(set(row.ids)) == len(row.ids)
-
-
-async def test_attached_files_are_named_to_the_model(tmp_path: Path) -> None:
-    async with open_rig(tmp_path) as rig:
-        files = ({"path": "/somewhere/notes-1.txt", "name": "notes.txt"}, {"path": "/somewhere/b.png"})
-        with trio.fail_after(20):
-            await rig.driver().run_turn(rig.prompt("read them", attachments=files), RecordingSink())
-        assert rig.standin.requests[0].user_texts == (
-            "read them\n\nAttached files:\n- notes.txt: /somewhere/notes-1.txt\n- b.png: /somewhere/b.png",
-        )
 
 
 async def test_a_local_command_is_answered_once_without_the_service(tmp_path: Path) -> None:

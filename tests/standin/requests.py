@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -71,6 +72,17 @@ class Seen:
             if isinstance(message.get("content"), list)
             for block in message["content"]
             if block.get("type") == "tool_result"
+        )
+
+    @property
+    def images(self) -> tuple[tuple[str, bytes], ...]:
+        """Kind and bytes of all images that a person sent along, oldest first."""
+        return tuple(
+            (str(block["source"]["media_type"]), base64.b64decode(block["source"]["data"]))
+            for message in self.body.get("messages", ())
+            if message.get("role") == "user" and isinstance(message.get("content"), list)
+            for block in message["content"]
+            if block.get("type") == "image"
         )
 
     @property

@@ -58,6 +58,8 @@ class Asked:
     tool: str
     tool_input: Any
     questions: Any
+    grant: str | None = None
+    task_id: str | None = None
 
 
 @attrs.define(eq=False)
@@ -86,7 +88,7 @@ class RecordingSink:
         grant: str | None = None,
         task_id: str | None = None,
     ) -> Decided:
-        asked = Asked(tool, tool_input, questions)
+        asked = Asked(tool, tool_input, questions, grant, task_id)
         self._note(asked)
         if self.decide is not None:
             await trio.lowlevel.checkpoint()
