@@ -21,6 +21,7 @@ import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.claude_errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
+from bridgehub.delegation import Delegation
 from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _NOT_INSTALLED = (
 
 def make_driver(spec: HubSpec) -> ClaudeDriver:
     """Return a driver that has started nothing yet."""
-    return ClaudeDriver(spec)
+    return ClaudeDriver(spec, Delegation(spec))
 
 
 @attrs.define(eq=False)
@@ -48,6 +49,7 @@ class ClaudeDriver:
     """See the module. Any turn may find the program gone; then a new one resumes the conversation."""
 
     spec: HubSpec
+    delegation: Delegation
     can_steer: bool = False
     _module: ModuleType | None = None
     _session: ClaudeSession | None = None
@@ -113,7 +115,9 @@ class ClaudeDriver:
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         try:
-            self._session, is_new = await module.open_session(self.spec, anew=self._is_cleared)
+            self._session, is_new = await module.open_session(
+                self.spec, self.delegation, anew=self._is_cleared
+            )
         except ProgramMissing as error:
             told = (
                 f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
@@ -133,7 +137,8 @@ class ClaudeDriver:
         session = self._session
         assert session is not None, "a turn runs on a program that is up"
         try:
-            ended = await session.run_turn(prompt, _with_attachments(prompt), sink)
+            async with self.delegation.open_turn(prompt.turn_id, sink):
+                ended = await session.run_turn(prompt, _with_attachments(prompt), sink)
             self._is_cleared = session.is_cleared
             keep = not self._is_cleared
         except* PromptNotSent:

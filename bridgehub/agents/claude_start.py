@@ -28,6 +28,8 @@ from claude_agent_sdk import (
 from bridgehub.agents.claude_asks import Asker
 from bridgehub.agents.claude_errors import ProgramExited, ProgramMissing
 from bridgehub.agents.claude_session import ClaudeSession, told_end
+from bridgehub.delegation import Delegation
+from bridgehub.delegation_mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.protocol.messages import HubSpec
 
 __all__ = ["ConversationRow", "open_session"]
@@ -70,11 +72,14 @@ class ConversationRow:
         return max((n for n, name in enumerate(self.ids) if name in known), default=None)
 
 
-async def open_session(spec: HubSpec, *, anew: bool = False) -> tuple[ClaudeSession, bool]:
+async def open_session(
+    spec: HubSpec, delegation: Delegation, *, anew: bool = False
+) -> tuple[ClaudeSession, bool]:
     """Start the program on the session's newest conversation, or on a new one.
 
     Args:
         spec: the hub's spec.
+        delegation: what brings work to other agents.
         anew: leave the newest conversation alone and begin the one after it.
 
     Returns:
@@ -87,21 +92,27 @@ async def open_session(spec: HubSpec, *, anew: bool = False) -> tuple[ClaudeSess
     row = ConversationRow.of(spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
     if newest is None:
-        return await _start(spec, session_id=row.ids[0]), True
+        return await _start(spec, delegation, session_id=row.ids[0]), True
     following = row.ids[min(newest + 1, MAX_CONVERSATIONS - 1)]
     if anew:
-        return await _start(spec, session_id=following), True
+        return await _start(spec, delegation, session_id=following), True
     try:
-        return await _start(spec, resume=row.ids[newest]), False
+        return await _start(spec, delegation, resume=row.ids[newest]), False
     except ProgramExited as error:
         logger.warning("the conversation of %s cannot be resumed: %s", spec.session_id, error)
-        return await _start(spec, session_id=following), True
+        return await _start(spec, delegation, session_id=following), True
 
 
-async def _start(spec: HubSpec, *, session_id: str | None = None, resume: str | None = None) -> ClaudeSession:
+async def _start(
+    spec: HubSpec, delegation: Delegation, *, session_id: str | None = None, resume: str | None = None
+) -> ClaudeSession:
     asker = Asker()
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
-    client = ClaudeSDKClient(_options(spec, asker, stderr, session_id=session_id, resume=resume))
+    options = _options(spec, asker, stderr, session_id=session_id, resume=resume)
+    if (server := claude_server(delegation)) is not None:
+        options.mcp_servers = {SERVER: server}
+        options.allowed_tools = [CLAUDE_TOOL]
+    client = ClaudeSDKClient(options)
     warnings.simplefilter("ignore", CanUseToolShadowedWarning)
     try:
         await client.connect()
