@@ -32,8 +32,8 @@ __all__ = ["CLAUDE_TOOL", "SERVER", "claude_server", "codex_arguments", "open_co
 CLAUDE_TOOL = f"mcp__{SERVER}__{TOOL}"
 """The tool's full name for Claude Code."""
 
-CODEX_TOOL_S = 24 * 3600
-"""How long Codex waits for a delegate, by default only a minute. The turn itself has no limit either."""
+TOOL_S = 24 * 3600
+"""How long an agent waits for a delegate; Codex by itself only a minute. The turn has no limit either."""
 
 
 def claude_server(delegation: Delegation) -> McpSdkServerConfig | None:
@@ -53,7 +53,8 @@ def claude_server(delegation: Delegation) -> McpSdkServerConfig | None:
     server = create_sdk_mcp_server(SERVER, tools=[delegate])
     # Not yet among the keys that the SDK knows, but it hands them on: else the tool hides behind a search.
     # Nor may a long call be sent to the background: the turn lasts until the work is done.
-    return cast("McpSdkServerConfig", {**server, "alwaysLoad": True, "disableAutoBackground": True})
+    more = {"alwaysLoad": True, "disableAutoBackground": True, "timeout": TOOL_S * 1000}
+    return cast("McpSdkServerConfig", {**server, **more})
 
 
 def codex_arguments(delegation: Delegation) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ def codex_arguments(delegation: Delegation) -> tuple[str, ...]:
         "command": sys.executable,
         "args": ["-I", str(Path(delegation_stdio.__file__)), os.fspath(door), *delegation.offered],
         "default_tools_approval_mode": "approve",
-        "tool_timeout_sec": CODEX_TOOL_S,
+        "tool_timeout_sec": TOOL_S,
     }
     # By name and value: Codex gives its servers few variables of its own, and a kill goes by these.
     table |= {f"env.{name}": value for name, value in _markers(delegation).items()}
