@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from bridgehub.delegation_mcp import CLAUDE_TOOL
 from bridgehub.protocol.messages import (
-    Decided,
     DelegateSpec,
     TaskBegan,
     TaskEnded,
@@ -19,16 +17,13 @@ from bridgehub.protocol.messages import (
     TurnDone,
 )
 from tests.standin.anthropic import standin_env
-from tests.standin.replies import Answer, Hang, ToolUse
+from tests.standin.replies import Answer, ToolUse
 from tests.standin.requests import Seen
 from tests.standin.rig import (
     SDK_DROPS_GENERATORS,
     Asked,
     ClaudeRig,
-    RecordingSink,
-    eventually,
     open_rig,
-    program_pids,
 )
 
 pytestmark = pytest.mark.filterwarnings(SDK_DROPS_GENERATORS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ OUTPUT = b"log\nJARVIS_PAYLOAD={}\n JARVIS_PAYLOAD=no\nJARVIS\n\nJARVIS_PAYLOAD=
 def test_the_last_payload_line_is_found_however_the_stream_is_cut(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(OUTPUT)]
     finder = PayloadFinder()
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         finder.feed(OUTPUT[start:end])
     assert finder.finish() == b"last\r"
 
