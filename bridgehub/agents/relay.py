@@ -125,10 +125,10 @@ class RelayDriver:
                 f"{MAX_ARGUMENT_BYTES} bytes that a relay can be given."
             )
             return attrs.evolve(self._failed(prompt, "agent_protocol", told), retryable=False)
+        await sink.emit(Consumed(prompt.turn_id))  # first of all: any other word would say so too
         if fitted.left_out:
             told = f"{fitted.left_out} older messages did not fit and were not given to {self.spec.agent}."
             await sink.emit(Noticed(prompt.turn_id, "history_cut", told))
-        await sink.emit(Consumed(prompt.turn_id))
         try:
             run = await self._run([*self.spec.options["command"], "--request", fitted.request])
         except OSError as error:
