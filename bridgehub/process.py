@@ -32,7 +32,7 @@ from bridgehub.protocol.folder import (
 from bridgehub.protocol.messages import HubSpec
 from bridgehub.protocol.process_tree import MARKER, start_mark
 
-__all__ = ["HubRefused", "become_hub", "encode_answer", "live_as_hub"]
+__all__ = ["HubRefused", "adopt_orphans", "become_hub", "encode_answer", "live_as_hub"]
 
 READY_DESCRIPTOR = 3
 """Where the way back to the starter lies while everything else is closed."""
@@ -86,7 +86,8 @@ def become_hub(spec: HubSpec, ready: int) -> socket.socket:
     os.environ.clear()
     os.environ.update(spec.env)
     os.environ[MARKER] = spec.hub_id
-    _ask_kernel()
+    _take_name()
+    adopt_orphans()
     pid = os.getpid()
     write_pid_file(folder, HubPid(spec.hub_id, spec.session_id, pid, start_mark(pid) or ""))
     return _listen(Path(spec.socket))
@@ -122,13 +123,18 @@ def _redirect_output(log: Path) -> None:
     )
 
 
-def _ask_kernel() -> None:
+def adopt_orphans() -> None:
+    """Have orphans below this process become its children (Linux), so that none gets away from it."""
     if not sys.platform.startswith("linux"):
         return
     prctl: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(_PR_SET_NAME, b"builderos-hub", 0, 0, 0)
     if prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         logging.getLogger("builderos.bridgehub").warning("this kernel knows no child subreaper")
+
+
+def _take_name() -> None:
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_NAME, b"builderos-hub", 0, 0, 0)
 
 
 def _listen(path: Path) -> socket.socket:

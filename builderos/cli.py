@@ -93,6 +93,7 @@ def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_sessions(commands, server)
     _add_send(commands, server)
     _add_attach(commands, server)
+    _add_bridgehub(commands, data)
     doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
     doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
     doctor.set_defaults(run=_doctor)
@@ -164,6 +165,19 @@ def _add_attach(commands: _Commands[_Parser], server: _Parser) -> None:
     attach.set_defaults(run=_attach)
 
 
+def _add_bridgehub(commands: _Commands[_Parser], data: _Parser) -> None:
+    bridgehub = commands.add_parser(
+        "bridgehub",
+        parents=[data],
+        help="answer one call of the old relay (bridgehub/1.0)",
+        description="Prints one line JARVIS_PAYLOAD=… and ends with exit status 0, also where the line says "
+        "that it failed. Needs no server; nothing is kept in the data folder.",
+    )
+    bridgehub.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
+    bridgehub.add_argument("--request", required=True, metavar="JSON", help="the call")
+    bridgehub.set_defaults(run=_bridgehub)
+
+
 # ---- what options may be ----
 
 
@@ -230,6 +244,12 @@ def _attach(arguments: argparse.Namespace) -> int:
     target = Target(arguments.session, arguments.agent, arguments.device)
     where = (arguments.data, arguments.url, arguments.key)
     return run_attach(where, target, observe=arguments.observe, history=arguments.history)
+
+
+def _bridgehub(arguments: argparse.Namespace) -> int:
+    from builderos.bridgehub_command import run_bridgehub
+
+    return run_bridgehub(arguments.request, arguments.config)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

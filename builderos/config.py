@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
@@ -38,6 +38,12 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_CONFIG_BYTES = 1024 * 1024
 """A config is a page or two; a larger file is not one."""
 
+MAX_TASK_DEPTH = 8
+"""Agents below each other; each is a program of up to 300 MB."""
+
+MAX_TASKS = 1000
+"""Pieces of work in one turn."""
+
 
 class ConfigError(Exception):
     """The config cannot be used. `key` says where, dotted; the text is one line for a person."""
@@ -60,6 +66,14 @@ def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
         raise _OutOfRangeError(attribute.name, f"must be over 0, not {value!r}")
 
 
+def _at_most(limit: int) -> Callable[[object, attrs.Attribute[Any], int], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
+        if not 0 <= value <= limit:
+            raise _OutOfRangeError(attribute.name, f"must be from 0 to {limit}, not {value!r}")
+
+    return check
+
+
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
     if not value:
         raise _OutOfRangeError(attribute.name, "must not be empty")
@@ -68,6 +82,8 @@ def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[st
 @attrs.frozen(kw_only=True)
 class ClaudeAgent:
     """Claude Code through its SDK.
+
+    Attributes of every kind: `delegate`: whether other agents may hand it work; `env`: added to its environment.
 
     Attributes:
         permission_mode, model: what its sessions start with unless they say otherwise; None is its own
@@ -78,6 +94,7 @@ class ClaudeAgent:
     permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] = "default"
     model: str | None = None
     cli_path: str | None = None
+    delegate: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -88,6 +105,7 @@ class CodexAgent:
     kind: ClassVar[str] = "codex"
     approval: Literal["untrusted", "on-failure", "on-request", "never"] = "on-request"
     sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = "workspace-write"
+    delegate: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -96,6 +114,7 @@ class EchoAgent:
     """Practice: no account, no network."""
 
     kind: ClassVar[str] = "echo"
+    delegate: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -107,6 +126,7 @@ class BridgeHubAgent:
     command: tuple[str, ...] = attrs.field(validator=_not_empty)
     direction: str = attrs.field(validator=_not_empty)
     timeout_s: float = attrs.field(default=600.0, validator=_positive)
+    delegate: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -131,6 +151,8 @@ class Config:
         max_connections: open connections of all kinds.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
+        max_task_depth: how deep agents may hand work on; 0 turns delegation off.
+        max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
@@ -138,6 +160,8 @@ class Config:
     max_connections: int = attrs.field(default=10_000, validator=_positive)
     hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
     hub_abandon_s: float = attrs.field(default=86_400.0, validator=_positive)
+    max_task_depth: int = attrs.field(default=2, validator=_at_most(MAX_TASK_DEPTH))
+    max_tasks: int = attrs.field(default=20, validator=_at_most(MAX_TASKS))
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""

@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 
 from actors.codec import decode_settings
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.messages import DelegateSpec, HubSpec
 from builderos.config import Agent, Config
 from storage.records import SessionRecord
 
-__all__ = ["HubSpecs", "agent_environment"]
+__all__ = ["HubSpecs", "agent_environment", "agent_options"]
 
 _SESSIONS = uuid.UUID("5a3f7c1e-0b7d-4a52-9d0e-6a1f3b1c2d4e")
 """Under this name the agent-side ids of our sessions are made; it must never change."""
@@ -50,16 +50,29 @@ class HubSpecs:
             socket="",
             workspace=settings.workspace,
             env={**self.environment, **({} if agent is None else agent.env)},
-            options={} if agent is None else _options(agent),
+            options={} if agent is None else agent_options(agent),
             agent_session_id=str(uuid.uuid5(_SESSIONS, f"{record.session_id}/{record.created_at_ms}")),
             model=settings.model,
             permission_mode=settings.permission_mode,
+            delegates=self._delegates(record.agent_type),
+            max_task_depth=self.config.max_task_depth,
+            max_tasks=self.config.max_tasks,
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
         )
 
+    def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
+        """Return the agents that one of that name may hand work to: all that take it, but itself."""
+        return {
+            name: DelegateSpec(agent.kind, agent_options(agent), {**self.environment, **agent.env})
+            for name, agent in self.config.agents.items()
+            if agent.delegate and name != agent_type
+        }
 
-def _options(agent: Agent) -> dict[str, Any]:
-    """Return the agent's table, less its `kind` and `env` and what was not said."""
-    table = attrs.asdict(agent, filter=lambda field, value: field.name != "env" and value is not None)
+
+def agent_options(agent: Agent) -> dict[str, Any]:
+    """Return what a driver gets of the agent's table: all but `kind`, `env`, `delegate` and what was not said."""
+    table = attrs.asdict(
+        agent, filter=lambda field, value: field.name not in ("env", "delegate") and value is not None
+    )
     return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}

@@ -39,6 +39,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/sessions": "view",
     "GET /api/sessions/{id}/messages": "view",
     "GET /api/sessions/{id}/events": "view",
+    "GET /api/sessions/{id}/tasks": "view",
     "DELETE /api/{agent}/session/{id}/close": "drive",
 }
 """What each HTTP call needs. `/api/health` answers without a key and never asks."""

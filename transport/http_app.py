@@ -24,6 +24,7 @@ from transport.ports import Deps, Device
 from transport.routes.closing import ClosingRoutes
 from transport.routes.server import ServerRoutes
 from transport.routes.sessions import SessionRoutes
+from transport.routes.tasks import TaskRoutes
 from transport.signin import key_of_headers
 
 __all__ = ["make_app"]
@@ -55,6 +56,7 @@ def make_app(config: TransportConfig, deps: Deps, counts: Callable[[], dict[str,
             _route("GET /api/sessions", sessions.listing),
             _route("GET /api/sessions/{id}/messages", sessions.messages),
             _route("GET /api/sessions/{id}/events", sessions.events),
+            _route("GET /api/sessions/{id}/tasks", TaskRoutes(deps).tasks),
             _route("DELETE /api/{agent}/session/{id}/close", closing.close),
         ],
         middleware=[Middleware(_Errors), Middleware(_Keys, deps=deps)],

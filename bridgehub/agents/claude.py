@@ -25,6 +25,7 @@ from bridgehub.agents.claude_errors import BadOutput, ProgramExited, ProgramMiss
 from bridgehub.agents.claude_memory import Memory
 from bridgehub.agents.claude_prompt import attached_paths, history_text, make_content
 from bridgehub.agents.claude_settings import Stamp, read_stamp
+from bridgehub.delegation import Delegation
 from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _NOT_INSTALLED = (
 
 def make_driver(spec: HubSpec) -> ClaudeDriver:
     """Return a driver that has started nothing yet."""
-    return ClaudeDriver(spec)
+    return ClaudeDriver(spec, Delegation(spec))
 
 
 @attrs.define(eq=False)
@@ -55,6 +56,7 @@ class ClaudeDriver:
     """See the module. Any turn may find the program gone; then a new one resumes the conversation."""
 
     spec: HubSpec
+    delegation: Delegation
     can_steer: bool = True
     _module: ModuleType | None = None
     _session: ClaudeSession | None = None
@@ -143,7 +145,7 @@ class ClaudeDriver:
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
-            setup = module.Setup(memory.is_cleared, memory.folders, self._readable)
+            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation)
             self._session, is_new = await module.open_session(self.spec, setup)
         except ProgramMissing as error:
             told = (
@@ -185,7 +187,8 @@ class ClaudeDriver:
         earlier, self._earlier = self._earlier, ""
         self._began.set()
         try:
-            ended = await session.run_turn(prompt, content, sink)
+            async with self.delegation.open_turn(prompt.turn_id, sink):
+                ended = await session.run_turn(prompt, content, sink)
             keep = not session.is_cleared
         except* PromptNotSent:
             ended, self._earlier = None, earlier

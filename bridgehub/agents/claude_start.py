@@ -28,6 +28,8 @@ from bridgehub.agents.claude_asks import Asker, reading_rule
 from bridgehub.agents.claude_errors import ProgramExited, ProgramMissing
 from bridgehub.agents.claude_session import ClaudeSession, told_end
 from bridgehub.agents.claude_settings import config_folder
+from bridgehub.delegation import Delegation
+from bridgehub.delegation_mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.protocol.messages import HubSpec
 
 __all__ = ["ConversationRow", "Setup", "open_session"]
@@ -61,11 +63,13 @@ class Setup:
         anew: leave the newest conversation alone and begin the one after it.
         folders: where files lie that the person attached: all files there may be read unasked.
         readable: the files that are attached from now on; the driver adds to it.
+        delegation: what brings work to other agents.
     """
 
     anew: bool
     folders: tuple[str, ...]
     readable: set[str]
+    delegation: Delegation
 
 
 @attrs.frozen
@@ -118,6 +122,9 @@ async def _start(
     asker = Asker(setup.readable)
     options = _options(spec, setup, asker, stderr)
     options.session_id, options.resume = session_id, resume
+    if (server := claude_server(setup.delegation)) is not None:
+        options.mcp_servers = {SERVER: server}
+        options.allowed_tools.append(CLAUDE_TOOL)
     client = ClaudeSDKClient(options)
     warnings.simplefilter("ignore", CanUseToolShadowedWarning)
     try:

@@ -23,6 +23,7 @@ import psutil
 
 __all__ = [
     "MARKER",
+    "TASK_MARKER",
     "TreeSurvived",
     "has_children",
     "is_alive",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 MARKER = "BUILDEROS_HUB"
+
+TASK_MARKER = "DELEGATED_TASK"
+"""What the processes of a delegate have besides, so that one task can be ended without its neighbours."""
 
 KILL_LIMIT_S = 10.0
 """How long a kill goes on: a process in uninterruptible sleep may take this long to die."""
@@ -107,11 +111,19 @@ def marked_hubs() -> set[str]:
     return found
 
 
-def kill_tree(hub_id: str, pid: int | None = None, started: str | None = None) -> int:
+def kill_tree(
+    hub_id: str, pid: int | None = None, started: str | None = None, *, variable: str = MARKER
+) -> int:
     """Kill a hub and every process of its tree; return how many there were.
 
     The hub is stopped first so that it starts nothing new while it still adopts orphans, then its descendants
-    are killed until none is left, then the hub, then whoever carries the marker until a look finds none.
+    are killed until none is left, then the hub, then whoever carries the marker until a look finds none. The
+    caller itself is spared.
+
+    Args:
+        hub_id: the marker's value.
+        pid, started: the tree's first process, where it is known.
+        variable: the marker: `TASK_MARKER` for the tree of a delegate.
 
     Raises:
         TreeSurvived: something did not die in time.
@@ -120,12 +132,12 @@ def kill_tree(hub_id: str, pid: int | None = None, started: str | None = None) -
     leader = _leader(pid, started) if pid is not None and started is not None else None
     if leader is not None and _send(leader, signal.SIGSTOP):
         try:
-            _kill_until_none(hub_id, leader, killed)
+            _kill_until_none(hub_id, leader, killed, variable)
         finally:
             killed.add(leader.pid)
             _send(leader, signal.SIGKILL)
             _wait_gone([leader], KILL_LIMIT_S)
-    _kill_until_none(hub_id, None, killed)
+    _kill_until_none(hub_id, None, killed, variable)
     return len(killed)
 
 
@@ -140,9 +152,11 @@ def kill_descendants(hub_id: str) -> int:
     return len(killed)
 
 
-def _kill_until_none(hub_id: str, leader: psutil.Process | None, killed: set[int]) -> None:
+def _kill_until_none(
+    hub_id: str, leader: psutil.Process | None, killed: set[int], variable: str = MARKER
+) -> None:
     deadline = time.monotonic() + KILL_LIMIT_S
-    while found := _find(hub_id, leader):
+    while found := _find(hub_id, leader, variable):
         if time.monotonic() > deadline:
             raise TreeSurvived(tuple(process.pid for process in found))
         for process in found:
@@ -151,7 +165,7 @@ def _kill_until_none(hub_id: str, leader: psutil.Process | None, killed: set[int
         _wait_gone(found, _ROUND_S)
 
 
-def _find(hub_id: str, leader: psutil.Process | None) -> list[psutil.Process]:
+def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psutil.Process]:
     """Return living descendants of `leader` and all others with the marker, never `leader` or the caller."""
     found: dict[int, psutil.Process] = {}
     if leader is not None:
@@ -163,7 +177,7 @@ def _find(hub_id: str, leader: psutil.Process | None) -> list[psutil.Process]:
             continue
         with suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
-            if process.environ().get(MARKER) == hub_id:
+            if process.environ().get(variable) == hub_id:
                 found[pid] = process
     return [process for pid, process in found.items() if pid not in spared and _lives(process)]
 

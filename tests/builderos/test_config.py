@@ -85,6 +85,10 @@ def test_an_agent_that_asks_nobody_is_warned_of() -> None:
             "[agents.r]\nkind = 'bridgehub/1.0'\ndirection = 'x'\ncommand = ['a']\ntimeout_s = -1",
             "agents.r.timeout_s",
         ),
+        ("max_tasks = -1", "max_tasks"),
+        ("max_task_depth = 9", "max_task_depth"),
+        ("max_task_depth = 1.0", "max_task_depth"),
+        ("[agents.echo]\ndelegate = 1", "agents.echo.delegate"),
         ("= 1", "config"),
     ],
 )

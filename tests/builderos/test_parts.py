@@ -17,6 +17,7 @@ import trio
 
 from actors.codec import encode_settings
 from actors.commands import Settings
+from bridgehub.protocol.messages import DelegateSpec
 from builderos.backoff import FIRST_S, LAST_S, Backoff
 from builderos.config import parse_config
 from builderos.hub_specs import HubSpecs, agent_environment
@@ -180,6 +181,26 @@ def test_what_a_hub_is_started_with() -> None:
     relay = specs.spec_for(record("r", Settings("/w")), "h4")
     assert relay.options == {"command": ["a", "b"], "direction": "d", "timeout_s": 600.0}
     json.dumps(relay.options)
+
+
+def test_whom_an_agent_may_hand_work_to() -> None:
+    config = parse_config(
+        "max_task_depth = 1\nmax_tasks = 7\n[agents.claude]\nenv = { A = '1' }\nmodel = 'm'\n"
+        "[agents.codex]\ndelegate = false\n[agents.second]\nkind = 'claude'"
+    )
+    specs = HubSpecs(config, {"PATH": "/bin", "A": "0"})
+    spec = specs.spec_for(record("second", Settings("/w")), "h1")
+    assert (spec.max_task_depth, spec.max_tasks) == (1, 7)
+    assert set(spec.delegates) == {"claude", "echo"}
+    claude = spec.delegates["claude"]
+    assert claude == DelegateSpec(
+        "claude", {"permission_mode": "default", "model": "m"}, {"PATH": "/bin", "A": "1"}
+    )
+    assert set(specs.spec_for(record("codex", Settings("/w")), "h2").delegates) == {
+        "claude",
+        "echo",
+        "second",
+    }
 
 
 def test_an_agent_that_left_the_config_gets_no_driver() -> None:
