@@ -122,22 +122,39 @@ def _default_agents() -> dict[str, Agent]:
 
 
 @attrs.frozen(kw_only=True)
+class App:
+    """The table `app`: the shipped iOS app.
+
+    Attributes:
+        resume_without_key: its reconnect sends no key; whether the ids of a conversation may stand in for it.
+    """
+
+    resume_without_key: bool = True
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """One server's config file.
 
     Attributes:
         agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
+        app: the shipped app.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
+        permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
+    app: App = attrs.field(factory=App)
     heartbeat_s: float = attrs.field(default=15.0, validator=_positive)
     max_connections: int = attrs.field(default=10_000, validator=_positive)
     hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
     hub_abandon_s: float = attrs.field(default=86_400.0, validator=_positive)
+    permission_timeout_s: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""
@@ -271,6 +288,9 @@ def _first_fault(error: ClassValidationError) -> tuple[str, str]:
     for fault, note in with_notes:
         if isinstance(fault, KeyError):
             return note.name, "is missing"
+        if isinstance(fault, ClassValidationError):
+            key, reason = _first_fault(fault)
+            return f"{note.name}.{key}", reason
         if get_origin(note.type) is Literal:
             return note.name, f"must be one of {_listed(get_args(note.type))}"
         return note.name, str(fault)

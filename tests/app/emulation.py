@@ -209,7 +209,8 @@ class Phone:
         self.is_connecting = False
         if ready:
             self._is_ready = True
-            self._spawn(self._heartbeat(self._socket))
+            if self._socket is not None:
+                self._spawn(self._heartbeat(self._socket))
 
     def _poll(self, done: Callable[[], bool], limit: float) -> Generator[float, None, bool]:
         waited = 0.0
@@ -220,8 +221,8 @@ class Phone:
             waited += POLL_S
         return True
 
-    def _heartbeat(self, socket: int | None) -> Steps:
-        while socket is not None and socket == self._socket and self.is_connected:
+    def _heartbeat(self, socket: int) -> Steps:
+        while socket == self._socket and self.is_connected:
             yield PING_S
             if self.is_connected and socket == self._socket:
                 self.air.ping(socket)
