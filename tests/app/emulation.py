@@ -109,6 +109,7 @@ class Phone:
     _agenda: list[tuple[float, int, Callable[[], None]]] = attrs.field(factory=list)
     _numbers: Iterator[int] = attrs.field(factory=itertools.count)
     _left: bool = False
+    _released: set[int] = attrs.field(factory=set)
 
     # ---- time ----
 
@@ -193,20 +194,24 @@ class Phone:
 
     def _connect(self) -> Steps:
         self.is_connecting = True
-        self._socket = next(self._sockets)
-        self.air.open(self._socket)
+        mine = self._socket = next(self._sockets)
+        self.air.open(mine)
+        yield from self._sign_in()
+        self.is_connecting = False
+        if mine != self._socket:
+            self._released.add(mine)  # nobody holds the silent twin any more
+            self.air.close(mine)
+
+    def _sign_in(self) -> Steps:
         if not (yield from self._poll(lambda: self.is_connected, OPEN_LIMIT_S)):
-            self.is_connecting = False
             return
         self._send(self.key)
         if not (yield from self._poll(lambda: self._flag, AUTH_LIMIT_S)):
-            self.is_connecting = False
             return
         self._send(WORKING_DIRECTORY)
         self._flag = self._is_ready = False  # a `ready` that came before this line is forgotten
         ready = yield from self._poll(lambda: self._flag, self.profile.ready_limit_s)
         self.ready_after.append(ready)
-        self.is_connecting = False
         if ready:
             self._is_ready = True
             if self._socket is not None:
@@ -224,8 +229,7 @@ class Phone:
     def _heartbeat(self, socket: int) -> Steps:
         while socket == self._socket and self.is_connected:
             yield PING_S
-            if self.is_connected and socket == self._socket:
-                self.air.ping(socket)
+            self.air.ping(socket)  # of a socket that is gone this does nothing
 
     def _reconnect(self) -> Steps:
         yield RECONNECT_S
@@ -249,6 +253,8 @@ class Phone:
         self.is_connected = True
 
     def on_close(self, socket: int, code: int | None) -> None:
+        if socket in self._released:
+            return
         self.closed.append(code)
         if self._left:
             return
