@@ -142,26 +142,43 @@ def _default_agents() -> dict[str, Agent]:
 
 
 @attrs.frozen(kw_only=True)
+class App:
+    """The table `app`: the shipped iOS app.
+
+    Attributes:
+        resume_without_key: its reconnect sends no key; whether the ids of a conversation may stand in for it.
+    """
+
+    resume_without_key: bool = True
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """One server's config file.
 
     Attributes:
         agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
+        app: the shipped app.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
         max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
+        permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
+    app: App = attrs.field(factory=App)
     heartbeat_s: float = attrs.field(default=15.0, validator=_positive)
     max_connections: int = attrs.field(default=10_000, validator=_positive)
     hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
     hub_abandon_s: float = attrs.field(default=86_400.0, validator=_positive)
     max_task_depth: int = attrs.field(default=2, validator=_at_most(MAX_TASK_DEPTH))
     max_tasks: int = attrs.field(default=20, validator=_at_most(MAX_TASKS))
+    permission_timeout_s: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""
@@ -295,6 +312,9 @@ def _first_fault(error: ClassValidationError) -> tuple[str, str]:
     for fault, note in with_notes:
         if isinstance(fault, KeyError):
             return note.name, "is missing"
+        if isinstance(fault, ClassValidationError):
+            key, reason = _first_fault(fault)
+            return f"{note.name}.{key}", reason
         if get_origin(note.type) is Literal:
             return note.name, f"must be one of {_listed(get_args(note.type))}"
         return note.name, str(fault)

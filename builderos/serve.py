@@ -39,7 +39,7 @@ from storage.folder import DataFolder
 from storage.store import Store, open_store
 from transport import listener
 from transport.config import TransportConfig
-from transport.ports import Deps, SessionListener
+from transport.ports import AppPorts, Deps, SessionListener
 
 __all__ = ["ServeError", "Setup", "run_server"]
 
@@ -146,6 +146,7 @@ async def _serve(
         devices=store.devices,
         watch=_Watch(supervisor),
         clock=wall_clock_ms,
+        app=AppPorts(store.app_pairs, store.devices, new_id),
     )
     serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=setup.tls)
     async with trio.open_nursery() as nursery:
@@ -186,6 +187,7 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         workspace=str(options.workspace),
         max_connections=config.max_connections,
         heartbeat_s=config.heartbeat_s,
+        app_resume_without_key=config.app.resume_without_key,
     )
 
 

@@ -72,12 +72,20 @@ class Devices:
 
     def find(self, key: str) -> Device | None:
         """Return the device whose good key this is. Its time does not tell how near a wrong key came."""
-        wanted = _hash(key)
+        return self.find_hash(_hash(key))
+
+    def find_hash(self, wanted: bytes) -> Device | None:
+        """Return the device whose good key has this hash, as `AppPairs` keeps it."""
         found = None
         for device, key_hash in self._devices.values():
             if hmac.compare_digest(wanted, key_hash) and device.revoked_at_ms is None:
                 found = device
         return found
+
+    def get(self, device_id: str) -> Device | None:
+        """Return the device of this id; None where there is none, or its key was revoked."""
+        known = self._devices.get(device_id)
+        return None if known is None or known[0].revoked_at_ms is not None else known[0]
 
     async def add(self, *, name: str, scope: str, key: str, device_id: str, now_ms: int) -> Device:
         """Add a device; it owns the label that is its own id.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 
+from storage.app_pairs import APP_SCHEMA
 from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors
 from storage.errors import StorageCorrupt, StorageVersion
 
@@ -118,7 +119,7 @@ CREATE VIEW sessions (session_id, agent_type, device_id, created_at, last_activi
   FROM session;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1,)
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"
@@ -141,7 +142,7 @@ def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] =
             raise StorageVersion(f"{path}: version {version} is newer than this program ({len(migrations)})")
         _check_ours(connection, path, version)
         for number, script in enumerate(migrations[version:], start=version + 1):
-            if number > 1:
+            if version > 0:
                 copy_database(connection, path.with_name(f"{path.name}.before-v{number}"))
             _step(connection, number, script)
     return version == 0

@@ -12,6 +12,7 @@ import apsw
 import attrs
 import trio
 
+from storage.app_pairs import AppPairs
 from storage.catalog import SqliteCatalog
 from storage.checkpoint import Checkpointer, CheckpointStatistics, open_aside
 from storage.connection import mapped_errors, open_writer
@@ -57,6 +58,7 @@ class Store:
     catalog: SqliteCatalog
     devices: Devices
     search: Search
+    app_pairs: AppPairs
     _writer: Writer
     _checkpointer: Checkpointer
 
@@ -115,6 +117,7 @@ async def open_store(
     devices = Devices(writer, readers)
     catalog = SqliteCatalog(writer, readers)
     search = Search(readers)
+    pairs = AppPairs(writer, readers)
     try:
         await devices.load()
         async with trio.open_nursery() as nursery:
@@ -123,7 +126,7 @@ async def open_store(
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
                 await catalog.finish_removals()
-                yield Store(path, journal, journal, catalog, devices, search, writer, checkpointer)
+                yield Store(path, journal, journal, catalog, devices, search, pairs, writer, checkpointer)
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")
                 # Not bounded: what was promised to a caller must reach the disk, and each job is short.

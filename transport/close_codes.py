@@ -5,6 +5,8 @@ from __future__ import annotations
 import attrs
 
 __all__ = [
+    "APP_BAD_KEY",
+    "APP_NO_SIGN_IN",
     "BAD_KEY",
     "NOT_ALLOWED",
     "NO_SIGN_IN",
@@ -48,3 +50,9 @@ TOO_MANY = CloseCode(4429, "too many connections")
 
 TOO_SLOW = CloseCode(4508, "too slow, come back with your position")
 """A write was not taken for 60 s. The socket is cut, so the device does not read this; it is for the log."""
+
+APP_BAD_KEY = CloseCode(1000, "the key is not valid")
+"""The shipped app's first frame signed nobody in; it was told `error:invalid_api_key`."""
+
+APP_NO_SIGN_IN = CloseCode(1000, "no sign-in in time")
+"""The shipped app's silent twin: it opens two sockets and uses one."""

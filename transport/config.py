@@ -26,6 +26,9 @@ class TransportConfig:
         write_s: how long a socket may refuse a write before it is cut.
         heartbeat_s: time between heartbeats.
         close_s: how long a device has to answer our close frame.
+        app_sign_in_s, app_max_waiting: the same two for the shipped app: it opens a socket that it never uses, and
+        takes the end of that for the end of the other.
+        app_resume_without_key: whether it may come back without its key.
         attach_s, submit_s: how long a session's owner may take to answer an attach, or to take a command.
     """
 
@@ -43,5 +46,8 @@ class TransportConfig:
     write_s: float = 60.0
     heartbeat_s: float = 15.0
     close_s: float = 1.0
+    app_sign_in_s: float = 60.0
+    app_max_waiting: int = 64
+    app_resume_without_key: bool = True
     attach_s: float = 30.0
     submit_s: float = 10.0

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import attrs
 
 from actors.events import Attachment
-from actors.ports import Catalog, Clock, CommandBus, Journal, LiveBus
+from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
+from storage.app_pairs import OpenExchange
 
-__all__ = ["Deps", "Device", "Devices", "Renderer", "Scope", "SessionListener", "SessionWatch", "Uploads"]
+__all__ = [
+    "AppKeys",
+    "AppPairs",
+    "AppPorts",
+    "Deps",
+    "Device",
+    "Devices",
+    "Renderer",
+    "Scope",
+    "SessionListener",
+    "SessionWatch",
+    "Uploads",
+]
 
 Scope = Literal["view", "approve", "drive", "admin"]
 """What a key may do; each holds those before it."""
@@ -75,6 +88,53 @@ class Uploads(Protocol):
         ...
 
 
+class AppPairs(Protocol):
+    """What is kept of the shipped app between two connections; `storage.app_pairs` says what each call does."""
+
+    async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
+        """Note that a pair was used with `key` just now."""
+        ...
+
+    async def owner(self, device_id: str, session_id: str, *, since_ms: int) -> bytes | None:
+        """Return the hash of the key that a pair was last used with, if not before `since_ms`."""
+        ...
+
+    async def open(
+        self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int
+    ) -> None:
+        """Note that an answer is wanted."""
+        ...
+
+    async def open_exchanges(self, device_id: str, session_id: str) -> Sequence[OpenExchange]:
+        """Return what a pair still wants, in the order of asking."""
+        ...
+
+    async def settle(self, told: Sequence[OpenExchange], closed: Sequence[str]) -> None:
+        """Note how much was told of some answers, and that others are done with."""
+        ...
+
+
+class AppKeys(Protocol):
+    """Whose key a hash or an id stands for; None where that key is not good any more."""
+
+    def find_hash(self, wanted: bytes) -> Device | None:
+        """Return the device whose good key has this hash."""
+        ...
+
+    def get(self, device_id: str) -> Device | None:
+        """Return the device of this id."""
+        ...
+
+
+@attrs.frozen
+class AppPorts:
+    """What only the shipped app's connections need. `new_id` makes message ids: the app has none."""
+
+    pairs: AppPairs
+    keys: AppKeys
+    new_id: Ids
+
+
 @attrs.frozen(kw_only=True)
 class Deps:
     """All that a connection or a route holds of the rest of the server.
@@ -82,6 +142,7 @@ class Deps:
     Attributes:
         uploads: None until there are any: then every attachment is a bad one.
         render: None where nothing renders: then `format=html` is refused.
+        app: None where the shipped app is not served: then its upgrades get 503.
     """
 
     bus: CommandBus
@@ -93,3 +154,4 @@ class Deps:
     clock: Clock
     uploads: Uploads | None = None
     render: Renderer | None = None
+    app: AppPorts | None = None

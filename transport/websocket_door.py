@@ -11,12 +11,13 @@ import trio
 import trio_websocket
 
 from transport import close_codes
+from transport.app_connection import AppConnection, AppShared
 from transport.close_codes import CloseCode
 from transport.config import TransportConfig
 from transport.connection import ConnectionV3
 from transport.head import Head, find_end
 from transport.limits import Gate
-from transport.ports import Deps, Device
+from transport.ports import AppPorts, Deps, Device
 from transport.pulse import Pulse
 from transport.refusals import Refusal
 from transport.signin import key_of_headers
@@ -78,6 +79,11 @@ class _Place:
             self.gate.leave()
 
 
+_MakeDialect = Callable[
+    [Upgrade, trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], Dialect
+]
+
+
 @attrs.define(eq=False)
 class WebSocketDoor:
     """Lets WebSockets in, and knows all that are open."""
@@ -85,12 +91,15 @@ class WebSocketDoor:
     config: TransportConfig
     deps: Deps
     waiting: Gate = attrs.field(init=False)
+    waiting_app: Gate = attrs.field(init=False)
     pulse: Pulse = attrs.field(init=False)
+    _app: AppShared = attrs.field(factory=AppShared)
     _open: dict[Dialect, str | None] = attrs.field(factory=dict)
     _all_closed: trio.Event | None = None
 
     def __attrs_post_init__(self) -> None:
         self.waiting = Gate(self.config.max_waiting)
+        self.waiting_app = Gate(self.config.app_max_waiting)
         self.pulse = Pulse(self.config.heartbeat_s)
 
     def counts(self) -> dict[str, int]:
@@ -128,24 +137,33 @@ class WebSocketDoor:
             return Refusal(404, "not_found", "There is no such WebSocket.")
         speaks_v3 = SUBPROTOCOL in head.tokens(b"sec-websocket-protocol")
         agent = _PATHS[head.path]
-        if agent is not None and not speaks_v3:
-            return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
         end = find_end(data) or len(data)
         frames = FrameStream(stream, data[:end], data[end:], self.config.write_s)
+        if agent is not None and not speaks_v3:
+            return self._admit_app(frames, stream, agent, full=full)
         key = key_of_headers(head.headers)
         upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, key)
-        return partial(self._turn_away if full else self._serve, frames, upgrade)
+        if full or not self.waiting.enter():
+            return partial(self._turn_away, frames, upgrade)
+        return partial(self._serve, frames, upgrade, _Place(self.waiting), self._make_v3)
 
-    async def _serve(self, stream: FrameStream, upgrade: Upgrade) -> None:
-        if not self.waiting.enter():
-            await self._turn_away(stream, upgrade)
-            return
-        place = _Place(self.waiting)
+    def _admit_app(
+        self, frames: FrameStream, stream: Transport, agent: str, *, full: bool
+    ) -> Callable[[], Awaitable[None]] | Refusal:
+        ports = self.deps.app
+        if ports is None:
+            return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
+        if full or not self.waiting_app.enter():
+            return Refusal(503, "overloaded", "Too many connections wait for their sign-in.")
+        make = partial(self._make_app, ports, _address_of(stream))
+        return partial(self._serve, frames, Upgrade(agent, None, None), _Place(self.waiting_app), make)
+
+    async def _serve(self, stream: FrameStream, upgrade: Upgrade, place: _Place, make: _MakeDialect) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 ws = await self._shake_hands(nursery, stream, upgrade)
                 if ws is not None:
-                    dialect = self._make_v3(upgrade, ws, stream, place.leave)
+                    dialect = make(upgrade, ws, stream, place.leave)
                     self._open[dialect] = upgrade.agent
                     try:
                         await dialect.run(nursery)
@@ -193,3 +211,25 @@ class WebSocketDoor:
         device = None if upgrade.key is None else self.deps.devices.find(upgrade.key)
         refused = upgrade.key is not None and device is None
         return ConnectionV3(ws, stream, self.config, self.deps, self.pulse, on_signed_in, device, refused)
+
+    def _make_app(
+        self,
+        ports: AppPorts,
+        address: str,
+        upgrade: Upgrade,
+        ws: trio_websocket.WebSocketConnection,
+        stream: FrameStream,
+        on_signed_in: Callable[[], None],
+    ) -> Dialect:
+        assert upgrade.agent is not None
+        shared, agent = self._app, upgrade.agent
+        return AppConnection(ws, stream, self.config, self.deps, ports, shared, agent, address, on_signed_in)
+
+
+def _address_of(stream: Transport) -> str:
+    """Return the peer's address; empty where it is gone already or has none."""
+    raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    try:
+        return str(raw.socket.getpeername()[0])
+    except (OSError, IndexError, AttributeError):
+        return ""

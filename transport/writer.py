@@ -57,11 +57,13 @@ class DeviceWriter:
 
     Attributes:
         beat: makes the heartbeat's texts.
+        on_sent: called after each write that the socket took whole.
         ended: nothing is written any more.
     """
 
     stream: FrameStream
     beat: Callable[[], Sequence[bytes]]
+    on_sent: Callable[[], None] | None = None
     closing: CloseCode | None = None
     ended: bool = False
     _outbox: list[bytes] = attrs.field(factory=list)
@@ -140,6 +142,8 @@ class DeviceWriter:
             if data:
                 if not await self.stream.send_frames(data):
                     return
+                if self.on_sent is not None:
+                    self.on_sent()
                 if self._ready:
                     await trio.lowlevel.checkpoint()
             elif self.closing is not None:

@@ -1,0 +1,97 @@
+"""Who may come back without a key (PROTOCOL section 4, rule 9), and how often it may be tried. No I/O of its own."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import OrderedDict, deque
+from typing import Final
+
+import attrs
+
+from actors.ports import Clock
+from transport.authorize import authorize
+from transport.ports import AppPorts, Device
+from transport.wire_app import ChatFrame
+
+__all__ = ["PAIR_MS", "Resumption", "Tries", "holds_uuid"]
+
+PAIR_MS: Final = 7 * 24 * 3600 * 1000
+"""How long a pair counts after its last use with a key."""
+
+TRIES: Final = 10
+WINDOW_S: Final = 60.0
+
+MAX_ADDRESSES: Final = 4096
+"""Addresses whose tries are remembered; the one that tried longest ago is forgotten beyond that."""
+
+_IPV6_SITE: Final = 64  # bits: what one subscriber has for himself
+
+_UUID: Final = re.compile(
+    r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"
+)
+
+
+def holds_uuid(text: str) -> bool:
+    """Tell whether an id holds a UUID, so that nobody guesses it."""
+    return _UUID.search(text) is not None
+
+
+@attrs.define(eq=False)
+class Tries:
+    """Counts tries by address; those of one IPv6 site are one."""
+
+    _by_address: OrderedDict[str, deque[float]] = attrs.field(factory=OrderedDict)
+
+    def allow(self, address: str, now: float) -> bool:
+        """Count a try at `now` (seconds, monotonic); False where there were too many in the last minute."""
+        site = _site(address)
+        times = self._by_address.setdefault(site, deque(maxlen=TRIES))
+        self._by_address.move_to_end(site)
+        while len(self._by_address) > MAX_ADDRESSES:
+            self._by_address.popitem(last=False)
+        if len(times) == TRIES and now - times[0] < WINDOW_S:
+            return False
+        times.append(now)
+        return True
+
+
+def _site(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        if mapped is not None:
+            return str(mapped)
+        return str(ipaddress.ip_network((parsed, _IPV6_SITE), strict=False))
+    return str(parsed)
+
+
+@attrs.frozen
+class Resumption:
+    """Decides about first frames that are chat messages."""
+
+    ports: AppPorts
+    clock: Clock
+    tries: Tries
+    enabled: bool
+
+    async def device(self, frame: ChatFrame, address: str, now: float) -> Device | None:
+        """Return the device that a connection acts as, None where its first frame opens nothing.
+
+        Raises:
+            StorageError: the pairs could not be read.
+        """
+        device_id, session_id = frame.device_id, frame.session_id
+        if not self.enabled or device_id is None or session_id is None:
+            return None
+        if not self.tries.allow(address, now):
+            return None
+        if not holds_uuid(device_id) or not holds_uuid(session_id):
+            return None
+        since_ms = self.clock() - PAIR_MS
+        owner = await self.ports.pairs.owner(device_id, session_id, since_ms=since_ms)
+        device = None if owner is None else self.ports.keys.find_hash(owner)
+        return device if device is not None and authorize(device.scope, "send") else None

@@ -1,0 +1,108 @@
+"""The words between the shipped app and a person: what is cut out of an answer, and what a decision says. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+import attrs
+import orjson
+
+from actors.events import PermissionRequested
+
+__all__ = [
+    "SummaryFilter",
+    "already_decided",
+    "bare_error",
+    "decision_of",
+    "request_text",
+]
+
+_OPEN: Final = "<tts-summary>"
+_CLOSE: Final = "</tts-summary>"
+
+MAX_SUMMARY: Final = 16 * 1024
+"""Code points after which something that began like a summary is taken for text: it bounds what is held."""
+
+MAX_INPUT: Final = 2000
+"""Code points of a tool's input that a request shows: what fits a phone's screen, several times over."""
+
+_WORDS: Final[dict[str, Literal["allow", "deny"]]] = {
+    "allow": "allow",
+    "yes": "allow",
+    "deny": "deny",
+    "no": "deny",
+}
+
+
+@attrs.define(eq=False)
+class SummaryFilter:
+    """Takes `<tts-summary>…</tts-summary>` out of a text that comes in pieces.
+
+    Whatever may still turn out to be part of one is held back; a summary that never ends is text.
+    """
+
+    _held: str = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what is certain to be text once `piece` is there."""
+        text = self._held + piece
+        out: list[str] = []
+        while text:
+            start = text.find(_OPEN)
+            if start < 0:
+                keep = _begun(text)
+                out.append(text[: len(text) - keep])
+                text = text[len(text) - keep :]
+                break
+            end = text.find(_CLOSE, start + len(_OPEN))
+            out.append(text[:start])
+            if end < 0:
+                text = text[start:]
+                if len(text) > MAX_SUMMARY:
+                    out.append(text)
+                    text = ""
+                break
+            text = text[end + len(_CLOSE) :]
+        self._held = text
+        return "".join(out)
+
+    def flush(self) -> str:
+        """Return what is still held: the text has ended."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _begun(text: str) -> int:
+    """Return how many characters at the end may be the beginning of a summary."""
+    for size in range(min(len(_OPEN) - 1, len(text)), 0, -1):
+        if _OPEN.startswith(text[-size:]):
+            return size
+    return 0
+
+
+def decision_of(text: str) -> Literal["allow", "deny"] | None:
+    """Return the decision that a message is, None where it is any other text."""
+    return _WORDS.get(text.strip().lower())
+
+
+def request_text(request: PermissionRequested) -> str:
+    """Tell a person who has only a text box what is asked and how to answer."""
+    shown = request.input if isinstance(request.input, str) else orjson.dumps(request.input).decode()
+    if len(shown) > MAX_INPUT:
+        shown = shown[:MAX_INPUT] + " …"
+    lines = [f"Permission needed for the tool {request.tool}, with this input:", "", shown, ""]
+    if request.questions is not None:
+        lines += ["It asks something that only another device can answer with choices.", ""]
+    lines.append("Send allow (or yes) to let it, deny (or no) to refuse.")
+    return "\n".join(lines)
+
+
+def already_decided(name: str) -> str:
+    """Tell that a decision came too late."""
+    return f"already decided by {name}"
+
+
+def bare_error(content: str) -> str:
+    """Return an error's text without the `Error:` that the app puts in front itself."""
+    return re.sub(r"\A(?:\s*Error:)+\s*", "", content) or "Something went wrong."
