@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
@@ -10,6 +10,7 @@ import attrs
 
 from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Journal, LiveBus
+from transport.facilities import Facilities
 
 __all__ = ["Deps", "Device", "Devices", "Renderer", "Scope", "SessionListener", "SessionWatch", "Uploads"]
 
@@ -74,6 +75,16 @@ class Uploads(Protocol):
         """Return the upload behind an address that this server gave out; None where there is none."""
         ...
 
+    async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
+        """Note that a message of the session has these files, before it is handed on: they stay while the
+        session does. False where one is gone meanwhile.
+        """
+        ...
+
+
+def _ignore(_: str, __: int) -> None:
+    pass
+
 
 @attrs.frozen(kw_only=True)
 class Deps:
@@ -82,6 +93,8 @@ class Deps:
     Attributes:
         uploads: None until there are any: then every attachment is a bad one.
         render: None where nothing renders: then `format=html` is refused.
+        facilities: what the routes beside the conversation work with; None where they are not served.
+        on_taken: told (session_id, seq) whenever a round up to `seq` goes to a device. Must not block.
     """
 
     bus: CommandBus
@@ -93,3 +106,5 @@ class Deps:
     clock: Clock
     uploads: Uploads | None = None
     render: Renderer | None = None
+    facilities: Facilities | None = None
+    on_taken: Callable[[str, int], None] = _ignore
