@@ -36,6 +36,7 @@ from transport.routes.sessions import SessionRoutes
 from transport.routes.system import SystemRoutes
 from transport.routes.uploads import UploadRoutes
 from transport.signin import key_of_headers
+from transport.unread import Unread
 
 __all__ = ["make_app"]
 
@@ -81,7 +82,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
         routes += _more_routes(deps, deps.facilities, port)
     return Starlette(
         routes=routes,
-        middleware=[Middleware(_Errors), Middleware(_Keys, deps=deps)],
+        middleware=[Middleware(Unread), Middleware(_Errors), Middleware(_Keys, deps=deps)],
         exception_handlers={HTTPException: _http_exception},
     )
 
@@ -159,7 +160,7 @@ def _answer_to(error: Exception) -> Response:
 
 @attrs.frozen
 class _Errors:
-    """The outermost layer: no exception leaves it, and none becomes a traceback for the client."""
+    """No exception leaves it, and none becomes a traceback for the client."""
 
     app: ASGIApp
 
