@@ -148,10 +148,11 @@ class Supervisor:
             self._removing.discard(session_id)
             if was_running and not removed and not self._closing:
                 self._ensure_running(child)
-            self._let_go(child)
-        child.failed_at = None
-        child.tail.reset(child.tail.epoch + 1, 0)  # whoever is attached finds that its past is gone
-        self._let_go(child)
+            elif not removed:
+                self._let_go(child)
+        # Whoever is attached finds that its past is gone; a new session of this id gets a tail of its own.
+        del self._children[session_id]
+        child.tail.reset(child.tail.epoch + 1, 0)
         self._note_change(session_id)
 
     async def _stop(self, child: _Child) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,9 @@ def test_any_text_is_looked_at(path: str, query: str) -> None:
     assert LINKS.upload_of(path) is None
 
 
-@pytest.mark.parametrize("url", [SIGNED, f"http://h:1{SIGNED}", f"https://tunnel.example{SIGNED}", f"/uploads/{NAME}"])
+@pytest.mark.parametrize(
+    "url", [SIGNED, f"http://h:1{SIGNED}", f"https://tunnel.example{SIGNED}", f"/uploads/{NAME}"]
+)
 def test_addresses_that_were_given_out(url: str) -> None:
     assert LINKS.upload_of(url) == NAME
 
@@ -85,7 +89,7 @@ def test_parts_are_the_same_however_they_are_cut(cuts: set[int]) -> None:
     reader = MultipartReader(b"B")
     parts: list[tuple[str, str | None, bytes]] = []
     places = [0, *sorted(cuts), len(BODY)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         for piece in reader.feed(BODY[start:end]):
             if isinstance(piece, PartBegins):
                 parts.append((piece.name, piece.filename, b""))

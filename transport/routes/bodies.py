@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any, Final
 
 import orjson
@@ -33,10 +34,11 @@ async def read_json(request: Request) -> JsonBody:
     if kind != "application/json":
         raise HttpError(415, "unsupported_media_type", "The body must be application/json.")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_JSON_BYTES:
-            raise too_large
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_JSON_BYTES:
+                raise too_large
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:

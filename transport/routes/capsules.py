@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -63,13 +64,18 @@ def find_capsules(workspace: Path) -> list[Capsule]:
 def _folders(folder: Path) -> Iterator[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = [
-                entry.name for _, entry in zip(range(MAX_FOLDERS), entries, strict=False) if entry.is_dir()
-            ]
+            names = [entry.name for entry in islice(entries, MAX_FOLDERS) if _is_folder(entry)]
     except OSError:
         return
     for name in sorted(names):
         yield folder / name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle, say
+        return False
 
 
 def _read(folder: Path) -> Capsule | None:

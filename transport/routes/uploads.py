@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -75,7 +76,8 @@ class UploadRoutes:
             base = base_url(request.scope["scheme"], request.headers)
             bringer = Bringer(device.id, base, self.clock())
             own, new_id = self.facilities.uploads, self.facilities.new_id
-            kept = await receive_upload(request.stream(), MultipartReader(boundary), own, bringer, new_id)
+            async with aclosing(request.stream()) as body:
+                kept = await receive_upload(body, MultipartReader(boundary), own, bringer, new_id)
         finally:
             self._running[device.id] -= 1
             if not self._running[device.id]:
