@@ -10,6 +10,7 @@ __all__ = [
     "HubLost",
     "HubStartFailed",
     "HubSurvived",
+    "SessionBusy",
     "SessionFailed",
     "ShuttingDown",
 ]
@@ -25,6 +26,13 @@ class SessionFailed(ActorError):
     def __init__(self, session_id: str, retry_in_s: float) -> None:
         super().__init__(f"session {session_id} failed; it can be started again in {retry_in_s:.0f} s")
         self.retry_in_s = retry_in_s
+
+
+class SessionBusy(ActorError):
+    """What was asked for cannot be done while the session has work: a turn runs, or a message waits."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"session {session_id} has work to do")
 
 
 class ShuttingDown(ActorError):

@@ -163,6 +163,15 @@ class Catalog(Protocol):
         """Keep a read mark or a draft. Not an event; last writer wins; a read mark never goes back."""
         ...
 
+    async def remove(self, session_id: str) -> None:
+        """Remove a session for good, with all that is kept of it. Its owner must have stopped.
+
+        Raises:
+            SessionMissing: there is no such session.
+            StorageUnavailable: it may be gone already, and something be left, which goes later.
+        """
+        ...
+
 
 class CommandBus(Protocol):
     """From a connection to the session's owner."""

@@ -16,7 +16,7 @@ import trio
 from actors.commands import Envelope
 from actors.config import ActorConfig
 from actors.effect_runner import SessionDeps
-from actors.errors import HubFenced, SessionFailed, ShuttingDown
+from actors.errors import HubFenced, SessionBusy, SessionFailed, ShuttingDown
 from actors.funeral import end_failed_session, end_hubs
 from actors.mailbox import Mailbox, refuse
 from actors.session_actor import SessionActor
@@ -65,6 +65,7 @@ class Supervisor:
     _nursery: trio.Nursery
     _children: dict[str, _Child] = attrs.field(factory=dict)
     _watchers: dict[Callable[[str], None], None] = attrs.field(factory=dict)
+    _removing: set[str] = attrs.field(factory=set)
     _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _crash_count: int = 0
     _closing: bool = False
@@ -75,10 +76,14 @@ class Supervisor:
         """Hand a command to the session's actor, starting it where it is not live. See `CommandBus`."""
         if self._closing:
             raise ShuttingDown("the server is about to stop")
+        if session_id in self._removing:
+            raise SessionMissing(session_id)
         if session_id not in self._children and await self._deps.catalog.get(session_id) is None:
             raise SessionMissing(session_id)
         if self._closing:
             raise ShuttingDown("the server is about to stop")
+        if session_id in self._removing:
+            raise SessionMissing(session_id)
         child = self._child(session_id)
         if child.failed_at is not None:
             left = child.failed_at + self._config.revive_after_s - trio.current_time()
@@ -98,7 +103,7 @@ class Supervisor:
         child = self._child(session_id)
         try:
             with child.tail.listen(listener):
-                if child.failed_at is None and not self._closing:
+                if child.failed_at is None and not self._closing and session_id not in self._removing:
                     self._ensure_running(child)
                 yield child.tail
         finally:
@@ -113,6 +118,56 @@ class Supervisor:
             yield
         finally:
             del self._watchers[changed]
+
+    async def remove(self, session_id: str) -> None:
+        """Remove a session for good: its owner stops, its hub ends, its devices are detached.
+
+        Cancelled, it is removed or as it was; a hub that has ended starts again with the next message.
+
+        Raises:
+            SessionMissing: there is no such session, or somebody removes it already.
+            SessionBusy: it has work to do, and goes on with it.
+            ShuttingDown: the server is about to stop.
+            StorageUnavailable: as `Catalog.remove`.
+        """
+        if self._closing:
+            raise ShuttingDown("the server is about to stop")
+        if session_id in self._removing:
+            raise SessionMissing(session_id)
+        child = self._child(session_id)
+        was_running, removed = child.running, False
+        self._removing.add(session_id)
+        try:
+            await self._refuse_busy(child)  # so that one at work is not even stopped
+            await self._stop(child)
+            await self._refuse_busy(child)
+            hubs = [found for found in await self._deps.hubs.living() if found.session_id == session_id]
+            await end_hubs(self._deps.hubs, [found.hub_id for found in hubs])
+            await self._deps.catalog.remove(session_id)
+            removed = True
+        finally:
+            self._removing.discard(session_id)
+            if was_running and not removed and not self._closing:
+                self._ensure_running(child)
+            elif not removed:
+                self._let_go(child)
+        # Whoever is attached finds that its past is gone; a new session of this id gets a tail of its own.
+        del self._children[session_id]
+        child.tail.reset(child.tail.epoch + 1, 0)
+        self._note_change(session_id)
+
+    async def _stop(self, child: _Child) -> None:
+        if child.running:
+            child.scope.cancel(reason="the session is to be removed")
+        while child.running:
+            await self._ended.park()
+
+    async def _refuse_busy(self, child: _Child) -> None:
+        record = await self._deps.catalog.get(child.session_id)
+        if record is None:
+            raise SessionMissing(child.session_id)
+        if record.summary is not None and record.summary.unfinished and child.failed_at is None:
+            raise SessionBusy(child.session_id)
 
     def statistics(self) -> Statistics:
         """Return counts of this moment."""

@@ -25,6 +25,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "EchoAgent",
+    "System",
     "load_config",
     "parse_agents",
     "parse_config",
@@ -153,12 +154,25 @@ class App:
 
 
 @attrs.frozen(kw_only=True)
+class System:
+    """What devices may do with the machine. `sleep_command`: program and arguments; None forbids it."""
+
+    sleep_command: tuple[str, ...] | None = attrs.field(default=None)
+
+    @sleep_command.validator
+    def _names_a_program(self, attribute: attrs.Attribute[Any], value: tuple[str, ...] | None) -> None:
+        if value is not None and not (value and value[0]):
+            raise _OutOfRangeError(attribute.name, "must name a program")
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """One server's config file.
 
     Attributes:
         agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
         app: the shipped app.
+        system: what devices may do with the machine.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
@@ -170,6 +184,7 @@ class Config:
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
     app: App = attrs.field(factory=App)
+    system: System = attrs.field(factory=System)
     heartbeat_s: float = attrs.field(default=15.0, validator=_positive)
     max_connections: int = attrs.field(default=10_000, validator=_positive)
     hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
@@ -220,9 +235,15 @@ def parse_config(text: str) -> Config:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("config", f"is no TOML: {error}") from error
-    agents = table.pop("agents", {})
+    agents, system = table.pop("agents", {}), table.pop("system", {})
     config = _structure(table, Config, "")
-    return attrs.evolve(config, agents=_default_agents() | parse_agents(agents))
+    if not isinstance(system, dict):
+        raise ConfigError("system", "must be a table")
+    return attrs.evolve(
+        config,
+        agents=_default_agents() | parse_agents(agents),
+        system=_structure(system, System, "system."),
+    )
 
 
 def parse_agents(tables: Any) -> dict[str, Agent]:
@@ -253,11 +274,19 @@ def _make_converter() -> cattrs.Converter:
     for cls, name in ((str, "a text"), (bool, "true or false"), (int, "a whole number")):
         converter.register_structure_hook(cls, _strict(cls, name))
     converter.register_structure_hook(float, _number)
-    converter.register_structure_hook_func(lambda cls: cls == tuple[str, ...], _words)
+    converter.register_structure_hook_func(
+        lambda cls: cls in (tuple[str, ...], tuple[str, ...] | None), _words
+    )
     converter.register_structure_hook_func(lambda cls: cls == dict[str, str], _environment)
     converter.register_structure_hook(
         Config,
-        make_dict_structure_fn(Config, converter, _cattrs_forbid_extra_keys=True, agents=override(omit=True)),
+        make_dict_structure_fn(
+            Config,
+            converter,
+            _cattrs_forbid_extra_keys=True,
+            agents=override(omit=True),
+            system=override(omit=True),
+        ),
     )
     return converter
 

@@ -24,7 +24,18 @@ __all__ = ["Finding", "examine", "run_doctor"]
 
 PYTHON = (3, 11)
 
-PACKAGES = ("trio", "trio-websocket", "apsw", "cattrs", "attrs", "orjson", "hypercorn", "starlette", "psutil")
+PACKAGES = (
+    "trio",
+    "trio-websocket",
+    "apsw",
+    "cattrs",
+    "attrs",
+    "orjson",
+    "hypercorn",
+    "starlette",
+    "psutil",
+    "python-multipart",
+)
 
 LEAST_FREE_BYTES = 1024 * 1024 * 1024
 """Below this a long conversation with uploads may fill the disk."""

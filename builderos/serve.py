@@ -30,8 +30,10 @@ from builderos import VERSION
 from builderos.cli import ServeOptions
 from builderos.config import Config
 from builderos.hub_specs import HubSpecs, agent_environment
+from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.providers import new_id, new_key, wall_clock_ms
 from builderos.shutdown import Shutdown
+from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.boot import read_boot_id
 from storage.devices import FIRST_DEVICE
@@ -39,13 +41,23 @@ from storage.folder import DataFolder
 from storage.store import Store, open_store
 from transport import listener
 from transport.config import TransportConfig
+from transport.facilities import Facilities
+from transport.links import Links
+from transport.metrics import Metrics
 from transport.ports import AppPorts, Deps, SessionListener
+from transport.uploads import OwnUploads
 
 __all__ = ["ServeError", "Setup", "run_server"]
 
 COLLECT_AFTER = 10_000
 """Objects made and not freed before Python looks for cycles among the young (its own default is 700). Nearly all
 of ours are freed by their count; a look at so many takes a few hundred microseconds of the event loop."""
+
+FEATURES = tuple(
+    (name, True)
+    for name in ("sessions", "uploads", "search", "capsules", "notifications", "devices", "metrics")
+)
+"""What `/api/status` says that this server has."""
 
 log = logging.getLogger("builderos.serve")
 
@@ -84,9 +96,13 @@ async def run_server(setup: Setup) -> None:
         await nursery.start(shutdown.run, nursery.cancel_scope)
         async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
             made_key = await _settle_key(store, folder, setup.key)
-            async with _open_sessions(setup.config, folder, store) as supervisor:
+            link_key = await store.settle("link_key", new_key())
+            uploads = OwnUploads(store.uploads, Links(link_key.encode()))
+            metrics = Metrics()
+            async with _open_sessions(setup.config, folder, store, metrics) as supervisor:
                 await supervisor.recover()
-                await _serve(setup, store, supervisor, made_key=made_key, shutdown=shutdown)
+                parts = _Parts(setup, store, supervisor, uploads, metrics)
+                await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
         nursery.cancel_scope.cancel(reason="the server has ended")
 
@@ -106,16 +122,18 @@ async def _settle_key(store: Store, folder: DataFolder, key: str | None) -> str 
 
 
 @asynccontextmanager
-async def _open_sessions(config: Config, folder: DataFolder, store: Store) -> AsyncIterator[Supervisor]:
+async def _open_sessions(
+    config: Config, folder: DataFolder, store: Store, metrics: Metrics
+) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
     sockets = find_socket_folder(folder)
     hubs = ProcessHubs(folder.hubs_path, sockets)
     specs = HubSpecs(config, agent_environment(os.environ))
     deps = SessionDeps(
-        journal=store.journal,
+        journal=MeasuredJournal(store.journal, metrics),
         ownership=store.ownership,
         catalog=store.catalog,
-        hubs=hubs,
+        hubs=MeasuredHubs(hubs, metrics),
         clock=wall_clock_ms,
         new_id=new_id,
         spec_for=specs.spec_for,
@@ -133,21 +151,57 @@ async def _open_sessions(config: Config, folder: DataFolder, store: Store) -> As
         tidy_socket_folder(folder, sockets, living)
 
 
-async def _serve(
-    setup: Setup, store: Store, supervisor: Supervisor, *, made_key: str | None, shutdown: Shutdown
-) -> None:
+@attrs.frozen
+class _Parts:
+    """What is there once sessions are live."""
+
+    setup: Setup
+    store: Store
+    supervisor: Supervisor
+    uploads: OwnUploads
+    metrics: Metrics
+
+    def transport_deps(self) -> Deps:
+        """Return what the transport works with."""
+        store, supervisor = self.store, self.supervisor
+        return Deps(
+            bus=supervisor,
+            live=MeasuredLive(supervisor, self.metrics),
+            catalog=store.catalog,
+            journal=store.journal,
+            devices=store.devices,
+            watch=_Watch(supervisor),
+            clock=wall_clock_ms,
+            app=AppPorts(store.app_pairs, store.devices, new_id),
+            uploads=self.uploads,
+            facilities=self.facilities(),
+            on_taken=self.metrics.taken,
+        )
+
+    def facilities(self) -> Facilities:
+        """Return what the routes beside the conversation work with."""
+        store, command = self.store, self.setup.config.system.sleep_command
+        sleep = None if command is None else SleepCommand(command, agent_environment(os.environ))
+        return Facilities(
+            data=self.setup.folder.path,
+            workspace=Path(self.setup.options.workspace),
+            uploads=self.uploads,
+            search=store.search,
+            notifications=store.notifications,
+            devices=store.devices,
+            sessions=self.supervisor,
+            metrics=self.metrics,
+            new_id=new_id,
+            new_key=new_key,
+            sleep=None if sleep is None else sleep.run,
+            more_metrics=partial(server_lines, store, self.supervisor),
+        )
+
+
+async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
     """Serve the port until a signal and until all devices were told."""
-    options = setup.options
-    deps = Deps(
-        bus=supervisor,
-        live=supervisor,
-        catalog=store.catalog,
-        journal=store.journal,
-        devices=store.devices,
-        watch=_Watch(supervisor),
-        clock=wall_clock_ms,
-        app=AppPorts(store.app_pairs, store.devices, new_id),
-    )
+    setup, store = parts.setup, parts.store
+    options, deps = setup.options, parts.transport_deps()
     serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=setup.tls)
     async with trio.open_nursery() as nursery:
         try:
@@ -185,6 +239,7 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         version=VERSION,
         agents=tuple(config.agents),
         workspace=str(options.workspace),
+        features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
         max_connections=config.max_connections,
         heartbeat_s=config.heartbeat_s,
         app_resume_without_key=config.app.resume_without_key,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import apsw
 import attrs
 
-from storage.errors import SessionExists, SessionMissing
+from storage.errors import SessionExists, SessionMissing, StorageUnavailable
 from storage.readers import Readers
 from storage.records import NewSession, SessionRecord, Summary
 from storage.writer import Writer
 
-__all__ = ["SqliteCatalog"]
+__all__ = ["SessionFiles", "SqliteCatalog"]
+
+_log = logging.getLogger("builderos.storage")
 
 _CREATE = """
 INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms)
@@ -69,12 +72,21 @@ REMOVED_AT_ONCE = 128
 """Rows of a removed session that one transaction takes: nobody's append waits for a long history to go."""
 
 
+class SessionFiles(Protocol):
+    """What sessions have beside the database."""
+
+    async def remove_of(self, session_id: str) -> None:
+        """Remove a session's files. Idempotent. Raises StorageUnavailable where some are left."""
+        ...
+
+
 @attrs.define(eq=False)
 class SqliteCatalog:
     """See `actors.ports.Catalog`; what it promises is not repeated here."""
 
     _writer: Writer
     _readers: Readers
+    _files: SessionFiles
 
     async def create(self, session: NewSession) -> SessionRecord:
         """Make a session, durably."""
@@ -111,7 +123,7 @@ class SqliteCatalog:
         await self._writer.submit(partial(_note, session_id, read_seq, draft), durable=False)
 
     async def remove(self, session_id: str) -> None:
-        """Remove a session for good, with its journal. Its owner must have stopped: an append then misses it.
+        """Remove a session for good, with its journal and its files. Its owner must have stopped: an append then misses it.
 
         It is gone, durably, before its rows are: cancelled or killed in between, the rest goes at the next
         start. Until then the id cannot be used again.
@@ -121,6 +133,7 @@ class SqliteCatalog:
             StorageUnavailable: it may be gone already, and rows be left.
         """
         await self._writer.submit(partial(_remove, session_id), durable=True)
+        await self._files.remove_of(session_id)  # before the id can be used again
         while await self._writer.submit(
             partial(_remove_rows, session_id), durable=False, rows=REMOVED_AT_ONCE
         ):
@@ -129,7 +142,10 @@ class SqliteCatalog:
     async def finish_removals(self) -> None:
         """Go on with what an earlier run of the server began to remove."""
         for (session_id,) in await self._readers.all(_REMOVALS):
-            await self.remove(session_id)
+            try:
+                await self.remove(session_id)
+            except StorageUnavailable as error:
+                _log.error("session %s could not be removed wholly: %s", session_id, error)
 
 
 def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:

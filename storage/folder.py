@@ -17,8 +17,10 @@ from pathlib import Path
 import attrs
 import psutil
 
+from storage.blobs import BLOBS_NAME
 from storage.connection import named_os_errors
 from storage.errors import StorageLocked
+from storage.uploads import UPLOADS_NAME
 
 __all__ = ["DataFolder", "Holder", "open_data_folder", "read_holder"]
 
@@ -70,7 +72,12 @@ class DataFolder:
     @property
     def uploads_path(self) -> Path:
         """The folder of uploaded files."""
-        return self.path / "uploads"
+        return self.path / UPLOADS_NAME
+
+    @property
+    def blobs_path(self) -> Path:
+        """The folder of tools' long inputs and outputs."""
+        return self.path / BLOBS_NAME
 
     @property
     def log_path(self) -> Path:
@@ -134,7 +141,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
         with named_os_errors(path):
             os.fchmod(lock_fd, 0o600)
             _write_note(lock_fd, "")
-            for inner in (folder.hubs_path, folder.uploads_path):
+            for inner in (folder.hubs_path, folder.uploads_path, folder.blobs_path):
                 inner.mkdir(mode=0o700, exist_ok=True)
         yield folder
     finally:

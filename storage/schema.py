@@ -119,7 +119,40 @@ CREATE VIEW sessions (session_id, agent_type, device_id, created_at, last_activi
   FROM session;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA)
+_V3 = """
+-- A file lies under its name in the folder of uploads. A doomed one is on its way out, with its session.
+CREATE TABLE upload (
+  name          TEXT PRIMARY KEY,
+  filename      TEXT NOT NULL,
+  mime_type     TEXT NOT NULL,
+  type          TEXT NOT NULL,
+  size          INTEGER NOT NULL,
+  url           TEXT NOT NULL,
+  device_id     TEXT NOT NULL,
+  created_at_ms INTEGER NOT NULL,
+  doomed        INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+-- Which sessions have a file in a message: it goes with the last of them.
+CREATE TABLE upload_use (
+  session_id TEXT NOT NULL,
+  name       TEXT NOT NULL,
+  PRIMARY KEY (session_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX upload_use_by_name ON upload_use (name);
+
+-- Where a notification for a device would go. The key that registered it is its owner.
+CREATE TABLE notification (
+  device_token     TEXT PRIMARY KEY,
+  platform         TEXT NOT NULL,
+  device_id        TEXT NOT NULL,
+  owner            TEXT NOT NULL,
+  registered_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

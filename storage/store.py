@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -19,15 +20,18 @@ from storage.connection import mapped_errors, open_writer
 from storage.devices import Devices
 from storage.errors import StorageError
 from storage.journal import SqliteJournal
+from storage.notifications import Notifications
 from storage.readers import Readers
 from storage.schema import MIGRATIONS, copy_database, migrate
 from storage.search import Search
+from storage.uploads import Uploads
 from storage.writer import Writer, WriterStatistics
 
 __all__ = ["Store", "StoreStatistics", "open_store"]
 
 _META = "SELECT value FROM meta WHERE key = ?"
 _SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+_ADD_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
 _NO_META = "DELETE FROM meta WHERE key = ?"
 _RAISE_EPOCHS = """
 UPDATE session SET epoch = epoch + 1 WHERE session_id IN (SELECT session_id FROM summary WHERE unfinished = 1)
@@ -59,8 +63,20 @@ class Store:
     devices: Devices
     search: Search
     app_pairs: AppPairs
+    uploads: Uploads
+    notifications: Notifications
     _writer: Writer
     _checkpointer: Checkpointer
+
+    async def settle(self, name: str, value: str) -> str:
+        """Return what is kept under `name`, durably; that is `value` from the first call on.
+
+        For what a server makes once, such as the key that its links are signed with.
+
+        Raises:
+            StorageUnavailable: nothing was stored.
+        """
+        return await self._writer.submit(partial(_settle, name, value), durable=True)
 
     async def backup(self, target: Path) -> None:
         """Write a copy of the database as it is now, mode 0600, replacing what is at `target`.
@@ -115,9 +131,11 @@ async def open_store(
     numbers = itertools.count((generation << _GENERATION_BITS) + 1)
     journal = SqliteJournal(writer, readers, numbers.__next__)
     devices = Devices(writer, readers)
-    catalog = SqliteCatalog(writer, readers)
+    uploads = Uploads(path.parent, writer, readers)
+    catalog = SqliteCatalog(writer, readers, uploads)
     search = Search(readers)
     pairs = AppPairs(writer, readers)
+    notifications = Notifications(writer, readers)
     try:
         await devices.load()
         async with trio.open_nursery() as nursery:
@@ -125,8 +143,10 @@ async def open_store(
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
+                await uploads.sweep()
                 await catalog.finish_removals()
-                yield Store(path, journal, journal, catalog, devices, search, pairs, writer, checkpointer)
+                parts = (journal, journal, catalog, devices, search, pairs, uploads, notifications)
+                yield Store(path, *parts, writer, checkpointer)
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")
                 # Not bounded: what was promised to a caller must reach the disk, and each job is short.
@@ -169,6 +189,11 @@ def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
     connection.execute(_SET_META, ("boot_id", boot_id))
     connection.execute(_NO_META, ("closed_well",))
     return generation
+
+
+def _settle(name: str, value: str, connection: apsw.Connection) -> str:
+    connection.execute(_ADD_META, (f"settled:{name}", value))
+    return str(connection.execute(_META, (f"settled:{name}",)).get)
 
 
 def _backup(path: Path, target: Path) -> None:

@@ -72,6 +72,7 @@ class Attaching:
             AttachedDevice(label, self.device.name, observe),
             self.connection,
             self.deps.clock,
+            self.deps.on_taken,
         )
         try:
             text, first = await self._open(attachment, view)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Literal, Protocol
 
@@ -78,6 +78,7 @@ class Attachment:
     device: AttachedDevice
     connection: FollowsAttachments
     clock: Clock
+    on_taken: Callable[[str, int], None]
     active: bool = False
     _tail: Tail | None = None
     _cursor: Cursor | None = None
@@ -98,6 +99,13 @@ class Attachment:
         """The session's (epoch, head_seq) as this server knows it."""
         assert self._tail is not None
         return self._tail.epoch, self._tail.head_seq
+
+    @property
+    def lag(self) -> int:
+        """How many positions the device is behind the session's head."""
+        if self._tail is None or self._cursor is None:
+            return 0
+        return max(self._tail.head_seq - self._cursor.position, 0)
 
     @property
     def devices(self) -> tuple[AttachedDevice, ...]:
@@ -179,6 +187,8 @@ class Attachment:
         except StorageError as error:
             return told + self._storage_failed(error)
         self._failing = False
+        if taken.items:
+            self.on_taken(self.session_id, taken.items[-1].seq)
         return told + encode_round(taken) if told else encode_round(taken)
 
     def due(self, now: float) -> float:

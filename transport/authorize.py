@@ -41,8 +41,22 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/sessions/{id}/events": "view",
     "GET /api/sessions/{id}/tasks": "view",
     "DELETE /api/{agent}/session/{id}/close": "drive",
+    "DELETE /api/sessions/{id}": "admin",
+    "POST /api/files/upload": "drive",
+    "GET /uploads/{name}": "view",
+    "GET /uploads/blobs/{session}/{digest}": "view",
+    "GET /api/search": "view",
+    "GET /api/capsules": "view",
+    "POST /api/notifications/register": "view",
+    "POST /api/system/sleep": "admin",
+    "GET /api/devices": "admin",
+    "POST /api/devices": "admin",
+    "DELETE /api/devices/{id}": "admin",
+    "GET /metrics": "view",
+    "GET /api/openapi.json": "view",
 }
-"""What each HTTP call needs. `/api/health` answers without a key and never asks."""
+"""What each HTTP call needs. `/api/health` answers without a key and never asks; a file whose address is
+signed is given to whoever has the address."""
 
 
 def authorize(scope: str, action: str) -> bool:

@@ -24,6 +24,7 @@ class TransportConfig:
         head_bytes, head_s: how long a request head may be, and how long it may take.
         sign_in_s: how long a WebSocket may take to sign in.
         write_s: how long a socket may refuse a write before it is cut.
+        body_s: how long a request's body may stand still.
         heartbeat_s: time between heartbeats.
         close_s: how long a device has to answer our close frame.
         app_sign_in_s, app_max_waiting: the same two for the shipped app: it opens a socket that it never uses, and
@@ -44,6 +45,7 @@ class TransportConfig:
     head_s: float = 10.0
     sign_in_s: float = 30.0
     write_s: float = 60.0
+    body_s: float = 60.0
     heartbeat_s: float = 15.0
     close_s: float = 1.0
     app_sign_in_s: float = 60.0

@@ -27,6 +27,7 @@ from transport.attachments import Attachment
 from transport.authorize import OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
 from transport.events_v3 import encode_round
+from transport.message_files import attachments_of
 from transport.ports import Deps, Device
 from transport.session_feed import SessionFeed
 from transport.writer import DeviceWriter
@@ -171,13 +172,7 @@ class Conversation:
 
     async def _files(self, frame: cf.ActFrame) -> tuple[File, ...] | None:
         refs = frame.attachments if isinstance(frame, cf.SendFrame) else ()
-        found: list[File] = []
-        for ref in refs:
-            file = None if self.deps.uploads is None else await self.deps.uploads.find(ref.url)
-            if file is None:
-                return None
-            found.append(file)
-        return tuple(found)
+        return await attachments_of(self.deps.uploads, frame.session_id, [ref.url for ref in refs])
 
     def _on_reply(self, session_id: str, reply: Reply) -> None:
         if isinstance(reply, Accepted):

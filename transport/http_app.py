@@ -10,7 +10,7 @@ import attrs
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,49 +19,96 @@ from actors.errors import ActorError
 from storage.errors import SessionMissing, StorageError
 from transport.authorize import authorize
 from transport.config import TransportConfig
+from transport.facilities import Facilities, Port
 from transport.http_answers import HttpError, error_answer
+from transport.links import UPLOADS_PATH
 from transport.ports import Deps, Device
+from transport.routes.capsules import CapsuleRoutes
 from transport.routes.closing import ClosingRoutes
+from transport.routes.deletion import DeletionRoutes
+from transport.routes.devices import DeviceRoutes
+from transport.routes.metrics import MetricsRoutes
+from transport.routes.notifications import NotificationRoutes
+from transport.routes.openapi import OpenApiRoutes
+from transport.routes.search import SearchRoutes
 from transport.routes.server import ServerRoutes
 from transport.routes.sessions import SessionRoutes
+from transport.routes.system import SystemRoutes
 from transport.routes.tasks import TaskRoutes
+from transport.routes.uploads import UploadRoutes
 from transport.signin import key_of_headers
+from transport.unread import Unread
 
 __all__ = ["make_app"]
 
 OPEN_PATHS: Final = frozenset({"/api/health"})
 """What answers without a key."""
 
-_CODES: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    411: "length_required",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "too_many",
+}
 
 logger = logging.getLogger("builderos.transport")
 
 Endpoint = Callable[[Request, Device], Awaitable[Response]]
+FileEndpoint = Callable[[Request, Device | None], Awaitable[Response]]
 
 
-def make_app(config: TransportConfig, deps: Deps, counts: Callable[[], dict[str, int]]) -> Starlette:
+def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
     """Return the application.
 
     Args:
         config, deps: as the listener has them.
-        counts: open WebSockets by agent, for `/api/health`.
+        port: the listener, as far as routes have to do with it.
     """
-    server = ServerRoutes(config, deps, counts)
+    server = ServerRoutes(config, deps, port.counts)
     sessions = SessionRoutes(deps)
     closing = ClosingRoutes(config, deps)
+    routes = [
+        Route("/api/health", server.health, methods=["GET"]),
+        _route("GET /api/status", server.status),
+        _route("GET /api/openapi.json", OpenApiRoutes(config.version).description),
+        _route("GET /api/sessions", sessions.listing),
+        _route("GET /api/sessions/{id}/messages", sessions.messages),
+        _route("GET /api/sessions/{id}/events", sessions.events),
+        _route("GET /api/sessions/{id}/tasks", TaskRoutes(deps).tasks),
+        _route("DELETE /api/{agent}/session/{id}/close", closing.close),
+    ]
+    if deps.facilities is not None:
+        routes += _more_routes(deps, deps.facilities, port)
     return Starlette(
-        routes=[
-            Route("/api/health", server.health, methods=["GET"]),
-            _route("GET /api/status", server.status),
-            _route("GET /api/sessions", sessions.listing),
-            _route("GET /api/sessions/{id}/messages", sessions.messages),
-            _route("GET /api/sessions/{id}/events", sessions.events),
-            _route("GET /api/sessions/{id}/tasks", TaskRoutes(deps).tasks),
-            _route("DELETE /api/{agent}/session/{id}/close", closing.close),
-        ],
-        middleware=[Middleware(_Errors), Middleware(_Keys, deps=deps)],
+        routes=routes,
+        middleware=[Middleware(Unread), Middleware(_Errors), Middleware(_Keys, deps=deps)],
         exception_handlers={HTTPException: _http_exception},
     )
+
+
+def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
+    uploads = UploadRoutes(facilities, deps.clock)
+    devices = DeviceRoutes(facilities, port, deps.clock)
+    return [
+        _route("POST /api/files/upload", uploads.upload),
+        _file_route("GET /uploads/{name}", uploads.download),
+        _file_route("GET /uploads/blobs/{session}/{digest}", uploads.blob),
+        _route("DELETE /api/sessions/{id}", DeletionRoutes(facilities.sessions).delete),
+        _route("GET /api/search", SearchRoutes(facilities.search).search),
+        _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
+        _route(
+            "POST /api/notifications/register",
+            NotificationRoutes(facilities.notifications, deps.clock).register,
+        ),
+        _route("POST /api/system/sleep", SystemRoutes(facilities).sleep),
+        _route("GET /api/devices", devices.listing),
+        _route("POST /api/devices", devices.add),
+        _route("DELETE /api/devices/{id}", devices.revoke),
+        _route("GET /metrics", MetricsRoutes(facilities, port, deps.catalog).text),
+    ]
 
 
 def _route(action: str, endpoint: Endpoint) -> Route:
@@ -70,6 +117,19 @@ def _route(action: str, endpoint: Endpoint) -> Route:
     async def checked(request: Request) -> Response:
         device: Device = request.scope["builderos.device"]
         if not authorize(device.scope, action):
+            raise HttpError(403, "forbidden", "This key may not do that.")
+        return await endpoint(request, device)
+
+    return Route(path, checked, methods=[method])
+
+
+def _file_route(action: str, endpoint: FileEndpoint) -> Route:
+    """Return a route that is also open to whoever has the signed address, without a key."""
+    method, path = action.split(" ")
+
+    async def checked(request: Request) -> Response:
+        device: Device | None = request.scope["builderos.device"]
+        if device is not None and not authorize(device.scope, action):
             raise HttpError(403, "forbidden", "This key may not do that.")
         return await endpoint(request, device)
 
@@ -87,6 +147,8 @@ def _answer_to(error: Exception) -> Response:
     """Return what a client is told of an error; logs what is nobody's fault but ours."""
     if isinstance(error, HttpError):
         return error_answer(error.status, error.code, str(error))
+    if isinstance(error, ClientDisconnect):
+        return error_answer(400, "bad_request", "The request broke off.")
     if isinstance(error, SessionMissing):
         return error_answer(404, "not_found", "There is no such session.")
     if isinstance(error, StorageError):
@@ -100,7 +162,7 @@ def _answer_to(error: Exception) -> Response:
 
 @attrs.frozen
 class _Errors:
-    """The outermost layer: no exception leaves it, and none becomes a traceback for the client."""
+    """No exception leaves it, and none becomes a traceback for the client."""
 
     app: ASGIApp
 
@@ -131,7 +193,15 @@ class _Keys:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             key = key_of_headers(scope["headers"])
             device = None if key is None else self.deps.devices.find(key)
-            if device is None:
+            if device is None and not self._is_signed(scope):
                 raise HttpError(401, "unauthorized", "A valid key is needed.")
             scope["builderos.device"] = device
         await self.app(scope, receive, send)
+
+    def _is_signed(self, scope: Scope) -> bool:
+        facilities = self.deps.facilities
+        if facilities is None or scope["method"] not in ("GET", "HEAD"):
+            return False
+        path: str = scope["path"]
+        query = scope["query_string"].decode("latin-1")
+        return path.startswith(UPLOADS_PATH) and facilities.uploads.links.opens(path, query)

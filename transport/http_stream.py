@@ -21,8 +21,12 @@ from transport.streams import PutBackStream, Transport
 __all__ = ["HttpStream", "TlsHttpStream", "drain", "http_stream"]
 
 DRAIN_S: Final = 2.0
-DRAIN_BYTES: Final = 64 * 1024 * 1024
-"""What is thrown away of a peer that goes on sending after our answer: the rest of a refused upload."""
+"""How long a peer may be silent after our answer before its connection is cut."""
+
+DRAIN_TOTAL_S: Final = 30.0
+DRAIN_BYTES: Final = 256 * 1024 * 1024
+"""What is thrown away of a peer that goes on sending after our answer: the rest of a refused upload. Many
+clients read the answer only once they have sent all, and lose it where the connection is cut before."""
 
 _READ_BYTES: Final = 64 * 1024
 
@@ -124,7 +128,8 @@ def http_stream(stream: Transport, ahead: bytes, left: int | None, write_s: floa
 async def drain(stream: Transport) -> None:
     """Read on for a moment after our last word, until the peer closes, so that it can read that word."""
     left = DRAIN_BYTES
-    with trio.move_on_after(DRAIN_S):  # noqa: ASYNC912 - reads until the end
+    end = trio.current_time() + DRAIN_TOTAL_S
+    with trio.move_on_after(DRAIN_S) as scope:  # noqa: ASYNC912 - reads until the end
         try:
             if isinstance(stream, trio.SocketStream):
                 await stream.send_eof()
@@ -133,6 +138,7 @@ async def drain(stream: Transport) -> None:
                 if not data:
                     return
                 left -= len(data)
+                scope.deadline = min(trio.current_time() + DRAIN_S, end)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, ssl.SSLError):
             return
 

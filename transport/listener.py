@@ -20,6 +20,7 @@ import trio
 from wsproto.utilities import ProtocolError
 
 from transport.config import TransportConfig
+from transport.facilities import Port
 from transport.head import Head, HeadError, find_end, parse_head
 from transport.http_door import HttpDoor
 from transport.http_stream import drain
@@ -149,9 +150,20 @@ class _Door:
         self.all = Gate(config.max_connections)
         self.unfinished = Gate(config.max_waiting)
         self.websockets = WebSocketDoor(config, deps)
-        self.http = HttpDoor(config, deps, self.websockets.counts)
+        port = Port(
+            counts=self.websockets.counts, gauges=self.gauges, close_device=self.websockets.close_device
+        )
+        self.http = HttpDoor(config, deps, port)
         self._open: set[Transport] = set()
         self._changed = trio.Event()
+
+    def gauges(self) -> dict[str, int]:
+        """Return how many connections there are, by kind."""
+        return {
+            "all": self.all.used,
+            "unfinished": self.unfinished.used,
+            "waiting": self.websockets.waiting.used,
+        }
 
     async def guarded(self, raw: trio.SocketStream) -> None:
         """Serve one connection; whatever goes wrong in it ends here."""

@@ -11,6 +11,7 @@ import attrs
 from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.app_pairs import OpenExchange
+from transport.facilities import Facilities
 
 __all__ = [
     "AppKeys",
@@ -87,6 +88,16 @@ class Uploads(Protocol):
         """Return the upload behind an address that this server gave out; None where there is none."""
         ...
 
+    async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
+        """Note that a message of the session has these files, before it is handed on: they stay while the
+        session does. False where one is gone meanwhile.
+        """
+        ...
+
+
+def _ignore(_: str, __: int) -> None:
+    pass
+
 
 class AppPairs(Protocol):
     """What is kept of the shipped app between two connections; `storage.app_pairs` says what each call does."""
@@ -143,6 +154,8 @@ class Deps:
         uploads: None until there are any: then every attachment is a bad one.
         render: None where nothing renders: then `format=html` is refused.
         app: None where the shipped app is not served: then its upgrades get 503.
+        facilities: what the routes beside the conversation work with; None where they are not served.
+        on_taken: told (session_id, seq) whenever a round up to `seq` goes to a device. Must not block.
     """
 
     bus: CommandBus
@@ -155,3 +168,5 @@ class Deps:
     uploads: Uploads | None = None
     render: Renderer | None = None
     app: AppPorts | None = None
+    facilities: Facilities | None = None
+    on_taken: Callable[[str, int], None] = _ignore

@@ -15,15 +15,13 @@ from actors.events import (
     Delivery,
     Interrupted,
     Message,
-    PermissionRequested,
     TurnError,
     TurnStarted,
     Usage,
     UserMessage,
 )
 from tests.app.line import KEY, Line, Refused, chat
-from tests.app.world import PHONE, SESSION, World, open_world, talk
-from tests.fakes.bus import FakeSession
+from tests.app.world import PHONE, SESSION, open_world, talk
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -94,7 +92,16 @@ async def test_ready_follows_each_config(after: float) -> None:
 
 async def test_what_means_nothing_is_ignored() -> None:
     async with open_world() as world, world.signed_in() as line:
-        for text in ("garbage", "[1]", "null", '"x"', '{"content":""}', '{"content":"  "}', '{"content":5}', "{}"):
+        for text in (
+            "garbage",
+            "[1]",
+            "null",
+            '"x"',
+            '{"content":""}',
+            '{"content":"  "}',
+            '{"content":5}',
+            "{}",
+        ):
             await line.say(text)
         await line.say("wrong key")
         await line.say_bytes(b"\x01\x02")
@@ -200,7 +207,9 @@ async def test_the_claude_path_is_paced_and_the_codex_path_is_not() -> None:
                 await trio.sleep(0.03)
             session.publish(Complete(2, 50, "00"))
             await trio.sleep(5)
-            drawn = [(at, json.loads(text)) for at, text in line.texts if '"message"' in text or "complete" in text]
+            drawn = [
+                (at, json.loads(text)) for at, text in line.texts if '"message"' in text or "complete" in text
+            ]
             gaps = [b[0] - a[0] for a, b in zip(drawn, drawn[1:], strict=False)]
             assert min(gaps) >= least
             assert "".join(f["content"] for _, f in drawn[:-1]) == "x" * 50
@@ -223,9 +232,13 @@ async def test_others_turns_have_names_of_their_own() -> None:
         await line.say(my("hello"))
         await line.exchange()
         session = world.fakes.sessions[SESSION]
-        session.publish(UserMessage("m", "theirs"), TurnStarted("m"), Delivery("m", "handed"), device_id="mac")
+        session.publish(
+            UserMessage("m", "theirs"), TurnStarted("m"), Delivery("m", "handed"), device_id="mac"
+        )
         session.publish(Message("an", "b", 0), Message("swer", "b", 2), Complete(4, 6, "00"))
-        session.publish(UserMessage("n", "again"), TurnStarted("n"), TurnError("timeout", "slow", retryable=True))
+        session.publish(
+            UserMessage("n", "again"), TurnStarted("n"), TurnError("timeout", "slow", retryable=True)
+        )
         await trio.sleep(5)
         told = [json.loads(text) for text in line.rest()]
         assert [one["type"] for one in told] == [
@@ -304,5 +317,3 @@ def trio_error() -> Exception:
     from actors.errors import ShuttingDown
 
     return ShuttingDown()
-
-

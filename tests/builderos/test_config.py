@@ -89,6 +89,11 @@ def test_an_agent_that_asks_nobody_is_warned_of() -> None:
         ("max_task_depth = 9", "max_task_depth"),
         ("max_task_depth = 1.0", "max_task_depth"),
         ("[agents.echo]\ndelegate = 1", "agents.echo.delegate"),
+        ("system = 1", "system"),
+        ("[system]\nnap = 1", "system.nap"),
+        ("[system]\nsleep_command = []", "system.sleep_command"),
+        ("[system]\nsleep_command = ['']", "system.sleep_command"),
+        ("[system]\nsleep_command = 'pmset sleepnow'", "system.sleep_command"),
         ("= 1", "config"),
     ],
 )
@@ -98,6 +103,11 @@ def test_a_wrong_value_is_named_in_one_line(text: str, key: str) -> None:
     assert caught.value.key == key
     assert str(caught.value).startswith(f"{key}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_the_sleep_command() -> None:
+    assert parse_config("").system.sleep_command is None
+    assert parse_config('[system]\nsleep_command = ["a", "b c"]').system.sleep_command == ("a", "b c")
 
 
 def test_an_environment_is_never_told() -> None:

@@ -24,6 +24,7 @@ from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.link import NoServerError, Server, find_server
 from builderos.logs import FILE_ONLY, _DroppingHandler, open_logs
 from builderos.shutdown import SHUTDOWN_S, Shutdown
+from builderos.sleep import SleepCommand
 from builderos.take_over import end_holder
 from storage.records import SessionRecord
 
@@ -206,3 +207,28 @@ def test_whom_an_agent_may_hand_work_to() -> None:
 def test_an_agent_that_left_the_config_gets_no_driver() -> None:
     spec = HubSpecs(parse_config(""), dict(os.environ)).spec_for(record("gone", Settings("/w")), "h1")
     assert spec.kind == "not configured"
+
+
+# ---- sleep ----
+
+
+@pytest.mark.parametrize(
+    ("command", "worked"),
+    [(["true"], True), (["false"], False), (["/no/such/program"], False), (["a\0b"], False)],
+)
+async def test_a_sleep_command(command: list[str], worked: bool) -> None:
+    with trio.fail_after(5):
+        assert await SleepCommand(command, {"PATH": os.environ["PATH"]}).run() is worked
+
+
+async def test_a_sleep_command_that_hangs_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builderos.sleep.LIMIT_S", 0.5)
+    note = tmp_path / "pids"
+    script = f"trap '' TERM; sleep 60 & echo $$ $! > {note}; wait"
+    with trio.fail_after(5):
+        assert not await SleepCommand(["sh", "-c", script], {"PATH": os.environ["PATH"]}).run()
+    pids = [int(word) for word in note.read_text().split()]
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], 5)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []

@@ -283,6 +283,10 @@ class FakeServer:
         if draft is not None:
             session.record = attrs.evolve(session.record, draft=draft)
 
+    async def remove(self, session_id: str) -> None:
+        self._session(session_id)
+        del self.sessions[session_id]
+
 
 def accept(session: FakeSession, envelope: Envelope) -> None:
     """Answer a `Send` as an owner does: journal, reply, publish."""

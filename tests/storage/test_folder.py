@@ -89,7 +89,7 @@ def test_the_key_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
         folder.write_key("b" * 64)
         assert folder.read_key() == "b" * 64
         assert mode(folder.key_path) == 0o600
-        assert sorted(os.listdir(tmp_path)) == ["api-key", "hubs", "lock", "uploads"]
+        assert sorted(os.listdir(tmp_path)) == ["api-key", "blobs", "hubs", "lock", "uploads"]
 
 
 def test_a_file_in_its_place(tmp_path: Path) -> None:

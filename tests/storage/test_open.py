@@ -193,9 +193,9 @@ async def test_a_migration_leaves_a_copy_of_what_was(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT_S):
         async with open_store(path, boot_id="boot", migrations=newer) as store:
             assert await store.journal.head("trip") == Head(1, 200)
-    copies = [f"x.db.before-v{len(MIGRATIONS) + step}" for step in (1, 2)]
-    copy = path.with_name(copies[0])
-    assert sorted(os.listdir(tmp_path)) == ["x.db", *copies]
+    first, second = (f"x.db.before-v{len(MIGRATIONS) + step}" for step in (1, 2))
+    copy = path.with_name(first)
+    assert sorted(os.listdir(tmp_path)) == ["x.db", first, second]
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     async with opened(copy) as store:
         assert await store.journal.head("trip") == Head(1, 200)

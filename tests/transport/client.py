@@ -19,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fakes.bus import FakeServer
 from tests.transport.raw import RawPeer, open_raw
 from transport.config import TransportConfig
+from transport.facilities import Facilities
 from transport.listener import Listening, serve
 
 __all__ = ["LIMIT_S", "Client", "Served", "open_server"]
@@ -121,14 +122,17 @@ class Served:
 
 
 @asynccontextmanager
-async def open_server(**config: Any) -> AsyncIterator[Served]:
+async def open_server(facilities: Facilities | None = None, **config: Any) -> AsyncIterator[Served]:
     """Serve fakes with a device `phone` (admin) inside the block, which has a limit of its own."""
     fakes = FakeServer()
     fakes.devices.add("phone")
+    deps = fakes.deps()
+    if facilities is not None:
+        deps = attrs.evolve(deps, facilities=facilities, uploads=facilities.uploads)
     with trio.fail_after(6 * LIMIT_S):
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)
-            listening: Listening = await nursery.start(serve, made, fakes.deps())
+            listening: Listening = await nursery.start(serve, made, deps)
             served = Served(fakes, listening)
             try:
                 yield served

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import attrs
 import pytest
 from starlette.routing import Route
 
 from tests.fakes.bus import FakeServer
+from tests.transport.facilities import open_facilities
 from transport.authorize import CREATE_SESSION, FRAME_SCOPES, HTTP_SCOPES, OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
+from transport.facilities import Port
 from transport.http_app import OPEN_PATHS, make_app
 from transport.wire_v3 import FRAME_TYPES
 
@@ -17,8 +22,10 @@ def test_every_frame_type_has_a_row() -> None:
     assert set(FRAME_TYPES) >= OBSERVER_FRAMES
 
 
-def test_every_route_has_a_row() -> None:
-    app = make_app(TransportConfig(), FakeServer().deps(), dict)
+async def test_every_route_has_a_row(tmp_path: Path) -> None:
+    async with open_facilities(tmp_path) as facilities:
+        deps = attrs.evolve(FakeServer().deps(), facilities=facilities)
+        app = make_app(TransportConfig(), deps, Port(counts=dict))
     calls = set()
     for route in app.routes:
         assert isinstance(route, Route)

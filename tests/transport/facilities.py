@@ -1,0 +1,44 @@
+"""What the routes beside the conversation work with, over a real store in a temporary folder."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.storage.stores import opened
+from transport.facilities import Facilities
+from transport.links import Links
+from transport.metrics import Metrics
+from transport.uploads import OwnUploads
+
+__all__ = ["LINKS", "NoSessions", "open_facilities"]
+
+LINKS = Links(b"a key of the tests")
+
+
+class NoSessions:
+    """Removes nothing."""
+
+    async def remove(self, session_id: str) -> None:
+        raise AssertionError(session_id)
+
+
+@asynccontextmanager
+async def open_facilities(folder: Path) -> AsyncIterator[Facilities]:
+    """Make them on `folder`, which is data folder and workspace at once."""
+    numbers = itertools.count(1)
+    async with opened(folder / "x.db") as store:
+        yield Facilities(
+            data=folder,
+            workspace=folder,
+            uploads=OwnUploads(store.uploads, LINKS),
+            search=store.search,
+            notifications=store.notifications,
+            devices=store.devices,
+            sessions=NoSessions(),
+            metrics=Metrics(),
+            new_id=lambda: f"{next(numbers):032x}",
+            new_key=lambda: f"{next(numbers):064x}",
+        )

@@ -1,0 +1,281 @@
+"""The calls beside conversations: keys, bodies, capsules, notifications, devices, search, sleep, metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import trio
+
+from actors.events import Complete, Message, TurnStarted
+from storage.records import Entry
+from tests.storage.journal_contract import new_session
+from tests.storage.stores import opened
+from tests.transport.client import LIMIT_S, Served, open_server
+from tests.transport.facilities import open_facilities
+from transport.authorize import HTTP_SCOPES
+from transport.facilities import Facilities
+from transport.metrics import Histogram, Metrics, family
+from transport.routes.capsules import find_capsules
+
+
+@attrs.frozen
+class World:
+    facilities: Facilities
+    served: Served
+    http: httpx.AsyncClient
+
+
+@asynccontextmanager
+async def open_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
+    async with open_facilities(folder) as facilities:
+        changed = attrs.evolve(facilities, **changes)
+        async with (
+            open_server(changed) as served,
+            httpx.AsyncClient(
+                base_url=served.base, headers={"X-API-Key": "key-of-phone"}, timeout=LIMIT_S
+            ) as http,
+        ):
+            yield World(changed, served, http)
+
+
+def error(answer: httpx.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/json"
+    assert isinstance(answer.json()["error"]["message"], str)
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+async def test_no_call_answers_without_a_key_or_beyond_its_scope(tmp_path: Path) -> None:
+    ranks = ["view", "approve", "drive", "admin"]
+    async with open_world(tmp_path) as world:
+        for scope in ranks:
+            world.served.fakes.devices.add(scope, scope)
+        for action, least in HTTP_SCOPES.items():
+            method, path = action.split(" ")
+            for key in ("", "wrong", "key-of-"):
+                answer = await world.http.request(method, path, headers={"X-API-Key": key})
+                assert error(answer) == (401, "unauthorized"), action
+            for scope in ranks[: ranks.index(least)]:
+                answer = await world.http.request(method, path, headers={"X-API-Key": f"key-of-{scope}"})
+                assert error(answer) == (403, "forbidden"), action
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "told"),
+    [
+        (b"{}", {}, (400, "bad_request")),
+        (b"[]", {}, (400, "bad_request")),
+        (b"{", {}, (400, "bad_request")),
+        (b"\xff", {}, (400, "bad_request")),
+        (b"[" * 5000, {}, (400, "bad_request")),
+        (b'{"device_token":"a"}', {}, (400, "bad_request")),
+        (b'{"device_token":"","device_id":"d"}', {}, (400, "bad_request")),
+        (b'{"device_token":"a","device_id":7}', {}, (400, "bad_request")),
+        (b'{"device_token":"a","device_id":"d\\n"}', {}, (400, "bad_request")),
+        (b'{"device_token":"' + b"a" * 600 + b'","device_id":"d"}', {}, (400, "bad_request")),
+        (b" " * 70_000, {}, (413, "too_large")),
+        (b"{}", {"Content-Type": "text/plain"}, (415, "unsupported_media_type")),
+    ],
+)
+async def test_bodies_that_are_refused(
+    tmp_path: Path, content: bytes, headers: dict[str, str], told: tuple[int, str]
+) -> None:
+    async with open_world(tmp_path) as world:
+        sent = {"Content-Type": "application/json", **headers}
+        url = "/api/notifications/register"
+        assert error(await world.http.post(url, content=content, headers=sent)) == told
+        if told[0] == 413:
+
+            async def chunks() -> AsyncIterator[bytes]:
+                for start in range(0, len(content), 10_000):
+                    yield content[start : start + 10_000]
+
+            assert error(await world.http.post(url, content=chunks(), headers=sent)) == told
+
+
+async def test_a_body_without_a_length(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        raw = await world.served.raw()
+        head = "POST /api/devices HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\n\r\n"
+        got = await raw.request(head)
+        assert got.startswith(b"HTTP/1.1 411")
+        assert b'"length_required"' in got
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /api/status HTTP/1.1\r\n\r\n",
+        "GET /api/status HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        "GET /api/status HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+        "GET /api/status HTTP/1.1\r\nHost: x\r\nBad Name: y\r\n\r\n",
+    ],
+)
+async def test_a_head_that_is_refused_says_so_in_json(tmp_path: Path, head: str) -> None:
+    async with open_world(tmp_path) as world:
+        got = await (await world.served.raw()).request(head)
+        assert got.startswith(b"HTTP/1.1 400")
+        assert b'{"error":{"code":"bad_request"' in got
+
+
+async def test_registrations_are_kept(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        devices = world.facilities.devices
+        await devices.add(name="p", scope="view", key="k", device_id="phone", now_ms=1)
+        body = {"device_token": "ab12", "platform": "ios", "device_id": "D-1", "more": 1}
+        answer = await world.http.post("/api/notifications/register", json=body)
+        assert answer.status_code == 200
+        assert answer.json()["success"] is True
+        (kept,) = await world.facilities.notifications.listing()
+        assert (kept.device_token, kept.platform, kept.device_id) == ("ab12", "ios", "D-1")
+        assert kept.owner == "phone"
+
+
+def test_capsules_of_a_workspace(tmp_path: Path) -> None:
+    def write(folder: str, text: str | bytes) -> None:
+        path = tmp_path / folder
+        path.mkdir(parents=True)
+        (path / "capsule.json").write_bytes(text.encode() if isinstance(text, str) else text)
+
+    assert find_capsules(tmp_path) == []
+    assert find_capsules(tmp_path / "nowhere") == []
+    write("b", '{"name": "beta", "title": "Beta", "purpose": "to be second"}')
+    write("capsules/a", '{"title": "Alpha"}')
+    write("capsules/b", '{"name": "beta", "title": "another of that name"}')
+    write("c", '{"name": 7, "title": null, "purpose": ["x"]}')
+    for number, bad in enumerate(["", "[]", "{", b"\xff\xfe", b"[" * 5000, " " * 70_000, '"x"']):
+        write(f"bad{number}", bad)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "capsule.json")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder" / "capsule.json").mkdir(parents=True)
+    found = [(one.name, one.title, one.purpose) for one in find_capsules(tmp_path)]
+    assert found == [("a", "Alpha", ""), ("beta", "Beta", "to be second"), ("c", "c", "")]
+
+
+async def test_capsules_are_listed(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        assert (await world.http.get("/api/capsules")).json() == {"count": 0, "capsules": []}
+        (tmp_path / "one").mkdir()
+        (tmp_path / "one" / "capsule.json").write_text('{"name": "one", "title": "One"}')
+        told = (await world.http.get("/api/capsules")).json()
+        assert told == {"count": 1, "capsules": [{"name": "one", "title": "One", "purpose": ""}]}
+
+
+async def test_devices_come_and_go(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        assert (await world.http.get("/api/devices")).json() == {"devices": []}
+        made = (await world.http.post("/api/devices", json={"name": "Küche", "scope": "view"})).json()
+        assert world.facilities.devices.find(made["key"]) is not None
+        (shown,) = (await world.http.get("/api/devices")).json()["devices"]
+        assert (shown["id"], shown["name"], shown["scope"]) == (made["id"], "Küche", "view")
+        assert "key" not in shown
+        for body in ({"name": "x", "scope": "god"}, {"name": "", "scope": "view"}, {"scope": "view"}):
+            assert error(await world.http.post("/api/devices", json=body)) == (400, "bad_request")
+        assert (await world.http.delete(f"/api/devices/{made['id']}")).status_code == 200
+        assert error(await world.http.delete(f"/api/devices/{made['id']}")) == (404, "not_found")
+        assert error(await world.http.delete("/api/devices/first")) == (409, "first_device")
+        assert world.facilities.devices.find(made["key"]) is None
+        assert (await world.http.get("/api/devices")).json() == {"devices": []}
+
+
+async def test_search_pages_and_takes_any_query(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        await store.catalog.create(new_session())
+        grant = await store.ownership.acquire("trip")
+        kinds = ["user_message", "message", "tool_finished"]
+        entries = [Entry(kind, b"", 1, search_text=f"red fox {kind}") for kind in kinds]
+        await store.journal.append(grant, 0, entries, durable=True)
+    async with open_world(tmp_path) as world:
+        found: list[tuple[int, str]] = []
+        before: str | None = None
+        while True:
+            params = {"q": "red", "limit": "2", **({} if before is None else {"before": before})}
+            body = (await world.http.get("/api/search", params=params)).json()
+            found += [(hit["seq"], hit["role"]) for hit in body["hits"]]
+            before = body["next_before"]
+            if before is None:
+                break
+        assert found == [(3, "tool"), (2, "assistant"), (1, "user")]
+        assert body["hits"][0]["snippet"] == "red fox user_message"
+        assert body["hits"][0]["session_id"] == "trip"
+        for query in ('"', "*", "a AND", "NEAR(", "text:", "-", "'", "\0", "x" * 1000, "(((", "^"):
+            assert (await world.http.get("/api/search", params={"q": query})).status_code == 200, query
+        for wrong in ({}, {"q": "x" * 1001}, {"q": "x", "limit": "0"}, {"q": "x", "before": "y"}):
+            assert error(await world.http.get("/api/search", params=wrong)) == (400, "bad_request")
+
+
+async def test_sleep(tmp_path: Path) -> None:
+    gate, begun, works = trio.Event(), trio.Event(), True
+
+    async def sleep() -> bool:
+        begun.set()
+        await gate.wait()
+        return works
+
+    async with open_world(tmp_path) as world:
+        assert error(await world.http.post("/api/system/sleep")) == (403, "not_configured")
+    async with open_world(tmp_path, sleep=sleep) as world, trio.open_nursery() as nursery:
+
+        async def first() -> None:
+            assert (await world.http.post("/api/system/sleep")).json()["ok"] is True
+
+        nursery.start_soon(first)
+        await begun.wait()
+        assert error(await world.http.post("/api/system/sleep")) == (429, "too_many")
+        gate.set()
+    works = False
+    async with open_world(tmp_path, sleep=sleep) as world:
+        assert error(await world.http.post("/api/system/sleep")) == (503, "failed")
+
+
+async def test_metrics_are_text_for_prometheus(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world, world.served.client() as device:
+        session = world.served.fakes.add_session("trip")
+        await device.attach("trip")
+        session.publish(TurnStarted("m"), Message("x", "b", 0), Complete(1, 0, "00"))
+        got = await world.http.get("/metrics")
+        assert got.headers["content-type"].startswith("text/plain; version=0.0.4")
+        lines = got.text.splitlines()
+        assert "builderos_sessions 1" in lines
+        assert 'builderos_connections{kind="waiting"} 0' in lines
+        assert got.text.endswith("\n")
+        for line in lines:
+            assert line.startswith("# ") or len(line.rsplit(" ", 1)) == 2
+        names = [line.split(" ")[2] for line in lines if line.startswith("# TYPE")]
+        assert len(names) == len(set(names))
+
+
+async def test_what_metrics_count() -> None:
+    metrics = Metrics()
+    metrics.appended("trip", 3, 0.002, ["turn_started", "message"])
+    metrics.taken("trip", 2)
+    metrics.taken("trip", 3)
+    metrics.taken("elsewhere", 3)
+    metrics.appended("trip", 4, 20.0, ["complete"])
+    for session_id in ("a", "b", "a"):
+        metrics.hub_started(session_id)
+    lines = metrics.lines()
+    for line in (
+        "builderos_turns_started_total 1",
+        'builderos_turns_ended_total{end="complete"} 1',
+        'builderos_turns_ended_total{end="error"} 0',
+        "builderos_hub_starts_total 3",
+        "builderos_hub_restarts_total 1",
+        'builderos_append_seconds_bucket{le="0.001"} 0',
+        'builderos_append_seconds_bucket{le="0.0025"} 1',
+        'builderos_append_seconds_bucket{le="10.0"} 1',
+        'builderos_append_seconds_bucket{le="+Inf"} 2',
+        "builderos_append_seconds_sum 20.002000",
+        "builderos_append_seconds_count 2",
+        "builderos_fan_out_seconds_count 1",
+    ):
+        assert line in lines, line
+    assert Histogram().count == 0
+    assert family("gauge", "n", "a", {'a"\\\n': 1}, "k")[-1] == 'n{k="a\\"\\\\\\n"} 1'

@@ -1,0 +1,34 @@
+"""`DELETE /api/sessions/{id}`: a session is gone for good, with its files."""
+
+from __future__ import annotations
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.errors import SessionBusy
+from storage.errors import SessionMissing
+from transport.facilities import Removes
+from transport.http_answers import HttpError, JsonAnswer
+from transport.ports import Device
+from transport.wire_v3 import is_id
+
+__all__ = ["DeletionRoutes"]
+
+
+@attrs.frozen
+class DeletionRoutes:
+    """See the module."""
+
+    sessions: Removes
+
+    async def delete(self, request: Request, _: Device) -> Response:
+        """Remove a session that has nothing to do."""
+        session_id = request.path_params["id"]
+        if not is_id(session_id):
+            raise SessionMissing(session_id)
+        try:
+            await self.sessions.remove(session_id)
+        except SessionBusy:
+            raise HttpError(409, "busy", "A turn runs or a message waits; interrupt it first.") from None
+        return JsonAnswer({"ok": True, "session_id": session_id})

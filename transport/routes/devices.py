@@ -1,0 +1,68 @@
+"""`/api/devices`: whoever holds a key. A key is told once, to whoever made it, and kept as a hash."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.ports import Clock
+from storage.devices import FIRST_DEVICE
+from transport.events_v3 import timestamp
+from transport.facilities import Facilities, Port
+from transport.http_answers import HttpError, JsonAnswer
+from transport.ports import Device
+from transport.routes.bodies import read_json
+
+__all__ = ["DeviceRoutes"]
+
+MAX_NAME: Final = 100
+MAX_DEVICES: Final = 1000
+"""Keys that are good at once: each request is compared with all of them."""
+
+_SCOPES: Final = ("view", "approve", "drive", "admin")
+
+
+@attrs.frozen
+class DeviceRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    port: Port
+    clock: Clock
+
+    async def listing(self, _: Request, __: Device) -> Response:
+        """The devices whose keys are good."""
+        shown = [
+            {"id": one.id, "name": one.name, "scope": one.scope, "created_at": timestamp(one.created_at_ms)}
+            for one in self.facilities.devices.list()
+            if one.revoked_at_ms is None
+        ]
+        return JsonAnswer({"devices": shown})
+
+    async def add(self, request: Request, _: Device) -> Response:
+        """Make a device and its key."""
+        body = await read_json(request)
+        name, scope = body.text("name", MAX_NAME), body.text("scope", MAX_NAME)
+        if scope not in _SCOPES:
+            raise HttpError(400, "bad_request", f"scope must be one of {', '.join(_SCOPES)}.")
+        devices = self.facilities.devices
+        if sum(one.revoked_at_ms is None for one in devices.list()) >= MAX_DEVICES:
+            raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already.")
+        key, device_id = self.facilities.new_key(), self.facilities.new_id()
+        made = await devices.add(name=name, scope=scope, key=key, device_id=device_id, now_ms=self.clock())
+        answer = {"id": made.id, "key": key, "name": made.name, "scope": made.scope}
+        return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
+
+    async def revoke(self, request: Request, _: Device) -> Response:
+        """End a device's key, and its connections."""
+        device_id = request.path_params["id"]
+        if device_id == FIRST_DEVICE:
+            text = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
+            raise HttpError(409, "first_device", text)
+        if not await self.facilities.devices.revoke(device_id, now_ms=self.clock()):
+            raise HttpError(404, "not_found", "There is no such device.")
+        self.port.close_device(device_id)
+        return JsonAnswer({"ok": True, "id": device_id})

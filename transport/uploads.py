@@ -1,0 +1,188 @@
+"""A file on its way from a request to the disk, and the uploads that a message may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from actors.events import Attachment
+from actors.ports import Ids
+from storage import uploads as stored
+from transport.http_answers import HttpError
+from transport.links import UPLOADS_PATH, Links
+from transport.multipart import Data, MultipartError, MultipartReader, PartBegins, Piece
+
+__all__ = ["MAX_FILE_BYTES", "Bringer", "OwnUploads", "clean_name", "receive_upload", "too_large"]
+
+MAX_FILE_BYTES: Final = 50_000_000
+"""The shipped app's own limit."""
+
+MAX_TYPE: Final = 32
+MAX_FIELD_BYTES: Final = 1024
+MAX_FILENAME: Final = 255
+"""Characters; what file systems take."""
+
+KEPT_NAME: Final = 80
+"""Characters of the file name that go into the name on disk."""
+
+_TYPE: Final = re.compile(rf"[a-z0-9_-]{{1,{MAX_TYPE}}}")
+_MIME: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
+_HARMFUL: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_UNPRINTED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+@attrs.frozen
+class OwnUploads:
+    """The uploads of this server, by the addresses that it gave out. See `transport.ports.Uploads`."""
+
+    stored: stored.Uploads
+    links: Links
+
+    async def find(self, url: str) -> Attachment | None:
+        """Return the upload behind an address that this server gave out; None where there is none."""
+        name = self.links.upload_of(url)
+        upload = None if name is None else await self.stored.find(name)
+        if upload is None:
+            return None
+        return Attachment(upload.id, upload.filename, upload.mime_type, upload.size, upload.type, upload.url)
+
+    async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
+        """Note that a session has these files; False where one is gone."""
+        names = [name for one in files if (name := self.links.upload_of(one.url)) is not None]
+        return len(names) == len(files) and await self.stored.use(session_id, names)
+
+    def path_of(self, attachment: Attachment) -> Path | None:
+        """Return where the file of an attachment lies; None where it is no upload of ours, or gone.
+
+        Looks at the folder: some microseconds.
+        """
+        name = self.links.upload_of(attachment.url)
+        path = None if name is None else self.stored.path_of(name)
+        return path if path is not None and path.is_file() else None
+
+
+@attrs.frozen
+class Bringer:
+    """Who brings a file, when, and where the server is for it."""
+
+    device_id: str
+    base_url: str
+    now_ms: int
+
+
+def too_large() -> HttpError:
+    """Return the refusal of a file that is over the limit."""
+    return HttpError(413, "too_large", f"The file is over {MAX_FILE_BYTES} bytes.")
+
+
+@attrs.define(eq=False)
+class _Form:
+    """What is known of the form so far. It has a part `file` and a part `type`, and others do not count."""
+
+    part: PartBegins | None = None
+    file: PartBegins | None = None
+    kind: bytearray = attrs.field(factory=bytearray)
+    field_bytes: int = 0
+
+    async def take(self, piece: Piece, incoming: stored.Incoming) -> None:
+        """Take a piece; what is of the file goes on to `incoming`. Raises HttpError."""
+        if isinstance(piece, PartBegins):
+            self._begins(piece)
+        elif isinstance(piece, Data):
+            if self.part is not None and self.part is self.file:
+                if incoming.size + len(piece.data) > MAX_FILE_BYTES:
+                    raise too_large()
+                await incoming.write(piece.data)
+            else:
+                self._field(piece.data)
+
+    def _begins(self, part: PartBegins) -> None:
+        if part.name == "file":
+            if self.file is not None:
+                raise _bad_form("there are two parts named file")
+            self.file = part
+        self.part = part
+
+    def _field(self, data: bytes) -> None:
+        self.field_bytes += len(data)
+        if self.field_bytes > MAX_FIELD_BYTES:
+            raise HttpError(413, "too_large", "The parts beside the file are too long.")
+        if self.part is not None and self.part.name == "type":
+            self.kind += data
+
+    def type(self) -> str:
+        """Return what the file is said to be."""
+        text = self.kind.decode("utf-8", "replace").strip().lower() or "other"
+        if not _TYPE.fullmatch(text):
+            raise _bad_form("type is not one short word")
+        return text
+
+
+async def receive_upload(
+    body: AsyncIterable[bytes], reader: MultipartReader, own: OwnUploads, bringer: Bringer, new_id: Ids
+) -> stored.Upload:
+    """Take a file from a request's body to disk as it comes; nothing is left of one that is not kept.
+
+    Raises:
+        HttpError: 400 or 413.
+        StorageUnavailable: it was not kept.
+    """
+    form = _Form()
+    upload_id = new_id()
+    async with own.stored.receive(upload_id) as incoming:
+        async for chunk in body:
+            try:
+                for piece in reader.feed(chunk):
+                    await form.take(piece, incoming)
+            except MultipartError as error:
+                raise _bad_form(f"{error}") from error
+        if form.file is None:
+            raise _bad_form("there is no part named file")
+        if not reader.complete:
+            raise _bad_form("it breaks off")
+        filename = clean_name(form.file.filename or "")
+        name = f"{upload_id}_{_name_on_disk(filename)}"
+        upload = stored.Upload(
+            name=name,
+            filename=filename,
+            mime_type=_mime_type(form.file.content_type),
+            type=form.type(),
+            size=incoming.size,
+            url=bringer.base_url + own.links.sign(UPLOADS_PATH + name),
+            device_id=bringer.device_id,
+            created_at_ms=bringer.now_ms,
+        )
+        await own.stored.keep(incoming, upload)
+        return upload
+
+
+def _bad_form(what: str) -> HttpError:
+    return HttpError(400, "bad_request", f"Bad form: {what}.")
+
+
+def clean_name(said: str) -> str:
+    """Return a file's name as it is shown: no folders, nothing that does not print, never empty."""
+    last = re.split(r"[/\\]", said)[-1]
+    text = _UNPRINTED.sub("", last).strip()
+    if text in ("", ".", ".."):
+        return "file"
+    if len(text) > MAX_FILENAME:
+        stem, dot, suffix = text.rpartition(".")
+        end = dot + suffix if stem and len(suffix) <= 16 else ""
+        text = text[: MAX_FILENAME - len(end)] + end
+    return text
+
+
+def _name_on_disk(filename: str) -> str:
+    """Return a harmless form of the name, with its ending: agents go by that."""
+    plain = _HARMFUL.sub("_", filename).strip("._") or "file"
+    return plain if len(plain) <= KEPT_NAME else plain[: KEPT_NAME - 16] + plain[-16:].lstrip("._")
+
+
+def _mime_type(said: str) -> str:
+    text = said.partition(";")[0].strip().lower()
+    return text if _MIME.fullmatch(text) else "application/octet-stream"
