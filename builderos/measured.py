@@ -95,6 +95,10 @@ class MeasuredHubs:
         """Bury."""
         return await self.inner.bury(hub_id, last_seq=last_seq)
 
+    async def stop(self, hub_ids: Collection[str]) -> None:
+        """Stop."""
+        await self.inner.stop(hub_ids)
+
     async def forget(self, hub_id: str) -> None:
         """Forget."""
         await self.inner.forget(hub_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -210,7 +211,7 @@ async def test_the_claude_path_is_paced_and_the_codex_path_is_not() -> None:
             drawn = [
                 (at, json.loads(text)) for at, text in line.texts if '"message"' in text or "complete" in text
             ]
-            gaps = [b[0] - a[0] for a, b in zip(drawn, drawn[1:], strict=False)]
+            gaps = [b[0] - a[0] for a, b in itertools.pairwise(drawn)]
             assert min(gaps) >= least
             assert "".join(f["content"] for _, f in drawn[:-1]) == "x" * 50
             assert (len(drawn) < 10) is (least > 0)
