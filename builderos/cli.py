@@ -173,9 +173,13 @@ def _add_import(commands: _Commands[_Parser], data: _Parser) -> None:
         help="bring in the conversations of the old server",
         epilog="Needs no running server. All files or none; a second import adds nothing.",
     )
-    imports.add_argument("files", nargs="+", type=_folder, metavar="FILE", help="a sessions.db of the old server")
     imports.add_argument(
-        "--zone", metavar="ZONE", help="where the old server ran, like Europe/Berlin (default: this machine's)"
+        "files", nargs="+", type=_folder, metavar="FILE", help="a sessions.db of the old server"
+    )
+    imports.add_argument(
+        "--zone",
+        metavar="ZONE",
+        help="where the old server ran, like Europe/Berlin (default: this machine's)",
     )
     imports.add_argument(
         "--workspace",

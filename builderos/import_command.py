@@ -132,7 +132,9 @@ async def _write(
 
 def _copy(database: Path, copy: Path, *, migrate: bool) -> None:
     if migrate:
-        trio.run(_open_once, database)  # an older version is migrated in its place, with the usual copy beside it
+        trio.run(
+            _open_once, database
+        )  # an older version is migrated in its place, with the usual copy beside it
     connection = open_writer(database)
     try:
         copy_database(connection, copy)

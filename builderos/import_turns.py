@@ -105,7 +105,9 @@ class _Telling:
             yield self._emit(Message(piece, BLOCK, offset), turn_id)
             offset += len(piece)
         yield self._emit(Delivery(message_id, "failed" if said.is_error else "answered"), turn_id)
-        end = _error(said) if said.is_error else Complete(self.state.message_count, text.length, text.sha256())
+        end = (
+            _error(said) if said.is_error else Complete(self.state.message_count, text.length, text.sha256())
+        )
         yield self._emit(end, turn_id)
 
     def _emit(self, event: Event, turn_id: str, device_id: str | None = None) -> Entry:

@@ -19,7 +19,14 @@ import attrs
 from storage.connection import APPLICATION_ID
 from storage.errors import StorageError
 
-__all__ = ["OldAttachment", "OldDatabase", "OldDatabaseBroken", "OldMessage", "OldSession", "open_old_database"]
+__all__ = [
+    "OldAttachment",
+    "OldDatabase",
+    "OldDatabaseBroken",
+    "OldMessage",
+    "OldSession",
+    "open_old_database",
+]
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a write of the old server is waited for: it writes whole conversations, a large one for a second."""
