@@ -103,9 +103,11 @@ def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPl
 def _union(lists: Sequence[Sequence[Said]]) -> tuple[Said, ...]:
     """Merge by time, each list in its own order, each message once; an answer keeps the best that is known."""
     merged: dict[str, Said] = {}
+    places: dict[str | None, int] = {}
     for one in heapq.merge(*lists, key=lambda said: said.at_ms):
         known = merged.setdefault(one.message_id, one)
-        if known.answers is None and one.answers is not None:
+        place = places.setdefault(one.message_id, len(places))
+        if known.answers is None and places.get(one.answers, place) < place:
             merged[one.message_id] = attrs.evolve(known, answers=one.answers)
     return tuple(merged.values())
 
