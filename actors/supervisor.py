@@ -113,6 +113,10 @@ class Supervisor:
         finally:
             del self._watchers[changed]
 
+    def is_live(self, session_id: str) -> bool:
+        """Tell whether a session's actor runs, a device follows it, or it failed and may be revived."""
+        return session_id in self._children
+
     def statistics(self) -> Statistics:
         """Return counts of this moment."""
         children = self._children.values()

@@ -60,6 +60,11 @@ def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
         raise _OutOfRangeError(attribute.name, f"must be over 0, not {value!r}")
 
 
+def _positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None:
+        _positive(_, attribute, value)
+
+
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
     if not value:
         raise _OutOfRangeError(attribute.name, "must not be empty")
@@ -131,6 +136,7 @@ class Config:
         max_connections: open connections of all kinds.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
+        retention_days: sessions without activity for longer are removed; None keeps all for good.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
@@ -138,6 +144,7 @@ class Config:
     max_connections: int = attrs.field(default=10_000, validator=_positive)
     hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
     hub_abandon_s: float = attrs.field(default=86_400.0, validator=_positive)
+    retention_days: float | None = attrs.field(default=None, validator=_positive_or_none)
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""

@@ -30,6 +30,7 @@ from builderos.cli import ServeOptions
 from builderos.config import Config
 from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.providers import new_id, new_key, wall_clock_ms
+from builderos.retention import Retention
 from builderos.shutdown import Shutdown
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.boot import read_boot_id
@@ -151,6 +152,11 @@ async def _serve(
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
+        if (days := setup.config.retention_days) is not None:
+            retention = Retention(
+                store.catalog, days, wall_clock_ms, supervisor.is_live, store.catalog.remove
+            )
+            nursery.start_soon(retention.run, name="retention")
         _print_banner(address, store.path, await store.catalog.count(), made_key)
         await shutdown.asked.wait()
         await listening.close_all()

@@ -46,7 +46,7 @@ def _times(messages: Sequence[Old]) -> tuple[str, str]:
 
 
 def _data(session_id: str, messages: Sequence[Old]) -> str:
-    body = {
+    body: Old = {
         "session_id": session_id,
         "messages": messages,
         "system_context": "the whole CLAUDE.md " * 100,
