@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -34,7 +35,7 @@ EPOCH = 1
 NOW_MS = 1_767_323_045_123  # 2026-01-02T03:04:05.123Z
 ANSWER = "Two files changed."
 
-FROM_CLIENT = {
+FROM_CLIENT: dict[str, dict[str, Any]] = {
     "auth": {"token": "0f3c…"},
     "attach": {
         "session_id": SESSION,

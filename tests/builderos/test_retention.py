@@ -105,8 +105,7 @@ def test_it_is_off_unless_set() -> None:
 
 async def until_logged(log: Path, text: str) -> None:
     with trio.fail_after(10):
-        await trio.lowlevel.checkpoint()
-        while text not in log.read_text():  # noqa: ASYNC110 - a file of another process
+        while text not in await trio.Path(log).read_text():  # noqa: ASYNC110 - of another process
             await trio.sleep(0.01)
 
 
