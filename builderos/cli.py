@@ -275,6 +275,8 @@ def _attach(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     from builderos.import_command import ImportOptions, run_import
 
+    if not arguments.workspace.is_dir():
+        raise UsageError(f"--workspace: {arguments.workspace} is no folder")
     options = ImportOptions(
         files=tuple(arguments.files),
         data=arguments.data,

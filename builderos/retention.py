@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
+from actors.errors import ActorError
 from actors.ports import Catalog, Clock
 from storage.errors import SessionMissing, StorageError
 from storage.records import SessionRecord
@@ -35,7 +36,8 @@ class Retention:
     Attributes:
         days: sessions older than this go.
         is_in_use: tells whether a device is attached to a session or its owner is live.
-        remove: removes one session for good; may raise SessionMissing where somebody else did.
+        remove: removes one session for good; may raise SessionMissing where somebody else did, and ActorError
+            where its owner does not let it go now.
     """
 
     catalog: Catalog
@@ -84,7 +86,7 @@ class Retention:
                 continue
             try:
                 await self.remove(record.session_id)
-            except SessionMissing:
+            except (SessionMissing, ActorError):  # somebody was faster, or it has work after all
                 continue
             log.info("session %s: removed by retention", record.session_id)
             removed += 1

@@ -7,7 +7,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 import trio
 
 from builderos.import_command import ImportOptions, run_import
+from builderos.import_report import PROGRESS_S, Progress
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import run_command
 from tests.e2e.world import all_events, open_http, story_of
@@ -223,7 +226,13 @@ async def test_a_session_goes_on_and_what_comes_later_finds_its_place(tmp_path: 
             ]
             end = await device.ask("trip", "new here")
             assert end["message_count"] == 9
+            for text in ("/task look", "/words 40"):
+                await device.ask("trip", text)
             old_after = device.after("trip")
+            lived = turns_here(await all_events(http, "trip"))
+        status, _, err = await run_command(server, "import", str(first))
+        assert (status, len(err.splitlines())) == (1, 1)
+        assert "is held by process" in err
         assert await server.terminate() == 0
         assert "Imported 0 messages" in await import_into(server, first)
 
@@ -252,12 +261,51 @@ async def test_a_session_goes_on_and_what_comes_later_finds_its_place(tmp_path: 
                 "and one more",
                 "new here",
                 "echo: new here ",
+                "/task look",
+                "done",
+                "/words 40",
+                "".join(f"w{number} " for number in range(40)),
             ]
             events = await all_events(http, "trip")
+            assert turns_here(events) == lived
+            assert attached["read_seq"] < attached["head_seq"]
             assert story_of(events).covered == attached["head_seq"]
             assert await device.ask("trip", "still here")
             again = await device.send("trip", "new here", message_id=_id_of(events, "new here"))
             assert again["duplicate"] is True
+
+
+def turns_here(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was lived on this server, less what only tells where it stands."""
+    places = {"seq", "first_seq", "epoch", "message_count"}
+    here = [one for one in events if one["turn_id"] and not one["turn_id"].startswith("import-")]
+    return [{name: value for name, value in one.items() if name not in places} for one in here]
+
+
+def test_a_long_conversation_takes_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start = datetime(2025, 11, 3)
+    long = [
+        {
+            "role": ("user", "assistant")[number % 2],
+            "content": f"message {number}",
+            "timestamp": (start + timedelta(seconds=number)).isoformat(),
+        }
+        for number in range(20_000)
+    ]
+    file = write_old(tmp_path / "a.db", {"long": long})
+    began = time.monotonic()
+    assert run_import(options(tmp_path / "data", file)) == 0
+    assert time.monotonic() - began < 30  # two or three where nothing else runs
+    assert rows(
+        tmp_path / "data", "SELECT head_seq, message_count FROM session JOIN summary USING (session_id)"
+    ) == [(70_000, 20_000)]
+
+
+def test_progress_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(3, told_at=-PROGRESS_S - 1)
+    progress.tell(1, 20)
+    progress.tell(2, 30)
+    assert capsys.readouterr().out == "1 of 3 sessions, 20 messages\n"
 
 
 def _id_of(events: list[dict[str, Any]], content: str) -> str:

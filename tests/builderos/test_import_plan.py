@@ -7,6 +7,7 @@ its file's order, and by time across files.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
@@ -151,6 +152,25 @@ def test_what_the_old_server_lost_is_marked() -> None:
     ]
     assert told(old(user("09:00:01", "1"))) == ["user 1", "d:failed 1"]
     assert told(old(answer("09:00:01", "A")))[0] == "turn A"
+
+
+def test_a_long_answer_becomes_rows_that_join_again() -> None:
+    state = SessionState("trip", "claude", Settings("/"), 1)
+    text = "wörd " * 120_000
+    said = plan_session([old(user("09:00:01", "1"), answer("09:00:02", text))], UTC).said
+    entries = [entry for unit in units(said) for entry in tell(state, unit, "phone")]
+    pieces = [decode_event(entry.kind, entry.payload) for entry in entries if entry.kind == "message"]
+    assert len(pieces) > 2
+    joined = ""
+    for piece in pieces:
+        assert isinstance(piece, Message)
+        assert piece.offset == len(joined)
+        joined += piece.content
+    assert joined == text
+    assert all(entry.search_text for entry in entries if entry.kind == "message")
+    end = decode_event(entries[-1].kind, entries[-1].payload)
+    assert isinstance(end, Complete)
+    assert (end.text_length, end.text_sha256) == (len(text), sha256(text.encode()).hexdigest())
 
 
 def test_ids_become_what_the_protocol_allows() -> None:
