@@ -169,6 +169,10 @@ class Supervisor:
         if record.summary is not None and record.summary.unfinished and child.failed_at is None:
             raise SessionBusy(child.session_id)
 
+    def is_live(self, session_id: str) -> bool:
+        """Tell whether a session's actor runs, a device follows it, or it failed and may be revived."""
+        return session_id in self._children
+
     def statistics(self) -> Statistics:
         """Return counts of this moment."""
         children = self._children.values()

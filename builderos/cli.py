@@ -94,6 +94,8 @@ def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_send(commands, server)
     _add_attach(commands, server)
     _add_bridgehub(commands, data)
+    _add_import(commands, data)
+    _add_export(commands, server)
     doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
     doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
     doctor.set_defaults(run=_doctor)
@@ -178,6 +180,44 @@ def _add_bridgehub(commands: _Commands[_Parser], data: _Parser) -> None:
     bridgehub.set_defaults(run=_bridgehub)
 
 
+def _add_import(commands: _Commands[_Parser], data: _Parser) -> None:
+    imports = commands.add_parser(
+        "import",
+        parents=[data],
+        help="bring in the conversations of the old server",
+        epilog="Needs no running server. All files or none; a second import adds nothing.",
+    )
+    imports.add_argument(
+        "files", nargs="+", type=_folder, metavar="FILE", help="a sessions.db of the old server"
+    )
+    imports.add_argument(
+        "--zone",
+        metavar="ZONE",
+        help="where the old server ran, like Europe/Berlin (default: this machine's)",
+    )
+    imports.add_argument(
+        "--workspace",
+        type=_folder,
+        default=Path.cwd(),
+        metavar="DIR",
+        help="where agents go on with these conversations (default: the current folder)",
+    )
+    imports.add_argument("--dry-run", action="store_true", help="say what it would do, and change nothing")
+    imports.set_defaults(run=_import)
+
+
+def _add_export(commands: _Commands[_Parser], server: _Parser) -> None:
+    export = commands.add_parser(
+        "export",
+        parents=[server],
+        help="write a conversation to stdout",
+        epilog="Reads the data folder, with a server or without; with --url a server's.",
+    )
+    export.add_argument("session", metavar="SESSION")
+    export.add_argument("--format", choices=("md", "json"), default="md", help="(default: %(default)s)")
+    export.set_defaults(run=_export)
+
+
 # ---- what options may be ----
 
 
@@ -250,6 +290,28 @@ def _bridgehub(arguments: argparse.Namespace) -> int:
     from builderos.bridgehub_command import run_bridgehub
 
     return run_bridgehub(arguments.request, arguments.config)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from builderos.import_command import ImportOptions, run_import
+
+    if not arguments.workspace.is_dir():
+        raise UsageError(f"--workspace: {arguments.workspace} is no folder")
+    options = ImportOptions(
+        files=tuple(arguments.files),
+        data=arguments.data,
+        workspace=arguments.workspace,
+        zone=arguments.zone,
+        dry_run=arguments.dry_run,
+    )
+    return run_import(options)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from builderos.export_command import run_export
+
+    where = (arguments.data, arguments.url, arguments.key)
+    return run_export(where, arguments.session, arguments.format)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

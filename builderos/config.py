@@ -75,6 +75,11 @@ def _at_most(limit: int) -> Callable[[object, attrs.Attribute[Any], int], None]:
     return check
 
 
+def _positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None:
+        _positive(_, attribute, value)
+
+
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
     if not value:
         raise _OutOfRangeError(attribute.name, "must not be empty")
@@ -180,6 +185,7 @@ class Config:
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
         max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
         permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
+        retention_days: sessions without activity for longer are removed; None keeps all for good.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
@@ -194,6 +200,7 @@ class Config:
     permission_timeout_s: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(_positive)
     )
+    retention_days: float | None = attrs.field(default=None, validator=_positive_or_none)
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""

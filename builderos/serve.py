@@ -32,6 +32,7 @@ from builderos.config import Config
 from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.providers import new_id, new_key, wall_clock_ms
+from builderos.retention import Retention
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
@@ -211,6 +212,11 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
+        if (days := setup.config.retention_days) is not None:
+            retention = Retention(
+                store.catalog, days, wall_clock_ms, supervisor.is_live, store.catalog.remove
+            )
+            nursery.start_soon(retention.run, name="retention")
         _print_banner(address, store.path, await store.catalog.count(), made_key)
         with _rare_collections():
             await shutdown.asked.wait()

@@ -67,6 +67,19 @@ DELETE FROM command WHERE session_id = ?1 AND command_id IN
   (SELECT command_id FROM command WHERE session_id = ?1 ORDER BY command_id LIMIT ?2)
 """
 _REMOVED = "DELETE FROM removal WHERE session_id = ?"
+_SET_ASIDE = (
+    """
+    INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms, head_seq)
+    SELECT ?2, agent_type, device_id, settings, created_at_ms, last_activity_ms, head_seq
+    FROM session WHERE session_id = ?1
+    """,
+    "UPDATE journal SET session_id = ?2 WHERE session_id = ?1",
+    "DELETE FROM command WHERE session_id = ?1",
+    """
+    UPDATE session SET epoch = epoch + 1, owner_epoch = owner_epoch + 1, head_seq = 0, read_seq = 0
+    WHERE session_id = ?1
+    """,
+)
 
 REMOVED_AT_ONCE = 128
 """Rows of a removed session that one transaction takes: nobody's append waits for a long history to go."""
@@ -139,6 +152,19 @@ class SqliteCatalog:
         ):
             pass
 
+    async def set_aside(self, session_id: str, aside_id: str) -> None:
+        """Give a session's whole journal to a new session `aside_id`, so that it can be written anew.
+
+        The session stays, empty, in the next epoch and with its summary; its owner is fenced off. One
+        transaction for all rows: meant for a database that no server has open.
+
+        Raises:
+            SessionMissing: there is no such session.
+            SessionExists: `aside_id` is taken.
+            StorageUnavailable: nothing was changed.
+        """
+        await self._writer.submit(partial(_set_aside, session_id, aside_id), durable=False)
+
     async def finish_removals(self) -> None:
         """Go on with what an earlier run of the server began to remove."""
         for (session_id,) in await self._readers.all(_REMOVALS):
@@ -181,6 +207,15 @@ def _remove(session_id: str, connection: apsw.Connection) -> None:
         raise SessionMissing(session_id)
     for sql in _REMOVE:
         connection.execute(sql, (session_id,))
+
+
+def _set_aside(session_id: str, aside_id: str, connection: apsw.Connection) -> None:
+    if connection.execute(_EXISTS, (session_id,)).get is None:
+        raise SessionMissing(session_id)
+    if connection.execute(_EXISTS, (aside_id,)).get is not None:
+        raise SessionExists(aside_id)
+    for sql in _SET_ASIDE:
+        connection.execute(sql, (session_id, aside_id) if "?2" in sql else (session_id,))
 
 
 def _remove_rows(session_id: str, connection: apsw.Connection) -> bool:

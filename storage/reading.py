@@ -1,0 +1,65 @@
+"""A database opened for reading only, beside the server that may have it open for writing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import apsw
+import attrs
+import trio
+
+from storage.catalog import SqliteCatalog
+from storage.connection import APPLICATION_ID, mapped_errors, open_reader
+from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
+from storage.journal import SqliteJournal
+from storage.readers import Readers
+from storage.schema import MIGRATIONS
+from storage.writer import Writer
+
+__all__ = ["Reading", "open_reading"]
+
+
+@attrs.frozen(eq=False)
+class Reading:
+    """What can be read. Whatever would write raises `StorageUnavailable`."""
+
+    journal: SqliteJournal
+    catalog: SqliteCatalog
+
+
+@asynccontextmanager
+async def open_reading(path: Path) -> AsyncIterator[Reading]:
+    """Open the database at `path`; it is neither made nor migrated, and nobody waits for us.
+
+    Raises:
+        StorageCorrupt: it is damaged or none of ours.
+        StorageUnavailable: it is not there or cannot be read.
+        StorageVersion: another version of this program wrote it.
+    """
+    connection = await trio.to_thread.run_sync(_open, path)
+    readers = Readers(path)
+    writer = Writer(path, connection)  # never run, so it refuses
+    try:
+        yield Reading(SqliteJournal(writer, readers, lambda: 0), SqliteCatalog(writer, readers))
+    finally:
+        readers.close()
+        connection.close()
+
+
+def _open(path: Path) -> apsw.Connection:
+    if not path.is_file():
+        raise StorageUnavailable(f"{path}: there is no database yet")
+    connection = open_reader(path)
+    try:
+        with mapped_errors(path):
+            version = int(connection.pragma("user_version"))
+            if connection.pragma("application_id") != APPLICATION_ID:
+                raise StorageCorrupt(f"{path}: this is no database of this program")
+        if version != len(MIGRATIONS):
+            raise StorageVersion(f"{path}: version {version}, and this program reads {len(MIGRATIONS)}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

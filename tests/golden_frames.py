@@ -1,0 +1,192 @@
+"""The frames of `docs/clients.md`, made by the server's own codecs.
+
+A block of the page that follows `<!-- frame: NAME -->` is the frame NAME. `tests/test_clients_page.py` compares them.
+Where a codec was changed on purpose: `python -m tests.golden_frames` writes the page anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from actors import events as ev
+from actors.commands import Accepted, IfHead, QueuedMessage, Rejected, SessionView, Settings
+from actors.events import Committed, Event
+from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
+from storage.records import SessionRecord, Summary
+from transport import answers_v3
+from transport.config import TransportConfig
+from transport.events_v3 import encode_event
+from transport.wire_v3 import WireError, decode
+
+__all__ = ["BLOCK", "PAGE", "from_client", "from_server", "rewrite"]
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "clients.md"
+BLOCK = re.compile(r"<!-- frame: (?P<name>[\w.-]+) -->\n```json\n(?P<text>.*?)\n```", re.DOTALL)
+
+SESSION = "trip"
+EPOCH = 1
+NOW_MS = 1_767_323_045_123  # 2026-01-02T03:04:05.123Z
+ANSWER = "Two files changed."
+
+FROM_CLIENT: dict[str, dict[str, Any]] = {
+    "auth": {"token": "0f3c…"},
+    "attach": {
+        "session_id": SESSION,
+        "agent": "claude",
+        "device_id": "ipad",
+        "after": {"epoch": 1, "seq": 120},
+        "history": 50,
+        "observe": False,
+        "pace_ms": 0,
+    },
+    "send": {
+        "session_id": SESSION,
+        "message_id": "5f0c",
+        "content": "What changed?",
+        "attachments": [],
+        "if_head": {"epoch": 1, "seq": 120},
+        "mode": "queue",
+    },
+    "cancel": {"session_id": SESSION, "message_id": "7a21"},
+    "interrupt": {"session_id": SESSION, "turn_id": "t1"},
+    "decide": {"session_id": SESSION, "request_id": "r1", "decision": "deny", "note": "not on main"},
+    "resolve": {"session_id": SESSION, "message_id": "5f0c", "action": "retry"},
+    "rename": {"session_id": SESSION, "title": "The trip"},
+    "mark_read": {"session_id": SESSION, "seq": 131},
+    "draft": {"session_id": SESSION, "content": "And then"},
+    "watch_sessions": {},
+    "detach": {"session_id": SESSION},
+    "ping": {},
+}
+
+
+@attrs.frozen
+class _Phone:
+    id: str = "device-1"
+    name: str = "Ann's iPad"
+    scope: str = "drive"
+
+
+def from_client() -> dict[str, str]:
+    """Return what a device sends, by type."""
+    return {kind: json.dumps({"type": kind, **fields}) for kind, fields in FROM_CLIENT.items()}
+
+
+def from_server() -> dict[str, bytes]:
+    """Return what the server sends, by the names that the page uses."""
+    return dict(_answers()) | dict(_events())
+
+
+def _answers() -> Iterator[tuple[str, bytes]]:
+    config = TransportConfig(version="0.1.0", agents=("claude", "codex", "echo"))
+    devices = (
+        AttachedDevice("ipad", "Ann's iPad", observe=False),
+        AttachedDevice("mac", "Mac", observe=True),
+    )
+    yield "ready", answers_v3.ready(config, _Phone(), NOW_MS)
+    yield "attached", answers_v3.attached(answers_v3.Attached(SESSION, _view(), 121, "ok", devices), NOW_MS)
+    yield "accepted", answers_v3.accepted(SESSION, Accepted("5f0c", 121, duplicate=False), NOW_MS)
+    stale = Rejected("stale_head", "somebody else has written since", message_id="5f0c", head=IfHead(1, 131))
+    yield "rejected", answers_v3.rejected(SESSION, stale, NOW_MS)
+    late = Rejected("already_resolved", "mac was first", request_id="r1", by_device="mac")
+    yield "rejected-decision", answers_v3.rejected(SESSION, late, NOW_MS)
+    yield "error-frame", answers_v3.error("unknown_session", "There is no such session.", NOW_MS, SESSION)
+    try:
+        decode('{"type": "attach", "session_id": 7}')
+    except WireError as wrong:
+        yield "bad_frame", answers_v3.bad_frame(wrong, NOW_MS)
+    yield "heartbeat", answers_v3.heartbeats({SESSION: (1, 134)}, NOW_MS)[0]
+    for name, item in (
+        ("presence", Presence(devices)),
+        ("draft-of-another", DraftChanged("And then", "mac")),
+        ("mark_read-of-another", ReadMarkMoved(131, "mac")),
+    ):
+        text = answers_v3.news(SESSION, item, "ipad", NOW_MS)
+        assert text is not None
+        yield name, text
+    yield "session_changed", answers_v3.session_changed(_record(), 2, NOW_MS, show_device=True)
+    yield "detached", answers_v3.detached(SESSION, NOW_MS)
+    yield "pong", answers_v3.pong(NOW_MS)
+
+
+def _view() -> SessionView:
+    return SessionView(
+        epoch=EPOCH,
+        head_seq=120,
+        agent_type="claude",
+        title="The trip",
+        state="idle",
+        settings=Settings("/home/ann/trip"),
+        queue=(QueuedMessage("7a21", "mac", "And the tests?"),),
+        pending=(),
+        read_seq=120,
+        draft="",
+    )
+
+
+def _record() -> SessionRecord:
+    kept = Summary("The trip", "waiting", 8, 1, True, b"", None, 0)
+    return SessionRecord(SESSION, "claude", "ipad", b"", NOW_MS, NOW_MS, EPOCH, 1, 131, 131, kept, 121, "")
+
+
+def _events() -> Iterator[tuple[str, bytes]]:
+    yield "user_message", _event(121, ev.UserMessage("5f0c", "What changed?"), device="ipad")
+    yield "turn_started", _event(122, ev.TurnStarted("5f0c"))
+    yield "delivery-handed", _event(123, ev.Delivery("5f0c", "handed"))
+    yield "delivery-consumed", _event(124, ev.Delivery("5f0c", "consumed"))
+    yield "thinking", _event(125, ev.Thinking("The diff first.", "0", 0))
+    yield "tool_started", _event(126, ev.ToolStarted("tool-1", "Bash", {"command": "git diff --stat"}))
+    request = ev.PermissionRequested(
+        "r1", "Bash", {"command": "git diff --stat"}, ("allow", "deny", "allow_session")
+    )
+    yield "permission_requested", _event(127, request)
+    resolved = ev.PermissionResolved("r1", "allow", "ipad")
+    yield "permission_resolved", _event(128, resolved, device="ipad")
+    finished = ev.ToolFinished("tool-1", "Bash", " 2 files changed", is_error=False, duration_ms=41)
+    yield "tool_finished", _event(129, finished)
+    yield "message", _event(130, ev.Message("Two files", "1", 0))
+    yield "message-next", _event(132, ev.Message(" changed.", "1", 9), first=131)
+    yield "delivery-answered", _event(133, ev.Delivery("5f0c", "answered"))
+    digest = sha256(ANSWER.encode()).hexdigest()
+    yield "complete", _event(134, ev.Complete(10, len(ANSWER), digest, ev.Usage(1200, 60, 900, 0.01)))
+    yield "message-folded", _event(132, ev.Message(ANSWER, "1", 0), first=130)
+    yield "delivery-queued", _event(135, ev.Delivery("7a21", "queued"), turn="t2", device="mac")
+    yield "notice", _event(136, ev.Notice("agent_retry", "The model is busy.", attempt=1, retry_in_s=2.0))
+    yield "task_started", _event(137, ev.TaskStarted("k1", "Look for tests", "codex"))
+    yield "task_progress", _event(138, ev.TaskProgress("k1", "Look for tests", "codex", "reading tests/"))
+    yield (
+        "task_finished",
+        _event(139, ev.TaskFinished("k1", "Look for tests", "codex", "succeeded", "12 found")),
+    )
+    yield "error", _event(140, ev.TurnError("not_signed_in", "Run claude and type /login.", retryable=True))
+    yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
+    yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
+
+
+def _event(
+    seq: int, event: Event, *, first: int | None = None, turn: str | None = "t1", device: str | None = None
+) -> bytes:
+    return encode_event(SESSION, EPOCH, Committed(seq, first or seq, NOW_MS, turn, device, event))
+
+
+def rewrite(page: str) -> str:
+    """Return the page with each frame as it is now."""
+    made = {name: _shown(text) for name, text in (from_server() | from_client()).items()}
+    return BLOCK.sub(
+        lambda found: f"<!-- frame: {found['name']} -->\n```json\n{made[found['name']]}\n```", page
+    )
+
+
+def _shown(text: str | bytes) -> str:
+    return json.dumps(json.loads(text), ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rewrite(PAGE.read_text()))
