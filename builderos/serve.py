@@ -213,9 +213,8 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
         if (days := setup.config.retention_days) is not None:
-            retention = Retention(
-                store.catalog, days, wall_clock_ms, supervisor.is_live, store.catalog.remove
-            )
+            sessions = parts.supervisor
+            retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
             nursery.start_soon(retention.run, name="retention")
         _print_banner(address, store.path, await store.catalog.count(), made_key)
         with _rare_collections():

@@ -16,6 +16,7 @@ from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.journal import SqliteJournal
 from storage.readers import Readers
 from storage.schema import MIGRATIONS
+from storage.uploads import Uploads
 from storage.writer import Writer
 
 __all__ = ["Reading", "open_reading"]
@@ -42,7 +43,8 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
     readers = Readers(path)
     writer = Writer(path, connection)  # never run, so it refuses
     try:
-        yield Reading(SqliteJournal(writer, readers, lambda: 0), SqliteCatalog(writer, readers))
+        catalog = SqliteCatalog(writer, readers, Uploads(path.parent, writer, readers))
+        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog)
     finally:
         readers.close()
         connection.close()

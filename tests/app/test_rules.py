@@ -182,7 +182,7 @@ async def test_a_key_that_may_only_watch() -> None:
 )
 async def test_a_turn_has_one_end(end: Complete | Interrupted | TurnError, kind: str) -> None:
     async with open_world() as world, world.signed_in() as line:
-        world.fakes.on_command = talk("text", then=lambda session, _: session.publish(end) and None)
+        world.fakes.on_command = talk("text", then=lambda session, _: session.publish(end))
         await line.say(my("hello"))
         text, frame = await line.exchange()
         assert (text, frame["type"]) == ("text", kind)

@@ -152,7 +152,7 @@ async def open_world(**config: Any) -> AsyncIterator[World]:
         nursery.cancel_scope.cancel()
 
 
-def talk(*pieces: str, then: Callable[[FakeSession, str], None] | None = None) -> Callable[..., None]:
+def talk(*pieces: str, then: Callable[[FakeSession, str], object] | None = None) -> Callable[..., None]:
     """Return an owner that answers every message with these pieces at once, and takes decisions."""
 
     def on_command(session: FakeSession, envelope: Envelope) -> None:

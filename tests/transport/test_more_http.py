@@ -149,7 +149,8 @@ def test_capsules_of_a_workspace(tmp_path: Path) -> None:
     write("capsules/a", '{"title": "Alpha"}')
     write("capsules/b", '{"name": "beta", "title": "another of that name"}')
     write("c", '{"name": 7, "title": null, "purpose": ["x"]}')
-    for number, bad in enumerate(["", "[]", "{", b"\xff\xfe", b"[" * 5000, " " * 70_000, '"x"']):
+    broken: list[str | bytes] = ["", "[]", "{", b"\xff\xfe", b"[" * 5000, " " * 70_000, '"x"']
+    for number, bad in enumerate(broken):
         write(f"bad{number}", bad)
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / "capsule.json")
