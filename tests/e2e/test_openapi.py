@@ -6,6 +6,8 @@ and several calls take more than they say.
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
@@ -56,5 +58,5 @@ schema = schemathesis.openapi.from_dict(describe("1"))
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_the_server_is_as_described(case: schemathesis.Case, shared: Shared) -> None:
+def test_the_server_is_as_described(case: schemathesis.Case[Any], shared: Shared) -> None:
     case.call_and_validate(base_url=shared.url, headers={"X-API-Key": shared.key}, checks=CHECKS)
