@@ -111,6 +111,15 @@ async def test_a_body_without_a_length(tmp_path: Path) -> None:
         assert b'"length_required"' in got
 
 
+async def test_a_body_that_is_no_body_says_so_in_json(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        raw = await world.served.raw()
+        head = "POST /api/devices HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\nTransfer-Encoding: chunked\r\n\r\n"
+        got = await raw.request(head + "zz\r\nabc\r\n")
+        assert got.startswith(b"HTTP/1.1 400")
+        assert b'{"error":{"code":"bad_request"' in got
+
+
 @pytest.mark.parametrize(
     "head",
     [
