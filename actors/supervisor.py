@@ -148,11 +148,11 @@ class Supervisor:
         finally:
             self._removing.discard(session_id)
             if was_running and not removed and not self._closing:
-                self._ensure_running(child)
+                self._ensure_running(self._child(session_id))  # its entry may have gone with its actor
             elif not removed:
                 self._let_go(child)
         # Whoever is attached finds that its past is gone; a new session of this id gets a tail of its own.
-        del self._children[session_id]
+        self._children.pop(session_id, None)
         child.tail.reset(child.tail.epoch + 1, 0)
         self._note_change(session_id)
 

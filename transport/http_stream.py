@@ -11,11 +11,13 @@ it sees a second request come, closes at once, be the first one answered or not.
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Final
 
 import trio
 
+from transport.refusals import Refusal, refusal_bytes
 from transport.streams import PutBackStream, Transport
 
 __all__ = ["HttpStream", "TlsHttpStream", "drain", "http_stream"]
@@ -27,6 +29,9 @@ DRAIN_TOTAL_S: Final = 30.0
 DRAIN_BYTES: Final = 256 * 1024 * 1024
 """What is thrown away of a peer that goes on sending after our answer: the rest of a refused upload. Many
 clients read the answer only once they have sent all, and lose it where the connection is cut before."""
+
+_BARE: Final = re.compile(rb"HTTP/1\.1 (4[0-9][0-9]) [^\r]*\r\ncontent-length: 0\r\n")
+"""None of our own answers of these statuses is empty."""
 
 _READ_BYTES: Final = 64 * 1024
 
@@ -41,6 +46,7 @@ class HttpStream(PutBackStream):
     def __init__(self, stream: Transport, ahead: bytes, left: int | None, write_s: float) -> None:
         super().__init__(stream, ahead)
         self._left = left
+        self._begun = False
         self.finished = trio.Event()
         self._transport = stream
         self._write_s = write_s
@@ -74,6 +80,9 @@ class HttpStream(PutBackStream):
         """See `trio.abc.SendStream`. Raises BrokenResourceError where the socket takes nothing."""
         if self.finished.is_set():
             raise trio.ClosedResourceError
+        if not self._begun:
+            self._begun = True
+            data = _with_reason(bytes(data))
         view = memoryview(data)
         for start in range(0, len(view), _READ_BYTES):
             with trio.move_on_after(self._write_s) as scope:
@@ -110,6 +119,14 @@ class TlsHttpStream(HttpStream):
     def selected_alpn_protocol(self) -> str:
         """HTTP/1.1 is all that this port speaks."""
         return "http/1.1"
+
+
+def _with_reason(start: bytes) -> bytes:
+    """Return the start of an answer; where Hypercorn gives up on a body that is none, as ours: it says no word."""
+    bare = _BARE.match(start)
+    if bare is None:
+        return start
+    return refusal_bytes(Refusal(int(bare[1]), "bad_request", "The request is not valid HTTP/1.1."))
 
 
 def http_stream(stream: Transport, ahead: bytes, left: int | None, write_s: float) -> HttpStream:

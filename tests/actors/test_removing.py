@@ -16,11 +16,14 @@ from tests.fakes.scripted_hubs import Hang, Say
 
 async def test_a_session_at_rest_goes_with_its_hub(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
-        with server.listen("trip", Ear()) as tail:
+        seen: list[str] = []
+        with server.listen("trip", Ear()) as tail, server.watch(seen.append):
             await ask(server, Send("m", "hello"))
             await harness.until("complete")
             epoch = tail.epoch
+            seen.clear()
             await server.remove("trip")
+            assert seen == ["trip"]
             assert tail.epoch != epoch
             assert tail.head_seq == 0
             assert len(harness.hubs.buried) == 1
@@ -29,7 +32,6 @@ async def test_a_session_at_rest_goes_with_its_hub(autojump_clock: MockClock) ->
                 await ask(server, Send("m", "hello"))
             with pytest.raises(SessionMissing):
                 await server.remove("trip")
-        assert harness.changes[-1] == "trip"
         assert server.statistics().live_count == 0
 
 

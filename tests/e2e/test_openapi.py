@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.e2e.world import Shared
+from tests.e2e.world import Shared, open_http
 from transport.authorize import HTTP_SCOPES
 from transport.http_app import OPEN_PATHS
 from transport.openapi import describe
@@ -60,3 +60,32 @@ schema = schemathesis.openapi.from_dict(describe("1"))
 )
 def test_the_server_is_as_described(case: schemathesis.Case[Any], shared: Shared) -> None:
     case.call_and_validate(base_url=shared.url, headers={"X-API-Key": shared.key}, checks=CHECKS)
+
+
+async def test_answers_with_something_in_them_are_as_described(shared: Shared, sid: str) -> None:
+    async with open_http(shared) as http, shared.device() as device:
+        files = {"file": ("a.png", b"abc", "image/png")}
+        upload = await http.post("/api/files/upload", files=files, data={"type": "photo"})
+        await device.attach(sid, agent="echo")
+        await device.send(sid, "quokka", attachments=[{"url": upload.json()["url"]}])
+        await device.wait_for("complete")
+        check("POST", "/api/files/upload", upload)
+        for path, url in {
+            "/api/health": "/api/health",
+            "/api/status": "/api/status",
+            "/api/sessions": "/api/sessions",
+            "/api/sessions/{id}/messages": f"/api/sessions/{sid}/messages",
+            "/api/sessions/{id}/events": f"/api/sessions/{sid}/events",
+            "/api/search": "/api/search?q=quokka",
+            "/api/devices": "/api/devices",
+            "/metrics": "/metrics",
+            "/uploads/{name}": upload.json()["path"],
+        }.items():
+            check("GET", path, await http.get(url))
+
+
+def check(method: str, path: str, answer: httpx.Response) -> None:
+    """Hold an answer to the description."""
+    assert answer.status_code == 200, answer.text
+    answer.request = httpx.Request(method, str(answer.url))  # without its body, which was streamed
+    schema[path][method].validate_response(answer)
