@@ -39,7 +39,8 @@ class Unit:
     """Messages that stay together: a question with the answer right behind it, or a single one.
 
     Attributes:
-        answered: which of its questions have an answer, here or later.
+        turn_id: of its question: that of the answer, here or later.
+        answered: whether its question has an answer, here or later.
     """
 
     said: tuple[Said, ...]
@@ -50,6 +51,12 @@ class Unit:
     def at_ms(self) -> int:
         """When it begins."""
         return self.said[0].at_ms
+
+    def until(self, at_ms: int) -> tuple[Unit, ...]:
+        """Return it as it is, or its question and its answer apart where something at `at_ms` lies between."""
+        if self.said[-1].at_ms <= at_ms:
+            return (self,)
+        return tuple(attrs.evolve(self, said=(one,)) for one in self.said)
 
 
 def units(said: Sequence[Said]) -> Iterator[Unit]:

@@ -16,7 +16,7 @@ import trio
 
 from actors.codec import decode_row, encode_settings
 from actors.commands import Settings
-from actors.events import Complete, Delivery
+from actors.events import Committed, Complete, Delivery
 from actors.loading import load_state
 from actors.session_state import SessionState, apply, summary
 from builderos.import_plan import Said, SessionPlan
@@ -135,9 +135,12 @@ class SessionWriter:
         after, read_seq = 0, 0
         while rows := await store.journal.read(ASIDE_ID, after, PAGE_ROWS):
             for row in rows:
-                # Nothing may come into a turn, nor between a message and what became of it.
-                while left and left[0].at_ms < row.at_ms and state.turn is None and not state.arriving:
-                    await out.put_unit(left.popleft(), plan.device_id)
+                # Nothing may come into a turn. A question whose turn starts later waits meanwhile.
+                while left and left[0].at_ms < row.at_ms and state.turn is None:
+                    await out.queue_arriving(left[0].at_ms)
+                    unit, *rest = left.popleft().until(row.at_ms)
+                    left.extendleft(rest)
+                    await out.put_unit(unit, plan.device_id)
                 await out.put_row(row)
                 read_seq = state.head_seq if row.seq <= old_read_seq else read_seq
             after = rows[-1].seq
@@ -164,6 +167,15 @@ class _Out:
     async def put_unit(self, unit: Unit, device_id: str) -> None:
         for entry in tell(self.state, unit, device_id):
             await self._put(entry)
+
+    async def queue_arriving(self, at_ms: int) -> None:
+        """Say of a message whose turn does not start next that it waits."""
+        for waiting in tuple(self.state.arriving.values()):
+            seq = self.state.head_seq + 1
+            queued = Delivery(waiting.message_id, "queued")
+            item = Committed(seq, seq, at_ms, waiting.turn_id, waiting.device_id, queued)
+            apply(self.state, item)
+            await self._put(encode(item))
 
     async def put_row(self, row: Row) -> None:
         """Put a row of the earlier journal at the end of the new one."""

@@ -6,10 +6,13 @@ its file's order, and by time across files.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +94,21 @@ def test_naive_times_are_of_the_zone_and_others_of_their_own() -> None:
     berlin = plan_session([copy], ZoneInfo("Europe/Berlin"))
     assert [datetime.fromtimestamp(one.at_ms / 1000, UTC).hour for one in berlin.said] == [8, 12]
     assert berlin.created_at_ms == berlin.said[0].at_ms - 1000
+
+
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's zone is another one for a while."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_without_a_zone_it_is_this_machines(tokyo: None) -> None:
+    (one,) = plan_session([old(user("09:00:00", "x"))], None).said
+    assert datetime.fromtimestamp(one.at_ms / 1000, UTC).hour == 0
 
 
 def test_the_hour_that_comes_twice_goes_on() -> None:
