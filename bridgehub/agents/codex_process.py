@@ -213,15 +213,17 @@ class Program:
         line = encode(message)
         assert self._process.stdin is not None
         async with self._writing:
-            whole = False
+            gone, whole = False, False
             try:
                 await self._process.stdin.send_all(line)
                 whole = True
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._until_over()
-                raise self.fault from None
+                gone = True
             finally:
                 self._torn = self._torn or not whole
+            if gone:
+                await self._until_over()
+                raise self.fault
 
     async def _until_over(self) -> None:
         with trio.move_on_after(LAST_WORDS_S):

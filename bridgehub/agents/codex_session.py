@@ -216,7 +216,7 @@ class CodexSession:
     async def _end_commands(self) -> None:
         """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
         thread = {"threadId": self.thread_id}
-        with trio.move_on_after(CLEAN_S) as limit:
+        with trio.move_on_after(CLEAN_S) as limit:  # noqa: ASYNC912 - a call waits, or fails at once
             try:
                 listed = await self.program.call("thread/backgroundTerminals/list", thread)
                 for terminal in listed.objects("data"):
@@ -229,7 +229,8 @@ class CodexSession:
         self._stale = self._stale or limit.cancelled_caught
 
     async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
-        with scope, suppress(ProgramExited, BadOutput):  # `_follow` finds the same
+        # A program that is gone is told by `_follow`.
+        with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
             question = question_of(request, turn.translator.running_tools())
             if question is None:
                 await self.program.refuse(request, "not supported")
