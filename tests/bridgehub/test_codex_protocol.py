@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +59,7 @@ def test_joining_keeps_every_text_and_the_order(messages: list[Notification | Se
             one.method == other.method == "item/agentMessage/delta"
             and one.params.text("itemId") == other.params.text("itemId")
         )
-        for one, other in zip(found, found[1:], strict=False)
+        for one, other in pairwise(found)
     )
 
 
