@@ -157,7 +157,7 @@ class Translator:
         output, is_error = tool_outcome(item)
         cut = self._kept(cut_text(output), clean_text(output).encode())
         measured = round((now - running.since) * 1000)
-        duration_ms = item.count("durationMs") or measured
+        duration_ms = max(measured, item.count("durationMs") or 0)  # Codex's own was seen 100 ms short
         yield ToolEnded(
             self.turn_id,
             tool.item_id,

@@ -6,7 +6,7 @@ missing or of another kind is as good as absent. So a newer program may say more
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,7 +14,19 @@ import orjson
 
 from bridgehub.agents.codex_errors import BadOutput
 
-__all__ = ["Fields", "Lines", "Message", "Notification", "Reply", "ServerRequest", "decode", "encode"]
+_PIECE = "item/agentMessage/delta"
+
+__all__ = [
+    "Fields",
+    "Lines",
+    "Message",
+    "Notification",
+    "Reply",
+    "ServerRequest",
+    "decode",
+    "encode",
+    "joined",
+]
 
 
 @attrs.frozen
@@ -130,6 +142,36 @@ def decode(line: bytes | bytearray) -> Message:
         error = fields.inner("error").text("message") or "no reason given" if "error" in told else None
         return Reply(request_id, fields.inner("result"), error)
     raise BadOutput("a line that is no message of the protocol")
+
+
+def joined(messages: Sequence[Notification | ServerRequest]) -> Iterator[Notification | ServerRequest]:
+    """Give the messages in order, with neighbouring pieces of one answer as one."""
+    pieces: list[str] = []
+    last: Notification | None = None
+    for message in messages:
+        is_piece = isinstance(message, Notification) and message.method == _PIECE
+        if last is not None and not (is_piece and _same_block(last, message)):
+            yield _with_delta(last, pieces)
+            last, pieces = None, []
+        if is_piece and isinstance(message, Notification):
+            last = message
+            pieces.append(message.params.text("delta"))
+        else:
+            yield message
+    if last is not None:
+        yield _with_delta(last, pieces)
+
+
+def _same_block(one: Notification, other: Notification | ServerRequest) -> bool:
+    return all(
+        one.params.value(name) == other.params.value(name) for name in ("threadId", "turnId", "itemId")
+    )
+
+
+def _with_delta(last: Notification, pieces: list[str]) -> Notification:
+    if len(pieces) == 1:
+        return last
+    return Notification(last.method, Fields({**last.params.raw, "delta": "".join(pieces)}))
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

@@ -29,8 +29,8 @@ from bridgehub.agents.codex_blobs import Blobs
 from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex_events import Translator
 from bridgehub.agents.codex_outcome import Usage, turn_end
-from bridgehub.agents.codex_process import Program
-from bridgehub.agents.codex_protocol import Message, Notification, ServerRequest
+from bridgehub.agents.codex_process import Batch, Program
+from bridgehub.agents.codex_protocol import Notification, ServerRequest, joined
 from bridgehub.protocol.messages import Consumed, HubEvent, Noticed
 
 __all__ = ["CodexSession"]
@@ -95,9 +95,9 @@ class CodexSession:
         turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, Translator(turn_id))
         try:
             async with trio.open_nursery() as nursery:
-                with self.program.listen() as messages:
+                with self.program.listen() as batches:
                     nursery.start_soon(self._begin, turn, inputs)
-                    end = await self._follow(turn, messages, nursery)
+                    end = await self._follow(turn, batches, nursery)
                     nursery.cancel_scope.cancel(reason="the turn is over")
         finally:
             self._turn = None
@@ -142,16 +142,17 @@ class CodexSession:
             return  # `_follow` finds the same, once it has read what was said before
 
     async def _follow(
-        self, turn: _Turn, messages: trio.MemoryReceiveChannel[Message], nursery: trio.Nursery
+        self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
     ) -> TurnEnd:
-        async for message in messages:
-            if isinstance(message, ServerRequest):
-                turn.asks[message.request_id] = scope = trio.CancelScope()
-                nursery.start_soon(self._ask, turn, message, scope)
-            elif isinstance(message, Notification) and self._is_ours(turn, message):
-                if message.method == "turn/completed":
-                    return await self._finish(turn, message)
-                await self._hear(turn, message)
+        async for batch in batches:
+            for message in joined(batch):
+                if isinstance(message, ServerRequest):
+                    turn.asks[message.request_id] = scope = trio.CancelScope()
+                    nursery.start_soon(self._ask, turn, message, scope)
+                elif self._is_ours(turn, message):
+                    if message.method == "turn/completed":
+                        return await self._finish(turn, message)
+                    await self._hear(turn, message)
         fault = self.program.fault
         if isinstance(fault, ProgramExited) and not turn.started.is_set():
             raise PromptNotTaken(str(fault))
@@ -216,7 +217,7 @@ class CodexSession:
     async def _end_commands(self) -> None:
         """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
         thread = {"threadId": self.thread_id}
-        with trio.move_on_after(CLEAN_S) as limit:
+        with trio.move_on_after(CLEAN_S) as limit:  # noqa: ASYNC912 - a call waits, or fails at once
             try:
                 listed = await self.program.call("thread/backgroundTerminals/list", thread)
                 for terminal in listed.objects("data"):
@@ -229,7 +230,8 @@ class CodexSession:
         self._stale = self._stale or limit.cancelled_caught
 
     async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
-        with scope, suppress(ProgramExited, BadOutput):  # `_follow` finds the same
+        # A program that is gone is told by `_follow`.
+        with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
             question = question_of(request, turn.translator.running_tools())
             if question is None:
                 await self.program.refuse(request, "not supported")

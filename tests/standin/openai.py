@@ -122,12 +122,13 @@ async def open_openai(
 def write_codex_home(url: str, home: str, more: str = "") -> None:
     """Write a Codex configuration that leads to the stand-in; `more` goes below it.
 
-    Four retries, the program's own figure, take 3 s; a test that wants fewer says so in `more`.
+    The model is one that the program knows: only to such a one it offers its `apply_patch` tool. The program's
+    own number of retries takes some seconds; a test that wants fewer says so in `more`.
     """
     folder = Path(home) / ".codex"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(
-        'model_provider = "standin"\nmodel = "gpt-standin"\ncheck_for_update_on_startup = false\n\n'
+        'model_provider = "standin"\nmodel = "gpt-5.5"\ncheck_for_update_on_startup = false\n\n'
         "[analytics]\nenabled = false\n\n"
         '[model_providers.standin]\nname = "standin"\nwire_api = "responses"\n'
         f'base_url = "{url}/v1"\nenv_key = "{KEY_NAME}"\n{more}'
