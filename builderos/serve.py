@@ -39,6 +39,7 @@ from storage.store import Store, open_store
 from transport import listener
 from transport.config import TransportConfig
 from transport.ports import AppPorts, Deps, SessionListener
+from transport.unanswered import Unanswered
 
 __all__ = ["ServeError", "Setup", "run_server"]
 
@@ -152,6 +153,8 @@ async def _serve(
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
+        if setup.config.permission_timeout_s is not None:
+            nursery.start_soon(Unanswered(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
         await shutdown.asked.wait()
         await listening.close_all()

@@ -171,4 +171,3 @@ async def test_a_wrong_key_shows_in_the_status_line(autojump_clock: MockClock) -
         await phones.until(lambda: bool(phones.phone.closed))
         assert phones.phone.statuses == ["error:invalid_api_key"]
         assert phones.phone.closed[0] == 1000
-

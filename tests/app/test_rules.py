@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,17 +16,13 @@ from actors.events import (
     Delivery,
     Interrupted,
     Message,
-    PermissionRequested,
     TurnError,
     TurnStarted,
     Usage,
     UserMessage,
 )
 from tests.app.line import KEY, Line, Refused, chat
-from tests.app.world import PHONE, SESSION, World, open_world, talk
-from tests.fakes.bus import FakeSession
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
+from tests.app.world import PHONE, SESSION, open_world, talk
 
 CONFIG = json.dumps({"working_directory": "/Users/Ty/BuilderOS"})
 BOTH = pytest.mark.parametrize("path", ["/api/claude/ws", "/api/codex/ws"])
@@ -44,7 +41,9 @@ def kinds(texts: Sequence[str]) -> list[str]:
 
 @BOTH
 @pytest.mark.parametrize("first", ["wrong", "{}", CONFIG, chat("hello"), my("hello"), "", b"\x00key"])
-async def test_another_first_frame_signs_nobody_in(path: str, first: str | bytes) -> None:
+async def test_another_first_frame_signs_nobody_in(
+    path: str, first: str | bytes, autojump_clock: MockClock
+) -> None:
     async with open_world() as world, world.line(path) as line:
         await (line.say_bytes(first) if isinstance(first, bytes) else line.say(first))
         assert await line.text() == "error:invalid_api_key"
@@ -52,7 +51,7 @@ async def test_another_first_frame_signs_nobody_in(path: str, first: str | bytes
         assert world.fakes.envelopes == []
 
 
-async def test_a_silent_connection_has_a_minute() -> None:
+async def test_a_silent_connection_has_a_minute(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.line() as line:
         await trio.sleep(59.9)
         assert not line.ended
@@ -62,7 +61,7 @@ async def test_a_silent_connection_has_a_minute() -> None:
         assert line.texts == []
 
 
-async def test_ready_comes_by_itself_once() -> None:
+async def test_ready_comes_by_itself_once(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.line() as line:
         await line.say(KEY)
         assert await line.text() == "authenticated"
@@ -76,7 +75,7 @@ async def test_ready_comes_by_itself_once() -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.35, 5.0])
-async def test_ready_follows_each_config(after: float) -> None:
+async def test_ready_follows_each_config(after: float, autojump_clock: MockClock) -> None:
     async with open_world() as world, world.line() as line:
         await line.say(KEY)
         await line.text()
@@ -92,9 +91,18 @@ async def test_ready_follows_each_config(after: float) -> None:
         await line.frame("ready")
 
 
-async def test_what_means_nothing_is_ignored() -> None:
+async def test_what_means_nothing_is_ignored(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
-        for text in ("garbage", "[1]", "null", '"x"', '{"content":""}', '{"content":"  "}', '{"content":5}', "{}"):
+        for text in (
+            "garbage",
+            "[1]",
+            "null",
+            '"x"',
+            '{"content":""}',
+            '{"content":"  "}',
+            '{"content":5}',
+            "{}",
+        ):
             await line.say(text)
         await line.say("wrong key")
         await line.say_bytes(b"\x01\x02")
@@ -111,7 +119,7 @@ async def test_what_means_nothing_is_ignored() -> None:
 
 
 @BOTH
-async def test_missing_ids_have_defaults(path: str) -> None:
+async def test_missing_ids_have_defaults(path: str, autojump_clock: MockClock) -> None:
     agent = path.split("/")[2]
     async with open_world() as world, world.signed_in(path) as line:
         world.fakes.on_command = talk("hi")
@@ -122,7 +130,7 @@ async def test_missing_ids_have_defaults(path: str) -> None:
         assert session.rows[0].device_id == "unknown-device"
 
 
-async def test_a_label_of_another_key_shuts_nobody_out() -> None:
+async def test_a_label_of_another_key_shuts_nobody_out(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("hi")
         world.fakes.devices.labels[PHONE] = "somebody"
@@ -143,7 +151,7 @@ async def test_a_label_of_another_key_shuts_nobody_out() -> None:
         {"content": "x" * 300_000},
     ],
 )
-async def test_what_cannot_be_sent_is_one_error(body: dict[str, Any]) -> None:
+async def test_what_cannot_be_sent_is_one_error(body: dict[str, Any], autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("hi")
         await line.say(json.dumps({"content": "hello", "session_id": SESSION, "device_id": PHONE} | body))
@@ -154,7 +162,7 @@ async def test_what_cannot_be_sent_is_one_error(body: dict[str, Any]) -> None:
         assert (await line.exchange())[0] == "hi"
 
 
-async def test_a_key_that_may_only_watch() -> None:
+async def test_a_key_that_may_only_watch(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         world.fakes.devices.add("tv", "view")
         async with world.signed_in(key="key-of-tv") as line:
@@ -172,7 +180,9 @@ async def test_a_key_that_may_only_watch() -> None:
         (TurnError("model_error", "Error: Error: it broke", retryable=True), "error"),
     ],
 )
-async def test_a_turn_has_one_end(end: Complete | Interrupted | TurnError, kind: str) -> None:
+async def test_a_turn_has_one_end(
+    end: Complete | Interrupted | TurnError, kind: str, autojump_clock: MockClock
+) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("text", then=lambda session, _: session.publish(end) and None)
         await line.say(my("hello"))
@@ -188,7 +198,7 @@ async def test_a_turn_has_one_end(end: Complete | Interrupted | TurnError, kind:
         assert line.rest() == []
 
 
-async def test_the_claude_path_is_paced_and_the_codex_path_is_not() -> None:
+async def test_the_claude_path_is_paced_and_the_codex_path_is_not(autojump_clock: MockClock) -> None:
     for path, least in (("/api/claude/ws", 0.25), ("/api/codex/ws", 0.0)):
         async with open_world() as world, world.signed_in(path) as line:
             session = world.fakes.add_session(SESSION)
@@ -200,14 +210,16 @@ async def test_the_claude_path_is_paced_and_the_codex_path_is_not() -> None:
                 await trio.sleep(0.03)
             session.publish(Complete(2, 50, "00"))
             await trio.sleep(5)
-            drawn = [(at, json.loads(text)) for at, text in line.texts if '"message"' in text or "complete" in text]
-            gaps = [b[0] - a[0] for a, b in zip(drawn, drawn[1:], strict=False)]
+            drawn = [
+                (at, json.loads(text)) for at, text in line.texts if '"message"' in text or "complete" in text
+            ]
+            gaps = [b[0] - a[0] for a, b in pairwise(drawn)]
             assert min(gaps) >= least
             assert "".join(f["content"] for _, f in drawn[:-1]) == "x" * 50
             assert (len(drawn) < 10) is (least > 0)
 
 
-async def test_summaries_are_taken_out() -> None:
+async def test_summaries_are_taken_out(autojump_clock: MockClock) -> None:
     text = "A <tts-summary>one\ntwo</tts-summary>B <b> <tts-sum C<tts-summary>never closed"
     for size in (1, 3, 7, 100):
         parts = [text[i : i + size] for i in range(0, len(text), size)]
@@ -217,15 +229,19 @@ async def test_summaries_are_taken_out() -> None:
             assert (await line.exchange())[0] == "A B <b> <tts-sum C<tts-summary>never closed"
 
 
-async def test_others_turns_have_names_of_their_own() -> None:
+async def test_others_turns_have_names_of_their_own(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("mine")
         await line.say(my("hello"))
         await line.exchange()
         session = world.fakes.sessions[SESSION]
-        session.publish(UserMessage("m", "theirs"), TurnStarted("m"), Delivery("m", "handed"), device_id="mac")
+        session.publish(
+            UserMessage("m", "theirs"), TurnStarted("m"), Delivery("m", "handed"), device_id="mac"
+        )
         session.publish(Message("an", "b", 0), Message("swer", "b", 2), Complete(4, 6, "00"))
-        session.publish(UserMessage("n", "again"), TurnStarted("n"), TurnError("timeout", "slow", retryable=True))
+        session.publish(
+            UserMessage("n", "again"), TurnStarted("n"), TurnError("timeout", "slow", retryable=True)
+        )
         await trio.sleep(5)
         told = [json.loads(text) for text in line.rest()]
         assert [one["type"] for one in told] == [
@@ -239,7 +255,7 @@ async def test_others_turns_have_names_of_their_own() -> None:
         assert told[4]["code"] == "timeout"
 
 
-async def test_two_connections_of_one_session() -> None:
+async def test_two_connections_of_one_session(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as one, world.signed_in("/api/codex/ws") as two:
         world.fakes.on_command = talk("first")
         await two.say(chat("hello", SESSION, "pad"))
@@ -253,14 +269,14 @@ async def test_two_connections_of_one_session() -> None:
 # ---- rules 7 and 8 ----
 
 
-async def test_a_shutdown_closes_cleanly() -> None:
+async def test_a_shutdown_closes_cleanly(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as one, world.line() as two:
         await world.door.close_all()
         assert await one.closed() == 1001
         assert await two.closed() == 1001
 
 
-async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one() -> None:
+async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(autojump_clock: MockClock) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         lines: list[Line] = []
 
@@ -272,10 +288,9 @@ async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one() -> None:
 
         for _ in range(64):
             await nursery.start(wait)
-        with pytest.RaisesGroup(Refused, flatten_subgroups=True) as refused:
+        with pytest.RaisesGroup(pytest.RaisesExc(Refused, match="503"), flatten_subgroups=True):
             async with world.line():
                 pass
-        assert "503" in str(refused.value.exceptions)
         assert not any(line.ended for line in lines)
         await lines[0].sign_in()
         await nursery.start(wait)
@@ -283,7 +298,7 @@ async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_revoked_key_is_out() -> None:
+async def test_a_revoked_key_is_out(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.door.close_device("phone")
         assert await line.closed() == 4401
@@ -304,5 +319,3 @@ def trio_error() -> Exception:
     from actors.errors import ShuttingDown
 
     return ShuttingDown()
-
-

@@ -166,7 +166,9 @@ def talk(*pieces: str, then: Callable[[FakeSession, str], None] | None = None) -
             turn_id = f"turn-{session.head_seq + 1}"
             session.rows[-1] = attrs.evolve(row, turn_id=turn_id)
             items = [attrs.evolve(items[0], turn_id=turn_id)]
-            items += session.journal_only(TurnStarted(command.message_id), Delivery(command.message_id, "handed"))
+            items += session.journal_only(
+                TurnStarted(command.message_id), Delivery(command.message_id, "handed")
+            )
             envelope.reply(Accepted(command.message_id, items[0].seq, duplicate=False))
             session.tell(items)
             offset = 0
@@ -296,5 +298,3 @@ async def open_phone(
         nursery.start_soon(phones.run)
         yield phones
         nursery.cancel_scope.cancel()
-
-
