@@ -220,7 +220,7 @@ class AppConnection:
                 await self.ws.ping()
                 done = receipts.arrived(mark)
                 if done:
-                    await conversation.arrived(done)
+                    await conversation.note(done)
         except (trio_websocket.ConnectionClosed, LocalProtocolError, trio.BrokenResourceError):
             return
         except trio.ClosedResourceError:

@@ -5,6 +5,7 @@ and no acts: a text is a message or the answer to a request, and which of them `
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -18,10 +19,11 @@ from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Attachment as File
 from actors.tail import AttachedDevice
 from actors.text import fits
+from storage.app_pairs import OpenExchange
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
 from transport.app_feed import AppFeed, FeedPorts, Pace
-from transport.app_receipts import ConnectionReceipts
+from transport.app_receipts import ConnectionReceipts, Receipt
 from transport.app_resume import PAIR_MS
 from transport.app_state import AppState, Decision, Send
 from transport.authorize import CREATE_SESSION, authorize
@@ -72,21 +74,20 @@ class AppConversation:
         for feed in self._feeds.values():
             feed.close()
         self._feeds.clear()
-        told, closed = self.receipts.leave(orderly=orderly)
-        if not told and not closed:
-            return
-        with trio.move_on_after(LEAVE_S, shield=True):
-            try:
-                await self.ports.pairs.settle(told, closed)
-            except StorageError as failed:
-                logger.warning("what the app has seen could not be noted: %s", failed)
+        left = self.receipts.leave(orderly=orderly)
+        if left:
+            with trio.move_on_after(LEAVE_S, shield=True):
+                await self.note(left)
 
-    async def arrived(self, message_ids: list[str]) -> None:
-        """Answers were seen to their end."""
+    async def note(self, receipts: Sequence[Receipt]) -> None:
+        """Keep how much of these answers was seen."""
+        told = [OpenExchange(one.message_id, one.known) for one in receipts if not one.settled]
+        closed = [one.message_id for one in receipts if one.settled]
         try:
-            await self.ports.pairs.settle((), message_ids)
+            await self.ports.pairs.settle(told, closed)
         except StorageError as failed:
             logger.warning("what the app has seen could not be noted: %s", failed)
+        self.receipts.forget(receipts)
 
     async def follow(self, frame: ChatFrame) -> None:
         """Do what a text asks for; whatever stands in its way is told as an `error` that ends the exchange."""
@@ -219,7 +220,7 @@ class AppConversation:
         if self.key is not None:
             await pairs.use(device_id, session_id, self.key, now_ms=now_ms, keep_ms=PAIR_MS)
         await pairs.open(device_id, session_id, message_id, now_ms=now_ms, keep_ms=EXCHANGE_MS)
-        self.receipts.open(message_id)
+        receipt = self.receipts.open(message_id)
         feed.state.expect(message_id)
         label = feed.device.device_id
         command = SendCommand(message_id, frame.content, files)
@@ -230,8 +231,8 @@ class AppConversation:
                 await self.deps.bus.submit(session_id, envelope)
         except (SessionFailed, SessionMissing, ShuttingDown, StorageError):
             feed.state.own.pop(message_id, None)
-            self.receipts.mine.pop(message_id, None)
-            await self.arrived([message_id])
+            receipt.settled = True
+            await self.note([receipt])
             raise
         if taking.cancelled_caught:
             busy = "The session takes nothing at the moment; try again."

@@ -151,6 +151,7 @@ async def test_other_text_while_it_waits_gets_the_same_message(autojump_clock: M
         assert "practice" in answers[0][0]
         assert messages_of(session) == 1
         await line.say(my("allow"))
+        await trio.sleep(1)
         finish(session, "after", 7)
         assert (await line.exchange())[0] == "after"
 
@@ -168,6 +169,7 @@ async def test_several_requests_come_oldest_first(autojump_clock: MockClock) -> 
         assert "second tool" in text
         assert end["type"] == "complete"
         await line.say(my("no"))
+        await trio.sleep(1)
         finish(session, "after", 7)
         assert (await line.exchange())[0] == "after"
         decided = [json.loads(row.payload) for row in session.rows if row.kind == "permission_resolved"]
@@ -183,6 +185,7 @@ async def test_the_second_request_is_told_when_the_first_is_decided_elsewhere(
         decide(session, "r1")
         assert "second tool" in (await line.exchange())[0]
         await line.say(my("allow"))
+        await trio.sleep(1)
         finish(session, "after", 7)
         assert (await line.exchange())[0] == "after"
 
@@ -222,6 +225,7 @@ async def test_a_message_during_a_turn_that_was_decided_elsewhere(autojump_clock
         assert text.startswith("[The rest of the earlier answer:]")
         assert "before after" in text
         assert text.endswith("two")
+        await trio.sleep(1)
         assert world.pairs.opened == {}
 
 
@@ -254,6 +258,7 @@ async def test_coming_back_to_a_turn_that_waits(autojump_clock: MockClock) -> No
             await line.say(my("back again"))
             assert "practice" in (await line.exchange())[0]
             await line.say(my("allow"))
+            await trio.sleep(1)
             finish(session, "after", 7)
             text, end = await line.exchange()
             assert (text, end["type"]) == ("after", "complete")

@@ -157,7 +157,7 @@ async def test_decisions_return_and_the_rest(server: Server) -> None:
             rest, _, answer = text.rpartition("\n\n[The answer to this message:]\n\n")
             assert answer == "echo: next "
             assert "w19" in rest
-            assert set(f"w{n}" for n in range(20)) <= set((seen + " " + rest).split())
+            assert {f"w{n}" for n in range(20)} <= set((seen + " " + rest).split())
         assert len(await transcript(server, session_id)) == 8
 
 
