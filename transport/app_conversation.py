@@ -29,16 +29,14 @@ from transport.app_state import AppState, Decision, Send
 from transport.authorize import CREATE_SESSION, authorize
 from transport.config import TransportConfig
 from transport.ports import AppPorts, Deps, Device
-from transport.wire_app import DEFAULT_DEVICE, ChatFrame, error
+from transport.wire_app import DEFAULT_DEVICE, ChatFrame
+from transport.wire_app import error as error_frame
 from transport.writer import DeviceWriter
 
 __all__ = ["AppConversation"]
 
 MAX_FEEDS: Final = 64
 """Sessions that one connection follows. The app uses one a tab, and a tab has a connection of its own."""
-
-LEAVE_S: Final = 2.0
-"""How long noting what was told may take as a connection ends; later, a few words may come twice."""
 
 EXCHANGE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an answer that nobody fetched is kept for the app."""
@@ -70,14 +68,13 @@ class AppConversation:
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
-        """Follow nothing any more, and note what was told. Shielded, but not for long."""
+        """Follow nothing any more, and note what was told."""
         for feed in self._feeds.values():
             feed.close()
         self._feeds.clear()
         left = self.receipts.leave(orderly=orderly)
         if left:
-            with trio.move_on_after(LEAVE_S, shield=True):
-                await self.note(left)
+            await self.note(left)
 
     async def note(self, receipts: Sequence[Receipt]) -> None:
         """Keep how much of these answers was seen."""
@@ -106,7 +103,7 @@ class AppConversation:
             self._tell_error("The server cannot store or read at the moment.", "storage")
 
     def _tell_error(self, content: str, code: str | None) -> None:
-        self.writer.put(error(content, self.deps.clock(), code))
+        self.writer.put(error_frame(content, self.deps.clock(), code))
 
     async def _follow(self, frame: ChatFrame) -> None:
         if frame.fault is not None:
@@ -226,14 +223,17 @@ class AppConversation:
         command = SendCommand(message_id, frame.content, files)
         author = Author(self.device.id, label, self.device.name)
         envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
-        try:
-            with trio.move_on_after(self.config.submit_s) as taking:
+        failed: Exception | None = None
+        with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
+            try:
                 await self.deps.bus.submit(session_id, envelope)
-        except (SessionFailed, SessionMissing, ShuttingDown, StorageError):
+            except (SessionFailed, SessionMissing, ShuttingDown, StorageError) as error:
+                failed = error
+        if failed is not None:
             feed.state.own.pop(message_id, None)
             receipt.settled = True
             await self.note([receipt])
-            raise
+            raise failed
         if taking.cancelled_caught:
             busy = "The session takes nothing at the moment; try again."
             feed.say_nowait(feed.state.refused(message_id, busy, "storage"))

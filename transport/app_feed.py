@@ -27,7 +27,8 @@ from storage.errors import StorageError
 from transport import wire_app
 from transport.app_missed import rest_of
 from transport.app_receipts import ConnectionReceipts
-from transport.app_state import EARLIER, NOW, AppState, End, Missed, Peer, Say, Text, joined
+from transport.app_says import EARLIER, NOW, End, Missed, Peer, Say, Text, joined
+from transport.app_state import AppState
 from transport.frames import text_frame
 from transport.ports import AppPairs
 from transport.writer import DeviceWriter

@@ -136,6 +136,7 @@ class Line:
         await self._flush()
         try:
             while True:
+                await trio.lowlevel.checkpoint()
                 try:
                     data = await self.stream.receive_some(65536)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):

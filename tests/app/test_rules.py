@@ -23,6 +23,7 @@ from actors.events import (
 )
 from tests.app.line import KEY, Line, Refused, chat
 from tests.app.world import PHONE, SESSION, open_world, talk
+from tests.fakes.bus import FakeSession
 
 CONFIG = json.dumps({"working_directory": "/Users/Ty/BuilderOS"})
 BOTH = pytest.mark.parametrize("path", ["/api/claude/ws", "/api/codex/ws"])
@@ -184,7 +185,11 @@ async def test_a_turn_has_one_end(
     end: Complete | Interrupted | TurnError, kind: str, autojump_clock: MockClock
 ) -> None:
     async with open_world() as world, world.signed_in() as line:
-        world.fakes.on_command = talk("text", then=lambda session, _: session.publish(end) and None)
+
+        def finish(session: FakeSession, _: str) -> None:
+            session.publish(end)
+
+        world.fakes.on_command = talk("text", then=finish)
         await line.say(my("hello"))
         text, frame = await line.exchange()
         assert (text, frame["type"]) == ("text", kind)

@@ -255,7 +255,8 @@ class Phones:
             self._catch_up()
             await self._write()
             moved, at = self._moved, self.phone.next_at
-            with trio.move_on_at(at if at is not None else float("inf")):
+            until = at if at is not None else float("inf")
+            with trio.move_on_at(until):  # noqa: ASYNC912 - always waits
                 await moved.wait()
 
     async def _write(self) -> None:
