@@ -276,6 +276,7 @@ class Phones:
     async def until(self, done: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
         """Wait until the screen shows something."""
         with trio.fail_after(limit_s):
+            await trio.lowlevel.checkpoint()
             while not done():
                 with trio.move_on_after(LOOK_S):
                     await self._moved.wait()
