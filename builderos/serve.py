@@ -47,6 +47,7 @@ from transport.links import Links
 from transport.metrics import Metrics
 from transport.ports import AppPorts, Deps, SessionListener
 from transport.uploads import OwnUploads
+from transport.unanswered import Unanswered
 
 __all__ = ["ServeError", "Setup", "run_server"]
 
@@ -216,6 +217,8 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             sessions = parts.supervisor
             retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
             nursery.start_soon(retention.run, name="retention")
+        if setup.config.permission_timeout_s is not None:
+            nursery.start_soon(Unanswered(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
         with _rare_collections():
             await shutdown.asked.wait()

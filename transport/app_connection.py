@@ -40,6 +40,9 @@ READY_AFTER_CONFIG_S: Final = 0.115
 
 READY_WITHOUT_CONFIG_S: Final = 0.4
 
+LEAVE_S: Final = 2.0
+"""How long noting what was told may take as a connection ends; where it fails, a few words come twice."""
+
 logger = logging.getLogger("builderos.transport")
 
 
@@ -166,7 +169,8 @@ class AppConnection:
             orderly = not self.stream.timed_out
             raise
         finally:
-            await conversation.leave(orderly=orderly)
+            with trio.move_on_after(LEAVE_S, shield=True):
+                await conversation.leave(orderly=orderly)
 
     async def _sign_in(self, first: str | bytes) -> tuple[ChatFrame | None, str | None]:
         """Set `device`; return the message that the first frame was, or the key."""
@@ -220,7 +224,7 @@ class AppConnection:
                 await self.ws.ping()
                 done = receipts.arrived(mark)
                 if done:
-                    await conversation.arrived(done)
+                    await conversation.note(done)
         except (trio_websocket.ConnectionClosed, LocalProtocolError, trio.BrokenResourceError):
             return
         except trio.ClosedResourceError:

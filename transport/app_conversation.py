@@ -5,6 +5,7 @@ and no acts: a text is a message or the answer to a request, and which of them `
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -18,25 +19,24 @@ from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Attachment as File
 from actors.tail import AttachedDevice
 from actors.text import fits
+from storage.app_pairs import OpenExchange
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
 from transport.app_feed import AppFeed, FeedPorts, Pace
-from transport.app_receipts import ConnectionReceipts
+from transport.app_receipts import ConnectionReceipts, Receipt
 from transport.app_resume import PAIR_MS
 from transport.app_state import AppState, Decision, Send
 from transport.authorize import CREATE_SESSION, authorize
 from transport.config import TransportConfig
 from transport.ports import AppPorts, Deps, Device
-from transport.wire_app import DEFAULT_DEVICE, ChatFrame, error
+from transport.wire_app import DEFAULT_DEVICE, ChatFrame
+from transport.wire_app import error as error_frame
 from transport.writer import DeviceWriter
 
 __all__ = ["AppConversation"]
 
 MAX_FEEDS: Final = 64
 """Sessions that one connection follows. The app uses one a tab, and a tab has a connection of its own."""
-
-LEAVE_S: Final = 2.0
-"""How long noting what was told may take as a connection ends; later, a few words may come twice."""
 
 EXCHANGE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an answer that nobody fetched is kept for the app."""
@@ -68,25 +68,23 @@ class AppConversation:
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
-        """Follow nothing any more, and note what was told. Shielded, but not for long."""
+        """Follow nothing any more, and note what was told."""
         for feed in self._feeds.values():
             feed.close()
         self._feeds.clear()
-        told, closed = self.receipts.leave(orderly=orderly)
-        if not told and not closed:
-            return
-        with trio.move_on_after(LEAVE_S, shield=True):
-            try:
-                await self.ports.pairs.settle(told, closed)
-            except StorageError as failed:
-                logger.warning("what the app has seen could not be noted: %s", failed)
+        left = self.receipts.leave(orderly=orderly)
+        if left:
+            await self.note(left)
 
-    async def arrived(self, message_ids: list[str]) -> None:
-        """Answers were seen to their end."""
+    async def note(self, receipts: Sequence[Receipt]) -> None:
+        """Keep how much of these answers was seen."""
+        told = [OpenExchange(one.message_id, one.known) for one in receipts if not one.settled]
+        closed = [one.message_id for one in receipts if one.settled]
         try:
-            await self.ports.pairs.settle((), message_ids)
+            await self.ports.pairs.settle(told, closed)
         except StorageError as failed:
             logger.warning("what the app has seen could not be noted: %s", failed)
+        self.receipts.forget(receipts)
 
     async def follow(self, frame: ChatFrame) -> None:
         """Do what a text asks for; whatever stands in its way is told as an `error` that ends the exchange."""
@@ -105,7 +103,7 @@ class AppConversation:
             self._tell_error("The server cannot store or read at the moment.", "storage")
 
     def _tell_error(self, content: str, code: str | None) -> None:
-        self.writer.put(error(content, self.deps.clock(), code))
+        self.writer.put(error_frame(content, self.deps.clock(), code))
 
     async def _follow(self, frame: ChatFrame) -> None:
         if frame.fault is not None:
@@ -219,20 +217,23 @@ class AppConversation:
         if self.key is not None:
             await pairs.use(device_id, session_id, self.key, now_ms=now_ms, keep_ms=PAIR_MS)
         await pairs.open(device_id, session_id, message_id, now_ms=now_ms, keep_ms=EXCHANGE_MS)
-        self.receipts.open(message_id)
+        receipt = self.receipts.open(message_id)
         feed.state.expect(message_id)
         label = feed.device.device_id
         command = SendCommand(message_id, frame.content, files)
         author = Author(self.device.id, label, self.device.name)
         envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
-        try:
-            with trio.move_on_after(self.config.submit_s) as taking:
+        failed: Exception | None = None
+        with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
+            try:
                 await self.deps.bus.submit(session_id, envelope)
-        except (SessionFailed, SessionMissing, ShuttingDown, StorageError):
+            except (SessionFailed, SessionMissing, ShuttingDown, StorageError) as error:
+                failed = error
+        if failed is not None:
             feed.state.own.pop(message_id, None)
-            self.receipts.mine.pop(message_id, None)
-            await self.arrived([message_id])
-            raise
+            receipt.settled = True
+            await self.note([receipt])
+            raise failed
         if taking.cancelled_caught:
             busy = "The session takes nothing at the moment; try again."
             feed.say_nowait(feed.state.refused(message_id, busy, "storage"))

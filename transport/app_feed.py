@@ -27,7 +27,8 @@ from storage.errors import StorageError
 from transport import wire_app
 from transport.app_missed import rest_of
 from transport.app_receipts import ConnectionReceipts
-from transport.app_state import EARLIER, NOW, AppState, End, Missed, Peer, Say, Text, joined
+from transport.app_says import EARLIER, NOW, End, Missed, Peer, Say, Text, joined
+from transport.app_state import AppState
 from transport.frames import text_frame
 from transport.ports import AppPairs
 from transport.writer import DeviceWriter
@@ -234,10 +235,11 @@ class AppFeed:
     async def _tell_missed(self) -> None:
         """Put the rest of earlier answers in front of what comes, each under a line that says so."""
         assert self._cursor is not None
-        mine = self.receipts.mine
         texts: list[str] = []
+        # Taken before the rows: what is settled now may be gone from both by the time they are here.
+        told = set(self.receipts.mine) | self.receipts.all.settled()
         for exchange in await self.ports.pairs.open_exchanges(self.label, self.session_id):
-            owed = None if exchange.message_id in mine else self.receipts.all.still_owed(exchange)
+            owed = None if exchange.message_id in told else self.receipts.all.still_owed(exchange)
             if owed is None:
                 continue
             before = self._cursor.position + 1

@@ -8,7 +8,7 @@ one server, so that a new one knows of the old, which may still hang in the netw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -26,6 +26,7 @@ class Receipt:
         known: of them, those that arrived.
         ended: its end was written.
         settled: its end arrived.
+        left: its connection is over.
     """
 
     message_id: str
@@ -33,6 +34,7 @@ class Receipt:
     known: int = 0
     ended: bool = False
     settled: bool = False
+    left: bool = False
 
 
 @attrs.define(eq=False)
@@ -41,12 +43,16 @@ class Receipts:
 
     live: dict[str, Receipt] = attrs.field(factory=dict)
 
+    def settled(self) -> set[str]:
+        """Return the answers that arrived and are not yet noted as such."""
+        return {name for name, one in self.live.items() if one.settled}
+
     def still_owed(self, exchange: OpenExchange) -> OpenExchange | None:
         """Return what another connection must tell of an answer; None where one that is up still does."""
         receipt = self.live.get(exchange.message_id)
         if receipt is None:
             return exchange
-        if receipt.settled or not receipt.ended:
+        if receipt.settled or not (receipt.ended or receipt.left):
             return None
         return OpenExchange(exchange.message_id, receipt.known)
 
@@ -64,9 +70,10 @@ class ConnectionReceipts:
     mine: dict[str, Receipt] = attrs.field(factory=dict)
     _staged: list[tuple[Receipt, int, bool]] = attrs.field(factory=list)
 
-    def open(self, message_id: str) -> None:
+    def open(self, message_id: str) -> Receipt:
         """An answer is wanted."""
-        self.mine[message_id] = self.all.live[message_id] = Receipt(message_id)
+        made = self.mine[message_id] = self.all.live[message_id] = Receipt(message_id)
+        return made
 
     def adopt(self, exchange: OpenExchange) -> None:
         """This connection tells the rest of an earlier one's answer."""
@@ -100,34 +107,34 @@ class ConnectionReceipts:
         """Return how it stands, for `arrived`."""
         return [(one, one.written, one.ended) for one in self.mine.values()]
 
-    def arrived(self, mark: list[tuple[Receipt, int, bool]]) -> list[str]:
-        """All up to the mark is there; return the answers that are done with."""
+    def arrived(self, mark: list[tuple[Receipt, int, bool]]) -> list[Receipt]:
+        """All up to the mark is there; return the answers that are done with: to be noted, then `forget`."""
         for receipt, written, ended in mark:
             receipt.known, receipt.settled = written, ended
         return self._take_settled()
 
-    def leave(self, *, orderly: bool) -> tuple[list[OpenExchange], list[str]]:
-        """The connection is over: return what was told of open answers, and the answers done with.
+    def leave(self, *, orderly: bool) -> list[Receipt]:
+        """The connection is over; return its answers: to be noted, then `forget`.
 
         Args:
             orderly: the app said good-bye, or hung up, with nothing lost in between that it waited for.
         """
-        for receipt in self.mine.values():
+        left = list(self.mine.values())
+        for receipt in left:
             receipt.settled = receipt.settled or (orderly and receipt.ended)
-        closed = self._take_settled()
-        told = [OpenExchange(one.message_id, one.known) for one in self.mine.values()]
-        for receipt in self.mine.values():
-            self._forget(receipt)
+            receipt.left = True
         self.mine.clear()
-        return told, closed
+        return left
 
-    def _take_settled(self) -> list[str]:
+    def forget(self, receipts: Iterable[Receipt]) -> None:
+        """What these told is noted; until then other connections go by the receipts themselves."""
+        for receipt in receipts:
+            self.mine.pop(receipt.message_id, None)
+            if self.all.live.get(receipt.message_id) is receipt:
+                del self.all.live[receipt.message_id]
+
+    def _take_settled(self) -> list[Receipt]:
         done = [one for one in self.mine.values() if one.settled]
         for receipt in done:
             del self.mine[receipt.message_id]
-            self._forget(receipt)
-        return [one.message_id for one in done]
-
-    def _forget(self, receipt: Receipt) -> None:
-        if self.all.live.get(receipt.message_id) is receipt:
-            del self.all.live[receipt.message_id]
+        return done

@@ -19,77 +19,41 @@ again and the rest streams; where somebody else decided, the end of the turn tel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
 
 import attrs
 
 from actors.events import (
     TURN_ENDS,
     Committed,
-    Complete,
     Delivery,
-    Interrupted,
     Message,
     PermissionRequested,
     PermissionResolved,
     TurnError,
     TurnStarted,
-    Usage,
     UserMessage,
 )
-from transport.app_text import SummaryFilter, already_decided, bare_error, decision_of, request_text
+from transport.app_says import (
+    EARLIER,
+    NOW,
+    WHOLE_LIMIT,
+    End,
+    Missed,
+    OwnTurn,
+    Peer,
+    PeerTurn,
+    Say,
+    Text,
+    end_of,
+)
+from transport.app_text import already_decided, bare_error, decision_of, request_text
 
-__all__ = ["EARLIER", "NOW", "AppState", "Decision", "End", "Missed", "Peer", "Say", "Send", "Text", "joined"]
+__all__ = ["AppState", "Decision", "Send"]
 
 LATE_MS: Final = 10 * 60 * 1000
 """How long after somebody else's decision the app's own is answered instead of sent on (rule 10)."""
-
-WHOLE_LIMIT: Final = 1024 * 1024
-"""Code points of a turn that are kept to be told as a whole; more than a phone can show."""
-
-EARLIER: Final = "[The rest of the earlier answer:]\n\n"
-NOW: Final = "\n\n[The answer to this message:]\n\n"
-
-
-@attrs.frozen
-class Text:
-    """A piece for `message`. `told`: the code points of `message_id`'s answer that are out with it.
-
-    `alone`: not to be joined with its neighbours.
-    """
-
-    content: str
-    message_id: str | None = None
-    told: int = 0
-    alone: bool = False
-
-
-@attrs.frozen
-class End:
-    """The end of an exchange: `complete`, or `error` with its text. `closes`: messages that are done with."""
-
-    error: str | None = None
-    code: str | None = None
-    usage: Usage | None = None
-    message_count: int | None = None
-    closes: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class Peer:
-    """An event of another connection's turn, under the name `kind`."""
-
-    kind: str
-    item: Committed
-
-
-@attrs.frozen
-class Missed:
-    """Before what follows: the rest of answers that ended while the app was away."""
-
-
-Say = Text | End | Peer | Missed
 
 
 @attrs.frozen
@@ -103,35 +67,6 @@ class Decision:
 
     request_id: str
     decision: Literal["allow", "deny"]
-
-
-@attrs.define
-class _Own:
-    """A message of this connection, until its turn's end."""
-
-    message_id: str
-    open: bool = True
-    turn_id: str | None = None
-    text: list[str] = attrs.field(factory=list)
-    length: int = 0
-    told: int = 0
-    cut: SummaryFilter = attrs.field(factory=SummaryFilter)
-
-    def add(self, piece: str) -> None:
-        if piece and self.length < WHOLE_LIMIT:
-            self.text.append(piece)
-        self.length += len(piece)
-
-    def whole(self) -> str:
-        return "".join(self.text)
-
-
-@attrs.define
-class _PeerTurn:
-    """Another connection's turn: its filter, and how much of each block was told."""
-
-    cut: SummaryFilter = attrs.field(factory=SummaryFilter)
-    offsets: dict[str, int] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -150,7 +85,7 @@ class AppState:
 
     label: str
     name_of: Callable[[str], str] = str
-    own: dict[str, _Own] = attrs.field(factory=dict)
+    own: dict[str, OwnTurn] = attrs.field(factory=dict)
     pending: dict[str, PermissionRequested] = attrs.field(factory=dict)
     told: str | None = None
     deciding: str | None = None
@@ -159,7 +94,7 @@ class AppState:
     _carried_ids: list[str] = attrs.field(factory=list)
     _starters: dict[str, tuple[str, str | None]] = attrs.field(factory=dict)
     _turn_of: dict[str, str | None] = attrs.field(factory=dict)
-    _peers: dict[str, _PeerTurn] = attrs.field(factory=dict)
+    _peers: dict[str, PeerTurn] = attrs.field(factory=dict)
 
     # ---- what the app does ----
 
@@ -175,7 +110,7 @@ class AppState:
 
     def expect(self, message_id: str) -> None:
         """A message of this connection is on its way."""
-        self.own[message_id] = _Own(message_id)
+        self.own[message_id] = OwnTurn(message_id)
 
     def read(self, text: str, now_ms: int) -> Send | Decision | list[Say]:
         """Return what a text means: a message, a decision, or what is answered at once."""
@@ -262,7 +197,7 @@ class AppState:
         elif event.kind in TURN_ENDS and turn_id is not None:
             self._starters.pop(turn_id, None)
 
-    def _own_turn(self, turn_id: str | None) -> _Own | None:
+    def _own_turn(self, turn_id: str | None) -> OwnTurn | None:
         if turn_id is None:
             return None
         return next((one for one in self.own.values() if one.turn_id == turn_id), None)
@@ -320,7 +255,7 @@ class AppState:
         if turn_id is not None and self._own_turn(turn_id) is None and self._is_of_this_device(request_id):
             # A turn of an earlier connection of this device: from here on it answers this exchange.
             message_id = self._starters[turn_id][0]
-            self.own[message_id] = _Own(message_id, turn_id=turn_id)
+            self.own[message_id] = OwnTurn(message_id, turn_id=turn_id)
         if not self.own:
             return [Text(said, alone=True), End()]
         says: list[Say] = []
@@ -329,7 +264,7 @@ class AppState:
             one.open = True
         return says
 
-    def _missing(self, own: _Own) -> list[Say]:
+    def _missing(self, own: OwnTurn) -> list[Say]:
         """Tell what a closed turn has said meanwhile."""
         text = own.whole()[own.told :]
         if not text:
@@ -343,7 +278,7 @@ class AppState:
 
     # ---- own turns ----
 
-    def _started(self, own: _Own) -> list[Say]:
+    def _started(self, own: OwnTurn) -> list[Say]:
         if not own.open:
             return []
         says: list[Say] = [Missed()]
@@ -352,7 +287,7 @@ class AppState:
             self._carried.clear()
         return says
 
-    def _piece(self, own: _Own, content: str) -> list[Say]:
+    def _piece(self, own: OwnTurn, content: str) -> list[Say]:
         text = own.cut.feed(content)
         own.add(text)
         if not text or not own.open:
@@ -368,7 +303,7 @@ class AppState:
         closes = (event.message_id,)
         return [End("The message was taken back by another device.", closes=closes)] if own.open else []
 
-    def _end(self, own: _Own, item: Committed) -> list[Say]:
+    def _end(self, own: OwnTurn, item: Committed) -> list[Say]:
         says: list[Say] = []
         rest = own.cut.flush()
         own.add(rest)
@@ -380,9 +315,9 @@ class AppState:
             says.append(Text(rest, own.message_id, own.told))
         closes = (*self._carried_ids, own.message_id)
         self._carried_ids.clear()
-        return [*says, _end_of(item, closes)]
+        return [*says, end_of(item, closes)]
 
-    def _end_closed(self, own: _Own, item: Committed) -> list[Say]:
+    def _end_closed(self, own: OwnTurn, item: Committed) -> list[Say]:
         whole = own.whole()
         if own.length > WHOLE_LIMIT:
             whole += "\n\n[The answer is longer; another device shows all of it.]"
@@ -391,13 +326,13 @@ class AppState:
             self._carried += [whole] if whole else []
             self._carried_ids.append(own.message_id)
             return []
-        end = _end_of(item, (own.message_id,))
+        end = end_of(item, (own.message_id,))
         return [Text(whole, own.message_id, own.length, alone=True), end] if whole else [end]
 
     # ---- others' turns ----
 
     def _peer_piece(self, item: Committed, event: Message) -> list[Say]:
-        turn = self._peers.setdefault(item.turn_id or "", _PeerTurn())
+        turn = self._peers.setdefault(item.turn_id or "", PeerTurn())
         text = turn.cut.feed(event.content)
         if not text:
             return []
@@ -416,35 +351,3 @@ class AppState:
             says.append(Peer("peer_message", attrs.evolve(item, event=event)))
         failed = isinstance(item.event, TurnError)
         return [*says, Peer("peer_error" if failed else "peer_complete", item)]
-
-
-def _end_of(item: Committed, closes: tuple[str, ...]) -> End:
-    event = item.event
-    if isinstance(event, TurnError):
-        return End(bare_error(event.content), event.code, closes=closes)
-    if isinstance(event, Complete):
-        return End(usage=event.usage, message_count=event.message_count, closes=closes)
-    assert isinstance(event, Interrupted)
-    return End(closes=closes)
-
-
-def joined(left: Say, right: Say) -> Say | None:
-    """Return both as one, where they may share a frame."""
-    if isinstance(left, Text) and isinstance(right, Text):
-        if left.alone or right.alone:
-            return None
-        told: Mapping[str, Any] = {"message_id": right.message_id, "told": right.told}
-        if right.message_id is None:
-            told = {"message_id": left.message_id, "told": left.told}
-        return Text(left.content + right.content, **told)
-    if isinstance(left, Peer) and isinstance(right, Peer):
-        one, two = left.item.event, right.item.event
-        if (
-            left.item.turn_id == right.item.turn_id
-            and isinstance(one, Message)
-            and isinstance(two, Message)
-            and one.block == two.block
-        ):
-            event = attrs.evolve(one, content=one.content + two.content)
-            return Peer(left.kind, attrs.evolve(left.item, seq=right.item.seq, event=event))
-    return None

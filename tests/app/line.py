@@ -55,6 +55,7 @@ class Line:
     code: int | None = None
     answers_pings: bool = True
     _cursor: int = 0
+    _sending: trio.Lock = attrs.field(factory=trio.Lock)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
     async def say(self, text: str) -> None:
@@ -135,6 +136,7 @@ class Line:
         await self._flush()
         try:
             while True:
+                await trio.lowlevel.checkpoint()
                 try:
                     data = await self.stream.receive_some(65536)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -171,14 +173,15 @@ class Line:
         self._wake()
 
     async def _flush(self) -> None:
-        for data in self.protocol.data_to_send():
-            try:
-                if data:
-                    await self.stream.send_all(data)
-                else:
-                    await self.stream.aclose()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return
+        async with self._sending:
+            for data in self.protocol.data_to_send():
+                try:
+                    if data:
+                        await self.stream.send_all(data)
+                    else:
+                        await self.stream.aclose()
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
 
     def _wake(self) -> None:
         self._news.set()
@@ -203,5 +206,6 @@ async def open_line(stream: trio.abc.Stream, path: str) -> AsyncIterator[Line]:
         try:
             yield line
         finally:
-            nursery.cancel_scope.cancel()
+            # Before the cancel: a Cancelled from here would hide what went wrong in the block.
             await trio.aclose_forcefully(stream)
+            nursery.cancel_scope.cancel()

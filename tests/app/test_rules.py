@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -23,8 +23,7 @@ from actors.events import (
 )
 from tests.app.line import KEY, Line, Refused, chat
 from tests.app.world import PHONE, SESSION, open_world, talk
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
+from tests.fakes.bus import FakeSession
 
 CONFIG = json.dumps({"working_directory": "/Users/Ty/BuilderOS"})
 BOTH = pytest.mark.parametrize("path", ["/api/claude/ws", "/api/codex/ws"])
@@ -43,7 +42,9 @@ def kinds(texts: Sequence[str]) -> list[str]:
 
 @BOTH
 @pytest.mark.parametrize("first", ["wrong", "{}", CONFIG, chat("hello"), my("hello"), "", b"\x00key"])
-async def test_another_first_frame_signs_nobody_in(path: str, first: str | bytes) -> None:
+async def test_another_first_frame_signs_nobody_in(
+    path: str, first: str | bytes, autojump_clock: MockClock
+) -> None:
     async with open_world() as world, world.line(path) as line:
         await (line.say_bytes(first) if isinstance(first, bytes) else line.say(first))
         assert await line.text() == "error:invalid_api_key"
@@ -51,7 +52,7 @@ async def test_another_first_frame_signs_nobody_in(path: str, first: str | bytes
         assert world.fakes.envelopes == []
 
 
-async def test_a_silent_connection_has_a_minute() -> None:
+async def test_a_silent_connection_has_a_minute(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.line() as line:
         await trio.sleep(59.9)
         assert not line.ended
@@ -61,7 +62,7 @@ async def test_a_silent_connection_has_a_minute() -> None:
         assert line.texts == []
 
 
-async def test_ready_comes_by_itself_once() -> None:
+async def test_ready_comes_by_itself_once(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.line() as line:
         await line.say(KEY)
         assert await line.text() == "authenticated"
@@ -75,7 +76,7 @@ async def test_ready_comes_by_itself_once() -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.35, 5.0])
-async def test_ready_follows_each_config(after: float) -> None:
+async def test_ready_follows_each_config(after: float, autojump_clock: MockClock) -> None:
     async with open_world() as world, world.line() as line:
         await line.say(KEY)
         await line.text()
@@ -91,7 +92,7 @@ async def test_ready_follows_each_config(after: float) -> None:
         await line.frame("ready")
 
 
-async def test_what_means_nothing_is_ignored() -> None:
+async def test_what_means_nothing_is_ignored(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         for text in (
             "garbage",
@@ -119,7 +120,7 @@ async def test_what_means_nothing_is_ignored() -> None:
 
 
 @BOTH
-async def test_missing_ids_have_defaults(path: str) -> None:
+async def test_missing_ids_have_defaults(path: str, autojump_clock: MockClock) -> None:
     agent = path.split("/")[2]
     async with open_world() as world, world.signed_in(path) as line:
         world.fakes.on_command = talk("hi")
@@ -130,7 +131,7 @@ async def test_missing_ids_have_defaults(path: str) -> None:
         assert session.rows[0].device_id == "unknown-device"
 
 
-async def test_a_label_of_another_key_shuts_nobody_out() -> None:
+async def test_a_label_of_another_key_shuts_nobody_out(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("hi")
         world.fakes.devices.labels[PHONE] = "somebody"
@@ -151,7 +152,7 @@ async def test_a_label_of_another_key_shuts_nobody_out() -> None:
         {"content": "x" * 300_000},
     ],
 )
-async def test_what_cannot_be_sent_is_one_error(body: dict[str, Any]) -> None:
+async def test_what_cannot_be_sent_is_one_error(body: dict[str, Any], autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("hi")
         await line.say(json.dumps({"content": "hello", "session_id": SESSION, "device_id": PHONE} | body))
@@ -162,7 +163,7 @@ async def test_what_cannot_be_sent_is_one_error(body: dict[str, Any]) -> None:
         assert (await line.exchange())[0] == "hi"
 
 
-async def test_a_key_that_may_only_watch() -> None:
+async def test_a_key_that_may_only_watch(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         world.fakes.devices.add("tv", "view")
         async with world.signed_in(key="key-of-tv") as line:
@@ -180,9 +181,15 @@ async def test_a_key_that_may_only_watch() -> None:
         (TurnError("model_error", "Error: Error: it broke", retryable=True), "error"),
     ],
 )
-async def test_a_turn_has_one_end(end: Complete | Interrupted | TurnError, kind: str) -> None:
+async def test_a_turn_has_one_end(
+    end: Complete | Interrupted | TurnError, kind: str, autojump_clock: MockClock
+) -> None:
     async with open_world() as world, world.signed_in() as line:
-        world.fakes.on_command = talk("text", then=lambda session, _: session.publish(end))
+
+        def finish(session: FakeSession, _: str) -> None:
+            session.publish(end)
+
+        world.fakes.on_command = talk("text", then=finish)
         await line.say(my("hello"))
         text, frame = await line.exchange()
         assert (text, frame["type"]) == ("text", kind)
@@ -196,7 +203,7 @@ async def test_a_turn_has_one_end(end: Complete | Interrupted | TurnError, kind:
         assert line.rest() == []
 
 
-async def test_the_claude_path_is_paced_and_the_codex_path_is_not() -> None:
+async def test_the_claude_path_is_paced_and_the_codex_path_is_not(autojump_clock: MockClock) -> None:
     for path, least in (("/api/claude/ws", 0.25), ("/api/codex/ws", 0.0)):
         async with open_world() as world, world.signed_in(path) as line:
             session = world.fakes.add_session(SESSION)
@@ -211,13 +218,13 @@ async def test_the_claude_path_is_paced_and_the_codex_path_is_not() -> None:
             drawn = [
                 (at, json.loads(text)) for at, text in line.texts if '"message"' in text or "complete" in text
             ]
-            gaps = [b[0] - a[0] for a, b in itertools.pairwise(drawn)]
+            gaps = [b[0] - a[0] for a, b in pairwise(drawn)]
             assert min(gaps) >= least
             assert "".join(f["content"] for _, f in drawn[:-1]) == "x" * 50
             assert (len(drawn) < 10) is (least > 0)
 
 
-async def test_summaries_are_taken_out() -> None:
+async def test_summaries_are_taken_out(autojump_clock: MockClock) -> None:
     text = "A <tts-summary>one\ntwo</tts-summary>B <b> <tts-sum C<tts-summary>never closed"
     for size in (1, 3, 7, 100):
         parts = [text[i : i + size] for i in range(0, len(text), size)]
@@ -227,7 +234,7 @@ async def test_summaries_are_taken_out() -> None:
             assert (await line.exchange())[0] == "A B <b> <tts-sum C<tts-summary>never closed"
 
 
-async def test_others_turns_have_names_of_their_own() -> None:
+async def test_others_turns_have_names_of_their_own(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("mine")
         await line.say(my("hello"))
@@ -253,7 +260,7 @@ async def test_others_turns_have_names_of_their_own() -> None:
         assert told[4]["code"] == "timeout"
 
 
-async def test_two_connections_of_one_session() -> None:
+async def test_two_connections_of_one_session(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as one, world.signed_in("/api/codex/ws") as two:
         world.fakes.on_command = talk("first")
         await two.say(chat("hello", SESSION, "pad"))
@@ -267,14 +274,14 @@ async def test_two_connections_of_one_session() -> None:
 # ---- rules 7 and 8 ----
 
 
-async def test_a_shutdown_closes_cleanly() -> None:
+async def test_a_shutdown_closes_cleanly(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as one, world.line() as two:
         await world.door.close_all()
         assert await one.closed() == 1001
         assert await two.closed() == 1001
 
 
-async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one() -> None:
+async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(autojump_clock: MockClock) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         lines: list[Line] = []
 
@@ -286,10 +293,9 @@ async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one() -> None:
 
         for _ in range(64):
             await nursery.start(wait)
-        with pytest.RaisesGroup(Refused, flatten_subgroups=True) as refused:
+        with pytest.RaisesGroup(pytest.RaisesExc(Refused, match="503"), flatten_subgroups=True):
             async with world.line():
                 pass
-        assert "503" in str(refused.value.exceptions)
         assert not any(line.ended for line in lines)
         await lines[0].sign_in()
         await nursery.start(wait)
@@ -297,7 +303,7 @@ async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_revoked_key_is_out() -> None:
+async def test_a_revoked_key_is_out(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.door.close_device("phone")
         assert await line.closed() == 4401

@@ -255,7 +255,8 @@ class Phones:
             self._catch_up()
             await self._write()
             moved, at = self._moved, self.phone.next_at
-            with trio.move_on_at(at if at is not None else float("inf")):
+            until = at if at is not None else float("inf")
+            with trio.move_on_at(until):  # noqa: ASYNC912 - always waits
                 await moved.wait()
 
     async def _write(self) -> None:
@@ -275,6 +276,7 @@ class Phones:
     async def until(self, done: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
         """Wait until the screen shows something."""
         with trio.fail_after(limit_s):
+            await trio.lowlevel.checkpoint()
             while not done():
                 with trio.move_on_after(LOOK_S):
                     await self._moved.wait()

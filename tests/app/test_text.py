@@ -1,0 +1,37 @@
+"""Summaries are cut out of a text in pieces as out of the whole; any text from the app is a frame or nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transport.app_text import SummaryFilter, bare_error, decision_of
+from transport.wire_app import ChatFrame, ConfigFrame, decode_app
+
+PARTS = ["<tts-summary>", "</tts-summary>", "<tts", "-summary>", "</", "a", "\n", "<"]
+TEXTS = st.lists(st.sampled_from(PARTS)).map("".join)
+
+
+@given(text=TEXTS, cuts=st.lists(st.integers(1, 9), min_size=1, max_size=40))
+def test_pieces_are_cut_like_the_whole(text: str, cuts: list[int]) -> None:
+    cut, out, at = SummaryFilter(), [], 0
+    while at < len(text):
+        size = cuts[at % len(cuts)]
+        out.append(cut.feed(text[at : at + size]))
+        at += size
+    whole = re.sub(r"<tts-summary>.*?</tts-summary>", "", text, flags=re.DOTALL)
+    assert "".join(out) + cut.flush() == whole
+
+
+@given(st.one_of(st.text(), st.binary(), st.recursive(st.none() | st.text(), st.lists).map(json.dumps)))
+def test_any_frame_is_one_or_nothing(message: str | bytes) -> None:
+    assert isinstance(decode_app(message), ChatFrame | ConfigFrame | None)
+
+
+def test_words() -> None:
+    assert [decision_of(one) for one in ("ALLOW", " no\n", "yes please", "")] == ["allow", "deny", None, None]
+    assert bare_error("Error: Error:x") == "x"
+    assert bare_error("Error:") != ""
