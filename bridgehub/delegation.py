@@ -226,12 +226,15 @@ class Delegation:
                 if driver is not None:
                     work.end = await _drive(driver, work)
         finally:
+            # When it is over, the task's end is told by the turn's end.
             with trio.move_on_after(LAST_WORD_S, shield=True):
                 await work.sink.close()
                 await turn.sink.emit(work.ended())
             work.done.set()
             if driver is not None:
-                await _put_away(driver, work.began.task_id)
+                # When it is over, what is left of the delegate dies with the hub.
+                with trio.move_on_after(PUT_AWAY_S, shield=True):
+                    await _put_away(driver, work.began.task_id)
 
     def _open_driver(self, work: _Work) -> AgentDriver | None:
         try:
@@ -263,17 +266,15 @@ def _exited(work: _Work, error: BaseException) -> TurnFailed:
 
 
 async def _put_away(driver: AgentDriver, task_id: str) -> None:
-    """Close a delegate's driver and leave no process of it. Whatever happens, it is over in `PUT_AWAY_S`."""
-    # Shielded: the turn may be cancelled. When it is over, what is left dies with the hub.
-    with trio.move_on_after(PUT_AWAY_S, shield=True):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_kill_late, task_id)
-            try:
-                await driver.aclose()
-            except* Exception:
-                _log.exception("task %s: the driver did not close cleanly", task_id)
-            nursery.cancel_scope.cancel(reason="it has closed")
-        await trio.to_thread.run_sync(_kill, task_id, abandon_on_cancel=True)
+    """Close a delegate's driver and leave no process of it."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_kill_late, task_id)
+        try:
+            await driver.aclose()
+        except* Exception:
+            _log.exception("task %s: the driver did not close cleanly", task_id)
+        nursery.cancel_scope.cancel(reason="it has closed")
+    await trio.to_thread.run_sync(_kill, task_id, abandon_on_cancel=True)
 
 
 async def _kill_late(task_id: str) -> None:
