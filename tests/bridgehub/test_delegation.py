@@ -162,6 +162,28 @@ async def test_what_a_delegate_is_made_of(tmp_path: Path) -> None:
     assert len({one.socket, two.socket, str(tmp_path / "s")}) == 3
 
 
+@pytest.mark.parametrize(
+    ("mode", "options", "passed_on"),
+    [
+        (None, {}, None),
+        ("acceptEdits", {"permission_mode": "plan"}, None),
+        (None, {"permission_mode": "plan"}, "plan"),
+        (None, {"sandbox": "read-only"}, "plan"),
+        ("read-only", {"sandbox": "workspace-write"}, "plan"),
+        ("workspace-write", {"sandbox": "read-only"}, None),
+    ],
+)
+async def test_who_may_not_write_may_not_have_it_done(
+    tmp_path: Path, mode: str | None, options: dict[str, Any], passed_on: str | None
+) -> None:
+    cast = Cast({"one": says("hi")})
+    await hand_out(cast, tmp_path, ("one", "go"), permission_mode=mode, options=options)
+    assert [spec.permission_mode for spec, _ in cast.made] == [passed_on]
+    relay = {"relay": DelegateSpec("bridgehub/1.0", {}, {}), "other": DelegateSpec("claude", {}, {})}
+    delegation = cast.delegation(tmp_path, permission_mode=mode, options=options, delegates=relay)
+    assert delegation.offered == (("other",) if passed_on else ("other", "relay"))
+
+
 async def test_depth_and_number_are_bounded(tmp_path: Path) -> None:
     cast = Cast({"one": passes_on("two"), "two": says("hi")})
     (told,), _ = await hand_out(cast, tmp_path, ("one", "go"), max_task_depth=1)
