@@ -52,6 +52,12 @@ POLITE_S = 0.7
 PUT_AWAY_S = 12.0
 """How long a delegate's end may take: its processes may be in uninterruptible sleep."""
 
+READ_ONLY = frozenset({"plan", "read-only"})
+"""Permission modes, Claude's and Codex's, in which an agent changes nothing."""
+
+RELAYS = frozenset({"bridgehub/1.0"})
+"""Kinds of agents that know no permission mode."""
+
 _CONVERSATIONS = uuid.UUID("3f4b1b0e-6c1e-4a58-8a3f-5b1d6f0c9f52")
 """Namespace of the delegates' own conversations; must never change."""
 
@@ -122,9 +128,20 @@ class Delegation:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The agents that work may be handed to; empty where delegation is off."""
-        spec = self.spec
-        return tuple(sorted(spec.delegates)) if spec.max_task_depth > 0 and spec.max_tasks > 0 else ()
+        """The agents that work may be handed to; empty where delegation is off.
+
+        A relay knows no mode in which it changes nothing, so who may not write is not offered one.
+        """
+        spec, left_out = self.spec, RELAYS if self._reads_only else frozenset()
+        if spec.max_task_depth <= 0 or spec.max_tasks <= 0:
+            return ()
+        return tuple(sorted(name for name, other in spec.delegates.items() if other.kind not in left_out))
+
+    @property
+    def _reads_only(self) -> bool:
+        table = self.spec.options
+        mode = self.spec.permission_mode or table.get("permission_mode") or table.get("sandbox")
+        return mode in READ_ONLY
 
     @asynccontextmanager
     async def open_turn(self, turn_id: str, sink: Sink) -> AsyncIterator[None]:
@@ -200,7 +217,6 @@ class Delegation:
         Of the session's settings only `plan` goes on to it: who may not write may not have it done either.
         """
         own, delegate = self.spec, self.spec.delegates[agent]
-        mode = own.permission_mode or own.options.get("permission_mode")
         return attrs.evolve(
             own,
             agent=agent,
@@ -210,7 +226,7 @@ class Delegation:
             socket=socket,
             agent_session_id=str(uuid.uuid5(_CONVERSATIONS, task_id)),
             model=None,
-            permission_mode="plan" if mode == "plan" else None,
+            permission_mode="plan" if self._reads_only else None,
             agent_memory=None,
             grants=(),
             delegates={name: other for name, other in own.delegates.items() if name != agent},
@@ -226,12 +242,15 @@ class Delegation:
                 if driver is not None:
                     work.end = await _drive(driver, work)
         finally:
+            # When it is over, the task's end is told by the turn's end.
             with trio.move_on_after(LAST_WORD_S, shield=True):
                 await work.sink.close()
                 await turn.sink.emit(work.ended())
             work.done.set()
             if driver is not None:
-                await _put_away(driver, work.began.task_id)
+                # When it is over, what is left of the delegate dies with the hub.
+                with trio.move_on_after(PUT_AWAY_S, shield=True):
+                    await _put_away(driver, work.began.task_id)
 
     def _open_driver(self, work: _Work) -> AgentDriver | None:
         try:
@@ -263,17 +282,15 @@ def _exited(work: _Work, error: BaseException) -> TurnFailed:
 
 
 async def _put_away(driver: AgentDriver, task_id: str) -> None:
-    """Close a delegate's driver and leave no process of it. Whatever happens, it is over in `PUT_AWAY_S`."""
-    # Shielded: the turn may be cancelled. When it is over, what is left dies with the hub.
-    with trio.move_on_after(PUT_AWAY_S, shield=True):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_kill_late, task_id)
-            try:
-                await driver.aclose()
-            except* Exception:
-                _log.exception("task %s: the driver did not close cleanly", task_id)
-            nursery.cancel_scope.cancel(reason="it has closed")
-        await trio.to_thread.run_sync(_kill, task_id, abandon_on_cancel=True)
+    """Close a delegate's driver and leave no process of it."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_kill_late, task_id)
+        try:
+            await driver.aclose()
+        except* Exception:
+            _log.exception("task %s: the driver did not close cleanly", task_id)
+        nursery.cancel_scope.cancel(reason="it has closed")
+    await trio.to_thread.run_sync(_kill, task_id, abandon_on_cancel=True)
 
 
 async def _kill_late(task_id: str) -> None:

@@ -53,7 +53,7 @@ async def open_door(delegation: Delegation) -> AsyncIterator[None]:
     listener = await _listen(path)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, partial(_serve, delegation), [listener])
+            await nursery.start(trio.serve_listeners, partial(_serve, delegation), [listener])
             yield
             nursery.cancel_scope.cancel(reason="the turn is over")
     finally:

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -199,21 +199,23 @@ async def _run(request: Request, spec: HubSpec) -> str:
         _log.exception("the driver of %s failed", spec.agent)
         end = TurnFailed(prompt.turn_id, "agent_exited", type(_first(group)).__name__, retryable=True)
     finally:
-        await _put_away(driver.aclose)
+        # A signal may have come. When KILL_S is over, processes that cannot be killed are left behind.
+        with trio.move_on_after(KILL_S, shield=True):
+            await _put_away(driver.aclose)
     if isinstance(end, TurnDone):
         return answered(request, ear.output, ear.logs)
     return refused(end.code, end.content)
 
 
-async def _put_away(aclose: Callable[[], Any]) -> None:
-    # Shielded: a signal may have come. When KILL_S is over, unkillable processes are left behind.
-    with trio.move_on_after(KILL_S, shield=True):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_kill_late)
-            with suppress(Exception):
-                await aclose()
-            nursery.cancel_scope.cancel(reason="it has closed")
-        await trio.to_thread.run_sync(_kill, abandon_on_cancel=True)
+async def _put_away(aclose: Callable[[], Awaitable[None]]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_kill_late)
+        try:
+            await aclose()
+        except* Exception:
+            _log.exception("the agent did not close cleanly")
+        nursery.cancel_scope.cancel(reason="it has closed")
+    await trio.to_thread.run_sync(_kill, abandon_on_cancel=True)
 
 
 async def _kill_late() -> None:

@@ -46,8 +46,8 @@ from transport.facilities import Facilities
 from transport.links import Links
 from transport.metrics import Metrics
 from transport.ports import AppPorts, Deps, SessionListener
-from transport.uploads import OwnUploads
 from transport.unanswered import Unanswered
+from transport.uploads import OwnUploads
 
 __all__ = ["ServeError", "Setup", "run_server"]
 

@@ -9,6 +9,7 @@ the next id of a fixed row, so that a later hub finds the newest one again. So i
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 import warnings
 from collections import deque
@@ -31,6 +32,7 @@ from bridgehub.agents.claude_settings import config_folder
 from bridgehub.delegation import Delegation
 from bridgehub.delegation_mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
 
 __all__ = ["ConversationRow", "Setup", "open_session"]
 
@@ -153,7 +155,7 @@ def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> C
     """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,
-        env={**spec.env, "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"},
+        env={**_blanked(spec), **spec.env, "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"},
         model=spec.model or spec.options.get("model"),
         permission_mode=spec.permission_mode or spec.options.get("permission_mode"),  # type: ignore[arg-type]
         cli_path=spec.options.get("cli_path"),
@@ -167,3 +169,13 @@ def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> C
         max_buffer_size=MAX_MESSAGE_BYTES,
         stderr=lambda line: stderr.append(line[:STDERR_LINE_CHARS]),
     )
+
+
+def _blanked(spec: HubSpec) -> dict[str, str]:
+    """Return what a delegate must not see of the session's agent, whose environment is this process's own.
+
+    The SDK puts that under the program's, where nothing can be taken away: an empty value has to do.
+    """
+    if TASK_MARKER not in spec.env:
+        return {}
+    return dict.fromkeys((name for name in os.environ if name not in spec.env and name != MARKER), "")

@@ -158,3 +158,24 @@ async def test_without_delegates_there_is_no_tool(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         await rig.turn(rig.driver(**with_delegates(rig, max_tasks=0)), "one")
         assert CLAUDE_TOOL not in rig.standin.requests[0].tools
+
+
+async def test_a_delegate_does_not_see_the_environment_of_the_sessions_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub's own environment is that of the session's agent, and the SDK puts it under its program's."""
+    monkeypatch.setenv("ONLY_FOR_THE_FIRST", "open-sesame")
+    show = ToolUse(
+        "Bash", {"command": 'echo "[$ONLY_FOR_THE_FIRST] [$OF_THE_HELPER]"', "description": "show"}
+    )
+    sink = RecordingSink(decide=lambda asked: Decided("r", "allow"))
+    async with open_rig(tmp_path) as rig:
+        changes = with_delegates(rig)
+        helper = changes["delegates"]["helper"]
+        changes["delegates"]["helper"] = DelegateSpec("claude", {}, {**helper.env, "OF_THE_HELPER": "mine"})
+        rig.standin.script(Answer.of(show), when=from_helper)
+        rig.standin.script(Answer.of(delegate("helper", HELPER)), when=lambda seen: not from_helper(seen))
+        end, _ = await rig.turn(rig.driver(**changes), "one", sink)
+        assert isinstance(end, TurnDone)
+        (ended,) = sink.of(TaskEnded)
+        assert ended.result == "standin: the tool said [] [mine]"
