@@ -15,6 +15,8 @@ class ActorConfig:
         hub_idle_s: an idle session's hub is stopped after this long.
         actor_idle_s: an idle session without hub and devices leaves memory after this long.
         tail_rest_s: how long after its last event a session keeps its tail for those who are behind.
+        link_patience_s: how long a message waits for a hub that lives and takes no link, where it certainly has not
+            had the message; then another one gets it.
         interrupt_limit_s: a turn that was interrupted ends within this, whatever its hub does.
         storage_retry_s: while storage takes no writes, how often it is asked.
         restart_intensity, restart_period_s: more crashes than this in this time and a session is failed.
@@ -24,6 +26,7 @@ class ActorConfig:
     hub_idle_s: float = 600.0
     actor_idle_s: float = 10.0
     tail_rest_s: float = 2.0
+    link_patience_s: float = 30.0
     interrupt_limit_s: float = 1.7
     storage_retry_s: float = 0.5
     restart_intensity: int = 3

@@ -148,6 +148,7 @@ class EffectRunner:
             self.deps.journal,
             self.session_id,
             before_seq=effect.before_seq,
+            leave_out=effect.message_id,
             limit_bytes=effect.limit_bytes,
         )
         return History(effect.turn_id, said, max(0, self.state.message_count - 2 - len(said)))

@@ -62,9 +62,10 @@ class SteerHub:
 
 @attrs.frozen
 class SendHistory:
-    """Tell the hub what was said before the running turn, the newest that fits in `limit_bytes`."""
+    """Tell the hub what was said before the running turn of `message_id`, the newest that fits in `limit_bytes`."""
 
     turn_id: str
+    message_id: str
     before_seq: int
     limit_bytes: int
 

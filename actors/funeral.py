@@ -46,6 +46,8 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
     grant = await deps.ownership.acquire(session_id)
     record, state = await load_state(deps.catalog, deps.journal, session_id)
     hub_id = state.hub_id
+    for leaving in state.leaving:
+        await deps.hubs.bury(leaving, last_seq=0)
     if hub_id is not None:
         await deps.hubs.bury(hub_id, last_seq=state.hub_seq)
     step = Step(state, deps.clock(), deps.new_id)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
+
 from actors.codec import decode_row
-from actors.events import Message, TurnStarted, UserMessage
+from actors.events import Event, Message, TurnStarted, UserMessage
 from actors.ports import Journal
 from bridgehub.protocol.messages import PastMessage
 
@@ -19,37 +21,64 @@ _KINDS = (UserMessage.kind, TurnStarted.kind, Message.kind)
 
 
 async def read_history(
-    journal: Journal, session_id: str, *, before_seq: int, limit_bytes: int
+    journal: Journal, session_id: str, *, before_seq: int, limit_bytes: int, leave_out: str | None = None
 ) -> tuple[PastMessage, ...]:
     """Return the newest messages and answers before `before_seq` that fit in `limit_bytes`, oldest first.
 
-    Only turns that had started count: what waited, or was taken back, was said to nobody. An answer that does
-    not fit whole ends the history.
+    Only turns that had started count: what waited, or was taken back, was said to nobody. What does not fit whole
+    ends the history.
+
+    Args:
+        journal, session_id: where to read.
+        before_seq: where the turn that asks begins.
+        limit_bytes: of UTF-8, all together.
+        leave_out: the message that the turn is about, which may stand in the past where it is tried again.
 
     Raises:
         StorageError: the journal could not be read.
     """
     left = min(limit_bytes, MAX_HISTORY_BYTES)
     newest_first: list[PastMessage] = []
-    answers: dict[str | None, list[str]] = {}
-    started: set[str] = set()
     before = before_seq
+    turns = _Turns(leave_out)
     while rows := await journal.read(session_id, 0, PAGE_ROWS, before=before, kinds=_KINDS, newest=True):
         for row in reversed(rows):
-            event = decode_row(row).event
-            said: PastMessage | None = None
-            if isinstance(event, Message):
-                answers.setdefault(row.turn_id, []).append(event.content)
-            elif isinstance(event, TurnStarted):
-                started.add(event.message_id)
-                parts = answers.pop(row.turn_id, [])
-                said = PastMessage("assistant", "".join(reversed(parts))) if parts else None
-            elif isinstance(event, UserMessage) and event.message_id in started:
-                said = PastMessage("user", event.content)
-            if said is not None:
+            for said in turns.take(row.turn_id, decode_row(row).event):
                 left -= len(said.content.encode())
                 if left < 0:
                     return tuple(reversed(newest_first))
                 newest_first.append(said)
         before = rows[0].first_seq
     return tuple(reversed(newest_first))
+
+
+@attrs.define(eq=False)
+class _Turns:
+    """Turns as they are met from the newest row to the oldest. A steered message stands after its turn's start."""
+
+    leave_out: str | None
+    _answers: dict[str | None, list[str]] = attrs.field(factory=dict)
+    _steered: dict[str | None, list[str]] = attrs.field(factory=dict)
+    _started: set[str | None] = attrs.field(factory=set)
+    _tried: set[str] = attrs.field(factory=set)
+
+    def take(self, turn_id: str | None, event: Event) -> list[PastMessage]:
+        """Take the next older row; return what is now known to have been said, newest first."""
+        match event:
+            case Message():
+                self._answers.setdefault(turn_id, []).append(event.content)
+            case TurnStarted():
+                self._started.add(turn_id)
+                self._tried.add(event.message_id)
+                answer = "".join(reversed(self._answers.pop(turn_id, [])))
+                said = [PastMessage("assistant", answer)] if answer else []
+                return said + [PastMessage("user", text) for text in self._steered.pop(turn_id, [])]
+            case UserMessage() if event.message_id == self.leave_out:
+                pass
+            case UserMessage() if turn_id in self._started or event.message_id in self._tried:
+                return [PastMessage("user", event.content)]
+            case UserMessage():
+                self._steered.setdefault(turn_id, []).append(event.content)
+            case _:
+                pass
+        return []

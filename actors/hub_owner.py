@@ -90,6 +90,11 @@ class HubOwner:
         """Whether no hub lives or is being ended."""
         return not self._lives
 
+    @property
+    def is_linked(self) -> bool:
+        """Whether a link to the living hub is up."""
+        return self._link is not None
+
     # ---- orders; none of them waits ----
 
     def start(self, spec: HubSpec) -> None:

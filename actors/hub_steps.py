@@ -96,7 +96,7 @@ def _reported(step: Step, given: FromHub) -> None:
         case hub.PermissionAsked():
             _asked(step, event)
         case hub.HistoryWanted():
-            step.do(SendHistory(turn.turn_id, turn.started_seq, event.limit_bytes))
+            step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, event.limit_bytes))
         case hub.SteerTaken() | hub.SteerRefused():
             _steered(step, event)
         case hub.TurnDone() | hub.TurnFailed() | hub.TurnStopped():
@@ -181,11 +181,12 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
                 answer.sha256(),
                 usage if usage != Usage() else None,
             )
-            step.end_turn("answered", end)
+            step.end_turn("answered", end, hub_said=True)
         case hub.TurnFailed():
-            step.end_turn("failed", TurnError(event.code, event.content, event.retryable))
+            failure = TurnError(event.code, event.content, event.retryable)
+            step.end_turn("failed", failure, hub_said=True)
         case hub.TurnStopped():
-            step.stop_turn()
+            step.stop_turn(hub_said=True)
 
 
 def _work(step: Step, event: hub.HubEvent) -> None:
@@ -260,7 +261,7 @@ def _ready(step: Step, given: HubReady) -> None:
         if message_id not in turn.steered_taken and message_id not in welcome.steered:
             step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
     if welcome.history_wanted:
-        step.do(SendHistory(turn.turn_id, turn.started_seq, welcome.history_wanted))
+        step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
     if turn.stopping_by is not None:
         step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
 

@@ -33,7 +33,8 @@ async def load_state(
     if state.turn is not None:
         await _load_answer(journal, state)
         state.turn.preview = await _load_preview(journal, session_id, state.turn.message_seq)
-    for waiting in (*state.queue.values(), *state.unknown.values()):
+    steered = state.turn.steered.values() if state.turn is not None else ()
+    for waiting in (*state.queue.values(), *state.unknown.values(), *steered):
         waiting.preview = await _load_preview(journal, session_id, waiting.seq)
     state.control_dirty = False  # what was just loaded need not be written again
     return record, state

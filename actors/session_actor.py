@@ -70,6 +70,7 @@ class SessionActor:
     _idle_since: float = 0.0
     _stop_at: float = math.inf
     _rest_at: float = math.inf
+    _recovered_at: float = -math.inf
     _taken: list[Mail] = attrs.field(factory=list)
 
     async def run(self) -> None:
@@ -145,7 +146,11 @@ class SessionActor:
         if committed is None:
             return False
         self._taken = []  # from here on nobody is refused: what was asked for is done
-        await self._act(step.effects, *committed)
+        try:
+            await self._act(step.effects, *committed)
+        except STORAGE_DOWN as exc:  # what was lost of the effects is made good after the reload
+            self._refuse(exc)
+            return False
         return True
 
     async def _next_inputs(self) -> list[Input] | None:
@@ -167,8 +172,13 @@ class SessionActor:
 
     def _deadline(self) -> float:
         state, config = self._state, self.deps.config
-        if state.turn is not None:
-            return self._stop_at if state.turn.stopping_by is not None else math.inf
+        turn = state.turn
+        if turn is not None and turn.stopping_by is None:
+            # A hub that takes no link and cannot have the prompt is not waited for.
+            waits = turn.may_move and not turn.consumed and not self._owner.is_linked
+            return self._idle_since + config.link_patience_s if waits else math.inf
+        if turn is not None:
+            return self._stop_at
         if state.hub_id is not None:
             return self._idle_since + config.hub_idle_s
         if self.tail.is_watched or not self._owner.is_idle or state.queue or self._effects.has_note:
@@ -178,8 +188,9 @@ class SessionActor:
     def _overdue(self) -> list[Input] | None:
         state = self._state
         if state.turn is not None:
-            # The hub did not end the turn in time: end the hub; its `HubGone` ends the turn.
+            # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` tells the rest.
             self._stop_at = math.inf
+            self._idle_since = trio.current_time()
             if state.hub_id is not None:
                 self._owner.end(state.hub_id, "kill")
             return []
@@ -218,10 +229,11 @@ class SessionActor:
         state = self._state
         items = join_pieces(step.events, starts=step.starts)
         hub = (state.hub_id, state.hub_seq)
+        new_hub = state.hub_id is not None and state.hub_id != self._committed_hub[0]
         if not items and not state.control_dirty and hub == self._committed_hub:
             return [], []
         durable = any(item.turn_id is None or item.event.kind not in BULK_KINDS for item in items)
-        durable = durable or (not items and state.control_dirty)
+        durable = durable or new_hub or (not items and state.control_dirty)
         entries = [encode_entry(item) for item in items]
         expected = state.head_seq - sum(entry.span for entry in entries)
         try:
@@ -281,16 +293,23 @@ class SessionActor:
     # ---- trouble ----
 
     async def _wait_for_storage(self) -> None:
-        """Wait until the journal writes again; refuse what comes meanwhile."""
+        """Wait until the journal reads and writes again; refuse what comes meanwhile."""
+        retry_s, content = self.deps.config.storage_retry_s, "storage is not well"
+        waits = trio.current_time() - self._recovered_at < retry_s  # it came back just now, and was not well
         while True:
+            if waits:
+                with trio.move_on_after(retry_s):
+                    while True:
+                        self._reject_all(self.mailbox.take_nowait(), f"nothing was stored: {content}")
+                        await self.mailbox.wait()
+            waits = True
             try:
                 await self.deps.journal.check_writable()
+                await self.deps.catalog.get(self.session_id)
             except STORAGE_DOWN as exc:
-                with trio.move_on_after(self.deps.config.storage_retry_s):
-                    while True:
-                        await self.mailbox.wait()
-                        self._reject_all(self.mailbox.take_nowait(), f"nothing was stored: {exc}")
+                content = str(exc)
             else:
+                self._recovered_at = trio.current_time()
                 self.tail.post_nowait(Trouble(None, "storage takes writes again"))
                 return
 

@@ -217,7 +217,7 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
                 state.turn.steered_taken[message_id] = None
         case "unknown" if state.turn is not None:
             turn = state.turn
-            lost = turn.steered.get(message_id)
+            lost = turn.steered.pop(message_id, None)
             if lost is None:
                 lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
                 lost.preview = turn.preview

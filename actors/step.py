@@ -73,8 +73,13 @@ class Step:
         """Decide an effect."""
         self.effects.append(effect)
 
-    def end_turn(self, delivery: DeliveryState, end: Event, *, device_id: str | None = None) -> None:
-        """Close what is open, end the turn and start the next one that waits."""
+    def end_turn(
+        self, delivery: DeliveryState, end: Event, *, device_id: str | None = None, hub_said: bool = False
+    ) -> None:
+        """Close what is open, end the turn and start the next one that waits.
+
+        `hub_said`: the end is the hub's own word, so that what it did not say before never happened.
+        """
         turn = self.state.turn
         assert turn is not None
         self.cancel_requests(None)
@@ -84,19 +89,22 @@ class Step:
                     task.task_id, task.title, task.agent_type, "cancelled", None, task.parent_task_id
                 )
             )
-        self._end_steered(turn, delivery)
+        self._end_steered(turn, delivery, hub_said=hub_said)
         self.emit_in_turn(Delivery(turn.message_id, delivery))
         self.folds += turn.answer.folds()
         self.emit_in_turn(end, device_id=device_id)
         self.start_next()
 
-    def _end_steered(self, turn: Turn, delivery: DeliveryState) -> None:
-        """Let steered messages share the turn's outcome; one that the agent never took waits for its own."""
+    def _end_steered(self, turn: Turn, delivery: DeliveryState, *, hub_said: bool) -> None:
+        """Let steered messages share the turn's outcome; of the others only a hub's own end tells that the agent
+        never took them, so that they may wait for a turn of their own."""
         for message_id in tuple(turn.steered):
-            if message_id in turn.steered_taken or delivery == "unknown":
+            if message_id in turn.steered_taken:
                 self.emit_in_turn(Delivery(message_id, delivery))
-            else:
+            elif hub_said:
                 self.queue_steered(message_id)
+            else:
+                self.emit_in_turn(Delivery(message_id, "unknown"))
 
     def queue_steered(self, message_id: str) -> None:
         """Have a message that was to be steered wait for a turn of its own."""
@@ -104,11 +112,11 @@ class Step:
         waiting = self.state.turn.steered[message_id]
         self.emit(Delivery(message_id, "queued"), turn_id=self.new_id(), device_id=waiting.device_id)
 
-    def stop_turn(self) -> None:
+    def stop_turn(self, *, hub_said: bool = False) -> None:
         """End the turn as interrupted by whoever asked for it."""
         assert self.state.turn is not None
         by = self.state.turn.stopping_by
-        self.end_turn("interrupted", Interrupted(by), device_id=by)
+        self.end_turn("interrupted", Interrupted(by), device_id=by, hub_said=hub_said)
 
     def cancel_requests(self, by_device: str | None) -> None:
         """Close each open request without an answer."""

@@ -201,9 +201,9 @@ class Supervisor:
             known = (
                 record is not None and record.summary is not None and record.summary.hub_id == found.hub_id
             )
-            if known and found.alive:
+            if known:  # also a dead one: what it left is to be journalled
                 wanted.add(found.session_id)
-            elif not known or found.session_id not in unfinished:
+            else:
                 orphans.append(found.hub_id)
         await end_hubs(deps.hubs, orphans)  # before anything can be sent again
         for session_id in unfinished | wanted:
@@ -227,9 +227,8 @@ class Supervisor:
             kept = record.summary if record is not None else None
             works = kept is not None and kept.unfinished and kept.hub_id == found.hub_id
             (busy if works else idle).append(found.hub_id)
+        # Their files stay: what they wrote down while they ended is for the next server.
         await deps.hubs.stop([*idle, *busy] if stop_hubs else idle)
-        for hub_id in idle:
-            await deps.hubs.forget(hub_id)
 
     # ---- children ----
 
@@ -299,7 +298,7 @@ class Supervisor:
 
     def _let_go(self, child: _Child) -> None:
         idle = not child.running and child.failed_at is None and not child.tail.is_watched
-        if idle and self._children.get(child.session_id) is child:
+        if idle and child.session_id not in self._removing and self._children.get(child.session_id) is child:
             del self._children[child.session_id]
 
     def _note_change(self, session_id: str) -> None:
