@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ import attrs
 from actors.codec import decode_settings
 from bridgehub.protocol.messages import DelegateSpec, HubSpec
 from builderos.config import Agent, Config
+from storage.blobs import blob_folder
 from storage.records import SessionRecord
 
 __all__ = ["HubSpecs", "agent_environment", "agent_options"]
@@ -28,9 +30,10 @@ def agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 @attrs.frozen
 class HubSpecs:
-    """Makes specs. `environment`: the server's, less its own variables."""
+    """Makes specs. `data`: the data folder; `environment`: the server's, less its own variables."""
 
     config: Config
+    data: Path
     environment: Mapping[str, str] = attrs.field(repr=False)
 
     def spec_for(self, record: SessionRecord, hub_id: str) -> HubSpec:
@@ -54,6 +57,7 @@ class HubSpecs:
             agent_session_id=str(uuid.uuid5(_SESSIONS, f"{record.session_id}/{record.created_at_ms}")),
             model=settings.model,
             permission_mode=settings.permission_mode,
+            blob_folder=str(blob_folder(self.data, record.session_id)),
             delegates=self._delegates(record.agent_type),
             max_task_depth=self.config.max_task_depth,
             max_tasks=self.config.max_tasks,

@@ -24,6 +24,7 @@ import trio
 
 from actors.config import ActorConfig
 from actors.effect_runner import SessionDeps
+from actors.events import Attachment
 from actors.hubs import ProcessHubs
 from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
@@ -101,12 +102,17 @@ async def run_server(setup: Setup) -> None:
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, Links(link_key.encode()))
             metrics = Metrics()
-            async with _open_sessions(setup.config, folder, store, metrics) as supervisor:
+            async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
                 await supervisor.recover()
                 parts = _Parts(setup, store, supervisor, uploads, metrics)
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
         nursery.cancel_scope.cancel(reason="the server has ended")
+
+
+def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
+    path = uploads.path_of(attachment)
+    return None if path is None else str(path)
 
 
 async def _settle_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
@@ -125,12 +131,12 @@ async def _settle_key(store: Store, folder: DataFolder, key: str | None) -> str 
 
 @asynccontextmanager
 async def _open_sessions(
-    config: Config, folder: DataFolder, store: Store, metrics: Metrics
+    config: Config, folder: DataFolder, store: Store, metrics: Metrics, uploads: OwnUploads
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
     sockets = find_socket_folder(folder)
     hubs = ProcessHubs(folder.hubs_path, sockets)
-    specs = HubSpecs(config, agent_environment(os.environ))
+    specs = HubSpecs(config, folder.path, agent_environment(os.environ))
     deps = SessionDeps(
         journal=MeasuredJournal(store.journal, metrics),
         ownership=store.ownership,
@@ -141,6 +147,7 @@ async def _open_sessions(
         spec_for=specs.spec_for,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
+        path_of=partial(_path_of, uploads),
     )
     try:
         async with open_supervisor(deps) as supervisor:

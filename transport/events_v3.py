@@ -68,6 +68,8 @@ def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
         body["offset"] = event.offset
     else:
         _add_fields(body, event)
+        if isinstance(event, ev.ToolStarted | ev.ToolFinished) and isinstance(event.blob, dict):
+            body["blob"] = {**event.blob, "url": blob_url(session_id, str(event.blob.get("sha256")))}
     text = orjson.dumps(body)
     return text if len(text) <= MAX_FRAME_BYTES else orjson.dumps(shrink(body, CLIPPED_CODE_POINTS))
 

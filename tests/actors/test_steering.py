@@ -142,3 +142,29 @@ async def test_history_is_the_newest_that_was_said_and_fits(autojump_clock: Mock
     )
     fits = len("twodos ") + len("più".encode())
     assert await read_history(store, "trip", before_seq=10, limit_bytes=fits) == said[2:]
+
+
+async def test_history_holds_steered_messages_and_leaves_out_what_is_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore()
+    await store.create(NewSession("trip", "echo", "phone", b"{}", 0))
+    grant = await store.acquire("trip")
+    events: list[tuple[str, Event]] = [
+        ("t1", UserMessage("m1", "one")),
+        ("t1", TurnStarted("m1")),
+        ("t1", Message("uno", "b", 0)),
+        ("t1", UserMessage("s1", "steered")),
+        ("t1", Message(" y más", "b", 3)),
+        ("t2", UserMessage("m2", "lost once")),
+        ("t2", TurnStarted("m2")),
+        ("t3", TurnStarted("m2")),
+    ]
+    items = [Committed(n, n, 0, turn, "phone", event) for n, (turn, event) in enumerate(events, 1)]
+    await store.append(grant, 0, [encode_entry(item) for item in items], durable=True)
+    said = await read_history(store, "trip", before_seq=8, limit_bytes=1000, leave_out="m2")
+    assert said == (
+        PastMessage("user", "one"),
+        PastMessage("user", "steered"),
+        PastMessage("assistant", "uno y más"),
+    )

@@ -167,7 +167,7 @@ def test_what_a_hub_is_started_with() -> None:
         "hub_idle_s = 5\n[agents.claude]\npermission_mode = 'plan'\nenv = { A = '1' }\n"
         "[agents.r]\nkind = 'bridgehub/1.0'\ncommand = ['a', 'b']\ndirection = 'd'"
     )
-    specs = HubSpecs(config, {"PATH": "/bin", "A": "0"})
+    specs = HubSpecs(config, Path("/data"), {"PATH": "/bin", "A": "0"})
     spec = specs.spec_for(record("claude", Settings("/work-folder", "opus", "default")), "h1")
     assert (spec.hub_id, spec.session_id, spec.agent, spec.kind) == ("h1", "trip", "claude", "claude")
     assert (spec.workspace, spec.model, spec.permission_mode) == ("/work-folder", "opus", "default")
@@ -189,7 +189,7 @@ def test_whom_an_agent_may_hand_work_to() -> None:
         "max_task_depth = 1\nmax_tasks = 7\n[agents.claude]\nenv = { A = '1' }\nmodel = 'm'\n"
         "[agents.codex]\ndelegate = false\n[agents.second]\nkind = 'claude'"
     )
-    specs = HubSpecs(config, {"PATH": "/bin", "A": "0"})
+    specs = HubSpecs(config, Path("/data"), {"PATH": "/bin", "A": "0"})
     spec = specs.spec_for(record("second", Settings("/w")), "h1")
     assert (spec.max_task_depth, spec.max_tasks) == (1, 7)
     assert set(spec.delegates) == {"claude", "echo"}
@@ -205,7 +205,9 @@ def test_whom_an_agent_may_hand_work_to() -> None:
 
 
 def test_an_agent_that_left_the_config_gets_no_driver() -> None:
-    spec = HubSpecs(parse_config(""), dict(os.environ)).spec_for(record("gone", Settings("/w")), "h1")
+    spec = HubSpecs(parse_config(""), Path("/data"), dict(os.environ)).spec_for(
+        record("gone", Settings("/w")), "h1"
+    )
     assert spec.kind == "not configured"
 
 
