@@ -17,6 +17,7 @@ from actors import events as ev
 from actors.events import Committed, Event
 from actors.tail import Round
 from transport.frames import MAX_FRAME_BYTES, text_frame
+from transport.links import blob_url
 
 __all__ = ["encode_event", "encode_round", "event_content", "request_fields", "shrink", "timestamp"]
 
