@@ -28,6 +28,7 @@ from transport.app_resume import PAIR_MS
 from transport.app_state import AppState, Decision, Send
 from transport.authorize import CREATE_SESSION, authorize
 from transport.config import TransportConfig
+from transport.message_files import attachments_of
 from transport.ports import AppPorts, Deps, Device
 from transport.wire_app import DEFAULT_DEVICE, ChatFrame
 from transport.wire_app import error as error_frame
@@ -210,7 +211,7 @@ class AppConversation:
     async def _send(self, feed: AppFeed, frame: ChatFrame) -> None:
         if not authorize(self.device.scope, "send"):
             raise _Refused("This key may not send messages.", "forbidden")
-        files = await self._files(frame)
+        files = await self._files(feed.session_id, frame)
         message_id = self.ports.new_id()
         session_id, now_ms = feed.session_id, self.deps.clock()
         pairs, device_id = self.ports.pairs, feed.label
@@ -242,14 +243,11 @@ class AppConversation:
         if isinstance(reply, Rejected):
             feed.say_nowait(feed.state.refused(message_id, reply.content, reply.code))
 
-    async def _files(self, frame: ChatFrame) -> tuple[File, ...]:
-        found: list[File] = []
-        for url in frame.urls:
-            file = None if self.deps.uploads is None else await self.deps.uploads.find(url)
-            if file is None:
-                raise _Refused("An attachment is no upload of this server.", "bad_attachment")
-            found.append(file)
-        return tuple(found)
+    async def _files(self, session_id: str, frame: ChatFrame) -> tuple[File, ...]:
+        found = await attachments_of(self.deps.uploads, session_id, frame.urls)
+        if found is None:
+            raise _Refused("An attachment is no upload of this server.", "bad_attachment")
+        return found
 
     # ---- decisions ----
 
