@@ -88,8 +88,12 @@ def named_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        role = _OS_ROLES.get(error.errno or 0, StorageUnavailable)
-        raise role(f"{path}: {error.strerror}") from error
+        raise _os_error(error, path) from error
+
+
+def _os_error(error: OSError, path: Path) -> StorageUnavailable:
+    role = _OS_ROLES.get(error.errno or 0, StorageUnavailable)
+    return role(f"{path}: {error.strerror}")
 
 
 def open_writer(path: Path, *, vfs: str | None = None) -> apsw.Connection:
@@ -142,14 +146,24 @@ def _configure(connection: apsw.Connection) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file with mode 0600 whatever the umask; SQLite gives its WAL and shm the mode of the file."""
-    with named_os_errors(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Make the file with mode 0600 whatever the umask; SQLite gives its WAL and shm the mode of the file.
+
+    An existing file is never opened here: the close of any handle on it would drop all locks that SQLite holds
+    on it for this whole process, and another program could then take the WAL away from under us.
+    """
     try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
         with suppress(OSError):  # a file of another owner; SQLite says whether it can be used
-            os.fchmod(handle, 0o600)
+            if path.is_file():
+                path.chmod(0o600)
+        return
+    except OSError as error:
+        raise _os_error(error, path) from error
+    try:
+        os.fchmod(handle, 0o600)  # the umask may have taken something away
     finally:
-        os.close(handle)
+        os.close(handle)  # new and empty, so nobody has a lock on it
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NewType
+from typing import ClassVar, Literal, NewType
 
 import attrs
 
 __all__ = [
     "ActFrame",
+    "Answers",
     "AttachFrame",
     "AttachmentRef",
     "AuthFrame",
@@ -21,6 +22,7 @@ __all__ = [
     "InterruptFrame",
     "MarkReadFrame",
     "PaceMs",
+    "PathText",
     "PingFrame",
     "Position",
     "RenameFrame",
@@ -36,6 +38,12 @@ Id = NewType("Id", str)
 
 ShortText = NewType("ShortText", str)
 """1 to 4096 code points: a key, a path, a name."""
+
+PathText = NewType("PathText", str)
+"""1 to 4096 code points, none of them null."""
+
+Answers = NewType("Answers", object)
+"""Any JSON, nested at most 32 deep."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -56,7 +64,7 @@ class Position:
 class SettingsAsked:
     """What a new session is to be made with; None leaves it to the server."""
 
-    workspace: ShortText | None = None
+    workspace: PathText | None = None
     model: ShortText | None = None
     permission_mode: ShortText | None = None
 
@@ -132,7 +140,7 @@ class DecideFrame:
     request_id: ShortText
     decision: Literal["allow", "deny", "allow_session"]
     note: str | None = None
-    answers: Any = None
+    answers: Answers | None = None
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from transport.refusals import error_body
 
-__all__ = ["HttpError", "JsonAnswer", "error_answer", "limit_of", "number_of"]
+__all__ = ["HttpError", "JsonAnswer", "error_answer", "limit_of", "number_of", "whole_number"]
 
 MAX_LIMIT: Final = 500
 _MAX_INT: Final = 2**63 - 1
@@ -45,8 +45,16 @@ def number_of(request: Request, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_INT):
+    number = whole_number(text)
+    if number is None:
         raise HttpError(400, "bad_request", f"{name} must be a whole number.")
+    return number
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that these digits are, 0 to 2**63 - 1, which a database holds; None for anything else."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_INT):
+        return None
     return int(text)
 
 

@@ -16,11 +16,13 @@ import orjson
 from cattrs.gen import make_dict_structure_fn
 
 from transport.client_frames import (
+    Answers,
     AttachmentRef,
     ClientFrame,
     HistoryCount,
     Id,
     PaceMs,
+    PathText,
     ShortText,
 )
 
@@ -33,6 +35,10 @@ MAX_CLIENT_FRAME_BYTES: Final = 1024 * 1024
 
 MAX_ATTACHMENTS: Final = 32
 """Files of one message: more than anybody picks by hand, few enough for one event."""
+
+MAX_ANSWERS_DEPTH: Final = 32
+"""Lists and objects inside each other in `answers`: what is stored must be written again, and the encoder goes
+less deep than the decoder. An agent's questions need three."""
 
 _MAX_SHORT: Final = 4096
 _MAX_INT: Final = 2**63 - 1  # what the database can hold
@@ -95,6 +101,23 @@ def _short(value: Any, _: Any) -> ShortText:
     return ShortText(value)
 
 
+def _path(value: Any, _: Any) -> PathText:
+    text = _short(value, _)
+    if "\0" in text:
+        raise _Wrong("expected a path, without a null character")
+    return PathText(text)
+
+
+def _answers(value: Any, _: Any) -> Answers:
+    level = [value]
+    for _depth in range(MAX_ANSWERS_DEPTH + 1):
+        nested = [one for one in level if isinstance(one, dict | list)]
+        if not nested:
+            return Answers(value)
+        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
+    raise _Wrong(f"expected at most {MAX_ANSWERS_DEPTH} lists and objects inside each other")
+
+
 def make_converter() -> cattrs.Converter:
     """Return the converter of this format: strict about types, blind to unknown fields."""
     converter = cattrs.Converter()
@@ -103,7 +126,9 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(int, lambda value, _: _int(value, -_MAX_INT - 1, _MAX_INT))
     converter.register_structure_hook(float, _float)
     converter.register_structure_hook(Id, _id)
+    converter.register_structure_hook(Answers, _answers)
     converter.register_structure_hook(ShortText, _short)
+    converter.register_structure_hook(PathText, _path)
     converter.register_structure_hook(HistoryCount, lambda value, _: _int(value, 0, 1000))
     converter.register_structure_hook(PaceMs, lambda value, _: _int(value, 0, 10_000))
 

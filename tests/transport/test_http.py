@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -88,6 +89,48 @@ async def test_errors_are_json(method: str, path: str, status: int, code: str) -
         assert answer.json()["error"]["message"]
         without = await http.request(method, path, headers={"X-API-Key": "no"})
         assert (without.status_code, without.json()["error"]["code"]) == (401, "unauthorized")
+
+
+def cursor_of(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+NUMBERS = (
+    "sessions?limit=",
+    "sessions?before=",
+    "sessions/trip/messages?after_seq=",
+    "sessions/trip/messages?before_seq=",
+    "sessions/trip/messages?limit=",
+    "sessions/trip/events?after_seq=",
+    "sessions/trip/events?limit=",
+    "sessions/trip/tasks?before=",
+    "sessions/trip/tasks?limit=",
+)
+
+
+async def test_numbers_that_no_database_holds() -> None:
+    async with open_http() as (served, http):
+        served.fakes.add_session("trip")
+        for path in NUMBERS:
+            for number in ("9" * 20, str(2**63), "9" * 5000, "-1", "1_0", "1e3", ""):
+                value = cursor_of(f"{number}:trip") if path == "sessions?before=" else number
+                answer = await http.get(f"/api/{path}{value}")
+                told = (answer.status_code, answer.json()["error"]["code"])
+                assert told == (400, "bad_request"), (path, number)
+
+
+async def test_the_largest_numbers_are_taken() -> None:
+    async with open_http() as (served, http):
+        served.fakes.add_session("trip")
+        most = str(2**63 - 1)
+        for path in (
+            f"/api/sessions?before={cursor_of(most + ':trip')}",
+            f"/api/sessions/trip/messages?after_seq={most}",
+            f"/api/sessions/trip/messages?before_seq={most}",
+            f"/api/sessions/trip/events?after_seq={most}",
+            f"/api/sessions/trip/tasks?before={most}",
+        ):
+            assert (await http.get(path)).status_code == 200, path
 
 
 async def test_scopes_are_held() -> None:

@@ -120,6 +120,7 @@ def test_defaults() -> None:
         ({**ATTACH, "after": {"epoch": 1, "seq": 2**63}}, "$.after.seq"),
         ({**ATTACH, "after": [1, 2]}, "$.after"),
         ({**ATTACH, "settings": []}, "$.settings"),
+        ({**ATTACH, "settings": {"workspace": "a\0b"}}, "$.settings.workspace"),
         ({**ATTACH, "settings": {"model": 1}}, "$.settings.model"),
         ({**SEND, "content": None}, "$.content"),
         ({**SEND, "mode": "now"}, "$.mode"),
@@ -168,6 +169,31 @@ def test_answers_are_taken_as_they_are() -> None:
     frame = decoded(body)
     assert isinstance(frame, DecideFrame)
     assert frame.answers == {"q": ["a", 1]}
+
+
+def nested(depth: int, inside: object) -> object:
+    for _ in range(depth):
+        inside = [inside] if depth % 2 else {"q": inside}
+    return inside
+
+
+@pytest.mark.parametrize("inside", [1, [], {}])
+@pytest.mark.parametrize("depth", [33, 34, 200])
+def test_answers_may_be_nested_only_so_deep(depth: int, inside: object) -> None:
+    body = {"type": "decide", "session_id": "t", "request_id": "r", "decision": "allow"}
+    own = 0 if inside == 1 else 1
+    frame = decoded({**body, "answers": nested(32 - own, inside)})
+    assert isinstance(frame, DecideFrame)
+    wrong_one = wrong({**body, "answers": nested(depth - own, inside)})
+    assert (wrong_one.path, wrong_one.session_id) == ("$.answers", "t")
+
+
+@pytest.mark.parametrize("depth", [33, 300, 1000])
+def test_answers_that_could_not_be_written_again(depth: int) -> None:
+    start = '{"type":"decide","session_id":"t","request_id":"r","decision":"allow","answers":'
+    with pytest.raises(WireError) as caught:
+        decode(start + "[" * depth + "]" * depth + "}")
+    assert caught.value.path == "$.answers"
 
 
 def test_a_key_is_not_shown() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from starlette.requests import Request
 
-from transport.http_answers import HttpError
+from transport.http_answers import HttpError, whole_number
 
 __all__ = ["JsonBody", "check_length", "read_json"]
 
@@ -22,7 +22,8 @@ def check_length(request: Request, most: int, refusal: HttpError) -> None:
     told = request.headers.get("content-length")
     if told is None:
         raise HttpError(411, "length_required", "Content-Length is missing.")
-    if not told.isdigit() or int(told) > most:
+    length = whole_number(told)
+    if length is None or length > most:
         raise refusal
 
 

@@ -16,7 +16,7 @@ from actors.events import Committed, TurnStarted, UserMessage
 from storage.records import SessionRecord
 from transport.answers_v3 import session_entry
 from transport.events_v3 import encode_event
-from transport.http_answers import HttpError, JsonAnswer, limit_of, number_of
+from transport.http_answers import HttpError, JsonAnswer, limit_of, number_of, whole_number
 from transport.ports import Deps, Device
 from transport.session_feed import shows_device
 from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
@@ -153,7 +153,10 @@ def _decode_cursor(text: str | None) -> tuple[int, str] | None:
         return None
     try:
         plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-        at, _, session_id = plain.partition(":")
-        return int(at), session_id
     except (ValueError, binascii.Error):
-        raise HttpError(400, "bad_request", "before is no cursor of this list.") from None
+        plain = ""
+    at, _, session_id = plain.partition(":")
+    at_ms = whole_number(at)
+    if at_ms is None:
+        raise HttpError(400, "bad_request", "before is no cursor of this list.")
+    return at_ms, session_id
