@@ -148,10 +148,14 @@ def _give_up(spec: HubSpec, pid: int) -> bytes:
 
 
 def _reap(number: int, frame: FrameType | None) -> None:
-    """Reap hubs that died; in the middle of a start others than that one."""
+    """Reap hubs that died; in the middle of a start others than that one.
+
+    As a signal handler it may run inside itself, and then finds hubs reaped that it has still on its list.
+    """
     for pid in tuple(_hubs):
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            _hubs.discard(pid)
+        with suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                _hubs.discard(pid)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from bridgehub.protocol.messages import (
     HubSpec,
     Prompt,
     Steer,
+    SteerLost,
     SteerRefused,
     SteerTaken,
     TurnFailed,
@@ -40,14 +41,15 @@ __all__ = ["PromptsFull", "TurnRunner"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
-POLITE_S = 1.5
-"""How long an interrupted driver has before it is cancelled: the whole must be over before 2 s."""
+POLITE_S = 1.2
+"""How long an interrupted driver has before it is cancelled. With the waits below the whole stays under 1.7 s,
+after which the server kills the hub."""
 
 KILL_S = 0.25
 """How long an interrupt waits for the kill of the agent's processes; the kill itself goes on."""
 
 LAST_WORD_S = 0.1
-"""How long a cancelled driver may take to notice."""
+"""How long a cancelled driver may take to notice, and a steered message to have its outcome."""
 
 CLOSE_S = 2.0
 """How long a driver that is put away may take; its processes die with the hub at the latest."""
@@ -64,6 +66,16 @@ class PromptsFull(Exception):
 
 
 @attrs.define(eq=False)
+class _Steering:
+    """A steered message: what is known of it, and whether the server was told. Refused as long as not tried."""
+
+    steer: Steer
+    outcome: type[SteerTaken | SteerRefused | SteerLost] = SteerRefused
+    reported: bool = False
+    tried: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.define(eq=False)
 class _Turn:
     prompt: Prompt
     sink: TurnSink
@@ -72,10 +84,11 @@ class _Turn:
     changed: trio.Event = attrs.field(factory=trio.Event)
     driven: trio.Event = attrs.field(factory=trio.Event)
     end: TurnEnd | None = None
-    steered: dict[str, bool] = attrs.field(factory=dict)  # message id: whether its outcome is reported
-    wanted: deque[Steer] = attrs.field(factory=deque)
+    steered: dict[str, _Steering] = attrs.field(factory=dict)
+    wanted: deque[_Steering] = attrs.field(factory=deque)
     steer_came: trio.Event = attrs.field(factory=trio.Event)
     steering: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    steering_over: trio.Event = attrs.field(factory=trio.Event)
 
     def stop(self) -> None:
         self.stopping = True
@@ -166,8 +179,8 @@ class TurnRunner:
         turn = self._turn
         if turn is None or turn.prompt.turn_id != steer.turn_id or steer.message_id in turn.steered:
             return
-        turn.steered[steer.message_id] = False
-        turn.wanted.append(steer)
+        turn.steered[steer.message_id] = steering = _Steering(steer)
+        turn.wanted.append(steering)
         turn.steer_came.set()
 
     async def run(self) -> None:
@@ -200,16 +213,17 @@ class TurnRunner:
             await turn.changed.wait()
             if not turn.driven.is_set():
                 await self._stop(turn, driver, nursery)
+            await self._end_steering(turn)
             if turn.end is None or (isinstance(turn.end, TurnFailed) and turn.end.code == "agent_exited"):
                 self._driver = None
                 nursery.start_soon(_put_away, driver)
         sink.closed = True
         self._turn = None
         self.asking.forget()
-        turn.steering.cancel(reason="the turn ended")
-        for message_id, reported in turn.steered.items():
-            if not reported:
-                await self.outbox.put(SteerRefused(prompt.turn_id, message_id))
+        for steering in turn.steered.values():
+            if not steering.reported:
+                steering.reported = True
+                await self.outbox.put(steering.outcome(prompt.turn_id, steering.steer.message_id))
         if turn.stopping or turn.end is None:
             await self.outbox.put(TurnStopped(prompt.turn_id))
         else:
@@ -242,23 +256,43 @@ class TurnRunner:
 
     async def _steer(self, turn: _Turn, driver: AgentDriver) -> None:
         """Bring steered messages to the driver, in order, until the turn ends."""
-        with turn.steering:
-            while True:
-                await turn.steer_came.wait()
-                turn.steer_came = trio.Event()
-                while turn.wanted:
-                    await self._steer_one(turn, driver, turn.wanted.popleft())
-
-    async def _steer_one(self, turn: _Turn, driver: AgentDriver, steer: Steer) -> None:
-        taken = False
         try:
-            if driver.can_steer and not turn.stopping:
-                taken = await driver.steer(steer)
-        except Exception:
-            _log.exception("turn %s: a message could not be steered", turn.prompt.turn_id)
-        said = SteerTaken if taken else SteerRefused
-        turn.steered[steer.message_id] = True
-        await self.outbox.put(said(turn.prompt.turn_id, steer.message_id))
+            with turn.steering:
+                while True:
+                    await turn.steer_came.wait()
+                    turn.steer_came = trio.Event()
+                    while turn.wanted:
+                        await self._steer_one(turn, driver, turn.wanted.popleft())
+        finally:
+            turn.steering_over.set()
+
+    async def _steer_one(self, turn: _Turn, driver: AgentDriver, steering: _Steering) -> None:
+        if driver.can_steer and not turn.stopping and not turn.driven.is_set():
+            steering.outcome = SteerLost  # where it is cancelled or fails, nobody knows
+            try:
+                taken = await driver.steer(steering.steer)
+            except Exception:
+                _log.exception("turn %s: a message could not be steered", turn.prompt.turn_id)
+                return
+            finally:
+                steering.tried.set()
+            steering.outcome = SteerTaken if taken else SteerRefused
+        if not steering.reported:
+            # Marked behind the put: one that is cancelled left no trace, and the turn's end puts it.
+            await self.outbox.put(steering.outcome(turn.prompt.turn_id, steering.steer.message_id))
+            steering.reported = True
+
+    async def _end_steering(self, turn: _Turn) -> None:
+        """Have no message tried any more; what was tried has a moment to tell its outcome."""
+        turn.wanted.clear()
+        if turn.driven.is_set():
+            with trio.move_on_after(LAST_WORD_S):
+                for steering in turn.steered.values():
+                    if steering.outcome is SteerLost:
+                        await steering.tried.wait()
+        turn.steering.cancel(reason="the turn ended")
+        with trio.move_on_after(LAST_WORD_S):
+            await turn.steering_over.wait()
 
     async def _stop(self, turn: _Turn, driver: AgentDriver, nursery: trio.Nursery) -> None:
         with trio.move_on_after(POLITE_S):

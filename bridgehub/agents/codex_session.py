@@ -59,6 +59,8 @@ class _Turn:
     usage: Usage = attrs.field(factory=Usage)
     consumed: bool = False
     interrupted: bool = False
+    broke: bool = True
+    """It had no end that Codex told, so far."""
     started: trio.Event = attrs.field(factory=trio.Event)
     steers: dict[str, _Steer] = attrs.field(factory=dict)
     asks: dict[int | str, trio.CancelScope] = attrs.field(factory=dict)
@@ -99,26 +101,36 @@ class CodexSession:
                     nursery.start_soon(self._begin, turn, inputs)
                     end = await self._follow(turn, batches, nursery)
                     nursery.cancel_scope.cancel(reason="the turn is over")
+            turn.broke = False
         finally:
             self._turn = None
+            turn.started.set()  # for who still waits for it, and then finds the turn gone
             for steer in turn.steers.values():
                 steer.decided.set()
         return end
 
     async def steer(self, message_id: str, inputs: Sequence[UserInput]) -> bool:
-        """Give the running turn one more message; return whether the agent took it into the turn."""
+        """Give the running turn one more message; return whether the agent took it into the turn.
+
+        Raises:
+            CodexError: the program went or broke meanwhile; nobody knows what became of the message.
+        """
         turn = self._turn
         if turn is None:
             await trio.lowlevel.checkpoint()
             return False
         await turn.started.wait()
+        if self._turn is not turn:
+            return False
         steer = turn.steers[f"{turn.message_id}/{message_id}"] = _Steer()
         try:
             await self._steer(turn, f"{turn.message_id}/{message_id}", inputs)
-        except CodexError as error:
+        except CallRefused as error:
             _log.info("a message was not steered: %s", type(error).__name__)
             return False
         await steer.decided.wait()
+        if turn.broke and not steer.taken:
+            raise ProgramExited("Codex ended before it told of a message.")
         return steer.taken
 
     async def interrupt(self) -> None:
@@ -129,6 +141,8 @@ class CodexSession:
             return
         turn.interrupted = True
         await turn.started.wait()
+        if self._turn is not turn:
+            return
         try:
             await self.program.tell("turn/interrupt", {"threadId": self.thread_id, "turnId": turn.codex_id})
         except CodexError as error:

@@ -56,12 +56,27 @@ def is_hub_id(name: str) -> bool:
 
 
 def write_pid_file(folder: Path, record: HubPid) -> None:
-    """Write the pid file so that a reader sees it whole or not at all."""
+    """Write the pid file so that a reader sees it whole or not at all, and so that it outlives a power cut.
+
+    Without it a hub looks as if it had never started, and its prompt would be sent again.
+    """
     new = folder / (PID_NAME + ".new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(orjson.dumps(attrs.asdict(record)))
+        file.flush()
+        os.fsync(descriptor)
     new.rename(folder / PID_NAME)
+    for changed in (folder, folder.parent):  # the name of the file, and that of its folder
+        _sync_folder(changed)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_pid_file(folder: Path) -> HubPid | None:

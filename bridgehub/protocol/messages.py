@@ -37,6 +37,7 @@ __all__ = [
     "Refused",
     "Reported",
     "Steer",
+    "SteerLost",
     "SteerRefused",
     "SteerTaken",
     "Stop",
@@ -142,7 +143,7 @@ class Prompt:
 
 @attrs.frozen
 class Steer:
-    """Give the running turn one more user message; `SteerTaken` or `SteerRefused` follows.
+    """Give the running turn one more user message; `SteerTaken`, `SteerRefused` or `SteerLost` follows.
 
     Ignored where that turn does not run any more, or where the message was had before.
     """
@@ -231,6 +232,17 @@ class SteerTaken:
 @attrs.frozen
 class SteerRefused:
     """The agent did not take a steered message and never will: it waits for a turn of its own."""
+
+    turn_id: str
+    message_id: str
+
+
+@attrs.frozen
+class SteerLost:
+    """Nobody knows whether the agent took a steered message: it must not be sent again by itself.
+
+    It comes right before its turn's end.
+    """
 
     turn_id: str
     message_id: str
@@ -388,6 +400,7 @@ HubEvent = (
     Consumed
     | SteerTaken
     | SteerRefused
+    | SteerLost
     | AgentMemory
     | HistoryWanted
     | TextPiece

@@ -13,7 +13,7 @@ from actors.errors import HubLost, HubStartFailed
 from actors.hubs import ProcessHubs
 from actors.ports import FoundHub
 from bridgehub.protocol.codec import encode
-from bridgehub.protocol.folder import read_pid_file
+from bridgehub.protocol.folder import PID_NAME, HubPid, read_pid_file, write_pid_file
 from bridgehub.protocol.messages import (
     Consumed,
     Reported,
@@ -250,3 +250,38 @@ async def test_long_paths_move_the_socket(tmp_path: Path) -> None:
         await hubs.start(spec_of(HUB + "-2"))
     await hubs.aclose()
     short.rmdir()
+
+
+async def test_the_mother_outlives_many_deaths_at_once(tmp_path: Path) -> None:
+    """The signals of their deaths come in the middle of each other's handling."""
+    async with open_hubs(tmp_path, by_exec=False) as hubs:
+        await hubs.start(spec_of())
+        mother = hubs.mother_pid
+        for number in range(6):
+            names = [f"{HUB}-{number}-{place}" for place in range(8)]
+            for name in names:
+                await hubs.start(spec_of(name))
+            pids = [record.pid for name in names if (record := read_pid_file(hubs.folder / name))]
+            assert len(pids) == len(names)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            await until_dead(*pids)
+        await hubs.start(spec_of(f"{HUB}-last"))
+        assert hubs.mother_pid == mother
+
+
+async def test_a_started_hub_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File, folder, and the folder's own name; a power cut must not make its prompt look unsent."""
+    synced: list[int] = []
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        really(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder = tmp_path / "hubs" / HUB
+    folder.mkdir(parents=True)
+    write_pid_file(folder, HubPid(HUB, "trip", os.getpid(), "then"))
+    assert synced == [path.stat().st_ino for path in (folder / PID_NAME, folder, folder.parent)]
+    assert read_pid_file(folder) == HubPid(HUB, "trip", os.getpid(), "then")
