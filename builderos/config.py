@@ -106,11 +106,18 @@ class ClaudeAgent:
 
 @attrs.frozen(kw_only=True)
 class CodexAgent:
-    """Codex through `codex app-server`."""
+    """Codex through `codex app-server`.
+
+    Attributes:
+        approval, sandbox, model: what its sessions start with unless they say otherwise; None is Codex's own
+        default. cli_path: the program to run instead of the package's.
+    """
 
     kind: ClassVar[str] = "codex"
     approval: Literal["untrusted", "on-failure", "on-request", "never"] = "on-request"
     sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = "workspace-write"
+    model: str | None = None
+    cli_path: str | None = None
     delegate: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -323,6 +330,11 @@ def _environment(value: Any, _: Any) -> dict[str, str]:
     # the values may be secrets, so none is told
     if not isinstance(value, dict) or not all(isinstance(word, str) for word in value.values()):
         raise ValueError("must be a table of texts")
+    for name, word in value.items():
+        if not name or "=" in name or "\0" in name:
+            raise _OutOfRangeError(repr(name)[1:-1] or '""', "is no name of a variable")
+        if "\0" in word:
+            raise _OutOfRangeError(name, "must not hold a null character")
     return dict(value)
 
 
@@ -351,6 +363,8 @@ def _first_fault(error: ClassValidationError) -> tuple[str, str]:
         if isinstance(fault, ClassValidationError):
             key, reason = _first_fault(fault)
             return f"{note.name}.{key}", reason
+        if isinstance(fault, _OutOfRangeError):
+            return f"{note.name}.{fault.key}", str(fault)
         if get_origin(note.type) is Literal:
             return note.name, f"must be one of {_listed(get_args(note.type))}"
         return note.name, str(fault)

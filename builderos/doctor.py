@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -119,7 +120,7 @@ def _agent(name: str, agent: Agent, environment: Mapping[str, str], home: Path) 
     if isinstance(agent, ClaudeAgent):
         yield _claude(about, agent, environment, home)
     elif isinstance(agent, CodexAgent):
-        yield _codex(about, environment, home)
+        yield _codex(about, agent, environment, home)
     elif isinstance(agent, EchoAgent):
         yield Finding("ok", about, "needs nothing")
     else:
@@ -148,18 +149,37 @@ def _claude(about: str, agent: ClaudeAgent, environment: Mapping[str, str], home
     return Finding("note", about, "installed, not signed in", f"run {program} and type /login")
 
 
-def _codex(about: str, environment: Mapping[str, str], home: Path) -> Finding:
+def _codex(about: str, agent: CodexAgent, environment: Mapping[str, str], home: Path) -> Finding:
     if importlib.util.find_spec("openai_codex") is None:
         return Finding("note", about, "Codex is not installed", "make install")
     package = importlib.util.find_spec("codex_cli_bin")
-    if package is None or package.origin is None:
+    if agent.cli_path:
+        program = Path(agent.cli_path)
+        if not os.access(program, os.X_OK):
+            return Finding("note", about, f"the program {program} is not there", "correct its cli_path")
+    elif package is None or package.origin is None:
         return Finding("note", about, "the Codex program is not installed", "make install")
-    program = Path(package.origin).parent / "bin" / "codex"
+    else:
+        program = Path(package.origin).parent / "bin" / "codex"
     folder = Path(environment.get("CODEX_HOME") or home / ".codex")
-    signed_in = _first_set(environment, ("OPENAI_API_KEY", "CODEX_API_KEY")) or _there(folder / "auth.json")
+    # A key in the environment is not read by `codex app-server`, so it is no sign-in.
+    signed_in = _there(folder / "auth.json") or _model_provider(folder / "config.toml")
     if signed_in:
         return Finding("ok", about, f"installed, signed in by {signed_in}")
     return Finding("note", about, "installed, not signed in", f"{program} login")
+
+
+def _model_provider(path: Path) -> str:
+    """Return which model provider of the person's own Codex's config chooses; empty without one."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    name, providers = table.get("model_provider"), table.get("model_providers")
+    provider = providers.get(name) if isinstance(name, str) and isinstance(providers, dict) else None
+    if not isinstance(provider, dict) or provider.get("requires_openai_auth") is True:
+        return ""
+    return f"the model provider {name} of {path}"
 
 
 def _first_set(environment: Mapping[str, str], names: Iterable[str]) -> str:

@@ -117,7 +117,7 @@ class Follow:
 
         Raises:
             ComeBackError: an event does not follow the position, or the trouble will pass.
-            RefusedError: the session is not for us.
+            RefusedError: the session is not for us, or a message of ours is no frame to the server.
         """
         if frame.session_id not in (None, self.session_id):
             return []
@@ -132,6 +132,9 @@ class Follow:
             self._reject(frame)
         elif frame.kind == "error" and not self.attached:
             self._fail(frame)
+        elif self._outbox and frame.kind == "error" and frame.text("code") == "bad_frame":
+            # It names no message. The server does not understand ours, and would not the next time either.
+            raise RefusedError("bad_frame", frame.content)
         return []
 
     def is_ours(self, frame: Frame) -> bool:

@@ -36,7 +36,16 @@ class _Sending:
     message_id: str
     wait: bool
     ended: trio.Event = attrs.field(factory=trio.Event)
+    failure: Exception | None = None
     _screen: Screen = attrs.field(factory=lambda: Screen(me=""))
+
+    async def run(self, follower: Follower) -> None:
+        """Follow until cancelled or until it makes no sense; `failure` then says why."""
+        try:
+            await follower.run()
+        except Exception as error:  # raised by `send`, so that it is in no group
+            self.failure = error
+            self.ended.set()
 
     def on_frame(self, frame: Frame) -> None:
         if self.wait and self.follow.is_ours(frame):
@@ -75,21 +84,17 @@ async def send(
 
     Raises:
         NoServerError, LinkLostError: the first attach failed.
-        RefusedError: the key is not valid, or the session is not for us.
+        RefusedError: the key is not valid, the session is not for us, or the server calls the message a bad frame.
     """
     follow.send_frame(message_id, content)
     sending = _Sending(follow, message_id, wait)
     follower = Follower(find, follow, chance, sending.on_frame, sending.on_lost)
-    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
-        try:
-            await nursery.start(follower.run)
-            await sending.ended.wait()
-        except Exception as error:  # raised below, so that it is in no group
-            failure = error
+        nursery.start_soon(sending.run, follower)
+        await sending.ended.wait()
         nursery.cancel_scope.cancel(reason="the message is sent")
-    if failure is not None:
-        raise failure
+    if sending.failure is not None:
+        raise sending.failure
     outcome = follow.outcomes.get(message_id)
     if wait and outcome is not None:
         sys.stdout.write("\n")

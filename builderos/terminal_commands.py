@@ -24,7 +24,6 @@ __all__ = ["Target", "run_attach", "run_send", "run_sessions"]
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_MESSAGE_BYTES = 256 * 1024
-MAX_MESSAGE_ID = 128
 
 Where = tuple[Path, str | None, str | None]
 """Data folder, and what was given instead of its address and its key."""
@@ -48,8 +47,8 @@ class Target:
             ("--agent", self.agent),
             ("--device", self.device_id),
         ):
-            if value is not None and not ID.fullmatch(value):
-                return f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
+            if value is not None and (fault := _fault_of_id(name, value)):
+                return fault
         return None
 
 
@@ -92,9 +91,12 @@ def _fault_of(content: str, message_id: str | None) -> str | None:
         return "TEXT is empty"
     if size > MAX_MESSAGE_BYTES:
         return f"TEXT is over {MAX_MESSAGE_BYTES} bytes"
-    if message_id is not None and not 1 <= len(message_id) <= MAX_MESSAGE_ID:
-        return f"--message-id: 1 to {MAX_MESSAGE_ID} characters"
-    return None
+    return None if message_id is None else _fault_of_id("--message-id", message_id)
+
+
+def _fault_of_id(name: str, value: str) -> str | None:
+    """Tell what is wrong with an id, by the rule of the server."""
+    return None if ID.fullmatch(value) else f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
 
 
 def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> int:

@@ -35,6 +35,8 @@ def test_a_table_is_an_agent() -> None:
         permission_mode = "plan"
         [agents.codex]
         approval = "untrusted"
+        model = "gpt-5.5"
+        cli_path = "/opt/codex"
         [agents.my-relay]
         kind = "bridgehub/1.0"
         command = ["node", "/path/to/bridgehub.js"]
@@ -44,7 +46,7 @@ def test_a_table_is_an_agent() -> None:
     )
     assert config.heartbeat_s == 2.0
     assert config.agents["claude"] == ClaudeAgent(permission_mode="plan")
-    assert config.agents["codex"] == CodexAgent(approval="untrusted")
+    assert config.agents["codex"] == CodexAgent(approval="untrusted", model="gpt-5.5", cli_path="/opt/codex")
     assert config.agents["echo"] == EchoAgent()
     assert config.agents["my-relay"] == BridgeHubAgent(
         command=("node", "/path/to/bridgehub.js"), direction="codex_to_claude", env={"TOKEN": "s3cret"}
@@ -78,6 +80,12 @@ def test_an_agent_that_asks_nobody_is_warned_of() -> None:
         ("[agents.claude]\npermission_mode = []", "agents.claude.permission_mode"),
         ("[agents.codex]\nsandbox = true", "agents.codex.sandbox"),
         ("[agents.echo]\nenv = { A = 1 }", "agents.echo.env"),
+        ('[agents.echo]\nenv = { "A=B" = "x" }', "agents.echo.env.A=B"),
+        ('[agents.echo]\nenv = { "A\\u0000B" = "x" }', "agents.echo.env.A\\x00B"),
+        ('[agents.echo]\nenv = { "" = "x" }', 'agents.echo.env.""'),
+        ('[agents.echo]\nenv = { GOOD = "x", BAD = "a\\u0000b" }', "agents.echo.env.BAD"),
+        ("[agents.codex]\nmodel = 1", "agents.codex.model"),
+        ("[agents.codex]\ncli_path = []", "agents.codex.cli_path"),
         ("[agents.r]\nkind = 'bridgehub/1.0'\ndirection = 'x'", "agents.r.command"),
         ("[agents.r]\nkind = 'bridgehub/1.0'\ndirection = 'x'\ncommand = []", "agents.r.command"),
         ("[agents.r]\nkind = 'bridgehub/1.0'\ndirection = 'x'\ncommand = 'node x'", "agents.r.command"),
@@ -114,6 +122,9 @@ def test_an_environment_is_never_told() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config('[agents.echo]\nenv = { A = "s3cret", B = 1 }')
     assert "s3cret" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        parse_config('[agents.echo]\nenv = { A = "s3cret\\u0000" }')
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -139,4 +150,4 @@ def test_any_value_is_a_config_or_an_error_that_names_it(key: str, value: object
         parse_agents({"r": table})
     except ConfigError as error:
         named = error.key
-    assert named in {None, f"agents.r.{key}"}
+    assert named in {None, f"agents.r.{key}"} or (key == "env" and named.startswith("agents.r.env."))

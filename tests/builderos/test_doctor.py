@@ -85,10 +85,30 @@ def test_agents_and_how_to_sign_in(tmp_path: Path) -> None:
         "ok", "agent claude", "installed, signed in by ANTHROPIC_API_KEY"
     )
     assert find(tmp_path, "agent codex").mend.endswith("codex login")
+    keys = {"OPENAI_API_KEY": "k3y", "CODEX_API_KEY": "k3y"}
+    assert find(tmp_path, "agent codex", environment=keys).state == "note", "Codex does not read them"
     folder = tmp_path / "codex"
     folder.mkdir()
     (folder / "auth.json").write_text("{}")
     assert find(tmp_path, "agent codex", environment={"CODEX_HOME": str(folder)}).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("", "note"),
+        ("model_provider = 'mine'", "note"),
+        ("[model_providers.mine]\nname = 'x'", "note"),
+        ("model_provider = 'mine'\n[model_providers.mine]\nname = 'x'", "ok"),
+        ("model_provider = 'mine'\n[model_providers.mine]\nrequires_openai_auth = true", "note"),
+        ("model_provider = [", "note"),
+    ],
+)
+def test_a_model_provider_of_ones_own_is_a_sign_in(tmp_path: Path, text: str, state: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    found = find(tmp_path, "agent codex", environment={"CODEX_HOME": str(tmp_path)})
+    assert found.state == state
+    assert ("mine" in found.detail) == (state == "ok")
 
 
 def test_an_agent_of_ones_own(tmp_path: Path) -> None:

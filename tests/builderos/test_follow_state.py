@@ -47,6 +47,17 @@ def test_it_comes_back_with_its_position() -> None:
     assert follow.position == Position(2, 2)
 
 
+def test_a_message_that_is_no_frame_to_the_server_is_not_sent_for_ever() -> None:
+    follow = Follow("trip")
+    bad = decode(orjson.dumps({"type": "error", "content": "no", "timestamp": "", "code": "bad_frame"}))
+    follow.take(attached())
+    assert follow.take(bad) == [], "nothing of ours waits"
+    follow.send_frame("m 1", "hi")
+    with pytest.raises(RefusedError) as caught:
+        follow.take(bad)
+    assert caught.value.code == "bad_frame"
+
+
 @pytest.mark.parametrize(("first", "last"), [(9, 9), (7, 7), (9, 12)])
 def test_an_event_that_does_not_follow_ends_the_connection(first: int, last: int) -> None:
     follow = Follow("trip")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 import trio
 
+from builderos.follow_state import Follow, RefusedError
+from builderos.link import Server
+from builderos.send import send
 from tests.builderos.terminal import run_command
 from tests.support.server import open_server
 
@@ -50,6 +54,28 @@ async def test_the_same_message_id_runs_once(tmp_path: Path) -> None:
         assert first == again == (0, "turns=1\n", "")
         status, out, _ = await run_command(server, "send", "trip", "/turns", "--wait")
         assert (status, out) == (0, "turns=2\n")
+
+
+@pytest.mark.parametrize("message_id", ["a b", "", "x" * 129, "ä"])
+async def test_a_wrong_message_id(tmp_path: Path, message_id: str) -> None:
+    async with open_server(tmp_path, start=False) as server:
+        status, _, err = await run_command(server, "send", "trip", "hi", "--message-id", message_id)
+        assert (status, len(err.splitlines())) == (2, 1)
+        assert "--message-id" in err
+
+
+async def test_a_message_that_the_server_does_not_understand(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server:
+        for wait in (False, True):
+            with pytest.raises(RefusedError), trio.fail_after(15):
+                await send(
+                    lambda: Server(server.url, server.key),
+                    Follow("trip", "echo"),
+                    content="hi",
+                    message_id="a b",
+                    wait=wait,
+                    chance=random.Random(1),
+                )
 
 
 async def test_without_waiting_it_is_accepted(tmp_path: Path) -> None:
