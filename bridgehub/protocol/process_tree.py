@@ -173,7 +173,7 @@ def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psu
             found = {child.pid: child for child in leader.children(recursive=True)}
     spared = {os.getpid(), leader.pid if leader is not None else 0}
     for pid in psutil.pids():
-        if pid in found or pid in spared or not _may_carry(pid, hub_id):
+        if pid in found or pid in spared or not _may_carry(pid, variable, hub_id):
             continue
         with suppress(psutil.Error, OSError):
             process = psutil.Process(pid)
@@ -182,7 +182,7 @@ def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psu
     return [process for pid, process in found.items() if pid not in spared and _lives(process)]
 
 
-def _may_carry(pid: int, hub_id: str) -> bool:
+def _may_carry(pid: int, variable: str, value: str) -> bool:
     """Look for the marker the quick way; True where only psutil can tell.
 
     A scan asks this of every process of the machine, for every hub that ends, and holds up the server's other
@@ -192,7 +192,7 @@ def _may_carry(pid: int, hub_id: str) -> bool:
         return True
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return f"{MARKER}={hub_id}".encode() in file.read()
+            return f"{variable}={value}".encode() in file.read()
     except OSError:
         return False  # it is gone, or a stranger's
 
