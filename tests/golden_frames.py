@@ -128,6 +128,7 @@ def _view() -> SessionView:
         pending=(),
         read_seq=120,
         draft="",
+        grants=(("use Bash for git status", "ipad"),),
     )
 
 

@@ -58,6 +58,17 @@ _SCHEMAS: Final[Json] = {
         status=_TEXT,
     ),
     "Event": _object(type=_TEXT, content=_TEXT, timestamp=_TIME, session_id=_ID, epoch=_COUNT, seq=_COUNT),
+    "Task": _object(
+        task_id=_TEXT,
+        parent_task_id=_nullable("string"),
+        turn_id=_nullable("string"),
+        agent_type=_TEXT,
+        title=_TEXT,
+        state={"enum": ["running", "succeeded", "failed", "cancelled"]},
+        result=_nullable("string"),
+        started_at=_TIME,
+        finished_at={"type": ["string", "null"], "format": "date-time"},
+    ),
     "Hit": _object(
         session_id=_ID,
         seq=_COUNT,
@@ -134,6 +145,8 @@ def _reading() -> Json:
         session_id=_ID, epoch=_COUNT, events=_list(_named("Event")), next_after=_nullable("integer")
     )
     before = _query("before_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
+    tasks = _object(tasks=_list(_named("Task")), next_before=_nullable("string"))
+    older = _query("before", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
     sessions = _object(total=_COUNT, sessions=_list(_named("Session")), next_before=_nullable("string"))
     hits = _object(hits=_list(_named("Hit")), next_before=_nullable("string"))
     return {
@@ -149,6 +162,9 @@ def _reading() -> Json:
         },
         "/api/sessions/{id}/events": {
             "get": _call("The journal", events, 400, 404, parameters=(_in_path("id", _ID), _LIMIT, _AFTER))
+        },
+        "/api/sessions/{id}/tasks": {
+            "get": _call("Delegated work", tasks, 400, 404, parameters=(_in_path("id", _ID), _LIMIT, older))
         },
         "/api/search": {
             "get": _call(

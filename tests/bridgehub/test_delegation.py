@@ -354,7 +354,7 @@ async def test_processes_of_a_delegate_that_does_not_close_are_killed(tmp_path: 
     @attrs.define(eq=False)
     class Stubborn(ScriptedDriver):
         async def aclose(self) -> None:
-            await trio.to_thread.run_sync(theirs[0].wait)
+            await trio.to_thread.run_sync(theirs[0].wait, abandon_on_cancel=True)
 
     def make(spec: HubSpec) -> Stubborn:
         theirs.append(subprocess.Popen(sleeper, env=spec.env, start_new_session=True))

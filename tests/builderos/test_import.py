@@ -60,7 +60,7 @@ def test_again_adds_nothing_and_leaves_nothing(tmp_path: Path, capsys: pytest.Ca
     assert "4 messages were there already." in capsys.readouterr().out
     assert (kinds(data), rows(data, "SELECT session_id, epoch, head_seq, read_seq FROM session")) == before
     assert len((data / "builderos.db").read_bytes()) == len(content)
-    assert names(data) == {"builderos.db", "hubs", "uploads", "lock"}
+    assert names(data) == {"blobs", "builderos.db", "hubs", "uploads", "lock"}
     assert (data / "builderos.db").stat().st_mode & 0o777 == 0o600
 
 
@@ -117,7 +117,7 @@ def test_a_bad_file_is_named_and_nothing_changes(tmp_path: Path, capsys: pytest.
         assert str(wrong) in told
         assert rows(data, "SELECT session_id FROM session") == [("first",)]
     assert len((data / "builderos.db").read_bytes()) == len(before)
-    assert names(data) == {"builderos.db", "hubs", "uploads", "lock"}
+    assert names(data) == {"blobs", "builderos.db", "hubs", "uploads", "lock"}
 
 
 def test_a_held_folder_and_a_wrong_zone_are_refused(

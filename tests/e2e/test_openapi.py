@@ -76,6 +76,7 @@ async def test_answers_with_something_in_them_are_as_described(shared: Shared, s
             "/api/sessions": "/api/sessions",
             "/api/sessions/{id}/messages": f"/api/sessions/{sid}/messages",
             "/api/sessions/{id}/events": f"/api/sessions/{sid}/events",
+            "/api/sessions/{id}/tasks": f"/api/sessions/{sid}/tasks",
             "/api/search": "/api/search?q=quokka",
             "/api/devices": "/api/devices",
             "/metrics": "/metrics",
