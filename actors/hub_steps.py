@@ -97,7 +97,7 @@ def _reported(step: Step, given: FromHub) -> None:
             _asked(step, event)
         case hub.HistoryWanted():
             step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, event.limit_bytes))
-        case hub.SteerTaken() | hub.SteerRefused():
+        case hub.SteerTaken() | hub.SteerRefused() | hub.SteerLost():
             _steered(step, event)
         case hub.TurnDone() | hub.TurnFailed() | hub.TurnStopped():
             _ended(step, event)
@@ -122,15 +122,18 @@ def _remember(step: Step, event: hub.AgentMemory) -> None:
         step.state.control_dirty = True
 
 
-def _steered(step: Step, event: hub.SteerTaken | hub.SteerRefused) -> None:
+def _steered(step: Step, event: hub.SteerTaken | hub.SteerRefused | hub.SteerLost) -> None:
     turn = step.state.turn
     assert turn is not None
     if event.message_id not in turn.steered or event.message_id in turn.steered_taken:
         return
-    if isinstance(event, hub.SteerTaken):
-        step.emit_in_turn(Delivery(event.message_id, "consumed"))
-    else:
-        step.queue_steered(event.message_id)
+    match event:
+        case hub.SteerTaken():
+            step.emit_in_turn(Delivery(event.message_id, "consumed"))
+        case hub.SteerRefused():
+            step.queue_steered(event.message_id)
+        case hub.SteerLost():
+            step.emit_in_turn(Delivery(event.message_id, "unknown"))
 
 
 def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:

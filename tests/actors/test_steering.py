@@ -68,6 +68,15 @@ def test_a_message_that_the_agent_did_not_take_waits_for_its_own_turn(refused: b
     assert not core.state.queue
 
 
+def test_a_message_whose_fate_the_hub_lost_is_unknown() -> None:
+    core = steering_core()
+    core.do(STEER)
+    assert core.hear(hub.SteerLost(core.turn_id, "s1")) == ["d:unknown"]
+    assert core.hear(hub.TurnDone(core.turn_id)) == ["d:answered", "complete"]
+    core.reload()
+    assert list(core.state.unknown) == ["s1"]
+
+
 def test_steering_is_refused_where_the_agent_cannot() -> None:
     core = Core()
     core.do(Send("m1", "first"))
