@@ -38,6 +38,8 @@ from bridgehub.agents.codex_start import (
     open_thread,
     user_inputs,
 )
+from bridgehub.delegation import Delegation
+from bridgehub.delegation_mcp import codex_arguments, open_codex_turn
 from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
 
 __all__ = ["CodexDriver", "make_driver"]
@@ -55,7 +57,7 @@ _ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
 
 def make_driver(spec: HubSpec) -> CodexDriver:
     """Return a driver that has started nothing yet."""
-    return CodexDriver(spec)
+    return CodexDriver(spec, Delegation(spec))
 
 
 @attrs.define(eq=False)
@@ -63,6 +65,7 @@ class CodexDriver:
     """See the module. Any turn may find the program gone; then a new one resumes the thread."""
 
     spec: HubSpec
+    delegation: Delegation
     can_steer: bool = True
     _thread_id: str | None = attrs.field(init=False)
     _program: Program | None = None
@@ -135,7 +138,8 @@ class CodexDriver:
             return TurnDone(prompt.turn_id)
         assert self._session is not None, "a turn runs on a program that is up"
         inputs = user_inputs(prompt.content, prompt.attachments, context)
-        return await self._session.run_turn(prompt.turn_id, inputs, sink)
+        async with open_codex_turn(self.delegation, prompt.turn_id, sink):
+            return await self._session.run_turn(prompt.turn_id, inputs, sink)
 
     async def _ensure_session(self, prompt: Prompt, sink: Sink) -> str | None:
         """Have a program running on the session's thread; return what a new thread must be told first.
@@ -148,7 +152,8 @@ class CodexDriver:
             return None
         await self.aclose()
         self._instructions = instructions
-        program = self._program = await open_program(self.spec, f"{self.spec.hub_id}/{sink.new_id()}")
+        run_id = f"{self.spec.hub_id}/{sink.new_id()}"
+        program = self._program = await open_program(self.spec, run_id, codex_arguments(self.delegation))
         if not await initialize(program):
             raise NotSignedIn(NOT_SIGNED_IN)
         thread_id, is_new = await open_thread(program, self.spec, self._thread_id)

@@ -10,6 +10,7 @@ costs about a fifth of a second, and loses nothing but commands in the backgroun
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +154,12 @@ def find_program(spec: HubSpec) -> str:
     return str(path)
 
 
-async def open_program(spec: HubSpec, run_id: str) -> Program:
-    """Start the program. Raises ProgramMissing, and ProgramExited where it cannot be run."""
+async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) -> Program:
+    """Start the program with `options` of its own. Raises ProgramMissing, and ProgramExited where it cannot be run."""
     path = await trio.to_thread.run_sync(find_program, spec)
     env = {**spec.env, MARKER: spec.hub_id}
     try:
-        return await start_program([path, "app-server"], env=env, cwd=spec.workspace, run_id=run_id)
+        return await start_program([path, *options, "app-server"], env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
         raise ProgramExited(f"Codex could not be started: {error.strerror}.") from error
 
