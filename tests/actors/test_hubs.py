@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import trio
 
-import actors.hubs
 from actors.errors import HubLost, HubStartFailed
 from actors.hubs import ProcessHubs
 from actors.ports import FoundHub
@@ -22,7 +21,7 @@ from bridgehub.protocol.messages import (
     TextPiece,
     TurnDone,
 )
-from bridgehub.protocol.process_tree import TreeSurvived
+from bridgehub.protocol.process_tree import TreeSurvived, kill_tree
 from tests.actors.hub_folder import (
     HUB,
     lives,
@@ -307,7 +306,7 @@ async def test_looking_for_hubs_does_not_wait_for_burials(tmp_path: Path) -> Non
 async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that cannot be killed is one that the kernel holds, so the kill of one hub is spoilt here."""
     held = start_program("-c", "import time; time.sleep(60)")  # carries the mark of HUB, has no pid file
-    really = actors.hubs.kill_tree
+    really = kill_tree
 
     def kill(hub_id: str, *rest: Any) -> None:
         if hub_id == HUB:
@@ -319,7 +318,7 @@ async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytes
             other = f"{HUB}-2"
             await hubs.start(spec_of(other))
             with monkeypatch.context() as patch:
-                patch.setattr(actors.hubs, "kill_tree", kill)
+                patch.setattr("actors.hubs.kill_tree", kill)
                 assert set(await hubs.stop([HUB, other])) == {HUB}
             assert [hub.alive for hub in await hubs.living()] == [False]
             assert set(await hubs.stop([HUB])) == set()
