@@ -19,6 +19,9 @@ __all__ = ["SocketHubLink", "open_link"]
 RECEIVE_BYTES = 256 * 1024
 """Bytes of one read, so of one batch that becomes one append."""
 
+RECEIVE_LINES = 128
+"""Lines that one receive decodes: a read of many small ones would hold the event loop for milliseconds."""
+
 CONNECT_S = 5.0
 """How long a hub may take to say `Welcome`: it may be importing its agent's package, which takes a second."""
 
@@ -56,25 +59,27 @@ class SocketHubLink:
                 self._stream.socket.close()
 
     async def receive(self) -> Sequence[Reported]:
-        """Wait for events; return all that have come whole with one read. A cancelled receive lost nothing.
+        """Wait for events; return what has come whole, of at most `RECEIVE_LINES` lines, oldest first.
+
+        What is left of a read comes with the next calls. A cancelled receive lost nothing.
 
         Raises:
             HubLost: the link ended.
             HubGarbage: the hub wrote what is no protocol. The link is closed. What came whole before the
                 garbage was returned by earlier calls.
         """
-        lines, self._early = self._early, []
-        if lines:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._early:
+            await trio.lowlevel.checkpoint()
         else:
-            lines = await self._read()
+            self._early = await self._read()
+        lines, self._early = self._early[:RECEIVE_LINES], self._early[RECEIVE_LINES:]
         events: list[Reported] = []
         for number, line in enumerate(lines):
             try:
                 message = decode_from_hub(line)
             except LinkError as exc:
                 if events:  # these first, the complaint with the next call
-                    self._early = lines[number:]
+                    self._early = lines[number:] + self._early
                     break
                 self._stream.socket.close()
                 raise HubGarbage(str(exc)) from exc
@@ -113,7 +118,7 @@ async def open_link(path: str, hello: Hello) -> SocketHubLink:
     Raises:
         HubLost: nobody listens there, or no sensible answer came.
         HubFenced: a later owner holds the hub.
-        HubGarbage: the answer is no protocol.
+        HubGarbage: the answer is no protocol, or the hub refuses this version or session.
     """
     try:
         with trio.fail_after(CONNECT_S):
@@ -144,7 +149,8 @@ async def _greet(stream: trio.SocketStream, hello: Hello) -> SocketHubLink:
     if isinstance(answer, Refused):
         if answer.reason == "fenced":
             raise HubFenced(answer.content)
-        raise HubLost(f"the hub refused the link: {answer.reason}")
+        # It is not ours, or of another time, and will be the next time too.
+        raise HubGarbage(f"the hub refused the link: {answer.reason}")
     if not isinstance(answer, Welcome) or answer.version != VERSION:
         raise LinkError("unknown_type", ".type")
     return SocketHubLink(answer, stream, buffer, lines[1:])

@@ -46,6 +46,9 @@ STOP_S = 2.0
 KILLS_AT_ONCE = 4
 """Threads that may look through all processes at the same time: each look costs some milliseconds of CPU."""
 
+LOOKS_AT_ONCE = 4
+"""Threads that may read or remove hubs' files: apart from the kills, which may take seconds each."""
+
 _MOTHER_LOG = "mother.log"
 
 
@@ -66,6 +69,7 @@ class ProcessHubs:
     _mother: Mother = attrs.field(init=False)
     _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _kills: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(KILLS_AT_ONCE))
+    _looks: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(LOOKS_AT_ONCE))
 
     def __attrs_post_init__(self) -> None:
         self._mother = Mother(self.folder / _MOTHER_LOG, self.by_exec)
@@ -122,23 +126,28 @@ class ProcessHubs:
 
     async def forget(self, hub_id: str) -> None:
         """Remove a buried hub's files, once its last events are journalled. Idempotent."""
-        await trio.to_thread.run_sync(self._forget, hub_id, limiter=self._kills)
+        await trio.to_thread.run_sync(self._forget, hub_id, limiter=self._looks)
 
     async def find(self, hub_id: str) -> FoundHub | None:
         """Look a hub up; None where it has no files, so was never started or is forgotten."""
-        return await trio.to_thread.run_sync(self._find_one, hub_id, limiter=self._kills)
+        return await trio.to_thread.run_sync(self._find_one, hub_id, limiter=self._looks)
 
     async def living(self) -> Sequence[FoundHub]:
         """Return every hub whose folder is there, alive or not."""
-        return await trio.to_thread.run_sync(self._find, limiter=self._kills)
+        return await trio.to_thread.run_sync(self._find, limiter=self._looks)
 
-    async def stop(self, hub_ids: Collection[str]) -> None:
+    async def stop(self, hub_ids: Collection[str]) -> Collection[str]:
         """End hubs together: politely, so that each writes down what is not acknowledged; by force after 2 s.
 
         Their files stay for the next server, which journals what they left. Not cancelled while it waits.
+
+        Returns:
+            Those that could not be killed: they live on, and nothing of theirs may be sent again.
         """
-        if hub_ids:
-            await trio.to_thread.run_sync(self._stop, frozenset(hub_ids), limiter=self._kills)
+        if not hub_ids:
+            await trio.lowlevel.checkpoint()
+            return frozenset()
+        return await trio.to_thread.run_sync(self._stop, frozenset(hub_ids), limiter=self._kills)
 
     async def aclose(self) -> None:
         """Let the mother process end. Idempotent; not cancelled while it waits (2 s at most)."""
@@ -201,22 +210,25 @@ class ProcessHubs:
             return None
         return FoundHub(hub_id, record.session_id, is_alive(record.pid, record.started))
 
-    def _stop(self, hub_ids: frozenset[str]) -> None:
-        records = [read_pid_file(self.folder / hub_id) for hub_id in hub_ids]
-        living = [(record.pid, record.started) for record in records if record is not None]
+    def _stop(self, hub_ids: frozenset[str]) -> frozenset[str]:
+        records = {hub_id: read_pid_file(self.folder / hub_id) for hub_id in hub_ids}
+        living = [(record.pid, record.started) for record in records.values() if record is not None]
         for pid, started in living:
             terminate(pid, started)
         deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline and any(is_alive(*hub) for hub in living):
             time.sleep(0.02)
-        left = marked_hubs()
-        for record in records:
-            if record is None or not (record.hub_id in left or is_alive(record.pid, record.started)):
+        marked, survived = marked_hubs(), set[str]()
+        for hub_id, record in records.items():
+            lives = record is not None and is_alive(record.pid, record.started)
+            if hub_id not in marked and not lives:
                 continue
             try:
-                self._kill(record.hub_id)
+                self._kill(hub_id)
             except HubSurvived as exc:
-                _log.warning("hub %s: %s", record.hub_id, exc)
+                _log.warning("hub %s: %s", hub_id, exc)
+                survived.add(hub_id)
+        return frozenset(survived)
 
 
 def _make_private(folder: Path) -> None:

@@ -254,10 +254,13 @@ class Hubs(Protocol):
         """
         ...
 
-    async def stop(self, hub_ids: Collection[str]) -> None:
+    async def stop(self, hub_ids: Collection[str]) -> Collection[str]:
         """End hubs together: politely, so that each writes down what is not acknowledged; by force after 2 s.
 
         Their files stay. Not cancelled while it waits.
+
+        Returns:
+            Those that could not be killed: they live on, and nothing of theirs may be sent again.
         """
         ...
 

@@ -95,9 +95,9 @@ class MeasuredHubs:
         """Bury."""
         return await self.inner.bury(hub_id, last_seq=last_seq)
 
-    async def stop(self, hub_ids: Collection[str]) -> None:
+    async def stop(self, hub_ids: Collection[str]) -> Collection[str]:
         """Stop."""
-        await self.inner.stop(hub_ids)
+        return await self.inner.stop(hub_ids)
 
     async def forget(self, hub_id: str) -> None:
         """Forget."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -20,6 +21,7 @@ from bridgehub.protocol.messages import (
     TextPiece,
     TurnDone,
 )
+from bridgehub.protocol.process_tree import TreeSurvived, kill_tree
 from tests.actors.hub_folder import (
     HUB,
     lives,
@@ -285,3 +287,42 @@ async def test_a_started_hub_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.
     write_pid_file(folder, HubPid(HUB, "trip", os.getpid(), "then"))
     assert synced == [path.stat().st_ino for path in (folder / PID_NAME, folder, folder.parent)]
     assert read_pid_file(folder) == HubPid(HUB, "trip", os.getpid(), "then")
+
+
+async def test_looking_for_hubs_does_not_wait_for_burials(tmp_path: Path) -> None:
+    async with open_hubs(tmp_path) as hubs:
+        await hubs.start(spec_of())
+        burials = [object() for _ in range(int(hubs._kills.total_tokens))]
+        for burial in burials:
+            hubs._kills.acquire_on_behalf_of_nowait(burial)
+        with trio.fail_after(10):
+            assert await hubs.find(HUB) == FoundHub(HUB, "trip", alive=True)
+            assert len(await hubs.living()) == 1
+            await hubs.forget("never")
+        for burial in burials:
+            hubs._kills.release_on_behalf_of(burial)
+
+
+async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that cannot be killed is one that the kernel holds, so the kill of one hub is spoilt here."""
+    held = start_program("-c", "import time; time.sleep(60)")  # carries the mark of HUB, has no pid file
+    really = kill_tree
+
+    def kill(hub_id: str, *rest: Any) -> None:
+        if hub_id == HUB:
+            raise TreeSurvived((held.pid,))
+        really(hub_id, *rest)
+
+    try:
+        async with open_hubs(tmp_path) as hubs:
+            other = f"{HUB}-2"
+            await hubs.start(spec_of(other))
+            with monkeypatch.context() as patch:
+                patch.setattr("actors.hubs.kill_tree", kill)
+                assert set(await hubs.stop([HUB, other])) == {HUB}
+            assert [hub.alive for hub in await hubs.living()] == [False]
+            assert set(await hubs.stop([HUB])) == set()
+            assert held.wait(5) == -signal.SIGKILL
+    finally:
+        held.kill()
+        held.communicate()

@@ -74,7 +74,7 @@ async def _connect_if_possible(connect: Callable[[], Awaitable[object]]) -> None
 @pytest.mark.parametrize(("version", "session"), [(99, "trip"), (1, "other")])
 async def test_a_stranger_is_refused(tmp_path: Path, version: int, session: str) -> None:
     async with open_hub(tmp_path) as opened:
-        with pytest.raises(HubLost, match="refused"):
+        with pytest.raises(HubGarbage, match="refused"):
             await opened.connect(version=version, session=session)
 
 

@@ -250,13 +250,14 @@ class ScriptedHubs:
         found.kill()
         return [one for one in found.log if one.seq > last_seq] if found.spools else []
 
-    async def stop(self, hub_ids: Collection[str]) -> None:
+    async def stop(self, hub_ids: Collection[str]) -> Collection[str]:
         await trio.sleep(self.bury_s)
         for hub_id in hub_ids:
             found = self.hubs.get(hub_id)
             if found is not None:
                 found.spools = True  # asked politely, it writes down what it has
                 found.kill()
+        return ()
 
     async def forget(self, hub_id: str) -> None:
         await trio.lowlevel.checkpoint()
