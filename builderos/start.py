@@ -7,14 +7,13 @@ from __future__ import annotations
 import logging
 import os
 import resource
-import signal
 import ssl
-from types import FrameType
 
 import trio
 
 from builderos.cli import ServeOptions
 from builderos.config import Config, ConfigError, load_config
+from builderos.early_end import end_on_signals
 from builderos.exits import MISUSED, OK, fail
 from builderos.logs import FILE_ONLY, open_logs
 from builderos.serve import ServeError, Setup, run_server
@@ -35,7 +34,7 @@ def start_server(options: ServeOptions) -> int:
     starts.
     """
     key = os.environ.pop("BUILDEROS_API_KEY", "").strip() or None
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_signals()
     try:
         config = load_config(options.config)
         tls = _load_tls(options)
@@ -44,8 +43,6 @@ def start_server(options: ServeOptions) -> int:
     _raise_file_limit()
     try:
         return _hold_and_run(options, config, tls, key)
-    except KeyboardInterrupt:
-        return OK  # a signal before the server watched for it, or after
     except StorageLocked as error:
         return fail(f"{options.data} is held by {error.holder}; --take-over ends it")
     except (StorageError, OSError) as error:
@@ -61,8 +58,6 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: ssl.SSLContext | N
             log.warning("%s", warning)
         try:
             trio.run(run_server, Setup(options, config, folder, tls, key))
-        except* KeyboardInterrupt:
-            pass
         except* (ServeError, StorageError) as group:
             status = fail(str(_first(group)))
         except* Exception as group:
@@ -81,10 +76,6 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _load_tls(options: ServeOptions) -> ssl.SSLContext | None:

@@ -77,12 +77,16 @@ class Attaching:
         try:
             text, first = await self._open(attachment, view)
         except BaseException:
+            if self.earlier is not None:
+                self.earlier.replaced = False
             attachment.close()
             raise
         return attachment, text, first
 
     async def _open(self, attachment: Attachment, view: SessionView) -> tuple[bytes, Round]:
         frame, journal = self.frame, self.deps.journal
+        if self.earlier is not None:
+            self.earlier.replaced = True  # so that nobody sees one connection attached twice
         attachment.listen(self.deps.live.listen(frame.session_id, attachment))
         position, replay = await starting_point(journal, frame.session_id, view, frame.after, frame.history)
         first = await attachment.open(journal, view, position, frame.pace_ms / 1000)

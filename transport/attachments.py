@@ -19,7 +19,7 @@ import trio
 from actors.commands import SessionView
 from actors.cursor import Cursor
 from actors.ports import Clock, Journal
-from actors.tail import AttachedDevice, News, Round, Tail, Trouble
+from actors.tail import AttachedDevice, News, Presence, Round, Tail, Trouble
 from storage.errors import StorageError
 from transport import answers_v3
 from transport.client_frames import Position
@@ -72,14 +72,20 @@ class Attachment:
     """A listener of the session's tail and a source of the connection's writer.
 
     Use: make it, `open` it with the session's view, and `close` it.
+
+    Attributes:
+        own: who listens.
+        active: whether the writer may ask.
+        replaced: another of the same connection takes its place: it is not shown, and tells of nobody who is.
     """
 
     session_id: str
-    device: AttachedDevice
+    own: AttachedDevice
     connection: FollowsAttachments
     clock: Clock
     on_taken: Callable[[str, int], None]
     active: bool = False
+    replaced: bool = False
     _tail: Tail | None = None
     _cursor: Cursor | None = None
     _listening: AbstractContextManager[Tail] | None = None
@@ -90,9 +96,14 @@ class Attachment:
     _changed: trio.Event | None = None
 
     @property
+    def device(self) -> AttachedDevice | None:
+        """See `actors.tail.Listener`."""
+        return None if self.replaced else self.own
+
+    @property
     def observes(self) -> bool:
         """Whether it may watch and not act."""
-        return self.device.observe
+        return self.own.observe
 
     @property
     def head(self) -> tuple[int, int]:
@@ -209,10 +220,12 @@ class Attachment:
             return b""
         items = self._tail.news_since(self._news_version)
         self._news_version = self._tail.news_version
+        if self.replaced:
+            items = [item for item in items if not isinstance(item, Presence)]
         return self._frames(items)
 
     def _frames(self, items: Sequence[News]) -> bytes:
-        label, now_ms = self.device.device_id, self.clock()
+        label, now_ms = self.own.device_id, self.clock()
         texts = [answers_v3.news(self.session_id, item, label, now_ms) for item in items]
         return b"".join(text_frame(text) for text in texts if text is not None)
 
@@ -220,6 +233,6 @@ class Attachment:
         if self._failing:
             return b""
         self._failing = True
-        logger.warning("session %s cannot be read for %s: %s", self.session_id, self.device.device_id, error)
+        logger.warning("session %s cannot be read for %s: %s", self.session_id, self.own.device_id, error)
         text = "The session cannot be read at the moment; it is tried again."
         return text_frame(answers_v3.error("storage", text, self.clock(), self.session_id))

@@ -105,7 +105,11 @@ class ConnectionV3:
         device = self.device
         if device is None:
             with trio.move_on_after(self.config.sign_in_s) as waiting:
-                device = device_of_first_frame(await self.ws.get_message(), self.deps.devices)
+                message = await self.ws.get_message()
+                if _is_oversized(message):
+                    self.request_close(close_codes.TOO_LARGE)
+                    return None
+                device = device_of_first_frame(message, self.deps.devices)
             if waiting.cancelled_caught:
                 self.request_close(close_codes.NO_SIGN_IN)
                 return None

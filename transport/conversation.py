@@ -157,7 +157,7 @@ class Conversation:
 
     async def _submit(self, frame: cf.ActFrame) -> None:
         session_id = frame.session_id
-        label = self._attachments[session_id].device.device_id
+        label = self._attachments[session_id].own.device_id
         files = await self._files(frame)
         if files is None:
             self._tell_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))

@@ -82,11 +82,14 @@ def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
     ]
     if deps.facilities is not None:
         routes += _more_routes(deps, deps.facilities, port)
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(Unread), Middleware(_Errors), Middleware(_Keys, deps=deps)],
         exception_handlers={HTTPException: _http_exception},
     )
+    # A path with a slash too many is not there; a redirect would name the host that the client claims.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import sqlite3
 import stat
@@ -17,6 +18,20 @@ import trio
 import trustme
 
 from tests.support.server import ROOT, Server, open_server
+
+_SIGNAL_AT = """
+import os, sys
+from builderos.__main__ import main
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+
+sys.meta_path.insert(0, Finder())
+sys.exit(main())
+"""
+"""A start that gets a signal when it comes to import a module."""
 
 
 async def run(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str, str]:
@@ -293,6 +308,23 @@ async def test_tls(tmp_path: Path) -> None:
         status, _, err = await run("sessions", *where)
         assert status == 1
         assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_at_any_time_of_the_start_is_a_good_end(tmp_path: Path, number: int) -> None:
+    """Modules in the order of their import stand for the times."""
+    for module in ("builderos.cli", "trio", "apsw", "starlette", "storage.store", "builderos.serve"):
+        code = _SIGNAL_AT.format(module=module, number=int(number))
+        options = ["serve", "--port", "0", "--data", str(tmp_path / module)]
+        with trio.fail_after(30):
+            done = await trio.run_process(
+                [sys.executable, "-c", code, *options],
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                cwd=ROOT,
+            )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), module
 
 
 async def test_a_signal_before_the_banner_is_a_good_end(tmp_path: Path) -> None:

@@ -107,6 +107,45 @@ async def test_attaching_again_replaces_and_repeats_nothing() -> None:
         assert (await one.receive())["type"] == "pong"
 
 
+async def test_attaching_again_shows_nobody_twice() -> None:
+    async with open_server() as served:
+        session = served.fakes.add_session("trip")
+        served.fakes.devices.add("ipad")
+        async with served.client() as phone, served.client("key-of-ipad") as ipad:
+            await ipad.attach("trip")
+            await phone.attach("trip")
+            await phone.send(type="ping")
+            await phone.receive("pong")
+            await ipad.receive("presence")
+            # The owner's answer is ahead of the tail, so this attach waits while the earlier one goes on.
+            items = session.journal_only(Message("a", "b", 0))
+            await phone.send(type="attach", session_id="trip", observe=True)
+            presence = await ipad.receive("presence")
+            shown = [(each["device_id"], each["observe"]) for each in presence["devices"]]
+            assert shown == [("ipad", False), ("phone", True)]
+            session.tell(items)
+            frames = [await phone.receive()]
+            while frames[-1]["type"] != "attached":
+                frames.append(await phone.receive())
+            assert [frame["type"] for frame in frames if frame["type"] == "presence"] == []
+            assert len(frames[-1]["devices"]) == 2
+            assert len(session.tail.devices) == 2
+
+
+async def test_an_attach_that_fails_leaves_the_earlier_one_shown() -> None:
+    async with open_server() as served:
+        session = served.fakes.add_session("trip")
+        async with served.client() as phone:
+            session.publish(Message("a", "b", 0))
+            await phone.attach("trip")
+            served.fakes.read_error = StorageUnavailable("disk")
+            session.tail.reset(1, 1)
+            answer = await phone.attach("trip", after={"epoch": 1, "seq": 0})
+            assert answer["type"] in ("error", "rejected")
+            served.fakes.read_error = None
+            assert [device.device_id for device in session.tail.devices] == ["phone"]
+
+
 async def test_several_sessions_on_one_connection() -> None:
     async with open_server() as served, served.client() as one:
         names = [f"s{number}" for number in range(20)]
@@ -152,7 +191,6 @@ async def test_passing_news_go_to_the_others() -> None:
             again = await phone.attach("trip", after={"epoch": 1, "seq": 0})
             assert [each["device_id"] for each in again["devices"]] == ["ipad", "phone"]
             assert (await phone.receive())["code"] == "storage"
-            assert (await phone.receive())["type"] == "presence"
             session.tail.post_nowait(Trouble(None, ""))
             session.publish(Message("x", "b", 0))
             assert (await phone.receive())["type"] == "message"

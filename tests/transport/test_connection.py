@@ -53,6 +53,14 @@ async def test_another_first_frame_is_told_and_closed(first: str | bytes) -> Non
         assert await one.closed() == 4401
 
 
+@pytest.mark.parametrize("letter", ["x", "\N{EURO SIGN}"])
+async def test_a_first_frame_over_a_mebibyte_closes(letter: str) -> None:
+    async with open_server() as served, served.client(None) as one:
+        content = letter * ((1024 * 1024) // len(letter.encode()))
+        await one.send_raw('{"type":"auth","token":"' + content + '"}')
+        assert await one.closed() == 1009
+
+
 async def test_no_sign_in_in_time() -> None:
     async with open_server(sign_in_s=0.05) as served, served.client(None) as one:
         assert await one.closed() == 4408

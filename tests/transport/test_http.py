@@ -66,6 +66,8 @@ async def test_status_and_where_a_key_may_stand(headers: dict[str, str]) -> None
     [
         ("GET", "/api/nothing", 404, "not_found"),
         ("GET", "/", 404, "not_found"),
+        ("GET", "/api/status/", 404, "not_found"),
+        ("GET", "/api/sessions/trip/messages/", 404, "not_found"),
         ("POST", "/api/status", 405, "method_not_allowed"),
         ("GET", "/api/sessions/none/messages", 404, "not_found"),
         ("GET", "/api/sessions/none/events", 404, "not_found"),

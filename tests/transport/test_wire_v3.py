@@ -168,7 +168,8 @@ def test_answers_are_taken_as_they_are() -> None:
     }
     frame = decoded(body)
     assert isinstance(frame, DecideFrame)
-    assert frame.answers == {"q": ["a", 1]}
+    answers: object = frame.answers
+    assert answers == {"q": ["a", 1]}
 
 
 def nested(depth: int, inside: object) -> object:
