@@ -2,7 +2,7 @@
 #
 #   make serve              make .venv where it is missing or out of date, then start the server
 #   make serve ARGS="--port 9000" AGENTS=
-#   make test               lint, then all tests
+#   make test               lint, then all tests, in two processes (WORKERS=0: in one)
 #
 # AGENTS names the agents to install, "claude codex" unless told; together they weigh about 700 MB.
 # `AGENTS=` leaves them out; a later `make serve` without it brings them in. Nothing is ever uninstalled.
@@ -10,6 +10,7 @@
 PYTHON ?= python3
 AGENTS ?= claude codex
 ARGS ?=
+WORKERS ?= 2
 UV ?= uv
 
 VENV := .venv
@@ -32,7 +33,7 @@ serve: $(TO_SERVE)
 install: $(TO_WORK)
 
 test: install lint
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: install
 	@$(BIN)/ruff check $(CODE)

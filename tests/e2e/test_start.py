@@ -114,8 +114,8 @@ async def test_the_data_folder_of_the_environment(place: Path) -> None:
 async def test_a_second_server_and_take_over(place: Path) -> None:
     async with open_server(place) as server, server.device() as device:
         await device.attach("trip", agent="echo")
-        await device.send("trip", "/words 600 4")
-        await device.wait_for("message")
+        await device.send("trip", "/ask may I")
+        asked = await device.wait_for("permission_requested")
         line = one_line(await run("serve", "--port", "0", "--data", str(server.data)), 1)
         assert str(server.pid) in line
         await device.say("ping")
@@ -128,6 +128,8 @@ async def test_a_second_server_and_take_over(place: Path) -> None:
         server.url = other.url
         async with server.device() as again:
             assert (await again.attach("trip", after=device.after("trip")))["replay"] == "ok"
+            asks = {"session_id": "trip", "request_id": asked["request_id"]}
+            await again.say("decide", decision="allow", **asks)
             assert (await again.wait_for("complete", start=0))["message_count"] == 2
 
 
