@@ -1,0 +1,234 @@
+"""What happens in a hub: the events that it numbers, keeps until they are acknowledged, and reports to its server.
+
+Frozen classes of the link (`messages` has the rest of them, and hands these on).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+__all__ = [
+    "AgentMemory",
+    "Consumed",
+    "HistoryWanted",
+    "HubEvent",
+    "Noticed",
+    "PermissionAsked",
+    "SteerLost",
+    "SteerRefused",
+    "SteerTaken",
+    "TaskBegan",
+    "TaskEnded",
+    "TaskProgressed",
+    "TextPiece",
+    "ToolBegan",
+    "ToolEnded",
+    "TurnDone",
+    "TurnFailed",
+    "TurnStopped",
+]
+
+
+@attrs.frozen
+class Consumed:
+    """The agent has taken the prompt; from here on it must not be sent again."""
+
+    turn_id: str
+
+
+@attrs.frozen
+class SteerTaken:
+    """The agent took a steered message into the running turn."""
+
+    turn_id: str
+    message_id: str
+
+
+@attrs.frozen
+class SteerRefused:
+    """The agent did not take a steered message and never will: it waits for a turn of its own."""
+
+    turn_id: str
+    message_id: str
+
+
+@attrs.frozen
+class SteerLost:
+    """Nobody knows whether the agent took a steered message: it must not be sent again by itself.
+
+    It comes right before its turn's end.
+    """
+
+    turn_id: str
+    message_id: str
+
+
+@attrs.frozen
+class AgentMemory:
+    """What the driver must know again in the session's next hub; replaces what it reported before.
+
+    Small (at most 16 KiB as JSON); no secrets, since it is kept in the database.
+    """
+
+    turn_id: str | None
+    data: dict[str, Any]
+
+
+@attrs.frozen
+class HistoryWanted:
+    """The driver asks for what was said before this turn; it waits for `History`.
+
+    `limit_bytes`: about how much text it can take.
+    """
+
+    turn_id: str
+    limit_bytes: int
+
+
+@attrs.frozen
+class TextPiece:
+    """A piece of the answer (`text`) or of the reasoning (`thinking`), at most 256 KiB as JSON."""
+
+    turn_id: str
+    channel: Literal["text", "thinking"]
+    block: str
+    text: str
+
+
+@attrs.frozen
+class ToolBegan:
+    """The agent calls a tool."""
+
+    turn_id: str
+    tool_id: str
+    name: str
+    input: Any
+    parent_tool_id: str | None = None
+    blob: dict[str, Any] | None = None
+
+
+@attrs.frozen
+class ToolEnded:
+    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` tells size and sha256."""
+
+    turn_id: str
+    tool_id: str
+    name: str
+    output: str
+    is_error: bool
+    parent_tool_id: str | None = None
+    duration_ms: int | None = None
+    blob: dict[str, Any] | None = None
+
+
+@attrs.frozen
+class PermissionAsked:
+    """The agent waits for `Decided`.
+
+    Attributes:
+        grant: what `allow_session` allows from now on, in words for a person; None: only this call.
+        task_id: the delegated task that asks, None for the session's own agent.
+    """
+
+    turn_id: str
+    request_id: str
+    tool: str
+    input: Any
+    options: tuple[str, ...]
+    questions: Any = None
+    grant: str | None = None
+    task_id: str | None = None
+
+
+@attrs.frozen
+class TaskBegan:
+    """Delegated work began."""
+
+    turn_id: str
+    task_id: str
+    title: str
+    agent_type: str
+    parent_task_id: str | None = None
+
+
+@attrs.frozen
+class TaskProgressed:
+    """A word from delegated work."""
+
+    turn_id: str
+    task_id: str
+    progress: str
+
+
+@attrs.frozen
+class TaskEnded:
+    """Delegated work ended."""
+
+    turn_id: str
+    task_id: str
+    state: Literal["succeeded", "failed", "cancelled"]
+    result: str | None = None
+
+
+@attrs.frozen
+class Noticed:
+    """Something that a person should know."""
+
+    turn_id: str | None
+    code: str
+    content: str
+    attempt: int | None = None
+    retry_in_s: float | None = None
+
+
+@attrs.frozen
+class TurnDone:
+    """The turn came to its good end."""
+
+    turn_id: str
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@attrs.frozen
+class TurnFailed:
+    """The turn came to a bad end; `code` is one of PROTOCOL section 3."""
+
+    turn_id: str
+    code: Literal[
+        "not_installed", "not_signed_in", "model_error", "agent_exited", "agent_protocol", "timeout"
+    ]
+    content: str
+    retryable: bool
+
+
+@attrs.frozen
+class TurnStopped:
+    """The turn was interrupted."""
+
+    turn_id: str
+
+
+HubEvent = (
+    Consumed
+    | SteerTaken
+    | SteerRefused
+    | SteerLost
+    | AgentMemory
+    | HistoryWanted
+    | TextPiece
+    | ToolBegan
+    | ToolEnded
+    | PermissionAsked
+    | TaskBegan
+    | TaskProgressed
+    | TaskEnded
+    | Noticed
+    | TurnDone
+    | TurnFailed
+    | TurnStopped
+)
