@@ -286,7 +286,7 @@ class TurnRunner:
         """Have no message tried any more; what was tried has a moment to tell its outcome."""
         turn.wanted.clear()
         if turn.driven.is_set():
-            with trio.move_on_after(LAST_WORD_S):
+            with trio.move_on_after(LAST_WORD_S):  # noqa: ASYNC912 - there may be none to wait for
                 for steering in turn.steered.values():
                     if steering.outcome is SteerLost:
                         await steering.tried.wait()
