@@ -16,7 +16,6 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
-from bridgehub.agents.codex_blobs import Blobs
 from bridgehub.agents.codex_errors import (
     BadOutput,
     CallRefused,
@@ -158,7 +157,7 @@ class CodexDriver:
         if not await initialize(program):
             raise NotSignedIn(NOT_SIGNED_IN)
         thread_id, is_new = await open_thread(program, self.spec, self._thread_id)
-        self._session = CodexSession(program, thread_id, Blobs(self.spec.blob_folder))
+        self._session = CodexSession(program, thread_id, self.spec.blob_folder)
         if not is_new:
             return None
         self._thread_id = thread_id

@@ -25,12 +25,12 @@ import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex_asks import answer_of, question_of
-from bridgehub.agents.codex_blobs import Blobs
 from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex_events import Translator
 from bridgehub.agents.codex_outcome import Usage, turn_end
 from bridgehub.agents.codex_process import Batch, Program
 from bridgehub.agents.codex_protocol import Notification, ServerRequest, joined
+from bridgehub.blobs import blob_of, keep_blob
 from bridgehub.protocol.messages import Consumed, HubEvent, Noticed
 
 __all__ = ["CodexSession"]
@@ -73,7 +73,7 @@ class CodexSession:
 
     program: Program
     thread_id: str
-    blobs: Blobs
+    blob_folder: str
     _background: set[str] = attrs.field(factory=set)
     """Commands that earlier turns left in the background on purpose."""
     _stale: bool = False
@@ -214,8 +214,8 @@ class CodexSession:
 
     async def _emit(self, turn: _Turn, event: HubEvent) -> None:
         whole = turn.translator.take_whole(event)
-        if whole is not None:
-            await self.blobs.keep(getattr(event, "blob", None), whole)
+        if whole is not None and self.blob_folder and getattr(event, "blob", None) is not None:
+            await keep_blob(self.blob_folder, blob_of(whole))
         await turn.sink.emit(event)
 
     async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
