@@ -118,13 +118,13 @@ async def test_slow_devices_slow_nobody_and_cost_little(place: Path) -> None:
         server = await stack.enter_async_context(open_server(place))
         fast = await stack.enter_async_context(server.device())
         await fast.attach("trip", agent="echo")
-        usual = [await burden(server, fast) for _ in range(4)]
+        usual = [await burden(server, fast) for _ in range(6)]
         slow = [await stack.enter_async_context(server.device()) for _ in range(SLOW)]
         for device in slow:
             await device.attach("trip", history=0)
             device.stop_reading()
         head = fast.positions["trip"][1]
-        with_slow = [await burden(server, fast) for _ in range(3)]
+        with_slow = [await burden(server, fast) for _ in range(6)]
         # What stays counts: a round that was measured at its height is no cost of theirs.
         took, memory = max(took for took, _ in with_slow), min(rss for _, rss in with_slow)
         slowest, most = max(took for took, _ in usual), max(rss for _, rss in usual)
