@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -109,7 +110,8 @@ class RecordingSink:
 
     def new_id(self) -> str:
         self._ids += 1
-        return f"id-{self._ids}"
+        # Unique on the machine: what is killed is found by it, and another worker's tests have sinks too.
+        return f"id-{os.getpid()}-{self._ids}"
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the events of one class."""
@@ -147,7 +149,7 @@ class ClaudeRig:
         """Return a hub's spec; `env` is added to the stand-in's environment."""
         env = standin_env(self.standin.url, str(self.home)) | changes.pop("env", {})
         spec = HubSpec(
-            hub_id="hub-1",
+            hub_id=f"hub-{os.getpid()}",
             session_id="session-1",
             agent="claude",
             kind="claude",
