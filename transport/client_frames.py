@@ -36,6 +36,9 @@ __all__ = [
 Id = NewType("Id", str)
 """1 to 128 of `A-Z a-z 0-9 . _ -`."""
 
+MessageId = NewType("MessageId", str)
+"""1 to 128 code points of any kind: it is its device's own, and only ever compared."""
+
 ShortText = NewType("ShortText", str)
 """1 to 4096 code points: a key, a path, a name."""
 
@@ -106,7 +109,7 @@ class SendFrame:
 
     name: ClassVar[str] = "send"
     session_id: Id
-    message_id: Id
+    message_id: MessageId
     content: str
     attachments: tuple[AttachmentRef, ...] = ()
     if_head: Position | None = None
@@ -119,7 +122,7 @@ class CancelFrame:
 
     name: ClassVar[str] = "cancel"
     session_id: Id
-    message_id: Id
+    message_id: MessageId
 
 
 @attrs.frozen
@@ -149,7 +152,7 @@ class ResolveFrame:
 
     name: ClassVar[str] = "resolve"
     session_id: Id
-    message_id: Id
+    message_id: MessageId
     action: Literal["retry", "discard"]
 
 

@@ -21,6 +21,7 @@ from transport.client_frames import (
     ClientFrame,
     HistoryCount,
     Id,
+    MessageId,
     PaceMs,
     PathText,
     ShortText,
@@ -41,6 +42,7 @@ MAX_ANSWERS_DEPTH: Final = 32
 less deep than the decoder. An agent's questions need three."""
 
 _MAX_SHORT: Final = 4096
+_MAX_MESSAGE_ID: Final = 128  # code points
 _MAX_INT: Final = 2**63 - 1  # what the database can hold
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 
@@ -95,6 +97,12 @@ def _id(value: Any, _: Any) -> Id:
     return Id(value)
 
 
+def _message_id(value: Any, _: Any) -> MessageId:
+    if type(value) is not str or not 1 <= len(value) <= _MAX_MESSAGE_ID:
+        raise _Wrong(f"expected a text of 1 to {_MAX_MESSAGE_ID} characters")
+    return MessageId(value)
+
+
 def _short(value: Any, _: Any) -> ShortText:
     if type(value) is not str or not 1 <= len(value) <= _MAX_SHORT:
         raise _Wrong(f"expected a text of 1 to {_MAX_SHORT} characters")
@@ -126,6 +134,7 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(int, lambda value, _: _int(value, -_MAX_INT - 1, _MAX_INT))
     converter.register_structure_hook(float, _float)
     converter.register_structure_hook(Id, _id)
+    converter.register_structure_hook(MessageId, _message_id)
     converter.register_structure_hook(Answers, _answers)
     converter.register_structure_hook(ShortText, _short)
     converter.register_structure_hook(PathText, _path)

@@ -35,14 +35,15 @@ async def test_accepted_comes_before_its_events(shared: Shared, sid: str) -> Non
 
 
 async def test_a_duplicate_is_accepted_and_not_run(shared: Shared, sid: str) -> None:
+    once = "once / \0 \N{SNOWMAN}"
     async with shared.device() as device, shared.device() as other:
         await device.attach(sid, agent="echo")
-        first = await device.send(sid, "hello", message_id="once")
+        first = await device.send(sid, "hello", message_id=once)
         await device.wait_for("complete")
         head = device.positions[sid][1]
         for who, content in ((device, "hello"), (device, "other content"), (other, "hello")):
             await who.attach(sid, history=0)
-            again = await who.send(sid, content, message_id="once")
+            again = await who.send(sid, content, message_id=once)
             assert (again["type"], again["duplicate"], again["seq"]) == ("accepted", True, first["seq"])
         assert (await device.attach(sid, history=0))["head_seq"] == head
 

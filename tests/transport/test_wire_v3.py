@@ -123,6 +123,9 @@ def test_defaults() -> None:
         ({**ATTACH, "settings": {"workspace": "a\0b"}}, "$.settings.workspace"),
         ({**ATTACH, "settings": {"model": 1}}, "$.settings.model"),
         ({**SEND, "content": None}, "$.content"),
+        ({**SEND, "message_id": ""}, "$.message_id"),
+        ({**SEND, "message_id": "x" * 129}, "$.message_id"),
+        ({**SEND, "message_id": 5}, "$.message_id"),
         ({**SEND, "mode": "now"}, "$.mode"),
         ({**SEND, "mode": ["queue"]}, "$.mode"),
         ({**SEND, "attachments": {}}, "$.attachments"),
@@ -134,6 +137,13 @@ def test_defaults() -> None:
 )
 def test_what_is_wrong_and_where(body: dict[str, Any], path: str) -> None:
     assert wrong(body).path == path
+
+
+@pytest.mark.parametrize("message_id", ["x", "a b/c:1", "\N{PARTY POPPER}" * 128, "\0"])
+def test_a_message_id_is_any_text(message_id: str) -> None:
+    frame = decoded({**SEND, "message_id": message_id})
+    assert isinstance(frame, SendFrame)
+    assert frame.message_id == message_id
 
 
 def test_the_session_is_named_where_it_is_known() -> None:
