@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -46,11 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except UsageError as error:
         return fail(str(error), MISUSED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
+        if isinstance(_first(error), BrokenPipeError):
+            # Whoever read us has enough; the interpreter's own flush at its end must not find the pipe again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return fail("the output was closed before its end")
         if os.environ.get("BUILDEROS_TRACEBACK"):
             raise
         return fail(f"unforeseen: {_first(error)!r}; BUILDEROS_TRACEBACK=1 tells more")
