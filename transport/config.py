@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
+
+from transport.web_files import WEB_FOLDER
 
 __all__ = ["TransportConfig"]
 
@@ -17,6 +21,7 @@ class TransportConfig:
         agents: the names that `attach` may give, as in the config file.
         workspace: where agents of new sessions work unless `settings` says otherwise.
         features: what `/api/status` tells.
+        web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
         max_waiting: connections whose request head is unfinished, and, counted apart, WebSockets that have
         not
@@ -39,6 +44,7 @@ class TransportConfig:
     agents: tuple[str, ...] = ("claude", "codex", "echo")
     workspace: str = "."
     features: tuple[tuple[str, bool], ...] = ()
+    web: Path = WEB_FOLDER
     max_connections: int = 10_000
     max_waiting: int = 256
     head_bytes: int = 16 * 1024

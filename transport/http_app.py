@@ -36,13 +36,15 @@ from transport.routes.sessions import SessionRoutes
 from transport.routes.system import SystemRoutes
 from transport.routes.tasks import TaskRoutes
 from transport.routes.uploads import UploadRoutes
+from transport.routes.web import is_web_path, web_routes
 from transport.signin import key_of_headers
 from transport.unread import Unread
+from transport.web_files import read_web_files
 
 __all__ = ["make_app"]
 
 OPEN_PATHS: Final = frozenset({"/api/health"})
-"""What answers without a key."""
+"""What answers without a key, beside the files of the web client."""
 
 _CODES: Final = {
     400: "bad_request",
@@ -61,7 +63,7 @@ FileEndpoint = Callable[[Request, Device | None], Awaitable[Response]]
 
 
 def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
-    """Return the application.
+    """Return the application. Blocks: it reads the web client's files.
 
     Args:
         config, deps: as the listener has them.
@@ -79,6 +81,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
         _route("GET /api/sessions/{id}/events", sessions.events),
         _route("GET /api/sessions/{id}/tasks", TaskRoutes(deps).tasks),
         _route("DELETE /api/{agent}/session/{id}/close", closing.close),
+        *web_routes(read_web_files(config.web)),
     ]
     if deps.facilities is not None:
         routes += _more_routes(deps, deps.facilities, port)
@@ -112,6 +115,11 @@ def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
         _route("DELETE /api/devices/{id}", devices.revoke),
         _route("GET /metrics", MetricsRoutes(facilities, port, deps.catalog).text),
     ]
+
+
+def _is_open(scope: Scope) -> bool:
+    reads = scope["method"] in ("GET", "HEAD")
+    return scope["path"] in OPEN_PATHS or (reads and is_web_path(scope["path"]))
 
 
 def _route(action: str, endpoint: Endpoint) -> Route:
@@ -193,7 +201,7 @@ class _Keys:
     deps: Deps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and not _is_open(scope):
             key = key_of_headers(scope["headers"])
             device = None if key is None else self.deps.devices.find(key)
             if device is None and not self._is_signed(scope):

@@ -65,7 +65,7 @@ async def test_status_and_where_a_key_may_stand(headers: dict[str, str]) -> None
     ("method", "path", "status", "code"),
     [
         ("GET", "/api/nothing", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
+        ("POST", "/nothing", 404, "not_found"),
         ("GET", "/api/status/", 404, "not_found"),
         ("GET", "/api/sessions/trip/messages/", 404, "not_found"),
         ("POST", "/api/status", 405, "method_not_allowed"),
