@@ -32,7 +32,7 @@ from builderos.cli import ServeOptions
 from builderos.config import Config
 from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
-from builderos.providers import new_id, new_key, wall_clock_ms
+from builderos.providers import new_code, new_id, new_key, wall_clock_ms
 from builderos.retention import Retention
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
@@ -198,10 +198,12 @@ class _Parts:
             search=store.search,
             notifications=store.notifications,
             devices=store.devices,
+            pairings=store.pairings,
             sessions=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
             new_key=new_key,
+            new_code=new_code,
             sleep=None if sleep is None else sleep.run,
             more_metrics=partial(server_lines, store, self.supervisor),
         )
