@@ -16,11 +16,14 @@ from transport.http_answers import HttpError, JsonAnswer
 from transport.ports import Device
 from transport.routes.bodies import JsonBody, read_json
 
-__all__ = ["MAX_NAME", "DeviceRoutes", "check_room", "scope_of"]
+__all__ = ["FIRST_STAYS", "MAX_NAME", "DeviceRoutes", "check_room", "scope_of"]
 
 MAX_NAME: Final = 100
 MAX_DEVICES: Final = 1000
 """Keys that are good at once: each request is compared with all of them."""
+
+FIRST_STAYS: Final = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
+"""So there is always one device that may do everything: nobody locks himself out."""
 
 _SCOPES: Final = ("view", "approve", "drive", "admin")
 
@@ -57,8 +60,7 @@ class DeviceRoutes:
         """End a device's key, and its connections."""
         device_id = request.path_params["id"]
         if device_id == FIRST_DEVICE:
-            text = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
-            raise HttpError(409, "first_device", text)
+            raise HttpError(409, "first_device", FIRST_STAYS)
         if not await self.facilities.devices.revoke(device_id, now_ms=self.clock()):
             raise HttpError(404, "not_found", "There is no such device.")
         self.port.close_device(device_id)
