@@ -14,6 +14,7 @@ from typing import NoReturn
 import attrs
 
 from builderos import VERSION
+from builderos.devices_options import add_devices
 from builderos.exits import INTERRUPTED, MISUSED, fail
 
 __all__ = ["ServeOptions", "UsageError", "main"]
@@ -102,6 +103,7 @@ def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_bridgehub(commands, data)
     _add_import(commands, data)
     _add_export(commands, server)
+    add_devices(commands, server, _folder)
     doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
     doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
     doctor.set_defaults(run=_doctor)

@@ -9,8 +9,10 @@ from pathlib import Path
 import apsw
 
 from storage.app_pairs import APP_SCHEMA
+from storage.audit import AUDIT_SCHEMA
 from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors
 from storage.errors import StorageCorrupt, StorageVersion
+from storage.pairings import PAIRING_SCHEMA
 
 __all__ = ["MIGRATIONS", "copy_database", "migrate"]
 
@@ -152,7 +154,7 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3)
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

@@ -89,7 +89,7 @@ _REASONS: Final = {
     411: "Content-Length is missing.",
     413: "The body is too large.",
     415: "The body is of another type than this call takes.",
-    429: "Too many at once.",
+    429: "Too many at once; or too many wrong keys from this address.",
     503: "Not at the moment.",
 }
 
@@ -118,7 +118,7 @@ def _call(
     """Return one operation. `errors`: the statuses beside 200 and those that every call may give."""
     content = {media_type: {"schema": answer} if answer is not None else {}}
     responses: Json = {"200": {"description": "Done.", "content": content}}
-    for status in sorted({401, 403, 503, *errors}):
+    for status in sorted({401, 403, 429, 503, *errors}):
         error = {"application/json": {"schema": _named("Error")}}
         responses[str(status)] = {"description": _REASONS[status], "content": error}
     call: Json = {"summary": summary, "responses": responses}
@@ -222,6 +222,24 @@ def _acting() -> Json:
                 *_JSON_BODY_ERRORS,
                 body=_json(("name", "scope"), name=_short(100), scope=_SCOPE),
             ),
+        },
+        "/api/devices/pair": {
+            "post": _call(
+                "Make a pairing code, good once and for ten minutes",
+                _object(code=_TEXT, url=_TEXT, scope=_SCOPE, expires_at=_TIME),
+                429,
+                *_JSON_BODY_ERRORS,
+                body=_json((), name=_short(100), scope=_SCOPE),
+            )
+        },
+        "/api/pair": {
+            "post": _call(
+                "Become a device; the code stands where a key would",
+                _object(id=_TEXT, key=_TEXT, name=_TEXT, scope=_SCOPE),
+                429,
+                *_JSON_BODY_ERRORS,
+                body=_json((), name=_short(100)),
+            )
         },
         "/api/devices/{id}": {
             "delete": _call(
