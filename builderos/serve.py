@@ -47,6 +47,7 @@ from transport.facilities import Facilities
 from transport.links import Links
 from transport.metrics import Metrics
 from transport.ports import AppPorts, Deps, SessionListener
+from transport.renderer import Renderer
 from transport.unanswered import Unanswered
 from transport.uploads import OwnUploads
 
@@ -169,6 +170,7 @@ class _Parts:
     supervisor: Supervisor
     uploads: OwnUploads
     metrics: Metrics
+    renderer: Renderer = attrs.field(factory=Renderer)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -183,6 +185,7 @@ class _Parts:
             clock=wall_clock_ms,
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
+            renderer=self.renderer,
             facilities=self.facilities(),
             on_taken=self.metrics.taken,
         )
@@ -213,6 +216,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
     options, deps = setup.options, parts.transport_deps()
     serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=setup.tls)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(parts.renderer.run, name="renderer")
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:

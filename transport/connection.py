@@ -21,6 +21,7 @@ from transport.config import TransportConfig
 from transport.conversation import Conversation
 from transport.ports import Deps, Device
 from transport.pulse import Pulse
+from transport.renderings import Renderings
 from transport.signin import device_of_first_frame
 from transport.streams import FrameStream
 from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, WireError, decode
@@ -43,6 +44,7 @@ class ConnectionV3:
     Attributes:
         device: whose key came in a header; else that of the first frame, once it is there.
         refused: a header brought a bad key; `run` says so and closes.
+        renderings: where finished answers become HTML; None where they do not.
         on_signed_in: called once, when the device may stay.
     """
 
@@ -54,6 +56,7 @@ class ConnectionV3:
     on_signed_in: Callable[[], None]
     device: Device | None = None
     refused: bool = False
+    renderings: Renderings | None = None
     writer: DeviceWriter = attrs.field(init=False)
     _conversation: Conversation | None = None
     _scope: trio.CancelScope | None = None
@@ -91,7 +94,7 @@ class ConnectionV3:
         if device is None:
             return
         self.device = device
-        with Conversation(self.writer, self.config, self.deps, device) as conversation:
+        with Conversation(self.writer, self.config, self.deps, device, self.renderings) as conversation:
             self._conversation = conversation
             self.on_signed_in()
             conversation.welcome()
