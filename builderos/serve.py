@@ -30,9 +30,11 @@ from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
 from builderos.cli import ServeOptions
 from builderos.config import Config
+from builderos.exports import StoreExports
 from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.providers import new_id, new_key, wall_clock_ms
+from builderos.readiness import Look
 from builderos.retention import Retention
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
@@ -206,8 +208,15 @@ class _Parts:
             new_id=new_id,
             new_key=new_key,
             sleep=None if sleep is None else sleep.run,
+            readiness=self.readiness(),
+            export=StoreExports(store.journal, store.catalog),
             more_metrics=partial(server_lines, store, self.supervisor),
         )
+
+    def readiness(self) -> Look:
+        """Return what looks at the agents' state."""
+        config, workspace = self.setup.config, Path(self.setup.options.workspace)
+        return Look(config, agent_environment(os.environ), Path.home(), workspace)
 
 
 async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
