@@ -4,6 +4,8 @@
 #   make serve ARGS="--port 9000" AGENTS=
 #   make test               lint, then all tests, in two processes (WORKERS=0: in one)
 #
+# `make lint` and `make test` also check the web client: they need npm, and the tests Chromium. Serving needs neither.
+#
 # AGENTS names the agents to install, "claude codex" unless told; together they weigh about 700 MB.
 # `AGENTS=` leaves them out; a later `make serve` without it brings them in. Nothing is ever uninstalled.
 
@@ -12,6 +14,7 @@ AGENTS ?= claude codex
 ARGS ?=
 WORKERS ?= 2
 UV ?= uv
+NPM ?= npm
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +25,7 @@ ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,AS
 # One stamp for each requirement file, newer than the file once it is installed.
 stamps_of = $(1:%=$(STAMPS)/%)
 TO_SERVE := $(call stamps_of,requirements.txt $(AGENTS:%=requirements-%.txt) project)
+NODE_STAMP := node_modules/.installed
 TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
@@ -35,11 +39,13 @@ install: $(TO_WORK)
 test: install lint
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-lint: install
+lint: install $(NODE_STAMP)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} +
 	@$(BIN)/mypy $(CODE)
+	@node_modules/.bin/tsc --project tsconfig.json
+	@node_modules/.bin/tsc --project tsconfig.worker.json
 
 format: install
 	@$(BIN)/ruff check --fix $(CODE)
@@ -70,6 +76,11 @@ $(VENV)/.made:
 
 $(STAMPS)/requirements%txt: requirements%txt $(VENV)/.made
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(NODE_STAMP): package.json package-lock.json
+	@command -v $(NPM) >/dev/null || { echo "npm is missing, which checks the web client; on Debian and Ubuntu: apt install npm" >&2; exit 1; }
+	@$(NPM) ci --no-audit --no-fund --no-progress --ignore-scripts
 	@touch $@
 
 # Without build isolation: setuptools is pinned in requirements.txt, nothing else is fetched.

@@ -21,7 +21,7 @@ from builderos.providers import wall_clock_ms
 from builderos.terminal_text import one_line
 from storage.folder import read_holder
 
-__all__ = ["Finding", "examine", "run_doctor"]
+__all__ = ["Finding", "examine", "examine_agent", "run_doctor"]
 
 PYTHON = (3, 11)
 
@@ -36,6 +36,10 @@ PACKAGES = (
     "starlette",
     "psutil",
     "python-multipart",
+    "markdown-it-py",
+    "pygments",
+    "nh3",
+    "segno",
 )
 
 LEAST_FREE_BYTES = 1024 * 1024 * 1024
@@ -82,7 +86,7 @@ def examine(
     else:
         findings += [Finding("note", "config", warning) for warning in config.warnings()]
     for name, agent in config.agents.items():
-        findings += _agent(name, agent, {**environment, **agent.env}, home)
+        findings += examine_agent(name, agent, {**environment, **agent.env}, home)
     return [*findings, *_data_folder(data)]
 
 
@@ -115,7 +119,8 @@ def _is_installed(name: str) -> bool:
 # ---- agents ----
 
 
-def _agent(name: str, agent: Agent, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
+def examine_agent(name: str, agent: Agent, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
+    """Return what one agent lacks, by looking at files and variables only."""
     about = f"agent {name}"
     if isinstance(agent, ClaudeAgent):
         yield _claude(about, agent, environment, home)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -13,9 +13,9 @@ import orjson
 import trio
 
 from actors.codec import decode_row
+from actors.ports import Catalog, Journal
 from builderos.frames import Frame, decode
 from builderos.link import LinkLostError, Server
-from storage.reading import Reading
 from storage.records import SessionRecord
 from transport.answers_v3 import session_entry
 from transport.events_v3 import encode_event
@@ -50,21 +50,43 @@ class Source(Protocol):
         ...
 
 
+class Reads(Protocol):
+    """An open database."""
+
+    @property
+    def journal(self) -> Journal:
+        """Its events."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """Its sessions."""
+        ...
+
+
 @attrs.frozen
 class FolderSource:
-    """Reads the database, with a server beside it or without. Raises StorageError."""
+    """Reads the database, with a server beside it or without. Raises StorageError.
 
-    reading: Reading
+    Attributes:
+        show_device: whether to tell who made the session.
+        page_rows: events that are read and turned into frames at once.
+    """
+
+    reading: Reads
     session_id: str
+    show_device: Callable[[str], bool] = lambda _: True
+    page_rows: int = PAGE_ROWS
 
     async def session(self) -> Mapping[str, Any]:
         """See `Source`."""
-        return session_entry(await self._record(), show_device=True)
+        record = await self._record()
+        return session_entry(record, show_device=self.show_device(record.device_id))
 
     async def page(self, after_seq: int) -> Sequence[Frame]:
         """See `Source`."""
         epoch = (await self._record()).epoch
-        rows = await self.reading.journal.read(self.session_id, after_seq, PAGE_ROWS)
+        rows = await self.reading.journal.read(self.session_id, after_seq, self.page_rows)
         return [decode(encode_event(self.session_id, epoch, decode_row(row))) for row in rows]
 
     async def _record(self) -> SessionRecord:

@@ -30,10 +30,12 @@ from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
 from builderos.cli import ServeOptions
 from builderos.config import Config
+from builderos.exports import StoreExports
 from builderos.first_key import settle_first_key
 from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.providers import new_code, new_id, new_key, wall_clock_ms
+from builderos.readiness import Look
 from builderos.retention import Retention
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
@@ -47,6 +49,7 @@ from transport.facilities import Facilities
 from transport.links import Links
 from transport.metrics import Metrics
 from transport.ports import AppPorts, Deps, SessionListener
+from transport.renderer import Renderer
 from transport.unanswered import Unanswered
 from transport.uploads import OwnUploads
 
@@ -155,6 +158,7 @@ class _Parts:
     supervisor: Supervisor
     uploads: OwnUploads
     metrics: Metrics
+    renderer: Renderer = attrs.field(factory=Renderer)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -169,6 +173,7 @@ class _Parts:
             clock=wall_clock_ms,
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
+            renderer=self.renderer,
             facilities=self.facilities(),
             on_taken=self.metrics.taken,
         )
@@ -191,8 +196,15 @@ class _Parts:
             new_key=new_key,
             new_code=new_code,
             sleep=None if sleep is None else sleep.run,
+            readiness=self.readiness(),
+            export=StoreExports(store.journal, store.catalog),
             more_metrics=partial(server_lines, store, self.supervisor),
         )
+
+    def readiness(self) -> Look:
+        """Return what looks at the agents' state."""
+        config, workspace = self.setup.config, Path(self.setup.options.workspace)
+        return Look(config, agent_environment(os.environ), Path.home(), workspace)
 
 
 async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
@@ -201,6 +213,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
     options, deps = setup.options, parts.transport_deps()
     serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=setup.tls)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(parts.renderer.run, name="renderer")
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:

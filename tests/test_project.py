@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -71,3 +72,22 @@ def test_pins_the_build_backend() -> None:
 def test_dev_tools_pin_what_the_makefile_calls() -> None:
     names = {canonicalize_name(pin.name) for pin in pins_of("requirements-dev.txt")}
     assert {"pytest", "pytest-trio", "mypy", "ruff", "flake8-async"} <= names
+
+
+def test_npm_packages_are_pinned_and_name_no_address() -> None:
+    asked = json.loads((ROOT / "package.json").read_text())
+    assert set(asked["devDependencies"]) == {"typescript", "axe-core"}
+    assert "dependencies" not in asked, "nothing of npm is served"
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    for name, version in asked["devDependencies"].items():
+        assert packages[f"node_modules/{name}"]["version"] == version
+    for name, package in packages.items():
+        assert "resolved" not in package, name
+        assert name == "" or package["integrity"].startswith("sha512-"), name
+
+
+def test_the_web_client_goes_into_a_package() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        tool = tomllib.load(file)["tool"]["setuptools"]
+    assert tool["package-data"]["transport"] == ["web/**"]
+    assert tool["packages"]["find"]["namespaces"] is False

@@ -18,6 +18,7 @@ from transport.authorize import CREATE_SESSION, authorize
 from transport.client_frames import AttachFrame, SettingsAsked
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
+from transport.renderings import RenderedFeed, Renderings
 
 __all__ = ["AttachRefused", "Attaching"]
 
@@ -41,6 +42,7 @@ class Attaching:
 
     Attributes:
         earlier: the attachment that it replaces; closed once nothing can fail any more.
+        renderings: where finished answers become HTML; None where they do not.
     """
 
     config: TransportConfig
@@ -49,6 +51,7 @@ class Attaching:
     connection: FollowsAttachments
     frame: AttachFrame
     earlier: Attachment | None
+    renderings: Renderings | None = None
 
     async def run(self) -> tuple[Attachment, bytes, Round]:
         """Return the attachment, the text of `attached`, and the first round of what follows it.
@@ -73,6 +76,7 @@ class Attaching:
             self.connection,
             self.deps.clock,
             self.deps.on_taken,
+            rendered=self._rendered(),
         )
         try:
             text, first = await self._open(attachment, view)
@@ -90,12 +94,21 @@ class Attaching:
         attachment.listen(self.deps.live.listen(frame.session_id, attachment))
         position, replay = await starting_point(journal, frame.session_id, view, frame.after, frame.history)
         first = await attachment.open(journal, view, position, frame.pace_ms / 1000)
+        if attachment.rendered is not None:
+            # A snapshot's past is a page of `/messages`; what a device missed is news to it.
+            attachment.rendered.since = position if replay == "ok" else view.head_seq
+            attachment.rendered.note(first.items)
         if self.earlier is not None:
             # From here to `start` without a pause: the writer sees one attachment or the other.
             self.earlier.close()
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
         told = answers_v3.Attached(frame.session_id, view, from_seq, replay, attachment.devices)
         return answers_v3.attached(told, self.deps.clock()), first
+
+    def _rendered(self) -> RenderedFeed | None:
+        if self.renderings is None or not self.frame.html:
+            return None
+        return RenderedFeed(self.frame.session_id, self.connection.writer, self.renderings)
 
     async def _find_or_make(self, label: str) -> None:
         frame, catalog = self.frame, self.deps.catalog

@@ -25,6 +25,7 @@ from transport import answers_v3
 from transport.client_frames import Position
 from transport.events_v3 import encode_round
 from transport.frames import text_frame
+from transport.renderings import RenderedFeed
 from transport.writer import DeviceWriter
 
 __all__ = ["Attachment", "FollowsAttachments", "starting_point"]
@@ -77,6 +78,7 @@ class Attachment:
         own: who listens.
         active: whether the writer may ask.
         replaced: another of the same connection takes its place: it is not shown, and tells of nobody who is.
+        rendered: what it gets of finished answers as HTML; None where it did not ask.
     """
 
     session_id: str
@@ -86,6 +88,7 @@ class Attachment:
     on_taken: Callable[[str, int], None]
     active: bool = False
     replaced: bool = False
+    rendered: RenderedFeed | None = None
     _tail: Tail | None = None
     _cursor: Cursor | None = None
     _listening: AbstractContextManager[Tail] | None = None
@@ -160,10 +163,14 @@ class Attachment:
         """Let the writer ask from now on."""
         self.active = True
         self.connection.writer.mark_ready(self)
+        if self.rendered is not None:
+            self.rendered.start()
 
     def close(self) -> None:
         """Listen no more. Idempotent."""
         self.active = False
+        if self.rendered is not None:
+            self.rendered.close()
         listening, self._listening = self._listening, None
         if listening is not None:
             self.connection.writer.forget(self)
@@ -200,6 +207,8 @@ class Attachment:
         self._failing = False
         if taken.items:
             self.on_taken(self.session_id, taken.items[-1].seq)
+            if self.rendered is not None:
+                self.rendered.note(taken.items)
         return told + encode_round(taken) if told else encode_round(taken)
 
     def due(self, now: float) -> float:

@@ -40,6 +40,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/sessions/{id}/messages": "view",
     "GET /api/sessions/{id}/events": "view",
     "GET /api/sessions/{id}/tasks": "view",
+    "GET /api/sessions/{id}/export": "view",
     "DELETE /api/{agent}/session/{id}/close": "drive",
     "DELETE /api/sessions/{id}": "admin",
     "POST /api/files/upload": "drive",

@@ -21,6 +21,7 @@ from transport.config import TransportConfig
 from transport.conversation import Conversation
 from transport.ports import Deps, Device
 from transport.pulse import Pulse
+from transport.renderings import Renderings
 from transport.signin import BadKeyError, SignIn, TooManyTriesError, key_of_first_frame
 from transport.streams import FrameStream
 from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, WireError, decode
@@ -41,6 +42,7 @@ class ConnectionV3:
     """See the module. Lives for one `run`.
 
     Attributes:
+        renderings: where finished answers become HTML; None where they do not.
         on_signed_in: called once, when the device may stay.
         sign_in: where it comes from, and the key of its head.
         device: whose key it was, once that is known.
@@ -54,6 +56,7 @@ class ConnectionV3:
     on_signed_in: Callable[[], None]
     sign_in: SignIn
     device: Device | None = None
+    renderings: Renderings | None = None
     writer: DeviceWriter = attrs.field(init=False)
     _conversation: Conversation | None = None
     _scope: trio.CancelScope | None = None
@@ -99,7 +102,7 @@ class ConnectionV3:
         if device is None:
             return
         self.device = device
-        with Conversation(self.writer, self.config, self.deps, device) as conversation:
+        with Conversation(self.writer, self.config, self.deps, device, self.renderings) as conversation:
             self._conversation = conversation
             self.on_signed_in()
             conversation.welcome()

@@ -29,6 +29,7 @@ from transport.config import TransportConfig
 from transport.events_v3 import encode_round
 from transport.message_files import attachments_of
 from transport.ports import Deps, Device
+from transport.renderings import Renderings
 from transport.session_feed import SessionFeed
 from transport.writer import DeviceWriter
 
@@ -48,6 +49,7 @@ class Conversation:
     config: TransportConfig
     deps: Deps
     device: Device
+    renderings: Renderings | None = None
     _attachments: dict[str, Attachment] = attrs.field(factory=dict)
     _watching: AbstractContextManager[None] | None = None
 
@@ -105,7 +107,9 @@ class Conversation:
         session_id = frame.session_id
         try:
             earlier = self._attachments.get(session_id)
-            attaching = Attaching(self.config, self.deps, self.device, self, frame, earlier)
+            attaching = Attaching(
+                self.config, self.deps, self.device, self, frame, earlier, renderings=self.renderings
+            )
             attachment, text, first = await attaching.run()
         except AttachRefused as refused:
             if refused.rejected is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import attrs
 
@@ -16,7 +16,49 @@ from storage.search import Search
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 
-__all__ = ["Facilities", "Port", "Removes"]
+__all__ = ["AgentState", "Exports", "Facilities", "Port", "Readiness", "Removes"]
+
+
+@attrs.frozen
+class AgentState:
+    """Whether an agent of the config could answer now.
+
+    Attributes:
+        problem: what it lacks, for a person; empty where nothing is known to be missing.
+        mend: the command that mends it.
+    """
+
+    name: str
+    kind: str
+    problem: str = ""
+    mend: str = ""
+
+
+@attrs.frozen
+class Readiness:
+    """What a first message needs. `workspace`: where new sessions work, and whether that is a folder."""
+
+    agents: tuple[AgentState, ...]
+    workspace: Path
+    workspace_ok: bool
+
+
+class Exports(Protocol):
+    """Writes whole sessions as text."""
+
+    async def __call__(
+        self,
+        session_id: str,
+        form: Literal["md", "json"],
+        scope: str,
+        write: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Give `write` a session, a part after the other, as far as a key of `scope` may see it.
+
+        Raises:
+            SessionMissing, StorageError: of what was written by then more would have followed.
+        """
+        ...
 
 
 class Removes(Protocol):
@@ -39,6 +81,8 @@ class Facilities:
     Attributes:
         data: the data folder, for blobs.
         sleep: puts the machine to sleep, and tells whether that worked; None where nobody said how.
+        readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
+        export: None where sessions cannot be written out.
         more_metrics: figures of other parts, in the text form of Prometheus.
     """
 
@@ -55,6 +99,8 @@ class Facilities:
     new_key: Callable[[], str] = attrs.field(repr=False)
     new_code: Callable[[], str] = attrs.field(repr=False)
     sleep: Callable[[], Awaitable[bool]] | None = None
+    readiness: Callable[[], Readiness] | None = None
+    export: Exports | None = None
     more_metrics: Callable[[], list[str]] = list
 
 

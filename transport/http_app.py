@@ -29,6 +29,7 @@ from transport.routes.capsules import CapsuleRoutes
 from transport.routes.closing import ClosingRoutes
 from transport.routes.deletion import DeletionRoutes
 from transport.routes.devices import DeviceRoutes
+from transport.routes.export import ExportRoutes
 from transport.routes.metrics import MetricsRoutes
 from transport.routes.notifications import NotificationRoutes
 from transport.routes.openapi import OpenApiRoutes
@@ -109,6 +110,7 @@ def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
         _file_route("GET /uploads/blobs/{session}/{digest}", uploads.blob),
+        _route("GET /api/sessions/{id}/export", ExportRoutes(facilities.export, deps.catalog).export),
         _route("DELETE /api/sessions/{id}", DeletionRoutes(facilities.sessions).delete),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),

@@ -128,7 +128,7 @@ async def serve(
     door = _Door(config, deps, tls)
     addresses = tuple(_address(listener) for listener in listeners)
     async with trio.open_nursery() as background:
-        background.start_soon(door.websockets.pulse.run)
+        background.start_soon(door.websockets.run)
         async with trio.open_nursery() as handlers:
             with trio.CancelScope() as accepting:
                 task_status.started(Listening(addresses, door, accepting))

@@ -2,83 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
+
+from transport.openapi_shapes import (
+    BOOL,
+    COUNT,
+    ID,
+    SCHEMAS,
+    SCOPE,
+    TEXT,
+    TIME,
+    Json,
+    list_of,
+    named,
+    nullable,
+    object_of,
+)
 
 __all__ = ["describe"]
-
-Json = dict[str, Any]
-
-_TEXT: Final[Json] = {"type": "string"}
-_COUNT: Final[Json] = {"type": "integer", "minimum": 0}
-_BOOL: Final[Json] = {"type": "boolean"}
-_TIME: Final[Json] = {"type": "string", "format": "date-time"}
-_SCOPE: Final[Json] = {"enum": ["view", "approve", "drive", "admin"]}
-_ID: Final[Json] = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
-
-
-def _object(**fields: Json) -> Json:
-    return {"type": "object", "required": list(fields), "properties": fields}
-
-
-def _list(item: Json) -> Json:
-    return {"type": "array", "items": item}
-
-
-def _named(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _nullable(kind: str) -> Json:
-    return {"type": [kind, "null"]}
-
-
-_SCHEMAS: Final[Json] = {
-    "Error": _object(error=_object(code=_TEXT, message=_TEXT)),
-    "Session": _object(
-        session_id=_ID,
-        agent_type=_TEXT,
-        device_id=_nullable("string"),
-        title=_TEXT,
-        state={"enum": ["idle", "running", "waiting", "failed"]},
-        message_count=_COUNT,
-        head_seq=_COUNT,
-        epoch=_COUNT,
-        created_at=_TIME,
-        last_activity=_TIME,
-    ),
-    "Attachment": _object(id=_TEXT, filename=_TEXT, mime_type=_TEXT, size=_COUNT, type=_TEXT, url=_TEXT),
-    "Message": _object(
-        seq=_COUNT,
-        turn_id=_nullable("string"),
-        role={"enum": ["user", "assistant"]},
-        content=_TEXT,
-        timestamp=_TIME,
-        device_id=_nullable("string"),
-        attachments=_list(_named("Attachment")),
-        status=_TEXT,
-    ),
-    "Event": _object(type=_TEXT, content=_TEXT, timestamp=_TIME, session_id=_ID, epoch=_COUNT, seq=_COUNT),
-    "Task": _object(
-        task_id=_TEXT,
-        parent_task_id=_nullable("string"),
-        turn_id=_nullable("string"),
-        agent_type=_TEXT,
-        title=_TEXT,
-        state={"enum": ["running", "succeeded", "failed", "cancelled"]},
-        result=_nullable("string"),
-        started_at=_TIME,
-        finished_at={"type": ["string", "null"], "format": "date-time"},
-    ),
-    "Hit": _object(
-        session_id=_ID,
-        seq=_COUNT,
-        role={"enum": ["user", "assistant", "tool"]},
-        snippet=_TEXT,
-        timestamp=_TIME,
-    ),
-    "Device": _object(id=_TEXT, name=_TEXT, scope=_SCOPE, created_at=_TIME),
-    "Capsule": _object(name=_TEXT, title=_TEXT, purpose=_TEXT),
-}
 
 _REASONS: Final = {
     400: "The request is wrong.",
@@ -98,7 +39,7 @@ def _query(name: str, schema: Json, *, required: bool = False) -> Json:
     return {"name": name, "in": "query", "required": required, "schema": schema}
 
 
-def _in_path(name: str, schema: Json = _TEXT) -> Json:
+def _in_path(name: str, schema: Json = TEXT) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
@@ -119,7 +60,7 @@ def _call(
     content = {media_type: {"schema": answer} if answer is not None else {}}
     responses: Json = {"200": {"description": "Done.", "content": content}}
     for status in sorted({401, 403, 429, 503, *errors}):
-        error = {"application/json": {"schema": _named("Error")}}
+        error = {"application/json": {"schema": named("Error")}}
         responses[str(status)] = {"description": _REASONS[status], "content": error}
     call: Json = {"summary": summary, "responses": responses}
     if parameters:
@@ -140,31 +81,43 @@ def _short(most: int) -> Json:
 
 
 def _reading() -> Json:
-    messages = _object(session_id=_ID, messages=_list(_named("Message")), next_after=_nullable("integer"))
-    events = _object(
-        session_id=_ID, epoch=_COUNT, events=_list(_named("Event")), next_after=_nullable("integer")
+    messages = object_of(session_id=ID, messages=list_of(named("Message")), next_after=nullable("integer"))
+    events = object_of(
+        session_id=ID, epoch=COUNT, events=list_of(named("Event")), next_after=nullable("integer")
     )
     before = _query("before_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
-    tasks = _object(tasks=_list(_named("Task")), next_before=_nullable("string"))
+    tasks = object_of(tasks=list_of(named("Task")), next_before=nullable("string"))
     older = _query("before", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
-    sessions = _object(total=_COUNT, sessions=_list(_named("Session")), next_before=_nullable("string"))
-    hits = _object(hits=_list(_named("Hit")), next_before=_nullable("string"))
+    sessions = object_of(total=COUNT, sessions=list_of(named("Session")), next_before=nullable("string"))
+    hits = object_of(hits=list_of(named("Hit")), next_before=nullable("string"))
     return {
         "/api/sessions": {
-            "get": _call(
-                "Sessions, newest first", sessions, 400, parameters=(_LIMIT, _query("before", _TEXT))
-            )
+            "get": _call("Sessions, newest first", sessions, 400, parameters=(_LIMIT, _query("before", TEXT)))
         },
         "/api/sessions/{id}/messages": {
             "get": _call(
-                "A conversation", messages, 400, 404, parameters=(_in_path("id", _ID), _LIMIT, _AFTER, before)
+                "A conversation",
+                messages,
+                400,
+                404,
+                parameters=(_in_path("id", ID), _LIMIT, _AFTER, before, _query("format", {"enum": ["html"]})),
             )
         },
         "/api/sessions/{id}/events": {
-            "get": _call("The journal", events, 400, 404, parameters=(_in_path("id", _ID), _LIMIT, _AFTER))
+            "get": _call("The journal", events, 400, 404, parameters=(_in_path("id", ID), _LIMIT, _AFTER))
         },
         "/api/sessions/{id}/tasks": {
-            "get": _call("Delegated work", tasks, 400, 404, parameters=(_in_path("id", _ID), _LIMIT, older))
+            "get": _call("Delegated work", tasks, 400, 404, parameters=(_in_path("id", ID), _LIMIT, older))
+        },
+        "/api/sessions/{id}/export": {
+            "get": _call(
+                "A session as a file",
+                None,
+                400,
+                404,
+                parameters=(_in_path("id", ID), _query("format", {"enum": ["md", "json"]})),
+                media_type="*/*",
+            )
         },
         "/api/search": {
             "get": _call(
@@ -182,16 +135,16 @@ def _reading() -> Json:
 
 
 def _acting() -> Json:
-    closed = _object(ok=_BOOL, session_id=_TEXT, process_killed=_BOOL, message=_TEXT)
+    closed = object_of(ok=BOOL, session_id=TEXT, process_killed=BOOL, message=TEXT)
     agent = _in_path("agent", {"enum": ["claude", "codex"]})
     return {
         "/api/sessions/{id}": {
             "delete": _call(
                 "Remove a session for good",
-                _object(ok=_BOOL, session_id=_ID),
+                object_of(ok=BOOL, session_id=ID),
                 404,
                 409,
-                parameters=(_in_path("id", _ID),),
+                parameters=(_in_path("id", ID),),
             )
         },
         "/api/{agent}/session/{id}/close": {
@@ -200,7 +153,7 @@ def _acting() -> Json:
         "/api/notifications/register": {
             "post": _call(
                 "Keep a device's token",
-                _object(success=_BOOL, message=_TEXT),
+                object_of(success=BOOL, message=TEXT),
                 *_JSON_BODY_ERRORS,
                 body=_json(
                     ("device_token", "device_id"),
@@ -211,31 +164,31 @@ def _acting() -> Json:
             )
         },
         "/api/system/sleep": {
-            "post": _call("Put the machine to sleep", _object(ok=_BOOL, message=_TEXT), 429)
+            "post": _call("Put the machine to sleep", object_of(ok=BOOL, message=TEXT), 429)
         },
         "/api/devices": {
-            "get": _call("Who holds a key", _object(devices=_list(_named("Device")))),
+            "get": _call("Who holds a key", object_of(devices=list_of(named("Device")))),
             "post": _call(
                 "Make a device; its key is told this once",
-                _object(id=_TEXT, key=_TEXT, name=_TEXT, scope=_SCOPE),
+                object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),
                 429,
                 *_JSON_BODY_ERRORS,
-                body=_json(("name", "scope"), name=_short(100), scope=_SCOPE),
+                body=_json(("name", "scope"), name=_short(100), scope=SCOPE),
             ),
         },
         "/api/devices/pair": {
             "post": _call(
                 "Make a pairing code, good once and for ten minutes",
-                _object(code=_TEXT, url=_TEXT, scope=_SCOPE, expires_at=_TIME),
+                object_of(code=TEXT, url=TEXT, scope=SCOPE, expires_at=TIME),
                 429,
                 *_JSON_BODY_ERRORS,
-                body=_json((), name=_short(100), scope=_SCOPE),
+                body=_json((), name=_short(100), scope=SCOPE),
             )
         },
         "/api/pair": {
             "post": _call(
                 "Become a device; the code stands where a key would",
-                _object(id=_TEXT, key=_TEXT, name=_TEXT, scope=_SCOPE),
+                object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),
                 429,
                 *_JSON_BODY_ERRORS,
                 body=_json((), name=_short(100)),
@@ -243,14 +196,14 @@ def _acting() -> Json:
         },
         "/api/devices/{id}": {
             "delete": _call(
-                "Revoke a key", _object(ok=_BOOL, id=_TEXT), 404, 409, parameters=(_in_path("id"),)
+                "Revoke a key", object_of(ok=BOOL, id=TEXT), 404, 409, parameters=(_in_path("id"),)
             )
         },
     }
 
 
 def _files() -> Json:
-    upload = _object(ok=_BOOL, url=_TEXT, path=_TEXT, filename=_TEXT, size=_COUNT, type=_TEXT)
+    upload = object_of(ok=BOOL, url=TEXT, path=TEXT, filename=TEXT, size=COUNT, type=TEXT)
     word = {"type": "string", "pattern": "^[a-z0-9_-]{1,32}$"}
     binary = {"type": "string", "contentMediaType": "application/octet-stream"}
     form = {
@@ -258,8 +211,8 @@ def _files() -> Json:
             "schema": {"type": "object", "required": ["file"], "properties": {"file": binary, "type": word}}
         }
     }
-    signature = _query("sig", _TEXT)
-    blob = (_in_path("session", _ID), _in_path("digest", {"type": "string", "pattern": "^[0-9a-f]{64}$"}))
+    signature = _query("sig", TEXT)
+    blob = (_in_path("session", ID), _in_path("digest", {"type": "string", "pattern": "^[0-9a-f]{64}$"}))
     return {
         "/api/files/upload": {"post": _call("Bring a file", upload, *_JSON_BODY_ERRORS, 429, body=form)},
         "/uploads/{name}": {
@@ -280,24 +233,32 @@ def _files() -> Json:
 
 
 def _server() -> Json:
-    health = _object(
-        status=_TEXT,
-        version=_TEXT,
-        timestamp=_TIME,
-        connections=_object(claude=_COUNT, codex=_COUNT),
-        sessions=_object(total=_COUNT),
-        bridgehub=_object(ready=_BOOL),
+    health = object_of(
+        status=TEXT,
+        version=TEXT,
+        timestamp=TIME,
+        connections=object_of(claude=COUNT, codex=COUNT),
+        sessions=object_of(total=COUNT),
+        bridgehub=object_of(ready=BOOL),
     )
-    features: Json = {"type": "object", "additionalProperties": _BOOL}
-    status = _object(status=_TEXT, version=_TEXT, health=_TEXT, timestamp=_TIME, features=features)
-    capsules = _object(count=_COUNT, capsules=_list(_named("Capsule")))
+    features: Json = {"type": "object", "additionalProperties": BOOL}
+    status = object_of(
+        status=TEXT,
+        version=TEXT,
+        health=TEXT,
+        timestamp=TIME,
+        features=features,
+        agents=list_of(named("Agent")),
+        workspace=object_of(path=nullable("string"), ok=BOOL),
+    )
+    capsules = object_of(count=COUNT, capsules=list_of(named("Capsule")))
     described: Json = {"type": "object", "required": ["openapi", "info", "paths"]}
     return {
         "/api/health": {"get": {**_call("Is the server there", health), "security": []}},
         "/api/status": {"get": _call("What the server can do", status)},
         "/api/capsules": {"get": _call("What the workspace describes", capsules)},
         "/api/openapi.json": {"get": _call("This description", described)},
-        "/metrics": {"get": _call("Counters, for Prometheus", _TEXT, media_type="text/plain")},
+        "/metrics": {"get": _call("Counters, for Prometheus", TEXT, media_type="text/plain")},
     }
 
 
@@ -309,7 +270,7 @@ def describe(version: str) -> Json:
         "security": [{"header": []}, {"bearer": []}],
         "paths": {**_server(), **_reading(), **_acting(), **_files()},
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": SCHEMAS,
             "securitySchemes": {
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
                 "bearer": {"type": "http", "scheme": "bearer"},

@@ -12,6 +12,7 @@ from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.app_pairs import OpenExchange
 from transport.facilities import Facilities
+from transport.render_link import Block
 
 __all__ = [
     "AppKeys",
@@ -20,7 +21,7 @@ __all__ = [
     "Deps",
     "Device",
     "Devices",
-    "Renderer",
+    "Renders",
     "Scope",
     "SessionListener",
     "SessionWatch",
@@ -30,8 +31,13 @@ __all__ = [
 Scope = Literal["view", "approve", "drive", "admin"]
 """What a key may do; each holds those before it."""
 
-Renderer = Callable[[str], str]
-"""From Markdown to sanitised HTML. Called on the event loop: under a millisecond for a common answer."""
+
+class Renders(Protocol):
+    """Makes HTML of Markdown; `transport.renderer` says how."""
+
+    async def render(self, blocks: Sequence[Block]) -> str | None:
+        """Return sanitised HTML, None where the text is to be shown as it is. Takes the loop no time."""
+        ...
 
 
 class Device(Protocol):
@@ -152,7 +158,7 @@ class Deps:
 
     Attributes:
         uploads: None until there are any: then every attachment is a bad one.
-        render: None where nothing renders: then `format=html` is refused.
+        renderer: None where nothing renders: then `format=html` is refused.
         app: None where the shipped app is not served: then its upgrades get 503.
         facilities: what the routes beside the conversation work with; None where they are not served.
         on_taken: told (session_id, seq) whenever a round up to `seq` goes to a device. Must not block.
@@ -166,7 +172,7 @@ class Deps:
     watch: SessionWatch
     clock: Clock
     uploads: Uploads | None = None
-    render: Renderer | None = None
+    renderer: Renders | None = None
     app: AppPorts | None = None
     facilities: Facilities | None = None
     on_taken: Callable[[str, int], None] = _ignore

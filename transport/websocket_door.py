@@ -21,6 +21,7 @@ from transport.limits import Gate
 from transport.ports import AppPorts, Deps, Device
 from transport.pulse import Pulse
 from transport.refusals import Refusal
+from transport.renderings import Renderings
 from transport.signin import SignIn, SignIns, key_of_headers
 from transport.streams import FrameStream, Transport
 from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, SUBPROTOCOL
@@ -97,6 +98,7 @@ class WebSocketDoor:
     waiting: Gate = attrs.field(init=False)
     waiting_app: Gate = attrs.field(init=False)
     pulse: Pulse = attrs.field(init=False)
+    renderings: Renderings | None = attrs.field(init=False)
     _proxies: Proxies = attrs.field(init=False)
     _app: AppShared = attrs.field(factory=AppShared)
     _open: dict[Dialect, str | None] = attrs.field(factory=dict)
@@ -107,6 +109,8 @@ class WebSocketDoor:
         self.waiting_app = Gate(self.config.app_max_waiting)
         self.pulse = Pulse(self.config.heartbeat_s)
         self._proxies = Proxies.named(self.config.trusted_proxies)
+        renderer, deps = self.deps.renderer, self.deps
+        self.renderings = None if renderer is None else Renderings(renderer, deps.journal, deps.clock)
 
     def counts(self) -> dict[str, int]:
         """Return the open connections of each old path."""
@@ -165,6 +169,13 @@ class WebSocketDoor:
         make = partial(self._make_app, ports)
         return partial(self._serve, frames, upgrade, _Place(self.waiting_app), make)
 
+    async def run(self) -> None:
+        """Do what is done for all WebSockets at once, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.pulse.run)
+            if self.renderings is not None:
+                nursery.start_soon(self.renderings.run)
+
     async def _serve(self, stream: FrameStream, upgrade: Upgrade, place: _Place, make: _MakeDialect) -> None:
         try:
             async with trio.open_nursery() as nursery:
@@ -216,7 +227,16 @@ class WebSocketDoor:
         on_signed_in: Callable[[], None],
     ) -> Dialect:
         sign_in = SignIn(self.sign_ins, upgrade.address, upgrade.key)
-        return ConnectionV3(ws, stream, self.config, self.deps, self.pulse, on_signed_in, sign_in)
+        return ConnectionV3(
+            ws,
+            stream,
+            self.config,
+            self.deps,
+            self.pulse,
+            on_signed_in,
+            sign_in,
+            renderings=self.renderings,
+        )
 
     def _make_app(
         self,

@@ -21,6 +21,7 @@ from tests.transport.raw import RawPeer, open_raw
 from transport.config import TransportConfig
 from transport.facilities import Facilities
 from transport.listener import Listening, serve
+from transport.ports import Renders
 
 __all__ = ["LIMIT_S", "Client", "Served", "open_server"]
 
@@ -122,13 +123,16 @@ class Served:
 
 
 @asynccontextmanager
-async def open_server(facilities: Facilities | None = None, **config: Any) -> AsyncIterator[Served]:
+async def open_server(
+    facilities: Facilities | None = None, renderer: Renders | None = None, **config: Any
+) -> AsyncIterator[Served]:
     """Serve fakes with a device `phone` (admin) inside the block, which has a limit of its own."""
     fakes = FakeServer()
     fakes.devices.add("phone")
     deps = fakes.deps()
     if facilities is not None:
         deps = attrs.evolve(deps, facilities=facilities, uploads=facilities.uploads)
+    deps = attrs.evolve(deps, renderer=renderer)
     with trio.fail_after(6 * LIMIT_S):
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import httpx
@@ -55,7 +56,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(folder: Path, **config: float) -> AsyncIterator[World]:
+async def open_world(folder: Path, **config: Any) -> AsyncIterator[World]:
     async with (
         open_facilities(folder) as facilities,
         open_server(facilities, **config) as served,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from transport.authorize import authorize
 from transport.config import TransportConfig
 from transport.events_v3 import timestamp
+from transport.facilities import Readiness
 from transport.http_answers import JsonAnswer
 from transport.ports import Deps, Device
 
@@ -23,6 +27,7 @@ class ServerRoutes:
     config: TransportConfig
     deps: Deps
     counts: Callable[[], dict[str, int]]
+    looking: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def health(self, _: Request) -> Response:
         """Tell whoever asks that the server serves. Starts nothing."""
@@ -36,13 +41,33 @@ class ServerRoutes:
         }
         return JsonAnswer(body, headers={"Cache-Control": "no-store"})
 
-    async def status(self, _: Request, __: Device) -> Response:
-        """Tell what the server can do."""
-        body = {
+    async def status(self, _: Request, device: Device) -> Response:
+        """Tell what the server can do, and what agents lack before they can answer."""
+        body: dict[str, Any] = {
             "status": "running",
             "version": self.config.version,
             "health": "ok",
             "timestamp": timestamp(self.deps.clock()),
             "features": dict(self.config.features),
         }
+        facilities = self.deps.facilities
+        if facilities is not None and facilities.readiness is not None:
+            found = await trio.to_thread.run_sync(facilities.readiness, limiter=self.looking)
+            body |= _readiness(found, tells_paths=authorize(device.scope, "send"))
         return JsonAnswer(body)
+
+
+def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
+    """Return the part of the status. Paths of the machine are for those who may send."""
+    agents = [
+        {
+            "name": agent.name,
+            "kind": agent.kind,
+            "ready": not agent.problem,
+            "problem": (agent.problem or None) if tells_paths else None,
+            "mend": (agent.mend or None) if tells_paths else None,
+        }
+        for agent in found.agents
+    ]
+    path = str(found.workspace) if tells_paths else None
+    return {"agents": agents, "workspace": {"path": path, "ok": found.workspace_ok}}

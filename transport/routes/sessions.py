@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import attrs
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,7 +18,7 @@ from storage.records import SessionRecord
 from transport.answers_v3 import session_entry
 from transport.events_v3 import encode_event
 from transport.http_answers import HttpError, JsonAnswer, limit_of, number_of, whole_number
-from transport.ports import Deps, Device
+from transport.ports import Deps, Device, Renders
 from transport.session_feed import shows_device
 from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
 from transport.wire_v3 import is_id
@@ -29,6 +30,12 @@ ROWS_LIMIT: Final = 200
 
 ANSWER_ROWS: Final = 256
 """Rows of answers that are read at once."""
+
+PAGE_HTML_S: Final = 10.0
+"""How long a page may wait for its renderings; common answers take some milliseconds each."""
+
+PAGE_HTML_CHARS: Final = 4 * 1024 * 1024
+"""Of all renderings of a page: those of the newest entries, since they are looked at first."""
 
 
 @attrs.frozen
@@ -69,7 +76,7 @@ class SessionRoutes:
     async def messages(self, request: Request, _: Device) -> Response:
         """The conversation, ascending: after a place, or the last ones before one."""
         html = request.query_params.get("format") == "html"
-        if html and self.deps.render is None:
+        if html and self.deps.renderer is None:
             raise HttpError(400, "bad_request", "format=html is not available here.")
         record = await self._record(request)
         limit = limit_of(request, ROWS_LIMIT)
@@ -137,10 +144,22 @@ class SessionRoutes:
         ids = [item.event.message_id for item in page if isinstance(item.event, UserMessage)]
         known = await self.deps.journal.find_commands(session_id, ids) if ids else {}
         made = entries(page, {name: command.state for name, command in known.items()}, answers.by_turn)
-        if html and self.deps.render is not None:
-            for entry in made:
-                entry["html"] = self.deps.render(entry["content"])
+        if html and self.deps.renderer is not None:
+            await _add_html(self.deps.renderer, made, answers)
         return made
+
+
+async def _add_html(renderer: Renders, made: Sequence[dict[str, Any]], answers: Answers) -> None:
+    """Give entries their `html`, the newest first, as far as time and room go."""
+    left = PAGE_HTML_CHARS
+    with trio.move_on_after(PAGE_HTML_S):  # noqa: ASYNC912 - a page without entries takes no time
+        for entry in reversed(made):
+            answer = answers.by_turn.get(entry["turn_id"]) if entry["role"] == "assistant" else None
+            blocks = [("", entry["content"])] if answer is None else list(answer.blocks.items())
+            html = await renderer.render(blocks)
+            if html is not None and len(html) <= left:
+                left -= len(html)
+                entry["html"] = html
 
 
 def _encode_cursor(record: SessionRecord) -> str:
