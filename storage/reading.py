@@ -10,6 +10,7 @@ import apsw
 import attrs
 import trio
 
+from storage.audit import Audit
 from storage.catalog import SqliteCatalog
 from storage.connection import APPLICATION_ID, mapped_errors, open_reader
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
@@ -28,6 +29,7 @@ class Reading:
 
     journal: SqliteJournal
     catalog: SqliteCatalog
+    audit: Audit
 
 
 @asynccontextmanager
@@ -43,8 +45,9 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
     readers = Readers(path)
     writer = Writer(path, connection)  # never run, so it refuses
     try:
-        catalog = SqliteCatalog(writer, readers, Uploads(path.parent, writer, readers))
-        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog)
+        uploads = Uploads(path.parent, writer, readers)
+        catalog = SqliteCatalog(writer, readers, uploads)
+        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog, Audit(readers, uploads))
     finally:
         readers.close()
         connection.close()
