@@ -106,6 +106,9 @@ def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add_devices(commands, server, _folder)
     doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
     doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
+    doctor.add_argument(
+        "--verify", action="store_true", help="check all that the data folder keeps instead; may take long"
+    )
     doctor.set_defaults(run=_doctor)
     return parser
 
@@ -323,6 +326,10 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    if arguments.verify:
+        from builderos.verify_command import run_verify
+
+        return run_verify(arguments.data)
     from builderos.doctor import run_doctor
 
     return run_doctor(arguments.data, arguments.config)
