@@ -104,6 +104,7 @@ def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_import(commands, data)
     _add_export(commands, server)
     add_devices(commands, server, _folder)
+    _add_backup(commands, data)
     doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
     doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
     doctor.add_argument(
@@ -229,6 +230,25 @@ def _add_export(commands: _Commands[_Parser], server: _Parser) -> None:
     export.set_defaults(run=_export)
 
 
+def _add_backup(commands: _Commands[_Parser], data: _Parser) -> None:
+    backup = commands.add_parser(
+        "backup",
+        parents=[data],
+        help="write the whole data folder into one file",
+        epilog="With a running server or without. The file holds the first device's key: keep it as safe as that.",
+    )
+    backup.add_argument("file", type=_folder, metavar="FILE", help="replaced once the new one is whole")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser(
+        "restore",
+        parents=[data],
+        help="put a backup into the data folder",
+        epilog="Needs no running server. All or nothing; the database that was there is kept beside the new one.",
+    )
+    restore.add_argument("file", type=_folder, metavar="FILE", help="what `builderos backup` wrote")
+    restore.set_defaults(run=_restore)
+
+
 # ---- what options may be ----
 
 
@@ -323,6 +343,20 @@ def _export(arguments: argparse.Namespace) -> int:
 
     where = (arguments.data, arguments.url, arguments.key)
     return run_export(where, arguments.session, arguments.format)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from builderos.backup_command import run_backup
+    from builderos.providers import wall_clock_ms
+
+    return run_backup(arguments.file, arguments.data, now_ms=wall_clock_ms())
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from builderos.backup_command import run_restore
+    from builderos.providers import wall_clock_ms
+
+    return run_restore(arguments.file, arguments.data, now_ms=wall_clock_ms())
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

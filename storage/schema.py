@@ -214,5 +214,9 @@ def copy_database(connection: apsw.Connection, target: Path) -> None:
     with named_os_errors(target), mapped_errors(target):
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        connection.execute("VACUUM INTO ?", (str(partial),))
-        partial.replace(target)
+        try:
+            connection.execute("VACUUM INTO ?", (str(partial),))
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
