@@ -59,6 +59,11 @@ class Translator:
         """Whether the model service failed since the agent last got on."""
         return self._retries > 0
 
+    @property
+    def starts_agent(self) -> bool:
+        """Whether an agent is being started of which nothing is known yet."""
+        return any(running.tool.name == "agent_spawnAgent" for running in self._open.values())
+
     def tool(self, item_id: str) -> Tool | None:
         """Return the running tool call of that id."""
         running = self._open.get(item_id)
