@@ -102,9 +102,10 @@ class SubAgents:
         return frozenset(self._worked)
 
     @property
-    def left_behind(self) -> frozenset[str]:
-        """Ids of the tool calls that agents left in the background when they were done."""
-        return frozenset(self._left)
+    def done_items(self) -> frozenset[str]:
+        """Ids of the tool calls of agents that ended, or were left in the background when those were done."""
+        running = (agent.translator.ended_items for agent in self._running.values())
+        return frozenset(self._left).union(*running)
 
     def open_turn(self, turn_id: str) -> None:
         """Begin a turn of the session: nothing runs in it yet."""
@@ -211,6 +212,7 @@ class SubAgents:
     def _end(self, agent: AgentTurn, turn: Fields) -> Iterator[HubEvent]:
         yield from self._begin(agent)
         state = _ENDS.get(turn.text("status"), "failed")
+        self._left |= agent.translator.ended_items
         if state != "cancelled":
             self._left |= agent.translator.open_items
         for event in agent.translator.flush(stopped=state == "cancelled"):

@@ -50,6 +50,9 @@ AGENTS_BEGIN_S = 5.0
 AGENTS_STOP_S = 2.0
 """How long the agents of a turn that failed or was stopped may take to end; then the program goes with them."""
 
+MAX_SPARED = 10_000
+"""Tool calls whose commands an interrupt leaves alone, the newest: a session has hundreds."""
+
 UserInput = dict[str, Any]
 
 
@@ -93,8 +96,8 @@ class CodexSession:
     program: Program
     thread_id: str
     blob_folder: str
-    _background: set[str] = attrs.field(factory=set)
-    """Commands that earlier turns left in the background on purpose."""
+    _spared: dict[str, None] = attrs.field(factory=dict)
+    """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
     _stale: bool = False
     """Something outlived an interrupt: the program must be put away before the next turn."""
     _turn: _Turn | None = None
@@ -283,11 +286,12 @@ class CodexSession:
 
     async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
         self._stale = self._stale or (turn.is_spoilt and self._agents.owed)
+        self._spare(turn.translator.ended_items | self._agents.done_items)
         if turn.interrupted:
             self._stale = self._stale or turn.translator.starts_agent
             await self._end_commands()
         else:
-            self._background |= turn.translator.open_items | self._agents.left_behind
+            self._spare(turn.translator.open_items)
         for event in self._agents.flush():
             await self._emit(turn, event)
         retried = turn.translator.retried
@@ -295,12 +299,18 @@ class CodexSession:
             await self._emit(turn, event)
         return turn_end(turn.turn_id, told.params.inner("turn"), turn.usage, retried=retried)
 
+    def _spare(self, items: frozenset[str]) -> None:
+        self._spared |= dict.fromkeys(items)
+        while len(self._spared) > MAX_SPARED:
+            del self._spared[next(iter(self._spared))]
+
     async def _end_commands(self) -> None:
         """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
         with trio.move_on_after(CLEAN_S) as limit:  # noqa: ASYNC912 - a call waits, or fails at once
             try:
                 for thread_id in (self.thread_id, *self._agents.threads):
                     await self._end_commands_of({"threadId": thread_id})
+                await self.program.kill_commands(self._spared)
             except CodexError as error:
                 _log.info("commands were not ended: %s", type(error).__name__)
                 self._stale = True
@@ -309,7 +319,7 @@ class CodexSession:
     async def _end_commands_of(self, thread: dict[str, str]) -> None:
         listed = await self.program.call("thread/backgroundTerminals/list", thread)
         for terminal in listed.objects("data"):
-            if terminal.text("itemId") not in self._background:
+            if terminal.text("itemId") not in self._spared:
                 which = thread | {"processId": terminal.text("processId")}
                 await self.program.call("thread/backgroundTerminals/terminate", which)
 
