@@ -179,7 +179,7 @@ def _acting() -> Json:
         "/api/devices/pair": {
             "post": _call(
                 "Make a pairing code, good once and for ten minutes",
-                object_of(code=TEXT, url=TEXT, scope=SCOPE, expires_at=TIME),
+                object_of(code=TEXT, url=TEXT, qr=TEXT, scope=SCOPE, expires_at=TIME),
                 429,
                 *_JSON_BODY_ERRORS,
                 body=_json((), name=_short(100), scope=SCOPE),

@@ -42,6 +42,7 @@ async def test_a_code_makes_one_device(tmp_path: Path) -> None:
         made = await make(world)
         expires = timestamp(world.served.fakes.now_ms + PAIRING_MS)
         url = f"{world.served.base}/#pair={made['code']}"
+        assert made.pop("qr").startswith("<svg ")
         assert made == {"code": made["code"], "url": url, "scope": "drive", "expires_at": expires}
         answer = await use(world, made["code"], name="Ann's iPad")
         assert answer.status_code == 200

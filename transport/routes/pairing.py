@@ -1,7 +1,7 @@
 """Pairing: a device gets a key of its own by a code that is good once, for ten minutes.
 
-`POST /api/devices/pair` makes a code and the link that carries it; `POST /api/pair` uses it up. The key itself
-never travels in a link: it is told to whoever brings the code first, and to nobody twice.
+`POST /api/devices/pair` makes a code, the link that carries it and a picture of the link; `POST /api/pair` uses it
+up. The key itself never travels in a link: it is told to whoever brings the code first, and to nobody twice.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import attrs
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +21,7 @@ from transport.facilities import Facilities
 from transport.http_answers import HttpError, JsonAnswer
 from transport.links import base_url
 from transport.ports import Device
+from transport.qr_code import svg_code
 from transport.routes.bodies import JsonBody, read_json
 from transport.routes.devices import MAX_NAME, check_room, scope_of
 
@@ -50,9 +52,11 @@ class PairingRoutes:
             text = f"{MAX_PAIRINGS} codes are open already; each ends after ten minutes."
             raise HttpError(429, "too_many", text)
         base = base_url(request.scope["scheme"], request.headers)
+        url = f"{base}/#pair={code}"
         answer = {
             "code": code,
-            "url": f"{base}/#pair={code}",
+            "url": url,
+            "qr": await trio.to_thread.run_sync(svg_code, url),
             "scope": scope,
             "expires_at": timestamp(pairing.expires_at_ms),
         }
