@@ -58,7 +58,7 @@ _COLUMNS = "number, at_ms, act, device_id, address, session_id, subject, count, 
 _LAST = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
 _FIRST = "SELECT min(number) FROM audit"
 _ADD = f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_PAGE = f"SELECT {_COLUMNS} FROM audit WHERE number > ? AND at_ms >= ? ORDER BY number LIMIT {PAGE_ROWS}"
+_PAGE = f"SELECT {_COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT {PAGE_ROWS}"
 _HASH = "SELECT hash FROM audit WHERE number = ?"
 _FORGET = "DELETE FROM audit WHERE number <= ?"
 _META = "SELECT value FROM meta WHERE key = 'audit_base'"
@@ -121,9 +121,13 @@ class Audit:
         """Return the addresses that did something since a moment."""
         return [row[0] for row in await self._readers.all(_ADDRESSES, (act, since_ms, limit))]
 
-    async def page(self, after: int, since_ms: int = 0) -> Sequence[AuditRow]:
+    async def page(self, after: int) -> Sequence[AuditRow]:
         """Return the next rows after a number, none at the end."""
-        return [_row(row) for row in await self._readers.all(_PAGE, (after, since_ms))]
+        return [_row(row) for row in await self._readers.all(_PAGE, (after,))]
+
+    async def base(self) -> Mark:
+        """Return what comes before the first row."""
+        return await self._readers.run(_base)
 
     async def verify(self) -> list[str]:
         """Return what is wrong with the chain, as `verify_audit`."""

@@ -10,6 +10,8 @@ import apsw
 import attrs
 import trio
 
+from storage.acts import Acts
+from storage.audit import Audit
 from storage.catalog import SqliteCatalog
 from storage.connection import APPLICATION_ID, mapped_errors, open_reader
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
@@ -28,6 +30,8 @@ class Reading:
 
     journal: SqliteJournal
     catalog: SqliteCatalog
+    audit: Audit
+    acts: Acts
 
 
 @asynccontextmanager
@@ -44,7 +48,8 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
     writer = Writer(path, connection)  # never run, so it refuses
     try:
         catalog = SqliteCatalog(writer, readers, Uploads(path.parent, writer, readers))
-        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog)
+        audit = Audit(path.parent, writer, readers)
+        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog, audit, Acts(readers))
     finally:
         readers.close()
         connection.close()

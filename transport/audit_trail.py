@@ -75,69 +75,73 @@ class _Open:
     until_ms: int
     more: int = 0
 
+    def end(self, now_ms: int) -> list[Act]:
+        """Return the row that tells the count, if there is one to tell."""
+        return [attrs.evolve(self.act, at_ms=now_ms, count=self.more)] if self.more else []
+
+
+@attrs.define
+class _Sightings:
+    """Where one device comes from, in this hour. `rows`: how often it was told."""
+
+    now: _Open
+    since_ms: int
+    rows: int = 1
+
 
 @attrs.define(eq=False)
 class Counting:
     """Turns what happens into rows, few enough. No I/O, no clock."""
 
-    _open: dict[tuple[str, str | None, str | None], _Open] = attrs.field(factory=dict)
-    _signed_in: dict[str, tuple[int, int]] = attrs.field(factory=dict)
+    _devices: dict[tuple[str, str], _Sightings] = attrs.field(factory=dict)
+    _failing: dict[str | None, _Open] = attrs.field(factory=dict)
     _failed_rows: int = 0
     _failed_since_ms: int = 0
 
     def signed_in(self, act: Act) -> list[Act]:
         """Take a sign-in: a row where the device comes from another address than before, else a count."""
-        device = act.device_id or ""
-        key = (act.act, device, None)
-        known = self._open.get(key)
-        since_ms, rows = self._signed_in.get(device, (act.at_ms, 0))
-        if act.at_ms - since_ms >= HOUR_MS:
-            since_ms, rows = act.at_ms, 0
-        if known is not None and act.at_ms < known.until_ms:
-            if known.act.address == act.address or rows >= MAX_SIGNED_IN:
-                known.more += 1
-                return []
-            ended = self._close(key, act.at_ms)
-        else:
-            ended = [] if known is None else self._close(key, act.at_ms)
-        self._signed_in[device] = since_ms, rows + 1
-        self._open[key] = _Open(act, act.at_ms + HOUR_MS)
+        key = act.act, act.device_id or ""
+        known = self._devices.get(key)
+        if known is None or act.at_ms - known.since_ms >= HOUR_MS:
+            ended = [] if known is None else known.now.end(act.at_ms)
+            self._devices[key] = _Sightings(_Open(act, act.at_ms + HOUR_MS), act.at_ms)
+            return [*ended, act]
+        if known.now.act.address == act.address or known.rows >= MAX_SIGNED_IN:
+            known.now.more += 1
+            return []
+        ended = known.now.end(act.at_ms)
+        known.now, known.rows = _Open(act, known.now.until_ms), known.rows + 1
         return [*ended, act]
 
     def failed(self, act: Act) -> list[Act]:
-        """Take a wrong key."""
+        """Take a wrong key: a row for each address and minute, as long as these are few; else a count."""
+        ended = self._end_failing(act.at_ms)
         if act.at_ms - self._failed_since_ms >= DAY_MS:
             self._failed_rows, self._failed_since_ms = 0, act.at_ms
         spent = self._failed_rows >= MAX_FAILED_ROWS
         site = None if act.address is None else site_of(act.address)
-        if (FAILED, None, site) not in self._open and (spent or self._failing() >= MAX_FAILING):
+        if site not in self._failing and (spent or len(self._failing.keys() - {None}) >= MAX_FAILING):
             site = None
-        key = (FAILED, None, site)
-        known = self._open.get(key)
-        if known is not None and act.at_ms < known.until_ms:
+        known = self._failing.get(site)
+        if known is not None:
             known.more += 1
-            return []
-        ended = [] if known is None else self._close(key, act.at_ms)
-        self._failed_rows += 1
+            return ended
         made = act if site is not None else attrs.evolve(act, address=None)
-        self._open[key] = _Open(made, act.at_ms + (HOUR_MS if spent else MINUTE_MS))
+        self._failing[site] = _Open(made, act.at_ms + (HOUR_MS if spent else MINUTE_MS))
+        self._failed_rows += 1
         return [*ended, made]
 
     def flush(self, now_ms: int, *, everything: bool = False) -> list[Act]:
         """Return the counts whose time is over; at the end of all, every one."""
-        due = [key for key, one in self._open.items() if everything or now_ms >= one.until_ms]
-        return [act for key in due for act in self._close(key, now_ms)]
+        due = [key for key, one in self._devices.items() if everything or now_ms >= one.now.until_ms]
+        ended = [act for key in due for act in self._devices.pop(key).now.end(now_ms)]
+        return [*ended, *self._end_failing(now_ms, everything=everything)]
 
-    def _failing(self) -> int:
-        return sum(1 for act, _, site in self._open if act == FAILED and site is not None)
-
-    def _close(self, key: tuple[str, str | None, str | None], now_ms: int) -> list[Act]:
-        one = self._open.pop(key)
-        if not one.more:
-            return []
-        if key[0] == FAILED:
-            self._failed_rows += 1
-        return [attrs.evolve(one.act, at_ms=now_ms, count=one.more)]
+    def _end_failing(self, now_ms: int, *, everything: bool = False) -> list[Act]:
+        due = [site for site, one in self._failing.items() if everything or now_ms >= one.until_ms]
+        ended = [act for site in due for act in self._failing.pop(site).end(now_ms)]
+        self._failed_rows += len(ended)
+        return ended
 
 
 @attrs.define(eq=False)
