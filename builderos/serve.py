@@ -44,12 +44,14 @@ from storage.boot import read_boot_id
 from storage.folder import DataFolder
 from storage.store import Store, open_store
 from transport import listener
+from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
 from transport.facilities import Facilities
 from transport.links import Links
 from transport.metrics import Metrics
 from transport.ports import AppPorts, Deps, SessionListener
 from transport.renderer import Renderer
+from transport.tries import SignInTries
 from transport.unanswered import Unanswered
 from transport.uploads import OwnUploads
 
@@ -102,12 +104,14 @@ async def run_server(setup: Setup) -> None:
         await nursery.start(shutdown.run, nursery.cancel_scope)
         async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
             made_key = await settle_first_key(store, folder, setup.key)
+            await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, Links(link_key.encode()))
             metrics = Metrics()
             async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
                 await supervisor.recover()
                 parts = _Parts(setup, store, supervisor, uploads, metrics)
+                parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
         nursery.cancel_scope.cancel(reason="the server has ended")
@@ -159,6 +163,7 @@ class _Parts:
     uploads: OwnUploads
     metrics: Metrics
     renderer: Renderer = attrs.field(factory=Renderer)
+    tries: SignInTries = attrs.field(factory=SignInTries)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -176,6 +181,8 @@ class _Parts:
             renderer=self.renderer,
             facilities=self.facilities(),
             on_taken=self.metrics.taken,
+            tries=self.tries,
+            trail=AuditTrail(store.audit, wall_clock_ms),
         )
 
     def facilities(self) -> Facilities:
@@ -190,6 +197,7 @@ class _Parts:
             notifications=store.notifications,
             devices=store.devices,
             pairings=store.pairings,
+            audit=store.audit,
             sessions=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
@@ -221,6 +229,8 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
+        if deps.trail is not None:
+            nursery.start_soon(deps.trail.run, name="audit")
         if (days := setup.config.retention_days) is not None:
             sessions = parts.supervisor
             retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)

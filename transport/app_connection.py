@@ -190,6 +190,7 @@ class AppConnection:
             self.device = await resumption.device(frame, self.sign_in.address, trio.current_time())
         except StorageError as failed:
             logger.warning("nobody can come back without a key: %s", failed)
+        self.sign_in.returned(self.device)
         return frame, None
 
     def _authenticated(self) -> None:
