@@ -111,7 +111,7 @@ class ProcessHubs:
         if record is None:
             raise HubLost("there is no such hub")
         hello = Hello(VERSION, record.session_id, owner_epoch, last_seq)
-        return await open_link(os.fspath(self.socket_of(hub_id)), hello)
+        return await open_link(os.fspath(self.socket_of(hub_id)), hello, hub_id=hub_id)
 
     async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         """Kill what is left of a hub and its whole tree; return the events it left in its files.

@@ -38,6 +38,7 @@ class Server:
         url: where the present server listens; it changes with a restart.
         errors: the file with all that the servers wrote to stderr.
         banner: what the present server wrote to stdout so far.
+        program: the module that is run as `builderos`.
     """
 
     data: Path
@@ -47,6 +48,7 @@ class Server:
     nursery: trio.Nursery
     url: str = ""
     banner: str = ""
+    program: str = "builderos"
     _process: trio.Process | None = None
 
     @property
@@ -66,7 +68,7 @@ class Server:
 
     async def start(self, *more: str) -> None:
         """Start a server and wait for its banner. `more`: further options of this start."""
-        command = [sys.executable, "-m", "builderos", "serve", "--port", "0", "--data", str(self.data)]
+        command = [sys.executable, "-m", self.program, "serve", "--port", "0", "--data", str(self.data)]
         with self.errors.open("ab") as errors:
             self._process = await trio.lowlevel.open_process(
                 [*command, *self.arguments, *more],
@@ -164,6 +166,7 @@ async def open_server(
     config: str = "",
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    program: str = "builderos",
     start: bool = True,
 ) -> AsyncIterator[Server]:
     """Run a server on `folder/data` while inside the block; afterwards no process of it is left.
@@ -173,6 +176,7 @@ async def open_server(
         config: the text of a config file.
         arguments: further options of `serve`.
         environment: further variables; the server starts with few others, and with an empty home.
+        program: the module that is run as `builderos`.
         start: without it the test starts the server.
     """
     home = folder / "home"
@@ -189,7 +193,7 @@ async def open_server(
     }
     options = ("--config", str(folder / "config.toml"), "--workspace", str(home), *arguments)
     async with trio.open_nursery() as nursery:
-        server = Server(data, folder / "stderr.log", options, variables, nursery)
+        server = Server(data, folder / "stderr.log", options, variables, nursery, program=program)
         try:
             if start:
                 await server.start()
