@@ -24,6 +24,7 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, TurnEnd
 from bridgehub.agents.registry import AgentMissing
+from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
     HubSpec,
@@ -121,10 +122,12 @@ class TurnRunner:
     _driver: AgentDriver | None = None
     _kill_over: trio.Event | None = None
     _ids: int = 0
+    _masker: Masker = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
         self.asking = Asking(set(self.spec.grants))
+        self._masker = Masker.of_spec(self.spec)
 
     @property
     def running(self) -> bool:
@@ -199,7 +202,9 @@ class TurnRunner:
             await _put_away(driver)
 
     async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
-        sink = TurnSink(self.asking, self.outbox, self.new_id, prompt.turn_id, self._keep_memory)
+        sink = TurnSink(
+            self.asking, self.outbox, self.new_id, prompt.turn_id, self._keep_memory, self._masker
+        )
         turn = self._turn = _Turn(prompt, sink)
         if prompt.turn_id in self._stop_early:
             self._stop_early.clear()
@@ -227,7 +232,7 @@ class TurnRunner:
         if turn.stopping or turn.end is None:
             await self.outbox.put(TurnStopped(prompt.turn_id))
         else:
-            await self.outbox.put(turn.end)
+            await self.outbox.put(self._masker.event(turn.end))
 
     def _keep_memory(self, data: dict[str, Any]) -> None:
         self.spec = attrs.evolve(self.spec, agent_memory=data)  # for this hub's next driver
