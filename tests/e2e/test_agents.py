@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -149,6 +150,20 @@ async def ask_as_app(server: Server, agent: str, attachments: list[Json]) -> tup
             return end, answer
 
 
+async def until_written(files: list[Path]) -> None:
+    await eventually(lambda: all(file.exists() and file.read_text().endswith("\n") for file in files))
+
+
+def programs_of(hub: psutil.Process) -> list[psutil.Process]:
+    """Return the agent's own program below a hub: other children are what it left to the hub."""
+    found = []
+    for child in hub.children():
+        with suppress(psutil.Error):
+            if {"app-server", "stream-json"} & set(child.cmdline()):
+                found.append(child)
+    return found
+
+
 async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) -> None:
     """The tool's command, what it started, and that in a session of its own; the program stays warm."""
     command = "setsid sh -c 'echo $$ > away; exec sleep 300' & echo $$ > here; sleep 300"
@@ -161,9 +176,7 @@ async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) ->
                 file.unlink(missing_ok=True)
             at.standin(agent).script(Answer.of(bash(agent, command)))
             said = await begin(one, agent, "run it")
-            await eventually(
-                lambda files=files: all(file.exists() and file.read_text().endswith("\n") for file in files)  # type: ignore[misc]
-            )
+            await until_written(files)
             commands = [psutil.Process(int(file.read_text())) for file in files]
             hub = hubs_of(at.server.data)[agent]
             with trio.fail_after(2):
@@ -171,10 +184,10 @@ async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) ->
                 stopped = await one.wait_for("interrupted", start=0, turn_id=said["turn_id"])
             assert stopped["by_device"] == "desk"
             await wait_processes_gone(commands, 2)
-            programs = hub.children()
+            programs = programs_of(hub)
             said = await begin(one, agent, "and now?")
             end = await end_of(one, said["turn_id"])
-            assert (end["type"], hub.children()) == ("complete", programs)
+            assert (end["type"], programs_of(hub)) == ("complete", programs)
 
 
 async def decide(device: Device, sid: str, request: Json, decision: str) -> None:
@@ -216,3 +229,27 @@ async def test_what_was_allowed_for_the_session_is_kept_with_its_author(place: P
                 assert (at.workspace / "made").exists()
                 asked_again = late_one.events(agent, "permission_requested")
                 assert said["turn_id"] not in [asked["turn_id"] for asked in asked_again]
+
+
+async def test_a_program_killed_in_a_tool_takes_the_commands_along(place: Path) -> None:
+    """They would go on by themselves, with nobody who waits for them; the hub stays, and the next turn works."""
+    command = "setsid sh -c 'echo $$ > away; exec sleep 300' & echo $$ > here; sleep 300"
+    async with open_agents(place) as at, at.server.device() as device:
+        for agent in AGENTS:
+            await device.attach(agent, agent=agent, settings=FREE)
+            files = [at.workspace / "away", at.workspace / "here"]
+            for file in files:
+                file.unlink(missing_ok=True)
+            at.standin(agent).script(Answer.of(bash(agent, command)))
+            said = await begin(device, agent, "run it")
+            await until_written(files)
+            commands = [psutil.Process(int(file.read_text())) for file in files]
+            hub = hubs_of(at.server.data)[agent]
+            for program in programs_of(hub):
+                program.kill()
+            end = await end_of(device, said["turn_id"])
+            assert (end["type"], end["code"], end["retryable"]) == ("error", "agent_exited", True)
+            await wait_processes_gone(commands)
+            said = await begin(device, agent, "and now?")
+            assert (await end_of(device, said["turn_id"]))["type"] == "complete"
+            assert hubs_of(at.server.data)[agent] == hub
