@@ -22,6 +22,7 @@ import orjson
 import trio
 
 from bridgehub.hub import run_hub
+from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.protocol.folder import (
     LOG_NAME,
     MAX_SOCKET_PATH_BYTES,
@@ -82,7 +83,7 @@ def become_hub(spec: HubSpec, ready: int) -> socket.socket:
         raise HubRefused(f"the socket's path is over {MAX_SOCKET_PATH_BYTES} bytes")
     folder = Path(spec.folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _redirect_output(folder / LOG_NAME)
+    _redirect_output(folder / LOG_NAME, Masker.of_spec(spec))
     os.environ.clear()
     os.environ.update(spec.env)
     os.environ[MARKER] = spec.hub_id
@@ -113,14 +114,14 @@ def _leave_starter(ready: int) -> None:
     signal.set_wakeup_fd(-1)
 
 
-def _redirect_output(log: Path) -> None:
+def _redirect_output(log: Path, masker: Masker) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for target in (1, 2):
         os.dup2(descriptor, target)
     os.close(descriptor)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(message)s", masker))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def adopt_orphans() -> None:
