@@ -156,9 +156,7 @@ def _rows(
 
 
 @asynccontextmanager
-async def _open_chains(
-    agent: _Agent, bare: Sequence[str], plan: Plan, folder: Path
-) -> AsyncIterator[Chains]:
+async def _open_chains(agent: _Agent, bare: Sequence[str], plan: Plan, folder: Path) -> AsyncIterator[Chains]:
     async with AsyncExitStack() as stack:
         homes = {}
         for name in ("bare", "ours"):

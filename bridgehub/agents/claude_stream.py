@@ -21,7 +21,7 @@ import trio
 from claude_agent_sdk import ClaudeAgentOptions
 from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 
-from bridgehub.outbox import JOIN_S
+from bridgehub.agents.base import JOIN_S
 
 __all__ = ["JoiningTransport", "Output", "join_lines"]
 
@@ -64,8 +64,6 @@ class Output(AsyncIterator[str]):
     _decoder: codecs.IncrementalDecoder = attrs.field(factory=codecs.getincrementaldecoder("utf-8"))
     _rest: bytes = b""
     """The beginning of a line."""
-    _inside: bool = False
-    """Whether the beginning of a long line was handed on and the rest of it has to follow."""
     _ripe_at: float = -math.inf
 
     async def __anext__(self) -> str:
@@ -88,23 +86,15 @@ class Output(AsyncIterator[str]):
 
     def _feed(self, chunk: bytes) -> bytes:
         """Take what was read, and return what is to be handed on."""
-        data, self._rest = self._rest + chunk, b""
-        passed = b""
-        if self._inside:
-            end = data.find(b"\n") + 1
-            if end == 0:
-                return data
-            passed, data = data[:end], data[end:]
-        *lines, rest = data.split(b"\n")
-        self._inside = len(rest) >= READ_BYTES
-        if self._inside:
-            lines.append(rest)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if len(self._rest) >= READ_BYTES:
+            lines.append(self._rest)  # what follows of it is no piece either
+            self._rest = b""
         else:
-            self._rest = rest
             lines.append(b"")
         if len(chunk) < READ_BYTES and len(lines) > 1 and lines[-2].startswith(_EVENT):
             self._ripe_at = trio.current_time() + JOIN_S
-        return passed + b"\n".join(join_lines(lines))
+        return b"\n".join(join_lines(lines))
 
 
 @attrs.define
@@ -159,7 +149,9 @@ def _piece_of(line: bytes) -> _Piece | None:
     except orjson.JSONDecodeError:
         return None  # the SDK's reader is the one to judge it
     delta = told["event"].get("delta")
-    field = _FIELDS.get(delta.get("type")) if isinstance(delta, dict) else None
-    if field is None or len(delta) != 2 or not isinstance(delta.get(field), str):
+    if not isinstance(delta, dict) or len(delta) != 2:
+        return None
+    field = _FIELDS.get(str(delta.get("type")))
+    if field is None or not isinstance(delta.get(field), str):
         return None
     return _Piece(line, told, delta, field, [delta[field]])

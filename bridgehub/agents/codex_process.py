@@ -23,6 +23,7 @@ import attrs
 import psutil
 import trio
 
+from bridgehub.agents.base import JOIN_S
 from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited
 from bridgehub.agents.codex_protocol import (
     Fields,
@@ -34,7 +35,6 @@ from bridgehub.agents.codex_protocol import (
     encode,
     is_piece,
 )
-from bridgehub.outbox import JOIN_S
 
 __all__ = ["RUN", "Batch", "Program", "start_program"]
 
@@ -200,9 +200,8 @@ class Program:
         lines = Lines(MAX_LINE_BYTES)
         try:
             while chunk := await _receive(self._process.stdout):
-                ends_in_piece = await self._hear(lines.feed(chunk))
-                if ends_in_piece and len(chunk) < PIPE_BYTES:
-                    await trio.sleep(JOIN_S)  # its neighbours gather in the pipe meanwhile, and come as one read
+                if await self._hear(lines.feed(chunk)) and len(chunk) < PIPE_BYTES:
+                    await trio.sleep(JOIN_S)  # what follows gathers in the pipe, and comes as one read
         except BadOutput as error:
             self._fault = error
 
