@@ -76,6 +76,7 @@ class Turn:
         decided: what was answered in this turn, for a hub that missed it.
         may_move: whether it is certain, but for what this owner's link was told, that the hub which lives never
             had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
+        encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
     """
 
     turn_id: str
@@ -93,6 +94,7 @@ class Turn:
     answer: Answer = attrs.field(factory=Answer, init=False, eq=False)
     preview: str = attrs.field(default="", init=False, eq=False)
     may_move: bool = attrs.field(default=False, init=False, eq=False)
+    encoded: dict[str, bytes] = attrs.field(factory=dict, init=False, eq=False)
 
 
 @attrs.define(eq=False)
@@ -248,6 +250,7 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
             turn.requests[event.request_id] = event
         case PermissionResolved():
             request = turn.requests.pop(event.request_id, None)
+            turn.encoded.pop(event.request_id, None)
             if event.decision == "allow_session" and request is not None and request.grant is not None:
                 state.grants[request.grant] = event.by_device
                 _drop_oldest(state.grants, GRANTS_KEPT)
@@ -323,8 +326,7 @@ def summary(state: SessionState) -> Summary:
     """
     snapshot = None
     if state.control_dirty or not state.snapshot_kept:
-        kept = _Snapshot(**{name: getattr(state, name) for name in _FIELDS})
-        snapshot = orjson.dumps(CONVERTER.unstructure(kept))
+        snapshot = _snapshot(state)
         state.control_dirty = False
         state.snapshot_kept = True
     return Summary(
@@ -337,6 +339,20 @@ def summary(state: SessionState) -> Summary:
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,
     )
+
+
+def _snapshot(state: SessionState) -> bytes:
+    kept = _Snapshot(**{name: getattr(state, name) for name in _FIELDS})
+    turn = state.turn
+    if turn is None or not turn.requests:
+        return orjson.dumps(CONVERTER.unstructure(kept))
+    kept.turn = attrs.evolve(turn, requests={})
+    body = CONVERTER.unstructure(kept)
+    for request_id, request in turn.requests.items():
+        if request_id not in turn.encoded:
+            turn.encoded[request_id] = orjson.dumps(CONVERTER.unstructure(request))
+    body["turn"]["requests"] = {name: orjson.Fragment(turn.encoded[name]) for name in turn.requests}
+    return orjson.dumps(body)
 
 
 def restore(record: SessionRecord) -> SessionState:

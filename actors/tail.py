@@ -35,8 +35,9 @@ TAIL_BYTES = 256 * 1024
 IDLE_TAIL_BYTES = 8 * 1024
 """The same once the session has come to rest: an idle one must cost little."""
 
-ROUND_ITEMS = 2048
-"""Items that one round takes before joining; bounds the time of one encoding."""
+ROUND_ITEMS = 256
+"""Items that one round takes before joining: bounds the time of one encoding, to under a millisecond of tool events.
+Of pieces a batch of the hub has one item for hundreds."""
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ the next id of a fixed row, so that a later hub finds the newest one again. So i
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import uuid
@@ -29,6 +30,7 @@ from bridgehub.agents.claude_asks import Asker, reading_rule
 from bridgehub.agents.claude_errors import ProgramExited, ProgramMissing
 from bridgehub.agents.claude_session import ClaudeSession, told_end
 from bridgehub.agents.claude_settings import config_folder
+from bridgehub.agents.claude_stream import JoiningTransport
 from bridgehub.delegation import Delegation
 from bridgehub.delegation_mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.protocol.messages import HubSpec
@@ -127,7 +129,9 @@ async def _start(
     if (server := claude_server(setup.delegation)) is not None:
         options.mcp_servers = {SERVER: server}
         options.allowed_tools.append(CLAUDE_TOOL)
-    client = ClaudeSDKClient(options)
+    # The SDK does this itself, but not for a transport of ours.
+    asking = dataclasses.replace(options, permission_prompt_tool_name="stdio")
+    client = ClaudeSDKClient(options, JoiningTransport(asking))
     warnings.simplefilter("ignore", CanUseToolShadowedWarning)
     try:
         await client.connect()
