@@ -35,6 +35,7 @@ from tests.fakes.scripted_hubs import (
     Say,
     ScriptedHub,
     ScriptedHubs,
+    Slow,
     open_scripted_hubs,
 )
 from tests.storage.power import Cut, failing_power
@@ -101,7 +102,17 @@ def harness_over(store: Store, hubs: ScriptedHubs, ids: str) -> Harness:
 
 
 SCRIPTS: dict[str, list[Any]] = {
-    "talk": [Say("one "), Say("two "), Say("x" * 3000), Say("three", "c"), Done()],
+    # The pauses are for whoever looks on: what was seen and is not on the disk yet must be told by the epoch.
+    "talk": [
+        Say("one "),
+        Slow(0.005),
+        Say("two "),
+        Slow(0.005),
+        Say("x" * 3000),
+        Slow(0.005),
+        Say("z"),
+        Done(),
+    ],
     "ask": [Say("may I? "), Ask("p"), Done()],
     "fail": [Say("oh"), Fail()],
     "hang": [Say("begun "), Hang()],
