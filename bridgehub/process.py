@@ -87,6 +87,7 @@ def become_hub(spec: HubSpec, ready: int) -> socket.socket:
     os.environ.clear()
     os.environ.update(spec.env)
     os.environ[MARKER] = spec.hub_id
+    _show_marker(spec.hub_id)
     _take_name()
     adopt_orphans()
     pid = os.getpid()
@@ -131,6 +132,23 @@ def adopt_orphans() -> None:
     prctl: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
     if prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         logging.getLogger("builderos.bridgehub").warning("this kernel knows no child subreaper")
+
+
+def _show_marker(hub_id: str) -> None:
+    """Put the marker where others see this process's environment (Linux).
+
+    A forked process shows its mother's there, and so does each child of its own between fork and exec: if the hub is
+    killed in that moment, the marker is all that leads to the child. Nothing else of this process uses the place any
+    more: `os.environ` was made anew.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    start, end = int(fields[47]), int(fields[48])  # env_start and env_end in proc(5)
+    shown = f"{MARKER}={hub_id}\0".encode()
+    if len(shown) <= end - start:
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, shown, len(shown))
 
 
 def _take_name() -> None:

@@ -72,7 +72,7 @@ async def live_through(device: Device, other: Device, name: str, fault: object) 
 async def test_every_fault_is_told_and_lived_through(place: Path) -> None:
     flaws = Flaws(place)
     environment = {"FLAWS": str(place)}
-    async with open_server(place, program="tests.support.flawed", environment=environment) as server:
+    async with open_server(place, module="tests.support.flawed", environment=environment) as server:
         async with server.device() as device, server.device() as other:
             faults = {
                 "full": disk(flaws, "full"),

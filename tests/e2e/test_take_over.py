@@ -40,7 +40,7 @@ async def test_a_stale_owner_is_fenced_from_journal_and_hub(place: Path) -> None
     flaws = Flaws(place)
     flaws.turn_on("unlocked")
     async with (
-        open_server(place, program="tests.support.flawed", environment={"FLAWS": str(place)}) as old,
+        open_server(place, module="tests.support.flawed", environment={"FLAWS": str(place)}) as old,
         old.device() as stale,
     ):
         await stale.attach("trip", agent="echo")
@@ -120,7 +120,7 @@ async def test_an_upgrade_in_mid_turn_loses_nothing(place: Path) -> None:
     """Stop, migrate, start, while an agent works and devices watch: all are told to come back, and miss nothing."""
     flaws = Flaws(place)
     async with open_server(
-        place, program="tests.support.flawed", environment={"FLAWS": str(place)}
+        place, module="tests.support.flawed", environment={"FLAWS": str(place)}
     ) as server:
         stories: list[list[Json]] = []
         back = trio.Event()

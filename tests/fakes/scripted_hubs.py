@@ -26,6 +26,7 @@ __all__ = [
     "Garbage",
     "Hang",
     "Say",
+    "ScriptedHub",
     "ScriptedHubs",
     "Slow",
     "open_scripted_hubs",
