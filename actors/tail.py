@@ -39,6 +39,10 @@ ROUND_ITEMS = 2048
 """Items that one round takes before joining; bounds the time of one encoding."""
 
 
+ROUNDS_KEPT = 64
+"""Rounds that are kept encoded for others at the same place; each is at most the tail and its frames."""
+
+
 @attrs.frozen
 class AttachedDevice:
     """A device as others on the session see it."""
@@ -190,6 +194,8 @@ class Tail:
             return None
         items = join_pieces(self._items[start : start + ROUND_ITEMS])
         made = Round(self.session_id, self.epoch, tuple(items))
+        if len(self._rounds) >= ROUNDS_KEPT:
+            self._rounds.clear()
         self._rounds[after] = made
         return made
 
