@@ -45,6 +45,12 @@ RESOLVED_KEPT = 100
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
 
+DECIDED_KEPT = 64
+"""Answers of the running turn that are kept for a hub that missed them; it waits for the newest only."""
+
+UNKNOWN_KEPT = 500
+"""Messages whose fate a person may decide; the oldest stays `unknown` in the journal, and nothing can be done for it."""
+
 AUTHORS_KEPT = 64
 """Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
 
@@ -224,6 +230,7 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
                 lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
                 lost.preview = turn.preview
             state.unknown[message_id] = lost
+            _drop_oldest(state.unknown, UNKNOWN_KEPT)
         case _:
             pass
 
@@ -255,6 +262,7 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
                 state.grants[request.grant] = event.by_device
                 _drop_oldest(state.grants, GRANTS_KEPT)
             turn.decided[event.request_id] = event
+            _drop_oldest(turn.decided, DECIDED_KEPT)
             state.resolved[event.request_id] = event.by_device
             _drop_oldest(state.resolved, RESOLVED_KEPT)
         case TaskStarted():
@@ -276,7 +284,7 @@ def _take(state: SessionState, message_id: str) -> Waiting | None:
     return None
 
 
-def _drop_oldest(kept: dict[str, str | None], limit: int) -> None:
+def _drop_oldest(kept: dict[str, Any], limit: int) -> None:
     while len(kept) > limit:
         del kept[next(iter(kept))]
 

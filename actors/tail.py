@@ -40,6 +40,10 @@ ROUND_ITEMS = 256
 Of pieces a batch of the hub has one item for hundreds."""
 
 
+ROUNDS_KEPT = 64
+"""Rounds that are kept encoded for others at the same place; each is at most the tail and its frames."""
+
+
 @attrs.frozen
 class AttachedDevice:
     """A device as others on the session see it."""
@@ -191,6 +195,8 @@ class Tail:
             return None
         items = join_pieces(self._items[start : start + ROUND_ITEMS])
         made = Round(self.session_id, self.epoch, tuple(items))
+        if len(self._rounds) >= ROUNDS_KEPT:
+            self._rounds.clear()
         self._rounds[after] = made
         return made
 

@@ -85,9 +85,7 @@ async def test_a_failed_session_is_seen_and_revived(place: Path, how: str) -> No
 async def test_a_crash_of_a_shared_part_ends_the_process(place: Path, part: str) -> None:
     """Loudly: exit 1 and one line; the next server has every acknowledged event, and the turn goes on."""
     flaws = Flaws(place)
-    async with open_server(
-        place, module="tests.support.flawed", environment={"FLAWS": str(place)}
-    ) as server:
+    async with open_server(place, module="tests.support.flawed", environment={"FLAWS": str(place)}) as server:
         async with server.device() as device:
             await device.attach("trip", agent="echo")
             await device.ask("trip", "before")

@@ -69,6 +69,22 @@ async def live_through(device: Device, other: Device, name: str, fault: object) 
     await device.wait_for("complete", session_id=name)
 
 
+async def stop_meanwhile(device: Device, flaws: Flaws) -> None:
+    """Who presses Stop while the disk is full need not press it again."""
+    await device.attach("stopped", agent="echo")
+    await device.send("stopped", "/hang")
+    await device.wait_for("delivery", session_id="stopped", state="consumed")
+    with disk(flaws, "full"):
+        await device.say("rename", session_id="stopped", title="a name")
+        await device.wait_for("rejected", session_id="stopped", code="storage")
+        start = len(device.frames)
+        await device.say("interrupt", session_id="stopped")
+        await device.say("ping")
+        await device.wait_for("pong", start=start)
+        assert not any(frame["type"] == "rejected" for frame in device.frames[start:])
+    await device.wait_for("interrupted", session_id="stopped")
+
+
 async def test_every_fault_is_told_and_lived_through(place: Path) -> None:
     flaws = Flaws(place)
     environment = {"FLAWS": str(place)}
@@ -84,10 +100,11 @@ async def test_every_fault_is_told_and_lived_through(place: Path) -> None:
             for name, fault in faults.items():
                 await live_through(device, other, name, fault)
             seen = {name: device.events(name) for name in faults}
+            await stop_meanwhile(device, flaws)
         await server.kill9()
         await server.restart()
         async with open_http(server) as http:
-            assert (await http.get("/api/sessions")).json()["total"] == len(faults)
+            assert (await http.get("/api/sessions")).json()["total"] == len(faults) + 1
             for name in faults:
                 events = await all_events(http, name)
                 assert story_of(events) == story_of(seen[name])

@@ -43,12 +43,13 @@ async def test_a_stale_owner_is_fenced_from_journal_and_hub(place: Path) -> None
         open_server(place, module="tests.support.flawed", environment={"FLAWS": str(place)}) as old,
         old.device() as stale,
     ):
+        await stale.attach("quiet", agent="echo")
         await stale.attach("trip", agent="echo")
         await stale.send("trip", "/words 300 4")
         await stale.wait_for("message", session_id="trip")
-        (owner_epoch,) = asked(old.data, "SELECT owner_epoch FROM session")[0]
+        (owner_epoch,) = asked(old.data, "SELECT owner_epoch FROM session WHERE session_id = 'trip'")[0]
         new = Server(
-            old.data, place / "new.log", old.arguments, old.environment, old.nursery, program=old.program
+            old.data, place / "new.log", old.arguments, old.environment, old.nursery, module=old.program
         )
         await new.start()
         async with new.device() as device:
@@ -64,8 +65,16 @@ async def test_a_stale_owner_is_fenced_from_journal_and_hub(place: Path) -> None
             async with open_http(new) as http:
                 events = await all_events(http, "trip")
             assert story_of(device.events("trip")) == story_of(events)
-            assert "no longer ours" in old.errors.read_text()
-            assert asked(old.data, "SELECT count(*) FROM journal WHERE kind = 'turn_started'") == [(2,)]
+            await device.attach("quiet")
+            refused = await stale.send("quiet", "from the stale one", message_id="stale")
+            assert (refused["type"], refused["code"]) == ("rejected", "storage")
+            await stale.wait_for("error", session_id="quiet", code="session_failed")
+            await device.ask("quiet", "from the owner")
+            said = [event["content"] for event in device.events("quiet", "user_message")]
+            assert said == ["from the owner"]
+            assert old.errors.read_text().count("no longer ours") == 2
+            turns = "SELECT count(*) FROM journal WHERE kind = 'turn_started' GROUP BY session_id"
+            assert asked(old.data, turns) == [(1,), (2,)]
         assert await new.terminate() == 0
 
 
@@ -119,9 +128,7 @@ async def test_the_next_piece_comes_within_two_seconds_of_the_banner(place: Path
 async def test_an_upgrade_in_mid_turn_loses_nothing(place: Path) -> None:
     """Stop, migrate, start, while an agent works and devices watch: all are told to come back, and miss nothing."""
     flaws = Flaws(place)
-    async with open_server(
-        place, module="tests.support.flawed", environment={"FLAWS": str(place)}
-    ) as server:
+    async with open_server(place, module="tests.support.flawed", environment={"FLAWS": str(place)}) as server:
         stories: list[list[Json]] = []
         back = trio.Event()
 
