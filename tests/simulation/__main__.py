@@ -1,0 +1,41 @@
+"""Run histories by hand: `python -m tests.simulation --seeds 0:10000`, or `--seed 17` with its whole trace."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from tests.simulation.history import run_history
+from tests.simulation.plan import draw_plan
+
+
+def main() -> int:
+    """Run what the arguments say; 1 where something was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--seeds", default="0:1000", help="from:to")
+    parser.add_argument("--seed", type=int, help="one seed, with its trace")
+    given = parser.parse_args()
+    if given.seed is not None:
+        outcome = run_history(draw_plan(given.seed), tracing=True)
+        print(outcome.trace)
+        print(outcome.plan)
+        print("\n".join(outcome.violations) or "all is well")
+        return 1 if outcome.violations else 0
+    first, last = map(int, given.seeds.split(":"))
+    began, wrong = time.monotonic(), 0
+    struck: Counter[str] = Counter()
+    for seed in range(first, last):
+        outcome = run_history(draw_plan(seed))
+        struck.update(outcome.struck)
+        if outcome.violations:
+            wrong += 1
+            print(f"seed {seed}: {outcome.violations[:2]}", flush=True)
+    took_s = time.monotonic() - began
+    print(f"{last - first} histories, {wrong} wrong, {(last - first) / took_s:.0f} a second; {dict(struck)}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
