@@ -242,7 +242,7 @@ class SimDevice:
             case "error" if frame["code"] == "bad_frame":
                 self.chaos.complain(f"{self.plan.name} was told of a bad frame: {frame}")
             case "error" | "rejected" if self._is_refused_attach(frame):
-                self._asked[frame["session_id"]].pop(0)
+                self._asked[frame["session_id"]].clear()  # this one's answer, or the session's own trouble
                 self._soon(RETRY_S, lambda: self._attach(frame["session_id"]))
             case _:
                 pass
@@ -272,7 +272,8 @@ class SimDevice:
 
     async def _take_attached(self, frame: dict[str, Any]) -> None:
         session_id = frame["session_id"]
-        asked = self._asked[session_id].pop(0)
+        known = self._asked[session_id]
+        asked = known.pop(0) if known else frame["from_seq"] - 1
         wrong = self.views[session_id].attached(frame, asked)
         if wrong is not None:
             self.chaos.complain(f"{self.plan.name} in {session_id}: {wrong}")
