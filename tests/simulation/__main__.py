@@ -16,9 +16,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", default="0:1000", help="from:to")
     parser.add_argument("--seed", type=int, help="one seed, with its trace")
+    parser.add_argument("--large", action="store_const", const=True, help="every plan is a large one")
     given = parser.parse_args()
     if given.seed is not None:
-        outcome = run_history(draw_plan(given.seed), tracing=True)
+        outcome = run_history(draw_plan(given.seed, large=given.large), tracing=True)
         print(outcome.trace)
         print(outcome.plan)
         print("\n".join(outcome.violations) or "all is well")
@@ -26,14 +27,16 @@ def main() -> int:
     first, last = map(int, given.seeds.split(":"))
     began, wrong = time.monotonic(), 0
     struck: Counter[str] = Counter()
+    ticks = 0
     for seed in range(first, last):
-        outcome = run_history(draw_plan(seed))
+        outcome = run_history(draw_plan(seed, large=given.large))
         struck.update(outcome.struck)
+        ticks += outcome.ticks
         if outcome.violations:
             wrong += 1
             print(f"seed {seed}: {outcome.violations[:2]}", flush=True)
     took_s = time.monotonic() - began
-    print(f"{last - first} histories, {wrong} wrong, {(last - first) / took_s:.0f} a second; {dict(struck)}")
+    print(f"{last - first} histories, {wrong} wrong, {(last - first) / took_s:.0f} a second, {ticks / (last - first):.0f} ticks each; {dict(struck)}")
     return 1 if wrong else 0
 
 

@@ -159,21 +159,45 @@ _ENDS: tuple[str, ...] = (
 )
 
 
-def draw_plan(seed: int) -> Plan:
-    """Return the plan of a seed. Most are small: one session, one or two devices, one or two messages."""
+def draw_plan(seed: int, *, large: bool | None = None) -> Plan:
+    """Return the plan of a seed.
+
+    Nine of ten are small, since most of what can go wrong goes wrong with one message and one fault, and the more of
+    these run the better. `large` says which; None leaves it to the seed.
+    """
     draw = Random(f"plan {seed}")
+    if large is None:
+        large = seed % 10 == 0
+    return _draw_large(seed, draw) if large else _draw_small(seed, draw)
+
+
+def _draw_small(seed: int, draw: Random) -> Plan:
+    sessions = ("s0",)
+    devices = tuple(_device(draw, f"d{n}", sessions) for n in range(draw.choice((1, 1, 2))))
+    drivers = [n for n, one in enumerate(devices) if not one.observe]
+    counts = range(draw.choice((1, 1, 1, 2)))
+    messages = tuple(_message(draw, n, sessions, draw.choice(drivers), most=3) for n in counts)
+    acts = tuple(_act(draw, drivers, sessions) for _ in range(draw.choice((0, 0, 1))))
+    faults = tuple(_fault(draw, 5.7) for _ in range(draw.choice((1, 1, 2))))
+    knobs = _knobs(draw)
+    if draw.random() < 0.7:
+        knobs = attrs.evolve(knobs, link_delay_s=0.0, device_delay_s=0.0, store_delay_s=0.0)
+    return Plan(seed, sessions, devices, messages, acts, faults, knobs)
+
+
+def _draw_large(seed: int, draw: Random) -> Plan:
     sessions = tuple(f"s{n}" for n in range(draw.choice((1, 1, 1, 1, 1, 2, 2, 3))))
     devices = tuple(_device(draw, f"d{n}", sessions) for n in range(draw.choice((1, 1, 2, 2, 3))))
     drivers = [n for n, one in enumerate(devices) if not one.observe]
-    messages = tuple(
-        _message(draw, n, sessions, draw.choice(drivers)) for n in range(draw.choice((1, 1, 1, 2, 2, 3, 4, 6)))
-    )
-    acts = tuple(
-        Act(_moment(draw), draw.choice(drivers), draw.choice(sessions), draw.choice(_ACTS), draw.randrange(6))
-        for _ in range(draw.choice((0, 0, 1, 1, 2, 4)))
-    )
-    faults = tuple(_fault(draw) for _ in range(draw.choice((0, 1, 1, 1, 2, 2, 3, 5))))
+    counts = range(draw.choice((1, 1, 1, 2, 2, 3, 4, 6)))
+    messages = tuple(_message(draw, n, sessions, draw.choice(drivers), most=5) for n in counts)
+    acts = tuple(_act(draw, drivers, sessions) for _ in range(draw.choice((0, 0, 1, 1, 2, 4))))
+    faults = tuple(_fault(draw, 9.0) for _ in range(draw.choice((0, 1, 1, 1, 2, 2, 3, 5))))
     return Plan(seed, sessions, devices, messages, acts, faults, _knobs(draw))
+
+
+def _act(draw: Random, drivers: list[int], sessions: tuple[str, ...]) -> Act:
+    return Act(_moment(draw), draw.choice(drivers), draw.choice(sessions), draw.choice(_ACTS), draw.randrange(6))
 
 
 def _moment(draw: Random) -> float:
@@ -193,7 +217,9 @@ def _device(draw: Random, name: str, sessions: tuple[str, ...]) -> DevicePlan:
     )
 
 
-def _message(draw: Random, number: int, sessions: tuple[str, ...], device: int) -> MessagePlan:
+def _message(
+    draw: Random, number: int, sessions: tuple[str, ...], device: int, *, most: int
+) -> MessagePlan:
     script: list[Does] = []
     if draw.random() < 0.9:
         if draw.random() < 0.2:
@@ -201,7 +227,7 @@ def _message(draw: Random, number: int, sessions: tuple[str, ...], device: int) 
         if draw.random() < 0.1:
             script.append(("history", 0))
         script.append(("take", 0))
-        script += [(draw.choice(_MIDDLES), draw.choice((0.0, 0.1, 0.5))) for _ in range(draw.randrange(6))]
+        script += [(draw.choice(_MIDDLES), draw.choice((0.0, 0.1, 0.5))) for _ in range(draw.randint(0, most))]
         if draw.random() < 0.1:
             script.append(("remember", 0))
     script.append((draw.choice(_ENDS), 0))
@@ -209,10 +235,10 @@ def _message(draw: Random, number: int, sessions: tuple[str, ...], device: int) 
     return MessagePlan(f"m{number}", draw.choice(sessions), device, _moment(draw), steer, tuple(script))
 
 
-def _fault(draw: Random) -> Fault:
+def _fault(draw: Random, doublings: float) -> Fault:
     kind, amount = draw.choice(_FAULTS), draw.choice((0.0, 0.1, 0.6, 2.0, 5.0))
     if draw.random() < 0.75:
-        return Fault(kind, at_tick=int(2 ** draw.uniform(2, 9)), amount=amount)
+        return Fault(kind, at_tick=int(2 ** draw.uniform(1.5, doublings)), amount=amount)
     return Fault(kind, at_s=draw.choice((0.05, 0.3, 0.7, 1.2, 3.0)), amount=amount)
 
 

@@ -128,7 +128,8 @@ class StoreHandle:
         chaos, store = self.store.chaos, self.store
         most_s = chaos.plan.knobs.store_delay_s
         with trio.CancelScope(shield=True):  # bounded by the delays
-            await trio.sleep(chaos.delay(most_s))
+            if most_s:
+                await trio.sleep(chaos.delay(most_s))
             if self.life.dead:
                 fate = None
             else:
@@ -144,7 +145,8 @@ class StoreHandle:
                     store.sync()
                 chaos.note(f"journal {grant.session_id} {head} {' '.join(one.kind for one in entries)}")
                 chaos.tick()
-                await trio.sleep(chaos.delay(most_s))
+                if most_s:
+                    await trio.sleep(chaos.delay(most_s))
         if self.life.dead:
             await trio.sleep_forever()
         if fate == "append_unknown_after":

@@ -6,6 +6,7 @@ wait, and a wire that is cut loses what is on its way, also half a line.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -34,6 +35,7 @@ class _Pipe:
     finished: bool = False  # the writer closed: the rest, then the end
     refused: bool = False  # the reader closed
     broken: bool = False
+    deaf: bool = False  # what is sent is lost, and nobody hears of it
     news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
@@ -43,37 +45,45 @@ class _Pipe:
 
     async def put(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        while self.size >= CAPACITY_BYTES and not (self.refused or self.broken or self.finished):
+        while not self.put_nowait(data):
             await self.room.park()
+
+    def put_nowait(self, data: bytes) -> bool:
+        """Send; False, and nothing sent, where there is no room."""
         if self.finished:
             raise trio.ClosedResourceError("this end was closed")
+        if self.deaf:
+            return True
         if self.refused or self.broken:
             raise trio.BrokenResourceError("nobody reads")
+        if self.size >= CAPACITY_BYTES:
+            return False
         self.ends_at = max(self.ends_at, trio.current_time() + self.delay())
         self.chunks.append((self.ends_at, data))
         self.size += len(data)
         self.news.unpark_all()
+        return True
 
     async def get(self) -> bytes:
+        waited = False
         while True:
             if self.refused:
                 raise trio.ClosedResourceError("this end was closed")
-            if self.chunks:
-                due = max(self.chunks[0][0], self.stalled_until)
-                if due <= trio.current_time():
-                    break
+            due = max(self.chunks[0][0], self.stalled_until) if self.chunks else math.inf
+            if due <= trio.current_time() and waited:
+                break
+            if due <= trio.current_time():
+                await trio.lowlevel.checkpoint()
+            elif self.chunks:
                 with trio.move_on_at(due):
                     await self.news.park()
             elif self.broken:
                 raise trio.BrokenResourceError("the wire was cut")
             elif self.finished:
-                await trio.lowlevel.checkpoint()
                 return b""
             else:
                 await self.news.park()
-        await trio.lowlevel.checkpoint()
-        if not self.chunks:  # it was cut in this very moment
-            raise trio.BrokenResourceError("the wire was cut")
+            waited = True
         _, data = self.chunks.popleft()
         self.size -= len(data)
         self.room.unpark_all()
@@ -96,6 +106,11 @@ class End(trio.abc.Stream):
         self.tick()
         await self.outgoing.put(bytes(data))
 
+    def send_nowait(self, data: bytes) -> bool:
+        """Send at once; False, and nothing sent, where there is no room."""
+        self.tick()
+        return self.outgoing.put_nowait(data)
+
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
 
@@ -106,7 +121,7 @@ class End(trio.abc.Stream):
 
     def close(self) -> None:
         """Close this end at once: what was sent still arrives. Idempotent."""
-        self.outgoing.finished = True
+        self.outgoing.finished = not self.outgoing.deaf
         self.incoming.refused = True
         self.outgoing.wake()
         self.incoming.wake()
@@ -151,3 +166,9 @@ class Wire:
         """Let nothing arrive at either end for so long."""
         for pipe in (self.near.incoming, self.far.incoming):
             pipe.stalled_until = max(pipe.stalled_until, trio.current_time() + seconds)
+
+    def vanish(self) -> None:
+        """Let the near end be gone without a word: the far one writes on into nothing, and hears nothing."""
+        self.near.incoming.deaf = self.far.incoming.deaf = True
+        self.near.incoming.broken = True
+        self.near.incoming.wake()

@@ -67,7 +67,7 @@ class World:
             await trio.sleep(self.down_s)
             self.down_s = RESTART_S
             while self.over or any(one.is_running for one in self.servers):
-                await trio.sleep(0.2)
+                await trio.sleep(1.0)
 
     def make_server(self) -> SimServer:
         life = Life(len(self.servers))
@@ -175,8 +175,7 @@ class World:
         elif fault.kind == "stall_device":
             wire.stall(fault.amount)
         else:
-            wire.near.incoming.broken = True  # it is gone without a word: the server writes on
-            wire.near.incoming.wake()
+            wire.vanish()
 
     def _cut(self, wires: list[Wire]) -> None:
         for wire in wires:
@@ -186,7 +185,8 @@ class World:
         """End all that is wrong; from here on everything must come to rest."""
         self.chaos.healed = True
         self.chaos.note("healed")
-        self._cut([one.wire for one in self.devices if one.wire is not None])  # those that vanished come back
+        # Those that vanished notice it, and come back.
+        self._cut([one.wire for one in self.devices if one.wire is not None and not one.wire.is_whole])
         for device in self.devices:
             device.closing = True
 
@@ -256,10 +256,12 @@ class World:
         for session_id, view in device.views.items():
             for request_id in list(view.pending):
                 await device.decide(session_id, request_id, 0)
-            if view.running is not None and self._hangs(view.running):
-                await device.act(Act(0, 0, session_id, "interrupt_this"))
+            if self._hangs(session_id):
+                await device.act(Act(0, 0, session_id, "interrupt"))
 
-    def _hangs(self, turn_id: str) -> bool:
-        taken = self.log.turns.get(turn_id)
+    def _hangs(self, session_id: str) -> bool:
+        """Tell whether the session's turn is one that its agent never ends."""
+        started = [one.turn_id for one in self.store.items(session_id) if one.event.kind == "turn_started"]
+        taken = self.log.turns.get(started[-1] or "") if started else None
         script = self.machine.scripts.get(taken.message_id, ()) if taken is not None else ()
         return bool(script) and script[-1][0] in ("hang", "deaf")
