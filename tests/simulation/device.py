@@ -23,6 +23,9 @@ __all__ = ["FramesIn", "Outgoing", "SimDevice"]
 RETRY_S = 0.7
 """How long a device waits before it tries again what was refused for a cause that passes."""
 
+RETRIES_MOST = 2
+"""How often a person has a message tried again whose outcome is unknown."""
+
 PASSING = frozenset({"storage", "shutting_down", "not_attached"})
 """Refusals after which the same message is sent again."""
 
@@ -79,6 +82,7 @@ class SimDevice:
     wire: Wire | None = None
     closing: bool = False
     _attached: set[str] = attrs.field(factory=set)
+    _retries: dict[str, int] = attrs.field(factory=dict)
     _asked: dict[str, list[int | None]] = attrs.field(factory=dict)
     _nursery: trio.Nursery | None = None
 
@@ -261,7 +265,9 @@ class SimDevice:
             self._plan_decision(session_id, frame["request_id"])
         unknown = frame["type"] == "delivery" and frame["state"] == "unknown"
         if unknown and self.plan.resolves is not None and not self.plan.observe:
-            action = "discard" if self.closing else self.plan.resolves  # some die each time
+            tried = self._retries.get(frame["message_id"], 0)
+            self._retries[frame["message_id"]] = tried + 1
+            action = self.plan.resolves if tried < RETRIES_MOST else "discard"  # some die each time
             resolve = {"type": "resolve", "session_id": session_id, "action": action}
             self._soon(0.1, lambda: self._say(**resolve, message_id=frame["message_id"]))
 

@@ -105,6 +105,7 @@ class HubProcess:
 
     machine: Machine
     spec: HubSpec
+    life: Life
     alive: bool = True
     garbled: bool = False
     hub: _Hub = attrs.field(init=False)
@@ -240,11 +241,13 @@ class HubHandle:
             await trio.sleep_forever()
         if spec.hub_id in machine.processes:
             machine.chaos.complain(f"hub {spec.hub_id} was started twice")
-        others = [one.hub_id for one in machine.living() if one.spec.session_id == spec.session_id]
+        same = [one for one in machine.living() if one.spec.session_id == spec.session_id]
+        others = [one.hub_id for one in same if one.life is self.life]  # a rival's is another matter
         if others:
             machine.chaos.complain(f"hub {spec.hub_id} was started beside {others}")
         machine.chaos.note(f"hub {spec.hub_id} starts")
-        process = machine.processes[spec.hub_id] = HubProcess(machine, spec)
+        process = machine.processes[spec.hub_id] = HubProcess(machine, spec, self.life)
+        machine.forgotten.discard(spec.hub_id)
         machine.nursery.start_soon(process.run, name=f"hub {spec.hub_id}")
         while process.nursery is None and process.alive:
             await trio.lowlevel.cancel_shielded_checkpoint()
