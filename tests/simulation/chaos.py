@@ -14,6 +14,9 @@ __all__ = ["START_MS", "Chaos"]
 
 START_MS = 1_700_000_000_000
 
+MOST_TICKS = 50_000
+"""Uses of a seam in one history; a large one has a few hundred."""
+
 
 @attrs.define(eq=False)
 class Chaos:
@@ -23,6 +26,7 @@ class Chaos:
         chance: for what the plan leaves open; drawn from in the order of the run, so the same each time.
         strike: does what a fault of that kind does.
         healed: no fault strikes any more.
+        scope: the whole run, for one that does not end.
     """
 
     plan: Plan
@@ -36,6 +40,7 @@ class Chaos:
     clock_ahead_ms: int = 0
     ticks: int = 0
     ids: int = 0
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _due: dict[int, list[Fault]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -47,6 +52,9 @@ class Chaos:
     def tick(self) -> None:
         """Count one use of a seam, and let strike what is due at it."""
         self.ticks += 1
+        if self.ticks > MOST_TICKS:
+            self.complain("it goes on without end")
+            self.scope.cancel()
         due = self._due.get(self.ticks)
         if due is not None and not self.healed:
             for fault in due:

@@ -261,6 +261,9 @@ class SimDevice:
         wrong = self.views[session_id].take(frame)
         if wrong is not None:
             self.chaos.complain(f"{self.plan.name} in {session_id}: {wrong}")
+        outgoing = self.outgoing.get(frame["message_id"]) if frame["type"] == "user_message" else None
+        if outgoing is not None and outgoing.copies and outgoing.accepted is None and not outgoing.lost:
+            self.chaos.complain(f"{frame['message_id']} was shown to its sender before it was accepted")
         if frame["type"] == "permission_requested":
             self._plan_decision(session_id, frame["request_id"])
         unknown = frame["type"] == "delivery" and frame["state"] == "unknown"

@@ -64,20 +64,25 @@ def run_history(
 
 
 async def _run(chaos: Chaos) -> None:
-    async with trio.open_nursery() as hubs:
-        world = World(chaos, hubs)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(world.run_servers)
-            for device in world.devices:
-                nursery.start_soon(device.run)
-            await world.follow_plan()
-            await trio.sleep_until(PLAN_S)
-            world.heal()
-            await _settle(world)
-            check_all(world)
-            await _end(world)
-            nursery.cancel_scope.cancel()
-        hubs.cancel_scope.cancel()
+    with chaos.scope:
+        async with trio.open_nursery() as hubs:
+            await _live(chaos, hubs)
+
+
+async def _live(chaos: Chaos, hubs: trio.Nursery) -> None:
+    world = World(chaos, hubs)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.run_servers)
+        for device in world.devices:
+            nursery.start_soon(device.run)
+        await world.follow_plan()
+        await trio.sleep_until(PLAN_S)
+        world.heal()
+        await _settle(world)
+        check_all(world)
+        await _end(world)
+        nursery.cancel_scope.cancel()
+    hubs.cancel_scope.cancel()
 
 
 async def _settle(world: World) -> None:
