@@ -95,6 +95,7 @@ class SimServer:
     life: Life
     asked: trio.Event = attrs.field(factory=trio.Event)
     stop_hubs: bool = False
+    shut: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     supervisor: Supervisor | None = None
     is_running: bool = False
@@ -117,7 +118,14 @@ class SimServer:
     @property
     def is_open(self) -> bool:
         """Whether devices may connect."""
-        return self._nursery is not None and not self.asked.is_set() and not self.life.dead
+        serves = self._nursery is not None and not self.shut
+        return serves and not self.asked.is_set() and not self.life.dead
+
+    def shut_out(self) -> None:
+        """Let no device reach it any more."""
+        self.shut = True
+        for wire in self._wires:
+            wire.far.close()
 
     def count(self) -> None:
         """Note how many sessions crashed so far."""

@@ -76,9 +76,11 @@ class World:
         return server
 
     async def run_rival(self, seconds: float) -> None:
-        """Start a second server beside the first, whose time is over then: for a while both live."""
+        """Start a second server beside the first, which lives on for a while: no device reaches it, its hubs do."""
         rival = self.make_server()
         earlier = [one for one in self.servers if one is not rival and not one.life.dead]
+        for one in earlier:
+            one.shut_out()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rival.run)
             await trio.sleep(seconds)
@@ -96,8 +98,7 @@ class World:
             return None
         most_s = self.plan.knobs.device_delay_s
         wire = Wire(lambda: self.chaos.delay(most_s), self.chaos.tick)
-        server = found[-1] if self.chaos.healed else self.chaos.chance.choice(found)
-        server.take(wire, f"key-of-{name}")
+        found[-1].take(wire, f"key-of-{name}")
         return wire
 
     # ---- what goes wrong ----
