@@ -19,7 +19,7 @@ from actors.hub_owner import HubOwner
 from actors.session_actor import SessionActor
 from actors.session_state import SessionState
 from actors.step import Step
-from actors.tail import Round, Tail
+from actors.tail import Round
 from actors.text import join_pieces
 from bridgehub.turns import TurnRunner
 from storage.records import Command, SessionRecord
@@ -73,17 +73,6 @@ def _page_off_by_one() -> Replaced:
         rows = await self.journal.read(
             tail.session_id, self.position + 1, PAGE_ROWS, before=tail.head_seq + 1
         )
-        return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
-
-    return Cursor, "_page", page
-
-
-def _page_past_the_head() -> Replaced:
-    """A reader sees in the journal what was not published yet."""
-
-    async def page(self: Cursor) -> Round:
-        tail = self.tail
-        rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS)
         return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
 
     return Cursor, "_page", page
@@ -180,17 +169,6 @@ def _stale_owner_hands_over() -> Replaced:
     return SessionActor, "_commit", commit
 
 
-def _tail_not_reset() -> Replaced:
-    """An actor that starts again leaves the tail as it was."""
-
-    def reset(self: Tail, epoch: int, head_seq: int) -> None:
-        self.epoch = epoch
-        if not self._items:
-            self.head_seq = head_seq
-
-    return Tail, "reset", reset
-
-
 BUGS: dict[str, Callable[[], Replaced]] = {
     made.__name__.lstrip("_"): made
     for made in (
@@ -198,7 +176,6 @@ BUGS: dict[str, Callable[[], Replaced]] = {
         _acknowledged_early,
         _duplicates_forgotten,
         _page_off_by_one,
-        _page_past_the_head,
         _replay_off_by_one,
         _unknown_is_stored,
         _unknown_is_lost,
@@ -207,7 +184,6 @@ BUGS: dict[str, Callable[[], Replaced]] = {
         _same_turn_again,
         _published_first,
         _stale_owner_hands_over,
-        _tail_not_reset,
     )
 }
 
