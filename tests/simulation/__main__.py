@@ -36,7 +36,9 @@ def main() -> int:
             wrong += 1
             print(f"seed {seed}: {outcome.violations[:2]}", flush=True)
     took_s = time.monotonic() - began
-    print(f"{last - first} histories, {wrong} wrong, {(last - first) / took_s:.0f} a second, {ticks / (last - first):.0f} ticks each; {dict(struck)}")
+    count = last - first
+    print(f"{count} histories, {wrong} wrong, {count / took_s:.0f} a second, {ticks / count:.0f} ticks each")
+    print(f"faults that struck: {dict(struck.most_common())}")
     return 1 if wrong else 0
 
 

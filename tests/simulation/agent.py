@@ -77,7 +77,7 @@ class PlannedDriver:
         self._deaf = False
         end: TurnEnd = hub.TurnDone(prompt.turn_id)
         script = self.process.script_of(prompt.message_id)
-        with trio.CancelScope() as self._scope:
+        with trio.CancelScope() as self._scope:  # noqa: ASYNC912 - a script may do nothing that waits
             for number, (what, amount) in enumerate(script):
                 self.process.chaos.tick()
                 if what == "fail":

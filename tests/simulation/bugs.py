@@ -18,6 +18,7 @@ from actors.effects import HandOver
 from actors.hub_owner import HubOwner
 from actors.session_actor import SessionActor
 from actors.session_state import SessionState
+from actors.session_state import restore as restore_state
 from actors.step import Step
 from actors.tail import Round
 from actors.text import join_pieces
@@ -118,7 +119,7 @@ def _requests_left_open() -> Replaced:
 
 def _decisions_forgotten() -> Replaced:
     """What was decided in the running turn does not survive the server, so a hub that missed it waits for ever."""
-    whole = actors.loading.restore
+    whole = restore_state
 
     def restore(record: SessionRecord) -> SessionState:
         state = whole(record)

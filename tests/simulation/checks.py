@@ -156,9 +156,9 @@ def _check_turns(world: World, session_id: str, items: list[Committed]) -> None:
         if isinstance(end, TurnError) and end.code == "agent_protocol" and not process.garbled:
             world.chaos.complain(f"{where}: {end.content}")
     for item in items:
-        if isinstance(item.event, Delivery) and item.event.state in ("consumed", "answered"):
-            if item.turn_id not in world.log.turns:
-                world.chaos.complain(f"{item.event} in turn {item.turn_id}, which no agent had")
+        told = isinstance(item.event, Delivery) and item.event.state in ("consumed", "answered")
+        if told and item.turn_id not in world.log.turns:
+            world.chaos.complain(f"{item.event} in turn {item.turn_id}, which no agent had")
 
 
 def _check_messages(world: World) -> None:
@@ -168,12 +168,16 @@ def _check_messages(world: World) -> None:
             session_id = outgoing.frame["session_id"]
             items = world.store.items(session_id)
             events = [(one.seq, one.event) for one in items]
-            seqs = [seq for seq, one in events if isinstance(one, UserMessage) and one.message_id == message_id]
+            seqs = [
+                seq for seq, one in events if isinstance(one, UserMessage) and one.message_id == message_id
+            ]
             if outgoing.accepted is not None and seqs != [outgoing.accepted]:
                 world.chaos.complain(f"{message_id} was accepted as {outgoing.accepted} and is at {seqs}")
             if outgoing.accepted is None and outgoing.refused and not outgoing.lost and seqs:
                 world.chaos.complain(f"{message_id} was refused ({outgoing.refused}) and is at {seqs}")
-            states = [one.state for _, one in events if isinstance(one, Delivery) and one.message_id == message_id]
+            states = [
+                one.state for _, one in events if isinstance(one, Delivery) and one.message_id == message_id
+            ]
             unknown = states.count("unknown")
             given = sum(one.message_id == message_id for one in world.log.turns.values())
             given += world.log.steered.get(message_id, 0)

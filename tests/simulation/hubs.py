@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import attrs
 import trio
@@ -18,6 +18,7 @@ from actors.errors import HubLost, HubStartFailed
 from actors.hub_link import SocketHubLink, open_link
 from actors.hubs import read_left
 from actors.ports import FoundHub
+from bridgehub.agents.base import AgentDriver
 from bridgehub.hub import Hub, HubLimits
 from bridgehub.link import LinkServer
 from bridgehub.outbox import Outbox
@@ -133,8 +134,9 @@ class HubProcess:
     def script_of(self, message_id: str) -> tuple[Does, ...]:
         return script_of(self.machine.scripts, message_id)
 
-    def _make_driver(self, spec: HubSpec) -> PlannedDriver:
-        return PlannedDriver(self, self.machine.log, self.chaos.plan.knobs.can_steer)
+    def _make_driver(self, spec: HubSpec) -> AgentDriver:
+        driver: Any = PlannedDriver(self, self.machine.log, self.chaos.plan.knobs.can_steer)
+        return cast("AgentDriver", driver)  # as echo's, it wants a sink that can break the protocol
 
     async def run(self) -> None:
         """Live until something ends it, as `bridgehub.hub.Hub.run` does."""

@@ -148,11 +148,32 @@ _ACTS: tuple[ActKind, ...] = (
 )
 _FAULTS: tuple[FaultKind, ...] = (
     *("kill_server", "kill_server", "kill_server", "stop_server", "stop_all", "second_server"),
-    *("kill_hub", "kill_hub", "cut_link", "cut_link", "stall_link", "refuse_links", "fail_start", "slow_start"),
+    *(
+        "kill_hub",
+        "kill_hub",
+        "cut_link",
+        "cut_link",
+        "stall_link",
+        "refuse_links",
+        "fail_start",
+        "slow_start",
+    ),
     *("storage_down", "storage_gone", "append_fails", "append_unknown_before", "append_unknown_after"),
     *("cut_device", "cut_device", "stall_device", "vanish_device", "clock_jump", "power_cut"),
 )
-_MIDDLES: tuple[str, ...] = ("say", "say", "say", "say", "think", "ask", "tool", "task", "slow", "slow", "grant")
+_MIDDLES: tuple[str, ...] = (
+    "say",
+    "say",
+    "say",
+    "say",
+    "think",
+    "ask",
+    "tool",
+    "task",
+    "slow",
+    "slow",
+    "grant",
+)
 _ENDS: tuple[str, ...] = (
     *("done",) * 12,
     *("fail", "fail", "hang", "hang", "deaf", "die", "die", "garbage", "raise"),
@@ -197,7 +218,9 @@ def _draw_large(seed: int, draw: Random) -> Plan:
 
 
 def _act(draw: Random, drivers: list[int], sessions: tuple[str, ...]) -> Act:
-    return Act(_moment(draw), draw.choice(drivers), draw.choice(sessions), draw.choice(_ACTS), draw.randrange(6))
+    return Act(
+        _moment(draw), draw.choice(drivers), draw.choice(sessions), draw.choice(_ACTS), draw.randrange(6)
+    )
 
 
 def _moment(draw: Random) -> float:
@@ -217,9 +240,7 @@ def _device(draw: Random, name: str, sessions: tuple[str, ...]) -> DevicePlan:
     )
 
 
-def _message(
-    draw: Random, number: int, sessions: tuple[str, ...], device: int, *, most: int
-) -> MessagePlan:
+def _message(draw: Random, number: int, sessions: tuple[str, ...], device: int, *, most: int) -> MessagePlan:
     script: list[Does] = []
     if draw.random() < 0.9:
         if draw.random() < 0.2:
@@ -227,7 +248,9 @@ def _message(
         if draw.random() < 0.1:
             script.append(("history", 0))
         script.append(("take", 0))
-        script += [(draw.choice(_MIDDLES), draw.choice((0.0, 0.1, 0.5))) for _ in range(draw.randint(0, most))]
+        script += [
+            (draw.choice(_MIDDLES), draw.choice((0.0, 0.1, 0.5))) for _ in range(draw.randint(0, most))
+        ]
         if draw.random() < 0.1:
             script.append(("remember", 0))
     script.append((draw.choice(_ENDS), 0))

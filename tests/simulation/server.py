@@ -99,6 +99,7 @@ class SimServer:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     supervisor: Supervisor | None = None
     is_running: bool = False
+    ended: trio.Event = attrs.field(factory=trio.Event)
     crash_count: int = 0
     failed_count: int = 0
     _hubs: HubHandle = attrs.field(init=False)
@@ -107,6 +108,7 @@ class SimServer:
     _connections: dict[ConnectionV3, None] = attrs.field(factory=dict)
     _wires: list[Wire] = attrs.field(factory=list)
     _nursery: trio.Nursery | None = None
+    _left: trio.Event = attrs.field(factory=trio.Event)
     _pulse: Pulse = attrs.field(factory=lambda: Pulse(15.0))
     _deps: Deps | None = None
 
@@ -145,6 +147,7 @@ class SimServer:
             self.chaos.complain(f"the server crashed: {group!r} {group.exceptions!r}")
         finally:
             self.is_running, self._nursery = False, None
+            self.ended.set()
             for wire in self._wires:
                 wire.far.close()
             self._hubs.drop()
@@ -184,9 +187,10 @@ class SimServer:
             await self.asked.wait()
             for connection in tuple(self._connections):
                 connection.request_close(close_codes.RESTART)
-            with trio.move_on_after(self._config.close_s):
+            with trio.move_on_after(self._config.close_s):  # noqa: ASYNC912 - there may be none
                 while self._connections:
-                    await trio.sleep(0.01)
+                    self._left = trio.Event()
+                    await self._left.wait()
             self._nursery.cancel_scope.cancel(reason="shutdown")
 
     def kill(self) -> None:
@@ -240,6 +244,5 @@ class SimServer:
                 await connection.run(nursery)
             finally:
                 del self._connections[connection]
+                self._left.set()
             nursery.cancel_scope.cancel(reason="the conversation is over")
-
-

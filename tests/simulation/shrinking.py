@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import attrs
 
@@ -40,7 +41,8 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         for number in range(len(parts)):
             yield attrs.evolve(plan, **{name: parts[:number] + parts[number + 1 :]})
     last = len(plan.devices) - 1
-    if last and not any(one.device == last for one in (*plan.messages, *plan.acts)):
+    used = {one.device for one in plan.messages} | {one.device for one in plan.acts}
+    if last and last not in used:
         yield attrs.evolve(plan, devices=plan.devices[:last])
     if len(plan.sessions) > 1:
         yield from _without_last_session(plan)
@@ -52,13 +54,14 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
                 plan, messages=(*plan.messages[:number], shorter, *plan.messages[number + 1 :])
             )
     for field in attrs.fields(Knobs):
-        if getattr(plan.knobs, field.name) != field.default:
-            yield attrs.evolve(plan, knobs=attrs.evolve(plan.knobs, **{field.name: field.default}))
+        usual: Any = field.default
+        if getattr(plan.knobs, field.name) != usual:
+            yield attrs.evolve(plan, knobs=attrs.evolve(plan.knobs, **{field.name: usual}))
 
 
 def _without_last_session(plan: Plan) -> Iterator[Plan]:
     gone = plan.sessions[-1]
-    if any(one.session_id == gone for one in (*plan.messages, *plan.acts)):
+    if gone in {one.session_id for one in plan.messages} | {one.session_id for one in plan.acts}:
         return
     sessions = plan.sessions[:-1]
     devices = tuple(attrs.evolve(one, sessions=sessions) for one in plan.devices)

@@ -127,7 +127,7 @@ class StoreHandle:
         memory = await self._arrive(writes=True)
         chaos, store = self.store.chaos, self.store
         most_s = chaos.plan.knobs.store_delay_s
-        with trio.CancelScope(shield=True):  # bounded by the delays
+        with trio.CancelScope(shield=True):  # noqa: ASYNC912 - bounded by the delays
             if most_s:
                 await trio.sleep(chaos.delay(most_s))
             if self.life.dead:

@@ -60,14 +60,16 @@ class World:
     # ---- servers ----
 
     async def run_servers(self) -> None:
-        """Run one server after the other until cancelled."""
+        """Run one server after the other, until all is over."""
         while True:
             server = self.make_server()
             await server.run()
             await trio.sleep(self.down_s)
             self.down_s = RESTART_S
-            while self.over or any(one.is_running for one in self.servers):
-                await trio.sleep(1.0)
+            while running := [one for one in self.servers if one.is_running]:
+                await running[0].ended.wait()
+            if self.over:
+                return
 
     def make_server(self) -> SimServer:
         life = Life(len(self.servers))
