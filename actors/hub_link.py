@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
@@ -112,7 +112,13 @@ class SocketHubLink:
                 return lines
 
 
-async def open_link(path: str, hello: Hello, *, hub_id: str | None = None) -> SocketHubLink:
+async def open_link(
+    path: str,
+    hello: Hello,
+    *,
+    hub_id: str | None = None,
+    open_socket: Callable[[str], Awaitable[trio.SocketStream]] = trio.open_unix_socket,
+) -> SocketHubLink:
     """Connect to the hub that listens on `path`, within `CONNECT_S`. Cancelling it leaves nothing open.
 
     Raises:
@@ -122,7 +128,7 @@ async def open_link(path: str, hello: Hello, *, hub_id: str | None = None) -> So
     """
     try:
         with trio.fail_after(CONNECT_S):
-            stream = await trio.open_unix_socket(os.fspath(path))
+            stream = await open_socket(os.fspath(path))
             try:
                 return await _greet(stream, hello, hub_id)
             except BaseException:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import IO
 
 import attrs
 import trio
@@ -37,7 +38,7 @@ from bridgehub.protocol.framing import MAX_LINE_BYTES
 from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
 from bridgehub.protocol.process_tree import TreeSurvived, is_alive, kill_tree, marked_hubs, terminate
 
-__all__ = ["ProcessHubs"]
+__all__ = ["LeftPlace", "LeftReader", "ProcessHubs"]
 
 _log = logging.getLogger("builderos.actors")
 
@@ -73,7 +74,7 @@ class ProcessHubs:
     short_folder: Path
     by_exec: bool = sys.platform == "darwin"
     _mother: Mother = attrs.field(init=False)
-    _places: dict[str, _Place] = attrs.field(factory=dict)
+    _places: dict[str, LeftPlace] = attrs.field(factory=dict)
     _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _kills: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(KILLS_AT_ONCE))
     _looks: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(LOOKS_AT_ONCE))
@@ -195,8 +196,8 @@ class ProcessHubs:
         self._kill(hub_id)
         place = self._places.pop(hub_id, None)
         if place is None or place.seq != last_seq:
-            place = _Place(last_seq)
-        reader = _LeftReader(place)
+            place = LeftPlace(last_seq)
+        reader = LeftReader(place)
         reader.read(self.folder / hub_id)
         if reader.events:
             self._places[hub_id] = reader.place
@@ -253,7 +254,7 @@ def _make_private(folder: Path) -> None:
 
 
 @attrs.define
-class _Place:
+class LeftPlace:
     """Where a hub's leftovers were read to: behind its event `seq`, in this file of them and at this offset."""
 
     seq: int
@@ -262,10 +263,10 @@ class _Place:
 
 
 @attrs.define
-class _LeftReader:
+class LeftReader:
     """Takes the events that follow `place` without a gap, up to a bound. A torn or broken line ends a file."""
 
-    place: _Place
+    place: LeftPlace
     events: list[Reported] = attrs.field(factory=list)
     _size: int = 0
 
@@ -280,12 +281,16 @@ class _LeftReader:
 
     def _read_file(self, path: Path) -> bool:
         with path.open("rb") as file:
-            file.seek(self.place.offset)
-            while self._size < LEFT_BYTES:
-                line = file.readline(MAX_LINE_BYTES + 1)
-                if not line.endswith(b"\n") or not self._take(line):
-                    return True
-                self.place.offset += len(line)
+            return self.read_lines(file)
+
+    def read_lines(self, file: IO[bytes]) -> bool:
+        """Read one file from its place on; tell whether that was all of it. Raises OSError, LinkError."""
+        file.seek(self.place.offset)
+        while self._size < LEFT_BYTES:
+            line = file.readline(MAX_LINE_BYTES + 1)
+            if not line.endswith(b"\n") or not self._take(line):
+                return True
+            self.place.offset += len(line)
         return False
 
     def _take(self, line: bytes) -> bool:

@@ -21,6 +21,8 @@ from actors.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.effects import (
     Answer,
     Effect,
+    HandOver,
+    SteerHub,
 )
 from actors.events import TURN_ENDS, Committed
 from actors.hub_owner import HubOwner
@@ -238,7 +240,9 @@ class SessionActor:
         items = join_pieces(step.events, starts=step.starts)
         hub = (state.hub_id, state.hub_seq)
         new_hub = state.hub_id is not None and state.hub_id != self._committed_hub[0]
-        if not items and not state.control_dirty and hub == self._committed_hub:
+        # A hub that was just started knows of no later owner: only the journal can tell that this one is stale.
+        hands_over = any(isinstance(effect, HandOver | SteerHub) for effect in step.effects)
+        if not items and not state.control_dirty and hub == self._committed_hub and not hands_over:
             return [], []
         durable = any(item.turn_id is None or item.event.kind not in BULK_KINDS for item in items)
         durable = durable or new_hub or (not items and state.control_dirty)

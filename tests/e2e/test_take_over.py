@@ -49,7 +49,7 @@ async def test_a_stale_owner_is_fenced_from_journal_and_hub(place: Path) -> None
         await stale.wait_for("message", session_id="trip")
         (owner_epoch,) = asked(old.data, "SELECT owner_epoch FROM session WHERE session_id = 'trip'")[0]
         new = Server(
-            old.data, place / "new.log", old.arguments, old.environment, old.nursery, module=old.program
+            old.data, place / "new.log", old.arguments, old.environment, old.nursery, module=old.module
         )
         await new.start()
         async with new.device() as device:
