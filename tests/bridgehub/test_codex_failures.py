@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 import trio
+import trio.testing
 
 from bridgehub.agents.codex import CodexDriver
 from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
@@ -92,6 +93,38 @@ async def test_killed_in_any_state_the_next_turn_resumes(tmp_path: Path, state: 
         assert said == (("first", "after") if state == "idle" else ("first", "doomed", "after"))
         assert again.memory == {}, "the same thread"
         assert first.memory
+
+
+@pytest.mark.parametrize("state", ["starting", "unread"])
+async def test_killed_before_it_has_the_prompt(tmp_path: Path, state: str) -> None:
+    """`unread`: the prompt is written, Codex has not looked at it: another program gets it, in the same turn."""
+    async with open_codex_rig(tmp_path) as rig:
+        driver, sink, ends = rig.driver(), CodexSink(), list[object]()
+        if state == "unread":
+            await rig.turn(driver, "first")
+            rig.programs()[0].suspend()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def run() -> None:
+                ends.append((await rig.turn(driver, "doomed", sink))[0])
+
+            if state == "unread":
+                await eventually(lambda: bool((session := driver._session) and session._turn))
+                await trio.testing.wait_all_tasks_blocked()
+            await eventually(lambda: bool(rig.programs()))
+            for process in rig.programs():
+                process.kill()
+        [end] = ends
+        if state == "unread":
+            assert isinstance(end, TurnDone)
+            assert [seen.user_texts for seen in rig.standin.requests] == [("first",), ("first", "doomed")]
+        else:
+            assert isinstance(end, TurnFailed)
+            assert (end.code, end.retryable, sink.events) == ("agent_exited", True, [])
+        end, _ = await rig.turn(driver, "after")
+        assert isinstance(end, TurnDone)
+        assert rig.standin.requests[-1].user_texts[-1] == "after"
 
 
 async def _kill_in(rig: CodexRig, driver: CodexDriver, sink: CodexSink, state: str) -> None:
