@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import claude_agent_sdk
 import psutil
 import pytest
 import trio
@@ -28,6 +29,7 @@ from tests.standin.rig import (
     eventually,
     open_rig,
     program_pids,
+    stopped_at_its_start,
 )
 
 pytestmark = pytest.mark.filterwarnings(SDK_DROPS_GENERATORS)
@@ -53,6 +55,9 @@ async def test_killed_in_any_state_the_next_turn_works(tmp_path: Path, state: st
     async with open_rig(tmp_path) as rig:
         mode = "bypassPermissions" if state == "command" else None
         driver, sink, ends = rig.driver(permission_mode=mode), RecordingSink(), list[object]()
+        if state == "starting":
+            bundled = Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude"
+            driver.spec = rig.spec(options=stopped_at_its_start(bundled, tmp_path))
         if state != "starting":
             await rig.turn(driver, "first")
         if state == "unread":
@@ -76,6 +81,7 @@ async def test_killed_in_any_state_the_next_turn_works(tmp_path: Path, state: st
         assert bool(sink.of(Consumed)) is (state in REPLIES)
         assert program_pids(rig.agent_session_id) == []
         rig.standin.forget_script()
+        driver.spec = rig.spec()
         end, _ = await rig.turn(driver, "after")
         assert isinstance(end, TurnDone)
         assert rig.standin.requests[-1].user_texts[-1] == "after"

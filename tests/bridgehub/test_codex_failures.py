@@ -11,11 +11,12 @@ import trio
 import trio.testing
 
 from bridgehub.agents.codex import CodexDriver
+from bridgehub.agents.codex_start import find_program
 from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
 from tests.standin.openai import shell
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
 from tests.standin.replies import Answer, Broken, Failure, Hang, Reply, Text
-from tests.standin.rig import eventually
+from tests.standin.rig import eventually, stopped_at_its_start
 
 ONE_RETRY = "request_max_retries = 0\nstream_max_retries = 1\n"
 
@@ -103,6 +104,8 @@ async def test_killed_before_it_has_the_prompt(tmp_path: Path, state: str) -> No
         if state == "unread":
             await rig.turn(driver, "first")
             rig.programs()[0].suspend()
+        else:
+            driver.spec = rig.spec(options=stopped_at_its_start(find_program(rig.spec()), tmp_path))
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon
@@ -122,6 +125,7 @@ async def test_killed_before_it_has_the_prompt(tmp_path: Path, state: str) -> No
         else:
             assert isinstance(end, TurnFailed)
             assert (end.code, end.retryable, sink.events) == ("agent_exited", True, [])
+        driver.spec = rig.spec()
         end, _ = await rig.turn(driver, "after")
         assert isinstance(end, TurnDone)
         assert rig.standin.requests[-1].user_texts[-1] == "after"
