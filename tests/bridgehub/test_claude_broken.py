@@ -138,7 +138,7 @@ def liars(rig: ClaudeRig) -> list[psutil.Process]:
 def _is_liar(rig: ClaudeRig, process: psutil.Process) -> bool:
     try:
         return str(rig.home / "liar") in process.cmdline()
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return False
 
 

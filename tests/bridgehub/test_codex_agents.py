@@ -101,7 +101,7 @@ async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "go", sink)
             await sink.until(lambda seen: len(seen.of(TaskBegan)) == 2 and seen.text() == "own ")
-            await eventually(lambda: any(process.name() == "sleep" for process in rig.programs()))
+            await eventually(lambda: rig.runs("sleep"))
             program = driver._program
             await driver.interrupt()
         above, below = sink.of(TaskBegan)
@@ -110,7 +110,7 @@ async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(
             (above.task_id, "cancelled"),
             (below.task_id, "cancelled"),
         }
-        await eventually(lambda: not any(process.name() == "sleep" for process in rig.programs()))
+        await eventually(lambda: not rig.runs("sleep"))
         assert sink.text() == "own "
 
         rig.standin.fallback = lambda seen: Answer.of("well")

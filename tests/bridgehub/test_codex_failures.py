@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -152,7 +153,7 @@ async def _kill_in(rig: CodexRig, driver: CodexDriver, sink: CodexSink, state: s
         if state == "question":
             await sink.until(lambda seen: bool(sink.asked))
         if state == "command":
-            await eventually(lambda: any(process.name() == "sleep" for process in rig.programs()))
+            await eventually(lambda: rig.runs("sleep"))
         _kill(rig)
     [end] = ends
     assert isinstance(end, TurnFailed)
@@ -163,8 +164,10 @@ async def _kill_in(rig: CodexRig, driver: CodexDriver, sink: CodexSink, state: s
 
 
 def _kill(rig: CodexRig) -> None:
-    [program] = [process for process in rig.programs() if "app-server" in process.cmdline()]
-    program.kill()
+    for process in rig.programs():
+        with suppress(psutil.Error, OSError):  # it went while it was looked at
+            if "app-server" in process.cmdline():
+                process.kill()
 
 
 @pytest.mark.parametrize(

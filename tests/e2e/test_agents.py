@@ -158,7 +158,7 @@ def programs_of(hub: psutil.Process) -> list[psutil.Process]:
     """Return the agent's own program below a hub: other children are what it left to the hub."""
     found = []
     for child in hub.children():
-        with suppress(psutil.Error):
+        with suppress(psutil.Error, OSError):
             if {"app-server", "stream-json"} & set(child.cmdline()):
                 found.append(child)
     return found
