@@ -280,6 +280,26 @@ async def test_garbage_and_exits_end_the_turn_and_the_next_starts_afresh(
         assert isinstance(end, TurnDone)
 
 
+async def test_a_program_that_hangs_at_its_start_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        program = tmp_path / "hangs"
+        program.write_text("#!/bin/sh\nexec sleep 987\n")
+        program.chmod(0o755)
+        driver = rig.driver(options={"cli_path": str(program)})
+        with monkeypatch.context() as patch:
+            patch.setattr("bridgehub.agents.codex_start.START_S", 0.5)
+            end, sink = await rig.turn(driver, "hello")
+        assert isinstance(end, TurnFailed)
+        assert (end.code, end.content) == ("agent_exited", "Codex did not come up within 0.5 s.")
+        assert sink.events == []
+        assert rig.programs() == []
+        driver.spec = rig.spec()
+        end, _ = await rig.turn(driver, "again")
+        assert isinstance(end, TurnDone)
+
+
 async def test_fields_of_other_kinds_do_no_harm(tmp_path: Path) -> None:
     odd = """for name in ("item/started", "item/completed", "error", "thread/tokenUsage/updated", "turn/started"):
     for params in (None, 3, [], {"item": 3}, {"item": {"type": 4}}, {"error": {"codexErrorInfo": [1]}},
