@@ -158,7 +158,7 @@ def programs_of(hub: psutil.Process) -> list[psutil.Process]:
     """Return the agent's own program below a hub: other children are what it left to the hub."""
     found = []
     for child in hub.children():
-        with suppress(psutil.Error):
+        with suppress(psutil.Error, OSError):
             if {"app-server", "stream-json"} & set(child.cmdline()):
                 found.append(child)
     return found
@@ -253,3 +253,38 @@ async def test_a_program_killed_in_a_tool_takes_the_commands_along(place: Path) 
             said = await begin(device, agent, "and now?")
             assert (await end_of(device, said["turn_id"]))["type"] == "complete"
             assert hubs_of(at.server.data)[agent] == hub
+
+
+async def test_codex_hands_work_to_claude_and_to_an_agent_of_its_own(place: Path) -> None:
+    """Both are in the ledger; the question of each comes up in the session, and its words are not the answer."""
+    async with open_agents(place) as at, at.server.device() as one, at.server.device() as two:
+        await one.attach("trip", agent="codex", settings=ASKING["codex"])
+        await two.attach("trip", device_id="desk")
+        to_claude = ToolUse("mcp__builderos/delegate", {"agent": "claude", "task": "make it"})
+        own = ToolUse("multi_agent_v1/spawn_agent", {"message": "make more"})
+
+        def is_child(seen: SeenResponse) -> bool:
+            return seen.thread != at.codex.requests[0].thread
+
+        at.codex.script(Answer.of(bash("codex", "touch more")), Answer.of("more is made"), when=is_child)
+        at.codex.script(Answer.of(to_claude), Answer.of(own))
+        at.codex.fallback = lambda seen: Answer.of("done ")
+        at.claude.script(Answer.of(bash("claude", "touch made")), Answer.of("it is made"))
+        said = await begin(one, "trip", "have it made")
+        for tool in ("Bash", "shell"):
+            asked = await two.wait_for("permission_requested", tool=tool, start=0, limit_s=START_S)
+            assert asked["task_id"]
+            await decide(two, "trip", asked, "allow")
+        end = await end_of(one, said["turn_id"])
+        # Codex's model is asked once more where its agent ends before its answer does.
+        assert set(one.text("trip", said["turn_id"]).split()) == {"done"}
+        assert end["type"] == "complete"
+        assert (at.workspace / "made").exists()
+        assert (at.workspace / "more").exists()
+        async with open_http(at.server) as http:
+            tasks = (await http.get("/api/sessions/trip/tasks")).json()["tasks"]
+        told = [(task["agent_type"], task["title"], task["state"], task["result"]) for task in tasks]
+        assert told == [
+            ("claude", "make it", "succeeded", "it is made"),
+            ("agent", "make more", "succeeded", "more is made"),
+        ]
