@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import attrs
@@ -23,7 +24,7 @@ class FrameRate:
         at: until when what came so far is paid for, in seconds, monotonic.
     """
 
-    at: float = 0.0
+    at: float = -math.inf
 
     def take(self, now: float) -> float:
         """Count a frame; return the seconds that it has to wait, mostly 0."""

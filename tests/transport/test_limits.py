@@ -67,13 +67,18 @@ async def test_sessions_are_counted() -> None:
 
 async def test_sessions_of_the_app_are_counted_too(autojump_clock: trio.testing.MockClock) -> None:
     async with open_app(max_sessions=1) as world, world.signed_in() as line:
+        world.fakes.add_session("there")
         await line.say(chat("hi", "another", "phone"))
-        refused = await line.frame("error")
+        with trio.fail_after(LIMIT_S):
+            refused = await line.frame("error")
         assert "1 sessions" in refused["content"]
 
 
 def test_frames_beyond_the_burst_wait_and_none_is_lost() -> None:
     rate = FrameRate()
+    assert [FrameRate().take(now) for now in (-5.0, 0.0, 0.001)] == [0.0] * 3, (
+        "whatever the clock begins with"
+    )
     assert [rate.take(1000.0) for _ in range(BURST)] == [pytest.approx(0.0, abs=1e-6)] * BURST
     assert rate.take(1000.0) == pytest.approx(1 / FRAMES_PER_S)
     assert rate.take(1000.0) == pytest.approx(2 / FRAMES_PER_S)
