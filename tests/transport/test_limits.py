@@ -11,7 +11,7 @@ import trio
 from tests.app.line import chat
 from tests.app.world import open_world as open_app
 from tests.transport.client import LIMIT_S, open_server
-from tests.transport.test_uploads import BEGIN, FORM, HEAD, KEY, error, open_world
+from tests.transport.test_uploads import BEGIN, FORM, HEAD, error, open_world
 from transport import frame_rate
 from transport.frame_rate import BURST, FRAMES_PER_S, FrameRate
 from transport.safe_headers import COMMON
@@ -39,13 +39,11 @@ async def test_files_that_come_at_once_share_what_is_left(tmp_path: Path) -> Non
 
 async def test_a_body_that_tells_no_length_takes_the_most_that_it_may(tmp_path: Path) -> None:
     async with open_world(tmp_path, max_uploads_bytes=10_000) as world:
-
-        async def form() -> object:
-            yield b"--B\r\n"
-
-        headers = {**KEY, "Content-Type": "multipart/form-data; boundary=B"}
-        answer = await world.http.post("/api/files/upload", headers=headers, content=form())  # type: ignore[arg-type]
-        assert error(answer) == (409, "uploads_full")
+        raw = await world.served.raw()
+        head = HEAD.format(key="X-API-Key: key-of-phone\r\n", more=FORM + "Transfer-Encoding: chunked\r\n")
+        answer = await raw.request(head + "5\r\n--B\r\n\r\n0\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 409")
+        assert b"uploads_full" in answer
 
 
 async def test_files_are_counted(tmp_path: Path) -> None:
