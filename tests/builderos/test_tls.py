@@ -69,7 +69,7 @@ async def test_connections_stay_and_new_ones_get_the_new_certificate(
             url = f"https://127.0.0.1:{listening.port}"
             async with Served(fakes, listening).client(scheme="wss", ssl=old.trust) as client:
                 assert (await serves(url, old), await serves(url, new)) == (True, False)
-                (tmp_path / "key.pem").write_bytes(new.key)  # fits not the certificate
+                (tmp_path / "cert.pem").write_bytes(new.certificate)  # its key is not there yet
                 await tls.reload()
                 assert "stays as it was" in caplog.text
                 assert "Traceback" not in caplog.text
