@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -40,6 +39,7 @@ from builderos.retention import Retention
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.tls import Tls
 from storage.boot import read_boot_id
 from storage.folder import DataFolder
 from storage.store import Store, open_store
@@ -88,7 +88,7 @@ class Setup:
     options: ServeOptions
     config: Config
     folder: DataFolder
-    tls: ssl.SSLContext | None
+    tls: Tls | None
     key: str | None = attrs.field(repr=False)
 
 
@@ -219,7 +219,8 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
     """Serve the port until a signal and until all devices were told."""
     setup, store = parts.setup, parts.store
     options, deps = setup.options, parts.transport_deps()
-    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=setup.tls)
+    tls = None if setup.tls is None else setup.tls.context
+    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=tls)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.renderer.run, name="renderer")
         try:
@@ -229,6 +230,8 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
+        if setup.tls is not None:
+            await nursery.start(setup.tls.run)
         if deps.trail is not None:
             nursery.start_soon(deps.trail.run, name="audit")
         if (days := setup.config.retention_days) is not None:
@@ -267,6 +270,9 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         workspace=str(options.workspace),
         features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
         max_connections=config.max_connections,
+        max_sessions=config.max_sessions,
+        max_uploads_bytes=config.max_uploads_bytes,
+        trusted_proxies=config.trusted_proxies,
         heartbeat_s=config.heartbeat_s,
         app_resume_without_key=config.app.resume_without_key,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 import resource
-import ssl
 
 import trio
 
@@ -18,10 +17,14 @@ from builderos.exits import MISUSED, OK, fail
 from builderos.logs import FILE_ONLY, open_logs
 from builderos.serve import ServeError, Setup, run_server
 from builderos.take_over import end_holder
+from builderos.tls import Tls, TlsError
 from storage.errors import StorageError, StorageLocked
-from storage.folder import open_data_folder
+from storage.folder import DataFolder, open_data_folder
 
 __all__ = ["start_server"]
+
+SHORT_KEY = 20
+"""Characters of a key that a person chose; a fresh one has 64."""
 
 log = logging.getLogger("builderos.serve")
 
@@ -49,11 +52,14 @@ def start_server(options: ServeOptions) -> int:
         return fail(str(error))
 
 
-def _hold_and_run(options: ServeOptions, config: Config, tls: ssl.SSLContext | None, key: str | None) -> int:
+def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: str | None) -> int:
     if options.take_over:
         end_holder(options.data)
     status = OK
     with open_data_folder(options.data) as folder, open_logs(folder.log_path, options.log_level):
+        _tell_mended(folder)
+        if key is not None and len(key) < SHORT_KEY:
+            log.warning("BUILDEROS_API_KEY is under %d characters: it may be guessed", SHORT_KEY)
         for warning in config.warnings():
             log.warning("%s", warning)
         try:
@@ -63,6 +69,16 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: ssl.SSLContext | N
         except* Exception as group:
             status = _fail_unforeseen(group)
     return status
+
+
+def _tell_mended(folder: DataFolder) -> None:
+    """Say in one line what others of this machine could read until now."""
+    if not folder.mended:
+        return
+    shown = ", ".join(path.name for path in folder.mended[:3])
+    more = f" and {len(folder.mended) - 3} more" if len(folder.mended) > 3 else ""
+    key = " A new key is safer: that one could be read." if folder.key_path in folder.mended else ""
+    log.warning("other users could get at %s%s in %s; not any more.%s", shown, more, folder.path, key)
 
 
 def _fail_unforeseen(group: BaseExceptionGroup[Exception]) -> int:
@@ -78,16 +94,13 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _load_tls(options: ServeOptions) -> ssl.SSLContext | None:
+def _load_tls(options: ServeOptions) -> Tls | None:
     if options.tls_cert is None or options.tls_key is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(options.tls_cert, options.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError("--tls-cert, --tls-key", f"cannot be used: {error}") from error
-    return context
+        return Tls.load(options.tls_cert, options.tls_key)
+    except TlsError as error:
+        raise ConfigError("--tls-cert, --tls-key", str(error)) from error
 
 
 def _raise_file_limit() -> None:

@@ -89,6 +89,13 @@ def test_a_chain_that_was_counted_anew_is_not_the_one_that_was_noted() -> None:
     assert check_chain(forged, START, noted) == ["row 3 is not the one that was noted"]
 
 
+def test_a_row_that_was_forged_with_its_own_hash_is_seen_by_the_next() -> None:
+    rows = chain(4)
+    made = Act(at_ms=1, act="nothing happened")
+    rows[1] = AuditRow(2, made, hash_of_row(rows[0].hash, 2, made))
+    assert check_chain(rows, START, None) == ["row 3 was changed, or one before it"]
+
+
 @pytest.mark.parametrize(
     "text", ["", "5", "5:xy", "x:" + "0" * 64, "5:00", "-1:" + "0" * 64, "9" * 30 + ":" + "0" * 64]
 )
