@@ -79,6 +79,42 @@ def test_a_reload_in_the_middle_of_a_stream(site: Site, sid: str) -> None:
     screen.wait_live()
 
 
+def test_what_comes_while_reading_far_up_moves_nothing(site: Site, sid: str) -> None:
+    site.make(sid, *(f"filler {number}." for number in range(25)))
+    screen = site.signed_in(to=sid)
+    expect(screen.answers.last).to_contain_text("echo: filler 24.")
+    expect(screen.articles.last).to_be_in_viewport()
+    read = screen.questions.filter(has_text="filler 12.")
+    read.scroll_into_view_if_needed()
+    expect(read).to_be_in_viewport()
+    expect(screen.articles.last).not_to_be_in_viewport()
+    before = read.bounding_box()
+    with site.phone() as phone:
+        phone.attach(sid, device_id="kitchen-tablet")
+        phone.ask(sid, "/words 300")
+    expect(screen.answers.last).to_contain_text("w299")
+    after = read.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert abs(after["y"] - before["y"]) < 2, "the reader's place moved"
+    expect(screen.articles.last).not_to_be_in_viewport()
+
+
+def test_whoever_is_at_the_end_stays_there(site: Site, sid: str) -> None:
+    site.make(sid, *(f"filler {number}." for number in range(10)))
+    screen = site.signed_in(to=sid)
+    expect(screen.answers.last).to_contain_text("echo: filler 9.")
+    with site.phone() as phone:
+        phone.attach(sid, device_id="kitchen-tablet")
+        phone.ask(sid, "/words 500")
+    expect(screen.answers.last).to_contain_text("w499")
+    foot = (
+        "Array.from(document.querySelectorAll('[role=log] [data-role]')).pop().getBoundingClientRect().bottom"
+    )
+    edge = "document.querySelector('[role=log]').getBoundingClientRect().bottom"
+    screen.page.wait_for_function(f"() => {foot} <= {edge} + 80")
+
+
 def test_markdown_and_colours_come_at_the_end(site: Site, sid: str) -> None:
     site.make(sid)
     screen = site.signed_in(to=sid)
