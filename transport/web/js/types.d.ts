@@ -1,7 +1,7 @@
-// What the modules hand to each other. Only for the type checker: it is not served.
+// What the modules hand to each other. Only for the type checker, which knows these names everywhere; it is not served.
 
 /** Any frame of the server. Beyond these three a frame has what its type says (docs/clients.md). */
-export interface Frame {
+interface Frame {
   type: string;
   content: string;
   timestamp: string;
@@ -9,19 +9,19 @@ export interface Frame {
 }
 
 /** A place in a session's journal. */
-export interface Position {
+interface Position {
   epoch: number;
   seq: number;
 }
 
-export interface FileShown {
+interface FileShown {
   filename: string;
   mime_type?: string;
   size?: number;
   url?: string;
 }
 
-export interface UserEntry {
+interface UserEntry {
   kind: "user";
   key: string;
   seq: number;
@@ -35,7 +35,7 @@ export interface UserEntry {
   state: string;
 }
 
-export interface Tool {
+interface Tool {
   id: string;
   name: string;
   input: any;
@@ -48,13 +48,13 @@ export interface Tool {
 }
 
 /** `points`: the length of `text` in code points, which is what offsets count. */
-export interface Block {
+interface Block {
   id: string;
   text: string;
   points: number;
 }
 
-export interface AnswerEntry {
+interface AnswerEntry {
   kind: "answer";
   key: string;
   seq: number;
@@ -70,7 +70,7 @@ export interface AnswerEntry {
 }
 
 /** A line between the messages: a decision, a notice. */
-export interface LineEntry {
+interface LineEntry {
   kind: "line";
   key: string;
   seq: number;
@@ -82,9 +82,9 @@ export interface LineEntry {
   html?: undefined;
 }
 
-export type Entry = UserEntry | AnswerEntry | LineEntry;
+type Entry = UserEntry | AnswerEntry | LineEntry;
 
-export interface Task {
+interface Task {
   id: string;
   parent: string | null;
   agent: string;
@@ -94,14 +94,14 @@ export interface Task {
   result: string | null;
 }
 
-export interface Question {
+interface Question {
   question: string;
   header?: string;
   options: { label: string; description?: string }[];
   multiSelect?: boolean;
 }
 
-export interface Request {
+interface Asked {
   id: string;
   tool: string;
   input: any;
@@ -109,14 +109,14 @@ export interface Request {
   questions: Question[] | null;
 }
 
-export interface Device {
+interface Device {
   device_id: string;
   name: string;
   observe: boolean;
 }
 
 /** An entry of the list of sessions. */
-export interface SessionInfo {
+interface SessionInfo {
   session_id: string;
   agent_type: string;
   title: string;
@@ -128,7 +128,7 @@ export interface SessionInfo {
 }
 
 /** A file that waits to be uploaded, or was. */
-export interface OutFile {
+interface OutFile {
   name: string;
   type: string;
   size: number;
@@ -137,7 +137,7 @@ export interface OutFile {
 }
 
 /** A message that the server has not accepted yet. `n` is its place in the order of writing. */
-export interface OutMessage {
+interface OutMessage {
   n?: number;
   session_id: string;
   agent?: string;
@@ -151,5 +151,9 @@ export interface OutMessage {
   reason?: string;
 }
 
-/** Half of the answer to a `send`. */
-export type Answer = Frame | null;
+
+type Api = import("./api").Api;
+type Client = import("./client").Client;
+type Journal = import("./journal").Journal;
+type OpenSession = import("./session").OpenSession;
+type Store = import("./store").Store;

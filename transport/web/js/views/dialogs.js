@@ -8,24 +8,24 @@ import { button, el, iconButton } from "../dom.js";
  * @returns {HTMLDialogElement}
  */
 export function openDialog(name, ...children) {
-  const close = iconButton("Close", "close", () => dialog.close());
-  const dialog = el(
-    "dialog",
-    { class: "sheet", "aria-label": name, onclose: () => dialog.remove() },
-    el("header", {}, el("h2", {}, name), close),
-    ...children,
-  );
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  document.body.append(dialog);
-  dialog.showModal();
-  return dialog;
+	const close = iconButton("Close", "close", () => dialog.close());
+	const dialog = el(
+		"dialog",
+		{ class: "sheet", "aria-label": name, onclose: () => dialog.remove() },
+		el("header", {}, el("h2", {}, name), close),
+		...children,
+	);
+	dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+	document.body.append(dialog);
+	dialog.showModal();
+	return dialog;
 }
 
 /**
  * @param {string} label @param {HTMLElement} control @param {string} [hint]
  */
 export function field(label, control, hint) {
-  return el("label", { class: "field" }, el("span", {}, label), control, hint ? el("small", {}, hint) : null);
+	return el("label", { class: "field" }, el("span", {}, label), control, hint ? el("small", {}, hint) : null);
 }
 
 /**
@@ -33,19 +33,19 @@ export function field(label, control, hint) {
  * @returns {Promise<boolean>}
  */
 export function confirmed(question, yes) {
-  return new Promise((resolve) => {
-    const dialog = openDialog(
-      "Are you sure?",
-      el("p", {}, question),
-      el(
-        "div",
-        { class: "choice" },
-        button(yes, () => dialog.close("yes"), "danger"),
-        button("Keep", () => dialog.close()),
-      ),
-    );
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"));
-  });
+	return new Promise((resolve) => {
+		const dialog = openDialog(
+			"Are you sure?",
+			el("p", {}, question),
+			el(
+				"div",
+				{ class: "choice" },
+				button(yes, () => dialog.close("yes"), "danger"),
+				button("Keep", () => dialog.close()),
+			),
+		);
+		dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"));
+	});
 }
 
 /**
@@ -53,24 +53,24 @@ export function confirmed(question, yes) {
  * @param {string[]} agents @param {(agent: string, settings: Record<string, string>) => void} create
  */
 export function newSession(agents, create) {
-  const agent = el("select", {}, ...agents.map((name) => el("option", { value: name }, name)));
-  const workspace = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the server's" });
-  const model = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the agent's" });
-  const form = el(
-    "form",
-    {},
-    field("Agent", agent),
-    el("details", {}, el("summary", {}, "Workspace and model"), field("Workspace", workspace, "A folder on the server"), field("Model", model)),
-    el("div", { class: "choice" }, el("button", { class: "primary" }, "Create")),
-  );
-  const dialog = openDialog("New session", form);
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    /** @type {Record<string, string>} */
-    const settings = {};
-    if (workspace.value.trim()) settings.workspace = workspace.value.trim();
-    if (model.value.trim()) settings.model = model.value.trim();
-    dialog.close();
-    create(agent.value, settings);
-  };
+	const agent = el("select", {}, ...agents.map((name) => el("option", { value: name }, name)));
+	const workspace = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the server's" });
+	const model = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the agent's" });
+	const form = el(
+		"form",
+		{},
+		field("Agent", agent),
+		el("details", {}, el("summary", {}, "Workspace and model"), field("Workspace", workspace, "A folder on the server"), field("Model", model)),
+		el("div", { class: "choice" }, el("button", { class: "primary" }, "Create")),
+	);
+	const dialog = openDialog("New session", form);
+	form.onsubmit = (event) => {
+		event.preventDefault();
+		/** @type {Record<string, string>} */
+		const settings = {};
+		if (workspace.value.trim()) settings.workspace = workspace.value.trim();
+		if (model.value.trim()) settings.model = model.value.trim();
+		dialog.close();
+		create(agent.value, settings);
+	};
 }

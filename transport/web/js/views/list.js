@@ -2,8 +2,6 @@
 
 import { button, clockTime, el, icon, setAttr, setText } from "../dom.js";
 
-/** @typedef {import("../types").SessionInfo} SessionInfo */
-
 /**
  * @typedef {object} ListActs
  * @property {() => void} create
@@ -13,121 +11,121 @@ import { button, clockTime, el, icon, setAttr, setText } from "../dom.js";
  */
 
 export class ListView {
-  /** @param {ListActs} acts */
-  constructor(acts) {
-    this.acts = acts;
-    this.query = el("input", { type: "search", "aria-label": "Search", placeholder: "Search", enterkeyhint: "search", autocomplete: "off" });
-    const form = el("form", { class: "search", role: "search" }, icon("search"), this.query);
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      this.#search();
-    };
-    this.query.oninput = () => !this.query.value && this.results.replaceChildren();
-    this.create = button("New session", () => acts.create(), "primary");
-    this.create.prepend(icon("plus"));
-    this.results = el("div", { class: "results" });
-    this.items = el("ul");
-    this.empty = el("p", { class: "hint" });
-    this.nav = el("nav", { "aria-label": "Sessions" }, this.items, this.empty);
-    this.pair = button("Pair a device", () => acts.pair(), "quiet");
-    this.pair.prepend(icon("phone"));
-    this.foot = el("footer", {}, this.pair, button("Sign out", () => acts.signOut(), "quiet"));
-    this.welcome = el("div", { class: "narrow" });
-    this.node = el("aside", { class: "side" }, form, this.create, this.results, this.welcome, this.nav, this.foot);
-    /** @type {Map<string, {node: HTMLElement, link: HTMLAnchorElement, update: (one: SessionInfo, open: boolean) => void}>} */
-    this.rows = new Map();
-    /** @type {SessionInfo[]} */
-    this.known = [];
-  }
+	/** @param {ListActs} acts */
+	constructor(acts) {
+		this.acts = acts;
+		this.query = el("input", { type: "search", "aria-label": "Search", placeholder: "Search", enterkeyhint: "search", autocomplete: "off" });
+		const form = el("form", { class: "search", role: "search" }, icon("search"), this.query);
+		form.onsubmit = (event) => {
+			event.preventDefault();
+			this.#search();
+		};
+		this.query.oninput = () => !this.query.value && this.results.replaceChildren();
+		this.create = button("New session", () => acts.create(), "primary");
+		this.create.prepend(icon("plus"));
+		this.results = el("div", { class: "results" });
+		this.items = el("ul");
+		this.empty = el("p", { class: "hint" });
+		this.nav = el("nav", { "aria-label": "Sessions" }, this.items, this.empty);
+		this.pair = button("Pair a device", () => acts.pair(), "quiet");
+		this.pair.prepend(icon("phone"));
+		this.foot = el("footer", {}, this.pair, button("Sign out", () => acts.signOut(), "quiet"));
+		this.welcome = el("div", { class: "narrow" });
+		this.node = el("aside", { class: "side" }, form, this.create, this.results, this.welcome, this.nav, this.foot);
+		/** @type {Map<string, {node: HTMLElement, link: HTMLAnchorElement, update: (one: SessionInfo, open: boolean) => void}>} */
+		this.rows = new Map();
+		/** @type {SessionInfo[]} */
+		this.known = [];
+	}
 
-  /** @param {SessionInfo[]} sessions newest first @param {{open: string | null, loaded: boolean, may: (scope: "drive" | "admin") => boolean}} how */
-  update(sessions, { open, loaded, may }) {
-    this.known = sessions;
-    this.create.disabled = !may("drive");
-    this.pair.hidden = !may("admin");
-    this.empty.hidden = sessions.length > 0;
-    setText(this.empty, loaded ? "No sessions yet." : "Looking for sessions …");
-    const ids = new Set(sessions.map((one) => one.session_id));
-    for (const [id, row] of this.rows) {
-      if (ids.has(id)) continue;
-      row.node.remove();
-      this.rows.delete(id);
-    }
-    let at = this.items.firstChild;
-    for (const one of sessions) {
-      const row = this.rows.get(one.session_id) ?? this.#row(one.session_id);
-      row.update(one, one.session_id === open);
-      if (row.node === at) at = at.nextSibling;
-      else this.#place(row.node, at);
-    }
-  }
+	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, loaded: boolean, may: (scope: "drive" | "admin") => boolean}} how */
+	update(sessions, { open, loaded, may }) {
+		this.known = sessions;
+		this.create.disabled = !may("drive");
+		this.pair.hidden = !may("admin");
+		this.empty.hidden = sessions.length > 0;
+		setText(this.empty, loaded ? "No sessions yet." : "Looking for sessions …");
+		const ids = new Set(sessions.map((one) => one.session_id));
+		for (const [id, row] of this.rows) {
+			if (ids.has(id)) continue;
+			row.node.remove();
+			this.rows.delete(id);
+		}
+		let at = this.items.firstChild;
+		for (const one of sessions) {
+			const row = this.rows.get(one.session_id) ?? this.#row(one.session_id);
+			row.update(one, one.session_id === open);
+			if (row.node === at) at = at.nextSibling;
+			else this.#place(row.node, at);
+		}
+	}
 
-  /** Moving an element takes the focus from what is in it. @param {HTMLElement} node @param {ChildNode | null} before */
-  #place(node, before) {
-    const focused = node.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
-    this.items.insertBefore(node, before);
-    focused?.focus();
-  }
+	/** Moving an element takes the focus from what is in it. @param {HTMLElement} node @param {ChildNode | null} before */
+	#place(node, before) {
+		const focused = node.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
+		this.items.insertBefore(node, before);
+		focused?.focus();
+	}
 
-  /** @param {string} id */
-  #row(id) {
-    const title = el("span", { class: "title" });
-    const agent = el("span", { class: "agent" });
-    const state = el("span", { class: "word" });
-    const at = el("time");
-    const unread = el("span", { class: "unread" });
-    const link = el("a", { href: `#/s/${id}` }, title, unread, el("span", { class: "meta" }, agent, " · ", state, " · ", at));
-    const node = el("li", {}, link);
-    const update = (/** @type {SessionInfo} */ one, /** @type {boolean} */ open) => {
-      setText(title, one.title || id);
-      setText(agent, one.agent_type);
-      setText(state, one.state);
-      setText(at, clockTime(one.last_activity));
-      setAttr(at, "datetime", one.last_activity);
-      setAttr(link, "data-state", one.state);
-      setAttr(link, "data-unread", String(one.unread ?? 0));
-      setText(unread, `${one.unread ?? 0} unread`);
-      if (open) setAttr(link, "aria-current", "page");
-      else link.removeAttribute("aria-current");
-    };
-    const row = { node, link, update };
-    this.rows.set(id, row);
-    return row;
-  }
+	/** @param {string} id */
+	#row(id) {
+		const title = el("span", { class: "title" });
+		const agent = el("span", { class: "agent" });
+		const state = el("span", { class: "word" });
+		const at = el("time");
+		const unread = el("span", { class: "unread" });
+		const link = el("a", { href: `#/s/${id}` }, title, unread, el("span", { class: "meta" }, agent, " · ", state, " · ", at));
+		const node = el("li", {}, link);
+		const update = (/** @type {SessionInfo} */ one, /** @type {boolean} */ open) => {
+			setText(title, one.title || id);
+			setText(agent, one.agent_type);
+			setText(state, one.state);
+			setText(at, clockTime(one.last_activity));
+			setAttr(at, "datetime", one.last_activity);
+			setAttr(link, "data-state", one.state);
+			setAttr(link, "data-unread", String(one.unread ?? 0));
+			setText(unread, `${one.unread ?? 0} unread`);
+			if (open) setAttr(link, "aria-current", "page");
+			else link.removeAttribute("aria-current");
+		};
+		const row = { node, link, update };
+		this.rows.set(id, row);
+		return row;
+	}
 
-  async #search() {
-    const query = this.query.value.trim();
-    this.results.replaceChildren();
-    if (!query) return;
-    try {
-      const hits = await this.acts.search(query);
-      const close = button("Clear", () => this.#clear(), "quiet");
-      const list = el("ul", { "aria-label": "Search results" }, ...hits.map((hit) => this.#hit(hit)));
-      this.results.replaceChildren(el("p", { class: "label", "aria-live": "polite" }, hits.length ? `${hits.length} found` : "Nothing found", close), list);
-    } catch (error) {
-      this.results.replaceChildren(el("p", { role: "alert" }, error instanceof Error ? error.message : "The search did not work."));
-    }
-  }
+	async #search() {
+		const query = this.query.value.trim();
+		this.results.replaceChildren();
+		if (!query) return;
+		try {
+			const hits = await this.acts.search(query);
+			const close = button("Clear", () => this.#clear(), "quiet");
+			const list = el("ul", { "aria-label": "Search results" }, ...hits.map((hit) => this.#hit(hit)));
+			this.results.replaceChildren(el("p", { class: "label", "aria-live": "polite" }, hits.length ? `${hits.length} found` : "Nothing found", close), list);
+		} catch (error) {
+			this.results.replaceChildren(el("p", { role: "alert" }, error instanceof Error ? error.message : "The search did not work."));
+		}
+	}
 
-  #clear() {
-    this.query.value = "";
-    this.results.replaceChildren();
-    this.query.focus();
-  }
+	#clear() {
+		this.query.value = "";
+		this.results.replaceChildren();
+		this.query.focus();
+	}
 
-  /** @param {{session_id: string, seq: number, role: string, snippet: string, timestamp: string}} hit */
-  #hit(hit) {
-    const title = this.known.find((one) => one.session_id === hit.session_id)?.title || hit.session_id;
-    const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";
-    return el(
-      "li",
-      {},
-      el(
-        "a",
-        { href: `#/s/${hit.session_id}?at=${hit.seq}` },
-        el("span", { class: "snippet" }, hit.snippet),
-        el("span", { class: "meta" }, `${title} · ${who} · ${clockTime(hit.timestamp)}`),
-      ),
-    );
-  }
+	/** @param {{session_id: string, seq: number, role: string, snippet: string, timestamp: string}} hit */
+	#hit(hit) {
+		const title = this.known.find((one) => one.session_id === hit.session_id)?.title || hit.session_id;
+		const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";
+		return el(
+			"li",
+			{},
+			el(
+				"a",
+				{ href: `#/s/${hit.session_id}?at=${hit.seq}` },
+				el("span", { class: "snippet" }, hit.snippet),
+				el("span", { class: "meta" }, `${title} · ${who} · ${clockTime(hit.timestamp)}`),
+			),
+		);
+	}
 }

@@ -6,56 +6,56 @@ import { el, iconButton, icon, setAttr, setText } from "../dom.js";
 const PASSING_MS = 6000;
 
 export class Shell {
-  /** @param {HTMLElement} root @param {{details: () => void}} acts */
-  constructor(root, acts) {
-    this.root = root;
-    this.title = el("h1");
-    this.subtitle = el("p", { class: "subtitle" });
-    this.status = el("span", { role: "status", "aria-label": "Connection", class: "status" });
-    this.back = el("a", { class: "round back", href: "#/", "aria-label": "Back" }, icon("back"));
-    this.more = iconButton("Details", "more", acts.details);
-    this.spoken = el("div", { class: "unseen", "aria-live": "polite" });
-    this.passing = el("p", { class: "passing", hidden: true, role: "alert" });
-    this.main = el("main", {});
-    this.bar = el("header", { class: "bar" }, this.back, el("div", { class: "heading" }, this.title, this.subtitle), this.status, this.more);
-    root.replaceChildren(this.bar, this.main, this.passing, this.spoken);
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.timer = undefined;
-  }
+	/** @param {HTMLElement} root @param {{details: () => void}} acts */
+	constructor(root, acts) {
+		this.root = root;
+		this.title = el("h1");
+		this.subtitle = el("p", { class: "subtitle" });
+		this.status = el("span", { role: "status", "aria-label": "Connection", class: "status" });
+		this.back = el("a", { class: "round back", href: "#/", "aria-label": "Back" }, icon("back"));
+		this.more = iconButton("Details", "more", acts.details);
+		this.spoken = el("div", { class: "unseen", "aria-live": "polite" });
+		this.passing = el("p", { class: "passing", hidden: true, role: "alert" });
+		this.main = el("main", {});
+		this.bar = el("header", { class: "bar" }, this.back, el("div", { class: "heading" }, this.title, this.subtitle), this.status, this.more);
+		root.replaceChildren(this.bar, this.main, this.passing, this.spoken);
+		/** @type {ReturnType<typeof setTimeout> | undefined} */
+		this.timer = undefined;
+	}
 
-  /** @param {"signin" | "list" | "session"} view @param {...Node} children */
-  show(view, ...children) {
-    setAttr(this.root, "data-view", view);
-    const same = children.length === this.main.childNodes.length && children.every((one, index) => this.main.childNodes[index] === one);
-    if (!same) this.main.replaceChildren(...children);
-  }
+	/** @param {"signin" | "list" | "session"} view @param {...Node} children */
+	show(view, ...children) {
+		setAttr(this.root, "data-view", view);
+		const same = children.length === this.main.childNodes.length && children.every((one, index) => this.main.childNodes[index] === one);
+		if (!same) this.main.replaceChildren(...children);
+	}
 
-  /** @param {string} title @param {string} subtitle */
-  head(title, subtitle) {
-    setText(this.title, title);
-    setText(this.subtitle, subtitle);
-    const named = title === "BuilderOS" ? title : `${title} – BuilderOS`;
-    if (document.title !== named) document.title = named;
-  }
+	/** @param {string} title @param {string} subtitle */
+	head(title, subtitle) {
+		setText(this.title, title);
+		setText(this.subtitle, subtitle);
+		const named = title === "BuilderOS" ? title : `${title} – BuilderOS`;
+		if (document.title !== named) document.title = named;
+	}
 
-  /** @param {string} text one of the contract's words */
-  connection(text) {
-    setText(this.status, text);
-    setAttr(this.status, "data-state", text.split(" ")[0] ?? "");
-  }
+	/** @param {string} text one of the contract's words */
+	connection(text) {
+		setText(this.status, text);
+		setAttr(this.status, "data-state", text.split(" ")[0] ?? "");
+	}
 
-  /** Tell the person something in passing. @param {string} text */
-  say(text) {
-    this.passing.hidden = false;
-    this.passing.textContent = text;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => (this.passing.hidden = true), PASSING_MS);
-  }
+	/** Tell the person something in passing. @param {string} text */
+	say(text) {
+		this.passing.hidden = false;
+		this.passing.textContent = text;
+		clearTimeout(this.timer);
+		this.timer = setTimeout(() => (this.passing.hidden = true), PASSING_MS);
+	}
 
-  /** For those who listen. @param {string} text */
-  announce(text) {
-    this.spoken.textContent = text;
-  }
+	/** For those who listen. @param {string} text */
+	announce(text) {
+		this.spoken.textContent = text;
+	}
 }
 
 /**
@@ -63,6 +63,6 @@ export class Shell {
  * @param {{live: boolean, behind: number, networkSeen: boolean}} how
  */
 export function connectionText({ live, behind, networkSeen }) {
-  if (!live) return networkSeen ? "reconnecting" : "offline";
-  return behind > 0 ? `behind by ${behind}` : "live";
+	if (!live) return networkSeen ? "reconnecting" : "offline";
+	return behind > 0 ? `behind by ${behind}` : "live";
 }
