@@ -147,7 +147,12 @@ export class App {
 	/** @param {Client} client */
 	#drawList(client) {
 		const may = (/** @type {"drive" | "admin"} */ scope) => client.may(scope);
-		this.list.update(client.sessions.list, { open: client.open?.id ?? null, loaded: client.sessions.loaded, may });
+		this.list.update(client.sessions.list, {
+			open: client.open?.id ?? null,
+			reading: this.conversation?.reading ?? false,
+			loaded: client.sessions.loaded,
+			may,
+		});
 		const first = client.sessions.loaded && !client.sessions.known.size;
 		const wrong = this.status && client.sessions.loaded ? welcomeView(this.status, client.sessions.known.size) : null;
 		const shown = wrong && (first || wrong.querySelector(".missing")) ? [wrong] : [];

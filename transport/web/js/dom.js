@@ -5,22 +5,25 @@ const SVG = "http://www.w3.org/2000/svg";
 /** @typedef {Node | string | null | undefined | false} Child */
 
 /**
- * Make an element. Names that begin with "on" are listeners, `class` and others are attributes; true is an empty
- * attribute, null, undefined and false are left out.
+ * Make an element: its tag, with classes behind dots; its attributes, where there are any; what is in it. Names that begin
+ * with "on" are listeners; true is an empty attribute, null, undefined and false are left out.
  * @template {keyof HTMLElementTagNameMap} K
- * @param {K} tag
- * @param {Record<string, any>} [attributes]
+ * @param {K | `${K}.${string}`} tag
+ * @param {Record<string, any> | Child} [first]
  * @param {...Child} children
  * @returns {HTMLElementTagNameMap[K]}
  */
-export function el(tag, attributes = {}, ...children) {
-	const made = document.createElement(tag);
-	for (const [name, value] of Object.entries(attributes)) {
+export function el(tag, first, ...children) {
+	const [name, ...classes] = tag.split(".");
+	const made = document.createElement(/** @type {K} */ (name));
+	if (classes.length) made.className = classes.join(" ");
+	const bare = typeof first === "string" || first instanceof Node || !first;
+	for (const [name, value] of Object.entries(bare ? {} : first)) {
 		if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
 		else if (value === true) made.setAttribute(name, "");
 		else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, String(value));
 	}
-	for (const child of children) if (child) made.append(child);
+	for (const child of bare ? [first, ...children] : children) if (child) made.append(child);
 	return made;
 }
 

@@ -7,7 +7,7 @@ import { answerEntry, finishTool, pastAnswer, startTool, userEntry } from "./ent
 import { endingText, noticeText, takePiece } from "./pieces.js";
 
 /** Entries that are kept for a time without a server. */
-const KEPT = 60;
+const KEPT = 100;
 
 const ENDS = new Set(["complete", "error", "interrupted"]);
 

@@ -3,13 +3,13 @@
 import { randomHex, recall, remember } from "./identity.js";
 import { Journal } from "./journal.js";
 
-/** Turns that come with an `attach`: more than a screen, few enough to be there at once. */
-const HISTORY = 12;
+/** Turns that come with an `attach`. */
+const HISTORY = 50;
 /** Entries of one page of the past. */
-const PAGE = 60;
-const KEEP_AFTER_MS = 1500;
+const PAGE = 50;
+const KEEP_AFTER_MS = 300;
 const DRAFT_AFTER_MS = 400;
-const READ_AFTER_MS = 500;
+const READ_AFTER_MS = 200;
 /** How long after a turn's end its rendered answer is awaited before it is asked for. */
 const RENDERED_LIMIT_MS = 2000;
 
@@ -113,7 +113,7 @@ export class OpenSession {
 		if (frame.type === "complete" || frame.type === "interrupted" || frame.type === "error") {
 			this.#later("rendered", RENDERED_LIMIT_MS, () => this.fetchRendered());
 		}
-		this.#later("keep", KEEP_AFTER_MS, () => this.keep());
+		this.#once("keep", KEEP_AFTER_MS, () => this.keep());
 		this.client.views.status();
 	}
 
@@ -128,7 +128,7 @@ export class OpenSession {
 		if (this.caughtUp || this.journal.seq < this.goal) return;
 		this.caughtUp = true;
 		this.fetchRendered();
-		this.#later("keep", KEEP_AFTER_MS, () => this.keep());
+		this.keep();
 	}
 
 	/** @param {Frame} frame */
@@ -155,6 +155,14 @@ export class OpenSession {
 		this.timers[name] = setTimeout(act, ms);
 	}
 
+	/** Do something soon, however often it is wanted meanwhile. @param {string} name @param {number} ms @param {() => void} act */
+	#once(name, ms, act) {
+		this.timers[name] ??= setTimeout(() => {
+			this.timers[name] = undefined;
+			act();
+		}, ms);
+	}
+
 	keep() {
 		if (this.journal.entries.length) this.client.store.putSession(this.id, this.journal.toKept()).catch(() => {});
 	}
@@ -168,7 +176,9 @@ export class OpenSession {
 		if (!first || !last) return;
 		const limit = Math.min(500, this.journal.indexOf(last.seq) - this.journal.indexOf(first.seq) + 1);
 		const page = await this.#page({ before_seq: last.seq + 1, limit });
-		if (page) for (const one of page.messages) if (one.role === "assistant") this.journal.setHtml(one.turn_id, one.html);
+		if (!page) return;
+		for (const one of page.messages) if (one.role === "assistant") this.journal.setHtml(one.turn_id, one.html);
+		this.keep();
 		this.client.views.session();
 	}
 
@@ -263,7 +273,7 @@ export class OpenSession {
 		const { seq } = this.journal;
 		if (!this.caughtUp || seq <= this.readTold || !this.client.may("approve")) return;
 		this.readTold = seq;
-		this.#later("read", READ_AFTER_MS, () => this.client.connection.send({ type: "mark_read", session_id: this.id, seq: this.readTold }));
+		this.#once("read", READ_AFTER_MS, () => this.client.connection.send({ type: "mark_read", session_id: this.id, seq: this.readTold }));
 	}
 
 	/** What the person is typing; other devices see it too. @param {string} text */

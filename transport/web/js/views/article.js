@@ -25,16 +25,16 @@ const TOOLS_SHOWN = 4;
 
 /** @param {string} text @param {string} at */
 function header(text, at) {
-	return el("p", { class: "who" }, text, at ? el("time", { datetime: at }, clockTime(at)) : null);
+	return el("p.who", text, at ? el("time", { datetime: at }, clockTime(at)) : null);
 }
 
 /** @param {FileShown} file */
 function fileLink(file) {
 	const size = file.size === undefined ? "" : ` · ${sizeText(file.size)}`;
-	const named = [icon("clip"), file.filename, el("small", {}, size)];
-	if (!file.url) return el("span", { class: "file" }, ...named);
+	const named = [icon("clip"), file.filename, el("small", size)];
+	if (!file.url) return el("span.file", ...named);
 	const to = new URL(file.url, location.href);
-	const link = el("a", { class: "file", href: to.pathname + to.search, target: "_blank", rel: "noopener" }, ...named);
+	const link = el("a.file", { href: to.pathname + to.search, target: "_blank", rel: "noopener" }, ...named);
 	if (file.mime_type?.startsWith("image/")) link.prepend(el("img", { src: to.pathname + to.search, alt: "", loading: "lazy" }));
 	return link;
 }
@@ -43,9 +43,9 @@ export class UserView {
 	/** @param {Acts} acts */
 	constructor(acts) {
 		this.acts = acts;
-		this.text = el("div", { class: "text" });
-		this.files = el("div", { class: "files" });
-		this.state = el("p", { class: "state" });
+		this.text = el("div.text");
+		this.files = el("div.files");
+		this.state = el("p.state");
 		this.who = header("", "");
 		this.node = el("article", { "data-role": "user", tabindex: -1 }, this.who, this.text, this.files, this.state);
 		this.told = "";
@@ -101,7 +101,7 @@ export class UserView {
 		const changed = this.node.getAttribute("data-state") !== state || this.state.firstChild?.textContent !== text;
 		if (!changed && buttons.length === this.state.querySelectorAll("button").length) return;
 		setAttr(this.node, "data-state", state);
-		this.state.replaceChildren(...(text ? [el("span", {}, text), ...buttons] : []));
+		this.state.replaceChildren(...(text ? [el("span", text), ...buttons] : []));
 	}
 }
 
@@ -109,24 +109,16 @@ export class AnswerView {
 	/** @param {Acts} acts */
 	constructor(acts) {
 		this.acts = acts;
-		this.who = el("p", { class: "who" });
+		this.who = el("p.who");
 		this.thinking = el("pre");
-		this.thought = el("details", { class: "thinking", hidden: true }, el("summary", {}, "Thinking"), this.thinking);
-		this.earlier = el("details", { class: "earlier", hidden: true }, el("summary"));
-		this.tools = el("div", { class: "tools", hidden: true }, this.earlier);
-		this.body = el("div", { class: "body" });
-		this.ending = el("p", { class: "ending", hidden: true });
-		this.foot = el("p", { class: "foot", hidden: true });
-		this.node = el(
-			"article",
-			{ "data-role": "assistant", tabindex: -1 },
-			this.who,
-			this.thought,
-			this.tools,
-			this.body,
-			this.ending,
-			this.foot,
-		);
+		this.earlier = el("summary");
+		this.folded = el("details.earlier", this.earlier);
+		this.tools = el("div.tools", { hidden: true });
+		this.body = el("div.body");
+		this.ending = el("p.ending", { hidden: true });
+		this.foot = el("p.foot", { hidden: true });
+		const parts = [this.who, this.tools, this.body, this.ending, this.foot];
+		this.node = el("article", { "data-role": "assistant", tabindex: -1 }, ...parts);
 		/** @type {Map<string, ToolView>} */
 		this.toolViews = new Map();
 		/** @type {Text[]} one of each block, while the answer is plain */
@@ -142,16 +134,20 @@ export class AnswerView {
 		setAttr(this.node, "data-state", entry.status);
 		setAttr(this.node, "aria-busy", String(running));
 		if (!this.who.firstChild) this.who.append(this.acts.agent(), el("time", { datetime: entry.at }, clockTime(entry.at)));
-		const thoughts = entry.thinking.map((one) => one.text).join("\n\n");
-		setText(this.thinking, thoughts);
-		this.thought.hidden = !thoughts;
-		this.#tools(entry.tools);
+		if (entry.thinking.length) this.#thoughts(entry.thinking.map((one) => one.text).join("\n\n"));
+		if (entry.tools.length) this.#tools(entry.tools);
 		if (entry.html !== null && !running) this.#rendered(entry.html);
 		else this.#growing(entry.blocks);
 		setText(this.ending, entry.ending);
 		this.ending.hidden = !entry.ending;
 		if (!running && !this.foot.firstChild) this.#foot();
 		this.foot.hidden = running || !entry.blocks.length;
+	}
+
+	/** @param {string} text */
+	#thoughts(text) {
+		if (!this.thinking.parentNode) this.who.after(el("details.thinking", el("summary", "Thinking"), this.thinking));
+		setText(this.thinking, text);
 	}
 
 	/** Plain text only ever grows at its end, so what is on the screen stays where it is. @param {AnswerEntry["blocks"]} blocks */
@@ -165,7 +161,7 @@ export class AnswerView {
 			let node = this.plain[index];
 			if (!node) {
 				node = this.plain[index] = document.createTextNode("");
-				this.body.append(el("div", { class: "plain" }, node));
+				this.body.append(el("div.plain", node));
 			}
 			if (text.length === node.length) continue;
 			if (text.length > node.length && text.startsWith(node.data)) node.appendData(text.slice(node.length));
@@ -191,13 +187,14 @@ export class AnswerView {
 				this.tools.append(view.node);
 			}
 		}
-		this.tools.hidden = !tools.length;
-		const shown = [...this.tools.children].slice(1);
-		const folded = shown.slice(0, -TOOLS_SHOWN).filter((node) => !(/** @type {HTMLDetailsElement} */ (node).open));
-		if (folded.length) this.earlier.append(...folded);
-		const count = this.earlier.children.length - 1;
-		this.earlier.hidden = count === 0;
-		if (this.earlier.firstChild) setText(/** @type {Element} */ (this.earlier.firstChild), `${count} earlier tool call${count === 1 ? "" : "s"}`);
+		this.tools.hidden = false;
+		const shown = [...this.tools.children].filter((node) => node !== this.folded);
+		const old = shown.slice(0, -TOOLS_SHOWN).filter((node) => !(/** @type {HTMLDetailsElement} */ (node).open));
+		if (!old.length) return;
+		this.tools.prepend(this.folded);
+		this.folded.append(...old);
+		const count = this.folded.children.length - 1;
+		setText(this.earlier, `${count} earlier tool call${count === 1 ? "" : "s"}`);
 	}
 
 	/** The answer in words, for reading aloud and for the clipboard. */
@@ -225,7 +222,7 @@ export class AnswerView {
 
 export class LineView {
 	constructor() {
-		this.node = el("p", { class: "line" });
+		this.node = el("p.line");
 	}
 
 	/** @param {LineEntry} entry */

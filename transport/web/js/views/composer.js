@@ -18,7 +18,7 @@ export class ComposerView {
 		this.files = [];
 		this.text = el("textarea", { rows: 1, "aria-label": "Message", placeholder: "Message", enterkeyhint: "enter" });
 		this.picker = el("input", { type: "file", multiple: true, hidden: true, tabindex: -1, "aria-hidden": "true" });
-		this.chips = el("div", { class: "chips", hidden: true });
+		this.chips = el("div.chips", { hidden: true });
 		this.attach = iconButton("Attach file", "clip", () => this.picker.click());
 		this.dictate = iconButton("Dictate", "mic", () => this.#dictate());
 		this.stop = iconButton("Stop", "stop", () => this.session?.interrupt(), "danger");
@@ -26,12 +26,11 @@ export class ComposerView {
 		this.steer.title = "Steer: put this into the running turn";
 		this.go = iconButton("Send", "send", () => this.#send("queue"), "primary");
 		this.node = el(
-			"form",
-			{ class: "composer" },
+			"form.composer",
 			this.chips,
-			el("div", { class: "row" }, this.attach, this.picker, this.text, canHear ? this.dictate : null, this.steer, this.stop, this.go),
+			el("div.row", this.attach, this.picker, this.text, canHear ? this.dictate : null, this.steer, this.stop, this.go),
 		);
-		this.watching = el("p", { class: "hint", hidden: true }, "This device may watch and not write.");
+		this.watching = el("p.hint", { hidden: true }, "This device may watch and not write.");
 		this.node.append(this.watching);
 		this.#listen();
 	}
@@ -107,10 +106,9 @@ export class ComposerView {
 		this.chips.replaceChildren(
 			...this.files.map((file) =>
 				el(
-					"span",
-					{ class: "file" },
+					"span.file",
 					file.name,
-					el("small", {}, ` · ${sizeText(file.size)}`),
+					el("small", ` · ${sizeText(file.size)}`),
 					iconButton(`Remove ${file.name}`, "close", () => {
 						this.files = this.files.filter((one) => one !== file);
 						this.#drawFiles();

@@ -20,7 +20,7 @@ export class ConversationView {
 		this.log = new LogView(this.#entryActs(), () => this.#edge());
 		this.newest = button("Newest", () => this.log.toNewest(), "newest");
 		this.newest.prepend(icon("down"));
-		this.note = el("div", { class: "note", hidden: true });
+		this.note = el("div.note", { hidden: true });
 		this.tasks = new TasksView();
 		this.composer = new ComposerView(acts.say);
 		this.composer.sent = () => this.log.toNewest();
@@ -29,10 +29,10 @@ export class ConversationView {
 			() => this.composer.text.focus({ preventScroll: true }),
 		);
 		this.node = el(
-			"section",
-			{ class: "conversation", "aria-label": "Session" },
+			"section.conversation",
+			{ "aria-label": "Session" },
 			this.note,
-			el("div", { class: "logframe" }, this.log.node, this.newest),
+			el("div.logframe", this.log.node, this.newest),
 			this.tasks.node,
 			this.permission.node,
 			this.composer.node,
@@ -150,7 +150,7 @@ export class ConversationView {
 		const choice = this.client.agents.map((name) => button(`Begin it with ${name}`, () => this.acts.create(id, name)));
 		this.note.replaceChildren(
 			el("p", { role: "alert" }, failure === "unknown_session" ? "There is no such session." : "This agent is not in the server's config."),
-			this.client.may("drive") ? el("div", { class: "choice" }, ...choice) : "",
+			this.client.may("drive") ? el("div.choice", ...choice) : "",
 		);
 	}
 
@@ -159,7 +159,12 @@ export class ConversationView {
 	/** At the end nothing is unread; away from it there is a way back. */
 	#edge() {
 		this.newest.hidden = this.log.stuck;
-		if (this.log.stuck && document.visibilityState === "visible") this.session?.markRead();
+		if (this.reading) this.session?.markRead();
+	}
+
+	/** Whether somebody looks at the end of the log. */
+	get reading() {
+		return this.log.stuck && document.visibilityState === "visible";
 	}
 
 	/** Tell a screen reader once what a stream of pieces would tell it a hundred times. */

@@ -15,7 +15,7 @@ export function saveFile(blob, name) {
 export function sessionDetails(session, say, gone) {
 	const { client, journal } = session;
 	const title = el("input", { type: "text", value: journal.title, maxlength: 200, placeholder: session.id });
-	const form = el("form", { class: "inline" }, field("Title", title), el("button", {}, "Save title"));
+	const form = el("form.inline", field("Title", title), el("button", "Save title"));
 	form.onsubmit = (event) => {
 		event.preventDefault();
 		if (title.value.trim() && session.act({ type: "rename", title: title.value.trim() })) dialog.close();
@@ -25,9 +25,9 @@ export function sessionDetails(session, say, gone) {
 		"Details",
 		client.may("drive") ? form : null,
 		facts(session),
-		el("p", { class: "label" }, "Export"),
-		el("div", { class: "choice" }, button("Markdown", save("md")), button("JSON", save("json"))),
-		client.may("admin") ? el("div", { class: "choice" }, button("Delete", () => remove(session, dialog, say, gone), "danger")) : null,
+		el("p.label", "Export"),
+		el("div.choice", button("Markdown", save("md")), button("JSON", save("json"))),
+		client.may("admin") ? el("div.choice", button("Delete", () => remove(session, dialog, say, gone), "danger")) : null,
 	);
 }
 
@@ -47,11 +47,10 @@ function facts({ journal, id }) {
 	];
 	const shown = rows.filter(([, value]) => value && value.length);
 	return el(
-		"dl",
-		{ class: "facts" },
+		"dl.facts",
 		...shown.flatMap(([name, value]) => [
-			el("dt", {}, name),
-			...(Array.isArray(value) ? value : [value ?? ""]).map((one) => el("dd", {}, one)),
+			el("dt", name),
+			...(Array.isArray(value) ? value : [value ?? ""]).map((one) => el("dd", one)),
 		]),
 	);
 }

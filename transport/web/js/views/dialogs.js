@@ -10,9 +10,9 @@ import { button, el, iconButton } from "../dom.js";
 export function openDialog(name, ...children) {
 	const close = iconButton("Close", "close", () => dialog.close());
 	const dialog = el(
-		"dialog",
-		{ class: "sheet", "aria-label": name, onclose: () => dialog.remove() },
-		el("header", {}, el("h2", {}, name), close),
+		"dialog.sheet",
+		{ "aria-label": name, onclose: () => dialog.remove() },
+		el("header", el("h2", name), close),
 		...children,
 	);
 	dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
@@ -25,7 +25,8 @@ export function openDialog(name, ...children) {
  * @param {string} label @param {HTMLElement} control @param {string} [hint]
  */
 export function field(label, control, hint) {
-	return el("label", { class: "field" }, el("span", {}, label), control, hint ? el("small", {}, hint) : null);
+	control.id = `field-${label.toLowerCase()}`;
+	return el("div.field", el("label", { for: control.id }, label), control, hint ? el("small", hint) : null);
 }
 
 /**
@@ -36,10 +37,9 @@ export function confirmed(question, yes) {
 	return new Promise((resolve) => {
 		const dialog = openDialog(
 			"Are you sure?",
-			el("p", {}, question),
+			el("p", question),
 			el(
-				"div",
-				{ class: "choice" },
+				"div.choice",
 				button(yes, () => dialog.close("yes"), "danger"),
 				button("Keep", () => dialog.close()),
 			),
@@ -53,15 +53,14 @@ export function confirmed(question, yes) {
  * @param {string[]} agents @param {(agent: string, settings: Record<string, string>) => void} create
  */
 export function newSession(agents, create) {
-	const agent = el("select", {}, ...agents.map((name) => el("option", { value: name }, name)));
+	const agent = el("select", ...agents.map((name) => el("option", { value: name }, name)));
 	const workspace = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the server's" });
 	const model = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the agent's" });
 	const form = el(
 		"form",
-		{},
 		field("Agent", agent),
-		el("details", {}, el("summary", {}, "Workspace and model"), field("Workspace", workspace, "A folder on the server"), field("Model", model)),
-		el("div", { class: "choice" }, el("button", { class: "primary" }, "Create")),
+		el("details", el("summary", "Workspace and model"), field("Workspace", workspace, "A folder on the server"), field("Model", model)),
+		el("div.choice", el("button.primary", "Create")),
 	);
 	const dialog = openDialog("New session", form);
 	form.onsubmit = (event) => {

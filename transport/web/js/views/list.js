@@ -15,7 +15,7 @@ export class ListView {
 	constructor(acts) {
 		this.acts = acts;
 		this.query = el("input", { type: "search", "aria-label": "Search", placeholder: "Search", enterkeyhint: "search", autocomplete: "off" });
-		const form = el("form", { class: "search", role: "search" }, icon("search"), this.query);
+		const form = el("form.search", { role: "search" }, icon("search"), this.query);
 		form.onsubmit = (event) => {
 			event.preventDefault();
 			this.#search();
@@ -23,23 +23,23 @@ export class ListView {
 		this.query.oninput = () => !this.query.value && this.results.replaceChildren();
 		this.create = button("New session", () => acts.create(), "primary");
 		this.create.prepend(icon("plus"));
-		this.results = el("div", { class: "results" });
+		this.results = el("div.results");
 		this.items = el("ul");
-		this.empty = el("p", { class: "hint" });
+		this.empty = el("p.hint");
 		this.nav = el("nav", { "aria-label": "Sessions" }, this.items, this.empty);
 		this.pair = button("Pair a device", () => acts.pair(), "quiet");
 		this.pair.prepend(icon("phone"));
-		this.foot = el("footer", {}, this.pair, button("Sign out", () => acts.signOut(), "quiet"));
-		this.welcome = el("div", { class: "narrow" });
-		this.node = el("aside", { class: "side" }, form, this.create, this.results, this.welcome, this.nav, this.foot);
-		/** @type {Map<string, {node: HTMLElement, link: HTMLAnchorElement, update: (one: SessionInfo, open: boolean) => void}>} */
+		this.foot = el("footer", this.pair, button("Sign out", () => acts.signOut(), "quiet"));
+		this.welcome = el("div.narrow");
+		this.node = el("aside.side", form, this.create, this.results, this.nav, this.welcome, this.foot);
+		/** @type {Map<string, {node: HTMLElement, link: HTMLAnchorElement, update: (one: SessionInfo, open: boolean, reading: boolean) => void}>} */
 		this.rows = new Map();
 		/** @type {SessionInfo[]} */
 		this.known = [];
 	}
 
-	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, loaded: boolean, may: (scope: "drive" | "admin") => boolean}} how */
-	update(sessions, { open, loaded, may }) {
+	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, may: (scope: "drive" | "admin") => boolean}} how */
+	update(sessions, { open, reading, loaded, may }) {
 		this.known = sessions;
 		this.create.disabled = !may("drive");
 		this.pair.hidden = !may("admin");
@@ -54,7 +54,7 @@ export class ListView {
 		let at = this.items.firstChild;
 		for (const one of sessions) {
 			const row = this.rows.get(one.session_id) ?? this.#row(one.session_id);
-			row.update(one, one.session_id === open);
+			row.update(one, one.session_id === open, reading);
 			if (row.node === at) at = at.nextSibling;
 			else this.#place(row.node, at);
 		}
@@ -69,22 +69,23 @@ export class ListView {
 
 	/** @param {string} id */
 	#row(id) {
-		const title = el("span", { class: "title" });
-		const agent = el("span", { class: "agent" });
-		const state = el("span", { class: "word" });
+		const title = el("span.title");
+		const agent = el("span.agent");
+		const state = el("span.word");
 		const at = el("time");
-		const unread = el("span", { class: "unread" });
-		const link = el("a", { href: `#/s/${id}` }, title, unread, el("span", { class: "meta" }, agent, " · ", state, " · ", at));
-		const node = el("li", {}, link);
-		const update = (/** @type {SessionInfo} */ one, /** @type {boolean} */ open) => {
+		const unread = el("span.unread");
+		const link = el("a", { href: `#/s/${id}` }, title, unread, el("span.meta", agent, " · ", state, " · ", at));
+		const node = el("li", link);
+		const update = (/** @type {SessionInfo} */ one, /** @type {boolean} */ open, /** @type {boolean} */ reading) => {
+			const unseen = open && reading ? 0 : (one.unread ?? 0);
 			setText(title, one.title || id);
 			setText(agent, one.agent_type);
 			setText(state, one.state);
 			setText(at, clockTime(one.last_activity));
 			setAttr(at, "datetime", one.last_activity);
 			setAttr(link, "data-state", one.state);
-			setAttr(link, "data-unread", String(one.unread ?? 0));
-			setText(unread, `${one.unread ?? 0} unread`);
+			setAttr(link, "data-unread", String(unseen));
+			setText(unread, `${unseen} unread`);
 			if (open) setAttr(link, "aria-current", "page");
 			else link.removeAttribute("aria-current");
 		};
@@ -101,7 +102,7 @@ export class ListView {
 			const hits = await this.acts.search(query);
 			const close = button("Clear", () => this.#clear(), "quiet");
 			const list = el("ul", { "aria-label": "Search results" }, ...hits.map((hit) => this.#hit(hit)));
-			this.results.replaceChildren(el("p", { class: "label", "aria-live": "polite" }, hits.length ? `${hits.length} found` : "Nothing found", close), list);
+			this.results.replaceChildren(el("p.label", { "aria-live": "polite" }, hits.length ? `${hits.length} found` : "Nothing found", close), list);
 		} catch (error) {
 			this.results.replaceChildren(el("p", { role: "alert" }, error instanceof Error ? error.message : "The search did not work."));
 		}
@@ -119,12 +120,11 @@ export class ListView {
 		const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";
 		return el(
 			"li",
-			{},
 			el(
 				"a",
 				{ href: `#/s/${hit.session_id}?at=${hit.seq}` },
-				el("span", { class: "snippet" }, hit.snippet),
-				el("span", { class: "meta" }, `${title} · ${who} · ${clockTime(hit.timestamp)}`),
+				el("span.snippet", hit.snippet),
+				el("span.meta", `${title} · ${who} · ${clockTime(hit.timestamp)}`),
 			),
 		);
 	}

@@ -5,10 +5,14 @@ import { el } from "../dom.js";
 import { AnswerView, LineView, UserView } from "./article.js";
 
 /** Entries in the page at most, and how many are added at once. */
-const MOST = 120;
+const MOST = 240;
 const STEP = 16;
 /** Entries that are shown first. */
-const FIRST = 30;
+const FIRST = 120;
+/** Entries around one that is gone to. */
+const AROUND = 30;
+/** Changed entries that are drawn in one frame, so that none takes long. */
+const FRAME = 24;
 /** How near to an end of what is drawn more is drawn, in pixels. */
 const NEAR = 1500;
 /** How near to the end counts as being there. */
@@ -19,7 +23,7 @@ export class LogView {
 	constructor(acts, moved) {
 		this.acts = acts;
 		this.moved = moved;
-		this.node = el("div", { class: "log", role: "log", "aria-label": "Conversation", "aria-live": "off", tabindex: 0 });
+		this.node = el("div.log", { role: "log", "aria-label": "Conversation", "aria-live": "off", tabindex: 0 });
 		this.node.addEventListener("scroll", () => this.#onScroll(), { passive: true });
 		new ResizeObserver(() => this.#settle()).observe(this.node);
 		/** @type {OpenSession | null} */
@@ -63,10 +67,14 @@ export class LogView {
 		this.#keeping(() => {
 			if (this.fresh && journal.entries.length) this.#begin();
 			this.#arrange(pending);
-			for (const key of journal.dirty) this.#refresh(key);
-			journal.dirty.clear();
+			let count = 0;
+			for (const key of journal.dirty) {
+				journal.dirty.delete(key);
+				if (this.#refresh(key) && ++count === FRAME) break;
+			}
 			for (const one of pending) /** @type {UserView} */ (this.views.get(`m:${one.message_id}`)).updateWaiting(one);
 		});
+		if (journal.dirty.size) session.client.views.session();
 		this.#fill();
 	}
 
@@ -137,10 +145,11 @@ export class LogView {
 	/** @param {string} key */
 	#refresh(key) {
 		const view = this.views.get(key);
-		if (!view) return;
+		if (!view) return false;
 		const { byMessage, byTurn } = this.#journal;
 		const entry = key.startsWith("m:") ? byMessage.get(key.slice(2)) : byTurn.get(key.slice(2));
 		if (entry) view.update(/** @type {any} */ (entry));
+		return true;
 	}
 
 	// ---- the place ----
@@ -251,9 +260,9 @@ export class LogView {
 		this.fresh = false;
 		this.stuck = false;
 		let start = index;
-		while (start > 0 && index - start < FIRST && !entries[start - 1]?.gapAfter) start--;
+		while (start > 0 && index - start < AROUND && !entries[start - 1]?.gapAfter) start--;
 		this.from = /** @type {Entry} */ (entries[start]).seq;
-		this.#until(Math.min(entries.length - 1, index + FIRST));
+		this.#until(Math.min(entries.length - 1, index + AROUND));
 		this.update(waiting);
 		const node = this.views.get(key)?.node;
 		if (!node) return false;

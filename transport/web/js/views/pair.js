@@ -8,11 +8,10 @@ export function pairDevice(api) {
 	const name = el("input", { type: "text", value: "Phone", maxlength: 80, autocomplete: "off" });
 	const scope = el(
 		"select",
-		{},
 		...["drive", "approve", "view", "admin"].map((one) => el("option", { value: one }, SCOPES[/** @type {"view"} */ (one)])),
 	);
-	const form = el("form", {}, field("Name", name), field("May", scope), el("div", { class: "choice" }, el("button", { class: "primary" }, "Make a link")));
-	const shown = el("div", { class: "pairing", "aria-live": "polite" });
+	const form = el("form", field("Name", name), field("May", scope), el("div.choice", el("button.primary", "Make a link")));
+	const shown = el("div.pairing", { "aria-live": "polite" });
 	openDialog("Pair a device", form, shown);
 	form.onsubmit = async (event) => {
 		event.preventDefault();
@@ -34,7 +33,7 @@ function show(at, pairing) {
 	const text = el("input", { type: "text", readonly: true, value: link, "aria-label": "Link", onfocus: () => text.select() });
 	at.replaceChildren(
 		...(typeof pairing.qr === "string" && pairing.qr.includes("<svg") ? [drawing(pairing.qr)] : []),
-		el("p", {}, "Open this on the other device. It is good once", pairing.expires_at ? `, until ${clockTime(pairing.expires_at)}` : "", "."),
+		el("p", "Open this on the other device. It is good once", pairing.expires_at ? `, until ${clockTime(pairing.expires_at)}` : "", "."),
 		text,
 		navigator.clipboard ? button("Copy the link", () => navigator.clipboard.writeText(link)) : "",
 	);
@@ -43,5 +42,5 @@ function show(at, pairing) {
 /** The server's drawing as a picture: in an <img> nothing of it can run. @param {string} svg */
 function drawing(svg) {
 	const url = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
-	return el("img", { class: "qr", alt: "QR code with the link", src: url, onload: () => URL.revokeObjectURL(url) });
+	return el("img.qr", { alt: "QR code with the link", src: url, onload: () => URL.revokeObjectURL(url) });
 }

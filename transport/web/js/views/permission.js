@@ -13,7 +13,7 @@ export class PermissionView {
 	constructor(decide, closed) {
 		this.decide = decide;
 		this.closed = closed;
-		this.node = el("section", { class: "permission", role: "alertdialog", "aria-label": "Permission", tabindex: -1, hidden: true });
+		this.node = el("section.permission", { role: "alertdialog", "aria-label": "Permission", tabindex: -1, hidden: true });
 		this.node.addEventListener("keydown", (event) => this.#onKey(event));
 		this.shown = "";
 	}
@@ -44,8 +44,8 @@ export class PermissionView {
 	/** @param {Asked} request @param {number} count @param {string} agent @param {boolean} mayDecide */
 	#draw(request, count, agent, mayDecide) {
 		const asks = request.questions ? `${agent} asks` : `${agent} wants to use ${request.tool}`;
-		const head = el("p", { class: "asks" }, el("b", {}, asks), count > 1 ? el("small", {}, ` 1 of ${count}`) : null);
-		if (!mayDecide) return [head, this.#input(request), el("p", { class: "hint" }, "This device may watch and not decide.")];
+		const head = el("p.asks", el("b", asks), count > 1 ? el("small", ` 1 of ${count}`) : null);
+		if (!mayDecide) return [head, this.#input(request), el("p.hint", "This device may watch and not decide.")];
 		return request.questions ? [head, this.#form(request, request.questions)] : [head, this.#input(request), ...this.#choice(request)];
 	}
 
@@ -54,7 +54,7 @@ export class PermissionView {
 		const text = inputText(request.input);
 		const changes = drawChanges(request.input);
 		const shown = changes.length ? changes : [el("pre", { tabindex: 0 }, text.slice(0, SHOWN) + (text.length > SHOWN ? " …" : ""))];
-		return el("div", { class: "asked" }, ...shown);
+		return el("div.asked", ...shown);
 	}
 
 	/** @param {Asked} request */
@@ -68,8 +68,7 @@ export class PermissionView {
 		return [
 			reason,
 			el(
-				"div",
-				{ class: "choice" },
+				"div.choice",
 				button("Allow", act("allow"), "primary"),
 				lasting ? button("Allow for this session", act("allow_session")) : null,
 				button("Deny", act("deny"), "danger"),
@@ -81,10 +80,9 @@ export class PermissionView {
 	#form(request, questions) {
 		const fields = questions.map((one, index) => this.#question(one, `${request.id}-${index}`));
 		const form = el(
-			"form",
-			{ class: "questions" },
+			"form.questions",
 			...fields.map((one) => one.node),
-			el("div", { class: "choice" }, el("button", { class: "primary" }, "Answer"), button("Deny", () => this.#send(request, "deny", {}), "danger")),
+			el("div.choice", el("button.primary", "Answer"), button("Deny", () => this.#send(request, "deny", {}), "danger")),
 		);
 		form.onsubmit = (event) => {
 			event.preventDefault();
@@ -110,9 +108,9 @@ export class PermissionView {
 			return (text ? [...chosen, text] : chosen).join(", ");
 		};
 		const rows = boxes.map(({ label, box, description }) =>
-			el("label", { class: "option" }, box, el("span", {}, label, description ? el("small", {}, description) : null)),
+			el("label.option", box, el("span", label, description ? el("small", description) : null)),
 		);
-		return { node: el("fieldset", {}, el("legend", {}, question.question), ...rows, own), value };
+		return { node: el("fieldset", el("legend", question.question), ...rows, own), value };
 	}
 
 	/** @param {Asked} request @param {string} decision @param {{note?: string, answers?: Record<string, any>}} more */

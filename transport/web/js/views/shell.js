@@ -10,14 +10,14 @@ export class Shell {
 	constructor(root, acts) {
 		this.root = root;
 		this.title = el("h1");
-		this.subtitle = el("p", { class: "subtitle" });
+		this.subtitle = el("p.subtitle");
 		this.status = el("span", { role: "status", "aria-label": "Connection", class: "status" });
-		this.back = el("a", { class: "round back", href: "#/", "aria-label": "Back" }, icon("back"));
+		this.back = el("a.round.back", { href: "#/", "aria-label": "Back" }, icon("back"));
 		this.more = iconButton("Details", "more", acts.details);
-		this.spoken = el("div", { class: "unseen", "aria-live": "polite" });
-		this.passing = el("p", { class: "passing", hidden: true, role: "alert" });
-		this.main = el("main", {});
-		this.bar = el("header", { class: "bar" }, this.back, el("div", { class: "heading" }, this.title, this.subtitle), this.status, this.more);
+		this.spoken = el("div.unseen", { "aria-live": "polite" });
+		this.passing = el("p.passing", { hidden: true, role: "alert" });
+		this.main = el("main");
+		this.bar = el("header.bar", this.back, el("div.heading", this.title, this.subtitle), this.status, this.more);
 		root.replaceChildren(this.bar, this.main, this.passing, this.spoken);
 		/** @type {ReturnType<typeof setTimeout> | undefined} */
 		this.timer = undefined;

@@ -57,16 +57,15 @@ export function signInView(signedIn, trouble = "") {
 		required: true,
 	});
 	const alert = el("p", { role: "alert" }, trouble);
-	const go = el("button", { class: "primary" }, "Sign in");
+	const go = el("button.primary", "Sign in");
 	const form = el(
-		"form",
-		{ class: "signin" },
-		el("h1", {}, "BuilderOS"),
-		el("p", {}, "Talk to your coding agents from every device."),
+		"form.signin",
+		el("h1", "BuilderOS"),
+		el("p", "Talk to your coding agents from every device."),
 		field("Key", key),
 		alert,
 		go,
-		el("p", { class: "hint" }, "The server prints the key at its first start and keeps it in the file api-key of its data folder. Or pair this device by a link from another one."),
+		el("p.hint", "The server prints the key at its first start and keeps it in the file api-key of its data folder. Or pair this device by a link from another one."),
 	);
 	form.onsubmit = async (event) => {
 		event.preventDefault();

@@ -8,9 +8,9 @@ export class TasksView {
 		this.tree.addEventListener("keydown", (event) => this.#onKey(event));
 		this.count = el("span");
 		this.node = el(
-			"section",
-			{ class: "tasks", "aria-label": "Tasks", hidden: true },
-			el("p", { class: "label" }, "Tasks ", this.count),
+			"section.tasks",
+			{ "aria-label": "Tasks", hidden: true },
+			el("p.label", "Tasks ", this.count),
 			this.tree,
 		);
 		this.told = "";
@@ -41,8 +41,8 @@ export class TasksView {
 		return el(
 			"li",
 			{ role: "treeitem", "data-task": task.id, "data-state": task.state, tabindex: -1, ...(inner.length ? { "aria-expanded": "true" } : {}) },
-			el("span", { class: "task" }, el("b", {}, task.title), " ", el("span", { class: "word" }, task.state), task.agent ? el("small", {}, ` ${task.agent}`) : null),
-			more ? el("small", { class: "more" }, more) : null,
+			el("span.task", el("b", task.title), " ", el("span.word", task.state), task.agent ? el("small", ` ${task.agent}`) : null),
+			more ? el("small.more", more) : null,
 			inner.length ? el("ul", { role: "group" }, ...inner.map((one) => this.#item(one, all))) : null,
 		);
 	}

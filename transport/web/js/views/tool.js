@@ -33,14 +33,14 @@ export function drawChanges(input) {
 			const kind = { "+": "added", "-": "removed", "@": "hunk", " ": "" }[sign];
 			return el("span", { class: kind }, `${sign === "@" ? "" : sign}${text}\n`);
 		});
-		const rest = lines.length > LINES ? [el("span", { class: "hunk" }, `… ${lines.length - LINES} more lines\n`)] : [];
-		return el("figure", { class: "diff" }, el("figcaption", {}, path), el("pre", { tabindex: 0 }, ...shown, ...rest));
+		const rest = lines.length > LINES ? [el("span.hunk", `… ${lines.length - LINES} more lines\n`)] : [];
+		return el("figure.diff", el("figcaption", path), el("pre", { tabindex: 0 }, ...shown, ...rest));
 	});
 }
 
 /** @param {string} name @param {string} text @param {HTMLElement | null} [more] */
 function part(name, text, more = null) {
-	return el("div", { class: "part" }, el("p", { class: "label" }, name), el("pre", { tabindex: 0 }, text), more);
+	return el("div.part", el("p.label", name), el("pre", { tabindex: 0 }, text), more);
 }
 
 export class ToolView {
@@ -48,13 +48,13 @@ export class ToolView {
 	constructor(tool, save) {
 		this.tool = tool;
 		this.save = save;
-		this.state = el("span", { class: "toolstate" });
-		this.name = el("b", {}, tool.name);
-		this.body = el("div", { class: "toolbody" });
+		this.state = el("span.toolstate");
+		this.name = el("b", tool.name);
+		this.body = el("div.toolbody");
 		this.node = el(
 			"details",
 			{ class: tool.parent ? "tool inner" : "tool", ontoggle: () => this.#fill() },
-			el("summary", {}, this.name, el("span", { class: "gist" }, gist(tool.input)), this.state),
+			el("summary", this.name, el("span.gist", gist(tool.input)), this.state),
 			this.body,
 		);
 		this.filled = "";

@@ -25,17 +25,17 @@ export function welcomeView(status, sessions) {
 	const wrong = missing(status);
 	const agents = (Array.isArray(status?.agents) ? status.agents : []).filter((/** @type {any} */ one) => one.ready);
 	return el(
-		"section",
-		{ class: "welcome", "aria-label": "Welcome" },
-		el("h2", {}, sessions ? "Choose a session" : "Welcome"),
-		el("p", {}, sessions ? "Or begin another one." : "A session is a conversation with one agent. All your devices can follow it and take part."),
-		agents.length ? el("p", { class: "hint" }, `Ready: ${agents.map((/** @type {any} */ one) => one.name).join(", ")}.`) : null,
+		"section.welcome",
+		{ "aria-label": "Welcome" },
+		el("h2", sessions ? "Choose a session" : "Welcome"),
+		el("p", sessions ? "Or begin another one." : "A session is a conversation with one agent. All your devices can follow it and take part."),
+		agents.length ? el("p.hint", `Ready: ${agents.map((/** @type {any} */ one) => one.name).join(", ")}.`) : null,
 		...(wrong.length ? [mending(wrong)] : []),
 	);
 }
 
 /** @param {{what: string, mend: string}[]} wrong */
 function mending(wrong) {
-	const rows = wrong.map(({ what, mend }) => el("li", {}, el("b", {}, what), mend ? el("code", {}, mend) : null));
-	return el("div", { class: "missing" }, el("h3", {}, "Something is missing"), el("ul", {}, ...rows));
+	const rows = wrong.map(({ what, mend }) => el("li", el("b", what), mend ? el("code", mend) : null));
+	return el("div.missing", el("h3", "Something is missing"), el("ul", ...rows));
 }
