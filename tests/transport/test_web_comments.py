@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from transport.web_comments import without_comments
 from transport.web_files import WEB_FOLDER, read_web_files
 
@@ -51,7 +53,7 @@ def test_what_begins_like_an_expression_stays_apart_from_the_line_before() -> No
     # Were a line to begin with a bracket once its comment is gone, it would go on with the statement above.
     for file in sorted(WEB_FOLDER.rglob("*.js")):
         lines = file.read_text().split("\n")
-        for before, line in zip(lines, lines[1:], strict=False):
+        for before, line in pairwise(lines):
             if line.lstrip().startswith("/** @type") and line.rstrip()[-2:] != "*/":
                 assert before.rstrip().endswith((";", "{", "(", ",", "=>", ":", "&&", "||")), (
                     file.name,

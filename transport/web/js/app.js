@@ -151,6 +151,7 @@ export class App {
 			open: client.open?.id ?? null,
 			reading: this.conversation?.reading ?? false,
 			loaded: client.sessions.loaded,
+			ready: client.may("drive") && client.agents.length > 0,
 			may,
 		});
 		const first = client.sessions.loaded && !client.sessions.known.size;

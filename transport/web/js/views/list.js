@@ -38,10 +38,10 @@ export class ListView {
 		this.known = [];
 	}
 
-	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, may: (scope: "drive" | "admin") => boolean}} how */
-	update(sessions, { open, reading, loaded, may }) {
+	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, may: (scope: "drive" | "admin") => boolean}} how */
+	update(sessions, { open, reading, loaded, ready, may }) {
 		this.known = sessions;
-		this.create.disabled = !may("drive");
+		this.create.disabled = !ready;
 		this.pair.hidden = !may("admin");
 		this.empty.hidden = sessions.length > 0;
 		setText(this.empty, loaded ? "No sessions yet." : "Looking for sessions …");
