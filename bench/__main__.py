@@ -17,8 +17,9 @@ import attrs
 import orjson
 import trio
 
+from bench.agents import measure_claude, measure_codex
 from bench.boot import measure_boot
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.hot import profile
 from bench.memory import measure_hubs, measure_memory
 from bench.path import measure_path
@@ -27,7 +28,14 @@ from bench.report import Row, as_json, missed, table
 
 __all__ = ["main"]
 
-PARTS = {"path": measure_path, "boot": measure_boot, "memory": measure_memory, "hub": measure_hubs}
+PARTS = {
+    "path": measure_path,
+    "claude": measure_claude,
+    "codex": measure_codex,
+    "boot": measure_boot,
+    "memory": measure_memory,
+    "hub": measure_hubs,
+}
 
 EXIT_BROKEN = 1
 EXIT_MISSED = 3
@@ -53,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
             rows = trio.run(_measure, parts, plan, folder)
         return _report(rows, arguments)
     except (BenchError, BaseExceptionGroup, OSError) as error:
-        sys.stderr.write(f"bench: not measured: {_one_line(error)}\n")
+        sys.stderr.write(f"bench: not measured: {one_line(error)}\n")
         return EXIT_BROKEN
     except KeyboardInterrupt:
         return EXIT_BROKEN
@@ -109,15 +117,6 @@ def _machine() -> dict[str, str]:
         "sqlite": apsw.sqlite_lib_version(),
         **{library: version(library) for library in _LIBRARIES},
     }
-
-
-def _one_line(error: BaseException) -> str:
-    """Return the innermost reason, ours before anybody's."""
-    if isinstance(error, BaseExceptionGroup):
-        ours = error.subgroup(BenchError)
-        return _one_line((ours or error).exceptions[0])
-    text = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
 
 
 def _say(what: str) -> None:

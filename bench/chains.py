@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -78,12 +78,19 @@ class Server:
 
 
 @asynccontextmanager
-async def open_server(data: Path, folder: Path, words: Sequence[str] = SERVER_WORDS) -> AsyncIterator[Server]:
+async def open_server(
+    data: Path,
+    folder: Path,
+    words: Sequence[str] = SERVER_WORDS,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> AsyncIterator[Server]:
     """Run `builderos serve` on the data folder `data`; at the end of the block it is stopped, hubs too.
 
     Args:
         folder: where its stderr and its workspace lie.
         words: how Python starts it.
+        env: its whole environment, and that of its agents; None is this process's own.
 
     Raises:
         BenchError: it did not start.
@@ -93,7 +100,7 @@ async def open_server(data: Path, folder: Path, words: Sequence[str] = SERVER_WO
     arguments = ["serve", "--port", "0", "--data", str(data), "--workspace", str(workspace)]
     began = time.monotonic()
     # SIGINT, not SIGTERM: it ends the hubs too.
-    async with open_child("the server", [*words, *arguments], folder, stop=signal.SIGINT) as child:
+    async with open_child("the server", [*words, *arguments], folder, stop=signal.SIGINT, env=env) as child:
         port = await _listening_port(child)
         boot_s = time.monotonic() - began
         key = (data / "api-key").read_text().strip()

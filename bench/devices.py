@@ -20,7 +20,7 @@ import orjson
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.figures import percentile
 from bench.frames import Kind, Outcome, Received, evaluate, may_end, parse_frame
 
@@ -99,20 +99,24 @@ async def open_device(url: str) -> AsyncIterator[WebSocketConnection]:
         yield device
 
 
-async def join_session(device: WebSocketConnection, key: str, session_id: str, label: str) -> None:
-    """Sign in at our server and attach to a session of `echo`, which is made where it is new.
+async def join_session(
+    device: WebSocketConnection, key: str, session_id: str, label: str, agent: str = "echo"
+) -> None:
+    """Sign in at our server and attach to a session of `agent`, which is made where it is new.
 
     Raises:
         BenchError: the server refused.
     """
     await _say(device, {"type": "auth", "token": key})
     await _await_type(device, "ready")
-    await attach(device, session_id, label)
+    await attach(device, session_id, label, agent)
 
 
-async def attach(device: WebSocketConnection, session_id: str, label: str) -> None:
+async def attach(
+    device: WebSocketConnection, session_id: str, label: str, agent: str = "echo"
+) -> None:
     """Attach a connection that has signed in to one more session. Raises BenchError where it is refused."""
-    frame = {"type": "attach", "session_id": session_id, "agent": "echo", "device_id": label, "history": 0}
+    frame = {"type": "attach", "session_id": session_id, "agent": agent, "device_id": label, "history": 0}
     await _say(device, frame)
     await _await_type(device, "attached")
 
@@ -209,12 +213,6 @@ def _answer(line: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def main() -> int:
     """Do jobs until stdin ends or one breaks."""
     for line in iter(sys.stdin.readline, ""):
@@ -222,9 +220,7 @@ def main() -> int:
         try:
             seen = trio.run(_run_bounded, job)
         except Exception as error:  # whatever broke the run is told in one line, and ends this process
-            cause = _first_cause(error)
-            told = str(cause) if isinstance(cause, BenchError) else f"{type(cause).__name__}: {cause}"
-            sys.stderr.write(told.splitlines()[0] + "\n")
+            sys.stderr.write(one_line(error) + "\n")
             return 1
         _answer(orjson.dumps(attrs.asdict(seen)))
     return 0

@@ -9,7 +9,7 @@ import attrs
 
 from bench.errors import BenchError
 
-__all__ = ["Spread", "percentile", "ratios", "spread"]
+__all__ = ["Spread", "differences", "percentile", "ratios", "spread"]
 
 
 @attrs.frozen
@@ -54,3 +54,14 @@ def ratios(ours: Sequence[float], bare: Sequence[float]) -> Spread:
     if len(ours) != len(bare) or not all(value > 0 for value in bare):
         raise BenchError("a run of the yardstick is missing or measured nothing")
     return spread([mine / theirs for mine, theirs in zip(ours, bare, strict=True)])
+
+
+def differences(ours: Sequence[float], bare: Sequence[float]) -> Spread:
+    """Return ours less bare, pair by pair.
+
+    Raises:
+        BenchError: a run has no partner, or there are none.
+    """
+    if len(ours) != len(bare):
+        raise BenchError("a run of the yardstick is missing")
+    return spread([mine - theirs for mine, theirs in zip(ours, bare, strict=True)])

@@ -16,6 +16,8 @@ class Plan:
         clock_pieces: pieces of a latency run.
         clock_pause_ms: between two of them.
         words: pieces of a throughput run.
+        turn_pairs: alternated warm turns of a real agent, bare and ours.
+        turn_words: of each of their answers.
         big_characters: the one piece whose arrival is timed.
         sessions: on disk when the boot is timed.
         turns: of each of them; a turn is two messages.
@@ -28,6 +30,8 @@ class Plan:
     clock_pieces: int = 500
     clock_pause_ms: float = 10.0
     words: int = 20_000
+    turn_pairs: int = 25
+    turn_words: int = 20
     big_characters: int = 1_000_000
     sessions: int = 2_000
     turns: int = 10
@@ -42,6 +46,7 @@ class Plan:
             pairs=1,
             clock_pieces=50,
             words=4_000,
+            turn_pairs=3,
             big_characters=300_000,
             sessions=50,
             idle_sessions=20,

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -87,7 +87,12 @@ def environment() -> dict[str, str]:
 
 @asynccontextmanager
 async def open_child(
-    name: str, words: Sequence[str], folder: Path, *, stop: signal.Signals = signal.SIGTERM
+    name: str,
+    words: Sequence[str],
+    folder: Path,
+    *,
+    stop: signal.Signals = signal.SIGTERM,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Child]:
     """Run `python WORDS…`; at the end of the block it is asked to stop, and killed where it does not.
 
@@ -95,6 +100,7 @@ async def open_child(
         name: for messages.
         folder: where its stderr is kept.
         stop: what it is asked with.
+        env: its whole environment but for where to import from; None is this process's own.
     """
     errors = folder / f"{name.replace(' ', '-')}.stderr"
     with errors.open("wb") as sink:
@@ -104,7 +110,7 @@ async def open_child(
             stdout=subprocess.PIPE,
             stderr=sink,
             cwd=ROOT,
-            env=environment(),
+            env=environment() if env is None else {**env, "PYTHONPATH": str(ROOT)},
         )
     child = Child(name, process, errors)
     try:

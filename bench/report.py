@@ -11,16 +11,16 @@ from bench.figures import Spread
 
 __all__ = ["Row", "Target", "as_json", "missed", "table"]
 
-_HEAD = ("figure", "measured", "against", "ratio", "least - most", "target", "")
+_HEAD = ("figure", "measured", "against", "compared", "least - most", "target", "")
 
 
 @attrs.frozen
 class Target:
-    """What a row's median must come to. `of`: whether the ratio is meant, or what was measured."""
+    """What a row's median must come to. `of`: whether the ratio, the difference or what was measured is meant."""
 
     limit: float
     at_most: bool
-    of: Literal["ratio", "measured"] = "ratio"
+    of: Literal["ratio", "difference", "measured"] = "ratio"
 
     def is_met(self, value: float) -> bool:
         """Tell whether `value` is good enough."""
@@ -34,6 +34,7 @@ class Row:
     Attributes:
         against: the yardstick's own figure, where there is one.
         ratio: ours over the yardstick's, pair by pair.
+        difference: ours less the yardstick's, pair by pair; shown where there is no ratio.
     """
 
     name: str
@@ -42,13 +43,14 @@ class Row:
     against: Spread | None = None
     ratio: Spread | None = None
     target: Target | None = None
+    difference: Spread | None = None
 
     @property
     def met(self) -> bool | None:
         """Whether the target is reached; None where the row has none."""
         if self.target is None:
             return None
-        judged = self.ratio if self.target.of == "ratio" else self.measured
+        judged: Spread | None = getattr(self, self.target.of)
         return judged is not None and self.target.is_met(judged.median)
 
 
@@ -77,23 +79,33 @@ def as_json(rows: Sequence[Row], machine: dict[str, str]) -> dict[str, Any]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    shown = row.ratio or row.measured
+    shown = row.ratio or row.difference or row.measured
     return (
         row.name,
         f"{_number(row.measured.median)} {row.unit}",
         "" if row.against is None else f"{_number(row.against.median)} {row.unit}",
-        "" if row.ratio is None else f"{_number(row.ratio.median)}x",
+        _compared(row),
         f"{_number(shown.low)} - {_number(shown.high)}",
-        _told(row.target),
+        _told(row),
         {None: "", True: "met", False: "MISSED"}[row.met],
     )
 
 
-def _told(target: Target | None) -> str:
+def _compared(row: Row) -> str:
+    if row.ratio is not None:
+        return f"{_number(row.ratio.median)}x"
+    if row.difference is not None:
+        return f"{row.difference.median:+.3g} {row.unit}"
+    return ""
+
+
+def _told(row: Row) -> str:
+    target = row.target
     if target is None:
         return ""
     sign = "<=" if target.at_most else ">="
-    return f"{sign} {_number(target.limit)}{'x' if target.of == 'ratio' else ''}"
+    unit = {"ratio": "x", "difference": f" {row.unit} more", "measured": ""}[target.of]
+    return f"{sign} {_number(target.limit)}{unit}"
 
 
 def _number(value: float) -> str:

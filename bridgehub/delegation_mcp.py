@@ -70,6 +70,8 @@ def codex_arguments(delegation: Delegation) -> tuple[str, ...]:
         "args": ["-I", str(Path(delegation_stdio.__file__)), os.fspath(door), *delegation.offered],
         "default_tools_approval_mode": "approve",
         "tool_timeout_sec": TOOL_S,
+        # Else Codex keeps it back until the model searches for tools, which it has no reason to do.
+        "omit_tools_from": ["deferred"],
     }
     # By name and value: Codex gives its servers few variables of its own, and a kill goes by these.
     table |= {f"env.{name}": value for name, value in _markers(delegation).items()}

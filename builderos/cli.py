@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,7 @@ from typing import NoReturn
 import attrs
 
 from builderos import VERSION
+from builderos.devices_options import add_devices
 from builderos.exits import INTERRUPTED, MISUSED, fail
 
 __all__ = ["ServeOptions", "UsageError", "main"]
@@ -46,11 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         status: int = arguments.run(arguments)
+        sys.stdout.flush()
     except UsageError as error:
         return fail(str(error), MISUSED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
+        if isinstance(_first(error), BrokenPipeError):
+            # Whoever read us has enough; the interpreter's own flush at its end must not find the pipe again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return fail("the output was closed before its end")
         if os.environ.get("BUILDEROS_TRACEBACK"):
             raise
         return fail(f"unforeseen: {_first(error)!r}; BUILDEROS_TRACEBACK=1 tells more")
@@ -96,8 +103,13 @@ def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_bridgehub(commands, data)
     _add_import(commands, data)
     _add_export(commands, server)
+    add_devices(commands, server, _folder)
+    _add_backup(commands, data)
     doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
     doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
+    doctor.add_argument(
+        "--verify", action="store_true", help="check all that the data folder keeps instead; may take long"
+    )
     doctor.set_defaults(run=_doctor)
     return parser
 
@@ -218,6 +230,25 @@ def _add_export(commands: _Commands[_Parser], server: _Parser) -> None:
     export.set_defaults(run=_export)
 
 
+def _add_backup(commands: _Commands[_Parser], data: _Parser) -> None:
+    backup = commands.add_parser(
+        "backup",
+        parents=[data],
+        help="write the whole data folder into one file",
+        epilog="With a running server or without. The file holds the first device's key: keep it as safe as that.",
+    )
+    backup.add_argument("file", type=_folder, metavar="FILE", help="replaced once the new one is whole")
+    backup.set_defaults(run=_backup)
+    restore = commands.add_parser(
+        "restore",
+        parents=[data],
+        help="put a backup into the data folder",
+        epilog="Needs no running server. All or nothing; the database that was there is kept beside the new one.",
+    )
+    restore.add_argument("file", type=_folder, metavar="FILE", help="what `builderos backup` wrote")
+    restore.set_defaults(run=_restore)
+
+
 # ---- what options may be ----
 
 
@@ -314,7 +345,25 @@ def _export(arguments: argparse.Namespace) -> int:
     return run_export(where, arguments.session, arguments.format)
 
 
+def _backup(arguments: argparse.Namespace) -> int:
+    from builderos.backup_command import run_backup
+    from builderos.providers import wall_clock_ms
+
+    return run_backup(arguments.file, arguments.data, now_ms=wall_clock_ms())
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from builderos.backup_command import run_restore
+    from builderos.providers import wall_clock_ms
+
+    return run_restore(arguments.file, arguments.data, now_ms=wall_clock_ms())
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
+    if arguments.verify:
+        from builderos.verify_command import run_verify
+
+        return run_verify(arguments.data)
     from builderos.doctor import run_doctor
 
     return run_doctor(arguments.data, arguments.config)

@@ -30,11 +30,6 @@ def run_export(where: Where, session_id: str, form: Form) -> int:
     """Write the session to stdout; return the exit status."""
     try:
         trio.run(_export, where, session_id, form)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # whoever read us has enough; the interpreter's own flush at its end must not find the pipe again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return fail("the output was closed before its end")
     except (NoSessionError, NoServerError, StorageError) as error:
         return fail(str(error))
     except (LinkLostError, FrameError) as error:

@@ -7,7 +7,6 @@ too, leaves everything as it was; and a dry run is the same import with the copy
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import zoneinfo
@@ -25,9 +24,10 @@ from builderos.import_report import Progress, report
 from builderos.import_writer import Imported, SessionBusyError, SessionWriter
 from storage.boot import read_boot_id
 from storage.connection import named_os_errors, open_writer
-from storage.errors import StorageBusy, StorageError, StorageLocked
+from storage.errors import StorageError, StorageLocked
 from storage.folder import open_data_folder
 from storage.old_database import OldDatabase, open_old_database
+from storage.replacing import put_database
 from storage.schema import copy_database
 from storage.store import open_store
 
@@ -109,7 +109,7 @@ def _import(
             _copy(database, copy, migrate=not options.dry_run)
         imported, left_out = trio.run(_write, files, zone, copy, options.workspace)
     if not options.dry_run and any(one.is_new or one.added for one in imported):
-        _replace(database, copy)
+        put_database(copy, database)
     return imported, left_out
 
 
@@ -145,26 +145,3 @@ def _copy(database: Path, copy: Path, *, migrate: bool) -> None:
 async def _open_once(database: Path) -> None:
     async with open_store(database, boot_id=read_boot_id()):
         await trio.lowlevel.checkpoint()
-
-
-def _replace(database: Path, copy: Path) -> None:
-    """Put the copy into the database's place, whole and on disk, or change nothing.
-
-    The last one to close a database takes its WAL away. Where one is left somebody else has the database open,
-    and would go on with the old file; or the WAL would be taken for one of the new file.
-    """
-    for path in (database, copy):
-        if path.with_name(path.name + "-wal").exists():
-            raise StorageBusy(f"{database}: another program has it open; close that first")
-    with named_os_errors(database):
-        _sync(copy, os.O_RDONLY)
-        copy.replace(database)
-        _sync(database.parent, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

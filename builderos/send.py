@@ -60,8 +60,12 @@ class _Sending:
 
     def _show(self, frame: Frame) -> None:
         if frame.kind == "message":
-            sys.stdout.write(self._screen.show(frame))
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(self._screen.show(frame))
+                sys.stdout.flush()
+            except BrokenPipeError as error:  # not the link's, which would be made again
+                self.failure = error
+                self.ended.set()
         elif frame.kind == "permission_requested":
             fail("the agent waits for a decision: answer it with builderos attach")
         elif frame.kind == "error" and frame.ends_turn:
@@ -84,6 +88,7 @@ async def send(
 
     Raises:
         NoServerError, LinkLostError: the first attach failed.
+        BrokenPipeError: whoever reads stdout has enough.
         RefusedError: the key is not valid, the session is not for us, or the server calls the message a bad frame.
     """
     follow.send_frame(message_id, content)

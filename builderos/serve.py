@@ -31,16 +31,16 @@ from builderos import VERSION
 from builderos.cli import ServeOptions
 from builderos.config import Config
 from builderos.exports import StoreExports
+from builderos.first_key import settle_first_key
 from builderos.hub_specs import HubSpecs, agent_environment
 from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
-from builderos.providers import new_id, new_key, wall_clock_ms
+from builderos.providers import new_code, new_id, new_key, wall_clock_ms
 from builderos.readiness import Look
 from builderos.retention import Retention
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.boot import read_boot_id
-from storage.devices import FIRST_DEVICE
 from storage.folder import DataFolder
 from storage.store import Store, open_store
 from transport import listener
@@ -101,7 +101,7 @@ async def run_server(setup: Setup) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.run, nursery.cancel_scope)
         async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
-            made_key = await _settle_key(store, folder, setup.key)
+            made_key = await settle_first_key(store, folder, setup.key)
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, Links(link_key.encode()))
             metrics = Metrics()
@@ -116,20 +116,6 @@ async def run_server(setup: Setup) -> None:
 def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
     path = uploads.path_of(attachment)
     return None if path is None else str(path)
-
-
-async def _settle_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
-    """See that database and key file hold the first device's key; return it where it was made just now."""
-    kept = folder.read_key()
-    wanted = key or kept or new_key()
-    known = store.devices.find(wanted)
-    if known is None or known.id != FIRST_DEVICE:
-        await store.devices.set_first_key(wanted, now_ms=wall_clock_ms())
-    else:
-        await trio.lowlevel.checkpoint()
-    if wanted != kept:
-        folder.write_key(wanted)
-    return wanted if key is None and kept is None else None
 
 
 @asynccontextmanager
@@ -203,10 +189,12 @@ class _Parts:
             search=store.search,
             notifications=store.notifications,
             devices=store.devices,
+            pairings=store.pairings,
             sessions=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
             new_key=new_key,
+            new_code=new_code,
             sleep=None if sleep is None else sleep.run,
             readiness=self.readiness(),
             export=StoreExports(store.journal, store.catalog),

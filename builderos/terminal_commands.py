@@ -24,6 +24,7 @@ __all__ = ["Target", "run_attach", "run_send", "run_sessions"]
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_MESSAGE_BYTES = 256 * 1024
+MAX_MESSAGE_ID = 128
 
 Where = tuple[Path, str | None, str | None]
 """Data folder, and what was given instead of its address and its key."""
@@ -85,13 +86,16 @@ def run_send(where: Where, target: Target, content: str, *, message_id: str | No
 def _fault_of(content: str, message_id: str | None) -> str | None:
     try:
         size = len(content.encode())
+        (message_id or "").encode()
     except UnicodeEncodeError:  # what the shell gave was no text in its own encoding
-        return "TEXT is no valid text"
+        return "TEXT or --message-id is no valid text"
     if not content:
         return "TEXT is empty"
     if size > MAX_MESSAGE_BYTES:
         return f"TEXT is over {MAX_MESSAGE_BYTES} bytes"
-    return None if message_id is None else _fault_of_id("--message-id", message_id)
+    if message_id is not None and not 1 <= len(message_id) <= MAX_MESSAGE_ID:
+        return f"--message-id: not 1 to {MAX_MESSAGE_ID} characters"
+    return None
 
 
 def _fault_of_id(name: str, value: str) -> str | None:

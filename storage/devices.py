@@ -15,7 +15,7 @@ from storage.errors import DeviceExists
 from storage.readers import Readers
 from storage.writer import Writer
 
-__all__ = ["FIRST_DEVICE", "Device", "Devices"]
+__all__ = ["FIRST_DEVICE", "Device", "Devices", "add_device", "hash_of"]
 
 FIRST_DEVICE = "first"
 """The fixed id of the device whose key lies in the data folder."""
@@ -36,6 +36,7 @@ INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'first 
 ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, revoked_at_ms = NULL
 """
 _REVOKE = "UPDATE device SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL"
+_END_PAIRINGS = "DELETE FROM pairing WHERE made_by = ?"
 _OWNER = "SELECT device_id FROM label WHERE label = ?"
 _LABELS = "SELECT count(*) FROM label WHERE device_id = ?"
 _CLAIM = "INSERT INTO label (label, device_id) VALUES (?, ?) ON CONFLICT (label) DO NOTHING"
@@ -72,7 +73,7 @@ class Devices:
 
     def find(self, key: str) -> Device | None:
         """Return the device whose good key this is. Its time does not tell how near a wrong key came."""
-        return self.find_hash(_hash(key))
+        return self.find_hash(hash_of(key))
 
     def find_hash(self, wanted: bytes) -> Device | None:
         """Return the device whose good key has this hash, as `AppPairs` keeps it."""
@@ -95,20 +96,29 @@ class Devices:
             StorageUnavailable: nothing was stored.
         """
         device = Device(device_id, name, scope, now_ms, None)
-        key_hash = _hash(key)
-        await self._writer.submit(partial(_add, device, key_hash), durable=True)
-        self._devices[device_id] = (device, key_hash)
+        key_hash = hash_of(key)
+        await self._writer.submit(partial(add_device, device, key_hash), durable=True)
+        self.admit(device, key_hash)
         return device
 
+    def admit(self, device: Device, key_hash: bytes) -> None:
+        """Let a device in that was stored by `add_device`, now that it is committed."""
+        self._devices[device.id] = (device, key_hash)
+
     async def set_first_key(self, key: str, *, now_ms: int) -> Device:
-        """Make `key` the first device's; an older one ends, and a revoked first device is good again."""
-        key_hash = _hash(key)
+        """Make `key` the first device's; an older one ends with the codes made with it, and a revoked first
+        device is good again.
+        """
+        key_hash = hash_of(key)
         await self._writer.submit(partial(_set_first, key_hash, now_ms), durable=True)
         await self.load()
         return self._devices[FIRST_DEVICE][0]
 
     async def revoke(self, device_id: str, *, now_ms: int) -> bool:
-        """End a device's key; False where there is no such device or its key has ended already."""
+        """End a device's key, and the codes that it made.
+
+        False where there is no such device or its key has ended already.
+        """
         changed = await self._writer.submit(partial(_revoke, device_id, now_ms), durable=True)
         if changed:
             device, key_hash = self._devices[device_id]
@@ -134,11 +144,13 @@ class Devices:
         return owner == device_id
 
 
-def _hash(key: str) -> bytes:
+def hash_of(key: str) -> bytes:
+    """Return what is kept of a key or a code: both are too random to be guessed from it."""
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def _add(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:
+def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:
+    """Store a device, on the writer's thread, with what else its transaction does. Raises DeviceExists."""
     values = (device.id, device.name, device.scope, key_hash, device.created_at_ms)
     connection.execute(_ADD, values)
     if connection.changes() == 0:
@@ -150,12 +162,16 @@ def _add(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:
 
 def _set_first(key_hash: bytes, now_ms: int, connection: apsw.Connection) -> None:
     connection.execute(_FIRST, (FIRST_DEVICE, key_hash, now_ms))
+    connection.execute(_END_PAIRINGS, (FIRST_DEVICE,))
     connection.execute(_CLAIM, (FIRST_DEVICE, FIRST_DEVICE))
 
 
 def _revoke(device_id: str, now_ms: int, connection: apsw.Connection) -> bool:
     connection.execute(_REVOKE, (now_ms, device_id))
-    return connection.changes() == 1
+    if connection.changes() == 0:
+        return False
+    connection.execute(_END_PAIRINGS, (device_id,))
+    return True
 
 
 def _claim(label: str, device_id: str, connection: apsw.Connection) -> str | None:

@@ -16,6 +16,7 @@ from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.journal import SqliteJournal
 from storage.readers import Readers
 from storage.schema import MIGRATIONS
+from storage.survey import Survey
 from storage.uploads import Uploads
 from storage.writer import Writer
 
@@ -28,6 +29,7 @@ class Reading:
 
     journal: SqliteJournal
     catalog: SqliteCatalog
+    survey: Survey
 
 
 @asynccontextmanager
@@ -43,8 +45,9 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
     readers = Readers(path)
     writer = Writer(path, connection)  # never run, so it refuses
     try:
-        catalog = SqliteCatalog(writer, readers, Uploads(path.parent, writer, readers))
-        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog)
+        uploads = Uploads(path.parent, writer, readers)
+        catalog = SqliteCatalog(writer, readers, uploads)
+        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog, Survey(readers, uploads))
     finally:
         readers.close()
         connection.close()

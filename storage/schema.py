@@ -9,8 +9,10 @@ from pathlib import Path
 import apsw
 
 from storage.app_pairs import APP_SCHEMA
+from storage.audit import AUDIT_SCHEMA
 from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors
 from storage.errors import StorageCorrupt, StorageVersion
+from storage.pairings import PAIRING_SCHEMA
 
 __all__ = ["MIGRATIONS", "copy_database", "migrate"]
 
@@ -152,7 +154,7 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3)
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"
@@ -212,5 +214,9 @@ def copy_database(connection: apsw.Connection, target: Path) -> None:
     with named_os_errors(target), mapped_errors(target):
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        connection.execute("VACUUM INTO ?", (str(partial),))
-        partial.replace(target)
+        try:
+            connection.execute("VACUUM INTO ?", (str(partial),))
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise

@@ -21,6 +21,7 @@ from storage.devices import Devices
 from storage.errors import StorageError
 from storage.journal import SqliteJournal
 from storage.notifications import Notifications
+from storage.pairings import Pairings
 from storage.readers import Readers
 from storage.schema import MIGRATIONS, copy_database, migrate
 from storage.search import Search
@@ -65,6 +66,7 @@ class Store:
     app_pairs: AppPairs
     uploads: Uploads
     notifications: Notifications
+    pairings: Pairings
     _writer: Writer
     _checkpointer: Checkpointer
 
@@ -136,8 +138,10 @@ async def open_store(
     search = Search(readers)
     pairs = AppPairs(writer, readers)
     notifications = Notifications(writer, readers)
+    pairings = Pairings(writer, readers, devices)
     try:
         await devices.load()
+        await pairings.load()
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
             try:
@@ -145,7 +149,7 @@ async def open_store(
                 checkpointer.watch(connection)
                 await uploads.sweep()
                 await catalog.finish_removals()
-                parts = (journal, journal, catalog, devices, search, pairs, uploads, notifications)
+                parts = (journal, journal, catalog, devices, search, pairs, uploads, notifications, pairings)
                 yield Store(path, *parts, writer, checkpointer)
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")

@@ -26,12 +26,13 @@ from storage.connection import named_os_errors
 from storage.readers import Readers
 from storage.writer import Writer
 
-__all__ = ["UPLOADS_NAME", "Incoming", "Upload", "Uploads"]
+__all__ = ["PART", "UPLOADS_NAME", "Incoming", "Upload", "Uploads"]
 
 UPLOADS_NAME = "uploads"
 """The folder in the data folder."""
 
 PART = ".part"
+"""The end of a file's name until its row is committed."""
 
 WRITE_BYTES = 256 * 1024
 """What is gathered before a write: each write is a thread's work."""

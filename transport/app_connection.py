@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -21,12 +22,14 @@ from transport import close_codes
 from transport.app_conversation import AppConversation
 from transport.app_feed import Pace
 from transport.app_receipts import ConnectionReceipts, Receipts
-from transport.app_resume import Resumption, Tries
+from transport.app_resume import Resumption
 from transport.close_codes import CloseCode
 from transport.config import TransportConfig
 from transport.frames import text_frame
 from transport.ports import AppPorts, Deps, Device
+from transport.signin import BadKeyError, SignIn, TooManyTriesError
 from transport.streams import FrameStream
+from transport.tries import Tries
 from transport.wire_app import AUTHENTICATED, INVALID_KEY, ChatFrame, ConfigFrame, decode_app, ready
 from transport.writer import DeviceWriter
 
@@ -97,7 +100,7 @@ class AppConnection:
 
     Attributes:
         agent: the path's agent, for sessions that the app begins.
-        address: where the connection comes from.
+        sign_in: where the connection comes from.
         on_signed_in: called once, when the device may stay.
         device: who is signed in.
     """
@@ -109,7 +112,7 @@ class AppConnection:
     ports: AppPorts
     shared: AppShared
     agent: str
-    address: str
+    sign_in: SignIn
     on_signed_in: Callable[[], None]
     device: Device | None = None
     writer: DeviceWriter = attrs.field(init=False)
@@ -176,16 +179,15 @@ class AppConnection:
         """Set `device`; return the message that the first frame was, or the key."""
         if isinstance(first, bytes):
             return None, None
-        self.device = self.deps.devices.find(first)
-        if self.device is not None:
-            return None, first
         frame = decode_app(first)
         if not isinstance(frame, ChatFrame):
-            return None, None
+            with suppress(BadKeyError, TooManyTriesError):
+                self.device = self.sign_in.enter(first)
+            return None, first
         tries, clock = self.shared.tries, self.deps.clock
         resumption = Resumption(self.ports, clock, tries, self.config.app_resume_without_key)
         try:
-            self.device = await resumption.device(frame, self.address, trio.current_time())
+            self.device = await resumption.device(frame, self.sign_in.address, trio.current_time())
         except StorageError as failed:
             logger.warning("nobody can come back without a key: %s", failed)
         return frame, None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections import OrderedDict, deque
 from typing import Final
 
 import attrs
@@ -12,20 +10,13 @@ import attrs
 from actors.ports import Clock
 from transport.authorize import authorize
 from transport.ports import AppPorts, Device
+from transport.tries import Tries
 from transport.wire_app import ChatFrame
 
-__all__ = ["PAIR_MS", "Resumption", "Tries", "holds_uuid"]
+__all__ = ["PAIR_MS", "Resumption", "holds_uuid"]
 
 PAIR_MS: Final = 7 * 24 * 3600 * 1000
 """How long a pair counts after its last use with a key."""
-
-TRIES: Final = 10
-WINDOW_S: Final = 60.0
-
-MAX_ADDRESSES: Final = 4096
-"""Addresses whose tries are remembered; the one that tried longest ago is forgotten beyond that."""
-
-_IPV6_SITE: Final = 64  # bits: what one subscriber has for himself
 
 _UUID: Final = re.compile(
     r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"
@@ -35,38 +26,6 @@ _UUID: Final = re.compile(
 def holds_uuid(text: str) -> bool:
     """Tell whether an id holds a UUID, so that nobody guesses it."""
     return _UUID.search(text) is not None
-
-
-@attrs.define(eq=False)
-class Tries:
-    """Counts tries by address; those of one IPv6 site are one."""
-
-    _by_address: OrderedDict[str, deque[float]] = attrs.field(factory=OrderedDict)
-
-    def allow(self, address: str, now: float) -> bool:
-        """Count a try at `now` (seconds, monotonic); False where there were too many in the last minute."""
-        site = _site(address)
-        times = self._by_address.setdefault(site, deque(maxlen=TRIES))
-        self._by_address.move_to_end(site)
-        while len(self._by_address) > MAX_ADDRESSES:
-            self._by_address.popitem(last=False)
-        if len(times) == TRIES and now - times[0] < WINDOW_S:
-            return False
-        times.append(now)
-        return True
-
-
-def _site(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        if mapped is not None:
-            return str(mapped)
-        return str(ipaddress.ip_network((parsed, _IPV6_SITE), strict=False))
-    return str(parsed)
 
 
 @attrs.frozen

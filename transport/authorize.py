@@ -52,6 +52,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "POST /api/system/sleep": "admin",
     "GET /api/devices": "admin",
     "POST /api/devices": "admin",
+    "POST /api/devices/pair": "admin",
     "DELETE /api/devices/{id}": "admin",
     "GET /metrics": "view",
     "GET /api/openapi.json": "view",

@@ -14,6 +14,7 @@ __all__ = [
     "RESTART",
     "TOO_LARGE",
     "TOO_MANY",
+    "TOO_MANY_TRIES",
     "TOO_SLOW",
     "CloseCode",
 ]
@@ -47,6 +48,9 @@ NO_SIGN_IN = CloseCode(4408, "no sign-in in time")
 
 TOO_MANY = CloseCode(4429, "too many connections")
 """The server has as many connections as it takes. Come back later."""
+
+TOO_MANY_TRIES = CloseCode(4429, "too many wrong keys from this address, come back later")
+"""Nobody is told whether this key was right. Come back in a minute."""
 
 TOO_SLOW = CloseCode(4508, "too slow, come back with your position")
 """A write was not taken for 60 s. The socket is cut, so the device does not read this; it is for the log."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import attrs
 
+from transport.forwarded import LOOPBACK
 from transport.web_files import WEB_FOLDER
 
 __all__ = ["TransportConfig"]
@@ -30,6 +31,7 @@ class TransportConfig:
         sign_in_s: how long a WebSocket may take to sign in.
         write_s: how long a socket may refuse a write before it is cut.
         body_s: how long a request's body may stand still.
+        trusted_proxies: whose word counts about where a request comes from; addresses or networks.
         heartbeat_s: time between heartbeats.
         close_s: how long a device has to answer our close frame.
         app_sign_in_s, app_max_waiting: the same two for the shipped app: it opens a socket that it never uses, and
@@ -52,6 +54,7 @@ class TransportConfig:
     sign_in_s: float = 30.0
     write_s: float = 60.0
     body_s: float = 60.0
+    trusted_proxies: tuple[str, ...] = LOOPBACK
     heartbeat_s: float = 15.0
     close_s: float = 1.0
     app_sign_in_s: float = 60.0

@@ -22,7 +22,7 @@ from transport.conversation import Conversation
 from transport.ports import Deps, Device
 from transport.pulse import Pulse
 from transport.renderings import Renderings
-from transport.signin import device_of_first_frame
+from transport.signin import BadKeyError, SignIn, TooManyTriesError, key_of_first_frame
 from transport.streams import FrameStream
 from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, WireError, decode
 from transport.writer import DeviceWriter
@@ -42,10 +42,10 @@ class ConnectionV3:
     """See the module. Lives for one `run`.
 
     Attributes:
-        device: whose key came in a header; else that of the first frame, once it is there.
-        refused: a header brought a bad key; `run` says so and closes.
         renderings: where finished answers become HTML; None where they do not.
         on_signed_in: called once, when the device may stay.
+        sign_in: where it comes from, and the key of its head.
+        device: whose key it was, once that is known.
     """
 
     ws: trio_websocket.WebSocketConnection
@@ -54,8 +54,8 @@ class ConnectionV3:
     deps: Deps
     pulse: Pulse
     on_signed_in: Callable[[], None]
+    sign_in: SignIn
     device: Device | None = None
-    refused: bool = False
     renderings: Renderings | None = None
     writer: DeviceWriter = attrs.field(init=False)
     _conversation: Conversation | None = None
@@ -87,10 +87,18 @@ class ConnectionV3:
         await trio.sleep_forever()
 
     async def _converse(self) -> None:
-        if self.refused:
-            self._refuse()
-            return
-        device = await self._sign_in()
+        key = self.sign_in.key
+        if key is None:
+            with trio.move_on_after(self.config.sign_in_s) as waiting:
+                message = await self.ws.get_message()
+                if _is_oversized(message):
+                    self.request_close(close_codes.TOO_LARGE)
+                    return
+                key = key_of_first_frame(message)
+            if waiting.cancelled_caught:
+                self.request_close(close_codes.NO_SIGN_IN)
+                return
+        device = self._enter(key)
         if device is None:
             return
         self.device = device
@@ -104,26 +112,19 @@ class ConnectionV3:
             finally:
                 self._conversation = None
 
-    async def _sign_in(self) -> Device | None:
-        device = self.device
-        if device is None:
-            with trio.move_on_after(self.config.sign_in_s) as waiting:
-                message = await self.ws.get_message()
-                if _is_oversized(message):
-                    self.request_close(close_codes.TOO_LARGE)
-                    return None
-                device = device_of_first_frame(message, self.deps.devices)
-            if waiting.cancelled_caught:
-                self.request_close(close_codes.NO_SIGN_IN)
-                return None
-        if device is None:
-            self._refuse()
-        return device
-
-    def _refuse(self) -> None:
-        """Say that the key is no good, and close."""
+    def _enter(self, key: str | None) -> Device | None:
+        """Return whose key it is; else say that it is no good, and close."""
+        code = close_codes.BAD_KEY
+        try:
+            if key is not None:
+                return self.sign_in.enter(key)
+        except BadKeyError:
+            pass
+        except TooManyTriesError:
+            code = close_codes.TOO_MANY_TRIES
         self.writer.put(answers_v3.error("unauthorized", "The key is not valid.", self.deps.clock()))
-        self.request_close(close_codes.BAD_KEY)
+        self.request_close(code)
+        return None
 
     async def _take_frames(self, conversation: Conversation) -> None:
         bad_frames = 0

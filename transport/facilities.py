@@ -11,6 +11,7 @@ import attrs
 from actors.ports import Ids
 from storage.devices import Devices
 from storage.notifications import Notifications
+from storage.pairings import Pairings
 from storage.search import Search
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
@@ -91,10 +92,12 @@ class Facilities:
     search: Search
     notifications: Notifications
     devices: Devices
+    pairings: Pairings
     sessions: Removes
     metrics: Metrics
     new_id: Ids
     new_key: Callable[[], str] = attrs.field(repr=False)
+    new_code: Callable[[], str] = attrs.field(repr=False)
     sleep: Callable[[], Awaitable[bool]] | None = None
     readiness: Callable[[], Readiness] | None = None
     export: Exports | None = None

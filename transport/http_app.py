@@ -17,11 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ActorError
 from storage.errors import SessionMissing, StorageError
+from storage.pairings import Pairing
 from transport.authorize import authorize
 from transport.config import TransportConfig
 from transport.facilities import Facilities, Port
+from transport.forwarded import Forwarded, Proxies
 from transport.http_answers import HttpError, error_answer
-from transport.links import UPLOADS_PATH
+from transport.http_keys import CODE_PATH, OPEN_PATHS, Keys
 from transport.ports import Deps, Device
 from transport.routes.capsules import CapsuleRoutes
 from transport.routes.closing import ClosingRoutes
@@ -31,21 +33,19 @@ from transport.routes.export import ExportRoutes
 from transport.routes.metrics import MetricsRoutes
 from transport.routes.notifications import NotificationRoutes
 from transport.routes.openapi import OpenApiRoutes
+from transport.routes.pairing import PairingRoutes
 from transport.routes.search import SearchRoutes
 from transport.routes.server import ServerRoutes
 from transport.routes.sessions import SessionRoutes
 from transport.routes.system import SystemRoutes
 from transport.routes.tasks import TaskRoutes
 from transport.routes.uploads import UploadRoutes
-from transport.routes.web import is_web_path, web_routes
-from transport.signin import key_of_headers
+from transport.routes.web import web_routes
+from transport.signin import SignIns
 from transport.unread import Unread
 from transport.web_files import read_web_files
 
-__all__ = ["make_app"]
-
-OPEN_PATHS: Final = frozenset({"/api/health"})
-"""What answers without a key, beside the files of the web client."""
+__all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]
 
 _CODES: Final = {
     400: "bad_request",
@@ -60,15 +60,17 @@ _CODES: Final = {
 logger = logging.getLogger("builderos.transport")
 
 Endpoint = Callable[[Request, Device], Awaitable[Response]]
+CodeEndpoint = Callable[[Request, Pairing], Awaitable[Response]]
 FileEndpoint = Callable[[Request, Device | None], Awaitable[Response]]
 
 
-def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
+def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns) -> Starlette:
     """Return the application. Blocks: it reads the web client's files.
 
     Args:
         config, deps: as the listener has them.
         port: the listener, as far as routes have to do with it.
+        sign_ins: decides whose key a key is.
     """
     server = ServerRoutes(config, deps, port.counts)
     sessions = SessionRoutes(deps)
@@ -86,9 +88,13 @@ def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
     ]
     if deps.facilities is not None:
         routes += _more_routes(deps, deps.facilities, port)
+    checks = [
+        Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
+        Middleware(Keys, deps=deps, sign_ins=sign_ins),
+    ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Unread), Middleware(_Errors), Middleware(_Keys, deps=deps)],
+        middleware=[Middleware(Unread), Middleware(_Errors), *checks],
         exception_handlers={HTTPException: _http_exception},
     )
     # A path with a slash too many is not there; a redirect would name the host that the client claims.
@@ -99,6 +105,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port) -> Starlette:
 def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
     uploads = UploadRoutes(facilities, deps.clock)
     devices = DeviceRoutes(facilities, port, deps.clock)
+    pairing = PairingRoutes(facilities, deps.clock)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
@@ -114,14 +121,11 @@ def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
         _route("POST /api/system/sleep", SystemRoutes(facilities).sleep),
         _route("GET /api/devices", devices.listing),
         _route("POST /api/devices", devices.add),
+        _route("POST /api/devices/pair", pairing.make),
         _route("DELETE /api/devices/{id}", devices.revoke),
+        _code_route(CODE_PATH, pairing.redeem),
         _route("GET /metrics", MetricsRoutes(facilities, port, deps.catalog).text),
     ]
-
-
-def _is_open(scope: Scope) -> bool:
-    reads = scope["method"] in ("GET", "HEAD")
-    return scope["path"] in OPEN_PATHS or (reads and is_web_path(scope["path"]))
 
 
 def _route(action: str, endpoint: Endpoint) -> Route:
@@ -147,6 +151,15 @@ def _file_route(action: str, endpoint: FileEndpoint) -> Route:
         return await endpoint(request, device)
 
     return Route(path, checked, methods=[method])
+
+
+def _code_route(path: str, endpoint: CodeEndpoint) -> Route:
+    """Return a route that a pairing code opens."""
+
+    async def checked(request: Request) -> Response:
+        return await endpoint(request, request.scope["builderos.pairing"])
+
+    return Route(path, checked, methods=["POST"])
 
 
 async def _http_exception(_: Request, error: Exception) -> Response:
@@ -193,28 +206,3 @@ class _Errors:
             answer = _answer_to(error)
             if not begun:
                 await answer(scope, receive, send)
-
-
-@attrs.frozen
-class _Keys:
-    """Lets nobody past without a key."""
-
-    app: ASGIApp
-    deps: Deps
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_open(scope):
-            key = key_of_headers(scope["headers"])
-            device = None if key is None else self.deps.devices.find(key)
-            if device is None and not self._is_signed(scope):
-                raise HttpError(401, "unauthorized", "A valid key is needed.")
-            scope["builderos.device"] = device
-        await self.app(scope, receive, send)
-
-    def _is_signed(self, scope: Scope) -> bool:
-        facilities = self.deps.facilities
-        if facilities is None or scope["method"] not in ("GET", "HEAD"):
-            return False
-        path: str = scope["path"]
-        query = scope["query_string"].decode("latin-1")
-        return path.startswith(UPLOADS_PATH) and facilities.uploads.links.opens(path, query)

@@ -24,6 +24,7 @@ from transport.http_app import make_app
 from transport.http_stream import HttpStream, http_stream
 from transport.ports import Deps
 from transport.refusals import Refusal, refusal_bytes
+from transport.signin import SignIns
 from transport.streams import Transport
 
 __all__ = ["HttpDoor"]
@@ -35,9 +36,9 @@ AFTER_CLOSE_S: Final = 5.0
 class HttpDoor:
     """Serves HTTP requests, one a connection."""
 
-    def __init__(self, config: TransportConfig, deps: Deps, port: Port) -> None:
+    def __init__(self, config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns) -> None:
         self._write_s = config.write_s
-        self._app = ASGIWrapper(make_app(config, deps, port))  # type: ignore[arg-type]
+        self._app = ASGIWrapper(make_app(config, deps, port, sign_ins))  # type: ignore[arg-type]
         self._context = WorkerContext(None)
         self._config = _hypercorn_config(config)
 

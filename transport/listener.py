@@ -27,6 +27,7 @@ from transport.http_stream import drain
 from transport.limits import Gate
 from transport.ports import Deps
 from transport.refusals import Refusal, refusal_bytes
+from transport.signin import SignIns
 from transport.streams import Transport
 from transport.websocket_door import WebSocketDoor
 
@@ -149,11 +150,14 @@ class _Door:
         self.tls = tls
         self.all = Gate(config.max_connections)
         self.unfinished = Gate(config.max_waiting)
-        self.websockets = WebSocketDoor(config, deps)
+        sign_ins = SignIns(deps.devices)
+        self.websockets = WebSocketDoor(config, deps, sign_ins)
         port = Port(
-            counts=self.websockets.counts, gauges=self.gauges, close_device=self.websockets.close_device
+            counts=self.websockets.counts,
+            gauges=self.gauges,
+            close_device=self.websockets.close_device,
         )
-        self.http = HttpDoor(config, deps, port)
+        self.http = HttpDoor(config, deps, port, sign_ins)
         self._open: set[Transport] = set()
         self._changed = trio.Event()
 

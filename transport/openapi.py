@@ -30,7 +30,7 @@ _REASONS: Final = {
     411: "Content-Length is missing.",
     413: "The body is too large.",
     415: "The body is of another type than this call takes.",
-    429: "Too many at once.",
+    429: "Too many at once; or too many wrong keys from this address.",
     503: "Not at the moment.",
 }
 
@@ -59,7 +59,7 @@ def _call(
     """Return one operation. `errors`: the statuses beside 200 and those that every call may give."""
     content = {media_type: {"schema": answer} if answer is not None else {}}
     responses: Json = {"200": {"description": "Done.", "content": content}}
-    for status in sorted({401, 403, 503, *errors}):
+    for status in sorted({401, 403, 429, 503, *errors}):
         error = {"application/json": {"schema": named("Error")}}
         responses[str(status)] = {"description": _REASONS[status], "content": error}
     call: Json = {"summary": summary, "responses": responses}
@@ -175,6 +175,24 @@ def _acting() -> Json:
                 *_JSON_BODY_ERRORS,
                 body=_json(("name", "scope"), name=_short(100), scope=SCOPE),
             ),
+        },
+        "/api/devices/pair": {
+            "post": _call(
+                "Make a pairing code, good once and for ten minutes",
+                object_of(code=TEXT, url=TEXT, qr=TEXT, scope=SCOPE, expires_at=TIME),
+                429,
+                *_JSON_BODY_ERRORS,
+                body=_json((), name=_short(100), scope=SCOPE),
+            )
+        },
+        "/api/pair": {
+            "post": _call(
+                "Become a device; the code stands where a key would",
+                object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),
+                429,
+                *_JSON_BODY_ERRORS,
+                body=_json((), name=_short(100)),
+            )
         },
         "/api/devices/{id}": {
             "delete": _call(

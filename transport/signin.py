@@ -1,16 +1,74 @@
-"""Where a key may stand, and the sign-in of a WebSocket (PROTOCOL sections 2, 3). Keys are never logged."""
+"""Where a key may stand, and whether it opens anything (PROTOCOL sections 1 to 4). Keys are never logged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+import trio
+
 from transport.client_frames import AuthFrame
 from transport.ports import Device, Devices
+from transport.tries import SignInTries
 from transport.wire_v3 import WireError, decode
 
-__all__ = ["device_of_first_frame", "key_of_headers"]
+__all__ = ["BadKeyError", "SignIn", "SignIns", "TooManyTriesError", "key_of_first_frame", "key_of_headers"]
 
 _SCHEME = "bearer "
+
+
+class BadKeyError(Exception):
+    """The key is unknown, or was revoked."""
+
+
+class TooManyTriesError(Exception):
+    """There were too many wrong keys from this address; nobody is told whether this one was right."""
+
+
+@attrs.define(eq=False)
+class SignIns:
+    """The one place where a key becomes a device: looks it up and counts what goes wrong by address."""
+
+    devices: Devices
+    tries: SignInTries = attrs.field(factory=SignInTries)
+
+    def enter(self, key: str, address: str) -> Device:
+        """Return whose key this is. Never blocks.
+
+        Raises:
+            BadKeyError, TooManyTriesError: nobody's.
+        """
+        device = self.devices.find(key)
+        self.judge(address, good=device is not None)
+        assert device is not None
+        return device
+
+    def judge(self, address: str, *, good: bool) -> None:
+        """Count a key or a code that was just tried.
+
+        Raises:
+            BadKeyError: it was wrong.
+            TooManyTriesError: it may have been.
+        """
+        now = trio.current_time()
+        if good:
+            if not self.tries.good(address, now):
+                raise TooManyTriesError
+            return
+        raise BadKeyError if self.tries.wrong(address, now) else TooManyTriesError
+
+
+@attrs.frozen
+class SignIn:
+    """One connection's way in: where it comes from, and the key that its head brought, if any."""
+
+    sign_ins: SignIns
+    address: str
+    key: str | None = attrs.field(repr=False)
+
+    def enter(self, key: str) -> Device:
+        """Return whose key this is. Raises BadKeyError, TooManyTriesError."""
+        return self.sign_ins.enter(key, self.address)
 
 
 def key_of_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
@@ -28,12 +86,12 @@ def key_of_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return found
 
 
-def device_of_first_frame(message: str | bytes, devices: Devices) -> Device | None:
-    """Return the device that a connection's first frame signs in; None where it does not."""
+def key_of_first_frame(message: str | bytes) -> str | None:
+    """Return the key that a connection's first frame brings; None where it is no frame that could."""
     if isinstance(message, bytes):
         return None
     try:
         frame = decode(message)
     except WireError:
         return None
-    return devices.find(frame.token) if isinstance(frame, AuthFrame) else None
+    return frame.token if isinstance(frame, AuthFrame) else None

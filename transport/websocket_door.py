@@ -15,13 +15,14 @@ from transport.app_connection import AppConnection, AppShared
 from transport.close_codes import CloseCode
 from transport.config import TransportConfig
 from transport.connection import ConnectionV3
+from transport.forwarded import Proxies
 from transport.head import Head, find_end
 from transport.limits import Gate
 from transport.ports import AppPorts, Deps, Device
 from transport.pulse import Pulse
 from transport.refusals import Refusal
 from transport.renderings import Renderings
-from transport.signin import key_of_headers
+from transport.signin import SignIn, SignIns, key_of_headers
 from transport.streams import FrameStream, Transport
 from transport.wire_v3 import MAX_CLIENT_FRAME_BYTES, SUBPROTOCOL
 
@@ -60,10 +61,12 @@ class Upgrade:
     Attributes:
         agent: the old path's agent; None on the common path.
         subprotocol: what the answer names.
+        address: where it comes from.
     """
 
     agent: str | None
     subprotocol: str | None
+    address: str
     key: str | None = attrs.field(repr=False)
 
 
@@ -91,10 +94,12 @@ class WebSocketDoor:
 
     config: TransportConfig
     deps: Deps
+    sign_ins: SignIns
     waiting: Gate = attrs.field(init=False)
     waiting_app: Gate = attrs.field(init=False)
     pulse: Pulse = attrs.field(init=False)
     renderings: Renderings | None = attrs.field(init=False)
+    _proxies: Proxies = attrs.field(init=False)
     _app: AppShared = attrs.field(factory=AppShared)
     _open: dict[Dialect, str | None] = attrs.field(factory=dict)
     _all_closed: trio.Event | None = None
@@ -103,6 +108,7 @@ class WebSocketDoor:
         self.waiting = Gate(self.config.max_waiting)
         self.waiting_app = Gate(self.config.app_max_waiting)
         self.pulse = Pulse(self.config.heartbeat_s)
+        self._proxies = Proxies.named(self.config.trusted_proxies)
         renderer, deps = self.deps.renderer, self.deps
         self.renderings = None if renderer is None else Renderings(renderer, deps.journal, deps.clock)
 
@@ -143,24 +149,25 @@ class WebSocketDoor:
         agent = _PATHS[head.path]
         end = find_end(data) or len(data)
         frames = FrameStream(stream, data[:end], data[end:], self.config.write_s)
+        address = self._proxies.client(_address_of(stream), head.headers)
         if agent is not None and not speaks_v3:
-            return self._admit_app(frames, stream, agent, full=full)
+            return self._admit_app(frames, Upgrade(agent, None, address, None), full=full)
         key = key_of_headers(head.headers)
-        upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, key)
+        upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, address, key)
         if full or not self.waiting.enter():
             return partial(self._turn_away, frames, upgrade)
         return partial(self._serve, frames, upgrade, _Place(self.waiting), self._make_v3)
 
     def _admit_app(
-        self, frames: FrameStream, stream: Transport, agent: str, *, full: bool
+        self, frames: FrameStream, upgrade: Upgrade, *, full: bool
     ) -> Callable[[], Awaitable[None]] | Refusal:
         ports = self.deps.app
         if ports is None:
             return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
         if full or not self.waiting_app.enter():
             return Refusal(503, "overloaded", "Too many connections wait for their sign-in.")
-        make = partial(self._make_app, ports, _address_of(stream))
-        return partial(self._serve, frames, Upgrade(agent, None, None), _Place(self.waiting_app), make)
+        make = partial(self._make_app, ports)
+        return partial(self._serve, frames, upgrade, _Place(self.waiting_app), make)
 
     async def run(self) -> None:
         """Do what is done for all WebSockets at once, until cancelled."""
@@ -219,8 +226,7 @@ class WebSocketDoor:
         stream: FrameStream,
         on_signed_in: Callable[[], None],
     ) -> Dialect:
-        device = None if upgrade.key is None else self.deps.devices.find(upgrade.key)
-        refused = upgrade.key is not None and device is None
+        sign_in = SignIn(self.sign_ins, upgrade.address, upgrade.key)
         return ConnectionV3(
             ws,
             stream,
@@ -228,23 +234,22 @@ class WebSocketDoor:
             self.deps,
             self.pulse,
             on_signed_in,
-            device,
-            refused,
+            sign_in,
             renderings=self.renderings,
         )
 
     def _make_app(
         self,
         ports: AppPorts,
-        address: str,
         upgrade: Upgrade,
         ws: trio_websocket.WebSocketConnection,
         stream: FrameStream,
         on_signed_in: Callable[[], None],
     ) -> Dialect:
         assert upgrade.agent is not None
-        shared, agent = self._app, upgrade.agent
-        return AppConnection(ws, stream, self.config, self.deps, ports, shared, agent, address, on_signed_in)
+        sign_in = SignIn(self.sign_ins, upgrade.address, None)
+        rest = (self._app, upgrade.agent, sign_in, on_signed_in)
+        return AppConnection(ws, stream, self.config, self.deps, ports, *rest)
 
 
 def _address_of(stream: Transport) -> str:

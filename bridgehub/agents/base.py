@@ -83,6 +83,9 @@ class AgentDriver(Protocol):
         """Give the running turn one more user message; return whether the agent took it.
 
         Called only where `can_steer` says so, beside `run_turn`. Cancelled with the turn's end.
+
+        Raises:
+            Exception: nobody knows whether it took it; the message is then never sent again by itself.
         """
         ...
 

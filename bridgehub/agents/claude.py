@@ -96,7 +96,10 @@ class ClaudeDriver:
         return end or _exited(prompt, "Claude Code ended twice before it took the message.")
 
     async def steer(self, steer: Steer) -> bool:
-        """Give the running turn one more message; return whether the program took it. See `claude_steer`."""
+        """Give the running turn one more message; return whether the program took it. See `claude_steer`.
+
+        Raises ProgramExited: the turn broke, and nobody knows.
+        """
         await self._began.wait()
         if self._session is None:
             return False

@@ -138,6 +138,9 @@ class ClaudeSession:
         """Send one more message into the running turn; return whether the program took it.
 
         It is one that this program has not had: the program skips a uuid that it knows.
+
+        Raises:
+            ProgramExited: the turn broke; nobody knows whether the program had read the message.
         """
         await self._sent.wait()
         steers = self._steers
@@ -152,6 +155,8 @@ class ClaudeSession:
             return False
         finally:
             steers.drop(name)
+        if one.taken is None:
+            raise ProgramExited("Claude Code ended before it told of a message.")
         return one.taken
 
     async def interrupt(self) -> None:

@@ -6,7 +6,7 @@ program that names it proves that it was taken; until then it can be withdrawn.
 
     written → waiting ─┬─ named by the program ──▶ taken
                        ├─ withdrawn (interrupt) ─▶ not taken, and never will be
-                       └─ the turn is over ──────▶ not taken
+                       └─ the turn broke ────────▶ nobody knows: the program may have read it
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["Steered", "Steers"]
 
 @attrs.define(eq=False)
 class Steered:
-    """One of them. `taken` is true from the moment of the program's word."""
+    """One of them. `taken`: what is known of it, None as long as that is nothing."""
 
-    taken: bool = False
+    taken: bool | None = None
     settled: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -57,8 +57,10 @@ class Steers:
 
     def settle(self, name: str) -> None:
         """That one was withdrawn."""
-        if name in self._known:
-            self._known[name].settled.set()
+        one = self._known.get(name)
+        if one is not None and one.taken is None:
+            one.taken = False
+            one.settled.set()
 
     def close(self) -> None:
         """The turn is over: nobody waits any longer, and no further one is let in."""

@@ -86,6 +86,8 @@ class CodexDriver:
             end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
         if isinstance(end, TurnFailed) and end.code != "model_error":
             await self.aclose()  # the next turn finds what was mended meanwhile
+        elif self._session is not None and not self._session.usable:
+            await self.aclose()  # something in it outlived the turn
         return end
 
     async def steer(self, steer: Steer) -> bool:

@@ -42,6 +42,7 @@ class Translator:
     _streamed: dict[str, list[str]] = attrs.field(factory=dict)
     _retries: int = 0
     _wholes: dict[str, bytes] = attrs.field(factory=dict)
+    _ended: set[str] = attrs.field(factory=set)
 
     def take_whole(self, event: HubEvent) -> bytes | None:
         """Return, once, what an event just given carries only the beginning of; None where it has all."""
@@ -58,6 +59,16 @@ class Translator:
     def retried(self) -> bool:
         """Whether the model service failed since the agent last got on."""
         return self._retries > 0
+
+    @property
+    def ended_items(self) -> frozenset[str]:
+        """Ids of the tool calls that have ended by themselves."""
+        return frozenset(self._ended)
+
+    @property
+    def starts_agent(self) -> bool:
+        """Whether an agent is being started of which nothing is known yet."""
+        return any(running.tool.name == "agent_spawnAgent" for running in self._open.values())
 
     def tool(self, item_id: str) -> Tool | None:
         """Return the running tool call of that id."""
@@ -151,6 +162,7 @@ class Translator:
         if tool is None:
             return
         running = self._open.pop(tool.item_id, None)
+        self._ended.add(tool.item_id)
         if running is None:
             yield self._tool_began(tool)
             running = _Open(tool, now)

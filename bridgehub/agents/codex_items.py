@@ -6,6 +6,7 @@
 | fileChange | `apply_patch` | `changes`: `path`, `kind` (`add` `delete` `update`), `diff`, `move_path` |
 | mcpToolCall | `mcp__SERVER__TOOL` | the tool's own |
 | webSearch | `web_search` | `query`, `action` |
+| collabAgentToolCall, subAgentActivity | `agent_spawnAgent`, `agent_wait`, … | `prompt` or `agent` |
 
 The diff of an added or deleted file is its bare content; of a changed one, its hunks.
 """
@@ -23,6 +24,14 @@ __all__ = ["Tool", "changes_of", "tool_of", "tool_outcome"]
 
 _LATE = frozenset({"webSearch", "imageView", "imageGeneration"})
 """Items whose input is not there before they are completed."""
+
+
+_ACTIVITIES = {
+    "started": "agent_spawnAgent",
+    "interacted": "agent_sendInput",
+    "interrupted": "agent_interruptAgent",
+}
+"""What an agent did with one that it started, in the words of the older `collabAgentToolCall`."""
 
 
 @attrs.frozen
@@ -56,7 +65,9 @@ def _named(kind: str, item: Fields) -> tuple[str, Any] | None:
         case "dynamicToolCall":
             return item.text("tool"), item.value("arguments")
         case "collabAgentToolCall":
-            return f"agent_{item.text('tool')}", {"prompt": item.maybe_text("prompt")}
+            return f"agent_{item.text('tool')}", _told(prompt=item.maybe_text("prompt"))
+        case "subAgentActivity" if item.text("kind") in _ACTIVITIES:
+            return _ACTIVITIES[item.text("kind")], _told(agent=item.maybe_text("agentPath"))
         case "webSearch":
             return "web_search", {"query": item.text("query"), "action": item.value("action")}
         case "imageView":
@@ -90,6 +101,8 @@ def tool_outcome(item: Fields) -> tuple[str, bool]:
             return _mcp_output(item), failed or item.inner("result").flag("isError")
         case "dynamicToolCall":
             return tool_output_text(item.value("contentItems")), item.value("success") is False
+        case "collabAgentToolCall" if item.text("tool") == "wait":
+            return _agents_output(item) or status, failed
         case "collabAgentToolCall" | "fileChange":
             return status, failed
     return status or "done", failed
@@ -103,6 +116,18 @@ def _command_output(item: Fields, status: str) -> str:
         return output
     gap = "" if not output or output.endswith("\n") else "\n"
     return f"{output}{gap}[exit status {exit_code}]"
+
+
+def _agents_output(item: Fields) -> str:
+    """Return how the agents stand that were waited for, one a line, with what those that ended said."""
+    states = (Fields(state) for state in item.inner("agentsStates").raw.values() if isinstance(state, dict))
+    return "\n".join(
+        ": ".join(part for part in (state.text("status"), state.text("message")) if part) for state in states
+    )
+
+
+def _told(**fields: str | None) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _mcp_output(item: Fields) -> str:

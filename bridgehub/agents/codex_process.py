@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ import trio
 
 from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited
 from bridgehub.agents.codex_protocol import Fields, Lines, Notification, Reply, ServerRequest, decode, encode
+from bridgehub.protocol.process_tree import wait_gone
 
 __all__ = ["RUN", "Batch", "Program", "start_program"]
 
@@ -32,6 +33,9 @@ _log = logging.getLogger("builderos.bridgehub")
 
 RUN = "BUILDEROS_CODEX_RUN"
 """The environment variable that marks the program and all that it starts."""
+
+CALL = "CODEX_TOOL_CALL_ID"
+"""The variable by which the program itself marks what a command starts; its value is the item's id."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """One line of the program; the largest seen, a command's output as JSON, is about 1.5 MB."""
@@ -168,6 +172,13 @@ class Program:
         await self._process.wait()
         await trio.to_thread.run_sync(_kill_marked, self._run_id)
 
+    async def kill_commands(self, spared: Container[str]) -> None:
+        """Kill what the program's commands left running, those calls excepted whose id is in `spared`.
+
+        A command may put itself out of the program's reach, by a session of its own.
+        """
+        await trio.to_thread.run_sync(_kill_marked, self._run_id, spared, abandon_on_cancel=True)
+
     async def run(self) -> None:
         """Drain the pipes until the program is over. A system task: nothing may leave it."""
         try:
@@ -299,21 +310,27 @@ async def _receive(stream: trio.abc.ReceiveStream | None) -> bytes | bytearray:
         return b""
 
 
-def _kill_marked(run_id: str) -> None:
-    """Kill all processes of a run. Blocking: some 50 ms on a machine with a few hundred processes."""
+def _kill_marked(run_id: str, spared: Container[str] | None = None) -> None:
+    """Kill all processes of a run, or those of its commands only, but for the spared ones.
+
+    Blocking: some 50 ms on a machine with a few hundred processes.
+    """
     for _ in range(KILL_ROUNDS):
-        found = [process for pid in psutil.pids() if (process := _marked(pid, run_id)) is not None]
+        found = [process for pid in psutil.pids() if (process := _marked(pid, run_id, spared)) is not None]
         if not found:
             return
         for process in found:
             with suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(found, timeout=LAST_WORDS_S)
+        wait_gone(found, LAST_WORDS_S)
 
 
-def _marked(pid: int, run_id: str) -> psutil.Process | None:
+def _marked(pid: int, run_id: str, spared: Container[str] | None) -> psutil.Process | None:
     with suppress(psutil.Error, OSError):
         process = psutil.Process(pid)
-        if process.environ().get(RUN) == run_id and process.status() != psutil.STATUS_ZOMBIE:
+        env = process.environ()
+        if env.get(RUN) != run_id or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if spared is None or (CALL in env and env[CALL] not in spared):
             return process
     return None

@@ -32,6 +32,7 @@ __all__ = [
     "marked_hubs",
     "start_mark",
     "terminate",
+    "wait_gone",
 ]
 
 MARKER = "BUILDEROS_HUB"
@@ -136,7 +137,7 @@ def kill_tree(
         finally:
             killed.add(leader.pid)
             _send(leader, signal.SIGKILL)
-            _wait_gone([leader], KILL_LIMIT_S)
+            wait_gone([leader], KILL_LIMIT_S)
     _kill_until_none(hub_id, None, killed, variable)
     return len(killed)
 
@@ -162,7 +163,7 @@ def _kill_until_none(
         for process in found:
             if _send(process, signal.SIGKILL):
                 killed.add(process.pid)
-        _wait_gone(found, _ROUND_S)
+        wait_gone(found, _ROUND_S)
 
 
 def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psutil.Process]:
@@ -221,8 +222,8 @@ def _send(process: psutil.Process, number: signal.Signals) -> bool:
     return True
 
 
-def _wait_gone(processes: Iterable[psutil.Process], limit_s: float) -> None:
-    """Wait until none of them lives. A zombie counts as gone: it may be another's to reap."""
+def wait_gone(processes: Iterable[psutil.Process], limit_s: float) -> None:
+    """Wait until none of them lives, for `limit_s` at most. Blocks. A zombie counts as gone: another may reap it."""
     deadline = time.monotonic() + limit_s
     pause = 0.001
     left = list(processes)

@@ -146,10 +146,12 @@ def _no_answer(reply: Reply) -> None:
 
 
 @asynccontextmanager
-async def open_harness(config: ActorConfig | None = None) -> AsyncIterator[Harness]:
+async def open_harness(
+    config: ActorConfig | None = None, *, store: MemoryStore | None = None
+) -> AsyncIterator[Harness]:
     """Give a store with the session `trip`, and hubs; servers are opened over it with `open_supervisor`."""
     async with open_scripted_hubs() as hubs:
-        harness = Harness(hubs, config=config or ActorConfig())
+        harness = Harness(hubs, store or MemoryStore(), config=config or ActorConfig())
         await harness.create("trip")
         yield harness
 

@@ -1,4 +1,4 @@
-"""The end of a failed session while storage takes no writes."""
+"""The end of a failed session: while storage takes no writes, and with a hub that was let go and lives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from actors.codec import encode_settings
-from actors.commands import Settings
+from actors.commands import Close, Send, Settings
 from actors.config import ActorConfig
 from actors.effect_runner import SessionDeps
 from actors.funeral import end_failed_session
@@ -16,6 +16,7 @@ from bridgehub.protocol.messages import HubSpec
 from storage.errors import StorageUnavailable
 from storage.memory import MemoryStore
 from storage.records import NewSession, SessionRecord
+from tests.actors.harness import ask, open_harness, open_server
 from tests.actors.test_acknowledging import SPEC
 from tests.fakes.scripted_hubs import open_scripted_hubs
 
@@ -48,3 +49,19 @@ async def test_an_end_that_storage_refused_is_written_whole(autojump_clock: trio
     assert record.summary.snapshot is not None
     assert record.summary.state == "failed"
     assert orjson.loads(record.summary.snapshot)["failed"] is True
+
+
+async def test_a_hub_that_was_let_go_does_not_outlive_its_session(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        await ask(server, Send("m1", "a"))
+        await harness.until("complete")
+        let_go = harness.hubs.newest
+        let_go.stubborn, harness.hubs.bury_s = True, 1.0
+        await ask(server, Close())  # it is told to stop, does not, and is to be killed two seconds later
+        harness.broken += [RuntimeError("a defect") for _ in range(4)]
+        await ask(server, Send("m2", "b"))
+        await harness.until("session_updated")
+        assert not let_go.alive
+        assert harness.hubs.buried == [let_go.spec.hub_id]

@@ -46,6 +46,21 @@ async def test_a_session_that_nobody_uses(autojump_clock: MockClock) -> None:
         await harness.until("complete")
 
 
+async def test_a_session_that_runs_and_nobody_watches(autojump_clock: MockClock) -> None:
+    """Its actor's end takes its entry away, if it is let: the removal must not stumble over that."""
+    async with open_harness() as harness, open_server(harness) as server:
+        await ask(server, Send("m", "hello"))
+        await harness.until("complete")
+        assert server.statistics().live_count == 1
+        await server.remove("trip")
+        assert await harness.store.get("trip") is None
+        assert not server.is_live("trip")
+        assert harness.hubs.forgotten == list(harness.hubs.hubs)
+        await harness.create("trip")
+        assert await ask(server, Send("m", "hello")) == Accepted("m", 1, duplicate=False)
+        await harness.until("complete")
+
+
 async def test_a_session_at_work_is_not_even_disturbed(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts["hang"] = [Say("a"), Hang()]

@@ -8,8 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from actors.codec import decode_row
 from actors.commands import Attach, Cancel, Command, Decide, IfHead, Interrupt, Rename, Resolve, Send
 from actors.inputs import FromHub, IdleTooLong, MarkFailed, Resume
+from actors.verify import violations
 from bridgehub.protocol import messages as hub
 from tests.actors.world import FINAL, Fate, ModelHub, World
 
@@ -213,6 +215,7 @@ class SessionMachine(RuleBasedStateMachine):
             assert row.first_seq == position + 1 <= row.seq
             position = row.seq
         assert position == world.head
+        assert violations(decode_row(row) for row in world.core.rows) == []
         for turn_id, texts in world.texts.items():
             assert world.core.text_of(turn_id) == texts
 

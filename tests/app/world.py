@@ -23,6 +23,7 @@ from transport.config import TransportConfig
 from transport.head import find_end, parse_head
 from transport.ports import AppPorts
 from transport.refusals import Refusal, refusal_bytes
+from transport.signin import SignIns
 from transport.streams import Transport
 from transport.websocket_door import WebSocketDoor
 
@@ -148,7 +149,7 @@ async def open_world(**config: Any) -> AsyncIterator[World]:
     deps = attrs.evolve(fakes.deps(), app=ports)
     made = TransportConfig(**config)
     async with trio.open_nursery() as nursery:
-        yield World(fakes, pairs, WebSocketDoor(made, deps), nursery, made)
+        yield World(fakes, pairs, WebSocketDoor(made, deps, SignIns(deps.devices)), nursery, made)
         nursery.cancel_scope.cancel()
 
 

@@ -14,10 +14,12 @@ from bridgehub.protocol.messages import (
     InterruptTurn,
     Prompt,
     Steer,
+    SteerLost,
     SteerRefused,
     SteerTaken,
     TextPiece,
     TurnDone,
+    TurnFailed,
     TurnStopped,
 )
 from tests.bridgehub.claude_hub import open_claude_hub
@@ -26,7 +28,6 @@ from tests.standin.replies import Answer, Text, ToolUse
 from tests.standin.rig import (
     SDK_DROPS_GENERATORS,
     ClaudeRig,
-    RecordingSink,
     eventually,
     open_rig,
     program_pids,
@@ -93,28 +94,39 @@ async def test_a_steered_message_is_taken_and_an_interrupted_one_is_not(tmp_path
         assert [seen.user_texts[-1] for seen in rig.standin.requests[-2:]] == ["three", "four"]
 
 
-async def test_a_program_that_dies_takes_no_steered_message_along(tmp_path: Path) -> None:
-    """It is refused, so it comes again as a message of its own: the resumed program must not know it."""
-    async with open_rig(tmp_path) as rig:
+async def test_a_message_that_a_dying_program_may_have_read_is_lost_and_not_refused(tmp_path: Path) -> None:
+    """Refused it would be sent once more by itself. The resumed program does not know this one."""
+    async with open_rig(tmp_path) as rig, open_claude_hub(rig, tmp_path) as hub:
+        reader = await hub.reader()
         rig.standin.script(Answer.of(Text.of("a ", trio.Event())))
-        driver, sink = rig.driver(), RecordingSink()
-        taken: list[bool] = []
+        await begin(reader, "one")
+        await reader.link.send(Steer("one", "s1", WORDS))
+        await wait_queued(rig)
+        (pid,) = program_pids(rig.agent_session_id)
+        os.kill(pid, signal.SIGKILL)
+        told = [item.event for item in await reader.read_until(TurnFailed)]
+        assert told[-2] == SteerLost("one", "s1")
+        await reader.turn("two", "two", 1)
+        assert rig.standin.requests[-1].user_texts == ("one", "two")
+        assert all(WORDS not in seen.markers for seen in rig.standin.requests)
+
+
+async def test_a_message_that_comes_before_the_program_is_up_waits_for_it(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        gate = trio.Event()
+        rig.standin.script(Answer.of(Text.of("a ", gate)), Answer.of("b"))
+        driver, taken = rig.driver(), list[bool]()
 
         async def steer() -> None:
             taken.append(await driver.steer(Steer("turn-1", "s1", WORDS)))
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(steer)  # before the program is up: it waits for that
-            nursery.start_soon(rig.turn, driver, "one", sink)
-            await sink.until(lambda seen: seen.text() == "a ")
+            nursery.start_soon(steer)
+            nursery.start_soon(rig.turn, driver, "one")
             await wait_queued(rig)
-            (pid,) = program_pids(rig.agent_session_id)
-            os.kill(pid, signal.SIGKILL)
-        assert taken == [False]
-        await rig.turn(driver, "two")
-        await rig.turn(driver, "three")
-        assert rig.standin.requests[-1].user_texts == ("one", "two", "three")
-        assert all(WORDS not in seen.markers for seen in rig.standin.requests)
+            gate.set()
+        assert taken == [True]
+        assert WORDS in rig.standin.requests[-1].markers
 
 
 async def wait_queued(rig: ClaudeRig) -> None:

@@ -152,15 +152,18 @@ async def test_a_long_output_is_kept_whole_beside_the_event(tmp_path: Path) -> N
 
 
 async def test_an_interrupt_ends_the_command_and_what_it_started(tmp_path: Path) -> None:
-    """Codex alone would leave it running in the background."""
+    """Codex alone would leave it running in the background. What an earlier turn left there stays."""
     async with open_codex_rig(tmp_path) as rig:
-        driver, sink = rig.driver(permission_mode="never"), CodexSink()
-        rig.standin.script(Answer.of(shell("sleep 987 & sleep 988")))
+        driver, sink = rig.driver(permission_mode="bypassPermissions"), CodexSink()
+        rig.standin.script(Answer.of(shell("setsid sleep 985 &")), Answer.of("It stays."))
+        await rig.turn(driver, "first")
+        [earlier] = _sleepers(rig)
+        rig.standin.script(Answer.of(shell("(setsid sleep 986 &) ; sleep 987 & sleep 988")))
         ends = await _interrupted(
-            rig, driver, sink, lambda: len(_sleepers(rig)) == 2 and bool(sink.of(ToolBegan))
+            rig, driver, sink, lambda: len(_sleepers(rig)) == 4 and bool(sink.of(ToolBegan))
         )
         assert isinstance(ends, TurnDone)
-        await eventually(lambda: not _sleepers(rig))
+        await eventually(lambda: _sleepers(rig) == [earlier])
         [ended] = sink.of(ToolEnded)
         assert ended.is_error
         end, _ = await rig.turn(driver, "next")

@@ -42,6 +42,7 @@ async def test_codex_hands_work_to_echo_and_to_claude_and_an_interrupt_stops_it(
         rig.standin.script(to_echo, to_claude("words 3"), Answer.of("done"))
         end, sink = await rig.turn(driver, "one")
         assert isinstance(end, TurnDone)
+        assert "mcp__builderos" in rig.standin.requests[0].tools, "seen without a search"
         assert sink.of(Asked) == []
         assert [ended.result for ended in sink.of(TaskEnded)] == ["echo: say it ", "w0 w1 w2 "]
         assert [ended.is_error for ended in sink.of(ToolEnded)] == [False, False]

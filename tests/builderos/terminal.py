@@ -13,7 +13,7 @@ import trio
 
 from tests.support.server import ROOT, Server
 
-__all__ = ["Terminal", "open_terminal", "run_command"]
+__all__ = ["Terminal", "command_line", "open_terminal", "run_command"]
 
 LIMIT_S = 15.0
 
@@ -96,11 +96,16 @@ async def open_terminal(server: Server, *arguments: str) -> AsyncIterator[Termin
                     await stream.aclose()
 
 
+def command_line(server: Server, *arguments: str) -> list[str]:
+    """Return the words that run a command on the server's data folder."""
+    return [sys.executable, "-m", "builderos", *arguments, "--data", str(server.data)]
+
+
 async def run_command(server: Server, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
     """Run a command to its end; return status, stdout and stderr."""
     with trio.fail_after(30):
         done = await trio.run_process(
-            [sys.executable, "-m", "builderos", *arguments, "--data", str(server.data)],
+            command_line(server, *arguments),
             stdin=stdin,
             capture_stdout=True,
             capture_stderr=True,

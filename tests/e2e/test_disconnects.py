@@ -16,7 +16,8 @@ from tests.support.server import Server, open_server
 
 WORDS = 3000
 SLOW = 12
-"""Devices that do not read: so many that what each may cost stands clear of the allocator's own ups and downs (13 MB were seen)."""
+"""Devices that do not read: so many that what each may cost stands clear of the allocator's ups and downs, of
+which 13 MB were seen."""
 
 MOST_BYTES = 4 * 1024 * 1024
 """What a device that does not read may cost the server."""

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.e2e.world import Shared, open_http
 from transport.authorize import HTTP_SCOPES
-from transport.http_app import OPEN_PATHS
+from transport.http_app import CODE_PATH, OPEN_PATHS
 from transport.openapi import describe
 
 CHECKS = [
@@ -38,7 +38,7 @@ CHECKS = [
 def test_every_call_is_described() -> None:
     paths = describe("1")["paths"]
     described = {f"{method.upper()} {path}" for path, calls in paths.items() for method in calls}
-    assert described == set(HTTP_SCOPES) | {f"GET {path}" for path in OPEN_PATHS}
+    assert described == {*HTTP_SCOPES, *(f"GET {path}" for path in OPEN_PATHS), f"POST {CODE_PATH}"}
 
 
 def test_the_description_is_served(shared: Shared) -> None:

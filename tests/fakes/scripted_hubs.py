@@ -93,7 +93,7 @@ SILENT = "silent"
 
 @attrs.define(eq=False)
 class ScriptedHub:
-    """One hub. `told` is all that any server said to it; a `stubborn` one ignores `Stop`."""
+    """One hub. `told` is all that any server said to it; a `stubborn` one ignores `Stop`, a `shy` one takes no link."""
 
     spec: hub.HubSpec
     alive: bool = True
@@ -110,6 +110,7 @@ class ScriptedHub:
     garbage: bool = False
     deaf: bool = False
     stubborn: bool = False
+    shy: bool = False
     turn_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     @property
@@ -228,8 +229,8 @@ class ScriptedHubs:
     async def connect(self, hub_id: str, *, owner_epoch: int, last_seq: int) -> _Link:
         await trio.lowlevel.checkpoint()
         found = self.hubs.get(hub_id)
-        if found is None or not found.alive:
-            raise HubLost(f"there is no hub {hub_id}")
+        if found is None or not found.alive or found.shy:
+            raise HubLost(f"nobody answers for hub {hub_id}")
         if owner_epoch < found.owner_epoch:
             raise HubFenced(f"{hub_id} has a later owner")
         found.cut_link()

@@ -32,6 +32,11 @@ class SeenResponse:
         return str(self.body.get("model", ""))
 
     @property
+    def thread(self) -> str:
+        """The thread of the program that asks: the session's own, or that of an agent which it started."""
+        return str((self.body.get("client_metadata") or {}).get("thread_id", ""))
+
+    @property
     def items(self) -> tuple[dict[str, Any], ...]:
         """The conversation, oldest first."""
         return tuple(item for item in self.body.get("input", ()) if isinstance(item, dict))

@@ -37,8 +37,10 @@ async def open_facilities(folder: Path) -> AsyncIterator[Facilities]:
             search=store.search,
             notifications=store.notifications,
             devices=store.devices,
+            pairings=store.pairings,
             sessions=NoSessions(),
             metrics=Metrics(),
             new_id=lambda: f"{next(numbers):032x}",
             new_key=lambda: f"{next(numbers):064x}",
+            new_code=lambda: f"code-{next(numbers)}",
         )

@@ -27,8 +27,10 @@ def check_length(request: Request, most: int, refusal: HttpError) -> None:
         raise refusal
 
 
-async def read_json(request: Request) -> JsonBody:
-    """Return a request's body, a JSON object. Raises HttpError."""
+async def read_json(request: Request, *, optional: bool = False) -> JsonBody:
+    """Return a request's body, a JSON object; where it is `optional`, none is an empty one. Raises HttpError."""
+    if optional and _has_none(request):
+        return JsonBody({})
     too_large = HttpError(413, "too_large", f"The body is over {MAX_JSON_BYTES} bytes.")
     check_length(request, MAX_JSON_BYTES, too_large)
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
@@ -49,11 +51,20 @@ async def read_json(request: Request) -> JsonBody:
     return JsonBody(found)
 
 
+def _has_none(request: Request) -> bool:
+    chunked = "transfer-encoding" in request.headers
+    return not chunked and request.headers.get("content-length", "0") == "0"
+
+
 class JsonBody:
     """The fields of a body; unknown ones do not count."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields
+
+    def has(self, name: str) -> bool:
+        """Tell whether a field is there, and not null."""
+        return self._fields.get(name) is not None
 
     def text(self, name: str, most: int, default: str | None = None) -> str:
         """Return a text of 1 to `most` printable characters. Raises HttpError."""

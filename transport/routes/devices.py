@@ -9,18 +9,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Clock
-from storage.devices import FIRST_DEVICE
+from storage.devices import FIRST_DEVICE, Devices
 from transport.events_v3 import timestamp
 from transport.facilities import Facilities, Port
 from transport.http_answers import HttpError, JsonAnswer
 from transport.ports import Device
-from transport.routes.bodies import read_json
+from transport.routes.bodies import JsonBody, read_json
 
-__all__ = ["DeviceRoutes"]
+__all__ = ["FIRST_STAYS", "MAX_NAME", "DeviceRoutes", "check_room", "scope_of"]
 
 MAX_NAME: Final = 100
 MAX_DEVICES: Final = 1000
 """Keys that are good at once: each request is compared with all of them."""
+
+FIRST_STAYS: Final = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
+"""So there is always one device that may do everything: nobody locks himself out."""
 
 _SCOPES: Final = ("view", "approve", "drive", "admin")
 
@@ -45,12 +48,9 @@ class DeviceRoutes:
     async def add(self, request: Request, _: Device) -> Response:
         """Make a device and its key."""
         body = await read_json(request)
-        name, scope = body.text("name", MAX_NAME), body.text("scope", MAX_NAME)
-        if scope not in _SCOPES:
-            raise HttpError(400, "bad_request", f"scope must be one of {', '.join(_SCOPES)}.")
+        name, scope = body.text("name", MAX_NAME), scope_of(body)
         devices = self.facilities.devices
-        if sum(one.revoked_at_ms is None for one in devices.list()) >= MAX_DEVICES:
-            raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already.")
+        check_room(devices)
         key, device_id = self.facilities.new_key(), self.facilities.new_id()
         made = await devices.add(name=name, scope=scope, key=key, device_id=device_id, now_ms=self.clock())
         answer = {"id": made.id, "key": key, "name": made.name, "scope": made.scope}
@@ -60,9 +60,22 @@ class DeviceRoutes:
         """End a device's key, and its connections."""
         device_id = request.path_params["id"]
         if device_id == FIRST_DEVICE:
-            text = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
-            raise HttpError(409, "first_device", text)
+            raise HttpError(409, "first_device", FIRST_STAYS)
         if not await self.facilities.devices.revoke(device_id, now_ms=self.clock()):
             raise HttpError(404, "not_found", "There is no such device.")
         self.port.close_device(device_id)
         return JsonAnswer({"ok": True, "id": device_id})
+
+
+def scope_of(body: JsonBody, default: str | None = None) -> str:
+    """Return the scope that a body asks for. Raises HttpError."""
+    scope = body.text("scope", MAX_NAME) if default is None or body.has("scope") else default
+    if scope not in _SCOPES:
+        raise HttpError(400, "bad_request", f"scope must be one of {', '.join(_SCOPES)}.")
+    return scope
+
+
+def check_room(devices: Devices) -> None:
+    """Refuse a device more than there may be. Raises HttpError."""
+    if sum(one.revoked_at_ms is None for one in devices.list()) >= MAX_DEVICES:
+        raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already.")

@@ -1,0 +1,128 @@
+"""Storage that takes writes and cannot be read: nothing spins, nothing crashes, and service comes back by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import attrs
+import trio
+from trio.testing import MockClock
+
+from actors.commands import Accepted, Attach, Interrupt, Rejected, Send
+from actors.tail import Tail, Trouble
+from storage.errors import StorageUnavailable
+from storage.memory import MemoryStore
+from storage.records import Row, SessionRecord
+from tests.actors.harness import Ear, act, ask, open_harness, open_server
+from tests.fakes.scripted_hubs import Hang, Say
+
+CALM_CALLS = 60
+"""Reads in ten seconds of trouble: three tries each half second. One that spins makes as many in a millisecond."""
+
+
+@attrs.define(eq=False)
+class FlawedStore(MemoryStore):
+    """Can be told that its rows, or all of it, cannot be read. `calls` counts refused reads; too many are a defect."""
+
+    rows_lost: bool = False
+    all_lost: bool = False
+    calls: int = 0
+
+    def _reading(self, lost: bool) -> None:
+        if lost:
+            self.calls += 1
+            assert self.calls < 10 * CALM_CALLS, "it spins"
+            raise StorageUnavailable("disk I/O error")
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        await trio.lowlevel.checkpoint()
+        self._reading(self.all_lost)
+        return await super().get(session_id)
+
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        limit: int,
+        *,
+        before: int | None = None,
+        kinds: Collection[str] | None = None,
+        newest: bool = False,
+    ) -> Sequence[Row]:
+        await trio.lowlevel.checkpoint()
+        self._reading(self.rows_lost or self.all_lost)
+        return await super().read(session_id, after, limit, before=before, kinds=kinds, newest=newest)
+
+
+@attrs.define(eq=False)
+class Gossip(Ear):
+    """Notes every word of trouble in the moment that it is posted."""
+
+    tail: Tail | None = None
+    version: int = 0
+    told: list[str | None] = attrs.field(factory=list)
+
+    def wake(self) -> None:
+        if self.tail is not None:
+            news = self.tail.news_since(self.version)
+            self.version = self.tail.news_version
+            self.told += [one.code for one in news if isinstance(one, Trouble)]
+
+
+async def test_while_nothing_can_be_read_nobody_is_told_that_it_is_well(autojump_clock: MockClock) -> None:
+    store = FlawedStore()
+    async with open_harness(store=store) as harness, open_server(harness) as server:
+        ear = Gossip()
+        with server.listen("trip", ear) as ear.tail:
+            await ask(server, Attach())
+            store.all_lost = True
+            store.fail_next_append(StorageUnavailable("disk I/O error"))
+            assert isinstance(await ask(server, Send("m1", "a")), Rejected)
+            await trio.sleep(10)
+            assert set(ear.told) == {"storage"}
+            assert store.calls < CALM_CALLS
+            store.all_lost = False
+            await trio.sleep(1)
+            assert ear.told[-1] is None
+            assert isinstance(await ask(server, Send("m1", "a")), Accepted)
+            await harness.until("complete")
+        assert server.statistics().crash_count == 0
+
+
+async def test_a_journal_whose_rows_cannot_be_read_is_asked_now_and_then(autojump_clock: MockClock) -> None:
+    store = FlawedStore()
+    async with open_harness(store=store) as harness, open_server(harness) as server:
+        harness.hubs.scripts["hang"] = [Say("a"), Hang()]
+        await ask(server, Send("m1", "hang"))
+        await harness.until("message")
+        store.rows_lost = True
+        store.fail_next_append(StorageUnavailable("disk I/O error"))
+        assert isinstance(await ask(server, Send("m2", "b")), Rejected)
+        await trio.sleep(10)
+        assert store.calls < CALM_CALLS
+        store.rows_lost = False
+        await trio.sleep(1)
+        assert isinstance(await ask(server, Send("m2", "b")), Accepted)
+        await act(server, Interrupt())
+        await harness.until("complete")
+        assert harness.hubs.prompts == ["hang", "b"]
+        assert server.statistics().crash_count == 0
+
+
+async def test_a_message_that_cannot_be_read_for_its_hand_over_is_handed_once_it_can(
+    autojump_clock: MockClock,
+) -> None:
+    store = FlawedStore()
+    async with open_harness(store=store) as harness, open_server(harness) as server:
+        harness.hubs.scripts["hang"] = [Say("a"), Hang()]
+        await ask(server, Send("m1", "hang"))
+        await ask(server, Send("m2", "b"))
+        await harness.until("message")
+        store.rows_lost = True
+        await act(server, Interrupt())
+        await trio.sleep(5)
+        assert harness.hubs.prompts == ["hang"]
+        store.rows_lost = False
+        await harness.until("complete")
+        assert harness.hubs.prompts == ["hang", "b"]
+        assert server.statistics().crash_count == 0
