@@ -11,6 +11,8 @@ from typing import Final
 
 import attrs
 
+from transport.web_comments import without_comments
+
 __all__ = ["WEB_FOLDER", "WebFile", "read_web_files"]
 
 WEB_FOLDER: Final = Path(__file__).parent / "web"
@@ -33,6 +35,8 @@ _TYPES: Final = {
     ".woff2": "font/woff2",
 }
 """What is served; a file that is called otherwise belongs to the work on the client."""
+
+_COMMENTED: Final = frozenset({".css", ".js"})
 
 _MANIFEST: Final = "manifest.json"
 
@@ -65,9 +69,14 @@ def read_web_files(folder: Path) -> tuple[WebFile, ...]:
         hidden = any(part.startswith(".") for part in name.parts)
         if hidden or media_type is None or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             continue
-        body = path.read_bytes()
+        body = _served(path)
         etag = f'"{sha256(body).hexdigest()[:32]}"'
         found.append(WebFile(f"/{name.as_posix()}", media_type, etag, body))
         if name.as_posix() == _INDEX:
             found.append(WebFile("/", media_type, etag, body))
     return tuple(sorted(found, key=lambda one: one.path))
+
+
+def _served(path: Path) -> bytes:
+    body = path.read_bytes()
+    return without_comments(body.decode()).encode() if path.suffix in _COMMENTED else body

@@ -1,0 +1,30 @@
+"""Whether a page can be used by everybody: axe-core's verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+__all__ = ["faults"]
+
+SOURCE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+
+GRAVE = frozenset({"serious", "critical"})
+
+
+def faults(page: Page) -> list[str]:
+    """Return what is serious or critical, a line each: the rule and where it is broken."""
+    assert SOURCE.exists(), "axe-core is missing: make lint installs it (npm ci)"
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(SOURCE.read_text(encoding="utf-8"))
+    # Colours that are still on their way to their place have no contrast worth measuring.
+    page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))")
+    found: dict[str, Any] = page.evaluate("() => axe.run()")
+    return [
+        f"{one['id']} ({one['impact']}): {node['target']} {node.get('failureSummary', '')}"
+        for one in found["violations"]
+        if one["impact"] in GRAVE
+        for node in one["nodes"]
+    ]

@@ -1,0 +1,75 @@
+"""A device beside the browser: version 3 over the `websockets` library, without Trio."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from websockets.sync.client import ClientConnection, connect
+
+__all__ = ["Phone", "open_phone"]
+
+LIMIT_S = 20.0
+
+Json = dict[str, Any]
+
+
+class Phone:
+    """One connection. `frames` is all that came."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self.frames: list[Json] = []
+
+    def say(self, kind: str, **fields: Any) -> None:
+        self._socket.send(json.dumps({"type": kind, **fields}))
+
+    def wait_for(self, kind: str, test: Callable[[Json], bool] = lambda _: True) -> Json:
+        """Return the next frame of a kind that passes the test."""
+        while True:
+            frame: Json = json.loads(self._socket.recv(timeout=LIMIT_S))
+            self.frames.append(frame)
+            if frame["type"] == kind and test(frame):
+                return frame
+
+    def attach(self, session_id: str, agent: str | None = "echo", **more: Any) -> Json:
+        self.say("attach", session_id=session_id, **({"agent": agent} if agent else {}), **more)
+        return self.wait_for("attached")
+
+    def send(self, session_id: str, content: str, **more: Any) -> str:
+        message_id = uuid4().hex
+        self.say("send", session_id=session_id, message_id=message_id, content=content, **more)
+        self.wait_for("accepted")
+        return message_id
+
+    def ask(self, session_id: str, content: str) -> Json:
+        """Send and wait for the turn's end."""
+        message_id = self.send(session_id, content)
+        turn = self.wait_for("turn_started", lambda one: one["message_id"] == message_id)["turn_id"]
+        while True:
+            frame: Json = json.loads(self._socket.recv(timeout=LIMIT_S))
+            self.frames.append(frame)
+            ended = frame["type"] in ("complete", "error", "interrupted")
+            if ended and frame.get("turn_id") == turn:
+                return frame
+
+
+@contextmanager
+def open_phone(url: str, key: str) -> Iterator[Phone]:
+    """Connect and sign in."""
+    address = url.replace("http", "ws", 1) + "/api/ws"
+    with connect(
+        address,
+        additional_headers={"X-API-Key": key},
+        proxy=None,
+        compression=None,
+        max_size=2**20,
+        max_queue=None,  # else nothing reads the answer to our close behind frames that the test left alone
+        ping_interval=None,
+    ) as socket:
+        phone = Phone(socket)
+        phone.wait_for("ready")
+        yield phone

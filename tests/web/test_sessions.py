@@ -1,0 +1,197 @@
+"""The list of sessions, new ones, what is unread, search, and what a first visit shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from tests.e2e.world import run_shared
+from tests.web.world import DESKTOP, PHONE, TABLET, Site
+
+
+def test_the_list_is_live(site: Site, sid: str) -> None:
+    screen = site.signed_in()
+    with site.phone() as phone:
+        phone.attach(sid)
+        phone.ask(sid, "hello")
+        link = screen.link_to(sid)
+        expect(link).to_be_visible()
+        expect(link).to_contain_text("echo")
+        expect(link).to_have_attribute("data-state", "idle")
+        phone.send(sid, "/hang")
+        expect(link).to_have_attribute("data-state", "running")
+        expect(link).to_contain_text("running")
+        phone.say("interrupt", session_id=sid)
+        expect(link).to_have_attribute("data-state", "idle")
+        phone.send(sid, "/ask please")
+        expect(link).to_have_attribute("data-state", "waiting")
+        expect(link).to_contain_text("waiting")
+        phone.say("rename", session_id=sid, title="Summer holidays")
+        expect(link).to_contain_text("Summer holidays")
+    with site.http() as http, site.phone() as phone:
+        phone.attach(sid)
+        phone.say("interrupt", session_id=sid)
+        phone.wait_for("interrupted")
+        expect(link).to_have_attribute("data-state", "idle")
+        assert http.get("/api/sessions").json()["sessions"][0]["title"] == "Summer holidays"
+
+
+def test_the_newest_is_first(site: Site, sid: str) -> None:
+    names = [f"{sid}-{number}" for number in range(3)]
+    for name in names:
+        site.make(name, "hello")
+    screen = site.signed_in()
+    links = screen.sessions.get_by_role("link")
+    expect(links.first).to_have_attribute("href", f"#/s/{names[-1]}")
+    site.make(names[0], "again")
+    expect(links.first).to_have_attribute("href", f"#/s/{names[0]}")
+
+
+def test_unread_goes_when_it_is_read_anywhere(site: Site, sid: str) -> None:
+    site.make(sid, "first")
+    at_list, reader = site.signed_in(), site.signed_in(to=sid)
+    link = at_list.link_to(sid)
+    expect(link).to_have_attribute("data-unread", "0")
+    reader.go("#/")
+    with site.phone() as phone:
+        phone.attach(sid)
+        phone.ask(sid, "second")
+        phone.ask(sid, "third")
+    expect(link).not_to_have_attribute("data-unread", "0")
+    unread = link.get_attribute("data-unread")
+    assert unread
+    assert int(unread) > 0
+    expect(link).to_contain_text(unread)
+    reader.open(sid)
+    expect(reader.answers.last).to_contain_text("echo: third")
+    expect(link).to_have_attribute("data-unread", "0")
+
+
+def test_a_new_session(site: Site) -> None:
+    screen = site.signed_in()
+    screen.button("New session").click()
+    dialog = screen.page.get_by_role("dialog", name="New session", exact=True)
+    expect(dialog).to_be_visible()
+    agent = dialog.get_by_label("Agent", exact=True)
+    assert agent.evaluate("one => one.tagName") == "SELECT"
+    values = agent.locator("option").evaluate_all("all => all.map((one) => one.value)")
+    assert {"claude", "codex", "echo"} <= set(values)
+    agent.select_option("echo")
+    screen.button("Create", dialog).click()
+    expect(dialog).to_have_count(0)
+    expect(screen.page).to_have_url(re.compile(r"#/s/[A-Za-z0-9._-]+$"))
+    screen.wait_live()
+    screen.ask("hello", "echo: hello")
+    other = site.signed_in()
+    other.page.goto(screen.page.url)
+    expect(other.answers.last).to_contain_text("echo: hello")
+
+
+def test_a_dialog_goes_with_escape(site: Site) -> None:
+    screen = site.signed_in()
+    screen.button("New session").click()
+    dialog = screen.page.get_by_role("dialog", name="New session", exact=True)
+    expect(dialog).to_be_visible()
+    screen.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(screen.button("New session")).to_be_focused()
+
+
+def test_from_the_list_and_back(site: Site, sid: str) -> None:
+    site.make(sid, "hello")
+    for size in (PHONE, TABLET, DESKTOP):
+        screen = site.signed_in(size=size)
+        expect(screen.sessions).to_be_visible()
+        screen.link_to(sid).click()
+        expect(screen.page).to_have_url(re.compile(f"#/s/{re.escape(sid)}$"))
+        expect(screen.answers.last).to_contain_text("echo: hello")
+        screen.page.go_back()
+        expect(screen.sessions).to_be_visible()
+        expect(screen.link_to(sid)).to_be_visible()
+        screen.page.go_forward()
+        expect(screen.answers.last).to_contain_text("echo: hello")
+
+
+def test_many_sessions(site: Site, sid: str) -> None:
+    """More than one page of the list; each can be reached."""
+    with site.phone() as phone:
+        for number in range(120):
+            phone.attach(f"{sid}-{number:03d}")
+    screen = site.signed_in()
+    oldest = screen.link_to(f"{sid}-000")
+    for _ in range(12):
+        if oldest.count():
+            break
+        screen.sessions.get_by_role("link").last.scroll_into_view_if_needed()
+        more = screen.page.get_by_role("button", name=re.compile("more|older", re.IGNORECASE))
+        if more.count():
+            more.first.click()
+    expect(oldest).to_be_attached()
+
+
+def test_a_session_that_is_not_there(site: Site, sid: str) -> None:
+    screen = site.signed_in()
+    screen.go(f"#/s/{sid}")
+    expect(
+        screen.page.get_by_text(re.compile("no such|not there|does not exist|not found", re.IGNORECASE)).first
+    ).to_be_visible()
+
+
+# ---- search ----
+
+
+def test_search_finds_and_a_hit_is_brought_into_view(site: Site, sid: str) -> None:
+    site.make(sid, "quokka in the attic", *(f"filler {number}" for number in range(30)))
+    screen = site.signed_in()
+    box = screen.page.get_by_role("searchbox", name="Search", exact=True)
+    box.fill("quokka attic")
+    box.press("Enter")
+    results = screen.page.get_by_role("list", name="Search results", exact=True)
+    expect(results.get_by_role("link").first).to_contain_text("quokka")
+    results.get_by_role("link").filter(has_text="quokka").first.click()
+    found = screen.articles.filter(has_text="quokka in the attic").first
+    expect(found).to_be_in_viewport()
+    expect(screen.articles.filter(has_text="filler 0").first).to_be_attached()
+
+
+def test_search_without_a_hit(site: Site) -> None:
+    screen = site.signed_in()
+    box = screen.page.get_by_role("searchbox", name="Search", exact=True)
+    box.fill("no-such-word-anywhere")
+    box.press("Enter")
+    results = screen.page.get_by_role("list", name="Search results", exact=True)
+    expect(results.get_by_role("link")).to_have_count(0)
+    expect(
+        screen.page.get_by_text(re.compile("nothing|no results|no hits|not found", re.IGNORECASE)).first
+    ).to_be_visible()
+
+
+# ---- the first visit ----
+
+
+def test_a_first_visit_says_what_is_missing(site: Site, tmp_path: Path) -> None:
+    with run_shared(tmp_path) as fresh:
+        screen = site.screen(url=fresh.url)
+        screen.go(f"#key={fresh.key}")
+        expect(screen.button("New session")).to_be_visible()
+        text = screen.page.locator("body")
+        for part in ("claude", "not signed in", "/login", "codex", "login"):
+            expect(text).to_contain_text(part)
+
+
+def test_a_title_and_an_export(site: Site, sid: str) -> None:
+    """What section 7 leaves open: the button `Details` of a session holds both."""
+    site.make(sid, "hello")
+    screen, other = site.signed_in(to=sid), site.signed_in()
+    screen.button("Details").click()
+    details = screen.page.get_by_role("dialog", name="Details", exact=True)
+    with screen.page.expect_download() as downloading:
+        screen.button("Markdown", details).click()
+    assert downloading.value.suggested_filename == f"{sid}.md"
+    assert "> hello" in Path(downloading.value.path()).read_text()
+    details.get_by_label("Title").fill("Summer holidays")
+    screen.button("Save title", details).click()
+    expect(other.link_to(sid)).to_contain_text("Summer holidays")
+    expect(screen.page.get_by_role("heading", name="Summer holidays")).to_be_visible()

@@ -1,0 +1,254 @@
+"""A server, a browser, and pages in it, addressed by role and name only (PROTOCOL section 7)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+import httpx
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from tests.e2e.world import Shared
+from tests.web.phone import Phone, open_phone
+
+__all__ = ["DESKTOP", "PHONE", "TABLET", "Screen", "Site", "open_browser"]
+
+WAIT_MS = 10_000
+"""How long a page may take for what must come; it takes some milliseconds where nothing else runs."""
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@attrs.frozen
+class Size:
+    """A screen. `touch`: fingers rather than a mouse."""
+
+    name: str
+    width: int
+    height: int
+    touch: bool = False
+
+
+PHONE = Size("phone", 390, 844, touch=True)
+TABLET = Size("tablet", 834, 1112, touch=True)
+DESKTOP = Size("desktop", 1440, 900)
+
+
+def find_chromium() -> str:
+    """Return the program. AssertionError where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    assert found, "no Chromium for the tests of the web client: apt install chromium, or CHROMIUM=its path"
+    return found
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Run a browser."""
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(_ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@attrs.define(eq=False)
+class Screen:
+    """One page, and what a person does with it.
+
+    Attributes:
+        mistakes: errors of scripts, and what the Content-Security-Policy stopped.
+    """
+
+    page: Page
+    url: str
+    mistakes: list[str] = attrs.field(factory=list)
+
+    # ---- where things are ----
+
+    @property
+    def context(self) -> BrowserContext:
+        return self.page.context
+
+    @property
+    def log(self) -> Locator:
+        return self.page.get_by_role("log", name="Conversation", exact=True)
+
+    @property
+    def articles(self) -> Locator:
+        return self.log.get_by_role("article")
+
+    @property
+    def answers(self) -> Locator:
+        return self.log.locator("article[data-role=assistant], [role=article][data-role=assistant]")
+
+    @property
+    def questions(self) -> Locator:
+        return self.log.locator("article[data-role=user], [role=article][data-role=user]")
+
+    @property
+    def box(self) -> Locator:
+        return self.page.get_by_role("textbox", name="Message", exact=True)
+
+    @property
+    def status(self) -> Locator:
+        return self.page.get_by_role("status", name="Connection", exact=True)
+
+    @property
+    def sessions(self) -> Locator:
+        return self.page.get_by_role("navigation", name="Sessions", exact=True)
+
+    @property
+    def permission(self) -> Locator:
+        return self.page.get_by_role("alertdialog", name="Permission", exact=True)
+
+    def button(self, name: str, within: Locator | None = None) -> Locator:
+        return (within or self.page).get_by_role("button", name=name, exact=True)
+
+    def link_to(self, session_id: str) -> Locator:
+        return self.sessions.locator(f'a[href="#/s/{session_id}"]')
+
+    # ---- what a person does ----
+
+    def go(self, fragment: str = "#/") -> None:
+        """Open an address of this page anew."""
+        self.page.goto(f"{self.url}/{fragment}")
+
+    def open(self, session_id: str) -> None:
+        """Go to a session."""
+        self.go(f"#/s/{session_id}")
+        expect(self.status).to_have_text("live")
+        expect(self.log).to_be_visible()
+
+    def send(self, text: str) -> None:
+        self.box.fill(text)
+        self.button("Send").click()
+
+    def ask(self, text: str, answer: str | re.Pattern[str]) -> None:
+        """Send, and wait for the last article to hold the answer."""
+        self.send(text)
+        expect(self.answers.last).to_contain_text(answer)
+
+    def wait_live(self) -> None:
+        expect(self.status).to_have_text("live")
+
+    def wait_worker(self) -> None:
+        """Wait until the service worker is active and has the app."""
+        self.page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
+
+    def shoot(self, name: str) -> None:
+        """Keep a picture of the page."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+    def texts(self) -> list[str]:
+        """Return the texts of all articles."""
+        return [text.strip() for text in self.articles.all_inner_texts()]
+
+
+@attrs.define(eq=False)
+class Site:
+    """A server and a browser."""
+
+    server: Shared
+    browser: Browser
+    _contexts: list[BrowserContext] = attrs.field(factory=list)
+    _screens: list[Screen] = attrs.field(factory=list)
+
+    @property
+    def key(self) -> str:
+        return self.server.key
+
+    def profile(self, size: Size = PHONE, **more: Any) -> BrowserContext:
+        """Return a browser profile of its own: nobody has signed in."""
+        context = self.browser.new_context(
+            viewport={"width": size.width, "height": size.height}, has_touch=size.touch, **more
+        )
+        context.set_default_timeout(WAIT_MS)
+        self._contexts.append(context)
+        return context
+
+    def screen(
+        self,
+        profile: BrowserContext | None = None,
+        *,
+        url: str | None = None,
+        size: Size = PHONE,
+        **more: Any,
+    ) -> Screen:
+        """Return an empty page."""
+        page = (profile or self.profile(size, **more)).new_page()
+        screen = Screen(page, url or self.server.url)
+        page.on("pageerror", lambda error: screen.mistakes.append(str(error)))
+        page.on("console", lambda message: _note_violation(screen, message))
+        self._screens.append(screen)
+        return screen
+
+    def signed_in(
+        self,
+        profile: BrowserContext | None = None,
+        *,
+        key: str | None = None,
+        to: str = "",
+        **more: Any,
+    ) -> Screen:
+        """Return a page that is signed in, at the list or at the session `to`."""
+        screen = self.screen(profile, **more)
+        screen.go(f"#key={quote(key or self.key)}")
+        expect(screen.sessions).to_be_visible()
+        if to:
+            screen.open(to)
+        return screen
+
+    def phone(self) -> AbstractContextManager[Phone]:
+        """Return a device beside the browser."""
+        return open_phone(self.server.url, self.key)
+
+    def http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.server.url, headers={"X-API-Key": self.key}, timeout=20)
+
+    def make(self, session_id: str, *messages: str, agent: str = "echo") -> None:
+        """Make a session with these turns in it."""
+        with self.phone() as phone:
+            phone.attach(session_id, agent)
+            for message in messages:
+                phone.ask(session_id, message)
+
+    def close_pages(self) -> list[str]:
+        """End all profiles; return the mistakes of their pages."""
+        mistakes = [mistake for screen in self._screens for mistake in screen.mistakes]
+        for context in self._contexts:
+            context.close()
+        self._contexts.clear()
+        self._screens.clear()
+        return mistakes
+
+
+def _note_violation(screen: Screen, message: ConsoleMessage) -> None:
+    if message.type == "error" and "Content Security Policy" in message.text:
+        screen.mistakes.append(message.text)

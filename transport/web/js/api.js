@@ -1,0 +1,98 @@
+// The server over HTTP. The key goes in a header, never into an address.
+
+/** An answer that is none: `status` 0 means that the server was not reached. */
+export class ApiError extends Error {
+	/** @param {number} status @param {string} message */
+	constructor(status, message) {
+		super(message);
+		this.status = status;
+	}
+}
+
+/** The longest wait for an answer, in milliseconds: a phone's network may swallow a request without a word. */
+const LIMIT_MS = 20_000;
+
+export class Api {
+	/** @param {string} key */
+	constructor(key) {
+		this.key = key;
+	}
+
+	/**
+	 * @param {string} path @param {{method?: string, body?: any}} [how]
+	 * @returns {Promise<Response>}
+	 */
+	async fetch(path, { method = "GET", body } = {}) {
+		/** @type {Record<string, string>} */
+		const headers = { Authorization: `Bearer ${this.key}` };
+		if (body !== undefined) headers["Content-Type"] = "application/json";
+		const stop = new AbortController();
+		const timer = setTimeout(() => stop.abort(), LIMIT_MS);
+		/** @type {Response} */
+		let answer;
+		try {
+			answer = await fetch(path, {
+				method,
+				headers,
+				body: body === undefined ? undefined : JSON.stringify(body),
+				cache: "no-store",
+				credentials: "same-origin",
+				signal: stop.signal,
+			});
+		} catch {
+			throw new ApiError(0, "The server was not reached.");
+		} finally {
+			clearTimeout(timer);
+		}
+		if (!answer.ok) throw new ApiError(answer.status, await reason(answer));
+		return answer;
+	}
+
+	/** @param {string} path @param {{method?: string, body?: any}} [how] @returns {Promise<any>} */
+	async json(path, how) {
+		return (await this.fetch(path, how)).json();
+	}
+
+	/**
+	 * Entries of a session's conversation, rendered.
+	 * @param {string} id @param {Record<string, string | number>} query
+	 */
+	async messages(id, query) {
+		const asked = new URLSearchParams({ format: "html" });
+		for (const [name, value] of Object.entries(query)) asked.set(name, String(value));
+		return this.json(`/api/sessions/${encodeURIComponent(id)}/messages?${asked}`);
+	}
+
+	/**
+	 * Bring a file. XMLHttpRequest, since fetch does not tell how far an upload is.
+	 * @param {Blob} blob @param {string} name @param {(part: number) => void} progress from 0 to 1
+	 * @returns {Promise<{url: string}>}
+	 */
+	upload(blob, name, progress) {
+		return new Promise((resolve, reject) => {
+			const request = new XMLHttpRequest();
+			const form = new FormData();
+			form.append("file", blob, name);
+			form.append("type", blob.type.startsWith("image/") ? "image" : "file");
+			request.open("POST", "/api/files/upload");
+			request.setRequestHeader("Authorization", `Bearer ${this.key}`);
+			request.responseType = "json";
+			request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
+			request.onerror = request.onabort = () => reject(new ApiError(0, "The upload broke off."));
+			request.onload = () => {
+				if (request.status === 200) resolve(request.response);
+				else reject(new ApiError(request.status, request.response?.error?.message ?? "The upload was refused."));
+			};
+			request.send(form);
+		});
+	}
+}
+
+/** @param {Response} answer */
+async function reason(answer) {
+	try {
+		return (await answer.json()).error.message;
+	} catch {
+		return `The server answered ${answer.status}.`;
+	}
+}

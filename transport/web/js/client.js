@@ -1,0 +1,220 @@
+// One signed-in browser: its connection, its list, its outbox, and the session that is open. What comes in is handed to
+// whom it belongs to; the views hear of changes.
+
+import { Api } from "./api.js";
+import { Connection } from "./connection.js";
+import { deviceId, recall, remember, renewDeviceId } from "./identity.js";
+import { OpenSession } from "./session.js";
+import { Outbox } from "./outbox.js";
+import { Sessions } from "./sessions.js";
+
+/** The longest wait for an answer to an `attach` or a `send`, in milliseconds. */
+const ANSWER_LIMIT_MS = 40_000;
+
+/**
+ * @typedef {object} Views
+ * @property {() => void} list the list changed
+ * @property {() => void} session the open session changed
+ * @property {() => void} status the connection, or how far behind this is
+ * @property {(code: number) => void} refused the key is not good
+ * @property {(text: string) => void} say tell the person something in passing
+ */
+
+export class Client {
+	/** @param {string} key @param {Store} store @param {Views} views */
+	constructor(key, store, views) {
+		this.store = store;
+		this.views = views;
+		this.api = new Api(key);
+		this.sessions = new Sessions(store, () => views.list());
+		/** @type {OpenSession | null} */
+		this.open = null;
+		/** @type {Set<string>} what this connection is attached to */
+		this.attached = new Set();
+		/** @type {Map<string, (frame: Frame | null) => void>} who waits for an answer, by "kind id" */
+		this.waiters = new Map();
+		this.scope = recall("scope") ?? "drive";
+		/** @type {string[]} */
+		this.agents = JSON.parse(recall("agents") ?? "[]");
+		const url = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/api/ws`;
+		this.connection = new Connection(url, key, {
+			frame: (frame) => this.#frame(frame),
+			ready: (frame) => this.#ready(frame),
+			change: () => this.#change(),
+			refused: (code) => views.refused(code),
+		});
+		this.outbox = new Outbox(store, this.#way(), (id) => this.open?.id === id && views.session());
+	}
+
+	async start() {
+		this.connection.start();
+		await Promise.all([this.outbox.open(), this.sessions.recall()]);
+		this.outbox.pump();
+	}
+
+	/** Let everything go, and keep nothing more. */
+	stop() {
+		this.open?.leave(false);
+		this.open = null;
+		this.sessions.stop();
+		this.outbox.close();
+		this.connection.stop();
+	}
+
+	get live() {
+		return this.connection.live;
+	}
+
+	/** @param {"approve" | "drive" | "admin"} scope */
+	may(scope) {
+		const scopes = ["view", "approve", "drive", "admin"];
+		return scopes.indexOf(this.scope) >= scopes.indexOf(scope);
+	}
+
+	/** @param {Frame} ready */
+	#ready(ready) {
+		this.attached.clear();
+		this.scope = ready.device.scope;
+		this.agents = ready.agents ?? [];
+		remember("scope", this.scope);
+		remember("agents", JSON.stringify(this.agents));
+		this.connection.send({ type: "watch_sessions" });
+		this.open?.attach();
+		this.outbox.live = true;
+		this.outbox.pump();
+		this.sessions.load(this.api).catch(() => {}); // the connection is lost again, or the next change brings it
+		this.views.list();
+	}
+
+	#change() {
+		if (!this.live) {
+			this.outbox.live = false;
+			for (const waiter of this.waiters.values()) waiter(null);
+			this.waiters.clear();
+		}
+		this.views.status();
+		this.views.session();
+	}
+
+	/** @param {Frame} frame */
+	#frame(frame) {
+		const id = frame.session_id;
+		if (frame.type === "session_changed") this.sessions.update(frame);
+		else if (frame.type === "attached") this.#attached(frame);
+		else if (frame.type === "detached") this.#detached(id);
+		else if (frame.type === "accepted" || frame.type === "rejected") this.#answer(frame);
+		else if (frame.type === "error" && frame.seq === undefined) this.#error(frame);
+		else if (frame.type === "heartbeat") this.open?.heartbeat(frame);
+		else if (this.open && id === this.open.id) this.open.frame(frame);
+		if (frame.type === "user_message") this.outbox.arrived(frame.message_id);
+	}
+
+	/** @param {Frame} frame */
+	#attached(frame) {
+		this.attached.add(frame.session_id);
+		if (this.open?.id === frame.session_id) this.open?.onAttached(frame);
+		this.#settle(`attach ${frame.session_id}`, frame);
+	}
+
+	/** @param {string} id */
+	#detached(id) {
+		const wanted = this.attached.delete(id) && this.open?.id === id;
+		if (wanted) this.open?.attach(); // restored to another state, or deleted
+	}
+
+	/** @param {Frame} frame */
+	#answer(frame) {
+		if (frame.message_id && this.#settle(`send ${frame.message_id}`, frame)) return;
+		if (frame.type === "accepted") return;
+		if (frame.code === "not_attached" && this.open?.id === frame.session_id) return;
+		const ofAttach = !frame.message_id && !frame.request_id && !this.attached.has(frame.session_id);
+		if (ofAttach && frame.code === "forbidden" && this.may("approve")) this.#otherLabel(frame);
+		else if (ofAttach && this.#settle(`attach ${frame.session_id}`, null)) return;
+		else this.views.say(frame.content);
+	}
+
+	/** This browser had another key before, and its device_id is that key's. @param {Frame} frame */
+	#otherLabel(frame) {
+		if (this.relabelled) {
+			this.#settle(`attach ${frame.session_id}`, null);
+			this.views.say(frame.content);
+			return;
+		}
+		this.relabelled = true;
+		renewDeviceId();
+		this.#settle(`attach ${frame.session_id}`, null);
+		if (this.open?.id === frame.session_id) this.open?.attach();
+	}
+
+	relabelled = false;
+
+	/** @param {Frame} frame */
+	#error(frame) {
+		if (frame.message_id && this.#settle(`send ${frame.message_id}`, frame)) return;
+		if (this.open && frame.session_id === this.open.id) this.open.trouble(frame);
+		if (frame.session_id) this.#settle(`attach ${frame.session_id}`, null);
+		else this.views.say(frame.content);
+	}
+
+	/** @param {string} what @param {Frame | null} frame @returns {boolean} whether somebody waited for it */
+	#settle(what, frame) {
+		const waiter = this.waiters.get(what);
+		this.waiters.delete(what);
+		waiter?.(frame);
+		return waiter !== undefined;
+	}
+
+	/** @param {string} what @param {Record<string, any>} frame @returns {Promise<Frame | null>} */
+	#ask(what, frame) {
+		return new Promise((resolve) => {
+			const timer = setTimeout(() => this.#settle(what, null), ANSWER_LIMIT_MS);
+			this.waiters.set(what, (answer) => {
+				clearTimeout(timer);
+				resolve(answer);
+			});
+			if (!this.connection.send(frame)) this.#settle(what, null);
+		});
+	}
+
+	/** What an `attach` to a session says. @param {string} id @param {Record<string, any>} more */
+	attachFrame(id, more) {
+		return { type: "attach", session_id: id, device_id: deviceId(), html: true, ...more };
+	}
+
+	/** How the outbox gets rid of its messages. @returns {import("./outbox.js").Way} */
+	#way() {
+		return {
+			attach: async (id, message) => {
+				if (this.attached.has(id)) return true;
+				if (this.open?.id === id && !this.open.failure) return (await this.open.whenAttached()) && this.attached.has(id);
+				const { agent, settings } = message;
+				return (await this.#ask(`attach ${id}`, this.attachFrame(id, { history: 0, agent, settings }))) !== null;
+			},
+			send: (frame) => this.#ask(`send ${frame.message_id}`, frame),
+			upload: (blob, name, progress) => this.api.upload(blob, name, progress),
+			delivered: (id) => {
+				if (this.open?.id !== id && this.attached.has(id)) this.connection.send({ type: "detach", session_id: id });
+			},
+		};
+	}
+
+	/**
+	 * Open a session, and let the one before go.
+	 * @param {string} id @param {{agent?: string, settings?: Record<string, string>}} [making]
+	 */
+	openSession(id, making = {}) {
+		if (this.open?.id === id) return this.open;
+		this.closeSession();
+		this.open = new OpenSession(id, this, making);
+		this.open.start();
+		return this.open;
+	}
+
+	closeSession() {
+		const open = this.open;
+		if (!open) return;
+		this.open = null;
+		open.leave();
+		if (this.attached.delete(open.id)) this.connection.send({ type: "detach", session_id: open.id });
+	}
+}

@@ -1,0 +1,107 @@
+// Making elements. Text always becomes a text node, so nothing that an agent says is ever read as HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @typedef {Node | string | null | undefined | false} Child */
+
+/**
+ * Make an element: its tag, with classes behind dots; its attributes, where there are any; what is in it. Names that begin
+ * with "on" are listeners; true is an empty attribute, null, undefined and false are left out.
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K | `${K}.${string}`} tag
+ * @param {Record<string, any> | Child} [first]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[K]}
+ */
+export function el(tag, first, ...children) {
+	const [name, ...classes] = tag.split(".");
+	const made = document.createElement(/** @type {K} */ (name));
+	if (classes.length) made.className = classes.join(" ");
+	const bare = typeof first === "string" || first instanceof Node || !first;
+	for (const [name, value] of Object.entries(bare ? {} : first)) {
+		if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+		else if (value === true) made.setAttribute(name, "");
+		else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, String(value));
+	}
+	for (const child of bare ? [first, ...children] : children) if (child) made.append(child);
+	return made;
+}
+
+/** @type {Record<string, string>} */
+const ICONS = {
+	back: "M15 5l-7 7 7 7",
+	send: "M12 19V5M6 11l6-6 6 6",
+	stop: "M7 7h10v10H7z",
+	clip: "M20 11l-8.5 8.5a5 5 0 0 1-7-7L13 4a3.3 3.3 0 0 1 4.7 4.7l-8.5 8.4a1.6 1.6 0 0 1-2.3-2.3L14.5 7",
+	mic: "M12 4a2.5 2.5 0 0 1 2.5 2.5v5a2.5 2.5 0 0 1-5 0v-5A2.5 2.5 0 0 1 12 4zM6 11.5a6 6 0 0 0 12 0M12 17.500v3",
+	steer: "M5 5v6a4 4 0 0 0 4 4h10M15 11l4 4-4 4",
+	more: "M5 12h.01M12 12h.01M19 12h.01",
+	plus: "M12 5v14M5 12h14",
+	down: "M12 5v14M6 13l6 6 6-6",
+	close: "M6 6l12 12M18 6L6 18",
+	speak: "M5 10v4h3l4 4V6l-4 4zM16 9a4 4 0 0 1 0 6M18.500 6.500a8 8 0 0 1 0 11",
+	copy: "M9 9h10v11H9zM5 15V4h10",
+	search: "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM20 20l-4-4",
+	phone: "M8 3h8a1 1 0 0 1 1 1v16a1 1 0 0 1-1 1H8a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1zM11 18h2",
+};
+
+/**
+ * Make a drawing that says nothing to a screen reader; the button around it has the name.
+ * @param {string} name
+ * @returns {SVGElement}
+ */
+export function icon(name) {
+	const drawing = document.createElementNS(SVG, "svg");
+	drawing.setAttribute("viewBox", "0 0 24 24");
+	drawing.setAttribute("class", "icon");
+	drawing.setAttribute("aria-hidden", "true");
+	const line = document.createElementNS(SVG, "path");
+	line.setAttribute("d", ICONS[name] ?? "");
+	drawing.append(line);
+	return drawing;
+}
+
+/**
+ * Make a button with an icon and a name for those who do not see it.
+ * @param {string} name @param {string} drawing @param {(event: Event) => void} act @param {string} [kind]
+ */
+export function iconButton(name, drawing, act, kind = "") {
+	return el("button", { type: "button", class: `round ${kind}`, "aria-label": name, title: name, onclick: act }, icon(drawing));
+}
+
+/** @param {string} label @param {(event: Event) => void} act @param {string} [kind] */
+export function button(label, act, kind = "") {
+	return el("button", { type: "button", class: kind, onclick: act }, label);
+}
+
+/**
+ * Put text into a node only where it differs, so that a live region stays quiet.
+ * @param {Element} node @param {string} text
+ */
+export function setText(node, text) {
+	if (node.textContent !== text) node.textContent = text;
+}
+
+/**
+ * Set an attribute only where it differs.
+ * @param {Element} node @param {string} name @param {string} value
+ */
+export function setAttr(node, name, value) {
+	if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+/** @param {string} iso */
+export function clockTime(iso) {
+	const at = new Date(iso);
+	if (Number.isNaN(at.getTime())) return "";
+	const today = new Date().toDateString() === at.toDateString();
+	/** @type {Intl.DateTimeFormatOptions} */
+	const time = { hour: "2-digit", minute: "2-digit" };
+	return today ? at.toLocaleTimeString([], time) : at.toLocaleDateString([], { day: "numeric", month: "short", ...time });
+}
+
+/** @param {number} bytes */
+export function sizeText(bytes) {
+	if (bytes < 1000) return `${bytes} B`;
+	return bytes < 1e6 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}

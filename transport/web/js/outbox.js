@@ -1,0 +1,167 @@
+// Messages on their way. What a person has sent is in the browser's database before anything else happens, and leaves it
+// when the server has it: over a reload, without a network, with several tabs.
+//
+// Each tab delivers, one message after another and the oldest first, and goes on only when that one is accepted. A message
+// keeps its id, and the server runs an id once; so two tabs can neither change the order nor send anything twice, and no tab
+// has to wait for another one that the phone has put to sleep.
+
+/** Refusals that pass: the message waits on. */
+const PASSING = new Set(["storage", "shutting_down", "queue_full", "not_attached", "session_failed"]);
+const AGAIN_MS = 3000;
+
+/**
+ * @typedef {object} Way
+ * @property {(id: string, message: OutMessage) => Promise<boolean>} attach be attached to this session; false where there is no way now
+ * @property {(frame: Record<string, any>) => Promise<Frame | null>} send `accepted`, `rejected` or `error`; null where the way broke
+ * @property {(blob: Blob, name: string, progress: (part: number) => void) => Promise<{url: string}>} upload
+ * @property {(id: string) => void} delivered nothing waits for this session any more
+ */
+
+export class Outbox {
+	/** @param {Store} store @param {Way} way @param {(id: string) => void} changed */
+	constructor(store, way, changed) {
+		this.store = store;
+		this.way = way;
+		this.changed = changed;
+		/** @type {OutMessage[]} as last read */
+		this.messages = [];
+		/** @type {Set<string>} sessions that are being delivered to */
+		this.busy = new Set();
+		/** @type {Map<string, string>} what to say of a message that is just going */
+		this.going = new Map();
+		this.live = false;
+		this.others = new BroadcastChannel("builderos.outbox");
+		this.others.onmessage = () => this.#reread().then(() => this.pump());
+	}
+
+	/** @param {string} id */
+	of(id) {
+		return this.messages.filter((one) => one.session_id === id);
+	}
+
+	async open() {
+		await this.#reread();
+	}
+
+	close() {
+		this.live = false;
+		this.others.close();
+	}
+
+	/** @param {Omit<OutMessage, "n" | "state">} message */
+	async add(message) {
+		await this.store.putWaiting({ ...message, state: "waiting" });
+		await this.#told();
+		this.pump();
+	}
+
+	/** Take back what is still here. @param {OutMessage} message */
+	async remove(message) {
+		if (message.n !== undefined) await this.store.dropWaiting(message.n);
+		await this.#told();
+	}
+
+	/** Try a refused one again. @param {OutMessage} message */
+	async retry(message) {
+		await this.store.putWaiting({ ...message, state: "waiting", reason: undefined });
+		await this.#told();
+		this.pump();
+	}
+
+	/** The journal has this message, so it is delivered, whoever was told. @param {string} messageId */
+	arrived(messageId) {
+		const message = this.messages.find((one) => one.message_id === messageId);
+		if (message) this.remove(message);
+	}
+
+	async #told() {
+		this.others.postMessage("changed");
+		await this.#reread();
+	}
+
+	async #reread() {
+		const before = new Set(this.messages.map((one) => one.session_id));
+		this.messages = await this.store.waiting();
+		for (const one of this.messages) before.add(one.session_id);
+		for (const id of before) this.changed(id);
+	}
+
+	/** Deliver what waits, each session on its own. */
+	pump() {
+		if (!this.live) return;
+		for (const id of new Set(this.messages.map((one) => one.session_id))) {
+			if (!this.busy.has(id)) this.#deliver(id);
+		}
+	}
+
+	/** @param {string} id */
+	async #deliver(id) {
+		this.busy.add(id);
+		let again = false;
+		try {
+			for (;;) {
+				const message = this.of(id).find((one) => one.state === "waiting");
+				if (!message || !this.live) break;
+				if (!(await this.#one(message))) {
+					again = true;
+					break;
+				}
+			}
+		} finally {
+			this.busy.delete(id);
+		}
+		if (again) setTimeout(() => this.pump(), AGAIN_MS);
+		else if (!this.of(id).some((one) => one.state === "waiting")) this.way.delivered(id);
+		else this.pump();
+	}
+
+	/** @param {OutMessage} message @returns {Promise<boolean>} whether to go on with the next */
+	async #one(message) {
+		const { session_id, message_id, content, mode } = message;
+		if (!(await this.way.attach(session_id, message)) || !(await this.#upload(message))) return false;
+		if (message.state === "failed") return true;
+		const attachments = message.files.map((file) => ({ url: file.url }));
+		const answer = await this.way.send({ type: "send", session_id, message_id, content, attachments, mode });
+		this.going.delete(message_id);
+		if (!answer) return false;
+		if (answer.type === "accepted") {
+			await this.remove(message);
+			return true;
+		}
+		if (answer.code === "cannot_steer" && mode === "steer") {
+			message.mode = "queue"; // it left no trace, so its id may be sent again
+		} else if (PASSING.has(answer.code)) {
+			return false;
+		} else {
+			Object.assign(message, { state: "failed", reason: answer.content });
+		}
+		await this.store.putWaiting(message);
+		await this.#told();
+		return true;
+	}
+
+	/** Bring the message's files that are still here. @param {OutMessage} message @returns {Promise<boolean>} */
+	async #upload(message) {
+		for (const file of message.files) {
+			if (file.url || !file.blob) continue;
+			try {
+				const told = await this.way.upload(file.blob, file.name, (part) => {
+					this.going.set(message.message_id, `uploading ${file.name}: ${Math.round(part * 100)} %`);
+					this.changed(message.session_id);
+				});
+				file.url = told.url;
+				delete file.blob;
+				await this.store.putWaiting(message);
+			} catch (error) {
+				const { status, message: reason } = /** @type {import("./api.js").ApiError} */ (error);
+				this.going.delete(message.message_id);
+				if (!status || status === 429 || status >= 500) return false;
+				Object.assign(message, { state: "failed", reason });
+				await this.store.putWaiting(message);
+				await this.#told();
+				return true;
+			}
+		}
+		return true;
+	}
+}

@@ -1,0 +1,23 @@
+// Addresses. What a link brings for signing in is taken out of the address bar before anything else happens.
+
+/** @typedef {{view: "list"} | {view: "session", id: string, at: number}} Route */
+
+/** @param {string} hash @returns {Route} */
+export function routeOf(hash) {
+	const found = /^#\/s\/([A-Za-z0-9._-]{1,128})(?:\?at=(\d{1,15}))?$/.exec(hash);
+	return found ? { view: "session", id: found[1] ?? "", at: Number(found[2] ?? 0) } : { view: "list" };
+}
+
+/** Take a secret out of the address: the key, or the code for one. @returns {{kind: "key" | "pair", secret: string} | null} */
+export function takeSecret() {
+	const found = /^#(key|pair)=(.*)$/.exec(location.hash);
+	if (!found) return null;
+	history.replaceState(null, "", "/#/");
+	let secret = found[2] ?? "";
+	try {
+		secret = decodeURIComponent(secret);
+	} catch {
+		// it is meant as it stands
+	}
+	return { kind: found[1] === "pair" ? "pair" : "key", secret: secret.trim() };
+}

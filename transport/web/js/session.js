@@ -1,0 +1,299 @@
+// The open session: it attaches, feeds the journal, fetches what is older or rendered, and does what the person wants.
+
+import { randomHex, recall, remember } from "./identity.js";
+import { Journal } from "./journal.js";
+
+/** Turns that come with an `attach`. */
+const HISTORY = 50;
+/** Entries of one page of the past. */
+const PAGE = 50;
+const KEEP_AFTER_MS = 300;
+const DRAFT_AFTER_MS = 400;
+const READ_AFTER_MS = 200;
+/** How long after a turn's end its rendered answer is awaited before it is asked for. */
+const RENDERED_LIMIT_MS = 2000;
+
+export class OpenSession {
+	/** @param {string} id @param {Client} client @param {{agent?: string, settings?: Record<string, string>}} making */
+	constructor(id, client, making) {
+		this.id = id;
+		this.client = client;
+		this.making = making;
+		this.journal = new Journal(id);
+		/** Whether there is anything to show: the server's answer, or what was kept. */
+		this.shown = false;
+		/** Whether all that there was at the attach has come, and frames are shown as they come. */
+		this.caughtUp = false;
+		this.goal = 0;
+		/** Why this session cannot be shown; "" while it can. */
+		this.failure = "";
+		this.draft = recall(`draft.${id}`) ?? "";
+		this.draftIsOurs = this.draft !== "";
+		/** @type {((ok: boolean) => void)[]} */
+		this.waiters = [];
+		this.asking = false;
+		this.readTold = 0;
+		/** @type {Record<string, ReturnType<typeof setTimeout> | undefined>} */
+		this.timers = {};
+		this.left = false;
+		/** Whether this page made the session, which then is called by its first message. */
+		this.nameless = Boolean(making.agent);
+	}
+
+	async start() {
+		if (this.client.live) this.attach();
+		const kept = await this.client.store.get(`s:${this.id}`).catch(() => undefined);
+		if (!kept || this.shown || this.left) return;
+		this.journal = Journal.fromKept(kept);
+		this.shown = true;
+		this.client.views.session();
+	}
+
+	leave(keep = true) {
+		this.left = true;
+		for (const timer of Object.values(this.timers)) clearTimeout(timer);
+		if (keep) this.keep();
+		this.#settle(false);
+	}
+
+	/** Attach with the position, so that only what was missed comes. */
+	attach() {
+		this.failure = "";
+		const after = this.caughtUp ? this.journal.position : null;
+		const { agent, settings } = this.making;
+		this.client.connection.send(this.client.attachFrame(this.id, { agent, settings, history: HISTORY, ...(after ? { after } : {}) }));
+	}
+
+	/** @returns {Promise<boolean>} */
+	whenAttached() {
+		if (this.client.attached.has(this.id)) return Promise.resolve(true);
+		return new Promise((resolve) => this.waiters.push(resolve));
+	}
+
+	/** @param {boolean} ok */
+	#settle(ok) {
+		for (const waiter of this.waiters.splice(0)) waiter(ok);
+	}
+
+	/** @param {Frame} frame */
+	onAttached(frame) {
+		this.making = {};
+		this.journal.attached(frame);
+		this.shown = true;
+		this.goal = frame.head_seq;
+		this.readTold = frame.read_seq;
+		if (!this.draftIsOurs) this.#takeDraft(frame.draft ?? "");
+		else this.#tellDraft();
+		this.#checkCaughtUp();
+		this.#settle(true);
+		this.client.views.session();
+		this.client.views.status();
+	}
+
+	/** @param {Frame} frame */
+	frame(frame) {
+		if (frame.seq !== undefined) this.#event(frame);
+		else if (frame.type === "rendered") this.journal.setHtml(frame.turn_id, frame.html);
+		else if (frame.type === "presence") this.journal.present(frame.devices);
+		else if (frame.type === "mark_read") this.journal.readSeq = Math.max(this.journal.readSeq, frame.read_seq);
+		else if (frame.type === "draft") this.#takeDraft(frame.content);
+		else return;
+		this.client.views.session();
+	}
+
+	/** @param {Frame} frame */
+	#event(frame) {
+		if (!this.journal.event(frame)) {
+			this.caughtUp = false; // a piece is missing: begin anew
+			this.attach();
+			return;
+		}
+		this.#checkCaughtUp();
+		if (frame.type === "user_message") this.#name(frame.content);
+		if (frame.type === "complete" || frame.type === "interrupted" || frame.type === "error") {
+			this.#later("rendered", RENDERED_LIMIT_MS, () => this.fetchRendered());
+		}
+		this.#once("keep", KEEP_AFTER_MS, () => this.keep());
+		this.client.views.status();
+	}
+
+	/** @param {string} message */
+	#name(message) {
+		const title = message.trim().split("\n")[0]?.slice(0, 60);
+		if (this.nameless && title && !this.journal.title) this.act({ type: "rename", title });
+		this.nameless = false;
+	}
+
+	#checkCaughtUp() {
+		if (this.caughtUp || this.journal.seq < this.goal) return;
+		this.caughtUp = true;
+		this.fetchRendered();
+		this.keep();
+	}
+
+	/** @param {Frame} frame */
+	heartbeat(frame) {
+		const told = frame.sessions?.[this.id];
+		if (told && told.epoch === this.journal.epoch) this.journal.head = Math.max(told.head_seq, this.journal.seq);
+		this.client.views.status();
+	}
+
+	/** An error that is no event. @param {Frame} frame */
+	trouble(frame) {
+		if (frame.code === "unknown_session" || frame.code === "unknown_agent") {
+			this.failure = frame.code;
+			this.#settle(false);
+			this.client.views.session();
+		} else {
+			this.client.views.say(frame.content);
+		}
+	}
+
+	/** @param {string} name @param {number} ms @param {() => void} act */
+	#later(name, ms, act) {
+		clearTimeout(this.timers[name]);
+		this.timers[name] = setTimeout(act, ms);
+	}
+
+	/** Do something soon, however often it is wanted meanwhile. @param {string} name @param {number} ms @param {() => void} act */
+	#once(name, ms, act) {
+		this.timers[name] ??= setTimeout(() => {
+			this.timers[name] = undefined;
+			act();
+		}, ms);
+	}
+
+	keep() {
+		if (this.journal.entries.length) this.client.store.putSession(this.id, this.journal.toKept()).catch(() => {});
+	}
+
+	// ---- what is older, or rendered ----
+
+	/** Fetch how finished answers look, where they came as plain text. */
+	async fetchRendered() {
+		const plain = this.journal.entries.filter((one) => one.kind === "answer" && one.status !== "running" && one.html === null);
+		const [first, last] = [plain[0], plain.at(-1)];
+		if (!first || !last) return;
+		const limit = Math.min(500, this.journal.indexOf(last.seq) - this.journal.indexOf(first.seq) + 1);
+		const page = await this.#page({ before_seq: last.seq + 1, limit });
+		if (!page) return;
+		for (const one of page.messages) if (one.role === "assistant") this.journal.setHtml(one.turn_id, one.html);
+		this.keep();
+		this.client.views.session();
+	}
+
+	/** @param {Record<string, number>} query */
+	async #page(query) {
+		const { epoch } = this.journal;
+		try {
+			const page = await this.client.api.messages(this.id, query);
+			return this.left || epoch !== this.journal.epoch ? null : page;
+		} catch {
+			return null; // offline, or gone: whoever scrolls again asks again
+		}
+	}
+
+	/** Fetch what is before or after a place. @param {{before?: number, after?: number}} where @returns {Promise<boolean>} whether anything came */
+	load(where) {
+		if (this.asking || !this.client.live) return Promise.resolve(false);
+		this.asking = true;
+		this.asked = this.#load(where);
+		return this.asked;
+	}
+
+	/** @type {Promise<boolean>} the last page that was asked for */
+	asked = Promise.resolve(false);
+
+	/** @param {{before?: number, after?: number}} where */
+	async #load({ before, after }) {
+		try {
+			const page = await this.#page({ limit: PAGE, ...(before === undefined ? { after_seq: after ?? 0 } : { before_seq: before }) });
+			if (!page) return false;
+			const more = before === undefined ? page.next_after !== null : page.next_before !== null;
+			this.journal.page(page.messages, { before, after, more });
+			return true;
+		} finally {
+			this.asking = false;
+			this.client.views.session();
+		}
+	}
+
+	/** Fetch a place of the past with its neighbours. @param {number} seq @returns {Promise<string | null>} the key of its entry */
+	async around(seq) {
+		let event;
+		try {
+			event = (await this.client.api.json(`/api/sessions/${encodeURIComponent(this.id)}/events?after_seq=${seq - 1}&limit=1`)).events[0];
+		} catch {
+			return null;
+		}
+		const key = event?.type === "user_message" ? `m:${event.message_id}` : `t:${event?.turn_id}`;
+		if (!this.journal.entries.some((one) => one.key === key)) await this.near(seq);
+		return key;
+	}
+
+	/** Fetch what is on both sides of a place. @param {number} seq */
+	async near(seq) {
+		await this.asked;
+		await this.load({ before: seq + 1 });
+		const last = this.journal.entries[this.journal.indexOf(seq + 1) - 1];
+		if (last?.gapAfter) await this.load({ after: last.seq });
+	}
+
+	// ---- what the person does ----
+
+	/** Do something that needs the server now. @param {Record<string, any>} frame */
+	act(frame) {
+		if (this.client.connection.send({ session_id: this.id, ...frame })) return true;
+		this.client.views.say("Not connected at the moment.");
+		return false;
+	}
+
+	/** @param {string} content @param {OutFile[]} files @param {"queue" | "steer"} mode */
+	async send(content, files, mode) {
+		this.setDraft("");
+		const { agent, settings } = this.making;
+		await this.client.outbox.add({
+			session_id: this.id,
+			...(agent ? { agent, settings } : {}),
+			message_id: randomHex(16),
+			content,
+			mode,
+			files,
+			at: new Date().toISOString(),
+		});
+	}
+
+	interrupt() {
+		const turn = this.journal.turn;
+		this.act({ type: "interrupt", ...(turn ? { turn_id: turn } : {}) });
+	}
+
+	/** The person has seen everything up to here. */
+	markRead() {
+		const { seq } = this.journal;
+		if (!this.caughtUp || seq <= this.readTold || !this.client.may("approve")) return;
+		this.readTold = seq;
+		this.#once("read", READ_AFTER_MS, () => this.client.connection.send({ type: "mark_read", session_id: this.id, seq: this.readTold }));
+	}
+
+	/** What the person is typing; other devices see it too. @param {string} text */
+	setDraft(text) {
+		if (text === this.draft) return;
+		this.draft = text;
+		this.draftIsOurs = true;
+		remember(`draft.${this.id}`, text || null);
+		this.#later("draft", text ? DRAFT_AFTER_MS : 0, () => this.#tellDraft());
+	}
+
+	#tellDraft() {
+		if (!this.client.may("drive")) return;
+		if (this.client.connection.send({ type: "draft", session_id: this.id, content: this.draft })) this.draftIsOurs = false;
+	}
+
+	/** Another device typed this. @param {string} text */
+	#takeDraft(text) {
+		if (this.draftIsOurs) return;
+		this.draft = text;
+		remember(`draft.${this.id}`, text || null);
+	}
+}

@@ -1,0 +1,88 @@
+// The list of sessions: the server's, kept live by `session_changed`, and the last known one without a server.
+
+const PAGE = 100;
+/** Sessions that are shown at most; search finds the others. */
+const MOST = 500;
+const KEEP_AFTER_MS = 1000;
+
+export class Sessions {
+	/** @param {Store} store @param {() => void} changed */
+	constructor(store, changed) {
+		this.store = store;
+		this.changed = changed;
+		/** @type {Map<string, SessionInfo>} */
+		this.known = new Map();
+		this.total = 0;
+		/** Whether the server's list has come. */
+		this.loaded = false;
+		/** @type {ReturnType<typeof setTimeout> | undefined} */
+		this.timer = undefined;
+	}
+
+	/** Newest first. */
+	get list() {
+		return [...this.known.values()].sort((a, b) => (a.last_activity < b.last_activity ? 1 : -1));
+	}
+
+	/** Show what was known last time. */
+	async recall() {
+		const kept = await this.store.get("sessions");
+		if (!kept || this.loaded) return;
+		for (const one of kept) this.known.set(one.session_id, one);
+		this.changed();
+	}
+
+	/** Ask for the list; what changes meanwhile is newer and stays. @param {Api} api */
+	async load(api) {
+		/** @type {Map<string, SessionInfo>} */
+		const found = new Map();
+		/** @type {string | null} */
+		let before = null;
+		const began = this.known;
+		this.fresh = new Set();
+		do {
+			const query = new URLSearchParams({ limit: String(PAGE), ...(before ? { before } : {}) });
+			const page = await api.json(`/api/sessions?${query}`);
+			for (const one of page.sessions) found.set(one.session_id, { ...began.get(one.session_id), ...one });
+			this.total = page.total;
+			before = page.next_before;
+		} while (before && found.size < MOST);
+		for (const id of this.fresh) found.set(id, /** @type {SessionInfo} */ (this.known.get(id)));
+		this.known = found;
+		this.loaded = true;
+		this.#keep();
+		this.changed();
+	}
+
+	/** @type {Set<string>} those that changed while the list was on its way */
+	fresh = new Set();
+
+	/** Take a frame `session_changed`. @param {Frame} frame */
+	update(frame) {
+		const { session_id, agent_type, title, state, head_seq, last_activity, unread, pending } = frame;
+		this.known.set(session_id, { session_id, agent_type, title, state, head_seq, last_activity, unread, pending });
+		this.fresh.add(session_id);
+		this.#keep();
+		this.changed();
+	}
+
+	/** @param {string} id */
+	remove(id) {
+		if (!this.known.delete(id)) return;
+		this.#keep();
+		this.changed();
+	}
+
+	stop() {
+		clearTimeout(this.timer);
+		this.stopped = true;
+	}
+
+	stopped = false;
+
+	#keep() {
+		if (this.stopped) return;
+		clearTimeout(this.timer);
+		this.timer = setTimeout(() => this.store.put("sessions", this.list.slice(0, PAGE)).catch(() => {}), KEEP_AFTER_MS);
+	}
+}

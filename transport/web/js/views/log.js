@@ -1,0 +1,289 @@
+// The log of a conversation: a window on the journal's entries, so that the page stays small however long they get. What the
+// person looks at does not move while things come and go above and below it.
+
+import { el } from "../dom.js";
+import { AnswerView, LineView, UserView } from "./article.js";
+
+/** Entries in the page at most, and how many are added at once. */
+const MOST = 240;
+const STEP = 16;
+/** Entries that are shown first. */
+const FIRST = 120;
+/** Entries around one that is gone to. */
+const AROUND = 30;
+/** Changed entries that are drawn in one frame, so that none takes long. */
+const FRAME = 24;
+/** How near to an end of what is drawn more is drawn, in pixels. */
+const NEAR = 1500;
+/** How near to the end counts as being there. */
+const STUCK = 48;
+
+export class LogView {
+	/** @param {import("./article.js").Acts} acts @param {() => void} moved the person scrolled, or the end came or went */
+	constructor(acts, moved) {
+		this.acts = acts;
+		this.moved = moved;
+		this.node = el("div.log", { role: "log", "aria-label": "Conversation", "aria-live": "off", tabindex: 0 });
+		this.node.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+		new ResizeObserver(() => this.#settle()).observe(this.node);
+		/** @type {OpenSession | null} */
+		this.session = null;
+		this.from = 0;
+		this.to = 0;
+		this.stuck = true;
+		this.following = true;
+		this.fresh = true;
+		/** @type {Map<string, UserView | AnswerView | LineView>} */
+		this.views = new Map();
+		this.reset();
+	}
+
+	reset() {
+		this.views.clear();
+		this.node.replaceChildren();
+		/** Whether the window goes to the end and grows with it. */
+		this.following = true;
+		/** Whether the person is at the end. */
+		this.stuck = true;
+		this.from = 0;
+		this.to = 0;
+		this.fresh = true;
+	}
+
+	/** @param {OpenSession} session */
+	show(session) {
+		this.session = session;
+		this.journal = session.journal;
+		this.reset();
+	}
+
+	/** Draw what changed. @param {OutMessage[]} waiting messages of this session that are not delivered */
+	update(waiting) {
+		const { session } = this;
+		if (!session) return;
+		if (session.journal !== this.journal) this.show(session);
+		const journal = session.journal;
+		const pending = waiting.filter((one) => !journal.byMessage.has(one.message_id));
+		this.#keeping(() => {
+			if (this.fresh && journal.entries.length) this.#begin();
+			this.#arrange(pending);
+			let count = 0;
+			for (const key of journal.dirty) {
+				journal.dirty.delete(key);
+				if (this.#refresh(key) && ++count === FRAME) break;
+			}
+			for (const one of pending) /** @type {UserView} */ (this.views.get(`m:${one.message_id}`)).updateWaiting(one);
+		});
+		if (journal.dirty.size) session.client.views.session();
+		this.#fill();
+	}
+
+	#begin() {
+		const { entries } = this.#journal;
+		this.fresh = false;
+		this.from = entries[Math.max(0, entries.length - FIRST)]?.seq ?? 0;
+	}
+
+	get #journal() {
+		return /** @type {OpenSession} */ (this.session).journal;
+	}
+
+	/** The part of the entries that is drawn: it has no gap inside. @returns {[number, number]} */
+	#range() {
+		const { entries } = this.#journal;
+		let start = this.#journal.indexOf(this.from);
+		let end = this.following ? entries.length : Math.min(entries.length, this.#journal.indexOf(this.to) + 1);
+		if (this.following) {
+			for (let index = end - 2; index >= start; index--) if (entries[index]?.gapAfter) start = index + 1;
+			if (this.stuck && end - start > MOST) start = end - MOST + STEP;
+		} else {
+			const gap = entries.slice(start, end - 1).findIndex((one) => one.gapAfter);
+			if (gap >= 0) end = start + gap + 1;
+		}
+		return [start, end];
+	}
+
+	/** Have the right articles in the page, in order. @param {OutMessage[]} pending */
+	#arrange(pending) {
+		const { entries } = this.#journal;
+		const [start, end] = this.#range();
+		this.from = entries[start]?.seq ?? 0;
+		const wanted = entries.slice(start, end);
+		const keys = new Set(wanted.map((one) => one.key));
+		const tail = this.following ? pending.map((one) => `m:${one.message_id}`) : [];
+		for (const key of tail) keys.add(key);
+		for (const [key, view] of this.views) {
+			if (keys.has(key)) continue;
+			view.node.remove();
+			this.views.delete(key);
+		}
+		let at = this.node.firstChild;
+		const place = (/** @type {Node} */ node) => {
+			if (node === at) at = at?.nextSibling ?? null;
+			else this.node.insertBefore(node, at);
+		};
+		for (const entry of wanted) place((this.views.get(entry.key) ?? this.#make(entry)).node);
+		for (const key of tail) place((this.views.get(key) ?? this.#waiting(key)).node);
+	}
+
+	/** @param {string} key */
+	#waiting(key) {
+		const view = new UserView(this.acts);
+		this.views.set(key, view);
+		return view;
+	}
+
+	/** @param {Entry} entry */
+	#make(entry) {
+		const kinds = { user: UserView, answer: AnswerView, line: LineView };
+		const view = new kinds[entry.kind](this.acts);
+		this.views.set(entry.key, view);
+		view.update(/** @type {any} */ (entry));
+		return view;
+	}
+
+	/** @param {string} key */
+	#refresh(key) {
+		const view = this.views.get(key);
+		if (!view) return false;
+		const { byMessage, byTurn } = this.#journal;
+		const entry = key.startsWith("m:") ? byMessage.get(key.slice(2)) : byTurn.get(key.slice(2));
+		if (entry) view.update(/** @type {any} */ (entry));
+		return true;
+	}
+
+	// ---- the place ----
+
+	/** Change the page so that what the person reads stays where it is. @param {() => void} change */
+	#keeping(change) {
+		const top = this.node.getBoundingClientRect().top;
+		const held = this.stuck ? undefined : this.#firstSeen(top);
+		const before = held?.getBoundingClientRect().top ?? 0;
+		change();
+		if (this.stuck) this.#toEnd();
+		else if (held?.isConnected) {
+			const moved = held.getBoundingClientRect().top - before;
+			if (Math.abs(moved) >= 1) this.node.scrollTop += moved;
+		}
+	}
+
+	/** @param {number} top */
+	#firstSeen(top) {
+		const { children } = this.node;
+		let [low, high] = [0, children.length];
+		while (low < high) {
+			const middle = (low + high) >> 1;
+			if (/** @type {Element} */ (children[middle]).getBoundingClientRect().bottom > top + 1) high = middle;
+			else low = middle + 1;
+		}
+		return children[low];
+	}
+
+	#toEnd() {
+		this.node.scrollTop = this.node.scrollHeight;
+	}
+
+	#settle() {
+		if (this.stuck) this.#toEnd();
+	}
+
+	#onScroll() {
+		const { scrollTop, scrollHeight, clientHeight } = this.node;
+		if (!this.session || !clientHeight) return;
+		const wasStuck = this.stuck;
+		this.stuck = this.following && scrollHeight - scrollTop - clientHeight < STUCK;
+		if (wasStuck !== this.stuck) this.moved();
+		this.#fill();
+	}
+
+	/** Draw or fetch more where an end of what is drawn is near. */
+	#fill() {
+		const { scrollTop, scrollHeight, clientHeight } = this.node;
+		if (!this.session?.shown || this.fresh || !clientHeight) return;
+		if (scrollTop < NEAR) this.#older();
+		if (!this.following && scrollHeight - scrollTop - clientHeight < NEAR) this.#newer();
+	}
+
+	#older() {
+		const { entries, complete } = this.#journal;
+		const [start, end] = this.#range();
+		if (start > 0 && !entries[start - 1]?.gapAfter) {
+			const from = Math.max(0, start - STEP);
+			const gap = entries.slice(from, start).findLastIndex((one) => one.gapAfter);
+			this.from = /** @type {Entry} */ (entries[from + gap + 1]).seq;
+			if (end - (from + gap + 1) > MOST) this.#until(from + gap + MOST);
+			this.session?.client.views.session();
+		} else if (entries[start] && (start > 0 || !complete)) {
+			this.session?.load({ before: entries[start].seq });
+		}
+	}
+
+	#newer() {
+		const { entries } = this.#journal;
+		const [start, end] = this.#range();
+		if (entries[end - 1]?.gapAfter) {
+			this.session?.load({ after: /** @type {Entry} */ (entries[end - 1]).seq });
+			return;
+		}
+		const to = Math.min(entries.length - 1, end - 1 + STEP);
+		this.#until(to);
+		if (to - start > MOST) this.from = /** @type {Entry} */ (entries[to - MOST]).seq;
+		this.session?.client.views.session();
+	}
+
+	/** Let the window end at an entry; at the last one it follows. @param {number} index */
+	#until(index) {
+		const { entries } = this.#journal;
+		this.following = index >= entries.length - 1;
+		this.to = entries[index]?.seq ?? 0;
+	}
+
+	/** Go to the newest. */
+	toNewest() {
+		const { entries } = this.#journal;
+		this.following = true;
+		this.stuck = true;
+		this.from = entries[Math.max(0, entries.length - FIRST)]?.seq ?? 0;
+		this.session?.client.views.session();
+		this.moved();
+	}
+
+	/**
+	 * Bring an entry into view, with its neighbours.
+	 * @param {string} key @param {number | null} top where on the screen, in pixels from the log's top; null for the middle, marked
+	 * @param {OutMessage[]} waiting
+	 */
+	reveal(key, top, waiting) {
+		const { entries } = this.#journal;
+		const index = entries.findIndex((one) => one.key === key);
+		if (index < 0) return false;
+		this.fresh = false;
+		this.stuck = false;
+		let start = index;
+		while (start > 0 && index - start < AROUND && !entries[start - 1]?.gapAfter) start--;
+		this.from = /** @type {Entry} */ (entries[start]).seq;
+		this.#until(Math.min(entries.length - 1, index + AROUND));
+		this.update(waiting);
+		const node = this.views.get(key)?.node;
+		if (!node) return false;
+		if (top === null) {
+			node.scrollIntoView({ block: "center" });
+			node.classList.add("found");
+			node.focus({ preventScroll: true });
+		} else {
+			this.node.scrollTop += node.getBoundingClientRect().top - this.node.getBoundingClientRect().top - top;
+		}
+		this.#onScroll();
+		return true;
+	}
+
+	/** Where the person is, to come back to; null at the end. @returns {{seq: number, top: number} | null} */
+	place() {
+		if (this.stuck || !this.session) return null;
+		const top = this.node.getBoundingClientRect().top;
+		const seen = this.#firstSeen(top);
+		const entry = [...this.views].find(([, view]) => view.node === seen)?.[0];
+		const found = this.#journal.entries.find((one) => one.key === entry);
+		return found && seen ? { seq: found.seq, top: seen.getBoundingClientRect().top - top } : null;
+	}
+}

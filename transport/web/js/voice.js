@@ -1,0 +1,61 @@
+// The browser's own ears and voice, where it has them.
+
+/** @type {any} */
+const Recognition = /** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition;
+
+export const canHear = typeof Recognition === "function";
+export const canSpeak = "speechSynthesis" in window && typeof SpeechSynthesisUtterance === "function";
+
+/** Characters of one utterance: some voices go silent in a longer one. */
+const UTTERANCE = 1500;
+
+/**
+ * Listen until told to stop.
+ * @param {{heard: (text: string, isFinal: boolean) => void, ended: (trouble: string) => void}} listener
+ * @returns {() => void} stops it
+ */
+export function listen({ heard, ended }) {
+	const ear = new Recognition();
+	let trouble = "";
+	ear.lang = navigator.language;
+	ear.interimResults = true;
+	ear.continuous = true;
+	ear.onresult = (/** @type {any} */ event) => {
+		for (let index = event.resultIndex; index < event.results.length; index++) {
+			heard(event.results[index][0].transcript, event.results[index].isFinal);
+		}
+	};
+	ear.onerror = (/** @type {any} */ event) => {
+		if (event.error === "not-allowed") trouble = "The browser may not use the microphone.";
+		else if (event.error !== "aborted" && event.error !== "no-speech") trouble = `Dictation does not work here (${event.error}).`;
+	};
+	ear.onend = () => ended(trouble);
+	ear.start();
+	return () => ear.stop();
+}
+
+let turn = 0;
+
+/** Read a text aloud, instead of what is being read. @param {string} text @param {() => void} ended */
+export function speak(text, ended) {
+	hush();
+	const mine = ++turn;
+	const parts = text.match(new RegExp(`[^]{1,${UTTERANCE}}(?=\\s|$)|[^]{1,${UTTERANCE}}`, "g")) ?? [];
+	const next = () => {
+		const part = mine === turn ? parts.shift() : undefined;
+		if (part === undefined) {
+			ended();
+			return;
+		}
+		const said = new SpeechSynthesisUtterance(part);
+		said.onend = next;
+		said.onerror = next;
+		speechSynthesis.speak(said);
+	};
+	next();
+}
+
+export function hush() {
+	turn += 1;
+	speechSynthesis.cancel();
+}
