@@ -191,6 +191,11 @@ def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tu
     with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
         connection.execute(add, ("gone",))
         connection.execute(add, ("stays",))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS pairing (code_hash BLOB PRIMARY KEY, name TEXT, scope TEXT NOT NULL, "
+            "made_by TEXT NOT NULL, expires_at_ms INTEGER NOT NULL)"
+        )
+        connection.execute("INSERT INTO pairing VALUES (x'01', 'n', 'admin', 'stays', 9000000000000)")
     assert run_backup(file, data, now_ms=NOW_MS) == 0
     with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
         connection.execute("UPDATE device SET revoked_at_ms = 7 WHERE id = 'gone'")
@@ -198,6 +203,7 @@ def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tu
     assert run_restore(file, data, now_ms=NOW_MS) == 0
     found = rows(data, "SELECT id, revoked_at_ms FROM device WHERE scope = 'drive' ORDER BY id")
     assert found == [("gone", 7), ("stays", None)]
+    assert rows(data, "SELECT count(*) FROM pairing") == [(0,)], "a code is good once"
     assert (data / "api-key").read_text() == "n" * 64 + "\n"
 
 
