@@ -16,7 +16,7 @@ import trio
 
 from tests.app.line import chat, open_line
 from tests.e2e.agents import AGENTS, ASKING, FREE, START_S, Agents, bash, begin, end_of, open_agents
-from tests.e2e.world import hubs_of, kinds_of_turn, open_http, story_of, wait_processes_gone
+from tests.e2e.world import hubs_of, kinds_of_turn, open_http, sha256, story_of, wait_processes_gone
 from tests.standin.openai_requests import SeenResponse
 from tests.standin.replies import Answer, Reply, ToolUse
 from tests.standin.requests import Seen
@@ -188,6 +188,25 @@ async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) ->
             said = await begin(one, agent, "and now?")
             end = await end_of(one, said["turn_id"])
             assert (end["type"], programs_of(hub)) == ("complete", programs)
+
+
+async def test_a_long_output_is_cut_with_a_link_to_the_whole(place: Path) -> None:
+    async with open_agents(place) as at, open_http(at.server) as http, at.server.device() as device:
+        for agent in AGENTS:
+            await device.attach(agent, agent=agent, settings=FREE)
+            at.standin(agent).script(Answer.of(bash(agent, "seq 1 30000")), Answer.of("done"))
+            said = await begin(device, agent, "count")
+            end = await end_of(device, said["turn_id"])
+            assert set(end["usage"]) >= {"input_tokens", "output_tokens", "cached_input_tokens"}
+            [finished] = device.events(agent, "tool_finished")
+            whole = (await http.get(finished["blob"]["url"])).content
+            assert whole.decode().split() == [str(number) for number in range(1, 30001)]
+            assert (finished["blob"]["size"], finished["blob"]["sha256"]) == (
+                len(whole),
+                sha256(whole.decode()),
+            )
+            assert finished["output"].encode() == whole[: 64 * 1024]
+            assert finished["duration_ms"] >= 0
 
 
 async def decide(device: Device, sid: str, request: Json, decision: str) -> None:
