@@ -3,6 +3,7 @@
 #   make serve              make .venv where it is missing or out of date, then start the server
 #   make serve ARGS="--port 9000" AGENTS=
 #   make test               lint, then all tests, in two processes (WORKERS=0: in one)
+#   make torture            a thousand random kills, with figures (ARGS="--kills 50 --seed 7")
 #
 # AGENTS names the agents to install, "claude codex" unless told; together they weigh about 700 MB.
 # `AGENTS=` leaves them out; a later `make serve` without it brings them in. Nothing is ever uninstalled.
@@ -25,7 +26,7 @@ TO_SERVE := $(call stamps_of,requirements.txt $(AGENTS:%=requirements-%.txt) pro
 TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
-.PHONY: serve install test lint format bench lock
+.PHONY: serve install test lint format bench torture lock
 
 serve: $(TO_SERVE)
 	@exec $(BIN)/builderos serve $(ARGS)
@@ -47,6 +48,9 @@ format: install
 
 bench: install
 	@$(BIN)/python -m bench $(ARGS)
+
+torture: install
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 # The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
