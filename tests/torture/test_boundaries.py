@@ -130,7 +130,7 @@ async def finish(town: Town, device: Device, seen: dict[str, list[Json]], victim
             turn_id = next(frame["turn_id"] for frame in seen[step] if frame["type"] == "turn_started")
             await device.say("interrupt", session_id=step, turn_id=turn_id)
     for step in steps:
-        with trio.fail_after(LIMIT_S):
+        with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has it
             while not is_over(seen[step] + device.events(step)):
                 await device.wait_for(lambda frame: True, start=len(device.frames))
 
