@@ -3,7 +3,8 @@
 The life of a turn here:
 
     prompt → driver runs ─┬─ returns ──────────────────────────────▶ its TurnDone / TurnFailed
-                          ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced
+                          ├─ raises, or its agent is gone ─────────▶ TurnFailed agent_exited, what is left of the agent
+                          │                                          killed, driver replaced
                           └─ interrupt: asked politely ─┬─ returns ▶ TurnStopped
                                                         └─ POLITE_S over: cancelled, its processes killed,
                                                            driver replaced ▶ TurnStopped
@@ -217,6 +218,8 @@ class TurnRunner:
             if turn.end is None or (isinstance(turn.end, TurnFailed) and turn.end.code == "agent_exited"):
                 self._driver = None
                 nursery.start_soon(_put_away, driver)
+                if turn.end is not None:  # its commands outlive a program that was killed
+                    self._begin_kill(nursery)
         sink.closed = True
         self._turn = None
         self.asking.forget()
@@ -304,13 +307,18 @@ class TurnRunner:
         if turn.driven.is_set():
             return
         turn.scope.cancel(reason="interrupted by force")
-        self._kill_over = trio.Event()
-        nursery.start_soon(self._kill_all, self._kill_over)
+        over = self._begin_kill(nursery)
         with trio.move_on_after(KILL_S):
-            await self._kill_over.wait()
+            await over.wait()
         with trio.move_on_after(LAST_WORD_S):
             await turn.driven.wait()
         turn.end = None  # whatever it says now, the driver is not trusted with another turn
+
+    def _begin_kill(self, nursery: trio.Nursery) -> trio.Event:
+        """Kill all processes below the hub; the next turn waits for it."""
+        over = self._kill_over = trio.Event()
+        nursery.start_soon(self._kill_all, over)
+        return over
 
     async def _kill_all(self, over: trio.Event) -> None:
         try:

@@ -26,7 +26,7 @@ START_S = 60.0
 async def start_command(place: Place, device: Device, sid: str) -> psutil.Process:
     """Have the agent run a command that does not end; return its process."""
     note = place.workspace / f"{sid}.pid"
-    command = f"sleep 600 & echo $! > {note.name}; wait"
+    command = f"echo $$ > {note.name}; sleep 300"
     place.standin.script(Answer.of(ToolUse("Bash", {"command": command, "description": "x"})))
     await device.attach(sid, agent="free")
     await device.send(sid, f"run {sid}")
