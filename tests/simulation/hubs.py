@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -12,8 +11,9 @@ import trio
 
 from actors.errors import HubLost, HubStartFailed
 from actors.hub_link import SocketHubLink, open_link
-from actors.hubs import read_left
 from actors.ports import FoundHub
+from bridgehub.protocol.codec import decode_from_hub
+from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
 from tests.simulation.agent import AgentLog
 from tests.simulation.chaos import Chaos
@@ -155,7 +155,7 @@ class HubHandle:
         if found is not None:
             found.kill()
             for data in () if hub_id in self.machine.forgotten else found.files:
-                read_left(io.BytesIO(data), last_seq, events)
+                _read_left(data, last_seq, events)
         return events
 
     async def stop(self, hub_ids: Collection[str]) -> Collection[str]:
@@ -191,3 +191,18 @@ class HubHandle:
         if found is None or hub_id in self.machine.forgotten:
             return None
         return FoundHub(hub_id, found.spec.session_id, found.alive)
+
+
+def _read_left(data: bytes, last_seq: int, events: list[Reported]) -> None:
+    """Add the events of a hub's file that follow `events`, or `last_seq`, without a gap; a broken line ends it."""
+    position = events[-1].seq if events else last_seq
+    for line in data.splitlines():
+        try:
+            message = decode_from_hub(line)
+        except LinkError:
+            return
+        if not isinstance(message, Reported) or message.first_seq > position + 1:
+            return
+        if message.seq > position:
+            events.append(message)
+            position = message.seq
