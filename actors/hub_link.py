@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
@@ -112,7 +112,11 @@ class SocketHubLink:
                 return lines
 
 
-async def open_link(path: str, hello: Hello) -> SocketHubLink:
+async def open_link(
+    path: str,
+    hello: Hello,
+    open_socket: Callable[[str], Awaitable[trio.SocketStream]] = trio.open_unix_socket,
+) -> SocketHubLink:
     """Connect to the hub that listens on `path`, within `CONNECT_S`. Cancelling it leaves nothing open.
 
     Raises:
@@ -122,7 +126,7 @@ async def open_link(path: str, hello: Hello) -> SocketHubLink:
     """
     try:
         with trio.fail_after(CONNECT_S):
-            stream = await trio.open_unix_socket(os.fspath(path))
+            stream = await open_socket(os.fspath(path))
             try:
                 return await _greet(stream, hello)
             except BaseException:

@@ -13,7 +13,8 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -36,7 +37,7 @@ from bridgehub.protocol.folder import (
 from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
 from bridgehub.protocol.process_tree import TreeSurvived, is_alive, kill_tree, marked_hubs, terminate
 
-__all__ = ["ProcessHubs"]
+__all__ = ["ProcessHubs", "read_left"]
 
 _log = logging.getLogger("builderos.actors")
 
@@ -187,7 +188,8 @@ class ProcessHubs:
         self._kill(hub_id)
         events: list[Reported] = []
         for name in (LEFT_NAME, SPOOL_NAME):
-            _read_left(self.folder / hub_id / name, last_seq, events)
+            with suppress(OSError), (self.folder / hub_id / name).open("rb") as file:
+                read_left(file, last_seq, events)
         return events
 
     def _forget(self, hub_id: str) -> None:
@@ -239,19 +241,21 @@ def _make_private(folder: Path) -> None:
         raise PermissionError(0, "the folder for sockets belongs to somebody else")
 
 
-def _read_left(path: Path, last_seq: int, events: list[Reported]) -> None:
-    """Add the events of a file that follow without a gap. A torn or broken line ends it."""
+def read_left(lines: Iterable[bytes], last_seq: int, events: list[Reported]) -> None:
+    """Add the events of a hub's file that follow `events`, or `last_seq`, without a gap.
+
+    A torn or broken line ends it.
+    """
     position = events[-1].seq if events else last_seq
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                message = decode_from_hub(line[:-1])
-                if not isinstance(message, Reported) or message.first_seq > position + 1:
-                    return
-                if message.seq > position:
-                    events.append(message)
-                    position = message.seq
-    except (OSError, LinkError):
-        return
+    for line in lines:
+        if not line.endswith(b"\n"):
+            return
+        try:
+            message = decode_from_hub(line[:-1])
+        except LinkError:
+            return
+        if not isinstance(message, Reported) or message.first_seq > position + 1:
+            return
+        if message.seq > position:
+            events.append(message)
+            position = message.seq

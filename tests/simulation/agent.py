@@ -12,9 +12,10 @@ from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.echo import PracticeSink
 from bridgehub.protocol import messages as hub
 from tests.simulation.chaos import Chaos
+from tests.simulation.plan import Does
 
 if TYPE_CHECKING:
-    from tests.simulation.process import HubProcess
+    from tests.simulation.hubs import HubProcess
 
 __all__ = ["AgentLog", "PlannedDriver", "TakenTurn"]
 
@@ -171,3 +172,8 @@ class PlannedDriver:
     async def aclose(self) -> None:
         """Nothing to end."""
         await trio.lowlevel.checkpoint()
+
+
+def script_of(scripts: dict[str, tuple[Does, ...]], message_id: str) -> tuple[Does, ...]:
+    """Return what an agent does with a message."""
+    return scripts.get(message_id, (("take", 0), ("say", 0), ("done", 0)))

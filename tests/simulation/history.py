@@ -14,7 +14,6 @@ import actors.loading
 import actors.tail
 from tests.simulation.chaos import Chaos
 from tests.simulation.checks import check_all, unrest
-from tests.simulation.hubs import sockets_of
 from tests.simulation.plan import FaultKind, Plan
 from tests.simulation.scheduling import run_seeded
 from tests.simulation.world import World
@@ -72,12 +71,6 @@ async def _run(chaos: Chaos) -> None:
 
 async def _live(chaos: Chaos, hubs: trio.Nursery) -> None:
     world = World(chaos, hubs)
-    with sockets_of(world.machine):
-        await _run_plan(world)
-    hubs.cancel_scope.cancel()
-
-
-async def _run_plan(world: World) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run_servers)
         for device in world.devices:
@@ -89,6 +82,7 @@ async def _run_plan(world: World) -> None:
         check_all(world)
         await _end(world)
         nursery.cancel_scope.cancel()
+    hubs.cancel_scope.cancel()
 
 
 async def _settle(world: World) -> None:
