@@ -22,7 +22,6 @@ from actors.session_state import restore as restore_state
 from actors.step import Step
 from actors.tail import Round
 from actors.text import join_pieces
-from bridgehub.turns import TurnRunner
 from storage.records import Command, SessionRecord
 from tests.simulation.store import StoreHandle
 
@@ -130,17 +129,6 @@ def _decisions_forgotten() -> Replaced:
     return actors.loading, "restore", restore
 
 
-def _same_turn_again() -> Replaced:
-    """A hub takes a prompt that it has had."""
-    whole = TurnRunner.prompt_nowait
-
-    def prompt_nowait(self: TurnRunner, prompt: Any) -> None:
-        self._seen.clear()
-        whole(self, prompt)
-
-    return TurnRunner, "prompt_nowait", prompt_nowait
-
-
 def _published_first() -> Replaced:
     """Devices see events before they are committed."""
     whole = SessionActor._commit
@@ -182,7 +170,6 @@ BUGS: dict[str, Callable[[], Replaced]] = {
         _unknown_is_lost,
         _requests_left_open,
         _decisions_forgotten,
-        _same_turn_again,
         _published_first,
         _stale_owner_hands_over,
     )
