@@ -80,7 +80,7 @@ async def verify(data: Path, write: Callable[[str], object]) -> int:
     async with open_reading(data / DATABASE) as reading:
         checks = _Checks(data, reading, write)
         # What else must be true of a data folder (say, a chain of hashes over a record) joins this row.
-        for check in (checks.database, checks.sessions, checks.uploads):
+        for check in (checks.database, checks.sessions, checks.uploads, checks.audit):
             await check()
         checks.sum_up()
         return checks.found
@@ -156,6 +156,11 @@ class _Checks:
             self.upload_count += len(page)
             self._progress()
             after = page[-1].name
+
+    async def audit(self) -> None:
+        """The audit's chain of hashes, up to the end that was noted beside the database."""
+        for text in await self.reading.audit.verify():
+            self.tell(_Wrong("audit", 0, "chain", text))
 
     async def _session(self, session_id: str) -> list[_Wrong]:
         """Read one session until it holds still, or is sound; return what was wrong in every reading."""

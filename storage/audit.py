@@ -23,7 +23,7 @@ from storage.errors import StorageError, StorageUnavailable
 from storage.readers import Readers
 from storage.writer import Writer
 
-__all__ = ["AUDIT_SCHEMA", "HEAD_NAME", "MAX_ROWS", "Audit", "append_acts", "verify_audit"]
+__all__ = ["AUDIT_SCHEMA", "HEAD_NAME", "MAX_ROWS", "Audit", "append_acts", "read_noted_head", "verify_audit"]
 
 AUDIT_SCHEMA = """
 -- One row after the other, never changed; each one's hash covers the one before. The oldest go once there are

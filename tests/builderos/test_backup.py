@@ -21,6 +21,8 @@ import pytest
 import trio
 
 from builderos.backup_command import run_backup, run_restore
+from builderos.verify_command import run_verify
+from storage.reading import open_reading
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import run_command
 from tests.builderos.test_import import options, rows
@@ -414,3 +416,17 @@ def copied(file: Path, data: Path, place: Path) -> tuple[Path, Path]:
     shutil.copytree(data, place / "data")
     shutil.copy(file, place / "saved.tar")
     return place / "saved.tar", place / "data"
+
+
+async def acts_of(data: Path) -> list[str]:
+    async with open_reading(data / "builderos.db") as reading:
+        return [row.act.act for row in await reading.audit.page(0)]
+
+
+def test_a_restore_is_in_the_audit_and_the_chain_holds(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    file, data = saved
+    for target in (data, tmp_path / "fresh"):
+        assert run_restore(file, target, now_ms=NOW_MS) == 0
+        assert run_verify(target) == 0
+        assert trio.run(acts_of, target) == ["restored"]
+        assert (target / "audit-head").stat().st_mode & 0o777 == 0o600
