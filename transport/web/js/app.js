@@ -10,7 +10,7 @@ import { ListView } from "./views/list.js";
 import { pairDevice } from "./views/pair.js";
 import { Shell, connectionText } from "./views/shell.js";
 import { signInView, tryKey } from "./views/signin.js";
-import { welcomeView } from "./views/welcome.js";
+import { missing, welcomeView } from "./views/welcome.js";
 
 /** How long a lag must last before it is told: a heartbeat may overtake the drawing of what it counts. */
 const LAG_MS = 300;
@@ -33,6 +33,8 @@ export class App {
 		/** @type {Set<string>} what is to be drawn */
 		this.due = new Set();
 		this.lagSince = 0;
+		/** What the welcome was drawn from. */
+		this.told = "";
 		/** @type {any} */
 		this.status = null;
 		this.tabs = new BroadcastChannel("builderos.tabs");
@@ -52,7 +54,7 @@ export class App {
 		this.client = null;
 		const view = signInView((key) => this.signIn(key), trouble);
 		this.shell.head("BuilderOS", "");
-		this.shell.connection(navigator.onLine ? "reconnecting" : "offline");
+		this.shell.connection("offline");
 		this.shell.show("signin", view);
 		view.querySelector("input")?.focus();
 	}
@@ -97,7 +99,7 @@ export class App {
 		} catch {
 			return; // what is missing is not known without the server
 		}
-		this.route();
+		this.#draw("list");
 	}
 
 	// ---- the page ----
@@ -116,8 +118,6 @@ export class App {
 		} else {
 			conversation.leave();
 			client.closeSession();
-			const welcome = () => welcomeView(this.status, client.sessions.known.size);
-			this.pane.replaceChildren(welcome());
 			this.shell.show("list", this.list.node, this.pane);
 		}
 		this.#draw("list", "status", "session");
@@ -154,10 +154,13 @@ export class App {
 			ready: client.may("drive") && client.agents.length > 0,
 			may,
 		});
-		const first = client.sessions.loaded && !client.sessions.known.size;
-		const wrong = this.status && client.sessions.loaded ? welcomeView(this.status, client.sessions.known.size) : null;
-		const shown = wrong && (first || wrong.querySelector(".missing")) ? [wrong] : [];
-		if (this.list.welcome.childElementCount !== shown.length) this.list.welcome.replaceChildren(...shown);
+		const { known, loaded } = client.sessions;
+		const told = JSON.stringify([this.status, loaded, known.size > 0]);
+		if (told === this.told || !loaded) return;
+		this.told = told;
+		this.pane.replaceChildren(welcomeView(this.status, known.size));
+		const isNeeded = !known.size || missing(this.status).length > 0;
+		this.list.welcome.replaceChildren(...(isNeeded ? [welcomeView(this.status, known.size)] : []));
 	}
 
 	/** @param {Client} client */
