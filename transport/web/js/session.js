@@ -14,7 +14,7 @@ const READ_AFTER_MS = 200;
 const RENDERED_LIMIT_MS = 2000;
 
 export class OpenSession {
-	/** @param {string} id @param {Client} client @param {{agent?: string, settings?: Record<string, string>}} making */
+	/** @param {string} id @param {Client} client @param {Making} making */
 	constructor(id, client, making) {
 		this.id = id;
 		this.client = client;

@@ -45,7 +45,7 @@ export class ConversationView {
 		this.goal = 0;
 	}
 
-	/** @returns {import("./article.js").Acts} */
+	/** @returns {Acts} */
 	#entryActs() {
 		return {
 			nameOf: (id) => (id ? this.#label(id) : ""),

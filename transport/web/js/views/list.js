@@ -2,14 +2,6 @@
 
 import { button, clockTime, el, icon, setAttr, setText } from "../dom.js";
 
-/**
- * @typedef {object} ListActs
- * @property {() => void} create
- * @property {() => void} pair
- * @property {() => void} signOut
- * @property {(query: string) => Promise<{session_id: string, seq: number, role: string, snippet: string, timestamp: string}[]>} search
- */
-
 export class ListView {
 	/** @param {ListActs} acts */
 	constructor(acts) {
@@ -114,7 +106,7 @@ export class ListView {
 		this.query.focus();
 	}
 
-	/** @param {{session_id: string, seq: number, role: string, snippet: string, timestamp: string}} hit */
+	/** @param {Hit} hit */
 	#hit(hit) {
 		const title = this.known.find((one) => one.session_id === hit.session_id)?.title || hit.session_id;
 		const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";

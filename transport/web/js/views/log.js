@@ -19,7 +19,7 @@ const NEAR = 1500;
 const STUCK = 48;
 
 export class LogView {
-	/** @param {import("./article.js").Acts} acts @param {() => void} moved the person scrolled, or the end came or went */
+	/** @param {Acts} acts @param {() => void} moved the person scrolled, or the end came or went */
 	constructor(acts, moved) {
 		this.acts = acts;
 		this.moved = moved;
