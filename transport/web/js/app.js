@@ -151,6 +151,7 @@ export class App {
 			open: client.open?.id ?? null,
 			reading: this.conversation?.reading ?? false,
 			loaded: client.sessions.loaded,
+			live: client.live,
 			ready: client.may("drive") && client.agents.length > 0,
 			may,
 		});

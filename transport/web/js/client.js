@@ -85,6 +85,7 @@ export class Client {
 		}
 		this.views.status();
 		this.views.session();
+		this.views.list();
 	}
 
 	/** @param {Frame} frame */
@@ -103,6 +104,7 @@ export class Client {
 	/** @param {Frame} frame */
 	#attached(frame) {
 		this.attached.add(frame.session_id);
+		this.sessions.attached(frame);
 		if (this.open?.id === frame.session_id) this.open?.onAttached(frame);
 		this.#settle(`attach ${frame.session_id}`, frame);
 	}

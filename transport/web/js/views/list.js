@@ -30,13 +30,13 @@ export class ListView {
 		this.known = [];
 	}
 
-	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, may: (scope: "drive" | "admin") => boolean}} how */
-	update(sessions, { open, reading, loaded, ready, may }) {
+	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, live: boolean, may: (scope: "drive" | "admin") => boolean}} how */
+	update(sessions, { open, reading, loaded, ready, live, may }) {
 		this.known = sessions;
 		this.create.disabled = !ready;
 		this.pair.hidden = !may("admin");
 		this.empty.hidden = sessions.length > 0;
-		setText(this.empty, loaded ? "No sessions yet." : "Looking for sessions …");
+		setText(this.empty, loaded || !live ? "No sessions yet." : "Looking for sessions …");
 		const ids = new Set(sessions.map((one) => one.session_id));
 		for (const [id, row] of this.rows) {
 			if (ids.has(id)) continue;

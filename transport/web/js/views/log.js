@@ -8,7 +8,7 @@ import { AnswerView, LineView, UserView } from "./article.js";
 const MOST = 240;
 const STEP = 16;
 /** Entries that are shown first. */
-const FIRST = 120;
+const FIRST = 100;
 /** Entries around one that is gone to. */
 const AROUND = 30;
 /** Changed entries that are drawn in one frame, so that none takes long. */
