@@ -93,6 +93,12 @@ def run(screen: Screen, steps: list[list[Any]]) -> Json:
     return found
 
 
+def session(epoch: int) -> list[list[Any]]:
+    """The steps of a session with one turn."""
+    frames = [{**frame, "epoch": epoch} for frame in turn(1, "x")]
+    return [["attached", attached(6, epoch=epoch)], *(["event", frame] for frame in frames)]
+
+
 @pytest.fixture
 def screen(site: Site) -> Screen:
     return site.signed_in()
@@ -156,7 +162,8 @@ def test_decisions_and_tasks_come_and_go(screen: Screen) -> None:
 
 
 def test_pages_of_the_past_join_and_say_where_something_is_missing(screen: Screen) -> None:
-    live = [["attached", attached(46, from_seq=41)], *(["event", frame] for frame in turn(41, "new"))]
+    start: list[Any] = ["attached", attached(46, from_seq=41)]
+    live = [start, *(["event", frame] for frame in turn(41, "new"))]
     far = [past(1, "user", "one", "a"), past(2, "assistant", "echo: one", "a")]
     near = [past(21, "user", "two", "b"), past(22, "assistant", "echo: two", "b")]
     island = run(screen, [*live, ["page", far, {"before": 3, "more": False}]])
@@ -181,16 +188,7 @@ def test_pages_of_the_past_join_and_say_where_something_is_missing(screen: Scree
 
 
 def test_a_snapshot_of_the_same_epoch_keeps_how_answers_look(screen: Screen) -> None:
-    first = [
-        ["attached", attached(6)],
-        *(["event", frame] for frame in turn(1, "x")),
-        ["setHtml", "t1", "<p>x</p>"],
-    ]
-    again = [["attached", attached(6)], *(["event", frame] for frame in turn(1, "x"))]
+    again = session(1)
     first = [*again, ["setHtml", "t1", "<p>x</p>"]]
     assert run(screen, [*first, *again])["shown"][1]["html"] == "<p>x</p>"
-    other = [
-        ["attached", attached(6, epoch=2)],
-        *(["event", {**frame, "epoch": 2}] for frame in turn(1, "x")),
-    ]
-    assert run(screen, [*first, *other])["shown"][1]["html"] is None
+    assert run(screen, [*first, *session(2)])["shown"][1]["html"] is None
