@@ -67,6 +67,7 @@ def open_phone(url: str, key: str) -> Iterator[Phone]:
         proxy=None,
         compression=None,
         max_size=2**20,
+        max_queue=None,  # else nothing reads the answer to our close behind frames that the test left alone
         ping_interval=None,
     ) as socket:
         phone = Phone(socket)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, WebSocketRoute, expect
 
 from tests.web.wire import Wire, open_wire
 from tests.web.world import Screen, Site
@@ -194,3 +195,39 @@ def test_there_is_one_status_and_its_text_is_whole(site: Site, sid: str, wire: W
     go_offline(profile, wire)
     expect(screen.status).to_have_text("offline")
     assert screen.page.get_by_role("status").count() == 1
+
+
+def test_behind_is_told_by_heartbeats(site: Site, sid: str) -> None:
+    """Events that do not arrive while heartbeats do: the page knows how many it lacks."""
+    site.make(sid)
+    screen = site.screen()
+    held: list[tuple[WebSocketRoute, str | bytes]] = []
+    holding = False
+
+    def pass_on(page_side: WebSocketRoute) -> None:
+        server_side = page_side.connect_to_server()
+
+        def from_server(message: str | bytes) -> None:
+            if holding and "seq" in json.loads(message):
+                held.append((page_side, message))
+            else:
+                page_side.send(message)
+
+        page_side.on_message(server_side.send)
+        server_side.on_message(from_server)
+
+    screen.page.route_web_socket(re.compile("/api/ws$"), pass_on)
+    screen.go(f"#key={site.key}")
+    expect(screen.sessions).to_be_visible()
+    screen.open(sid)
+    holding = True
+    with site.phone() as phone:
+        phone.attach(sid)
+        phone.ask(sid, "hello")
+        head = phone.frames[-1]["seq"]
+    expect(screen.status).to_have_text(f"behind by {head}")
+    holding = False
+    for page_side, message in held:
+        page_side.send(message)
+    expect(screen.status).to_have_text("live")
+    expect(screen.answers.last).to_contain_text("echo: hello")
