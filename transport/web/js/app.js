@@ -5,7 +5,7 @@ import { forgetAll, randomHex, recall, remember } from "./identity.js";
 import { routeOf } from "./router.js";
 import { ConversationView } from "./views/conversation.js";
 import { sessionDetails } from "./views/details.js";
-import { confirmed, newSession } from "./views/dialogs.js";
+import { newSession } from "./views/dialogs.js";
 import { ListView } from "./views/list.js";
 import { pairDevice } from "./views/pair.js";
 import { Shell, connectionText } from "./views/shell.js";
@@ -25,7 +25,10 @@ export class App {
 		this.list = new ListView({
 			create: () => this.#create(),
 			pair: () => this.client && pairDevice(this.client.api),
-			signOut: () => this.#askToSignOut(),
+			signOut: () => {
+				this.tabs.postMessage("signed out");
+				this.#signOut();
+			},
 			search: async (query) => (await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
 		});
 		this.pane = document.createElement("div");
@@ -208,14 +211,6 @@ export class App {
 	#details() {
 		const open = this.client?.open;
 		if (open) sessionDetails(open, (text) => this.shell.say(text), () => (location.hash = "#/"));
-	}
-
-	async #askToSignOut() {
-		const waiting = this.client?.outbox.messages.length ?? 0;
-		const text = `${waiting} message${waiting === 1 ? " is" : "s are"} not sent yet and will be lost.`;
-		if (waiting && !(await confirmed(text, "Lose them"))) return;
-		this.tabs.postMessage("signed out");
-		await this.#signOut();
 	}
 
 	/** Forget everything here. */
