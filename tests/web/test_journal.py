@@ -122,6 +122,8 @@ def test_pieces_live_joined_and_folded_give_the_same_text(screen: Screen) -> Non
         event(8, "message", content="a 🐎 eats hay 🐎! Done.", block="0", offset=0, first_seq=7),
         event(9, "message", content=" Again.", block="0", offset=21),
     ]
+    joined = follow(screen, [*turn(1, "x")[:2], *pieces[:3]])
+    assert joined["shown"][1]["text"] == "a 🐎 eats hay 🐎!"
     found = follow(screen, [*turn(1, "x")[:2], *pieces])
     assert found["shown"][1]["text"] == "a 🐎 eats hay 🐎! Done. Again."
 
