@@ -27,7 +27,7 @@ def test_every_frame_type_has_a_row() -> None:
 async def test_every_route_has_a_row(tmp_path: Path) -> None:
     async with open_facilities(tmp_path) as facilities:
         deps = attrs.evolve(FakeServer().deps(), facilities=facilities)
-        app = make_app(TransportConfig(), deps, Port(counts=dict), SignIns(deps.devices))
+        app = make_app(TransportConfig(web=tmp_path / "none"), deps, Port(counts=dict), SignIns(deps.devices))
     calls = set()
     for route in app.routes:
         assert isinstance(route, Route)

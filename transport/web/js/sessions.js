@@ -3,7 +3,7 @@
 const PAGE = 100;
 /** Sessions that are shown at most; search finds the others. */
 const MOST = 500;
-const KEEP_AFTER_MS = 1000;
+const KEEP_AFTER_MS = 200;
 
 export class Sessions {
 	/** @param {Store} store @param {() => void} changed */
@@ -64,6 +64,12 @@ export class Sessions {
 		this.fresh.add(session_id);
 		this.#keep();
 		this.changed();
+	}
+
+	/** A session that is attached to is in the list, also where the list itself has not come. @param {Frame} frame */
+	attached(frame) {
+		const known = this.known.get(frame.session_id);
+		this.update({ ...frame, last_activity: known?.last_activity ?? frame.timestamp, unread: known?.unread, pending: frame.pending.length });
 	}
 
 	/** @param {string} id */

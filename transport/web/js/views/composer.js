@@ -6,6 +6,8 @@ import { canHear, listen } from "../voice.js";
 /** What the server takes. */
 const MAX_FILE_BYTES = 50_000_000;
 const MAX_FILES = 32;
+/** So long after a key another device's draft takes nobody's words away. */
+const TYPING_MS = 3000;
 const MAX_TEXT_BYTES = 256 * 1024;
 
 export class ComposerView {
@@ -38,6 +40,7 @@ export class ComposerView {
 	#listen() {
 		this.node.onsubmit = (event) => event.preventDefault();
 		this.text.oninput = () => {
+			this.typedAt = performance.now();
 			this.session?.setDraft(this.text.value);
 			this.#fit();
 		};
@@ -75,7 +78,8 @@ export class ComposerView {
 		this.watching.hidden = mayDrive;
 		for (const one of [this.text, this.attach, this.dictate, this.go, this.steer, this.stop]) one.disabled = !mayDrive;
 		const { session } = this;
-		if (session && !session.draftIsOurs && this.text.value !== session.draft && !this.hearing) {
+		const typing = this.hearing || performance.now() - this.typedAt < TYPING_MS;
+		if (session && !session.draftIsOurs && this.text.value !== session.draft && !typing) {
 			this.text.value = session.draft;
 			this.#fit();
 		}
@@ -145,6 +149,7 @@ export class ComposerView {
 	/** @type {(() => void) | undefined} ends the dictation */
 	hush = undefined;
 	hearing = false;
+	typedAt = -Infinity;
 
 	#dictate() {
 		if (this.hearing) return this.hush?.();

@@ -60,7 +60,7 @@ export function signInView(signedIn, trouble = "") {
 	const go = el("button.primary", "Sign in");
 	const form = el(
 		"form.signin",
-		el("h1", "BuilderOS"),
+		el("h2", "Sign in"),
 		el("p", "Talk to your coding agents from every device."),
 		field("Key", key),
 		alert,
