@@ -33,7 +33,7 @@ from storage.records import SessionRecord
 
 async def test_the_first_signal_asks_and_the_second_ends() -> None:
     shutdown = Shutdown()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(shutdown.run, nursery.cancel_scope)
             signal.raise_signal(signal.SIGTERM)
@@ -48,7 +48,7 @@ async def test_the_first_signal_asks_and_the_second_ends() -> None:
 
 async def test_an_interrupt_stops_the_hubs_too() -> None:
     shutdown = Shutdown()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(shutdown.run, nursery.cancel_scope)
             signal.raise_signal(signal.SIGINT)
@@ -219,7 +219,7 @@ def test_an_agent_that_left_the_config_gets_no_driver() -> None:
     [(["true"], True), (["false"], False), (["/no/such/program"], False), (["a\0b"], False)],
 )
 async def test_a_sleep_command(command: list[str], worked: bool) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         assert await SleepCommand(command, {"PATH": os.environ["PATH"]}).run() is worked
 
 
@@ -229,7 +229,7 @@ async def test_a_sleep_command_that_hangs_is_killed_with_its_children(
     monkeypatch.setattr("builderos.sleep.LIMIT_S", 0.5)
     note = tmp_path / "pids"
     script = f"trap '' TERM; sleep 60 & echo $$ $! > {note}; wait"
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         assert not await SleepCommand(["sh", "-c", script], {"PATH": os.environ["PATH"]}).run()
     pids = [int(word) for word in note.read_text().split()]
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], 5)

@@ -204,7 +204,7 @@ async def test_a_folder_that_is_held(tmp_path: Path) -> None:
             first = server._process
             assert first is not None
             await server.start("--take-over")
-            with trio.fail_after(10):
+            with trio.fail_after(40):
                 assert await first.wait() == 0
         async with server.device() as device:
             assert (await device.attach("trip", after=after))["replay"] == "ok"

@@ -77,7 +77,7 @@ async def test_a_flood_ends_its_turn_and_the_next_works(place: Path) -> None:
             said = await begin(device, name, "go")
             end = await end_of(device, said["turn_id"])
             assert (end["type"], end["code"]) == ("error", "agent_protocol"), end
-            with trio.fail_after(10):
+            with trio.fail_after(40):
                 while await trio.to_thread.run_sync(is_running, server.data, f"{place}/{name}"):
                     pass
             (workspace / "flood").unlink()
