@@ -158,6 +158,17 @@ def _stale_owner_hands_over() -> Replaced:
     return SessionActor, "_commit", commit
 
 
+def _stale_owner_takes_back() -> Replaced:
+    """What it found next: a server that is no longer the owner takes the session back when storage failed it."""
+    whole = SessionActor._load
+
+    async def load(self: SessionActor) -> None:
+        self._is_owner = False
+        await whole(self)
+
+    return SessionActor, "_load", load
+
+
 BUGS: dict[str, Callable[[], Replaced]] = {
     made.__name__.lstrip("_"): made
     for made in (
@@ -172,6 +183,7 @@ BUGS: dict[str, Callable[[], Replaced]] = {
         _decisions_forgotten,
         _published_first,
         _stale_owner_hands_over,
+        _stale_owner_takes_back,
     )
 }
 

@@ -21,6 +21,7 @@ NEEDS: dict[str, tuple[set[str], ...]] = {
     "requests_left_open": (_ASKS, {"interrupt", "interrupt_this", "kill_hub", "stop_all"}),
     "decisions_forgotten": (_ASKS, _CUTS, {"kill_server", "stop_server", "second_server", "append_fails"}),
     "stale_owner_hands_over": ({"second_server"},),
+    "stale_owner_takes_back": ({"second_server"}, {"append_fails", "storage_down", "append_unknown_before"}),
 }
 """Words of faults, acts and scripts; of each group a plan has one, or the bug cannot show."""
 

@@ -28,6 +28,14 @@ STALE_OWNER_HANDS_OVER = Plan(
 the first hub is there, and its server, which is no longer the owner, handed it the message too."""
 
 
+STALE_OWNER_TAKES_BACK = attrs.evolve(
+    STALE_OWNER_HANDS_OVER,
+    faults=(*STALE_OWNER_HANDS_OVER.faults, Fault("append_fails", at_s=0.4)),
+)
+"""The same, and the first append of the first server then fails: it loaded the session anew, and so took it back from the
+second, whose devices then saw no more of it."""
+
+
 def _wrong(plan: Plan) -> set[str]:
     """Return what goes wrong in a plan under any of several schedules."""
     outcomes = [run_history(attrs.evolve(plan, seed=seed)) for seed in SEEDS]
@@ -35,7 +43,11 @@ def _wrong(plan: Plan) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "plan", [pytest.param(STALE_OWNER_HANDS_OVER, id="a stale owner hands a message over")]
+    "plan",
+    [
+        pytest.param(STALE_OWNER_HANDS_OVER, id="a stale owner hands a message over"),
+        pytest.param(STALE_OWNER_TAKES_BACK, id="a stale owner takes the session back"),
+    ],
 )
 def test_what_was_mended_holds(plan: Plan) -> None:
     assert _wrong(plan) == set()
@@ -44,3 +56,5 @@ def test_what_was_mended_holds(plan: Plan) -> None:
 def test_a_stale_owner_would_still_be_seen() -> None:
     with plant("stale_owner_hands_over"):
         assert "turn i1 of m0 reached an agent twice" in _wrong(STALE_OWNER_HANDS_OVER)
+    with plant("stale_owner_takes_back"):
+        assert _wrong(STALE_OWNER_TAKES_BACK)
