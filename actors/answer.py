@@ -40,12 +40,14 @@ class Answer:
         limit: bytes of JSON that the text of one folded row may take.
         length: code points of the answer, thinking left out.
         held: the same with thinking: what is kept in memory until the turn's end.
+        runs: into how many runs that falls: each is an object or two besides its text.
         last_seq: the newest piece, of either kind; 0 before the first.
     """
 
     limit: int = MAX_PIECE_BYTES
     length: int = 0
     held: int = 0
+    runs: int = 0
     last_seq: int = 0
     _offsets: dict[tuple[str, str], int] = attrs.field(factory=dict)
     _newest_block: str | None = None
@@ -81,6 +83,7 @@ class Answer:
             return False
         self._close_run()
         self._run = _Run(item, item, [event.content], size)
+        self.runs += 1
         return True
 
     def sha256(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import trio
@@ -112,19 +112,25 @@ class SocketHubLink:
                 return lines
 
 
-async def open_link(path: str, hello: Hello) -> SocketHubLink:
+async def open_link(
+    path: str,
+    hello: Hello,
+    *,
+    hub_id: str | None = None,
+    open_socket: Callable[[str], Awaitable[trio.SocketStream]] = trio.open_unix_socket,
+) -> SocketHubLink:
     """Connect to the hub that listens on `path`, within `CONNECT_S`. Cancelling it leaves nothing open.
 
     Raises:
         HubLost: nobody listens there, or no sensible answer came.
         HubFenced: a later owner holds the hub.
-        HubGarbage: the answer is no protocol, or the hub refuses this version or session.
+        HubGarbage: the answer is no protocol, the hub refuses this version or session, or it is not `hub_id`.
     """
     try:
         with trio.fail_after(CONNECT_S):
-            stream = await trio.open_unix_socket(os.fspath(path))
+            stream = await open_socket(os.fspath(path))
             try:
-                return await _greet(stream, hello)
+                return await _greet(stream, hello, hub_id)
             except BaseException:
                 stream.socket.close()
                 raise
@@ -136,7 +142,7 @@ async def open_link(path: str, hello: Hello) -> SocketHubLink:
         raise HubGarbage(str(exc)) from exc
 
 
-async def _greet(stream: trio.SocketStream, hello: Hello) -> SocketHubLink:
+async def _greet(stream: trio.SocketStream, hello: Hello, hub_id: str | None) -> SocketHubLink:
     await stream.send_all(encode(hello))
     buffer = LineBuffer()
     lines: list[bytes] = []
@@ -153,4 +159,6 @@ async def _greet(stream: trio.SocketStream, hello: Hello) -> SocketHubLink:
         raise HubGarbage(f"the hub refused the link: {answer.reason}")
     if not isinstance(answer, Welcome) or answer.version != VERSION:
         raise LinkError("unknown_type", ".type")
+    if hub_id is not None and answer.hub_id != hub_id:
+        raise HubGarbage("another hub answers on its socket")
     return SocketHubLink(answer, stream, buffer, lines[1:])

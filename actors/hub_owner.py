@@ -45,6 +45,9 @@ ACK_LENGTH = 64 * 1024
 more for each: after this time, this many events or this much text (code points), whatever comes first. It is far
 below the 1 MiB that a hub keeps without an answer. Anything but a piece is acknowledged at once."""
 
+TELLS_WAITING = 1024
+"""Messages that a hub may leave unread; one that reads nothing at all is ended, with its tree."""
+
 CLEANUP_S = 0.5
 """Shield around closing a link: what is lost when it fires is only the polite end of a socket."""
 
@@ -125,6 +128,10 @@ class HubOwner:
                 self._lives[0].last_prompt = message.turn_id
             self._outbox.append(message)
             self._wake_writer.set()
+            if len(self._outbox) > TELLS_WAITING:
+                log.error("session %s: its hub reads nothing and is ended", self.session_id)
+                self._outbox.clear()
+                self.end(self._lives[0].hub_id, "kill")
 
     def acknowledge(self, seq: int) -> None:
         """Let the hub forget what is committed, soon. Only the newest is sent."""
@@ -179,9 +186,11 @@ class HubOwner:
                     gone = HubGone(life.hub_id, "never_started")
         if life.ending == "stop":
             await self._stop_politely(life.hub_id)
-        left = await self.hubs.bury(life.hub_id, last_seq=self.acked(life.hub_id))
-        for events in _slices(left):
-            await self.mailbox.put_from_hub(HubBatch(life.hub_id, events))
+        after = self.acked(life.hub_id)
+        while left := await self.hubs.bury(life.hub_id, last_seq=after):
+            for events in _slices(left):
+                await self.mailbox.put_from_hub(HubBatch(life.hub_id, events))
+            after = left[-1].seq
         await self.mailbox.put_from_hub(attrs.evolve(gone, last_prompt=life.last_prompt))
 
     async def _keep_linked(self, hub_id: str) -> None:

@@ -27,15 +27,22 @@ from actors.events import (
     TurnErrorCode,
     Usage,
 )
+from actors.foreign import fitted, is_flat, unfit
 from actors.inputs import FromDevice, FromHub, HubGone, HubReady, IdleTooLong, Input, MarkFailed, Resume
 from actors.step import Step, decided, hand_over
 from actors.text import split_text
 from bridgehub.protocol import messages as hub
 
-__all__ = ["MAX_ANSWER_LENGTH", "take"]
+__all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
 
 MAX_MEMORY_BYTES = 16 * 1024
 """JSON of what a driver may have remembered; it is written with every change of the session's state."""
+
+MAX_OPEN_REQUESTS = 64
+"""Questions that wait for a person in one turn; each is in the session's snapshot. One more is answered `cancelled`."""
+
+MAX_OPEN_TASKS = 1000
+"""Tasks that run in one turn; what is said of one more is left out."""
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
@@ -43,7 +50,10 @@ _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 """Code points of one answer and its thinking; an agent that floods past it is stopped.
 
-Bounds what a turn may grow in memory."""
+Bounds, with `MAX_ANSWER_RUNS`, what a turn may grow in memory."""
+
+MAX_ANSWER_RUNS = 32 * 1024
+"""Runs of neighbouring pieces of one block: pieces that alternate between blocks cost a kilobyte each."""
 
 
 def take(step: Step, given: Input) -> None:
@@ -77,6 +87,11 @@ def _reported(step: Step, given: FromHub) -> None:
         return
     state.hub_seq = reported.seq
     event = reported.event
+    if type(event) is not hub.TextPiece:
+        event = fitted(event)
+    if fault := unfit(event):
+        _distrust(step, fault)
+        return
     if isinstance(event, hub.AgentMemory):
         _remember(step, event)
         return
@@ -117,7 +132,7 @@ def _distrust(step: Step, detail: str) -> None:
 
 def _remember(step: Step, event: hub.AgentMemory) -> None:
     """Keep what the driver must know again; it goes into the snapshot, with no event of its own."""
-    if len(orjson.dumps(event.data)) <= MAX_MEMORY_BYTES:
+    if is_flat(event.data) and len(orjson.dumps(event.data)) <= MAX_MEMORY_BYTES:
         step.state.agent_memory = event.data
         step.state.control_dirty = True
 
@@ -144,9 +159,11 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
     for number, part in enumerate(parts):
         offset = turn.answer.offset(cls.kind, event.block)
         step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
-    if turn.answer.held > MAX_ANSWER_LENGTH:
+    is_long = turn.answer.held > MAX_ANSWER_LENGTH
+    if is_long or turn.answer.runs > MAX_ANSWER_RUNS:
         step.let_hub_go(KillHub)
-        content = f"the answer grew past {MAX_ANSWER_LENGTH} characters and was stopped"
+        bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
+        content = f"the answer grew past {bound} and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
 
 
@@ -157,6 +174,9 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
         step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
         return
     if event.request_id in turn.requests or event.request_id in turn.decided:
+        return
+    if len(turn.requests) >= MAX_OPEN_REQUESTS:
+        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
         PermissionRequested(
@@ -212,7 +232,7 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     event.blob,
                 )
             )
-        case hub.TaskBegan():
+        case hub.TaskBegan() if len(turn.tasks) < MAX_OPEN_TASKS or event.task_id in turn.tasks:
             step.emit_in_turn(TaskStarted(event.task_id, event.title, event.agent_type, event.parent_task_id))
         case hub.TaskProgressed() if event.task_id in turn.tasks:
             task = turn.tasks[event.task_id]

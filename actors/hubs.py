@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import IO
 
 import attrs
 import trio
@@ -33,10 +34,11 @@ from bridgehub.protocol.folder import (
     is_hub_id,
     read_pid_file,
 )
+from bridgehub.protocol.framing import MAX_LINE_BYTES
 from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
 from bridgehub.protocol.process_tree import TreeSurvived, is_alive, kill_tree, marked_hubs, terminate
 
-__all__ = ["ProcessHubs"]
+__all__ = ["LeftPlace", "LeftReader", "ProcessHubs"]
 
 _log = logging.getLogger("builderos.actors")
 
@@ -49,6 +51,11 @@ KILLS_AT_ONCE = 4
 LOOKS_AT_ONCE = 4
 """Threads that may read or remove hubs' files: apart from the kills, which may take seconds each."""
 
+LEFT_BYTES = 2 * 1024 * 1024
+"""Bytes of lines that one burial gives back, and one line more: what a hub left may be 64 MiB, and many may be buried
+at once."""
+
+_LEFT_FILES = (LEFT_NAME, SPOOL_NAME)
 _MOTHER_LOG = "mother.log"
 
 
@@ -67,6 +74,7 @@ class ProcessHubs:
     short_folder: Path
     by_exec: bool = sys.platform == "darwin"
     _mother: Mother = attrs.field(init=False)
+    _places: dict[str, LeftPlace] = attrs.field(factory=dict)
     _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _kills: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(KILLS_AT_ONCE))
     _looks: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(LOOKS_AT_ONCE))
@@ -111,13 +119,14 @@ class ProcessHubs:
         if record is None:
             raise HubLost("there is no such hub")
         hello = Hello(VERSION, record.session_id, owner_epoch, last_seq)
-        return await open_link(os.fspath(self.socket_of(hub_id)), hello)
+        return await open_link(os.fspath(self.socket_of(hub_id)), hello, hub_id=hub_id)
 
     async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
-        """Kill what is left of a hub and its whole tree; return the events it left in its files.
+        """Kill what is left of a hub and its whole tree; return the first of the events it left in its files.
 
-        Only events that follow `last_seq` without a gap. Idempotent: its files stay until `forget`. Not
-        cancelled while it kills.
+        Only events that follow `last_seq` without a gap, of about `LEFT_BYTES`; called again with the last one's
+        number it gives more, and none at the end. Idempotent: its files stay until `forget`. Not cancelled while
+        it kills.
 
         Raises:
             HubSurvived: a process could not be killed; nothing may be sent again.
@@ -185,14 +194,19 @@ class ProcessHubs:
 
     def _bury(self, hub_id: str, last_seq: int) -> list[Reported]:
         self._kill(hub_id)
-        events: list[Reported] = []
-        for name in (LEFT_NAME, SPOOL_NAME):
-            _read_left(self.folder / hub_id / name, last_seq, events)
-        return events
+        place = self._places.pop(hub_id, None)
+        if place is None or place.seq != last_seq:
+            place = LeftPlace(last_seq)
+        reader = LeftReader(place)
+        reader.read(self.folder / hub_id)
+        if reader.events:
+            self._places[hub_id] = reader.place
+        return reader.events
 
     def _forget(self, hub_id: str) -> None:
         if not is_hub_id(hub_id):
             return
+        self._places.pop(hub_id, None)
         shutil.rmtree(self.folder / hub_id, ignore_errors=True)
         self.socket_of(hub_id).unlink(missing_ok=True)
 
@@ -239,19 +253,52 @@ def _make_private(folder: Path) -> None:
         raise PermissionError(0, "the folder for sockets belongs to somebody else")
 
 
-def _read_left(path: Path, last_seq: int, events: list[Reported]) -> None:
-    """Add the events of a file that follow without a gap. A torn or broken line ends it."""
-    position = events[-1].seq if events else last_seq
-    try:
+@attrs.define
+class LeftPlace:
+    """Where a hub's leftovers were read to: behind its event `seq`, in this file of them and at this offset."""
+
+    seq: int
+    file: int = 0
+    offset: int = 0
+
+
+@attrs.define
+class LeftReader:
+    """Takes the events that follow `place` without a gap, up to a bound. A torn or broken line ends a file."""
+
+    place: LeftPlace
+    events: list[Reported] = attrs.field(factory=list)
+    _size: int = 0
+
+    def read(self, folder: Path) -> None:
+        while self.place.file < len(_LEFT_FILES) and self._size < LEFT_BYTES:
+            try:
+                ended = self._read_file(folder / _LEFT_FILES[self.place.file])
+            except (OSError, LinkError):
+                ended = True
+            if ended:
+                self.place.file, self.place.offset = self.place.file + 1, 0
+
+    def _read_file(self, path: Path) -> bool:
         with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                message = decode_from_hub(line[:-1])
-                if not isinstance(message, Reported) or message.first_seq > position + 1:
-                    return
-                if message.seq > position:
-                    events.append(message)
-                    position = message.seq
-    except (OSError, LinkError):
-        return
+            return self.read_lines(file)
+
+    def read_lines(self, file: IO[bytes]) -> bool:
+        """Read one file from its place on; tell whether that was all of it. Raises OSError, LinkError."""
+        file.seek(self.place.offset)
+        while self._size < LEFT_BYTES:
+            line = file.readline(MAX_LINE_BYTES + 1)
+            if not line.endswith(b"\n") or not self._take(line):
+                return True
+            self.place.offset += len(line)
+        return False
+
+    def _take(self, line: bytes) -> bool:
+        message = decode_from_hub(line[:-1])
+        if not isinstance(message, Reported) or message.first_seq > self.place.seq + 1:
+            return False
+        if message.seq > self.place.seq:
+            self.events.append(message)
+            self.place.seq = message.seq
+            self._size += len(line)
+        return True

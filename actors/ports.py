@@ -248,9 +248,11 @@ class Hubs(Protocol):
         ...
 
     async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
-        """Kill what is left of a hub and its whole tree; return the events it left in its file.
+        """Kill what is left of a hub and its whole tree; return the first of the events it left in its files.
 
-        Only events that follow `last_seq` without a gap. Idempotent: its files stay until `forget`.
+        Only events that follow `last_seq` without a gap, and no more than fit into memory many times over; called
+        again with the last one's number it gives what follows, and nothing at the end. Idempotent: its files stay
+        until `forget`.
         """
         ...
 

@@ -16,11 +16,13 @@ import attrs
 import trio
 
 from actors.codec import encode_entry
-from actors.commands import Envelope, Send
+from actors.commands import Envelope, Interrupt, Send
 from actors.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.effects import (
     Answer,
     Effect,
+    HandOver,
+    SteerHub,
 )
 from actors.events import TURN_ENDS, Committed
 from actors.hub_owner import HubOwner
@@ -72,6 +74,8 @@ class SessionActor:
     _rest_at: float = math.inf
     _recovered_at: float = -math.inf
     _taken: list[Mail] = attrs.field(factory=list)
+    _shown_turn: str | None = None
+    _held_stop: Envelope | None = None
 
     async def run(self) -> None:
         """Serve the session until nobody needs it any more, or until cancelled.
@@ -85,8 +89,11 @@ class SessionActor:
             while await self._live() == "reload":
                 await self._wait_for_storage()
         except Exception:
-            self._reject_all(self._taken, "the session was started again; send it once more")
+            refuse(self._taken, "the session was started again; send it once more")
             raise
+        finally:
+            if self._held_stop is not None:
+                refuse([self._held_stop], "the session ended before the turn could be stopped")
 
     async def _live(self) -> Literal["reload", "leave"]:
         try:
@@ -106,6 +113,7 @@ class SessionActor:
         self._record, self._state = await load_state(deps.catalog, deps.journal, self.session_id)
         state = self._state
         self._committed_hub = (state.hub_id, state.hub_seq)
+        self._shown_turn = None if state.turn is None else state.turn.turn_id
         self._idle_since, self._stop_at = trio.current_time(), math.inf
         if state.turn is not None and state.turn.stopping_by is not None:
             self._stop_at = trio.current_time() + deps.config.interrupt_limit_s
@@ -127,7 +135,9 @@ class SessionActor:
     # ---- the loop ----
 
     async def _serve(self) -> Literal["reload", "leave"]:
-        given: Sequence[Input] | None = [Resume()]
+        self._taken = [] if self._held_stop is None else [self._held_stop]
+        self._held_stop = None
+        given: Sequence[Input] | None = [Resume(), *await self._inputs_of(self._taken)]
         while given is not None:
             if not await self._settle(given):
                 return "reload"
@@ -230,7 +240,9 @@ class SessionActor:
         items = join_pieces(step.events, starts=step.starts)
         hub = (state.hub_id, state.hub_seq)
         new_hub = state.hub_id is not None and state.hub_id != self._committed_hub[0]
-        if not items and not state.control_dirty and hub == self._committed_hub:
+        # A hub that was just started knows of no later owner: only the journal can tell that this one is stale.
+        hands_over = any(isinstance(effect, HandOver | SteerHub) for effect in step.effects)
+        if not items and not state.control_dirty and hub == self._committed_hub and not hands_over:
             return [], []
         durable = any(item.turn_id is None or item.event.kind not in BULK_KINDS for item in items)
         durable = durable or new_hub or (not items and state.control_dirty)
@@ -249,6 +261,7 @@ class SessionActor:
             self._refuse(exc)
             return None
         self._committed_hub = hub
+        self._shown_turn = None if state.turn is None else state.turn.turn_id
         return items, entries
 
     async def _was_stored(self, expected: int) -> bool:
@@ -314,5 +327,16 @@ class SessionActor:
                 return
 
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
+        """Refuse what storage does not take. One wish to stop the running turn is kept, and is the first thing that
+        is committed once it can be: whoever pressed Stop need not press it until then."""
         self._taken = []
-        refuse(mail, content)
+        for one in mail:
+            if not isinstance(one, Envelope) or not isinstance(one.command, Interrupt):
+                refuse([one], content)
+                continue
+            turn_id = one.command.turn_id or self._shown_turn
+            if turn_id is None or turn_id != self._shown_turn:
+                refuse([one], content)
+            elif self._held_stop is None:
+                # Of the turn that the person saw, not of one that may run by then.
+                self._held_stop = attrs.evolve(one, command=Interrupt(turn_id))

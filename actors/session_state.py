@@ -45,6 +45,12 @@ RESOLVED_KEPT = 100
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
 
+DECIDED_KEPT = 64
+"""Answers of the running turn that are kept for a hub that missed them; it waits for the newest only."""
+
+UNKNOWN_KEPT = 500
+"""Messages whose fate a person may decide; the oldest stays `unknown` in the journal, and nothing can be done for it."""
+
 AUTHORS_KEPT = 64
 """Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
 
@@ -76,6 +82,7 @@ class Turn:
         decided: what was answered in this turn, for a hub that missed it.
         may_move: whether it is certain, but for what this owner's link was told, that the hub which lives never
             had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
+        encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
     """
 
     turn_id: str
@@ -93,6 +100,7 @@ class Turn:
     answer: Answer = attrs.field(factory=Answer, init=False, eq=False)
     preview: str = attrs.field(default="", init=False, eq=False)
     may_move: bool = attrs.field(default=False, init=False, eq=False)
+    encoded: dict[str, bytes] = attrs.field(factory=dict, init=False, eq=False)
 
 
 @attrs.define(eq=False)
@@ -222,6 +230,7 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
                 lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
                 lost.preview = turn.preview
             state.unknown[message_id] = lost
+            _drop_oldest(state.unknown, UNKNOWN_KEPT)
         case _:
             pass
 
@@ -248,10 +257,12 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
             turn.requests[event.request_id] = event
         case PermissionResolved():
             request = turn.requests.pop(event.request_id, None)
+            turn.encoded.pop(event.request_id, None)
             if event.decision == "allow_session" and request is not None and request.grant is not None:
                 state.grants[request.grant] = event.by_device
                 _drop_oldest(state.grants, GRANTS_KEPT)
             turn.decided[event.request_id] = event
+            _drop_oldest(turn.decided, DECIDED_KEPT)
             state.resolved[event.request_id] = event.by_device
             _drop_oldest(state.resolved, RESOLVED_KEPT)
         case TaskStarted():
@@ -273,7 +284,7 @@ def _take(state: SessionState, message_id: str) -> Waiting | None:
     return None
 
 
-def _drop_oldest(kept: dict[str, str | None], limit: int) -> None:
+def _drop_oldest(kept: dict[str, Any], limit: int) -> None:
     while len(kept) > limit:
         del kept[next(iter(kept))]
 
@@ -323,8 +334,7 @@ def summary(state: SessionState) -> Summary:
     """
     snapshot = None
     if state.control_dirty or not state.snapshot_kept:
-        kept = _Snapshot(**{name: getattr(state, name) for name in _FIELDS})
-        snapshot = orjson.dumps(CONVERTER.unstructure(kept))
+        snapshot = _snapshot(state)
         state.control_dirty = False
         state.snapshot_kept = True
     return Summary(
@@ -337,6 +347,20 @@ def summary(state: SessionState) -> Summary:
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,
     )
+
+
+def _snapshot(state: SessionState) -> bytes:
+    kept = _Snapshot(**{name: getattr(state, name) for name in _FIELDS})
+    turn = state.turn
+    if turn is None or not turn.requests:
+        return orjson.dumps(CONVERTER.unstructure(kept))
+    kept.turn = attrs.evolve(turn, requests={})
+    body = CONVERTER.unstructure(kept)
+    for request_id, request in turn.requests.items():
+        if request_id not in turn.encoded:
+            turn.encoded[request_id] = orjson.dumps(CONVERTER.unstructure(request))
+    body["turn"]["requests"] = {name: orjson.Fragment(turn.encoded[name]) for name in turn.requests}
+    return orjson.dumps(body)
 
 
 def restore(record: SessionRecord) -> SessionState:

@@ -206,7 +206,7 @@ class Supervisor:
             else:
                 orphans.append(found.hub_id)
         await end_hubs(deps.hubs, orphans)  # before anything can be sent again
-        for session_id in unfinished | wanted:
+        for session_id in sorted(unfinished | wanted):
             self._ensure_running(self._child(session_id))
 
     async def close(self, *, stop_hubs: bool) -> None:

@@ -35,8 +35,13 @@ TAIL_BYTES = 256 * 1024
 IDLE_TAIL_BYTES = 8 * 1024
 """The same once the session has come to rest: an idle one must cost little."""
 
-ROUND_ITEMS = 2048
-"""Items that one round takes before joining; bounds the time of one encoding."""
+ROUND_ITEMS = 256
+"""Items that one round takes before joining: bounds the time of one encoding, to under a millisecond of tool events.
+Of pieces a batch of the hub has one item for hundreds."""
+
+
+ROUNDS_KEPT = 64
+"""Rounds that are kept encoded for others at the same place; each is at most the tail and its frames."""
 
 
 @attrs.frozen
@@ -190,6 +195,8 @@ class Tail:
             return None
         items = join_pieces(self._items[start : start + ROUND_ITEMS])
         made = Round(self.session_id, self.epoch, tuple(items))
+        if len(self._rounds) >= ROUNDS_KEPT:
+            self._rounds.clear()
         self._rounds[after] = made
         return made
 

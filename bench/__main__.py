@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import apsw
@@ -19,7 +19,7 @@ import trio
 
 from bench.agents import measure_claude, measure_codex
 from bench.boot import measure_boot
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError, NotInstalled, one_line
 from bench.hot import profile
 from bench.memory import measure_hubs, measure_memory
 from bench.path import measure_path
@@ -41,6 +41,7 @@ EXIT_BROKEN = 1
 EXIT_MISSED = 3
 
 _LIBRARIES = ("trio", "trio-websocket", "apsw", "attrs", "cattrs", "orjson")
+_AGENTS = ("claude-agent-sdk", "openai-codex-cli-bin")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -51,6 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
         plan = attrs.evolve(plan, pairs=arguments.pairs)
     if arguments.words is not None:
         plan = attrs.evolve(plan, words=arguments.words)
+    named = bool(arguments.parts)
     parts = arguments.parts or list(PARTS)
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -58,8 +60,8 @@ def main(words: Sequence[str] | None = None) -> int:
             if "profile" in parts:
                 sys.stdout.write(trio.run(partial(profile, plan, folder, arguments.how, _say)) + "\n")
                 return 0
-            rows = trio.run(_measure, parts, plan, folder)
-        return _report(rows, arguments)
+            rows, left_out = trio.run(partial(_measure, parts, plan, folder, skip=not named))
+        return _report(rows, left_out, arguments)
     except (BenchError, BaseExceptionGroup, OSError) as error:
         sys.stderr.write(f"bench: not measured: {one_line(error)}\n")
         return EXIT_BROKEN
@@ -67,25 +69,36 @@ def main(words: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN
 
 
-async def _measure(parts: Sequence[str], plan: Plan, folder: Path) -> list[Row]:
+async def _measure(
+    parts: Sequence[str], plan: Plan, folder: Path, *, skip: bool
+) -> tuple[list[Row], list[NotInstalled]]:
+    """Return the rows of all parts, and why parts were left out; without `skip` none may be."""
     await trio.lowlevel.checkpoint()
     rows: list[Row] = []
+    left_out: list[NotInstalled] = []
     for part in parts:
-        rows += await PARTS[part](plan, folder, _say)
-    return rows
+        try:
+            rows += await PARTS[part](plan, folder, _say)
+        except NotInstalled as error:
+            if not skip:
+                raise
+            left_out.append(error)
+    return rows, left_out
 
 
-def _report(rows: Sequence[Row], arguments: argparse.Namespace) -> int:
+def _report(rows: Sequence[Row], left_out: Sequence[NotInstalled], arguments: argparse.Namespace) -> int:
     machine = _machine()
     sys.stdout.write("\n".join(f"{name}: {value}" for name, value in machine.items()) + "\n\n")
     sys.stdout.write(table(rows) + "\n")
     if arguments.json is not None:
         Path(arguments.json).write_bytes(orjson.dumps(as_json(rows, machine), option=orjson.OPT_INDENT_2))
+    for error in left_out:
+        sys.stderr.write(f"bench: left out: {one_line(error)}\n")
     names = missed(rows)
     if names and arguments.check:
         sys.stderr.write(f"bench: missed: {'; '.join(names)}\n")
         return EXIT_MISSED
-    return 0
+    return EXIT_BROKEN if left_out and arguments.check else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,7 +129,15 @@ def _machine() -> dict[str, str]:
         "python": platform.python_version(),
         "sqlite": apsw.sqlite_lib_version(),
         **{library: version(library) for library in _LIBRARIES},
+        **{agent: found for agent in _AGENTS if (found := _version(agent))},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _say(what: str) -> None:

@@ -7,7 +7,7 @@ stand-in for the model service, a process on loopback.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -27,7 +27,10 @@ from bench.warm_device import KEY
 from tests.standin.anthropic import standin_env
 from tests.standin.openai import codex_env
 
-__all__ = ["Chains", "measure_claude", "measure_codex"]
+__all__ = ["Chains", "Measure", "measure_claude", "measure_codex", "rows_of"]
+
+Measure = Callable[[Plan, Path, Callable[[str], None]], Awaitable[list[Row]]]
+"""What measures one part of the bench."""
 
 MAX_FIRST_PIECE_MS = 10.0
 """Our first piece may come this much later."""
@@ -122,43 +125,43 @@ async def _measure(
         for number in range(plan.pairs):
             say(f"{agent.name}, {plan.words:,} words, pair {number + 1} of {plan.pairs}")
             answers.append(await chains.pair(plan.words, number))
-    return _rows(agent.name, plan, turns, answers)
+    return rows_of(agent.name, plan, turns, answers)
 
 
-def _rows(
-    name: str, plan: Plan, turns: Sequence[tuple[Timed, Timed]], answers: Sequence[tuple[Timed, Timed]]
-) -> list[Row]:
-    def ms(pairs: Sequence[tuple[Timed, Timed]], which: str) -> tuple[list[float], list[float]]:
-        bare, ours = zip(*pairs, strict=True)
-        return [getattr(one, which) / _US_PER_MS for one in ours], [
-            getattr(one, which) / _US_PER_MS for one in bare
-        ]
+Pairs = Sequence[tuple[Timed, Timed]]
+"""Runs of both chains, the yardstick's first."""
 
-    ours, bare = ms(turns, "first_us")
+
+def rows_of(name: str, plan: Plan, turns: Pairs, answers: Pairs) -> list[Row]:
+    """Return an agent's rows: how much later the first piece comes, how much longer many words take.
+
+    Raises:
+        BenchError: there are no pairs.
+    """
+    ours, bare = _ms(turns, lambda timed: timed.first_us)
+    title = f"{name}: first piece of a warm turn"
     later = Target(MAX_FIRST_PIECE_MS, at_most=True, of="difference")
     rows = [
-        Row(
-            f"{name}: first piece of a warm turn",
-            "ms",
-            spread(ours),
-            spread(bare),
-            None,
-            later,
-            differences(ours, bare),
-        )
+        Row(title, "ms", spread(ours), spread(bare), target=later, difference=differences(ours, bare)),
     ]
     longer = Target(MAX_WORDS_RATIO, at_most=True)
-    for what, which in (("last piece of", "last_us"), ("end of", "end_us")):
-        ours, bare = ms(answers, which)
-        title = f"{name}: {what} {plan.words:,} words"
+    whats: list[tuple[str, Callable[[Timed], int]]] = [
+        ("last piece", lambda timed: timed.last_us),
+        ("end", lambda timed: timed.end_us),
+    ]
+    for what, figure in whats:
+        ours, bare = _ms(answers, figure)
+        title = f"{name}: {what} of {plan.words:,} words"
         rows.append(Row(title, "ms", spread(ours), spread(bare), ratios(ours, bare), longer))
     return rows
 
 
+def _ms(pairs: Pairs, figure: Callable[[Timed], int]) -> tuple[list[float], list[float]]:
+    return [figure(ours) / _US_PER_MS for _, ours in pairs], [figure(bare) / _US_PER_MS for bare, _ in pairs]
+
+
 @asynccontextmanager
-async def _open_chains(
-    agent: _Agent, bare: Sequence[str], plan: Plan, folder: Path
-) -> AsyncIterator[Chains]:
+async def _open_chains(agent: _Agent, bare: Sequence[str], plan: Plan, folder: Path) -> AsyncIterator[Chains]:
     async with AsyncExitStack() as stack:
         homes = {}
         for name in ("bare", "ours"):

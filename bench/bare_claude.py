@@ -54,7 +54,9 @@ class _Claude:
         return Timed(stamps[0] - go_us, stamps[-1] - go_us, end_us - go_us)
 
 
-async def _nobody(tool: str, tool_input: dict[str, Any], context: ToolPermissionContext) -> PermissionResultDeny:
+async def _nobody(
+    tool: str, tool_input: dict[str, Any], context: ToolPermissionContext
+) -> PermissionResultDeny:
     raise BenchError(f"{tool} was asked for: the stand-in gives words only")
 
 

@@ -112,9 +112,7 @@ async def join_session(
     await attach(device, session_id, label, agent)
 
 
-async def attach(
-    device: WebSocketConnection, session_id: str, label: str, agent: str = "echo"
-) -> None:
+async def attach(device: WebSocketConnection, session_id: str, label: str, agent: str = "echo") -> None:
     """Attach a connection that has signed in to one more session. Raises BenchError where it is refused."""
     frame = {"type": "attach", "session_id": session_id, "agent": agent, "device_id": label, "history": 0}
     await _say(device, frame)

@@ -5,9 +5,7 @@ Theory of operation. An event gets its number when it is put in. Oldest to newes
     spool file (blocks of lines)  |  sealed lines in memory  |  the open piece
 
 The *open piece* is where neighbouring pieces of one block join as long as nothing took them: flat out, one
-line a write carries hundreds. Real agents bring one piece every 30 microseconds, which is slower than a link can
-take them and would be a line, a commit and a frame each: so one that follows a piece just taken waits `JOIN_S` for
-its neighbours, or until there is anything else to take. Taking **seals**: a line that was ever taken keeps its range for good, so that
+line a write carries hundreds. Taking **seals**: a line that was ever taken keeps its range for good, so that
 whatever a server has journalled ends at the end of a line and a later link can go on exactly behind it.
 
 Bounds. Memory holds `limit_bytes`. Over it, with no server there, everything in memory moves to the spool; a
@@ -19,7 +17,6 @@ answer to a short jam, and a server that is gone for good closes its socket, whi
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
 from pathlib import Path
 
@@ -44,13 +41,6 @@ MAX_PIECE_BYTES = 256 * 1024
 
 BATCH_BYTES = 256 * 1024
 """Bytes of one take, so of one socket write; a single line may be longer."""
-
-JOIN_S = 0.002
-"""How long after a piece was taken the next one waits for neighbours. A person's pace is far slower, and so waits
-for nothing; at the pace of a program it joins some sixty."""
-
-JOIN_BYTES = 8 * 1024
-"""An open piece of this size waits no longer: at that pace joining comes by itself."""
 
 _LINE_OVERHEAD_BYTES = 200
 """What a line holds beside its text, roughly; also the least that a piece counts."""
@@ -95,10 +85,6 @@ class Outbox:
     _open_texts: list[str] = attrs.field(factory=list)
     _open_first: int = 0
     _open_bytes: int = 0
-    _ripe_at: float = -math.inf
-    """When an open piece waits no longer for neighbours."""
-    _joining: bool = False
-    """Whether who waits for news wants no further piece."""
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
@@ -177,12 +163,10 @@ class Outbox:
                 data = self._take_block()
                 if data:
                     return data
-            elif self._taken < len(self._lines) or (self._open is not None and self._is_ripe):
+            elif self._taken < len(self._lines) or self._open is not None:
                 return self._take_lines()
-            elif self._open is None:
-                await self._news.park()
             else:
-                await self._join()
+                await self._news.park()
 
     def ack(self, seq: int) -> None:
         """Forget events up to `seq`; a number that never was is ignored."""
@@ -210,26 +194,6 @@ class Outbox:
         )
 
     # ---- inside ----
-
-    @property
-    def _is_ripe(self) -> bool:
-        return (
-            self._open_bytes >= JOIN_BYTES or self.is_full or trio.current_time() >= self._ripe_at
-        )
-
-    @property
-    def _is_young(self) -> bool:
-        """Whether there is nothing to take but an open piece that may still grow."""
-        return self._taken == len(self._lines) and self._open_bytes < JOIN_BYTES and not self.is_full
-
-    async def _join(self) -> None:
-        """Wait until the open piece is ripe, or there is something else to take."""
-        self._joining = True
-        try:
-            with trio.move_on_at(self._ripe_at):
-                await self._news.park()
-        finally:
-            self._joining = False
 
     def _put_piece(self, piece: TextPiece) -> None:
         text = piece.text
@@ -270,7 +234,7 @@ class Outbox:
 
     def _after_put(self) -> None:
         if self._attached:
-            if self._news and not (self._joining and self._is_young):
+            if self._news:
                 self._news.unpark()
         elif self.is_full:
             self._spill_if_full()
@@ -303,9 +267,7 @@ class Outbox:
         return b"".join(line + b"\n" for line in lines if _seq_of(line) > self.acked_seq)
 
     def _take_lines(self) -> bytes:
-        if self._open is not None:
-            self._ripe_at = trio.current_time() + JOIN_S
-            self._seal()
+        self._seal()
         batch: list[bytes] = []
         size = 0
         while self._taken < len(self._lines) and size < BATCH_BYTES:

@@ -22,6 +22,7 @@ import orjson
 import trio
 
 from bridgehub.hub import run_hub
+from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.protocol.folder import (
     LOG_NAME,
     MAX_SOCKET_PATH_BYTES,
@@ -82,10 +83,11 @@ def become_hub(spec: HubSpec, ready: int) -> socket.socket:
         raise HubRefused(f"the socket's path is over {MAX_SOCKET_PATH_BYTES} bytes")
     folder = Path(spec.folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _redirect_output(folder / LOG_NAME)
+    _redirect_output(folder / LOG_NAME, Masker.of_spec(spec))
     os.environ.clear()
     os.environ.update(spec.env)
     os.environ[MARKER] = spec.hub_id
+    _show_marker(spec.hub_id)
     _take_name()
     adopt_orphans()
     pid = os.getpid()
@@ -113,14 +115,14 @@ def _leave_starter(ready: int) -> None:
     signal.set_wakeup_fd(-1)
 
 
-def _redirect_output(log: Path) -> None:
+def _redirect_output(log: Path, masker: Masker) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for target in (1, 2):
         os.dup2(descriptor, target)
     os.close(descriptor)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(message)s", masker))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def adopt_orphans() -> None:
@@ -130,6 +132,23 @@ def adopt_orphans() -> None:
     prctl: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
     if prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         logging.getLogger("builderos.bridgehub").warning("this kernel knows no child subreaper")
+
+
+def _show_marker(hub_id: str) -> None:
+    """Put the marker where others see this process's environment (Linux).
+
+    A forked process shows its mother's there, and so does each child of its own between fork and exec: if the hub is
+    killed in that moment, the marker is all that leads to the child. Nothing else of this process uses the place any
+    more: `os.environ` was made anew.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    start, end = int(fields[47]), int(fields[48])  # env_start and env_end in proc(5)
+    shown = f"{MARKER}={hub_id}\0".encode()
+    if len(shown) <= end - start:
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, shown, len(shown))
 
 
 def _take_name() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import trio
 
+from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
     AgentMemory,
@@ -104,13 +105,14 @@ class TurnSink:
     new_id: Callable[[], str]
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
+    masker: Masker = attrs.field(factory=Masker)
     closed: bool = False
 
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
             await trio.lowlevel.checkpoint()
             return
-        await self.outbox.put(event)
+        await self.outbox.put(self.masker.event(event))
 
     async def ask(
         self,

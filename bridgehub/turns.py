@@ -3,7 +3,8 @@
 The life of a turn here:
 
     prompt → driver runs ─┬─ returns ──────────────────────────────▶ its TurnDone / TurnFailed
-                          ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced
+                          ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced,
+                          │                                          all processes below the hub killed
                           └─ interrupt: asked politely ─┬─ returns ▶ TurnStopped
                                                         └─ POLITE_S over: cancelled, its processes killed,
                                                            driver replaced ▶ TurnStopped
@@ -24,6 +25,7 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, TurnEnd
 from bridgehub.agents.registry import AgentMissing
+from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
     HubSpec,
@@ -45,8 +47,11 @@ POLITE_S = 1.2
 """How long an interrupted driver has before it is cancelled. With the waits below the whole stays under 1.7 s,
 after which the server kills the hub."""
 
+_PROGRAM_GONE = frozenset({"agent_exited", "agent_protocol", "timeout"})
+"""Ends after which the agent's program is not there any more, whatever it was."""
+
 KILL_S = 0.25
-"""How long an interrupt waits for the kill of the agent's processes; the kill itself goes on."""
+"""How long an interrupt or a failed turn waits for the kill of the agent's processes; the kill itself goes on."""
 
 LAST_WORD_S = 0.1
 """How long a cancelled driver may take to notice, and a steered message to have its outcome."""
@@ -121,10 +126,12 @@ class TurnRunner:
     _driver: AgentDriver | None = None
     _kill_over: trio.Event | None = None
     _ids: int = 0
+    _masker: Masker = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
         self.asking = Asking(set(self.spec.grants))
+        self._masker = Masker.of_spec(self.spec)
 
     @property
     def running(self) -> bool:
@@ -199,7 +206,9 @@ class TurnRunner:
             await _put_away(driver)
 
     async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
-        sink = TurnSink(self.asking, self.outbox, self.new_id, prompt.turn_id, self._keep_memory)
+        sink = TurnSink(
+            self.asking, self.outbox, self.new_id, prompt.turn_id, self._keep_memory, self._masker
+        )
         turn = self._turn = _Turn(prompt, sink)
         if prompt.turn_id in self._stop_early:
             self._stop_early.clear()
@@ -217,6 +226,8 @@ class TurnRunner:
             if turn.end is None or (isinstance(turn.end, TurnFailed) and turn.end.code == "agent_exited"):
                 self._driver = None
                 nursery.start_soon(_put_away, driver)
+            if isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE:
+                await self._kill_below(nursery)  # the commands of its tools would go on
         sink.closed = True
         self._turn = None
         self.asking.forget()
@@ -227,7 +238,7 @@ class TurnRunner:
         if turn.stopping or turn.end is None:
             await self.outbox.put(TurnStopped(prompt.turn_id))
         else:
-            await self.outbox.put(turn.end)
+            await self.outbox.put(self._masker.event(turn.end))
 
     def _keep_memory(self, data: dict[str, Any]) -> None:
         self.spec = attrs.evolve(self.spec, agent_memory=data)  # for this hub's next driver
@@ -304,13 +315,17 @@ class TurnRunner:
         if turn.driven.is_set():
             return
         turn.scope.cancel(reason="interrupted by force")
+        await self._kill_below(nursery)
+        with trio.move_on_after(LAST_WORD_S):
+            await turn.driven.wait()
+        turn.end = None  # whatever it says now, the driver is not trusted with another turn
+
+    async def _kill_below(self, nursery: trio.Nursery) -> None:
+        """Kill every process below the hub; wait for that a moment, the next turn waits for the rest."""
         self._kill_over = trio.Event()
         nursery.start_soon(self._kill_all, self._kill_over)
         with trio.move_on_after(KILL_S):
             await self._kill_over.wait()
-        with trio.move_on_after(LAST_WORD_S):
-            await turn.driven.wait()
-        turn.end = None  # whatever it says now, the driver is not trusted with another turn
 
     async def _kill_all(self, over: trio.Event) -> None:
         try:

@@ -22,6 +22,7 @@ import trio
 
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.registry import AgentMissing, make_driver
+from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.process import adopt_orphans
 from bridgehub.protocol.messages import (
     Decided,
@@ -72,9 +73,11 @@ def run_bridgehub(text: str, config_path: Path | None) -> int:
     if isinstance(agent, BridgeHubAgent):
         # It might be this very command: a row of processes without an end.
         return _say(refused("not_configured", f"agent {request.agent!r} is a relay itself"))
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="builderos-") as folder:
         spec = _make_spec(request, agent, workspace, folder)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(MaskingFormatter(logging.BASIC_FORMAT, Masker.of_spec(spec)))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
         line = trio.run(_answer, request, spec)
     if line is None:
         return fail("ended before there was an answer", FAILED)
@@ -125,6 +128,7 @@ class _Ear:
     """What the driver reports to: keeps the answer's text, answers every question by no."""
 
     turn_id: str
+    masker: Masker
     logs: list[str] = attrs.field(factory=list)
     _blocks: dict[str, list[str]] = attrs.field(factory=dict)
     _ids: int = 0
@@ -138,7 +142,7 @@ class _Ear:
             case TextPiece(channel="text"):
                 self._blocks.setdefault(event.block, []).append(event.text)
             case Noticed() if len(self.logs) < MAX_LOGS:
-                self.logs.append(event.content)
+                self.logs.append(self.masker.text(event.content))
         await trio.lowlevel.checkpoint()
 
     async def ask(
@@ -186,7 +190,8 @@ async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -
 
 async def _run(request: Request, spec: HubSpec) -> str:
     prompt = Prompt(new_id(), new_id(), request.prompt, 0)
-    ear = _Ear(prompt.turn_id)
+    masker = Masker.of_spec(spec)
+    ear = _Ear(prompt.turn_id, masker)
     try:
         driver = make_driver(spec)
     except AgentMissing as error:
@@ -204,7 +209,7 @@ async def _run(request: Request, spec: HubSpec) -> str:
             await _put_away(driver.aclose)
     if isinstance(end, TurnDone):
         return answered(request, ear.output, ear.logs)
-    return refused(end.code, end.content)
+    return refused(end.code, masker.text(end.content))
 
 
 async def _put_away(aclose: Callable[[], Awaitable[None]]) -> None:

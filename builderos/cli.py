@@ -105,6 +105,11 @@ def _make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_export(commands, server)
     add_devices(commands, server, _folder)
     _add_backup(commands, data)
+    audit = commands.add_parser("audit", parents=[data], help="who came in, who tried to, and who did what")
+    audit.add_argument("--session", metavar="ID", help="only what was done in this session")
+    audit.add_argument("--since", metavar="TIME", help="a time in ISO 8601, or how long ago: 30m, 24h, 7d")
+    audit.add_argument("--json", action="store_true", help="JSON lines, with the chain of hashes")
+    audit.set_defaults(run=_audit)
     doctor = commands.add_parser("doctor", parents=[data], help="say what is missing and what mends it")
     doctor.add_argument("--config", type=_folder, metavar="FILE", help="the server's config file")
     doctor.add_argument(
@@ -357,6 +362,12 @@ def _restore(arguments: argparse.Namespace) -> int:
     from builderos.providers import wall_clock_ms
 
     return run_restore(arguments.file, arguments.data, now_ms=wall_clock_ms())
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from builderos.audit_command import run_audit
+
+    return run_audit(arguments.data, arguments.session, arguments.since, as_json=arguments.json)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

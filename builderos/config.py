@@ -17,6 +17,8 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
+from transport.forwarded import LOOPBACK, Proxies
+
 __all__ = [
     "Agent",
     "BridgeHubAgent",
@@ -83,6 +85,13 @@ def _positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float |
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
     if not value:
         raise _OutOfRangeError(attribute.name, "must not be empty")
+
+
+def _networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    try:
+        Proxies.named(value)
+    except ValueError as error:
+        raise _OutOfRangeError(attribute.name, f"must be addresses or networks: {error}") from error
 
 
 @attrs.frozen(kw_only=True)
@@ -187,6 +196,9 @@ class Config:
         system: what devices may do with the machine.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
+        max_sessions: sessions that may be there when one more is made.
+        max_uploads_bytes: what all uploaded files may take together.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are believed.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
@@ -200,6 +212,9 @@ class Config:
     system: System = attrs.field(factory=System)
     heartbeat_s: float = attrs.field(default=15.0, validator=_positive)
     max_connections: int = attrs.field(default=10_000, validator=_positive)
+    max_sessions: int = attrs.field(default=100_000, validator=_positive)
+    max_uploads_bytes: int = attrs.field(default=20_000_000_000, validator=_positive)
+    trusted_proxies: tuple[str, ...] = attrs.field(default=LOOPBACK, validator=_networks)
     hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
     hub_abandon_s: float = attrs.field(default=86_400.0, validator=_positive)
     max_task_depth: int = attrs.field(default=2, validator=_at_most(MAX_TASK_DEPTH))

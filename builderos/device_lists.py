@@ -16,6 +16,7 @@ from builderos.follow_state import RefusedError
 from builderos.link import LinkLostError, Server
 from builderos.providers import new_code, new_id, new_key, wall_clock_ms
 from storage import devices as stored
+from storage.audit_chain import Act
 from storage.boot import read_boot_id
 from storage.folder import DataFolder, open_data_folder
 from storage.pairings import MAX_PAIRINGS, Pairing
@@ -134,8 +135,14 @@ class FolderDevices:
         """See `DeviceList`."""
         made = Made(new_id(), new_key())
         await self.store.devices.add(
-            name=name, scope=scope, key=made.key, device_id=made.id, now_ms=wall_clock_ms()
+            name=name,
+            scope=scope,
+            key=made.key,
+            device_id=made.id,
+            now_ms=wall_clock_ms(),
+            noted=[_act("device_added", made.id)],
         )
+        await self.store.audit.note_head()
         return made
 
     async def pair(self, name: str | None, scope: str) -> Link:
@@ -143,16 +150,27 @@ class FolderDevices:
         await settle_first_key(self.store, self.folder, self.first_key)
         code, now_ms = new_code(), wall_clock_ms()
         pairing = Pairing(b"", name, scope, stored.FIRST_DEVICE, now_ms + PAIRING_MS)
-        if not await self.store.pairings.open(code, pairing, now_ms=now_ms):
+        noted = [_act("pairing_opened", None)]
+        if not await self.store.pairings.open(code, pairing, now_ms=now_ms, noted=noted):
             raise RefusedError("too_many", f"{MAX_PAIRINGS} codes are open already")
+        await self.store.audit.note_head()
         return Link(code, None, timestamp(pairing.expires_at_ms))
 
     async def revoke(self, device_id: str) -> None:
         """See `DeviceList`."""
         if device_id == stored.FIRST_DEVICE:
             raise RefusedError("first_device", FIRST_STAYS)
-        if not await self.store.devices.revoke(device_id, now_ms=wall_clock_ms()):
+        noted = [_act("revoked", device_id)]
+        if not await self.store.devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
             raise RefusedError("not_found", "There is no such device.")
+        await self.store.audit.note_head()
+
+
+def _act(act: str, subject: str | None) -> Act:
+    """Return an act of whoever may read the data folder: that is the first device, whose key lies there."""
+    return Act(
+        at_ms=wall_clock_ms(), act=act, device_id=stored.FIRST_DEVICE, address="local", subject=subject
+    )
 
 
 @asynccontextmanager

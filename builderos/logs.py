@@ -11,10 +11,13 @@ import queue
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 
 import attrs
+
+from storage.privacy import open_private
 
 __all__ = ["FILE_ONLY", "open_logs"]
 
@@ -64,6 +67,13 @@ class _DroppingHandler(QueueHandler):
             self._dropped.count = 0
 
 
+class _PrivateFile(RotatingFileHandler):
+    """Makes each file for its owner alone: what is logged is nobody else's business."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=open_private)  # type: ignore[return-value]
+
+
 class _Lines(logging.Formatter):
     """Keeps a record on one line where it has no traceback: text of others must not look like our own
     lines.
@@ -80,8 +90,7 @@ def open_logs(path: Path, level: str) -> Iterator[None]:
     Raises:
         OSError: the file cannot be written.
     """
-    path.touch(mode=0o600, exist_ok=True)
-    file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8")
+    file = _PrivateFile(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8")
     screen = logging.StreamHandler(sys.stderr)
     for handler in (file, screen):
         handler.setFormatter(_Lines(FORMAT))

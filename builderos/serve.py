@@ -12,7 +12,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -37,19 +36,23 @@ from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, serv
 from builderos.providers import new_code, new_id, new_key, wall_clock_ms
 from builderos.readiness import Look
 from builderos.retention import Retention
+from builderos.second_thoughts import say_second_thoughts
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.tls import Tls
 from storage.boot import read_boot_id
 from storage.folder import DataFolder
 from storage.store import Store, open_store
 from transport import listener
+from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
 from transport.facilities import Facilities
 from transport.links import Links
 from transport.metrics import Metrics
 from transport.ports import AppPorts, Deps, SessionListener
 from transport.renderer import Renderer
+from transport.tries import SignInTries
 from transport.unanswered import Unanswered
 from transport.uploads import OwnUploads
 
@@ -86,7 +89,7 @@ class Setup:
     options: ServeOptions
     config: Config
     folder: DataFolder
-    tls: ssl.SSLContext | None
+    tls: Tls | None
     key: str | None = attrs.field(repr=False)
 
 
@@ -102,12 +105,14 @@ async def run_server(setup: Setup) -> None:
         await nursery.start(shutdown.run, nursery.cancel_scope)
         async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
             made_key = await settle_first_key(store, folder, setup.key)
+            await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, Links(link_key.encode()))
             metrics = Metrics()
             async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
                 await supervisor.recover()
                 parts = _Parts(setup, store, supervisor, uploads, metrics)
+                parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
         nursery.cancel_scope.cancel(reason="the server has ended")
@@ -159,6 +164,7 @@ class _Parts:
     uploads: OwnUploads
     metrics: Metrics
     renderer: Renderer = attrs.field(factory=Renderer)
+    tries: SignInTries = attrs.field(factory=SignInTries)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -176,6 +182,8 @@ class _Parts:
             renderer=self.renderer,
             facilities=self.facilities(),
             on_taken=self.metrics.taken,
+            tries=self.tries,
+            trail=AuditTrail(store.audit, wall_clock_ms),
         )
 
     def facilities(self) -> Facilities:
@@ -190,6 +198,7 @@ class _Parts:
             notifications=store.notifications,
             devices=store.devices,
             pairings=store.pairings,
+            audit=store.audit,
             sessions=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
@@ -211,7 +220,8 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
     """Serve the port until a signal and until all devices were told."""
     setup, store = parts.setup, parts.store
     options, deps = setup.options, parts.transport_deps()
-    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=setup.tls)
+    tls = None if setup.tls is None else setup.tls.context
+    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=tls)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.renderer.run, name="renderer")
         try:
@@ -221,6 +231,11 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
+        say_second_thoughts(setup.folder, setup.key)
+        if setup.tls is not None:
+            await nursery.start(setup.tls.run)
+        if deps.trail is not None:
+            nursery.start_soon(deps.trail.run, name="audit")
         if (days := setup.config.retention_days) is not None:
             sessions = parts.supervisor
             retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
@@ -257,6 +272,9 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         workspace=str(options.workspace),
         features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
         max_connections=config.max_connections,
+        max_sessions=config.max_sessions,
+        max_uploads_bytes=config.max_uploads_bytes,
+        trusted_proxies=config.trusted_proxies,
         heartbeat_s=config.heartbeat_s,
         app_resume_without_key=config.app.resume_without_key,
     )

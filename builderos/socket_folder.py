@@ -7,6 +7,7 @@ the data folder, so that the next server finds the hubs that go on.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from actors.step import HUB_ID_LENGTH
 from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES, SOCKET_NAME
 from storage.folder import DataFolder
+from storage.privacy import open_private
 
 __all__ = ["find_socket_folder", "tidy_socket_folder"]
 
@@ -29,10 +31,11 @@ def find_socket_folder(folder: DataFolder) -> Path:
         noted = Path(note.read_text(encoding="utf-8"))
     except FileNotFoundError:
         noted = None
-    if noted is not None and noted.is_dir():
+    if noted is not None and _is_ours(noted):
         return noted
     made = Path(tempfile.mkdtemp(prefix="builderos-"))  # 0700, and a name that nobody could prepare
-    note.write_text(str(made), encoding="utf-8")
+    with open(note, "w", encoding="utf-8", opener=open_private) as file:
+        file.write(str(made))
     return made
 
 
@@ -46,6 +49,15 @@ def tidy_socket_folder(folder: DataFolder, sockets: Path, living: Collection[str
     if not living:
         sockets.rmdir()
         (folder.path / NOTE_NAME).unlink(missing_ok=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether a folder is there and nobody else's: a temp folder that was emptied lets others take the name."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _fits(hubs: Path) -> bool:

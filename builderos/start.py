@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 import resource
-import ssl
 
 import trio
 
@@ -18,6 +17,7 @@ from builderos.exits import MISUSED, OK, fail
 from builderos.logs import FILE_ONLY, open_logs
 from builderos.serve import ServeError, Setup, run_server
 from builderos.take_over import end_holder
+from builderos.tls import Tls, TlsError
 from storage.errors import StorageError, StorageLocked
 from storage.folder import open_data_folder
 
@@ -49,7 +49,7 @@ def start_server(options: ServeOptions) -> int:
         return fail(str(error))
 
 
-def _hold_and_run(options: ServeOptions, config: Config, tls: ssl.SSLContext | None, key: str | None) -> int:
+def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: str | None) -> int:
     if options.take_over:
         end_holder(options.data)
     status = OK
@@ -78,16 +78,13 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _load_tls(options: ServeOptions) -> ssl.SSLContext | None:
+def _load_tls(options: ServeOptions) -> Tls | None:
     if options.tls_cert is None or options.tls_key is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(options.tls_cert, options.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError("--tls-cert, --tls-key", f"cannot be used: {error}") from error
-    return context
+        return Tls.load(options.tls_cert, options.tls_key)
+    except TlsError as error:
+        raise ConfigError("--tls-cert, --tls-key", str(error)) from error
 
 
 def _raise_file_limit() -> None:

@@ -8,6 +8,7 @@ writes is read again, and only what is wrong each time is told.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from storage.errors import StorageError
 from storage.reading import Reading, open_reading
 from storage.records import Row, SessionRecord
 
-__all__ = ["run_verify"]
+__all__ = ["run_verify", "verify"]
 
 DATABASE = "builderos.db"
 
@@ -63,17 +64,23 @@ class _Wrong:
 def run_verify(data: Path) -> int:
     """Check everything; return 1 where something is wrong or cannot be read, else 0."""
     try:
-        found = trio.run(_verify, data)
+        found = trio.run(verify, data, sys.stdout.write)
+        sys.stdout.flush()
     except StorageError as error:
         return fail(str(error))
     return FAILED if found else OK
 
 
-async def _verify(data: Path) -> int:
+async def verify(data: Path, write: Callable[[str], object]) -> int:
+    """Check everything; tell each violation and a summary to `write`, line by line; return how many there are.
+
+    Raises:
+        StorageError: the database is not there, or cannot be read.
+    """
     async with open_reading(data / DATABASE) as reading:
-        checks = _Checks(data, reading)
+        checks = _Checks(data, reading, write)
         # What else must be true of a data folder (say, a chain of hashes over a record) joins this row.
-        for check in (checks.database, checks.sessions, checks.uploads):
+        for check in (checks.database, checks.sessions, checks.uploads, checks.audit):
             await check()
         checks.sum_up()
         return checks.found
@@ -83,6 +90,7 @@ async def _verify(data: Path) -> int:
 class _Checks:
     data: Path
     reading: Reading
+    write: Callable[[str], object]
     found: int = 0
     session_count: int = 0
     event_count: int = 0
@@ -93,9 +101,9 @@ class _Checks:
     def tell(self, wrong: _Wrong) -> None:
         self.found += 1
         if self.found <= MAX_LINES:
-            sys.stdout.write(f"{wrong}\n")
+            self.write(f"{wrong}\n")
         elif self.found == MAX_LINES + 1:
-            sys.stdout.write("there is more, which is not told\n")
+            self.write("there is more, which is not told\n")
 
     def sum_up(self) -> None:
         counts = (
@@ -103,8 +111,7 @@ class _Checks:
             f"{self.upload_count} uploads"
         )
         verdict = f"{self.found} violations" if self.found else "all is as it must be"
-        sys.stdout.write(f"{counts}: {verdict}\n")
-        sys.stdout.flush()
+        self.write(f"{counts}: {verdict}\n")
 
     def _progress(self) -> None:
         now = trio.current_time()
@@ -149,6 +156,11 @@ class _Checks:
             self.upload_count += len(page)
             self._progress()
             after = page[-1].name
+
+    async def audit(self) -> None:
+        """The audit's chain of hashes, up to the end that was noted beside the database."""
+        for text in await self.reading.audit.verify():
+            self.tell(_Wrong("audit", 0, "chain", text))
 
     async def _session(self, session_id: str) -> list[_Wrong]:
         """Read one session until it holds still, or is sound; return what was wrong in every reading."""

@@ -11,6 +11,8 @@ import apsw
 import attrs
 import trio
 
+from storage.audit import append_acts
+from storage.audit_chain import Act
 from storage.errors import DeviceExists
 from storage.readers import Readers
 from storage.writer import Writer
@@ -88,8 +90,10 @@ class Devices:
         known = self._devices.get(device_id)
         return None if known is None or known[0].revoked_at_ms is not None else known[0]
 
-    async def add(self, *, name: str, scope: str, key: str, device_id: str, now_ms: int) -> Device:
-        """Add a device; it owns the label that is its own id.
+    async def add(
+        self, *, name: str, scope: str, key: str, device_id: str, now_ms: int, noted: Sequence[Act] = ()
+    ) -> Device:
+        """Add a device; it owns the label that is its own id. `noted` goes into the audit with it.
 
         Raises:
             DeviceExists: the id is taken, or used as a label by another device.
@@ -97,7 +101,7 @@ class Devices:
         """
         device = Device(device_id, name, scope, now_ms, None)
         key_hash = hash_of(key)
-        await self._writer.submit(partial(add_device, device, key_hash), durable=True)
+        await self._writer.submit(partial(_add, device, key_hash, noted), durable=True)
         self.admit(device, key_hash)
         return device
 
@@ -114,12 +118,12 @@ class Devices:
         await self.load()
         return self._devices[FIRST_DEVICE][0]
 
-    async def revoke(self, device_id: str, *, now_ms: int) -> bool:
-        """End a device's key, and the codes that it made.
+    async def revoke(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
+        """End a device's key, and the codes that it made; `noted` goes into the audit with that.
 
         False where there is no such device or its key has ended already.
         """
-        changed = await self._writer.submit(partial(_revoke, device_id, now_ms), durable=True)
+        changed = await self._writer.submit(partial(_revoke, device_id, now_ms, noted), durable=True)
         if changed:
             device, key_hash = self._devices[device_id]
             self._devices[device_id] = (attrs.evolve(device, revoked_at_ms=now_ms), key_hash)
@@ -149,6 +153,11 @@ def hash_of(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
+def _add(device: Device, key_hash: bytes, noted: Sequence[Act], connection: apsw.Connection) -> None:
+    add_device(device, key_hash, connection)
+    append_acts(noted, connection)
+
+
 def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:
     """Store a device, on the writer's thread, with what else its transaction does. Raises DeviceExists."""
     values = (device.id, device.name, device.scope, key_hash, device.created_at_ms)
@@ -166,11 +175,12 @@ def _set_first(key_hash: bytes, now_ms: int, connection: apsw.Connection) -> Non
     connection.execute(_CLAIM, (FIRST_DEVICE, FIRST_DEVICE))
 
 
-def _revoke(device_id: str, now_ms: int, connection: apsw.Connection) -> bool:
+def _revoke(device_id: str, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> bool:
     connection.execute(_REVOKE, (now_ms, device_id))
     if connection.changes() == 0:
         return False
     connection.execute(_END_PAIRINGS, (device_id,))
+    append_acts(noted, connection)
     return True
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "StorageLocked",
     "StorageReadOnly",
     "StorageUnavailable",
+    "StorageUnsafe",
     "StorageVersion",
 ]
 
@@ -51,6 +52,10 @@ class StorageLocked(StorageError):
     def __init__(self, holder: str) -> None:
         super().__init__(f"the data folder is in use: {holder}")
         self.holder = holder
+
+
+class StorageUnsafe(StorageError):
+    """The data folder is not its owner's alone, and that is not ours to mend; a person must."""
 
 
 class StorageVersion(StorageError):

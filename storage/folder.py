@@ -20,6 +20,7 @@ import psutil
 from storage.blobs import BLOBS_NAME
 from storage.connection import named_os_errors
 from storage.errors import StorageLocked
+from storage.privacy import make_private
 from storage.uploads import UPLOADS_NAME
 
 __all__ = ["DataFolder", "Holder", "open_data_folder", "read_holder"]
@@ -54,9 +55,14 @@ class Holder:
 
 @attrs.frozen
 class DataFolder:
-    """A folder that this process holds. Made by `open_data_folder` only. Its methods block for a moment."""
+    """A folder that this process holds. Made by `open_data_folder` only. Its methods block for a moment.
+
+    Attributes:
+        mended: what others of this machine could read or write until now.
+    """
 
     path: Path
+    mended: tuple[Path, ...]
     _lock_fd: int
 
     @property
@@ -112,6 +118,7 @@ class DataFolder:
             partial.unlink(missing_ok=True)
             handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)
                 file.write(key + "\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -126,23 +133,26 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
 
     Raises:
         StorageLocked: another process holds it; the error says who.
+        StorageUnsafe: it belongs to another user.
         StorageUnavailable: it cannot be made or written.
     """
     with named_os_errors(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
+    mended = tuple(make_private(path))
+    with named_os_errors(path):
         lock_fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageLocked(str(_read_note(lock_fd) or "another process")) from error
-        folder = DataFolder(path, lock_fd)
+        folder = DataFolder(path, mended, lock_fd)
         with named_os_errors(path):
             os.fchmod(lock_fd, 0o600)
             _write_note(lock_fd, "")
             for inner in (folder.hubs_path, folder.uploads_path, folder.blobs_path):
                 inner.mkdir(mode=0o700, exist_ok=True)
+                inner.chmod(0o700)  # the umask may have taken something away
         yield folder
     finally:
         os.close(lock_fd)

@@ -13,6 +13,8 @@ from functools import partial
 import apsw
 import attrs
 
+from storage.audit import append_acts
+from storage.audit_chain import Act
 from storage.devices import Device, Devices, add_device, hash_of
 from storage.readers import Readers
 from storage.writer import Writer
@@ -76,20 +78,22 @@ class Pairings:
                 found = pairing
         return found
 
-    async def open(self, code: str, pairing: Pairing, *, now_ms: int) -> bool:
+    async def open(self, code: str, pairing: Pairing, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
         """Make a code good; False where `MAX_PAIRINGS` are. Those that have ended are forgotten.
+
+        `noted` goes into the audit with it.
 
         Raises:
             StorageUnavailable: nothing was stored.
         """
         stored = attrs.evolve(pairing, code_hash=hash_of(code))
-        kept = await self._writer.submit(partial(_open, stored, now_ms), durable=True)
+        kept = await self._writer.submit(partial(_open, stored, now_ms, noted), durable=True)
         if kept:
             live = {key: one for key, one in self._open.items() if one.expires_at_ms > now_ms}
             self._open = {**live, stored.code_hash: stored}
         return kept
 
-    async def redeem(self, pairing: Pairing, device: Device, key: str) -> bool:
+    async def redeem(self, pairing: Pairing, device: Device, key: str, noted: Sequence[Act] = ()) -> bool:
         """Use a code up for a new device; False, and nothing done, where somebody else was faster.
 
         Code and device change in one transaction.
@@ -98,13 +102,14 @@ class Pairings:
             pairing: what `find` gave.
             device: what is to be added, made now.
             key: its key.
+            noted: goes into the audit with it.
 
         Raises:
             DeviceExists: its id is taken; the code stays good.
             StorageUnavailable: nothing was stored; the code stays good.
         """
         key_hash = hash_of(key)
-        work = partial(_redeem, pairing.code_hash, device, key_hash)
+        work = partial(_redeem, pairing.code_hash, device, key_hash, noted)
         if not await self._writer.submit(work, durable=True):
             return False
         self._open.pop(pairing.code_hash, None)
@@ -119,17 +124,21 @@ class Pairings:
         return pairing.expires_at_ms > now_ms and self._devices.get(pairing.made_by) is not None
 
 
-def _open(pairing: Pairing, now_ms: int, connection: apsw.Connection) -> bool:
+def _open(pairing: Pairing, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> bool:
     connection.execute(_FORGET, (now_ms,))
     if connection.execute(_COUNT).get >= MAX_PAIRINGS:
         return False
     connection.execute(_ADD, attrs.astuple(pairing))
+    append_acts(noted, connection)
     return True
 
 
-def _redeem(code_hash: bytes, device: Device, key_hash: bytes, connection: apsw.Connection) -> bool:
+def _redeem(
+    code_hash: bytes, device: Device, key_hash: bytes, noted: Sequence[Act], connection: apsw.Connection
+) -> bool:
     connection.execute(_TAKE, (code_hash, device.created_at_ms))
     if connection.changes() == 0:
         return False
     add_device(device, key_hash, connection)
+    append_acts(noted, connection)
     return True

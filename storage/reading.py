@@ -10,6 +10,8 @@ import apsw
 import attrs
 import trio
 
+from storage.acts import Acts
+from storage.audit import Audit
 from storage.catalog import SqliteCatalog
 from storage.connection import APPLICATION_ID, mapped_errors, open_reader
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
@@ -30,6 +32,8 @@ class Reading:
     journal: SqliteJournal
     catalog: SqliteCatalog
     survey: Survey
+    audit: Audit
+    acts: Acts
 
 
 @asynccontextmanager
@@ -47,7 +51,9 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
     try:
         uploads = Uploads(path.parent, writer, readers)
         catalog = SqliteCatalog(writer, readers, uploads)
-        yield Reading(SqliteJournal(writer, readers, lambda: 0), catalog, Survey(readers, uploads))
+        journal = SqliteJournal(writer, readers, lambda: 0)
+        audit = Audit(path.parent, writer, readers)
+        yield Reading(journal, catalog, Survey(readers, uploads), audit, Acts(readers))
     finally:
         readers.close()
         connection.close()

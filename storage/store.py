@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from storage.app_pairs import AppPairs
+from storage.audit import Audit
 from storage.catalog import SqliteCatalog
 from storage.checkpoint import Checkpointer, CheckpointStatistics, open_aside
 from storage.connection import mapped_errors, open_writer
@@ -67,6 +68,7 @@ class Store:
     uploads: Uploads
     notifications: Notifications
     pairings: Pairings
+    audit: Audit
     _writer: Writer
     _checkpointer: Checkpointer
 
@@ -139,6 +141,7 @@ async def open_store(
     pairs = AppPairs(writer, readers)
     notifications = Notifications(writer, readers)
     pairings = Pairings(writer, readers, devices)
+    audit = Audit(path.parent, writer, readers)
     try:
         await devices.load()
         await pairings.load()
@@ -149,7 +152,18 @@ async def open_store(
                 checkpointer.watch(connection)
                 await uploads.sweep()
                 await catalog.finish_removals()
-                parts = (journal, journal, catalog, devices, search, pairs, uploads, notifications, pairings)
+                parts = (
+                    journal,
+                    journal,
+                    catalog,
+                    devices,
+                    search,
+                    pairs,
+                    uploads,
+                    notifications,
+                    pairings,
+                    audit,
+                )
                 yield Store(path, *parts, writer, checkpointer)
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")

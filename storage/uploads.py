@@ -44,6 +44,7 @@ _COLUMNS = "name, filename, mime_type, type, size, url, device_id, created_at_ms
 _ADD = f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _FIND = f"SELECT {_COLUMNS} FROM upload WHERE name = ? AND doomed = 0"
 _EXISTS = "SELECT 1 FROM upload WHERE name = ? AND doomed = 0"
+_USAGE = "SELECT count(*), coalesce(sum(size), 0) FROM upload"
 _USE = "INSERT INTO upload_use (session_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _DOOM = """
 UPDATE upload SET doomed = 1 WHERE name IN (SELECT name FROM upload_use WHERE session_id = ?1)
@@ -175,6 +176,11 @@ class Uploads:
     async def find(self, name: str) -> Upload | None:
         """Return a file's row; None where there is no such file. Raises StorageUnavailable."""
         return await self._readers.run(partial(self._find, name)) if _NAME.fullmatch(name) else None
+
+    async def usage(self) -> tuple[int, int]:
+        """Return how many files are kept, and their bytes. Raises StorageUnavailable."""
+        rows = await self._readers.all(_USAGE)
+        return rows[0][0], rows[0][1]
 
     async def use(self, session_id: str, names: Sequence[str]) -> bool:
         """Note that a session has these files: they stay as long as it does. False where one is gone.

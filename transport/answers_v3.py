@@ -18,6 +18,7 @@ from transport.ports import Device
 from transport.wire_v3 import WireError
 
 __all__ = [
+    "SHOWN_DEVICES",
     "Attached",
     "accepted",
     "attached",
@@ -36,8 +37,28 @@ __all__ = [
 HEARTBEAT_SESSIONS: Final = 1000
 """Sessions that one heartbeat names; a device that follows more gets several."""
 
-_FITTING: Final = ((1000, 65_536), (250, 8192), (60, 512), (10, 32))
-"""Code points of a queued message's preview and of a request's field, tried until a frame is small enough."""
+SHOWN_DEVICES: Final = 250
+"""Devices that are named to others; of more `device_count` tells how many there are."""
+
+
+@attrs.frozen
+class _Fit:
+    """How much of what may be long is told, in code points; `devices` in devices."""
+
+    preview: int
+    field: int
+    devices: int = SHOWN_DEVICES
+    grant: int = 2000
+    draft: int = 1 << 20
+
+
+_FITTING: Final = (
+    _Fit(1000, 65_536),
+    _Fit(250, 8192, grant=500),
+    _Fit(60, 512, devices=100, grant=100),
+    _Fit(10, 32, devices=20, grant=30, draft=4096),
+)
+"""Tried one after the other until `attached` fits into a frame; the last does in every case."""
 
 
 def _frame(kind: str, content: str, now_ms: int, fields: Mapping[str, Any]) -> bytes:
@@ -71,16 +92,14 @@ class Attached:
 def attached(it: Attached, now_ms: int) -> bytes:
     """Answer an `attach`. Long previews and inputs are cut where the frame would be too large."""
     text = b""
-    for preview, field in _FITTING:
-        text = _frame(
-            "attached", f"Attached to {it.session_id}.", now_ms, _attached_fields(it, preview, field)
-        )
+    for fit in _FITTING:
+        text = _frame("attached", f"Attached to {it.session_id}.", now_ms, _attached_fields(it, fit))
         if len(text) <= MAX_FRAME_BYTES:
             break
     return text
 
 
-def _attached_fields(it: Attached, preview: int, field: int) -> dict[str, Any]:
+def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
     view = it.view
     return {
         "session_id": it.session_id,
@@ -93,19 +112,20 @@ def _attached_fields(it: Attached, preview: int, field: int) -> dict[str, Any]:
         "state": view.state,
         "settings": attrs.asdict(view.settings),
         "queue": [
-            {"message_id": one.message_id, "content": one.preview[:preview], "device_id": one.device_id}
+            {"message_id": one.message_id, "content": one.preview[: fit.preview], "device_id": one.device_id}
             for one in view.queue
         ],
-        "pending": [shrink(request_fields(one), field) for one in view.pending],
-        "devices": _devices(it.devices),
+        "pending": [shrink(request_fields(one), fit.field) for one in view.pending],
+        **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
-        "draft": view.draft,
-        "grants": [{"grant": what, "by_device": by} for what, by in view.grants],
+        "draft": view.draft[: fit.draft],
+        "grants": [{"grant": what[: fit.grant], "by_device": by} for what, by in view.grants],
     }
 
 
-def _devices(devices: Sequence[AttachedDevice]) -> list[dict[str, Any]]:
-    return [attrs.asdict(one) for one in devices]
+def _devices(devices: Sequence[AttachedDevice], most: int = SHOWN_DEVICES) -> dict[str, Any]:
+    told: dict[str, Any] = {"devices": [attrs.asdict(one) for one in devices[:most]]}
+    return told if len(devices) <= most else {**told, "device_count": len(devices)}
 
 
 def detached(session_id: str, now_ms: int, content: str = "") -> bytes:
@@ -177,10 +197,8 @@ def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | No
     """Tell passing news of a session; None where this device, known by its label, is not to hear of it."""
     of = {"session_id": session_id}
     if isinstance(item, Presence):
-        names = ", ".join(one.name for one in item.devices)
-        return _frame(
-            "presence", f"Attached: {names or 'nobody'}.", now_ms, {**of, "devices": _devices(item.devices)}
-        )
+        names = ", ".join(one.name for one in item.devices[:SHOWN_DEVICES])
+        return _frame("presence", f"Attached: {names or 'nobody'}.", now_ms, {**of, **_devices(item.devices)})
     if isinstance(item, Trouble):
         return None if item.code is None else error(item.code, item.content, now_ms, session_id)
     if item.by_device == own_label:

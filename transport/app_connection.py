@@ -25,6 +25,7 @@ from transport.app_receipts import ConnectionReceipts, Receipts
 from transport.app_resume import Resumption
 from transport.close_codes import CloseCode
 from transport.config import TransportConfig
+from transport.frame_rate import FrameRate
 from transport.frames import text_frame
 from transport.ports import AppPorts, Deps, Device
 from transport.signin import BadKeyError, SignIn, TooManyTriesError
@@ -116,6 +117,7 @@ class AppConnection:
     on_signed_in: Callable[[], None]
     device: Device | None = None
     writer: DeviceWriter = attrs.field(init=False)
+    _rate: FrameRate = attrs.field(factory=FrameRate)
     _ready: ReadySource = attrs.field(init=False)
     _scope: trio.CancelScope | None = None
     _wrote: trio.Event = attrs.field(factory=trio.Event)
@@ -190,6 +192,7 @@ class AppConnection:
             self.device = await resumption.device(frame, self.sign_in.address, trio.current_time())
         except StorageError as failed:
             logger.warning("nobody can come back without a key: %s", failed)
+        self.sign_in.returned(self.device)
         return frame, None
 
     def _authenticated(self) -> None:
@@ -199,6 +202,9 @@ class AppConnection:
         while True:
             await self.writer.wait_room()
             message = await self.ws.get_message()
+            wait_s = self._rate.take(trio.current_time())
+            if wait_s:
+                await trio.sleep(wait_s)
             if self.writer.closing is not None:
                 return
             frame = decode_app(message)

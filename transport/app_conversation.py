@@ -26,6 +26,7 @@ from transport.app_feed import AppFeed, FeedPorts, Pace
 from transport.app_receipts import ConnectionReceipts, Receipt
 from transport.app_resume import PAIR_MS
 from transport.app_state import AppState, Decision, Send
+from transport.attaching import too_many_sessions
 from transport.authorize import CREATE_SESSION, authorize
 from transport.config import TransportConfig
 from transport.message_files import attachments_of
@@ -176,6 +177,8 @@ class AppConversation:
             raise _Refused("This key may not begin conversations.", "forbidden")
         if self.agent not in self.config.agents:
             raise _Refused(f"The agent {self.agent} is not configured.", "unknown_agent")
+        if await catalog.count() >= self.config.max_sessions:
+            raise _Refused(too_many_sessions(self.config.max_sessions), "forbidden")
         settings = encode_settings(Settings(self.config.workspace))
         try:
             await catalog.create(NewSession(session_id, self.agent, label, settings, self.deps.clock()))

@@ -20,7 +20,7 @@ from transport.config import TransportConfig
 from transport.ports import Deps, Device
 from transport.renderings import RenderedFeed, Renderings
 
-__all__ = ["AttachRefused", "Attaching"]
+__all__ = ["AttachRefused", "Attaching", "too_many_sessions"]
 
 
 class AttachRefused(Exception):
@@ -34,6 +34,11 @@ class AttachRefused(Exception):
 
 def _forbidden(content: str) -> AttachRefused:
     return AttachRefused("forbidden", content, Rejected("forbidden", content))
+
+
+def too_many_sessions(most: int) -> str:
+    """Return what is said to whoever wants one session more."""
+    return f"There are {most} sessions already; delete some first."
 
 
 @attrs.frozen
@@ -120,6 +125,8 @@ class Attaching:
             raise AttachRefused("unknown_agent", "There is no such agent in the config.")
         if not authorize(self.device.scope, CREATE_SESSION):
             raise _forbidden("This key may not make sessions.")
+        if await catalog.count() >= self.config.max_sessions:
+            raise _forbidden(too_many_sessions(self.config.max_sessions))
         settings = encode_settings(self._settings(frame.settings or SettingsAsked()))
         new = NewSession(frame.session_id, frame.agent, label, settings, self.deps.clock())
         try:

@@ -31,6 +31,8 @@ class TransportConfig:
         sign_in_s: how long a WebSocket may take to sign in.
         write_s: how long a socket may refuse a write before it is cut.
         body_s: how long a request's body may stand still.
+        max_sessions: sessions that may be there when one more is made.
+        max_uploads, max_uploads_bytes: files that are kept, and their size together.
         trusted_proxies: whose word counts about where a request comes from; addresses or networks.
         heartbeat_s: time between heartbeats.
         close_s: how long a device has to answer our close frame.
@@ -54,6 +56,9 @@ class TransportConfig:
     sign_in_s: float = 30.0
     write_s: float = 60.0
     body_s: float = 60.0
+    max_sessions: int = 100_000
+    max_uploads: int = 100_000
+    max_uploads_bytes: int = 20_000_000_000
     trusted_proxies: tuple[str, ...] = LOOPBACK
     heartbeat_s: float = 15.0
     close_s: float = 1.0

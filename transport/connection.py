@@ -19,6 +19,7 @@ from transport import answers_v3, close_codes
 from transport.close_codes import CloseCode
 from transport.config import TransportConfig
 from transport.conversation import Conversation
+from transport.frame_rate import FrameRate
 from transport.ports import Deps, Device
 from transport.pulse import Pulse
 from transport.renderings import Renderings
@@ -58,6 +59,7 @@ class ConnectionV3:
     device: Device | None = None
     renderings: Renderings | None = None
     writer: DeviceWriter = attrs.field(init=False)
+    _rate: FrameRate = attrs.field(factory=FrameRate)
     _conversation: Conversation | None = None
     _scope: trio.CancelScope | None = None
 
@@ -131,6 +133,9 @@ class ConnectionV3:
         while True:
             await self.writer.wait_room()
             message = await self.ws.get_message()
+            wait_s = self._rate.take(trio.current_time())
+            if wait_s:
+                await trio.sleep(wait_s)
             if self.writer.closing is not None:
                 return
             if _is_oversized(message):

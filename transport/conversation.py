@@ -10,7 +10,7 @@ import logging
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import attrs
 import trio
@@ -37,6 +37,9 @@ __all__ = ["Conversation"]
 
 _FAILURES = (SessionMissing, SessionFailed, ShuttingDown, StorageError)
 """What a session's owner or the database may answer; a device is told, its connection goes on."""
+
+MAX_ATTACHED: Final = 10_000
+"""Sessions that one connection may follow; each has a place and a listener of its own, and keeps its owner in memory."""
 
 logger = logging.getLogger("builderos.transport")
 
@@ -105,8 +108,12 @@ class Conversation:
 
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id
+        earlier = self._attachments.get(session_id)
+        if earlier is None and len(self._attachments) >= MAX_ATTACHED:
+            content = f"This connection follows {MAX_ATTACHED} sessions; detach from one."
+            self._tell_rejected(session_id, Rejected("queue_full", content))
+            return
         try:
-            earlier = self._attachments.get(session_id)
             attaching = Attaching(
                 self.config, self.deps, self.device, self, frame, earlier, renderings=self.renderings
             )

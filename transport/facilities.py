@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import attrs
 
 from actors.ports import Ids
+from storage.audit import Audit
 from storage.devices import Devices
 from storage.notifications import Notifications
 from storage.pairings import Pairings
@@ -93,6 +94,7 @@ class Facilities:
     notifications: Notifications
     devices: Devices
     pairings: Pairings
+    audit: Audit
     sessions: Removes
     metrics: Metrics
     new_id: Ids

@@ -41,6 +41,7 @@ from transport.routes.system import SystemRoutes
 from transport.routes.tasks import TaskRoutes
 from transport.routes.uploads import UploadRoutes
 from transport.routes.web import web_routes
+from transport.safe_headers import SafeHeaders
 from transport.signin import SignIns
 from transport.unread import Unread
 from transport.web_files import read_web_files
@@ -87,14 +88,14 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
         *web_routes(read_web_files(config.web)),
     ]
     if deps.facilities is not None:
-        routes += _more_routes(deps, deps.facilities, port)
+        routes += _more_routes(config, deps, deps.facilities, port)
     checks = [
         Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
         Middleware(Keys, deps=deps, sign_ins=sign_ins),
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Unread), Middleware(_Errors), *checks],
+        middleware=[Middleware(Unread), Middleware(SafeHeaders), Middleware(_Errors), *checks],
         exception_handlers={HTTPException: _http_exception},
     )
     # A path with a slash too many is not there; a redirect would name the host that the client claims.
@@ -102,8 +103,8 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     return app
 
 
-def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
-    uploads = UploadRoutes(facilities, deps.clock)
+def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
+    uploads = UploadRoutes(facilities, deps.clock, config)
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
     return [
@@ -111,14 +112,17 @@ def _more_routes(deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
         _file_route("GET /uploads/{name}", uploads.download),
         _file_route("GET /uploads/blobs/{session}/{digest}", uploads.blob),
         _route("GET /api/sessions/{id}/export", ExportRoutes(facilities.export, deps.catalog).export),
-        _route("DELETE /api/sessions/{id}", DeletionRoutes(facilities.sessions).delete),
+        _route(
+            "DELETE /api/sessions/{id}",
+            DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
+        ),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
         _route(
             "POST /api/notifications/register",
             NotificationRoutes(facilities.notifications, deps.clock).register,
         ),
-        _route("POST /api/system/sleep", SystemRoutes(facilities).sleep),
+        _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),
         _route("POST /api/devices", devices.add),
         _route("POST /api/devices/pair", pairing.make),

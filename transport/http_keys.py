@@ -68,7 +68,7 @@ class Keys:
         if code is None or facilities is None:
             raise BadKeyError
         pairing = facilities.pairings.find(code, now_ms=self.deps.clock())
-        self.sign_ins.judge(scope["client"][0], good=pairing is not None)
+        self.sign_ins.judge(scope["client"][0], good=pairing is not None, what="code")
         scope["builderos.pairing"] = pairing
 
     def _is_signed(self, scope: Scope) -> bool:

@@ -150,7 +150,7 @@ class _Door:
         self.tls = tls
         self.all = Gate(config.max_connections)
         self.unfinished = Gate(config.max_waiting)
-        sign_ins = SignIns(deps.devices)
+        sign_ins = SignIns(deps.devices, deps.tries, deps.trail)
         self.websockets = WebSocketDoor(config, deps, sign_ins)
         port = Port(
             counts=self.websockets.counts,

@@ -214,7 +214,7 @@ def _files() -> Json:
     signature = _query("sig", TEXT)
     blob = (_in_path("session", ID), _in_path("digest", {"type": "string", "pattern": "^[0-9a-f]{64}$"}))
     return {
-        "/api/files/upload": {"post": _call("Bring a file", upload, *_JSON_BODY_ERRORS, 429, body=form)},
+        "/api/files/upload": {"post": _call("Bring a file", upload, *_JSON_BODY_ERRORS, 409, 429, body=form)},
         "/uploads/{name}": {
             "get": _call(
                 "A file; a signed address needs no key",

@@ -11,8 +11,10 @@ import attrs
 from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.app_pairs import OpenExchange
+from transport.audit_trail import AuditTrail
 from transport.facilities import Facilities
 from transport.render_link import Block
+from transport.tries import SignInTries
 
 __all__ = [
     "AppKeys",
@@ -161,6 +163,8 @@ class Deps:
         renderer: None where nothing renders: then `format=html` is refused.
         app: None where the shipped app is not served: then its upgrades get 503.
         facilities: what the routes beside the conversation work with; None where they are not served.
+        tries: who may still try a key.
+        trail: where sign-ins are noted; None where nobody wants to know.
         on_taken: told (session_id, seq) whenever a round up to `seq` goes to a device. Must not block.
     """
 
@@ -176,3 +180,5 @@ class Deps:
     app: AppPorts | None = None
     facilities: Facilities | None = None
     on_taken: Callable[[str, int], None] = _ignore
+    tries: SignInTries = attrs.field(factory=SignInTries)
+    trail: AuditTrail | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import attrs
 import trio
 
+from transport.audit_trail import AuditTrail
 from transport.client_frames import AuthFrame
 from transport.ports import Device, Devices
 from transport.tries import SignInTries
@@ -31,6 +32,7 @@ class SignIns:
 
     devices: Devices
     tries: SignInTries = attrs.field(factory=SignInTries)
+    trail: AuditTrail | None = None
 
     def enter(self, key: str, address: str) -> Device:
         """Return whose key this is. Never blocks.
@@ -39,23 +41,27 @@ class SignIns:
             BadKeyError, TooManyTriesError: nobody's.
         """
         device = self.devices.find(key)
-        self.judge(address, good=device is not None)
+        self.judge(address, good=device is not None, what="key")
         assert device is not None
+        if self.trail is not None:
+            self.trail.signed_in(device.id, address)
         return device
 
-    def judge(self, address: str, *, good: bool) -> None:
-        """Count a key or a code that was just tried.
+    def judge(self, address: str, *, good: bool, what: str) -> None:
+        """Count a key or a code that was just tried; `what` names it in the audit.
 
         Raises:
             BadKeyError: it was wrong.
             TooManyTriesError: it may have been.
         """
         now = trio.current_time()
-        if good:
-            if not self.tries.good(address, now):
-                raise TooManyTriesError
+        if good and self.tries.good(address, now):
             return
-        raise BadKeyError if self.tries.wrong(address, now) else TooManyTriesError
+        if self.trail is not None:
+            self.trail.failed(address, what)
+        if good or not self.tries.wrong(address, now):
+            raise TooManyTriesError
+        raise BadKeyError
 
 
 @attrs.frozen
@@ -69,6 +75,16 @@ class SignIn:
     def enter(self, key: str) -> Device:
         """Return whose key this is. Raises BadKeyError, TooManyTriesError."""
         return self.sign_ins.enter(key, self.address)
+
+    def returned(self, device: Device | None) -> None:
+        """Note that the shipped app came back without a key, or tried to."""
+        trail = self.sign_ins.trail
+        if trail is None:
+            return
+        if device is None:
+            trail.failed(self.address, "app")
+        else:
+            trail.signed_in(device.id, self.address, "returned")
 
 
 def key_of_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

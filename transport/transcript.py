@@ -57,6 +57,11 @@ class Answers:
         self._running = set(self.by_turn)
 
     @property
+    def length(self) -> int:
+        """Code points of all answers so far."""
+        return sum(len(block) for answer in self.by_turn.values() for block in answer.blocks.values())
+
+    @property
     def complete(self) -> bool:
         """Whether the ends of all these turns were seen."""
         return not self._running

@@ -18,9 +18,17 @@ from bridgehub.protocol.messages import (
     TurnFailed,
 )
 
-__all__ = ["AgentDriver", "Sink", "TurnEnd"]
+__all__ = ["JOIN_S", "AgentDriver", "Sink", "TurnEnd"]
 
 TurnEnd = TurnDone | TurnFailed
+
+JOIN_S = 0.002
+"""How long a driver lets its agent's pieces of text gather behind the one that it has just read.
+
+A program writes up to 35,000 a second, a line each. Read one by one each would be a turn of several tasks here, a
+line to the server, a commit and a frame; after 2 ms some sixty come as one. A person's pace is far slower, and
+nothing waits there: only what comes within this time of a piece does.
+"""
 
 
 class Sink(Protocol):

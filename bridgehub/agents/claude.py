@@ -157,6 +157,8 @@ class ClaudeDriver:
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
         except ProgramExited as error:
             return _exited(prompt, str(error))
+        except BadOutput as error:
+            return _unreadable(prompt, error)
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
 
@@ -198,9 +200,7 @@ class ClaudeDriver:
         except* ProgramExited as group:
             ended = _exited(prompt, str(_first(group)))
         except* BadOutput as group:
-            logger.warning("Claude Code said what its SDK cannot read: %s", _first(group))
-            told = "Claude Code said something that its SDK cannot read; see the hub's log."
-            ended = TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
+            ended = _unreadable(prompt, _first(group))
         if ended is not None:
             await self._remember(attrs.evolve(self._memory, is_cleared=session.is_cleared), sink)
         if keep:
@@ -217,6 +217,12 @@ async def _load() -> ModuleType:
 
 def _exited(prompt: Prompt, told: str) -> TurnFailed:
     return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=True)
+
+
+def _unreadable(prompt: Prompt, error: BaseException) -> TurnFailed:
+    logger.warning("Claude Code said what its SDK cannot read: %s", error)
+    told = "Claude Code said something that its SDK cannot read; see the hub's log."
+    return TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -278,8 +278,10 @@ class ClaudeSession:
         try:
             return await anext(self._messages)
         except StopAsyncIteration:
+            self._unfinished = False  # there is nobody left to interrupt
             raise ProgramExited(self._last_words(0)) from None
         except ProcessError as error:
+            self._unfinished = False
             raise ProgramExited(self._last_words(error.exit_code)) from error
         except ClaudeSDKError as error:
             raise BadOutput(type(error).__name__) from error

@@ -8,6 +8,7 @@ the next id of a fixed row, so that a later hub finds the newest one again. So i
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import uuid
@@ -20,15 +21,17 @@ from claude_agent_sdk import (
     CanUseToolShadowedWarning,
     ClaudeAgentOptions,
     ClaudeSDKClient,
+    ClaudeSDKError,
     CLIConnectionError,
     CLINotFoundError,
     ProcessError,
 )
 
 from bridgehub.agents.claude_asks import Asker, reading_rule
-from bridgehub.agents.claude_errors import ProgramExited, ProgramMissing
+from bridgehub.agents.claude_errors import BadOutput, ProgramExited, ProgramMissing
 from bridgehub.agents.claude_session import ClaudeSession, told_end
 from bridgehub.agents.claude_settings import config_folder
+from bridgehub.agents.claude_stream import JoiningTransport
 from bridgehub.delegation import Delegation
 from bridgehub.delegation_mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.protocol.messages import HubSpec
@@ -37,6 +40,9 @@ from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
 __all__ = ["ConversationRow", "Setup", "open_session"]
 
 logger = logging.getLogger("builderos.bridgehub")
+
+START_S = 55.0
+"""How long a program may take until it is ready; 0.6 s seen. The SDK's own limit, 60 s, has no class of error."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """One JSON message of the program; the SDK's own 1 MiB is less than a large file that a tool reads."""
@@ -102,6 +108,7 @@ async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool
     Raises:
         ProgramMissing: there is no program.
         ProgramExited: it did not come up.
+        BadOutput: it said what the SDK cannot read.
     """
     row = ConversationRow.of(spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
@@ -127,15 +134,22 @@ async def _start(
     if (server := claude_server(setup.delegation)) is not None:
         options.mcp_servers = {SERVER: server}
         options.allowed_tools.append(CLAUDE_TOOL)
-    client = ClaudeSDKClient(options)
+    # The SDK does this itself, but not for a transport of ours.
+    asking = dataclasses.replace(options, permission_prompt_tool_name="stdio")
+    client = ClaudeSDKClient(options, JoiningTransport(asking))
     warnings.simplefilter("ignore", CanUseToolShadowedWarning)
     try:
-        await client.connect()
+        with trio.fail_after(START_S):
+            await client.connect()
+    except trio.TooSlowError as error:
+        raise ProgramExited(f"Claude Code did not come up within {START_S:g} s.") from error
     except CLINotFoundError as error:
         raise ProgramMissing(str(spec.options.get("cli_path") or "the SDK's own copy")) from error
     except (ProcessError, CLIConnectionError) as error:
         exit_code = error.exit_code if isinstance(error, ProcessError) else None
         raise ProgramExited(told_end(exit_code, stderr)) from error
+    except ClaudeSDKError as error:
+        raise BadOutput(type(error).__name__) from error
     cost_total = 0.0 if resume is None else None
     messages = client.receive_messages()
     projects = config_folder(spec.env) / "projects"

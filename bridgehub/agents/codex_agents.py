@@ -42,6 +42,8 @@ _KIND = "agent"
 """What a client shows as the agent's type: Codex gives them pet names, nothing that says what they are."""
 
 _UNNAMED = "A sub-agent"
+_ITEMS = frozenset({"item/started", "item/completed"})
+
 _SPEECH = frozenset({"userMessage", "agentMessage", "reasoning", "plan", "contextCompaction"})
 """Items that are no tool call."""
 
@@ -120,6 +122,8 @@ class SubAgents:
 
     def note(self, told: Notification) -> None:
         """Take from an item of any thread whether it starts an agent."""
+        if told.method not in _ITEMS:
+            return
         item, asking = told.params.inner("item"), told.params.text("threadId")
         match item.text("type"), told.method:
             case "collabAgentToolCall", "item/completed" if item.text("tool") == "spawnAgent":

@@ -23,8 +23,18 @@ import attrs
 import psutil
 import trio
 
+from bridgehub.agents.base import JOIN_S
 from bridgehub.agents.codex_errors import BadOutput, CallRefused, CodexError, ProgramExited
-from bridgehub.agents.codex_protocol import Fields, Lines, Notification, Reply, ServerRequest, decode, encode
+from bridgehub.agents.codex_protocol import (
+    Fields,
+    Lines,
+    Notification,
+    Reply,
+    ServerRequest,
+    decode,
+    encode,
+    is_piece,
+)
 from bridgehub.protocol.process_tree import wait_gone
 
 __all__ = ["RUN", "Batch", "Program", "start_program"]
@@ -42,6 +52,9 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 
 READ_BYTES = 256 * 1024
 """Bytes taken from a pipe at once."""
+
+PIPE_BYTES = 64 * 1024
+"""What a pipe holds: a read of that much was not ahead of the program, and waits for nothing."""
 
 BATCHES_WAITING = 4
 """Reads ahead of the turn that listens, each with all its messages; one may be large, so few."""
@@ -198,11 +211,13 @@ class Program:
         lines = Lines(MAX_LINE_BYTES)
         try:
             while chunk := await _receive(self._process.stdout):
-                await self._hear(lines.feed(chunk))
+                if await self._hear(lines.feed(chunk)) and len(chunk) < PIPE_BYTES:
+                    await trio.sleep(JOIN_S)  # what follows gathers in the pipe, and comes as one read
         except BadOutput as error:
             self._fault = error
 
-    async def _hear(self, lines: Iterator[bytearray]) -> None:
+    async def _hear(self, lines: Iterator[bytearray]) -> bool:
+        """Take lines; return whether the last of them was a piece of an answer."""
         batch: list[Notification | ServerRequest] = []
         fault: BadOutput | None = None
         try:
@@ -218,6 +233,7 @@ class Program:
             await self._hand_over(tuple(batch))
         if fault is not None:
             raise fault
+        return bool(batch) and is_piece(batch[-1])
 
     def _take_reply(self, reply: Reply) -> None:
         call = self._calls.get(reply.request_id)

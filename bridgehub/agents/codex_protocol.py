@@ -25,6 +25,7 @@ __all__ = [
     "ServerRequest",
     "decode",
     "encode",
+    "is_piece",
     "joined",
 ]
 
@@ -144,16 +145,20 @@ def decode(line: bytes | bytearray) -> Message:
     raise BadOutput("a line that is no message of the protocol")
 
 
+def is_piece(message: Message) -> bool:
+    """Tell whether a message is a piece of an answer."""
+    return isinstance(message, Notification) and message.method == _PIECE
+
+
 def joined(messages: Sequence[Notification | ServerRequest]) -> Iterator[Notification | ServerRequest]:
     """Give the messages in order, with neighbouring pieces of one answer as one."""
     pieces: list[str] = []
     last: Notification | None = None
     for message in messages:
-        is_piece = isinstance(message, Notification) and message.method == _PIECE
-        if last is not None and not (is_piece and _same_block(last, message)):
+        if last is not None and not (is_piece(message) and _same_block(last, message)):
             yield _with_delta(last, pieces)
             last, pieces = None, []
-        if is_piece and isinstance(message, Notification):
+        if isinstance(message, Notification) and is_piece(message):
             last = message
             pieces.append(message.params.text("delta"))
         else:

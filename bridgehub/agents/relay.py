@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from bridgehub.agents.relay_text import (
     fit_request,
     read_payload,
 )
+from bridgehub.masking import Masker
 from bridgehub.protocol.messages import (
     Consumed,
     HubSpec,
@@ -63,11 +63,6 @@ KILL_S = 10.0
 
 PIECE_CHARS = 40 * 1024
 """Characters of one piece of the answer: as JSON at most 240 KiB."""
-
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECASE)
-_SECRET_CHARS = 6
-"""A shorter value is none worth the name, and masking it would garble the text."""
-
 
 _Code = Literal["not_installed", "model_error", "agent_exited", "agent_protocol", "timeout"]
 
@@ -221,8 +216,9 @@ class RelayDriver:
         return attrs.evolve(self._failed(prompt, "not_installed", told), retryable=False)
 
     def _failed(self, prompt: Prompt, code: _Code, told: str, run: _Run | None = None) -> TurnFailed:
-        words = "" if run is None else run.words.text(_secrets(self.spec.env))
+        words = "" if run is None else run.words.text()
         content = f"{told} Its last words:\n{words}" if words else told
+        content = Masker.of(self.spec.env).text(content)
         return TurnFailed(prompt.turn_id, code, content, retryable=True)
 
 
@@ -256,14 +252,6 @@ def _told_end(status: int | None) -> str:
     if status is not None and status < 0:
         return f"was ended by signal {-status}"
     return f"ended with exit status {status}"
-
-
-def _secrets(env: dict[str, str]) -> tuple[str, ...]:
-    """Return the values of an environment that must not stand in a text, the longest first."""
-    found = {
-        value for name, value in env.items() if _SECRET_NAME.search(name) and len(value) >= _SECRET_CHARS
-    }
-    return tuple(sorted(found, key=len, reverse=True))
 
 
 def make_driver(spec: HubSpec) -> RelayDriver:

@@ -1,7 +1,6 @@
 """Where a hub's files lie, and who it is: one folder `DIR/hubs/<hub_id>/` per hub, mode 0700.
 
-The pid file alone says which process a hub is: a forked hub shows its mother's environment in `/proc`, so the
-marker finds its children but not itself.
+The pid file says which process a hub is; the marker in its environment is there for whatever it starts.
 """
 
 from __future__ import annotations

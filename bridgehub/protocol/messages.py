@@ -84,7 +84,7 @@ class DelegateSpec:
 
     kind: str
     options: dict[str, Any]
-    env: dict[str, str]
+    env: dict[str, str] = attrs.field(repr=False)
 
 
 @attrs.frozen
@@ -118,7 +118,7 @@ class HubSpec:
     folder: str
     socket: str
     workspace: str
-    env: dict[str, str]
+    env: dict[str, str] = attrs.field(repr=False)
     options: dict[str, Any]
     agent_session_id: str
     model: str | None = None

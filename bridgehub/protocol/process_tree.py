@@ -3,7 +3,8 @@
 An agent's tools get away from a plain kill: they run in sessions of their own, ignore SIGTERM, and belong to
 process 1 once their parent is dead. Two threads lead to them. *Parent links*: while the hub lives it adopts
 the orphans below it (child subreaper, Linux), so its descendants are complete. *The marker*: every process
-that the hub started has `BUILDEROS_HUB=<hub id>` in its environment, whoever its parent is by now.
+that the hub started has `BUILDEROS_HUB=<hub id>` in its environment, whoever its parent is by now. A process in the
+middle of an exec shows no environment at all for some microseconds (Linux), so it is looked at again.
 
 No stranger is ever signalled: each process is held by pid **and** start, which psutil compares before each
 signal, and the hub itself is recognised by the start mark in its pid file.
@@ -46,6 +47,15 @@ KILL_LIMIT_S = 10.0
 _ROUND_S = 0.5
 """How long one round waits for its dead before it looks again."""
 
+_DOUBT_S = 0.25
+"""How long one look goes on where new processes appear all the time, or a young one shows no environment: an exec
+is far from it, and one that has none for good costs this much."""
+
+_DOUBT_ROUND_S = 0.002
+_YOUNG_S = 5.0
+"""A process older than this is in no exec that began with a fork."""
+
+_PF_KTHREAD = 0x00200000
 
 _LINUX = sys.platform == "linux"
 
@@ -167,35 +177,68 @@ def _kill_until_none(
 
 
 def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psutil.Process]:
-    """Return living descendants of `leader` and all others with the marker, never `leader` or the caller."""
-    found: dict[int, psutil.Process] = {}
+    """Return living descendants of `leader` and all others with the marker, never `leader` or the caller.
+
+    The list of processes is no single moment: one that starts another and ends, while others are looked at, leaves a
+    child that was not on the list. So there is none only where a new list brings nothing new.
+    """
+    spared = {os.getpid(), leader.pid if leader is not None else 0}
+    found: list[psutil.Process] = []
     if leader is not None:
         with suppress(psutil.Error):
-            found = {child.pid: child for child in leader.children(recursive=True)}
-    spared = {os.getpid(), leader.pid if leader is not None else 0}
-    for pid in psutil.pids():
-        if pid in found or pid in spared or not _may_carry(pid, variable, hub_id):
-            continue
-        with suppress(psutil.Error, OSError):
-            process = psutil.Process(pid)
-            if process.environ().get(variable) == hub_id:
-                found[pid] = process
-    return [process for pid, process in found.items() if pid not in spared and _lives(process)]
+            found = [child for child in leader.children(recursive=True) if child.pid not in spared]
+    known = spared | {process.pid for process in found}
+    patience = time.monotonic() + _DOUBT_S
+    while True:
+        fresh = [pid for pid in psutil.pids() if pid not in known]
+        in_doubt = 0
+        for pid in fresh:
+            carries = _carries(pid, variable, hub_id)
+            if carries is None:
+                in_doubt += 1
+                continue
+            known.add(pid)
+            with suppress(psutil.Error):
+                process = psutil.Process(pid) if carries else None
+                # Only now psutil holds it, and it must be the one that was looked at.
+                if process is not None and _carries(pid, variable, hub_id) is not False:
+                    found.append(process)
+        living = [process for process in found if _lives(process)]
+        if living or not fresh or time.monotonic() > patience:
+            return living
+        if len(fresh) == in_doubt:
+            time.sleep(_DOUBT_ROUND_S)
 
 
-def _may_carry(pid: int, variable: str, value: str) -> bool:
-    """Look for the marker the quick way; True where only psutil can tell.
+def _carries(pid: int, variable: str, value: str) -> bool | None:
+    """Tell whether a process has the marker; None where nobody can tell just now.
 
     A scan asks this of every process of the machine, for every hub that ends, and holds up the server's other
     threads meanwhile. A `psutil.Process` costs ten times as much.
     """
     if not _LINUX:
-        return True
+        try:
+            return bool(psutil.Process(pid).environ().get(variable) == value)
+        except (psutil.Error, OSError):
+            return False
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
-            return f"{variable}={value}".encode() in file.read()
+            environ = file.read()
+        if not environ:
+            return None if _is_young(pid) else False
     except OSError:
         return False  # it is gone, or a stranger's
+    return f"{variable}={value}".encode() in environ.split(b"\0")
+
+
+def _is_young(pid: int) -> bool:
+    """Tell whether this is a program's process, alive, and was forked a moment ago. Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    if fields[0] in (b"Z", b"X") or int(fields[6]) & _PF_KTHREAD:
+        return False
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return age_s < _YOUNG_S
 
 
 def _leader(pid: int, started: str) -> psutil.Process | None:

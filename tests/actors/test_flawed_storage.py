@@ -8,13 +8,15 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from actors.commands import Accepted, Attach, Interrupt, Rejected, Send
+from actors.commands import Accepted, Attach, Envelope, Interrupt, Rejected, Reply, Send
 from actors.tail import Tail, Trouble
-from storage.errors import StorageUnavailable
+from bridgehub.protocol.messages import InterruptTurn
+from storage.errors import StorageFull, StorageUnavailable
 from storage.memory import MemoryStore
 from storage.records import Row, SessionRecord
+from tests.actors.core import author
 from tests.actors.harness import Ear, act, ask, open_harness, open_server
-from tests.fakes.scripted_hubs import Hang, Say
+from tests.fakes.scripted_hubs import Done, Hang, Say, Slow
 
 CALM_CALLS = 60
 """Reads in ten seconds of trouble: three tries each half second. One that spins makes as many in a millisecond."""
@@ -126,3 +128,60 @@ async def test_a_message_that_cannot_be_read_for_its_hand_over_is_handed_once_it
         await harness.until("complete")
         assert harness.hubs.prompts == ["hang", "b"]
         assert server.statistics().crash_count == 0
+
+
+async def test_a_stop_that_storage_does_not_take_is_kept_and_done_once_it_does(
+    autojump_clock: MockClock,
+) -> None:
+    """And not before: what the hub is told follows its commit, as everything does."""
+    async with open_harness() as harness, open_server(harness) as server:
+        harness.hubs.scripts["hang"] = [Say("a"), Hang()]
+        await ask(server, Send("m1", "hang"))
+        await ask(server, Send("m2", "b"))
+        await harness.until("message")
+        harness.store.unavailable = StorageFull("no space left")
+        await act(server, Interrupt())
+        await trio.sleep(5)
+        await act(server, Interrupt(), device="mac")
+        refused = await ask(server, Interrupt("another"))
+        assert isinstance(refused, Rejected)
+        assert refused.code == "storage"
+        assert not any(isinstance(one, InterruptTurn) for one in harness.hubs.newest.told)
+        harness.store.unavailable = None
+        words = await harness.until("complete")
+        assert words.count("interrupted") == 1
+        stops = [one for one in harness.hubs.newest.told if isinstance(one, InterruptTurn)]
+        turn = next(item.turn_id for item in await harness.items() if item.event.kind == "turn_started")
+        assert stops == [InterruptTurn(turn or "")]
+        assert harness.hubs.prompts == ["hang", "b"]
+
+
+async def test_a_kept_stop_of_a_turn_that_has_ended_by_then_stops_no_other(autojump_clock: MockClock) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        harness.hubs.scripts |= {"long": [Say("a"), Slow(5), Done()], "hang": [Say("b"), Hang()]}
+        await ask(server, Send("m1", "long"))
+        await ask(server, Send("m2", "hang"))
+        await harness.until("message")
+        harness.store.unavailable = StorageFull("no space left")
+        await act(server, Interrupt())
+        await trio.sleep(10)  # the hub is through with it, and nobody has heard
+        harness.store.unavailable = None
+        await trio.sleep(10)
+        words = await harness.words()
+        assert "d:answered" in words
+        assert words[-1] == "message", "the second turn runs"
+
+
+async def test_a_kept_stop_is_answered_by_a_server_that_ends(autojump_clock: MockClock) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        harness.hubs.scripts["hang"] = [Say("a"), Hang()]
+        await ask(server, Send("m1", "hang"))
+        await harness.until("message")
+        harness.store.unavailable = StorageFull("no space left")
+        replies: list[Reply] = []
+        await server.submit("trip", Envelope(Interrupt(), author("phone"), replies.append))
+        await trio.sleep(2)
+        assert replies == []
+        await server.close(stop_hubs=False)
+        (reply,) = replies
+        assert isinstance(reply, Rejected)

@@ -20,10 +20,12 @@ def events(count: int) -> bytes:
 
 
 @asynccontextmanager
-async def open_scripted(folder: Path, data: bytes) -> AsyncIterator[SocketHubLink]:
-    """Give a link to a hub that welcomes, writes `data` and closes."""
+async def open_scripted(
+    folder: Path, data: bytes, *, hub_id: str | None = None, version: int = VERSION
+) -> AsyncIterator[SocketHubLink]:
+    """Give a link to the hub `hub1` that welcomes, writes `data` and closes. `hub_id`: whom we look for."""
     path = str(folder / "s")
-    welcome = encode(Welcome(VERSION, "hub1", 1, None, running=False, waiting=()))
+    welcome = encode(Welcome(version, "hub1", 1, None, running=False, waiting=()))
     raw = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     await raw.bind(path)
     raw.listen(1)
@@ -35,7 +37,7 @@ async def open_scripted(folder: Path, data: bytes) -> AsyncIterator[SocketHubLin
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, live, [trio.SocketListener(raw)])  # noqa: ASYNC113 - the socket listens already
         with trio.fail_after(10):
-            link = await open_link(path, Hello(VERSION, "trip", 1, 0))
+            link = await open_link(path, Hello(VERSION, "trip", 1, 0), hub_id=hub_id)
             try:
                 yield link
             finally:
@@ -69,3 +71,15 @@ async def test_garbage_among_many_lines_comes_after_what_was_before_it(tmp_path:
         with pytest.raises(HubGarbage):
             await link.receive()
         assert found == list(range(1, count + 1))
+
+
+async def test_a_hub_that_is_another_one_is_not_taken_over(tmp_path: Path) -> None:
+    with pytest.RaisesGroup(HubGarbage, flatten_subgroups=True):
+        async with open_scripted(tmp_path, events(1), hub_id="hub2"):
+            pass
+
+
+async def test_a_hub_of_another_version_is_not_taken_over(tmp_path: Path) -> None:
+    with pytest.RaisesGroup(HubGarbage, flatten_subgroups=True):
+        async with open_scripted(tmp_path, events(1), hub_id="hub1", version=VERSION + 1):
+            pass

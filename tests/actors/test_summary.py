@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import orjson
 import trio
 
-from actors.commands import Rename, Send
+from actors.commands import Decide, Rename, Send
 from actors.loading import load_state
 from actors.session_state import summary
 from bridgehub.protocol import messages as hub
@@ -45,3 +46,22 @@ async def test_a_loaded_state_knows_whether_a_snapshot_is_kept() -> None:
         await store.append(grant, 0, given, durable=True, summary=first)
         _, state = await load_state(store, store, SESSION)
         assert summary(state).snapshot is None
+
+
+def test_an_open_request_is_encoded_once_and_gone_with_its_answer() -> None:
+    core = Core()
+    core.do(Send("m0", "hello"))
+    core.give(core.ready())
+    core.hear(hub.PermissionAsked(core.turn_id, "r1", "Bash", {"command": "ls"}, ("allow", "deny")))
+    turn = core.state.turn
+    assert turn is not None
+    core.step(core.given(Rename("one")))
+    first = summary(core.state)
+    assert orjson.loads(first.snapshot or b"")["turn"]["requests"]["r1"]["input"] == {"command": "ls"}
+    turn.encoded["r1"] = b'{"kept":true}'
+    core.step(core.given(Rename("two")))
+    assert b'"r1":{"kept":true}' in (summary(core.state).snapshot or b"")
+    core.do(Decide("r1", "allow"))
+    core.step(core.given(Rename("three")))
+    assert b"kept" not in (summary(core.state).snapshot or b"")
+    assert turn.encoded == {}

@@ -192,14 +192,17 @@ class Line:
 
 
 @asynccontextmanager
-async def open_line(stream: trio.abc.Stream, path: str) -> AsyncIterator[Line]:
-    """Upgrade `stream` inside the block; cut it at the end.
+async def open_line(stream: trio.abc.Stream, path: str, *, forwarded_for: str = "") -> AsyncIterator[Line]:
+    """Upgrade `stream` inside the block, as a proxy would for that address if one is given; cut it at the end.
 
     Raises:
         Refused: the server answered otherwise.
     """
     protocol = ClientProtocol(parse_uri(f"ws://phone{path}"), max_size=None)
-    protocol.send_request(protocol.connect())
+    request = protocol.connect()
+    if forwarded_for:
+        request.headers["X-Forwarded-For"] = forwarded_for
+    protocol.send_request(request)
     line = Line(stream, protocol)
     async with trio.open_nursery() as nursery:
         await nursery.start(line.run)

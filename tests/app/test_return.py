@@ -13,6 +13,7 @@ from actors.events import Complete, Message
 from tests.app.line import Line, chat
 from tests.app.world import PHONE, SESSION, World, open_world, talk
 from tests.fakes.bus import FakeSession
+from transport import websocket_door
 
 DAY_MS = 86_400_000
 
@@ -114,6 +115,20 @@ async def test_ten_tries_a_minute(autojump_clock: MockClock) -> None:
         assert not await returns(world)
         await use(world)  # a key always opens
         await trio.sleep(61)
+        assert await returns(world)
+
+
+async def test_who_is_behind_one_tunnel_has_tries_of_his_own(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_door, "_address_of", lambda _: "127.0.0.1")
+    async with open_world() as world:
+        await use(world)
+        world.forwarded_for = "203.0.113.7"
+        for _ in range(10):
+            assert not await returns(world, SESSION, PHONE.replace("a", "f"))
+        assert not await returns(world)
+        world.forwarded_for = "203.0.113.8"
         assert await returns(world)
 
 

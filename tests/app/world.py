@@ -96,6 +96,7 @@ class World:
     door: WebSocketDoor
     nursery: trio.Nursery
     config: TransportConfig
+    forwarded_for: str = ""
 
     async def connect(self) -> trio.abc.Stream:
         """Return a stream that the server serves."""
@@ -109,7 +110,7 @@ class World:
 
     @asynccontextmanager
     async def _line(self, path: str) -> AsyncIterator[Line]:
-        async with open_line(await self.connect(), path) as line:
+        async with open_line(await self.connect(), path, forwarded_for=self.forwarded_for) as line:
             yield line
 
     @asynccontextmanager

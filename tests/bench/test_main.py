@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import bench.__main__ as command
-from bench.errors import BenchError
+from bench.errors import BenchError, NotInstalled
 from bench.figures import Spread
 from bench.path import measure_path
 from bench.plan import Plan
@@ -55,3 +55,33 @@ def test_a_missed_target_fails_only_when_checked(
     file = tmp_path / "figures.json"
     assert command.main(["hub", "--json", str(file), *words]) == status
     assert orjson.loads(file.read_bytes())["figures"][0]["met"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        ([], 0, "bench: left out: no such agent\n"),
+        (["--check"], 1, "bench: left out: no such agent\n"),
+        (["claude"], 1, "bench: not measured: no such agent\n"),
+    ],
+)
+def test_what_is_not_installed_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    status: int,
+    told: str,
+) -> None:
+    async def missing(plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
+        await trio.lowlevel.checkpoint()
+        raise NotInstalled("no such agent")
+
+    async def light(plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
+        await trio.lowlevel.checkpoint()
+        return [Row("hub", "MiB", Spread(9, 9, 9))]
+
+    monkeypatch.setattr(command, "PARTS", {"claude": missing, "hub": light})
+    assert command.main(words) == status
+    said = capsys.readouterr()
+    assert said.err == told
+    assert ("hub" in said.out) == (not words or words == ["--check"])

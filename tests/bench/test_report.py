@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import orjson
 
 from bench.figures import Spread
@@ -14,6 +15,14 @@ SLOW = Row(
     Target(1.6, at_most=True),
 )
 LIGHT = Row("hub", "MiB", Spread(9.0, 8.0, 10.0), target=Target(15, at_most=True, of="measured"))
+LATER = Row(
+    "first piece",
+    "ms",
+    Spread(40.0, 35.0, 60.0),
+    Spread(35.0, 30.0, 60.0),
+    target=Target(10, at_most=True, of="difference"),
+    difference=Spread(4.5, -2.0, 12.0),
+)
 PLAIN = Row("big", "ms", Spread(42.0, 40.0, 44.0))
 
 
@@ -44,6 +53,28 @@ def test_the_table_has_target_and_measured_side_by_side() -> None:
         "MISSED",
     ]
     assert lines[2].endswith("<= 15  met")
+
+
+def test_a_difference_is_judged_and_shown_with_its_sign() -> None:
+    assert LATER.met is True
+    assert attrs.evolve(LATER, difference=Spread(11.0, 1.0, 12.0)).met is False
+    line = table([LATER]).splitlines()[1]
+    assert line.split()[2:] == [
+        "40",
+        "ms",
+        "35",
+        "ms",
+        "+4.5",
+        "ms",
+        "-2",
+        "-",
+        "12",
+        "<=",
+        "10",
+        "ms",
+        "more",
+        "met",
+    ]
 
 
 def test_the_json_has_every_figure() -> None:

@@ -102,30 +102,6 @@ async def test_a_program_that_does_not_come_up(
         assert sink.events == []
 
 
-async def test_a_program_that_talks_nonsense(tmp_path: Path) -> None:
-    """It writes JSON that is no message: the turn ends, and the next one starts afresh."""
-    async with open_rig(tmp_path) as rig:
-        program = tmp_path / "claude"
-        program.write_text(
-            "#!/bin/sh\n"
-            "read line\n"
-            'id=$(echo "$line" | sed \'s/.*"request_id": "\\([^"]*\\)".*/\\1/\')\n'
-            'echo "{\\"type\\":\\"control_response\\",\\"response\\":{\\"subtype\\":\\"success\\",'
-            '\\"request_id\\":\\"$id\\",\\"response\\":{}}}"\n'
-            "read line\n"
-            'echo "{\\"type\\":\\"result\\"}"\n'
-            "read line\n"
-        )
-        program.chmod(0o755)
-        driver = rig.driver(options={"cli_path": str(program)})
-        end, _ = await rig.turn(driver, "hello")
-        assert isinstance(end, TurnFailed)
-        assert end.code == "agent_protocol"
-        driver.spec = rig.spec()
-        end, _ = await rig.turn(driver, "again")
-        assert isinstance(end, TurnDone)
-
-
 async def test_without_the_sdk_the_turn_says_how_to_install_it(tmp_path: Path) -> None:
     """In a process of its own, where importing the SDK fails as if it were not there."""
     code = """

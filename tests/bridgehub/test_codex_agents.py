@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from bridgehub.agents.codex import CodexDriver
 from bridgehub.agents.codex_agents import SubAgents
 from bridgehub.agents.codex_protocol import Fields, Notification
 from bridgehub.protocol.messages import (
@@ -54,18 +55,34 @@ def by_depth(rig: CodexRig, *rows: list[Reply]) -> None:
     rig.standin.fallback = reply
 
 
+def is_answered(driver: CodexDriver) -> bool:
+    """Tell whether the session's own answer is over; after that its model is not asked about the agent's end."""
+    session = driver._session
+    return session is not None and session._turn is not None and session._turn.over is not None
+
+
 @pytest.mark.parametrize("way", [OLDER, NEWER])
 async def test_an_agent_of_codex_is_a_task_of_the_turn(tmp_path: Path, way: str) -> None:
     """The session's own answer is over first; the turn lasts until the agent is done, and asks for it."""
     async with open_codex_rig(tmp_path) as rig:
-        driver, sink = rig.driver(more=SETTINGS[way]), deciding("allow")
+        driver, sink, gate = rig.driver(more=SETTINGS[way]), deciding("allow"), trio.Event()
         by_depth(
             rig,
             [Answer.of("I start one. ", start(way, "count")), Answer.of("It runs.")],
-            [Answer.of("I count. ", shell("touch made; echo one")), Answer.of("counted")],
+            [Answer.of("I count. ", shell("touch made; echo one")), Answer.of(Text.of(gate, "counted"))],
         )
-        end, _ = await rig.turn(driver, "go", sink)
-        assert isinstance(end, TurnDone)
+        ends: list[object] = []
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def run() -> None:
+                ends.append((await rig.turn(driver, "go", sink))[0])
+
+            await sink.until(lambda seen: seen.text().endswith("It runs."))
+            await eventually(lambda: is_answered(driver))
+            assert ends == []
+            gate.set()
+        assert isinstance(ends[0], TurnDone)
         assert sink.text() == "I start one. It runs."
         assert (rig.workspace / "made").exists()
         [began], [ended] = sink.of(TaskBegan), sink.of(TaskEnded)
@@ -101,7 +118,7 @@ async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "go", sink)
             await sink.until(lambda seen: len(seen.of(TaskBegan)) == 2 and seen.text() == "own ")
-            await eventually(lambda: any(process.name() == "sleep" for process in rig.programs()))
+            await eventually(lambda: rig.runs("sleep"))
             program = driver._program
             await driver.interrupt()
         above, below = sink.of(TaskBegan)
@@ -110,7 +127,7 @@ async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(
             (above.task_id, "cancelled"),
             (below.task_id, "cancelled"),
         }
-        await eventually(lambda: not any(process.name() == "sleep" for process in rig.programs()))
+        await eventually(lambda: not rig.runs("sleep"))
         assert sink.text() == "own "
 
         rig.standin.fallback = lambda seen: Answer.of("well")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 import trio
+import trio.testing
 
 from bridgehub.agents.codex import CodexDriver
+from bridgehub.agents.codex_start import find_program
 from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
 from tests.standin.openai import shell
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
 from tests.standin.replies import Answer, Broken, Failure, Hang, Reply, Text
-from tests.standin.rig import eventually
+from tests.standin.rig import eventually, stopped_at_its_start
 
 ONE_RETRY = "request_max_retries = 0\nstream_max_retries = 1\n"
 
@@ -94,6 +97,41 @@ async def test_killed_in_any_state_the_next_turn_resumes(tmp_path: Path, state: 
         assert first.memory
 
 
+@pytest.mark.parametrize("state", ["starting", "unread"])
+async def test_killed_before_it_has_the_prompt(tmp_path: Path, state: str) -> None:
+    """`unread`: the prompt is written, Codex has not looked at it: another program gets it, in the same turn."""
+    async with open_codex_rig(tmp_path) as rig:
+        driver, sink, ends = rig.driver(), CodexSink(), list[object]()
+        if state == "unread":
+            await rig.turn(driver, "first")
+            rig.programs()[0].suspend()
+        else:
+            driver.spec = rig.spec(options=stopped_at_its_start(find_program(rig.spec()), tmp_path))
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def run() -> None:
+                ends.append((await rig.turn(driver, "doomed", sink))[0])
+
+            if state == "unread":
+                await eventually(lambda: bool((session := driver._session) and session._turn))
+                await trio.testing.wait_all_tasks_blocked()
+            await eventually(lambda: bool(rig.programs()))
+            for process in rig.programs():
+                process.kill()
+        [end] = ends
+        if state == "unread":
+            assert isinstance(end, TurnDone)
+            assert [seen.user_texts for seen in rig.standin.requests] == [("first",), ("first", "doomed")]
+        else:
+            assert isinstance(end, TurnFailed)
+            assert (end.code, end.retryable, sink.events) == ("agent_exited", True, [])
+        driver.spec = rig.spec()
+        end, _ = await rig.turn(driver, "after")
+        assert isinstance(end, TurnDone)
+        assert rig.standin.requests[-1].user_texts[-1] == "after"
+
+
 async def _kill_in(rig: CodexRig, driver: CodexDriver, sink: CodexSink, state: str) -> None:
     reply: dict[str, Reply] = {
         "thinking": Hang(),
@@ -115,7 +153,7 @@ async def _kill_in(rig: CodexRig, driver: CodexDriver, sink: CodexSink, state: s
         if state == "question":
             await sink.until(lambda seen: bool(sink.asked))
         if state == "command":
-            await eventually(lambda: any(process.name() == "sleep" for process in rig.programs()))
+            await eventually(lambda: rig.runs("sleep"))
         _kill(rig)
     [end] = ends
     assert isinstance(end, TurnFailed)
@@ -126,8 +164,10 @@ async def _kill_in(rig: CodexRig, driver: CodexDriver, sink: CodexSink, state: s
 
 
 def _kill(rig: CodexRig) -> None:
-    [program] = [process for process in rig.programs() if "app-server" in process.cmdline()]
-    program.kill()
+    for process in rig.programs():
+        with suppress(psutil.Error, OSError):  # it went while it was looked at
+            if "app-server" in process.cmdline():
+                process.kill()
 
 
 @pytest.mark.parametrize(
@@ -234,6 +274,26 @@ async def test_garbage_and_exits_end_the_turn_and_the_next_starts_afresh(
         elif "sys.exit" in on_turn:
             assert "exit status 7" in end.content
             assert "last words" in end.content
+        assert rig.programs() == []
+        driver.spec = rig.spec()
+        end, _ = await rig.turn(driver, "again")
+        assert isinstance(end, TurnDone)
+
+
+async def test_a_program_that_hangs_at_its_start_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        program = tmp_path / "hangs"
+        program.write_text("#!/bin/sh\nexec sleep 987\n")
+        program.chmod(0o755)
+        driver = rig.driver(options={"cli_path": str(program)})
+        with monkeypatch.context() as patch:
+            patch.setattr("bridgehub.agents.codex_start.START_S", 0.5)
+            end, sink = await rig.turn(driver, "hello")
+        assert isinstance(end, TurnFailed)
+        assert (end.code, end.content) == ("agent_exited", "Codex did not come up within 0.5 s.")
+        assert sink.events == []
         assert rig.programs() == []
         driver.spec = rig.spec()
         end, _ = await rig.turn(driver, "again")

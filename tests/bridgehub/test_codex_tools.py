@@ -205,7 +205,7 @@ def _sleepers(rig: CodexRig) -> list[psutil.Process]:
         try:
             if process.name() == "sleep" and process.cwd() == str(rig.workspace):
                 found.append(process)
-        except psutil.Error:
+        except (psutil.Error, OSError):
             continue
     return found
 

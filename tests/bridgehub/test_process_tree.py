@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import psutil
 import pytest
 import trio
 
+from bridgehub.protocol import process_tree
 from bridgehub.protocol.process_tree import (
     MARKER,
     is_alive,
@@ -110,3 +112,49 @@ async def test_only_what_nobody_waits_for_is_reaped() -> None:
             await until(lambda: orphan.pid not in zombie_children(os.getpid()))
         nursery.cancel_scope.cancel()
     orphan.returncode = 0
+
+
+def test_who_is_born_while_the_processes_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parent was on the list, and had ended when its turn to be looked at came."""
+    real = psutil.pids
+    born: list[subprocess.Popen[bytes]] = []
+
+    def pids() -> list[int]:
+        listed: list[int] = real()
+        if not born:
+            env = {"PATH": os.environ["PATH"], MARKER: LOST}
+            born.append(subprocess.Popen(["sleep", "600"], start_new_session=True, env=env))
+        return listed
+
+    monkeypatch.setattr("psutil.pids", pids)
+    try:
+        assert kill_tree(LOST) == 1
+    finally:
+        born[0].kill()
+    assert born[0].wait() == -signal.SIGKILL
+
+
+def test_who_is_in_the_middle_of_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows no environment at first."""
+    with unruly_family(LOST, "stay") as (child, grandchild):
+        looks: list[int] = []
+        carries = process_tree._carries
+
+        def look(pid: int, variable: str, value: str) -> bool | None:
+            looks.append(pid)
+            young = pid in (child.pid, grandchild) and looks.count(pid) == 1
+            return None if young else carries(pid, variable, value)
+
+        monkeypatch.setattr(process_tree, "_carries", look)
+        assert kill_tree(LOST) == 2
+        assert not lives(grandchild)
+
+
+def test_a_process_without_an_environment_is_passed_over() -> None:
+    bare = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={})
+    try:
+        assert kill_tree(LOST) == 0
+        assert bare.poll() is None
+    finally:
+        bare.kill()
+        bare.wait()

@@ -60,10 +60,10 @@ def test_as_much_history_as_fits(texts: list[str], limit: int) -> None:
         assert len(fitted.request.encode()) <= limit
 
 
-def test_last_words_are_the_last_and_masked() -> None:
+def test_last_words_are_the_last() -> None:
     words = LastWords()
     for _ in range(100):
         words.feed(b"abc " * 30)
     words.feed(b"\xff key=hunter2\n")
-    assert words.text(("hunter2",)).endswith("key=…")
+    assert words.text().endswith("key=hunter2")
     assert len(words.text()) <= 2048

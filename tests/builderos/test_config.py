@@ -102,6 +102,11 @@ def test_an_agent_that_asks_nobody_is_warned_of() -> None:
         ("[system]\nsleep_command = []", "system.sleep_command"),
         ("[system]\nsleep_command = ['']", "system.sleep_command"),
         ("[system]\nsleep_command = 'pmset sleepnow'", "system.sleep_command"),
+        ("max_sessions = 0", "max_sessions"),
+        ("max_uploads_bytes = 'much'", "max_uploads_bytes"),
+        ("trusted_proxies = '127.0.0.1'", "trusted_proxies"),
+        ("trusted_proxies = ['my-proxy']", "trusted_proxies"),
+        ("trusted_proxies = ['10.0.0.1/8']", "trusted_proxies"),
         ("= 1", "config"),
     ],
 )

@@ -93,10 +93,15 @@ async def test_on_a_folder_that_nobody_serves(tmp_path: Path) -> None:
     assert (await run_alone(tmp_path, "revoke", mac))[0] == 1
     assert "first device" in (await run_alone(tmp_path, "revoke", "first"))[2]
     async with open_server(tmp_path) as server:
+        _, out, _ = await run_command(server, "audit")
+        told = [line.split("  ")[1:4] for line in out.splitlines()]
+        local = ["first device", "from local"]
+        wanted = [[act, *local] for act in ("device_added", "pairing_opened", "revoked")]
+        assert [line for line in told if line[2] == "from local"] == wanted
         assert await status_with(server, key) == 401
         async with httpx.AsyncClient(base_url=server.url) as http:
-            told = await http.post("/api/pair", headers={"Authorization": f"Bearer {code}"})
-        assert told.status_code == 200, "a code lives over a start of the server"
+            paired = await http.post("/api/pair", headers={"Authorization": f"Bearer {code}"})
+        assert paired.status_code == 200, "a code lives over a start of the server"
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,25 @@ async def test_messages_both_ways(shared: Shared, sid: str) -> None:
             assert one["seq"] == started[one["turn_id"]]
 
 
+async def test_a_page_of_long_answers_is_shorter(shared: Shared, sid: str) -> None:
+    """Whatever `limit` says, one page holds about 4 million characters; every entry comes, once, both ways."""
+    async with shared.device() as device, open_http(shared) as http:
+        await device.attach(sid, agent="echo")
+        for _ in range(4):
+            await device.ask(sid, "/big 1500000")
+        for place, following in (("after_seq", "next_after"), ("before_seq", "next_before")):
+            seen: list[int] = []
+            at: int | None = 0 if place == "after_seq" else device.positions[sid][1] + 1
+            while at is not None:
+                answer = await http.get(f"/api/sessions/{sid}/messages", params={place: at, "limit": 500})
+                page = answer.json()
+                assert sum(len(one["content"]) for one in page["messages"]) <= 4.5e6
+                assert all(len(one["content"]) == 1_500_000 for one in page["messages"][1::2])
+                seen += [one["seq"] for one in page["messages"]]
+                at = page[following]
+            assert len(seen) == len(set(seen)) == 8
+
+
 async def test_statuses(shared: Shared, sid: str) -> None:
     async with shared.device() as device, open_http(shared) as http:
         await device.attach(sid, agent="echo")

@@ -26,6 +26,7 @@ __all__ = [
     "Garbage",
     "Hang",
     "Say",
+    "ScriptedHub",
     "ScriptedHubs",
     "Slow",
     "open_scripted_hubs",
@@ -201,6 +202,7 @@ class ScriptedHubs:
     open_links: int = 0
     hubs: dict[str, ScriptedHub] = attrs.field(factory=dict)
     buried: list[str] = attrs.field(factory=list)
+    left_after: dict[str, set[int]] = attrs.field(factory=dict)
     forgotten: list[str] = attrs.field(factory=list)
 
     @property
@@ -245,10 +247,13 @@ class ScriptedHubs:
     async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[hub.Reported]:
         await trio.sleep(self.bury_s)
         found = self.hubs.get(hub_id)
-        self.buried.append(hub_id)
+        if last_seq not in self.left_after.get(hub_id, ()):  # else it is asked for the rest of what was left
+            self.buried.append(hub_id)
         if found is None:
             return []
         found.kill()
+        if found.spools:
+            self.left_after[hub_id] = {one.seq for one in found.log}
         return [one for one in found.log if one.seq > last_seq] if found.spools else []
 
     async def stop(self, hub_ids: Collection[str]) -> Collection[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +116,17 @@ class CodexRig:
                 marked = process.environ().get(RUN, "").startswith(f"{self.hub_id}/")
                 if marked and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
-            except psutil.Error:
+            except (psutil.Error, OSError):
                 continue
         return found
+
+    def runs(self, name: str) -> bool:
+        """Tell whether a program of that name is among them."""
+        for process in self.programs():
+            with suppress(psutil.Error, OSError):  # it went while it was looked at
+                if process.name() == name:
+                    return True
+        return False
 
 
 @asynccontextmanager

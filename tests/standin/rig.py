@@ -27,6 +27,7 @@ __all__ = [
     "eventually",
     "open_rig",
     "program_pids",
+    "stopped_at_its_start",
 ]
 
 E = TypeVar("E")
@@ -198,6 +199,14 @@ async def open_rig(folder: Path) -> AsyncIterator[ClaudeRig]:
                 for driver in rig.drivers:
                     await driver.aclose()
             gc.collect()  # what the SDK dropped is to be warned of here, not in somebody else's test
+
+
+def stopped_at_its_start(program: str | Path, folder: Path) -> dict[str, str]:
+    """Return options that lead to `program`, stopped (SIGSTOP) before its first step."""
+    script = folder / "stopped"
+    script.write_text(f'#!/bin/sh\nkill -STOP $$\nexec {program} "$@"\n')
+    script.chmod(0o755)
+    return {"cli_path": str(script)}
 
 
 def program_pids(agent_session_id: str) -> list[int]:

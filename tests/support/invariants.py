@@ -37,7 +37,7 @@ __all__ = [
     "view_problems",
 ]
 
-Kind = Literal["journal", "lost", "doubled", "gap", "stale"]
+Kind = Literal["journal", "lost", "doubled", "gap", "stale", "orphan"]
 
 _CLASSES: dict[str, type[Any]] = {cls.kind: cls for cls in get_args(Event)}
 _TEXTS = ("user_message", "message", "thinking", "notice", "error")
@@ -48,7 +48,7 @@ class Problem:
     """A broken promise.
 
     Attributes:
-        kind: `journal` (a rule of `actors.verify`), `lost`, `doubled`, `gap`, or `stale`: shown, and not so.
+        kind: `journal` (a rule of `actors.verify`), `lost`, `doubled`, `gap`, `stale` (shown, and not so), or `orphan`.
         about: what, in words.
     """
 

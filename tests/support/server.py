@@ -14,6 +14,7 @@ import attrs
 import psutil
 import trio
 
+from builderos.verify_command import verify
 from tests.support.device import Device, open_device
 
 __all__ = ["ROOT", "Server", "open_server", "processes_of"]
@@ -37,6 +38,7 @@ class Server:
         data: the data folder.
         url: where the present server listens; it changes with a restart.
         errors: the file with all that the servers wrote to stderr.
+        module: what is run as the server.
         banner: what the present server wrote to stdout so far.
     """
 
@@ -45,6 +47,7 @@ class Server:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     nursery: trio.Nursery
+    module: str = "builderos"
     url: str = ""
     banner: str = ""
     _process: trio.Process | None = None
@@ -66,7 +69,7 @@ class Server:
 
     async def start(self, *more: str) -> None:
         """Start a server and wait for its banner. `more`: further options of this start."""
-        command = [sys.executable, "-m", "builderos", "serve", "--port", "0", "--data", str(self.data)]
+        command = [sys.executable, "-m", self.module, "serve", "--port", "0", "--data", str(self.data)]
         with self.errors.open("ab") as errors:
             self._process = await trio.lowlevel.open_process(
                 [*command, *self.arguments, *more],
@@ -165,8 +168,10 @@ async def open_server(
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     start: bool = True,
+    module: str = "builderos",
+    verify: bool = True,
 ) -> AsyncIterator[Server]:
-    """Run a server on `folder/data` while inside the block; afterwards no process of it is left.
+    """Run a server on `folder/data` while inside the block; afterwards no process of it is left, and what it kept is sound.
 
     Args:
         folder: a temporary folder.
@@ -174,6 +179,8 @@ async def open_server(
         arguments: further options of `serve`.
         environment: further variables; the server starts with few others, and with an empty home.
         start: without it the test starts the server.
+        module: a wiring of the test's own instead of `builderos`.
+        verify: without it nobody asks whether the database is sound: for tests that damage it.
     """
     home = folder / "home"
     home.mkdir(exist_ok=True)
@@ -189,7 +196,7 @@ async def open_server(
     }
     options = ("--config", str(folder / "config.toml"), "--workspace", str(home), *arguments)
     async with trio.open_nursery() as nursery:
-        server = Server(data, folder / "stderr.log", options, variables, nursery)
+        server = Server(data, folder / "stderr.log", options, variables, nursery, module)
         try:
             if start:
                 await server.start()
@@ -198,7 +205,17 @@ async def open_server(
             # unbounded only in appearance: each step inside has its own limit
             with trio.CancelScope(shield=True):
                 await _close(server)
+                if verify:
+                    await _verify(server.data)
         nursery.cancel_scope.cancel(reason="the server is gone")
+
+
+async def _verify(data: Path) -> None:
+    lines: list[str] = []
+    if (data / "builderos.db").exists():
+        assert await verify(data, lines.append) == 0, "".join(lines)
+    else:
+        await trio.lowlevel.checkpoint()
 
 
 async def _close(server: Server) -> None:

@@ -38,6 +38,7 @@ async def open_facilities(folder: Path) -> AsyncIterator[Facilities]:
             notifications=store.notifications,
             devices=store.devices,
             pairings=store.pairings,
+            audit=store.audit,
             sessions=NoSessions(),
             metrics=Metrics(),
             new_id=lambda: f"{next(numbers):032x}",

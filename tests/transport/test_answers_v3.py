@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
 import orjson
 
 from actors.commands import IfHead, QueuedMessage, Rejected, SessionView, Settings
 from actors.events import PermissionRequested
-from actors.tail import AttachedDevice
+from actors.tail import AttachedDevice, Presence
 from transport import answers_v3
 from transport.frames import MAX_FRAME_BYTES
 
@@ -47,6 +48,40 @@ def test_attached_is_cut_to_fit() -> None:
     body = orjson.loads(text)
     assert len(body["queue"]) == 100
     assert [each["request_id"] for each in body["pending"]] == [f"r{n}" for n in range(50)]
+
+
+def test_attached_fits_whatever_the_session_has_come_to() -> None:
+    """The worst of everything: each bound of what a session keeps, in letters that take six bytes."""
+    long = "\x01" * 256
+    worst = attrs.evolve(
+        view(100, 64, 130_000),
+        pending=tuple(
+            PermissionRequested(long + str(n), long, {"c": "\x01" * 130_000}, (long,) * 16, [long] * 99)
+            for n in range(64)
+        ),
+        draft="\x01" * (256 * 1024 // 6),
+        title="\x01" * 500,
+        grants=tuple((str(n) + "\x01" * 1990, "ipad") for n in range(200)),
+    )
+    devices = tuple(AttachedDevice(f"{n:0128}", "\x01" * 100, observe=False) for n in range(5000))
+    text = answers_v3.attached(answers_v3.Attached("trip", worst, 5, "ok", devices), 0)
+    assert len(text) <= MAX_FRAME_BYTES
+    body = orjson.loads(text)
+    assert (len(body["queue"]), len(body["pending"]), len(body["grants"])) == (100, 64, 200)
+    assert body["device_count"] == 5000
+
+
+def test_presence_names_only_so_many() -> None:
+    devices = tuple(AttachedDevice(f"{n:0128}", "\x01" * 100, observe=False) for n in range(5000))
+    told = answers_v3.news("trip", Presence(devices), "me", 0)
+    assert told is not None
+    assert len(told) <= MAX_FRAME_BYTES
+    body = orjson.loads(told)
+    assert len(body["devices"]) == answers_v3.SHOWN_DEVICES
+    assert body["device_count"] == 5000
+    few = answers_v3.news("trip", Presence(devices[:2]), "me", 0)
+    assert few is not None
+    assert "device_count" not in orjson.loads(few)
 
 
 def test_rejected_names_what_it_answers() -> None:

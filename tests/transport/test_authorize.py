@@ -14,6 +14,7 @@ from transport.authorize import CREATE_SESSION, FRAME_SCOPES, HTTP_SCOPES, OBSER
 from transport.config import TransportConfig
 from transport.facilities import Port
 from transport.http_app import CODE_PATH, OPEN_PATHS, make_app
+from transport.routes.web import is_web_path
 from transport.signin import SignIns
 from transport.wire_v3 import FRAME_TYPES
 
@@ -30,7 +31,9 @@ async def test_every_route_has_a_row(tmp_path: Path) -> None:
     calls = set()
     for route in app.routes:
         assert isinstance(route, Route)
-        if route.path not in OPEN_PATHS | {CODE_PATH}:
+        if is_web_path(route.path):
+            assert (route.methods or set()) <= {"GET", "HEAD"}, "the web client's files are only read"
+        elif route.path not in OPEN_PATHS | {CODE_PATH}:
             calls |= {f"{method} {route.path}" for method in (route.methods or set()) - {"HEAD"}}
     assert calls == set(HTTP_SCOPES)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+import transport.conversation
 from actors.commands import Decide, Interrupt, Rejected, Send
 from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Message
@@ -95,6 +96,22 @@ async def test_an_act_needs_an_attachment(kind: str) -> None:
         await one.send(**frame)
         assert (await one.receive("rejected"))["code"] == "observer"
         assert served.fakes.envelopes == []
+
+
+async def test_sessions_of_one_connection_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport.conversation, "MAX_ATTACHED", 2)
+    async with open_server() as served, served.client() as one:
+        for name in ("a", "b", "c"):
+            served.fakes.add_session(name)
+        await one.attach("a")
+        await one.attach("b")
+        await one.send(type="attach", session_id="c")
+        refused = await one.receive("rejected")
+        assert (refused["code"], refused["session_id"]) == ("queue_full", "c")
+        await one.attach("b")
+        await one.send(type="detach", session_id="a")
+        await one.receive("detached")
+        await one.attach("c")
 
 
 async def test_scopes_are_held() -> None:

@@ -45,7 +45,11 @@ class World:
 
     async def wait_empty(self) -> None:
         """Wait until nothing is left of any upload."""
-        await until(lambda: not self.files())
+        await self.wait_files(0)
+
+    async def wait_files(self, count: int) -> None:
+        """Wait until so many are there."""
+        await until(lambda: len(self.files()) == count)
 
     async def bring(
         self, name: str = "a.txt", data: bytes = b"abc", kind: str = "text/plain"

@@ -7,10 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.errors import SessionBusy
+from actors.ports import Clock
+from storage.audit import Audit
 from storage.errors import SessionMissing
 from transport.facilities import Removes
 from transport.http_answers import HttpError, JsonAnswer
 from transport.ports import Device
+from transport.routes.devices import act_of
 from transport.wire_v3 import is_id
 
 __all__ = ["DeletionRoutes"]
@@ -21,8 +24,10 @@ class DeletionRoutes:
     """See the module."""
 
     sessions: Removes
+    audit: Audit
+    clock: Clock
 
-    async def delete(self, request: Request, _: Device) -> Response:
+    async def delete(self, request: Request, by: Device) -> Response:
         """Remove a session that has nothing to do."""
         session_id = request.path_params["id"]
         if not is_id(session_id):
@@ -31,4 +36,6 @@ class DeletionRoutes:
             await self.sessions.remove(session_id)
         except SessionBusy:
             raise HttpError(409, "busy", "A turn runs or a message waits; interrupt it first.") from None
+        act = attrs.evolve(act_of(request, by, "session_deleted", self.clock()), session_id=session_id)
+        await self.audit.note(act)
         return JsonAnswer({"ok": True, "session_id": session_id})

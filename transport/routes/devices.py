@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Clock
+from storage.audit_chain import Act
 from storage.devices import FIRST_DEVICE, Devices
 from transport.events_v3 import timestamp
 from transport.facilities import Facilities, Port
@@ -16,7 +17,7 @@ from transport.http_answers import HttpError, JsonAnswer
 from transport.ports import Device
 from transport.routes.bodies import JsonBody, read_json
 
-__all__ = ["FIRST_STAYS", "MAX_NAME", "DeviceRoutes", "check_room", "scope_of"]
+__all__ = ["FIRST_STAYS", "MAX_NAME", "DeviceRoutes", "act_of", "check_room", "scope_of"]
 
 MAX_NAME: Final = 100
 MAX_DEVICES: Final = 1000
@@ -45,26 +46,40 @@ class DeviceRoutes:
         ]
         return JsonAnswer({"devices": shown})
 
-    async def add(self, request: Request, _: Device) -> Response:
+    async def add(self, request: Request, by: Device) -> Response:
         """Make a device and its key."""
         body = await read_json(request)
         name, scope = body.text("name", MAX_NAME), scope_of(body)
         devices = self.facilities.devices
         check_room(devices)
         key, device_id = self.facilities.new_key(), self.facilities.new_id()
-        made = await devices.add(name=name, scope=scope, key=key, device_id=device_id, now_ms=self.clock())
+        now_ms = self.clock()
+        act = act_of(request, by, "device_added", now_ms, device_id)
+        made = await devices.add(
+            name=name, scope=scope, key=key, device_id=device_id, now_ms=now_ms, noted=[act]
+        )
+        await self.facilities.audit.note_head()
         answer = {"id": made.id, "key": key, "name": made.name, "scope": made.scope}
         return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
 
-    async def revoke(self, request: Request, _: Device) -> Response:
+    async def revoke(self, request: Request, by: Device) -> Response:
         """End a device's key, and its connections."""
         device_id = request.path_params["id"]
         if device_id == FIRST_DEVICE:
             raise HttpError(409, "first_device", FIRST_STAYS)
-        if not await self.facilities.devices.revoke(device_id, now_ms=self.clock()):
+        now_ms = self.clock()
+        act = act_of(request, by, "revoked", now_ms, device_id)
+        if not await self.facilities.devices.revoke(device_id, now_ms=now_ms, noted=[act]):
             raise HttpError(404, "not_found", "There is no such device.")
         self.port.close_device(device_id)
+        await self.facilities.audit.note_head()
         return JsonAnswer({"ok": True, "id": device_id})
+
+
+def act_of(request: Request, by: Device, act: str, now_ms: int, subject: str | None = None) -> Act:
+    """Return a device's act over HTTP, for the audit."""
+    address: str = request.scope["client"][0]
+    return Act(at_ms=now_ms, act=act, device_id=by.id, address=address or None, subject=subject)
 
 
 def scope_of(body: JsonBody, default: str | None = None) -> str:

@@ -23,7 +23,7 @@ from transport.links import base_url
 from transport.ports import Device
 from transport.qr_code import svg_code
 from transport.routes.bodies import JsonBody, read_json
-from transport.routes.devices import MAX_NAME, check_room, scope_of
+from transport.routes.devices import MAX_NAME, act_of, check_room, scope_of
 
 __all__ = ["PAIRING_MS", "PairingRoutes"]
 
@@ -48,9 +48,11 @@ class PairingRoutes:
         scope, name = scope_of(body, "drive"), _name(body)
         code, now_ms = self.facilities.new_code(), self.clock()
         pairing = Pairing(b"", name, scope, device.id, now_ms + PAIRING_MS)
-        if not await self.facilities.pairings.open(code, pairing, now_ms=now_ms):
+        act = act_of(request, device, "pairing_opened", now_ms)
+        if not await self.facilities.pairings.open(code, pairing, now_ms=now_ms, noted=[act]):
             text = f"{MAX_PAIRINGS} codes are open already; each ends after ten minutes."
             raise HttpError(429, "too_many", text)
+        await self.facilities.audit.note_head()
         base = base_url(request.scope["scheme"], request.headers)
         url = f"{base}/#pair={code}"
         answer = {
@@ -73,8 +75,10 @@ class PairingRoutes:
         key, device_id = self.facilities.new_key(), self.facilities.new_id()
         named = pairing.name or name or UNNAMED
         device = stored.Device(device_id, named, pairing.scope, self.clock(), None)
-        if not await self.facilities.pairings.redeem(pairing, device, key):
+        act = act_of(request, device, "paired", device.created_at_ms, pairing.made_by)
+        if not await self.facilities.pairings.redeem(pairing, device, key, [act]):
             raise HttpError(401, "unauthorized", "A valid key is needed.")
+        await self.facilities.audit.note_head()
         answer = {"id": device.id, "key": key, "name": device.name, "scope": device.scope}
         return JsonAnswer(answer, headers=_SECRET)
 

@@ -28,6 +28,9 @@ __all__ = ["SessionRoutes"]
 SESSIONS_LIMIT: Final = 100
 ROWS_LIMIT: Final = 200
 
+PAGE_LENGTH: Final = 4 * 1024 * 1024
+"""Code points of the messages, and of the answers, in one page of a conversation; a single one may be longer."""
+
 ANSWER_ROWS: Final = 256
 """Rows of answers that are read at once."""
 
@@ -85,15 +88,19 @@ class SessionRoutes:
             raise HttpError(400, "bad_request", "after_seq and before_seq exclude each other.")
         body: dict[str, Any] = {"session_id": record.session_id}
         if before is None:
-            found = await self._after(record.session_id, after or 0, limit + 1)
-            page, more = found[:limit], len(found) > limit
-            body["next_after"] = page[-1].seq if more else None
+            found, more = await self._after(record.session_id, after or 0, limit + 1)
+            page, more = found[:limit], more or len(found) > limit
         else:
-            found = await self._before(record.session_id, before, limit + 1)
-            page, more = found[-limit:], len(found) > limit
-            body["next_after"] = None
+            found, more = await self._before(record.session_id, before, limit + 1)
+            page, more = found[-limit:], more or len(found) > limit
+        while (made := await self._entries(record.session_id, page, html=html)) is None:
+            # Too much for one answer: a shorter page, and the next one goes on behind it.
+            half, more = max(len(page) // 2, 1), True
+            page = page[:half] if before is None else page[-half:]
+        body["next_after"] = page[-1].seq if more and before is None else None
+        if before is not None:
             body["next_before"] = page[0].seq if more else None
-        body["messages"] = await self._entries(record.session_id, page, html=html)
+        body["messages"] = made
         return JsonAnswer(body)
 
     async def _record(self, request: Request) -> SessionRecord:
@@ -103,19 +110,21 @@ class SessionRoutes:
             raise HttpError(404, "not_found", "There is no such session.")
         return record
 
-    async def _after(self, session_id: str, after: int, count: int) -> list[Committed]:
+    async def _after(self, session_id: str, after: int, count: int) -> tuple[list[Committed], bool]:
+        """Return so many entries, or fewer that are long; and whether it stopped at their length."""
         found: list[Committed] = []
-        while len(found) < count:
+        while len(found) < count and not (full := _length(found) > PAGE_LENGTH):
             page = await self._read(session_id, after, count - len(found), ENTRY_KINDS)
             if not page:
                 break
             found.extend(page)
             after = page[-1].seq
-        return found
+        return found, full
 
-    async def _before(self, session_id: str, before: int, count: int) -> list[Committed]:
+    async def _before(self, session_id: str, before: int, count: int) -> tuple[list[Committed], bool]:
         found: list[Committed] = []
-        while len(found) < count and before > 0:
+        full = False
+        while len(found) < count and before > 0 and not (full := _length(found) > PAGE_LENGTH):
             rows = await self.deps.journal.read(
                 session_id, 0, count - len(found), before=before, kinds=ENTRY_KINDS, newest=True
             )
@@ -123,7 +132,7 @@ class SessionRoutes:
                 break
             found[:0] = [decode_row(row) for row in rows]
             before = rows[0].seq
-        return found
+        return found, full
 
     async def _read(self, session_id: str, after: int, limit: int, kinds: Collection[str]) -> list[Committed]:
         rows = await self.deps.journal.read(session_id, after, limit, kinds=kinds)
@@ -131,7 +140,8 @@ class SessionRoutes:
 
     async def _entries(
         self, session_id: str, page: Sequence[Committed], *, html: bool
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Any]] | None:
+        """Return the entries; None where several of them are more than one answer may hold."""
         starts = [item for item in page if isinstance(item.event, TurnStarted)]
         answers = Answers(item.turn_id for item in starts if item.turn_id is not None)
         after = starts[0].seq if starts else 0
@@ -140,6 +150,8 @@ class SessionRoutes:
             if not rows:
                 break
             answers.add(rows)
+            if len(page) > 1 and answers.length > PAGE_LENGTH:
+                return None
             after = rows[-1].seq
         ids = [item.event.message_id for item in page if isinstance(item.event, UserMessage)]
         known = await self.deps.journal.find_commands(session_id, ids) if ids else {}
@@ -160,6 +172,10 @@ async def _add_html(renderer: Renders, made: Sequence[dict[str, Any]], answers: 
             if html is not None and len(html) <= left:
                 left -= len(html)
                 entry["html"] = html
+
+
+def _length(items: Sequence[Committed]) -> int:
+    return sum(len(item.event.content) for item in items if isinstance(item.event, UserMessage))
 
 
 def _encode_cursor(record: SessionRecord) -> str:

@@ -6,9 +6,11 @@ import attrs
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.ports import Clock
 from transport.facilities import Facilities
 from transport.http_answers import HttpError, JsonAnswer
 from transport.ports import Device
+from transport.routes.devices import act_of
 
 __all__ = ["SystemRoutes"]
 
@@ -18,9 +20,10 @@ class SystemRoutes:
     """See the module."""
 
     facilities: Facilities
+    clock: Clock
     _running: bool = False
 
-    async def sleep(self, _: Request, __: Device) -> Response:
+    async def sleep(self, request: Request, by: Device) -> Response:
         """Run the command that the config names."""
         sleep = self.facilities.sleep
         if sleep is None:
@@ -34,4 +37,5 @@ class SystemRoutes:
             self._running = False
         if not worked:
             raise HttpError(503, "failed", "The command failed; the server's log tells more.")
+        await self.facilities.audit.note(act_of(request, by, "slept", self.clock()))
         return JsonAnswer({"ok": True, "message": "The machine goes to sleep."})

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, Response
 
 from actors.ports import Clock
 from storage.blobs import blob_path
+from transport.config import TransportConfig
 from transport.facilities import Facilities
 from transport.http_answers import HttpError, JsonAnswer
 from transport.links import UPLOADS_PATH, base_url
@@ -58,7 +59,9 @@ class UploadRoutes:
 
     facilities: Facilities
     clock: Clock
+    config: TransportConfig
     _running: Counter[str] = attrs.field(factory=Counter)
+    _coming: Counter[str] = attrs.field(factory=Counter)
 
     async def upload(self, request: Request, device: Device) -> Response:
         """Take a file in."""
@@ -71,14 +74,18 @@ class UploadRoutes:
         check_length(request, MAX_FILE_BYTES + FORM_BYTES, too_large())
         if self._running[device.id] >= UPLOADS_AT_ONCE:
             raise HttpError(429, "too_many", "Too many uploads at once.")
+        coming = int(request.headers.get("content-length") or MAX_FILE_BYTES)
         self._running[device.id] += 1
+        self._coming.update({"files": 1, "bytes": coming})
         try:
+            await self._check_room()
             base = base_url(request.scope["scheme"], request.headers)
             bringer = Bringer(device.id, base, self.clock())
             own, new_id = self.facilities.uploads, self.facilities.new_id
             async with aclosing(request.stream()) as body:
                 kept = await receive_upload(body, MultipartReader(boundary), own, bringer, new_id)
         finally:
+            self._coming.subtract({"files": 1, "bytes": coming})
             self._running[device.id] -= 1
             if not self._running[device.id]:
                 del self._running[device.id]
@@ -92,6 +99,18 @@ class UploadRoutes:
                 "type": kept.type,
             }
         )
+
+    async def _check_room(self) -> None:
+        """Refuse what there is no room for beside what is kept and what else is coming. Raises HttpError."""
+        files, size = await self.facilities.uploads.stored.usage()
+        if files + self._coming["files"] > self.config.max_uploads:
+            raise HttpError(
+                409, "uploads_full", f"There are {files} files already; delete some sessions first."
+            )
+        if size + self._coming["bytes"] > self.config.max_uploads_bytes:
+            raise HttpError(
+                409, "uploads_full", f"The files take {size} bytes already; delete some sessions first."
+            )
 
     async def download(self, request: Request, _: Device | None) -> Response:
         """Give a file out again."""

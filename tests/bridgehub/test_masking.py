@@ -1,0 +1,65 @@
+"""Secrets of an environment are masked in what is told about an agent, and nowhere else."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+
+from bridgehub.masking import Masker, MaskingFormatter
+from bridgehub.protocol.messages import HubEvent, Noticed, TaskEnded, TextPiece, TurnFailed
+
+ENV = {
+    "OPENAI_API_KEY": "sk-0123456789abcdef",
+    "MY_TOKEN": "0123456789abc",
+    "HOME": "/home/ann",
+    "A_KEY": "1",
+}
+
+
+def test_secrets_are_known_by_their_names_and_the_longest_goes_first() -> None:
+    masker = Masker.of(ENV)
+    assert masker.text("key sk-0123456789abcdef, 0123456789abc in /home/ann") == "key …, … in /home/ann"
+    assert "0123456789abc" not in repr(masker)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Its last words:\n789abcdef is wrong", "Its last words:\n… is wrong"),
+        ("the key sk-012345678", "the key …"),
+        ("sk-012345678\nmore", "…\nmore"),
+        ("cdef and sk-01", "cdef and sk-01"),  # too little to be of use
+    ],
+)
+def test_what_a_cut_has_left_of_one_is_masked(text: str, masked: str) -> None:
+    assert Masker.of({"OPENAI_API_KEY": "sk-0123456789abcdef"}).text(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("event", "is_masked"),
+    [
+        (TurnFailed("t", "model_error", "bad key 0123456789abc", retryable=False), True),
+        (Noticed("t", "agent_warning", "bad key 0123456789abc"), True),
+        (TaskEnded("t", "task", "failed", "bad key 0123456789abc"), True),
+        (TaskEnded("t", "task", "succeeded", "the key is 0123456789abc"), False),
+        (TextPiece("t", "text", "b", "the key is 0123456789abc"), False),
+    ],
+)
+def test_what_the_agent_says_itself_stays(event: HubEvent, is_masked: bool) -> None:
+    assert ("0123456789abc" not in repr(Masker.of(ENV).event(event))) is is_masked
+
+
+def test_tracebacks_in_the_log_are_masked() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(MaskingFormatter("%(levelname)s %(message)s", Masker.of(ENV)))
+    record_of = logging.getLogger("tests.masking").makeRecord
+    try:
+        raise ValueError("bad key 0123456789abc")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+        handler.emit(record_of("x", logging.ERROR, "f", 1, "with %s", ("0123456789abc",), info))
+    assert "ValueError: bad key …" in stream.getvalue()
+    assert "with …" in stream.getvalue()

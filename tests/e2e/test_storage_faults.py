@@ -1,0 +1,113 @@
+"""A disk that fails under a real server: everybody is told, nothing acknowledged is lost, service resumes by itself."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tests.e2e.world import all_events, open_http, story_of
+from tests.support.device import Device
+from tests.support.flawed import Flaws
+from tests.support.server import Server, open_server
+
+TEXT = "".join(f"w{number} " for number in range(400))
+
+
+@contextmanager
+def disk(flaws: Flaws, word: str) -> Iterator[None]:
+    flaws.turn_on("disk", word)
+    try:
+        yield
+    finally:
+        flaws.turn_off("disk")
+
+
+@contextmanager
+def no_room(server: Server) -> Iterator[None]:
+    """Let the kernel refuse every write of the server to a file: a full disk as near as a test comes to it."""
+    before = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def locked(server: Server) -> Iterator[None]:
+    """Hold the database's write lock, as a person's forgotten `sqlite3` would."""
+    with closing(sqlite3.connect(server.data / "builderos.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+async def live_through(device: Device, other: Device, name: str, fault: object) -> None:
+    """A turn streams while the disk fails and comes back."""
+    await device.attach(name, agent="echo")
+    await other.attach(name)
+    await device.send(name, "/words 400 2", message_id="m1")
+    await device.wait_for("message", session_id=name)
+    with fault:  # type: ignore[attr-defined]
+        for one in (device, other):
+            told = await one.wait_for("error", session_id=name, code="storage")
+            assert told["content"], told
+            assert "seq" not in told
+        refused = await device.send(name, "hello", message_id="m2")
+        assert (refused["type"], refused["code"]) == ("rejected", "storage"), refused
+        await other.say("attach", session_id=f"{name}-new", agent="echo")
+        await other.wait_for("error", code="storage")
+        await device.say("ping")
+        await device.wait_for("pong")
+    end = await device.wait_for("complete", session_id=name, limit_s=20)
+    assert device.text(name, end["turn_id"]) == TEXT
+    accepted = await device.send(name, "hello", message_id="m2")
+    assert (accepted["type"], accepted["duplicate"]) == ("accepted", False)
+    await device.wait_for("complete", session_id=name)
+
+
+async def stop_meanwhile(device: Device, flaws: Flaws) -> None:
+    """Who presses Stop while the disk is full need not press it again."""
+    await device.attach("stopped", agent="echo")
+    await device.send("stopped", "/hang")
+    await device.wait_for("delivery", session_id="stopped", state="consumed")
+    with disk(flaws, "full"):
+        await device.say("rename", session_id="stopped", title="a name")
+        await device.wait_for("rejected", session_id="stopped", code="storage")
+        start = len(device.frames)
+        await device.say("interrupt", session_id="stopped")
+        await device.say("ping")
+        await device.wait_for("pong", start=start)
+        assert not any(frame["type"] == "rejected" for frame in device.frames[start:])
+    await device.wait_for("interrupted", session_id="stopped")
+
+
+async def test_every_fault_is_told_and_lived_through(place: Path) -> None:
+    flaws = Flaws(place)
+    environment = {"FLAWS": str(place)}
+    async with open_server(place, module="tests.support.flawed", environment=environment) as server:
+        async with server.device() as device, server.device() as other:
+            faults = {
+                "full": disk(flaws, "full"),
+                "read-only": disk(flaws, "read-only"),
+                "broken": disk(flaws, "broken"),
+                "no-room": no_room(server),
+                "locked": locked(server),
+            }
+            for name, fault in faults.items():
+                await live_through(device, other, name, fault)
+            seen = {name: device.events(name) for name in faults}
+            await stop_meanwhile(device, flaws)
+        await server.kill9()
+        await server.restart()
+        async with open_http(server) as http:
+            assert (await http.get("/api/sessions")).json()["total"] == len(faults) + 1
+            for name in faults:
+                events = await all_events(http, name)
+                assert story_of(events) == story_of(seen[name])
+                said = [event["message_id"] for event in events if event["type"] == "user_message"]
+                started = [event["message_id"] for event in events if event["type"] == "turn_started"]
+                assert said == started == ["m1", "m2"]

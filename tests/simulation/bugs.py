@@ -1,0 +1,184 @@
+"""Bugs that are planted on purpose, to see that the simulation finds them.
+
+Each is one that somebody could write: a line left out, moved or off by one. `plant` puts one into the product while
+inside its block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import actors.loading
+from actors.codec import decode_row
+from actors.cursor import PAGE_ROWS, Cursor
+from actors.effects import HandOver
+from actors.hub_owner import HubOwner
+from actors.session_actor import SessionActor
+from actors.session_state import SessionState
+from actors.session_state import restore as restore_state
+from actors.step import Step
+from actors.tail import Round
+from actors.text import join_pieces
+from storage.records import Command, SessionRecord
+from tests.simulation.store import StoreHandle
+
+__all__ = ["BUGS", "plant"]
+
+Replaced = tuple[Any, str, Any]
+
+
+def _effects_first() -> Replaced:
+    """The prompt is handed over before the commit of its `handed`."""
+    whole = SessionActor._commit
+
+    async def commit(self: SessionActor, step: Step) -> Any:
+        for effect in step.effects:
+            if isinstance(effect, HandOver):
+                await self._effects.run(effect, step.events)
+        return await whole(self, step)
+
+    return SessionActor, "_commit", commit
+
+
+def _acknowledged_early() -> Replaced:
+    """Events of the hub are acknowledged when they come, not when they are in the journal."""
+    whole = HubOwner._weigh
+
+    def weigh(self: HubOwner, batch: Sequence[Any]) -> None:
+        whole(self, batch)
+        self.acknowledge(batch[-1].seq)
+
+    return HubOwner, "_weigh", weigh
+
+
+def _duplicates_forgotten() -> Replaced:
+    """A message's id is known only to the server that took it."""
+
+    async def find_commands(
+        self: StoreHandle, session_id: str, command_ids: Sequence[str]
+    ) -> dict[str, Command]:
+        return {}
+
+    return StoreHandle, "find_commands", find_commands
+
+
+def _page_off_by_one() -> Replaced:
+    """A reader that has fallen behind the tail goes on one event too late."""
+
+    async def page(self: Cursor) -> Round:
+        tail = self.tail
+        rows = await self.journal.read(
+            tail.session_id, self.position + 1, PAGE_ROWS, before=tail.head_seq + 1
+        )
+        return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
+
+    return Cursor, "_page", page
+
+
+def _replay_off_by_one() -> Replaced:
+    """A hub is asked for what follows the event behind the last one that is committed."""
+    whole = SessionActor._acked
+
+    def acked(self: SessionActor, hub_id: str) -> int:
+        seq = whole(self, hub_id)
+        return seq + 1 if seq else 0
+
+    return SessionActor, "_acked", acked
+
+
+def _unknown_is_stored() -> Replaced:
+    """A commit that said nothing is taken for one that came through, without a look at the head."""
+
+    async def was_stored(self: SessionActor, expected: int) -> bool:
+        return True
+
+    return SessionActor, "_was_stored", was_stored
+
+
+def _unknown_is_lost() -> Replaced:
+    """A commit that said nothing is taken for one that did not come through."""
+
+    async def was_stored(self: SessionActor, expected: int) -> bool:
+        return False
+
+    return SessionActor, "_was_stored", was_stored
+
+
+def _requests_left_open() -> Replaced:
+    """The end of a turn leaves its permission requests open."""
+
+    def cancel_requests(self: Step, by: str | None) -> None:
+        pass
+
+    return Step, "cancel_requests", cancel_requests
+
+
+def _decisions_forgotten() -> Replaced:
+    """What was decided in the running turn does not survive the server, so a hub that missed it waits for ever."""
+    whole = restore_state
+
+    def restore(record: SessionRecord) -> SessionState:
+        state = whole(record)
+        if state.turn is not None:
+            state.turn.decided.clear()
+        return state
+
+    return actors.loading, "restore", restore
+
+
+def _published_first() -> Replaced:
+    """Devices see events before they are committed."""
+    whole = SessionActor._commit
+
+    async def commit(self: SessionActor, step: Step) -> Any:
+        before = self.tail.head_seq
+        items = join_pieces(step.events, starts=step.starts)
+        self.tail.publish_nowait(items, [100 for _ in items])
+        done = await whole(self, step)
+        if done is None:
+            self.tail.head_seq = before
+            return None
+        return [], []
+
+    return SessionActor, "_commit", commit
+
+
+def _stale_owner_hands_over() -> Replaced:
+    """What the simulation found: a server that is no longer the owner hands a message to a hub of its own."""
+    whole = SessionActor._commit
+
+    async def commit(self: SessionActor, step: Step) -> Any:
+        if not step.events and all(isinstance(one, HandOver) for one in step.effects):
+            return [], []
+        return await whole(self, step)
+
+    return SessionActor, "_commit", commit
+
+
+BUGS: dict[str, Callable[[], Replaced]] = {
+    made.__name__.lstrip("_"): made
+    for made in (
+        _effects_first,
+        _acknowledged_early,
+        _duplicates_forgotten,
+        _page_off_by_one,
+        _replay_off_by_one,
+        _unknown_is_stored,
+        _unknown_is_lost,
+        _requests_left_open,
+        _decisions_forgotten,
+        _published_first,
+        _stale_owner_hands_over,
+    )
+}
+
+
+@contextmanager
+def plant(name: str) -> Iterator[None]:
+    """Have the bug of that name in the product while inside the block."""
+    where, what, by = BUGS[name]()
+    with patch.object(where, what, by):
+        yield

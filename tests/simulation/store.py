@@ -1,0 +1,224 @@
+"""One server's handle on the store that all share: slow, sometimes refusing, and dead with its server."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+import attrs
+import trio
+
+from actors.codec import decode_row
+from actors.events import Committed
+from storage.errors import OutcomeUnknown, StorageUnavailable
+from storage.memory import MemoryStore
+from storage.records import (
+    Command,
+    Entry,
+    Fold,
+    Grant,
+    Head,
+    NewSession,
+    Row,
+    SessionRecord,
+    Summary,
+)
+from tests.simulation.chaos import Chaos
+
+__all__ = ["AppendFate", "Life", "SharedStore", "StoreHandle"]
+
+AppendFate = Literal["append_fails", "append_unknown_before", "append_unknown_after"]
+
+
+@attrs.define(eq=False)
+class Life:
+    """One server process; dead, nothing that its code still does reaches the world."""
+
+    number: int
+    dead: bool = False
+
+
+@attrs.define(eq=False)
+class SharedStore:
+    """The database, and its troubles. A power cut takes it back to what was synced.
+
+    Attributes:
+        down_until, gone_until: until when it takes no writes; until when it does not read either.
+        fates: what becomes of the next appends.
+    """
+
+    chaos: Chaos
+    memory: MemoryStore = attrs.field(factory=MemoryStore)
+    down_until: float = 0.0
+    gone_until: float = 0.0
+    fates: list[AppendFate] = attrs.field(factory=list)
+    _synced: MemoryStore = attrs.field(factory=MemoryStore)
+
+    def items(self, session_id: str) -> list[Committed]:
+        """Return a session's journal as it is now."""
+        session = self.memory._sessions.get(session_id)
+        return [] if session is None else [decode_row(row) for row in session.rows]
+
+    def rows(self, session_id: str) -> list[Row]:
+        """Return its rows."""
+        session = self.memory._sessions.get(session_id)
+        return [] if session is None else session.rows
+
+    def record(self, session_id: str) -> SessionRecord | None:
+        """Return a session's record as it is now."""
+        session = self.memory._sessions.get(session_id)
+        return None if session is None else session.record
+
+    def sync(self) -> None:
+        """Put all that was written so far where a power cut does not reach it."""
+        if any(fault.kind == "power_cut" for fault in self.chaos.plan.faults):
+            self._synced = copy.copy(self.memory)
+            self._synced._sessions = {key: copy.copy(one) for key, one in self.memory._sessions.items()}
+
+    def cut_power(self) -> None:
+        """Lose what was not synced. Sessions at work get a new epoch: their past may have changed."""
+        self.memory = copy.copy(self._synced)
+        self.memory._sessions = {key: copy.copy(one) for key, one in self._synced._sessions.items()}
+        for session in self.memory._sessions.values():
+            summary = session.record.summary
+            if summary is not None and summary.unfinished:
+                session.record = attrs.evolve(session.record, epoch=session.record.epoch + 1)
+        self.sync()
+
+    def check(self, *, writes: bool) -> None:
+        """Raise what a call of this moment meets."""
+        if self.chaos.healed:
+            return
+        now = trio.current_time()
+        if now < self.gone_until or (writes and now < self.down_until):
+            raise StorageUnavailable("the disk is not well")
+
+
+@attrs.define(eq=False)
+class StoreHandle:
+    """`Journal`, `Ownership` and `Catalog` of one server."""
+
+    store: SharedStore
+    life: Life
+
+    async def _arrive(self, *, writes: bool = False) -> MemoryStore:
+        chaos = self.store.chaos
+        delay_s = chaos.delay(chaos.plan.knobs.store_delay_s)
+        if delay_s and not writes:
+            await trio.sleep(delay_s)
+        chaos.tick()
+        if self.life.dead:
+            await trio.sleep_forever()
+        self.store.check(writes=writes)
+        return self.store.memory
+
+    async def append(
+        self,
+        grant: Grant,
+        expected_seq: int,
+        entries: Sequence[Entry],
+        *,
+        fold: Sequence[Fold] = (),
+        durable: bool,
+        summary: Summary | None = None,
+    ) -> int:
+        """See `actors.ports.Journal`. One that has begun is not cancelled, unless its server dies."""
+        memory = await self._arrive(writes=True)
+        chaos, store = self.store.chaos, self.store
+        most_s = chaos.plan.knobs.store_delay_s
+        with trio.CancelScope(shield=True):  # noqa: ASYNC912 - bounded by the delays
+            if most_s:
+                await trio.sleep(chaos.delay(most_s))
+            if self.life.dead:
+                fate = None
+            else:
+                fate = store.fates.pop(0) if store.fates and not chaos.healed else None
+                if fate == "append_fails":
+                    raise StorageUnavailable("this write failed")
+                if fate == "append_unknown_before":
+                    raise OutcomeUnknown("the commit failed")
+                head = await memory.append(
+                    grant, expected_seq, entries, fold=fold, durable=durable, summary=summary
+                )
+                if durable:
+                    store.sync()
+                chaos.note(f"journal {grant.session_id} {head} {' '.join(one.kind for one in entries)}")
+                chaos.tick()
+                if most_s:
+                    await trio.sleep(chaos.delay(most_s))
+        if self.life.dead:
+            await trio.sleep_forever()
+        if fate == "append_unknown_after":
+            raise OutcomeUnknown("the commit said nothing")
+        return head
+
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        limit: int,
+        *,
+        before: int | None = None,
+        kinds: Collection[str] | None = None,
+        newest: bool = False,
+    ) -> Sequence[Row]:
+        """See `actors.ports.Journal`."""
+        memory = await self._arrive()
+        return await memory.read(session_id, after, limit, before=before, kinds=kinds, newest=newest)
+
+    async def head(self, session_id: str) -> Head:
+        """See `actors.ports.Journal`."""
+        return await (await self._arrive()).head(session_id)
+
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+        """See `actors.ports.Journal`."""
+        return await (await self._arrive()).find_commands(session_id, command_ids)
+
+    async def first_seq_of_turns(self, session_id: str, count: int) -> int:
+        """See `actors.ports.Journal`."""
+        return await (await self._arrive()).first_seq_of_turns(session_id, count)
+
+    async def check_writable(self) -> None:
+        """See `actors.ports.Journal`."""
+        await (await self._arrive(writes=True)).check_writable()
+
+    async def acquire(self, session_id: str) -> Grant:
+        """See `actors.ports.Ownership`."""
+        grant = await (await self._arrive(writes=True)).acquire(session_id)
+        self.store.sync()
+        return grant
+
+    async def create(self, session: NewSession) -> SessionRecord:
+        """See `actors.ports.Catalog`."""
+        record = await (await self._arrive(writes=True)).create(session)
+        self.store.sync()
+        return record
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).get(session_id)
+
+    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).page(limit, before)
+
+    async def count(self) -> int:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).count()
+
+    async def unfinished(self) -> Sequence[str]:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).unfinished()
+
+    async def unread_count(self, session_id: str, after: int) -> int:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).unread_count(session_id, after)
+
+    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).note(session_id, read_seq=read_seq, draft=draft)
+
+    async def remove(self, session_id: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).remove(session_id)
