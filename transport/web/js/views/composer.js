@@ -7,7 +7,7 @@ import { canHear, listen } from "../voice.js";
 const MAX_FILE_BYTES = 50_000_000;
 const MAX_FILES = 32;
 /** So long after a key another device's draft takes nobody's words away. */
-const TYPING_MS = 3000;
+const TYPING_MS = 1500;
 const MAX_TEXT_BYTES = 256 * 1024;
 
 export class ComposerView {
@@ -78,8 +78,11 @@ export class ComposerView {
 		this.watching.hidden = mayDrive;
 		for (const one of [this.text, this.attach, this.dictate, this.go, this.steer, this.stop]) one.disabled = !mayDrive;
 		const { session } = this;
-		const typing = this.hearing || performance.now() - this.typedAt < TYPING_MS;
-		if (session && !session.draftIsOurs && this.text.value !== session.draft && !typing) {
+		if (!session || session.draftIsOurs || this.text.value === session.draft) return;
+		if (this.hearing || performance.now() - this.typedAt < TYPING_MS) {
+			clearTimeout(this.later);
+			this.later = setTimeout(() => session.client.views.session(), TYPING_MS);
+		} else {
 			this.text.value = session.draft;
 			this.#fit();
 		}
@@ -150,6 +153,7 @@ export class ComposerView {
 	hush = undefined;
 	hearing = false;
 	typedAt = -Infinity;
+	later = 0;
 
 	#dictate() {
 		if (this.hearing) return this.hush?.();
