@@ -17,6 +17,7 @@ export async function tryKey(key) {
 	try {
 		const headers = { "X-API-Key": key };
 		const answer = await fetch("/api/status", { headers, cache: "no-store", signal: stop.signal });
+		await answer.arrayBuffer(); // a body that nobody reads keeps its connection open
 		return answer.ok ? "good" : answer.status === 401 || answer.status === 400 ? "bad" : "unreached";
 	} catch {
 		return /[^\x20-\x7e]/.test(key) ? "bad" : "unreached"; // such a key cannot even be sent in a header
