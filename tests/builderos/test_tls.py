@@ -103,7 +103,7 @@ async def test_a_signal_has_the_files_read_anew(tmp_path: Path) -> None:
         assert await serves(server.url, old)
         async with httpx.AsyncClient(verify=old.trust) as http:
             answer = await http.get(f"{server.url}/api/health")
-        assert answer.headers["strict-transport-security"] == "max-age=15552000"
+        assert "strict-transport-security" not in answer.headers, "it would bind the host's other ports too"
         (tmp_path / "cert.pem").write_bytes(b"")
         server._running.send_signal(signal.SIGHUP)
         await log_says(server, "the certificate stays as it was")
