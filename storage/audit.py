@@ -19,7 +19,7 @@ import trio
 
 from storage.audit_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
 from storage.connection import named_os_errors
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import StorageError
 from storage.readers import Readers
 from storage.writer import Writer
 
@@ -99,10 +99,10 @@ class Audit:
     async def note_head(self) -> None:
         """Write the end of the chain into its file. One that cannot be written is logged, and no error."""
         async with self._noting:  # so that no older end is written over a newer one
-            head = await self._readers.run(read_head)
             try:
+                head = await self._readers.run(read_head)
                 await trio.to_thread.run_sync(_write_head, self.data / HEAD_NAME, head)
-            except StorageUnavailable as failed:
+            except StorageError as failed:
                 _log.warning("the end of the audit cannot be noted: %s", failed)
 
     async def check_head(self, *, now_ms: int) -> None:

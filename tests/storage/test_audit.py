@@ -11,8 +11,9 @@ import attrs
 import pytest
 
 from storage import audit as audit_module
-from storage.audit import HEAD_NAME, verify_audit
+from storage.audit import HEAD_NAME, Audit, verify_audit
 from storage.audit_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
+from storage.readers import Readers
 from tests.storage.stores import opened
 
 
@@ -191,3 +192,13 @@ async def test_an_act_and_its_row_are_one(tmp_path: Path) -> None:
         assert await devices.revoke("d", now_ms=2, noted=[act(3)]) is True
         assert await devices.revoke("d", now_ms=2, noted=[act(4)]) is False
         assert [row.act for row in await store.audit.page(0)] == [act(1), act(3)]
+
+
+async def test_an_end_that_cannot_be_read_back_undoes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        blind = Audit(tmp_path, store.audit._writer, Readers(tmp_path / "nowhere.db"))
+        await blind.append([act(1)])
+        assert [row.act for row in await store.audit.page(0)] == [act(1)]
+    assert "cannot be noted" in caplog.text

@@ -198,6 +198,22 @@ async def test_devices_come_and_go(tmp_path: Path) -> None:
         assert (await world.http.get("/api/devices")).json() == {"devices": []}
 
 
+async def test_a_key_that_ends_while_its_request_is_on_the_way_makes_no_device(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        devices = world.facilities.devices
+        await devices.add(name="p", scope="admin", key="k", device_id="phone", now_ms=1)
+        body = b'{"name":"x","scope":"admin"}'
+        peer = await world.served.raw()
+        head = f"POST /api/devices HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\nContent-Length: {len(body)}"
+        await peer.stream.send_all(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode())
+        with trio.fail_after(LIMIT_S):
+            assert b" 100 " in await peer.head(), "the key was good"
+            assert await devices.revoke("phone", now_ms=2)
+            await peer.stream.send_all(body)
+            assert (await peer.rest()).startswith(b"HTTP/1.1 401")
+        assert [one.id for one in devices.list() if one.revoked_at_ms is None] == []
+
+
 async def test_search_pages_and_takes_any_query(tmp_path: Path) -> None:
     async with opened(tmp_path / "x.db") as store:
         await store.catalog.create(new_session())

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from actors.ports import Clock
 from storage.audit_chain import Act
 from storage.devices import FIRST_DEVICE, Devices
+from storage.errors import DeviceRevoked
 from transport.events_v3 import timestamp
 from transport.facilities import Facilities, Port
 from transport.http_answers import HttpError, JsonAnswer
@@ -55,9 +56,18 @@ class DeviceRoutes:
         key, device_id = self.facilities.new_key(), self.facilities.new_id()
         now_ms = self.clock()
         act = act_of(request, by, "device_added", now_ms, device_id)
-        made = await devices.add(
-            name=name, scope=scope, key=key, device_id=device_id, now_ms=now_ms, noted=[act]
-        )
+        try:
+            made = await devices.add(
+                name=name,
+                scope=scope,
+                key=key,
+                device_id=device_id,
+                now_ms=now_ms,
+                made_by=by.id,
+                noted=[act],
+            )
+        except DeviceRevoked:
+            raise HttpError(401, "unauthorized", "A valid key is needed.") from None
         await self.facilities.audit.note_head()
         answer = {"id": made.id, "key": key, "name": made.name, "scope": made.scope}
         return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
