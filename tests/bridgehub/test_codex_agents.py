@@ -184,3 +184,21 @@ def test_an_agent_that_nobody_named_and_one_that_belongs_to_another_turn() -> No
         TaskEnded("t", "y", "failed")
     ]
     assert hear(told("item/completed", "b", item=speech)) == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_agent_that_is_done_before_it_is_named_is_not_waited_for(first: bool) -> None:
+    agents = SubAgents()
+    agents.open_turn("t")
+    agents.root_id = "root"
+    call = {"id": "c", "type": "collabAgentToolCall", "tool": "spawnAgent", "status": "completed"}
+    named = told("item/completed", "own", item={**call, "receiverThreadIds": ["b"], "prompt": "look"})
+    if first:
+        agents.note(named)
+        assert agents.owed
+    for method, status in (("turn/started", "inProgress"), ("turn/completed", "completed")):
+        turn = {"id": "y", "rootTurnId": "root", "status": status}
+        told_now = list(agents.hear(told(method, "b", turn=turn), 0.0))
+    assert told_now[-1] == TaskEnded("t", "y", "succeeded")
+    agents.note(named)
+    assert not agents.owed

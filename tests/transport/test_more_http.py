@@ -204,7 +204,9 @@ async def test_a_key_that_ends_while_its_request_is_on_the_way_makes_no_device(t
         await devices.add(name="p", scope="admin", key="k", device_id="phone", now_ms=1)
         body = b'{"name":"x","scope":"admin"}'
         peer = await world.served.raw()
-        head = f"POST /api/devices HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\nContent-Length: {len(body)}"
+        head = (
+            f"POST /api/devices HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\nContent-Length: {len(body)}"
+        )
         await peer.stream.send_all(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode())
         with trio.fail_after(LIMIT_S):
             assert b" 100 " in await peer.head(), "the key was good"
