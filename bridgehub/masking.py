@@ -1,8 +1,9 @@
 """What an agent was given in secret must stand in no error text, notice or log. No I/O.
 
 An agent's program repeats such a value where nobody expects it: in its last words, or in what the model service
-said to it. What is secret is told by the variable's name, but for a password in an address. Masked is what this program tells *about* an agent;
-what the agent itself says, and what its tools read, is the conversation and stays as it is.
+said to it. What is secret is told by the variable's name, but for a password in an address. Masked is what this
+program tells *about* an agent; what the agent itself says, and what its tools read, is the conversation and stays as
+it is.
 """
 
 from __future__ import annotations
