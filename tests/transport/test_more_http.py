@@ -183,7 +183,7 @@ async def test_capsules_are_listed(tmp_path: Path) -> None:
 
 async def test_devices_come_and_go(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        assert (await world.http.get("/api/devices")).json() == {"devices": []}
+        assert (await world.http.get("/api/devices")).json() == {"devices": [], "next_after": None}
         made = (await world.http.post("/api/devices", json={"name": "Küche", "scope": "view"})).json()
         assert world.facilities.devices.find(made["key"]) is not None
         (shown,) = (await world.http.get("/api/devices")).json()["devices"]
@@ -195,7 +195,28 @@ async def test_devices_come_and_go(tmp_path: Path) -> None:
         assert error(await world.http.delete(f"/api/devices/{made['id']}")) == (404, "not_found")
         assert error(await world.http.delete("/api/devices/first")) == (409, "first_device")
         assert world.facilities.devices.find(made["key"]) is None
-        assert (await world.http.get("/api/devices")).json() == {"devices": []}
+        assert (await world.http.get("/api/devices")).json() == {"devices": [], "next_after": None}
+
+
+async def test_devices_are_listed_by_pages(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        ids = [
+            (await world.http.post("/api/devices", json={"name": name, "scope": "view"})).json()["id"]
+            for name in "abc"
+        ]
+
+        async def page(**query: str) -> tuple[list[str], str | None]:
+            told = (await world.http.get("/api/devices", params=query)).json()
+            return [one["id"] for one in told["devices"]], told["next_after"]
+
+        assert await page() == (ids, None)
+        first, cursor = await page(limit="2")
+        assert first == ids[:2]
+        assert cursor is not None
+        await world.http.delete(f"/api/devices/{cursor}")
+        assert await page(limit="2", after=cursor) == (ids[2:], None), "the last one of a page may go"
+        for query in ({"limit": "0"}, {"limit": "501"}, {"limit": "x"}, {"after": "nobody"}):
+            assert error(await world.http.get("/api/devices", params=query)) == (400, "bad_request")
 
 
 async def test_a_key_that_ends_while_its_request_is_on_the_way_makes_no_device(tmp_path: Path) -> None:
