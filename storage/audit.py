@@ -83,11 +83,14 @@ class Audit:
     async def append(self, acts: Sequence[Act]) -> None:
         """Store acts, durably and in this order, and note the end.
 
+        Cancellation: only where nothing is stored; so who is cancelled may store them again.
+
         Raises:
             StorageUnavailable: they were not stored.
         """
         await self._writer.submit(partial(append_acts, acts), durable=True, rows=len(acts))
-        await self.note_head()
+        with trio.CancelScope(shield=True):
+            await self.note_head()
 
     async def note(self, act: Act) -> None:
         """Store what was done already: where that fails it is logged, since the act cannot be taken back."""
