@@ -12,6 +12,7 @@ from bridgehub.agents.codex_agents import SubAgents
 from bridgehub.agents.codex_protocol import Fields, Notification
 from bridgehub.protocol.messages import (
     HubEvent,
+    Steer,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
@@ -24,6 +25,8 @@ from tests.standin.openai_requests import SeenResponse
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
 from tests.standin.replies import Answer, Failure, Reply, Text, ToolUse
 from tests.standin.rig import eventually
+
+LIMIT_S = 20.0
 
 OLDER, NEWER = "multi_agent_v1", "collaboration"
 
@@ -80,6 +83,9 @@ async def test_an_agent_of_codex_is_a_task_of_the_turn(tmp_path: Path, way: str)
 
             await sink.until(lambda seen: seen.text().endswith("It runs."))
             await eventually(lambda: is_answered(driver))
+            with trio.fail_after(LIMIT_S):
+                late = Steer("turn-1", "message-s", "and this")
+                assert not await driver.steer(late), "its own turn is over; the agent is not who is spoken to"
             assert ends == []
             gate.set()
         assert isinstance(ends[0], TurnDone)
