@@ -142,6 +142,24 @@ async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(
         assert driver._program is program, "nothing had to be put away"
 
 
+async def test_an_interrupt_stops_an_agent_that_never_ends_when_all_else_is_over(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver, sink = rig.driver(more=SETTINGS[NEWER], permission_mode="never"), CodexSink()
+        by_depth(
+            rig,
+            [Answer.of("I start one. ", start(NEWER, "count")), Answer.of("It runs.")],
+            [Answer.of(shell("sleep 986"))],
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "go", sink)
+            await eventually(lambda: is_answered(driver) and rig.runs("sleep"))
+            with trio.fail_after(LIMIT_S):
+                await driver.interrupt()
+        assert [(ended.state, ended.result) for ended in sink.of(TaskEnded)] == [("cancelled", None)]
+        assert sink.text() == "I start one. It runs."
+        await eventually(lambda: not rig.runs("sleep"))
+
+
 @pytest.mark.parametrize("who", ["agent", "session"])
 async def test_an_agent_or_its_session_fails(tmp_path: Path, who: str) -> None:
     """A failed agent fails its task only; a failed answer of the session takes its agents along."""
