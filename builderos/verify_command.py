@@ -246,6 +246,10 @@ class _OneSession:
             return
         if summary.message_count != verifier.message_count:
             self._note("count", f"noted as {summary.message_count}, and there are {verifier.message_count}")
+        for message_id, told in verifier.messages.items():
+            if told.state == "accepted" and not message_id.startswith(ID_PREFIX):
+                detail = f"{message_id} was accepted, and it neither waits nor was handed over"
+                self.found.append(self._wrong(told.seq, "delivery", detail))
         waits = [told.state for told in verifier.messages.values()].count("queued")
         if summary.unfinished != (verifier.open_turn is not None or waits > 0):
             self._note(

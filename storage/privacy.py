@@ -16,7 +16,7 @@ from typing import Final
 from storage.connection import named_os_errors
 from storage.errors import StorageUnsafe
 
-__all__ = ["make_private", "open_private"]
+__all__ = ["OWN_NAMES", "make_private", "open_private"]
 
 OWN_NAMES: Final = (
     *("lock", "api-key", "api-key.new", "audit-head", "audit-head.new", "builderos.db*", "server.log*"),

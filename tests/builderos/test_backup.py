@@ -343,6 +343,24 @@ def test_a_backup_that_cannot_be_written(
     assert list(data.parent.rglob("*.partial")) == []
 
 
+@pytest.mark.parametrize(
+    "where", ["data/builderos.db", "data/api-key", "data/uploads/x", "link/builderos.db"]
+)
+def test_a_backup_does_not_take_the_place_of_what_it_saves(
+    saved: tuple[Path, Path], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, data = saved
+    (data.parent / "link").symlink_to(data)
+    before = whole(data)
+    capsys.readouterr()
+    assert run_backup(data.parent / where, data, now_ms=NOW_MS) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "of the data folder itself" in told.err
+    assert whole(data) == before
+    assert run_backup(data / "saved.tar", data, now_ms=NOW_MS) == 0, "a file of its own may lie there"
+
+
 def test_a_backup_of_nothing_or_of_a_damaged_database_leaves_the_earlier_one(
     saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

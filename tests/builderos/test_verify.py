@@ -146,6 +146,18 @@ def test_damage_in_the_database(data: Path, capsys: pytest.CaptureFixture[str], 
     assert line in capsys.readouterr().out
 
 
+def test_a_message_of_which_nothing_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told as accepted for ever, and sent again it is a duplicate: nobody will ever run it."""
+
+    async def write() -> None:
+        async with open_store(tmp_path / "builderos.db", boot_id="b") as store:
+            await write_session(store, "trip", [UserMessage("m2", "and?")])
+
+    trio.run(write)
+    assert run_verify(tmp_path) == 1
+    assert capsys.readouterr().out.startswith("session trip, seq 1: delivery: m2 was accepted, and")
+
+
 def cut_blob(data: Path) -> None:
     path = blob_path(data, "trip", DIGEST)
     assert path is not None
