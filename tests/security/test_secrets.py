@@ -124,10 +124,14 @@ async def fail_to_come_in(run: Run, key: str) -> None:
             ("GET", f"/api/sessions?before={key}", {"headers": {"X-API-Key": run.server.key}}),
             ("GET", f"/api/sessions/{key}%20/events", {"headers": {"X-API-Key": run.server.key}}),
         ):
-            answer = await http.request(method, path, **how)  # type: ignore[arg-type]
+            answer = await http.request(method, path, **how)
             assert answer.status_code in (400, 401, 404), path
             said.append(answer.text)
-    for text in (f"GET / HTTP/1.1\r\n{key}\r\n\r\n", f"{key}\r\n\r\n", f"GET /{key} HTTP/9.9\r\nX-API-Key {key}\r\n\r\n"):
+    for text in (
+        f"GET / HTTP/1.1\r\n{key}\r\n\r\n",
+        f"{key}\r\n\r\n",
+        f"GET /{key} HTTP/9.9\r\nX-API-Key {key}\r\n\r\n",
+    ):
         stream = await connect(run.server)
         await stream.send_all(text.encode())
         said.append((await stream.receive_some(65536)).decode())
@@ -136,7 +140,12 @@ async def fail_to_come_in(run: Run, key: str) -> None:
         assert await device.wait_closed() == 4401
         said.append(json.dumps(device.frames))
     async with run.server.device() as device:
-        for text in (key, f'{{"type":"{key}"}}', f'{{"type":"auth","token":"{key}"', f'{{"type":"ping"}}{key}'):
+        for text in (
+            key,
+            f'{{"type":"{key}"}}',
+            f'{{"type":"auth","token":"{key}"',
+            f'{{"type":"ping"}}{key}',
+        ):
             await device.say_raw(text)
         for fields in ({"session_id": f"{key} "}, {"session_id": "s", "pace_ms": key}):
             await device.say("attach", **fields)
