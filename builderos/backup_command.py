@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from storage.archive import DATABASE, KEY
 from storage.backup import write_backup
 from storage.blobs import BLOBS_NAME
 from storage.connection import named_os_errors
-from storage.errors import StorageError, StorageLocked
+from storage.errors import StorageCorrupt, StorageError, StorageLocked
 from storage.folder import DataFolder, open_data_folder
 from storage.replacing import put_database, sync_folder
 from storage.restore import check_backup, keep_aside, read_present, renew, unpack_backup
@@ -76,8 +78,9 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
     try:
         copy = unpack_backup(file, passing)
         present = read_present(folder.database_path)
-        sessions = renew(copy, present, first_epoch=now_ms // 1000)
-        trio.run(end_what_was_open, copy, now_ms)
+        with _doubtful_content(file):
+            sessions = renew(copy, present, first_epoch=now_ms // 1000)
+            trio.run(end_what_was_open, copy, now_ms)
         aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
         _put_files(passing, folder)
@@ -86,6 +89,17 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
         shutil.rmtree(passing, ignore_errors=True)
     trio.run(_end_hubs, folder)
     return sessions, aside
+
+
+@contextmanager
+def _doubtful_content(file: Path) -> Iterator[None]:
+    """Take whatever a file's content makes fail as damage of the file: a bare database has no sums of its own."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(_first(error), StorageError | OSError):
+            raise
+        raise StorageCorrupt(f"{file}: a session in it cannot be read") from error
 
 
 def _put_files(passing: Path, folder: DataFolder) -> None:
