@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from builderos.audit_command import run_audit
 from builderos.backup_command import run_backup, run_restore
 from builderos.import_command import run_import
 from tests.builderos.old_server import said, write_old
@@ -174,6 +175,34 @@ def test_hostile_old_databases(tmp_path: Path, capsys: pytest.CaptureFixture[str
         shutil.rmtree(data, ignore_errors=True)
     assert {"content", "role"} <= set(taken)
     assert {"data {", "no id", "another id each time"} <= set(refused)
+
+
+# ---- the audit ----
+
+
+def test_a_damaged_audit(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What reads the folder's own database tells of damage, in one line where it can tell no more."""
+    data = copy_of(place, tmp_path)
+    database = data / "builderos.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        names = ["at_ms", "act", "device_id", "address", "session_id", "subject", "count", "hash"]
+        values = f"INSERT INTO audit ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        for number in range(30):
+            connection.execute(
+                values, (number, "sign_in_failed", "k\x1b[2J", "::1", "s", SECRET, 1, b"h" * 32)
+            )
+    sound = database.read_bytes()
+    found = set()
+    for number, content in spoiled_many([sound], 60, SEED):
+        database.write_bytes(content)
+        for asked in ("text", "json"):
+            capsys.readouterr()
+            found.add(run_audit(data, None, None, as_json=asked == "json"))
+            told = capsys.readouterr()
+            assert "Traceback" not in told.err
+            assert "\x1b" not in told.out + told.err, number
+            assert told.err.count("\n") <= 2, (number, told.err)
+    assert found == {0, 1}
 
 
 # ---- backups ----
