@@ -12,6 +12,7 @@ import sqlite3
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 from builderos.audit_command import run_audit
 from builderos.backup_command import run_backup, run_restore
 from builderos.import_command import run_import
+from builderos.verify_command import run_verify
 from tests.builderos.old_server import said, write_old
 from tests.builderos.test_backup import NOW_MS, whole
 from tests.builderos.test_import import options, rows
@@ -177,10 +179,10 @@ def test_hostile_old_databases(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert {"data {", "no id", "another id each time"} <= set(refused)
 
 
-# ---- the audit ----
+# ---- the folder's own database ----
 
 
-def test_a_damaged_audit(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_database(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What reads the folder's own database tells of damage, in one line where it can tell no more."""
     data = copy_of(place, tmp_path)
     database = data / "builderos.db"
@@ -195,9 +197,13 @@ def test_a_damaged_audit(place: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     found = set()
     for number, content in spoiled_many([sound], 60, SEED):
         database.write_bytes(content)
-        for asked in ("text", "json"):
+        for ask in (
+            partial(run_audit, data, None, None, as_json=False),
+            partial(run_audit, data, None, None, as_json=True),
+            partial(run_verify, data),
+        ):
             capsys.readouterr()
-            found.add(run_audit(data, None, None, as_json=asked == "json"))
+            found.add(ask())
             told = capsys.readouterr()
             assert "Traceback" not in told.err
             assert "\x1b" not in told.out + told.err, number
