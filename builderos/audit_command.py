@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -18,7 +19,7 @@ from builderos.exits import MISUSED, OK, fail
 from builderos.providers import wall_clock_ms
 from storage.acts import ActRow
 from storage.audit_chain import AuditRow, Mark
-from storage.errors import StorageError
+from storage.errors import StorageCorrupt, StorageError
 from storage.reading import Reading, open_reading
 
 __all__ = ["parse_since", "run_audit"]
@@ -90,7 +91,20 @@ class _Writer:
 async def _write(data: Path, asked: _Asked) -> None:
     async with open_reading(data / DATABASE) as reading:
         names = await reading.acts.names()
-        await _merge(reading, asked, _Writer(asked, names))
+        with _damage_named(data / DATABASE):
+            await _merge(reading, asked, _Writer(asked, names))
+
+
+@contextmanager
+def _damage_named(database: Path) -> Iterator[None]:
+    """Take what the rows themselves make fail as damage: their content is checked nowhere before."""
+    try:
+        yield
+    except (StorageError, OSError):
+        raise
+    except Exception as error:
+        what = "an act cannot be read; builderos doctor --verify tells more"
+        raise StorageCorrupt(f"{database}: {what}") from error
 
 
 async def _merge(reading: Reading, asked: _Asked, writer: _Writer) -> None:

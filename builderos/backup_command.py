@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from storage.blobs import BLOBS_NAME
 from storage.boot import read_boot_id
 from storage.connection import named_os_errors
 from storage.devices import FIRST_DEVICE
-from storage.errors import StorageError, StorageLocked
+from storage.errors import StorageCorrupt, StorageError, StorageLocked
 from storage.folder import DataFolder, open_data_folder
 from storage.privacy import open_private
 from storage.replacing import put_database, sync_folder
@@ -82,9 +84,10 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
     try:
         copy = unpack_backup(file, passing)
         present = read_present(folder.database_path)
-        sessions = renew(copy, present, first_epoch=now_ms // 1000)
-        trio.run(end_what_was_open, copy, now_ms)
-        trio.run(_note_restore, copy, read_noted_head(folder.path), now_ms)
+        with _doubtful_content(file):
+            sessions = renew(copy, present, first_epoch=now_ms // 1000)
+            trio.run(end_what_was_open, copy, now_ms)
+            trio.run(_note_restore, copy, read_noted_head(folder.path), now_ms)
         aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
         _put_files(passing, folder)
@@ -104,6 +107,17 @@ async def _note_restore(copy: Path, noted: Mark | None, now_ms: int) -> None:
     async with open_store(copy, boot_id=read_boot_id()) as store:
         act = Act(at_ms=now_ms, act="restored", device_id=FIRST_DEVICE, address="local", subject=subject)
         await store.audit.append([act])
+
+
+@contextmanager
+def _doubtful_content(file: Path) -> Iterator[None]:
+    """Take whatever a file's content makes fail as damage of the file: a bare database has no sums of its own."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(_first(error), StorageError | OSError):
+            raise
+        raise StorageCorrupt(f"{file}: a session in it cannot be read") from error
 
 
 def _put_files(passing: Path, folder: DataFolder) -> None:

@@ -26,7 +26,7 @@ from storage.boot import read_boot_id
 from storage.connection import named_os_errors, open_writer
 from storage.errors import StorageError, StorageLocked
 from storage.folder import open_data_folder
-from storage.old_database import OldDatabase, open_old_database
+from storage.old_database import OldDatabase, OldDatabaseBroken, open_old_database
 from storage.replacing import put_database
 from storage.schema import copy_database
 from storage.store import open_store
@@ -123,6 +123,9 @@ async def _write(
         for session_id in session_ids:
             # One session at a time: a long conversation is all that is ever held in memory.
             copies = [found for file in files if (found := file.read(session_id)) is not None]
+            if not copies:  # a damaged index, or a column that compares as no text does
+                names = ", ".join(str(file.path) for file in files)
+                raise OldDatabaseBroken(f"{names}: a session is listed and not to be found")
             plan = plan_session(copies, zone)
             imported.append(await writer.write(plan))
             left_out += plan.left_out

@@ -75,11 +75,13 @@ def storage_error(error: apsw.Error, path: Path) -> StorageError:
 
 @contextmanager
 def mapped_errors(path: Path) -> Iterator[None]:
-    """Raise apsw's errors in the block as `storage_error` says."""
+    """Raise apsw's errors in the block as `storage_error` says; a text that is none is damage too."""
     try:
         yield
     except apsw.Error as error:
         raise storage_error(error, path) from error
+    except UnicodeDecodeError as error:
+        raise StorageCorrupt(f"{path}: a text in it is not UTF-8") from error
 
 
 @contextmanager

@@ -86,7 +86,10 @@ class OldDatabase:
     def session_ids(self) -> list[str]:
         """Return all ids, the oldest session first. Raises OldDatabaseBroken."""
         with _named(self.path):
-            return [_text(row[0]) for row in self._connection.execute(_IDS)]
+            found = [row[0] for row in self._connection.execute(_IDS)]
+        if not all(isinstance(one, str) for one in found):
+            raise OldDatabaseBroken(f"{self.path}: a session has no id")
+        return found
 
     def read(self, session_id: str) -> OldSession | None:
         """Return one session, None where this file has none of that id. Raises OldDatabaseBroken."""

@@ -66,10 +66,10 @@ class Shared:
 
 
 @contextmanager
-def run_shared(folder: Path) -> Iterator[Shared]:
-    """Run the shared server; at the end nothing of it is left, else an AssertionError."""
+def run_shared(folder: Path, more: str = "") -> Iterator[Shared]:
+    """Run the shared server; at the end nothing of it is left, else an AssertionError. `more`: of its config."""
     data, config = folder / "data", folder / "config.toml"
-    config.write_text(f"heartbeat_s = {HEARTBEAT_S}\n")
+    config.write_text(f"heartbeat_s = {HEARTBEAT_S}\n{more}")
     home = folder / "home"
     home.mkdir()
     command = [sys.executable, "-m", "builderos", "serve", "--port", "0", "--data", str(data)]

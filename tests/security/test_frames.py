@@ -1,0 +1,331 @@
+"""Every frame of version 3 by every key: who may what over a WebSocket (PROTOCOL section 3).
+
+`FRAMES` is the table. A frame that the codec knows and the table has not fails a test. Each frame is first tried by
+all who may not, and the whole state of the server must be as it was; then by each who may, and it must work.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any, Final
+from uuid import uuid4
+
+import attrs
+import pytest
+import trio
+from websockets.exceptions import InvalidState
+
+from tests.app.line import chat, open_line
+from tests.security.world import KEYS, SCOPES, STRANGERS, Guarded, code
+from tests.support.device import Device, Json, open_device
+from transport.wire_v3 import FRAME_TYPES
+
+LIMIT_S: Final = 30.0
+
+
+@attrs.frozen
+class Row:
+    """Who may at least, and a frame that works.
+
+    Attributes:
+        least: a scope.
+        during: what goes on in the session: `nothing`, `an answer` that is over, `a turn`, `a queue` (of one, behind a
+            turn) or `a request`.
+        fields: what the frame has; `REQUEST` stands for the open request's id, `MESSAGE` for the queued message's.
+        told: the type of what a device that may gets, and fields that it has.
+        acts: whether a device that only observes is refused.
+        by_others: whether others are told, and not the device itself.
+    """
+
+    least: str
+    during: str
+    fields: Json
+    told: Json
+    acts: bool = True
+    by_others: bool = False
+
+
+FRAMES: Final = {
+    # view: watches.
+    "auth": Row("view", "nothing", {"token": "KEY"}, {"type": "ready"}, acts=False),
+    "attach": Row("view", "nothing", {}, {"type": "attached"}, acts=False),
+    "detach": Row("view", "nothing", {}, {"type": "detached"}, acts=False),
+    "watch_sessions": Row("view", "nothing", {}, {"type": "session_changed"}, acts=False),
+    "ping": Row("view", "nothing", {}, {"type": "pong"}, acts=False),
+    # approve: decides, and is somebody whose reading counts.
+    "decide": Row(
+        "approve",
+        "a request",
+        {"request_id": "REQUEST", "decision": "deny"},
+        {"type": "permission_resolved", "decision": "deny"},
+    ),
+    "mark_read": Row(
+        "approve", "an answer", {"seq": 2}, {"type": "mark_read", "read_seq": 2}, by_others=True
+    ),
+    # drive: everything that an agent or another device notices.
+    "send": Row(
+        "drive",
+        "nothing",
+        {"message_id": "NEW", "content": "hello"},
+        {"type": "accepted", "duplicate": False},
+    ),
+    "cancel": Row("drive", "a queue", {"message_id": "MESSAGE"}, {"type": "delivery", "state": "cancelled"}),
+    "interrupt": Row("drive", "a turn", {}, {"type": "interrupted"}),
+    "resolve": Row(
+        "drive",
+        "a queue",
+        {"message_id": "MESSAGE", "action": "discard"},
+        {"type": "rejected", "code": "not_unknown"},
+    ),
+    "rename": Row("drive", "nothing", {"title": "T"}, {"type": "session_updated", "title": "T"}),
+    "draft": Row(
+        "drive",
+        "nothing",
+        {"content": "half a sen"},
+        {"type": "draft", "content": "half a sen"},
+        by_others=True,
+    ),
+}
+
+
+def test_every_frame_has_a_row() -> None:
+    assert set(FRAMES) == set(FRAME_TYPES)
+
+
+@attrs.frozen
+class Scene:
+    """A session with something going on, by a device that may do everything."""
+
+    sid: str
+    request_id: str = ""
+    message_id: str = ""
+
+    def frame(self, kind: str, key: str | None) -> Json:
+        """Return the row's frame for this session."""
+        names = {
+            "REQUEST": self.request_id,
+            "MESSAGE": self.message_id,
+            "NEW": uuid4().hex,
+            "KEY": key or "no-key",
+        }
+        fields = {name: names.get(value, value) for name, value in FRAMES[kind].fields.items()}
+        session = {} if kind in {"auth", "ping", "watch_sessions"} else {"session_id": self.sid}
+        return {"type": kind, **session, **fields}
+
+
+async def set_scene(owner: Device, kind: str, scope: str) -> Scene:
+    sid = f"frames-{kind}-{scope}"
+    await owner.attach(sid, agent="echo", device_id="desk")
+    during = FRAMES[kind].during
+    if during == "an answer":
+        await owner.ask(sid, "hello")
+    if during in ("a turn", "a queue"):
+        await owner.send(sid, "/hang")
+        await owner.wait_for("delivery", session_id=sid, state="consumed")
+    if during == "a queue":
+        message_id = uuid4().hex
+        await owner.send(sid, "later", message_id=message_id)
+        await owner.wait_for("delivery", session_id=sid, state="queued")
+        return Scene(sid, message_id=message_id)
+    if during == "a request":
+        await owner.send(sid, "/ask may I")
+        asked = await owner.wait_for("permission_requested", session_id=sid)
+        return Scene(sid, request_id=asked["request_id"])
+    return Scene(sid)
+
+
+async def state_of(guarded: Guarded) -> dict[str, Any]:
+    return await trio.to_thread.run_sync(guarded.state)
+
+
+async def say(device: Device, frame: Json) -> None:
+    await device.say_raw(json.dumps(frame))
+
+
+async def refused(device: Device, frame: Json) -> str:
+    """Say a frame; return the code of its refusal, which names what it answers."""
+    start = len(device.frames)
+    await say(device, frame)
+    told = await device.wait_for(lambda one: one["type"] in ("rejected", "error"), start=start)
+    for name in ("message_id", "request_id"):
+        if told["type"] == "rejected" and name in frame:
+            assert told[name] == frame[name]
+    return f"{told['type']} {told['code']}"
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+async def test_a_frame(kind: str, guarded: Guarded) -> None:
+    row = FRAMES[kind]
+    good = SCOPES[SCOPES.index(row.least) :]
+    async with guarded.device(KEYS["admin"]) as owner:
+        scene = await set_scene(owner, kind, "nobody")
+        before = await state_of(guarded)
+        async with trio.open_nursery() as nursery:
+            for who, key in {**STRANGERS, "a good code": code("admin")}.items():
+                nursery.start_soon(stranger_is_refused, guarded, who, key, scene.frame(kind, key))
+        for scope in SCOPES[: SCOPES.index(row.least)]:
+            async with guarded.device(KEYS[scope]) as device:
+                assert await refused(device, scene.frame(kind, KEYS[scope])) == "rejected forbidden", scope
+                await device.attach(scene.sid)
+                assert await refused(device, scene.frame(kind, KEYS[scope])) == "rejected forbidden", scope
+        if row.acts:
+            async with guarded.device(KEYS["admin"]) as device:
+                assert await refused(device, scene.frame(kind, None)) == "rejected not_attached"
+                await device.attach(scene.sid, observe=True)
+                assert await refused(device, scene.frame(kind, None)) == "rejected observer"
+        assert await state_of(guarded) == before, "a refused frame changed something"
+        for scope in good:
+            await works(guarded, owner, kind, scope)
+
+
+async def stranger_is_refused(guarded: Guarded, who: str, key: str | None, frame: Json) -> None:
+    """Bring the key in the header and say the frame, and in a first frame; and the frame alone."""
+    for in_frame in (False,) if key is None else (False, True):
+        async with open_device(guarded.url, key, wait_ready=False, frame_key=in_frame) as device:
+            with suppress(InvalidState):  # the server said good-bye to the key already
+                await say(device, frame)
+            assert await device.wait_closed(LIMIT_S) == 4401, who
+            assert [(one["type"], one["code"]) for one in device.frames] == [("error", "unauthorized")], who
+
+
+async def works(guarded: Guarded, owner: Device, kind: str, scope: str) -> None:
+    row = FRAMES[kind]
+    scene = await set_scene(owner, kind, scope)
+    async with guarded.device(KEYS[scope]) as device:
+        if kind != "attach":
+            await device.attach(scene.sid)
+        hearer = owner if row.by_others else device
+        start = len(hearer.frames)
+        frame = scene.frame(kind, KEYS[scope])
+        await say(device, frame)
+        if kind == "watch_sessions":
+            await owner.send(scene.sid, "hello")
+        told = await hearer.wait_for(row.told["type"], start=start, limit_s=LIMIT_S)
+        assert {name: told.get(name) for name in row.told} == row.told, scope
+        if kind == "attach":
+            entries = {one["device_id"]: one["observe"] for one in told["devices"]}
+            assert entries[scope] == (scope == "view"), "a key that may only look attaches observing"
+    if kind in ("send", "watch_sessions", "decide"):
+        await owner.wait_for("complete", session_id=scene.sid)  # so that nothing goes on beside the next row
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_who_may_make_a_session(scope: str, guarded: Guarded) -> None:
+    sid = f"made-by-{scope}"
+    before = await state_of(guarded)
+    async with guarded.device(KEYS[scope]) as device:
+        await device.say("attach", session_id=sid)
+        assert (await device.wait_for("error"))["code"] == "unknown_session"
+        await device.say("attach", session_id=sid, agent="nobody")
+        assert (await device.wait_for("error"))["code"] == "unknown_agent"
+        if scope in ("drive", "admin"):
+            assert (await device.attach(sid, agent="echo"))["head_seq"] == 0
+        else:
+            frame = {"type": "attach", "session_id": sid, "agent": "echo"}
+            assert await refused(device, frame) == "rejected forbidden"
+            assert await state_of(guarded) == before
+
+
+async def test_a_label_gives_nobody_anothers_rights(guarded: Guarded) -> None:
+    """A `device_id` is a word inside one key: it neither brings rights nor another key's name."""
+    async with guarded.device(KEYS["admin"]) as owner, guarded.device(KEYS["view"]) as viewer:
+        await owner.attach("labels", agent="echo", device_id="desk")
+        await owner.ask("labels", "hello")
+        for label in ("admin", "drive", "first", "desk", "paired"):
+            before = await state_of(guarded)
+            frame = {"type": "attach", "session_id": "labels", "device_id": label}
+            assert await refused(viewer, frame) == "rejected forbidden", label
+            assert await state_of(guarded) == before
+        attached = await viewer.attach("labels", device_id="glasses")
+        assert {one["device_id"]: one["observe"] for one in attached["devices"]}["glasses"] is True
+        send = {"type": "send", "session_id": "labels", "message_id": "m1", "content": "no"}
+        assert await refused(viewer, send) == "rejected forbidden"
+        async with guarded.device(KEYS["drive"]) as driver:
+            assert await refused(driver, {**frame, "device_id": "glasses"}) == "rejected forbidden"
+            await driver.attach("labels", device_id="watch")
+            await driver.send("labels", "hello again")
+            said = await owner.wait_for("user_message", content="hello again")
+            assert said["device_id"] == "watch"
+            await owner.wait_for("complete", start=0, turn_id=said["turn_id"])
+
+
+async def test_another_good_key_in_mid_connection_is_the_end(guarded: Guarded) -> None:
+    async with guarded.device(KEYS["view"]) as device:
+        await device.say("auth", token=KEYS["admin"])
+        assert await device.wait_closed() == 4401
+
+
+@pytest.mark.parametrize("agent", ["claude", "codex"])
+async def test_strangers_on_the_shipped_apps_paths(agent: str, guarded: Guarded) -> None:
+    before = await state_of(guarded)
+    phone = str(uuid4())
+    firsts = {who: key for who, key in STRANGERS.items() if key is not None}
+    firsts |= {
+        "a code": code("drive"),
+        "a message": chat("hello", f"{phone}-{uuid4()}", phone),
+        "a message without ids": chat("hello"),
+        "a frame of version 3": json.dumps({"type": "auth", "token": KEYS["admin"]}),
+        "nothing": "",
+    }
+    for who, first in firsts.items():
+        async with open_line(await connect(guarded), f"/api/{agent}/ws") as line:
+            await line.say(first)
+            with trio.fail_after(LIMIT_S):
+                assert await line.text() == "error:invalid_api_key", who
+                assert await line.closed() == 1000, who
+            assert line.rest() == []
+    assert await state_of(guarded) == before
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_scopes_on_the_shipped_apps_path(scope: str, guarded: Guarded) -> None:
+    sid, phone = f"app-{scope}", f"phone-of-{scope}"
+    before = await state_of(guarded)
+    async with open_line(await connect(guarded), "/api/claude/ws") as line:
+        with trio.fail_after(LIMIT_S):
+            await line.sign_in(KEYS[scope])
+            await line.say(chat("hello", sid, phone))
+            text, end = await line.exchange()
+    if scope in ("drive", "admin"):
+        assert (text.strip(), end["type"]) == ("echo: hello", "complete")
+    else:
+        assert (text, end["type"]) == ("", "error")
+        # A key that may decide comes as far as to its own label, as with `attach`.
+        after = await state_of(guarded)
+        assert {**after, "label": []} == {**before, "label": []}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_who_decides_over_the_shipped_app(scope: str, guarded: Guarded) -> None:
+    sid, phone = f"app-asks-{scope}", f"asked-phone-of-{scope}"
+    async with guarded.device(KEYS["admin"]) as owner:
+        await owner.attach(sid, agent="claude")
+        async with open_line(await connect(guarded), "/api/claude/ws") as line:
+            with trio.fail_after(LIMIT_S):
+                await line.sign_in(KEYS["drive"])
+                await line.say(chat("/ask may I", sid, phone))
+                await line.exchange()
+                await line.drop()
+        before = await state_of(guarded)
+        async with open_line(await connect(guarded), "/api/claude/ws") as line:
+            with trio.fail_after(LIMIT_S):
+                await line.sign_in(KEYS[scope])
+                await line.say(chat("deny", sid, f"{phone}-2"))
+                _, end = await line.exchange()
+        if scope == "view":
+            assert end["type"] == "error"
+            assert (await state_of(guarded))["journal"] == before["journal"]
+        else:
+            told = await owner.wait_for("permission_resolved", session_id=sid)
+            assert (told["decision"], told["by_device"]) == ("deny", f"{phone}-2")
+            await owner.wait_for("complete", session_id=sid)
+
+
+async def connect(guarded: Guarded) -> trio.SocketStream:
+    host, _, port = guarded.url.removeprefix("http://").partition(":")
+    return await trio.open_tcp_stream(host, int(port))
+
+
+def test_no_frame_left_a_traceback(guarded: Guarded) -> None:
+    assert "Traceback" not in guarded.words()
