@@ -120,6 +120,7 @@ async def test_hubs_outlive_the_mother_and_a_new_one_is_started(tmp_path: Path) 
         mother = hubs.mother_pid
         assert mother is not None
         os.kill(mother, signal.SIGKILL)
+        await until_dead(mother)  # one that is about to die may still take the next spec with her
         assert text_of(await reader.turn("t1", "orphan")) == "echo: orphan "
         await hubs.start(spec_of(HUB + "-2"))
         assert hubs.mother_pid not in (None, mother)
