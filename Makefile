@@ -3,6 +3,7 @@
 #   make serve              make .venv where it is missing or out of date, then start the server
 #   make serve ARGS="--port 9000" AGENTS=
 #   make test               lint, then all tests, in two processes (WORKERS=0: in one)
+#   make torture            a thousand random kills, with figures (ARGS="--kills 50 --seed 7")
 #
 # `make lint` and `make test` also check the web client: they need npm, and the tests Chromium. Serving needs neither.
 #
@@ -29,7 +30,7 @@ NODE_STAMP := node_modules/.installed
 TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
-.PHONY: serve install test lint format bench lock
+.PHONY: serve install test lint format bench torture lock
 
 serve: $(TO_SERVE)
 	@exec $(BIN)/builderos serve $(ARGS)
@@ -53,6 +54,9 @@ format: install
 
 bench: install
 	@$(BIN)/python -m bench $(ARGS)
+
+torture: install
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 # The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -65,6 +65,7 @@ class SessionActor:
     tail: Tail
     _record: SessionRecord = attrs.field(init=False)
     _grant: Grant = attrs.field(init=False)
+    _is_owner: bool = False
     _state: SessionState = attrs.field(init=False)
     _owner: HubOwner = attrs.field(init=False)
     _effects: EffectRunner = attrs.field(init=False)
@@ -109,7 +110,11 @@ class SessionActor:
 
     async def _load(self) -> None:
         deps = self.deps
-        self._grant = await deps.ownership.acquire(self.session_id)
+        if (
+            not self._is_owner
+        ):  # a reload keeps its grant: a stale owner must not take the session back by one
+            self._grant = await deps.ownership.acquire(self.session_id)
+            self._is_owner = True
         self._record, self._state = await load_state(deps.catalog, deps.journal, self.session_id)
         state = self._state
         self._committed_hub = (state.hub_id, state.hub_seq)

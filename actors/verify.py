@@ -323,7 +323,8 @@ class Verifier:
                 self._note(item, "task", f"progress of {task_id}, which is not open")
             case ToolStarted(tool_id):
                 turn.tools.add(tool_id)
-            case ToolFinished(tool_id):
+            case ToolFinished(tool_id, name) if name or tool_id in turn.tools:
+                # Without a name: of a call whose beginning the agent never told.
                 self._close(item, turn.tools, "tool", tool_id)
             case _:
                 pass

@@ -1,8 +1,9 @@
 """What an agent was given in secret must stand in no error text, notice or log. No I/O.
 
 An agent's program repeats such a value where nobody expects it: in its last words, or in what the model service
-said to it. What is secret is told by the variable's name. Masked is what this program tells *about* an agent;
-what the agent itself says, and what its tools read, is the conversation and stays as it is.
+said to it. What is secret is told by the variable's name, but for a password in an address. Masked is what this
+program tells *about* an agent; what the agent itself says, and what its tools read, is the conversation and stays as
+it is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ MIN_CHARS = 6
 MIN_PART_CHARS = 6
 """Of a value that a cut went through, so much left at a line's edge is masked as well."""
 
+_NO_SECRET_NAME = re.compile(
+    r"AUTHOR(?!I[ZS])|KEYBOARD|KEYMAP|MAX_.*TOKENS$|_SOCK$|_(?:DIR|FILE|PATH)$", re.IGNORECASE
+)
+"""What only looks like one: `GIT_AUTHOR_NAME`, `SSH_AUTH_SOCK`, `MAX_TOKENS`. Names, paths and numbers are needed to
+understand an error."""
+
+_IN_ADDRESS = re.compile(r"://[^/@\s]*:([^/@\s]+)@")
+"""A password in an address, whatever the variable is called: proxies and databases have theirs there."""
+
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 
 
@@ -37,13 +47,11 @@ class Masker:
     @classmethod
     def of(cls, *environments: Mapping[str, str]) -> Masker:
         """Build one for the secrets of these environments."""
-        found = {
-            value.strip()
-            for environment in environments
-            for name, value in environment.items()
-            if _SECRET_NAME.search(name) and len(value.strip()) >= MIN_CHARS
-        }
-        return cls(tuple(sorted(found, key=len, reverse=True)))
+        told = [pair for environment in environments for pair in environment.items()]
+        found = {value.strip() for name, value in told if _is_secret(name)}
+        found |= {password for _, value in told for password in _IN_ADDRESS.findall(value)}
+        kept = (value for value in found if len(value) >= MIN_CHARS)
+        return cls(tuple(sorted(kept, key=len, reverse=True)))
 
     @classmethod
     def of_spec(cls, spec: HubSpec) -> Masker:
@@ -81,6 +89,10 @@ class MaskingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line or lines."""
         return self.masker.text(super().format(record))
+
+
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None and _NO_SECRET_NAME.search(name) is None
 
 
 def _without_edges(text: str, secret: str) -> str:

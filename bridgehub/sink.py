@@ -18,6 +18,7 @@ from bridgehub.protocol.messages import (
     HubEvent,
     PermissionAsked,
 )
+from bridgehub.silence import Silence
 
 __all__ = ["Asking", "TurnSink"]
 
@@ -106,13 +107,16 @@ class TurnSink:
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     masker: Masker = attrs.field(factory=Masker)
+    silence: Silence = attrs.field(factory=Silence)
     closed: bool = False
 
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
             await trio.lowlevel.checkpoint()
             return
-        await self.outbox.put(self.masker.event(event))
+        self.silence.heard(event)
+        with self.silence.held():
+            await self.outbox.put(self.masker.event(event))
 
     async def ask(
         self,
@@ -130,18 +134,21 @@ class TurnSink:
         asked = PermissionAsked(
             self.turn_id, request_id, tool, tool_input, OPTIONS, questions, grant, task_id
         )
-        return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))
+        with self.silence.held():
+            return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))
 
     async def history(self, limit_bytes: int) -> History:
         wanted = HistoryWanted(self.turn_id, limit_bytes)
-        return await self.asking.wait_history(limit_bytes, lambda: self.emit(wanted))
+        with self.silence.held():
+            return await self.asking.wait_history(limit_bytes, lambda: self.emit(wanted))
 
     async def remember(self, data: dict[str, Any]) -> None:
         self.keep_memory(data)
         await self.emit(AgentMemory(self.turn_id, data))
 
     async def settle(self) -> None:
-        await self.outbox.wait_acked(self.outbox.head_seq)
+        with self.silence.held():
+            await self.outbox.wait_acked(self.outbox.head_seq)
 
     async def garble(self, line: bytes) -> None:
         await self.outbox.put_raw(line)

@@ -3,6 +3,7 @@
 The life of a turn here:
 
     prompt → driver runs ─┬─ returns ──────────────────────────────▶ its TurnDone / TurnFailed
+                          ├─ is silent for `silence_s` ────────────▶ stopped as below, and TurnFailed timeout
                           ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced,
                           │                                          all processes below the hub killed
                           └─ interrupt: asked politely ─┬─ returns ▶ TurnStopped
@@ -86,6 +87,8 @@ class _Turn:
     sink: TurnSink
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     stopping: bool = False
+    silent: bool = False
+    watching: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     changed: trio.Event = attrs.field(factory=trio.Event)
     driven: trio.Event = attrs.field(factory=trio.Event)
     end: TurnEnd | None = None
@@ -219,14 +222,16 @@ class TurnRunner:
         if driver is not None:
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(self._steer, turn, driver)
+            nursery.start_soon(self._watch, turn)
             await turn.changed.wait()
             if not turn.driven.is_set():
                 await self._stop(turn, driver, nursery)
+            turn.watching.cancel(reason="the turn ended")
             await self._end_steering(turn)
-            if turn.end is None or (isinstance(turn.end, TurnFailed) and turn.end.code == "agent_exited"):
+            if turn.end is None or turn.silent or _is_exit(turn.end):
                 self._driver = None
                 nursery.start_soon(_put_away, driver)
-            if isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE:
+            if turn.silent or (isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE):
                 await self._kill_below(nursery)  # the commands of its tools would go on
         sink.closed = True
         self._turn = None
@@ -235,7 +240,9 @@ class TurnRunner:
             if not steering.reported:
                 steering.reported = True
                 await self.outbox.put(steering.outcome(prompt.turn_id, steering.steer.message_id))
-        if turn.stopping or turn.end is None:
+        if turn.silent and not turn.stopping:
+            await self.outbox.put(self._timed_out(turn))
+        elif turn.stopping or turn.end is None:
             await self.outbox.put(TurnStopped(prompt.turn_id))
         else:
             await self.outbox.put(self._masker.event(turn.end))
@@ -264,6 +271,15 @@ class TurnRunner:
             end = self._exited(turn, group)
         finally:
             turn.finish(end)
+
+    async def _watch(self, turn: _Turn) -> None:
+        """End the turn of an agent that hangs."""
+        if self.spec.silence_s is None:
+            return
+        with turn.watching:
+            await turn.sink.silence.lasted(self.spec.silence_s)
+            turn.silent = not turn.changed.is_set()
+            turn.changed.set()
 
     async def _steer(self, turn: _Turn, driver: AgentDriver) -> None:
         """Bring steered messages to the driver, in order, until the turn ends."""
@@ -333,11 +349,19 @@ class TurnRunner:
         finally:
             over.set()
 
+    def _timed_out(self, turn: _Turn) -> TurnFailed:
+        content = f"agent {self.spec.agent!r} said nothing for {self.spec.silence_s:g} s and was stopped"
+        return TurnFailed(turn.prompt.turn_id, "timeout", content, retryable=True)
+
     def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         content = f"agent {self.spec.agent!r} failed: {type(error).__name__}"
         return TurnFailed(turn.prompt.turn_id, "agent_exited", content, retryable=True)
+
+
+def _is_exit(end: TurnEnd) -> bool:
+    return isinstance(end, TurnFailed) and end.code == "agent_exited"
 
 
 async def _put_away(driver: AgentDriver) -> None:

@@ -17,13 +17,19 @@ from builderos.exits import OK, fail
 from builderos.new_past import end_what_was_open
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.archive import DATABASE, KEY
+from storage.audit import HEAD_NAME, read_noted_head
+from storage.audit_chain import Act, Mark
 from storage.backup import write_backup
 from storage.blobs import BLOBS_NAME
+from storage.boot import read_boot_id
 from storage.connection import named_os_errors
+from storage.devices import FIRST_DEVICE
 from storage.errors import StorageCorrupt, StorageError, StorageLocked
 from storage.folder import DataFolder, open_data_folder
+from storage.privacy import open_private
 from storage.replacing import put_database, sync_folder
 from storage.restore import check_backup, keep_aside, read_present, renew, unpack_backup
+from storage.store import open_store
 from storage.uploads import UPLOADS_NAME
 
 __all__ = ["run_backup", "run_restore"]
@@ -81,14 +87,26 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
         with _doubtful_content(file):
             sessions = renew(copy, present, first_epoch=now_ms // 1000)
             trio.run(end_what_was_open, copy, now_ms)
+            trio.run(_note_restore, copy, read_noted_head(folder.path), now_ms)
         aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
         _put_files(passing, folder)
         put_database(copy, folder.database_path)
+        # Killed before this is whole, the next start tells that the audit was put back: so it was.
+        with open(folder.path / HEAD_NAME, "wb", opener=open_private) as note:
+            note.write((passing / HEAD_NAME).read_bytes())
     finally:
         shutil.rmtree(passing, ignore_errors=True)
     trio.run(_end_hubs, folder)
     return sessions, aside
+
+
+async def _note_restore(copy: Path, noted: Mark | None, now_ms: int) -> None:
+    """Have the audit tell that it was put back, and where it ended before; its new end is noted beside `copy`."""
+    subject = None if noted is None else str(noted)
+    async with open_store(copy, boot_id=read_boot_id()) as store:
+        act = Act(at_ms=now_ms, act="restored", device_id=FIRST_DEVICE, address="local", subject=subject)
+        await store.audit.append([act])
 
 
 @contextmanager

@@ -5,19 +5,20 @@ A wrong value or an unknown key is a `ConfigError` that names the key; nothing i
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from transport.forwarded import LOOPBACK, Proxies
+from builderos.agent_config import KINDS, Agent, BridgeHubAgent, ClaudeAgent, CodexAgent, EchoAgent
+from builderos.config_values import OutOfRangeError, at_most, networks, positive, positive_or_none
+from transport.forwarded import LOOPBACK
 
 __all__ = [
     "Agent",
@@ -56,109 +57,6 @@ class ConfigError(Exception):
         self.key = key
 
 
-class _OutOfRangeError(ValueError):
-    """A value of the right type that makes no sense."""
-
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(reason)
-        self.key = key
-
-
-def _positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0 < value < math.inf:
-        raise _OutOfRangeError(attribute.name, f"must be over 0, not {value!r}")
-
-
-def _at_most(limit: int) -> Callable[[object, attrs.Attribute[Any], int], None]:
-    def check(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
-        if not 0 <= value <= limit:
-            raise _OutOfRangeError(attribute.name, f"must be from 0 to {limit}, not {value!r}")
-
-    return check
-
-
-def _positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None:
-        _positive(_, attribute, value)
-
-
-def _not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
-    if not value:
-        raise _OutOfRangeError(attribute.name, "must not be empty")
-
-
-def _networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    try:
-        Proxies.named(value)
-    except ValueError as error:
-        raise _OutOfRangeError(attribute.name, f"must be addresses or networks: {error}") from error
-
-
-@attrs.frozen(kw_only=True)
-class ClaudeAgent:
-    """Claude Code through its SDK.
-
-    Attributes of every kind: `delegate`: whether other agents may hand it work; `env`: added to its environment.
-
-    Attributes:
-        permission_mode, model: what its sessions start with unless they say otherwise; None is its own
-        default. cli_path: the program to run instead of the one that comes with the SDK.
-    """
-
-    kind: ClassVar[str] = "claude"
-    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] = "default"
-    model: str | None = None
-    cli_path: str | None = None
-    delegate: bool = True
-    env: dict[str, str] = attrs.field(factory=dict, repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class CodexAgent:
-    """Codex through `codex app-server`.
-
-    Attributes:
-        approval, sandbox, model: what its sessions start with unless they say otherwise; None is Codex's own
-        default. cli_path: the program to run instead of the package's.
-    """
-
-    kind: ClassVar[str] = "codex"
-    approval: Literal["untrusted", "on-failure", "on-request", "never"] = "on-request"
-    sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = "workspace-write"
-    model: str | None = None
-    cli_path: str | None = None
-    delegate: bool = True
-    env: dict[str, str] = attrs.field(factory=dict, repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class EchoAgent:
-    """Practice: no account, no network."""
-
-    kind: ClassVar[str] = "echo"
-    delegate: bool = True
-    env: dict[str, str] = attrs.field(factory=dict, repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class BridgeHubAgent:
-    """An existing relay of somebody's own, one process a turn. `timeout_s` bounds a turn."""
-
-    kind: ClassVar[str] = "bridgehub/1.0"
-    command: tuple[str, ...] = attrs.field(validator=_not_empty)
-    direction: str = attrs.field(validator=_not_empty)
-    timeout_s: float = attrs.field(default=600.0, validator=_positive)
-    delegate: bool = True
-    env: dict[str, str] = attrs.field(factory=dict, repr=False)
-
-
-Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent
-
-KINDS: dict[str, type[Agent]] = {
-    cls.kind: cls for cls in (ClaudeAgent, CodexAgent, EchoAgent, BridgeHubAgent)
-}
-
-
 def _default_agents() -> dict[str, Agent]:
     return {"claude": ClaudeAgent(), "codex": CodexAgent(), "echo": EchoAgent()}
 
@@ -183,7 +81,7 @@ class System:
     @sleep_command.validator
     def _names_a_program(self, attribute: attrs.Attribute[Any], value: tuple[str, ...] | None) -> None:
         if value is not None and not (value and value[0]):
-            raise _OutOfRangeError(attribute.name, "must name a program")
+            raise OutOfRangeError(attribute.name, "must name a program")
 
 
 @attrs.frozen(kw_only=True)
@@ -210,19 +108,19 @@ class Config:
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
     app: App = attrs.field(factory=App)
     system: System = attrs.field(factory=System)
-    heartbeat_s: float = attrs.field(default=15.0, validator=_positive)
-    max_connections: int = attrs.field(default=10_000, validator=_positive)
-    max_sessions: int = attrs.field(default=100_000, validator=_positive)
-    max_uploads_bytes: int = attrs.field(default=20_000_000_000, validator=_positive)
-    trusted_proxies: tuple[str, ...] = attrs.field(default=LOOPBACK, validator=_networks)
-    hub_idle_s: float = attrs.field(default=600.0, validator=_positive)
-    hub_abandon_s: float = attrs.field(default=86_400.0, validator=_positive)
-    max_task_depth: int = attrs.field(default=2, validator=_at_most(MAX_TASK_DEPTH))
-    max_tasks: int = attrs.field(default=20, validator=_at_most(MAX_TASKS))
+    heartbeat_s: float = attrs.field(default=15.0, validator=positive)
+    max_connections: int = attrs.field(default=10_000, validator=positive)
+    max_sessions: int = attrs.field(default=100_000, validator=positive)
+    max_uploads_bytes: int = attrs.field(default=20_000_000_000, validator=positive)
+    trusted_proxies: tuple[str, ...] = attrs.field(default=LOOPBACK, validator=networks)
+    hub_idle_s: float = attrs.field(default=600.0, validator=positive)
+    hub_abandon_s: float = attrs.field(default=86_400.0, validator=positive)
+    max_task_depth: int = attrs.field(default=2, validator=at_most(MAX_TASK_DEPTH))
+    max_tasks: int = attrs.field(default=20, validator=at_most(MAX_TASKS))
     permission_timeout_s: float | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_positive)
+        default=None, validator=attrs.validators.optional(positive)
     )
-    retention_days: float | None = attrs.field(default=None, validator=_positive_or_none)
+    retention_days: float | None = attrs.field(default=None, validator=positive_or_none)
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""
@@ -347,9 +245,9 @@ def _environment(value: Any, _: Any) -> dict[str, str]:
         raise ValueError("must be a table of texts")
     for name, word in value.items():
         if not name or "=" in name or "\0" in name:
-            raise _OutOfRangeError(repr(name)[1:-1] or '""', "is no name of a variable")
+            raise OutOfRangeError(repr(name)[1:-1] or '""', "is no name of a variable")
         if "\0" in word:
-            raise _OutOfRangeError(name, "must not hold a null character")
+            raise OutOfRangeError(name, "must not hold a null character")
     return dict(value)
 
 
@@ -370,7 +268,7 @@ def _first_fault(error: ClassValidationError) -> tuple[str, str]:
     for fault in others:
         if isinstance(fault, ForbiddenExtraKeysError):
             return min(fault.extra_fields), "is unknown"
-        if isinstance(fault, _OutOfRangeError):
+        if isinstance(fault, OutOfRangeError):
             return fault.key, str(fault)
     for fault, note in with_notes:
         if isinstance(fault, KeyError):
@@ -378,7 +276,7 @@ def _first_fault(error: ClassValidationError) -> tuple[str, str]:
         if isinstance(fault, ClassValidationError):
             key, reason = _first_fault(fault)
             return f"{note.name}.{key}", reason
-        if isinstance(fault, _OutOfRangeError):
+        if isinstance(fault, OutOfRangeError):
             return f"{note.name}.{fault.key}", str(fault)
         if get_origin(note.type) is Literal:
             return note.name, f"must be one of {_listed(get_args(note.type))}"

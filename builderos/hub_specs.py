@@ -11,7 +11,7 @@ import attrs
 
 from actors.codec import decode_settings
 from bridgehub.protocol.messages import DelegateSpec, HubSpec
-from builderos.config import Agent, Config
+from builderos.config import Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
 from storage.records import SessionRecord
 
@@ -21,6 +21,9 @@ _SESSIONS = uuid.UUID("5a3f7c1e-0b7d-4a52-9d0e-6a1f3b1c2d4e")
 """Under this name the agent-side ids of our sessions are made; it must never change."""
 
 _OWN = "BUILDEROS_"
+
+_HUBS = frozenset({"env", "delegate", "silence_s"})
+"""Keys of an agent's table that its driver has nothing to do with."""
 
 
 def agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -63,6 +66,7 @@ class HubSpecs:
             max_tasks=self.config.max_tasks,
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
+            silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent) else None,
         )
 
     def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
@@ -75,8 +79,6 @@ class HubSpecs:
 
 
 def agent_options(agent: Agent) -> dict[str, Any]:
-    """Return what a driver gets of the agent's table: all but `kind`, `env`, `delegate` and what was not said."""
-    table = attrs.asdict(
-        agent, filter=lambda field, value: field.name not in ("env", "delegate") and value is not None
-    )
+    """Return what a driver gets of the agent's table: all but `kind`, what is the hub's, and what was not said."""
+    table = attrs.asdict(agent, filter=lambda field, value: field.name not in _HUBS and value is not None)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}

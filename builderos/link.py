@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -59,14 +60,29 @@ class LinkLostError(Exception):
 
 @attrs.frozen
 class Server:
-    """Where a server is, `http` or `https`, and what opens it."""
+    """Where a server is, `http` or `https`, and what opens it.
+
+    Attributes:
+        is_own: it is the one that runs on the data folder, which noted this address.
+    """
 
     url: str
     key: str = attrs.field(repr=False)
+    is_own: bool = False
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """Return how to check the server; None without TLS."""
-        return ssl.create_default_context() if urlsplit(self.url).scheme == "https" else None
+        """Return how to check the server; None without TLS.
+
+        Our own one over loopback is not checked: its certificate is for the name that other machines use, and
+        without TLS nothing would be checked there either.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme != "https":
+            return None
+        context = ssl.create_default_context()
+        if self.is_own and _is_loopback(parts.hostname or ""):
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
 
 
 def find_server(data: Path, url: str | None, key: str | None) -> Server:
@@ -75,6 +91,7 @@ def find_server(data: Path, url: str | None, key: str | None) -> Server:
     Raises:
         NoServerError: the folder does not tell, or the address is none.
     """
+    is_own = url is None
     if url is None:
         holder = read_holder(data)
         if holder is None or not holder.address or not holder.is_running():
@@ -84,7 +101,14 @@ def find_server(data: Path, url: str | None, key: str | None) -> Server:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise NoServerError(f"{url} is no address like http://127.0.0.1:8080")
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-    return Server(base, _read_key(data) if key is None else key)
+    return Server(base, _read_key(data) if key is None else key, is_own)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _read_key(data: Path) -> str:

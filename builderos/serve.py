@@ -36,6 +36,7 @@ from builderos.measured import MeasuredHubs, MeasuredJournal, MeasuredLive, serv
 from builderos.providers import new_code, new_id, new_key, wall_clock_ms
 from builderos.readiness import Look
 from builderos.retention import Retention
+from builderos.second_thoughts import say_second_thoughts
 from builderos.shutdown import Shutdown
 from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
@@ -230,6 +231,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
+        say_second_thoughts(setup.folder, setup.key)
         if setup.tls is not None:
             await nursery.start(setup.tls.run)
         if deps.trail is not None:

@@ -19,12 +19,9 @@ from builderos.serve import ServeError, Setup, run_server
 from builderos.take_over import end_holder
 from builderos.tls import Tls, TlsError
 from storage.errors import StorageError, StorageLocked
-from storage.folder import DataFolder, open_data_folder
+from storage.folder import open_data_folder
 
 __all__ = ["start_server"]
-
-SHORT_KEY = 20
-"""Characters of a key that a person chose; a fresh one has 64."""
 
 log = logging.getLogger("builderos.serve")
 
@@ -57,9 +54,6 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
         end_holder(options.data)
     status = OK
     with open_data_folder(options.data) as folder, open_logs(folder.log_path, options.log_level):
-        _tell_mended(folder)
-        if key is not None and len(key) < SHORT_KEY:
-            log.warning("BUILDEROS_API_KEY is under %d characters: it may be guessed", SHORT_KEY)
         for warning in config.warnings():
             log.warning("%s", warning)
         try:
@@ -69,16 +63,6 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
         except* Exception as group:
             status = _fail_unforeseen(group)
     return status
-
-
-def _tell_mended(folder: DataFolder) -> None:
-    """Say in one line what others of this machine could read until now."""
-    if not folder.mended:
-        return
-    shown = ", ".join(path.name for path in folder.mended[:3])
-    more = f" and {len(folder.mended) - 3} more" if len(folder.mended) > 3 else ""
-    key = " A new key is safer: that one could be read." if folder.key_path in folder.mended else ""
-    log.warning("other users could get at %s%s in %s; not any more.%s", shown, more, folder.path, key)
 
 
 def _fail_unforeseen(group: BaseExceptionGroup[Exception]) -> int:

@@ -80,7 +80,7 @@ async def verify(data: Path, write: Callable[[str], object]) -> int:
     async with open_reading(data / DATABASE) as reading:
         checks = _Checks(data, reading, write)
         # What else must be true of a data folder (say, a chain of hashes over a record) joins this row.
-        for check in (checks.database, checks.sessions, checks.uploads):
+        for check in (checks.database, checks.sessions, checks.uploads, checks.audit):
             await check()
         checks.sum_up()
         return checks.found
@@ -156,6 +156,11 @@ class _Checks:
             self.upload_count += len(page)
             self._progress()
             after = page[-1].name
+
+    async def audit(self) -> None:
+        """The audit's chain of hashes, up to the end that was noted beside the database."""
+        for text in await self.reading.audit.verify():
+            self.tell(_Wrong("audit", 0, "chain", text))
 
     async def _session(self, session_id: str) -> list[_Wrong]:
         """Read one session until it holds still, or is sound; return what was wrong in every reading."""
@@ -241,6 +246,10 @@ class _OneSession:
             return
         if summary.message_count != verifier.message_count:
             self._note("count", f"noted as {summary.message_count}, and there are {verifier.message_count}")
+        for message_id, told in verifier.messages.items():
+            if told.state == "accepted" and not message_id.startswith(ID_PREFIX):
+                detail = f"{message_id} was accepted, and it neither waits nor was handed over"
+                self.found.append(self._wrong(told.seq, "delivery", detail))
         waits = [told.state for told in verifier.messages.values()].count("queued")
         if summary.unfinished != (verifier.open_turn is not None or waits > 0):
             self._note(

@@ -19,11 +19,11 @@ import trio
 
 from storage.audit_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
 from storage.connection import named_os_errors
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import StorageError
 from storage.readers import Readers
 from storage.writer import Writer
 
-__all__ = ["AUDIT_SCHEMA", "HEAD_NAME", "MAX_ROWS", "Audit", "append_acts", "verify_audit"]
+__all__ = ["AUDIT_SCHEMA", "HEAD_NAME", "MAX_ROWS", "Audit", "append_acts", "read_noted_head", "verify_audit"]
 
 AUDIT_SCHEMA = """
 -- One row after the other, never changed; each one's hash covers the one before. The oldest go once there are
@@ -83,11 +83,14 @@ class Audit:
     async def append(self, acts: Sequence[Act]) -> None:
         """Store acts, durably and in this order, and note the end.
 
+        Cancellation: only where nothing is stored; so who is cancelled may store them again.
+
         Raises:
             StorageUnavailable: they were not stored.
         """
         await self._writer.submit(partial(append_acts, acts), durable=True, rows=len(acts))
-        await self.note_head()
+        with trio.CancelScope(shield=True):
+            await self.note_head()
 
     async def note(self, act: Act) -> None:
         """Store what was done already: where that fails it is logged, since the act cannot be taken back."""
@@ -99,10 +102,10 @@ class Audit:
     async def note_head(self) -> None:
         """Write the end of the chain into its file. One that cannot be written is logged, and no error."""
         async with self._noting:  # so that no older end is written over a newer one
-            head = await self._readers.run(read_head)
             try:
+                head = await self._readers.run(read_head)
                 await trio.to_thread.run_sync(_write_head, self.data / HEAD_NAME, head)
-            except StorageUnavailable as failed:
+            except StorageError as failed:
                 _log.warning("the end of the audit cannot be noted: %s", failed)
 
     async def check_head(self, *, now_ms: int) -> None:

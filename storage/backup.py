@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from storage.archive import DATABASE, KEY, Member, Proof, write_archive
 from storage.blobs import BLOBS_NAME
 from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors, open_writer
 from storage.errors import StorageCorrupt, StorageUnavailable
+from storage.privacy import OWN_NAMES
 from storage.replacing import sync_folder
 from storage.schema import copy_database
 from storage.uploads import PART, UPLOADS_NAME
@@ -45,8 +47,11 @@ def write_backup(data: Path, target: Path, *, made_at: str) -> Proof:
     Raises:
         StorageCorrupt: the database is damaged or none of ours.
         StorageUnavailable: there is no database, or the backup cannot be written; `target` is as it was.
+            One of the folder's own files is no place for it.
     """
     database = data / DATABASE
+    if _is_own(data, target):
+        raise StorageUnavailable(f"{target}: this is a file of the data folder itself; name another")
     if not database.is_file():
         raise StorageUnavailable(f"{database}: there is no database yet")
     copy = target.with_name(target.name + ".database")
@@ -93,6 +98,13 @@ def _check(connection: apsw.Connection, path: Path) -> int:
     if connection.pragma("integrity_check", 1) != "ok":
         raise StorageCorrupt(f"{path}: the database is damaged")
     return int(connection.pragma("user_version"))
+
+
+def _is_own(data: Path, target: Path) -> bool:
+    """Tell whether a file is, or lies below, what the data folder itself holds, by whatever way it is named."""
+    real, folder = Path(os.path.realpath(target)), Path(os.path.realpath(data))
+    first = real.relative_to(folder).parts[:1] if real.is_relative_to(folder) else ()
+    return any(fnmatchcase(name, pattern) for name in first for pattern in OWN_NAMES)
 
 
 def _copy(database: Path, copy: Path) -> None:

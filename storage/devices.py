@@ -13,7 +13,7 @@ import trio
 
 from storage.audit import append_acts
 from storage.audit_chain import Act
-from storage.errors import DeviceExists
+from storage.errors import DeviceExists, DeviceRevoked
 from storage.readers import Readers
 from storage.writer import Writer
 
@@ -38,6 +38,7 @@ INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'first 
 ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, revoked_at_ms = NULL
 """
 _REVOKE = "UPDATE device SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL"
+_IS_REVOKED = "SELECT revoked_at_ms IS NOT NULL FROM device WHERE id = ?"
 _END_PAIRINGS = "DELETE FROM pairing WHERE made_by = ?"
 _OWNER = "SELECT device_id FROM label WHERE label = ?"
 _LABELS = "SELECT count(*) FROM label WHERE device_id = ?"
@@ -91,17 +92,28 @@ class Devices:
         return None if known is None or known[0].revoked_at_ms is not None else known[0]
 
     async def add(
-        self, *, name: str, scope: str, key: str, device_id: str, now_ms: int, noted: Sequence[Act] = ()
+        self,
+        *,
+        name: str,
+        scope: str,
+        key: str,
+        device_id: str,
+        now_ms: int,
+        made_by: str | None = None,
+        noted: Sequence[Act] = (),
     ) -> Device:
         """Add a device; it owns the label that is its own id. `noted` goes into the audit with it.
 
+        `made_by` is the device that asked for it: one whose key ended while its request was on the way makes none.
+
         Raises:
+            DeviceRevoked: `made_by` was.
             DeviceExists: the id is taken, or used as a label by another device.
             StorageUnavailable: nothing was stored.
         """
         device = Device(device_id, name, scope, now_ms, None)
         key_hash = hash_of(key)
-        await self._writer.submit(partial(_add, device, key_hash, noted), durable=True)
+        await self._writer.submit(partial(_add, device, key_hash, made_by, noted), durable=True)
         self.admit(device, key_hash)
         return device
 
@@ -153,7 +165,11 @@ def hash_of(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def _add(device: Device, key_hash: bytes, noted: Sequence[Act], connection: apsw.Connection) -> None:
+def _add(
+    device: Device, key_hash: bytes, made_by: str | None, noted: Sequence[Act], connection: apsw.Connection
+) -> None:
+    if made_by is not None and connection.execute(_IS_REVOKED, (made_by,)).get:
+        raise DeviceRevoked(made_by)
     add_device(device, key_hash, connection)
     append_acts(noted, connection)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "DeviceExists",
+    "DeviceRevoked",
     "Fenced",
     "FoldMismatch",
     "OutcomeUnknown",
@@ -72,6 +73,10 @@ class SequenceConflict(StorageError):
 
 class DeviceExists(StorageError):
     """A device with this id is there already, or another device uses it as a label."""
+
+
+class DeviceRevoked(StorageError):
+    """The key of the device that asked for this has ended meanwhile; nothing was stored."""
 
 
 class FoldMismatch(StorageError):

@@ -16,7 +16,7 @@ from typing import Final
 from storage.connection import named_os_errors
 from storage.errors import StorageUnsafe
 
-__all__ = ["make_private", "open_private"]
+__all__ = ["OWN_NAMES", "make_private", "open_private"]
 
 OWN_NAMES: Final = (
     *("lock", "api-key", "api-key.new", "audit-head", "audit-head.new", "builderos.db*", "server.log*"),
@@ -27,6 +27,7 @@ OWN_NAMES: Final = (
 MAX_ENTRIES: Final = 20_000
 """Files and folders that are looked at, a tenth of a second; the rest lies in folders that were made private."""
 
+_WRITING: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -46,13 +47,16 @@ def make_private(data: Path) -> list[Path]:
         )
     if folder.st_mode & stat.S_ISVTX:
         raise StorageUnsafe(f"{data} is a folder that all users share: give one of its own")
-    mended = [data] if folder.st_mode & _OTHERS else []
     with named_os_errors(data):
         data.chmod(stat.S_IRWXU)
+    mended: list[Path] = []
     for number, path in enumerate(_own_paths(data)):
         if number >= MAX_ENTRIES:
             break
         mended += _mend(path, me)
+    # A folder that others could only look into showed them names; one that they could write to is told in any case.
+    if folder.st_mode & _OTHERS and (mended or folder.st_mode & _WRITING):
+        mended.insert(0, data)
     return mended
 
 

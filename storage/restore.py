@@ -26,6 +26,8 @@ _RENEW = """
 UPDATE session SET epoch = max(epoch + 1, ?2), owner_epoch = max(owner_epoch + 1, ?3) WHERE session_id = ?1
 """
 _REVOKE = "UPDATE device SET revoked_at_ms = ?2 WHERE id = ?1 AND revoked_at_ms IS NULL"
+_HAS_PAIRINGS = "SELECT count(*) FROM sqlite_schema WHERE name = 'pairing'"
+_NO_PAIRINGS = "DELETE FROM pairing"
 _CLOSED_WELL = "INSERT OR REPLACE INTO meta (key, value) VALUES ('closed_well', '1')"
 
 
@@ -135,7 +137,7 @@ def renew(database: Path, present: Present | None, *, first_epoch: int) -> int:
 
     That is one more than the larger of those in the backup and in the folder. Of a session that the folder does not
     know nobody can tell how far its other past had come: it gets at least `first_epoch`. Who was revoked since
-    stays revoked.
+    stays revoked, and codes that make a device end.
 
     Raises:
         StorageError: the database failed.
@@ -151,6 +153,8 @@ def renew(database: Path, present: Present | None, *, first_epoch: int) -> int:
                 connection.execute(_RENEW, (session_id, epoch + 1, owners + 1))
             for device_id, revoked_at_ms in known.revoked.items():
                 connection.execute(_REVOKE, (device_id, revoked_at_ms))
+            if connection.execute(_HAS_PAIRINGS).get:  # a code is good once, and may have been used since
+                connection.execute(_NO_PAIRINGS)
             connection.execute(_CLOSED_WELL)  # a backup is whole, whatever its server was doing
             connection.execute("COMMIT")
     finally:

@@ -70,7 +70,7 @@ async def test_the_example_loses_nothing_over_a_kill(tmp_path: Path) -> None:
         async def run_chat() -> None:
             ended.append(await trio.to_thread.run_sync(chat))
 
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             async with trio.open_nursery() as nursery:
                 async with server.device() as device:
                     await device.attach("trip", agent="echo")

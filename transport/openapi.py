@@ -167,7 +167,12 @@ def _acting() -> Json:
             "post": _call("Put the machine to sleep", object_of(ok=BOOL, message=TEXT), 429)
         },
         "/api/devices": {
-            "get": _call("Who holds a key", object_of(devices=list_of(named("Device")))),
+            "get": _call(
+                "Who holds a key",
+                object_of(devices=list_of(named("Device")), next_after=nullable("string")),
+                400,
+                parameters=(_LIMIT, _query("after", TEXT)),
+            ),
             "post": _call(
                 "Make a device; its key is told this once",
                 object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),

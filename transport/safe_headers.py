@@ -7,17 +7,18 @@ from typing import Final
 import attrs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["COMMON", "HSTS", "SafeHeaders"]
+__all__ = ["COMMON", "SafeHeaders"]
 
 COMMON: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
-"""What an answer gets that does not say otherwise itself. A browser's cache is no place for conversations."""
+"""What an answer gets that does not say otherwise itself. A browser's cache is no place for conversations.
 
-HSTS: Final = (b"strict-transport-security", b"max-age=15552000")
-"""Half a year of nothing but TLS, for answers over our own TLS. Behind a proxy's that is the proxy's to say."""
+`Strict-Transport-Security` is not among them, over our own TLS either: it holds for all ports of a host's name, and
+would shut a browser out of whatever else that machine serves without TLS. This port speaks nothing but TLS anyway.
+"""
 
 
 @attrs.frozen
@@ -30,13 +31,12 @@ class SafeHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        wanted = (*COMMON, HSTS) if scope["scheme"] == "https" else COMMON
 
         async def completed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 there = {name.lower() for name, _ in headers}
-                more = [pair for pair in wanted if pair[0] not in there]
+                more = [pair for pair in COMMON if pair[0] not in there]
                 message = {**message, "headers": [*headers, *more]}
             await send(message)
 

@@ -79,7 +79,7 @@ class Output(AsyncIterator[str]):
 
     def _last(self) -> str:
         rest, self._rest = self._rest, b""
-        text = self._decoder.decode(rest, final=True)
+        text = self._decoder.decode(rest)  # what is left of a character is dropped, as the SDK does
         if not text:
             raise StopAsyncIteration
         return text

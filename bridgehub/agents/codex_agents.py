@@ -160,10 +160,6 @@ class SubAgents:
                 if params.inner("item").text("type") not in _SPEECH:
                     yield from self._work(agent, told, now)
 
-    def give_up_awaited(self) -> None:
-        """Wait no longer for agents that were started and did not begin."""
-        self._awaited.clear()
-
     def flush(self) -> Iterator[HubEvent]:
         """End what runs, for the turn ends without waiting for it."""
         for agent in self.running:
@@ -179,10 +175,10 @@ class SubAgents:
         if len(self._named) > MAX_KNOWN:
             del self._named[next(iter(self._named))]
         agent = self._running.get(thread_id)
-        if agent is None:
-            self._awaited.add(thread_id)
-        else:
+        if agent is not None:
             agent.named = named
+        elif thread_id not in self._worked:  # one that was fast is done when its call is
+            self._awaited.add(thread_id)
 
     def _start(self, thread_id: str, turn: Fields) -> None:
         named = self._named.get(thread_id)

@@ -109,6 +109,7 @@ class HubSpec:
         max_task_depth, max_tasks: bounds of delegation in one turn.
         idle_abandon_s: without a server, this long after its turn's end it writes its events down and ends.
         busy_abandon_s: the same, in the middle of a turn.
+        silence_s: an agent that says nothing for so long, with nothing else to wait for, is stopped; None: never.
     """
 
     hub_id: str
@@ -131,6 +132,7 @@ class HubSpec:
     max_tasks: int = 20
     idle_abandon_s: float = 600.0
     busy_abandon_s: float = 86400.0
+    silence_s: float | None = None
 
 
 # ---- server to hub ----

@@ -193,16 +193,20 @@ def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psu
         fresh = [pid for pid in psutil.pids() if pid not in known]
         in_doubt = 0
         for pid in fresh:
+            process: psutil.Process | None = None
             carries = _carries(pid, variable, hub_id)
+            if carries:
+                with suppress(psutil.Error):
+                    process = psutil.Process(pid)
+                # Only now psutil holds it, and it must be the one that was looked at: one that shows nothing
+                # may be a stranger who has the id since.
+                carries = _carries(pid, variable, hub_id)
             if carries is None:
                 in_doubt += 1
                 continue
             known.add(pid)
-            with suppress(psutil.Error):
-                process = psutil.Process(pid) if carries else None
-                # Only now psutil holds it, and it must be the one that was looked at.
-                if process is not None and _carries(pid, variable, hub_id) is not False:
-                    found.append(process)
+            if carries and process is not None:
+                found.append(process)
         living = [process for process in found if _lives(process)]
         if living or not fresh or time.monotonic() > patience:
             return living

@@ -36,7 +36,7 @@ async def open_scripted(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, live, [trio.SocketListener(raw)])  # noqa: ASYNC113 - the socket listens already
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             link = await open_link(path, Hello(VERSION, "trip", 1, 0), hub_id=hub_id)
             try:
                 yield link

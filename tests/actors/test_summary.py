@@ -33,7 +33,7 @@ def test_the_first_summary_has_a_snapshot_and_the_next_only_where_it_changed() -
 
 
 async def test_a_loaded_state_knows_whether_a_snapshot_is_kept() -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(40):
         store = MemoryStore()
         record = fresh_record()
         await store.create(NewSession(SESSION, "echo", "phone", record.settings, 0))

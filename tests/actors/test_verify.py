@@ -204,6 +204,11 @@ def test_what_a_finished_turn_should_have_folded() -> None:
     assert rules([*BEGIN, *pieces[:1], pieces[2]]) == [], "a turn that runs need not be folded"
 
 
+def test_the_end_of_a_tool_whose_beginning_nobody_told() -> None:
+    """A driver gives it no name; it is the agent's omission, and no event is missing."""
+    assert rules([*BEGIN, ("t1", ToolFinished("x", "", "out", is_error=False))]) == []
+
+
 def test_what_came_from_elsewhere_may_skip_steps() -> None:
     lines: list[Line] = [
         ("import-q", UserMessage("import-q", "unanswered")),

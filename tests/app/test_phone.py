@@ -33,7 +33,7 @@ async def ask(phones: Phones, text: str) -> None:
     phones.phone.type(text)
     phones.touch()
     await phones.until(lambda: phones.phone.completes > done, 600)
-    with trio.fail_after(5):  # what the app still does with what it has
+    with trio.fail_after(20):  # what the app still does with what it has
         await trio.sleep(1)
 
 

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 ENDS = (TurnDone, TurnFailed, TurnStopped)
-LIMIT_S = 20.0
+LIMIT_S = 40.0
 
 
 def make_spec(folder: Path, hub_id: str = "hub1", **changes: object) -> HubSpec:

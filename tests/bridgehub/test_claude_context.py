@@ -47,7 +47,7 @@ async def test_attached_files_reach_the_model_and_are_read_unasked(tmp_path: Pat
         driver, sink = rig.driver(), denying()
         files = (attached(uploads / "1-notes.txt", "notes.txt"), attached(uploads / "3.png", "shot.png"))
         rig.standin.script(Answer.of(reading(uploads / "1-notes.txt")), Answer.of("done"))
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             await driver.run_turn(rig.prompt("read them", attachments=files), sink)
         first = rig.standin.requests[0]
         assert first.images == (("image/png", PNG),)

@@ -115,7 +115,7 @@ end = trio.run(driver.run_turn, Prompt("t", "m", "hello", 0), None)
 print(end.code, end.content)
 trio.run(driver.aclose)
 """
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True)
     assert done.stdout.startswith(b"not_installed")
     assert b"make install" in done.stdout
@@ -126,7 +126,7 @@ async def test_making_a_driver_loads_no_sdk() -> None:
         "import sys; import bridgehub.agents.claude; "
         "print([name for name in sys.modules if name.startswith(('claude_agent_sdk', 'anyio', 'mcp'))])"
     )
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True)
     assert done.stdout == b"[]\n"
 

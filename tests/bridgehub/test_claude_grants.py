@@ -178,7 +178,7 @@ async def test_the_workspaces_own_mcp_server_and_its_long_output(tmp_path: Path)
         blobs = tmp_path / "blobs"
         driver = rig.driver(permission_mode="bypassPermissions", blob_folder=str(blobs))
         await rig.turn(driver, "hello")
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             while not await has_server(driver):  # noqa: ASYNC110 -- it comes up beside the first turn
                 await trio.sleep(0.02)
         rig.standin.script(Answer.of(ToolUse("mcp__talker__talk", {})), Answer.of("done"))

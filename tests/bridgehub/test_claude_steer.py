@@ -134,5 +134,5 @@ async def wait_queued(rig: ClaudeRig) -> None:
     await eventually(lambda: bool((session := rig.drivers[-1]._session) and session._steers.waiting))
     session = rig.drivers[-1]._session
     assert session is not None
-    with trio.fail_after(10):
+    with trio.fail_after(40):
         await session._client.get_context_usage()

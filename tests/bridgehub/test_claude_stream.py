@@ -144,6 +144,10 @@ def test_an_end_within_a_line_gives_what_there_is() -> None:
     assert read_all([piece("a") + b"\n" + other()]).encode().splitlines() == [piece("a"), other()]
 
 
+def test_an_end_within_a_character_is_no_error_of_its_own() -> None:
+    assert read_all([other() + b'\n{"text":"\xe2\x82']) == f'{other().decode()}\n{{"text":"'
+
+
 async def test_a_read_behind_a_piece_waits_for_its_neighbours(autojump_clock: MockClock) -> None:
     pipe = Pipe(deque([other() + b"\n", piece("a") + b"\n", piece("b") + b"\n" + other() + b"\n"]))
     began = trio.current_time()

@@ -126,7 +126,7 @@ async def test_a_cancelled_turn_withdraws_the_question_and_the_driver_closes(tmp
             await sink.until(lambda seen: bool(seen.of(Asked)))
             nursery.cancel_scope.cancel()
         assert sink.withdrawn == 1
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             await driver.aclose()
             await driver.aclose()
         assert not (rig.workspace / "made.txt").exists()

@@ -236,7 +236,7 @@ async def test_what_the_program_did_by_itself_between_two_turns_comes_with_the_s
         assert isinstance(end, TurnDone)
         assert first.text() == "it runs. "
         (rig.workspace / "go").touch()
-        with trio.fail_after(20):
+        with trio.fail_after(40):
             woken = await rig.standin.request(4)
         assert "between two turns" in woken.tool_results[-1]
         assert not (rig.workspace / "made").exists()

@@ -12,6 +12,7 @@ from bridgehub.agents.codex_agents import SubAgents
 from bridgehub.agents.codex_protocol import Fields, Notification
 from bridgehub.protocol.messages import (
     HubEvent,
+    Steer,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
@@ -24,6 +25,8 @@ from tests.standin.openai_requests import SeenResponse
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
 from tests.standin.replies import Answer, Failure, Reply, Text, ToolUse
 from tests.standin.rig import eventually
+
+LIMIT_S = 20.0
 
 OLDER, NEWER = "multi_agent_v1", "collaboration"
 
@@ -80,6 +83,9 @@ async def test_an_agent_of_codex_is_a_task_of_the_turn(tmp_path: Path, way: str)
 
             await sink.until(lambda seen: seen.text().endswith("It runs."))
             await eventually(lambda: is_answered(driver))
+            with trio.fail_after(LIMIT_S):
+                late = Steer("turn-1", "message-s", "and this")
+                assert not await driver.steer(late), "its own turn is over; the agent is not who is spoken to"
             assert ends == []
             gate.set()
         assert isinstance(ends[0], TurnDone)
@@ -136,6 +142,24 @@ async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(
         assert driver._program is program, "nothing had to be put away"
 
 
+async def test_an_interrupt_stops_an_agent_that_never_ends_when_all_else_is_over(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver, sink = rig.driver(more=SETTINGS[NEWER], permission_mode="never"), CodexSink()
+        by_depth(
+            rig,
+            [Answer.of("I start one. ", start(NEWER, "count")), Answer.of("It runs.")],
+            [Answer.of(shell("sleep 986"))],
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "go", sink)
+            await eventually(lambda: is_answered(driver) and rig.runs("sleep"))
+            with trio.fail_after(LIMIT_S):
+                await driver.interrupt()
+        assert [(ended.state, ended.result) for ended in sink.of(TaskEnded)] == [("cancelled", None)]
+        assert sink.text() == "I start one. It runs."
+        await eventually(lambda: not rig.runs("sleep"))
+
+
 @pytest.mark.parametrize("who", ["agent", "session"])
 async def test_an_agent_or_its_session_fails(tmp_path: Path, who: str) -> None:
     """A failed agent fails its task only; a failed answer of the session takes its agents along."""
@@ -184,3 +208,21 @@ def test_an_agent_that_nobody_named_and_one_that_belongs_to_another_turn() -> No
         TaskEnded("t", "y", "failed")
     ]
     assert hear(told("item/completed", "b", item=speech)) == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_agent_that_is_done_before_it_is_named_is_not_waited_for(first: bool) -> None:
+    agents = SubAgents()
+    agents.open_turn("t")
+    agents.root_id = "root"
+    call = {"id": "c", "type": "collabAgentToolCall", "tool": "spawnAgent", "status": "completed"}
+    named = told("item/completed", "own", item={**call, "receiverThreadIds": ["b"], "prompt": "look"})
+    if first:
+        agents.note(named)
+        assert agents.owed
+    for method, status in (("turn/started", "inProgress"), ("turn/completed", "completed")):
+        turn = {"id": "y", "rootTurnId": "root", "status": status}
+        told_now = list(agents.hear(told(method, "b", turn=turn), 0.0))
+    assert told_now[-1] == TaskEnded("t", "y", "succeeded")
+    agents.note(named)
+    assert not agents.owed

@@ -203,7 +203,7 @@ spec = HubSpec("h", "s", "codex", "codex", "", "", "/", {}, {}, "x")
 end = trio.run(make_driver(spec).run_turn, Prompt("t", "m", "hello", 0), CodexSink())
 print(end.code, end.content)
 """
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True)
     assert done.stdout.startswith(b"not_installed")
     assert b"make install" in done.stdout
@@ -214,7 +214,7 @@ async def test_the_driver_loads_nothing_of_the_package() -> None:
         "import sys; import bridgehub.agents.codex; "
         "print([name for name in sys.modules if name.startswith(('openai_codex', 'codex_cli', 'pydantic'))])"
     )
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         done = await trio.run_process([sys.executable, "-c", code], capture_stdout=True)
     assert done.stdout == b"[]\n"
 

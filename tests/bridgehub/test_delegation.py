@@ -102,7 +102,7 @@ async def hand_out(
 ) -> tuple[list[TaskResult], RecordingSink]:
     """Hand work out in one turn, one after the other."""
     sink, delegation = RecordingSink(), cast.delegation(folder, **changes)
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         async with delegation.open_turn("t1", sink):
             told = [await delegation.new_task(*call) for call in calls]
     return told, sink
@@ -330,7 +330,7 @@ async def test_a_delegates_question_reaches_the_person_with_its_task(tmp_path: P
 async def test_a_call_that_is_given_up_cancels_its_task_and_no_other(tmp_path: Path) -> None:
     sink, cast = RecordingSink(), Cast({"hang": hang})
     delegation = cast.delegation(tmp_path)
-    with trio.fail_after(10):
+    with trio.fail_after(40):
         async with delegation.open_turn("t1", sink), trio.open_nursery() as nursery:
             with trio.CancelScope() as call:
                 nursery.start_soon(delegation.new_task, "hang", "stays")
@@ -362,7 +362,7 @@ async def test_processes_of_a_delegate_that_does_not_close_are_killed(tmp_path: 
 
     try:
         delegation = Delegation(delegating_spec(tmp_path), make)
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             async with delegation.open_turn("t1", RecordingSink()):
                 assert await delegation.new_task("echo", "x") == TaskResult("")
         assert theirs[0].returncode == -9

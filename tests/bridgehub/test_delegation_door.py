@@ -68,7 +68,7 @@ async def start_server(delegation: Delegation) -> McpClient:
 async def stop_server(client: McpClient) -> None:
     assert client.process.stdin is not None
     assert client.process.stdout is not None
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await client.process.stdin.aclose()
         assert await client.process.wait() == 0
         await client.process.stdout.aclose()

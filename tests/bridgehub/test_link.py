@@ -52,7 +52,7 @@ async def test_the_same_owner_displaces_its_own_link(tmp_path: Path) -> None:
         first = await opened.reader()
         await first.turn("t1", "one")
         second = Reader(await opened.connect(last_seq=first.position), first.position)
-        with pytest.raises(HubLost), trio.fail_after(5):
+        with pytest.raises(HubLost), trio.fail_after(20):
             await first.read()
         assert text_of(await second.turn("t2", "two")) == "echo: two "
 
@@ -104,7 +104,7 @@ async def test_garbage_on_a_link_ends_that_link_only(tmp_path: Path) -> None:
     async with open_hub(tmp_path) as opened:
         reader = await opened.reader()
         await reader.link._stream.send_all(b"garbage\n")
-        with pytest.raises(HubLost), trio.fail_after(5):
+        with pytest.raises(HubLost), trio.fail_after(20):
             await reader.read()
         assert text_of(await (await opened.reader()).turn("t1", "on")) == "echo: on "
 
@@ -180,7 +180,7 @@ async def test_nobody_there_ends_an_idle_hub_and_its_events_are_left(tmp_path: P
         reader.acks = False
         await reader.turn("t1", "remember me")
         await reader.link.aclose()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await opened.over.wait()
     left = (tmp_path / "left").read_bytes()
     assert left.count(b"\n") == len(reader.events)
@@ -201,7 +201,7 @@ async def test_a_stalled_turn_is_given_up_later_and_a_working_one_is_not(tmp_pat
         await reader.read()
         await reader.link.aclose()
         start = trio.current_time()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await opened.over.wait()
         assert trio.current_time() - start > 0.55  # the turn's 0.6 s, then the idle limit
     assert b"turn_done" in (tmp_path / "left").read_bytes()
@@ -214,7 +214,7 @@ async def test_a_hanging_turn_is_given_up(tmp_path: Path) -> None:
         await reader.read_until(Consumed)
         await reader.link.aclose()
         start = trio.current_time()
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await opened.over.wait()
         assert trio.current_time() - start > 0.29
 
@@ -231,7 +231,7 @@ async def test_stop_ends_the_hub(tmp_path: Path) -> None:
     async with open_hub(tmp_path) as opened:
         reader = await opened.reader()
         await reader.link.send(Stop())
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await opened.over.wait()
         with pytest.raises(HubLost):
             await opened.connect()

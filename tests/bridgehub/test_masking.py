@@ -25,6 +25,34 @@ def test_secrets_are_known_by_their_names_and_the_longest_goes_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GIT_AUTHOR_NAME", "Ann Example"),
+        ("SSH_AUTH_SOCK", "/home/ann/.ssh/agent"),
+        ("XAUTHORITY", "/home/ann/.Xauthority"),
+        ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "128000"),
+        ("PASSWORD_STORE_DIR", "/home/ann/.password-store"),
+    ],
+)
+def test_what_only_sounds_like_a_secret_garbles_no_text(name: str, value: str) -> None:
+    for text in (f"a word of {value} in it", "there is no /home/ann", "/home/ann/.ssh cannot be read"):
+        assert Masker.of({name: value}).text(text) == text
+
+
+@pytest.mark.parametrize("name", ["AUTHORIZATION", "HTTP_AUTHORISATION", "PROXY_AUTH", "SSH_PASSPHRASE"])
+def test_names_of_secrets(name: str) -> None:
+    assert Masker.of({name: "0123456789abc"}).text("bad: 0123456789abc") == "bad: …"
+
+
+def test_a_password_in_an_address_is_masked_and_the_rest_of_it_is_not() -> None:
+    masker = Masker.of(
+        {"HTTPS_PROXY": "http://ann:s3cret-word@proxy.example:3128", "BASE": "http://h:8080/a@b"}
+    )
+    told = masker.text("no way through http://ann:s3cret-word@proxy.example:3128 to http://h:8080/a@b")
+    assert told == "no way through http://ann:…@proxy.example:3128 to http://h:8080/a@b"
+
+
+@pytest.mark.parametrize(
     ("text", "masked"),
     [
         ("Its last words:\n789abcdef is wrong", "Its last words:\n… is wrong"),

@@ -104,7 +104,7 @@ async def test_only_what_nobody_waits_for_is_reaped() -> None:
     orphan = start_unwatched()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reap_orphans, died, 0.1)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await until(lambda: orphan.pid in zombie_children(os.getpid()))
             died.unpark_all()
             result = await trio.run_process(["sh", "-c", "exit 3"], check=False)
@@ -148,6 +148,29 @@ def test_who_is_in_the_middle_of_an_exec(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(process_tree, "_carries", look)
         assert kill_tree(LOST) == 2
         assert not lives(grandchild)
+
+
+def test_a_stranger_who_got_the_id_of_one_that_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marked process ended in the middle of the look, and the stranger who has its id is in an exec."""
+    stranger = subprocess.Popen(["sleep", "600"], start_new_session=True, env={"PATH": os.environ["PATH"]})
+    looks: list[int] = []
+    carries = process_tree._carries
+
+    def look(pid: int, variable: str, value: str) -> bool | None:
+        looks.append(pid)
+        first = looks.count(pid) == 1
+        if pid != stranger.pid or looks.count(pid) > 2:
+            return carries(pid, variable, value)
+        return True if first else None
+
+    monkeypatch.setattr(process_tree, "_carries", look)
+    try:
+        assert kill_tree(LOST) == 0
+        assert stranger.poll() is None
+        assert looks.count(stranger.pid) > 2, "it was looked at again"
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_process_without_an_environment_is_passed_over() -> None:

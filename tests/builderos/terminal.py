@@ -15,7 +15,7 @@ from tests.support.server import ROOT, Server
 
 __all__ = ["Terminal", "command_line", "open_terminal", "run_command"]
 
-LIMIT_S = 15.0
+LIMIT_S = 40.0
 
 
 @attrs.define(eq=False)

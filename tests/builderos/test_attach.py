@@ -135,7 +135,7 @@ async def test_lines_from_a_pipe() -> None:
         os.write(writing, "one\r\ntwö\n\nlast".encode())
         os.close(writing)
         lines = LineReader(reading)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             found = [await lines.next_line() for _ in range(5)]
         assert found == ["one", "twö", "", "last", None]
     finally:

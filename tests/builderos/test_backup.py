@@ -21,6 +21,8 @@ import pytest
 import trio
 
 from builderos.backup_command import run_backup, run_restore
+from builderos.verify_command import run_verify
+from storage.reading import open_reading
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import run_command
 from tests.builderos.test_import import options, rows
@@ -191,6 +193,11 @@ def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tu
     with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
         connection.execute(add, ("gone",))
         connection.execute(add, ("stays",))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS pairing (code_hash BLOB PRIMARY KEY, name TEXT, scope TEXT NOT NULL, "
+            "made_by TEXT NOT NULL, expires_at_ms INTEGER NOT NULL)"
+        )
+        connection.execute("INSERT INTO pairing VALUES (x'01', 'n', 'admin', 'stays', 9000000000000)")
     assert run_backup(file, data, now_ms=NOW_MS) == 0
     with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
         connection.execute("UPDATE device SET revoked_at_ms = 7 WHERE id = 'gone'")
@@ -198,6 +205,7 @@ def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tu
     assert run_restore(file, data, now_ms=NOW_MS) == 0
     found = rows(data, "SELECT id, revoked_at_ms FROM device WHERE scope = 'drive' ORDER BY id")
     assert found == [("gone", 7), ("stays", None)]
+    assert rows(data, "SELECT count(*) FROM pairing") == [(0,)], "a code is good once"
     assert (data / "api-key").read_text() == "n" * 64 + "\n"
 
 
@@ -335,6 +343,24 @@ def test_a_backup_that_cannot_be_written(
     assert list(data.parent.rglob("*.partial")) == []
 
 
+@pytest.mark.parametrize(
+    "where", ["data/builderos.db", "data/api-key", "data/uploads/x", "link/builderos.db"]
+)
+def test_a_backup_does_not_take_the_place_of_what_it_saves(
+    saved: tuple[Path, Path], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, data = saved
+    (data.parent / "link").symlink_to(data)
+    before = whole(data)
+    capsys.readouterr()
+    assert run_backup(data.parent / where, data, now_ms=NOW_MS) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "of the data folder itself" in told.err
+    assert whole(data) == before
+    assert run_backup(data / "saved.tar", data, now_ms=NOW_MS) == 0, "a file of its own may lie there"
+
+
 def test_a_backup_of_nothing_or_of_a_damaged_database_leaves_the_earlier_one(
     saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -408,3 +434,17 @@ def copied(file: Path, data: Path, place: Path) -> tuple[Path, Path]:
     shutil.copytree(data, place / "data")
     shutil.copy(file, place / "saved.tar")
     return place / "saved.tar", place / "data"
+
+
+async def acts_of(data: Path) -> list[str]:
+    async with open_reading(data / "builderos.db") as reading:
+        return [row.act.act for row in await reading.audit.page(0)]
+
+
+def test_a_restore_is_in_the_audit_and_the_chain_holds(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    file, data = saved
+    for target in (data, tmp_path / "fresh"):
+        assert run_restore(file, target, now_ms=NOW_MS) == 0
+        assert run_verify(target) == 0
+        assert trio.run(acts_of, target) == ["restored"]
+        assert (target / "audit-head").stat().st_mode & 0o777 == 0o600

@@ -8,6 +8,7 @@ import os
 import queue
 import random
 import signal
+import ssl
 import uuid
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from storage.records import SessionRecord
 
 async def test_the_first_signal_asks_and_the_second_ends() -> None:
     shutdown = Shutdown()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(shutdown.run, nursery.cancel_scope)
             signal.raise_signal(signal.SIGTERM)
@@ -48,7 +49,7 @@ async def test_the_first_signal_asks_and_the_second_ends() -> None:
 
 async def test_an_interrupt_stops_the_hubs_too() -> None:
     shutdown = Shutdown()
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(shutdown.run, nursery.cancel_scope)
             signal.raise_signal(signal.SIGINT)
@@ -98,10 +99,27 @@ def hold(data: Path, *, pid: int, started_at: float, address: str = "http://127.
 def test_a_server_is_found_by_its_folder(tmp_path: Path) -> None:
     own = psutil.Process()
     hold(tmp_path, pid=own.pid, started_at=own.create_time())
-    assert find_server(tmp_path, None, None) == Server("http://127.0.0.1:1234", "k3y")
+    assert find_server(tmp_path, None, None) == Server("http://127.0.0.1:1234", "k3y", is_own=True)
     assert find_server(tmp_path, "http://there:1/", "other") == Server("http://there:1", "other")
     assert find_server(tmp_path, None, "other").key == "other"
     assert "k3y" not in repr(find_server(tmp_path, None, None))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_own", "is_checked"),
+    [
+        ("https://127.0.0.1:1", True, False),
+        ("https://[::1]:1", True, False),
+        ("https://localhost:1", True, False),
+        ("https://192.0.2.7:1", True, True),
+        ("https://box.example:1", True, True),
+        ("https://127.0.0.1:1", False, True),
+    ],
+)
+def test_only_the_own_server_over_loopback_is_not_checked(url: str, is_own: bool, is_checked: bool) -> None:
+    context = Server(url, "k", is_own).ssl_context()
+    assert context is not None
+    assert (context.check_hostname, context.verify_mode == ssl.CERT_REQUIRED) == (is_checked, is_checked)
 
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
@@ -219,7 +237,7 @@ def test_an_agent_that_left_the_config_gets_no_driver() -> None:
     [(["true"], True), (["false"], False), (["/no/such/program"], False), (["a\0b"], False)],
 )
 async def test_a_sleep_command(command: list[str], worked: bool) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         assert await SleepCommand(command, {"PATH": os.environ["PATH"]}).run() is worked
 
 
@@ -229,7 +247,7 @@ async def test_a_sleep_command_that_hangs_is_killed_with_its_children(
     monkeypatch.setattr("builderos.sleep.LIMIT_S", 0.5)
     note = tmp_path / "pids"
     script = f"trap '' TERM; sleep 60 & echo $$ $! > {note}; wait"
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         assert not await SleepCommand(["sh", "-c", script], {"PATH": os.environ["PATH"]}).run()
     pids = [int(word) for word in note.read_text().split()]
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], 5)

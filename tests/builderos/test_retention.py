@@ -104,7 +104,7 @@ def test_it_is_off_unless_set() -> None:
 
 
 async def until_logged(log: Path, text: str) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(40):
         while text not in await trio.Path(log).read_text():  # noqa: ASYNC110 - of another process
             await trio.sleep(0.01)
 

@@ -204,7 +204,7 @@ async def test_a_folder_that_is_held(tmp_path: Path) -> None:
             first = server._process
             assert first is not None
             await server.start("--take-over")
-            with trio.fail_after(10):
+            with trio.fail_after(40):
                 assert await first.wait() == 0
         async with server.device() as device:
             assert (await device.attach("trip", after=after))["replay"] == "ok"
@@ -297,7 +297,7 @@ async def test_tls(tmp_path: Path) -> None:
         assert server.url.startswith("https://")
         assert server.url.replace("http", "ws", 1) in server.banner
         trust = {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
-        where = ("--data", str(server.data))
+        where = ("--data", str(server.data), "--url", server.url)
         status, out, _ = await run(
             "send", "trip", "hi", "--agent", "echo", "--wait", *where, environment=trust
         )
@@ -308,6 +308,7 @@ async def test_tls(tmp_path: Path) -> None:
         status, _, err = await run("sessions", *where)
         assert status == 1
         assert len(err.splitlines()) == 1
+        assert (await run("sessions", *where[:2]))[0] == 0, "the folder's own server is not checked"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

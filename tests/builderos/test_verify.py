@@ -30,6 +30,7 @@ from actors.events import (
 from actors.session_state import SessionState, apply, summary
 from builderos.import_command import ImportOptions, run_import
 from builderos.verify_command import run_verify
+from storage.audit_chain import Act
 from storage.blobs import blob_path
 from storage.records import NewSession
 from storage.store import Store, open_store
@@ -86,6 +87,7 @@ async def write_folder(data: Path) -> None:
                 incoming, Upload(UPLOAD, "note.txt", "text/plain", "file", 5, "u", "ipad", 1)
             )
         assert await store.uploads.use("trip", [UPLOAD])
+        await store.audit.append([Act(at_ms=at, act="signed_in", device_id="ipad") for at in (1, 2, 3)])
 
 
 @pytest.fixture
@@ -131,6 +133,8 @@ def test_a_sound_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("UPDATE command SET seq = 2 WHERE session_id = 'trip'", "session trip: command: m1 is noted"),
         ("DELETE FROM session WHERE session_id = 'trip'", "session trip: stray"),
         ("DELETE FROM upload", "session trip: upload"),
+        ("UPDATE audit SET device_id = 'mac' WHERE number = 2", "audit: chain: row 2 was changed"),
+        ("DELETE FROM audit WHERE number = 3", "audit: chain: it ends at row 2, and row 3 was noted"),
         ("UPDATE upload SET size = 6", f"upload {UPLOAD}: upload: its file has 5 bytes"),
     ],
 )
@@ -140,6 +144,18 @@ def test_damage_in_the_database(data: Path, capsys: pytest.CaptureFixture[str], 
     connection.close()
     assert run_verify(data) == 1
     assert line in capsys.readouterr().out
+
+
+def test_a_message_of_which_nothing_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told as accepted for ever, and sent again it is a duplicate: nobody will ever run it."""
+
+    async def write() -> None:
+        async with open_store(tmp_path / "builderos.db", boot_id="b") as store:
+            await write_session(store, "trip", [UserMessage("m2", "and?")])
+
+    trio.run(write)
+    assert run_verify(tmp_path) == 1
+    assert capsys.readouterr().out.startswith("session trip, seq 1: delivery: m2 was accepted, and")
 
 
 def cut_blob(data: Path) -> None:

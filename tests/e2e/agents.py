@@ -52,7 +52,7 @@ def bash(agent: str, command: str) -> ToolUse:
     return ToolUse("exec_command", {"cmd": command, "yield_time_ms": 30_000})
 
 
-def _table(name: str, env: Mapping[str, str], **options: str) -> str:
+def _table(name: str, env: Mapping[str, str], **options: str | float) -> str:
     lines = [f"{option} = {json.dumps(value)}" for option, value in options.items()]
     values = [
         f"{name} = {json.dumps(value)}" for name, value in env.items() if name not in ("PATH", "LANG", "HOME")
@@ -68,6 +68,7 @@ async def open_agents(
     claude_env: Mapping[str, str] | None = None,
     codex_env_more: Mapping[str, str] | None = None,
     codex_config: str = "",
+    silence_s: float = 1800.0,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Agents]:
     """Run a server with the agents `claude` and `codex` while inside the block.
@@ -77,6 +78,7 @@ async def open_agents(
         config: further tables of the config file.
         claude_env, codex_env_more: further variables of the agents' tables.
         codex_config: further lines of Codex's provider in its own configuration.
+        silence_s: how long the programs may say nothing.
         environment: further variables of the server.
     """
     workspace, home = folder / "workspace", folder / "home"
@@ -85,8 +87,8 @@ async def open_agents(
     async with open_standin() as claude, open_openai() as codex:
         claude_table = standin_env(claude.url, str(home)) | dict(claude_env or {})
         codex_table = codex_env(codex.url, str(home), codex_config) | dict(codex_env_more or {})
-        tables = _table("claude", claude_table, kind="claude")
-        tables += _table("codex", codex_table, kind="codex", approval="on-request")
+        tables = _table("claude", claude_table, kind="claude", silence_s=silence_s)
+        tables += _table("codex", codex_table, kind="codex", approval="on-request", silence_s=silence_s)
         arguments = ("--workspace", str(workspace))
         async with open_server(
             folder, config=config + tables, arguments=arguments, environment=environment

@@ -16,9 +16,9 @@ import trio
 
 from tests.app.line import chat, open_line
 from tests.e2e.agents import AGENTS, ASKING, FREE, START_S, Agents, bash, begin, end_of, open_agents
-from tests.e2e.world import hubs_of, kinds_of_turn, open_http, story_of, wait_processes_gone
+from tests.e2e.world import hubs_of, kinds_of_turn, open_http, sha256, story_of, wait_processes_gone
 from tests.standin.openai_requests import SeenResponse
-from tests.standin.replies import Answer, Reply, ToolUse
+from tests.standin.replies import Answer, Reply, Text, ToolUse
 from tests.standin.requests import Seen
 from tests.standin.rig import eventually
 from tests.support.device import Device, Json
@@ -190,6 +190,25 @@ async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) ->
             assert (end["type"], programs_of(hub)) == ("complete", programs)
 
 
+async def test_a_long_output_is_cut_with_a_link_to_the_whole(place: Path) -> None:
+    async with open_agents(place) as at, open_http(at.server) as http, at.server.device() as device:
+        for agent in AGENTS:
+            await device.attach(agent, agent=agent, settings=FREE)
+            at.standin(agent).script(Answer.of(bash(agent, "seq 1 30000")), Answer.of("done"))
+            said = await begin(device, agent, "count")
+            end = await end_of(device, said["turn_id"])
+            assert set(end["usage"]) >= {"input_tokens", "output_tokens", "cached_input_tokens"}
+            [finished] = device.events(agent, "tool_finished")
+            whole = (await http.get(finished["blob"]["url"])).content
+            assert whole.decode().split() == [str(number) for number in range(1, 30001)]
+            assert (finished["blob"]["size"], finished["blob"]["sha256"]) == (
+                len(whole),
+                sha256(whole.decode()),
+            )
+            assert finished["output"].encode() == whole[: 64 * 1024]
+            assert finished["duration_ms"] >= 0
+
+
 async def decide(device: Device, sid: str, request: Json, decision: str) -> None:
     await device.say("decide", session_id=sid, request_id=request["request_id"], decision=decision)
 
@@ -253,6 +272,31 @@ async def test_a_program_killed_in_a_tool_takes_the_commands_along(place: Path) 
             said = await begin(device, agent, "and now?")
             assert (await end_of(device, said["turn_id"]))["type"] == "complete"
             assert hubs_of(at.server.data)[agent] == hub
+
+
+async def test_a_program_that_hangs_ends_its_turn(place: Path) -> None:
+    """It is stopped in the middle of a word; nothing but time can tell."""
+    async with open_agents(place, silence_s=20) as at, trio.open_nursery() as nursery:
+
+        async def hang(agent: str) -> None:
+            async with at.server.device() as device:
+                await device.attach(agent, agent=agent, settings=FREE)
+                gate = trio.Event()
+                at.standin(agent).script(Answer.of(Text.of("half a ", gate, "word")))
+                said = await begin(device, agent, "go")
+                await device.wait_for("message", start=0, limit_s=START_S)
+                programs = programs_of(hubs_of(at.server.data)[agent])
+                for program in programs:
+                    program.suspend()
+                end = await device.wait_for("error", turn_id=said["turn_id"], limit_s=60)
+                assert (end["code"], end["retryable"]) == ("timeout", True)
+                await wait_processes_gone(programs)
+                gate.set()
+                said = await begin(device, agent, "and now?")
+                assert (await end_of(device, said["turn_id"]))["type"] == "complete"
+
+        for agent in AGENTS:
+            nursery.start_soon(hang, agent)
 
 
 async def test_codex_hands_work_to_claude_and_to_an_agent_of_its_own(place: Path) -> None:

@@ -252,7 +252,7 @@ async def test_attached_tells_queue_and_pending_and_state(shared: Shared, sid: s
         for name in ("request_id", "tool", "input", "options"):
             assert pending[name] == asked[name]
         await late.say("decide", session_id=sid, request_id=pending["request_id"], decision="allow")
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             await one.wait_for("complete")
             await one.wait_for("complete")
         assert (await late.attach(sid, history=0))["state"] == "idle"

@@ -85,7 +85,7 @@ async def test_a_session_with_a_relay(place: Path, sid: str) -> None:
         assert device.text(sid, end["turn_id"]) == ""
         await device.send(sid, "hang")
         await device.wait_for("delivery", state="consumed")
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await device.say("interrupt", session_id=sid)
             await device.wait_for("interrupted")
         end = await device.ask(sid, "request")

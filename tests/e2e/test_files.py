@@ -13,7 +13,7 @@ from tests.e2e.world import Shared, hubs_of, open_http, wait_processes_gone
 from tests.support.device import open_device
 from tests.support.server import Server, open_server
 
-LIMIT_S = 15.0
+LIMIT_S = 40.0
 
 
 async def bring(http: httpx.AsyncClient, name: str = "a.png", data: bytes = b"abc") -> dict[str, str]:

@@ -34,7 +34,7 @@ class Follower:
             task_status.started()
             try:
                 if pieces is None:
-                    await device.wait_for("complete", start=0, limit_s=20)
+                    await device.wait_for("complete", start=0, limit_s=40)
                 else:
                     for _ in range(pieces):
                         await device.wait_for("message")

@@ -108,7 +108,7 @@ async def test_a_full_queue(shared: Shared, sid: str) -> None:
         queue = (await device.attach(sid, history=0))["queue"]
         assert [each["message_id"] for each in queue] == [*(f"m{number}" for number in range(99)), "more"]
         await device.say("interrupt", session_id=sid, turn_id=turn_id)
-        last = await device.wait_for("turn_started", start=0, message_id="more", limit_s=20)
+        last = await device.wait_for("turn_started", start=0, message_id="more", limit_s=40)
         await device.wait_for("complete", start=0, turn_id=last["turn_id"])
 
 

@@ -33,11 +33,11 @@ async def crash(device: Device, name: str) -> None:
 
 async def revive(device: Device, how: str) -> None:
     """Knock until the session is let in again."""
-    knock = {"content": "hello", "message_id": "m2"} if how == "send" else {"after": device.after("trip")}
+    knock = {"content": "hello", "message_id": "m2"} if how == "send" else {"after": device.after(how)}
     with trio.fail_after(REVIVE_S * 20):
         while True:
             start = len(device.frames)
-            await device.say(how, session_id="trip", **knock)
+            await device.say(how, session_id=how, **knock)
             told = await device.wait_for(
                 lambda frame: (
                     frame["type"] in ("attached", "accepted") or frame.get("code") == "session_failed"
@@ -50,8 +50,7 @@ async def revive(device: Device, how: str) -> None:
             await trio.sleep(REVIVE_S / 10)
 
 
-@pytest.mark.parametrize("how", ["attach", "send"])
-async def test_a_failed_session_is_seen_and_revived(place: Path, how: str) -> None:
+async def test_a_failed_session_is_seen_and_revived(place: Path) -> None:
     flaws = Flaws(place)
     async with (
         open_server(place, module="tests.support.flawed", environment={"FLAWS": str(place)}) as server,
@@ -59,26 +58,31 @@ async def test_a_failed_session_is_seen_and_revived(place: Path, how: str) -> No
     ):
         await device.attach("other", agent="echo")
         await device.send("other", "/hang")
-        await device.attach("trip", agent="echo")
-        await device.send("trip", "/hang", message_id="m1")
-        await device.wait_for("delivery", session_id="trip", state="consumed")
-        hub = hubs_of(server.data)["trip"]
-        flaws.turn_on("defect")
-        await crash(device, "trip")
-        await device.wait_for("session_updated", session_id="trip", start=0, failed=True)
-        end = await device.wait_for("error", session_id="trip", code="agent_exited", start=0)
-        assert "seq" in end
-        assert await state_of(server, "trip") == "failed"
-        assert not hub.is_running() or hub.status() == "zombie"
-        flaws.turn_off("defect")
-        await revive(device, how)
-        assert (await device.send("trip", "hello", message_id="m2"))["type"] == "accepted"
-        await device.wait_for("session_updated", session_id="trip", failed=False, start=0)
-        end = await device.wait_for("complete", session_id="trip", start=0)
-        assert device.text("trip", end["turn_id"]) == "echo: hello "
-        async with open_http(server) as http:
-            story_of(await all_events(http, "trip"))
+        for how in ("attach", "send"):
+            await device.attach(how, agent="echo")
+            await device.send(how, "/hang", message_id="m1")
+            await device.wait_for("delivery", session_id=how, state="consumed")
+            await fail_and_revive(server, flaws, device, how)
         assert await state_of(server, "other") == "running"
+
+
+async def fail_and_revive(server: Server, flaws: Flaws, device: Device, how: str) -> None:
+    hub = hubs_of(server.data)[how]
+    flaws.turn_on("defect")
+    await crash(device, how)
+    await device.wait_for("session_updated", session_id=how, start=0, failed=True)
+    end = await device.wait_for("error", session_id=how, code="agent_exited", start=0)
+    assert "seq" in end
+    assert await state_of(server, how) == "failed"
+    assert not hub.is_running() or hub.status() == "zombie"
+    flaws.turn_off("defect")
+    await revive(device, how)
+    assert (await device.send(how, "hello", message_id="m2"))["type"] == "accepted"
+    await device.wait_for("session_updated", session_id=how, failed=False, start=0)
+    end = await device.wait_for("complete", session_id=how, start=0)
+    assert device.text(how, end["turn_id"]) == "echo: hello "
+    async with open_http(server) as http:
+        story_of(await all_events(http, how))
 
 
 @pytest.mark.parametrize("part", ["writer", "accept"])

@@ -32,7 +32,7 @@ async def run(
         "PYTHONPATH": str(ROOT),
         "HOME": "/nonexistent",
     }
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         return await trio.run_process(
             [sys.executable, "-m", "builderos", *words],
             capture_stdout=True,

@@ -62,7 +62,7 @@ async def live_through(device: Device, other: Device, name: str, fault: object) 
         await other.wait_for("error", code="storage")
         await device.say("ping")
         await device.wait_for("pong")
-    end = await device.wait_for("complete", session_id=name, limit_s=20)
+    end = await device.wait_for("complete", session_id=name, limit_s=40)
     assert device.text(name, end["turn_id"]) == TEXT
     accepted = await device.send(name, "hello", message_id="m2")
     assert (accepted["type"], accepted["duplicate"]) == ("accepted", False)

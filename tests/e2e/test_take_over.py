@@ -128,7 +128,11 @@ async def test_the_next_piece_comes_within_two_seconds_of_the_banner(place: Path
 async def test_an_upgrade_in_mid_turn_loses_nothing(place: Path) -> None:
     """Stop, migrate, start, while an agent works and devices watch: all are told to come back, and miss nothing."""
     flaws = Flaws(place)
-    async with open_server(place, module="tests.support.flawed", environment={"FLAWS": str(place)}) as server:
+    environment = {"FLAWS": str(place)}
+    # Not verified at the end: the folder is then of a later version than what would look at it.
+    async with open_server(
+        place, module="tests.support.flawed", environment=environment, verify=False
+    ) as server:
         stories: list[list[Json]] = []
         back = trio.Event()
 
@@ -136,12 +140,12 @@ async def test_an_upgrade_in_mid_turn_loses_nothing(place: Path) -> None:
             async with open_device(server.url, server.key) as device:
                 await device.attach("trip", history=1000)
                 task_status.started()
-                assert await device.wait_closed(20) == 1001
+                assert await device.wait_closed() == 1001
                 after = device.after("trip")
             await back.wait()
             async with open_device(server.url, server.key) as again:
                 assert (await again.attach("trip", after=after))["replay"] == "ok"
-                await again.wait_for("complete", start=0, limit_s=20)
+                await again.wait_for("complete", start=0, limit_s=40)
                 stories.append(device.events("trip") + again.events("trip"))
 
         async with trio.open_nursery() as nursery:

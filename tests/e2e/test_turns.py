@@ -166,7 +166,7 @@ async def test_pace(shared: Shared, sid: str) -> None:
 async def test_a_permission_request_starts_a_round_at_once(shared: Shared, sid: str) -> None:
     async with shared.device() as device:
         await device.attach(sid, agent="echo", pace_ms=10_000)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await device.ask(sid, "warm up")
             await device.send(sid, "/ask may I")
             asked = await device.wait_for("permission_requested", start=0)

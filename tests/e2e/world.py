@@ -212,7 +212,7 @@ def hubs_of(data: Path) -> dict[str, psutil.Process]:
     return found
 
 
-async def wait_processes_gone(processes: Iterable[psutil.Process], limit_s: float = 10.0) -> None:
+async def wait_processes_gone(processes: Iterable[psutil.Process], limit_s: float = 40.0) -> None:
     """Wait until none of them runs; TooSlowError where one does. A zombie has ended."""
     waiting = list(processes)
 

@@ -22,7 +22,6 @@ from actors.session_state import restore as restore_state
 from actors.step import Step
 from actors.tail import Round
 from actors.text import join_pieces
-from bridgehub.turns import TurnRunner
 from storage.records import Command, SessionRecord
 from tests.simulation.store import StoreHandle
 
@@ -130,17 +129,6 @@ def _decisions_forgotten() -> Replaced:
     return actors.loading, "restore", restore
 
 
-def _same_turn_again() -> Replaced:
-    """A hub takes a prompt that it has had."""
-    whole = TurnRunner.prompt_nowait
-
-    def prompt_nowait(self: TurnRunner, prompt: Any) -> None:
-        self._seen.clear()
-        whole(self, prompt)
-
-    return TurnRunner, "prompt_nowait", prompt_nowait
-
-
 def _published_first() -> Replaced:
     """Devices see events before they are committed."""
     whole = SessionActor._commit
@@ -170,6 +158,17 @@ def _stale_owner_hands_over() -> Replaced:
     return SessionActor, "_commit", commit
 
 
+def _stale_owner_takes_back() -> Replaced:
+    """What it found next: a server that is no longer the owner takes the session back when storage failed it."""
+    whole = SessionActor._load
+
+    async def load(self: SessionActor) -> None:
+        self._is_owner = False
+        await whole(self)
+
+    return SessionActor, "_load", load
+
+
 BUGS: dict[str, Callable[[], Replaced]] = {
     made.__name__.lstrip("_"): made
     for made in (
@@ -182,9 +181,9 @@ BUGS: dict[str, Callable[[], Replaced]] = {
         _unknown_is_lost,
         _requests_left_open,
         _decisions_forgotten,
-        _same_turn_again,
         _published_first,
         _stale_owner_hands_over,
+        _stale_owner_takes_back,
     )
 }
 

@@ -12,17 +12,14 @@ from actors.events import (
     Complete,
     Delivery,
     Message,
-    PermissionRequested,
-    PermissionResolved,
-    TaskFinished,
-    TaskStarted,
     Thinking,
     TurnError,
-    TurnStarted,
     UserMessage,
 )
+from actors.verify import violations
 from tests.simulation.device import SimDevice
 from tests.simulation.view import DeviceView
+from tests.support.invariants import accepted_problems, committed_of, view_problems
 from transport.events_v3 import encode_event
 
 if TYPE_CHECKING:
@@ -59,8 +56,9 @@ def check_all(world: World) -> None:
     complain = world.chaos.complain
     for session_id in world.plan.sessions:
         items = world.store.items(session_id)
-        for text in journal_violations(items):
-            complain(f"journal of {session_id}: {text}")
+        for one in violations(items):
+            complain(f"journal of {session_id}: {one.seq}: {one.rule}: {one.detail}")
+        _check_promises(world, session_id, items)
         _check_turns(world, session_id, items)
         for device in world.devices:
             _check_view(world, device, session_id, items)
@@ -69,56 +67,6 @@ def check_all(world: World) -> None:
         server.count()
         if server.crash_count or server.failed_count:
             complain(f"server {server.life.number}: {server.crash_count} crashes of sessions")
-
-
-def journal_violations(items: list[Committed]) -> list[str]:
-    """Return what is wrong with one session's journal by itself."""
-    found: list[str] = []
-    head, open_turn = 0, None
-    ended: set[str] = set()
-    requests: set[str] = set()
-    tasks: set[str] = set()
-    resolved: set[str] = set()
-    messages: set[str] = set()
-    for item in items:
-        if item.first_seq != head + 1 or item.seq < item.first_seq:
-            found.append(f"{item.first_seq}-{item.seq} after {head}")
-        head = item.seq
-        if item.turn_id in ended:
-            found.append(f"{item.event.kind} {item.seq} after the end of its turn")
-        event = item.event
-        match event:
-            case UserMessage():
-                if event.message_id in messages:
-                    found.append(f"{event.message_id} is in it twice")
-                messages.add(event.message_id)
-            case TurnStarted():
-                if open_turn is not None:
-                    found.append(f"a turn began in another at {item.seq}")
-                open_turn = item.turn_id
-            case PermissionRequested():
-                requests.add(event.request_id)
-            case PermissionResolved():
-                if event.request_id in resolved or event.request_id not in requests:
-                    found.append(f"{event.request_id} was resolved twice or never asked")
-                resolved.add(event.request_id)
-                requests.discard(event.request_id)
-            case TaskStarted():
-                tasks.add(event.task_id)
-            case TaskFinished():
-                tasks.discard(event.task_id)
-            case _ if event.kind in TURN_ENDS:
-                if item.turn_id != open_turn or open_turn is None:
-                    found.append(f"{event.kind} {item.seq} ends a turn that does not run")
-                if requests or tasks:
-                    found.append(f"{sorted(requests | tasks)} outlived turn {open_turn}")
-                    requests.clear()
-                    tasks.clear()
-                ended.add(item.turn_id or "")
-                open_turn = None
-            case _:
-                pass
-    return found
 
 
 def texts_of(items: list[Committed], turn_id: str) -> Texts:
@@ -206,6 +154,23 @@ def _check_view(world: World, device: SimDevice, session_id: str, items: list[Co
         if shown != texts:
             world.chaos.complain(f"{where} shows {shown} for turn {turn_id}, the journal has {texts}")
     _check_hash(world, where, view, whole)
+
+
+def _check_promises(world: World, session_id: str, items: list[Committed]) -> None:
+    """Hold each device to what the crash suite holds real ones to, in the words of frames."""
+    record = world.store.record(session_id)
+    if record is None:
+        return
+    journal = [committed_of(_frame(session_id, record.epoch, item)) for item in items]
+    for device in world.devices:
+        frames = [one for one in device.views[session_id].frames if one["epoch"] == record.epoch]
+        sent = [one for one in device.outgoing.items() if one[1].frame["session_id"] == session_id]
+        accepted = {key: one.accepted for key, one in sent if one.accepted is not None}
+        problems = view_problems(
+            device.plan.name, journal, list(map(committed_of, frames)), to_the_end=bool(frames)
+        )
+        for problem in [*problems, *accepted_problems(journal, accepted)]:
+            world.chaos.complain(f"{session_id}: {problem.kind}: {problem.about}")
 
 
 def _check_hash(world: World, where: str, view: DeviceView, whole: set[str]) -> None:

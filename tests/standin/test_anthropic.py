@@ -57,7 +57,7 @@ async def test_a_gate_holds_the_stream() -> None:
     async with open_standin() as standin, httpx.AsyncClient(base_url=standin.url) as client:
         gate = trio.Event()
         standin.script(Answer.of(Text.of("before", gate, "after")))
-        with trio.fail_after(10):
+        with trio.fail_after(40):
             async with client.stream("POST", "/v1/messages", json=asking("x")) as response:
                 body = b""
                 async for chunk in response.aiter_bytes():
@@ -86,7 +86,7 @@ async def test_other_calls_and_a_broken_answer() -> None:
 
 async def test_as_a_process_it_prints_its_url_and_serves() -> None:
     command = [sys.executable, "-m", "tests.standin.anthropic", "--port", "0"]
-    with trio.fail_after(20):
+    with trio.fail_after(40):
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
         assert process.stdout is not None
         try:

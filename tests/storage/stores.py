@@ -14,7 +14,7 @@ from tests.storage.journal_contract import Stores
 
 __all__ = ["LIMIT_S", "memory_stores", "opened", "sqlite_stores"]
 
-LIMIT_S = 30.0
+LIMIT_S = 40.0
 """A test that takes longer hangs."""
 
 

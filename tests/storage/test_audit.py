@@ -9,11 +9,15 @@ from pathlib import Path
 import apsw
 import attrs
 import pytest
+import trio
 
 from storage import audit as audit_module
-from storage.audit import HEAD_NAME, verify_audit
+from storage.audit import HEAD_NAME, Audit, verify_audit
 from storage.audit_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
+from storage.readers import Readers
 from tests.storage.stores import opened
+
+LIMIT_S = 30.0
 
 
 def act(number: int) -> Act:
@@ -191,3 +195,32 @@ async def test_an_act_and_its_row_are_one(tmp_path: Path) -> None:
         assert await devices.revoke("d", now_ms=2, noted=[act(3)]) is True
         assert await devices.revoke("d", now_ms=2, noted=[act(4)]) is False
         assert [row.act for row in await store.audit.page(0)] == [act(1), act(3)]
+
+
+async def test_an_end_that_cannot_be_read_back_undoes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        blind = Audit(tmp_path, store.audit._writer, Readers(tmp_path / "nowhere.db"))
+        await blind.append([act(1)])
+        assert [row.act for row in await store.audit.page(0)] == [act(1)]
+    assert "cannot be noted" in caplog.text
+
+
+async def test_what_is_cancelled_is_not_stored_and_what_is_stored_is_not_cancelled(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        audit, returned = store.audit, trio.Event()
+
+        async def append() -> None:
+            await audit.append([act(1)])
+            returned.set()
+
+        with trio.fail_after(LIMIT_S):
+            async with trio.open_nursery() as nursery:
+                await audit._noting.acquire()
+                nursery.start_soon(append)
+                while not await audit.page(0):  # noqa: ASYNC110 - another thread writes it
+                    await trio.sleep(0.001)
+                nursery.cancel_scope.cancel()
+                audit._noting.release()
+        assert returned.is_set()

@@ -55,6 +55,14 @@ def test_what_others_could_read_is_mended_and_told(tmp_path: Path) -> None:
     assert make_private(data) == []
 
 
+def test_a_new_folder_that_others_could_look_into_is_no_news(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert make_private(tmp_path) == []
+    assert mode(tmp_path) == 0o700
+    tmp_path.chmod(0o777)
+    assert make_private(tmp_path) == [tmp_path]
+
+
 def test_another_users_folder_is_refused_and_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ Json = dict[str, Any]
 Match = str | Callable[[Json], bool]
 """A frame's type, or what is asked of it."""
 
-LIMIT_S = 10.0
+LIMIT_S = 40.0
 """How long a test waits for what must come."""
 
 MAX_FRAME_BYTES = 512 * 1024

@@ -25,7 +25,7 @@ from transport.ports import Renders
 
 __all__ = ["LIMIT_S", "Client", "Served", "open_server"]
 
-LIMIT_S = 10.0
+LIMIT_S = 40.0
 """How long anything in a test may take before it has failed."""
 
 

@@ -14,6 +14,7 @@ from transport.authorize import CREATE_SESSION, FRAME_SCOPES, HTTP_SCOPES, OBSER
 from transport.config import TransportConfig
 from transport.facilities import Port
 from transport.http_app import CODE_PATH, OPEN_PATHS, make_app
+from transport.routes.web import is_web_path
 from transport.signin import SignIns
 from transport.wire_v3 import FRAME_TYPES
 
@@ -26,11 +27,13 @@ def test_every_frame_type_has_a_row() -> None:
 async def test_every_route_has_a_row(tmp_path: Path) -> None:
     async with open_facilities(tmp_path) as facilities:
         deps = attrs.evolve(FakeServer().deps(), facilities=facilities)
-        app = make_app(TransportConfig(), deps, Port(counts=dict), SignIns(deps.devices))
+        app = make_app(TransportConfig(web=tmp_path / "none"), deps, Port(counts=dict), SignIns(deps.devices))
     calls = set()
     for route in app.routes:
         assert isinstance(route, Route)
-        if route.path not in OPEN_PATHS | {CODE_PATH}:
+        if is_web_path(route.path):
+            assert (route.methods or set()) <= {"GET", "HEAD"}, "the web client's files are only read"
+        elif route.path not in OPEN_PATHS | {CODE_PATH}:
             calls |= {f"{method} {route.path}" for method in (route.methods or set()) - {"HEAD"}}
     assert calls == set(HTTP_SCOPES)
 

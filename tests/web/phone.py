@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 
 __all__ = ["Phone", "open_phone"]
 
-LIMIT_S = 20.0
+LIMIT_S = 30.0
 
 Json = dict[str, Any]
 
@@ -69,6 +69,7 @@ def open_phone(url: str, key: str) -> Iterator[Phone]:
         max_size=2**20,
         max_queue=None,  # else nothing reads the answer to our close behind frames that the test left alone
         ping_interval=None,
+        open_timeout=LIMIT_S,
     ) as socket:
         phone = Phone(socket)
         phone.wait_for("ready")

@@ -1,7 +1,8 @@
 """A conversation of 10,000 messages: it opens at once, scrolls smoothly, and is not all in the page.
 
-The figures of section 7 are those of `STRICT`; what was measured is kept in `build/web-figures.json`. The
-tests allow `SLOWER` times as much, since the machine that runs them has others to serve.
+The limits of the contract are those of `STRICT`; what was measured is kept in `build/web-figures.json`. The
+tests allow `SLOWER` times as much, since the machine may be slow and has others to serve. A task is as long as
+its thread had the processor, which Chromium's own trace tells: the clock would count the others' time too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -44,11 +46,9 @@ MOST_ARTICLES = 1_000
 
 CODE = "```python\ndef weigh(flour: float) -> float:\n    return flour * 1.2\n```\n"
 
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 WATCH = """() => {
-    window.tasks = [];
-    new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) window.tasks.push(entry.duration);
-    }).observe({type: 'longtask', buffered: true});
     const look = () => {
         const found = document.querySelector('[role=log] [data-role] ');
         if (found && found.textContent.trim()) window.firstText = performance.now();
@@ -104,22 +104,47 @@ def note(name: str, value: float) -> None:
     path.write_text(json.dumps({**figures, name: round(value, 1)}, indent=1))
 
 
-def longest_task(screen: Screen) -> float:
-    return float(screen.page.evaluate("() => Math.max(0, ...window.tasks)"))
+@contextmanager
+def traced(screen: Screen) -> Iterator[list[float]]:
+    """Give a list; at the end of the block it has the milliseconds of every task of the page's main thread."""
+    browser = screen.context.browser
+    assert browser is not None
+    tasks: list[float] = []
+    browser.start_tracing(
+        page=screen.page, categories=["disabled-by-default-devtools.timeline", "__metadata"]
+    )
+    try:
+        yield tasks
+    finally:
+        events: list[dict[str, Any]] = json.loads(browser.stop_tracing())["traceEvents"]
+    mains = {
+        (one["pid"], one["tid"])
+        for one in events
+        if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"
+    }
+    tasks += [
+        one["tdur"] / 1000
+        for one in events
+        if one["name"] == "RunTask" and "tdur" in one and (one["pid"], one["tid"]) in mains
+    ]
+    assert tasks, "the trace has no tasks"
 
 
 def test_it_opens_at_once(screen: Screen) -> None:
-    times, tasks = [], []
+    times = []
     for _ in range(5):
         screen.page.goto("about:blank")
         screen.open("long")
         expect(screen.articles.last).to_contain_text(f"answer {MESSAGES - 1}")
         times.append(float(screen.page.evaluate("() => window.firstText")))
-        tasks.append(longest_task(screen))
+    screen.page.goto("about:blank")
+    with traced(screen) as tasks:
+        screen.open("long")
+        expect(screen.articles.last).to_contain_text(f"answer {MESSAGES - 1}")
     note("open: first text, ms (median of 5)", statistics.median(times))
-    note("open: longest task, ms (median of 5)", statistics.median(tasks))
+    note("open: longest task, ms of the processor's time", max(tasks))
     assert statistics.median(times) < SLOWER * STRICT.first_text
-    assert statistics.median(tasks) < SLOWER * STRICT.long_task
+    assert max(tasks) < SLOWER * STRICT.long_task
     expect(screen.articles.last).to_be_in_viewport()
 
 
@@ -130,23 +155,26 @@ def test_it_scrolls_smoothly_to_what_was_long_ago(screen: Screen) -> None:
     box = screen.log.bounding_box()
     assert box is not None
     screen.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    screen.page.evaluate("() => { window.tasks.length = 0; }")
-    wanted = MESSAGES - 1000
-    oldest = MESSAGES
-    for _ in range(400):
-        screen.page.mouse.wheel(0, -3000)
-        screen.page.evaluate(
-            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-        oldest = min(oldest, first_shown(screen))
-        if oldest <= wanted:
-            break
-    assert oldest <= wanted, "a thousand messages up"
-    note("scroll: longest task over 1,000 messages, ms", longest_task(screen))
-    assert longest_task(screen) < SLOWER * STRICT.long_task
+    with traced(screen) as tasks:
+        oldest = scroll_up(screen, MESSAGES - 1000)
+    assert oldest <= MESSAGES - 1000, "a thousand messages up"
+    note("scroll: longest task over 1,000 messages, ms of the processor's time", max(tasks))
+    assert max(tasks) < SLOWER * STRICT.long_task
     assert screen.articles.count() <= MOST_ARTICLES
     order = [number_of(text) for text in screen.texts()]
     assert order == sorted(order), "in the order of the journal"
+
+
+def scroll_up(screen: Screen, wanted: int) -> int:
+    """Turn the wheel until the page begins with message `wanted` or an earlier one; return which."""
+    oldest = MESSAGES
+    for _ in range(400):
+        screen.page.mouse.wheel(0, -3000)
+        screen.page.evaluate(TWO_FRAMES)
+        oldest = min(oldest, first_shown(screen))
+        if oldest <= wanted:
+            break
+    return oldest
 
 
 def first_shown(screen: Screen) -> int:

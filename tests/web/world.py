@@ -28,7 +28,7 @@ from tests.web.phone import Phone, open_phone
 
 __all__ = ["DESKTOP", "PHONE", "TABLET", "Screen", "Site", "open_browser"]
 
-WAIT_MS = 10_000
+WAIT_MS = 30_000
 """How long a page may take for what must come; it takes some milliseconds where nothing else runs."""
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
@@ -230,7 +230,7 @@ class Site:
         return open_phone(self.server.url, self.key)
 
     def http(self) -> httpx.Client:
-        return httpx.Client(base_url=self.server.url, headers={"X-API-Key": self.key}, timeout=20)
+        return httpx.Client(base_url=self.server.url, headers={"X-API-Key": self.key}, timeout=30)
 
     def make(self, session_id: str, *messages: str, agent: str = "echo") -> None:
         """Make a session with these turns in it."""

@@ -11,9 +11,10 @@ from starlette.responses import Response
 from actors.ports import Clock
 from storage.audit_chain import Act
 from storage.devices import FIRST_DEVICE, Devices
+from storage.errors import DeviceRevoked
 from transport.events_v3 import timestamp
 from transport.facilities import Facilities, Port
-from transport.http_answers import HttpError, JsonAnswer
+from transport.http_answers import HttpError, JsonAnswer, limit_of
 from transport.ports import Device
 from transport.routes.bodies import JsonBody, read_json
 
@@ -37,14 +38,21 @@ class DeviceRoutes:
     port: Port
     clock: Clock
 
-    async def listing(self, _: Request, __: Device) -> Response:
-        """The devices whose keys are good."""
+    async def listing(self, request: Request, _: Device) -> Response:
+        """The devices whose keys are good, by age. All of them where no `limit` is asked for: there are not many."""
+        limit, after = limit_of(request, MAX_DEVICES), request.query_params.get("after")
+        known = self.facilities.devices.list()
+        if after is not None:
+            places = [number for number, one in enumerate(known) if one.id == after]
+            if not places:
+                raise HttpError(400, "bad_request", "after is no cursor of this list.")
+            known = known[places[0] + 1 :]
+        good = [one for one in known if one.revoked_at_ms is None]
         shown = [
             {"id": one.id, "name": one.name, "scope": one.scope, "created_at": timestamp(one.created_at_ms)}
-            for one in self.facilities.devices.list()
-            if one.revoked_at_ms is None
+            for one in good[:limit]
         ]
-        return JsonAnswer({"devices": shown})
+        return JsonAnswer({"devices": shown, "next_after": shown[-1]["id"] if len(good) > limit else None})
 
     async def add(self, request: Request, by: Device) -> Response:
         """Make a device and its key."""
@@ -55,9 +63,18 @@ class DeviceRoutes:
         key, device_id = self.facilities.new_key(), self.facilities.new_id()
         now_ms = self.clock()
         act = act_of(request, by, "device_added", now_ms, device_id)
-        made = await devices.add(
-            name=name, scope=scope, key=key, device_id=device_id, now_ms=now_ms, noted=[act]
-        )
+        try:
+            made = await devices.add(
+                name=name,
+                scope=scope,
+                key=key,
+                device_id=device_id,
+                now_ms=now_ms,
+                made_by=by.id,
+                noted=[act],
+            )
+        except DeviceRevoked:
+            raise HttpError(401, "unauthorized", "A valid key is needed.") from None
         await self.facilities.audit.note_head()
         answer = {"id": made.id, "key": key, "name": made.name, "scope": made.scope}
         return JsonAnswer(answer, headers={"Cache-Control": "no-store"})

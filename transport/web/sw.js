@@ -30,6 +30,7 @@ const FILES = [
 	"/js/session.js",
 	"/js/sessions.js",
 	"/js/store.js",
+	"/js/timeline.js",
 	"/js/views/article.js",
 	"/js/views/composer.js",
 	"/js/views/conversation.js",

@@ -5,12 +5,12 @@ import { forgetAll, randomHex, recall, remember } from "./identity.js";
 import { routeOf } from "./router.js";
 import { ConversationView } from "./views/conversation.js";
 import { sessionDetails } from "./views/details.js";
-import { confirmed, newSession } from "./views/dialogs.js";
+import { newSession } from "./views/dialogs.js";
 import { ListView } from "./views/list.js";
 import { pairDevice } from "./views/pair.js";
 import { Shell, connectionText } from "./views/shell.js";
 import { signInView, tryKey } from "./views/signin.js";
-import { welcomeView } from "./views/welcome.js";
+import { missing, welcomeView } from "./views/welcome.js";
 
 /** How long a lag must last before it is told: a heartbeat may overtake the drawing of what it counts. */
 const LAG_MS = 300;
@@ -25,7 +25,10 @@ export class App {
 		this.list = new ListView({
 			create: () => this.#create(),
 			pair: () => this.client && pairDevice(this.client.api),
-			signOut: () => this.#askToSignOut(),
+			signOut: () => {
+				this.tabs.postMessage("signed out");
+				this.#signOut();
+			},
 			search: async (query) => (await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
 		});
 		this.pane = document.createElement("div");
@@ -33,6 +36,8 @@ export class App {
 		/** @type {Set<string>} what is to be drawn */
 		this.due = new Set();
 		this.lagSince = 0;
+		/** What the welcome was drawn from. */
+		this.told = "";
 		/** @type {any} */
 		this.status = null;
 		this.tabs = new BroadcastChannel("builderos.tabs");
@@ -52,7 +57,7 @@ export class App {
 		this.client = null;
 		const view = signInView((key) => this.signIn(key), trouble);
 		this.shell.head("BuilderOS", "");
-		this.shell.connection(navigator.onLine ? "reconnecting" : "offline");
+		this.shell.connection("offline");
 		this.shell.show("signin", view);
 		view.querySelector("input")?.focus();
 	}
@@ -97,7 +102,7 @@ export class App {
 		} catch {
 			return; // what is missing is not known without the server
 		}
-		this.route();
+		this.#draw("list");
 	}
 
 	// ---- the page ----
@@ -116,8 +121,6 @@ export class App {
 		} else {
 			conversation.leave();
 			client.closeSession();
-			const welcome = () => welcomeView(this.status, client.sessions.known.size);
-			this.pane.replaceChildren(welcome());
 			this.shell.show("list", this.list.node, this.pane);
 		}
 		this.#draw("list", "status", "session");
@@ -151,13 +154,17 @@ export class App {
 			open: client.open?.id ?? null,
 			reading: this.conversation?.reading ?? false,
 			loaded: client.sessions.loaded,
+			live: client.live,
 			ready: client.may("drive") && client.agents.length > 0,
 			may,
 		});
-		const first = client.sessions.loaded && !client.sessions.known.size;
-		const wrong = this.status && client.sessions.loaded ? welcomeView(this.status, client.sessions.known.size) : null;
-		const shown = wrong && (first || wrong.querySelector(".missing")) ? [wrong] : [];
-		if (this.list.welcome.childElementCount !== shown.length) this.list.welcome.replaceChildren(...shown);
+		const { known, loaded } = client.sessions;
+		const told = JSON.stringify([this.status, loaded, known.size > 0]);
+		if (told === this.told || !loaded) return;
+		this.told = told;
+		this.pane.replaceChildren(welcomeView(this.status, known.size));
+		const isNeeded = !known.size || missing(this.status).length > 0;
+		this.list.welcome.replaceChildren(...(isNeeded ? [welcomeView(this.status, known.size)] : []));
 	}
 
 	/** @param {Client} client */
@@ -204,14 +211,6 @@ export class App {
 	#details() {
 		const open = this.client?.open;
 		if (open) sessionDetails(open, (text) => this.shell.say(text), () => (location.hash = "#/"));
-	}
-
-	async #askToSignOut() {
-		const waiting = this.client?.outbox.messages.length ?? 0;
-		const text = `${waiting} message${waiting === 1 ? " is" : "s are"} not sent yet and will be lost.`;
-		if (waiting && !(await confirmed(text, "Lose them"))) return;
-		this.tabs.postMessage("signed out");
-		await this.#signOut();
 	}
 
 	/** Forget everything here. */

@@ -11,15 +11,6 @@ import { Sessions } from "./sessions.js";
 /** The longest wait for an answer to an `attach` or a `send`, in milliseconds. */
 const ANSWER_LIMIT_MS = 40_000;
 
-/**
- * @typedef {object} Views
- * @property {() => void} list the list changed
- * @property {() => void} session the open session changed
- * @property {() => void} status the connection, or how far behind this is
- * @property {(code: number) => void} refused the key is not good
- * @property {(text: string) => void} say tell the person something in passing
- */
-
 export class Client {
 	/** @param {string} key @param {Store} store @param {Views} views */
 	constructor(key, store, views) {
@@ -94,6 +85,7 @@ export class Client {
 		}
 		this.views.status();
 		this.views.session();
+		this.views.list();
 	}
 
 	/** @param {Frame} frame */
@@ -112,6 +104,7 @@ export class Client {
 	/** @param {Frame} frame */
 	#attached(frame) {
 		this.attached.add(frame.session_id);
+		this.sessions.attached(frame);
 		if (this.open?.id === frame.session_id) this.open?.onAttached(frame);
 		this.#settle(`attach ${frame.session_id}`, frame);
 	}
@@ -181,7 +174,7 @@ export class Client {
 		return { type: "attach", session_id: id, device_id: deviceId(), html: true, ...more };
 	}
 
-	/** How the outbox gets rid of its messages. @returns {import("./outbox.js").Way} */
+	/** How the outbox gets rid of its messages. @returns {Way} */
 	#way() {
 		return {
 			attach: async (id, message) => {
@@ -200,7 +193,7 @@ export class Client {
 
 	/**
 	 * Open a session, and let the one before go.
-	 * @param {string} id @param {{agent?: string, settings?: Record<string, string>}} [making]
+	 * @param {string} id @param {Making} [making]
 	 */
 	openSession(id, making = {}) {
 		if (this.open?.id === id) return this.open;

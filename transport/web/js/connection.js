@@ -24,14 +24,6 @@ export function pauseMs(tries, chance) {
 	return Math.min(LONGEST_PAUSE_MS, 500 * 2 ** Math.min(tries, 10)) * (0.5 + chance / 2);
 }
 
-/**
- * @typedef {object} Listener
- * @property {(frame: Frame) => void} frame every frame but those of signing in
- * @property {(ready: Frame) => void} ready signed in, on a new socket
- * @property {() => void} change it may be live now, or no more
- * @property {(code: number) => void} refused the key is not good: this does not come back by itself
- */
-
 export class Connection {
 	/** @param {string} url @param {string} key @param {Listener} listener */
 	constructor(url, key, listener) {

@@ -1,19 +1,18 @@
 // A session as one device knows it: frames in, what there is to see out. Pure: no page, no socket, no clock.
-//
-// A frame with `seq` is an event. The place of an entry is a row of the journal: a message's `user_message`, an answer's
-// `turn_started`, a line's own. So the places of all entries differ, whether they came live or in a page of the past.
 
-import { answerEntry, finishTool, pastAnswer, startTool, userEntry } from "./entries.js";
+import { answerEntry, finishTool, startTool, userEntry } from "./entries.js";
 import { endingText, noticeText, takePiece } from "./pieces.js";
+import { Timeline } from "./timeline.js";
 
 /** Entries that are kept for a time without a server. */
 const KEPT = 100;
 
 const ENDS = new Set(["complete", "error", "interrupted"]);
 
-export class Journal {
+export class Journal extends Timeline {
 	/** @param {string} id */
 	constructor(id) {
+		super();
 		this.id = id;
 		this.agent = "";
 		this.title = "";
@@ -23,10 +22,6 @@ export class Journal {
 		this.seq = 0;
 		/** The last event that there is, as far as the server told. */
 		this.head = 0;
-		/** @type {Entry[]} by `seq` */
-		this.entries = [];
-		/** Whether the entries before the first are known to be none. */
-		this.complete = false;
 		/** @type {string | null} the running turn */
 		this.turn = null;
 		/** @type {Map<string, Asked>} */
@@ -42,14 +37,6 @@ export class Journal {
 		/** @type {{grant: string, by_device: string}[]} */
 		this.grants = [];
 		this.readSeq = 0;
-		/** @type {Map<string, UserEntry>} */
-		this.byMessage = new Map();
-		/** @type {Map<string, AnswerEntry>} */
-		this.byTurn = new Map();
-		/** @type {Set<string>} keys of entries that changed since somebody emptied this */
-		this.dirty = new Set();
-		/** Rises with every entry that comes or goes. */
-		this.shape = 0;
 	}
 
 	get state() {
@@ -87,20 +74,13 @@ export class Journal {
 		this.rendered = new Map(
 			sameEpoch ? this.entries.flatMap((one) => (one.kind === "answer" && one.html ? [[one.turn, one.html]] : [])) : [],
 		);
-		this.entries = [];
-		this.byMessage.clear();
-		this.byTurn.clear();
+		this.clear(frame.from_seq <= 1);
 		this.pending.clear();
 		this.tasks.clear();
 		this.turn = null;
-		this.complete = frame.from_seq <= 1;
 		this.epoch = frame.epoch;
 		this.seq = frame.from_seq - 1;
-		this.shape += 1;
 	}
-
-	/** @type {Map<string, string>} */
-	rendered = new Map();
 
 	/** @param {Device[]} devices */
 	present(devices) {
@@ -137,7 +117,7 @@ export class Journal {
 	#take(frame) {
 		switch (frame.type) {
 			case "user_message":
-				this.#insert(userEntry(frame.message_id, frame, "sent"));
+				this.insert(userEntry(frame.message_id, frame, "sent"));
 				break;
 			case "delivery":
 				this.#delivery(frame);
@@ -145,7 +125,7 @@ export class Journal {
 			case "turn_started":
 				this.turn = frame.turn_id;
 				this.tasks.clear();
-				this.#insert(answerEntry(frame));
+				this.insert(answerEntry(frame));
 				break;
 			case "permission_requested":
 				this.pending.set(frame.request_id, {
@@ -229,7 +209,7 @@ export class Journal {
 
 	/** @param {Frame} frame @param {string} tone @param {string} text */
 	#line(frame, tone, text) {
-		this.#insert({
+		this.insert({
 			kind: "line",
 			key: `l:${frame.seq}`,
 			seq: frame.seq,
@@ -238,86 +218,6 @@ export class Journal {
 			text,
 			at: frame.timestamp,
 		});
-	}
-
-	/** Where an entry of this place is, or would be. @param {number} seq */
-	indexOf(seq) {
-		let [low, high] = [0, this.entries.length];
-		while (low < high) {
-			const middle = (low + high) >> 1;
-			if (/** @type {Entry} */ (this.entries[middle]).seq < seq) low = middle + 1;
-			else high = middle;
-		}
-		return low;
-	}
-
-	/** @param {Entry} entry */
-	#insert(entry) {
-		const index = this.indexOf(entry.seq);
-		if (this.entries[index]?.seq === entry.seq) return;
-		this.entries.splice(index, 0, entry);
-		if (entry.kind === "user") this.byMessage.set(entry.messageId, entry);
-		if (entry.kind === "answer") {
-			this.byTurn.set(entry.turn, entry);
-			entry.html ??= this.rendered.get(entry.turn) ?? null;
-		}
-		this.dirty.add(entry.key);
-		this.shape += 1;
-	}
-
-	/** Take the frame `rendered`. @param {string} turn @param {string | null | undefined} html */
-	setHtml(turn, html) {
-		const answer = this.byTurn.get(turn);
-		if (!answer || typeof html !== "string" || answer.html === html) return;
-		answer.html = html;
-		this.dirty.add(answer.key);
-	}
-
-	/**
-	 * Take a page of `/messages`, and note where something is missing between what is known.
-	 * @param {any[]} messages ascending
-	 * @param {{before?: number, after?: number, more: boolean}} asked which place the page goes up to or begins after, and
-	 *   whether there is more on its other side
-	 */
-	page(messages, { before, after, more }) {
-		const first = messages[0]?.seq ?? before ?? after;
-		const last = messages.at(-1)?.seq ?? first;
-		const knew = { first: this.#has(first), last: this.#has(last) };
-		for (const one of messages) this.#past(one);
-		this.#join(first, last);
-		this.shape += 1;
-		const end = this.entries[this.indexOf(last)];
-		if (before !== undefined) {
-			if (this.#has(before)) this.#join(last, before);
-			else if (end && !knew.last) end.gapAfter = true;
-			const previous = this.entries[this.indexOf(first) - 1];
-			if (!previous) this.complete ||= !more;
-			else if (!knew.first || !messages.length) previous.gapAfter = more;
-		} else if (after !== undefined) {
-			this.#join(after, first);
-			if (end && !knew.last) end.gapAfter = more;
-		}
-	}
-
-	/** @param {number} seq */
-	#has(seq) {
-		return this.entries[this.indexOf(seq)]?.seq === seq;
-	}
-
-	/** Nothing is missing between these two places. @param {number} first @param {number} last */
-	#join(first, last) {
-		for (const one of this.entries.slice(this.indexOf(first), this.indexOf(last))) one.gapAfter = false;
-	}
-
-	/** @param {any} one */
-	#past(one) {
-		if (one.role === "user") {
-			if (!this.byMessage.has(one.message_id)) this.#insert(userEntry(one.message_id, one, one.status));
-			return;
-		}
-		const answer = this.byTurn.get(one.turn_id);
-		if (!answer) this.#insert(pastAnswer(one));
-		else if (answer.status !== "running" && one.status !== "running") this.setHtml(one.turn_id, one.html);
 	}
 
 	/** What to keep for a time without a server. */
@@ -331,7 +231,7 @@ export class Journal {
 		const journal = new Journal(kept.id);
 		Object.assign(journal, { agent: kept.agent, title: kept.title, epoch: kept.epoch, readSeq: kept.readSeq });
 		journal.names = new Map(kept.names);
-		for (const entry of kept.entries) journal.#insert(entry);
+		for (const entry of kept.entries) journal.insert(entry);
 		return journal;
 	}
 }

@@ -8,7 +8,11 @@ import { redeem } from "./views/signin.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const secret = takeSecret();
-const app = new App(root, await Store.open());
+const store = await Store.open().catch((error) => {
+	root.textContent = "This browser keeps nothing for this page, which it needs for messages on their way. Allow it to, and load the page again.";
+	throw error;
+});
+const app = new App(root, store);
 
 if (secret?.kind === "pair") {
 	const told = await redeem(secret.secret);

@@ -9,14 +9,6 @@
 const PASSING = new Set(["storage", "shutting_down", "queue_full", "not_attached", "session_failed"]);
 const AGAIN_MS = 3000;
 
-/**
- * @typedef {object} Way
- * @property {(id: string, message: OutMessage) => Promise<boolean>} attach be attached to this session; false where there is no way now
- * @property {(frame: Record<string, any>) => Promise<Frame | null>} send `accepted`, `rejected` or `error`; null where the way broke
- * @property {(blob: Blob, name: string, progress: (part: number) => void) => Promise<{url: string}>} upload
- * @property {(id: string) => void} delivered nothing waits for this session any more
- */
-
 export class Outbox {
 	/** @param {Store} store @param {Way} way @param {(id: string) => void} changed */
 	constructor(store, way, changed) {

@@ -14,7 +14,7 @@ const READ_AFTER_MS = 200;
 const RENDERED_LIMIT_MS = 2000;
 
 export class OpenSession {
-	/** @param {string} id @param {Client} client @param {{agent?: string, settings?: Record<string, string>}} making */
+	/** @param {string} id @param {Client} client @param {Making} making */
 	constructor(id, client, making) {
 		this.id = id;
 		this.client = client;
@@ -78,6 +78,7 @@ export class OpenSession {
 	/** @param {Frame} frame */
 	onAttached(frame) {
 		this.making = {};
+		this.failure = "";
 		this.journal.attached(frame);
 		this.shown = true;
 		this.goal = frame.head_seq;
@@ -292,8 +293,6 @@ export class OpenSession {
 
 	/** Another device typed this. @param {string} text */
 	#takeDraft(text) {
-		if (this.draftIsOurs) return;
-		this.draft = text;
-		remember(`draft.${this.id}`, text || null);
+		if (!this.draftIsOurs) remember(`draft.${this.id}`, (this.draft = text) || null);
 	}
 }

@@ -3,7 +3,8 @@
 const PAGE = 100;
 /** Sessions that are shown at most; search finds the others. */
 const MOST = 500;
-const KEEP_AFTER_MS = 1000;
+/** The list is kept at once, and then at most so often. */
+const KEEP_EVERY_MS = 500;
 
 export class Sessions {
 	/** @param {Store} store @param {() => void} changed */
@@ -66,6 +67,12 @@ export class Sessions {
 		this.changed();
 	}
 
+	/** A session that is attached to is in the list, also where the list itself has not come. @param {Frame} frame */
+	attached(frame) {
+		const known = this.known.get(frame.session_id);
+		this.update({ ...frame, last_activity: known?.last_activity ?? frame.timestamp, unread: known?.unread, pending: frame.pending.length });
+	}
+
 	/** @param {string} id */
 	remove(id) {
 		if (!this.known.delete(id)) return;
@@ -79,10 +86,15 @@ export class Sessions {
 	}
 
 	stopped = false;
+	keptAt = -Infinity;
 
 	#keep() {
-		if (this.stopped) return;
-		clearTimeout(this.timer);
-		this.timer = setTimeout(() => this.store.put("sessions", this.list.slice(0, PAGE)).catch(() => {}), KEEP_AFTER_MS);
+		if (this.stopped || this.timer !== undefined) return;
+		const pause = Math.max(0, this.keptAt + KEEP_EVERY_MS - performance.now());
+		this.timer = setTimeout(() => {
+			this.timer = undefined;
+			this.keptAt = performance.now();
+			this.store.put("sessions", this.list.slice(0, PAGE)).catch(() => {});
+		}, pause);
 	}
 }

@@ -151,6 +151,75 @@ interface OutMessage {
   reason?: string;
 }
 
+interface Views {
+  /** The list changed. */
+  list: () => void;
+  /** The open session changed. */
+  session: () => void;
+  /** The connection, or how far behind this is. */
+  status: () => void;
+  /** The key is not good. */
+  refused: (code: number) => void;
+  /** Tell the person something in passing. */
+  say: (text: string) => void;
+}
+
+interface Listener {
+  /** Every frame but those of signing in. */
+  frame: (frame: Frame) => void;
+  /** Signed in, on a new socket. */
+  ready: (ready: Frame) => void;
+  /** It may be live now, or no more. */
+  change: () => void;
+  /** The key is not good: this does not come back by itself. */
+  refused: (code: number) => void;
+}
+
+interface Way {
+  /** Be attached to this session; false where there is no way now. */
+  attach: (id: string, message: OutMessage) => Promise<boolean>;
+  /** `accepted`, `rejected` or `error`; null where the way broke. */
+  send: (frame: Record<string, any>) => Promise<Frame | null>;
+  upload: (blob: Blob, name: string, progress: (part: number) => void) => Promise<{url: string}>;
+  /** Nothing waits for this session any more. */
+  delivered: (id: string) => void;
+}
+
+/** What can be done with an entry. */
+interface Acts {
+  /** How to name a device. */
+  nameOf: (id: string | null) => string;
+  agent: () => string;
+  mayDrive: () => boolean;
+  takeBack: (messageId: string) => void;
+  resolve: (messageId: string, action: "retry" | "discard") => void;
+  retrySending: (message: OutMessage) => void;
+  discard: (message: OutMessage) => void;
+  going: (message: OutMessage) => string;
+  save: (url: string, name: string) => void;
+  say: (text: string) => void;
+}
+
+interface ListActs {
+  create: () => void;
+  pair: () => void;
+  signOut: () => void;
+  search: (query: string) => Promise<Hit[]>;
+}
+
+/** What `Create` asked for. */
+interface Making {
+  agent?: string;
+  settings?: Record<string, string>;
+}
+
+interface Hit {
+  session_id: string;
+  seq: number;
+  role: string;
+  snippet: string;
+  timestamp: string;
+}
 
 type Api = import("./api").Api;
 type Client = import("./client").Client;

@@ -9,20 +9,6 @@ import { ToolView } from "./tool.js";
 /** Tool calls of one answer that are not folded together. */
 const TOOLS_SHOWN = 4;
 
-/**
- * @typedef {object} Acts what can be done with an entry
- * @property {(id: string | null) => string} nameOf how to name a device
- * @property {() => string} agent
- * @property {() => boolean} mayDrive
- * @property {(messageId: string) => void} takeBack
- * @property {(messageId: string, action: "retry" | "discard") => void} resolve
- * @property {(message: OutMessage) => void} retrySending
- * @property {(message: OutMessage) => void} discard
- * @property {(message: OutMessage) => string} going
- * @property {(url: string, name: string) => void} save
- * @property {(text: string) => void} say
- */
-
 /** @param {string} text @param {string} at */
 function header(text, at) {
 	return el("p.who", text, at ? el("time", { datetime: at }, clockTime(at)) : null);

@@ -6,6 +6,8 @@ import { canHear, listen } from "../voice.js";
 /** What the server takes. */
 const MAX_FILE_BYTES = 50_000_000;
 const MAX_FILES = 32;
+/** So long after a key another device's draft takes nobody's words away. */
+const TYPING_MS = 1500;
 const MAX_TEXT_BYTES = 256 * 1024;
 
 export class ComposerView {
@@ -38,6 +40,7 @@ export class ComposerView {
 	#listen() {
 		this.node.onsubmit = (event) => event.preventDefault();
 		this.text.oninput = () => {
+			this.typedAt = performance.now();
 			this.session?.setDraft(this.text.value);
 			this.#fit();
 		};
@@ -75,7 +78,11 @@ export class ComposerView {
 		this.watching.hidden = mayDrive;
 		for (const one of [this.text, this.attach, this.dictate, this.go, this.steer, this.stop]) one.disabled = !mayDrive;
 		const { session } = this;
-		if (session && !session.draftIsOurs && this.text.value !== session.draft && !this.hearing) {
+		if (!session || session.draftIsOurs || this.text.value === session.draft) return;
+		if (this.hearing || performance.now() - this.typedAt < TYPING_MS) {
+			clearTimeout(this.later);
+			this.later = setTimeout(() => session.client.views.session(), TYPING_MS);
+		} else {
 			this.text.value = session.draft;
 			this.#fit();
 		}
@@ -145,6 +152,8 @@ export class ComposerView {
 	/** @type {(() => void) | undefined} ends the dictation */
 	hush = undefined;
 	hearing = false;
+	typedAt = -Infinity;
+	later = 0;
 
 	#dictate() {
 		if (this.hearing) return this.hush?.();

@@ -45,7 +45,7 @@ export class ConversationView {
 		this.goal = 0;
 	}
 
-	/** @returns {import("./article.js").Acts} */
+	/** @returns {Acts} */
 	#entryActs() {
 		return {
 			nameOf: (id) => (id ? this.#label(id) : ""),
@@ -145,6 +145,7 @@ export class ConversationView {
 	#note(session) {
 		const { failure, id } = session;
 		this.note.hidden = !failure;
+		this.composer.node.hidden = Boolean(failure);
 		if (!failure || this.noted === failure + id) return;
 		this.noted = failure + id;
 		const choice = this.client.agents.map((name) => button(`Begin it with ${name}`, () => this.acts.create(id, name)));

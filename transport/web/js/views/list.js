@@ -2,14 +2,6 @@
 
 import { button, clockTime, el, icon, setAttr, setText } from "../dom.js";
 
-/**
- * @typedef {object} ListActs
- * @property {() => void} create
- * @property {() => void} pair
- * @property {() => void} signOut
- * @property {(query: string) => Promise<{session_id: string, seq: number, role: string, snippet: string, timestamp: string}[]>} search
- */
-
 export class ListView {
 	/** @param {ListActs} acts */
 	constructor(acts) {
@@ -38,13 +30,13 @@ export class ListView {
 		this.known = [];
 	}
 
-	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, may: (scope: "drive" | "admin") => boolean}} how */
-	update(sessions, { open, reading, loaded, ready, may }) {
+	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, live: boolean, may: (scope: "drive" | "admin") => boolean}} how */
+	update(sessions, { open, reading, loaded, ready, live, may }) {
 		this.known = sessions;
 		this.create.disabled = !ready;
 		this.pair.hidden = !may("admin");
 		this.empty.hidden = sessions.length > 0;
-		setText(this.empty, loaded ? "No sessions yet." : "Looking for sessions …");
+		setText(this.empty, loaded || !live ? "No sessions yet." : "Looking for sessions …");
 		const ids = new Set(sessions.map((one) => one.session_id));
 		for (const [id, row] of this.rows) {
 			if (ids.has(id)) continue;
@@ -114,7 +106,7 @@ export class ListView {
 		this.query.focus();
 	}
 
-	/** @param {{session_id: string, seq: number, role: string, snippet: string, timestamp: string}} hit */
+	/** @param {Hit} hit */
 	#hit(hit) {
 		const title = this.known.find((one) => one.session_id === hit.session_id)?.title || hit.session_id;
 		const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";

@@ -8,7 +8,7 @@ import { AnswerView, LineView, UserView } from "./article.js";
 const MOST = 240;
 const STEP = 16;
 /** Entries that are shown first. */
-const FIRST = 120;
+const FIRST = 100;
 /** Entries around one that is gone to. */
 const AROUND = 30;
 /** Changed entries that are drawn in one frame, so that none takes long. */
@@ -19,7 +19,7 @@ const NEAR = 1500;
 const STUCK = 48;
 
 export class LogView {
-	/** @param {import("./article.js").Acts} acts @param {() => void} moved the person scrolled, or the end came or went */
+	/** @param {Acts} acts @param {() => void} moved the person scrolled, or the end came or went */
 	constructor(acts, moved) {
 		this.acts = acts;
 		this.moved = moved;

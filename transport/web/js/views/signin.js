@@ -17,6 +17,7 @@ export async function tryKey(key) {
 	try {
 		const headers = { "X-API-Key": key };
 		const answer = await fetch("/api/status", { headers, cache: "no-store", signal: stop.signal });
+		await answer.arrayBuffer(); // a body that nobody reads keeps its connection open
 		return answer.ok ? "good" : answer.status === 401 || answer.status === 400 ? "bad" : "unreached";
 	} catch {
 		return /[^\x20-\x7e]/.test(key) ? "bad" : "unreached"; // such a key cannot even be sent in a header
@@ -60,7 +61,7 @@ export function signInView(signedIn, trouble = "") {
 	const go = el("button.primary", "Sign in");
 	const form = el(
 		"form.signin",
-		el("h1", "BuilderOS"),
+		el("h2", "Sign in"),
 		el("p", "Talk to your coding agents from every device."),
 		field("Key", key),
 		alert,

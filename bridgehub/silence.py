@@ -1,0 +1,62 @@
+"""How long an agent has said nothing while nothing else accounts for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import trio
+
+from bridgehub.protocol.messages import (
+    HubEvent,
+    TaskBegan,
+    TaskEnded,
+    ToolBegan,
+    ToolEnded,
+)
+
+__all__ = ["Silence"]
+
+
+@attrs.define(eq=False)
+class Silence:
+    """Watches one turn. A running tool, delegated work, a person who is asked and a full outbox may take any time;
+    what is left is the agent itself, which waits for its model or hangs.
+    """
+
+    _since: float = attrs.field(factory=trio.current_time)
+    _working: set[tuple[str, str]] = attrs.field(factory=set)
+    _held: int = 0
+
+    def heard(self, event: HubEvent) -> None:
+        """Take note of an event of the agent."""
+        self._since = trio.current_time()
+        if isinstance(event, ToolBegan):
+            self._working.add(("tool", event.tool_id))
+        elif isinstance(event, ToolEnded):
+            self._working.discard(("tool", event.tool_id))
+        elif isinstance(event, TaskBegan):
+            self._working.add(("task", event.task_id))
+        elif isinstance(event, TaskEnded):
+            self._working.discard(("task", event.task_id))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The agent waits for somebody else while inside the block."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+            self._since = trio.current_time()
+
+    async def lasted(self, limit_s: float) -> None:
+        """Return once the agent has been silent for `limit_s`, or up to twice that. Cancelling it changes nothing."""
+        while True:
+            left = self._since + limit_s - trio.current_time()
+            if self._held or self._working:
+                left = limit_s  # and then from its last word on
+            elif left <= 0:
+                return
+            await trio.sleep(left)

@@ -1,0 +1,83 @@
+"""The tables of agents in the config, a class for each kind."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import attrs
+
+from builderos.config_values import not_empty, positive
+
+__all__ = ["KINDS", "Agent", "BridgeHubAgent", "ClaudeAgent", "CodexAgent", "EchoAgent"]
+
+SILENCE_S = 1800.0
+"""How long Claude Code or Codex may say nothing at all while no tool runs and nobody is asked. Models think for some
+minutes at most, and both programs give up on a model service that is silent, and say so, long before."""
+
+
+@attrs.frozen(kw_only=True)
+class ClaudeAgent:
+    """Claude Code through its SDK.
+
+    Attributes of every kind: `delegate`: whether other agents may hand it work; `env`: added to its environment.
+    Of this one and Codex: `silence_s`: see `SILENCE_S`.
+
+    Attributes:
+        permission_mode, model: what its sessions start with unless they say otherwise; None is its own
+        default. cli_path: the program to run instead of the one that comes with the SDK.
+    """
+
+    kind: ClassVar[str] = "claude"
+    permission_mode: Literal["default", "acceptEdits", "plan", "bypassPermissions"] = "default"
+    model: str | None = None
+    cli_path: str | None = None
+    silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
+    delegate: bool = True
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CodexAgent:
+    """Codex through `codex app-server`.
+
+    Attributes:
+        approval, sandbox, model: what its sessions start with unless they say otherwise; None is Codex's own
+        default. cli_path: the program to run instead of the package's.
+    """
+
+    kind: ClassVar[str] = "codex"
+    approval: Literal["untrusted", "on-failure", "on-request", "never"] = "on-request"
+    sandbox: Literal["read-only", "workspace-write", "danger-full-access"] = "workspace-write"
+    model: str | None = None
+    cli_path: str | None = None
+    silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
+    delegate: bool = True
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class EchoAgent:
+    """Practice: no account, no network."""
+
+    kind: ClassVar[str] = "echo"
+    delegate: bool = True
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class BridgeHubAgent:
+    """An existing relay of somebody's own, one process a turn. `timeout_s` bounds a turn."""
+
+    kind: ClassVar[str] = "bridgehub/1.0"
+    command: tuple[str, ...] = attrs.field(validator=not_empty)
+    direction: str = attrs.field(validator=not_empty)
+    timeout_s: float = attrs.field(default=600.0, validator=positive)
+    delegate: bool = True
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent
+
+KINDS: dict[str, type[Agent]] = {
+    cls.kind: cls for cls in (ClaudeAgent, CodexAgent, EchoAgent, BridgeHubAgent)
+}

@@ -1,0 +1,51 @@
+"""What values of a config may be, beyond their types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from transport.forwarded import Proxies
+
+__all__ = ["OutOfRangeError", "at_most", "networks", "not_empty", "positive", "positive_or_none"]
+
+
+class OutOfRangeError(ValueError):
+    """A value of the right type that makes no sense."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
+
+
+def positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 < value < math.inf:
+        raise OutOfRangeError(attribute.name, f"must be over 0, not {value!r}")
+
+
+def at_most(limit: int) -> Callable[[object, attrs.Attribute[Any], int], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
+        if not 0 <= value <= limit:
+            raise OutOfRangeError(attribute.name, f"must be from 0 to {limit}, not {value!r}")
+
+    return check
+
+
+def positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None:
+        positive(_, attribute, value)
+
+
+def not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
+    if not value:
+        raise OutOfRangeError(attribute.name, "must not be empty")
+
+
+def networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    try:
+        Proxies.named(value)
+    except ValueError as error:
+        raise OutOfRangeError(attribute.name, f"must be addresses or networks: {error}") from error
