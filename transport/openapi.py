@@ -59,7 +59,7 @@ def _call(
     """Return one operation. `errors`: the statuses beside 200 and those that every call may give."""
     content = {media_type: {"schema": answer} if answer is not None else {}}
     responses: Json = {"200": {"description": "Done.", "content": content}}
-    for status in sorted({401, 403, 429, 503, *errors}):
+    for status in sorted({400, 401, 403, 429, 503, *errors}):
         error = {"application/json": {"schema": named("Error")}}
         responses[str(status)] = {"description": _REASONS[status], "content": error}
     call: Json = {"summary": summary, "responses": responses}

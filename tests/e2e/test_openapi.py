@@ -6,6 +6,7 @@ and several calls take more than they say.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.e2e.world import Shared, open_http
+from tests.support.server import open_server
 from transport.authorize import HTTP_SCOPES
 from transport.http_app import CODE_PATH, OPEN_PATHS
 from transport.openapi import describe
@@ -79,10 +81,25 @@ async def test_answers_with_something_in_them_are_as_described(shared: Shared, s
             "/api/sessions/{id}/tasks": f"/api/sessions/{sid}/tasks",
             "/api/search": "/api/search?q=quokka",
             "/api/devices": "/api/devices",
+            "/api/sessions/{id}/export": f"/api/sessions/{sid}/export",
             "/metrics": "/metrics",
             "/uploads/{name}": upload.json()["path"],
         }.items():
             check("GET", path, await http.get(url))
+
+
+async def test_answers_about_devices_are_as_described(place: Path) -> None:
+    # A server of its own: on the other one all codes that may be open at once are.
+    async with open_server(place) as server, open_http(server) as http:
+        link = await http.post("/api/devices/pair", json={"scope": "view", "name": "tablet"})
+        check("POST", "/api/devices/pair", link)
+        paired = await http.post("/api/pair", headers={"X-API-Key": link.json()["code"]}, json={})
+        check("POST", "/api/pair", paired)
+        added = await http.post("/api/devices", json={"scope": "view", "name": "phone"})
+        check("POST", "/api/devices", added)
+        for one in (paired, added):
+            revoked = await http.delete(f"/api/devices/{one.json()['id']}")
+            check("DELETE", "/api/devices/{id}", revoked)
 
 
 def check(method: str, path: str, answer: httpx.Response) -> None:

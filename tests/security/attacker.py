@@ -38,10 +38,11 @@ BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 @attrs.define(eq=False)
 class Attack:
-    """One attack. `seen`: statuses and close codes, by how often they came."""
+    """One attack. `of`: connections at once. `seen`: statuses and close codes, by how often they came."""
 
     port: int
     key: str
+    of: int
     seen: Counter[str] = attrs.field(factory=Counter)
     swing: trio.Event = attrs.field(factory=trio.Event)
     _begun: int = 0
@@ -50,10 +51,10 @@ class Attack:
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
-    def begun(self, of: int) -> None:
+    def begun(self) -> None:
         """Note that one connection does what it is to do; the swing is full with the last of them."""
         self._begun += 1
-        if self._begun == of:
+        if self._begun == self.of:
             self.swing.set()
 
     async def pings_while_closing(self) -> None:
@@ -66,7 +67,7 @@ class Attack:
                 for _ in range(20):
                     await stream.send_all(PING * 10)
                     await trio.lowlevel.checkpoint()
-                self.begun(FLOOD)
+                self.begun()
                 await stream.receive_some(65536)
             except BROKEN:
                 self.seen["cut"] += 1
@@ -74,25 +75,25 @@ class Attack:
                 await trio.aclose_forcefully(stream)
 
     async def slow_head(self) -> None:
-        await self._slowly(b"GET / HTTP/1.1\r\nX-Slow: ", b"a", SLOW)
+        await self._slowly(b"GET / HTTP/1.1\r\nX-Slow: ", b"a")
 
     async def slow_body(self) -> None:
         head = (
             "POST /api/notifications/register HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             f"X-API-Key: {self.key}\r\nContent-Length: 60000\r\n\r\n"
         )
-        await self._slowly(head.encode(), b" ", SLOW)
+        await self._slowly(head.encode(), b" ")
 
     async def slow_upload(self) -> None:
         head = (
             "POST /api/files/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
             f"X-API-Key: {self.key}\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
-        await self._slowly(head.encode(), b"1\r\n-\r\n", SLOW)
+        await self._slowly(head.encode(), b"1\r\n-\r\n")
 
     async def slow_frame(self) -> None:
         """Bring a frame of a mebibyte byte by byte, signed in."""
-        await self._slowly(UPGRADE.format(key=self.key).encode() + _text_head(1 << 20), b"a", SLOW)
+        await self._slowly(UPGRADE.format(key=self.key).encode() + _text_head(1 << 20), b"a")
 
     async def endless_fragments(self) -> None:
         """Bring one message in fragments, far beyond a mebibyte, and then the next."""
@@ -106,10 +107,10 @@ class Attack:
                     await trio.sleep(0.01)
                 said = await stream.receive_some(65536)
                 self.seen["1009" if b"\x03\xf1" in said else "101"] += 1
-                self.begun(FLOOD)
+                self.begun()
             except BROKEN:
                 self.seen["cut"] += 1
-                self.begun(FLOOD)
+                self.begun()
             finally:
                 await trio.aclose_forcefully(stream)
 
@@ -127,7 +128,7 @@ class Attack:
                 await stream.send_all(UPGRADE[:100].encode())
                 if not begun:
                     begun = True
-                    self.begun(HALF_OPEN)
+                    self.begun()
                 self.seen[status_of(await stream.receive_some(65536))] += 1
                 await trio.sleep(1)
             except BROKEN:
@@ -155,13 +156,13 @@ class Attack:
             finally:
                 await trio.aclose_forcefully(stream)
 
-    async def _slowly(self, start: bytes, then: bytes, of: int) -> None:
+    async def _slowly(self, start: bytes, then: bytes) -> None:
         """Go on byte by byte; what is still held at the end counts as `held`."""
         stream = await self.connect()
         try:
             await stream.send_all(start)
             self.seen["held"] += 1
-            self.begun(of)
+            self.begun()
             while True:
                 await stream.send_all(then)
                 await trio.sleep(SLOW_S)
@@ -195,17 +196,19 @@ def _text_head(size: int) -> bytes:
     return b"\x81\xff" + size.to_bytes(8, "big") + b"\0\0\0\0"
 
 
-def take_files() -> None:
-    """Have as many sockets as the system allows, as an attacker would."""
+def take_files() -> int:
+    """Have as many sockets as the system allows, as an attacker would; return how many."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4096 if most == resource.RLIM_INFINITY else min(most, 4096)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return wanted
 
 
-async def main(name: str, port: int, key: str) -> None:
-    """Attack until the input ends."""
-    attack = Attack(port, key)
+async def main(name: str, port: int, key: str, files: int) -> None:
+    """Attack until the input ends, with no more connections than there are files."""
     act, of = ATTACKS[name]
+    of = min(of, files - 64)
+    attack = Attack(port, key, of)
     async with trio.open_nursery() as nursery:
         for _ in range(of):
             nursery.start_soon(partial(act, attack))
@@ -217,5 +220,4 @@ async def main(name: str, port: int, key: str) -> None:
 
 
 if __name__ == "__main__":
-    take_files()
-    trio.run(main, sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    trio.run(main, sys.argv[1], int(sys.argv[2]), sys.argv[3], take_files())

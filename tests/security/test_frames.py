@@ -16,7 +16,6 @@ import pytest
 import trio
 from websockets.exceptions import InvalidState
 
-from tests.app.line import chat, open_line
 from tests.security.world import KEYS, SCOPES, STRANGERS, Guarded, code
 from tests.support.device import Device, Json, open_device
 from transport.wire_v3 import FRAME_TYPES
@@ -254,77 +253,6 @@ async def test_another_good_key_in_mid_connection_is_the_end(guarded: Guarded) -
     async with guarded.device(KEYS["view"]) as device:
         await device.say("auth", token=KEYS["admin"])
         assert await device.wait_closed() == 4401
-
-
-@pytest.mark.parametrize("agent", ["claude", "codex"])
-async def test_strangers_on_the_shipped_apps_paths(agent: str, guarded: Guarded) -> None:
-    before = await state_of(guarded)
-    phone = str(uuid4())
-    firsts = {who: key for who, key in STRANGERS.items() if key is not None}
-    firsts |= {
-        "a code": code("drive"),
-        "a message": chat("hello", f"{phone}-{uuid4()}", phone),
-        "a message without ids": chat("hello"),
-        "a frame of version 3": json.dumps({"type": "auth", "token": KEYS["admin"]}),
-        "nothing": "",
-    }
-    for who, first in firsts.items():
-        async with open_line(await connect(guarded), f"/api/{agent}/ws") as line:
-            await line.say(first)
-            with trio.fail_after(LIMIT_S):
-                assert await line.text() == "error:invalid_api_key", who
-                assert await line.closed() == 1000, who
-            assert line.rest() == []
-    assert await state_of(guarded) == before
-
-
-@pytest.mark.parametrize("scope", SCOPES)
-async def test_scopes_on_the_shipped_apps_path(scope: str, guarded: Guarded) -> None:
-    sid, phone = f"app-{scope}", f"phone-of-{scope}"
-    before = await state_of(guarded)
-    async with open_line(await connect(guarded), "/api/claude/ws") as line:
-        with trio.fail_after(LIMIT_S):
-            await line.sign_in(KEYS[scope])
-            await line.say(chat("hello", sid, phone))
-            text, end = await line.exchange()
-    if scope in ("drive", "admin"):
-        assert (text.strip(), end["type"]) == ("echo: hello", "complete")
-    else:
-        assert (text, end["type"]) == ("", "error")
-        # A key that may decide comes as far as to its own label, as with `attach`.
-        after = await state_of(guarded)
-        assert {**after, "label": []} == {**before, "label": []}
-
-
-@pytest.mark.parametrize("scope", SCOPES)
-async def test_who_decides_over_the_shipped_app(scope: str, guarded: Guarded) -> None:
-    sid, phone = f"app-asks-{scope}", f"asked-phone-of-{scope}"
-    async with guarded.device(KEYS["admin"]) as owner:
-        await owner.attach(sid, agent="claude")
-        async with open_line(await connect(guarded), "/api/claude/ws") as line:
-            with trio.fail_after(LIMIT_S):
-                await line.sign_in(KEYS["drive"])
-                await line.say(chat("/ask may I", sid, phone))
-                await line.exchange()
-                await line.drop()
-        before = await state_of(guarded)
-        async with open_line(await connect(guarded), "/api/claude/ws") as line:
-            with trio.fail_after(LIMIT_S):
-                await line.sign_in(KEYS[scope])
-                await line.say(chat("deny", sid, f"{phone}-2"))
-                _, end = await line.exchange()
-        if scope == "view":
-            assert end["type"] == "error"
-            assert (await state_of(guarded))["journal"] == before["journal"]
-        else:
-            told = await owner.wait_for("permission_resolved", session_id=sid)
-            assert (told["decision"], told["by_device"]) == ("deny", f"{phone}-2")
-            await owner.wait_for("complete", session_id=sid)
-
-
-async def connect(guarded: Guarded) -> trio.SocketStream:
-    host, _, port = guarded.url.removeprefix("http://").partition(":")
-    return await trio.open_tcp_stream(host, int(port))
 
 
 def test_no_frame_left_a_traceback(guarded: Guarded) -> None:

@@ -8,8 +8,6 @@ never send; what fits the description is tried in `tests/e2e/test_openapi.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import pytest
@@ -18,6 +16,7 @@ from websockets.exceptions import InvalidState
 from websockets.frames import Opcode
 
 from tests.app.line import chat, open_line
+from tests.security.fuzzing import AT_ONCE, SEED, exchange, unhurt
 from tests.security.mutations import spoiled_many
 from tests.security.test_calls import CALLS
 from tests.security.test_frames import FRAMES
@@ -26,10 +25,6 @@ from tests.support.device import Closed, Device
 from transport.wire_app import ChatFrame, ConfigFrame, decode_app
 from transport.wire_v3 import WireError, decode
 
-SEED: Final = 20261122
-LIMIT_S: Final = 60.0
-AT_ONCE: Final = 16
-
 MAY_CHANGE: Final = ("label",)
 """What a key that may only look changes by attaching: the labels that it goes by."""
 
@@ -37,43 +32,6 @@ UPGRADE: Final = (
     b"GET /api/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
-
-
-async def connect(guarded: Guarded) -> trio.SocketStream:
-    host, _, port = guarded.url.removeprefix("http://").partition(":")
-    return await trio.open_tcp_stream(host, int(port))
-
-
-async def exchange(guarded: Guarded, data: bytes, *, pieces: bool = False) -> bytes:
-    """Send bytes and the end of ours; return all that comes back until the server ends it, too."""
-    stream = await connect(guarded)
-    async with stream:
-        got = b""
-        with suppress(trio.BrokenResourceError):
-            for part in [data[n : n + 1] for n in range(len(data))] if pieces else [data]:
-                await stream.send_all(part)
-            await stream.send_eof()
-        with suppress(trio.BrokenResourceError):
-            while more := await stream.receive_some(65536):
-                got += more
-        return got
-
-
-@asynccontextmanager
-async def unhurt(guarded: Guarded, sid: str, *may_change: str) -> AsyncIterator[None]:
-    """Hold, around a fuzz, that nothing changed and that somebody else's session goes on as if nothing was."""
-    with trio.fail_after(LIMIT_S):
-        async with guarded.device(KEYS["admin"]) as other:
-            await other.attach(sid, agent="echo")
-            await other.ask(sid, "before")
-            before = await trio.to_thread.run_sync(guarded.state)
-            yield
-            after = await trio.to_thread.run_sync(guarded.state)
-            for name, kept in before.items():
-                assert name in may_change or after[name] == kept, f"{name} changed"
-            end = await other.ask(sid, "/words 50")
-            assert other.text(sid, end["turn_id"]) == "".join(f"w{n} " for n in range(50))
-    assert "Traceback" not in guarded.words()
 
 
 # ---- HTTP ----
@@ -229,7 +187,7 @@ async def test_spoiled_first_frames_of_the_app(guarded: Guarded) -> None:
         for _, data in spoiled_many(samples, 80, SEED):
             if data.decode("utf-8", "replace").strip() in KEYS.values():
                 continue
-            async with open_line(await connect(guarded), "/api/claude/ws") as line:
+            async with open_line(await guarded.connect(), "/api/claude/ws") as line:
                 line.protocol.send_text(data)
                 await line._flush()
                 code = await line.closed()
@@ -244,7 +202,7 @@ async def test_spoiled_frames_of_the_app(guarded: Guarded) -> None:
     waiting = [data for _, data in spoiled_many(app_frames(), 150, SEED) if is_utf8(data)]
     async with (
         unhurt(guarded, "app", *MAY_CHANGE),
-        open_line(await connect(guarded), "/api/codex/ws") as line,
+        open_line(await guarded.connect(), "/api/codex/ws") as line,
     ):
         await line.sign_in(KEYS["view"])
         for data in waiting:
@@ -261,68 +219,6 @@ def is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-# ---- uploads ----
-
-FORM: Final = (
-    b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'
-    b'abcdefgh\r\n--B\r\nContent-Disposition: form-data; name="type"\r\n\r\ncode\r\n--B--\r\n'
-)
-
-
-def upload(form: bytes, told: object, more: str = "") -> bytes:
-    head = (
-        f"POST /api/files/upload HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEYS['drive']}\r\n{more}"
-        f"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: {told}\r\n\r\n"
-    )
-    return head.encode() + form
-
-
-LIES: Final = (
-    *(0, 1, len(FORM) - 1, len(FORM) + 1, 10 * len(FORM), 49_999_999, 50_000_001, 10**18, 10**30),
-    *("-1", "+5", "0x10", "1e3", "", " ", "1,1", "٣", "five"),
-)
-"""What a request may say of its length that is not so."""
-
-
-def uploads() -> Iterable[bytes]:
-    yield upload(FORM, len(FORM))
-    for told in LIES:
-        yield upload(FORM, told)
-    yield upload(FORM, len(FORM), "Content-Length: 5\r\n")
-    yield upload(FORM, len(FORM), "Transfer-Encoding: chunked\r\n")
-    for _, form in spoiled_many([FORM], 150, SEED):
-        yield upload(form, len(form))
-    sound = upload(FORM, len(FORM))
-    yield from (data for _, data in spoiled_many([sound], 60, SEED))
-
-
-async def test_spoiled_uploads_leave_nothing(guarded: Guarded) -> None:
-    """A file is kept where the answer is 200, and else nothing of it: no file, no row."""
-    answers: list[bytes] = []
-    limit = trio.CapacityLimiter(4)
-    known = set((await trio.to_thread.run_sync(guarded.state))["uploads"])
-
-    async def one(data: bytes) -> None:
-        async with limit:
-            answers.append(await exchange(guarded, data))
-
-    async with unhurt(guarded, "uploads", "upload", "uploads"):
-        async with trio.open_nursery() as nursery:
-            for data in uploads():
-                nursery.start_soon(one, data)
-        kept = [json.loads(got.partition(b"\r\n\r\n")[2]) for got in answers if got[9:12] == b"200"]
-        names = {one["path"].removeprefix("/uploads/") for one in kept if "path" in one}
-        assert len(names) > 1
-        while True:  # who broke off is noticed after our end of it
-            state = await trio.to_thread.run_sync(guarded.state)
-            found = {path.rpartition("/")[2] for path in set(state["uploads"]) - known}
-            if found == names:
-                break
-            await trio.sleep(0.02)
-    assert {row[0] for row in state["upload"]} >= names
-    assert len(state["upload"]) == len(state["uploads"])
 
 
 async def test_codes_and_keys_that_are_nearly_right(guarded: Guarded) -> None:

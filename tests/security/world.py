@@ -82,6 +82,11 @@ class Guarded:
         """Return a device with this key."""
         return open_device(self.url, key, **how)
 
+    async def connect(self) -> trio.SocketStream:
+        """Return a bare connection."""
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return await trio.open_tcp_stream(host, int(port))
+
     def state(self) -> dict[str, Any]:
         """Return all that lasts: each table but the audit, each file, and whether the machine was sent to sleep."""
         found: dict[str, Any] = {"slept": self.slept.exists()}
