@@ -139,6 +139,17 @@ def test_a_session_that_is_not_there(site: Site, sid: str) -> None:
     ).to_be_visible()
 
 
+def test_a_session_that_somebody_else_makes_now(site: Site, sid: str) -> None:
+    screen = site.signed_in()
+    screen.go(f"#/s/{sid}")
+    expect(screen.page.get_by_text("There is no such session.")).to_be_visible()
+    with site.phone() as phone:
+        phone.attach(sid)
+        phone.ask(sid, "made elsewhere")
+    expect(screen.answers.last).to_contain_text("echo: made elsewhere")
+    expect(screen.box).to_be_visible()
+
+
 # ---- search ----
 
 
