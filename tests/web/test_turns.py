@@ -115,8 +115,9 @@ QUESTIONS = """async () => {
     const options = ["one", "two", "three"].map((label) => ({ label, description: "" }));
     const ask = (question, multiSelect) => ({ question, multiSelect, options });
     const questions = [ask("Which?", false), ask("And?", true)];
+    questions[0].options[1].description = questions[0].question += "w".repeat(400);
     const asked = { id: "r1", tool: "AskUserQuestion", input: {}, options: [], questions };
-    document.querySelector("main").append(view.node);
+    document.querySelector("main").replaceChildren(view.node);
     view.update([asked], { agent: "claude", mayDecide: true, live: true });
 }"""
 
@@ -125,6 +126,8 @@ def test_the_focus_stays_in_a_form_of_questions(site: Site) -> None:
     screen = site.signed_in()
     screen.page.evaluate(QUESTIONS)
     inside = "() => document.activeElement.closest('[role=alertdialog]') !== null"
+    width = "(dialog) => Math.max(dialog.getBoundingClientRect().right, dialog.scrollWidth) <= innerWidth"
+    assert screen.permission.evaluate(width), "long words break"
     for chosen in ("one", "three"):
         choice = screen.permission.get_by_role("radio", name=chosen)
         choice.check()
