@@ -8,14 +8,17 @@ import attrs
 
 from storage.readers import Readers
 
-__all__ = ["Hit", "Search"]
+__all__ = ["SNIPPET", "Hit", "Search"]
 
 QUERY_WORDS = 32
 """Words of a query that count; each costs a look-up."""
 
+SNIPPET = 1000
+"""Characters of a hit's surroundings: they are a number of words, and one word may be a whole message."""
+
 # The newest first and not the best: a page then goes on where the last one ended, whatever came since.
-_FIND = """
-SELECT journal.session_id, journal.seq, journal.kind, snippet(search, 3, '', '', '…', 24),
+_FIND = f"""
+SELECT journal.session_id, journal.seq, journal.kind, substr(snippet(search, 3, '', '', '…', 24), 1, {SNIPPET}),
        at_ms, commit_no
 FROM search JOIN journal ON commit_no = search.rowid
 WHERE search MATCH ?1 AND search.rowid < ?2

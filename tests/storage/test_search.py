@@ -12,7 +12,7 @@ from storage.connection import open_writer
 from storage.readers import Readers
 from storage.records import Entry, Fold
 from storage.schema import migrate
-from storage.search import Search
+from storage.search import SNIPPET, Search
 from storage.store import Store
 from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened
@@ -44,6 +44,15 @@ async def test_hits_come_newest_first_with_their_place(tmp_path: Path) -> None:
         assert await seqs(store, "blue wha") == [3]
         for nothing in ("green", "", "  ", "red green", "!!", '"', "re OR blue", "search:red"):
             assert await seqs(store, nothing) == [], nothing
+
+
+async def test_a_word_as_long_as_a_message_is_not_all_in_the_hit(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        await store.catalog.create(new_session("a"))
+        held = await store.ownership.acquire("a")
+        await store.journal.append(held, 0, [said("x" * 200_000)], durable=False)
+        (hit,) = await store.search.find("xxx", 10)
+        assert 0 < len(hit.snippet) <= SNIPPET
 
 
 async def test_a_fold_moves_what_can_be_found(tmp_path: Path) -> None:

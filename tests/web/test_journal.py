@@ -159,7 +159,7 @@ def test_decisions_and_tasks_come_and_go(screen: Screen) -> None:
     ]
     idle = follow(screen, [*begun, *ended])
     assert (idle["state"], idle["pending"], idle["tasks"]) == ("idle", [], ["k1"])
-    assert idle["shown"][-1]["text"] == "Denied by mac: no"
+    assert idle["shown"][-1]["text"] == "Denied by mac\nno"
     assert follow(screen, [*begun, *ended, *turn(7, "y")])["tasks"] == []
 
 

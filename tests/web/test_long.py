@@ -41,6 +41,9 @@ class Strict:
 
 STRICT = Strict()
 
+FIRST = 100
+"""Articles that are drawn without scrolling."""
+
 MOST_ARTICLES = 1_000
 """In the page at once: far more than a screen, far less than all."""
 
@@ -163,6 +166,27 @@ def test_it_scrolls_smoothly_to_what_was_long_ago(screen: Screen) -> None:
     assert screen.articles.count() <= MOST_ARTICLES
     order = [number_of(text) for text in screen.texts()]
     assert order == sorted(order), "in the order of the journal"
+
+
+def test_a_search_hit_is_gone_to_smoothly(site: Site, browser: Browser) -> None:
+    screen = site.signed_in()
+    screen.open("long")
+    expect(screen.articles, "what is drawn without scrolling comes bit by bit").to_have_count(FIRST)
+    screen.go()
+    box = screen.page.get_by_role("searchbox", name="Search", exact=True)
+    box.fill("question 4320")
+    box.press("Enter")
+    hit = screen.page.get_by_role("list", name="Search results", exact=True).get_by_role("link").first
+    expect(hit).to_contain_text("question 4320")
+    found = screen.articles.filter(has_text="question 4320")
+    with traced(screen) as tasks:
+        hit.click()
+        expect(found).to_be_in_viewport()
+        expect(screen.articles.filter(has_text="answer 4301")).to_be_attached()
+        expect(screen.articles.filter(has_text="answer 4339")).to_be_attached()
+    expect(found).to_be_in_viewport()
+    note("search hit: longest task, ms of the processor's time", max(tasks))
+    assert max(tasks) < SLOWER * STRICT.long_task
 
 
 def scroll_up(screen: Screen, wanted: int) -> int:

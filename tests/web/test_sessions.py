@@ -139,6 +139,17 @@ def test_a_session_that_is_not_there(site: Site, sid: str) -> None:
     ).to_be_visible()
 
 
+def test_a_session_that_somebody_else_makes_now(site: Site, sid: str) -> None:
+    screen = site.signed_in()
+    screen.go(f"#/s/{sid}")
+    expect(screen.page.get_by_text("There is no such session.")).to_be_visible()
+    with site.phone() as phone:
+        phone.attach(sid)
+        phone.ask(sid, "made elsewhere")
+    expect(screen.answers.last).to_contain_text("echo: made elsewhere")
+    expect(screen.box).to_be_visible()
+
+
 # ---- search ----
 
 
@@ -154,6 +165,32 @@ def test_search_finds_and_a_hit_is_brought_into_view(site: Site, sid: str) -> No
     found = screen.articles.filter(has_text="quokka in the attic").first
     expect(found).to_be_in_viewport()
     expect(screen.articles.filter(has_text="filler 0").first).to_be_attached()
+
+
+def test_a_hit_leads_there_again_after_scrolling_away(site: Site, sid: str) -> None:
+    site.make(sid, "platypus by the river", *(f"filler {number}" for number in range(30)))
+    screen = site.signed_in(size=DESKTOP)
+    box = screen.page.get_by_role("searchbox", name="Search", exact=True)
+    box.fill("platypus river")
+    box.press("Enter")
+    hit = screen.page.get_by_role("list", name="Search results", exact=True).get_by_role("link").last
+    found = screen.articles.filter(has_text="platypus by the river").first
+    for _ in range(2):
+        hit.click()
+        expect(found).to_be_in_viewport()
+        screen.button("Newest").click()
+        expect(found).not_to_be_in_viewport()
+
+
+def test_a_hit_takes_a_few_lines_however_long_its_words(site: Site, sid: str) -> None:
+    site.make(sid, "wombat" * 3000)
+    screen = site.signed_in()
+    box = screen.page.get_by_role("searchbox", name="Search", exact=True)
+    box.fill("wombatwombat")
+    box.press("Enter")
+    hit = screen.page.get_by_role("list", name="Search results", exact=True).get_by_role("link").first
+    expect(hit).to_be_visible()
+    assert hit.evaluate("(link) => link.getBoundingClientRect().height") < 250
 
 
 def test_search_without_a_hit(site: Site) -> None:

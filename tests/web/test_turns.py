@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.web.world import DESKTOP, Site
+from tests.web.world import DESKTOP, Site, Size
 
 # ---- queue, stop ----
 
@@ -107,6 +107,65 @@ def test_the_focus_stays_in_the_dialog(site: Site, sid: str) -> None:
     screen.button("Deny", screen.permission).press("Enter")
     expect(screen.permission).to_have_count(0)
     expect(screen.answers.last).to_contain_text("denied")
+
+
+QUESTIONS = """async () => {
+    const { PermissionView } = await import("/js/views/permission.js");
+    const view = new PermissionView(() => {}, () => {});
+    const options = ["one", "two", "three"].map((label) => ({ label, description: "" }));
+    const ask = (question, multiSelect) => ({ question, multiSelect, options });
+    const questions = [ask("Which?", false), ask("And?", true)];
+    questions[0].options[1].description = questions[0].question += "w".repeat(400);
+    const asked = { id: "r1", tool: "AskUserQuestion", input: {}, options: [], questions };
+    document.querySelector("main").replaceChildren(view.node);
+    view.update([asked], { agent: "claude", mayDecide: true, live: true });
+}"""
+
+
+def test_the_focus_stays_in_a_form_of_questions(site: Site) -> None:
+    screen = site.signed_in()
+    screen.page.evaluate(QUESTIONS)
+    inside = "() => document.activeElement.closest('[role=alertdialog]') !== null"
+    width = "(dialog) => Math.max(dialog.getBoundingClientRect().right, dialog.scrollWidth) <= innerWidth"
+    assert screen.permission.evaluate(width), "long words break"
+    for chosen in ("one", "three"):
+        choice = screen.permission.get_by_role("radio", name=chosen)
+        choice.check()
+        choice.focus()
+        for key in ("Shift+Tab",) * 9 + ("Tab",) * 18:
+            screen.page.keyboard.press(key)
+            assert screen.page.evaluate(inside), (chosen, key)
+
+
+def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, sid: str) -> None:
+    site.make(sid)
+    screen = site.signed_in(to=sid)
+    for number, (button, word) in enumerate((("Deny", "Denied"), ("Allow for this session", "Allowed"))):
+        screen.send(f"/ask {number}")
+        expect(screen.permission).to_contain_text(f"text: {number}")
+        screen.permission.get_by_role("textbox", name="Reason").fill("not today")
+        screen.button(button, screen.permission).click()
+        expect(screen.log.get_by_text(f"{word} by first device", exact=True)).to_be_visible()
+    lines = screen.log.inner_text().splitlines()
+    for line in ("Denied by first device", "not today", "Allowed by first device", "for this session"):
+        assert line in lines
+
+
+def test_the_box_is_one_line_where_there_is_little_room(site: Site, sid: str) -> None:
+    site.make(sid)
+    screen = site.signed_in(to=sid, size=Size("small", 320, 568, touch=True))
+    expect(screen.box).to_be_visible()
+    height = "(box) => box.getBoundingClientRect().height"
+    at_first = screen.box.evaluate(height)
+    screen.send("/hang")
+    expect(screen.button("Stop")).to_be_visible()
+    while_running = screen.box.evaluate(height)
+    assert at_first == while_running
+    screen.button("Stop").click()
+    expect(screen.button("Stop")).to_have_count(0)
+    assert screen.box.evaluate(height) == while_running < 60
+    screen.box.fill("one\ntwo\nthree")
+    assert screen.box.evaluate(height) > while_running
 
 
 def test_a_request_is_there_after_a_reload_and_goes_with_its_turn(site: Site, sid: str) -> None:

@@ -91,7 +91,7 @@ export class Client {
 	/** @param {Frame} frame */
 	#frame(frame) {
 		const id = frame.session_id;
-		if (frame.type === "session_changed") this.sessions.update(frame);
+		if (frame.type === "session_changed") this.#sessionChanged(frame);
 		else if (frame.type === "attached") this.#attached(frame);
 		else if (frame.type === "detached") this.#detached(id);
 		else if (frame.type === "accepted" || frame.type === "rejected") this.#answer(frame);
@@ -99,6 +99,14 @@ export class Client {
 		else if (frame.type === "heartbeat") this.open?.heartbeat(frame);
 		else if (this.open && id === this.open.id) this.open.frame(frame);
 		if (frame.type === "user_message") this.outbox.arrived(frame.message_id);
+	}
+
+	/** @param {Frame} frame */
+	#sessionChanged(frame) {
+		this.sessions.update(frame);
+		// Another tab or device has made it since, perhaps by a message of this page's own.
+		const { open } = this;
+		if (open && open.id === frame.session_id && open.failure === "unknown_session") open.attach();
 	}
 
 	/** @param {Frame} frame */

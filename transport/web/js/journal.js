@@ -189,8 +189,8 @@ export class Journal extends Timeline {
 		const words = { deny: "Denied", cancelled: "Cancelled" };
 		const word = words[/** @type {"deny"} */ (frame.decision)] ?? "Allowed";
 		const by = frame.by_device ? ` by ${this.nameOf(frame.by_device)}` : "";
-		const lasting = frame.decision === "allow_session" ? " for this session" : "";
-		this.#line(frame, frame.decision, `${word}${by}${lasting}${frame.note ? `: ${frame.note}` : ""}`);
+		const lasting = frame.decision === "allow_session" ? ["for this session"] : [];
+		this.#line(frame, frame.decision, [`${word}${by}`, ...lasting, ...(frame.note ? [frame.note] : [])].join("\n"));
 	}
 
 	/** @param {Frame} frame */

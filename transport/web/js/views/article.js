@@ -214,6 +214,8 @@ export class LineView {
 	/** @param {LineEntry} entry */
 	update(entry) {
 		setAttr(this.node, "data-tone", entry.tone);
-		setText(this.node, entry.text);
+		if (this.node.textContent === entry.text) return;
+		const [first = "", ...more] = entry.text.split("\n");
+		this.node.replaceChildren(el("span", first), ...(more.length ? ["\n", el("small", more.join("\n"))] : []));
 	}
 }

@@ -94,8 +94,8 @@ export class ComposerView {
 	}
 
 	#fit() {
-		this.text.style.height = "auto";
-		this.text.style.height = `${this.text.scrollHeight}px`;
+		this.text.style.height = "auto"; // and so it stays while empty: the placeholder may break where buttons leave little room
+		if (this.text.value) this.text.style.height = `${this.text.scrollHeight}px`;
 	}
 
 	/** @param {File[]} files */

@@ -53,7 +53,7 @@ export function confirmed(question, yes) {
  * @param {string[]} agents @param {(agent: string, settings: Record<string, string>) => void} create
  */
 export function newSession(agents, create) {
-	const agent = el("select", ...agents.map((name) => el("option", { value: name }, name)));
+	const agent = el("select", { autofocus: true }, ...agents.map((name) => el("option", { value: name }, name)));
 	const workspace = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the server's" });
 	const model = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the agent's" });
 	const form = el(

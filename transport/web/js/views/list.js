@@ -110,11 +110,14 @@ export class ListView {
 	#hit(hit) {
 		const title = this.known.find((one) => one.session_id === hit.session_id)?.title || hit.session_id;
 		const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";
+		const href = `#/s/${hit.session_id}?at=${hit.seq}`;
+		// An address that is there already changes nothing, and the person may have scrolled away since.
+		const onclick = () => location.hash === href && dispatchEvent(new Event("hashchange"));
 		return el(
 			"li",
 			el(
 				"a",
-				{ href: `#/s/${hit.session_id}?at=${hit.seq}` },
+				{ href, onclick },
 				el("span.snippet", hit.snippet),
 				el("span.meta", `${title} · ${who} · ${clockTime(hit.timestamp)}`),
 			),

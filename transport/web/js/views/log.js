@@ -7,10 +7,12 @@ import { AnswerView, LineView, UserView } from "./article.js";
 /** Entries in the page at most, and how many are added at once. */
 const MOST = 240;
 const STEP = 16;
-/** Entries that are shown first. */
+/** Entries that are drawn without anybody scrolling, */
 const FIRST = 100;
-/** Entries around one that is gone to. */
-const AROUND = 30;
+/** and how many of them at once, so that none of these drawings takes long. */
+const BEGIN = 32;
+/** Entries on each side of one that is gone to; more follow as near an end. */
+const AROUND = 8;
 /** Changed entries that are drawn in one frame, so that none takes long. */
 const FRAME = 24;
 /** How near to an end of what is drawn more is drawn, in pixels. */
@@ -81,7 +83,7 @@ export class LogView {
 	#begin() {
 		const { entries } = this.#journal;
 		this.fresh = false;
-		this.from = entries[Math.max(0, entries.length - FIRST)]?.seq ?? 0;
+		this.from = entries[Math.max(0, entries.length - BEGIN)]?.seq ?? 0;
 	}
 
 	get #journal() {
@@ -139,6 +141,7 @@ export class LogView {
 		const view = new kinds[entry.kind](this.acts);
 		this.views.set(entry.key, view);
 		view.update(/** @type {any} */ (entry));
+		this.#journal.dirty.delete(entry.key);
 		return view;
 	}
 
@@ -200,11 +203,13 @@ export class LogView {
 	#fill() {
 		const { scrollTop, scrollHeight, clientHeight } = this.node;
 		if (!this.session?.shown || this.fresh || !clientHeight) return;
-		if (scrollTop < NEAR) this.#older();
+		const isNear = scrollTop < NEAR;
+		if (isNear || (this.following && this.views.size < FIRST)) this.#older(isNear);
 		if (!this.following && scrollHeight - scrollTop - clientHeight < NEAR) this.#newer();
 	}
 
-	#older() {
+	/** @param {boolean} isNear whether what is not here is to be fetched, too */
+	#older(isNear) {
 		const { entries, complete } = this.#journal;
 		const [start, end] = this.#range();
 		if (start > 0 && !entries[start - 1]?.gapAfter) {
@@ -213,7 +218,7 @@ export class LogView {
 			this.from = /** @type {Entry} */ (entries[from + gap + 1]).seq;
 			if (end - (from + gap + 1) > MOST) this.#until(from + gap + MOST);
 			this.session?.client.views.session();
-		} else if (entries[start] && (start > 0 || !complete)) {
+		} else if (isNear && entries[start] && (start > 0 || !complete)) {
 			this.session?.load({ before: entries[start].seq });
 		}
 	}
@@ -243,7 +248,7 @@ export class LogView {
 		const { entries } = this.#journal;
 		this.following = true;
 		this.stuck = true;
-		this.from = entries[Math.max(0, entries.length - FIRST)]?.seq ?? 0;
+		this.from = entries[Math.max(0, entries.length - BEGIN)]?.seq ?? 0;
 		this.session?.client.views.session();
 		this.moved();
 	}

@@ -8,6 +8,12 @@ import { drawChanges, inputText } from "./tool.js";
 /** Characters of an input that are shown; a person reads no more before a decision. */
 const SHOWN = 20_000;
 
+/** Of choices that exclude each other Tab stops at the chosen one. @param {Element} node */
+function isStop(node) {
+	const box = /** @type {HTMLInputElement} */ (node);
+	return box.type !== "radio" || box.checked;
+}
+
 export class PermissionView {
 	/** @param {Decide} decide @param {() => void} closed */
 	constructor(decide, closed) {
@@ -122,7 +128,7 @@ export class PermissionView {
 	#onKey(event) {
 		if (event.key === "Escape") this.closed();
 		if (event.key !== "Tab") return;
-		const stops = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll("button:not(:disabled), input, pre[tabindex]")]);
+		const stops = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll("button:not(:disabled), input, pre[tabindex]")].filter(isStop));
 		const [first, last] = [stops[0], stops.at(-1)];
 		const at = document.activeElement;
 		const goal = event.shiftKey ? (at === first || at === this.node ? last : null) : at === last ? first : null;

@@ -24,7 +24,7 @@ export class TasksView {
 		if (told === this.told) return;
 		this.told = told;
 		const open = list.filter((one) => one.state === "running").length;
-		setText(this.count, open ? `${open} running` : `${list.length} done`);
+		setText(this.count, `${list.length - open} of ${list.length}`);
 		const focused = document.activeElement?.getAttribute("data-task");
 		const roots = list.filter((one) => !one.parent || !tasks.has(one.parent));
 		this.tree.replaceChildren(...roots.map((one) => this.#item(one, list)));
