@@ -23,15 +23,18 @@ __all__ = ["Silence"]
 class Silence:
     """Watches one turn. A running tool, delegated work, a person who is asked and a full outbox may take any time;
     what is left is the agent itself, which waits for its model or hangs.
+
+    Attributes:
+        words: what the agent said so far. A number and no time: it is counted once for every piece of text.
     """
 
-    _since: float = attrs.field(factory=trio.current_time)
+    words: int = 0
     _working: set[tuple[str, str]] = attrs.field(factory=set)
     _held: int = 0
 
     def heard(self, event: HubEvent) -> None:
         """Take note of an event of the agent."""
-        self._since = trio.current_time()
+        self.words += 1
         if isinstance(event, ToolBegan):
             self._working.add(("tool", event.tool_id))
         elif isinstance(event, ToolEnded):
@@ -49,14 +52,11 @@ class Silence:
             yield
         finally:
             self._held -= 1
-            self._since = trio.current_time()
+            self.words += 1
 
     async def lasted(self, limit_s: float) -> None:
-        """Return once the agent has been silent for `limit_s`, or up to twice that. Cancelling it changes nothing."""
-        while True:
-            left = self._since + limit_s - trio.current_time()
-            if self._held or self._working:
-                left = limit_s  # and then from its last word on
-            elif left <= 0:
-                return
-            await trio.sleep(left)
+        """Return once the agent has been silent for `limit_s`, at most twice that. Cancelling it changes nothing."""
+        known = -1
+        while self._held or self._working or known != self.words:
+            known = self.words
+            await trio.sleep(limit_s)

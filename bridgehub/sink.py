@@ -17,6 +17,7 @@ from bridgehub.protocol.messages import (
     HistoryWanted,
     HubEvent,
     PermissionAsked,
+    TextPiece,
 )
 from bridgehub.silence import Silence
 
@@ -24,6 +25,10 @@ __all__ = ["Asking", "TurnSink"]
 
 OPTIONS = ("allow", "deny", "allow_session")
 """What a person may answer; without a grant `allow_session` allows no more than this call."""
+
+AT_ONCE_CHARS = 32 * 1024
+"""A piece of so many code points is put into an outbox with room without waiting: it is one line in any case. Nearly all
+events are such pieces."""
 
 
 @attrs.define(eq=False)
@@ -113,6 +118,10 @@ class TurnSink:
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
             await trio.lowlevel.checkpoint()
+            return
+        if type(event) is TextPiece and len(event.text) <= AT_ONCE_CHARS and not self.outbox.is_full:
+            self.silence.words += 1
+            await self.outbox.put(event)
             return
         self.silence.heard(event)
         with self.silence.held():
