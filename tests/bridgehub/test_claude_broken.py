@@ -91,7 +91,10 @@ async def _reach(rig: ClaudeRig, driver: ClaudeDriver, sink: RecordingSink, stat
     if state in REACHED:
         await sink.until(REACHED[state])
     elif state == "unread":
-        await eventually(lambda: bool((session := driver._session) and session._sent.is_set()))
+        # Not the first turn's, which was sent long ago.
+        await eventually(
+            lambda: bool((session := driver._session) and session._reading and session._sent.is_set())
+        )
     else:
         await eventually(lambda: bool(program_pids(rig.agent_session_id)))
 
