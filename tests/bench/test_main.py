@@ -28,7 +28,10 @@ async def test_the_path_is_measured_against_both_yardsticks(tmp_path: Path) -> N
     with trio.fail_after(100):
         rows = await measure_path(SMALL, tmp_path, say)
     assert [row.ratio is not None for row in rows] == [True, True, True, True, False]
-    assert all(row.measured.low > 0 for row in rows)
+    times = [row for row in rows if row.unit == "ms"]
+    assert len(times) == 3
+    assert all(row.measured.low > 0 for row in times)
+    # Rates are not held: so few words can all come in one frame, and then there is none.
 
 
 def test_what_breaks_is_told_in_one_line(
