@@ -25,7 +25,7 @@ from actors.commands import (
 from actors.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
 from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
 from actors.inputs import FromDevice
-from actors.session_state import view
+from actors.session_snapshot import view
 from actors.step import Step, decided
 from actors.tail import DraftChanged, ReadMarkMoved
 from bridgehub.protocol.messages import InterruptTurn

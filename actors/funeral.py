@@ -14,7 +14,7 @@ from actors.hub_steps import take
 from actors.inputs import MarkFailed
 from actors.loading import load_state
 from actors.ports import Hubs
-from actors.session_state import summary
+from actors.session_snapshot import summary
 from actors.step import Step
 from actors.tail import Tail
 

@@ -30,7 +30,8 @@ from actors.hub_steps import take
 from actors.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
 from actors.loading import load_state
 from actors.mailbox import HubBatch, Mail, Mailbox, refuse
-from actors.session_state import SessionState, summary
+from actors.session_snapshot import summary
+from actors.session_state import SessionState
 from actors.step import Step
 from actors.tail import Tail, Trouble
 from actors.text import join_pieces

@@ -1,8 +1,7 @@
 """The state of one session, and how each event changes it. Pure.
 
 `apply` is the only function that changes what events change; it runs live, when a step decides an event, and in
-tests against what a reload gives. `snapshot` and `restore` are the way into storage and back: everything but the text
-of a running turn, which `restore` takes from the turn's own pieces.
+tests against what a reload gives. `session_snapshot` is the way into storage and back.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import attrs
-import orjson
 
 from actors.answer import Answer
-from actors.codec import CONVERTER, decode_settings
-from actors.commands import IfHead, QueuedMessage, SessionView, Settings
+from actors.commands import IfHead, Settings
 from actors.events import (
     Committed,
     Complete,
@@ -25,16 +22,14 @@ from actors.events import (
     PermissionResolved,
     SessionUpdated,
     TaskFinished,
-    TaskProgress,
     TaskStarted,
     Thinking,
     TurnError,
     TurnStarted,
     UserMessage,
 )
-from storage.records import SessionRecord, Summary
 
-__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply", "restore", "summary", "view"]
+__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply"]
 
 PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
@@ -269,10 +264,8 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
             turn.tasks[event.task_id] = event
         case TaskFinished():
             turn.tasks.pop(event.task_id, None)
-        case TaskProgress():
-            pass
         case _:
-            pass
+            pass  # tools, progress and notices change nothing that a reload must know
 
 
 def _take(state: SessionState, message_id: str) -> Waiting | None:
@@ -302,105 +295,3 @@ def _note_author(state: SessionState, item: Committed) -> None:
     while len(state.authors) > AUTHORS_KEPT:
         oldest = next(iter(state.authors))
         state.authors_floor = max(state.authors_floor, state.authors.pop(oldest))
-
-
-@attrs.define
-class _Snapshot:
-    """What storage keeps of a state beside the journal; every field has a default, so that older ones load."""
-
-    title: str = ""
-    failed: bool = False
-    message_count: int = 0
-    taken: int = 0
-    turn: Turn | None = None
-    queue: dict[str, Waiting] = attrs.field(factory=dict)
-    unknown: dict[str, Waiting] = attrs.field(factory=dict)
-    resolved: dict[str, str | None] = attrs.field(factory=dict)
-    authors: dict[str, int] = attrs.field(factory=dict)
-    authors_floor: int = 0
-    leaving: dict[str, None] = attrs.field(factory=dict)
-    grants: dict[str, str | None] = attrs.field(factory=dict)
-    agent_memory: dict[str, Any] | None = None
-
-
-_FIELDS = [field.name for field in attrs.fields(_Snapshot)]
-
-
-def summary(state: SessionState) -> Summary:
-    """Return what is written with the next append; the snapshot is in it only where it changed.
-
-    Call it once an append: whoever could not write what it returned must throw the state away, or write the
-    same again.
-    """
-    snapshot = None
-    if state.control_dirty or not state.snapshot_kept:
-        snapshot = _snapshot(state)
-        state.control_dirty = False
-        state.snapshot_kept = True
-    return Summary(
-        title=state.title,
-        state=state.word,
-        message_count=state.message_count,
-        pending_count=len(state.turn.requests) if state.turn else 0,
-        unfinished=state.turn is not None or bool(state.queue),
-        snapshot=snapshot,
-        hub_id=state.hub_id,
-        hub_seq=state.hub_seq,
-    )
-
-
-def _snapshot(state: SessionState) -> bytes:
-    kept = _Snapshot(**{name: getattr(state, name) for name in _FIELDS})
-    turn = state.turn
-    if turn is None or not turn.requests:
-        return orjson.dumps(CONVERTER.unstructure(kept))
-    kept.turn = attrs.evolve(turn, requests={})
-    body = CONVERTER.unstructure(kept)
-    for request_id, request in turn.requests.items():
-        if request_id not in turn.encoded:
-            turn.encoded[request_id] = orjson.dumps(CONVERTER.unstructure(request))
-    body["turn"]["requests"] = {name: orjson.Fragment(turn.encoded[name]) for name in turn.requests}
-    return orjson.dumps(body)
-
-
-def restore(record: SessionRecord) -> SessionState:
-    """Return the state of a session as it was at its last append, but for two things that lie in the journal.
-
-    The running turn's answer is empty: its pieces (after `started_seq`) must be added. So are the previews of
-    the messages that wait (at their `seq`).
-    """
-    kept = _Snapshot()
-    if record.summary is not None:
-        assert record.summary.snapshot is not None, "what is read always has one"
-        kept = CONVERTER.structure(orjson.loads(record.summary.snapshot), _Snapshot)
-    return SessionState(
-        session_id=record.session_id,
-        agent_type=record.agent_type,
-        settings=decode_settings(record.settings),
-        epoch=record.epoch,
-        head_seq=record.head_seq,
-        read_seq=record.read_seq,
-        draft=record.draft,
-        hub_id=record.summary.hub_id if record.summary else None,
-        hub_seq=record.summary.hub_seq if record.summary else 0,
-        snapshot_kept=record.summary is not None,
-        **{name: getattr(kept, name) for name in _FIELDS},
-    )
-
-
-def view(state: SessionState) -> SessionView:
-    """Return the session as a device sees it when it attaches."""
-    pending = tuple(state.turn.requests.values()) if state.turn else ()
-    return SessionView(
-        epoch=state.epoch,
-        head_seq=state.head_seq,
-        agent_type=state.agent_type,
-        title=state.title,
-        state=state.word,
-        settings=state.settings,
-        queue=tuple(QueuedMessage(w.message_id, w.device_id, w.preview) for w in state.queue.values()),
-        pending=pending,
-        read_seq=state.read_seq,
-        draft=state.draft,
-        grants=tuple(state.grants.items()),
-    )

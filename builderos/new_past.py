@@ -13,7 +13,8 @@ from actors.codec import encode_entry
 from actors.hub_steps import take
 from actors.inputs import HubGone, Resume
 from actors.loading import load_state
-from actors.session_state import SessionState, summary
+from actors.session_snapshot import summary
+from actors.session_state import SessionState
 from actors.step import Step
 from builderos.providers import new_id
 from storage.boot import read_boot_id

@@ -36,6 +36,8 @@ PURE_FILES = (
     "events.py",
     "messages.py",
     "records.py",
+    "session_snapshot.py",
+    "verify.py",
 )
 """Files with no effects: events in, state and effects out. Clock, ids and I/O are arguments."""
 

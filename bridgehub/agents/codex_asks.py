@@ -24,7 +24,6 @@ _COMMAND = "item/commandExecution/requestApproval"
 _FILES = "item/fileChange/requestApproval"
 _RIGHTS = "item/permissions/requestApproval"
 _INPUT = "item/tool/requestUserInput"
-_MCP = "mcpServer/elicitation/request"
 
 
 @attrs.frozen

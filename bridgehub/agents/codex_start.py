@@ -58,7 +58,6 @@ _UNHEARD = (
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
 
-_APPROVALS = frozenset({"untrusted", "on-request", "never"})
 _SANDBOXES = frozenset({"read-only", "workspace-write", "danger-full-access"})
 
 _MODES = {

@@ -14,7 +14,8 @@ from actors.events import Committed, Delivery, Event, Message, Thinking
 from actors.hub_steps import take
 from actors.inputs import FromDevice, FromHub, HubGone, HubReady, Input
 from actors.loading import load_state
-from actors.session_state import SessionState, restore, summary
+from actors.session_snapshot import restore, summary
+from actors.session_state import SessionState
 from actors.step import Step
 from actors.text import join_pieces
 from bridgehub.protocol import messages as hub

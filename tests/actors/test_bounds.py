@@ -25,7 +25,8 @@ from actors.hub_owner import TELLS_WAITING, HubOwner
 from actors.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
 from actors.hubs import LEFT_BYTES
 from actors.mailbox import Mailbox
-from actors.session_state import DECIDED_KEPT, UNKNOWN_KEPT, restore
+from actors.session_snapshot import restore
+from actors.session_state import DECIDED_KEPT, UNKNOWN_KEPT
 from actors.tail import ROUNDS_KEPT, Tail
 from bridgehub.protocol import messages as hub
 from bridgehub.protocol.codec import encode

@@ -7,7 +7,7 @@ import trio
 
 from actors.commands import Decide, Rename, Send
 from actors.loading import load_state
-from actors.session_state import summary
+from actors.session_snapshot import summary
 from bridgehub.protocol import messages as hub
 from storage.memory import MemoryStore
 from storage.records import Entry, NewSession

@@ -17,8 +17,8 @@ from actors.cursor import PAGE_ROWS, Cursor
 from actors.effects import HandOver
 from actors.hub_owner import HubOwner
 from actors.session_actor import SessionActor
+from actors.session_snapshot import restore as restore_state
 from actors.session_state import SessionState
-from actors.session_state import restore as restore_state
 from actors.step import Step
 from actors.tail import Round
 from actors.text import join_pieces
