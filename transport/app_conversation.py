@@ -27,7 +27,7 @@ from transport.app_receipts import ConnectionReceipts, Receipt
 from transport.app_resume import PAIR_MS
 from transport.app_state import AppState, Decision, Send
 from transport.attaching import too_many_sessions
-from transport.authorize import CREATE_SESSION, authorize
+from transport.authorize import CREATE_SESSION, DECIDE_MORE, authorize
 from transport.config import TransportConfig
 from transport.message_files import attachments_of
 from transport.ports import AppPorts, Deps, Device
@@ -256,7 +256,7 @@ class AppConversation:
 
     async def _decide(self, feed: AppFeed, meant: Decision) -> None:
         author = Author(self.device.id, feed.device.device_id, self.device.name)
-        command = Decide(meant.request_id, meant.decision)
+        command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         try:
             with trio.move_on_after(self.config.submit_s) as taking:

@@ -21,7 +21,7 @@ from actors.events import Attachment as File
 from storage.errors import SessionMissing, StorageError
 from transport import answers_v3, close_codes
 from transport import client_frames as cf
-from transport.acts import answers_to, command_of, oversized, refuse
+from transport.acts import answers_to, command_of, oversized, refuse, with_rights
 from transport.attaching import Attaching, AttachRefused
 from transport.attachments import Attachment
 from transport.authorize import OBSERVER_FRAMES, authorize
@@ -174,7 +174,8 @@ class Conversation:
             self._tell_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))
             return
         author = Author(self.device.id, label, self.device.name)
-        envelope = Envelope(command_of(frame, files), author, partial(self._on_reply, session_id))
+        command = with_rights(command_of(frame, files), self.device.scope)
+        envelope = Envelope(command, author, partial(self._on_reply, session_id))
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:
