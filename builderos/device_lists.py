@@ -21,9 +21,9 @@ from storage.boot import read_boot_id
 from storage.folder import DataFolder, open_data_folder
 from storage.pairings import MAX_PAIRINGS, Pairing
 from storage.store import Store, open_store
-from transport.events_v3 import timestamp
-from transport.routes.devices import FIRST_STAYS
-from transport.routes.pairing import PAIRING_MS
+from transport.http.routes.devices import FIRST_STAYS
+from transport.http.routes.pairing import PAIRING_MS
+from transport.v3.events import timestamp
 
 __all__ = ["DeviceList", "FolderDevices", "Known", "Link", "Made", "ServerDevices", "open_folder_devices"]
 

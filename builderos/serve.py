@@ -48,12 +48,12 @@ from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
 from transport.facilities import Facilities
-from transport.links import Links
 from transport.metrics import Metrics
+from transport.permission_timeout import Unanswered
 from transport.ports import AppPorts, Deps, SessionListener
-from transport.renderer import Renderer
+from transport.rendering.renderer import Renderer
+from transport.signed_urls import Links
 from transport.tries import SignInTries
-from transport.unanswered import Unanswered
 from transport.uploads import OwnUploads
 
 __all__ = ["ServeError", "Setup", "run_server"]

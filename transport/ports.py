@@ -13,7 +13,7 @@ from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.app_pairs import OpenExchange
 from transport.audit_trail import AuditTrail
 from transport.facilities import Facilities
-from transport.render_link import Block
+from transport.rendering.protocol import Block
 from transport.tries import SignInTries
 
 __all__ = [
@@ -35,7 +35,7 @@ Scope = Literal["view", "approve", "drive", "admin"]
 
 
 class Renders(Protocol):
-    """Makes HTML of Markdown; `transport.renderer` says how."""
+    """Makes HTML of Markdown; `transport.rendering.renderer` says how."""
 
     async def render(self, blocks: Sequence[Block]) -> str | None:
         """Return sanitised HTML, None where the text is to be shown as it is. Takes the loop no time."""
