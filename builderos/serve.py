@@ -42,7 +42,7 @@ from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.tls import Tls
 from storage.boot import read_boot_id
-from storage.folder import DataFolder
+from storage.data_folder import DataFolder
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses

@@ -21,7 +21,7 @@ import trio
 
 from builderos.backup_command import run_backup, run_restore
 from builderos.verify_command import run_verify
-from storage.reading import open_reading
+from storage.read_only import open_reading
 from tests.builderos.old_server import said, write_old
 from tests.builderos.spoilers import SPOILERS
 from tests.builderos.terminal import run_command

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ActorError
 from storage.errors import SessionMissing, StorageError
-from storage.pairings import Pairing
+from storage.tables.pairings import Pairing
 from transport.auth import authorize
 from transport.config import TransportConfig
 from transport.facilities import Facilities, Port

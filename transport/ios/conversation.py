@@ -19,9 +19,9 @@ from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Attachment as File
 from actors.tail import AttachedDevice
 from actors.text import fits
-from storage.app_pairs import OpenExchange
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
+from storage.tables.app_exchanges import OpenExchange
 from transport.auth import CREATE_SESSION, authorize
 from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from actors.errors import SessionBusy
 from actors.ports import Clock
-from storage.audit import Audit
 from storage.errors import SessionMissing
+from storage.tables.audit import Audit
 from transport.facilities import Removes
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Clock
-from storage.audit_chain import Act
-from storage.devices import FIRST_DEVICE, Devices
 from storage.errors import DeviceRevoked
+from storage.tables.devices import FIRST_DEVICE, Devices
+from storage.tables.hash_chain import Act
 from transport.facilities import Facilities, Port
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of

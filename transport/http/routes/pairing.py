@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Clock
-from storage import devices as stored
-from storage.pairings import MAX_PAIRINGS, Pairing
+from storage.tables import devices as stored
+from storage.tables.pairings import MAX_PAIRINGS, Pairing
 from transport.facilities import Facilities
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer
