@@ -103,7 +103,7 @@ class Mother:
         return self._process
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "bridgehub.mother"]
+        command = [sys.executable, "-m", "bridgehub.fork_server"]
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             return subprocess.Popen(

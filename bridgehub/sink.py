@@ -20,7 +20,7 @@ from bridgehub.protocol.messages import (
     PermissionAsked,
     TextPiece,
 )
-from bridgehub.silence import Silence
+from bridgehub.watchdog import Silence
 
 __all__ = ["Asking", "TurnSink"]
 

@@ -22,7 +22,7 @@ from actors.events import Complete, Delivery, Message, TurnError, TurnStarted, U
 from actors.session_state import SessionState
 from builderos.import_plan import Said, plan_session
 from builderos.import_turns import tell, units
-from storage.old_database import OldAttachment, OldMessage, OldSession
+from storage.legacy_database import OldAttachment, OldMessage, OldSession
 
 ZONES = (UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("America/Los_Angeles"))
 

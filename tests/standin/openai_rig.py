@@ -13,8 +13,8 @@ import psutil
 import trio
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.codex import CodexDriver, make_driver
-from bridgehub.agents.codex_process import RUN
+from bridgehub.agents.codex.driver import CodexDriver, make_driver
+from bridgehub.agents.codex.program import RUN
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import Decided, HubSpec, Prompt
 from tests.standin.openai import OpenAIStandIn, codex_env, open_openai

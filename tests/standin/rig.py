@@ -15,7 +15,7 @@ import psutil
 import trio
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.claude import ClaudeDriver, make_driver
+from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.protocol.messages import Decided, History, HubEvent, HubSpec, Prompt, TextPiece
 from tests.standin.anthropic import StandIn, open_standin, standin_env

@@ -25,7 +25,7 @@ from actors.hub_steps import take
 from builderos import serve
 from builderos.cli import main
 from storage import schema, store
-from storage.writer import Writer
+from storage.sqlite.writer import Writer
 
 __all__ = ["REVIVE_S", "Flaws"]
 
