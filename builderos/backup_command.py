@@ -11,8 +11,8 @@ from pathlib import Path
 
 import trio
 
-from actors.funeral import end_hubs
-from actors.hubs import ProcessHubs
+from actors.hubs.processes import ProcessHubs
+from actors.recovery import end_hubs
 from builderos.exits import OK, fail
 from builderos.new_past import end_what_was_open
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder

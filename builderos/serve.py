@@ -22,9 +22,9 @@ import attrs
 import trio
 
 from actors.config import ActorConfig
-from actors.effect_runner import SessionDeps
 from actors.events import Attachment
-from actors.hubs import ProcessHubs
+from actors.hubs.processes import ProcessHubs
+from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
 from builderos.cli import ServeOptions

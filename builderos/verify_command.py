@@ -18,7 +18,7 @@ import trio
 
 from actors.codec import decode_row
 from actors.events import Committed, Notice, ToolFinished, ToolStarted
-from actors.verify import Verifier
+from actors.invariants import Verifier
 from builderos.exits import FAILED, OK, fail
 from builderos.import_plan import ID_PREFIX
 from builderos.terminal_text import one_line

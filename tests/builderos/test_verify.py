@@ -27,8 +27,8 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.session_snapshot import summary
-from actors.session_state import SessionState, apply
+from actors.session.snapshot import summary
+from actors.session.state import SessionState, apply
 from builderos.import_command import ImportOptions, run_import
 from builderos.verify_command import run_verify
 from storage.blobs import blob_path

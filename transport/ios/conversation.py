@@ -17,8 +17,8 @@ from actors.commands import Attach, Author, Command, Decide, Envelope, Rejected,
 from actors.commands import Send as SendCommand
 from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Attachment as File
+from actors.pieces import fits
 from actors.tail import AttachedDevice
-from actors.text import fits
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
 from storage.tables.app_exchanges import OpenExchange

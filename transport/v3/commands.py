@@ -11,7 +11,7 @@ import orjson
 from actors import commands as cmd
 from actors.commands import Command, Rejected
 from actors.events import Attachment
-from actors.text import MAX_PIECE_BYTES, fits
+from actors.pieces import MAX_PIECE_BYTES, fits
 from transport.auth import DECIDE_MORE, authorize
 from transport.v3 import client_frames as cf
 from transport.v3.client_frames import ActFrame

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import trio
 
 from actors.codec import encode_entry
-from actors.effect_runner import STORAGE_DOWN, SessionDeps
 from actors.errors import HubError
-from actors.hub_steps import take
-from actors.inputs import MarkFailed
-from actors.loading import load_state
 from actors.ports import Hubs
-from actors.session_snapshot import summary
-from actors.step import Step
+from actors.session.effect_runner import STORAGE_DOWN, SessionDeps
+from actors.session.hub_steps import take
+from actors.session.inputs import MarkFailed
+from actors.session.loading import load_state
+from actors.session.snapshot import summary
+from actors.session.step import Step
 from actors.tail import Tail
 
 __all__ = ["end_failed_session", "end_hubs"]

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from actors.errors import HubGarbage, HubLost
-from actors.hub_link import RECEIVE_LINES, SocketHubLink, open_link
+from actors.hubs.link import RECEIVE_LINES, SocketHubLink, open_link
 from bridgehub.protocol.codec import encode, encode_reported
 from bridgehub.protocol.messages import VERSION, Consumed, Hello, Noticed, Welcome
 

@@ -17,24 +17,19 @@ import trio
 
 from actors.codec import encode_entry
 from actors.commands import Envelope, Interrupt, Send
-from actors.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
-from actors.effects import (
-    Answer,
-    Effect,
-    HandOver,
-    SteerHub,
-)
 from actors.events import TURN_ENDS, Committed
-from actors.hub_owner import HubOwner
-from actors.hub_steps import take
-from actors.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
-from actors.loading import load_state
-from actors.mailbox import HubBatch, Mail, Mailbox, refuse
-from actors.session_snapshot import summary
-from actors.session_state import SessionState
-from actors.step import Step
+from actors.pieces import join_pieces
+from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
+from actors.session.effects import Answer, Effect, HandOver, SteerHub
+from actors.session.hub_owner import HubOwner
+from actors.session.hub_steps import take
+from actors.session.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
+from actors.session.loading import load_state
+from actors.session.mailbox import HubBatch, Mail, Mailbox, refuse
+from actors.session.snapshot import summary
+from actors.session.state import SessionState
+from actors.session.step import Step
 from actors.tail import Tail, Trouble
-from actors.text import join_pieces
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from storage.records import Entry, Grant, SessionRecord
 

@@ -45,7 +45,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.text import MAX_PIECE_BYTES, json_size
+from actors.pieces import MAX_PIECE_BYTES, json_size
 
 __all__ = ["EDGES", "Rule", "Told", "Verifier", "Violation", "violations"]
 

@@ -8,10 +8,10 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.answer import Answer
 from actors.codec import decode_event
 from actors.events import Committed, Message, Thinking
-from actors.text import MAX_PIECE_BYTES, json_size
+from actors.pieces import MAX_PIECE_BYTES, json_size
+from actors.session.answer import Answer
 from storage.records import Fold
 
 STEP = st.tuples(

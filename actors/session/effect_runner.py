@@ -11,7 +11,10 @@ import trio
 
 from actors.codec import decode_row
 from actors.config import ActorConfig
-from actors.effects import (
+from actors.events import Attachment, Committed, UserMessage
+from actors.history import read_history
+from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
+from actors.session.effects import (
     Announce,
     Effect,
     ForgetHub,
@@ -24,12 +27,9 @@ from actors.effects import (
     StopHub,
     TellHub,
 )
-from actors.events import Attachment, Committed, UserMessage
-from actors.history import read_history
-from actors.hub_owner import HubOwner
-from actors.mailbox import Mailbox
-from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
-from actors.session_state import SessionState
+from actors.session.hub_owner import HubOwner
+from actors.session.mailbox import Mailbox
+from actors.session.state import SessionState
 from actors.tail import Tail
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
 from storage.errors import OutcomeUnknown, StorageUnavailable

@@ -11,9 +11,9 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.errors import HubFenced
-from actors.hub_owner import RELINK_MOST_S, STOP_S, HubOwner
-from actors.inputs import HubGone, HubReady
-from actors.mailbox import HubBatch, Mail, Mailbox
+from actors.session.hub_owner import RELINK_MOST_S, STOP_S, HubOwner
+from actors.session.inputs import HubGone, HubReady
+from actors.session.mailbox import HubBatch, Mail, Mailbox
 from bridgehub.protocol import messages as hub
 from tests.fakes.scripted_hubs import Garbage, Hang, Say, ScriptedHubs, open_scripted_hubs
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-import actors.hub_steps
+import actors.session.hub_steps
 from actors.commands import Decide, Interrupt, Send
-from actors.effects import ForgetHub, HandOver, KillHub, StartHub, TellHub
 from actors.events import (
     Complete,
     Interrupted,
@@ -20,8 +19,9 @@ from actors.events import (
     TurnError,
     Usage,
 )
-from actors.inputs import FromHub, HubGone, HubReady
-from actors.text import MAX_PIECE_BYTES
+from actors.pieces import MAX_PIECE_BYTES
+from actors.session.effects import ForgetHub, HandOver, KillHub, StartHub, TellHub
+from actors.session.inputs import FromHub, HubGone, HubReady
 from bridgehub.protocol import messages as hub
 from tests.actors.core import Core
 
@@ -306,7 +306,7 @@ def test_a_long_piece_is_cut_and_keeps_its_numbers() -> None:
 
 @pytest.mark.parametrize("channel", ["text", "thinking"])
 def test_a_flood_is_stopped_and_the_queue_goes_on(monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
-    monkeypatch.setattr(actors.hub_steps, "MAX_ANSWER_LENGTH", 10)
+    monkeypatch.setattr(actors.session.hub_steps, "MAX_ANSWER_LENGTH", 10)
     core = in_phase("consumed", queued=True)
     old, turn = core.hub_id, core.turn_id
     piece = hub.TextPiece(turn, channel, "b", "sixsix")  # type: ignore[arg-type]

@@ -21,8 +21,8 @@ import attrs
 import trio
 
 from actors.errors import HubLost, HubStartFailed, HubSurvived
-from actors.hub_link import SocketHubLink, open_link
-from actors.hub_mother import Mother
+from actors.hubs.fork_server import Mother
+from actors.hubs.link import SocketHubLink, open_link
 from actors.ports import FoundHub
 from bridgehub.protocol.codec import decode_from_hub
 from bridgehub.protocol.errors import LinkError

@@ -9,8 +9,8 @@ import trio.testing
 from actors.codec import encode_settings
 from actors.commands import Close, Send, Settings
 from actors.config import ActorConfig
-from actors.effect_runner import SessionDeps
-from actors.funeral import end_failed_session
+from actors.recovery import end_failed_session
+from actors.session.effect_runner import SessionDeps
 from actors.tail import Tail
 from bridgehub.protocol.messages import HubSpec
 from storage.errors import StorageUnavailable

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.answer import Answer
 from actors.commands import IfHead, Settings
 from actors.events import (
     Committed,
@@ -28,6 +27,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
+from actors.session.answer import Answer
 
 __all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply"]
 

@@ -30,8 +30,8 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.text import MAX_PIECE_BYTES
-from actors.verify import MAX_FOUND, Verifier, violations
+from actors.invariants import MAX_FOUND, Verifier, violations
+from actors.pieces import MAX_PIECE_BYTES
 
 Line = tuple[str | None, Event]
 ERROR = TurnError("agent_exited", "gone", retryable=True)

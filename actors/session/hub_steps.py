@@ -9,8 +9,6 @@ from typing import cast, get_args
 
 import orjson
 
-from actors.command_steps import take_command
-from actors.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
 from actors.events import (
     Complete,
     Delivery,
@@ -30,10 +28,21 @@ from actors.events import (
     TurnErrorCode,
     Usage,
 )
-from actors.foreign import fitted, is_flat, unfit
-from actors.inputs import FromDevice, FromHub, HubGone, HubReady, IdleTooLong, Input, MarkFailed, Resume
-from actors.step import Step, decided, hand_over
-from actors.text import split_text
+from actors.pieces import split_text
+from actors.session.command_steps import take_command
+from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
+from actors.session.hub_limits import fitted, is_flat, unfit
+from actors.session.inputs import (
+    FromDevice,
+    FromHub,
+    HubGone,
+    HubReady,
+    IdleTooLong,
+    Input,
+    MarkFailed,
+    Resume,
+)
+from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from actors.commands import Cancel, Decide, Envelope, RejectCode, Rejected, Resolve, Send
-from actors.inputs import HubGone, HubReady
+from actors.session.inputs import HubGone, HubReady
 from bridgehub.protocol.messages import Reported
 
 __all__ = ["COMMAND_LIMIT", "HUB_LIMIT", "HubBatch", "Mail", "Mailbox", "refuse"]

@@ -6,8 +6,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.commands import Attach, Command, Decide, Envelope, Rejected, Reply, Send
-from actors.inputs import HubGone
-from actors.mailbox import COMMAND_LIMIT, HUB_LIMIT, HubBatch, Mailbox, refuse
+from actors.session.inputs import HubGone
+from actors.session.mailbox import COMMAND_LIMIT, HUB_LIMIT, HubBatch, Mailbox, refuse
 from tests.actors.core import author
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.events import Committed, Message, Notice, Thinking
-from actors.text import MAX_PIECE_BYTES, fits, join_pieces, json_size, neighbours, split_text
+from actors.pieces import MAX_PIECE_BYTES, fits, join_pieces, json_size, neighbours, split_text
 
 TEXT = st.text(max_size=40)
 PIECE = st.tuples(

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from actors.errors import HubLost, HubStartFailed
-from actors.hubs import ProcessHubs
+from actors.hubs.processes import ProcessHubs
 from actors.ports import FoundHub
 from bridgehub.protocol.codec import encode
 from bridgehub.protocol.folder import PID_NAME, HubPid, read_pid_file, write_pid_file
@@ -141,7 +141,7 @@ async def test_the_mother_goes_with_her_server_and_hubs_stay(tmp_path: Path) -> 
 SERVER = """
 import sys, trio
 from pathlib import Path
-from actors.hubs import ProcessHubs
+from actors.hubs.processes import ProcessHubs
 from bridgehub.protocol.codec import decode_spec
 from bridgehub.protocol.messages import Ack, Prompt
 
@@ -319,7 +319,7 @@ async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytes
             other = f"{HUB}-2"
             await hubs.start(spec_of(other))
             with monkeypatch.context() as patch:
-                patch.setattr("actors.hubs.kill_tree", kill)
+                patch.setattr("actors.hubs.processes.kill_tree", kill)
                 assert set(await hubs.stop([HUB, other])) == {HUB}
             assert [hub.alive for hub in await hubs.living()] == [False]
             assert set(await hubs.stop([HUB])) == set()

@@ -22,12 +22,12 @@ from actors.commands import (
     Resolve,
     Send,
 )
-from actors.decisions import refusal_of_decision
-from actors.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
 from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
-from actors.inputs import FromDevice
-from actors.session_snapshot import view
-from actors.step import Step, decided
+from actors.session.decisions import refusal_of_decision
+from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
+from actors.session.inputs import FromDevice
+from actors.session.snapshot import view
+from actors.session.step import Step, decided
 from actors.tail import DraftChanged, ReadMarkMoved
 from bridgehub.protocol.messages import InterruptTurn
 from storage.records import Command as KnownCommand

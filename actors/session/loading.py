@@ -5,8 +5,8 @@ from __future__ import annotations
 from actors.codec import decode_row
 from actors.events import Message, Thinking, UserMessage
 from actors.ports import Catalog, Journal
-from actors.session_snapshot import restore
-from actors.session_state import PREVIEW_LENGTH, SessionState
+from actors.session.snapshot import restore
+from actors.session.state import PREVIEW_LENGTH, SessionState
 from storage.errors import SessionMissing
 from storage.records import SessionRecord
 

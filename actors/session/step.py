@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.effects import Effect, HandOver, KillHub, StartHub, StopHub
 from actors.events import (
     Committed,
     Delivery,
@@ -22,7 +21,8 @@ from actors.events import (
     TaskFinished,
     TurnStarted,
 )
-from actors.session_state import SessionState, Turn, Waiting, apply
+from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub
+from actors.session.state import SessionState, Turn, Waiting, apply
 from bridgehub.protocol.messages import Decided
 from storage.records import Fold
 

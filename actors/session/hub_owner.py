@@ -17,9 +17,9 @@ import attrs
 import trio
 
 from actors.errors import HubError, HubGarbage, HubLost, HubStartFailed
-from actors.inputs import HubGone, HubReady
-from actors.mailbox import HubBatch, Mailbox
 from actors.ports import HubLink, Hubs
+from actors.session.inputs import HubGone, HubReady
+from actors.session.mailbox import HubBatch, Mailbox
 from bridgehub.protocol.messages import Ack, HubSpec, Prompt, Reported, Stop, TextPiece, ToHub
 
 __all__ = ["HubOwner"]

@@ -15,7 +15,7 @@ import attrs
 
 from actors.codec import decode_event, encode_event
 from actors.events import Committed, Message, Thinking
-from actors.text import MAX_PIECE_BYTES, json_size, neighbours
+from actors.pieces import MAX_PIECE_BYTES, json_size, neighbours
 from storage.records import Entry, Fold
 
 __all__ = ["Answer"]

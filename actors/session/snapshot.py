@@ -12,7 +12,7 @@ import orjson
 
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
-from actors.session_state import SessionState, Turn, Waiting
+from actors.session.state import SessionState, Turn, Waiting
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
