@@ -193,12 +193,12 @@ class ClaudeRig:
         return attrs.evolve(prompt, **changes)
 
     async def turn(
-        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None
+        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None, **changes: Any
     ) -> tuple[TurnEnd, RecordingSink]:
-        """Run one turn to its end."""
+        """Run one turn to its end; `changes` are of its prompt."""
         sink = sink or RecordingSink()
         with trio.fail_after(TURN_S):
-            return await driver.run_turn(self.prompt(content), sink), sink
+            return await driver.run_turn(self.prompt(content, **changes), sink), sink
 
 
 @asynccontextmanager

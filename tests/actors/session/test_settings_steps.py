@@ -126,7 +126,10 @@ def test_a_mode_answers_the_open_requests_that_name_it() -> None:
     core = running()
     ask(core, "p1", modes=("edits",))
     ask(core, "p2", modes=("auto",))
-    assert core.do(Configure({"permission_mode": "edits"}), "mac") == ["session_updated", "permission_resolved"]
+    assert core.do(Configure({"permission_mode": "edits"}), "mac") == [
+        "session_updated",
+        "permission_resolved",
+    ]
     assert core.events[1].event == PermissionResolved("p1", "allow", "mac", note="mode edits")
     assert core.order_words == ["decided"]
     assert core.state.turn is not None
