@@ -67,7 +67,7 @@ def test_a_change_is_journalled_with_its_author_and_told_to_the_hub(phase: str) 
     core = running()
     if phase == "idle":
         core.hear(hub.TurnDone(core.turn_id))
-    change = {"model": "echo-2", "permission_mode": "plan", "effort": "high"}
+    change: dict[str, str | None] = {"model": "echo-2", "permission_mode": "plan", "effort": "high"}
     assert core.do(Configure(change), "mac") == ["session_updated"]
     assert (core.events[0].device_id, core.events[0].turn_id, told(core).applies) == ("mac", None, "now")
     assert core.setups == [hub.Setup("echo-2", "plan", "high")]

@@ -50,7 +50,7 @@ async def test_settings_change_between_turns_and_in_one(tmp_path: Path) -> None:
         driver = rig.driver()
         rig.standin.script(Answer.of("one"))
         _, sink = await turn(rig, driver, "one", Setup())
-        offer = sink.newest[AgentOffered].offer  # type: ignore[attr-defined]
+        offer = sink.newest[AgentOffered].offer
         assert "sonnet" in [one["id"] for one in offer["models"]]
         assert [one["kind"] for one in offer["modes"]] == ["ask", "edits", "plan", "auto", "bypass"]
         assert offer["commands"]
