@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from actors.events import Attachment, Decision, PermissionRequested, PlanEntry, SessionGrant, Settings
+from actors.events import Attachment, Decision, Held, PermissionRequested, PlanEntry, SessionGrant, Settings
 from actors.offer import NO_OFFER, Offer
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Resolve",
     "RevokeGrant",
     "Send",
+    "SendNow",
     "SessionView",
     "Settings",
 ]
@@ -58,6 +59,8 @@ RejectCode = Literal[
     "bypass_disabled",
     "unknown_grant",
     "too_many",
+    "bad_time",
+    "busy",
     "nothing_to_interrupt",
     "not_unknown",
     "storage",
@@ -99,6 +102,15 @@ class Send:
     attachments: tuple[Attachment, ...] = ()
     if_head: IfHead | None = None
     mode: Literal["queue", "steer"] = "queue"
+    not_before_ms: int | None = None
+
+
+@attrs.frozen
+class SendNow:
+    """Have a message for later run now."""
+
+    name: ClassVar[str] = "send_now"
+    message_id: str
 
 
 @attrs.frozen
@@ -196,6 +208,7 @@ class Close:
 Command = (
     Attach
     | Send
+    | SendNow
     | Cancel
     | Interrupt
     | Decide
@@ -238,11 +251,13 @@ class Rejected:
 
 @attrs.frozen
 class QueuedMessage:
-    """A message that waits; `preview` is its first 1,000 code points."""
+    """A message that waits; `preview` is its first 1,000 code points. `held`: it waits for a person's word."""
 
     message_id: str
     device_id: str
     preview: str
+    not_before_ms: int | None = None
+    held: bool = False
 
 
 @attrs.frozen
@@ -270,6 +285,7 @@ class SessionView:
     offer: Offer = NO_OFFER
     gauge: Mapping[str, Any] = attrs.field(factory=dict)
     plan: tuple[PlanEntry, ...] = ()
+    held: Held | None = None
 
 
 @attrs.frozen

@@ -155,6 +155,10 @@ class Catalog(Protocol):
         """Return the ids of sessions whose summary says `unfinished`."""
         ...
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """Return the sessions whose summary says when they are due, with that moment (ms), the next one first."""
+        ...
+
     async def unread_count(self, session_id: str, after: int) -> int:
         """Return how many entries `/messages` has after seq `after` (user messages and started turns)."""
         ...

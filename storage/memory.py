@@ -201,6 +201,13 @@ class MemoryStore:
         summaries = ((key, session.record.summary) for key, session in self._sessions.items())
         return sorted(key for key, summary in summaries if summary is not None and summary.unfinished)
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        summaries = ((name, one.record.summary) for name, one in self._sessions.items())
+        found = [(name, one.due_at_ms) for name, one in summaries if one is not None]
+        return sorted([(name, at) for name, at in found if at is not None], key=lambda pair: pair[1])[:limit]
+
     async def unread_count(self, session_id: str, after: int) -> int:
         """See `actors.ports.Catalog`."""
         await trio.lowlevel.checkpoint()

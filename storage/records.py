@@ -121,6 +121,7 @@ class Summary:
             an earlier append of this session wrote, and stays. What is read always has one.
         hub_id: the hub that the session's turns go to, None where there is none.
         hub_seq: the last event of that hub which this append or an earlier one holds.
+        due_at_ms: when this session is to be looked after although nobody asks; None: never.
     """
 
     title: str
@@ -131,6 +132,7 @@ class Summary:
     snapshot: bytes | None
     hub_id: str | None
     hub_seq: int
+    due_at_ms: int | None = None
 
 
 @attrs.frozen

@@ -160,6 +160,9 @@ CREATE TABLE agent_offer (
   agent_type TEXT PRIMARY KEY,
   offer      BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+ALTER TABLE summary ADD COLUMN due_at_ms INTEGER;
+CREATE INDEX summary_due ON summary (due_at_ms) WHERE due_at_ms IS NOT NULL;
 """
 
 MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5)

@@ -55,6 +55,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
         "if_head": {"epoch": 1, "seq": 120},
         "mode": "queue",
     },
+    "send_now": {"session_id": SESSION, "message_id": "7a21"},
     "cancel": {"session_id": SESSION, "message_id": "7a21"},
     "interrupt": {"session_id": SESSION, "turn_id": "t1"},
     "decide": {"session_id": SESSION, "request_id": "r1", "decision": "deny", "note": "not on main"},

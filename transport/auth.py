@@ -21,6 +21,7 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "attach": "view",
     CREATE_SESSION: "drive",
     "send": "drive",
+    "send_now": "drive",
     "cancel": "drive",
     "interrupt": "drive",
     "decide": "approve",

@@ -50,7 +50,7 @@ def _no_file(attachment: Attachment) -> str | None:
     return None
 
 
-def _never(agent_type: str) -> bool:
+def _never(name: str) -> bool:
     return False
 
 
@@ -60,7 +60,8 @@ class SessionDeps:
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
     the session's id after each commit that its entry in a list may show, and for a session that is new.
-    `allows_bypass` tells whether the config lets an agent work without asking.
+    `allows_bypass` tells whether the config lets an agent work without asking;
+    `is_revoked`, whether a key, by its id, is not good any more.
     """
 
     journal: Journal
@@ -74,6 +75,7 @@ class SessionDeps:
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
     allows_bypass: Callable[[str], bool] = _never
+    is_revoked: Callable[[str], bool] = _never
 
 
 @attrs.define(eq=False)

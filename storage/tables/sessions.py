@@ -27,7 +27,7 @@ ON CONFLICT (session_id) DO NOTHING
 _RECORD = """
 SELECT session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms,
        epoch, owner_epoch, head_seq, coalesce(snapshot_seq, 0), read_seq, coalesce(content, ''),
-       title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq
+       title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq, due_at_ms
 FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session_id)
 """
 _GET = _RECORD + "WHERE session_id = ?"
@@ -38,6 +38,7 @@ _PAGE_BEFORE = (
 )
 _COUNT = "SELECT count(*) FROM session"
 _UNFINISHED = "SELECT session_id FROM summary WHERE unfinished = 1 ORDER BY session_id"
+_DUE = "SELECT session_id, due_at_ms FROM summary WHERE due_at_ms IS NOT NULL ORDER BY due_at_ms LIMIT ?"
 _UNREAD = """
 SELECT count(*) FROM journal WHERE session_id = ? AND seq > ? AND kind IN ('user_message', 'turn_started')
 """
@@ -126,6 +127,10 @@ class SqliteCatalog:
         """Return which sessions need looking after."""
         rows = await self._readers.all(_UNFINISHED)
         return [session_id for (session_id,) in rows]
+
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """Return which sessions are to be looked after next, and when."""
+        return [(name, at) for name, at in await self._readers.all(_DUE, (limit,))]
 
     async def unread_count(self, session_id: str, after: int) -> int:
         """Return how many messages and answers begin after `after`."""

@@ -131,6 +131,10 @@ class FakeServer:
             clock=lambda: self.now_ms,
         )
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        await trio.lowlevel.checkpoint()
+        return []
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         await trio.lowlevel.checkpoint()
         self.offers[agent_type] = offer

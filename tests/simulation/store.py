@@ -113,6 +113,10 @@ class StoreHandle:
         self.store.check(writes=writes)
         return self.store.memory
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).due(limit)
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """See `actors.ports.Catalog`."""
         await (await self._arrive(writes=True)).keep_offer(agent_type, offer)

@@ -23,6 +23,7 @@ __all__ = [
     "Id",
     "InterruptFrame",
     "MarkReadFrame",
+    "Moment",
     "PaceMs",
     "PathText",
     "PingFrame",
@@ -31,6 +32,7 @@ __all__ = [
     "ResolveFrame",
     "RevokeGrantFrame",
     "SendFrame",
+    "SendNowFrame",
     "SettingsAsked",
     "SettingsChange",
     "ShortText",
@@ -57,6 +59,9 @@ EditedInput = NewType("EditedInput", dict[str, object])
 
 SettingsChange = NewType("SettingsChange", dict[str, str | None])
 """Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
+
+Moment = NewType("Moment", int)
+"""A moment in ISO 8601 with its offset from UTC; here in milliseconds since 1970."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -125,6 +130,20 @@ class SendFrame:
     attachments: tuple[AttachmentRef, ...] = ()
     if_head: Position | None = None
     mode: Literal["queue", "steer"] = "queue"
+    not_before: Moment | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode == "steer" and self.not_before is not None:
+            raise ValueError("a message into the running turn has no time of its own")
+
+
+@attrs.frozen
+class SendNowFrame:
+    """Have a message for later run now."""
+
+    name: ClassVar[str] = "send_now"
+    session_id: Id
+    message_id: MessageId
 
 
 @attrs.frozen
@@ -238,6 +257,7 @@ class PingFrame:
 
 ActFrame = (
     SendFrame
+    | SendNowFrame
     | CancelFrame
     | InterruptFrame
     | DecideFrame

@@ -30,7 +30,7 @@ def refuse(frame: ActFrame, code: cmd.RejectCode, content: str) -> Rejected:
 
 def answers_to(frame: ActFrame) -> tuple[str | None, str | None]:
     """Return the `message_id` and the `request_id` that a frame names."""
-    if isinstance(frame, cf.SendFrame | cf.CancelFrame | cf.ResolveFrame):
+    if isinstance(frame, cf.SendFrame | cf.SendNowFrame | cf.CancelFrame | cf.ResolveFrame):
         return frame.message_id, None
     return None, frame.request_id if isinstance(frame, cf.DecideFrame) else None
 
@@ -69,7 +69,12 @@ def command_of(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
 def _send(frame: cf.SendFrame, attachments: tuple[Attachment, ...] = ()) -> Command:
     head = frame.if_head
     if_head = None if head is None else cmd.IfHead(head.epoch, head.seq)
-    return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode)
+    return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode, frame.not_before)
+
+
+@command_of.register
+def _send_now(frame: cf.SendNowFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.SendNow(frame.message_id)
 
 
 @command_of.register

@@ -24,7 +24,7 @@ from storage.records import SessionRecord
 from transport.config import TransportConfig
 from transport.ports import Device
 from transport.v3.decode import WireError
-from transport.v3.events import request_fields, shrink, timestamp, told_grants
+from transport.v3.events import request_fields, shrink, timestamp, told_grants, told_held
 from transport.websocket.frames import MAX_FRAME_BYTES
 
 __all__ = [
@@ -124,13 +124,20 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "state": view.state,
         "settings": attrs.asdict(view.settings),
         "queue": [
-            {"message_id": one.message_id, "content": one.preview[: fit.preview], "device_id": one.device_id}
+            {
+                "message_id": one.message_id,
+                "content": one.preview[: fit.preview],
+                "device_id": one.device_id,
+                **({} if one.not_before_ms is None else {"not_before": timestamp(one.not_before_ms)}),
+                **({"held": True} if one.held else {}),
+            }
             for one in view.queue
         ],
         "pending": [shrink(request_fields(one), fit.field) for one in view.pending],
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
+        "held": None if view.held is None else told_held(view.held),
         "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
