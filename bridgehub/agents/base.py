@@ -39,9 +39,9 @@ nothing waits there: only what comes within this time of a piece does.
 """
 
 
-def refused_at_once(end: TurnEnd | None, prompt: Prompt) -> TurnEnd | None:
-    """Return a turn's end, `conversation_refused` being no more than `model_error` if there was no conversation yet."""
-    if isinstance(end, TurnFailed) and end.code == "conversation_refused" and prompt.taken_before == 0:
+def refused_at_once(end: TurnEnd | None, *, has_past: bool) -> TurnEnd | None:
+    """Return a turn's end: without an answer before it, a refused conversation is no more than a refused message."""
+    if isinstance(end, TurnFailed) and end.code == "conversation_refused" and not has_past:
         return attrs.evolve(end, code="model_error", ways=())
     return end
 

@@ -79,6 +79,8 @@ class ClaudeDriver:
     _stamp: Stamp = frozenset()
     """What the running program has read of settings and instructions."""
     _owes_history: bool = False
+    _has_past: bool = False
+    """Whether the conversation has an answer already."""
     _earlier: str = ""
 
     def __attrs_post_init__(self) -> None:
@@ -107,9 +109,7 @@ class ClaudeDriver:
                 end = await self._try(self._module, prompt, sink)
         finally:
             self._began = trio.Event()
-        return refused_at_once(end, prompt) or _exited(
-            prompt, "Claude Code ended twice before it took the message."
-        )
+        return self._judged(end) or _exited(prompt, "Claude Code ended twice before it took the message.")
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Change what the running program can change at once; without one the next turn does. See `AgentDriver`."""
@@ -207,8 +207,14 @@ class ClaudeDriver:
             return _exited(prompt, str(error))
         except BadOutput as error:
             return _unreadable(prompt, error)
+        self._has_past |= not is_new
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
+
+    def _judged(self, end: TurnEnd | None) -> TurnEnd | None:
+        judged = refused_at_once(end, has_past=self._has_past)
+        self._has_past |= isinstance(end, TurnDone)
+        return judged
 
     def _spec_now(self) -> HubSpec:
         wanted = self._wanted

@@ -93,7 +93,7 @@ class Outcome:
         if last.terminal_reason == "prompt_too_long":
             ways = ("compact", "renew")
             return TurnFailed(self.turn_id, "context_full", content, retryable=False, ways=ways)
-        if last.api_error_status == 400 and self._error_class == "invalid_request":
+        if last.api_error_status == 400:
             return TurnFailed(self.turn_id, "conversation_refused", content, retryable=False, ways=("renew",))
         return None
 

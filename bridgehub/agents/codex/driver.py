@@ -95,6 +95,8 @@ class CodexDriver:
     _wanted: Setup = attrs.field(init=False)
     _settings: ThreadSettings | None = None
     _asking: trio.CancelScope | None = None
+    _has_past: bool = False
+    """Whether the thread has an answer already."""
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -115,7 +117,8 @@ class CodexDriver:
         end = await self._try(prompt, sink)
         if end is None:  # it had died since the last turn, which is noticed only now
             end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
-        end = refused_at_once(end, prompt) or end
+        end = refused_at_once(end, has_past=self._has_past) or end
+        self._has_past |= isinstance(end, TurnDone)
         if isinstance(end, TurnFailed) and end.code not in _SERVICE_ENDS:
             await self.aclose()  # the next turn finds what was mended meanwhile
         elif self._session is not None and not self._session.usable:
@@ -247,6 +250,7 @@ class CodexDriver:
         spec = self._spec_now()
         thread_id, is_new, told = await open_thread(program, spec, self._thread_id)
         await self._note_settings(program, Settings.of(spec), told, sink)
+        self._has_past |= not is_new
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
         if not is_new:
             return None

@@ -43,11 +43,11 @@ async def test_a_full_context_and_a_conversation_that_is_refused(tmp_path: Path)
         driver = rig.driver()
         rig.standin.script(Answer.of("hello"))
         await rig.turn(driver, "hi")
-        rig.standin.script(ODD)
+        rig.standin.fallback = lambda seen: ODD
         end, _ = await rig.turn(driver, "and now")
         assert isinstance(end, TurnFailed)
         assert (end.code, end.retryable, end.ways) == ("conversation_refused", False, ("renew",))
-        rig.standin.script(TOO_LONG, TOO_LONG, TOO_LONG)
+        rig.standin.fallback = lambda seen: TOO_LONG
         end, _ = await rig.turn(driver, "and again")
         assert isinstance(end, TurnFailed)
         assert (end.code, end.ways) == ("context_full", ("compact", "renew"))
