@@ -29,10 +29,12 @@ __all__ = [
     "IfHead",
     "Interrupt",
     "MarkRead",
+    "Organize",
     "QueuedMessage",
     "RejectCode",
     "Rejected",
     "Rename",
+    "Renew",
     "Reply",
     "Resolve",
     "RevokeGrant",
@@ -40,6 +42,7 @@ __all__ = [
     "SendNow",
     "SessionView",
     "Settings",
+    "Warm",
 ]
 
 RejectCode = Literal[
@@ -166,6 +169,29 @@ class RevokeGrant:
 
 
 @attrs.frozen
+class Renew:
+    """Have the agent start afresh, with the history given to it as text."""
+
+    name: ClassVar[str] = "renew"
+
+
+@attrs.frozen
+class Warm:
+    """Somebody is about to write: have a hub ready."""
+
+    name: ClassVar[str] = "warm"
+
+
+@attrs.frozen
+class Organize:
+    """Pin a session or take it out of the way; None leaves it."""
+
+    name: ClassVar[str] = "organize"
+    pinned: bool | None = None
+    archived: bool | None = None
+
+
+@attrs.frozen
 class Resolve:
     """Say what becomes of a message whose delivery is `unknown`."""
 
@@ -214,6 +240,9 @@ Command = (
     | Decide
     | Configure
     | RevokeGrant
+    | Renew
+    | Organize
+    | Warm
     | Resolve
     | Rename
     | MarkRead

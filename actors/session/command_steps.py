@@ -16,16 +16,19 @@ from actors.commands import (
     Envelope,
     Interrupt,
     MarkRead,
+    Organize,
     RejectCode,
     Rejected,
     Rename,
+    Renew,
     Reply,
     Resolve,
     RevokeGrant,
     Send,
     SendNow,
+    Warm,
 )
-from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
+from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.decisions import refusal_of_decision
 from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
 from actors.session.inputs import FromDevice
@@ -67,6 +70,14 @@ def take_command(step: Step, given: FromDevice) -> None:
             _refuse_if(step, envelope, configure(step, change, envelope.author.device_id))
         case RevokeGrant() as revoke:
             _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author.device_id))
+        case Renew():
+            _renew(step, envelope)
+        case Warm():
+            if step.state.hub_id is None and step.state.turn is None and not step.state.failed:
+                step.start_hub()
+        case Organize(pinned, archived):
+            step.state.archived = step.state.archived if archived is None else archived
+            step.do(KeepNote(pinned=pinned, archived=archived))
         case Resolve() as resolve:
             _resolve(step, envelope, resolve)
         case Rename(title):
@@ -100,6 +111,9 @@ def _send(step: Step, envelope: Envelope, send: Send, known: KnownCommand | None
     not_before_ms = send.not_before_ms if later else None
     message = UserMessage(send.message_id, send.content, send.attachments, not_before_ms)
     item = step.emit(message, turn_id=turn_id, device_id=author)
+    if state.archived:
+        state.archived = False
+        step.do(KeepNote(archived=False))
     _answer(step, envelope, Accepted(send.message_id, item.seq, duplicate=False))
     if steers:
         step.emit_in_turn(Delivery(send.message_id, "handed"))
@@ -210,6 +224,17 @@ def _resolve(step: Step, envelope: Envelope, resolve: Resolve) -> None:
         step.emit(Delivery(resolve.message_id, "queued"), turn_id=step.new_id(), device_id=author)
     else:
         step.start_turn(attrs.evolve(waiting, turn_id=step.new_id()), device_id=author)
+
+
+def _renew(step: Step, envelope: Envelope) -> None:
+    state = step.state
+    if state.turn is not None:
+        _answer(step, envelope, Rejected("busy", "a turn runs; stop it or wait for its end"))
+        return
+    step.let_hub_go(StopHub)
+    state.renewals, state.agent_memory = state.renewals + 1, None
+    content = "The agent starts afresh with the next message, and is given what was said."
+    step.emit(Notice("renewed", content), device_id=envelope.author.device_id)
 
 
 def _mark_read(step: Step, envelope: Envelope, seq: int) -> None:

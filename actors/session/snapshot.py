@@ -43,6 +43,7 @@ class _Snapshot:
     settings: Settings | None = None
     plan: tuple[PlanEntry, ...] = ()
     held: Held | None = None
+    renewals: int = 0
     epoch: int = 0
 
 
@@ -67,9 +68,22 @@ def summary(state: SessionState) -> Summary:
         pending_count=len(state.turn.requests) if state.turn else 0,
         unfinished=state.turn is not None or state.next_waiting() is not None,
         due_at_ms=state.due_at_ms(),
+        shown=None if snapshot is None else _shown(state),
         snapshot=snapshot,
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,
+    )
+
+
+def _shown(state: SessionState) -> bytes:
+    """Return what lists show of a session beside its summary."""
+    done = sum(one.status == "completed" for one in state.plan)
+    return orjson.dumps(
+        {
+            "settings": attrs.asdict(state.settings),
+            "plan": {"done": done, "total": len(state.plan)} if state.plan else None,
+            "held": None if state.held is None else attrs.asdict(state.held),
+        }
     )
 
 
@@ -106,6 +120,7 @@ def restore(record: SessionRecord) -> SessionState:
         session_id=record.session_id,
         agent_type=record.agent_type,
         was_restored=is_restored,
+        archived=record.archived,
         head_seq=record.head_seq,
         read_seq=record.read_seq,
         draft=record.draft,

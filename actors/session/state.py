@@ -129,6 +129,8 @@ class SessionState:
         gauge: what the agent last told of its context, cost and limits.
         plan: the agent's newest to-do list.
         held: why the messages that wait are kept back; None: they are not.
+        renewals: how often its agent was made to start afresh.
+        archived: whether it is out of the way; kept beside the journal.
         was_restored: whether this state comes out of a restore; not kept.
         allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
@@ -155,6 +157,8 @@ class SessionState:
     gauge: dict[str, Any] = attrs.field(factory=dict)
     plan: tuple[PlanEntry, ...] = ()
     held: Held | None = None
+    renewals: int = 0
+    archived: bool = False
     was_restored: bool = False
     allows_bypass: bool = False
     can_steer: bool = False

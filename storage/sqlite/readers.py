@@ -42,7 +42,7 @@ class Readers:
         """
         return await trio.to_thread.run_sync(self._read, read, limiter=self._limiter)
 
-    async def all(self, sql: str, bound: tuple[int | str, ...] = ()) -> list[tuple[Any, ...]]:
+    async def all(self, sql: str, bound: tuple[int | str | None, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of one statement; `run` says the rest."""
         return await self.run(lambda connection: connection.execute(sql, bound).fetchall())
 

@@ -41,8 +41,8 @@ _REMOVE = "DELETE FROM journal WHERE session_id = ? AND seq BETWEEN ? AND ?"
 _SUMMARY = """
 INSERT OR REPLACE INTO summary
   (session_id, snapshot_seq, title, state, message_count, pending_count,
-   unfinished, hub_id, hub_seq, due_at_ms, snapshot)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+   unfinished, hub_id, hub_seq, due_at_ms, snapshot, shown)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SUMMARY_BUT_SNAPSHOT = """
 UPDATE summary SET snapshot_seq = ?2, title = ?3, state = ?4, message_count = ?5, pending_count = ?6,
@@ -129,7 +129,7 @@ def _note(session_id: str, head: int, summary: Summary, connection: apsw.Connect
     lists = (summary.title, summary.state, summary.message_count, summary.pending_count)
     rest = (int(summary.unfinished), summary.hub_id, summary.hub_seq, summary.due_at_ms)
     if summary.snapshot is not None:
-        connection.execute(_SUMMARY, (session_id, head, *lists, *rest, summary.snapshot))
+        connection.execute(_SUMMARY, (session_id, head, *lists, *rest, summary.snapshot, summary.shown))
         return
     connection.execute(_SUMMARY_BUT_SNAPSHOT, (session_id, head, *lists, *rest))
     if connection.changes() != 1:

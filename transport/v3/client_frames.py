@@ -24,11 +24,14 @@ __all__ = [
     "InterruptFrame",
     "MarkReadFrame",
     "Moment",
+    "OrganizeFrame",
     "PaceMs",
+    "PaintedFrame",
     "PathText",
     "PingFrame",
     "Position",
     "RenameFrame",
+    "RenewFrame",
     "ResolveFrame",
     "RevokeGrantFrame",
     "SendFrame",
@@ -36,6 +39,7 @@ __all__ = [
     "SettingsAsked",
     "SettingsChange",
     "ShortText",
+    "WarmFrame",
     "WatchSessionsFrame",
 ]
 
@@ -197,6 +201,42 @@ class RevokeGrantFrame:
 
 
 @attrs.frozen
+class RenewFrame:
+    """Have the agent start afresh."""
+
+    name: ClassVar[str] = "renew"
+    session_id: Id
+
+
+@attrs.frozen
+class OrganizeFrame:
+    """Pin a session, or take it out of the way."""
+
+    name: ClassVar[str] = "organize"
+    session_id: Id
+    pinned: bool | None = None
+    archived: bool | None = None
+
+
+@attrs.frozen
+class WarmFrame:
+    """Somebody is about to write."""
+
+    name: ClassVar[str] = "warm"
+    session_id: Id
+
+
+@attrs.frozen
+class PaintedFrame:
+    """How long after its moment an event was shown."""
+
+    name: ClassVar[str] = "painted"
+    session_id: Id
+    seq: int
+    ms: int
+
+
+@attrs.frozen
 class ResolveFrame:
     """Say what becomes of an `unknown` message."""
 
@@ -263,6 +303,10 @@ ActFrame = (
     | DecideFrame
     | ConfigureFrame
     | RevokeGrantFrame
+    | RenewFrame
+    | OrganizeFrame
+    | WarmFrame
+    | PaintedFrame
     | ResolveFrame
     | RenameFrame
     | MarkReadFrame

@@ -103,6 +103,21 @@ def _revoke_grant(frame: cf.RevokeGrantFrame, _: tuple[Attachment, ...] = ()) ->
 
 
 @command_of.register
+def _renew(_: cf.RenewFrame, __: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Renew()
+
+
+@command_of.register
+def _organize(frame: cf.OrganizeFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Organize(frame.pinned, frame.archived)
+
+
+@command_of.register
+def _warm(_: cf.WarmFrame, __: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Warm()
+
+
+@command_of.register
 def _resolve(frame: cf.ResolveFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Resolve(frame.message_id, frame.action)
 

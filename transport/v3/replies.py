@@ -9,6 +9,7 @@ import attrs
 import orjson
 
 from actors.commands import Accepted, Rejected, SessionView
+from actors.events import Held
 from actors.offer import Offer
 from actors.tail import (
     AttachedDevice,
@@ -274,11 +275,35 @@ def session_entry(record: SessionRecord, *, show_device: bool) -> dict[str, Any]
         "epoch": record.epoch,
         "created_at": timestamp(record.created_at_ms),
         "last_activity": timestamp(record.last_activity_ms),
+        "pinned": record.pinned,
+        "archived": record.archived,
+        "pending": summary.pending_count if summary else 0,
+        "background": 0,
+        "where": None,
+        "machine": None,
+        **_shown(record),
+    }
+
+
+def _shown(record: SessionRecord) -> dict[str, Any]:
+    """Return what lists show of a session's settings, its to-do list and its queue."""
+    shown = record.summary.shown if record.summary is not None else None
+    told = {} if shown is None else orjson.loads(shown)
+    held = told.get("held")
+    settings = told.get("settings")
+    if settings is None:  # nothing happened in it since it was made
+        made = orjson.loads(record.settings) if record.settings else {}
+        names = ("workspace", "model", "permission_mode", "effort")
+        settings = {name: made.get(name) for name in names}
+    return {
+        "workspace": settings["workspace"] or record.workspace,
+        "settings": settings,
+        "plan": told.get("plan"),
+        "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
     }
 
 
 def session_changed(record: SessionRecord, unread: int, now_ms: int, *, show_device: bool) -> bytes:
     """Tell a device that watches the list of a session's new entry."""
-    pending = record.summary.pending_count if record.summary else 0
-    fields = {**session_entry(record, show_device=show_device), "unread": unread, "pending": pending}
+    fields = {**session_entry(record, show_device=show_device), "unread": unread}
     return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)
