@@ -25,7 +25,7 @@ from storage.notifications import Notifications
 from storage.pairings import Pairings
 from storage.readers import Readers
 from storage.schema import MIGRATIONS, copy_database, migrate
-from storage.search import Search
+from storage.search import SEARCHES, Search
 from storage.uploads import Uploads
 from storage.writer import Writer, WriterStatistics
 
@@ -131,13 +131,14 @@ async def open_store(
     )
     writer = Writer(path, connection)
     readers = Readers(path, vfs)
+    searchers = Readers(path, vfs, SEARCHES)
     checkpointer = Checkpointer(path, writer, aside)
     numbers = itertools.count((generation << _GENERATION_BITS) + 1)
     journal = SqliteJournal(writer, readers, numbers.__next__)
     devices = Devices(writer, readers)
     uploads = Uploads(path.parent, writer, readers)
     catalog = SqliteCatalog(writer, readers, uploads)
-    search = Search(readers)
+    search = Search(searchers)
     pairs = AppPairs(writer, readers)
     notifications = Notifications(writer, readers)
     pairings = Pairings(writer, readers, devices)
@@ -145,6 +146,7 @@ async def open_store(
     try:
         await devices.load()
         await pairings.load()
+        await catalog.load()
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
             try:
@@ -172,6 +174,7 @@ async def open_store(
                     await writer.close()
     finally:
         with trio.CancelScope(shield=True):
+            searchers.close()
             await trio.to_thread.run_sync(lambda: _close(path, connection, aside, readers), limiter=limiter)
 
 
