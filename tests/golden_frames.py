@@ -145,7 +145,13 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "thinking", _event(125, ev.Thinking("The diff first.", "0", 0))
     yield "tool_started", _event(126, ev.ToolStarted("tool-1", "Bash", {"command": "git diff --stat"}))
     request = ev.PermissionRequested(
-        "r1", "Bash", {"command": "git diff --stat"}, ("allow", "deny", "allow_session")
+        "r1",
+        "Bash",
+        {"command": "git diff --stat"},
+        ("allow", "deny", "allow_session"),
+        about="command",
+        title="Run git diff --stat",
+        editable=("command",),
     )
     yield "permission_requested", _event(127, request)
     resolved = ev.PermissionResolved("r1", "allow", "ipad")

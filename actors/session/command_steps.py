@@ -23,6 +23,7 @@ from actors.commands import (
     Send,
 )
 from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
+from actors.session.decisions import refusal_of_decision
 from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
 from actors.session.inputs import FromDevice
 from actors.session.snapshot import view
@@ -149,7 +150,20 @@ def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
 def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
     state, author, request_id = step.state, envelope.author.device_id, decide.request_id
     if state.turn is not None and request_id in state.turn.requests:
-        resolved = PermissionResolved(request_id, decide.decision, author, decide.note, decide.answers)
+        refusal = refusal_of_decision(state.turn.requests[request_id], decide)
+        if refusal is not None:
+            _answer(step, envelope, Rejected(*refusal, request_id=request_id))
+            return
+        changes = decide.decision in ("allow", "allow_session")
+        resolved = PermissionResolved(
+            request_id,
+            decide.decision,
+            author,
+            decide.note,
+            decide.answers,
+            decide.input if changes else None,
+            decide.mode if changes else None,
+        )
         step.emit_in_turn(resolved, device_id=author)
         step.do(TellHub(decided(resolved)))
     elif request_id in state.resolved:

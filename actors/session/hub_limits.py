@@ -39,6 +39,9 @@ MAX_VALUE_DEPTH = 64
 MAX_GRANT_CHARS = 2000
 """Code points of a right for the whole session; one in more words is a right for this call only."""
 
+MAX_DIFF_BYTES = 64 * 1024
+"""JSON of what a request would change; a longer one is left out."""
+
 MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
 
@@ -63,13 +66,7 @@ def fitted(event: hub.HubEvent) -> hub.HubEvent:
         case hub.ToolEnded():
             return attrs.evolve(event, output=text(event.output), blob=_blob(event.blob))
         case hub.PermissionAsked():
-            return attrs.evolve(
-                event,
-                input=value(event.input),
-                options=tuple(one[:MAX_ID_CHARS] for one in event.options[:MAX_OPTIONS]),
-                questions=None if event.questions is None else value(event.questions),
-                grant=event.grant if event.grant is None or len(event.grant) <= MAX_GRANT_CHARS else None,
-            )
+            return _request(event)
         case hub.TaskBegan():
             return attrs.evolve(event, title=event.title[:MAX_TITLE_CHARS])
         case hub.TaskProgressed():
@@ -80,6 +77,25 @@ def fitted(event: hub.HubEvent) -> hub.HubEvent:
             return attrs.evolve(event, content=text(event.content))
         case _:
             return event
+
+
+def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
+    shown = value(event.input)
+    return attrs.evolve(
+        event,
+        input=shown,
+        options=_names(event.options),
+        questions=None if event.questions is None else value(event.questions),
+        grant=event.grant if event.grant is None or len(event.grant) <= MAX_GRANT_CHARS else None,
+        title=" ".join(event.title[:MAX_TITLE_CHARS].split()),
+        modes=_names(event.modes),
+        diff=event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_DIFF_BYTES else None,
+        editable=_names(event.editable) if shown is event.input else (),
+    )
+
+
+def _names(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one[:MAX_ID_CHARS] for one in given[:MAX_OPTIONS])
 
 
 def is_flat(given: Any, levels: int = MAX_VALUE_DEPTH) -> bool:

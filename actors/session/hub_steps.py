@@ -5,6 +5,8 @@ This is also where the hub's classes become the journal's: the two version apart
 
 from __future__ import annotations
 
+from typing import cast, get_args
+
 import orjson
 
 from actors.events import (
@@ -14,6 +16,7 @@ from actors.events import (
     Message,
     Notice,
     PermissionRequested,
+    RequestKind,
     SessionUpdated,
     TaskFinished,
     TaskProgress,
@@ -55,6 +58,8 @@ MAX_OPEN_TASKS = 1000
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
+
+_REQUEST_KINDS = frozenset(get_args(RequestKind))
 
 MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 """Code points of one answer and its thinking; an agent that floods past it is stopped.
@@ -196,8 +201,17 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
             event.questions,
             event.grant,
             event.task_id,
+            _about(event.kind),
+            event.title,
+            event.modes,
+            event.diff,
+            event.editable,
         )
     )
+
+
+def _about(kind: str) -> RequestKind:
+    return cast("RequestKind", kind) if kind in _REQUEST_KINDS else "other"
 
 
 def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -> None:

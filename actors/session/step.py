@@ -167,4 +167,11 @@ def hand_over(state: SessionState, turn: Turn) -> HandOver:
 
 def decided(resolved: PermissionResolved) -> Decided:
     """Return a person's answer in the hub's words."""
-    return Decided(resolved.request_id, resolved.decision, resolved.note, resolved.answers)
+    return Decided(
+        resolved.request_id,
+        resolved.decision,
+        resolved.note,
+        resolved.answers,
+        resolved.input,
+        resolved.mode,
+    )

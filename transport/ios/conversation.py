@@ -22,7 +22,7 @@ from actors.tail import AttachedDevice
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
 from storage.tables.app_exchanges import OpenExchange
-from transport.auth import CREATE_SESSION, authorize
+from transport.auth import CREATE_SESSION, DECIDE_MORE, authorize
 from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
@@ -256,7 +256,7 @@ class AppConversation:
 
     async def _decide(self, feed: AppFeed, meant: Decision) -> None:
         author = Author(self.device.id, feed.device.device_id, self.device.name)
-        command = Decide(meant.request_id, meant.decision)
+        command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         try:
             with trio.move_on_after(self.config.submit_s) as taking:

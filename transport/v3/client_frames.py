@@ -17,6 +17,7 @@ __all__ = [
     "DecideFrame",
     "DetachFrame",
     "DraftFrame",
+    "EditedInput",
     "HistoryCount",
     "Id",
     "InterruptFrame",
@@ -47,6 +48,9 @@ PathText = NewType("PathText", str)
 
 Answers = NewType("Answers", object)
 """Any JSON, nested at most 32 deep."""
+
+EditedInput = NewType("EditedInput", dict[str, object])
+"""Fields of a request's input with their new values: an object of at most 64 KiB as JSON, nested at most 32 deep."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -144,6 +148,8 @@ class DecideFrame:
     decision: Literal["allow", "deny", "allow_session"]
     note: str | None = None
     answers: Answers | None = None
+    input: EditedInput | None = None
+    mode: ShortText | None = None
 
 
 @attrs.frozen

@@ -27,7 +27,7 @@ from transport.v3 import client_frames as cf
 from transport.v3 import replies
 from transport.v3.attach import Attaching, AttachRefused
 from transport.v3.attachment import Attachment
-from transport.v3.commands import answers_to, command_of, oversized, refuse
+from transport.v3.commands import answers_to, command_of, oversized, refuse, with_rights
 from transport.v3.events import encode_round
 from transport.v3.rendered import Renderings
 from transport.v3.session_list import SessionFeed
@@ -175,7 +175,8 @@ class Conversation:
             self._tell_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))
             return
         author = Author(self.device.id, label, self.device.name)
-        envelope = Envelope(command_of(frame, files), author, partial(self._on_reply, session_id))
+        command = with_rights(command_of(frame, files), self.device.scope)
+        envelope = Envelope(command, author, partial(self._on_reply, session_id))
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:

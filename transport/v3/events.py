@@ -35,7 +35,7 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     for cls in get_args(Event)
 }
 _ONLY_WHERE_THERE: Final = frozenset(
-    {"blob", "grant", "questions", "task_id", "attempt", "retry_in_s", "title", "failed"}
+    {"blob", "diff", "grant", "questions", "task_id", "attempt", "retry_in_s", "title", "failed"}
 )
 
 
@@ -119,6 +119,13 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
         body["result"] = None
+    elif isinstance(event, ev.PermissionRequested):
+        body["kind"] = body.pop("about")
+        body["title"] = event_content(event)
+    elif isinstance(event, ev.PermissionResolved):
+        for name in ("input", "mode"):
+            if body[name] is None:
+                del body[name]
 
 
 def _usage(usage: ev.Usage | None) -> dict[str, Any]:
@@ -152,7 +159,7 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.TurnStarted: lambda _: "The turn started.",
     ev.ToolStarted: lambda event: f"{event.name} started.",
     ev.ToolFinished: lambda event: f"{event.name} {'failed' if event.is_error else 'finished'}.",
-    ev.PermissionRequested: lambda event: f"{event.tool} asks for permission.",
+    ev.PermissionRequested: lambda event: event.title or f"{event.tool} asks for permission.",
     ev.PermissionResolved: _resolved,
     ev.TaskStarted: lambda event: f"Task started: {event.title}",
     ev.TaskProgress: lambda event: event.progress,

@@ -28,6 +28,7 @@ from claude_agent_sdk import (
 from claude_agent_sdk.types import PermissionRuleValue
 
 from bridgehub.agents.base import Sink
+from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import cut_json
 from bridgehub.protocol.messages import Decided
 
@@ -49,6 +50,9 @@ _MODES = {
     "bypassPermissions": "use every tool without asking",
 }
 """Permission modes that the program suggests, in words for a person."""
+
+_EDITABLE = {"Bash": "command", "ExitPlanMode": "plan"}
+"""Fields of a tool's input that a person may change before the call is allowed."""
 
 _NO_TURN = "Nobody can be asked between two turns. Ask again in the next one."
 _TURN_OVER = "The turn ended before anybody answered."
@@ -152,12 +156,14 @@ async def _ask(turn: _Turn, question: _Question) -> None:
         await _until_told(turn, question.context.tool_use_id)
         questions = question.tool_input.get("questions") if question.tool == QUESTION_TOOL else None
         grant = None if questions else grant_of(question.context.suggestions)
+        shown = cut_json(question.tool_input).value
         decided = await turn.sink.ask(
             question.tool,
-            cut_json(question.tool_input).value,
+            shown,
             questions,
             grant=grant,
             task_id=turn.calls.task_of(question.context.tool_use_id or ""),
+            words=_words_of(question.tool, shown, questions),
         )
         question.answer = _result(decided, question, is_granted=grant is not None)
     question.answered.set()
@@ -170,24 +176,34 @@ async def _until_told(turn: _Turn, tool_id: str | None) -> None:
             await turn.progress.wait()
 
 
+def _words_of(tool: str, shown: Any, questions: Any) -> RequestWords:
+    """Return what a person reads; a field is editable if it is shown whole."""
+    words = plain_words(tool, shown, questions)
+    editable = _EDITABLE.get(tool)
+    has_field = isinstance(shown, dict) and isinstance(shown.get(editable), str)
+    return attrs.evolve(words, editable=(editable,)) if editable is not None and has_field else words
+
+
 def _result(decided: Decided, question: _Question, *, is_granted: bool) -> PermissionResult:
     match decided.decision:
         case "allow_session" if is_granted:
             return PermissionResultAllow(
-                updated_input=_with_answers(question.tool_input, decided.answers),
+                updated_input=_changed_input(question.tool_input, decided),
                 updated_permissions=_for_session(question.context.suggestions),
             )
         case "allow" | "allow_session":
-            return PermissionResultAllow(updated_input=_with_answers(question.tool_input, decided.answers))
+            return PermissionResultAllow(updated_input=_changed_input(question.tool_input, decided))
         case "deny":
             return PermissionResultDeny(message=decided.note or "The person said no.")
         case "cancelled":
             return PermissionResultDeny(message="The person stopped the turn.")
 
 
-def _with_answers(tool_input: dict[str, Any], answers: object) -> dict[str, Any] | None:
-    """Return the input with the person's answers in it (question to answer), None for the input as it was."""
-    return {**tool_input, "answers": answers} if isinstance(answers, dict) else None
+def _changed_input(tool_input: dict[str, Any], decided: Decided) -> dict[str, Any] | None:
+    """Return the input with the person's changes and answers (question to answer) in it; None: as it was."""
+    changed = decided.input if isinstance(decided.input, dict) else {}
+    answers = {"answers": decided.answers} if isinstance(decided.answers, dict) else {}
+    return {**tool_input, **changed, **answers} if changed or answers else None
 
 
 def _allow_reading(path: str) -> PermissionResult:

@@ -46,7 +46,11 @@ def in_phase(phase: str) -> Core:
     if phase in ("consumed", "waiting"):
         core.hear(hub.Consumed(core.turn_id))
     if phase == "waiting":
-        core.hear(hub.PermissionAsked(core.turn_id, "p1", "bash", {"command": "ls"}, ("allow", "deny")))
+        core.hear(
+            hub.PermissionAsked(
+                core.turn_id, "p1", "bash", {"command": "ls"}, ("allow", "deny"), editable=("command",)
+            )
+        )
     assert core.state.word == {"idle": "idle", "waiting": "waiting"}.get(phase, "running")
     return core
 
@@ -100,6 +104,39 @@ ROWS: list[tuple[str, list[str], Command, list[str], str, list[str]]] = [
     ("interrupt", ["waiting"], Interrupt(), ["permission_resolved"], "", ["interrupt"]),
     ("interrupt, another turn", PHASES, Interrupt("nope"), [], "rejected nothing_to_interrupt", []),
     ("decide, open", ["waiting"], Decide("p1", "allow"), ["permission_resolved"], "", ["decided"]),
+    (
+        "decide, forbidden",
+        ["waiting"],
+        Decide("p1", "allow", input={"command": "id"}),
+        [],
+        "rejected forbidden",
+        [],
+    ),
+    ("decide, forbidden", ["waiting"], Decide("p1", "allow", mode="plan"), [], "rejected forbidden", []),
+    (
+        "decide, changed",
+        ["waiting"],
+        Decide("p1", "allow", input={"command": "id"}, drives=True),
+        ["permission_resolved"],
+        "",
+        ["decided"],
+    ),
+    (
+        "decide, not editable",
+        ["waiting"],
+        Decide("p1", "allow", input={"cwd": "/"}, drives=True),
+        [],
+        "rejected not_editable",
+        [],
+    ),
+    (
+        "decide, another type",
+        ["waiting"],
+        Decide("p1", "allow", input={"command": ["id"]}, drives=True),
+        [],
+        "rejected not_editable",
+        [],
+    ),
     ("decide, resolved", PHASES, Decide("p0", "allow"), [], "rejected already_resolved", []),
     ("decide, else", PHASES, Decide("p9", "allow"), [], "rejected unknown_request", []),
     ("resolve, else", PHASES, Resolve("m0", "retry"), [], "rejected not_unknown", []),

@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from bridgehub.agents.echo import EchoDriver
+from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import (
     Consumed,
     Decided,
@@ -53,6 +54,7 @@ class Record:
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
         self.asked.append((tool, tool_input))
         await trio.lowlevel.checkpoint()
