@@ -15,7 +15,7 @@ from actors.events import Complete, Delivery, Message, TurnStarted, UserMessage
 from storage.errors import StorageUnavailable
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Served, open_server
-from transport.routes import sessions
+from transport.http.routes import sessions
 
 
 @asynccontextmanager
