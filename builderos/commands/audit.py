@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 import attrs
 import trio
 
+from builderos.client.terminal import write_json
 from builderos.commands.audit_lines import KINDS, Line, json_line, line_of_act, line_of_row, text_line
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import wall_clock_ms
@@ -83,7 +84,7 @@ class _Writer:
         if line is None or not self.asked.wants(line):
             return
         if self.asked.as_json:
-            sys.stdout.write(json_line(line, self.names).decode())
+            write_json(json_line(line, self.names).decode())
         else:
             sys.stdout.write(text_line(line, self.names))
 

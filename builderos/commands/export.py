@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.frames import FrameError
+from builderos.client.terminal import write_json, write_text
 from builderos.exit_status import OK, fail
 from builderos.export.source import FolderSource, HttpSource, NoSessionError, Source
 from builderos.export.write import Form, write_export
@@ -39,11 +40,11 @@ def run_export(where: Where, session_id: str, form: Form) -> int:
 
 async def _export(where: Where, session_id: str, form: Form) -> None:
     async with _open_source(where, session_id) as source:
-        await write_export(source, form, _write)
+        await write_export(source, form, partial(_write, write_json if form == "json" else write_text))
 
 
-async def _write(text: str) -> None:
-    sys.stdout.write(text)
+async def _write(write: Callable[[str], None], text: str) -> None:
+    write(text)
     await trio.lowlevel.checkpoint()
 
 

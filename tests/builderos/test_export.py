@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tty
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from builderos.commands.import_ import ImportOptions, run_import
 from builderos.export.state import Answer, Conversation, Question
 from builderos.export.text import markdown
 from tests.builderos.old_server import said, write_old
-from tests.builderos.terminal import run_command
+from tests.builderos.terminal import command_line, run_command
 from tests.e2e.world import all_events, open_http
 from tests.support.server import ROOT, open_server
 
@@ -112,6 +115,43 @@ async def test_folder_and_server_give_the_same(tmp_path: Path) -> None:
         status, out, err = await run_command(server, "export", "nothing", *where)
         assert (status, out) == (1, "")
         assert "no session nothing" in err
+
+
+@pytest.mark.parametrize("form", ["md", "json"])
+async def test_a_terminal_gets_nothing_that_it_obeys(form: str, tmp_path: Path) -> None:
+    said = "a\x1b]0;owned\x07b \x9b31m\u202ec\x7f"
+    async with open_server(tmp_path) as server:
+        async with server.device() as device:
+            await device.attach("trip", agent="echo")
+            await device.ask("trip", said)
+        command = command_line(server, "export", "trip", "--format", form)
+        shown = await on_terminal(command, dict(server.environment))
+        assert not [
+            char for char in shown if char not in "\n\t" and not char.isprintable() and char != "\ufffd"
+        ]
+        _, piped, _ = await run_command(server, "export", "trip", "--format", form)
+    if form == "json":
+        assert json.loads(shown) == json.loads(piped), "the same, but for how it is written"
+    else:
+        assert "␛]0;owned␇b" in shown
+        assert said in piped, "a file gets what was said"
+
+
+async def on_terminal(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a command on a terminal of its own; return what it wrote there."""
+    ours, theirs = os.openpty()
+    try:
+        tty.setraw(theirs)  # new lines stay as they are
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.run_process, command, stdout=theirs, cwd=ROOT, env=environment))
+            shown = b""
+            with trio.fail_after(30):
+                while not shown.endswith((b"complete*\n", b"]\n}\n", b"c\xe2\x90\xa1 \n")):
+                    shown += await trio.to_thread.run_sync(os.read, ours, 65536, abandon_on_cancel=True)
+        return shown.decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
 
 
 def test_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
