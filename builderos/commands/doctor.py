@@ -86,7 +86,10 @@ def examine(
     else:
         findings += [Finding("note", "config", warning) for warning in config.warnings()]
     for name, agent in config.agents.items():
-        findings += examine_agent(name, agent, {**environment, **agent.env}, home)
+        own = {**environment, **agent.env}
+        findings += examine_agent(name, agent, own, home)
+        if isinstance(agent, CodexAgent):
+            findings += _codex_sandbox(f"agent {name} sandbox", own, home)
     return [*findings, *_data_folder(data)]
 
 
@@ -172,6 +175,17 @@ def _codex(about: str, agent: CodexAgent, environment: Mapping[str, str], home: 
     if signed_in:
         return Finding("ok", about, f"installed, signed in by {signed_in}")
     return Finding("note", about, "installed, not signed in", f"{program} login")
+
+
+def _codex_sandbox(about: str, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
+    """With bubblewrap Codex sandboxes by a helper in its home, and puts none below the temporary folder."""
+    if sys.platform != "linux" or shutil.which("bwrap", path=environment.get("PATH")) is None:
+        return
+    folder = Path(environment.get("CODEX_HOME") or home / ".codex").resolve()
+    temporary = Path(environment.get("TMPDIR") or "/tmp").resolve()
+    if folder.is_relative_to(temporary):
+        detail = f"Codex's home {folder} is in the temporary folder {temporary}, so each command in its sandbox fails"
+        yield Finding("note", about, detail, "set CODEX_HOME to a folder elsewhere, or TMPDIR")
 
 
 def _model_provider(path: Path) -> str:
