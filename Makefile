@@ -4,6 +4,8 @@
 #   make serve ARGS="--port 9000" AGENTS=
 #   make test               lint, then all tests, in two processes (WORKERS=0: in one)
 #   make torture            a thousand random kills, with figures (ARGS="--kills 50 --seed 7")
+#   make sbom               what a server is made of, as CycloneDX, into build/sbom*.json
+#   make audit              look for known holes in it; the last step asks the package index
 #
 # `make lint` and `make test` also check the web client: they need npm, and the tests Chromium. Serving needs neither.
 #
@@ -30,7 +32,7 @@ NODE_STAMP := node_modules/.installed
 TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
-.PHONY: serve install test lint format bench torture lock
+.PHONY: serve install test lint format bench torture lock sbom audit audit-offline
 
 serve: $(TO_SERVE)
 	@exec $(BIN)/builderos serve $(ARGS)
@@ -58,16 +60,39 @@ bench: install
 torture: install
 	@$(BIN)/python -m tests.torture $(ARGS)
 
-# The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
+# One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
+sbom: $(call stamps_of,requirements-audit.txt)
+	@mkdir -p build
+	@for file in requirements requirements-claude requirements-codex; do \
+		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+			--of JSON --output-file build/sbom$${file#requirements}.json $$file.txt || exit 1; \
+	done
+	@ls build/sbom*.json
+
+# The first part needs no network: every pin has a hash and is above the holes that docs/dependencies.md lists.
+audit-offline: install
+	@$(BIN)/python -m pytest --quiet tests/test_project.py
+	@$(BIN)/python -m pip check
+
+# Strict: what the index does not know is no pass.
+audit: audit-offline sbom
+	@for file in requirements*.txt; do \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $$file || exit 1; \
+	done
+	@$(NPM) audit --audit-level=high
+
+# The pinned files are made from pyproject.toml: all of it first, so that they agree with each other. Hashes are of every
+# file of a release: the wheels of the agents differ from platform to platform.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 lock:
 	@mkdir -p build
-	@echo 'setuptools>=75' > build/build.in
+	@echo 'setuptools>=80.9' > build/build.in
+	@test -f build/all.txt || cat requirements*.txt > build/all.txt
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
-	@$(COMPILE) build/build.in --constraints build/all.txt > requirements.txt
-	@for extra in claude codex dev; do \
-		$(COMPILE) --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
+	@$(COMPILE) --generate-hashes build/build.in --constraints build/all.txt > requirements.txt
+	@for extra in claude codex dev audit; do \
+		$(COMPILE) --generate-hashes --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
 	done
 
 # `--clear` throws away what an interrupted attempt left; .made exists only once pip is there.
@@ -79,7 +104,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(STAMPS)/requirements%txt: requirements%txt $(VENV)/.made
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement $<
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 $(NODE_STAMP): package.json package-lock.json
