@@ -24,9 +24,8 @@ class TransportConfig:
         features: what `/api/status` tells.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
-        max_waiting: connections whose request head is unfinished, and, counted apart, WebSockets that have
-        not
-            signed in: what a stranger without a key can hold.
+        max_waiting: connections whose request head is unfinished, and, counted apart, WebSockets that
+            have not signed in: what a stranger without a key can hold.
         head_bytes, head_s: how long a request head may be, and how long it may take.
         sign_in_s: how long a WebSocket may take to sign in.
         write_s: how long a socket may refuse a write before it is cut.
