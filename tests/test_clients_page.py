@@ -1,4 +1,4 @@
-"""`docs/clients.md` shows the frames that the server really writes, all of them, and takes what it tells to send."""
+"""`docs/internals/clients.md` shows the frames that the server really writes, all of them, and takes what it tells to send."""
 
 from __future__ import annotations
 
