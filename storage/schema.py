@@ -155,13 +155,21 @@ CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
 _V5 = """
+-- What each agent last told that it offers.
+CREATE TABLE agent_offer (
+  agent_type TEXT PRIMARY KEY,
+  offer      BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+_V6 = """
 -- For reads that look for one of these kinds: without it they would pass every row of a long session. `kind` is
 -- part of the index, so that only the rows that are wanted are read.
 CREATE INDEX journal_rare ON journal (session_id, seq, kind)
   WHERE kind IN ('user_message', 'task_started', 'task_finished', 'permission_requested', 'permission_resolved');
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5)
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5, _V6)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

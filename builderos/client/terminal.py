@@ -8,8 +8,12 @@ of state, but for the two functions that write: a sequence that is cut into two 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-__all__ = ["one_line", "sanitise", "write_json", "write_text"]
+import segno
+
+__all__ = ["one_line", "sanitise", "terminal_code", "write_json", "write_text"]
 
 REPLACEMENT = "\ufffd"
 
@@ -52,3 +56,32 @@ def write_text(text: str) -> None:
 def write_json(text: str) -> None:
     """Write JSON to stdout: to a terminal with escapes that mean the same, unchanged to a file or a pipe."""
     sys.stdout.write(text.translate(_JSON_TABLE) if sys.stdout.isatty() else text)
+
+
+BORDER: Final = 4
+"""Modules of white around it, which the standard asks for."""
+
+_BEGIN: Final = "\x1b[38;5;16;48;5;231m"
+"""Black on white, by number: the names of colours mean what the terminal's theme says."""
+
+_END: Final = "\x1b[0m"
+
+_HALVES: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+"""Two modules, one above the other, as one character."""
+
+
+def terminal_code(text: str) -> str:
+    """Return the lines of a QR code for `text`, two rows of it in each."""
+    matrix = segno.make(text, error="m", micro=False).matrix
+    side = len(matrix) + 2 * BORDER
+    blank = [False] * side
+    edge = [False] * BORDER
+    rows = [*[blank] * BORDER, *([*edge, *map(bool, row), *edge] for row in matrix), *[blank] * BORDER]
+    if len(rows) % 2:
+        rows.append(blank)
+    return "".join(f"{_BEGIN}{line}{_END}\n" for line in _lines(rows))
+
+
+def _lines(rows: Sequence[Sequence[bool]]) -> Iterator[str]:
+    for upper, lower in zip(rows[::2], rows[1::2], strict=True):
+        yield "".join(_HALVES[pair] for pair in zip(upper, lower, strict=True))
