@@ -12,14 +12,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-import apsw
 import attrs
 
 from builderos.client.terminal import one_line
 from builderos.config import Agent, ClaudeAgent, CodexAgent, Config, ConfigError, EchoAgent, load_config
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
-from storage.data_folder import read_holder
+from storage.data_folder import DATABASE_NAME, read_holder
+from storage.errors import StorageError
+from storage.read_only import count_sessions
 
 __all__ = ["Finding", "examine", "examine_agent", "run_doctor"]
 
@@ -226,7 +227,7 @@ def _data_folder(data: Path) -> Iterable[Finding]:
     if data.stat().st_mode & 0o077:
         yield Finding("note", about, "others of this machine may look into it", f"chmod 700 {data}")
     yield _disk(data)
-    yield _database(data / "builderos.db")
+    yield _database(data / DATABASE_NAME)
     yield _hub_clock(data / "hubs")
 
 
@@ -251,17 +252,9 @@ def _database(path: Path) -> Finding:
     if not path.exists():
         return Finding("ok", "database", "will be made by the first start")
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            connection.set_busy_timeout(1000)
-            count = connection.execute("SELECT count(*) FROM sessions").get
-            sound = connection.execute("PRAGMA quick_check(1)").get
-        finally:
-            connection.close()
-    except apsw.Error as error:
-        return Finding("broken", "database", f"{path}: {error}", "restore a backup")
-    if sound != "ok":
-        return Finding("broken", "database", f"{path}: {sound}", "restore a backup")
+        count = count_sessions(path)
+    except StorageError as error:
+        return Finding("broken", "database", str(error), "restore a backup")
     return Finding("ok", "database", f"{count} sessions")
 
 

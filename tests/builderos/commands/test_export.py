@@ -194,3 +194,31 @@ async def test_a_reader_that_leaves_early(tmp_path: Path) -> None:
         assert await process.wait() == 1
         await process.stderr.aclose()
     assert err == "builderos: the output was closed before its end\n"
+
+
+async def breaking_off(announced: int) -> tuple[int, str, str]:
+    """Export from a server that sends less than it announced; return status, stdout and stderr."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/markdown\r\nTransfer-Encoding: chunked\r\n\r\n{announced:x}\r\n"
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some(65536)
+            await stream.send_all(head.encode() + b"# trip\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        command = [sys.executable, "-m", "builderos", "export", "trip", "--url", url, "--key", "k"]
+        with trio.fail_after(30):
+            done = await trio.run_process(
+                command, cwd=ROOT, capture_stdout=True, capture_stderr=True, check=False
+            )
+        nursery.cancel_scope.cancel(reason="enough")
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+async def test_a_server_that_breaks_off_is_an_error() -> None:
+    status, out, err = await breaking_off(1000)
+    assert (status, out) == (1, "# trip\n")
+    assert len(err.splitlines()) == 1
+    assert "the server cannot be read" in err
