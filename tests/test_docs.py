@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from builderos.cli import _make_parser
+from builderos.cli import make_parser
 from builderos.config import parse_config
 from tests.test_imports import ALLOWED, ROOT
 from transport.frame_rate import BURST, FRAMES_PER_S
@@ -74,7 +74,7 @@ def test_a_command_line_parses(page: str, line: str, capsys: pytest.CaptureFixtu
     without_brackets = re.sub(r"\[([^\]]*)\]", r"\1", line.split(" | ")[0])
     words = shlex.split(without_brackets, comments=True)
     try:
-        _make_parser({}).parse_args(words)
+        make_parser({}, words[:1]).parse_args(words)
     except SystemExit:
         pytest.fail(f"{page}: builderos {line}: {capsys.readouterr().err}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageError
 from storage.read_only import open_reading
 
-__all__ = ["run_export"]
+__all__ = ["add_export", "run_export"]
 
 Where = tuple[Path, str | None, str | None]
 """Data folder, a server's address instead of it, and its key."""
@@ -49,3 +50,16 @@ async def _export(data: Path, session_id: str, form: Form, write: Callable[[str]
 
     async with open_reading(data / DATABASE_NAME) as reading:
         await write_export(FolderSource(reading, session_id), form, write_part)
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `export`."""
+    parser.epilog = "Reads the data folder, even if no server runs; with --url it asks that server."
+    parser.add_argument("session", metavar="SESSION", help="session ID")
+    parser.add_argument("--format", choices=("md", "json"), default="md", help="(default: %(default)s)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    where = (arguments.data, arguments.url, arguments.key)
+    return run_export(where, arguments.session, arguments.format)
