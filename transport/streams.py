@@ -111,24 +111,35 @@ class FrameStream(PutBackStream):
             return head
         if self._answered is not None:
             await self._answered.wait()
+        if self._fault() is not None:
+            raise trio.ClosedResourceError("trio-websocket has closed this stream")
         data = await self.reader.read(super().receive_some)
-        if self.reader.incoming.refused is not None:
+        if not data and self.reader.incoming.refused is not None:
             await self._refuse(self.reader.incoming.refused)
         return data
 
     async def aclose(self) -> None:
-        """Close the stream, or refuse the frame that wsproto found a fault in."""
-        closed = None if self.ws is None else self.ws.closed
-        fault = None if closed is None else _FAULTS.get(closed.code)
-        if fault is not None and not self._closing:
-            await self._refuse(fault)
-        elif self.reader.incoming.ended:
+        """Close the stream, unless there is input that nobody reads any more: then the listener does."""
+        if self.reader.incoming.ended or self._fault() is not None:
             await trio.lowlevel.checkpoint()
         else:
             await super().aclose()
 
+    async def finish(self) -> None:
+        """Send the close frame for what wsproto found wrong; call it after the conversation.
+
+        trio-websocket only closes the stream then.
+        """
+        fault = self._fault()
+        if fault is not None:
+            await self._refuse(fault)
+
+    def _fault(self) -> CloseCode | None:
+        closed = None if self.ws is None else self.ws.closed
+        return None if closed is None or self._closing else _FAULTS.get(closed.code)
+
     async def _refuse(self, code: CloseCode) -> None:
-        # Shielded: the end of the conversation cancels its reader, and nobody else says good-bye.
+        # Shielded: what ends this connection cancels it, and nobody else says good-bye.
         with (
             trio.move_on_after(REFUSE_S, shield=True),
             suppress(trio.BrokenResourceError, trio.ClosedResourceError),

@@ -196,6 +196,7 @@ class WebSocketDoor:
                     finally:
                         self._forget(dialect)
                 nursery.cancel_scope.cancel(reason="the conversation is over")
+            await stream.finish()
         finally:
             place.leave()
 
