@@ -1,4 +1,4 @@
-"""Imports point one way, as in the table of docs/architecture.md; pure modules import nothing that acts.
+"""Imports point one way, as in the table of docs/internals/architecture.md; pure modules import nothing that acts.
 
 Read from the syntax tree, so imports in functions and under TYPE_CHECKING count too.
 """
@@ -24,22 +24,22 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 
 PURE_FILES = (
     "actors/codec.py",
-    "actors/command_steps.py",
+    "actors/session/command_steps.py",
     "actors/commands.py",
     "actors/events.py",
-    "actors/hub_steps.py",
-    "actors/session_snapshot.py",
-    "actors/session_state.py",
-    "actors/text.py",
-    "actors/verify.py",
+    "actors/session/hub_steps.py",
+    "actors/session/snapshot.py",
+    "actors/session/state.py",
+    "actors/pieces.py",
+    "actors/invariants.py",
     "bridgehub/protocol/codec.py",
     "bridgehub/protocol/events.py",
     "bridgehub/protocol/framing.py",
     "bridgehub/protocol/messages.py",
-    "builderos/export_state.py",
-    "builderos/follow_state.py",
-    "builderos/frames.py",
-    "builderos/screen_state.py",
+    "builderos/export/state.py",
+    "builderos/client/state.py",
+    "builderos/client/frames.py",
+    "builderos/client/screen.py",
     "storage/records.py",
     "transport/ios/state.py",
     "transport/ios/wire.py",

@@ -6,12 +6,15 @@ from typing import Final
 
 from transport.ports import Scope
 
-__all__ = ["CREATE_SESSION", "FRAME_SCOPES", "HTTP_SCOPES", "OBSERVER_FRAMES", "authorize"]
+__all__ = ["CREATE_SESSION", "DECIDE_MORE", "FRAME_SCOPES", "HTTP_SCOPES", "OBSERVER_FRAMES", "authorize"]
 
 _RANKS: Final[dict[str, int]] = {"view": 0, "approve": 1, "drive": 2, "admin": 3}
 
 CREATE_SESSION: Final = "attach a new session"
 """The action of an `attach` that makes its session."""
+
+DECIDE_MORE: Final = "decide with a mode, a changed input or a folder's trust"
+"""The action of a `decide` that does more than allow or deny one call."""
 
 FRAME_SCOPES: Final[dict[str, Scope]] = {
     "auth": "view",
@@ -21,6 +24,9 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "cancel": "drive",
     "interrupt": "drive",
     "decide": "approve",
+    DECIDE_MORE: "drive",
+    "configure": "drive",
+    "revoke_grant": "approve",
     "resolve": "drive",
     "rename": "drive",
     "mark_read": "approve",

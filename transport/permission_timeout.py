@@ -113,7 +113,7 @@ class Unanswered:
                 requests[request_id] = now_ms + RETRY_S * 1000
 
     async def _deny(self, session_id: str, request_id: str) -> None:
-        command = Decide(request_id, "deny", note="Nobody answered in time.")
+        command = Decide(request_id, "deny", note="Nobody answered in time.", drives=True)
         author = Author(TIME_LIMIT, TIME_LIMIT, TIME_LIMIT)
         try:
             with trio.move_on_after(RETRY_S):

@@ -10,7 +10,7 @@ import attrs
 
 from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
-from storage.app_pairs import OpenExchange
+from storage.tables.app_exchanges import OpenExchange
 from transport.audit_trail import AuditTrail
 from transport.facilities import Facilities
 from transport.rendering.protocol import Block
@@ -108,7 +108,7 @@ def _ignore(_: str, __: int) -> None:
 
 
 class AppPairs(Protocol):
-    """What is kept of the shipped app between two connections; `storage.app_pairs` says what each call does."""
+    """What is kept of the shipped app between two connections; `storage.tables.app_exchanges` says what each call does."""
 
     async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
         """Note that a pair was used with `key` just now."""

@@ -11,7 +11,7 @@ import attrs
 
 from actors.events import Attachment
 from actors.ports import Ids
-from storage import uploads as stored
+from storage.tables import uploads as stored
 from transport.http.multipart import Data, MultipartError, MultipartReader, PartBegins, Piece
 from transport.http.responses import HttpError
 from transport.signed_urls import UPLOADS_PATH, Links

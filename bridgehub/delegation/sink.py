@@ -14,6 +14,7 @@ import orjson
 import trio
 
 from bridgehub.agents.base import Sink
+from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.protocol.messages import (
     Decided,
     History,
@@ -116,11 +117,13 @@ class TaskSink:
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
         """Ask the session's person, in the name of the task."""
         await self.flush()
+        words = attrs.evolve(words or plain_words(tool, tool_input, questions), modes=())
         return await self.parent.ask(
-            tool, tool_input, questions, grant=grant, task_id=task_id or self.task_id
+            tool, tool_input, questions, grant=grant, task_id=task_id or self.task_id, words=words
         )
 
     async def history(self, limit_bytes: int) -> History:

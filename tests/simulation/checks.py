@@ -16,7 +16,7 @@ from actors.events import (
     TurnError,
     UserMessage,
 )
-from actors.verify import violations
+from actors.invariants import violations
 from tests.simulation.device import SimDevice
 from tests.simulation.view import DeviceView
 from tests.support.invariants import accepted_problems, committed_of, view_problems

@@ -11,7 +11,7 @@ import trio
 import trio_websocket
 
 from actors.config import ActorConfig
-from actors.effect_runner import SessionDeps
+from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from bridgehub.protocol.framing import LineBuffer
 from bridgehub.protocol.messages import HubSpec

@@ -19,7 +19,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.text import join_pieces
+from actors.pieces import join_pieces
 from tests.support.invariants import (
     accepted_problems,
     committed_of,

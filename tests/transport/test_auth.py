@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from tests.fakes.bus import FakeServer
 from tests.transport.facilities import open_facilities
-from transport.auth import CREATE_SESSION, FRAME_SCOPES, HTTP_SCOPES, OBSERVER_FRAMES, authorize
+from transport.auth import CREATE_SESSION, DECIDE_MORE, FRAME_SCOPES, HTTP_SCOPES, OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
 from transport.facilities import Port
 from transport.http.app import CODE_PATH, OPEN_PATHS, make_app
@@ -20,7 +20,7 @@ from transport.v3.decode import FRAME_TYPES
 
 
 def test_every_frame_type_has_a_row() -> None:
-    assert set(FRAME_SCOPES) == set(FRAME_TYPES) | {CREATE_SESSION}
+    assert set(FRAME_SCOPES) == set(FRAME_TYPES) | {CREATE_SESSION, DECIDE_MORE}
     assert set(FRAME_TYPES) >= OBSERVER_FRAMES
 
 

@@ -17,12 +17,12 @@ from actors.commands import Attach, Author, Command, Decide, Envelope, Rejected,
 from actors.commands import Send as SendCommand
 from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Attachment as File
+from actors.pieces import fits
 from actors.tail import AttachedDevice
-from actors.text import fits
-from storage.app_pairs import OpenExchange
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
-from transport.auth import CREATE_SESSION, authorize
+from storage.tables.app_exchanges import OpenExchange
+from transport.auth import CREATE_SESSION, DECIDE_MORE, authorize
 from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
@@ -256,7 +256,7 @@ class AppConversation:
 
     async def _decide(self, feed: AppFeed, meant: Decision) -> None:
         author = Author(self.device.id, feed.device.device_id, self.device.name)
-        command = Decide(meant.request_id, meant.decision)
+        command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         try:
             with trio.move_on_after(self.config.submit_s) as taking:

@@ -20,9 +20,9 @@ from actors.codec import decode_row
 from actors.commands import SessionView
 from actors.cursor import Cursor
 from actors.events import Message, PermissionRequested, PermissionResolved, UserMessage
+from actors.pieces import MAX_PIECE_BYTES, fits, split_text
 from actors.ports import Catalog, Clock, Journal
 from actors.tail import AttachedDevice, Tail
-from actors.text import MAX_PIECE_BYTES, fits, split_text
 from storage.errors import StorageError
 from transport.ios import wire
 from transport.ios.missed import rest_of

@@ -9,7 +9,7 @@ import attrs
 from actors.codec import decode_row
 from actors.events import TURN_ENDS, Committed, Message, TurnError, TurnStarted
 from actors.ports import Journal
-from storage.app_pairs import OpenExchange
+from storage.tables.app_exchanges import OpenExchange
 from transport.ios.text import SummaryFilter, bare_error
 
 __all__ = ["Rest", "rest_of"]

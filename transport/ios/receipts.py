@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from storage.app_pairs import OpenExchange
+from storage.tables.app_exchanges import OpenExchange
 
 __all__ = ["ConnectionReceipts", "Receipt", "Receipts"]
 

@@ -14,9 +14,11 @@ __all__ = [
     "AuthFrame",
     "CancelFrame",
     "ClientFrame",
+    "ConfigureFrame",
     "DecideFrame",
     "DetachFrame",
     "DraftFrame",
+    "EditedInput",
     "HistoryCount",
     "Id",
     "InterruptFrame",
@@ -27,8 +29,10 @@ __all__ = [
     "Position",
     "RenameFrame",
     "ResolveFrame",
+    "RevokeGrantFrame",
     "SendFrame",
     "SettingsAsked",
+    "SettingsChange",
     "ShortText",
     "WatchSessionsFrame",
 ]
@@ -47,6 +51,12 @@ PathText = NewType("PathText", str)
 
 Answers = NewType("Answers", object)
 """Any JSON, nested at most 32 deep."""
+
+EditedInput = NewType("EditedInput", dict[str, object])
+"""Fields of a request's input with their new values: an object of at most 64 KiB as JSON, nested at most 32 deep."""
+
+SettingsChange = NewType("SettingsChange", dict[str, str | None])
+"""Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -70,6 +80,7 @@ class SettingsAsked:
     workspace: PathText | None = None
     model: ShortText | None = None
     permission_mode: ShortText | None = None
+    effort: ShortText | None = None
 
 
 @attrs.frozen
@@ -144,6 +155,26 @@ class DecideFrame:
     decision: Literal["allow", "deny", "allow_session"]
     note: str | None = None
     answers: Answers | None = None
+    input: EditedInput | None = None
+    mode: ShortText | None = None
+
+
+@attrs.frozen
+class ConfigureFrame:
+    """Change a session's settings."""
+
+    name: ClassVar[str] = "configure"
+    session_id: Id
+    settings: SettingsChange
+
+
+@attrs.frozen
+class RevokeGrantFrame:
+    """Take back what is allowed for the whole session."""
+
+    name: ClassVar[str] = "revoke_grant"
+    session_id: Id
+    grant: ShortText
 
 
 @attrs.frozen
@@ -210,6 +241,8 @@ ActFrame = (
     | CancelFrame
     | InterruptFrame
     | DecideFrame
+    | ConfigureFrame
+    | RevokeGrantFrame
     | ResolveFrame
     | RenameFrame
     | MarkReadFrame

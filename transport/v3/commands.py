@@ -5,16 +5,18 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any, Final
 
+import attrs
 import orjson
 
 from actors import commands as cmd
 from actors.commands import Command, Rejected
 from actors.events import Attachment
-from actors.text import MAX_PIECE_BYTES, fits
+from actors.pieces import MAX_PIECE_BYTES, fits
+from transport.auth import DECIDE_MORE, authorize
 from transport.v3 import client_frames as cf
 from transport.v3.client_frames import ActFrame
 
-__all__ = ["MAX_TITLE", "answers_to", "command_of", "oversized", "refuse"]
+__all__ = ["MAX_TITLE", "answers_to", "command_of", "oversized", "refuse", "with_rights"]
 
 MAX_TITLE: Final = 500
 """Code points of a session's title; it is shown on one line and repeated in every list."""
@@ -50,6 +52,13 @@ def _fits_with_answers(frame: cf.DecideFrame) -> bool:
     return len(orjson.dumps([frame.note, frame.answers])) <= MAX_PIECE_BYTES
 
 
+def with_rights(command: Command, scope: str) -> Command:
+    """Return the command with what its author's scope allows beyond the frame itself."""
+    if isinstance(command, cmd.Decide):
+        return attrs.evolve(command, drives=authorize(scope, DECIDE_MORE))
+    return command
+
+
 @singledispatch
 def command_of(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
     """Return the command that `frame` gives. `attachments`: a message's files, looked up."""
@@ -75,7 +84,17 @@ def _interrupt(frame: cf.InterruptFrame, _: tuple[Attachment, ...] = ()) -> Comm
 
 @command_of.register
 def _decide(frame: cf.DecideFrame, _: tuple[Attachment, ...] = ()) -> Command:
-    return cmd.Decide(frame.request_id, frame.decision, frame.note, frame.answers)
+    return cmd.Decide(frame.request_id, frame.decision, frame.note, frame.answers, frame.input, frame.mode)
+
+
+@command_of.register
+def _configure(frame: cf.ConfigureFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Configure(frame.settings)
+
+
+@command_of.register
+def _revoke_grant(frame: cf.RevokeGrantFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.RevokeGrant(frame.grant)
 
 
 @command_of.register

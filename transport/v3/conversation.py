@@ -27,7 +27,7 @@ from transport.v3 import client_frames as cf
 from transport.v3 import replies
 from transport.v3.attach import Attaching, AttachRefused
 from transport.v3.attachment import Attachment
-from transport.v3.commands import answers_to, command_of, oversized, refuse
+from transport.v3.commands import answers_to, command_of, oversized, refuse, with_rights
 from transport.v3.events import encode_round
 from transport.v3.rendered import Renderings
 from transport.v3.session_list import SessionFeed
@@ -118,7 +118,7 @@ class Conversation:
             attaching = Attaching(
                 self.config, self.deps, self.device, self, frame, earlier, renderings=self.renderings
             )
-            attachment, text, first = await attaching.run()
+            attachment, texts, first = await attaching.run()
         except AttachRefused as refused:
             if refused.rejected is not None:
                 self._tell_rejected(session_id, refused.rejected)
@@ -129,7 +129,8 @@ class Conversation:
             self._tell_failure(session_id, error, None)
             return
         self._attachments[session_id] = attachment
-        self.writer.put(text)
+        for text in texts:
+            self.writer.put(text)
         self.writer.put_frames(encode_round(first))
         self.writer.put_frames(attachment.trouble())
         attachment.start()
@@ -175,7 +176,8 @@ class Conversation:
             self._tell_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))
             return
         author = Author(self.device.id, label, self.device.name)
-        envelope = Envelope(command_of(frame, files), author, partial(self._on_reply, session_id))
+        command = with_rights(command_of(frame, files), self.device.scope)
+        envelope = Envelope(command, author, partial(self._on_reply, session_id))
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:

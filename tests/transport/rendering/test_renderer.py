@@ -134,7 +134,7 @@ async def test_it_ends_with_the_server() -> None:
     """A server that is killed closes nothing by itself; the kernel closes the pipe."""
     program = (
         "import trio\n"
-        "from transport.renderer import Renderer\n"
+        "from transport.rendering.renderer import Renderer\n"
         "async def main():\n"
         "    async with trio.open_nursery() as nursery:\n"
         "        renderer = Renderer()\n"

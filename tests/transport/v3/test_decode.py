@@ -20,6 +20,7 @@ from transport.v3.client_frames import (
 from transport.v3.decode import FRAME_TYPES, WireError, decode
 
 ATTACH = {"type": "attach", "session_id": "trip"}
+DECIDE = {"type": "decide", "session_id": "t", "request_id": "r", "decision": "allow"}
 SEND = {"type": "send", "session_id": "trip", "message_id": "m", "content": "c"}
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
@@ -139,6 +140,9 @@ def test_defaults() -> None:
         ({**SEND, "attachments": [1]}, "$.attachments"),
         ({**SEND, "attachments": [{"url": "u"}] * 33}, "$.attachments"),
         ({"type": "decide", "session_id": "t", "request_id": "r", "decision": "cancelled"}, "$.decision"),
+        ({**DECIDE, "mode": 1}, "$.mode"),
+        ({**DECIDE, "input": "ls"}, "$.input"),
+        ({**DECIDE, "input": {"command": "x" * 65536}}, "$.input"),
         ({"type": "mark_read", "session_id": "t", "seq": "1"}, "$.seq"),
     ],
 )

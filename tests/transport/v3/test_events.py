@@ -95,7 +95,28 @@ def test_the_fields_of_a_kind(event: Event, fields: dict[str, Any]) -> None:
     assert {name: body[name] for name in fields} == fields
 
 
+def test_a_request_has_its_kind_and_always_a_title() -> None:
+    request = ev.PermissionRequested(
+        "r", "Edit", {}, ("allow",), about="edit", title="Edit a", modes=("auto",), diff=[], editable=("x",)
+    )
+    body = frame(request)
+    told = {name: body[name] for name in ("kind", "title", "content", "modes", "diff", "editable")}
+    assert told == {
+        "kind": "edit", "title": "Edit a", "content": "Edit a", "modes": ["auto"], "diff": [], "editable": ["x"]
+    }  # fmt: skip
+    assert "about" not in body
+    older = frame(SAMPLES[7])
+    assert (older["kind"], older["title"]) == ("other", "Bash asks for permission.")
+
+
+def test_a_decision_tells_what_was_changed() -> None:
+    body = frame(ev.PermissionResolved("r", "allow", "ipad", input={"command": "id"}, mode="plan"))
+    assert (body["input"], body["mode"]) == ({"command": "id"}, "plan")
+    assert not {"input", "mode"} & frame(SAMPLES[8]).keys()
+
+
 def test_what_is_not_there_is_left_out() -> None:
+    assert "diff" not in frame(SAMPLES[7])
     assert "blob" not in frame(SAMPLES[5])
     assert "questions" not in frame(SAMPLES[7])
     assert "failed" not in frame(SAMPLES[16])

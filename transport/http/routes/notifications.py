@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Clock
-from storage.notifications import Notifications, Registration
+from storage.tables.notifications import Notifications, Registration
 from transport.http.requests import read_json
 from transport.http.responses import JsonAnswer
 from transport.ports import Device

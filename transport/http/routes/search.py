@@ -8,7 +8,7 @@ import attrs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from storage.search import Search
+from storage.tables.search import Search
 from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of
 from transport.ports import Device
 from transport.v3.events import timestamp

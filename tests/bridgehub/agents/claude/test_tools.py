@@ -70,6 +70,20 @@ async def test_a_person_decides_about_a_command(tmp_path: Path) -> None:
         assert "I still need it" in rig.standin.requests[-1].tool_results[-1]
 
 
+async def test_a_command_is_changed_before_it_is_allowed(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        rig.standin.script(Answer.of(bash("touch asked.txt && echo yes")), Answer.of("done"))
+        decided = Decided("r", "allow", input={"command": "touch changed.txt && echo yes"})
+        end, sink = await rig.turn(rig.driver(), "one", answering(decided))
+        assert isinstance(end, TurnDone)
+        (asked,) = sink.of(Asked)
+        assert asked.words is not None
+        assert (asked.words.kind, asked.words.editable) == ("command", ("command",))
+        assert asked.words.title == "Run touch asked.txt && echo yes"
+        assert not (rig.workspace / "asked.txt").exists()
+        assert (rig.workspace / "changed.txt").exists()
+
+
 async def test_a_question_to_the_person_and_its_answer(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         rig.standin.script(
