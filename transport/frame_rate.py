@@ -17,8 +17,8 @@ BURST: Final = 10_000
 """At once, by who was quiet before: a connection may attach to so many sessions, and does so after a restart."""
 
 
-STRANGER_FRAMES_PER_S: Final = 4.0
-STRANGER_BURST: Final = 16
+STRANGER_FRAMES_PER_S: Final = 1.0
+STRANGER_BURST: Final = 8
 """The same before the sign-in, for which one frame is enough."""
 
 

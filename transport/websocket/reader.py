@@ -18,7 +18,11 @@ READ_BYTES: Final = 64 * 1024
 """One read. Small reads make large frames slow; an idle connection holds no buffer either way."""
 
 SLICE: Final = 16
-"""Units of work that are handed on before another task runs: about half a millisecond."""
+STRANGER_SLICE: Final = 4
+"""Units of work that are handed on before another task runs: about half a millisecond; before the sign-in less."""
+
+FREE_WORK: Final = 4
+"""Units of work of a stranger that need not wait for its turn: its first frame, which may bring the key."""
 
 QUIET_WORK: Final = 64
 """Units of work that a device may bring at once before it has to take turns with others that bring much."""
@@ -63,7 +67,7 @@ class FrameReader:
         """
         incoming = self.incoming
         while True:
-            taken = incoming.take(SLICE)
+            taken = incoming.take(SLICE if incoming.trusted else STRANGER_SLICE)
             if taken.work:
                 await self._pay(taken.work)
                 if taken.data:
@@ -92,7 +96,7 @@ class FrameReader:
         elif wait_s:
             with trio.move_on_after(wait_s):
                 await self._go_on.wait()
-        if not self.incoming.trusted or rate.owed(now) > QUIET_WORK:
+        if rate.owed(now) > (QUIET_WORK if self.incoming.trusted else FREE_WORK):
             await self.turnstile.go_through()
         else:
             await trio.lowlevel.checkpoint()
