@@ -40,6 +40,7 @@ async def still_serves(served: Served) -> None:
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: h\r\nX: " + "x" * 17_000 + "\r\n\r\n", 431),
         ("GET / HTTP/1.1\r\nX: " + "x" * 17_000, 431),
+        ("GET / HTTP/1.1\r\nHost: h\r\n" + "a:\r\n" * 130 + "\r\n", 431),
         (HANDSHAKE.format(path="/nowhere", more=""), 404),
         (HANDSHAKE.format(path="/api/claude/ws", more=""), 503),
     ],
