@@ -309,6 +309,7 @@ async def test_a_backup_is_a_database_of_one_moment(tmp_path: Path) -> None:
 async def test_a_disk_that_is_full_from_the_start_is_told_once(
     failed: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    expected = 0 if failed else 1
     with faulty_disk() as disk:
         with pytest.RaisesGroup(StorageError) if failed else nullcontext():
             async with open_store(tmp_path / "test.db", boot_id="boot", vfs=disk.name):
@@ -317,4 +318,4 @@ async def test_a_disk_that_is_full_from_the_start_is_told_once(
                     raise StorageError("no space left, or the size limit is reached")
         disk.fail_write = None
     lines = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert len(lines) == (0 if failed else 1), "the error that ends the start is the line"
+    assert len(lines) == expected, "the error that ends the start is the line"
