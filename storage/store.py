@@ -143,6 +143,7 @@ async def open_store(
     notifications = Notifications(writer, readers)
     pairings = Pairings(writer, readers, devices)
     audit = Audit(path.parent, writer, readers)
+    ended_well = False
     try:
         await devices.load()
         await pairings.load()
@@ -167,6 +168,7 @@ async def open_store(
                     audit,
                 )
                 yield Store(path, *parts, writer, checkpointer)
+                ended_well = True
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")
                 # Not bounded: what was promised to a caller must reach the disk, and each job is short.
@@ -175,7 +177,9 @@ async def open_store(
     finally:
         with trio.CancelScope(shield=True):
             searchers.close()
-            await trio.to_thread.run_sync(lambda: _close(path, connection, aside, readers), limiter=limiter)
+            await trio.to_thread.run_sync(
+                lambda: _close(path, connection, aside, readers, ended_well=ended_well), limiter=limiter
+            )
 
 
 def _open(
@@ -225,7 +229,9 @@ def _backup(path: Path, target: Path) -> None:
         connection.close()
 
 
-def _close(path: Path, connection: apsw.Connection, aside: apsw.Connection, readers: Readers) -> None:
+def _close(
+    path: Path, connection: apsw.Connection, aside: apsw.Connection, readers: Readers, *, ended_well: bool
+) -> None:
     readers.close()
     aside.close()
     try:
@@ -236,7 +242,7 @@ def _close(path: Path, connection: apsw.Connection, aside: apsw.Connection, read
             connection.execute(_SET_META, ("closed_well", "1"))
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except StorageError as error:
-        # The next start treats this as a crash, which loses nothing.
-        _log.error("closing: %s", error)
+        # The next start treats this as a crash, which loses nothing. After a failure it would be a second line.
+        _log.log(logging.ERROR if ended_well else logging.DEBUG, "closing: %s", error)
     finally:
         connection.close()
