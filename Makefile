@@ -5,7 +5,8 @@
 #   make test               lint, then all tests, in two processes (WORKERS=0: in one)
 #   make torture            a thousand random kills, with figures (ARGS="--kills 50 --seed 7")
 #
-# `make lint` and `make test` also check the web client: they need npm, and the tests Chromium. Serving needs neither.
+# `make lint` and `make test` also check the web client: they need npm, and the tests three browser engines. Serving
+# needs neither.
 #
 # AGENTS names the agents to install, "claude codex" unless told; together they weigh about 700 MB.
 # `AGENTS=` leaves them out; a later `make serve` without it brings them in. Nothing is ever uninstalled.
