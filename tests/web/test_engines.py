@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.server import ROOT
 from tests.web.engines.differences import ABILITIES, Ability, can
 from tests.web.engines.page import Engine, EngineName, Part
 from tests.web.engines.start import ENGINES, open_engine
 from tests.web.sizes import PHONE
 from tests.web.visitors import KEY, Visitors, button
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
+DOCS = ROOT / "docs" / "testing.md"
 
 
 def test_what_each_engine_can_do(visitors: Visitors) -> None:
@@ -60,6 +63,32 @@ def fail_with_two_pages(name: EngineName, folder: Path, started: set[psutil.Proc
             engine.open(PHONE)
         started |= set(own.children(recursive=True)) - before
         raise PlantedError
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_nothing_is_left_of_tests_that_are_killed(name: EngineName, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, name, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as tests:
+        assert tests.stdout is not None
+        assert tests.stdout.readline() == b"open\n"
+        started = psutil.Process(tests.pid).children(recursive=True)
+        tests.kill()
+    assert started
+    assert psutil.wait_procs(started, timeout=20)[1] == []
+
+
+OPEN = """
+import signal, sys
+from pathlib import Path
+from tests.web.engines.start import open_engine
+from tests.web.sizes import PHONE
+
+with open_engine(sys.argv[1], Path(sys.argv[2])) as engine:
+    page = engine.open(PHONE)
+    print("open", flush=True)
+    signal.pause()
+"""
+"""Tests that hang with a page open."""
 
 
 def test_a_condition_ends_at_its_limit(engine: Engine) -> None:

@@ -44,14 +44,17 @@ def poll(check: Callable[[], bool], what: str) -> None:
 
 
 class Program:
-    """A process in a group of its own. `end` ends the whole group, however far its start got."""
+    """A process in a group of its own. `end` ends the whole group, however far its start got.
+
+    If the tests are killed, the kernel kills it: `setpriv` asks for that. What it started ends without it.
+    """
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int] = ()
     ) -> None:
         self._name = Path(command[0]).name
         self._process = subprocess.Popen(
-            command,
+            ["setpriv", "--pdeathsig", "KILL", *command],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
