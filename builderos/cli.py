@@ -14,7 +14,7 @@ from typing import NoReturn
 import attrs
 
 from builderos import VERSION
-from builderos.commands.devices_options import add_devices
+from builderos.commands.devices import add_devices
 from builderos.exit_status import INTERRUPTED, MISUSED, fail
 
 __all__ = ["ServeOptions", "UsageError", "main"]
