@@ -4,6 +4,7 @@
 #   make serve ARGS="--port 9000" AGENTS=
 #   make test               lint, then all tests, in two processes (WORKERS=0: in one)
 #   make torture            a thousand random kills, with figures (ARGS="--kills 50 --seed 7")
+#   make web-load           the web client under load, with figures (ARGS="--only stream --seconds 10")
 #
 # `make lint` and `make test` also check the web client: they need npm, and the tests three browser engines. Serving
 # needs neither.
@@ -31,7 +32,7 @@ NODE_STAMP := node_modules/.installed
 TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
-.PHONY: serve install test lint format bench torture lock
+.PHONY: serve install test lint format bench torture web-load lock
 
 serve: $(TO_SERVE)
 	@exec $(BIN)/builderos serve $(ARGS)
@@ -58,6 +59,9 @@ bench: install
 
 torture: install
 	@$(BIN)/python -m tests.torture $(ARGS)
+
+web-load: install
+	@$(BIN)/python -m tests.web.load $(ARGS)
 
 # The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
