@@ -200,7 +200,7 @@ KINDS: Final = frozenset({UserMessage.kind, Delivery.kind, PermissionResolved.ki
 
 @attrs.frozen(kw_only=True)
 class Line:
-    """One act. Fields as in the export (docs/security.md, "The audit"); what has no value is left out there.
+    """One act. Fields as in the export (docs/user/security.md, "The audit"); what has no value is left out there.
 
     Attributes:
         position: what of a journal or of the chain says where it stands.

@@ -51,7 +51,7 @@ def fresh_record() -> SessionRecord:
 
 
 def word_of(event: Event) -> str:
-    """Return an event as the table of `docs/architecture.md` writes it."""
+    """Return an event as the table of `docs/internals/architecture.md` writes it."""
     if isinstance(event, Delivery):
         return f"d:{event.state}"
     code = getattr(event, "code", None)

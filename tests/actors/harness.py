@@ -1,4 +1,4 @@
-"""Sessions on fakes: no socket, no process, no file, and time is virtual (`docs/testing.md`, "The harness")."""
+"""Sessions on fakes: no socket, no process, no file, and time is virtual (`docs/internals/testing.md`, "The harness")."""
 
 from __future__ import annotations
 

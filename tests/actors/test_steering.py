@@ -1,4 +1,4 @@
-"""Messages into a running turn, what a driver must know again, and what was said before: `docs/architecture.md`."""
+"""Steering, resume knowledge and earlier history (`docs/internals/architecture.md`)."""
 
 from __future__ import annotations
 

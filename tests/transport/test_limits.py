@@ -1,4 +1,4 @@
-"""The limits that docs/security.md lists and no other file here reaches: files, sessions, frames, headers."""
+"""The limits that docs/user/security.md lists and no other file here reaches: files, sessions, frames, headers."""
 
 from __future__ import annotations
 
