@@ -16,7 +16,7 @@ from tests.web.engines.start import ENGINES, open_engine
 from tests.web.sizes import PHONE
 from tests.web.visitors import KEY, Visitors, button
 
-DOCS = ROOT / "docs" / "testing.md"
+DOCS = ROOT / "docs" / "internals" / "testing.md"
 
 
 def test_what_each_engine_can_do(visitors: Visitors) -> None:

@@ -1,6 +1,6 @@
 """What an engine cannot do, each with its reason and a check.
 
-`docs/testing.md` has the same table. `test_engines.py` holds every pair of engine and ability against it, so it
+`docs/internals/testing.md` has the same table. `test_engines.py` holds every pair of engine and ability against it, so it
 fails if an engine learns something, and if it forgets something.
 """
 
