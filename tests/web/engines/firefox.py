@@ -44,8 +44,8 @@ PREFERENCES: Json = {
     "dom.push.connection.enabled": False,
 }
 
-NETWORK = ("Firefox can’t establish a connection", "The connection to ws")
-"""How Firefox reports a WebSocket that broke, among the errors of scripts."""
+NETWORK = ("Firefox can’t establish a connection", "The connection to ws", "Failed to load ‘")
+"""How Firefox reports a cut network among the errors of scripts."""
 
 SCHEME = "layout.css.prefers-color-scheme.content-override"
 """0 is dark, 1 is light. It holds for the whole program."""
