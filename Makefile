@@ -1,14 +1,7 @@
-# Everything that a checkout needs: python3 (3.11 or newer, with its venv module) and make.
+# Everything that a checkout needs: python3 (3.11 or newer, with its venv module) and make. `make help` lists the targets.
 #
-#   make serve              make .venv where it is missing or out of date, then start the server
-#   make serve ARGS="--port 9000" AGENTS=
-#   make test               lint, then all tests, in two processes (WORKERS=0: in one)
-#   make torture            a thousand random kills, with figures (ARGS="--kills 50 --seed 7")
-#
-# `make lint` and `make test` also check the web client: they need npm, and the tests Chromium. Serving needs neither.
-#
-# AGENTS names the agents to install, "claude codex" unless told; together they weigh about 700 MB.
-# `AGENTS=` leaves them out; a later `make serve` without it brings them in. Nothing is ever uninstalled.
+# AGENTS names the agents to install, "claude codex" by default; together they take about 700 MB.
+# `AGENTS=` leaves them out; a later `make serve` without it installs them. Nothing is ever uninstalled.
 
 PYTHON ?= python3
 AGENTS ?= claude codex
@@ -30,17 +23,29 @@ NODE_STAMP := node_modules/.installed
 TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
-.PHONY: serve install test lint format bench torture lock
+.DEFAULT_GOAL := help
+.PHONY: help serve install check test lint format bench torture web-load lock sbom audit audit-offline
 
-serve: $(TO_SERVE)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  Options of a command go through ARGS: make serve ARGS="--port 9000 --workspace ~/code/trip"'
+
+serve: $(TO_SERVE) ## install what is missing, then start the server (AGENTS= without Claude and Codex)
 	@exec $(BIN)/builderos serve $(ARGS)
 
-install: $(TO_WORK)
+install: $(TO_WORK) ## make .venv with everything, the test tools too
 
-test: install lint
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+check: install ## lint, types and the fast tests, in about a minute
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "unit or actors" $(ARGS)
 
-lint: install $(NODE_STAMP)
+test: install lint ## lint, then all tests, in two processes (WORKERS=0: in one)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
+
+lint: install $(NODE_STAMP) ## check style and types, of the web client too
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} +
@@ -48,38 +53,66 @@ lint: install $(NODE_STAMP)
 	@node_modules/.bin/tsc --project tsconfig.json
 	@node_modules/.bin/tsc --project tsconfig.worker.json
 
-format: install
+format: install ## format the code
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-bench: install
+bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
 
-torture: install
+torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)
 
-# The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
+web-load: install ## load the web client, with figures (ARGS="--only stream --seconds 10")
+	@$(BIN)/python -m tests.web.load $(ARGS)
+
+
+# One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
+sbom: $(call stamps_of,requirements-audit.txt) ## what a server is made of, as CycloneDX, in build/sbom*.json
+	@mkdir -p build
+	@for file in requirements requirements-claude requirements-codex; do \
+		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+			--of JSON --output-file build/sbom$${file#requirements}.json $$file.txt || exit 1; \
+	done
+	@ls build/sbom*.json
+
+# The first part needs no network: every pin has a hash and is above the holes that docs/internals/dependencies.md lists.
+audit-offline: install
+	@$(BIN)/python -m pytest --quiet tests/test_project.py
+	@$(BIN)/python -m pip check
+
+# Strict: what the index does not know is no pass.
+audit: audit-offline sbom ## look for known holes in it; the last step asks the package indexes
+	@for file in requirements*.txt; do \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $$file || exit 1; \
+	done
+	@$(NPM) audit --audit-level=high
+
+# The pinned files are made from pyproject.toml: all of it first, so that they agree with each other. Hashes are of every
+# file of a release: the wheels of the agents differ from platform to platform.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
-lock:
+lock: ## pin the requirements again; needs uv
 	@mkdir -p build
-	@echo 'setuptools>=75' > build/build.in
+	@echo 'setuptools>=80.9' > build/build.in
+	@test -f build/all.txt || cat requirements*.txt > build/all.txt
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
-	@$(COMPILE) build/build.in --constraints build/all.txt > requirements.txt
-	@for extra in claude codex dev; do \
-		$(COMPILE) --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
+	@$(COMPILE) --generate-hashes build/build.in --constraints build/all.txt > requirements.txt
+	@for extra in claude codex dev audit; do \
+		$(COMPILE) --generate-hashes --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
 	done
 
 # `--clear` throws away what an interrupted attempt left; .made exists only once pip is there.
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo "python3 has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@mkdir -p $(STAMPS)
 	@touch $@
 
 $(STAMPS)/requirements%txt: requirements%txt $(VENV)/.made
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement $<
+	@echo "Installing $<"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --requirement $<
 	@touch $@
 
 $(NODE_STAMP): package.json package-lock.json
@@ -89,5 +122,5 @@ $(NODE_STAMP): package.json package-lock.json
 
 # Without build isolation: setuptools is pinned in requirements.txt, nothing else is fetched.
 $(STAMPS)/project: pyproject.toml $(STAMPS)/requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

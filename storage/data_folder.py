@@ -23,9 +23,10 @@ from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["DataFolder", "Holder", "open_data_folder", "read_holder"]
+__all__ = ["DATABASE_NAME", "DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
 
 LOCK_NAME = "lock"
+DATABASE_NAME = "builderos.db"
 NOTE_BYTES = 4_096
 """What is read of the note in the lock file; ours has about a hundred."""
 
@@ -68,7 +69,7 @@ class DataFolder:
     @property
     def database_path(self) -> Path:
         """The database; its WAL and its copies of older versions lie beside it."""
-        return self.path / "builderos.db"
+        return self.path / DATABASE_NAME
 
     @property
     def hubs_path(self) -> Path:
@@ -187,3 +188,18 @@ def _read_note(lock_fd: int) -> Holder | None:
         return Holder(int(note["pid"]), float(note["started_at"]), str(note["address"]))
     except (ValueError, TypeError, KeyError):
         return None  # just made, and not written yet
+
+
+_LINUX = Path("/proc/sys/kernel/random/boot_id")
+
+
+def read_boot_id() -> str:
+    """Return a text that changes when the machine starts anew. Reads a file of the kernel; call it at the
+    start.
+
+    Without Linux it is the second of the last start. A clock that is set may shift that; at worst a device
+    then loads a session anew after an unclean end.
+    """
+    if _LINUX.exists():
+        return _LINUX.read_text(encoding="ascii").strip()
+    return f"boot-{int(psutil.boot_time())}"

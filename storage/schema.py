@@ -160,7 +160,17 @@ CREATE TABLE agent_offer (
   agent_type TEXT PRIMARY KEY,
   offer      BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+"""
 
+_V6 = """
+-- For reads that look for one of these kinds: without it they would pass every row of a long session. `kind` is
+-- part of the index, so that only the rows that are wanted are read.
+CREATE INDEX journal_rare ON journal (session_id, seq, kind)
+  WHERE kind IN ('user_message', 'task_started', 'task_finished', 'permission_requested', 'permission_resolved');
+"""
+
+_V7 = """
+-- Where a session stands in lists, what else these show, and when it is to be looked after although nobody asks.
 ALTER TABLE summary ADD COLUMN shown BLOB;
 ALTER TABLE session ADD COLUMN workspace TEXT NOT NULL DEFAULT '';
 ALTER TABLE session ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
@@ -171,7 +181,7 @@ ALTER TABLE summary ADD COLUMN due_at_ms INTEGER;
 CREATE INDEX summary_due ON summary (due_at_ms) WHERE due_at_ms IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5)
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5, _V6, _V7)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

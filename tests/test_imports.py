@@ -1,4 +1,4 @@
-"""Imports point one way, as in the table of docs/architecture.md; pure modules import nothing that acts.
+"""Imports point one way, as in the table of docs/internals/architecture.md; pure modules import nothing that acts.
 
 Read from the syntax tree, so imports in functions and under TYPE_CHECKING count too.
 """
@@ -36,13 +36,15 @@ PURE_FILES = (
     "bridgehub/protocol/events.py",
     "bridgehub/protocol/framing.py",
     "bridgehub/protocol/messages.py",
-    "builderos/export_state.py",
-    "builderos/follow_state.py",
-    "builderos/frames.py",
-    "builderos/screen_state.py",
+    "builderos/export/state.py",
+    "builderos/client/state.py",
+    "builderos/client/frames.py",
+    "builderos/client/requests.py",
+    "builderos/client/screen.py",
     "storage/records.py",
     "transport/ios/state.py",
     "transport/ios/wire.py",
+    "transport/request_text.py",
     "transport/request_head.py",
     "transport/v3/decode.py",
     "transport/websocket/frames.py",

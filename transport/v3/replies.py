@@ -9,7 +9,7 @@ import attrs
 import orjson
 
 from actors.commands import Accepted, Rejected, SessionView
-from actors.events import Held
+from actors.events import Held, PermissionRequested
 from actors.offer import Offer
 from actors.tail import (
     AttachedDevice,
@@ -134,7 +134,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
             }
             for one in view.queue
         ],
-        "pending": [shrink(request_fields(one), fit.field) for one in view.pending],
+        "pending": [_pending(one, fit.field) for one in view.pending],
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
@@ -142,6 +142,13 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
+
+
+def _pending(request: PermissionRequested, code_points: int) -> dict[str, Any]:
+    """Return a request; `cut` says that not all of it is there, so that nobody allows what is not shown."""
+    whole = request_fields(request)
+    short = shrink(whole, code_points)
+    return short if short == whole else {**short, "cut": True}
 
 
 def agent(session_id: str, offer: Offer, now_ms: int) -> bytes:

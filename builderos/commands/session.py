@@ -1,0 +1,205 @@
+"""The commands that talk to a server, from their options to their exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from builderos.client.attach import attach
+from builderos.client.connection import LinkLostError, NoServerError, Server, find_server
+from builderos.client.send import send
+from builderos.client.sessions import fetch_sessions, table
+from builderos.client.state import Follow, RefusedError
+from builderos.client.terminal import one_line
+from builderos.exit_status import MISUSED, OK, fail
+from builderos.ids import new_id, new_random
+from builderos.options import between
+
+__all__ = ["Target", "add_attach", "add_send", "add_sessions", "run_attach", "run_send", "run_sessions"]
+
+ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+MAX_MESSAGE_BYTES = 256 * 1024
+MAX_MESSAGE_ID = 128
+
+Where = tuple[Path, str | None, str | None]
+"""Data folder, and what was given instead of its address and its key."""
+
+Find = Callable[[], Server]
+"""Tells where the server is now; raises NoServerError."""
+
+
+@attrs.frozen
+class Target:
+    """Which session, made with which agent where it is not there, as which device."""
+
+    session_id: str
+    agent: str | None
+    device_id: str | None
+
+    def fault(self) -> str | None:
+        """Return what is wrong with it; None where nothing is."""
+        for name, value in (
+            ("SESSION", self.session_id),
+            ("--agent", self.agent),
+            ("--device", self.device_id),
+        ):
+            if value is not None and (fault := _fault_of_id(name, value)):
+                return fault
+        return None
+
+
+def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) -> int:
+    """Print the sessions; return the exit status."""
+
+    def work(find: Find) -> int:
+        sys.stdout.write(table(fetch_sessions(find(), limit)))
+        return OK
+
+    return _with_server((data, url, key), work)
+
+
+def run_send(where: Where, target: Target, content: str, *, message_id: str | None, wait: bool) -> int:
+    """Send a message; return the exit status (`builderos.client.send`)."""
+    fault = target.fault() or _fault_of(content, message_id)
+    if fault:
+        return fail(fault, MISUSED)
+    follow = Follow(target.session_id, target.agent, target.device_id, history=50 if wait else 0)
+
+    async def work(find: Find) -> int:
+        return await send(
+            find,
+            follow,
+            content=content,
+            message_id=message_id or new_id(),
+            wait=wait,
+            chance=new_random(),
+        )
+
+    return _with_server(where, lambda find: trio.run(work, find))
+
+
+def _fault_of(content: str, message_id: str | None) -> str | None:
+    try:
+        size = len(content.encode())
+        (message_id or "").encode()
+    except UnicodeEncodeError:  # what the shell gave was no text in its own encoding
+        return "TEXT or --message-id is no valid text"
+    if not content:
+        return "TEXT is empty"
+    if size > MAX_MESSAGE_BYTES:
+        return f"TEXT is over {MAX_MESSAGE_BYTES} bytes"
+    if message_id is not None and not 1 <= len(message_id) <= MAX_MESSAGE_ID:
+        return f"--message-id: not 1 to {MAX_MESSAGE_ID} characters"
+    return None
+
+
+def _fault_of_id(name: str, value: str) -> str | None:
+    """Tell what is wrong with an id, by the rule of the server."""
+    return None if ID.fullmatch(value) else f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
+
+
+def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> int:
+    """Attach the terminal; return the exit status."""
+    fault = target.fault()
+    if fault:
+        return fail(fault, MISUSED)
+    device_id = target.device_id or "terminal"
+    follow = Follow(target.session_id, target.agent, device_id, observe=observe, history=history)
+
+    async def work(find: Find) -> int:
+        await attach(find, follow, chance=new_random(), new_id=new_id)
+        return OK
+
+    return _with_server(where, lambda find: trio.run(work, find))
+
+
+def _with_server(where: Where, work: Callable[[Find], int]) -> int:
+    data, url, key = where
+    if key is None and url is not None:
+        key = os.environ.get("BUILDEROS_API_KEY")  # unlike an option no other user of the machine sees it
+    try:
+        return work(lambda: find_server(data, url, key))
+    except NoServerError as error:
+        return fail(str(error))
+    except LinkLostError as error:
+        return fail(f"the server cannot be reached: {error}")
+    except RefusedError as error:
+        return fail(f"the server refuses: {error}")
+
+
+def add_sessions(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `sessions`."""
+    parser.add_argument(
+        "--limit",
+        type=partial(between, low=1, high=500),
+        default=100,
+        help="number of sessions, 1 to 500 (default: %(default)s)",
+    )
+    parser.set_defaults(run=_sessions)
+
+
+def _sessions(arguments: argparse.Namespace) -> int:
+    return run_sessions(arguments.data, arguments.url, arguments.key, limit=arguments.limit)
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("session", metavar="SESSION", help="session ID")
+    parser.add_argument("--agent", help="create the session with this agent if it does not exist")
+    parser.add_argument("--device", metavar="NAME", help="device name that others see")
+
+
+def _target(arguments: argparse.Namespace) -> Target:
+    return Target(arguments.session, arguments.agent, arguments.device)
+
+
+def add_send(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `send`."""
+    parser.epilog = (
+        "Exit status: 0 accepted (with --wait: complete), 1 refused or error, 3 interrupted, 4 taken back, "
+        "5 unknown: the message may or may not have reached the agent."
+    )
+    _add_target(parser)
+    parser.add_argument("text", metavar="TEXT", help="the message")
+    parser.add_argument(
+        "--message-id",
+        metavar="ID",
+        help="idempotency key: a message with a known ID is not sent twice",
+    )
+    parser.add_argument("--wait", action="store_true", help="print the answer and wait for its end")
+    parser.set_defaults(run=_send)
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    return run_send(
+        (arguments.data, arguments.url, arguments.key),
+        _target(arguments),
+        arguments.text,
+        message_id=arguments.message_id,
+        wait=arguments.wait,
+    )
+
+
+def add_attach(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `attach`."""
+    _add_target(parser)
+    parser.add_argument("--observe", action="store_true", help="watch only")
+    parser.add_argument(
+        "--history",
+        type=partial(between, low=0, high=1000),
+        default=50,
+        help="turns to show first (default: %(default)s)",
+    )
+    parser.set_defaults(run=_attach)
+
+
+def _attach(arguments: argparse.Namespace) -> int:
+    where = (arguments.data, arguments.url, arguments.key)
+    return run_attach(where, _target(arguments), observe=arguments.observe, history=arguments.history)

@@ -1,0 +1,82 @@
+"""Where an export reads: a database, which gives events as devices see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from actors.codec import decode_row
+from actors.ports import Catalog, Journal
+from builderos.client.frames import Frame, decode
+from storage.records import SessionRecord
+from transport.v3.events import encode_event
+from transport.v3.replies import session_entry
+
+__all__ = ["FolderSource", "NoSessionError", "Source"]
+
+PAGE_ROWS = 256
+"""Events of one page; the database also bounds its bytes."""
+
+
+class NoSessionError(Exception):
+    """There is no such session; one line for a person."""
+
+
+class Source(Protocol):
+    """Reads one session."""
+
+    async def session(self) -> Mapping[str, Any]:
+        """Return its entry as in `GET /api/sessions`. Raises NoSessionError, and what the source may raise."""
+        ...
+
+    async def page(self, after_seq: int) -> Sequence[Frame]:
+        """Return the next events after a position, none at the end."""
+        ...
+
+
+class Reads(Protocol):
+    """An open database."""
+
+    @property
+    def journal(self) -> Journal:
+        """Its events."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """Its sessions."""
+        ...
+
+
+@attrs.frozen
+class FolderSource:
+    """Reads the database, with a server beside it or without. Raises StorageError.
+
+    Attributes:
+        show_device: whether to tell who made the session.
+        page_rows: events that are read and turned into frames at once.
+    """
+
+    reading: Reads
+    session_id: str
+    show_device: Callable[[str], bool] = lambda _: True
+    page_rows: int = PAGE_ROWS
+
+    async def session(self) -> Mapping[str, Any]:
+        """See `Source`."""
+        record = await self._record()
+        return session_entry(record, show_device=self.show_device(record.device_id))
+
+    async def page(self, after_seq: int) -> Sequence[Frame]:
+        """See `Source`."""
+        epoch = (await self._record()).epoch
+        rows = await self.reading.journal.read(self.session_id, after_seq, self.page_rows)
+        return [decode(encode_event(self.session_id, epoch, decode_row(row))) for row in rows]
+
+    async def _record(self) -> SessionRecord:
+        record = await self.reading.catalog.get(self.session_id)
+        if record is None:
+            raise NoSessionError(f"there is no session {self.session_id}")
+        return record
