@@ -19,11 +19,10 @@ from storage import devices as stored
 from storage.audit_chain import Act
 from storage.boot import read_boot_id
 from storage.folder import DataFolder, open_data_folder
-from storage.pairings import MAX_PAIRINGS, Pairing
+from storage.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
 from storage.store import Store, open_store
 from transport.events_v3 import timestamp
 from transport.routes.devices import FIRST_STAYS
-from transport.routes.pairing import PAIRING_MS
 
 __all__ = ["DeviceList", "FolderDevices", "Known", "Link", "Made", "ServerDevices", "open_folder_devices"]
 

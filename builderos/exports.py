@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, Literal
 
 import attrs
@@ -12,7 +11,6 @@ from actors.ports import Catalog, Journal
 from builderos.export_source import FolderSource, NoSessionError
 from builderos.export_writing import write_export
 from storage.errors import SessionMissing
-from transport.session_feed import shows_device
 
 __all__ = ["StoreExports"]
 
@@ -31,11 +29,10 @@ class StoreExports:
         self,
         session_id: str,
         form: Literal["md", "json"],
-        scope: str,
         write: Callable[[str], Awaitable[None]],
     ) -> None:
         """Write a session. Raises SessionMissing, StorageError."""
-        source = FolderSource(self, session_id, partial(shows_device, scope), PAGE_ROWS)
+        source = FolderSource(self, session_id, PAGE_ROWS)
         try:
             await write_export(source, form, write)
         except NoSessionError:

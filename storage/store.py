@@ -13,6 +13,7 @@ import apsw
 import attrs
 import trio
 
+from storage.aliases import Aliases, read_aliases
 from storage.app_pairs import AppPairs
 from storage.audit import Audit
 from storage.catalog import SqliteCatalog
@@ -24,7 +25,7 @@ from storage.journal import SqliteJournal
 from storage.notifications import Notifications
 from storage.pairings import Pairings
 from storage.readers import Readers
-from storage.schema import MIGRATIONS, copy_database, migrate
+from storage.schema import MIGRATIONS, Migration, copy_database, migrate
 from storage.search import Search
 from storage.uploads import Uploads
 from storage.writer import Writer, WriterStatistics
@@ -69,6 +70,7 @@ class Store:
     notifications: Notifications
     pairings: Pairings
     audit: Audit
+    aliases: Aliases
     _writer: Writer
     _checkpointer: Checkpointer
 
@@ -99,7 +101,7 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[str] = MIGRATIONS
+    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[Migration] = MIGRATIONS
 ) -> AsyncIterator[Store]:
     """Open the database at `path`, making or migrating it first.
 
@@ -138,19 +140,22 @@ async def open_store(
     uploads = Uploads(path.parent, writer, readers)
     catalog = SqliteCatalog(writer, readers, uploads)
     search = Search(readers)
-    pairs = AppPairs(writer, readers)
+    pairs = AppPairs(writer, readers, devices)
     notifications = Notifications(writer, readers)
     pairings = Pairings(writer, readers, devices)
     audit = Audit(path.parent, writer, readers)
     try:
         await devices.load()
         await pairings.load()
+        aliases = await readers.run(read_aliases)
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
+                await nursery.start(devices.run)
                 await uploads.sweep()
+                await uploads.move_blobs()
                 await catalog.finish_removals()
                 parts = (
                     journal,
@@ -163,6 +168,7 @@ async def open_store(
                     notifications,
                     pairings,
                     audit,
+                    aliases,
                 )
                 yield Store(path, *parts, writer, checkpointer)
             finally:
@@ -176,7 +182,7 @@ async def open_store(
 
 
 def _open(
-    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[str]
+    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[Migration]
 ) -> tuple[apsw.Connection, apsw.Connection, int]:
     connection = open_writer(path, vfs=vfs)
     try:

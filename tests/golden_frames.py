@@ -111,7 +111,7 @@ def _answers() -> Iterator[tuple[str, bytes]]:
         text = answers_v3.news(SESSION, item, "ipad", NOW_MS)
         assert text is not None
         yield name, text
-    yield "session_changed", answers_v3.session_changed(_record(), 2, NOW_MS, show_device=True)
+    yield "session_changed", answers_v3.session_changed(_record(), 2, NOW_MS)
     yield "detached", answers_v3.detached(SESSION, NOW_MS)
     yield "pong", answers_v3.pong(NOW_MS)
 

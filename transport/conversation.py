@@ -28,6 +28,7 @@ from transport.authorize import OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
 from transport.events_v3 import encode_round
 from transport.message_files import attachments_of
+from transport.own_ids import aliased
 from transport.ports import Deps, Device
 from transport.renderings import Renderings
 from transport.session_feed import SessionFeed
@@ -78,6 +79,7 @@ class Conversation:
 
     async def follow(self, frame: cf.ClientFrame) -> None:
         """Do what a frame asks for, as far as the device may."""
+        frame = aliased(frame, self.deps.aliases)
         if isinstance(frame, cf.PingFrame):
             self.writer.put(answers_v3.pong(self.deps.clock()))
         elif isinstance(frame, cf.AttachFrame):
@@ -102,7 +104,7 @@ class Conversation:
 
     def _watch_sessions(self) -> None:
         if self._watching is None:
-            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self.device.scope)
+            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock)
             self._watching = self.deps.watch.watch(feed)
             self._watching.__enter__()
 
@@ -175,6 +177,8 @@ class Conversation:
             return
         author = Author(self.device.id, label, self.device.name)
         envelope = Envelope(command_of(frame, files), author, partial(self._on_reply, session_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked while its files were looked up
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:

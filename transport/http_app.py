@@ -24,6 +24,7 @@ from transport.facilities import Facilities, Port
 from transport.forwarded import Forwarded, Proxies
 from transport.http_answers import HttpError, error_answer
 from transport.http_keys import CODE_PATH, OPEN_PATHS, Keys
+from transport.own_ids import AliasedPaths
 from transport.ports import Deps, Device
 from transport.routes.capsules import CapsuleRoutes
 from transport.routes.closing import ClosingRoutes
@@ -91,7 +92,8 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
         routes += _more_routes(config, deps, deps.facilities, port)
     checks = [
         Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
-        Middleware(Keys, deps=deps, sign_ins=sign_ins),
+        Middleware(Keys, deps=deps, sign_ins=sign_ins, underway=port.underway),
+        Middleware(AliasedPaths, aliases=deps.aliases),
     ]
     app = Starlette(
         routes=routes,
@@ -120,7 +122,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
         _route(
             "POST /api/notifications/register",
-            NotificationRoutes(facilities.notifications, deps.clock).register,
+            NotificationRoutes(facilities.notifications, deps.clock, deps.aliases).register,
         ),
         _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import attrs
@@ -9,9 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from transport.http_answers import HttpError
 from transport.links import UPLOADS_PATH
-from transport.ports import Deps
+from transport.ports import Deps, Device
 from transport.routes.web import is_web_path
 from transport.signin import BadKeyError, SignIns, TooManyTriesError, key_of_headers
+from transport.underway import Underway
 
 __all__ = ["CODE_PATH", "OPEN_PATHS", "Keys"]
 
@@ -26,12 +28,14 @@ CODE_PATH: Final = "/api/pair"
 class Keys:
     """Lets nobody past without a key, a good pairing code on its path, or a signed address of a file.
 
-    Routes find `builderos.device` in the scope, None for a signed address, or `builderos.pairing`.
+    Routes find `builderos.device` in the scope, None for a signed address, or `builderos.pairing`. A request ends
+    with its device's key, unless it calls `builderos.spare`.
     """
 
     app: ASGIApp
     deps: Deps
     sign_ins: SignIns
+    underway: Underway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_open(scope):
@@ -41,7 +45,18 @@ class Keys:
                 raise HttpError(401, "unauthorized", "A valid key is needed.") from None
             except TooManyTriesError:
                 raise HttpError(429, "too_many", "Too many wrong keys; wait a moment.") from None
-        await self.app(scope, receive, send)
+        device: Device | None = scope.get("builderos.device")
+        if device is None:
+            await self.app(scope, receive, send)
+        else:
+            await self._answer(device, scope, receive, send)
+
+    async def _answer(self, device: Device, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.underway.of(device.id) as request:
+            scope["builderos.spare"] = partial(self.underway.spare, device.id, request)
+            await self.app(scope, receive, send)
+        if request.cancelled_caught:  # an answer that has begun breaks off
+            raise HttpError(401, "unauthorized", "A valid key is needed.")
 
     def _check(self, scope: Scope) -> None:
         key = key_of_headers(scope["headers"])

@@ -29,6 +29,7 @@ from transport.ports import Deps
 from transport.refusals import Refusal, refusal_bytes
 from transport.signin import SignIns
 from transport.streams import Transport
+from transport.underway import Underway
 from transport.websocket_door import WebSocketDoor
 
 __all__ = ["Listening", "serve"]
@@ -95,8 +96,8 @@ class Listening:
         await self._door.close_all()
 
     def close_device(self, device_id: str) -> None:
-        """Close the connections of a device whose key was revoked (4401). Never blocks."""
-        self._door.websockets.close_device(device_id)
+        """Close the connections of a device whose key was revoked (4401), and end its requests. Never blocks."""
+        self._door.close_device(device_id)
 
     def statistics(self) -> Statistics:
         """Return how full the port is."""
@@ -152,10 +153,12 @@ class _Door:
         self.unfinished = Gate(config.max_waiting)
         sign_ins = SignIns(deps.devices, deps.tries, deps.trail)
         self.websockets = WebSocketDoor(config, deps, sign_ins)
+        self.underway = Underway()
         port = Port(
             counts=self.websockets.counts,
             gauges=self.gauges,
-            close_device=self.websockets.close_device,
+            close_device=self.close_device,
+            underway=self.underway,
         )
         self.http = HttpDoor(config, deps, port, sign_ins)
         self._open: set[Transport] = set()
@@ -168,6 +171,11 @@ class _Door:
             "unfinished": self.unfinished.used,
             "waiting": self.websockets.waiting.used,
         }
+
+    def close_device(self, device_id: str) -> None:
+        """See `Listening.close_device`."""
+        self.websockets.close_device(device_id)
+        self.underway.end(device_id)
 
     async def guarded(self, raw: trio.SocketStream) -> None:
         """Serve one connection; whatever goes wrong in it ends here."""

@@ -18,7 +18,7 @@ from actors.events import (
     UserMessage,
 )
 from tests.app.line import Line, chat
-from tests.app.world import PHONE, SESSION, World, open_world, talk
+from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.fakes.bus import FakeSession
 
 
@@ -52,7 +52,7 @@ async def told_of(world: World, line: Line) -> FakeSession:
     for word in ("practice", "may I", "allow", "deny"):
         assert word in text
     assert end["type"] == "complete"
-    return world.fakes.sessions[SESSION]
+    return world.fakes.sessions[SESSION_ALIAS]
 
 
 def messages_of(session: FakeSession) -> int:
@@ -214,7 +214,7 @@ async def test_a_message_during_a_turn_that_was_decided_elsewhere(autojump_clock
         (_, sent) = world.fakes.envelopes[-1]
         message_id = sent.command.message_id  # type: ignore[union-attr]
         session.turn_id = "next"
-        session.publish(UserMessage(message_id, "and?"), device_id=PHONE)
+        session.publish(UserMessage(message_id, "and?"), device_id=PHONE_ALIAS)
         session.turn_id = turn_id
         finish(session, "after", 7)
         await trio.sleep(3)
@@ -234,7 +234,7 @@ async def test_a_request_of_another_devices_turn(autojump_clock: MockClock) -> N
         world.fakes.on_command = talk("mine")
         await line.say(my("hello"))
         await line.exchange()
-        session = world.fakes.sessions[SESSION]
+        session = world.fakes.sessions[SESSION_ALIAS]
         session.publish(UserMessage("m", "theirs"), TurnStarted("m"), device_id="mac")
         ask(session, "r1")
         await trio.sleep(3)

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from actors.events import Complete, Message
 from tests.app.line import Line, chat
-from tests.app.world import PHONE, SESSION, World, open_world, talk
+from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.fakes.bus import FakeSession
 from transport import websocket_door
 
@@ -51,7 +51,7 @@ async def test_a_known_pair_comes_back(autojump_clock: MockClock) -> None:
             await line.frame("ready")
             assert line.texts[-1][0] - start == pytest.approx(0.4, abs=0.01)
         (_, sent) = world.fakes.envelopes[-1]
-        assert (sent.author.key_id, sent.author.device_id) == ("phone", PHONE)
+        assert (sent.author.key_id, sent.author.device_id) == ("phone", PHONE_ALIAS)
 
 
 async def test_only_exactly_this_pair(autojump_clock: MockClock) -> None:
@@ -143,7 +143,7 @@ async def cut_off(world: World, line: Line, *, politely: bool) -> FakeSession:
     await trio.sleep(1)
     await (line.close() if politely else line.drop())
     await trio.sleep(1)
-    return world.fakes.sessions[SESSION]
+    return world.fakes.sessions[SESSION_ALIAS]
 
 
 @pytest.mark.parametrize("politely", [True, False])

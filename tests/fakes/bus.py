@@ -23,14 +23,17 @@ from actors.events import (
     UserMessage,
 )
 from actors.tail import Listener, Tail
+from storage.aliases import Aliases
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable
 from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
 from transport.ports import Deps, SessionListener
 
-__all__ = ["FakeServer", "FakeSession", "accept"]
+__all__ = ["ALIASES", "FakeServer", "FakeSession", "accept"]
 
 START_MS = 1_700_000_000_000
+
+ALIASES = Aliases(b"for tests")
 
 
 @attrs.define(eq=False)
@@ -127,6 +130,7 @@ class FakeServer:
             devices=self.devices,
             watch=self,
             clock=lambda: self.now_ms,
+            aliases=ALIASES,
         )
 
     def add_session(self, session_id: str, agent: str = "echo") -> FakeSession:

@@ -80,17 +80,25 @@ class DeviceRoutes:
         return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
 
     async def revoke(self, request: Request, by: Device) -> Response:
-        """End a device's key, and its connections."""
+        """End a device's key, and its connections.
+
+        That holds at once, whatever the disk does. `stored`: it is on disk too; if not, that goes on being tried.
+        """
         device_id = request.path_params["id"]
         if device_id == FIRST_DEVICE:
             raise HttpError(409, "first_device", FIRST_STAYS)
         now_ms = self.clock()
         act = act_of(request, by, "revoked", now_ms, device_id)
-        if not await self.facilities.devices.revoke(device_id, now_ms=now_ms, noted=[act]):
+        devices = self.facilities.devices
+        if not devices.shut(device_id, now_ms=now_ms, noted=[act]):
             raise HttpError(404, "not_found", "There is no such device.")
+        if by.id == device_id:
+            request.scope["builderos.spare"]()
         self.port.close_device(device_id)
-        await self.facilities.audit.note_head()
-        return JsonAnswer({"ok": True, "id": device_id})
+        stored = await devices.stored(device_id)
+        if stored:
+            await self.facilities.audit.note_head()
+        return JsonAnswer({"ok": True, "id": device_id, "stored": stored})
 
 
 def act_of(request: Request, by: Device, act: str, now_ms: int, subject: str | None = None) -> Act:

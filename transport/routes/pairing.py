@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from actors.ports import Clock
 from storage import devices as stored
-from storage.pairings import MAX_PAIRINGS, Pairing
+from storage.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
 from transport.events_v3 import timestamp
 from transport.facilities import Facilities
 from transport.http_answers import HttpError, JsonAnswer
@@ -25,10 +25,7 @@ from transport.qr_code import svg_code
 from transport.routes.bodies import JsonBody, read_json
 from transport.routes.devices import MAX_NAME, act_of, check_room, scope_of
 
-__all__ = ["PAIRING_MS", "PairingRoutes"]
-
-PAIRING_MS: Final = 10 * 60 * 1000
-"""How long a code is good."""
+__all__ = ["PairingRoutes"]
 
 UNNAMED: Final = "paired device"
 

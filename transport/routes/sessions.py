@@ -19,7 +19,6 @@ from transport.answers_v3 import session_entry
 from transport.events_v3 import encode_event
 from transport.http_answers import HttpError, JsonAnswer, limit_of, number_of, whole_number
 from transport.ports import Deps, Device, Renders
-from transport.session_feed import shows_device
 from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
 from transport.wire_v3 import is_id
 
@@ -47,16 +46,15 @@ class SessionRoutes:
 
     deps: Deps
 
-    async def listing(self, request: Request, device: Device) -> Response:
+    async def listing(self, request: Request, _: Device) -> Response:
         """The sessions, newest first."""
         limit = limit_of(request, SESSIONS_LIMIT)
         before = _decode_cursor(request.query_params.get("before"))
         found = list(await self.deps.catalog.page(limit + 1, before))
         page = found[:limit]
-        shown = [session_entry(one, show_device=shows_device(device.scope, one.device_id)) for one in page]
         body = {
             "total": await self.deps.catalog.count(),
-            "sessions": shown,
+            "sessions": [session_entry(one) for one in page],
             "next_before": _encode_cursor(page[-1]) if len(found) > limit else None,
         }
         return JsonAnswer(body)
