@@ -10,7 +10,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import tarfile
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -20,10 +19,11 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from builderos.backup_command import run_backup, run_restore
-from builderos.verify_command import run_verify
-from storage.reading import open_reading
+from builderos.commands.backup import run_backup, run_restore
+from builderos.commands.verify import run_verify
+from storage.read_only import open_reading
 from tests.builderos.old_server import said, write_old
+from tests.builderos.spoilers import SPOILERS
 from tests.builderos.terminal import run_command
 from tests.builderos.test_import import options, rows
 from tests.e2e.world import all_events, hubs_of, open_http, story_of, wait_processes_gone
@@ -146,7 +146,7 @@ def restored_from(file: Path, data: Path) -> int:
 
 def make(data: Path, tmp_path: Path, name: str, text: str) -> None:
     """Give `data` a session `name`, without a server."""
-    from builderos.import_command import run_import
+    from builderos.commands.import_ import run_import
 
     file = write_old(tmp_path / f"{name}.db", {name: [said(0, "user", text), said(1, "assistant", "hi")]})
     assert run_import(options(data, file)) == 0
@@ -209,65 +209,9 @@ def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tu
     assert (data / "api-key").read_text() == "n" * 64 + "\n"
 
 
-def cut(file: Path) -> None:
-    os.truncate(file, file.stat().st_size // 2)
-
-
-def cut_the_end(file: Path) -> None:
-    os.truncate(file, file.stat().st_size - 11_000)
-
-
-def flip(file: Path) -> None:
-    """Change a byte of the database's content, so that the archive itself stays readable."""
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
-def empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def other(file: Path) -> None:
-    file.write_text("this is a letter\n" * 1000)
-
-
-def foreign(file: Path) -> None:
-    """A tar that would write elsewhere."""
-    with tarfile.open(file, "w") as tar:
-        tar.add(__file__, "../../escape.py")
-
-
-def linked(file: Path) -> None:
-    with tarfile.open(file, "w") as tar:
-        info = tarfile.TarInfo("api-key")
-        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(info)
-
-
-def no_database_of_ours(file: Path) -> None:
-    file.unlink()
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("CREATE TABLE t (a)")
-
-
-def newer(file: Path) -> None:
-    with tarfile.open(file) as tar:
-        database = tar.extractfile("builderos.db")
-        assert database is not None
-        content = database.read()
-    file.write_bytes(content)
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("PRAGMA user_version = 1000")
-
-
-def missing(file: Path) -> None:
-    file.unlink()
-
-
 @pytest.mark.parametrize(
     "spoil",
-    [cut, cut_the_end, flip, empty, other, foreign, linked, no_database_of_ours, newer, missing],
+    SPOILERS,
     ids=lambda spoil: spoil.__name__,
 )
 def test_a_file_that_cannot_be_restored_changes_nothing(
@@ -380,7 +324,7 @@ def test_a_backup_of_nothing_or_of_a_damaged_database_leaves_the_earlier_one(
 KILLER = """
 import os, signal, sys
 from pathlib import Path
-import builderos.backup_command as command
+import builderos.commands.backup as command
 deadly, step, renamed = int(sys.argv[1]), 0, 0
 def watch(event, args):
     global step, renamed

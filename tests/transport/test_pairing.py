@@ -10,13 +10,13 @@ import httpx
 import pytest
 import trio
 
-from storage.pairings import PAIRING_MS
+from storage.tables.pairings import PAIRING_MS
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S
 from tests.transport.test_more_http import World, error, open_world
 from transport import tries
-from transport.events_v3 import timestamp
-from transport.routes.devices import MAX_DEVICES
+from transport.http.routes.devices import MAX_DEVICES
+from transport.v3.events import timestamp
 
 
 async def make(world: World, **body: Any) -> dict[str, Any]:
