@@ -14,6 +14,7 @@ import attrs
 import orjson
 
 from builderos.client.frames import Frame
+from builderos.client.questions import Questions
 from builderos.client.terminal import one_line, sanitise
 
 __all__ = ["Screen"]
@@ -31,11 +32,11 @@ class Screen:
 
     Attributes:
         me: the label of this device; its own messages are shown as `you`.
-        pending: requests that wait for a decision, oldest first: id → what it is about.
+        questions: requests that wait for a decision.
     """
 
     me: str
-    pending: dict[str, str] = attrs.field(factory=dict)
+    questions: Questions = attrs.field(factory=Questions)
     _at_line_start: bool = True
     _last_block: tuple[str, str] | None = None
     _lengths: dict[tuple[str, str], int] = attrs.field(factory=dict)
@@ -55,13 +56,16 @@ class Screen:
         self._last_block = None
         return f"{start}{text}\n"
 
+    def _say_if(self, text: str) -> str:
+        return self.say(text) if text else ""
+
     def _write(self, text: str) -> str:
         if text:
             self._at_line_start = text.endswith("\n")
         return text
 
     def _attached(self, frame: Frame) -> str:
-        self.pending = {
+        pending = {
             str(item.get("request_id")): _asked(item)
             for item in frame.tables("pending")
             if isinstance(item.get("request_id"), str)
@@ -73,7 +77,8 @@ class Screen:
         words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
         if others:
             words.append(f"with {', '.join(others)}")
-        return self.say("— " + " · ".join(one_line(word) for word in words if word) + " —")
+        line = self.say("— " + " · ".join(one_line(word) for word in words if word) + " —")
+        return line + self._say_if(self.questions.replace(pending))
 
     def _user_message(self, frame: Frame) -> str:
         author = "you" if frame.device_id == self.me else one_line(frame.device_id or "somebody")
@@ -122,21 +127,20 @@ class Screen:
 
     def _permission_requested(self, frame: Frame) -> str:
         request_id = frame.text("request_id")
-        if request_id:
-            self.pending[request_id] = _asked(frame.body)
-        return self.say(f"? {_asked(frame.body)}\n? allow it? y, n, or a for this session")
+        return self.say(self.questions.add(request_id, _asked(frame.body))) if request_id else ""
 
     def _permission_resolved(self, frame: Frame) -> str:
-        about = self.pending.pop(frame.text("request_id"), "the request")
+        by = frame.text("by_device")
+        about, question = self.questions.remove(frame.text("request_id"), by_us=by == self.me)
         words = {
             "allow": "allowed",
             "deny": "denied",
             "allow_session": "allowed for this session",
             "cancelled": "cancelled",
         }
-        by = frame.text("by_device")
         who = f" by {'you' if by == self.me else one_line(by)}" if by else ""
-        return self.say(f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —")
+        line = self.say(f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —")
+        return line + self._say_if(question)
 
     def _task(self, frame: Frame) -> str:
         news = frame.text("progress") or frame.text("result") or frame.text("state")

@@ -52,7 +52,7 @@ async def _open_source(where: Where, session_id: str) -> AsyncIterator[Source]:
     data, url, key = where
     if url is None:
         async with open_reading(data / DATABASE) as reading:
-            yield FolderSource(reading, session_id)
+            yield FolderSource(reading, reading.aliases.session(session_id))
     else:
         key = key or os.environ.get("BUILDEROS_API_KEY")
         yield HttpSource(find_server(data, url, key), session_id)

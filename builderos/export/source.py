@@ -16,6 +16,7 @@ from actors.codec import decode_row
 from actors.ports import Catalog, Journal
 from builderos.client.connection import LinkLostError, Server
 from builderos.client.frames import Frame, decode
+from storage.aliases import is_app_session
 from storage.records import SessionRecord
 from transport.v3.events import encode_event
 from transport.v3.replies import session_entry
@@ -102,12 +103,13 @@ class HttpSource:
 
     async def session(self) -> Mapping[str, Any]:
         """See `Source`."""
+        session_id = await self._name()
         before: str | None = ""
         while before is not None:
             query = urllib.parse.urlencode({"limit": SESSIONS_PAGE, **({"before": before} if before else {})})
             body = await self._get(f"/api/sessions?{query}")
             for entry in body.get("sessions") or ():
-                if entry.get("session_id") == self.session_id:
+                if entry.get("session_id") == session_id:
                     found: Mapping[str, Any] = entry
                     return found
             before = body.get("next_before")
@@ -118,6 +120,13 @@ class HttpSource:
         name = urllib.parse.quote(self.session_id, safe="")
         body = await self._get(f"/api/sessions/{name}/events?after_seq={after_seq}&limit={PAGE_ROWS}")
         return [decode(orjson.dumps(event)) for event in body.get("events") or ()]
+
+    async def _name(self) -> str:
+        """Return what the server calls the session: the iOS app's own ids have aliases there."""
+        if not is_app_session(self.session_id):
+            return self.session_id
+        told = (await self._get(f"/api/sessions/{self.session_id}/events?limit=1")).get("session_id")
+        return told if isinstance(told, str) else self.session_id
 
     async def _get(self, path: str) -> Mapping[str, Any]:
         return await trio.to_thread.run_sync(self._get_now, path)

@@ -129,7 +129,7 @@ async def _open_sessions(
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
     sockets = find_socket_folder(folder)
-    hubs = ProcessHubs(folder.hubs_path, sockets)
+    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
     deps = SessionDeps(
         journal=MeasuredJournal(store.journal, metrics),

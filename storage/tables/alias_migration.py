@@ -17,7 +17,7 @@ import orjson
 from storage.aliases import Aliases, is_app_session, read_aliases
 from storage.blobs import blob_folder
 
-__all__ = ["alias_app_ids"]
+__all__ = ["alias_app_ids", "note_known"]
 
 _PREPARE = """
 INSERT INTO meta (key, value) VALUES ('app_alias_key', hex(randomblob(32))) ON CONFLICT (key) DO NOTHING;
@@ -82,6 +82,13 @@ def alias_app_ids(connection: apsw.Connection) -> None:
     finally:
         for name in _FUNCTIONS:
             connection.create_scalar_function(name, None, 1)
+
+
+def note_known(session_id: str, connection: apsw.Connection) -> None:
+    """Note one session whose own id could be read before it came here; any other id is left alone."""
+    if is_app_session(session_id):
+        alias = read_aliases(connection).session(session_id)
+        connection.execute(_KNOWN, (alias, blob_folder(Path(), session_id).name, 0))
 
 
 def _note_known(connection: apsw.Connection, aliases: Aliases) -> None:

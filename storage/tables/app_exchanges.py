@@ -14,6 +14,7 @@ import attrs
 
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
+from storage.tables.alias_migration import note_known
 from storage.tables.devices import Devices
 
 __all__ = ["APP_SCHEMA", "AppPairs", "OpenExchange"]
@@ -96,6 +97,10 @@ class AppPairs:
         """Note that a pair was used with `key` just now; forget those not used for `keep_ms`."""
         bound = (device_id, session_id, _hash(key), now_ms)
         await self._writer.submit(partial(_use, bound, now_ms - keep_ms), durable=False)
+
+    async def note_known(self, session_id: str) -> None:
+        """Note that the app's own id of a session could be read before it came here; any other id is left alone."""
+        await self._writer.submit(partial(note_known, session_id), durable=False)
 
     async def owner(self, device_id: str, session_id: str, *, since_ms: int) -> bytes | None:
         """Return the hash of the key that a pair was last used with, None where that is before `since_ms`.
