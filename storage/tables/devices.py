@@ -194,6 +194,11 @@ class Devices:
         self._wake.set()
         return True
 
+    @property
+    def owes(self) -> bool:
+        """Whether a revocation is not on disk yet."""
+        return bool(self._owed)
+
     async def stored(self, device_id: str) -> bool:
         """Wait for the first attempt to store a revocation; return whether it is on disk.
 
