@@ -19,7 +19,7 @@ from actors.events import (
 )
 from tests.app.line import Line, chat
 from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
-from tests.fakes.bus import FakeSession
+from tests.fakes.bus import ALIASES, FakeSession
 
 
 def my(text: str) -> str:
@@ -277,3 +277,58 @@ async def test_coming_back_after_it_was_decided_elsewhere(autojump_clock: MockCl
             await line.say(my("allow"))
             assert (await line.exchange())[0] == "already decided by mac"
             assert messages_of(session) == 1
+
+
+def requests_decided(session: FakeSession) -> list[str]:
+    return [
+        json.loads(row.payload)["request_id"] for row in session.rows if row.kind == "permission_resolved"
+    ]
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+async def test_a_word_on_a_new_connection_decides_nothing_unseen(
+    with_key: bool, autojump_clock: MockClock
+) -> None:
+    """Also as the first frame of a return without a key."""
+    async with open_world() as world:
+        async with world.signed_in() as line:
+            session = await told_of(world, line)
+            decide(session, "r1")
+            await trio.sleep(1)
+            await line.drop()
+        ask(session, "r2", "another tool")
+        async with world.line() as line:
+            if with_key:
+                await line.sign_in()
+            await line.say(my("yes"))
+            if not with_key:
+                assert await line.text() == "authenticated"
+            assert "another tool" in (await line.exchange())[0]
+            assert requests_decided(session) == ["r1"]
+            await line.say(my("yes"))
+            await trio.sleep(1)
+            assert requests_decided(session) == ["r1", "r2"]
+
+
+async def test_a_word_is_for_the_request_that_was_shown_last_of_all_sessions(
+    autojump_clock: MockClock,
+) -> None:
+    other = SESSION.replace("bbbbbbbb", "cccccccc")
+    async with open_world() as world, world.signed_in() as line:
+        first = await told_of(world, line)
+        world.fakes.on_command = talk(then=lambda session, _: ask(session, "q1", "other tool"))
+        await line.say(chat("go", other, PHONE))
+        assert "other tool" in (await line.exchange())[0]
+        await line.say(my("yes"))
+        assert "practice" in (await line.exchange())[0], "it is shown again, since the other was shown last"
+        assert requests_decided(first) == []
+        await line.say(my("yes"))
+        await trio.sleep(1)
+        assert requests_decided(first) == ["r1"]
+        second = world.fakes.sessions[ALIASES.session(other)]
+        assert requests_decided(second) == []
+        await line.say(chat("no", other, PHONE))
+        assert "other tool" in (await line.exchange())[0]
+        await line.say(chat("no", other, PHONE))
+        await trio.sleep(1)
+        assert requests_decided(second) == ["q1"]

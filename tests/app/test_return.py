@@ -220,3 +220,23 @@ async def test_a_turn_that_still_runs_is_told_by_others_names(autojump_clock: Mo
             text, _ = await line.exchange()
             assert "second half" in text
             assert text.endswith("new")
+
+
+async def test_the_aliases_open_nothing(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await use(world)
+        for session_id, device_id in (
+            (SESSION_ALIAS, PHONE_ALIAS),
+            (SESSION, PHONE_ALIAS),
+            (SESSION_ALIAS, PHONE),
+        ):
+            assert not await returns(world, session_id, device_id)
+        # Nor does whoever uses the aliases with a key make them open anything.
+        world.fakes.devices.add("other", "drive")
+        world.fakes.on_command = talk("fine")
+        async with world.signed_in(key="key-of-other") as line:
+            await line.say(chat("hello", SESSION_ALIAS, PHONE_ALIAS))
+            await line.exchange()
+        assert not await returns(world, SESSION_ALIAS, PHONE_ALIAS)
+        assert await returns(world)
+        assert world.fakes.envelopes[-1][1].author.key_id == "phone"
