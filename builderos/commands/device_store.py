@@ -14,9 +14,8 @@ from builderos.client.connection import LinkLostError, Server
 from builderos.client.http import call
 from builderos.client.state import RefusedError
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
-from builderos.server.first_key import settle_first_key
-from storage.boot import read_boot_id
-from storage.data_folder import DataFolder, open_data_folder
+from builderos.server.startup import settle_first_key
+from storage.data_folder import DataFolder, open_data_folder, read_boot_id
 from storage.errors import StorageUnavailable
 from storage.store import Store, open_store
 from storage.tables import devices as stored
