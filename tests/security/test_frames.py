@@ -231,7 +231,7 @@ async def test_a_label_gives_nobody_anothers_rights(guarded: Guarded) -> None:
     async with guarded.device(KEYS["admin"]) as owner, guarded.device(KEYS["view"]) as viewer:
         await owner.attach("labels", agent="echo", device_id="mac")
         await owner.ask("labels", "hello")
-        for label in ("admin", "drive", "first", "mac", "paired"):
+        for label in ("admin", "drive", "first", "mac", "paired", "time-limit", "desk"):
             before = await state_of(guarded)
             frame = {"type": "attach", "session_id": "labels", "device_id": label}
             assert await refused(viewer, frame) == "rejected forbidden", label
