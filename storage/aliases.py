@@ -15,12 +15,16 @@ from typing import Final
 import apsw
 import attrs
 
+from storage.errors import StorageCorrupt
+
 __all__ = ["ALIAS_PREFIX", "Aliases", "is_app_device", "is_app_session", "read_aliases"]
 
 ALIAS_PREFIX: Final = "ios-"
 
 ALIAS_DIGITS: Final = 12
 """Hexadecimal digits behind the prefix."""
+
+SECRET_BYTES: Final = 32
 
 _UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _DEVICE: Final = re.compile(_UUID)
@@ -64,5 +68,11 @@ class Aliases:
 
 
 def read_aliases(connection: apsw.Connection) -> Aliases:
-    """Return the aliases of a database of the newest version."""
-    return Aliases(bytes.fromhex(connection.execute(_SECRET).get))
+    """Return the aliases of a database of the newest version. Raises StorageCorrupt if it has no secret."""
+    try:
+        secret = bytes.fromhex(connection.execute(_SECRET).get or "")
+    except (TypeError, ValueError):
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise StorageCorrupt("the database has no key for the iOS app's ids; restore a backup")
+    return Aliases(secret)

@@ -153,7 +153,7 @@ async def open_store(
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
-                await nursery.start(devices.run)
+                await nursery.start(devices.revocations.run)
                 await uploads.sweep()
                 await uploads.move_blobs()
                 await catalog.finish_removals()

@@ -164,7 +164,7 @@ class FolderDevices:
         devices = self.store.devices
         if not await devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
             raise RefusedError("not_found", "There is no such device.")
-        if not await devices.stored(device_id):
+        if not await devices.revocations.stored(device_id):
             raise StorageUnavailable(
                 f"{self.folder.path}: the disk takes nothing, and {device_id} is not revoked"
             )

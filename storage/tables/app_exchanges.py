@@ -111,7 +111,7 @@ class AppPairs:
         if not rows:
             return None
         key_hash, known, burnt = rows[0]
-        return None if burnt or (known and self._devices.has_revoked) else key_hash
+        return None if burnt or (known and self._devices.revocations.any) else key_hash
 
     async def open(
         self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int

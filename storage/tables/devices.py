@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
@@ -12,11 +11,12 @@ import apsw
 import attrs
 import trio
 
-from storage.errors import DeviceExists, DeviceRevoked, StorageError
+from storage.errors import DeviceExists, DeviceRevoked
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.audit import append_acts
 from storage.tables.hash_chain import Act
+from storage.tables.revocations import Revocations, end_what_it_opened
 
 __all__ = ["FIRST_DEVICE", "SYSTEM_LABELS", "Device", "Devices", "add_device", "hash_of"]
 
@@ -28,9 +28,6 @@ LABELS_PER_DEVICE = 10_000
 
 SYSTEM_LABELS = frozenset({"time-limit", "desk", "system", "server", "local"})
 """What this program itself signs decisions and messages with, or may: no device can take one of these names."""
-
-RETRY_S = 1.0
-"""How long after a failure it is tried again to store a revocation."""
 
 CACHED_LABELS = 10_000
 """Labels whose owner is kept in memory; beyond it the cache starts anew."""
@@ -44,21 +41,10 @@ _FIRST = """
 INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'first device', 'admin', ?, ?)
 ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, revoked_at_ms = NULL
 """
-_REVOKE = "UPDATE device SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL"
 _HAS_FIRST = "SELECT count(*) FROM device WHERE id = ?"
-_END_PAIRINGS = "DELETE FROM pairing WHERE made_by = ?"
-# Whoever held a key that ends now may have read these ids (`storage.tables.alias_migration`), and may have noted them.
-_BURN_KNOWN = """
-UPDATE app_known SET burnt = 1;
-DELETE FROM app_pair WHERE session_id IN (SELECT session_id FROM app_known);
-"""
-_END_PAIRS = "DELETE FROM app_pair WHERE key_hash = (SELECT key_hash FROM device WHERE id = ?)"
 _OWNER = "SELECT device_id FROM label WHERE label = ?"
 _LABELS = "SELECT count(*) FROM label WHERE device_id = ?"
 _CLAIM = "INSERT INTO label (label, device_id) VALUES (?, ?) ON CONFLICT (label) DO NOTHING"
-
-
-_log = logging.getLogger("builderos.storage")
 
 
 @attrs.frozen
@@ -73,33 +59,21 @@ class Device:
 
 
 @attrs.define(eq=False)
-class _Owed:
-    """A revocation that counts already and is not known to be stored. `tried`: set after the first attempt."""
-
-    device_id: str
-    at_ms: int
-    noted: Sequence[Act]
-    tried: trio.Event = attrs.field(factory=trio.Event)
-
-
-@attrs.define(eq=False)
 class Devices:
-    """All devices, held in memory; `load` comes first, and `run` stores what is owed.
+    """All devices, held in memory; `load` comes first.
 
     A device that is added is stored before it counts. A revocation counts at once and is stored as soon as the
-    disk lets it.
-
-    Attributes:
-        has_revoked: whether a key has ended since the start.
+    disk lets it, by `revocations.run`.
     """
 
     _writer: Writer
     _readers: Readers
-    has_revoked: bool = attrs.field(default=False, init=False)
+    revocations: Revocations = attrs.field(init=False)
     _devices: dict[str, tuple[Device, bytes]] = attrs.field(factory=dict, init=False)
     _labels: dict[str, str] = attrs.field(factory=dict, init=False)
-    _owed: dict[str, _Owed] = attrs.field(factory=dict, init=False)
-    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.revocations = Revocations(self._writer)
 
     async def load(self) -> None:
         """Read all devices anew."""
@@ -175,12 +149,12 @@ class Devices:
     async def revoke(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
         """End a device's key, and the codes that it made; `noted` goes into the audit with that.
 
-        False if there is no such device or its key has ended already. Use `stored` to learn whether it is on disk.
+        False if there is no such device or its key has ended already. `revocations.stored` tells whether it is on disk.
         """
         if not self.shut(device_id, now_ms=now_ms, noted=noted):
             await trio.lowlevel.checkpoint()
             return False
-        await self.stored(device_id)
+        await self.revocations.stored(device_id)
         return True
 
     def shut(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
@@ -189,60 +163,8 @@ class Devices:
         if known is None or known[0].revoked_at_ms is not None:
             return False
         self._devices[device_id] = (attrs.evolve(known[0], revoked_at_ms=now_ms), known[1])
-        self.has_revoked = True
-        self._owed[device_id] = _Owed(device_id, now_ms, noted)
-        self._wake.set()
+        self.revocations.owe(device_id, now_ms, noted)
         return True
-
-    @property
-    def owes(self) -> bool:
-        """Whether a revocation is not on disk yet."""
-        return bool(self._owed)
-
-    async def stored(self, device_id: str) -> bool:
-        """Wait for the first attempt to store a revocation; return whether it is on disk.
-
-        If it is not, `run` goes on trying. Cancellation changes nothing.
-        """
-        owed = self._owed.get(device_id)
-        if owed is None:
-            await trio.lowlevel.checkpoint()
-        else:
-            await owed.tried.wait()
-        return device_id not in self._owed
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Store revocations until cancelled; what the disk does not take is tried again every second."""
-        task_status.started()
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                if not await self._store_owed():
-                    await trio.sleep(RETRY_S)
-                    self._wake.set()
-        finally:
-            for device_id in self._owed:
-                _log.error(
-                    "device %s: its revocation is not on disk; its key is good again after a restart. "
-                    "Make room on the disk and revoke it again",
-                    device_id,
-                )
-
-    async def _store_owed(self) -> bool:
-        """Try to store all that is owed; return whether that worked."""
-        for owed in tuple(self._owed.values()):
-            work = partial(_revoke, owed.device_id, owed.at_ms, owed.noted)
-            try:
-                await self._writer.submit(work, durable=True)
-            except StorageError as failed:
-                if not owed.tried.is_set():
-                    _log.error("device %s: revoked, but not on disk yet: %s", owed.device_id, failed)
-                owed.tried.set()
-            else:
-                del self._owed[owed.device_id]
-                owed.tried.set()
-        return not self._owed
 
     async def claim_label(self, label: str, device_id: str) -> bool:
         """Return whether `label` is this device's; a label belongs for good to the first that claimed it.
@@ -295,22 +217,10 @@ def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> 
 
 
 def _set_first(key_hash: bytes, now_ms: int, connection: apsw.Connection) -> None:
-    connection.execute(_END_PAIRS, (FIRST_DEVICE,))
     if connection.execute(_HAS_FIRST, (FIRST_DEVICE,)).get:
-        connection.execute(_BURN_KNOWN)
+        end_what_it_opened(FIRST_DEVICE, connection)
     connection.execute(_FIRST, (FIRST_DEVICE, key_hash, now_ms))
-    connection.execute(_END_PAIRINGS, (FIRST_DEVICE,))
     connection.execute(_CLAIM, (FIRST_DEVICE, FIRST_DEVICE))
-
-
-def _revoke(device_id: str, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> None:
-    connection.execute(_REVOKE, (now_ms, device_id))
-    if connection.changes() == 0:
-        return  # an attempt whose outcome nobody knew had stored it
-    connection.execute(_END_PAIRINGS, (device_id,))
-    connection.execute(_END_PAIRS, (device_id,))
-    connection.execute(_BURN_KNOWN)
-    append_acts(noted, connection)
 
 
 def _claim(label: str, device_id: str, connection: apsw.Connection) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 
 from storage.aliases import Aliases, is_app_device, is_app_session
 from storage.blobs import blob_folder
+from storage.errors import StorageCorrupt
 from storage.schema import MIGRATIONS, migrate
 from storage.sqlite.connection import open_writer
 from tests.storage.stores import opened
@@ -56,6 +57,19 @@ async def test_each_database_has_a_secret_of_its_own_and_keeps_it(tmp_path: Path
         assert len(first.secret) == 32
     async with opened(tmp_path / "a.db") as again:
         assert again.aliases == first
+
+
+@pytest.mark.parametrize("value", ["", "zz", "00" * 31])
+async def test_a_database_without_a_secret_is_damaged(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "a.db"
+    async with opened(path):
+        pass
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'app_alias_key'", (value,))
+    connection.close()
+    with pytest.raises(StorageCorrupt):
+        async with opened(path):
+            pass
 
 
 def _old_database(path: Path, *, revoked_at_ms: int | None = None) -> None:

@@ -13,7 +13,7 @@ import httpx
 import trio
 
 from storage.store import open_store
-from storage.tables import devices as devices_module
+from storage.tables import revocations
 from tests.storage.faults import faulty_disk
 from tests.storage.stores import until
 from tests.transport.client import LIMIT_S, Served, open_server
@@ -92,7 +92,7 @@ async def test_revoking_its_own_key_is_answered(tmp_path: Path) -> None:
 
 
 async def test_it_works_with_a_full_disk(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(devices_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(revocations, "RETRY_S", 0.01)
     with faulty_disk() as disk, trio.fail_after(LIMIT_S):
         async with (
             open_facilities(tmp_path, vfs=disk.name) as facilities,
@@ -108,6 +108,6 @@ async def test_it_works_with_a_full_disk(tmp_path: Path, monkeypatch: Any) -> No
                 assert await client.closed() == 4401
             assert facilities.devices.find("k") is None
             disk.fail_write = None
-            await until(lambda: not facilities.devices.owes)
+            await until(lambda: not facilities.devices.revocations.owes)
     async with open_store(tmp_path / "x.db", boot_id="boot") as store:
         assert store.devices.find("k") is None

@@ -10,6 +10,7 @@ import trio
 
 from storage.errors import DeviceExists, DeviceRevoked
 from storage.tables import devices as devices_module
+from storage.tables import revocations
 from storage.tables.devices import Device
 from storage.tables.hash_chain import Act
 from tests.storage.faults import faulty_disk
@@ -93,7 +94,7 @@ async def test_labels_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_full_disk_keeps_no_key_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(revocations, "RETRY_S", 0.01)
     path = tmp_path / "x.db"
     act = Act(at_ms=2, act="revoked", subject="d1")
     with faulty_disk() as disk:
@@ -103,13 +104,13 @@ async def test_a_full_disk_keeps_no_key_alive(tmp_path: Path, monkeypatch: pytes
             disk.fail_write = apsw.FullError
             assert devices.shut("d1", now_ms=2, noted=[act])
             assert devices.find("k") is None, "before anything was written"
-            assert await devices.stored("d1") is False
+            assert await devices.revocations.stored("d1") is False
             assert not await devices.revoke("d1", now_ms=3), "it has ended already"
             disk.fail_write = None
             # What the ended key asked for is not done once there is room again.
             with pytest.raises(DeviceRevoked):
                 await devices.add(name="x", scope="admin", key="k2", device_id="d2", now_ms=4, made_by="d1")
-            await until(lambda: not devices.owes)
+            await until(lambda: not devices.revocations.owes)
     async with opened(path) as store:
         assert store.devices.find("k") is None
         assert [row.act for row in await store.audit.page(0)] == [act]
@@ -122,7 +123,7 @@ async def test_a_revocation_is_stored_though_nobody_waits_for_it(tmp_path: Path)
         with trio.CancelScope() as scope:
             scope.cancel()
             await store.devices.revoke("d1", now_ms=2)
-        assert await store.devices.stored("d1")
+        assert await store.devices.revocations.stored("d1")
     async with opened(path) as store:
         assert store.devices.find("k") is None
 

@@ -115,7 +115,7 @@ class DeviceRoutes:
         if by.id == device_id:
             request.scope["builderos.spare"]()
         self.port.close_device(device_id)
-        stored = await devices.stored(device_id)
+        stored = await devices.revocations.stored(device_id)
         if stored:
             await self.facilities.audit.note_head()
         return JsonAnswer({"ok": True, "id": device_id, "stored": stored})
