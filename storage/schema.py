@@ -158,7 +158,22 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, alias_app_ids)
+_V5 = """
+-- What each agent last told that it offers.
+CREATE TABLE agent_offer (
+  agent_type TEXT PRIMARY KEY,
+  offer      BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _V1,
+    APP_SCHEMA,
+    _V3,
+    PAIRING_SCHEMA + AUDIT_SCHEMA,
+    _V5,
+    alias_app_ids,
+)
 """Step n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

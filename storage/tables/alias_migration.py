@@ -46,7 +46,7 @@ _SNAPSHOTS = "UPDATE summary SET snapshot = app_snapshot(snapshot)"
 
 _SCAN = """
 UPDATE journal SET device_id = app_device(device_id) WHERE device_id <> app_device(device_id);
-UPDATE journal SET payload = app_event(payload) WHERE kind IN ('permission_resolved', 'interrupted');
+UPDATE journal SET payload = app_event(payload) WHERE kind IN ('permission_resolved', 'interrupted', 'session_updated');
 UPDATE search SET session_id = app_session(session_id) WHERE session_id <> app_session(session_id);
 UPDATE session SET device_id = app_device(device_id);
 UPDATE label SET label = app_device(label);
@@ -131,8 +131,17 @@ def _words(key: str, raw: dict[str, str]) -> str:
 
 
 def _resolved(payload: bytes, aliases: Aliases) -> bytes:
-    body = orjson.loads(payload)
-    by_device = body.get("by_device")
-    if not isinstance(by_device, str) or aliases.device(by_device) == by_device:
+    """Return an event's payload with the device that decided replaced, wherever it names one."""
+    if b'"by_device"' not in payload:
         return payload
-    return orjson.dumps({**body, "by_device": aliases.device(by_device)})
+    return orjson.dumps(_by_alias(orjson.loads(payload), aliases))
+
+
+def _by_alias(value: Any, aliases: Aliases) -> Any:
+    if isinstance(value, list):
+        return [_by_alias(one, aliases) for one in value]
+    if not isinstance(value, dict):
+        return value
+    by_device = value.get("by_device")
+    renamed = {"by_device": aliases.device(by_device)} if isinstance(by_device, str) else {}
+    return {name: _by_alias(one, aliases) for name, one in value.items()} | renamed
