@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import attrs
 import httpx
 import trio
 
+from actors.events import Attachment
 from storage.store import open_store
 from storage.tables import revocations
 from tests.storage.faults import faulty_disk
@@ -111,3 +112,34 @@ async def test_it_works_with_a_full_disk(tmp_path: Path, monkeypatch: Any) -> No
             await until(lambda: not facilities.devices.revocations.owes)
     async with open_store(tmp_path / "x.db", boot_id="boot") as store:
         assert store.devices.find("k") is None
+
+
+@attrs.define(eq=False)
+class _SlowUploads:
+    """Looks a file up for as long as the test likes."""
+
+    asked: trio.Event = attrs.field(factory=trio.Event)
+    found: trio.Event = attrs.field(factory=trio.Event)
+
+    async def find(self, url: str) -> Attachment:
+        self.asked.set()
+        await self.found.wait()
+        return Attachment("id", "a.txt", "text/plain", 1, url, "document")
+
+    async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
+
+
+async def test_a_message_on_its_way_goes_no_further(tmp_path: Path) -> None:
+    uploads = _SlowUploads()
+    async with serving(tmp_path, uploads=uploads) as served, served.client() as client:
+        await client.attach("trip")
+        file = {"url": "/uploads/x"}
+        await client.send(type="send", session_id="trip", message_id="m", content="x", attachments=[file])
+        with trio.fail_after(LIMIT_S):
+            await uploads.asked.wait()
+            served.listening.close_device("phone")
+            uploads.found.set()
+            assert await client.closed() == 4401
+        assert served.fakes.envelopes == []

@@ -261,6 +261,8 @@ class AppConversation:
         author = Author(self.device.id, feed.device.device_id, self.device.name)
         command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked meanwhile
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)
