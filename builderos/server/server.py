@@ -27,12 +27,12 @@ from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
-from builderos.cli import ServeOptions
 from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
+from builderos.server.options import ServeOptions
 from builderos.server.readiness import Look
 from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
