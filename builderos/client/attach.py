@@ -16,7 +16,6 @@ import trio
 from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
-from builderos.client.questions import Answer
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
 
@@ -28,9 +27,10 @@ READ_BYTES = 4096
 MAX_LINE_BYTES = 256 * 1024
 """A longer line is cut there; the server takes no longer message."""
 
+DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
+
 HELP = (
-    "/interrupt stops the turn · /cancel takes your last message back · /quit leaves · y, n or a answers the question "
-    "on the screen, y 2 the second · any other line is sent"
+    "/interrupt stops the turn · /cancel takes your last message back · /quit leaves · any other line is sent"
 )
 
 
@@ -125,18 +125,19 @@ class _Terminal:
             self._tell_lost(await follower.act("interrupt"))
         elif line == "/cancel":
             await self._cancel(follower)
-        elif (answer := self.screen.questions.read(line)) is not None:
-            await self._decide(follower, answer)
+        elif line.lower() in DECISIONS and self.screen.requests.shown is not None:
+            await self._decide(follower, self.screen.requests.shown, line.lower())
         else:
             await self._send(follower, line)
 
-    async def _decide(self, follower: Follower, answer: Answer) -> None:
-        if answer.request_id is None:
-            self.write(self.screen.say(f"— {answer.refusal} —"))
-            await trio.lowlevel.checkpoint()
+    async def _decide(self, follower: Follower, request_id: str, letter: str) -> None:
+        why_not = self.screen.requests.waiting[request_id].refusal(letter)
+        if why_not is None:
+            decision = DECISIONS[letter]
+            self._tell_lost(await follower.act("decide", request_id=request_id, decision=decision))
         else:
-            act = follower.act("decide", request_id=answer.request_id, decision=answer.decision)
-            self._tell_lost(await act)
+            self.write(self.screen.say(f"— {why_not} —"))
+            await trio.lowlevel.checkpoint()
 
     async def _send(self, follower: Follower, line: str) -> None:
         message_id = self.new_id()

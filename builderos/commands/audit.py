@@ -18,10 +18,11 @@ import trio
 
 from actors.codec import decode_row
 from actors.events import Delivery, Interrupted, PermissionResolved, UserMessage
-from builderos.client.terminal import one_line
+from builderos.client.terminal import one_line, write_json
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import wall_clock_ms
 from storage.aliases import Aliases
+from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageCorrupt, StorageError
 from storage.read_only import Reading, open_reading
 from storage.tables.activity import ActRow
@@ -39,8 +40,6 @@ __all__ = [
     "run_audit",
     "text_line",
 ]
-
-DATABASE: Final = "builderos.db"
 
 UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -100,7 +99,7 @@ class _Writer:
         if line is None or not self.asked.wants(line, self.aliases):
             return
         if self.asked.as_json:  # the row as its hash covers it, with an older version's ids
-            sys.stdout.write(json_line(line, self.names).decode())
+            write_json(json_line(line, self.names).decode())
             return
         if line.session_id is not None:
             line = attrs.evolve(line, session_id=self.aliases.session(line.session_id))
@@ -108,9 +107,9 @@ class _Writer:
 
 
 async def _write(data: Path, asked: _Asked) -> None:
-    async with open_reading(data / DATABASE) as reading:
+    async with open_reading(data / DATABASE_NAME) as reading:
         names = await reading.acts.names()
-        with _damage_named(data / DATABASE):
+        with _damage_named(data / DATABASE_NAME):
             await _merge(reading, asked, _Writer(asked, names, reading.aliases))
 
 

@@ -48,7 +48,7 @@ from transport.ios.output import (
     Text,
     end_of,
 )
-from transport.ios.text import already_decided, bare_error, decision_of, request_text
+from transport.ios.text import already_decided, bare_error, decision_of, may_be_allowed, request_text
 from transport.ios.told import Told
 
 __all__ = ["AppState", "Decision", "Send", "Told"]
@@ -125,7 +125,7 @@ class AppState:
             seen = self.seen.of(self.session_id)
             if seen is None or seen not in waiting:
                 return self._tell(waiting[0])
-            if decision is None:
+            if decision is None or (decision == "allow" and not may_be_allowed(self.pending[seen])):
                 return self._tell(seen)
             self.deciding = seen
             return Decision(seen, decision)
