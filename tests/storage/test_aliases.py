@@ -14,7 +14,6 @@ from storage.blobs import blob_folder
 from storage.errors import StorageCorrupt
 from storage.schema import MIGRATIONS, migrate
 from storage.sqlite.connection import open_writer
-from storage.tables.alias_migration import alias_app_ids
 from tests.storage.stores import opened
 
 PHONE = "0A1B2C3D-1111-4222-8333-444444444444"
@@ -24,7 +23,7 @@ OTHER = f"{PHONE}-codex-{TAB}"
 MESSAGE = "99999999-1111-4222-8333-444444444444"
 """A message's id may look like the app's; it is nobody's secret."""
 
-BEFORE_ALIASES = MIGRATIONS[: MIGRATIONS.index(alias_app_ids)]
+BEFORE_ALIASES = MIGRATIONS[:4]
 WEEK_MS = 7 * 86_400_000
 
 
