@@ -40,7 +40,8 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "watch_sessions": "view",
     "ping": "view",
 }
-"""What each frame of a device needs."""
+"""What each frame of a device needs. `decide` brings words to the agent too: a denial's `note`, and the `answers` to a
+question. The contract gives both to `approve`."""
 
 OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping", "painted"})
 """What a device may still do with a session that it only observes."""

@@ -231,7 +231,11 @@ def _acting() -> Json:
         },
         "/api/devices/{id}": {
             "delete": _call(
-                "Revoke a key", object_of(ok=BOOL, id=TEXT), 404, 409, parameters=(_in_path("id"),)
+                "Revoke a key",
+                object_of(ok=BOOL, id=TEXT, stored=BOOL),
+                404,
+                409,
+                parameters=(_in_path("id"),),
             )
         },
     }
