@@ -50,6 +50,8 @@ RejectCode = Literal[
     "cannot_steer",
     "unknown_request",
     "already_resolved",
+    "not_editable",
+    "bad_setting",
     "nothing_to_interrupt",
     "not_unknown",
     "storage",
@@ -120,13 +122,22 @@ class Interrupt:
 
 @attrs.frozen
 class Decide:
-    """Answer a permission request."""
+    """Answer a permission request.
+
+    Attributes:
+        input: fields of the request's input as the person changed them.
+        mode: the mode to switch to along with the answer.
+        drives: whether the author may do what needs the scope `drive`: change the input, switch, trust a folder.
+    """
 
     name: ClassVar[str] = "decide"
     request_id: str
     decision: Decision
     note: str | None = None
     answers: Any = None
+    input: dict[str, Any] | None = None
+    mode: str | None = None
+    drives: bool = False
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from typing import Protocol
 import attrs
 
 from actors.events import URGENT_KINDS, Committed
-from actors.text import join_pieces
+from actors.pieces import join_pieces
 
 __all__ = [
     "AttachedDevice",

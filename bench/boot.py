@@ -10,8 +10,8 @@ import trio
 from actors.codec import encode_entry, encode_settings
 from actors.commands import Settings
 from actors.events import Committed, Complete, Delivery, Event, Message, TurnStarted, UserMessage
-from actors.session_snapshot import summary
-from actors.session_state import SessionState, apply
+from actors.session.snapshot import summary
+from actors.session.state import SessionState, apply
 from bench.chains import open_server
 from bench.errors import BenchError
 from bench.figures import ratios, spread

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import trio
 
+from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
@@ -19,7 +20,7 @@ from bridgehub.protocol.messages import (
     PermissionAsked,
     TextPiece,
 )
-from bridgehub.silence import Silence
+from bridgehub.watchdog import Silence
 
 __all__ = ["Asking", "TurnSink"]
 
@@ -135,13 +136,27 @@ class TurnSink:
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
         request_id = self.new_id()
         if grant is not None and grant in self.asking.grants:
             await trio.lowlevel.checkpoint()
             return Decided(request_id, "allow_session")
+        words = words or plain_words(tool, tool_input, questions)
         asked = PermissionAsked(
-            self.turn_id, request_id, tool, tool_input, OPTIONS, questions, grant, task_id
+            self.turn_id,
+            request_id,
+            tool,
+            tool_input,
+            OPTIONS,
+            questions,
+            grant,
+            task_id,
+            words.kind,
+            words.title,
+            words.modes,
+            words.diff,
+            words.editable,
         )
         with self.silence.held():
             return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))

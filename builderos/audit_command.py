@@ -17,10 +17,10 @@ import trio
 from builderos.audit_lines import KINDS, Line, json_line, line_of_act, line_of_row, text_line
 from builderos.exits import MISUSED, OK, fail
 from builderos.providers import wall_clock_ms
-from storage.acts import ActRow
-from storage.audit_chain import AuditRow, Mark
 from storage.errors import StorageCorrupt, StorageError
-from storage.reading import Reading, open_reading
+from storage.read_only import Reading, open_reading
+from storage.tables.activity import ActRow
+from storage.tables.hash_chain import AuditRow, Mark
 
 __all__ = ["parse_since", "run_audit"]
 

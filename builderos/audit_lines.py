@@ -11,9 +11,9 @@ import orjson
 from actors.codec import decode_row
 from actors.events import Delivery, Interrupted, PermissionResolved, UserMessage
 from builderos.terminal_text import one_line
-from storage.acts import ActRow
-from storage.audit_chain import AuditRow, Mark
-from transport.events_v3 import timestamp
+from storage.tables.activity import ActRow
+from storage.tables.hash_chain import AuditRow, Mark
+from transport.v3.events import timestamp
 
 __all__ = ["KINDS", "Line", "json_line", "line_of_act", "line_of_row", "text_line"]
 

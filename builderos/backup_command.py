@@ -11,26 +11,26 @@ from pathlib import Path
 
 import trio
 
-from actors.funeral import end_hubs
-from actors.hubs import ProcessHubs
+from actors.hubs.processes import ProcessHubs
+from actors.recovery import end_hubs
 from builderos.exits import OK, fail
 from builderos.new_past import end_what_was_open
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
-from storage.archive import DATABASE, KEY
-from storage.audit import HEAD_NAME, read_noted_head
-from storage.audit_chain import Act, Mark
-from storage.backup import write_backup
+from storage.backup.archive import DATABASE, KEY
+from storage.backup.create import write_backup
+from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup
 from storage.blobs import BLOBS_NAME
 from storage.boot import read_boot_id
-from storage.connection import named_os_errors
-from storage.devices import FIRST_DEVICE
+from storage.data_folder import DataFolder, open_data_folder
 from storage.errors import StorageCorrupt, StorageError, StorageLocked
-from storage.folder import DataFolder, open_data_folder
-from storage.privacy import open_private
-from storage.replacing import put_database, sync_folder
-from storage.restore import check_backup, keep_aside, read_present, renew, unpack_backup
+from storage.permissions import open_private
+from storage.sqlite.connection import named_os_errors
+from storage.sqlite.replace import put_database, sync_folder
 from storage.store import open_store
-from storage.uploads import UPLOADS_NAME
+from storage.tables.audit import HEAD_NAME, read_noted_head
+from storage.tables.devices import FIRST_DEVICE
+from storage.tables.hash_chain import Act, Mark
+from storage.tables.uploads import UPLOADS_NAME
 
 __all__ = ["run_backup", "run_restore"]
 

@@ -22,6 +22,7 @@ import trio
 
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.registry import AgentMissing, make_driver
+from bridgehub.agents.request_words import RequestWords
 from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.process import adopt_orphans
 from bridgehub.protocol.messages import (
@@ -153,6 +154,7 @@ class _Ear:
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
         await trio.lowlevel.checkpoint()
         if len(self.logs) < MAX_LOGS:

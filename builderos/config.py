@@ -18,7 +18,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from builderos.agent_config import KINDS, Agent, BridgeHubAgent, ClaudeAgent, CodexAgent, EchoAgent
 from builderos.config_values import OutOfRangeError, at_most, networks, positive, positive_or_none
-from transport.forwarded import LOOPBACK
+from transport.proxies import LOOPBACK
 
 __all__ = [
     "Agent",

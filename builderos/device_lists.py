@@ -15,15 +15,15 @@ from builderos.first_key import settle_first_key
 from builderos.follow_state import RefusedError
 from builderos.link import LinkLostError, Server
 from builderos.providers import new_code, new_id, new_key, wall_clock_ms
-from storage import devices as stored
-from storage.audit_chain import Act
 from storage.boot import read_boot_id
-from storage.folder import DataFolder, open_data_folder
-from storage.pairings import MAX_PAIRINGS, Pairing
+from storage.data_folder import DataFolder, open_data_folder
 from storage.store import Store, open_store
-from transport.events_v3 import timestamp
-from transport.routes.devices import FIRST_STAYS
-from transport.routes.pairing import PAIRING_MS
+from storage.tables import devices as stored
+from storage.tables.hash_chain import Act
+from storage.tables.pairings import MAX_PAIRINGS, Pairing
+from transport.http.routes.devices import FIRST_STAYS
+from transport.http.routes.pairing import PAIRING_MS
+from transport.v3.events import timestamp
 
 __all__ = ["DeviceList", "FolderDevices", "Known", "Link", "Made", "ServerDevices", "open_folder_devices"]
 

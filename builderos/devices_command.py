@@ -20,8 +20,8 @@ from builderos.follow_state import RefusedError
 from builderos.link import LinkLostError, NoServerError, find_server
 from builderos.qr import terminal_code
 from builderos.terminal_text import one_line
+from storage.data_folder import read_holder
 from storage.errors import StorageError, StorageLocked
-from storage.folder import read_holder
 
 __all__ = ["MAX_NAME", "DevicesOptions", "run_devices"]
 

@@ -19,7 +19,7 @@ from builderos.config import Agent, ClaudeAgent, CodexAgent, Config, ConfigError
 from builderos.exits import FAILED, OK
 from builderos.providers import wall_clock_ms
 from builderos.terminal_text import one_line
-from storage.folder import read_holder
+from storage.data_folder import read_holder
 
 __all__ = ["Finding", "examine", "examine_agent", "run_doctor"]
 

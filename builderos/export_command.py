@@ -16,7 +16,7 @@ from builderos.export_writing import Form, write_export
 from builderos.frames import FrameError
 from builderos.link import LinkLostError, NoServerError, find_server
 from storage.errors import StorageError
-from storage.reading import open_reading
+from storage.read_only import open_reading
 
 __all__ = ["run_export"]
 

@@ -17,8 +17,8 @@ from actors.ports import Catalog, Journal
 from builderos.frames import Frame, decode
 from builderos.link import LinkLostError, Server
 from storage.records import SessionRecord
-from transport.answers_v3 import session_entry
-from transport.events_v3 import encode_event
+from transport.v3.events import encode_event
+from transport.v3.replies import session_entry
 
 __all__ = ["FolderSource", "HttpSource", "NoSessionError", "Source"]
 

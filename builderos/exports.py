@@ -12,7 +12,7 @@ from actors.ports import Catalog, Journal
 from builderos.export_source import FolderSource, NoSessionError
 from builderos.export_writing import write_export
 from storage.errors import SessionMissing
-from transport.session_feed import shows_device
+from transport.v3.session_list import shows_device
 
 __all__ = ["StoreExports"]
 

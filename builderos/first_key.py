@@ -5,9 +5,9 @@ from __future__ import annotations
 import trio
 
 from builderos.providers import new_key, wall_clock_ms
-from storage.devices import FIRST_DEVICE
-from storage.folder import DataFolder
+from storage.data_folder import DataFolder
 from storage.store import Store
+from storage.tables.devices import FIRST_DEVICE
 
 __all__ = ["settle_first_key"]
 

@@ -23,12 +23,12 @@ from builderos.import_plan import plan_session
 from builderos.import_report import Progress, report
 from builderos.import_writer import Imported, SessionBusyError, SessionWriter
 from storage.boot import read_boot_id
-from storage.connection import named_os_errors, open_writer
+from storage.data_folder import open_data_folder
 from storage.errors import StorageError, StorageLocked
-from storage.folder import open_data_folder
-from storage.old_database import OldDatabase, OldDatabaseBroken, open_old_database
-from storage.replacing import put_database
+from storage.legacy_database import OldDatabase, OldDatabaseBroken, open_old_database
 from storage.schema import copy_database
+from storage.sqlite.connection import named_os_errors, open_writer
+from storage.sqlite.replace import put_database
 from storage.store import open_store
 
 __all__ = ["ImportOptions", "run_import"]

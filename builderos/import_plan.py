@@ -20,7 +20,7 @@ from hashlib import sha256
 import attrs
 
 from actors.events import Attachment
-from storage.old_database import OldMessage, OldSession
+from storage.legacy_database import OldMessage, OldSession
 
 __all__ = ["ID_PREFIX", "Said", "SessionPlan", "plan_session"]
 

@@ -23,8 +23,8 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.session_state import SessionState, apply
-from actors.text import split_text
+from actors.pieces import split_text
+from actors.session.state import SessionState, apply
 from builderos.import_plan import ID_PREFIX, Said
 from storage.records import Entry
 

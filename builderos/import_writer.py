@@ -17,9 +17,9 @@ import trio
 from actors.codec import decode_row, encode_settings
 from actors.commands import Settings
 from actors.events import Committed, Complete, Delivery
-from actors.loading import load_state
-from actors.session_snapshot import summary
-from actors.session_state import SessionState, apply
+from actors.session.loading import load_state
+from actors.session.snapshot import summary
+from actors.session.state import SessionState, apply
 from builderos.import_plan import Said, SessionPlan
 from builderos.import_turns import Unit, encode, tell, units
 from storage.records import Entry, Grant, NewSession, Row

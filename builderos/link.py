@@ -16,7 +16,7 @@ import wsproto.utilities
 
 from builderos.follow_state import RefusedError
 from builderos.frames import Frame, FrameError, decode
-from storage.folder import read_holder
+from storage.data_folder import read_holder
 
 __all__ = [
     "KEY_FILE",

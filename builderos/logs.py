@@ -17,7 +17,7 @@ from pathlib import Path
 
 import attrs
 
-from storage.privacy import open_private
+from storage.permissions import open_private
 
 __all__ = ["FILE_ONLY", "open_logs"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.codec import encode_entry
-from actors.hub_steps import take
-from actors.inputs import HubGone, Resume
-from actors.loading import load_state
-from actors.session_snapshot import summary
-from actors.session_state import SessionState
-from actors.step import Step
+from actors.session.hub_steps import take
+from actors.session.inputs import HubGone, Resume
+from actors.session.loading import load_state
+from actors.session.snapshot import summary
+from actors.session.state import SessionState
+from actors.session.step import Step
 from builderos.providers import new_id
 from storage.boot import read_boot_id
 from storage.records import SessionRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from storage.folder import DataFolder
+from storage.data_folder import DataFolder
 
 __all__ = ["SHORT_KEY", "say_second_thoughts"]
 

@@ -22,9 +22,9 @@ import attrs
 import trio
 
 from actors.config import ActorConfig
-from actors.effect_runner import SessionDeps
 from actors.events import Attachment
-from actors.hubs import ProcessHubs
+from actors.hubs.processes import ProcessHubs
+from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
 from builderos.cli import ServeOptions
@@ -42,18 +42,18 @@ from builderos.sleep import SleepCommand
 from builderos.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.tls import Tls
 from storage.boot import read_boot_id
-from storage.folder import DataFolder
+from storage.data_folder import DataFolder
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
 from transport.facilities import Facilities
-from transport.links import Links
 from transport.metrics import Metrics
+from transport.permission_timeout import Unanswered
 from transport.ports import AppPorts, Deps, SessionListener
-from transport.renderer import Renderer
+from transport.rendering.renderer import Renderer
+from transport.signed_urls import Links
 from transport.tries import SignInTries
-from transport.unanswered import Unanswered
 from transport.uploads import OwnUploads
 
 __all__ = ["ServeError", "Setup", "run_server"]

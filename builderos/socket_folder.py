@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from actors.step import HUB_ID_LENGTH
+from actors.session.step import HUB_ID_LENGTH
 from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES, SOCKET_NAME
-from storage.folder import DataFolder
-from storage.privacy import open_private
+from storage.data_folder import DataFolder
+from storage.permissions import open_private
 
 __all__ = ["find_socket_folder", "tidy_socket_folder"]
 

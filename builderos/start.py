@@ -18,8 +18,8 @@ from builderos.logs import FILE_ONLY, open_logs
 from builderos.serve import ServeError, Setup, run_server
 from builderos.take_over import end_holder
 from builderos.tls import Tls, TlsError
+from storage.data_folder import open_data_folder
 from storage.errors import StorageError, StorageLocked
-from storage.folder import open_data_folder
 
 __all__ = ["start_server"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from storage.folder import read_holder
+from storage.data_folder import read_holder
 
 __all__ = ["end_holder"]
 

@@ -18,13 +18,13 @@ import trio
 
 from actors.codec import decode_row
 from actors.events import Committed, Notice, ToolFinished, ToolStarted
-from actors.verify import Verifier
+from actors.invariants import Verifier
 from builderos.exits import FAILED, OK, fail
 from builderos.import_plan import ID_PREFIX
 from builderos.terminal_text import one_line
 from storage.blobs import blob_path
 from storage.errors import StorageError
-from storage.reading import Reading, open_reading
+from storage.read_only import Reading, open_reading
 from storage.records import Row, SessionRecord
 
 __all__ = ["run_verify", "verify"]

@@ -20,7 +20,6 @@ from storage.errors import (
     StorageError,
     StorageUnavailable,
 )
-from storage.journal import MESSAGE_KINDS, PAGE_BYTES
 from storage.records import (
     PIECE_KINDS,
     Command,
@@ -33,6 +32,7 @@ from storage.records import (
     SessionRecord,
     Summary,
 )
+from storage.tables.journal import MESSAGE_KINDS, PAGE_BYTES
 
 __all__ = ["MemoryStore"]
 

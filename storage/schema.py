@@ -8,11 +8,11 @@ from pathlib import Path
 
 import apsw
 
-from storage.app_pairs import APP_SCHEMA
-from storage.audit import AUDIT_SCHEMA
-from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors
 from storage.errors import StorageCorrupt, StorageVersion
-from storage.pairings import PAIRING_SCHEMA
+from storage.sqlite.connection import APPLICATION_ID, mapped_errors, named_os_errors
+from storage.tables.app_exchanges import APP_SCHEMA
+from storage.tables.audit import AUDIT_SCHEMA
+from storage.tables.pairings import PAIRING_SCHEMA
 
 __all__ = ["MIGRATIONS", "copy_database", "migrate"]
 

@@ -20,10 +20,10 @@ from actors.commands import Accepted, IfHead, QueuedMessage, Rejected, SessionVi
 from actors.events import Committed, Event
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
 from storage.records import SessionRecord, Summary
-from transport import answers_v3
 from transport.config import TransportConfig
-from transport.events_v3 import encode_event
-from transport.wire_v3 import WireError, decode
+from transport.v3 import replies
+from transport.v3.decode import WireError, decode
+from transport.v3.events import encode_event
 
 __all__ = ["BLOCK", "PAGE", "from_client", "from_server", "rewrite"]
 
@@ -90,30 +90,30 @@ def _answers() -> Iterator[tuple[str, bytes]]:
         AttachedDevice("ipad", "Ann's iPad", observe=False),
         AttachedDevice("mac", "Mac", observe=True),
     )
-    yield "ready", answers_v3.ready(config, _Phone(), NOW_MS)
-    yield "attached", answers_v3.attached(answers_v3.Attached(SESSION, _view(), 121, "ok", devices), NOW_MS)
-    yield "accepted", answers_v3.accepted(SESSION, Accepted("5f0c", 121, duplicate=False), NOW_MS)
+    yield "ready", replies.ready(config, _Phone(), NOW_MS)
+    yield "attached", replies.attached(replies.Attached(SESSION, _view(), 121, "ok", devices), NOW_MS)
+    yield "accepted", replies.accepted(SESSION, Accepted("5f0c", 121, duplicate=False), NOW_MS)
     stale = Rejected("stale_head", "somebody else has written since", message_id="5f0c", head=IfHead(1, 131))
-    yield "rejected", answers_v3.rejected(SESSION, stale, NOW_MS)
+    yield "rejected", replies.rejected(SESSION, stale, NOW_MS)
     late = Rejected("already_resolved", "mac was first", request_id="r1", by_device="mac")
-    yield "rejected-decision", answers_v3.rejected(SESSION, late, NOW_MS)
-    yield "error-frame", answers_v3.error("unknown_session", "There is no such session.", NOW_MS, SESSION)
+    yield "rejected-decision", replies.rejected(SESSION, late, NOW_MS)
+    yield "error-frame", replies.error("unknown_session", "There is no such session.", NOW_MS, SESSION)
     try:
         decode('{"type": "attach", "session_id": 7}')
     except WireError as wrong:
-        yield "bad_frame", answers_v3.bad_frame(wrong, NOW_MS)
-    yield "heartbeat", answers_v3.heartbeats({SESSION: (1, 134)}, NOW_MS)[0]
+        yield "bad_frame", replies.bad_frame(wrong, NOW_MS)
+    yield "heartbeat", replies.heartbeats({SESSION: (1, 134)}, NOW_MS)[0]
     for name, item in (
         ("presence", Presence(devices)),
         ("draft-of-another", DraftChanged("And then", "mac")),
         ("mark_read-of-another", ReadMarkMoved(131, "mac")),
     ):
-        text = answers_v3.news(SESSION, item, "ipad", NOW_MS)
+        text = replies.news(SESSION, item, "ipad", NOW_MS)
         assert text is not None
         yield name, text
-    yield "session_changed", answers_v3.session_changed(_record(), 2, NOW_MS, show_device=True)
-    yield "detached", answers_v3.detached(SESSION, NOW_MS)
-    yield "pong", answers_v3.pong(NOW_MS)
+    yield "session_changed", replies.session_changed(_record(), 2, NOW_MS, show_device=True)
+    yield "detached", replies.detached(SESSION, NOW_MS)
+    yield "pong", replies.pong(NOW_MS)
 
 
 def _view() -> SessionView:
@@ -145,7 +145,13 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "thinking", _event(125, ev.Thinking("The diff first.", "0", 0))
     yield "tool_started", _event(126, ev.ToolStarted("tool-1", "Bash", {"command": "git diff --stat"}))
     request = ev.PermissionRequested(
-        "r1", "Bash", {"command": "git diff --stat"}, ("allow", "deny", "allow_session")
+        "r1",
+        "Bash",
+        {"command": "git diff --stat"},
+        ("allow", "deny", "allow_session"),
+        about="command",
+        title="Run git diff --stat",
+        editable=("command",),
     )
     yield "permission_requested", _event(127, request)
     resolved = ev.PermissionResolved("r1", "allow", "ipad")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import attrs
 
-from transport.forwarded import LOOPBACK
-from transport.web_files import WEB_FOLDER
+from transport.http.static import WEB_FOLDER
+from transport.proxies import LOOPBACK
 
 __all__ = ["TransportConfig"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import (
     Decided,
     History,
@@ -46,6 +47,7 @@ class Sink(Protocol):
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
         """Ask a person and wait, for as long as it takes. Cancelled with the turn.
 
@@ -55,6 +57,7 @@ class Sink(Protocol):
             grant: what `allow_session` would allow from now on, in words for a person; while it is allowed
                 the answer comes at once and nobody is asked. None: no more than this call.
             task_id: the delegated task that asks.
+            words: what a person reads of the request; None: what the tool's name tells.
         """
         ...
 

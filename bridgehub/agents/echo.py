@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink
+from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import (
     Consumed,
     HubSpec,
@@ -37,6 +38,9 @@ _PIECES_A_TURN_OF_THE_LOOP = 256
 
 _BIG_PIECE = 256 * 1024
 """Letters of one piece of `/big`: the limit of a frame's text as JSON."""
+
+PRACTICE_CHARS = 100
+"""How much of `/ask`'s text the title of its request shows."""
 
 _DIRECTIVE = re.compile(r"/(words|clock) (\d{1,9})(?: (\d{1,9}(?:\.\d{1,9})?))?|/(big) (\d{1,12})")
 
@@ -133,7 +137,8 @@ class EchoDriver:
                 await answer.sink.garble(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "/ask" if rest:
-                decided = await answer.sink.ask("practice", {"text": rest})
+                words = RequestWords("other", f"Practise: {rest[:PRACTICE_CHARS]}", editable=("text",))
+                decided = await answer.sink.ask("practice", {"text": rest}, words=words)
                 allowed = decided.decision in ("allow", "allow_session")
                 await answer.say("allowed" if allowed else "denied")
             case "/task" if rest:

@@ -130,6 +130,12 @@ class PermissionAsked:
     Attributes:
         grant: what `allow_session` allows from now on, in words for a person; None: only this call.
         task_id: the delegated task that asks, None for the session's own agent.
+        kind: what the request is about, one of `agents.request_words.Kind`; a text here, since the two ends version
+            apart.
+        title: one line of plain words.
+        modes: the modes under which the agent would not have asked.
+        diff: what an edit changes, as file entries (PROTOCOL section 9).
+        editable: fields of `input` that a person may change.
     """
 
     turn_id: str
@@ -140,6 +146,11 @@ class PermissionAsked:
     questions: Any = None
     grant: str | None = None
     task_id: str | None = None
+    kind: str = "other"
+    title: str = ""
+    modes: tuple[str, ...] = ()
+    diff: Any = None
+    editable: tuple[str, ...] = ()
 
 
 @attrs.frozen

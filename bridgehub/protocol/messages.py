@@ -206,12 +206,19 @@ class InterruptTurn:
 
 @attrs.frozen
 class Decided:
-    """A person's answer to a `PermissionAsked`. Ignored where it does not wait."""
+    """A person's answer to a `PermissionAsked`. Ignored if it does not wait.
+
+    Attributes:
+        input: fields of the request's input as the person changed them; None: the input as it was.
+        mode: the mode to switch to along with the answer.
+    """
 
     request_id: str
     decision: Literal["allow", "deny", "allow_session", "cancelled"]
     note: str | None = None
     answers: Any = None
+    input: Any = None
+    mode: str | None = None
 
 
 @attrs.frozen

@@ -9,15 +9,15 @@ import attrs
 
 from actors.codec import decode_row, encode_entry, encode_settings
 from actors.commands import Accepted, Author, Command, Envelope, Rejected, Reply, Send, Settings
-from actors.effects import Answer, Effect, HandOver, StartHub, TellHub
 from actors.events import Committed, Delivery, Event, Message, Thinking
-from actors.hub_steps import take
-from actors.inputs import FromDevice, FromHub, HubGone, HubReady, Input
-from actors.loading import load_state
-from actors.session_snapshot import restore, summary
-from actors.session_state import SessionState
-from actors.step import Step
-from actors.text import join_pieces
+from actors.pieces import join_pieces
+from actors.session.effects import Answer, Effect, HandOver, StartHub, TellHub
+from actors.session.hub_steps import take
+from actors.session.inputs import FromDevice, FromHub, HubGone, HubReady, Input
+from actors.session.loading import load_state
+from actors.session.snapshot import restore, summary
+from actors.session.state import SessionState
+from actors.session.step import Step
 from bridgehub.protocol import messages as hub
 from storage.memory import MemoryStore
 from storage.records import Command as KnownCommand

@@ -12,8 +12,8 @@ import trio
 from actors.codec import decode_row, encode_settings
 from actors.commands import Command, Envelope, Reply, Settings
 from actors.config import ActorConfig
-from actors.effect_runner import SessionDeps
 from actors.events import Committed, Message
+from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.tail import AttachedDevice
 from bridgehub.protocol.messages import HubSpec

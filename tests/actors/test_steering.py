@@ -8,11 +8,11 @@ from trio.testing import MockClock
 
 from actors.codec import encode_entry
 from actors.commands import Decide, Interrupt, Send
-from actors.effects import SendHistory, SteerHub
 from actors.events import Committed, Delivery, Event, Message, TurnStarted, UserMessage
 from actors.history import read_history
-from actors.hub_steps import MAX_MEMORY_BYTES
-from actors.session_snapshot import view
+from actors.session.effects import SendHistory, SteerHub
+from actors.session.hub_steps import MAX_MEMORY_BYTES
+from actors.session.snapshot import view
 from bridgehub.protocol import messages as hub
 from bridgehub.protocol.messages import PastMessage
 from storage.memory import MemoryStore

@@ -6,8 +6,8 @@ import orjson
 import trio
 
 from actors.commands import Decide, Rename, Send
-from actors.loading import load_state
-from actors.session_snapshot import summary
+from actors.session.loading import load_state
+from actors.session.snapshot import summary
 from bridgehub.protocol import messages as hub
 from storage.memory import MemoryStore
 from storage.records import Entry, NewSession

@@ -11,9 +11,7 @@ from typing import Literal
 
 import attrs
 
-from actors.command_steps import MAX_QUEUED
 from actors.commands import Accepted, Command, Rejected, Reply
-from actors.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
 from actors.events import (
     TURN_ENDS,
     Committed,
@@ -26,9 +24,11 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.inputs import FromHub, HubGone, HubReady, Input
-from actors.session_state import SessionState
-from actors.step import Step
+from actors.session.command_steps import MAX_QUEUED
+from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
+from actors.session.inputs import FromHub, HubGone, HubReady, Input
+from actors.session.state import SessionState
+from actors.session.step import Step
 from bridgehub.protocol import messages as hub
 from tests.actors.core import Core
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.hub_link import SocketHubLink, open_link
+from actors.hubs.link import SocketHubLink, open_link
 from bridgehub.agents.base import AgentDriver, Sink, TurnEnd
 from bridgehub.agents.registry import make_driver
 from bridgehub.hub import Hub, HubLimits

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from builderos.audit_command import parse_since
-from storage.reading import open_reading
+from storage.read_only import open_reading
 from tests.builderos.terminal import run_command
 from tests.e2e.world import open_http
 from tests.support.device import open_device

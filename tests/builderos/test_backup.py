@@ -10,7 +10,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import tarfile
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -22,8 +21,9 @@ import trio
 
 from builderos.backup_command import run_backup, run_restore
 from builderos.verify_command import run_verify
-from storage.reading import open_reading
+from storage.read_only import open_reading
 from tests.builderos.old_server import said, write_old
+from tests.builderos.spoilers import SPOILERS
 from tests.builderos.terminal import run_command
 from tests.builderos.test_import import options, rows
 from tests.e2e.world import all_events, hubs_of, open_http, story_of, wait_processes_gone
@@ -209,65 +209,9 @@ def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tu
     assert (data / "api-key").read_text() == "n" * 64 + "\n"
 
 
-def cut(file: Path) -> None:
-    os.truncate(file, file.stat().st_size // 2)
-
-
-def cut_the_end(file: Path) -> None:
-    os.truncate(file, file.stat().st_size - 11_000)
-
-
-def flip(file: Path) -> None:
-    """Change a byte of the database's content, so that the archive itself stays readable."""
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
-def empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def other(file: Path) -> None:
-    file.write_text("this is a letter\n" * 1000)
-
-
-def foreign(file: Path) -> None:
-    """A tar that would write elsewhere."""
-    with tarfile.open(file, "w") as tar:
-        tar.add(__file__, "../../escape.py")
-
-
-def linked(file: Path) -> None:
-    with tarfile.open(file, "w") as tar:
-        info = tarfile.TarInfo("api-key")
-        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        tar.addfile(info)
-
-
-def no_database_of_ours(file: Path) -> None:
-    file.unlink()
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("CREATE TABLE t (a)")
-
-
-def newer(file: Path) -> None:
-    with tarfile.open(file) as tar:
-        database = tar.extractfile("builderos.db")
-        assert database is not None
-        content = database.read()
-    file.write_bytes(content)
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("PRAGMA user_version = 1000")
-
-
-def missing(file: Path) -> None:
-    file.unlink()
-
-
 @pytest.mark.parametrize(
     "spoil",
-    [cut, cut_the_end, flip, empty, other, foreign, linked, no_database_of_ours, newer, missing],
+    SPOILERS,
     ids=lambda spoil: spoil.__name__,
 )
 def test_a_file_that_cannot_be_restored_changes_nothing(

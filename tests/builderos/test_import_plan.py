@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from actors.codec import decode_event
 from actors.commands import Settings
 from actors.events import Complete, Delivery, Message, TurnError, TurnStarted, UserMessage
-from actors.session_state import SessionState
+from actors.session.state import SessionState
 from builderos.import_plan import Said, plan_session
 from builderos.import_turns import tell, units
-from storage.old_database import OldAttachment, OldMessage, OldSession
+from storage.legacy_database import OldAttachment, OldMessage, OldSession
 
 ZONES = (UTC, ZoneInfo("Europe/Berlin"), ZoneInfo("America/Los_Angeles"))
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from actors.codec import decode_row
 from actors.events import TURN_ENDS, Committed, TurnStarted, UserMessage
-from actors.loading import load_state
+from actors.session.loading import load_state
 from builderos.import_plan import plan_session
 from builderos.import_writer import SessionWriter
-from storage.old_database import OldMessage, OldSession
+from storage.legacy_database import OldMessage, OldSession
 from storage.store import Store, open_store
 
 TALK = tuple(

@@ -27,15 +27,15 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.session_snapshot import summary
-from actors.session_state import SessionState, apply
+from actors.session.snapshot import summary
+from actors.session.state import SessionState, apply
 from builderos.import_command import ImportOptions, run_import
 from builderos.verify_command import run_verify
-from storage.audit_chain import Act
 from storage.blobs import blob_path
 from storage.records import NewSession
 from storage.store import Store, open_store
-from storage.uploads import Upload
+from storage.tables.hash_chain import Act
+from storage.tables.uploads import Upload
 from tests.builderos.old_server import said, write_old
 from tests.support.server import ROOT, open_server
 

@@ -15,7 +15,8 @@ import psutil
 import trio
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.claude import ClaudeDriver, make_driver
+from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
+from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.protocol.messages import Decided, History, HubEvent, HubSpec, Prompt, TextPiece
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 
@@ -62,6 +63,7 @@ class Asked:
     questions: Any
     grant: str | None = None
     task_id: str | None = None
+    words: RequestWords | None = attrs.field(default=None, eq=False)
 
 
 @attrs.define(eq=False)
@@ -89,8 +91,10 @@ class RecordingSink:
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
-        asked = Asked(tool, tool_input, questions, grant, task_id)
+        words = words or plain_words(tool, tool_input, questions)
+        asked = Asked(tool, tool_input, questions, grant, task_id, words)
         self._note(asked)
         if self.decide is not None:
             await trio.lowlevel.checkpoint()
