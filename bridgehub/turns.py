@@ -133,7 +133,7 @@ class TurnRunner:
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
-        self.asking = Asking(set(self.spec.grants))
+        self.asking = Asking(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
 
     @property

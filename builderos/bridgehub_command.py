@@ -37,6 +37,7 @@ from bridgehub.protocol.messages import (
     TurnFailed,
 )
 from bridgehub.protocol.process_tree import MARKER, TreeSurvived, kill_descendants
+from bridgehub.trust.finding import Findings
 from builderos.config import Agent, BridgeHubAgent, ConfigError, load_config
 from builderos.exits import FAILED, MISUSED, OK, fail
 from builderos.hub_specs import agent_environment, agent_options
@@ -75,7 +76,7 @@ def run_bridgehub(text: str, config_path: Path | None) -> int:
         # It might be this very command: a row of processes without an end.
         return _say(refused("not_configured", f"agent {request.agent!r} is a relay itself"))
     with tempfile.TemporaryDirectory(prefix="builderos-") as folder:
-        spec = _make_spec(request, agent, workspace, folder)
+        spec = _make_spec(request, agent, workspace, folder, config.trusted_folders)
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(MaskingFormatter(logging.BASIC_FORMAT, Masker.of_spec(spec)))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -100,7 +101,9 @@ def _workspace(request: Request) -> str:
     return os.path.abspath(request.capsule)
 
 
-def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> HubSpec:
+def _make_spec(
+    request: Request, agent: Agent, workspace: str, folder: str, trusted_folders: tuple[str, ...]
+) -> HubSpec:
     """Return what the driver is made of; this process takes the agent's environment, as a hub does.
 
     Where a hub's agent called this command its marker stays, so that whoever ends that hub ends this too.
@@ -120,6 +123,8 @@ def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> H
         env=env,
         options=agent_options(agent),
         agent_session_id=str(uuid.uuid5(uuid.NAMESPACE_OID, new_id())),
+        own_env=tuple(agent.env),
+        trusted_folders=trusted_folders,
         blob_folder=folder,
     )
 
@@ -160,6 +165,16 @@ class _Ear:
         if len(self.logs) < MAX_LOGS:
             self.logs.append(f"{tool} was refused: {_NOBODY}")
         return Decided(self.new_id(), "deny", note=_NOBODY)
+
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        await trio.lowlevel.checkpoint()
+        if len(self.logs) < MAX_LOGS:
+            self.logs.append(
+                f"The settings of {found.folder} were left out: nobody trusted the folder. {_NOBODY}"
+            )
+        return Decided(self.new_id(), "deny")
 
     async def history(self, limit_bytes: int) -> History:
         await trio.lowlevel.checkpoint()

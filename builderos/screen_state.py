@@ -15,6 +15,7 @@ import orjson
 
 from builderos.frames import Frame
 from builderos.terminal_text import one_line, sanitise
+from transport.trust_words import KIND, trust_lines
 
 __all__ = ["Screen"]
 
@@ -124,6 +125,10 @@ class Screen:
         request_id = frame.text("request_id")
         if request_id:
             self.pending[request_id] = _asked(frame.body)
+        if frame.text("kind") == KIND:
+            lines = [sanitise(line).replace("\n", " ") for line in trust_lines(frame.body.get("input"))]
+            answers = "trust this folder? y, or n to go on without its settings; /interrupt ends the turn"
+            return self.say("\n".join(f"? {line}" for line in [*lines, answers]))
         return self.say(f"? {_asked(frame.body)}\n? allow it? y, n, or a for this session")
 
     def _permission_resolved(self, frame: Frame) -> str:
@@ -160,6 +165,9 @@ class Screen:
 
 
 def _asked(item: Mapping[str, Any]) -> str:
+    asked = item.get("input")
+    if item.get("kind") == KIND and isinstance(asked, dict):
+        return f"trust in {one_line(str(asked.get('folder')))}"
     tool = item.get("tool")
     return f"{one_line(tool if isinstance(tool, str) else 'a tool')} {_brief(item.get('input'))}".rstrip()
 

@@ -24,7 +24,7 @@ from actors.commands import (
 )
 from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.decisions import refusal_of_decision
-from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
+from actors.session.effects import Announce, Answer, Audit, KeepNote, SteerHub, StopHub, TellHub
 from actors.session.inputs import FromDevice
 from actors.session.snapshot import view
 from actors.session.step import Step, decided
@@ -164,8 +164,12 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
             decide.input if changes else None,
             decide.mode if changes else None,
         )
+        request = state.turn.requests[request_id]
         step.emit_in_turn(resolved, device_id=author)
         step.do(TellHub(decided(resolved)))
+        if request.about == "trust" and isinstance(request.input, dict):
+            act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
+            step.do(Audit(act, envelope.author.key_id, str(request.input.get("folder"))))
     elif request_id in state.resolved:
         by = state.resolved[request_id]
         content = f"{by} was first" if by is not None else "this request is closed already"

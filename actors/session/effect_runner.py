@@ -16,6 +16,7 @@ from actors.history import read_history
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
 from actors.session.effects import (
     Announce,
+    Audit,
     Effect,
     ForgetHub,
     HandOver,
@@ -34,6 +35,7 @@ from actors.tail import Tail
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
+from storage.tables.hash_chain import Act
 
 __all__ = ["STORAGE_DOWN", "EffectRunner", "SessionDeps"]
 
@@ -52,7 +54,8 @@ class SessionDeps:
     """What every session's actor works with.
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show, and for a session that is new.
+    the session's id after each commit that its entry in a list may show, and for a session that is new. `audited` takes
+    what goes into the audit beside the journal; it never blocks.
     """
 
     journal: Journal
@@ -65,6 +68,7 @@ class SessionDeps:
     config: ActorConfig
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
+    audited: Callable[[Act], object] = lambda act: None
 
 
 @attrs.define(eq=False)
@@ -115,6 +119,11 @@ class EffectRunner:
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
+            case Audit(act, key_id, subject):
+                at_ms = self.deps.clock()
+                self.deps.audited(
+                    Act(at_ms=at_ms, act=act, device_id=key_id, session_id=self.session_id, subject=subject)
+                )
             case Announce(news):
                 self.tail.post_nowait(news)
             case _:
@@ -123,7 +132,12 @@ class EffectRunner:
     def _spec(self, hub_id: str) -> HubSpec:
         state = self.state
         spec = self.deps.spec_for(self.record, hub_id)
-        return attrs.evolve(spec, agent_memory=state.agent_memory, grants=tuple(state.grants))
+        return attrs.evolve(
+            spec,
+            agent_memory=state.agent_memory,
+            grants=tuple(state.grants),
+            declined=tuple(state.declined),
+        )
 
     async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
         message = await self._message(effect.message_seq, items)

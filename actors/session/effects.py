@@ -113,6 +113,15 @@ class Announce:
     news: News
 
 
+@attrs.frozen
+class Audit:
+    """Note in the audit what a key did; `subject` is what it did it to."""
+
+    act: str
+    key_id: str
+    subject: str
+
+
 Effect = (
     Answer
     | StartHub
@@ -125,4 +134,5 @@ Effect = (
     | ForgetHub
     | KeepNote
     | Announce
+    | Audit
 )

@@ -28,6 +28,7 @@ from actors.events import (
     UserMessage,
 )
 from actors.session.answer import Answer
+from bridgehub.protocol.trust import declined_by
 
 __all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply"]
 
@@ -36,6 +37,9 @@ PREVIEW_LENGTH = 1000
 
 RESOLVED_KEPT = 100
 """Resolved requests of which a late `decide` is told who was first."""
+
+DECLINED_KEPT = 200
+"""Folders whose settings this session goes on without; the oldest is asked about again."""
 
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
@@ -105,6 +109,7 @@ class SessionState:
     Attributes:
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
+        declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
         agent_memory: what the agent's driver wants to know again in the next hub.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
@@ -120,6 +125,7 @@ class SessionState:
     draft: str = ""
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    declined: dict[str, None] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     can_steer: bool = False
     hub_id: str | None = None
@@ -256,6 +262,11 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
             if event.decision == "allow_session" and request is not None and request.grant is not None:
                 state.grants[request.grant] = event.by_device
                 _drop_oldest(state.grants, GRANTS_KEPT)
+            if event.decision == "deny" and request is not None and request.about == "trust":
+                declined = declined_by(request.input, request.options)
+                if declined is not None:
+                    state.declined[declined] = None
+                    _drop_oldest(state.declined, DECLINED_KEPT)
             turn.decided[event.request_id] = event
             _drop_oldest(turn.decided, DECIDED_KEPT)
             state.resolved[event.request_id] = event.by_device

@@ -223,6 +223,7 @@ class Delegation:
             kind=delegate.kind,
             options=delegate.options,
             env={**delegate.env, TASK_MARKER: task_id},
+            own_env=delegate.own_env,
             socket=socket,
             agent_session_id=str(uuid.uuid5(_CONVERSATIONS, task_id)),
             model=None,

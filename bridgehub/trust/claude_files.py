@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from bridgehub.trust.finding import Findings, Notes, read_text, strings_of
-from bridgehub.trust.reading import MAX_FILES_OF_A_FOLDER, MAX_PARENTS, files_below
+from bridgehub.trust.finding import Findings, Notes, hook_commands, server_command, strings_of
+from bridgehub.trust.reading import MAX_FILES_OF_A_FOLDER, MAX_PARENTS, files_below, read_text
 
 __all__ = ["find_claude"]
 
@@ -45,7 +45,9 @@ _HELPERS = re.compile(r".*(Helper|Refresh|Export|Line|Suggestion)")
 
 _TEXTS = {"commands": "command", "skills": "skill", "agents": "agent"}
 _FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
-_POWERS = re.compile(r"^(hooks|mcpServers|mcp-servers|permissionMode|permission-mode|allowed-tools|allowedTools)\s*:", re.MULTILINE)  # fmt: skip
+_POWERS = re.compile(
+    r"^(hooks|mcp-?servers|permission-?mode|allowed-?tools)\s*:", re.MULTILINE | re.IGNORECASE
+)
 _INLINE = re.compile(r"!`[^`]*`|^```!.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -96,17 +98,17 @@ def _note_settings(notes: Notes, path: Path) -> None:
 
 def _note_hooks(notes: Notes, path: Path, hooks: dict[str, Any]) -> None:
     for event, groups in hooks.items():
-        for group in groups if isinstance(groups, list) else ():
-            inner = group.get("hooks") if isinstance(group, dict) else None
-            for hook in inner if isinstance(inner, list) else ():
-                told = hook if isinstance(hook, dict) else {}
-                command = told.get("command") or told.get("url") or told.get("prompt") or ""
-                notes.note(path, "hook", event, command)
+        for command in hook_commands(groups):
+            notes.note(path, "hook", event, command)
 
 
 def _note_permissions(notes: Notes, path: Path, permissions: dict[str, Any]) -> None:
     for key, value in permissions.items():
-        if key in _RESTRICTING or value in (None, [], {}) or (key == "defaultMode" and value in _CAREFUL_MODES):
+        if (
+            key in _RESTRICTING
+            or value in (None, [], {})
+            or (key == "defaultMode" and value in _CAREFUL_MODES)
+        ):
             continue
         if key == "allow" and isinstance(value, list):
             for rule in value:
@@ -120,10 +122,7 @@ def _note_servers(notes: Notes, path: Path) -> None:
     table = _table(notes, path)
     servers = table.get("mcpServers", table)
     for name, server in servers.items() if isinstance(servers, dict) else ():
-        told = server if isinstance(server, dict) else {}
-        arguments = told.get("args") if isinstance(told.get("args"), list) else []
-        command = [told["command"], *arguments] if "command" in told else told.get("url", "")
-        notes.note(path, "server", name, command)
+        notes.note(path, "server", name, server_command(server))
     if notes.runs_in(path):
         notes.note_commands(strings_of(table), notes.workspace)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from bridgehub.trust.finding import Findings, Notes, read_text, strings_of
-from bridgehub.trust.reading import MAX_FILES_OF_A_FOLDER, files_below
+from bridgehub.trust.finding import Findings, Notes, hook_commands, server_command, strings_of
+from bridgehub.trust.reading import MAX_FILES_OF_A_FOLDER, files_below, read_text
 
 __all__ = ["find_codex"]
 
@@ -76,10 +76,7 @@ def _note_key(notes: Notes, path: Path, key: str, value: Any) -> None:
         return
     if key == "mcp_servers" and isinstance(value, dict):
         for name, server in value.items():
-            told = server if isinstance(server, dict) else {}
-            arguments = told.get("args") if isinstance(told.get("args"), list) else []
-            command = [told["command"], *arguments] if "command" in told else told.get("url", "")
-            notes.note(path, "server", name, command)
+            notes.note(path, "server", name, server_command(server))
     elif key == "hooks" and isinstance(value, dict):
         _note_hooks(notes, path, value)
     elif key == "shell_environment_policy" and isinstance(value, dict):
@@ -116,9 +113,5 @@ def _note_hook_file(notes: Notes, path: Path, folder: Path) -> None:
 
 def _note_hooks(notes: Notes, path: Path, hooks: dict[str, Any]) -> None:
     for event, groups in hooks.items():
-        found = [hook for group in (groups if isinstance(groups, list) else ()) if isinstance(group, dict)
-                 for hook in group.get("hooks", ()) if isinstance(hook, dict)]  # fmt: skip
-        for hook in found:
-            notes.note(path, "hook", event, hook.get("command") or "")
-        if not found and groups not in ([], {}):
-            notes.note(path, "hook", event)
+        for command in hook_commands(groups):
+            notes.note(path, "hook", event, command)

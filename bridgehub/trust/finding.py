@@ -15,20 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import orjson
 
-from bridgehub.trust.reading import project_folders, read_file, sha256_of
+from bridgehub.protocol.trust import MAX_RUNS, trust_input
+from bridgehub.trust.reading import project_folders, sha256_of
 
-__all__ = ["MAX_RUNS", "Findings", "Notes", "Run", "strings_of"]
-
-MAX_RUNS = 200
-"""Things of one folder that a person is shown; the rest is told as a number."""
+__all__ = ["Findings", "Notes", "Run", "hook_commands", "server_command", "strings_of"]
 
 MAX_NAME_CHARS = 200
 MAX_COMMAND_CHARS = 500
-"""A request is one event: 200 of these stay below its bound of 128 KiB."""
 
-MAX_SHOWN_CHARS = 48 * 1024
-"""Characters of all commands together; those that come later are named only."""
+MAX_TOLD_BYTES = 96 * 1024
+"""JSON of all that a request tells: an event holds 128 KiB. What does not fit is told as a number."""
+
+
+MAX_FLAT_CHARS = 4096
+"""Of a name or a command; two that differ later count as one, and their file's hash tells them apart."""
 
 MAX_RUN_FILES = 500
 """Files that commands name, of one folder."""
@@ -59,8 +61,9 @@ class Run:
 
     def told(self) -> dict[str, str]:
         """Return it as a request tells it."""
-        told = {"kind": self.kind, "name": self.name[:MAX_NAME_CHARS], "from": self.origin[:MAX_NAME_CHARS]}
-        return told | ({"command": self.command} if self.command else {})
+        told = {"kind": self.kind, "name": _cut(self.name, MAX_NAME_CHARS)}
+        told["from"] = _cut(self.origin, MAX_NAME_CHARS)
+        return told | ({"command": _cut(self.command, MAX_COMMAND_CHARS)} if self.command else {})
 
 
 @attrs.frozen
@@ -69,17 +72,33 @@ class Findings:
 
     Attributes:
         folder: the folder whose trust counts.
-        runs: at most `MAX_RUNS`.
-        more: how many more there are.
+        runs: all that runs there.
         digest: tells these files, and those that they run, from any other state of theirs; empty if nothing runs.
         environment: the variables that the folder sets.
     """
 
     folder: str
     runs: tuple[Run, ...] = ()
-    more: int = 0
     digest: str = ""
     environment: frozenset[str] = frozenset()
+
+    @property
+    def title(self) -> str:
+        """Return the question in one line of plain words."""
+        count = "1 thing" if len(self.runs) == 1 else f"{len(self.runs)} things"
+        return f"Trust the folder {self.folder}? It holds {count} that would run or count by themselves."
+
+    def told(self, agent: str) -> dict[str, Any]:
+        """Return the input of the request that asks about it, for that kind of agent."""
+        shown: list[dict[str, str]] = []
+        left = MAX_TOLD_BYTES
+        for run in self.runs[:MAX_RUNS]:
+            told = run.told()
+            left -= len(orjson.dumps(told))
+            if left < 0:
+                break
+            shown.append(told)
+        return trust_input(agent, self.folder, shown, len(self.runs) - len(shown))
 
 
 @attrs.define(eq=False)
@@ -92,7 +111,6 @@ class Notes:
     environment: set[str] = attrs.field(factory=set)
     _runs: dict[Run, None] = attrs.field(factory=dict)
     _files: dict[Path, None] = attrs.field(factory=dict)
-    _shown: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.folders = project_folders(self.workspace)
@@ -104,13 +122,9 @@ class Notes:
 
     def note(self, path: Path, kind: str, name: object, command: object = "") -> None:
         """Note one thing of a file."""
-        words = _flat(command)
-        if len(words) > MAX_COMMAND_CHARS or self._shown + len(words) > MAX_SHOWN_CHARS:
-            words = words[: min(MAX_COMMAND_CHARS, max(0, MAX_SHOWN_CHARS - self._shown))] + "…"
-        self._shown += len(words)
         if kind == "environment":
             self.environment.add(str(name))
-        self._runs[Run(kind, _flat(name), self._seen_from(path), words)] = None
+        self._runs[Run(kind, _flat(name), self._seen_from(path), _flat(command))] = None
         self._files[path] = None
 
     def runs_in(self, path: Path) -> bool:
@@ -134,12 +148,30 @@ class Notes:
                 whole.update(f"\0{self._seen_from(path)}\0{sha256_of(path)}".encode(errors="surrogateescape"))
             digest = whole.hexdigest()
         folder = self.counts_as or os.path.realpath(self.workspace)
-        return Findings(
-            folder, runs[:MAX_RUNS], max(0, len(runs) - MAX_RUNS), digest, frozenset(self.environment)
-        )
+        return Findings(folder, runs, digest, frozenset(self.environment))
 
     def _seen_from(self, path: Path) -> str:
         return os.path.relpath(path, self.workspace)
+
+
+def server_command(server: Any) -> Any:
+    """Return what the entry of an MCP server runs or calls."""
+    table = server if isinstance(server, dict) else {}
+    if "command" not in table:
+        return table.get("url", "")
+    arguments = table.get("args")
+    return [table["command"], *(arguments if isinstance(arguments, list) else ())]
+
+
+def hook_commands(groups: Any) -> list[str]:
+    """Return what the hooks of one event run; one empty text for what is no list of hooks but is something."""
+    found = []
+    for group in groups if isinstance(groups, list) else ():
+        inner = group.get("hooks") if isinstance(group, dict) else None
+        for hook in inner if isinstance(inner, list) else ():
+            table = hook if isinstance(hook, dict) else {}
+            found.append(str(table.get("command") or table.get("url") or table.get("prompt") or ""))
+    return found or ([""] if groups else [])
 
 
 def strings_of(value: Any) -> Iterator[str]:
@@ -156,16 +188,19 @@ def strings_of(value: Any) -> Iterator[str]:
 
 def _named_files(text: str, bases: tuple[Path, ...], root: Path) -> Iterator[Path]:
     plain = _FOLDER_NAMES.sub("./", text)
-    words = {plain, *_BREAKS.split(plain)} - {""}
-    for word in words:
-        names = (word, *_BY_PROGRAM.get(word, ()), f"{word.replace('.', '/')}.py", f"{word}/__main__.py", f"{word}.js", f"{word}/index.js")  # fmt: skip
-        for name in names:
-            if len(name) > 1024 or "\0" in name:
+    for word in {plain, *_BREAKS.split(plain)} - {""}:
+        modules = (f"{word.replace('.', '/')}.py", f"{word}/__main__.py", f"{word}.js", f"{word}/index.js")
+        for name in (word, *_BY_PROGRAM.get(word, ()), *modules):
+            if len(name) > MAX_FLAT_CHARS or "\0" in name:
                 continue
             for base in bases:
                 path = Path(os.path.normpath(base / name))
                 if path.is_relative_to(root) and _is_file(path):
                     yield path
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _is_file(path: Path) -> bool:
@@ -177,11 +212,6 @@ def _is_file(path: Path) -> bool:
 
 def _flat(value: object) -> str:
     """Return what a command, or a list of its words, says, on one line and without control characters."""
-    text = " ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    text = text[:MAX_FLAT_CHARS]
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-
-
-def read_text(path: Path) -> str | None:
-    """Return a file's text; None if there is none that can be read."""
-    data = read_file(path)
-    return None if data is None else data.decode("utf-8-sig", errors="replace")

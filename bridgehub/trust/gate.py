@@ -14,19 +14,26 @@ The agent has nothing of the message as long as this waits.
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import attrs
 import trio
 
 from bridgehub.agents.base import Sink
+from bridgehub.agents.claude.settings import config_folder
 from bridgehub.protocol.messages import HubSpec
 from bridgehub.trust.claude_files import find_claude
 from bridgehub.trust.codex_files import find_codex
 from bridgehub.trust.finding import Findings
-from bridgehub.trust.records import is_kept, is_named, is_trusted_by_claude, is_trusted_by_codex, keep
+from bridgehub.trust.records import (
+    codex_home,
+    is_kept,
+    is_named,
+    is_trusted_by_claude,
+    is_trusted_by_codex,
+    keep,
+)
 
-__all__ = ["Settled", "claude_home", "codex_home", "settle"]
+__all__ = ["Settled", "settle"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
@@ -44,16 +51,6 @@ class Settled:
     loads: bool
     digest: str = ""
     environment: frozenset[str] = frozenset()
-
-
-def claude_home(env: dict[str, str]) -> Path:
-    """Return where Claude Code keeps the person's settings and its transcripts."""
-    return Path(env.get("CLAUDE_CONFIG_DIR") or Path(env.get("HOME") or Path.home()) / ".claude")
-
-
-def codex_home(env: dict[str, str]) -> Path:
-    """Return where Codex keeps the person's settings and its threads."""
-    return Path(env.get("CODEX_HOME") or Path(env.get("HOME") or Path.home()) / ".codex")
 
 
 async def settle(spec: HubSpec, sink: Sink, options: tuple[str, ...] = ("allow", "deny")) -> Settled:
@@ -80,7 +77,7 @@ async def settle(spec: HubSpec, sink: Sink, options: tuple[str, ...] = ("allow",
 def _find(spec: HubSpec) -> Findings:
     match spec.kind:
         case "claude":
-            return find_claude(spec.workspace, claude_home(spec.env), spec.counts_as)
+            return find_claude(spec.workspace, config_folder(spec.env), spec.counts_as)
         case "codex":
             return find_codex(spec.workspace, codex_home(spec.env), spec.counts_as)
     return _both(spec)
@@ -88,17 +85,10 @@ def _find(spec: HubSpec) -> Findings:
 
 def _both(spec: HubSpec) -> Findings:
     """Return what either program would run: a relay of somebody's own may start any of them."""
-    one = find_claude(spec.workspace, claude_home(spec.env), spec.counts_as)
+    one = find_claude(spec.workspace, config_folder(spec.env), spec.counts_as)
     other = find_codex(spec.workspace, codex_home(spec.env), spec.counts_as)
-    if not one.runs or not other.runs:
-        return one if one.runs else other
-    runs = one.runs + other.runs
-    return attrs.evolve(
-        one,
-        runs=runs[: len(one.runs)] if one.more else runs[:200],
-        more=one.more + other.more + max(0, len(runs) - 200),
-        digest=f"{one.digest}{other.digest}",
-        environment=one.environment | other.environment,
+    return Findings(
+        one.folder, one.runs + other.runs, one.digest + other.digest, one.environment | other.environment
     )
 
 

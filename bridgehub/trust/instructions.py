@@ -13,7 +13,13 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from bridgehub.trust.reading import MAX_FILES_OF_A_FOLDER, MAX_PARENTS, files_below, project_folders, read_file
+from bridgehub.trust.reading import (
+    MAX_FILES_OF_A_FOLDER,
+    MAX_PARENTS,
+    files_below,
+    project_folders,
+    read_file,
+)
 
 __all__ = ["claude_instructions", "codex_instructions"]
 

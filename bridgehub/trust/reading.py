@@ -11,7 +11,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["MAX_CONFIG_BYTES", "MAX_FILES_OF_A_FOLDER", "MAX_PARENTS", "files_below", "project_folders", "read_file", "sha256_of"]  # fmt: skip
+__all__ = [
+    "MAX_CONFIG_BYTES",
+    "MAX_FILES_OF_A_FOLDER",
+    "MAX_PARENTS",
+    "files_below",
+    "project_folders",
+    "read_file",
+    "read_text",
+    "sha256_of",
+]
 
 MAX_CONFIG_BYTES = 1024 * 1024
 """Bytes of one settings file; a larger one counts as one that cannot be read."""
@@ -39,6 +48,12 @@ def read_file(path: Path, limit: int = MAX_CONFIG_BYTES) -> bytes | None:
         except OSError:
             return None
     return data if len(data) <= limit else None
+
+
+def read_text(path: Path) -> str | None:
+    """Return a file's text; None if there is none that can be read."""
+    data = read_file(path)
+    return None if data is None else data.decode("utf-8-sig", errors="replace")
 
 
 def sha256_of(path: Path) -> str:

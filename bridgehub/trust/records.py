@@ -20,10 +20,15 @@ import orjson
 from bridgehub.trust.finding import Findings
 from bridgehub.trust.reading import MAX_PARENTS, project_folders, read_file
 
-__all__ = ["is_kept", "is_named", "is_trusted_by_claude", "is_trusted_by_codex", "keep"]
+__all__ = ["codex_home", "is_kept", "is_named", "is_trusted_by_claude", "is_trusted_by_codex", "keep"]
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024
 """Claude Code keeps much else in its file; a larger one says nothing here, and the folder is asked about."""
+
+
+def codex_home(env: dict[str, str]) -> Path:
+    """Return where Codex keeps the person's settings and its threads."""
+    return Path(env.get("CODEX_HOME") or Path(env.get("HOME") or Path.home()) / ".codex")
 
 
 def is_named(folder: str, trusted_folders: Iterable[str]) -> bool:
@@ -62,7 +67,12 @@ def keep(store: str, kind: str, found: Findings) -> None:
     """Keep that a device trusted it, so that it outlives a power cut. Raises OSError."""
     path = _place(store, kind, found)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    told = {"kind": kind, "folder": found.folder, "digest": found.digest, "at_ms": time.time_ns() // 1_000_000}
+    told = {
+        "kind": kind,
+        "folder": found.folder,
+        "digest": found.digest,
+        "at_ms": time.time_ns() // 1_000_000,
+    }
     new = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

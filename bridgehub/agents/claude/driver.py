@@ -27,6 +27,7 @@ from bridgehub.agents.claude.prompt import attached_paths, history_text, make_co
 from bridgehub.agents.claude.settings import Stamp, read_stamp
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
+from bridgehub.trust.gate import Settled, settle
 
 if TYPE_CHECKING:
     from bridgehub.agents.claude.session import ClaudeSession
@@ -67,6 +68,8 @@ class ClaudeDriver:
     _readable: set[str] = attrs.field(factory=set)
     _stamp: Stamp = frozenset()
     """What the running program has read of settings and instructions."""
+    _settled: Settled | None = None
+    """Under which word about the folder's settings it was started."""
     _owes_history: bool = False
     _earlier: str = ""
 
@@ -138,17 +141,18 @@ class ClaudeDriver:
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
+        settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
-        if self._session is not None and stamp == self._stamp:
+        if self._session is not None and (stamp, settled) == (self._stamp, self._settled):
             return None
         await self.aclose()  # it holds settings that were edited since
-        self._stamp = stamp
+        self._stamp, self._settled = stamp, settled
         if not await trio.Path(self.spec.workspace).is_dir():
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
-            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation)
+            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation, settled)
             self._session, is_new = await module.open_session(self.spec, setup)
         except ProgramMissing as error:
             told = (

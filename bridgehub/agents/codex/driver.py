@@ -26,6 +26,7 @@ from bridgehub.agents.codex.errors import (
     PromptNotTaken,
     WorkspaceGone,
 )
+from bridgehub.agents.codex.folder import trust_arguments
 from bridgehub.agents.codex.outcome import NOT_SIGNED_IN
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.session import CodexSession
@@ -40,6 +41,7 @@ from bridgehub.agents.codex.start import (
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
+from bridgehub.trust.gate import Settled, settle
 
 __all__ = ["CodexDriver", "make_driver"]
 
@@ -69,7 +71,8 @@ class CodexDriver:
     _thread_id: str | None = attrs.field(init=False)
     _program: Program | None = None
     _session: CodexSession | None = None
-    _instructions: Instructions | None = None
+    _read: tuple[Instructions, Settled] | None = None
+    """What the program has read, and under which word about the folder's settings."""
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -148,17 +151,20 @@ class CodexDriver:
         Raises:
             CodexError: it cannot be had.
         """
+        settled = await settle(self.spec, sink)
         instructions = await trio.to_thread.run_sync(Instructions.look, self.spec)
-        if self._session is not None and self._session.usable and instructions == self._instructions:
+        read = (instructions, settled)
+        if self._session is not None and self._session.usable and read == self._read:
             return None
         await self.aclose()
-        self._instructions = instructions
+        self._read = read
+        arguments = await trio.to_thread.run_sync(trust_arguments, self.spec, settled)
         program = self._program = await open_program(
-            self.spec, f"{self.spec.hub_id}/{sink.new_id()}", codex_arguments(self.delegation)
+            self.spec, f"{self.spec.hub_id}/{sink.new_id()}", codex_arguments(self.delegation) + arguments
         )
         if not await initialize(program):
             raise NotSignedIn(NOT_SIGNED_IN)
-        thread_id, is_new = await open_thread(program, self.spec, self._thread_id)
+        thread_id, is_new = await open_thread(program, self.spec, self._thread_id, settled)
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
         if not is_new:
             return None

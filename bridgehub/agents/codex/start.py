@@ -18,9 +18,13 @@ import attrs
 import trio
 
 from bridgehub.agents.codex.errors import CallRefused, ProgramExited, ProgramMissing, WorkspaceGone
+from bridgehub.agents.codex.folder import folder_params
 from bridgehub.agents.codex.program import Program, start_program
 from bridgehub.protocol.messages import History, HubSpec
 from bridgehub.protocol.process_tree import MARKER
+from bridgehub.trust.gate import Settled
+from bridgehub.trust.reading import project_folders
+from bridgehub.trust.records import codex_home
 
 __all__ = [
     "Instructions",
@@ -35,9 +39,6 @@ __all__ = [
 
 START_S = 60.0
 """How long a program may take until it is ready; 0.1 s seen, MCP servers of the person included."""
-
-MAX_PARENTS = 64
-"""Folders above the workspace that are looked through for the root of its project."""
 
 _PACKAGE = "codex_cli_bin"
 _CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
@@ -114,9 +115,9 @@ class Instructions:
         """Look at the files. Reads the disk: use a thread. Raises WorkspaceGone."""
         if not Path(spec.workspace).is_dir():
             raise WorkspaceGone(f"The workspace {spec.workspace} is not there any more.")
-        home = Path(spec.env.get("CODEX_HOME") or Path(spec.env.get("HOME") or Path.home()) / ".codex")
+        home = codex_home(spec.env)
         paths = [home / name for name in ("AGENTS.override.md", "AGENTS.md", "config.toml")]
-        for folder in _project_folders(Path(spec.workspace)):
+        for folder in project_folders(Path(spec.workspace)):
             paths += [folder / name for name in _FILE_NAMES]
         found = []
         for path in paths:
@@ -126,15 +127,6 @@ class Instructions:
                 continue
             found.append((str(path), stat.st_mtime_ns, stat.st_size))
         return cls(tuple(found))
-
-
-def _project_folders(workspace: Path) -> list[Path]:
-    """Return the folders from the project's root (that with `.git`) to the workspace."""
-    folders = [workspace, *workspace.parents][:MAX_PARENTS]
-    for index, folder in enumerate(folders):
-        if (folder / ".git").exists():
-            return folders[: index + 1]
-    return [workspace]
 
 
 def find_program(spec: HubSpec) -> str:
@@ -192,7 +184,9 @@ async def initialize(program: Program) -> bool:
     raise ProgramExited(f"Codex did not come up within {START_S:g} s.")
 
 
-async def open_thread(program: Program, spec: HubSpec, thread_id: str | None) -> tuple[str, bool]:
+async def open_thread(
+    program: Program, spec: HubSpec, thread_id: str | None, settled: Settled
+) -> tuple[str, bool]:
     """Resume the thread, or start one where there is none or it cannot be resumed.
 
     Returns:
@@ -203,6 +197,7 @@ async def open_thread(program: Program, spec: HubSpec, thread_id: str | None) ->
         ProgramExited, BadOutput: it went, or broke.
     """
     params = Settings.of(spec).params(spec.workspace)
+    params |= await trio.to_thread.run_sync(folder_params, spec, settled)
     with trio.move_on_after(START_S):
         if thread_id is not None:
             try:
