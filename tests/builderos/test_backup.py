@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 
-from builderos.backup_command import run_backup, run_restore
-from builderos.verify_command import run_verify
+from builderos.commands.backup import run_backup, run_restore
+from builderos.commands.verify import run_verify
 from storage.read_only import open_reading
 from tests.builderos.old_server import said, write_old
 from tests.builderos.spoilers import SPOILERS
@@ -146,7 +146,7 @@ def restored_from(file: Path, data: Path) -> int:
 
 def make(data: Path, tmp_path: Path, name: str, text: str) -> None:
     """Give `data` a session `name`, without a server."""
-    from builderos.import_command import run_import
+    from builderos.commands.import_ import run_import
 
     file = write_old(tmp_path / f"{name}.db", {name: [said(0, "user", text), said(1, "assistant", "hi")]})
     assert run_import(options(data, file)) == 0
@@ -324,7 +324,7 @@ def test_a_backup_of_nothing_or_of_a_damaged_database_leaves_the_earlier_one(
 KILLER = """
 import os, signal, sys
 from pathlib import Path
-import builderos.backup_command as command
+import builderos.commands.backup as command
 deadly, step, renamed = int(sys.argv[1]), 0, 0
 def watch(event, args):
     global step, renamed

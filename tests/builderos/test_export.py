@@ -14,11 +14,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builderos.export_command import run_export
-from builderos.export_state import Answer, Conversation, Question
-from builderos.export_text import markdown
-from builderos.frames import Frame, decode, encode
-from builderos.import_command import ImportOptions, run_import
+from builderos.client.frames import Frame, decode, encode
+from builderos.commands.export import run_export
+from builderos.commands.import_ import ImportOptions, run_import
+from builderos.export.state import Answer, Conversation, Question
+from builderos.export.text import markdown
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import run_command
 from tests.e2e.world import all_events, open_http

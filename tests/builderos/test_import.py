@@ -17,8 +17,8 @@ import httpx
 import pytest
 import trio
 
-from builderos.import_command import ImportOptions, run_import
-from builderos.import_report import PROGRESS_S, Progress
+from builderos.commands.import_ import ImportOptions, run_import
+from builderos.legacy.report import PROGRESS_S, Progress
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import run_command
 from tests.e2e.world import all_events, open_http, story_of

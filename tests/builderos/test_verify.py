@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-import builderos.verify_command as command
+import builderos.commands.verify as command
 from actors.codec import encode_entry, encode_settings
 from actors.commands import Settings
 from actors.events import (
@@ -29,8 +29,8 @@ from actors.events import (
 )
 from actors.session.snapshot import summary
 from actors.session.state import SessionState, apply
-from builderos.import_command import ImportOptions, run_import
-from builderos.verify_command import run_verify
+from builderos.commands.import_ import ImportOptions, run_import
+from builderos.commands.verify import run_verify
 from storage.blobs import blob_path
 from storage.records import NewSession
 from storage.store import Store, open_store
