@@ -26,6 +26,7 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, Sink, TurnEnd
 from bridgehub.agents.registry import AgentMissing, make_driver
+from bridgehub.agents.rights import changes_nothing
 from bridgehub.delegation.sink import Budget, TaskSink
 from bridgehub.protocol.messages import HubSpec, Prompt, TaskBegan, TaskEnded, TurnDone, TurnFailed
 from bridgehub.protocol.process_tree import TASK_MARKER, TreeSurvived, kill_tree
@@ -51,9 +52,6 @@ POLITE_S = 0.7
 
 PUT_AWAY_S = 12.0
 """How long a delegate's end may take: its processes may be in uninterruptible sleep."""
-
-READ_ONLY = frozenset({"plan", "read-only"})
-"""Permission modes, Claude's and Codex's, in which an agent changes nothing."""
 
 RELAYS = frozenset({"bridgehub/1.0"})
 """Kinds of agents that know no permission mode."""
@@ -139,9 +137,7 @@ class Delegation:
 
     @property
     def _reads_only(self) -> bool:
-        table = self.spec.options
-        mode = self.spec.permission_mode or table.get("permission_mode") or table.get("sandbox")
-        return mode in READ_ONLY
+        return changes_nothing(self.spec.kind, self.spec.options, self.spec.permission_mode)
 
     @asynccontextmanager
     async def open_turn(self, turn_id: str, sink: Sink) -> AsyncIterator[None]:

@@ -19,6 +19,7 @@ import trio
 
 from bridgehub.agents.codex.errors import CallRefused, ProgramExited, ProgramMissing, WorkspaceGone
 from bridgehub.agents.codex.folder import folder_params
+from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
 from bridgehub.protocol.messages import History, HubSpec
 from bridgehub.protocol.process_tree import MARKER
@@ -59,17 +60,6 @@ _UNHEARD = (
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
 
-_SANDBOXES = frozenset({"read-only", "workspace-write", "danger-full-access"})
-
-_MODES = {
-    "default": (None, None),
-    "on-failure": ("on-request", None),
-    "acceptEdits": ("on-request", "workspace-write"),
-    "plan": ("on-request", "read-only"),
-    "bypassPermissions": ("never", "danger-full-access"),
-}
-"""Permission modes that are not Codex's own words: what they mean for approval and sandbox."""
-
 
 @attrs.frozen
 class Settings:
@@ -81,21 +71,8 @@ class Settings:
 
     @classmethod
     def of(cls, spec: HubSpec) -> Settings:
-        """Return the session's settings, over the agent's table.
-
-        `permission_mode` is a word for the approval or for the sandbox, or one of the common modes. A word
-        that nobody knows goes to Codex as it is, which refuses it.
-        """
-        approval, sandbox = spec.options.get("approval"), spec.options.get("sandbox")
-        approval = _MODES.get(str(approval), (approval, None))[0]
-        mode = spec.permission_mode
-        if mode in _SANDBOXES:
-            sandbox = mode
-        elif mode in _MODES:
-            wanted = _MODES[mode]
-            approval, sandbox = wanted[0] or approval, wanted[1] or sandbox
-        elif mode is not None:
-            approval = mode
+        """Return the session's settings, over the agent's table."""
+        approval, sandbox = approval_and_sandbox(spec.options, spec.permission_mode)
         return cls(approval, sandbox, spec.model or spec.options.get("model"))
 
     def params(self, workspace: str) -> dict[str, Any]:

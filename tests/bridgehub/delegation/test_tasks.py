@@ -163,24 +163,33 @@ async def test_what_a_delegate_is_made_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "options", "passed_on"),
+    ("kind", "mode", "options", "passed_on"),
     [
-        (None, {}, None),
-        ("acceptEdits", {"permission_mode": "plan"}, None),
-        (None, {"permission_mode": "plan"}, "plan"),
-        (None, {"sandbox": "read-only"}, "plan"),
-        ("read-only", {"sandbox": "workspace-write"}, "plan"),
-        ("workspace-write", {"sandbox": "read-only"}, None),
+        ("claude", None, {}, None),
+        ("claude", "acceptEdits", {"permission_mode": "plan"}, None),
+        ("claude", "default", {"permission_mode": "plan"}, None),
+        ("claude", None, {"permission_mode": "plan"}, "plan"),
+        ("echo", "plan", {}, "plan"),
+        ("codex", None, {"sandbox": "read-only"}, "plan"),
+        ("codex", "read-only", {"sandbox": "workspace-write"}, "plan"),
+        ("codex", "plan", {"sandbox": "danger-full-access"}, "plan"),
+        ("codex", "workspace-write", {"sandbox": "read-only"}, None),
+        ("codex", "acceptEdits", {"sandbox": "read-only"}, None),
+        # Words for the approval say nothing of the sandbox.
+        ("codex", "on-request", {"sandbox": "read-only"}, "plan"),
+        ("codex", "never", {"sandbox": "read-only"}, "plan"),
+        ("codex", "untrusted", {"sandbox": "read-only"}, "plan"),
+        ("codex", "default", {"sandbox": "read-only"}, "plan"),
     ],
 )
 async def test_who_may_not_write_may_not_have_it_done(
-    tmp_path: Path, mode: str | None, options: dict[str, Any], passed_on: str | None
+    tmp_path: Path, kind: str, mode: str | None, options: dict[str, Any], passed_on: str | None
 ) -> None:
     cast = Cast({"one": says("hi")})
-    await hand_out(cast, tmp_path, ("one", "go"), permission_mode=mode, options=options)
+    await hand_out(cast, tmp_path, ("one", "go"), kind=kind, permission_mode=mode, options=options)
     assert [spec.permission_mode for spec, _ in cast.made] == [passed_on]
     relay = {"relay": DelegateSpec("bridgehub/1.0", {}, {}), "other": DelegateSpec("claude", {}, {})}
-    delegation = cast.delegation(tmp_path, permission_mode=mode, options=options, delegates=relay)
+    delegation = cast.delegation(tmp_path, kind=kind, permission_mode=mode, options=options, delegates=relay)
     assert delegation.offered == (("other",) if passed_on else ("other", "relay"))
 
 
