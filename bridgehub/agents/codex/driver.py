@@ -26,7 +26,7 @@ from bridgehub.agents.codex.errors import (
     PromptNotTaken,
     WorkspaceGone,
 )
-from bridgehub.agents.codex.folder import trust_arguments
+from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.outcome import NOT_SIGNED_IN
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.session import CodexSession
@@ -69,6 +69,8 @@ class CodexDriver:
     delegation: Delegation
     can_steer: bool = True
     _thread_id: str | None = attrs.field(init=False)
+    _told: str = attrs.field(init=False)
+    """Which instructions of the folder the thread was given by us (`FolderWords.mark`)."""
     _program: Program | None = None
     _session: CodexSession | None = None
     _read: tuple[Instructions, Settled] | None = None
@@ -76,8 +78,10 @@ class CodexDriver:
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
-        known = (self.spec.agent_memory or {}).get("thread_id")
+        memory = self.spec.agent_memory or {}
+        known = memory.get("thread_id")
         self._thread_id = known if isinstance(known, str) else None
+        self._told = str(memory.get("instructions") or "")
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -164,13 +168,18 @@ class CodexDriver:
         )
         if not await initialize(program):
             raise NotSignedIn(NOT_SIGNED_IN)
-        thread_id, is_new = await open_thread(program, self.spec, self._thread_id, settled)
+        words = await trio.to_thread.run_sync(FolderWords.of, self.spec, settled)
+        thread_id, is_new = await open_thread(program, self.spec, self._thread_id, words)
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
-        if not is_new:
-            return None
-        self._thread_id = thread_id
-        await sink.remember({"thread_id": thread_id})
-        return await _context(prompt, sink) if prompt.taken_before else None
+        news = words.instructions if not is_new and words.mark != self._told else ""
+        if is_new or news:
+            self._thread_id, self._told = thread_id, words.mark
+            await sink.remember(
+                {"thread_id": thread_id, **({"instructions": words.mark} if words.mark else {})}
+            )
+        if news:
+            return news
+        return await _context(prompt, sink) if is_new and prompt.taken_before else None
 
 
 async def _context(prompt: Prompt, sink: Sink) -> str | None:

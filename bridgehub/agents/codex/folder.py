@@ -6,10 +6,12 @@ folder that is not trusted it would leave the instructions out with the settings
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
+import attrs
 import orjson
 
 from bridgehub.protocol.messages import HubSpec
@@ -17,7 +19,7 @@ from bridgehub.trust.gate import Settled
 from bridgehub.trust.instructions import codex_instructions
 from bridgehub.trust.reading import project_folders
 
-__all__ = ["folder_params", "trust_arguments"]
+__all__ = ["FolderWords", "trust_arguments"]
 
 
 def trust_arguments(spec: HubSpec, settled: Settled) -> tuple[str, ...]:
@@ -32,9 +34,38 @@ def trust_arguments(spec: HubSpec, settled: Settled) -> tuple[str, ...]:
     return ("-c", f"projects={{{table}}}")
 
 
-def folder_params(spec: HubSpec, settled: Settled) -> dict[str, Any]:
-    """Return fields of `thread/start` and `thread/resume`. Reads the disk: use a thread."""
-    if not settled.loads:
-        return {"developerInstructions": codex_instructions(spec.workspace)}
-    own = {name: spec.env[name] for name in spec.own_env if name in settled.environment and name in spec.env}
-    return {"config": {"shell_environment_policy": {"set": own}}} if own else {}
+@attrs.frozen
+class FolderWords:
+    """What goes with a thread. Codex takes `instructions` of a new one only.
+
+    Attributes:
+        instructions: those of a folder whose settings do not count; empty if Codex reads them itself.
+        own_env: variables of the operator that the folder's settings would override.
+    """
+
+    instructions: str = ""
+    own_env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, spec: HubSpec, settled: Settled) -> FolderWords:
+        """Read what the folder says. Reads the disk: use a thread."""
+        if not settled.loads:
+            return cls(codex_instructions(spec.workspace))
+        names = settled.environment & spec.env.keys() & set(spec.own_env)
+        return cls("", {name: spec.env[name] for name in names})
+
+    @property
+    def mark(self) -> str:
+        """What tells these instructions from others; empty if there are none."""
+        return (
+            hashlib.sha256(self.instructions.encode(errors="replace")).hexdigest()
+            if self.instructions
+            else ""
+        )
+
+    def params(self) -> dict[str, Any]:
+        """Return fields of `thread/start` and `thread/resume`."""
+        told: dict[str, Any] = {"developerInstructions": self.instructions} if self.instructions else {}
+        if self.own_env:
+            told["config"] = {"shell_environment_policy": {"set": self.own_env}}
+        return told

@@ -18,12 +18,11 @@ import attrs
 import trio
 
 from bridgehub.agents.codex.errors import CallRefused, ProgramExited, ProgramMissing, WorkspaceGone
-from bridgehub.agents.codex.folder import folder_params
+from bridgehub.agents.codex.folder import FolderWords
 from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
 from bridgehub.protocol.messages import History, HubSpec
 from bridgehub.protocol.process_tree import MARKER
-from bridgehub.trust.gate import Settled
 from bridgehub.trust.reading import project_folders
 from bridgehub.trust.records import codex_home
 
@@ -162,7 +161,7 @@ async def initialize(program: Program) -> bool:
 
 
 async def open_thread(
-    program: Program, spec: HubSpec, thread_id: str | None, settled: Settled
+    program: Program, spec: HubSpec, thread_id: str | None, words: FolderWords
 ) -> tuple[str, bool]:
     """Resume the thread, or start one where there is none or it cannot be resumed.
 
@@ -173,8 +172,7 @@ async def open_thread(
         CallRefused: Codex does not want these settings.
         ProgramExited, BadOutput: it went, or broke.
     """
-    params = Settings.of(spec).params(spec.workspace)
-    params |= await trio.to_thread.run_sync(folder_params, spec, settled)
+    params = Settings.of(spec).params(spec.workspace) | words.params()
     with trio.move_on_after(START_S):
         if thread_id is not None:
             try:
