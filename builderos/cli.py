@@ -325,7 +325,7 @@ def _attach(arguments: argparse.Namespace) -> int:
 def _bridgehub(arguments: argparse.Namespace) -> int:
     from builderos.commands.bridgehub import run_bridgehub
 
-    return run_bridgehub(arguments.request, arguments.config)
+    return run_bridgehub(arguments.request, arguments.config, arguments.data)
 
 
 def _import(arguments: argparse.Namespace) -> int:

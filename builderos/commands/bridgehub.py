@@ -42,7 +42,7 @@ from builderos.config import Agent, BridgeHubAgent, ConfigError, load_config
 from builderos.exit_status import FAILED, MISUSED, OK, fail
 from builderos.ids import new_id
 from builderos.legacy.relay import InvalidPayload, Request, answered, decode_request, refused
-from builderos.server.hub_specs import agent_environment, agent_options
+from builderos.server.hub_specs import TRUST_NAME, agent_environment, agent_options
 
 __all__ = ["run_bridgehub"]
 
@@ -60,8 +60,8 @@ MAX_LOGS = 100
 _NOBODY = "Nobody can be asked here; only what needs no permission can be done."
 
 
-def run_bridgehub(text: str, config_path: Path | None) -> int:
-    """Answer one request on stdout; return the exit status."""
+def run_bridgehub(text: str, config_path: Path | None, data: Path) -> int:
+    """Answer one request on stdout; return the exit status. `data`: the folder with what devices trusted."""
     try:
         config = load_config(config_path)
     except ConfigError as error:
@@ -76,7 +76,11 @@ def run_bridgehub(text: str, config_path: Path | None) -> int:
         # It might be this very command: a row of processes without an end.
         return _say(refused("not_configured", f"agent {request.agent!r} is a relay itself"))
     with tempfile.TemporaryDirectory(prefix="builderos-") as folder:
-        spec = _make_spec(request, agent, workspace, folder, config.trusted_folders)
+        spec = attrs.evolve(
+            _make_spec(request, agent, workspace, folder),
+            trust_store=str(data / TRUST_NAME),
+            trusted_folders=config.trusted_folders,
+        )
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(MaskingFormatter(logging.BASIC_FORMAT, Masker.of_spec(spec)))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -101,9 +105,7 @@ def _workspace(request: Request) -> str:
     return os.path.abspath(request.capsule)
 
 
-def _make_spec(
-    request: Request, agent: Agent, workspace: str, folder: str, trusted_folders: tuple[str, ...]
-) -> HubSpec:
+def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> HubSpec:
     """Return what the driver is made of; this process takes the agent's environment, as a hub does.
 
     Where a hub's agent called this command its marker stays, so that whoever ends that hub ends this too.
@@ -124,7 +126,6 @@ def _make_spec(
         options=agent_options(agent),
         agent_session_id=str(uuid.uuid5(uuid.NAMESPACE_OID, new_id())),
         own_env=tuple(agent.env),
-        trusted_folders=trusted_folders,
         blob_folder=folder,
     )
 

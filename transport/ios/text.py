@@ -90,11 +90,9 @@ def decision_of(text: str) -> Literal["allow", "deny"] | None:
 def request_text(request: PermissionRequested) -> str:
     """Tell a person who has only a text box what is asked and how to answer."""
     if request.about == KIND:
-        refusal = (
-            [] if "deny" in request.options else ["This agent cannot leave them out: deny ends the message."]
-        )
-        last = "Send allow (or yes) to trust this folder, deny (or no) to go on without its settings."
-        return "\n".join([*trust_lines(request.input), "", *refusal, last])
+        no = "go on without its settings" if "deny" in request.options else "end this message"
+        last = f"Send allow (or yes) to trust this folder, deny (or no) to {no}."
+        return "\n".join([*trust_lines(request.input), "", last])
     shown = request.input if isinstance(request.input, str) else orjson.dumps(request.input).decode()
     if len(shown) > MAX_INPUT:
         shown = shown[:MAX_INPUT] + " …"
