@@ -28,7 +28,9 @@ __all__ = [
     "PermissionResolved",
     "Piece",
     "RequestKind",
+    "SessionGrant",
     "SessionUpdated",
+    "Settings",
     "TaskFinished",
     "TaskProgress",
     "TaskStarted",
@@ -283,12 +285,40 @@ class Interrupted:
 
 
 @attrs.frozen
+class Settings:
+    """What a session works with. `model`, `permission_mode`, `effort` None: the agent's own default."""
+
+    workspace: str
+    model: str | None = None
+    permission_mode: str | None = None
+    effort: str | None = None
+
+
+@attrs.frozen
+class SessionGrant:
+    """What is allowed for the whole session. `at_ms` None: it was before this was noted."""
+
+    grant: str
+    by_device: str | None
+    at_ms: int | None
+
+
+@attrs.frozen
 class SessionUpdated:
-    """Something about the session that no other event tells; None means unchanged."""
+    """Something about the session that no other event tells; None means unchanged.
+
+    Attributes:
+        settings: all of them, as they are from now on.
+        applies: when a change of settings counts.
+        grants: all that is allowed for the whole session.
+    """
 
     kind: ClassVar[str] = "session_updated"
     title: str | None = None
     failed: bool | None = None
+    settings: Settings | None = None
+    applies: Literal["now", "next_turn"] | None = None
+    grants: tuple[SessionGrant, ...] | None = None
 
 
 Piece = Message | Thinking

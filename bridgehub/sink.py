@@ -13,7 +13,9 @@ from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
     AgentMemory,
+    AgentOffered,
     Decided,
+    Gauged,
     History,
     HistoryWanted,
     HubEvent,
@@ -118,12 +120,17 @@ class TurnSink:
     new_id: Callable[[], str]
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
+    tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
     silence: Silence = attrs.field(factory=Silence)
     closed: bool = False
 
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
+            await trio.lowlevel.checkpoint()
+            return
+        if isinstance(event, AgentOffered | Gauged):
+            self.tell_newest(event)
             await trio.lowlevel.checkpoint()
             return
         if type(event) is TextPiece and len(event.text) <= AT_ONCE_CHARS and not self.outbox.is_full:

@@ -25,6 +25,8 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "interrupt": "drive",
     "decide": "approve",
     DECIDE_MORE: "drive",
+    "configure": "drive",
+    "revoke_grant": "approve",
     "resolve": "drive",
     "rename": "drive",
     "mark_read": "approve",

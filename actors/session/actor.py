@@ -113,6 +113,7 @@ class SessionActor:
             self._is_owner = True
         self._record, self._state = await load_state(deps.catalog, deps.journal, self.session_id)
         state = self._state
+        state.allows_bypass = deps.allows_bypass(state.agent_type)
         self._committed_hub = (state.hub_id, state.hub_seq)
         self._shown_turn = None if state.turn is None else state.turn.turn_id
         self._idle_since, self._stop_at = trio.current_time(), math.inf

@@ -1,4 +1,4 @@
-"""What a session does with a device's command: the first half of the table in `docs/architecture.md`. Pure."""
+"""What a session does with a device's command: the first half of the table in `docs/internals/architecture.md`. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from actors.commands import (
     Cancel,
     Close,
     Closed,
+    Configure,
     Decide,
     Draft,
     Envelope,
@@ -20,12 +21,14 @@ from actors.commands import (
     Rename,
     Reply,
     Resolve,
+    RevokeGrant,
     Send,
 )
 from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.decisions import refusal_of_decision
 from actors.session.effects import Announce, Answer, Audit, KeepNote, SteerHub, StopHub, TellHub
 from actors.session.inputs import FromDevice
+from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
 from actors.session.snapshot import view
 from actors.session.step import Step, decided
 from actors.tail import DraftChanged, ReadMarkMoved
@@ -55,6 +58,10 @@ def take_command(step: Step, given: FromDevice) -> None:
             _interrupt(step, envelope, interrupt)
         case Decide() as decide:
             _decide(step, envelope, decide)
+        case Configure() as change:
+            _refuse_if(step, envelope, configure(step, change, envelope.author.device_id))
+        case RevokeGrant() as revoke:
+            _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author.device_id))
         case Resolve() as resolve:
             _resolve(step, envelope, resolve)
         case Rename(title):
@@ -151,6 +158,8 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
     state, author, request_id = step.state, envelope.author.device_id, decide.request_id
     if state.turn is not None and request_id in state.turn.requests:
         refusal = refusal_of_decision(state.turn.requests[request_id], decide)
+        if refusal is None and decide.mode is not None:
+            refusal = refusal_of_settings(state, {"permission_mode": decide.mode})
         if refusal is not None:
             _answer(step, envelope, Rejected(*refusal, request_id=request_id))
             return
@@ -170,6 +179,8 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         if request.about == "trust" and isinstance(request.input, dict):
             act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
             step.do(Audit(act, envelope.author.key_id, str(request.input.get("folder"))))
+        if resolved.mode is not None:
+            switch_mode(step, resolved.mode, author)
     elif request_id in state.resolved:
         by = state.resolved[request_id]
         content = f"{by} was first" if by is not None else "this request is closed already"
@@ -210,6 +221,11 @@ def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
     if ends:
         step.let_hub_go(StopHub)
     _answer(step, envelope, Closed(process_killed=ends))
+
+
+def _refuse_if(step: Step, envelope: Envelope, refusal: tuple[RejectCode, str] | None) -> None:
+    if refusal is not None:
+        _answer(step, envelope, Rejected(*refusal))
 
 
 def _answer(step: Step, envelope: Envelope, reply: Reply) -> None:

@@ -13,6 +13,7 @@ from actors.codec import decode_row
 from actors.config import ActorConfig
 from actors.events import Attachment, Committed, UserMessage
 from actors.history import read_history
+from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
 from actors.session.effects import (
     Announce,
@@ -21,6 +22,7 @@ from actors.session.effects import (
     ForgetHub,
     HandOver,
     KeepNote,
+    KeepOffer,
     KillHub,
     SendHistory,
     StartHub,
@@ -31,6 +33,7 @@ from actors.session.effects import (
 from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
+from actors.session.step import setup_of
 from actors.tail import Tail
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
 from storage.errors import OutcomeUnknown, StorageUnavailable
@@ -49,13 +52,18 @@ def _no_file(attachment: Attachment) -> str | None:
     return None
 
 
+def _never(agent_type: str) -> bool:
+    return False
+
+
 @attrs.frozen
 class SessionDeps:
     """What every session's actor works with.
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show, and for a session that is new. `audited` takes
-    what goes into the audit beside the journal; it never blocks.
+    the session's id after each commit that its entry in a list may show, and for a session that is new. `audited`
+    takes what goes into the audit beside the journal; it never blocks.
+    `allows_bypass` tells whether the config lets an agent work without asking.
     """
 
     journal: Journal
@@ -69,6 +77,7 @@ class SessionDeps:
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
     audited: Callable[[Act], object] = lambda act: None
+    allows_bypass: Callable[[str], bool] = _never
 
 
 @attrs.define(eq=False)
@@ -124,6 +133,8 @@ class EffectRunner:
                 self.deps.audited(
                     Act(at_ms=at_ms, act=act, device_id=key_id, session_id=self.session_id, subject=subject)
                 )
+            case KeepOffer(offer):
+                await self._keep_offer(offer)
             case Announce(news):
                 self.tail.post_nowait(news)
             case _:
@@ -132,17 +143,28 @@ class EffectRunner:
     def _spec(self, hub_id: str) -> HubSpec:
         state = self.state
         spec = self.deps.spec_for(self.record, hub_id)
+        settings = state.settings
         return attrs.evolve(
             spec,
+            model=settings.model,
+            permission_mode=settings.permission_mode,
+            effort=settings.effort,
             agent_memory=state.agent_memory,
             grants=tuple(state.grants),
             declined=tuple(state.declined),
         )
 
+    async def _keep_offer(self, offer: Offer) -> None:
+        try:
+            await self.deps.catalog.keep_offer(self.record.agent_type, encode_offer(offer))
+        except STORAGE_DOWN as exc:  # the agent tells it again with its next start
+            log.warning("session %s: what its agent offers was not kept: %s", self.session_id, exc)
+
     async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
         message = await self._message(effect.message_seq, items)
         files = self._files_of(message)
-        return Prompt(effect.turn_id, effect.message_id, message.content, effect.taken_before, files)
+        content, setup = message.content, setup_of(self.state)
+        return Prompt(effect.turn_id, effect.message_id, content, effect.taken_before, files, setup)
 
     async def _message(self, seq: int, items: Sequence[Committed]) -> UserMessage:
         """Read a message that is to be handed over: from this batch, else from the journal."""

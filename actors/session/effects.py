@@ -7,6 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from actors.commands import Reply
+from actors.offer import Offer
 from actors.tail import News
 from bridgehub.protocol.messages import ToHub
 
@@ -17,6 +18,7 @@ __all__ = [
     "ForgetHub",
     "HandOver",
     "KeepNote",
+    "KeepOffer",
     "KillHub",
     "SendHistory",
     "StartHub",
@@ -107,6 +109,13 @@ class KeepNote:
 
 
 @attrs.frozen
+class KeepOffer:
+    """Remember what the agent offers, for every session with it."""
+
+    offer: Offer
+
+
+@attrs.frozen
 class Announce:
     """Show passing news to all who are attached."""
 
@@ -133,6 +142,7 @@ Effect = (
     | KillHub
     | ForgetHub
     | KeepNote
+    | KeepOffer
     | Announce
     | Audit
 )

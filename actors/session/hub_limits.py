@@ -42,6 +42,9 @@ MAX_GRANT_CHARS = 2000
 MAX_DIFF_BYTES = 64 * 1024
 """JSON of what a request would change; a longer one is left out."""
 
+MAX_GAUGE_BYTES = 16 * 1024
+"""JSON of a gauge; a longer one tells nothing."""
+
 MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
 
@@ -67,6 +70,11 @@ def fitted(event: hub.HubEvent) -> hub.HubEvent:
             return attrs.evolve(event, output=text(event.output), blob=_blob(event.blob))
         case hub.PermissionAsked():
             return _request(event)
+        case hub.Gauged():
+            fits = is_flat(event.gauge, 8) and len(orjson.dumps(event.gauge)) <= MAX_GAUGE_BYTES
+            return event if fits else attrs.evolve(event, gauge={})
+        case hub.SettingsTold():
+            return attrs.evolve(event, settings={name: _setting(one) for name, one in event.settings.items()})
         case hub.TaskBegan():
             return attrs.evolve(event, title=event.title[:MAX_TITLE_CHARS])
         case hub.TaskProgressed():
@@ -92,6 +100,10 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
         diff=event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_DIFF_BYTES else None,
         editable=_names(event.editable) if shown is event.input else (),
     )
+
+
+def _setting(given: str | None) -> str | None:
+    return given if given is None else given[:MAX_ID_CHARS]
 
 
 def _names(given: tuple[str, ...]) -> tuple[str, ...]:

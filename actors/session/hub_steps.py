@@ -42,6 +42,7 @@ from actors.session.inputs import (
     MarkFailed,
     Resume,
 )
+from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.state import Turn
 from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
@@ -110,8 +111,7 @@ def _reported(step: Step, given: FromHub) -> None:
     if fault := unfit(event):
         _distrust(step, fault)
         return
-    if isinstance(event, hub.AgentMemory):
-        _remember(step, event)
+    if _reported_of_session(step, event):
         return
     turn = state.turn
     if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
@@ -136,6 +136,22 @@ def _reported(step: Step, given: FromHub) -> None:
             _ended(step, event)
         case _:
             _work(step, event)
+
+
+def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
+    """Take what is no turn's; return whether it was that."""
+    match event:
+        case hub.AgentMemory():
+            _remember(step, event)
+        case hub.AgentOffered():
+            offered(step, event)
+        case hub.Gauged():
+            gauged(step, event)
+        case hub.SettingsTold():
+            settings_told(step, event)
+        case _:
+            return False
+    return True
 
 
 def _distrust(step: Step, detail: str) -> None:
@@ -212,6 +228,7 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
             event.editable,
         )
     )
+    allow_under_mode(step, event.request_id)  # it was asked before that mode reached the agent
 
 
 def _about(kind: str) -> RequestKind:
@@ -292,7 +309,8 @@ def _ready(step: Step, given: HubReady) -> None:
     state, turn, welcome = step.state, step.state.turn, given.welcome
     if given.hub_id != state.hub_id:
         return
-    state.can_steer = welcome.can_steer
+    state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
+    step.tell_setup()
     if turn is None:
         return
     if welcome.last_turn_id != turn.turn_id:
@@ -302,6 +320,10 @@ def _ready(step: Step, given: HubReady) -> None:
         if turn.consumed:
             content = "the agent does not know the turn that it was working on"
             step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
+            return
+        if state.hub_is_old:
+            step.let_hub_go(StopHub)
+            step.start_hub()
             return
         step.do(hand_over(state, turn))
     for request_id in welcome.waiting:

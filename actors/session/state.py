@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.commands import IfHead, Settings
+from actors.commands import IfHead
 from actors.events import (
     Committed,
     Complete,
@@ -19,7 +19,9 @@ from actors.events import (
     Message,
     PermissionRequested,
     PermissionResolved,
+    SessionGrant,
     SessionUpdated,
+    Settings,
     TaskFinished,
     TaskStarted,
     Thinking,
@@ -27,6 +29,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
+from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
 from bridgehub.protocol.trust import declined_by
 
@@ -111,7 +114,15 @@ class SessionState:
         grants: what was allowed for the whole session, and by whom.
         declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
         agent_memory: what the agent's driver wants to know again in the next hub.
+        grants_at: when each of them was allowed, as far as that was noted.
+        person_mode: the permission mode that a person chose; the agent may have changed to another one since.
+        mode_by: who chose it.
+        offer: what the agent offers; kept for all sessions with it.
+        gauge: what the agent last told of its context, cost and limits.
+        allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
+        hub_is_old: whether that hub takes no settings; not kept.
+        configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
         snapshot_kept: whether storage has a snapshot of this session.
     """
@@ -126,8 +137,16 @@ class SessionState:
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
     declined: dict[str, None] = attrs.field(factory=dict)
+    grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
+    person_mode: str | None = None
+    mode_by: str | None = None
+    offer: Offer = NO_OFFER
+    gauge: dict[str, Any] = attrs.field(factory=dict)
+    allows_bypass: bool = False
     can_steer: bool = False
+    hub_is_old: bool = False
+    configured: list[int] = attrs.field(factory=list)
     hub_id: str | None = None
     hub_seq: int = 0
     title: str = ""
@@ -157,6 +176,15 @@ class SessionState:
     def head(self) -> IfHead:
         """The present position."""
         return IfHead(self.epoch, self.head_seq)
+
+    def is_beyond(self, mode: str | None) -> bool:
+        """Tell whether a permission mode lets the agent do more than the person chose."""
+        kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
+        return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
+
+    def granted(self) -> tuple[SessionGrant, ...]:
+        """Return what is allowed for the whole session."""
+        return tuple(SessionGrant(one, by, self.grants_at.get(one)) for one, by in self.grants.items())
 
     def is_foreign_after(self, seq: int, device_id: str) -> bool:
         """Tell whether anything after `seq` is neither `device_id`'s own nor of a turn that it started."""
@@ -197,8 +225,13 @@ def apply(state: SessionState, item: Committed) -> bool:
         case SessionUpdated():
             state.title = state.title if event.title is None else event.title
             state.failed = state.failed if event.failed is None else event.failed
+            if event.settings is not None:
+                _apply_settings(state, event.settings, item.device_id)
+            if event.grants is not None:
+                state.grants = {one.grant: one.by_device for one in event.grants}
+                state.grants_at = {one.grant: one.at_ms for one in event.grants if one.at_ms is not None}
         case _:
-            _apply_to_turn(state, event)
+            _apply_to_turn(state, event, item.at_ms)
     return False
 
 
@@ -249,7 +282,15 @@ def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> No
     state.turn.preview = waiting.preview if waiting else ""
 
 
-def _apply_to_turn(state: SessionState, event: object) -> None:
+def _apply_settings(state: SessionState, settings: Settings, by_device: str | None) -> None:
+    state.settings = settings
+    if by_device is not None:
+        state.person_mode, state.mode_by = settings.permission_mode, by_device
+    elif not state.is_beyond(settings.permission_mode):
+        state.person_mode = settings.permission_mode
+
+
+def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
     turn = state.turn
     if turn is None:
         return
@@ -260,13 +301,17 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
             request = turn.requests.pop(event.request_id, None)
             turn.encoded.pop(event.request_id, None)
             if event.decision == "allow_session" and request is not None and request.grant is not None:
-                state.grants[request.grant] = event.by_device
+                state.grants[request.grant], state.grants_at[request.grant] = event.by_device, at_ms
                 _drop_oldest(state.grants, GRANTS_KEPT)
+                _drop_oldest(state.grants_at, GRANTS_KEPT)
             if event.decision == "deny" and request is not None and request.about == "trust":
                 declined = declined_by(request.input, request.options)
                 if declined is not None:
                     state.declined[declined] = None
                     _drop_oldest(state.declined, DECLINED_KEPT)
+            if request is not None and request.about == "plan" and event.decision != "deny":
+                # Whoever approves a plan wants it carried out: the agent leaves its mode for planning.
+                state.person_mode = None if event.decision != "cancelled" else state.person_mode
             turn.decided[event.request_id] = event
             _drop_oldest(turn.decided, DECIDED_KEPT)
             state.resolved[event.request_id] = event.by_device
@@ -299,7 +344,8 @@ def _note_author(state: SessionState, item: Committed) -> None:
     starter = turn.device_id if turn is not None and in_turn else None
     owners = " ".join(sorted({one for one in (item.device_id, starter) if one}))  # no id has a blank
     if not owners:
-        state.authors_floor = item.seq
+        if not isinstance(item.event, SessionUpdated):  # the agent's own changes stale nobody's message
+            state.authors_floor = item.seq
         return
     state.authors.pop(owners, None)
     state.authors[owners] = item.seq

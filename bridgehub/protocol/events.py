@@ -11,11 +11,14 @@ import attrs
 
 __all__ = [
     "AgentMemory",
+    "AgentOffered",
     "Consumed",
+    "Gauged",
     "HistoryWanted",
     "HubEvent",
     "Noticed",
     "PermissionAsked",
+    "SettingsTold",
     "SteerLost",
     "SteerRefused",
     "SteerTaken",
@@ -74,6 +77,36 @@ class AgentMemory:
 
     turn_id: str | None
     data: dict[str, Any]
+
+
+@attrs.frozen
+class AgentOffered:
+    """What the agent offers now (PROTOCOL section 8), as JSON; replaces what it told before."""
+
+    turn_id: str | None
+    offer: dict[str, Any]
+
+
+@attrs.frozen
+class Gauged:
+    """How full the context is, what it cost and what limits there are, as JSON; replaces what was told before."""
+
+    turn_id: str | None
+    gauge: dict[str, Any]
+
+
+@attrs.frozen
+class SettingsTold:
+    """The agent works with other settings than it was given.
+
+    Attributes:
+        settings: those that differ, by their names in `Setup`, with the values that hold now.
+        refused: why the agent did not take what it was given, for a person; None: it changed them by itself.
+    """
+
+    turn_id: str | None
+    settings: dict[str, str | None]
+    refused: str | None = None
 
 
 @attrs.frozen
@@ -230,6 +263,9 @@ HubEvent = (
     | SteerRefused
     | SteerLost
     | AgentMemory
+    | AgentOffered
+    | Gauged
+    | SettingsTold
     | HistoryWanted
     | TextPiece
     | ToolBegan

@@ -28,10 +28,9 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
 from builderos.cli import ServeOptions
-from builderos.config import Config
-from builderos.export.exports import StoreExports
+from builderos.config import Config, bypass_agents
+from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
-from builderos.server.first_key import settle_first_key
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.server.readiness import Look
@@ -39,10 +38,9 @@ from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.startup import say_second_thoughts
+from builderos.server.startup import say_second_thoughts, settle_first_key
 from builderos.server.tls import Tls
-from storage.boot import read_boot_id
-from storage.data_folder import DataFolder
+from storage.data_folder import DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
@@ -144,6 +142,7 @@ async def _open_sessions(
         clock=wall_clock_ms,
         new_id=new_id,
         spec_for=specs.spec_for,
+        allows_bypass=bypass_agents(config).__contains__,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),
@@ -276,6 +275,7 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         port=options.port,
         version=VERSION,
         agents=tuple(config.agents),
+        bypass_agents=bypass_agents(config),
         workspace=str(options.workspace),
         features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
         max_connections=config.max_connections,

@@ -14,6 +14,7 @@ __all__ = [
     "AuthFrame",
     "CancelFrame",
     "ClientFrame",
+    "ConfigureFrame",
     "DecideFrame",
     "DetachFrame",
     "DraftFrame",
@@ -28,8 +29,10 @@ __all__ = [
     "Position",
     "RenameFrame",
     "ResolveFrame",
+    "RevokeGrantFrame",
     "SendFrame",
     "SettingsAsked",
+    "SettingsChange",
     "ShortText",
     "WatchSessionsFrame",
 ]
@@ -51,6 +54,9 @@ Answers = NewType("Answers", object)
 
 EditedInput = NewType("EditedInput", dict[str, object])
 """Fields of a request's input with their new values: an object of at most 64 KiB as JSON, nested at most 32 deep."""
+
+SettingsChange = NewType("SettingsChange", dict[str, str | None])
+"""Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -74,6 +80,7 @@ class SettingsAsked:
     workspace: PathText | None = None
     model: ShortText | None = None
     permission_mode: ShortText | None = None
+    effort: ShortText | None = None
 
 
 @attrs.frozen
@@ -153,6 +160,24 @@ class DecideFrame:
 
 
 @attrs.frozen
+class ConfigureFrame:
+    """Change a session's settings."""
+
+    name: ClassVar[str] = "configure"
+    session_id: Id
+    settings: SettingsChange
+
+
+@attrs.frozen
+class RevokeGrantFrame:
+    """Take back what is allowed for the whole session."""
+
+    name: ClassVar[str] = "revoke_grant"
+    session_id: Id
+    grant: ShortText
+
+
+@attrs.frozen
 class ResolveFrame:
     """Say what becomes of an `unknown` message."""
 
@@ -216,6 +241,8 @@ ActFrame = (
     | CancelFrame
     | InterruptFrame
     | DecideFrame
+    | ConfigureFrame
+    | RevokeGrantFrame
     | ResolveFrame
     | RenameFrame
     | MarkReadFrame

@@ -48,8 +48,9 @@ from bridgehub.agents.claude.output import read_output
 from bridgehub.agents.claude.permissions import Asker
 from bridgehub.agents.claude.prompt import Content
 from bridgehub.agents.claude.steering import Steers
+from bridgehub.agents.claude.switches import Switches
 from bridgehub.blobs import keep_blob
-from bridgehub.protocol.messages import Consumed, Noticed, Prompt
+from bridgehub.protocol.messages import AgentOffered, Consumed, Noticed, Prompt
 
 __all__ = ["ClaudeSession", "told_end"]
 
@@ -107,6 +108,8 @@ class ClaudeSession:
     _sent: trio.Event = attrs.field(factory=trio.Event)
     """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
     _steers: Steers = attrs.field(factory=Steers)
+    switches: Switches = attrs.field(kw_only=True)
+    """Its model, permission mode and effort."""
 
     async def run_turn(self, prompt: Prompt, content: Content, sink: Sink) -> TurnEnd:
         """Send `content` as the prompt and report until the program owes nothing more.
@@ -134,6 +137,8 @@ class ClaudeSession:
             self._steers.close()
         await self._steers.wait_left()
         self._unfinished = False
+        if (told := await self.switches.after_command(prompt.content)) is not None:
+            await sink.emit(told)
         self._cost_total = outcome.cost_total
         return outcome.end(interrupted=self._interrupted)
 
@@ -246,6 +251,8 @@ class ClaudeSession:
             match message:
                 case SystemMessage(subtype="session_state_changed", data=data):
                     self._state = str(data.get("state"))
+                case SystemMessage(subtype="status" | "init", data=data):
+                    await self._note_program(message.subtype, data, sink)
                 case AssistantMessage() | ResultMessage():
                     outcome.note(message)
                 case ConversationResetMessage():
@@ -253,6 +260,14 @@ class ClaudeSession:
         self._steers.close()
         for event in translator.flush():
             await sink.emit(event)
+
+    async def _note_program(self, subtype: str, data: dict[str, Any], sink: Sink) -> None:
+        """Take what the program says of itself: of its mode, and at a turn's start of what it has."""
+        if subtype == "init" and self.switches.offer.note_turn(data):
+            await sink.emit(AgentOffered(None, self.switches.offer.told()))
+        mode = data.get("permissionMode")
+        if subtype == "status" and isinstance(mode, str) and (told := self.switches.note_mode(mode)):
+            await sink.emit(told)
 
     async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
         """Have the tool's result told with its whole output, where the program has more than a preview."""

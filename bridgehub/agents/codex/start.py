@@ -21,6 +21,7 @@ from bridgehub.agents.codex.errors import CallRefused, ProgramExited, ProgramMis
 from bridgehub.agents.codex.folder import FolderWords
 from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
+from bridgehub.agents.codex.protocol import Fields
 from bridgehub.protocol.messages import History, HubSpec
 from bridgehub.protocol.process_tree import MARKER
 from bridgehub.trust.reading import project_folders
@@ -162,11 +163,11 @@ async def initialize(program: Program) -> bool:
 
 async def open_thread(
     program: Program, spec: HubSpec, thread_id: str | None, words: FolderWords
-) -> tuple[str, bool]:
+) -> tuple[str, bool, Fields]:
     """Resume the thread, or start one where there is none or it cannot be resumed.
 
     Returns:
-        The thread's id, and whether it is new.
+        The thread's id, whether it is new, and what Codex said of its settings.
 
     Raises:
         CallRefused: Codex does not want these settings.
@@ -178,11 +179,11 @@ async def open_thread(
             try:
                 resume = params | {"threadId": thread_id, "excludeTurns": True}
                 told = await program.call("thread/resume", resume)
-                return told.inner("thread").text("id") or thread_id, False
+                return told.inner("thread").text("id") or thread_id, False, told
             except CallRefused:
                 pass  # gone, or not readable: a new one
         told = await program.call("thread/start", params)
-        return told.inner("thread").text("id"), True
+        return told.inner("thread").text("id"), True, told
     raise ProgramExited(f"Codex did not open its thread within {START_S:g} s.")
 
 

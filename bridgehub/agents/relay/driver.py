@@ -22,14 +22,16 @@ from typing import Literal
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, TurnEnd
-from bridgehub.agents.relay.output import LastWords, LineTooLong, PayloadFinder
-from bridgehub.agents.relay.text import (
+from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.relay.protocol import (
     MAX_ARGUMENT_BYTES,
     PAYLOAD,
     Fitted,
+    LastWords,
+    LineTooLong,
     MessageTooLong,
     Order,
+    PayloadFinder,
     Said,
     fit_request,
     read_payload,
@@ -40,6 +42,7 @@ from bridgehub.protocol.messages import (
     HubSpec,
     Noticed,
     Prompt,
+    Setup,
     Steer,
     TextPiece,
     TurnDone,
@@ -92,6 +95,10 @@ class RelayDriver:
         with trio.CancelScope() as self._scope:
             return await self._run_turn(prompt, sink)
         return TurnDone(prompt.turn_id)  # interrupted
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Take no settings: a relay has none."""
+        await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
         """Refuse: the process had its request when it was started."""
