@@ -53,6 +53,9 @@ POLITE_S = 0.7
 PUT_AWAY_S = 12.0
 """How long a delegate's end may take: its processes may be in uninterruptible sleep."""
 
+_READING = {"codex": "read-only"}
+"""The mode in which a kind of agent changes nothing, if it is not `plan`: that of Codex ends with a plan to approve."""
+
 RELAYS = frozenset({"bridgehub/1.0"})
 """Kinds of agents that know no permission mode."""
 
@@ -118,10 +121,14 @@ class _Work:
 
 @attrs.define(eq=False)
 class Delegation:
-    """What one agent may hand to others. One turn at a time; see the module."""
+    """What one agent may hand to others. One turn at a time; see the module.
+
+    `mode_now` tells the agent's permission mode at this moment; None: it is that of `spec` for good.
+    """
 
     spec: HubSpec
     make_driver: Callable[[HubSpec], AgentDriver] = make_driver
+    mode_now: Callable[[], str | None] | None = None
     _turn: _Turn | None = None
 
     @property
@@ -137,7 +144,8 @@ class Delegation:
 
     @property
     def _reads_only(self) -> bool:
-        return changes_nothing(self.spec.kind, self.spec.options, self.spec.permission_mode)
+        mode = self.spec.permission_mode if self.mode_now is None else self.mode_now()
+        return changes_nothing(self.spec.kind, self.spec.options, mode)
 
     @asynccontextmanager
     async def open_turn(self, turn_id: str, sink: Sink) -> AsyncIterator[None]:
@@ -223,7 +231,7 @@ class Delegation:
             socket=socket,
             agent_session_id=str(uuid.uuid5(_CONVERSATIONS, task_id)),
             model=None,
-            permission_mode="plan" if self._reads_only else None,
+            permission_mode=_READING.get(delegate.kind, "plan") if self._reads_only else None,
             agent_memory=None,
             grants=(),
             delegates={name: other for name, other in own.delegates.items() if name != agent},

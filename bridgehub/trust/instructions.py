@@ -1,7 +1,7 @@
 """The instructions of a folder as text, for a program that was told to leave the folder's settings out.
 
-They are text and always count; the program itself would leave them out with the rest. Of a project's files only those
-count that lie inside it, so that a link in a stranger's repository cannot have another file of the person read.
+They are text and always count; the program itself would leave them out with the rest. A file counts only if it really lies
+inside the folder that it is found in, so that a link in a stranger's folder cannot have another file of the person read.
 Blocking: use a thread.
 """
 
@@ -36,8 +36,7 @@ _CUT = "[The rest of the instructions is left out: they are too long.]"
 
 def claude_instructions(workspace: str, config: Path) -> str:
     """Return what Claude Code reads as instructions from the workspace and the folders above it; empty if nothing."""
-    here = Path(workspace)
-    root, own = project_folders(here)[-1], os.path.realpath(config)
+    here, own = Path(workspace), os.path.realpath(config)
     parts: dict[Path, str] = {}
     for folder in reversed((here, *here.parents)[:MAX_PARENTS]):
         dot = folder / ".claude"
@@ -48,26 +47,25 @@ def claude_instructions(workspace: str, config: Path) -> str:
         if not any(os.path.lexists(path) for path in paths[:2]):
             paths.insert(0, folder / "AGENTS.md")
         for path in paths:
-            _read(path, root, here, parts, 0)
+            _read(path, folder, here, parts, 0)
     return _joined(parts)
 
 
 def codex_instructions(workspace: str) -> str:
     """Return what Codex reads as instructions from the project's root down to the workspace; empty if nothing."""
-    folders = project_folders(Path(workspace))
     parts: dict[Path, str] = {}
-    for folder in reversed(folders):
+    for folder in reversed(project_folders(Path(workspace))):
         for name in ("AGENTS.override.md", "AGENTS.md"):
-            if _read(folder / name, folders[-1], None, parts, 0):
+            if _read(folder / name, folder, None, parts, 0):
                 break
     return _joined(parts)
 
 
-def _read(path: Path, root: Path, imports: Path | None, parts: dict[Path, str], depth: int) -> bool:
+def _read(path: Path, inside: Path, imports: Path | None, parts: dict[Path, str], depth: int) -> bool:
     """Add a file, and the files inside the folder `imports` that it brings in."""
     if path in parts or depth > MAX_DEPTH:
         return False
-    if path.is_relative_to(root) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(inside)):
         return False
     data = read_file(path)
     if data is None:
@@ -77,7 +75,7 @@ def _read(path: Path, root: Path, imports: Path | None, parts: dict[Path, str], 
         for name in _IMPORT.findall(text)[:MAX_FILES_OF_A_FOLDER]:
             other = Path(os.path.normpath(path.parent / name))
             if other.is_relative_to(imports) and len(parts) < MAX_FILES_OF_A_FOLDER:
-                _read(other, root, imports, parts, depth + 1)
+                _read(other, imports, imports, parts, depth + 1)
     return bool(text.strip())
 
 

@@ -86,6 +86,7 @@ class ClaudeDriver:
     def __attrs_post_init__(self) -> None:
         self._memory = Memory.of(self.spec.agent_memory)
         self._wanted = Setup.of_spec(self.spec)
+        self.delegation.mode_now = self._mode_now
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -201,6 +202,9 @@ class ClaudeDriver:
             return _unreadable(prompt, error)
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
+
+    def _mode_now(self) -> str | None:
+        return self._wanted.permission_mode if self._session is None else self._session.switches.mode
 
     def _spec_now(self) -> HubSpec:
         wanted = self._wanted

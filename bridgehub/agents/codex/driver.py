@@ -101,6 +101,7 @@ class CodexDriver:
 
     def __attrs_post_init__(self) -> None:
         self._wanted = Setup.of_spec(self.spec)
+        self.delegation.mode_now = self._mode_now
         memory = self.spec.agent_memory or {}
         known = memory.get("thread_id")
         self._thread_id = known if isinstance(known, str) else None
@@ -221,6 +222,9 @@ class CodexDriver:
     def _changes(self) -> dict[str, Any]:
         assert self._settings is not None, "a thread that is open has settings"
         return self._settings.overrides(self._wanted, Settings.of(self._spec_now()))
+
+    def _mode_now(self) -> str | None:
+        return self._wanted.permission_mode
 
     def _spec_now(self) -> HubSpec:
         wanted = self._wanted

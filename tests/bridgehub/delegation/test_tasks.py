@@ -191,9 +191,21 @@ async def test_who_may_not_write_may_not_have_it_done(
     cast = Cast({"one": says("hi")})
     await hand_out(cast, tmp_path, ("one", "go"), kind=kind, permission_mode=mode, options=options)
     assert [spec.permission_mode for spec, _ in cast.made] == [passed_on]
-    relay = {"relay": DelegateSpec("bridgehub/1.0", {}, {}), "other": DelegateSpec("claude", {}, {})}
+    relay = {"relay": DelegateSpec("bridgehub/1.0", {}, {}), "other": DelegateSpec("codex", {}, {})}
     delegation = cast.delegation(tmp_path, kind=kind, permission_mode=mode, options=options, delegates=relay)
     assert delegation.offered == (("other",) if passed_on else ("other", "relay"))
+    mode_of_codex = delegation._delegate_spec("other", "t", "s").permission_mode
+    assert mode_of_codex == ("read-only" if passed_on else None), "its `plan` asks for leave to write"
+
+
+async def test_the_mode_of_the_moment_is_handed_on(tmp_path: Path) -> None:
+    cast, modes = Cast({"one": says("hi")}), ["plan", "default", "plan"]
+    delegation = cast.delegation(tmp_path, kind="claude", options={"permission_mode": "default"})
+    async with delegation.open_turn("t1", RecordingSink()):
+        for mode in modes:
+            delegation.mode_now = lambda mode=mode: mode
+            await delegation.new_task("one", "go")
+    assert [spec.permission_mode for spec, _ in cast.made] == ["plan", None, "plan"]
 
 
 async def test_depth_and_number_are_bounded(tmp_path: Path) -> None:
