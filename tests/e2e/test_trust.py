@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import pytest
 import trio
 
+from tests.app.line import chat, open_line
 from tests.e2e.agents import START_S, Agents, begin, end_of, open_agents
 from tests.e2e.world import all_events, hubs_of, kinds_of_turn, open_http, wait_processes_gone
 from tests.standin.anthropic import open_standin
@@ -206,3 +208,29 @@ async def test_a_folder_that_the_config_names_is_asked_about_by_nobody(tmp_path:
             kinds: list[Any] = [event["type"] for event in await all_events(http, "trip")]
             assert "permission_requested" not in kinds
         await trio.lowlevel.checkpoint()
+
+
+async def test_the_shipped_app_is_asked_in_words(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as it:
+        server = it.agents.server
+        parts = urlsplit(server.url)
+        stream = await trio.open_tcp_stream(parts.hostname or "", parts.port or 80)
+        async with open_line(stream, "/api/claude/ws") as line:
+            await line.sign_in(server.key)
+            with trio.fail_after(2 * START_S):
+                await line.say(chat("hello"))
+                words, _ = await line.exchange()
+                assert words.startswith(f"The folder {it.agents.workspace} holds things that would run")
+                assert "- helper apiKeyHelper (.claude/settings.json): touch " in words
+                assert words.endswith("deny (or no) to go on without its settings.")
+                await line.say(chat("what?"))
+                again, _ = await line.exchange()
+                assert again == words, "any other text gets the question again"
+                assert it.is_untouched
+                await line.say(chat("no"))
+                answer, end = await line.exchange()
+                assert (end["type"], answer.startswith("standin: 1 user messages; last: hello")) == (
+                    "complete",
+                    True,
+                )
+        assert it.is_untouched
