@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
@@ -71,8 +70,7 @@ def keep(store: str, kind: str, found: Findings) -> None:
         "kind": kind,
         "folder": found.folder,
         "digest": found.digest,
-        "at_ms": time.time_ns() // 1_000_000,
-    }
+    }  # for people; its name is what counts
     new = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

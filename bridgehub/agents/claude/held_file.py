@@ -7,13 +7,17 @@ which goes with the program.
 from __future__ import annotations
 
 import os
-import uuid
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import attrs
 
 __all__ = ["HeldFile", "hold"]
+
+
+_numbers = count(1)
+"""Names of files, one after the other."""
 
 
 @attrs.define(eq=False)
@@ -48,7 +52,7 @@ def hold(text: bytes, folder: str) -> HeldFile:
         descriptor = os.memfd_create("builderos", os.MFD_CLOEXEC)
         held = HeldFile(f"/proc/{os.getpid()}/fd/{descriptor}", descriptor)
     else:
-        path = Path(folder) / f"held-{uuid.uuid4().hex}"
+        path = Path(folder) / f"held-{os.getpid()}-{next(_numbers)}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         held = HeldFile(str(path), None)
     with os.fdopen(descriptor, "wb", closefd=held._descriptor is None) as file:
