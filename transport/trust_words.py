@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["KIND", "trust_lines"]
+__all__ = ["KIND", "lists_all", "trust_lines"]
 
 KIND = "trust"
 """The kind of such a request."""
@@ -24,3 +24,8 @@ def trust_lines(asked: Any) -> list[str]:
     if fields.get("more"):
         lines.append(f"- and {fields['more']} more, which are not listed")
     return lines
+
+
+def lists_all(asked: Any) -> bool:
+    """Tell whether the request lists all that would run."""
+    return isinstance(asked, dict) and isinstance(asked.get("runs"), list) and not asked.get("more")

@@ -67,7 +67,8 @@ STDERR_LINE_CHARS = 500
 _PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code"}
 _FRESH_PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code", "snapshot": False}
 """Written anew at each start, so that an edit of the instructions that are handed over counts."""
-_OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"}
+_OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1"}
+"""Without the second the program has no to-do list in a session of its SDK."""
 
 _NO_RULE = frozenset(",()*?[]{}\\!")
 """Characters that mean something in a rule: of a folder with one the files are let in one by one."""

@@ -52,19 +52,20 @@ def test_a_new_turn_begins_anew() -> None:
 
 def test_requests_are_kept_until_they_are_resolved() -> None:
     screen = Screen("me")
-    show(
+    attached = show(
         screen,
         "attached",
         None,
         pending=[{"request_id": "r0", "tool": "Edit", "input": "x"}],
         state="waiting",
     )
+    assert attached == "— trip · waiting —\n? Edit x\n? allow it? y or n\n"
     asked = show(screen, "permission_requested", request_id="r1", tool="Bash", input={"command": "ls"})
-    assert asked.startswith('? Bash {"command":"ls"}\n')
-    assert list(screen.pending) == ["r0", "r1"]
+    assert asked == '— another request waits: Bash {"command":"ls"} —\n'
+    assert list(screen.requests.waiting) == ["r0", "r1"]
     resolved = show(screen, "permission_resolved", request_id="r0", decision="allow", by_device="ipad")
-    assert resolved == "— Edit x: allowed by ipad —\n"
-    assert list(screen.pending) == ["r1"]
+    assert resolved == '— Edit x: allowed by ipad —\n? Bash {"command":"ls"}\n? allow it? y or n\n'
+    assert list(screen.requests.waiting) == ["r1"]
 
 
 def test_a_question_of_trust_shows_all_that_would_run() -> None:
@@ -78,17 +79,20 @@ def test_a_question_of_trust_shows_all_that_would_run() -> None:
         },
         {"kind": "server", "name": "s\x1b[2J", "from": ".mcp.json"},
     ]
-    asked = {"folder": "/w", "agent": "claude", "runs": runs, "more": 3}
+    asked = {"folder": "/w", "agent": "claude", "runs": runs}
     told = show(screen, "permission_requested", request_id="r1", tool="trust", kind="trust", input=asked)
     assert told.splitlines() == [
         "? The folder /w holds things that would run or count by themselves:",
-        f"? - hook Stop (.claude/settings.json): sh x.sh{' ' * 700}; evil",
-        "? - server s\u241b[2J (.mcp.json)",
-        "? - and 3 more, which are not listed",
+        "? - hook Stop (.claude/settings.json): sh x.sh⟦700 blanks⟧; evil",
+        "? - server s\\u{1b}[2J (.mcp.json)",
         "? trust this folder? y, or n to go on without its settings; /interrupt ends the turn",
     ]
     resolved = show(screen, "permission_resolved", request_id="r1", decision="allow", by_device="ipad")
     assert resolved == "— trust in /w: allowed by ipad —\n"
+    told = show(
+        screen, "permission_requested", request_id="r2", tool="trust", kind="trust", input=asked | {"more": 3}
+    )
+    assert "? - and 3 more, which are not listed\n? too long to show here whole" in told
 
 
 def test_others_are_named() -> None:
