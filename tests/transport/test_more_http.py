@@ -25,6 +25,7 @@ from transport.auth import HTTP_SCOPES
 from transport.facilities import Facilities
 from transport.http.routes.capsules import find_capsules
 from transport.metrics import Histogram, Metrics, family
+from transport.proxies import LOOPBACK
 
 
 @attrs.frozen
@@ -39,7 +40,7 @@ async def open_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     async with open_facilities(folder) as facilities:
         changed = attrs.evolve(facilities, **changes)
         async with (
-            open_server(changed) as served,
+            open_server(changed, trusted_proxies=LOOPBACK) as served,
             httpx.AsyncClient(
                 base_url=served.base, headers={"X-API-Key": "key-of-phone"}, timeout=LIMIT_S
             ) as http,

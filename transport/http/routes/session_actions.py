@@ -107,7 +107,7 @@ class ExportRoutes:
     exports: Exports | None
     catalog: Catalog
 
-    async def export(self, request: Request, device: Device) -> Response:
+    async def export(self, request: Request, _: Device) -> Response:
         """Give a session out. Once it has begun, an error can only break it off."""
         if self.exports is None:
             raise HttpError(404, "not_found", "Sessions are not exported here.")
@@ -121,7 +121,7 @@ class ExportRoutes:
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
         }
-        return _Streamed(partial(self.exports, session_id, form, device.scope), headers=headers)
+        return _Streamed(partial(self.exports, session_id, form), headers=headers)
 
 
 def _form(told: str) -> Literal["md", "json"]:

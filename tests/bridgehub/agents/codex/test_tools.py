@@ -134,7 +134,7 @@ async def test_a_tool_of_an_mcp_server_asks_too(tmp_path: Path, decision: str) -
 
 
 def _mcp() -> str:
-    program = str(Path(__file__).parents[2] / "mcp_server.py")
+    program = str(Path(__file__).parent / "mcp_server.py")
     return f'\n[mcp_servers.practice]\ncommand = "{sys.executable}"\nargs = ["{program}"]\n'
 
 
