@@ -55,6 +55,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/sessions/{id}/export": "view",
     "DELETE /api/{agent}/session/{id}/close": "drive",
     "DELETE /api/sessions/{id}": "admin",
+    "POST /api/sessions/{id}/fork": "drive",
     "POST /api/files/upload": "drive",
     "GET /uploads/{name}": "view",
     "GET /uploads/blobs/{session}/{digest}": "view",

@@ -18,7 +18,7 @@ from transport.http.underway import Underway
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 
-__all__ = ["AgentState", "Exports", "Facilities", "Port", "Readiness", "Removes"]
+__all__ = ["AgentState", "Exports", "Facilities", "Forks", "Port", "Readiness", "Removes"]
 
 
 @attrs.frozen
@@ -75,6 +75,16 @@ class Removes(Protocol):
         ...
 
 
+class Forks(Protocol):
+    """Makes a session out of another one; the supervisor does."""
+
+    async def fork(
+        self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
+    ) -> None:
+        """See `actors.supervisor.Supervisor.fork`."""
+        ...
+
+
 @attrs.frozen(kw_only=True)
 class Facilities:
     """See the module.
@@ -103,6 +113,7 @@ class Facilities:
     sleep: Callable[[], Awaitable[bool]] | None = None
     readiness: Callable[[], Readiness] | None = None
     export: Exports | None = None
+    forks: Forks | None = None
     more_metrics: Callable[[], list[str]] = list
 
 

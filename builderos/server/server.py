@@ -208,6 +208,7 @@ class _Parts:
             pairings=store.pairings,
             audit=store.audit,
             sessions=self.supervisor,
+            forks=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
             new_key=new_key,

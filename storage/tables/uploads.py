@@ -203,6 +203,11 @@ class Uploads:
         await trio.to_thread.run_sync(self._remove_files, doomed, session_id)
         await self._writer.submit(partial(_forget, session_id, doomed), durable=False)
 
+    async def link_of(self, session_id: str, source_id: str) -> None:
+        """Have a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
+        source, target = blob_folder(self.data, source_id), blob_folder(self.data, session_id)
+        await trio.to_thread.run_sync(_link_all, source, target)
+
     async def sweep(self) -> None:
         """See to what a crash left. Call once, before anything comes in. Raises StorageUnavailable."""
         parts = await trio.to_thread.run_sync(self._parts)
@@ -306,3 +311,13 @@ def _forget(session_id: str, names: Sequence[str], connection: apsw.Connection) 
     for name in names:
         connection.execute(_REMOVE_DOOMED, (name,))
     connection.execute(_REMOVE_USES, (session_id,))
+
+
+def _link_all(source: Path, target: Path) -> None:
+    with named_os_errors(target):
+        if not source.is_dir():
+            return
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for blob in source.iterdir():
+            with suppress(FileExistsError):
+                os.link(blob, target / blob.name)

@@ -139,6 +139,12 @@ class FakeServer:
         await trio.lowlevel.checkpoint()
         return []
 
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def remove_hidden(self, session_id: str) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         await trio.lowlevel.checkpoint()
         self.offers[agent_type] = offer

@@ -29,7 +29,7 @@ from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
 from transport.http.routes.search import SearchRoutes
 from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
-from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes
+from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes, ForkRoutes
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import TaskRoutes
 from transport.http.routes.web import web_routes
@@ -109,6 +109,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
             "DELETE /api/sessions/{id}",
             DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
         ),
+        _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
         _route(
