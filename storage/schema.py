@@ -158,33 +158,32 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
-_V5 = """
+_OFFERS = """
 -- What each agent last told that it offers.
 CREATE TABLE agent_offer (
   agent_type TEXT PRIMARY KEY,
   offer      BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-
-ALTER TABLE summary ADD COLUMN shown BLOB;
-ALTER TABLE session ADD COLUMN workspace TEXT NOT NULL DEFAULT '';
-ALTER TABLE session ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE session ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
-UPDATE session SET workspace = coalesce(json_extract(CAST(settings AS TEXT), '$.workspace'), '')
-  WHERE json_valid(CAST(settings AS TEXT));
-ALTER TABLE summary ADD COLUMN due_at_ms INTEGER;
-CREATE INDEX summary_due ON summary (due_at_ms) WHERE due_at_ms IS NOT NULL;
 """
 
-_V6 = """
+_RARE_KINDS = """
 -- For reads that look for one of these kinds: without it they would pass every row of a long session. `kind` is
 -- part of the index, so that only the rows that are wanted are read.
 CREATE INDEX journal_rare ON journal (session_id, seq, kind)
   WHERE kind IN ('user_message', 'task_started', 'task_finished', 'permission_requested', 'permission_resolved');
 """
 
-_V8 = """
--- A session that is being copied from another one: nobody finds it until it is whole.
+_LISTS = """
+-- Where a session stands in lists, what else these show, and when it is to be looked after although nobody asks.
+ALTER TABLE summary ADD COLUMN shown BLOB;
+ALTER TABLE session ADD COLUMN workspace TEXT NOT NULL DEFAULT '';
+ALTER TABLE session ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE session ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+UPDATE session SET workspace = coalesce(json_extract(CAST(settings AS TEXT), '$.workspace'), '')
+  WHERE json_valid(CAST(settings AS TEXT));
+ALTER TABLE summary ADD COLUMN due_at_ms INTEGER;
+CREATE INDEX summary_due ON summary (due_at_ms) WHERE due_at_ms IS NOT NULL;
 """
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -192,10 +191,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     APP_SCHEMA,
     _V3,
     PAIRING_SCHEMA + AUDIT_SCHEMA,
-    _V5,
-    _V6,
+    _OFFERS + _RARE_KINDS + _LISTS,
     alias_app_ids,
-    _V8,
 )
 """Step n leads from version n to n + 1. Never change one that was released: add another."""
 
