@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable
 from typing import Literal, TextIO
 
@@ -16,76 +15,52 @@ import trio
 from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
+from builderos.client.keyboard import open_keyboard
+from builderos.client.orders import HELP, OWN_COMMANDS, Orders
+from builderos.client.requests import Answer
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
+from builderos.client.steering import Steering
 
-__all__ = ["LineReader", "attach"]
-
-READ_BYTES = 4096
-"""What is read of the keyboard at once: a terminal gives no longer line."""
-
-MAX_LINE_BYTES = 256 * 1024
-"""A longer line is cut there; the server takes no longer message."""
+__all__ = ["attach"]
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
-
-HELP = (
-    "/interrupt stops the turn · /cancel takes your last message back · /quit leaves · any other line is sent"
-)
-
-
-@attrs.define(eq=False)
-class LineReader:
-    """Lines from a descriptor.
-
-    Not through `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter
-    needs to end. The thread here is simply left behind.
-    """
-
-    descriptor: int
-    _lines: deque[bytes] = attrs.field(factory=deque)
-    _rest: bytes = b""
-    _ended: bool = False
-
-    async def next_line(self) -> str | None:
-        """Return the next line, without its end; None at the end of input. Cancelled, it may lose input."""
-        await trio.lowlevel.checkpoint()
-        while not self._lines and not self._ended:
-            await self._fill()
-        return self._lines.popleft().decode(errors="replace").rstrip("\r") if self._lines else None
-
-    async def _fill(self) -> None:
-        chunk = await trio.to_thread.run_sync(os.read, self.descriptor, READ_BYTES, abandon_on_cancel=True)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        self._lines.extend(lines)
-        self._ended = not chunk
-        if self._rest and (self._ended or len(self._rest) > MAX_LINE_BYTES):
-            self._lines.append(self._rest)
-            self._rest = b""
 
 
 @attrs.define(eq=False)
 class _Terminal:
     """Keyboard and screen of one attach."""
 
+    find: Callable[[], Server]
     follow: Follow
     screen: Screen
     output: TextIO
     new_id: Callable[[], str]
     is_tty: bool
     scope: trio.CancelScope
+    steering: Steering
+    clock: Callable[[], int]
+    orders: Orders = attrs.field(init=False)
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        self.orders = Orders(self.steering, self.find, self.say, self._send, self.clock)
 
     def on_frame(self, frame: Frame) -> None:
         if frame.kind == "attached" and frame.text("device_id"):
             self.screen.me = frame.text("device_id")
-        if not (frame.kind == "user_message" and frame.text("message_id") in self._typed):
+        self.steering.take(frame)
+        is_known = frame.kind == "user_message" and frame.text("message_id") in self._typed
+        if not is_known or frame.text("not_before"):
             self.write(self.screen.show(frame))
         self._leave_if_done()
 
     def on_lost(self, why: str) -> None:
-        self.write(self.screen.say(f"— {why}; trying again —"))
+        self.say(f"— {why}; trying again —")
+
+    def say(self, line: str) -> None:
+        self.write(self.screen.say(line))
 
     def write(self, text: str) -> None:
         if not text:
@@ -99,10 +74,10 @@ class _Terminal:
             self.scope.cancel(reason="nobody reads")
 
     async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
-        lines = LineReader(descriptor)
-        while (line := await lines.next_line()) is not None and line != "/quit":
-            if line:
-                await self._obey(follower, line)
+        with open_keyboard(descriptor, self._completions) as lines:
+            while (line := await lines.next_line()) is not None and line != "/quit":
+                if line:
+                    await self._obey(follower, line)
         # a person who leaves wants to be gone; a script wants the answers to what it sent
         self._leaving = "settled" if self.is_tty else "done"
         self._leave_if_done()
@@ -115,50 +90,52 @@ class _Terminal:
                 self.scope.cancel(reason="signal")
         await trio.lowlevel.checkpoint()
 
+    def _completions(self, line: str) -> list[str]:
+        return self.steering.completions(line, OWN_COMMANDS)
+
     async def _obey(self, follower: Follower, line: str) -> None:
         await trio.lowlevel.checkpoint()
         if line == "/help":
-            self.write(self.screen.say(HELP))
+            self.say(HELP)
         elif self.follow.observe:
-            self.write(self.screen.say("— you observe; nothing is sent —"))
+            self.say("— you observe; nothing is sent —")
         elif line == "/interrupt":
-            self._print_lost(await follower.act("interrupt"))
+            await self.orders.act(follower, "interrupt")
         elif line == "/cancel":
             await self._cancel(follower)
-        elif line.lower() in DECISIONS and self.screen.requests.shown is not None:
-            await self._decide(follower, self.screen.requests.shown, line.lower())
-        else:
-            await self._send(follower, line)
+        elif (answer := self.screen.requests.answer_in(line)) is not None:
+            await self._decide(follower, answer)
+        elif not await self.orders.obey(follower, line):
+            await self._send(follower, line.removeprefix("/") if line.startswith("//") else line)
 
-    async def _decide(self, follower: Follower, request_id: str, letter: str) -> None:
-        why_not = self.screen.requests.waiting[request_id].refusal(letter)
+    async def _decide(self, follower: Follower, answer: Answer) -> None:
+        why_not = self.screen.requests.waiting[answer.request_id].refusal(answer.letter)
         if why_not is None:
-            decision = DECISIONS[letter]
-            self._print_lost(await follower.act("decide", request_id=request_id, decision=decision))
+            decision = DECISIONS[answer.letter]
+            fields = {"mode": answer.mode, "note": answer.note}
+            await self.orders.act(
+                follower, "decide", request_id=answer.request_id, decision=decision, **fields
+            )
         else:
-            self.write(self.screen.say(f"— {why_not} —"))
+            self.say(f"— {why_not} —")
             await trio.lowlevel.checkpoint()
 
-    async def _send(self, follower: Follower, line: str) -> None:
+    async def _send(self, follower: Follower, line: str, not_before: str | None = None) -> None:
         message_id = self.new_id()
         if self.is_tty:
             self._typed.add(message_id)
         try:
-            await follower.send(message_id, line)
+            await follower.send(message_id, line, not_before)
         except OverflowError as error:
-            self.write(self.screen.say(f"— not sent: {error} —"))
+            self.say(f"— not sent: {error} —")
 
     async def _cancel(self, follower: Follower) -> None:
         message_id = self.follow.newest_own
         if message_id is None:
-            self.write(self.screen.say("— no message of yours waits —"))
+            self.say("— no message of yours waits —")
             await trio.lowlevel.checkpoint()
         else:
-            self._print_lost(await follower.act("cancel", message_id=message_id))
-
-    def _print_lost(self, went_out: bool) -> None:
-        if not went_out:
-            self.write(self.screen.say("— not connected; try again in a moment —"))
+            await self.orders.act(follower, "cancel", message_id=message_id)
 
     def _leave_if_done(self) -> None:
         if (self._leaving == "settled" and self.follow.is_settled) or (
@@ -173,6 +150,7 @@ async def attach(
     *,
     chance: random.Random,
     new_id: Callable[[], str],
+    clock: Callable[[], int],
     descriptor: int = 0,
 ) -> None:
     """Show the session and send what is typed, until end of input, `/quit` or ctrl-C.
@@ -185,6 +163,7 @@ async def attach(
         follow: which session.
         chance: for the back-off.
         new_id: makes message ids.
+        clock: milliseconds since 1970 in UTC.
         descriptor: where lines come from.
 
     Raises:
@@ -194,7 +173,10 @@ async def attach(
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        terminal = _Terminal(follow, screen, sys.stdout, new_id, os.isatty(descriptor), nursery.cancel_scope)
+        is_tty, steering = os.isatty(descriptor), Steering()
+        terminal = _Terminal(
+            find, follow, screen, sys.stdout, new_id, is_tty, nursery.cancel_scope, steering, clock
+        )
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:

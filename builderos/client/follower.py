@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import trio
@@ -67,15 +68,15 @@ class Follower:
                 self._link, self.follow.attached = None, False
             await trio.sleep(backoff.next_s())
 
-    async def send(self, message_id: str, content: str) -> None:
+    async def send(self, message_id: str, content: str, not_before: str | None = None) -> None:
         """Send a message, now or after the next attach, exactly once. Raises OverflowError."""
-        frame = self.follow.send_frame(message_id, content)
+        frame = self.follow.send_frame(message_id, content, not_before)
         if frame is not None:
             await self._write(frame)
         else:
             await trio.lowlevel.checkpoint()
 
-    async def act(self, kind: str, **fields: str) -> bool:
+    async def act(self, kind: str, **fields: Any) -> bool:
         """Give a command that is not worth repeating; tell whether it could go out."""
         if not self.follow.attached:
             await trio.lowlevel.checkpoint()

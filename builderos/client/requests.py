@@ -16,7 +16,7 @@ from builderos.client.terminal import one_line, sanitise
 from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
 
-__all__ = ["Asked", "Requests", "brief"]
+__all__ = ["Answer", "Asked", "Requests", "brief"]
 
 BRIEF: Final = 160
 """Code points that a tool's input takes on a line of its own."""
@@ -32,6 +32,12 @@ TRUST_LINES: Final = 300
 
 TRUST_OFFER: Final = "trust this folder? y, or n to go on without its settings; /interrupt ends the turn"
 
+PLAN_CHARS: Final = 20_000
+PLAN_LINES: Final = 300
+"""The same of a plan, which is written to be read."""
+
+PLAN_OFFER: Final = "approve it? y, y MODE to change the mode too, n, or n WORDS for another plan"
+
 COLUMNS: Final = 100
 """Code points of a line. Each line of a request begins with a sign of ours."""
 
@@ -46,6 +52,7 @@ class Asked:
         is_whole: `lines` are all of it.
         offer: what a person may answer to a request that is shown whole.
         grant: the lines that say what "for this session" allows; empty if that is not offered.
+        is_plan: it is a plan, whose answer may have a mode or words.
     """
 
     brief: str
@@ -53,6 +60,7 @@ class Asked:
     is_whole: bool
     grant: tuple[str, ...]
     offer: str = "allow it? y or n"
+    is_plan: bool = False
 
     @property
     def text(self) -> str:
@@ -74,6 +82,16 @@ class Asked:
         if letter == "a" and not self.grant:
             return "this request cannot be allowed for the session; y allows it once"
         return None
+
+
+@attrs.frozen
+class Answer:
+    """What a person typed about the request that is shown; `letter` is y, n or a."""
+
+    request_id: str
+    letter: str
+    mode: str | None = None
+    note: str | None = None
 
 
 @attrs.define(eq=False)
@@ -111,6 +129,20 @@ class Requests:
             self.shown = None
         return "the request" if asked is None else asked.brief, self._next()
 
+    def answer_in(self, line: str) -> Answer | None:
+        """Return the answer that a typed line is to the request that is shown; None if it is none."""
+        if self.shown is None:
+            return None
+        letter, _, rest = line.partition(" ")
+        letter, rest = letter.lower(), rest.strip()
+        if letter not in {"y", "n", "a"} or (
+            rest and not (self.waiting[self.shown].is_plan and letter != "a")
+        ):
+            return None
+        if letter == "y":
+            return Answer(self.shown, letter, mode=rest or None)
+        return Answer(self.shown, letter, note=rest or None)
+
     def _next(self) -> str:
         if self.shown is not None or not self.waiting:
             return ""
@@ -126,7 +158,21 @@ def brief(value: Any) -> str:
 
 
 def _asked(item: Mapping[str, Any]) -> Asked:
-    return _asked_for_trust(item) if item.get("kind") == KIND else _asked_for_tool(item)
+    if item.get("kind") == KIND:
+        return _asked_for_trust(item)
+    given = item.get("input")
+    plan = given.get("plan") if item.get("kind") == "plan" and isinstance(given, dict) else None
+    return _asked_for_plan(item, plan) if isinstance(plan, str) else _asked_for_tool(item)
+
+
+def _asked_for_plan(item: Mapping[str, Any], plan: str) -> Asked:
+    others = {name: value for name, value in item["input"].items() if name != "plan"}
+    about, is_whole = shown_input(others, SHOWN) if others else ("", True)
+    lines = [*_wrapped(visible(plan[:PLAN_CHARS])), *(_wrapped(about) if about else ())]
+    is_whole = (
+        is_whole and item.get("cut") is not True and len(plan) <= PLAN_CHARS and len(lines) <= PLAN_LINES
+    )
+    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True)
 
 
 def _asked_for_trust(item: Mapping[str, Any]) -> Asked:

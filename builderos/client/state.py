@@ -100,17 +100,21 @@ class Follow:
             observe=self.observe,
         )
 
-    def send_frame(self, message_id: str, content: str) -> str | None:
+    def send_frame(self, message_id: str, content: str, not_before: str | None = None) -> str | None:
         """Keep a message until it is accepted; return its frame where it can go now.
+
+        One for later, `not_before` a moment of the protocol, counts as done once it is accepted.
 
         Raises:
             OverflowError: too many wait already.
         """
         if len(self._outbox) >= MAX_OUTBOX:
             raise OverflowError(f"{MAX_OUTBOX} messages wait for the server")
-        frame = encode("send", session_id=self.session_id, message_id=message_id, content=content)
+        fields = {"message_id": message_id, "content": content, "not_before": not_before}
+        frame = encode("send", session_id=self.session_id, **fields)
         self._outbox[message_id] = frame
-        self._running[message_id] = None
+        if not_before is None:
+            self._running[message_id] = None
         return frame if self.attached else None
 
     def take(self, frame: Frame) -> list[str]:
