@@ -1,4 +1,4 @@
-"""Comments of the web client's modules and styles are for those who work on it: they are not sent to browsers.
+"""Comments and indentation of the web client's modules and styles are for those who work on it: browsers do not get them.
 
 Not a build step: the files run as they are, too, and every line keeps its number. Pure.
 """
@@ -15,10 +15,11 @@ _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
 
 
 def without_comments(source: str) -> str:
-    """Return JavaScript or CSS without comments that begin a line, and without casts.
+    """Return JavaScript or CSS without comments that begin a line, without casts, and without indentation.
 
     Anything else stays, comments behind code too: to tell those from a text with `//` in it takes a parser. A
-    template literal may have no line that begins like a comment; the client has none of several lines.
+    template literal may have no line that begins like a comment or with a space; the client has none of several
+    lines.
     """
     lines: list[str] = []
     inside = False
@@ -31,5 +32,5 @@ def without_comments(source: str) -> str:
             inside = not end
             lines.append(rest.strip())
         else:
-            lines.append(_CAST.sub("", line).rstrip())
+            lines.append(_CAST.sub("", text).strip())
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
+from tests.web.stage import open_stage
 from tests.web.world import DESKTOP, Site, Size
 
 # ---- queue, stop ----
@@ -109,22 +110,18 @@ def test_the_focus_stays_in_the_dialog(site: Site, sid: str) -> None:
     expect(screen.answers.last).to_contain_text("denied")
 
 
-QUESTIONS = """async () => {
-    const { PermissionView } = await import("/js/views/permission.js");
-    const view = new PermissionView(() => {}, () => {});
-    const options = ["one", "two", "three"].map((label) => ({ label, description: "" }));
-    const ask = (question, multiSelect) => ({ question, multiSelect, options });
-    const questions = [ask("Which?", false), ask("And?", true)];
-    questions[0].options[1].description = questions[0].question += "w".repeat(400);
-    const asked = { id: "r1", tool: "AskUserQuestion", input: {}, options: [], questions };
-    document.querySelector("main").replaceChildren(view.node);
-    view.update([asked], { agent: "claude", mayDecide: true, live: true });
-}"""
-
-
-def test_the_focus_stays_in_a_form_of_questions(site: Site) -> None:
-    screen = site.signed_in()
-    screen.page.evaluate(QUESTIONS)
+def test_the_focus_stays_in_a_form_of_questions(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    screen = stage.screen
+    options = [{"label": label, "description": ""} for label in ("one", "two", "three")]
+    options[1]["description"] = "w" * 400
+    questions = [
+        {"question": f"Which? {'w' * 400}", "multiSelect": False, "options": options},
+        {"question": "And?", "multiSelect": True, "options": options},
+    ]
+    stage.ask()
+    stage.request("AskUserQuestion", {}, questions=questions)
+    expect(screen.button("Answer", screen.permission)).to_be_visible()
     inside = "() => document.activeElement.closest('[role=alertdialog]') !== null"
     width = "(dialog) => Math.max(dialog.getBoundingClientRect().right, dialog.scrollWidth) <= innerWidth"
     assert screen.permission.evaluate(width), "long words break"
@@ -135,6 +132,9 @@ def test_the_focus_stays_in_a_form_of_questions(site: Site) -> None:
         for key in ("Shift+Tab",) * 9 + ("Tab",) * 18:
             screen.page.keyboard.press(key)
             assert screen.page.evaluate(inside), (chosen, key)
+    screen.button("Answer", screen.permission).click()
+    answers = stage.wait_sent("decide")["answers"]
+    assert list(answers.values()) == ["three", ""]
 
 
 def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, sid: str) -> None:
@@ -143,7 +143,9 @@ def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, s
     for number, (button, word) in enumerate((("Deny", "Denied"), ("Allow for this session", "Allowed"))):
         screen.send(f"/ask {number}")
         expect(screen.permission).to_contain_text(f"text: {number}")
-        screen.permission.get_by_role("textbox", name="Reason").fill("not today")
+        if button == "Deny":
+            screen.button("Deny with a reason …", screen.permission).click()
+            screen.permission.get_by_role("textbox", name="Reason").fill("not today")
         screen.button(button, screen.permission).click()
         expect(screen.log.get_by_text(f"{word} by first device", exact=True)).to_be_visible()
     lines = screen.log.inner_text().splitlines()

@@ -21,3 +21,15 @@ export function takeSecret() {
 	}
 	return { kind: found[1] === "pair" ? "pair" : "key", secret: secret.trim() };
 }
+
+/** Close whatever dialog is open: the page shows something else. */
+export function closeDialogs() {
+	for (const one of document.querySelectorAll("dialog")) one.close();
+}
+
+/** Go to an address. The history entry of an open dialog becomes that of the new page (views/dialogs.js). @param {string} hash */
+export function goTo(hash) {
+	if (location.hash === hash) dispatchEvent(new Event("hashchange"));
+	else if (history.state?.sheet) location.replace(hash);
+	else location.hash = hash;
+}
