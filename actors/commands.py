@@ -6,12 +6,13 @@ the author may do at all (scope, observing, being attached) is settled at the ed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import attrs
 
-from actors.events import Attachment, Decision, PermissionRequested
+from actors.events import Attachment, Decision, PermissionRequested, SessionGrant, Settings
+from actors.offer import NO_OFFER, Offer
 
 __all__ = [
     "Accepted",
@@ -21,6 +22,7 @@ __all__ = [
     "Close",
     "Closed",
     "Command",
+    "Configure",
     "Decide",
     "Draft",
     "Envelope",
@@ -33,6 +35,7 @@ __all__ = [
     "Rename",
     "Reply",
     "Resolve",
+    "RevokeGrant",
     "Send",
     "SessionView",
     "Settings",
@@ -50,6 +53,11 @@ RejectCode = Literal[
     "cannot_steer",
     "unknown_request",
     "already_resolved",
+    "not_editable",
+    "bad_setting",
+    "bypass_disabled",
+    "unknown_grant",
+    "too_many",
     "nothing_to_interrupt",
     "not_unknown",
     "storage",
@@ -64,15 +72,6 @@ class Author:
     key_id: str
     device_id: str
     name: str
-
-
-@attrs.frozen
-class Settings:
-    """What a session is made with; it keeps them. None: the agent's own default."""
-
-    workspace: str
-    model: str | None = None
-    permission_mode: str | None = None
 
 
 @attrs.frozen
@@ -120,13 +119,38 @@ class Interrupt:
 
 @attrs.frozen
 class Decide:
-    """Answer a permission request."""
+    """Answer a permission request.
+
+    Attributes:
+        input: fields of the request's input as the person changed them.
+        mode: the mode to switch to along with the answer.
+        drives: whether the author may do what needs the scope `drive`: change the input, switch, trust a folder.
+    """
 
     name: ClassVar[str] = "decide"
     request_id: str
     decision: Decision
     note: str | None = None
     answers: Any = None
+    input: dict[str, Any] | None = None
+    mode: str | None = None
+    drives: bool = False
+
+
+@attrs.frozen
+class Configure:
+    """Change settings: each field that is named, None being the agent's default."""
+
+    name: ClassVar[str] = "configure"
+    changes: dict[str, str | None]
+
+
+@attrs.frozen
+class RevokeGrant:
+    """Take back what was allowed for the whole session."""
+
+    name: ClassVar[str] = "revoke_grant"
+    grant: str
 
 
 @attrs.frozen
@@ -169,7 +193,20 @@ class Close:
     name: ClassVar[str] = "close"
 
 
-Command = Attach | Send | Cancel | Interrupt | Decide | Resolve | Rename | MarkRead | Draft | Close
+Command = (
+    Attach
+    | Send
+    | Cancel
+    | Interrupt
+    | Decide
+    | Configure
+    | RevokeGrant
+    | Resolve
+    | Rename
+    | MarkRead
+    | Draft
+    | Close
+)
 
 
 @attrs.frozen
@@ -212,7 +249,10 @@ class QueuedMessage:
 class SessionView:
     """A live session at one position, for a device that attaches. All of it is true at `head_seq`.
 
-    `grants`: what was allowed for the whole session, and the device that did.
+    Attributes:
+        grants: what was allowed for the whole session.
+        offer: what its agent offers, as far as that is known.
+        gauge: what the agent last told of its context, cost and limits.
     """
 
     epoch: int
@@ -225,7 +265,9 @@ class SessionView:
     pending: tuple[PermissionRequested, ...]
     read_seq: int
     draft: str
-    grants: tuple[tuple[str, str | None], ...] = ()
+    grants: tuple[SessionGrant, ...] = ()
+    offer: Offer = NO_OFFER
+    gauge: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -8,9 +8,9 @@ import attrs
 
 from actors.codec import decode_row
 from actors.events import Message
+from actors.pieces import join_pieces
 from actors.ports import Journal
 from actors.tail import Round, Tail
-from actors.text import join_pieces
 
 __all__ = ["Cursor"]
 

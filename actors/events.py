@@ -27,7 +27,10 @@ __all__ = [
     "PermissionRequested",
     "PermissionResolved",
     "Piece",
+    "RequestKind",
+    "SessionGrant",
     "SessionUpdated",
+    "Settings",
     "TaskFinished",
     "TaskProgress",
     "TaskStarted",
@@ -46,6 +49,7 @@ DeliveryState = Literal[
     "queued", "handed", "consumed", "answered", "failed", "interrupted", "cancelled", "unknown"
 ]
 Decision = Literal["allow", "deny", "allow_session", "cancelled"]
+RequestKind = Literal["command", "edit", "read", "fetch", "mcp", "plan", "question", "trust", "other"]
 TaskState = Literal["running", "succeeded", "failed", "cancelled"]
 TurnErrorCode = Literal[
     "not_installed",
@@ -161,6 +165,11 @@ class PermissionRequested:
         questions: where it asks something rather than for a right.
         grant: what `allow_session` allows from now on, in words; None: no more than this call.
         task_id: the delegated task that asks, None for the session's own agent.
+        about: what the request is about; the `kind` of its frame.
+        title: one line of plain words; empty in requests of earlier versions.
+        modes: the modes under which the agent would not have asked.
+        diff: what an edit changes, as file entries.
+        editable: fields of `input` that a decision may change.
     """
 
     kind: ClassVar[str] = "permission_requested"
@@ -171,11 +180,21 @@ class PermissionRequested:
     questions: Any = None
     grant: str | None = None
     task_id: str | None = None
+    about: RequestKind = "other"
+    title: str = ""
+    modes: tuple[str, ...] = ()
+    diff: Any = None
+    editable: tuple[str, ...] = ()
 
 
 @attrs.frozen
 class PermissionResolved:
-    """A request is answered, or cancelled with its turn. `by_device` is None where nobody decided."""
+    """A request is answered, or cancelled with its turn. `by_device` is None if nobody decided.
+
+    Attributes:
+        input: fields of the request's input as the person changed them; None: it ran as it was asked.
+        mode: the mode that the person switched to along with the answer.
+    """
 
     kind: ClassVar[str] = "permission_resolved"
     request_id: str
@@ -183,6 +202,8 @@ class PermissionResolved:
     by_device: str | None
     note: str | None = None
     answers: Any = None
+    input: Any = None
+    mode: str | None = None
 
 
 @attrs.frozen
@@ -264,12 +285,40 @@ class Interrupted:
 
 
 @attrs.frozen
+class Settings:
+    """What a session works with. `model`, `permission_mode`, `effort` None: the agent's own default."""
+
+    workspace: str
+    model: str | None = None
+    permission_mode: str | None = None
+    effort: str | None = None
+
+
+@attrs.frozen
+class SessionGrant:
+    """What is allowed for the whole session. `at_ms` None: it was before this was noted."""
+
+    grant: str
+    by_device: str | None
+    at_ms: int | None
+
+
+@attrs.frozen
 class SessionUpdated:
-    """Something about the session that no other event tells; None means unchanged."""
+    """Something about the session that no other event tells; None means unchanged.
+
+    Attributes:
+        settings: all of them, as they are from now on.
+        applies: when a change of settings counts.
+        grants: all that is allowed for the whole session.
+    """
 
     kind: ClassVar[str] = "session_updated"
     title: str | None = None
     failed: bool | None = None
+    settings: Settings | None = None
+    applies: Literal["now", "next_turn"] | None = None
+    grants: tuple[SessionGrant, ...] | None = None
 
 
 Piece = Message | Thinking

@@ -1,7 +1,7 @@
 """Runs one actor per live session, brings back what an earlier server left, and isolates every crash.
 
 `async with open_supervisor(...) as supervisor:` is all that a test harness needs, with fakes for the journal and the
-hubs (`docs/testing.md`). A connection sees it only as `CommandBus`, `LiveBus` and `SessionWatch`.
+hubs (`docs/internals/testing.md`). A connection sees it only as `CommandBus`, `LiveBus` and `SessionWatch`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import trio
 
 from actors.commands import Envelope
 from actors.config import ActorConfig
-from actors.effect_runner import SessionDeps
+from actors.crashes import CrashRecord, leaf_of, run_guarded
 from actors.errors import HubFenced, SessionBusy, SessionFailed, ShuttingDown
-from actors.funeral import end_failed_session, end_hubs
-from actors.mailbox import Mailbox, refuse
-from actors.session_actor import SessionActor
-from actors.supervision import CrashRecord, leaf_of, run_guarded
+from actors.recovery import end_failed_session, end_hubs
+from actors.session.actor import SessionActor
+from actors.session.effect_runner import SessionDeps
+from actors.session.mailbox import Mailbox, refuse
 from actors.tail import Listener, Tail, Trouble
 from storage.errors import Fenced, SessionMissing
 

@@ -10,14 +10,14 @@ import trio
 from actors.codec import encode_entry, encode_settings
 from actors.commands import Settings
 from actors.events import Committed, Complete, Delivery, Event, Message, TurnStarted, UserMessage
-from actors.session_snapshot import summary
-from actors.session_state import SessionState, apply
+from actors.session.snapshot import summary
+from actors.session.state import SessionState, apply
 from bench.chains import open_server
 from bench.errors import BenchError
 from bench.figures import ratios, spread
 from bench.plan import Plan
 from bench.report import Row
-from storage.boot import read_boot_id
+from storage.data_folder import read_boot_id
 from storage.records import Entry, NewSession, Summary
 from storage.store import Store, open_store
 

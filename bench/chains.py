@@ -25,7 +25,7 @@ _BANNER_LINES = 50
 
 _HUB_NAME = "builderos-hub"
 _HUB_PROGRAM = "bridgehub.__main__"
-_MOTHER_PROGRAM = "bridgehub.mother"
+_MOTHER_PROGRAM = "bridgehub.fork_server"
 
 
 @attrs.frozen

@@ -8,18 +8,21 @@ from typing import Any
 import attrs
 import trio
 
+from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
     AgentMemory,
+    AgentOffered,
     Decided,
+    Gauged,
     History,
     HistoryWanted,
     HubEvent,
     PermissionAsked,
     TextPiece,
 )
-from bridgehub.silence import Silence
+from bridgehub.watchdog import Silence
 
 __all__ = ["Asking", "TurnSink"]
 
@@ -111,12 +114,17 @@ class TurnSink:
     new_id: Callable[[], str]
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
+    tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
     silence: Silence = attrs.field(factory=Silence)
     closed: bool = False
 
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
+            await trio.lowlevel.checkpoint()
+            return
+        if isinstance(event, AgentOffered | Gauged):
+            self.tell_newest(event)
             await trio.lowlevel.checkpoint()
             return
         if type(event) is TextPiece and len(event.text) <= AT_ONCE_CHARS and not self.outbox.is_full:
@@ -135,13 +143,27 @@ class TurnSink:
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
         request_id = self.new_id()
         if grant is not None and grant in self.asking.grants:
             await trio.lowlevel.checkpoint()
             return Decided(request_id, "allow_session")
+        words = words or plain_words(tool, tool_input, questions)
         asked = PermissionAsked(
-            self.turn_id, request_id, tool, tool_input, OPTIONS, questions, grant, task_id
+            self.turn_id,
+            request_id,
+            tool,
+            tool_input,
+            OPTIONS,
+            questions,
+            grant,
+            task_id,
+            words.kind,
+            words.title,
+            words.modes,
+            words.diff,
+            words.editable,
         )
         with self.silence.held():
             return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))

@@ -14,8 +14,8 @@ from typing import NoReturn
 import attrs
 
 from builderos import VERSION
-from builderos.devices_options import add_devices
-from builderos.exits import INTERRUPTED, MISUSED, fail
+from builderos.commands.devices import add_devices
+from builderos.exit_status import INTERRUPTED, MISUSED, fail
 
 __all__ = ["ServeOptions", "UsageError", "main"]
 
@@ -134,7 +134,7 @@ def _add_serve(commands: _Commands[_Parser], data: _Parser) -> None:
         help="where agents work (default: the current folder)",
     )
     serve.add_argument(
-        "--config", type=_folder, metavar="FILE", help="a TOML file, see docs/configuration.md"
+        "--config", type=_folder, metavar="FILE", help="a TOML file, see docs/user/configuration.md"
     )
     serve.add_argument("--tls-cert", type=_folder, metavar="FILE", help="certificate chain, PEM")
     serve.add_argument("--tls-key", type=_folder, metavar="FILE", help="its private key, PEM")
@@ -283,7 +283,7 @@ def _between(text: str, low: int, high: int) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from builderos.start import start_server
+    from builderos.server.run import start_server
 
     options = ServeOptions(
         **{field.name: getattr(arguments, field.name) for field in attrs.fields(ServeOptions)}
@@ -296,13 +296,13 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _sessions(arguments: argparse.Namespace) -> int:
-    from builderos.terminal_commands import run_sessions
+    from builderos.commands.session import run_sessions
 
     return run_sessions(arguments.data, arguments.url, arguments.key, limit=arguments.limit)
 
 
 def _send(arguments: argparse.Namespace) -> int:
-    from builderos.terminal_commands import Target, run_send
+    from builderos.commands.session import Target, run_send
 
     target = Target(arguments.session, arguments.agent, arguments.device)
     return run_send(
@@ -315,7 +315,7 @@ def _send(arguments: argparse.Namespace) -> int:
 
 
 def _attach(arguments: argparse.Namespace) -> int:
-    from builderos.terminal_commands import Target, run_attach
+    from builderos.commands.session import Target, run_attach
 
     target = Target(arguments.session, arguments.agent, arguments.device)
     where = (arguments.data, arguments.url, arguments.key)
@@ -323,13 +323,13 @@ def _attach(arguments: argparse.Namespace) -> int:
 
 
 def _bridgehub(arguments: argparse.Namespace) -> int:
-    from builderos.bridgehub_command import run_bridgehub
+    from builderos.commands.bridgehub import run_bridgehub
 
     return run_bridgehub(arguments.request, arguments.config)
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from builderos.import_command import ImportOptions, run_import
+    from builderos.commands.import_ import ImportOptions, run_import
 
     if not arguments.workspace.is_dir():
         raise UsageError(f"--workspace: {arguments.workspace} is no folder")
@@ -344,37 +344,37 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from builderos.export_command import run_export
+    from builderos.commands.export import run_export
 
     where = (arguments.data, arguments.url, arguments.key)
     return run_export(where, arguments.session, arguments.format)
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    from builderos.backup_command import run_backup
-    from builderos.providers import wall_clock_ms
+    from builderos.commands.backup import run_backup
+    from builderos.ids import wall_clock_ms
 
     return run_backup(arguments.file, arguments.data, now_ms=wall_clock_ms())
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    from builderos.backup_command import run_restore
-    from builderos.providers import wall_clock_ms
+    from builderos.commands.backup import run_restore
+    from builderos.ids import wall_clock_ms
 
     return run_restore(arguments.file, arguments.data, now_ms=wall_clock_ms())
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from builderos.audit_command import run_audit
+    from builderos.commands.audit import run_audit
 
     return run_audit(arguments.data, arguments.session, arguments.since, as_json=arguments.json)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.verify:
-        from builderos.verify_command import run_verify
+        from builderos.commands.verify import run_verify
 
         return run_verify(arguments.data)
-    from builderos.doctor import run_doctor
+    from builderos.commands.doctor import run_doctor
 
     return run_doctor(arguments.data, arguments.config)

@@ -1,4 +1,4 @@
-"""What one server is configured with: a TOML file, read once into frozen classes (docs/configuration.md).
+"""What one server is configured with: a TOML file, read once into frozen classes (docs/user/configuration.md).
 
 A wrong value or an unknown key is a `ConfigError` that names the key; nothing is guessed and nothing ignored.
 """
@@ -16,9 +16,17 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from builderos.agent_config import KINDS, Agent, BridgeHubAgent, ClaudeAgent, CodexAgent, EchoAgent
+from builderos.agent_config import (
+    KINDS,
+    Agent,
+    BridgeHubAgent,
+    ClaudeAgent,
+    CodexAgent,
+    EchoAgent,
+    allows_bypass,
+)
 from builderos.config_values import OutOfRangeError, at_most, networks, positive, positive_or_none
-from transport.forwarded import LOOPBACK
+from transport.proxies import LOOPBACK
 
 __all__ = [
     "Agent",
@@ -133,6 +141,11 @@ class Config:
             if isinstance(agent, CodexAgent) and agent.sandbox == "danger-full-access":
                 found.append(f"agents.{name}.sandbox is danger-full-access: it may write anywhere")
         return found
+
+
+def bypass_agents(config: Config) -> frozenset[str]:
+    """Return the names of the agents that may work in a mode that never asks."""
+    return frozenset(name for name, agent in config.agents.items() if allows_bypass(agent))
 
 
 def load_config(path: Path | None) -> Config:

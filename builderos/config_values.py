@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from transport.forwarded import Proxies
+from transport.proxies import Proxies
 
 __all__ = ["OutOfRangeError", "at_most", "networks", "not_empty", "positive", "positive_or_none"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import apsw
 
-from storage.app_pairs import APP_SCHEMA
-from storage.audit import AUDIT_SCHEMA
-from storage.connection import APPLICATION_ID, mapped_errors, named_os_errors
 from storage.errors import StorageCorrupt, StorageVersion
-from storage.pairings import PAIRING_SCHEMA
+from storage.sqlite.connection import APPLICATION_ID, mapped_errors, named_os_errors
+from storage.tables.app_exchanges import APP_SCHEMA
+from storage.tables.audit import AUDIT_SCHEMA
+from storage.tables.pairings import PAIRING_SCHEMA
 
 __all__ = ["MIGRATIONS", "copy_database", "migrate"]
 
@@ -154,7 +154,15 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA)
+_V5 = """
+-- What each agent last told that it offers.
+CREATE TABLE agent_offer (
+  agent_type TEXT PRIMARY KEY,
+  offer      BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

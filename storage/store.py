@@ -13,21 +13,21 @@ import apsw
 import attrs
 import trio
 
-from storage.app_pairs import AppPairs
-from storage.audit import Audit
-from storage.catalog import SqliteCatalog
-from storage.checkpoint import Checkpointer, CheckpointStatistics, open_aside
-from storage.connection import mapped_errors, open_writer
-from storage.devices import Devices
 from storage.errors import StorageError
-from storage.journal import SqliteJournal
-from storage.notifications import Notifications
-from storage.pairings import Pairings
-from storage.readers import Readers
 from storage.schema import MIGRATIONS, copy_database, migrate
-from storage.search import Search
-from storage.uploads import Uploads
-from storage.writer import Writer, WriterStatistics
+from storage.sqlite.checkpoint import Checkpointer, CheckpointStatistics, open_aside
+from storage.sqlite.connection import mapped_errors, open_writer
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer, WriterStatistics
+from storage.tables.app_exchanges import AppPairs
+from storage.tables.audit import Audit
+from storage.tables.devices import Devices
+from storage.tables.journal import SqliteJournal
+from storage.tables.notifications import Notifications
+from storage.tables.pairings import Pairings
+from storage.tables.search import Search
+from storage.tables.sessions import SqliteCatalog
+from storage.tables.uploads import Uploads
 
 __all__ = ["Store", "StoreStatistics", "open_store"]
 
@@ -114,7 +114,7 @@ async def open_store(
             await store.journal.append(grant, grant.seq, [entry], durable=True)
 
     Args:
-        boot_id: names this run of the machine (`storage.boot.read_boot_id`). Where it differs from the one
+        boot_id: names this run of the machine (`storage.data_folder.read_boot_id`). Where it differs from the one
             noted and the database was not closed well, the power failed: sessions that were busy then get a
             new epoch.
         vfs: the SQLite VFS, for tests that let the disk fail.

@@ -1,4 +1,4 @@
-"""The frames of `docs/clients.md`, made by the server's own codecs.
+"""The frames of `docs/internals/clients.md`, made by the server's own codecs.
 
 A block of the page that follows `<!-- frame: NAME -->` is the frame NAME. `tests/test_clients_page.py` compares them.
 Where a codec was changed on purpose: `python -m tests.golden_frames` writes the page anew.
@@ -18,16 +18,17 @@ import attrs
 from actors import events as ev
 from actors.commands import Accepted, IfHead, QueuedMessage, Rejected, SessionView, Settings
 from actors.events import Committed, Event
+from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
 from storage.records import SessionRecord, Summary
-from transport import answers_v3
 from transport.config import TransportConfig
-from transport.events_v3 import encode_event
-from transport.wire_v3 import WireError, decode
+from transport.v3 import replies
+from transport.v3.decode import WireError, decode
+from transport.v3.events import encode_event
 
 __all__ = ["BLOCK", "PAGE", "from_client", "from_server", "rewrite"]
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "clients.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "internals" / "clients.md"
 BLOCK = re.compile(r"<!-- frame: (?P<name>[\w.-]+) -->\n```json\n(?P<text>.*?)\n```", re.DOTALL)
 
 SESSION = "trip"
@@ -57,6 +58,8 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
     "cancel": {"session_id": SESSION, "message_id": "7a21"},
     "interrupt": {"session_id": SESSION, "turn_id": "t1"},
     "decide": {"session_id": SESSION, "request_id": "r1", "decision": "deny", "note": "not on main"},
+    "configure": {"session_id": SESSION, "settings": {"model": "opus", "permission_mode": "plan"}},
+    "revoke_grant": {"session_id": SESSION, "grant": "use Bash for git status"},
     "resolve": {"session_id": SESSION, "message_id": "5f0c", "action": "retry"},
     "rename": {"session_id": SESSION, "title": "The trip"},
     "mark_read": {"session_id": SESSION, "seq": 131},
@@ -90,30 +93,44 @@ def _answers() -> Iterator[tuple[str, bytes]]:
         AttachedDevice("ipad", "Ann's iPad", observe=False),
         AttachedDevice("mac", "Mac", observe=True),
     )
-    yield "ready", answers_v3.ready(config, _Phone(), NOW_MS)
-    yield "attached", answers_v3.attached(answers_v3.Attached(SESSION, _view(), 121, "ok", devices), NOW_MS)
-    yield "accepted", answers_v3.accepted(SESSION, Accepted("5f0c", 121, duplicate=False), NOW_MS)
+    yield "ready", replies.ready(config, _Phone(), NOW_MS)
+    yield "attached", replies.attached(replies.Attached(SESSION, _view(), 121, "ok", devices), NOW_MS)
+    offer = Offer(
+        (Model("sonnet", "Sonnet", "For most tasks", ("low", "high"), default=True),),
+        (
+            Mode("default", "ask", "Ask", "Asks before it acts."),
+            Mode("plan", "plan", "Plan", "Changes nothing."),
+        ),
+        (AgentCommand("compact", "Make the context shorter"),),
+        (McpServer("toy", "connected"),),
+        {"model": "now", "permission_mode": "now", "effort": "now"},
+        ("steer", "images"),
+    )
+    yield "agent", replies.agent(SESSION, offer, NOW_MS)
+    gauge = {"context": {"used": 31_705, "window": 1_000_000, "compacts_at": 967_000}, "cost_usd": 0.41}
+    yield "gauge", replies.gauge(SESSION, gauge, NOW_MS)
+    yield "accepted", replies.accepted(SESSION, Accepted("5f0c", 121, duplicate=False), NOW_MS)
     stale = Rejected("stale_head", "somebody else has written since", message_id="5f0c", head=IfHead(1, 131))
-    yield "rejected", answers_v3.rejected(SESSION, stale, NOW_MS)
+    yield "rejected", replies.rejected(SESSION, stale, NOW_MS)
     late = Rejected("already_resolved", "mac was first", request_id="r1", by_device="mac")
-    yield "rejected-decision", answers_v3.rejected(SESSION, late, NOW_MS)
-    yield "error-frame", answers_v3.error("unknown_session", "There is no such session.", NOW_MS, SESSION)
+    yield "rejected-decision", replies.rejected(SESSION, late, NOW_MS)
+    yield "error-frame", replies.error("unknown_session", "There is no such session.", NOW_MS, SESSION)
     try:
         decode('{"type": "attach", "session_id": 7}')
     except WireError as wrong:
-        yield "bad_frame", answers_v3.bad_frame(wrong, NOW_MS)
-    yield "heartbeat", answers_v3.heartbeats({SESSION: (1, 134)}, NOW_MS)[0]
+        yield "bad_frame", replies.bad_frame(wrong, NOW_MS)
+    yield "heartbeat", replies.heartbeats({SESSION: (1, 134)}, NOW_MS)[0]
     for name, item in (
         ("presence", Presence(devices)),
         ("draft-of-another", DraftChanged("And then", "mac")),
         ("mark_read-of-another", ReadMarkMoved(131, "mac")),
     ):
-        text = answers_v3.news(SESSION, item, "ipad", NOW_MS)
+        text = replies.news(SESSION, item, "ipad", NOW_MS)
         assert text is not None
         yield name, text
-    yield "session_changed", answers_v3.session_changed(_record(), 2, NOW_MS, show_device=True)
-    yield "detached", answers_v3.detached(SESSION, NOW_MS)
-    yield "pong", answers_v3.pong(NOW_MS)
+    yield "session_changed", replies.session_changed(_record(), 2, NOW_MS, show_device=True)
+    yield "detached", replies.detached(SESSION, NOW_MS)
+    yield "pong", replies.pong(NOW_MS)
 
 
 def _view() -> SessionView:
@@ -128,7 +145,7 @@ def _view() -> SessionView:
         pending=(),
         read_seq=120,
         draft="",
-        grants=(("use Bash for git status", "ipad"),),
+        grants=(ev.SessionGrant("use Bash for git status", "ipad", NOW_MS),),
     )
 
 
@@ -145,7 +162,13 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "thinking", _event(125, ev.Thinking("The diff first.", "0", 0))
     yield "tool_started", _event(126, ev.ToolStarted("tool-1", "Bash", {"command": "git diff --stat"}))
     request = ev.PermissionRequested(
-        "r1", "Bash", {"command": "git diff --stat"}, ("allow", "deny", "allow_session")
+        "r1",
+        "Bash",
+        {"command": "git diff --stat"},
+        ("allow", "deny", "allow_session"),
+        about="command",
+        title="Run git diff --stat",
+        editable=("command",),
     )
     yield "permission_requested", _event(127, request)
     resolved = ev.PermissionResolved("r1", "allow", "ipad")
@@ -168,6 +191,9 @@ def _events() -> Iterator[tuple[str, bytes]]:
     )
     yield "error", _event(140, ev.TurnError("not_signed_in", "Run claude and type /login.", retryable=True))
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
+    settings = ev.Settings("/work/trip", "opus", "plan", None)
+    changed = ev.SessionUpdated(settings=settings, applies="now")
+    yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
     yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
 
 

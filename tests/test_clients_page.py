@@ -1,4 +1,4 @@
-"""`docs/clients.md` shows the frames that the server really writes, all of them, and takes what it tells to send."""
+"""`docs/internals/clients.md` shows every frame that the server writes, and the server accepts the frames it describes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import trio
 from actors.events import Event
 from tests.golden_frames import BLOCK, PAGE, from_client, from_server, rewrite
 from tests.support.server import open_server
-from transport.wire_v3 import FRAME_TYPES, decode
+from transport.v3.decode import FRAME_TYPES, decode
 
 
 def shown() -> dict[str, str]:

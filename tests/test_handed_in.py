@@ -10,7 +10,7 @@ import pytest
 from tests.test_imports import ALLOWED, ROOT, modules
 
 WIRING = {
-    "builderos/providers.py": "the one place that makes the server's clock, ids, keys and jitter",
+    "builderos/ids.py": "the one place that makes the server's clock, ids, keys and jitter",
 }
 """Files that may call a source: they hand it in to all else."""
 

@@ -15,9 +15,9 @@ import attrs
 import trio
 
 from actors.ports import Clock
-from storage.audit import Audit
-from storage.audit_chain import Act
 from storage.errors import StorageError
+from storage.tables.audit import Audit
+from storage.tables.hash_chain import Act
 from transport.tries import MAX_ADDRESSES, site_of
 
 __all__ = ["AuditLog", "AuditTrail", "Counting", "known_addresses"]
@@ -55,7 +55,7 @@ logger = logging.getLogger("builderos.transport")
 
 
 class AuditLog(Protocol):
-    """Where acts are stored; `storage.audit.Audit` is one."""
+    """Where acts are stored; `storage.tables.audit.Audit` is one."""
 
     async def append(self, acts: Sequence[Act]) -> None:
         """Store acts, durably. Raises StorageUnavailable."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import attrs
 
-from transport.forwarded import LOOPBACK
-from transport.web_files import WEB_FOLDER
+from transport.http.static import WEB_FOLDER
+from transport.proxies import LOOPBACK
 
 __all__ = ["TransportConfig"]
 
@@ -20,6 +20,7 @@ class TransportConfig:
         host, port: where to listen; port 0 takes a free one.
         version: the server's version, told to devices.
         agents: the names that `attach` may give, as in the config file.
+        bypass_agents: those of them that may work without asking.
         workspace: where agents of new sessions work unless `settings` says otherwise.
         features: what `/api/status` tells.
         web: the folder with the web client's files.
@@ -46,6 +47,7 @@ class TransportConfig:
     port: int = 8080
     version: str = "0"
     agents: tuple[str, ...] = ("claude", "codex", "echo")
+    bypass_agents: frozenset[str] = frozenset()
     workspace: str = "."
     features: tuple[tuple[str, bool], ...] = ()
     web: Path = WEB_FOLDER

@@ -9,11 +9,11 @@ from typing import Literal, Protocol
 import attrs
 
 from actors.ports import Ids
-from storage.audit import Audit
-from storage.devices import Devices
-from storage.notifications import Notifications
-from storage.pairings import Pairings
-from storage.search import Search
+from storage.tables.audit import Audit
+from storage.tables.devices import Devices
+from storage.tables.notifications import Notifications
+from storage.tables.pairings import Pairings
+from storage.tables.search import Search
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 

@@ -21,15 +21,15 @@ from wsproto.utilities import ProtocolError
 
 from transport.config import TransportConfig
 from transport.facilities import Port
-from transport.head import Head, HeadError, find_end, parse_head
-from transport.http_door import HttpDoor
-from transport.http_stream import drain
+from transport.http.server import HttpDoor
+from transport.http.stream import drain
 from transport.limits import Gate
 from transport.ports import Deps
 from transport.refusals import Refusal, refusal_bytes
+from transport.request_head import Head, HeadError, find_end, parse_head
 from transport.signin import SignIns
 from transport.streams import Transport
-from transport.websocket_door import WebSocketDoor
+from transport.upgrade import WebSocketDoor
 
 __all__ = ["Listening", "serve"]
 

@@ -10,10 +10,10 @@ import attrs
 
 from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
-from storage.app_pairs import OpenExchange
+from storage.tables.app_exchanges import OpenExchange
 from transport.audit_trail import AuditTrail
 from transport.facilities import Facilities
-from transport.render_link import Block
+from transport.rendering.protocol import Block
 from transport.tries import SignInTries
 
 __all__ = [
@@ -35,7 +35,7 @@ Scope = Literal["view", "approve", "drive", "admin"]
 
 
 class Renders(Protocol):
-    """Makes HTML of Markdown; `transport.renderer` says how."""
+    """Makes HTML of Markdown; `transport.rendering.renderer` says how."""
 
     async def render(self, blocks: Sequence[Block]) -> str | None:
         """Return sanitised HTML, None where the text is to be shown as it is. Takes the loop no time."""
@@ -108,7 +108,7 @@ def _ignore(_: str, __: int) -> None:
 
 
 class AppPairs(Protocol):
-    """What is kept of the shipped app between two connections; `storage.app_pairs` says what each call does."""
+    """What is kept of the shipped app between two connections; `storage.tables.app_exchanges` says what each call does."""
 
     async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
         """Note that a pair was used with `key` just now."""

@@ -8,10 +8,10 @@ import attrs
 import trio
 
 from transport.audit_trail import AuditTrail
-from transport.client_frames import AuthFrame
 from transport.ports import Device, Devices
 from transport.tries import SignInTries
-from transport.wire_v3 import WireError, decode
+from transport.v3.client_frames import AuthFrame
+from transport.v3.decode import WireError, decode
 
 __all__ = ["BadKeyError", "SignIn", "SignIns", "TooManyTriesError", "key_of_first_frame", "key_of_headers"]
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from transport.frames import is_close
+from transport.websocket.frames import is_close
 
 __all__ = ["FrameStream", "PutBackStream", "Transport", "WriteTimedOut"]
 

@@ -22,7 +22,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from transport.events_v3 import timestamp
+from transport.v3.events import timestamp
 
 __all__ = ["ANSWER_KINDS", "ENTRY_KINDS", "Answer", "Answers", "entries"]
 

@@ -11,10 +11,10 @@ import attrs
 
 from actors.events import Attachment
 from actors.ports import Ids
-from storage import uploads as stored
-from transport.http_answers import HttpError
-from transport.links import UPLOADS_PATH, Links
-from transport.multipart import Data, MultipartError, MultipartReader, PartBegins, Piece
+from storage.tables import uploads as stored
+from transport.http.multipart import Data, MultipartError, MultipartReader, PartBegins, Piece
+from transport.http.responses import HttpError
+from transport.signed_urls import UPLOADS_PATH, Links
 
 __all__ = ["MAX_FILE_BYTES", "Bringer", "OwnUploads", "clean_name", "receive_upload", "too_large"]
 

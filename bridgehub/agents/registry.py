@@ -16,9 +16,9 @@ __all__ = ["AgentMissing", "make_driver"]
 
 _MODULES = {
     "echo": "bridgehub.agents.echo",
-    "claude": "bridgehub.agents.claude",
-    "codex": "bridgehub.agents.codex",
-    "bridgehub/1.0": "bridgehub.agents.relay",
+    "claude": "bridgehub.agents.claude.driver",
+    "codex": "bridgehub.agents.codex.driver",
+    "bridgehub/1.0": "bridgehub.agents.relay.driver",
 }
 
 

@@ -11,11 +11,14 @@ import attrs
 
 __all__ = [
     "AgentMemory",
+    "AgentOffered",
     "Consumed",
+    "Gauged",
     "HistoryWanted",
     "HubEvent",
     "Noticed",
     "PermissionAsked",
+    "SettingsTold",
     "SteerLost",
     "SteerRefused",
     "SteerTaken",
@@ -77,6 +80,36 @@ class AgentMemory:
 
 
 @attrs.frozen
+class AgentOffered:
+    """What the agent offers now (PROTOCOL section 8), as JSON; replaces what it told before."""
+
+    turn_id: str | None
+    offer: dict[str, Any]
+
+
+@attrs.frozen
+class Gauged:
+    """How full the context is, what it cost and what limits there are, as JSON; replaces what was told before."""
+
+    turn_id: str | None
+    gauge: dict[str, Any]
+
+
+@attrs.frozen
+class SettingsTold:
+    """The agent works with other settings than it was given.
+
+    Attributes:
+        settings: those that differ, by their names in `Setup`, with the values that hold now.
+        refused: why the agent did not take what it was given, for a person; None: it changed them by itself.
+    """
+
+    turn_id: str | None
+    settings: dict[str, str | None]
+    refused: str | None = None
+
+
+@attrs.frozen
 class HistoryWanted:
     """The driver asks for what was said before this turn; it waits for `History`.
 
@@ -130,6 +163,12 @@ class PermissionAsked:
     Attributes:
         grant: what `allow_session` allows from now on, in words for a person; None: only this call.
         task_id: the delegated task that asks, None for the session's own agent.
+        kind: what the request is about, one of `agents.request_words.Kind`; a text here, since the two ends version
+            apart.
+        title: one line of plain words.
+        modes: the modes under which the agent would not have asked.
+        diff: what an edit changes, as file entries (PROTOCOL section 9).
+        editable: fields of `input` that a person may change.
     """
 
     turn_id: str
@@ -140,6 +179,11 @@ class PermissionAsked:
     questions: Any = None
     grant: str | None = None
     task_id: str | None = None
+    kind: str = "other"
+    title: str = ""
+    modes: tuple[str, ...] = ()
+    diff: Any = None
+    editable: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -219,6 +263,9 @@ HubEvent = (
     | SteerRefused
     | SteerLost
     | AgentMemory
+    | AgentOffered
+    | Gauged
+    | SettingsTold
     | HistoryWanted
     | TextPiece
     | ToolBegan

@@ -17,11 +17,14 @@ import attrs
 
 from bridgehub.protocol.events import (
     AgentMemory,
+    AgentOffered,
     Consumed,
+    Gauged,
     HistoryWanted,
     HubEvent,
     Noticed,
     PermissionAsked,
+    SettingsTold,
     SteerLost,
     SteerRefused,
     SteerTaken,
@@ -40,11 +43,14 @@ __all__ = [
     "VERSION",
     "Ack",
     "AgentMemory",
+    "AgentOffered",
+    "Configure",
     "Consumed",
     "Decided",
     "DelegateSpec",
     "Detach",
     "FromHub",
+    "Gauged",
     "Hello",
     "History",
     "HistoryWanted",
@@ -57,6 +63,8 @@ __all__ = [
     "Prompt",
     "Refused",
     "Reported",
+    "SettingsTold",
+    "Setup",
     "Steer",
     "SteerLost",
     "SteerRefused",
@@ -124,6 +132,7 @@ class HubSpec:
     agent_session_id: str
     model: str | None = None
     permission_mode: str | None = None
+    effort: str | None = None
     agent_memory: dict[str, Any] | None = None
     grants: tuple[str, ...] = ()
     blob_folder: str = ""
@@ -133,6 +142,27 @@ class HubSpec:
     idle_abandon_s: float = 600.0
     busy_abandon_s: float = 86400.0
     silence_s: float | None = None
+
+
+@attrs.frozen
+class Setup:
+    """What the session's settings are: the agent works with them from its next turn on, or at once if it can.
+
+    Attributes:
+        model, permission_mode, effort: None is the agent's own default.
+        grants: what is allowed for the whole session (`PermissionAsked.grant`); all that is not here any more is
+            asked for again.
+    """
+
+    model: str | None = None
+    permission_mode: str | None = None
+    effort: str | None = None
+    grants: tuple[str, ...] = ()
+
+    @classmethod
+    def of_spec(cls, spec: HubSpec) -> Setup:
+        """Return the settings that a hub is started with."""
+        return cls(spec.model, spec.permission_mode, spec.effort, spec.grants)
 
 
 # ---- server to hub ----
@@ -155,6 +185,7 @@ class Prompt:
     Attributes:
         taken_before: how many user messages agents of this session had consumed before this one.
         attachments: paths and names of files, as JSON objects.
+        setup: what the turn starts with; None from a server that knows of no settings: those of the spec hold.
     """
 
     turn_id: str
@@ -162,6 +193,14 @@ class Prompt:
     content: str
     taken_before: int
     attachments: tuple[dict[str, Any], ...] = ()
+    setup: Setup | None = None
+
+
+@attrs.frozen
+class Configure:
+    """The session's settings as they are now: sent over every new link, and at every change."""
+
+    setup: Setup
 
 
 @attrs.frozen
@@ -206,12 +245,19 @@ class InterruptTurn:
 
 @attrs.frozen
 class Decided:
-    """A person's answer to a `PermissionAsked`. Ignored where it does not wait."""
+    """A person's answer to a `PermissionAsked`. Ignored if it does not wait.
+
+    Attributes:
+        input: fields of the request's input as the person changed them; None: the input as it was.
+        mode: the mode to switch to along with the answer.
+    """
 
     request_id: str
     decision: Literal["allow", "deny", "allow_session", "cancelled"]
     note: str | None = None
     answers: Any = None
+    input: Any = None
+    mode: str | None = None
 
 
 @attrs.frozen
@@ -231,7 +277,7 @@ class Stop:
     """End now, with the agent and its whole tree."""
 
 
-ToHub = Hello | Prompt | Steer | History | InterruptTurn | Decided | Ack | Detach | Stop
+ToHub = Hello | Configure | Prompt | Steer | History | InterruptTurn | Decided | Ack | Detach | Stop
 
 
 # ---- hub to server ----
@@ -249,6 +295,8 @@ class Welcome:
         steered: ids of the messages that were steered into that turn.
         history_wanted: the `limit_bytes` of a `HistoryWanted` that waits; 0 where none does.
         can_steer: whether the agent takes messages in mid-turn.
+        takes_setup: whether the hub takes `Configure` and `Prompt.setup`; one that does not is older, and is replaced
+            before the next turn.
     """
 
     version: int
@@ -260,6 +308,7 @@ class Welcome:
     can_steer: bool = False
     steered: tuple[str, ...] = ()
     history_wanted: int = 0
+    takes_setup: bool = False
 
 
 @attrs.frozen

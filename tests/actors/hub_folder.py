@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.hub_link import SocketHubLink
-from actors.hubs import ProcessHubs
+from actors.hubs.link import SocketHubLink
+from actors.hubs.processes import ProcessHubs
 from bridgehub.protocol.messages import (
     HubSpec,
 )

@@ -1,4 +1,4 @@
-"""Whatever a hub says, or a device does, what a session keeps of it has a bound (docs/reliability.md, "Memory")."""
+"""Everything that a session keeps of a hub or a device has a bound (docs/internals/reliability.md, "Memory")."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import actors.hub_steps
+import actors.session.hub_steps
 from actors.commands import Decide, Resolve, Send
-from actors.effects import KillHub, TellHub
 from actors.events import PermissionRequested, TaskFinished, ToolFinished, ToolStarted
-from actors.foreign import (
+from actors.hubs.processes import LEFT_BYTES
+from actors.session.effects import KillHub, TellHub
+from actors.session.hub_limits import (
     MAX_GRANT_CHARS,
     MAX_ID_CHARS,
     MAX_TEXT_CHARS,
     MAX_VALUE_BYTES,
     MAX_VALUE_DEPTH,
 )
-from actors.hub_owner import TELLS_WAITING, HubOwner
-from actors.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
-from actors.hubs import LEFT_BYTES
-from actors.mailbox import Mailbox
-from actors.session_snapshot import restore
-from actors.session_state import DECIDED_KEPT, UNKNOWN_KEPT
+from actors.session.hub_owner import TELLS_WAITING, HubOwner
+from actors.session.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
+from actors.session.mailbox import Mailbox
+from actors.session.snapshot import restore
+from actors.session.state import DECIDED_KEPT, UNKNOWN_KEPT
 from actors.tail import ROUNDS_KEPT, Tail
 from bridgehub.protocol import messages as hub
 from bridgehub.protocol.codec import encode
 from tests.actors.core import Core
 from tests.actors.hub_folder import HUB, open_hubs
-from tests.actors.test_hub_owner import open_desk, spec
-from tests.actors.test_hub_steps import OPTIONS, in_phase
+from tests.actors.session.test_hub_owner import open_desk, spec
+from tests.actors.session.test_hub_steps import OPTIONS, in_phase
 from tests.actors.test_tail import piece
 
 
@@ -142,7 +142,7 @@ def test_open_requests_are_bounded_and_so_is_what_is_known_of_answered_ones() ->
 
 
 def test_pieces_that_alternate_between_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.hub_steps, "MAX_ANSWER_RUNS", 10)
+    monkeypatch.setattr(actors.session.hub_steps, "MAX_ANSWER_RUNS", 10)
     core = in_phase("consumed")
     pieces = [hub.TextPiece(core.turn_id, "text", f"b{n % 2}", "x") for n in range(20)]
     words = core.hear(*pieces)

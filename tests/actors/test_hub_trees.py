@@ -12,7 +12,7 @@ import attrs
 import orjson
 import trio
 
-from actors.hubs import ProcessHubs
+from actors.hubs.processes import ProcessHubs
 from bridgehub.protocol.codec import encode
 from bridgehub.protocol.messages import (
     InterruptTurn,

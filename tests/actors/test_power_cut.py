@@ -22,9 +22,9 @@ from actors.commands import Accepted, Decide, Send, Settings
 from actors.events import TURN_ENDS, Committed, Delivery, PermissionRequested, PermissionResolved, UserMessage
 from actors.supervisor import Supervisor
 from bridgehub.protocol import messages as hub
-from builderos.verify_command import verify
-from storage import checkpoint
+from builderos.commands.verify import verify
 from storage.records import NewSession
+from storage.sqlite import checkpoint
 from storage.store import Store, open_store
 from tests.actors.harness import Harness, act, ask, open_server
 from tests.fakes.scripted_hubs import (

@@ -10,8 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from actors.codec import decode_row
 from actors.commands import Attach, Cancel, Command, Decide, IfHead, Interrupt, Rename, Resolve, Send
-from actors.inputs import FromHub, IdleTooLong, MarkFailed, Resume
-from actors.verify import violations
+from actors.invariants import violations
+from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume
 from bridgehub.protocol import messages as hub
 from tests.actors.world import FINAL, Fate, ModelHub, World
 

@@ -1,4 +1,4 @@
-"""Messages into a running turn, what a driver must know again, and what was said before: `docs/architecture.md`."""
+"""Steering, resume knowledge and earlier history (`docs/internals/architecture.md`)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from trio.testing import MockClock
 
 from actors.codec import encode_entry
 from actors.commands import Decide, Interrupt, Send
-from actors.effects import SendHistory, SteerHub
 from actors.events import Committed, Delivery, Event, Message, TurnStarted, UserMessage
 from actors.history import read_history
-from actors.hub_steps import MAX_MEMORY_BYTES
-from actors.session_snapshot import view
+from actors.session.effects import SendHistory, SteerHub
+from actors.session.hub_steps import MAX_MEMORY_BYTES
+from actors.session.snapshot import view
 from bridgehub.protocol import messages as hub
 from bridgehub.protocol.messages import PastMessage
-from storage.memory import MemoryStore
 from storage.records import NewSession
 from tests.actors.core import Core
+from tests.fakes.memory_store import MemoryStore
 
 STEER = Send("s1", "and this", mode="steer")
 
@@ -119,7 +119,7 @@ def test_memory_and_grants_outlive_the_hub() -> None:
     core.do(Decide("p1", "allow_session"), "mac")
     core.reload()
     assert core.state.agent_memory == {"thread_id": "x"}
-    assert view(core.state).grants == (("ls in this folder", "mac"),)
+    assert [(one.grant, one.by_device) for one in view(core.state).grants] == [("ls in this folder", "mac")]
     core.hear(hub.AgentMemory(core.turn_id, {"thread_id": "y" * MAX_MEMORY_BYTES}))
     assert core.state.agent_memory == {"thread_id": "x"}
 

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from actors.commands import Accepted, Attach, Decide, Envelope, Interrupt, Rejected, Reply, Send
 from actors.errors import SessionFailed, ShuttingDown
-from actors.mailbox import COMMAND_LIMIT
+from actors.session.mailbox import COMMAND_LIMIT
 from actors.supervisor import open_supervisor
 from actors.tail import Trouble
 from bridgehub.protocol.messages import HubSpec

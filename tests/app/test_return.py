@@ -13,7 +13,7 @@ from actors.events import Complete, Message
 from tests.app.line import Line, chat
 from tests.app.world import PHONE, SESSION, World, open_world, talk
 from tests.fakes.bus import FakeSession
-from transport import websocket_door
+from transport import upgrade
 
 DAY_MS = 86_400_000
 
@@ -121,7 +121,7 @@ async def test_ten_tries_a_minute(autojump_clock: MockClock) -> None:
 async def test_who_is_behind_one_tunnel_has_tries_of_his_own(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(websocket_door, "_address_of", lambda _: "127.0.0.1")
+    monkeypatch.setattr(upgrade, "_address_of", lambda _: "127.0.0.1")
     async with open_world() as world:
         await use(world)
         world.forwarded_for = "203.0.113.7"

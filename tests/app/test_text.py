@@ -8,8 +8,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transport.app_text import SummaryFilter, bare_error, decision_of
-from transport.wire_app import ChatFrame, ConfigFrame, decode_app
+from transport.ios.text import SummaryFilter, bare_error, decision_of
+from transport.ios.wire import ChatFrame, ConfigFrame, decode_app
 
 PARTS = ["<tts-summary>", "</tts-summary>", "<tts", "-summary>", "</", "a", "\n", "<"]
 TEXTS = st.lists(st.sampled_from(PARTS)).map("".join)

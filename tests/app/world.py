@@ -14,18 +14,18 @@ from trio.testing import memory_stream_pair
 from actors.commands import Accepted, Decide, Envelope, Rejected
 from actors.commands import Send as SendCommand
 from actors.events import Complete, Delivery, Message, PermissionResolved, TurnStarted, UserMessage
-from storage.app_pairs import OpenExchange
+from storage.tables.app_exchanges import OpenExchange
 from tests.app.emulation import Phone, Profile
 from tests.app.line import KEY, LIMIT_S, Line, open_line
 from tests.fakes.bus import FakeServer, FakeSession
 from tests.fakes.devices import FakeDevice, FakeDevices
 from transport.config import TransportConfig
-from transport.head import find_end, parse_head
 from transport.ports import AppPorts
 from transport.refusals import Refusal, refusal_bytes
+from transport.request_head import find_end, parse_head
 from transport.signin import SignIns
 from transport.streams import Transport
-from transport.websocket_door import WebSocketDoor
+from transport.upgrade import WebSocketDoor
 
 __all__ = ["PHONE", "SESSION", "FakeKeys", "FakePairs", "Phones", "World", "open_phone", "open_world", "talk"]
 

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from bridgehub.agents.claude import ClaudeDriver, make_driver
+from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
 from bridgehub.protocol.messages import HubSpec
 from tests.bridgehub.hub_harness import OpenHub, open_hub
 from tests.standin.rig import ClaudeRig

@@ -19,14 +19,14 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Settings
 from bridgehub.protocol.messages import DelegateSpec
-from builderos.backoff import FIRST_S, LAST_S, Backoff
+from builderos.client.connection import NoServerError, Server, find_server
+from builderos.client.follower import FIRST_S, LAST_S, Backoff
 from builderos.config import parse_config
-from builderos.hub_specs import HubSpecs, agent_environment
-from builderos.link import NoServerError, Server, find_server
-from builderos.logs import FILE_ONLY, _DroppingHandler, open_logs
-from builderos.shutdown import SHUTDOWN_S, Shutdown
-from builderos.sleep import SleepCommand
-from builderos.take_over import end_holder
+from builderos.server.hub_specs import HubSpecs, agent_environment
+from builderos.server.logs import FILE_ONLY, _DroppingHandler, open_logs
+from builderos.server.signals import SHUTDOWN_S, Shutdown
+from builderos.server.sleep import SleepCommand
+from builderos.server.take_over import end_holder
 from storage.records import SessionRecord
 
 # ---- signals ----
@@ -244,7 +244,7 @@ async def test_a_sleep_command(command: list[str], worked: bool) -> None:
 async def test_a_sleep_command_that_hangs_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builderos.sleep.LIMIT_S", 0.5)
+    monkeypatch.setattr("builderos.server.sleep.LIMIT_S", 0.5)
     note = tmp_path / "pids"
     script = f"trap '' TERM; sleep 60 & echo $$ $! > {note}; wait"
     with trio.fail_after(20):

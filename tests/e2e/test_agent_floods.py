@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import trio
 
-from tests.bridgehub.test_claude_broken import LIAR
-from tests.bridgehub.test_codex_failures import BEGIN, BEGUN, DONE
+from tests.bridgehub.agents.claude.test_broken import LIAR
+from tests.bridgehub.agents.codex.test_failures import BEGIN, BEGUN, DONE
 from tests.e2e.agents import begin, end_of
 from tests.support.server import open_server, processes_of
 

@@ -23,9 +23,9 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.e2e.world import Shared, open_http
 from tests.support.server import open_server
-from transport.authorize import HTTP_SCOPES
-from transport.http_app import CODE_PATH, OPEN_PATHS
-from transport.openapi import describe
+from transport.auth import HTTP_SCOPES
+from transport.http.app import CODE_PATH, OPEN_PATHS
+from transport.http.openapi import describe
 
 CHECKS = [
     not_a_server_error,

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from actors.errors import HubFenced
-from actors.hub_link import open_link
+from actors.hubs.link import open_link
 from bridgehub.protocol.messages import VERSION, Hello
 from storage.schema import MIGRATIONS
 from tests.e2e.world import all_events, hubs_of, open_http, story_of

@@ -1,4 +1,4 @@
-"""Hubs in memory, for tests of what stands above them, under a virtual clock (`docs/testing.md`, "The harness").
+"""Hubs in memory, for tests of what stands above them, under a virtual clock (`docs/internals/testing.md`, "The harness").
 
 A hub plays the script of each prompt that it takes; links can be cut, hubs killed, starts made to fail. Like a real
 hub it keeps each event until it is acknowledged and sends it again on the next link, ignores a turn that it has had,
@@ -239,7 +239,9 @@ class ScriptedHubs:
         found.owner_epoch = owner_epoch
         found.acked = max(found.acked, last_seq)
         last = found.had[-1] if found.had else None
-        welcome = hub.Welcome(1, hub_id, 7, last, found.running is not None, tuple(found.waiting))
+        welcome = hub.Welcome(
+            1, hub_id, 7, last, found.running is not None, tuple(found.waiting), takes_setup=True
+        )
         self.open_links += 1
         found.link = _Link(self, found, welcome, last_seq)
         return found.link

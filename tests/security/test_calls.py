@@ -25,9 +25,9 @@ from tests.security.world import BLOB, KEYS, SCOPES, STRANGERS, Guarded, code
 from tests.transport.facilities import open_facilities
 from transport.config import TransportConfig
 from transport.facilities import Port
-from transport.http_app import make_app
+from transport.http.app import make_app
+from transport.http.static import read_web_files
 from transport.signin import SignIns
-from transport.web_files import read_web_files
 
 ANYBODY: Final = "anybody"
 CODE: Final = "a good code"

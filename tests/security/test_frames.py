@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidState
 
 from tests.security.world import KEYS, SCOPES, STRANGERS, Guarded, code
 from tests.support.device import Device, Json, open_device
-from transport.wire_v3 import FRAME_TYPES
+from transport.v3.decode import FRAME_TYPES
 
 LIMIT_S: Final = 30.0
 

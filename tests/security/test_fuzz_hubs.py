@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from actors.errors import HubError, HubFenced, HubGarbage, HubLost
-from actors.hub_link import SocketHubLink, open_link
+from actors.hubs.link import SocketHubLink, open_link
 from bridgehub.protocol.codec import encode, encode_reported
 from bridgehub.protocol.messages import (
     VERSION,
@@ -31,7 +31,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     Welcome,
 )
-from tests.actors.test_hub_link import open_scripted
+from tests.actors.hubs.test_link import open_scripted
 from tests.bridgehub.hub_harness import OpenHub, open_hub, prompt, text_of
 from tests.security.mutations import spoiled_many
 

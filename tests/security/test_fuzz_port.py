@@ -22,8 +22,8 @@ from tests.security.test_calls import CALLS
 from tests.security.test_frames import FRAMES
 from tests.security.world import KEYS, STRANGERS, Guarded
 from tests.support.device import Closed, Device
-from transport.wire_app import ChatFrame, ConfigFrame, decode_app
-from transport.wire_v3 import WireError, decode
+from transport.ios.wire import ChatFrame, ConfigFrame, decode_app
+from transport.v3.decode import WireError, decode
 
 MAY_CHANGE: Final = ("label",)
 """What a key that may only look changes by attaching: the labels that it goes by."""

@@ -22,8 +22,8 @@ import pytest
 import trio
 
 from tests.app.line import open_line
+from tests.builderos.server.test_tls import make_pair
 from tests.builderos.terminal import run_command
-from tests.builderos.test_tls import make_pair
 from tests.support.device import Closed, open_device
 from tests.support.server import Server, open_server, processes_of
 

@@ -17,9 +17,9 @@ import attrs
 import trio
 
 from storage.blobs import blob_path
-from storage.devices import Device as StoredDevice
-from storage.folder import open_data_folder
-from storage.pairings import Pairing
+from storage.data_folder import open_data_folder
+from storage.tables.devices import Device as StoredDevice
+from storage.tables.pairings import Pairing
 from tests.e2e.world import Shared, run_shared
 from tests.storage.stores import opened
 from tests.support.device import Device, open_device

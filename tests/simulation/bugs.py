@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import actors.loading
+import actors.session.loading
 from actors.codec import decode_row
 from actors.cursor import PAGE_ROWS, Cursor
-from actors.effects import HandOver
-from actors.hub_owner import HubOwner
-from actors.session_actor import SessionActor
-from actors.session_snapshot import restore as restore_state
-from actors.session_state import SessionState
-from actors.step import Step
+from actors.pieces import join_pieces
+from actors.session.actor import SessionActor
+from actors.session.effects import HandOver
+from actors.session.hub_owner import HubOwner
+from actors.session.snapshot import restore as restore_state
+from actors.session.state import SessionState
+from actors.session.step import Step
 from actors.tail import Round
-from actors.text import join_pieces
 from storage.records import Command, SessionRecord
 from tests.simulation.store import StoreHandle
 
@@ -126,7 +126,7 @@ def _decisions_forgotten() -> Replaced:
             state.turn.decided.clear()
         return state
 
-    return actors.loading, "restore", restore
+    return actors.session.loading, "restore", restore
 
 
 def _published_first() -> Replaced:

@@ -16,11 +16,11 @@ from actors.events import (
     TurnError,
     UserMessage,
 )
-from actors.verify import violations
+from actors.invariants import violations
 from tests.simulation.device import SimDevice
 from tests.simulation.view import DeviceView
 from tests.support.invariants import accepted_problems, committed_of, view_problems
-from transport.events_v3 import encode_event
+from transport.v3.events import encode_event
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 import actors.cursor
-import actors.loading
+import actors.session.loading
 import actors.tail
 from tests.simulation.chaos import Chaos
 from tests.simulation.checks import check_all, unrest
@@ -120,12 +120,12 @@ def _knobs_of(plan: Plan) -> Iterator[None]:
     knobs = plan.knobs
     actors.tail.TAIL_BYTES = knobs.tail_bytes
     actors.tail.IDLE_TAIL_BYTES = min(knobs.tail_bytes // 2, before[1])
-    actors.cursor.PAGE_ROWS = actors.loading.PAGE_ROWS = knobs.page_rows
+    actors.cursor.PAGE_ROWS = actors.session.loading.PAGE_ROWS = knobs.page_rows
     try:
         yield
     finally:
         actors.tail.TAIL_BYTES, actors.tail.IDLE_TAIL_BYTES = before[:2]
-        actors.cursor.PAGE_ROWS = actors.loading.PAGE_ROWS = before[2]
+        actors.cursor.PAGE_ROWS = actors.session.loading.PAGE_ROWS = before[2]
 
 
 @contextmanager

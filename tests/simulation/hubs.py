@@ -16,8 +16,8 @@ import attrs
 import trio
 
 from actors.errors import HubLost, HubStartFailed
-from actors.hub_link import SocketHubLink, open_link
-from actors.hubs import LeftPlace, LeftReader
+from actors.hubs.link import SocketHubLink, open_link
+from actors.hubs.processes import LeftPlace, LeftReader
 from actors.ports import FoundHub
 from bridgehub.agents.base import AgentDriver
 from bridgehub.hub import Hub, HubLimits

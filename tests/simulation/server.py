@@ -11,7 +11,7 @@ import trio
 import trio_websocket
 
 from actors.config import ActorConfig
-from actors.effect_runner import SessionDeps
+from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from bridgehub.protocol.framing import LineBuffer
 from bridgehub.protocol.messages import HubSpec
@@ -22,13 +22,13 @@ from tests.simulation.chaos import Chaos
 from tests.simulation.hubs import HubHandle, Machine
 from tests.simulation.store import Life, SharedStore, StoreHandle
 from tests.simulation.wires import End, Wire
-from transport import close_codes
 from transport.config import TransportConfig
-from transport.connection import ConnectionV3
 from transport.ports import Deps, SessionListener
-from transport.pulse import Pulse
 from transport.signin import SignIn, SignIns
 from transport.streams import FrameStream
+from transport.v3.connection import ConnectionV3
+from transport.websocket import close_codes
+from transport.websocket.heartbeat import Pulse
 
 __all__ = ["SimServer"]
 

@@ -12,7 +12,6 @@ import trio
 from actors.codec import decode_row
 from actors.events import Committed
 from storage.errors import OutcomeUnknown, StorageUnavailable
-from storage.memory import MemoryStore
 from storage.records import (
     Command,
     Entry,
@@ -24,6 +23,7 @@ from storage.records import (
     SessionRecord,
     Summary,
 )
+from tests.fakes.memory_store import MemoryStore
 from tests.simulation.chaos import Chaos
 
 __all__ = ["AppendFate", "Life", "SharedStore", "StoreHandle"]
@@ -112,6 +112,14 @@ class StoreHandle:
             await trio.sleep_forever()
         self.store.check(writes=writes)
         return self.store.memory
+
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).keep_offer(agent_type, offer)
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).offer_of(agent_type)
 
     async def append(
         self,

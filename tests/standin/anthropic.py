@@ -66,39 +66,13 @@ def default_reply(seen: Seen) -> Reply:
 
 
 @attrs.define(eq=False)
-class StandIn:
+class StandIn(Script[Seen]):
     """See the module. `requests` are those that ask for an answer, side requests left out."""
 
+    fallback: Callable[[Seen], Reply] = default_reply
     url: str = ""
     side_requests: list[Seen] = attrs.field(factory=list)
     other_calls: list[str] = attrs.field(factory=list)
-    _script: Script[Seen] = attrs.field(factory=lambda: Script(default_reply))
-
-    @property
-    def requests(self) -> list[Seen]:
-        """Those that ask for an answer, oldest first."""
-        return self._script.requests
-
-    @property
-    def fallback(self) -> Callable[[Seen], Reply]:
-        """What answers a request that no script is for."""
-        return self._script.fallback
-
-    @fallback.setter
-    def fallback(self, reply: Callable[[Seen], Reply]) -> None:
-        self._script.fallback = reply
-
-    def script(self, *replies: Reply, when: Callable[[Seen], bool] = lambda seen: True) -> None:
-        """Answer the next requests by these, each once, in order; `when` picks the requests."""
-        self._script.add(replies, when)
-
-    def forget_script(self) -> None:
-        """Drop what no request has taken."""
-        self._script.clear()
-
-    async def request(self, number: int) -> Seen:
-        """Wait until that many requests (from 1) have come; return that one."""
-        return await self._script.request(number)
 
     def take(self, body: dict[str, Any]) -> tuple[Seen, Reply]:
         """Note a request and choose its reply."""
@@ -106,7 +80,7 @@ class StandIn:
         if seen.is_side:
             self.side_requests.append(seen)
             return seen, _SIDE
-        return seen, self._script.take(seen)
+        return seen, self.choose(seen)
 
 
 @asynccontextmanager
@@ -114,7 +88,7 @@ async def open_standin(
     *, port: int = 0, fallback: Callable[[Seen], Reply] = default_reply
 ) -> AsyncIterator[StandIn]:
     """Serve on loopback while inside the block; open connections are cut at its end."""
-    standin = StandIn(script=Script(fallback))
+    standin = StandIn(fallback=fallback)
     async with listen(port, partial(_answer, standin)) as standin.url:
         yield standin
 

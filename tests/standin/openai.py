@@ -64,38 +64,12 @@ def default_reply(seen: SeenResponse) -> Reply:
 
 
 @attrs.define(eq=False)
-class OpenAIStandIn:
+class OpenAIStandIn(Script[SeenResponse]):
     """See the module. `requests` are those that ask for an answer."""
 
+    fallback: Callable[[SeenResponse], Reply] = default_reply
     url: str = ""
     other_calls: list[str] = attrs.field(factory=list)
-    _script: Script[SeenResponse] = attrs.field(factory=lambda: Script(default_reply))
-
-    @property
-    def requests(self) -> list[SeenResponse]:
-        """All that came, oldest first."""
-        return self._script.requests
-
-    @property
-    def fallback(self) -> Callable[[SeenResponse], Reply]:
-        """What answers a request that no script is for."""
-        return self._script.fallback
-
-    @fallback.setter
-    def fallback(self, reply: Callable[[SeenResponse], Reply]) -> None:
-        self._script.fallback = reply
-
-    def script(self, *replies: Reply, when: Callable[[SeenResponse], bool] = lambda seen: True) -> None:
-        """Answer the next requests by these, each once, in order; `when` picks the requests."""
-        self._script.add(replies, when)
-
-    def forget_script(self) -> None:
-        """Drop what no request has taken."""
-        self._script.clear()
-
-    async def request(self, number: int) -> SeenResponse:
-        """Wait until that many requests (from 1) have come; return that one."""
-        return await self._script.request(number)
 
     async def answer(self, wire: Wire, call: Call) -> None:
         """Answer one HTTP request."""
@@ -105,7 +79,7 @@ class OpenAIStandIn:
             return
         key = call.headers.get("authorization", "").removeprefix("Bearer ")
         seen = SeenResponse(len(self.requests) + 1, orjson.loads(call.body), key)
-        await _reply(wire, seen, self._script.take(seen))
+        await _reply(wire, seen, self.choose(seen))
 
 
 @asynccontextmanager

@@ -13,8 +13,9 @@ import psutil
 import trio
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.codex import CodexDriver, make_driver
-from bridgehub.agents.codex_process import RUN
+from bridgehub.agents.codex.driver import CodexDriver, make_driver
+from bridgehub.agents.codex.program import RUN
+from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import Decided, HubSpec, Prompt
 from tests.standin.openai import OpenAIStandIn, codex_env, open_openai
 from tests.standin.rig import TURN_S, Asked, RecordingSink
@@ -39,9 +40,10 @@ class CodexSink(RecordingSink):
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
         self.grants.append(grant)
-        return await super().ask(tool, tool_input, questions, grant=grant, task_id=task_id)
+        return await super().ask(tool, tool_input, questions, grant=grant, task_id=task_id, words=words)
 
     def new_id(self) -> str:
         return uuid.uuid4().hex

@@ -15,8 +15,18 @@ import psutil
 import trio
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.claude import ClaudeDriver, make_driver
-from bridgehub.protocol.messages import Decided, History, HubEvent, HubSpec, Prompt, TextPiece
+from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
+from bridgehub.agents.request_words import RequestWords, plain_words
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    Decided,
+    Gauged,
+    History,
+    HubEvent,
+    HubSpec,
+    Prompt,
+    TextPiece,
+)
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 
 __all__ = [
@@ -62,6 +72,7 @@ class Asked:
     questions: Any
     grant: str | None = None
     task_id: str | None = None
+    words: RequestWords | None = attrs.field(default=None, eq=False)
 
 
 @attrs.define(eq=False)
@@ -70,6 +81,7 @@ class RecordingSink:
 
     decide: Callable[[Asked], Decided] | None = None
     events: list[HubEvent | Asked] = attrs.field(factory=list)
+    newest: dict[type[HubEvent], HubEvent] = attrs.field(factory=dict)
     withdrawn: int = 0
     wanted_bytes: int = 0
     past: History = attrs.field(factory=lambda: History("", ()))
@@ -79,7 +91,10 @@ class RecordingSink:
 
     async def emit(self, event: HubEvent) -> None:
         await trio.lowlevel.checkpoint()
-        self._note(event)
+        if isinstance(event, AgentOffered | Gauged):
+            self.newest[type(event)] = event
+        else:
+            self._note(event)
 
     async def ask(
         self,
@@ -89,8 +104,10 @@ class RecordingSink:
         *,
         grant: str | None = None,
         task_id: str | None = None,
+        words: RequestWords | None = None,
     ) -> Decided:
-        asked = Asked(tool, tool_input, questions, grant, task_id)
+        words = words or plain_words(tool, tool_input, questions)
+        asked = Asked(tool, tool_input, questions, grant, task_id, words)
         self._note(asked)
         if self.decide is not None:
             await trio.lowlevel.checkpoint()
@@ -176,12 +193,12 @@ class ClaudeRig:
         return attrs.evolve(prompt, **changes)
 
     async def turn(
-        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None
+        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None, **changes: Any
     ) -> tuple[TurnEnd, RecordingSink]:
-        """Run one turn to its end."""
+        """Run one turn to its end; `changes` are of its prompt."""
         sink = sink or RecordingSink()
         with trio.fail_after(TURN_S):
-            return await driver.run_turn(self.prompt(content), sink), sink
+            return await driver.run_turn(self.prompt(content, **changes), sink), sink
 
 
 @asynccontextmanager

@@ -35,18 +35,23 @@ class Call:
 
 @attrs.define(eq=False)
 class Script(Generic[S]):
-    """Which request gets which reply. `requests` are those that ask for an answer."""
+    """Which request gets which reply.
+
+    Attributes:
+        fallback: what answers a request that no script is for.
+        requests: those that ask for an answer, oldest first.
+    """
 
     fallback: Callable[[S], Reply]
     requests: list[S] = attrs.field(factory=list)
     _script: list[tuple[Callable[[S], bool], Reply]] = attrs.field(factory=list)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
-    def add(self, replies: Iterable[Reply], when: Callable[[S], bool]) -> None:
-        """Answer the next requests that `when` picks by these, each once, in order."""
+    def script(self, *replies: Reply, when: Callable[[S], bool] = lambda seen: True) -> None:
+        """Answer the next requests by these, each once, in order; `when` picks the requests."""
         self._script.extend((when, reply) for reply in replies)
 
-    def clear(self) -> None:
+    def forget_script(self) -> None:
         """Drop what no request has taken."""
         self._script.clear()
 
@@ -57,7 +62,7 @@ class Script(Generic[S]):
             await self._news.wait()
         return self.requests[number - 1]
 
-    def take(self, seen: S) -> Reply:
+    def choose(self, seen: S) -> Reply:
         """Note a request and choose its reply."""
         self.requests.append(seen)
         self._news.set()

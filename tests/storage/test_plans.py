@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import catalog, journal
-from storage.connection import open_writer
 from storage.schema import migrate
+from storage.sqlite.connection import open_writer
+from storage.tables import journal, sessions
 
 PLANS = [
     (journal._READ, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),
@@ -18,10 +18,10 @@ PLANS = [
     (journal._READ_KINDS, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),
     (journal._FIRST_OF_TURNS, "journal_turn (session_id=? AND turn_id=?)"),
     (journal._FIRST_OF_TURNS, "journal_message (session_id=?)"),
-    (catalog._UNREAD, "journal_message (session_id=? AND seq>?)"),
-    (catalog._UNFINISHED, "summary_unfinished"),
-    (catalog._PAGE, "session_by_activity"),
-    (catalog._PAGE_BEFORE, "session_by_activity ((last_activity_ms,session_id)<(?,?))"),
+    (sessions._UNREAD, "journal_message (session_id=? AND seq>?)"),
+    (sessions._UNFINISHED, "summary_unfinished"),
+    (sessions._PAGE, "session_by_activity"),
+    (sessions._PAGE_BEFORE, "session_by_activity ((last_activity_ms,session_id)<(?,?))"),
 ]
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from storage import catalog
-from storage.catalog import REMOVED_AT_ONCE
-from storage.connection import open_reader
 from storage.errors import SessionExists, SessionMissing
-from storage.memory import MemoryStore
 from storage.records import Entry, Head, Summary
+from storage.sqlite.connection import open_reader
 from storage.store import Store
+from storage.tables import sessions
+from storage.tables.sessions import REMOVED_AT_ONCE
+from tests.fakes.memory_store import MemoryStore
 from tests.storage.journal_contract import Stores, new_session, started
 from tests.storage.stores import opened
 
@@ -64,7 +64,7 @@ async def test_a_removed_session_leaves_nothing_and_takes_nothing_else(tmp_path:
 async def test_a_removal_that_was_broken_off_goes_on_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "REMOVED_AT_ONCE", 1)  # so that it takes long
+    monkeypatch.setattr(sessions, "REMOVED_AT_ONCE", 1)  # so that it takes long
     path = tmp_path / "x.db"
     async with opened(path) as store:
         await fill(store, "gone")

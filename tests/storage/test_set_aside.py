@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import Fenced, SessionExists, SessionMissing, StorageCorrupt, StorageUnavailable
-from storage.reading import open_reading
+from storage.read_only import open_reading
 from storage.records import Entry, Head, Summary
 from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened

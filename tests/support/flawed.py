@@ -19,13 +19,13 @@ import apsw
 import attrs
 import trio
 
-from actors import session_actor
 from actors.config import ActorConfig
-from actors.hub_steps import take
-from builderos import serve
+from actors.session import actor
+from actors.session.hub_steps import take
 from builderos.cli import main
+from builderos.server import server
 from storage import schema, store
-from storage.writer import Writer
+from storage.sqlite.writer import Writer
 
 __all__ = ["REVIVE_S", "Flaws"]
 
@@ -118,8 +118,8 @@ def _spoil(flaws: Flaws) -> None:
     flawed: list[tuple[object, str, object]] = [
         (Writer, "_commit", flawed_commit),
         (trio.SocketListener, "accept", flawed_accept),
-        (session_actor, "take", flawed_take),
-        (serve, "ActorConfig", partial(ActorConfig, revive_after_s=REVIVE_S)),
+        (actor, "take", flawed_take),
+        (server, "ActorConfig", partial(ActorConfig, revive_after_s=REVIVE_S)),
     ]
     if flaws.word("unlocked"):
         flawed.append((fcntl, "flock", lambda *_: None))

@@ -2,7 +2,7 @@
 
 Everything here is pure and works on `Committed`, so that the crash suite (frames of real devices, read by
 `committed_of`) and a simulation in one process hold to the same rules. Each function returns what is wrong; an
-empty list is what a test wants. `actors.verify` has the rules of one journal by itself.
+empty list is what a test wants. `actors.invariants` has the rules of one journal by itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.verify import violations
+from actors.invariants import violations
 
 __all__ = [
     "Problem",
@@ -48,7 +48,7 @@ class Problem:
     """A broken promise.
 
     Attributes:
-        kind: `journal` (a rule of `actors.verify`), `lost`, `doubled`, `gap`, `stale` (shown, and not so), or `orphan`.
+        kind: `journal` (a rule of `actors.invariants`), `lost`, `doubled`, `gap`, `stale` (shown, and not so), or `orphan`.
         about: what, in words.
     """
 

@@ -14,7 +14,7 @@ import attrs
 import psutil
 import trio
 
-from builderos.verify_command import verify
+from builderos.commands.verify import verify
 from tests.support.device import Device, open_device
 
 __all__ = ["ROOT", "Server", "open_server", "processes_of"]

@@ -19,7 +19,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
-from actors.text import join_pieces
+from actors.pieces import join_pieces
 from tests.support.invariants import (
     accepted_problems,
     committed_of,
@@ -27,7 +27,7 @@ from tests.support.invariants import (
     prompt_problems,
     view_problems,
 )
-from transport.events_v3 import encode_event
+from transport.v3.events import encode_event
 
 EVENTS: list[Event] = [
     UserMessage("m", "words"),

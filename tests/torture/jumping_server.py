@@ -10,14 +10,14 @@ import os
 import random
 import sys
 
-from builderos import providers
+from builderos import ids
 
 DAY_MS = 24 * 60 * 60 * 1000
 
 
 def jumping(seed: int) -> None:
     """Put a clock in place that stands elsewhere at about every third reading."""
-    dice, right = random.Random(seed), providers.wall_clock_ms
+    dice, right = random.Random(seed), ids.wall_clock_ms
     offset_ms = 0
 
     def wall_clock_ms() -> int:
@@ -26,7 +26,7 @@ def jumping(seed: int) -> None:
             offset_ms = dice.choice([0, 1, -1]) * dice.randrange(10 * DAY_MS)
         return right() + offset_ms
 
-    providers.wall_clock_ms = wall_clock_ms
+    ids.wall_clock_ms = wall_clock_ms
 
 
 if __name__ == "__main__":

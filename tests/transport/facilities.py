@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.storage.stores import opened
 from transport.facilities import Facilities
-from transport.links import Links
 from transport.metrics import Metrics
+from transport.signed_urls import Links
 from transport.uploads import OwnUploads
 
 __all__ = ["LINKS", "NoSessions", "open_facilities"]

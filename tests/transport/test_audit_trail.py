@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.lowlevel
 
-from storage.audit_chain import Act
 from storage.errors import StorageFull
+from storage.tables.hash_chain import Act
 from transport import audit_trail
 from transport.audit_trail import AuditTrail, Counting
 

@@ -19,10 +19,10 @@ from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.facilities import open_facilities
-from transport.authorize import HTTP_SCOPES
+from transport.auth import HTTP_SCOPES
 from transport.facilities import Facilities
+from transport.http.routes.capsules import find_capsules
 from transport.metrics import Histogram, Metrics, family
-from transport.routes.capsules import find_capsules
 
 
 @attrs.frozen

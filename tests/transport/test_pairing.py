@@ -14,9 +14,8 @@ from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S
 from tests.transport.test_more_http import World, error, open_world
 from transport import tries
-from transport.events_v3 import timestamp
-from transport.routes.devices import MAX_DEVICES
-from transport.routes.pairing import PAIRING_MS
+from transport.http.routes.devices import MAX_DEVICES, PAIRING_MS
+from transport.v3.events import timestamp
 
 
 async def make(world: World, **body: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import trio
 import trio.testing
 from wsproto.frame_protocol import FrameProtocol
 
-from transport.frames import text_frame
 from transport.streams import FrameStream, PutBackStream, WriteTimedOut
+from transport.websocket.frames import text_frame
 
 LIMIT_S = 40.0
 """A test that takes longer hangs."""

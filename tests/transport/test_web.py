@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.transport.client import open_server
-from transport.web_files import MAX_FILE_BYTES, read_web_files
+from transport.http.static import MAX_FILE_BYTES, read_web_files
 
 FILES = {
     "index.html": b"<!doctype html><title>BuilderOS</title>",

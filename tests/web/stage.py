@@ -128,7 +128,9 @@ class Stage:
         server_side.on_message(from_server)
 
 
-def open_stage(site: Site, sid: str, *, size: Size = PHONE, changed: Json | None = None, **more: Any) -> Stage:
+def open_stage(
+    site: Site, sid: str, *, size: Size = PHONE, changed: Json | None = None, **more: Any
+) -> Stage:
     """Open an empty session whose events the test tells."""
     site.make(sid)
     screen = site.screen(size=size, **more)

@@ -1,0 +1,234 @@
+"""What a session does with a device's command: the first half of the table in `docs/internals/architecture.md`. Pure."""
+
+from __future__ import annotations
+
+import attrs
+
+from actors.commands import (
+    Accepted,
+    Attach,
+    Cancel,
+    Close,
+    Closed,
+    Configure,
+    Decide,
+    Draft,
+    Envelope,
+    Interrupt,
+    MarkRead,
+    RejectCode,
+    Rejected,
+    Rename,
+    Reply,
+    Resolve,
+    RevokeGrant,
+    Send,
+)
+from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
+from actors.session.decisions import refusal_of_decision
+from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
+from actors.session.inputs import FromDevice
+from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
+from actors.session.snapshot import view
+from actors.session.step import Step, decided
+from actors.tail import DraftChanged, ReadMarkMoved
+from bridgehub.protocol.messages import InterruptTurn
+from storage.records import Command as KnownCommand
+
+__all__ = ["MAX_QUEUED", "take_command"]
+
+MAX_QUEUED = 100
+"""Messages that wait in one session (PROTOCOL section 3, Send)."""
+
+MAX_STEERED = 20
+"""Messages that one turn takes besides its own."""
+
+
+def take_command(step: Step, given: FromDevice) -> None:
+    """Decide what a device's command does."""
+    envelope = given.envelope
+    match envelope.command:
+        case Attach():
+            _answer(step, envelope, view(step.state))
+        case Send() as send:
+            _send(step, envelope, send, given.known)
+        case Cancel() as cancel:
+            _cancel(step, envelope, cancel)
+        case Interrupt() as interrupt:
+            _interrupt(step, envelope, interrupt)
+        case Decide() as decide:
+            _decide(step, envelope, decide)
+        case Configure() as change:
+            _refuse_if(step, envelope, configure(step, change, envelope.author.device_id))
+        case RevokeGrant() as revoke:
+            _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author.device_id))
+        case Resolve() as resolve:
+            _resolve(step, envelope, resolve)
+        case Rename(title):
+            step.emit(SessionUpdated(title=title), device_id=envelope.author.device_id)
+        case MarkRead(seq):
+            _mark_read(step, envelope, seq)
+        case Draft(content):
+            step.state.draft = content
+            step.do(KeepNote(draft=content))
+            step.do(Announce(DraftChanged(content, envelope.author.device_id)))
+        case Close():
+            _close(step, envelope, watched=given.watched)
+
+
+def _send(step: Step, envelope: Envelope, send: Send, known: KnownCommand | None) -> None:
+    state, author = step.state, envelope.author.device_id
+    seq = known.seq if known is not None else _seq_in_batch(step, send.message_id)
+    if seq is not None:
+        _answer(step, envelope, Accepted(send.message_id, seq, duplicate=True))
+        return
+    refusal = _refusal_of(step, envelope, send)
+    if refusal is not None:
+        code, content = refusal
+        head = state.head if code == "stale_head" else None
+        _answer(step, envelope, Rejected(code, content, message_id=send.message_id, head=head))
+        return
+    turn = state.turn
+    steers = send.mode == "steer" and turn is not None
+    turn_id = turn.turn_id if turn is not None and steers else step.new_id()
+    message = UserMessage(send.message_id, send.content, send.attachments)
+    item = step.emit(message, turn_id=turn_id, device_id=author)
+    _answer(step, envelope, Accepted(send.message_id, item.seq, duplicate=False))
+    if steers:
+        step.emit_in_turn(Delivery(send.message_id, "handed"))
+        step.do(SteerHub(turn_id, send.message_id, item.seq))
+    elif turn is not None or state.failed:
+        step.emit(Delivery(send.message_id, "queued"), turn_id=turn_id, device_id=author)
+    else:
+        step.start_turn(state.arriving[send.message_id])
+
+
+def _refusal_of(step: Step, envelope: Envelope, send: Send) -> tuple[RejectCode, str] | None:
+    state = step.state
+    at = send.if_head
+    if at is not None and (
+        at.epoch != state.epoch or state.is_foreign_after(at.seq, envelope.author.device_id)
+    ):
+        return "stale_head", "somebody else has written since; look, then send again"
+    turn = state.turn
+    if send.mode == "steer" and turn is not None:
+        if not state.can_steer or not turn.consumed or turn.stopping_by is not None:
+            return "cannot_steer", "this agent takes no message now, in the middle of its turn"
+        if len(turn.steered) >= MAX_STEERED:
+            return "queue_full", f"{MAX_STEERED} messages were steered into this turn already"
+        return None
+    if len(state.queue) >= MAX_QUEUED:
+        return "queue_full", f"{MAX_QUEUED} messages wait already"
+    return None
+
+
+def _seq_in_batch(step: Step, message_id: str) -> int | None:
+    for item in step.events:
+        if isinstance(item.event, UserMessage) and item.event.message_id == message_id:
+            return item.seq
+    return None
+
+
+def _cancel(step: Step, envelope: Envelope, cancel: Cancel) -> None:
+    waiting = step.state.queue.get(cancel.message_id)
+    if waiting is None:
+        _reject(step, envelope, "not_queued", "this message does not wait any more", cancel.message_id)
+        return
+    step.emit(
+        Delivery(cancel.message_id, "cancelled"),
+        turn_id=waiting.turn_id,
+        device_id=envelope.author.device_id,
+    )
+
+
+def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
+    turn, author = step.state.turn, envelope.author.device_id
+    if turn is None or interrupt.turn_id not in (None, turn.turn_id):
+        _reject(step, envelope, "nothing_to_interrupt", "no such turn runs")
+        return
+    if turn.stopping_by is not None:
+        return
+    turn.stopping_by = author
+    step.state.control_dirty = True
+    step.cancel_requests(author)
+    step.do(TellHub(InterruptTurn(turn.turn_id)))
+
+
+def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
+    state, author, request_id = step.state, envelope.author.device_id, decide.request_id
+    if state.turn is not None and request_id in state.turn.requests:
+        refusal = refusal_of_decision(state.turn.requests[request_id], decide)
+        if refusal is None and decide.mode is not None:
+            refusal = refusal_of_settings(state, {"permission_mode": decide.mode})
+        if refusal is not None:
+            _answer(step, envelope, Rejected(*refusal, request_id=request_id))
+            return
+        changes = decide.decision in ("allow", "allow_session")
+        resolved = PermissionResolved(
+            request_id,
+            decide.decision,
+            author,
+            decide.note,
+            decide.answers,
+            decide.input if changes else None,
+            decide.mode if changes else None,
+        )
+        step.emit_in_turn(resolved, device_id=author)
+        step.do(TellHub(decided(resolved)))
+        if resolved.mode is not None:
+            switch_mode(step, resolved.mode, author)
+    elif request_id in state.resolved:
+        by = state.resolved[request_id]
+        content = f"{by} was first" if by is not None else "this request is closed already"
+        _answer(step, envelope, Rejected("already_resolved", content, request_id=request_id, by_device=by))
+    else:
+        _answer(
+            step, envelope, Rejected("unknown_request", "there is no such request", request_id=request_id)
+        )
+
+
+def _resolve(step: Step, envelope: Envelope, resolve: Resolve) -> None:
+    state, author = step.state, envelope.author.device_id
+    waiting = state.unknown.get(resolve.message_id)
+    if waiting is None:
+        _reject(step, envelope, "not_unknown", "the outcome of this message is known", resolve.message_id)
+    elif resolve.action == "discard":
+        step.emit(Delivery(resolve.message_id, "cancelled"), device_id=author)
+    elif len(state.queue) >= MAX_QUEUED:
+        _reject(step, envelope, "queue_full", f"{MAX_QUEUED} messages wait already", resolve.message_id)
+    elif state.turn is not None or state.failed:
+        step.emit(Delivery(resolve.message_id, "queued"), turn_id=step.new_id(), device_id=author)
+    else:
+        step.start_turn(attrs.evolve(waiting, turn_id=step.new_id()), device_id=author)
+
+
+def _mark_read(step: Step, envelope: Envelope, seq: int) -> None:
+    seq = min(seq, step.state.head_seq)
+    if seq <= step.state.read_seq:
+        return
+    step.state.read_seq = seq
+    step.do(KeepNote(read_seq=seq))
+    step.do(Announce(ReadMarkMoved(seq, envelope.author.device_id)))
+
+
+def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
+    state = step.state
+    ends = state.hub_id is not None and state.turn is None and not state.queue and not watched
+    if ends:
+        step.let_hub_go(StopHub)
+    _answer(step, envelope, Closed(process_killed=ends))
+
+
+def _refuse_if(step: Step, envelope: Envelope, refusal: tuple[RejectCode, str] | None) -> None:
+    if refusal is not None:
+        _answer(step, envelope, Rejected(*refusal))
+
+
+def _answer(step: Step, envelope: Envelope, reply: Reply) -> None:
+    step.do(Answer(envelope.reply, reply))
+
+
+def _reject(
+    step: Step, envelope: Envelope, code: RejectCode, content: str, message_id: str | None = None
+) -> None:
+    _answer(step, envelope, Rejected(code, content, message_id=message_id))

@@ -1,0 +1,203 @@
+"""Does what a step decided, once its events are committed, and nothing that it did not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from actors.codec import decode_row
+from actors.config import ActorConfig
+from actors.events import Attachment, Committed, UserMessage
+from actors.history import read_history
+from actors.offer import Offer, encode_offer
+from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
+from actors.session.effects import (
+    Announce,
+    Effect,
+    ForgetHub,
+    HandOver,
+    KeepNote,
+    KeepOffer,
+    KillHub,
+    SendHistory,
+    StartHub,
+    SteerHub,
+    StopHub,
+    TellHub,
+)
+from actors.session.hub_owner import HubOwner
+from actors.session.mailbox import Mailbox
+from actors.session.state import SessionState
+from actors.session.step import setup_of
+from actors.tail import Tail
+from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
+from storage.errors import OutcomeUnknown, StorageUnavailable
+from storage.records import SessionRecord
+
+__all__ = ["STORAGE_DOWN", "EffectRunner", "SessionDeps"]
+
+log = logging.getLogger("builderos.actors")
+
+STORAGE_DOWN = (StorageUnavailable, OutcomeUnknown)
+"""What passes by itself: the state is thrown away, and loaded again once the journal writes."""
+
+
+def _no_file(attachment: Attachment) -> str | None:
+    return None
+
+
+def _never(agent_type: str) -> bool:
+    return False
+
+
+@attrs.frozen
+class SessionDeps:
+    """What every session's actor works with.
+
+    `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
+    the session's id after each commit that its entry in a list may show, and for a session that is new.
+    `allows_bypass` tells whether the config lets an agent work without asking.
+    """
+
+    journal: Journal
+    ownership: Ownership
+    catalog: Catalog
+    hubs: Hubs
+    clock: Clock
+    new_id: Ids
+    spec_for: Callable[[SessionRecord, str], HubSpec]
+    config: ActorConfig
+    changed: Callable[[str], None]
+    path_of: Callable[[Attachment], str | None] = _no_file
+    allows_bypass: Callable[[str], bool] = _never
+
+
+@attrs.define(eq=False)
+class EffectRunner:
+    """Runs the effects of one session, in order. Lives as long as the state that it was made with."""
+
+    deps: SessionDeps
+    record: SessionRecord
+    state: SessionState
+    owner: HubOwner
+    mailbox: Mailbox
+    tail: Tail
+    _note: KeepNote | None = None
+    _noted: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def session_id(self) -> str:
+        """Whose effects these are."""
+        return self.record.session_id
+
+    @property
+    def has_note(self) -> bool:
+        """Whether a read mark or a draft waits to be written."""
+        return self._note is not None
+
+    async def run(self, effect: Effect, items: Sequence[Committed]) -> None:
+        """Do one effect; `items` are the events that were committed with it. `Answer` is not done here."""
+        owner = self.owner
+        match effect:
+            case StartHub(hub_id):
+                owner.start(self._spec(hub_id))
+            case HandOver():
+                owner.tell(await self._prompt(effect, items))
+            case SteerHub():
+                message = await self._message(effect.message_seq, items)
+                files = self._files_of(message)
+                owner.tell(Steer(effect.turn_id, effect.message_id, message.content, files))
+            case SendHistory():
+                owner.tell(await self._history(effect))
+            case TellHub(message):
+                owner.tell(message)
+            case StopHub(hub_id):
+                owner.end(hub_id, "stop")
+            case KillHub(hub_id):
+                owner.end(hub_id, "kill")
+            case ForgetHub(hub_id):
+                await self.deps.hubs.forget(hub_id)
+            case KeepNote():
+                self._note = effect if self._note is None else _newer(self._note, effect)
+                self._noted.set()
+            case KeepOffer(offer):
+                await self._keep_offer(offer)
+            case Announce(news):
+                self.tail.post_nowait(news)
+            case _:
+                pass
+
+    def _spec(self, hub_id: str) -> HubSpec:
+        state = self.state
+        spec = self.deps.spec_for(self.record, hub_id)
+        settings = state.settings
+        return attrs.evolve(
+            spec,
+            model=settings.model,
+            permission_mode=settings.permission_mode,
+            effort=settings.effort,
+            agent_memory=state.agent_memory,
+            grants=tuple(state.grants),
+        )
+
+    async def _keep_offer(self, offer: Offer) -> None:
+        try:
+            await self.deps.catalog.keep_offer(self.record.agent_type, encode_offer(offer))
+        except STORAGE_DOWN as exc:  # the agent tells it again with its next start
+            log.warning("session %s: what its agent offers was not kept: %s", self.session_id, exc)
+
+    async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
+        message = await self._message(effect.message_seq, items)
+        files = self._files_of(message)
+        content, setup = message.content, setup_of(self.state)
+        return Prompt(effect.turn_id, effect.message_id, content, effect.taken_before, files, setup)
+
+    async def _message(self, seq: int, items: Sequence[Committed]) -> UserMessage:
+        """Read a message that is to be handed over: from this batch, else from the journal."""
+        event = next((item.event for item in items if item.seq == seq), None)
+        if event is None:
+            rows = await self.deps.journal.read(self.session_id, seq - 1, 1)
+            event = decode_row(rows[0]).event
+        assert isinstance(event, UserMessage), "a turn's message_seq names its user_message"
+        return event
+
+    def _files_of(self, message: UserMessage) -> tuple[dict[str, Any], ...]:
+        path_of = self.deps.path_of
+        return tuple({**attrs.asdict(one), "path": path_of(one)} for one in message.attachments)
+
+    async def _history(self, effect: SendHistory) -> History:
+        said = await read_history(
+            self.deps.journal,
+            self.session_id,
+            before_seq=effect.before_seq,
+            leave_out=effect.message_id,
+            limit_bytes=effect.limit_bytes,
+        )
+        return History(effect.turn_id, said, max(0, self.state.message_count - 2 - len(said)))
+
+    async def keep_notes(self) -> None:
+        """Write read marks and drafts beside the stream: of many, the newest."""
+        while True:
+            await self._noted.wait()
+            self._noted = trio.Event()
+            note, self._note = self._note, None
+            if note is None:
+                continue
+            try:
+                await self.deps.catalog.note(self.session_id, read_seq=note.read_seq, draft=note.draft)
+            except STORAGE_DOWN as exc:  # neither is worth more than a line; the next one may fit
+                log.warning("session %s: a note was not kept: %s", self.session_id, exc)
+            if note.read_seq is not None:
+                self.deps.changed(self.session_id)
+            self.mailbox.poke()  # the actor may have been waiting to leave
+
+
+def _newer(note: KeepNote, later: KeepNote) -> KeepNote:
+    return KeepNote(
+        note.read_seq if later.read_seq is None else later.read_seq,
+        note.draft if later.draft is None else later.draft,
+    )

@@ -1,0 +1,138 @@
+"""What a step wants done once its events are committed: frozen classes, run in order by the session actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from actors.commands import Reply
+from actors.offer import Offer
+from actors.tail import News
+from bridgehub.protocol.messages import ToHub
+
+__all__ = [
+    "Announce",
+    "Answer",
+    "Effect",
+    "ForgetHub",
+    "HandOver",
+    "KeepNote",
+    "KeepOffer",
+    "KillHub",
+    "SendHistory",
+    "StartHub",
+    "SteerHub",
+    "StopHub",
+    "TellHub",
+]
+
+
+@attrs.frozen
+class Answer:
+    """Tell the author of a command."""
+
+    to: Callable[[Reply], None]
+    reply: Reply
+
+
+@attrs.frozen
+class StartHub:
+    """Start the hub whose id was journalled with this step."""
+
+    hub_id: str
+
+
+@attrs.frozen
+class HandOver:
+    """Give the prompt of the running turn to the hub; `message_seq` is where the message stands."""
+
+    turn_id: str
+    message_id: str
+    message_seq: int
+    taken_before: int
+
+
+@attrs.frozen
+class SteerHub:
+    """Give one more message to the running turn; `message_seq` is where the message stands."""
+
+    turn_id: str
+    message_id: str
+    message_seq: int
+
+
+@attrs.frozen
+class SendHistory:
+    """Tell the hub what was said before the running turn of `message_id`, the newest that fits in `limit_bytes`."""
+
+    turn_id: str
+    message_id: str
+    before_seq: int
+    limit_bytes: int
+
+
+@attrs.frozen
+class TellHub:
+    """Say something to the hub; lost where no link is up, and made good when the next one is."""
+
+    message: ToHub
+
+
+@attrs.frozen
+class StopHub:
+    """End an idle hub, politely; the session has forgotten it already."""
+
+    hub_id: str
+
+
+@attrs.frozen
+class KillHub:
+    """End a hub that cannot be trusted, with its tree; the session has forgotten it already."""
+
+    hub_id: str
+
+
+@attrs.frozen
+class ForgetHub:
+    """Remove a dead hub's files: what it left is journalled."""
+
+    hub_id: str
+
+
+@attrs.frozen
+class KeepNote:
+    """Keep a read mark or a draft beside the journal."""
+
+    read_seq: int | None = None
+    draft: str | None = None
+
+
+@attrs.frozen
+class KeepOffer:
+    """Remember what the agent offers, for every session with it."""
+
+    offer: Offer
+
+
+@attrs.frozen
+class Announce:
+    """Show passing news to all who are attached."""
+
+    news: News
+
+
+Effect = (
+    Answer
+    | StartHub
+    | HandOver
+    | SteerHub
+    | SendHistory
+    | TellHub
+    | StopHub
+    | KillHub
+    | ForgetHub
+    | KeepNote
+    | KeepOffer
+    | Announce
+)

@@ -1,0 +1,138 @@
+"""What a hub says, cut to what a session keeps of it. Pure.
+
+A hub is our own program, but what it tells comes from an agent, and a driver may be somebody else's. Our drivers cut
+long texts themselves (the whole lies in a blob); these bounds are for the others, and for what a broken one makes up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import orjson
+
+from bridgehub.protocol import messages as hub
+
+__all__ = [
+    "MAX_GRANT_CHARS",
+    "MAX_ID_CHARS",
+    "MAX_TEXT_CHARS",
+    "MAX_VALUE_BYTES",
+    "MAX_VALUE_DEPTH",
+    "fitted",
+    "is_flat",
+    "unfit",
+]
+
+MAX_ID_CHARS = 256
+"""Code points of an id, a block's or a tool's name: it is kept as long as its turn, and in every list of it."""
+
+MAX_TEXT_CHARS = 512 * 1024
+"""Code points of a text that is no piece of the answer: a tool's output, a task's result. Ours keep to 64 KiB."""
+
+MAX_VALUE_BYTES = 128 * 1024
+"""JSON of a tool's input, a request's questions: with each open request it is in the session's snapshot."""
+
+MAX_VALUE_DEPTH = 64
+"""Levels of such a value: JSON libraries give up at some hundred, and devices earlier."""
+
+MAX_GRANT_CHARS = 2000
+"""Code points of a right for the whole session; one in more words is a right for this call only."""
+
+MAX_DIFF_BYTES = 64 * 1024
+"""JSON of what a request would change; a longer one is left out."""
+
+MAX_GAUGE_BYTES = 16 * 1024
+"""JSON of a gauge; a longer one tells nothing."""
+
+MAX_TITLE_CHARS = 1000
+MAX_OPTIONS = 16
+
+_IDS = ("turn_id", "block", "tool_id", "request_id", "task_id", "parent_tool_id", "parent_task_id", "name", "tool",
+        "code", "agent_type")  # fmt: skip
+
+
+def unfit(event: hub.HubEvent) -> str:
+    """Return what of an event no session can take, for a person; empty where it is fit."""
+    for name in _IDS:
+        found = getattr(event, name, None)
+        if isinstance(found, str) and len(found) > MAX_ID_CHARS:
+            return f"a {name} of {len(found)} characters"
+    return ""
+
+
+def fitted(event: hub.HubEvent) -> hub.HubEvent:
+    """Return an event with its texts and values cut to their bounds; nearly always the event itself."""
+    match event:
+        case hub.ToolBegan():
+            return attrs.evolve(event, input=value(event.input), blob=_blob(event.blob))
+        case hub.ToolEnded():
+            return attrs.evolve(event, output=text(event.output), blob=_blob(event.blob))
+        case hub.PermissionAsked():
+            return _request(event)
+        case hub.Gauged():
+            fits = is_flat(event.gauge, 8) and len(orjson.dumps(event.gauge)) <= MAX_GAUGE_BYTES
+            return event if fits else attrs.evolve(event, gauge={})
+        case hub.SettingsTold():
+            return attrs.evolve(event, settings={name: _setting(one) for name, one in event.settings.items()})
+        case hub.TaskBegan():
+            return attrs.evolve(event, title=event.title[:MAX_TITLE_CHARS])
+        case hub.TaskProgressed():
+            return attrs.evolve(event, progress=text(event.progress))
+        case hub.TaskEnded():
+            return attrs.evolve(event, result=None if event.result is None else text(event.result))
+        case hub.TurnFailed() | hub.Noticed():
+            return attrs.evolve(event, content=text(event.content))
+        case _:
+            return event
+
+
+def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
+    shown = value(event.input)
+    return attrs.evolve(
+        event,
+        input=shown,
+        options=_names(event.options),
+        questions=None if event.questions is None else value(event.questions),
+        grant=event.grant if event.grant is None or len(event.grant) <= MAX_GRANT_CHARS else None,
+        title=" ".join(event.title[:MAX_TITLE_CHARS].split()),
+        modes=_names(event.modes),
+        diff=event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_DIFF_BYTES else None,
+        editable=_names(event.editable) if shown is event.input else (),
+    )
+
+
+def _setting(given: str | None) -> str | None:
+    return given if given is None else given[:MAX_ID_CHARS]
+
+
+def _names(given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one[:MAX_ID_CHARS] for one in given[:MAX_OPTIONS])
+
+
+def is_flat(given: Any, levels: int = MAX_VALUE_DEPTH) -> bool:
+    """Tell whether a value is nested no deeper than that."""
+    if isinstance(given, dict):
+        return levels > 0 and all(is_flat(one, levels - 1) for one in given.values())
+    if isinstance(given, list | tuple):
+        return levels > 0 and all(is_flat(one, levels - 1) for one in given)
+    return True
+
+
+def text(given: str) -> str:
+    """Return a text, or its beginning."""
+    return given if len(given) <= MAX_TEXT_CHARS else given[:MAX_TEXT_CHARS] + "…"
+
+
+def value(given: Any) -> Any:
+    """Return a foreign value, or what can be shown of one that is too large or nested too deeply."""
+    if not is_flat(given):
+        return {"clipped": f"nested over {MAX_VALUE_DEPTH} levels"}
+    whole = orjson.dumps(given)
+    if len(whole) <= MAX_VALUE_BYTES:
+        return given
+    return {"clipped": whole[: MAX_VALUE_BYTES // 4].decode(errors="ignore") + "…"}
+
+
+def _blob(given: dict[str, Any] | None) -> dict[str, Any] | None:
+    return given if given is None or (len(given) <= MAX_OPTIONS and is_flat(given, 1)) else None

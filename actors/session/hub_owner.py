@@ -1,0 +1,314 @@
+"""Owns the hub of one session: starts it, keeps a link to it, ends it, and says what became of it.
+
+Orders come from the session's actor after a commit and never wait. Hubs of one session live one after the other: the next
+is started only when the one before is dead with its whole tree (ARCHITECTURE, Hub). What is told while no link is
+up is dropped on purpose: `HubReady` makes the session say again whatever still matters.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import attrs
+import trio
+
+from actors.errors import HubError, HubGarbage, HubLost, HubStartFailed
+from actors.ports import HubLink, Hubs
+from actors.session.inputs import HubGone, HubReady
+from actors.session.mailbox import HubBatch, Mailbox
+from bridgehub.protocol.messages import Ack, HubSpec, Prompt, Reported, Stop, TextPiece, ToHub
+
+__all__ = ["HubOwner"]
+
+log = logging.getLogger("builderos.actors")
+
+STOP_S = 2.0
+"""Time for a hub to end by itself after `Stop`; then its tree is killed."""
+
+RELINK_FIRST_S = 0.02
+RELINK_MOST_S = 2.0
+"""Wait before a hub that lives but takes no link is tried a third time; doubled each time. It is never killed for
+that: the cause may be this server (no file descriptors left, say), and the hub has an agent at work."""
+
+SLICE_EVENTS = 128
+SLICE_LENGTH = 256 * 1024
+"""Events, and code points of text, that the session steps over at once: a step holds up the event loop."""
+
+ACK_S = 0.05
+ACK_EVENTS = 32
+ACK_LENGTH = 64 * 1024
+"""Committed pieces are acknowledged together, so that at a person's pace the hub and this side need not wake once
+more for each: after this time, this many events or this much text (code points), whatever comes first. It is far
+below the 1 MiB that a hub keeps without an answer. Anything but a piece is acknowledged at once."""
+
+TELLS_WAITING = 1024
+"""Messages that a hub may leave unread; one that reads nothing at all is ended, with its tree."""
+
+CLEANUP_S = 0.5
+"""Shield around closing a link: what is lost when it fires is only the polite end of a socket."""
+
+
+@attrs.define(eq=False)
+class _Life:
+    """One hub, from its start or adoption to its burial."""
+
+    hub_id: str
+    spec: HubSpec | None
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ending: Literal["stop", "kill"] | None = None
+    last_prompt: str | None = None
+    was_found: bool = False
+
+
+@attrs.define(eq=False)
+class HubOwner:
+    """See the module. `acked`: returns the last event of a hub that is committed.
+
+    Of acknowledgements: `_ack` is the newest that may be sent, `_sent_ack` was, `_ack_at` is when the next is due.
+    `_urgent` holds, of events that came, those whose acknowledgement does not wait.
+    """
+
+    session_id: str
+    hubs: Hubs
+    mailbox: Mailbox
+    owner_epoch: int
+    acked: Callable[[str], int]
+    _lives: deque[_Life] = attrs.field(factory=deque)
+    _link: HubLink | None = None
+    _outbox: deque[ToHub] = attrs.field(factory=deque)
+    _ack: int = 0
+    _sent_ack: int = 0
+    _ack_at: float = math.inf
+    _urgent: deque[int] = attrs.field(factory=deque)
+    _heard_length: int = 0
+    _wake_run: trio.Event = attrs.field(factory=trio.Event)
+    _wake_writer: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no hub lives or is being ended."""
+        return not self._lives
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether a link to the living hub is up."""
+        return self._link is not None
+
+    # ---- orders; none of them waits ----
+
+    def start(self, spec: HubSpec) -> None:
+        """Start a new hub once the one before is dead."""
+        self._add(_Life(spec.hub_id, spec))
+
+    def adopt(self, hub_id: str) -> None:
+        """Take over a hub that an earlier owner started; dead or alive, its news will tell."""
+        self._add(_Life(hub_id, None))
+
+    def end(self, hub_id: str, ending: Literal["stop", "kill"]) -> None:
+        """End a hub: politely, or at once with its tree. Ordered again, the stronger one counts."""
+        for life in self._lives:
+            if life.hub_id == hub_id and life.ending != "kill":
+                life.ending = ending
+                life.scope.cancel(reason=f"hub is to {ending}")
+
+    def finish(self, hub_id: str) -> None:
+        """Kill what an earlier owner had let go and did not come to bury."""
+        life = _Life(hub_id, None, ending="kill")
+        life.scope.cancel(reason="hub was let go")
+        self._add(life)
+
+    def tell(self, message: ToHub) -> None:
+        """Say something to the living hub; dropped where no link is up."""
+        if self._link is not None:
+            if isinstance(message, Prompt):
+                self._lives[0].last_prompt = message.turn_id
+            self._outbox.append(message)
+            self._wake_writer.set()
+            if len(self._outbox) > TELLS_WAITING:
+                log.error("session %s: its hub reads nothing and is ended", self.session_id)
+                self._outbox.clear()
+                self.end(self._lives[0].hub_id, "kill")
+
+    def acknowledge(self, seq: int) -> None:
+        """Let the hub forget what is committed, soon. Only the newest is sent."""
+        if self._link is None or seq <= self._ack:
+            return
+        self._ack = seq
+        if seq - self._sent_ack >= ACK_EVENTS or (self._urgent and self._urgent[0] <= seq):
+            self._ack_at = -math.inf
+        elif self._ack_at == math.inf:
+            self._ack_at = trio.current_time() + ACK_S
+        else:
+            return
+        self._wake_writer.set()
+
+    # ---- the task ----
+
+    async def run(self) -> None:
+        """Follow one hub after the other, until cancelled. A hub outlives this task.
+
+        Raises:
+            HubFenced: a later owner has the hub; the session must not be written any more.
+        """
+        while True:
+            while not self._lives:
+                self._wake_run = trio.Event()
+                await self._wake_run.wait()
+            life = self._lives[0]
+            await self._live(life)
+            self._lives.popleft()
+            self.mailbox.poke()
+
+    def _add(self, life: _Life) -> None:
+        self._lives.append(life)
+        self._wake_run.set()
+
+    async def _live(self, life: _Life) -> None:
+        """See one hub through to its end, and say so."""
+        gone = HubGone(life.hub_id, "died")
+        life.was_found = life.spec is not None or await self.hubs.find(life.hub_id) is not None
+        with life.scope:
+            try:
+                if life.spec is not None:
+                    await self.hubs.start(life.spec)
+                await self._keep_linked(life.hub_id)
+            except HubStartFailed as exc:
+                gone = HubGone(life.hub_id, "not_started", str(exc))
+            except HubGarbage as exc:
+                gone = HubGone(life.hub_id, "garbage", str(exc))
+            except HubLost as exc:
+                log.info("session %s: hub %s is gone: %s", self.session_id, life.hub_id, exc)
+                if not life.was_found:
+                    gone = HubGone(life.hub_id, "never_started")
+        if life.ending == "stop":
+            await self._stop_politely(life.hub_id)
+        after = self.acked(life.hub_id)
+        while left := await self.hubs.bury(life.hub_id, last_seq=after):
+            for events in _slices(left):
+                await self.mailbox.put_from_hub(HubBatch(life.hub_id, events))
+            after = left[-1].seq
+        await self.mailbox.put_from_hub(attrs.evolve(gone, last_prompt=life.last_prompt))
+
+    async def _keep_linked(self, hub_id: str) -> None:
+        """Link to the hub, again and again while it lives. Raises HubLost once its process is gone."""
+        wait_s = 0.0
+        while True:
+            heard = False
+            try:
+                heard = await self._link_once(hub_id)
+            except HubLost as exc:
+                found = await self.hubs.find(hub_id)  # noqa: ASYNC120 - the lost link is told in what is raised again
+                if found is None or not found.alive:
+                    raise
+                log.warning("session %s: hub %s takes no link: %s", self.session_id, hub_id, exc)
+            if heard:
+                wait_s = 0.0
+            await trio.sleep(wait_s)
+            wait_s = min(max(wait_s * 2, RELINK_FIRST_S), RELINK_MOST_S)
+
+    async def _link_once(self, hub_id: str) -> bool:
+        link = await self.hubs.connect(hub_id, owner_epoch=self.owner_epoch, last_seq=self.acked(hub_id))
+        try:
+            return await self._serve(hub_id, link)
+        finally:
+            self._link = None
+            with trio.move_on_after(CLEANUP_S, shield=True):
+                await link.aclose()
+
+    async def _serve(self, hub_id: str, link: HubLink) -> bool:
+        """Carry messages both ways until the link breaks; tell whether any event came."""
+        # First the welcome, then the link: what is told before the session saw the welcome is dropped, since
+        # the welcome was made before it and would make the session judge by an older word.
+        await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
+        self._outbox.clear()
+        self._urgent.clear()
+        self._ack = self._sent_ack = self._heard_length = 0
+        self._ack_at = math.inf
+        self._link = link
+        heard = False
+        failure: HubError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write, link, nursery.cancel_scope)
+            try:
+                while True:
+                    batch = await link.receive()
+                    heard = True
+                    self._weigh(batch)
+                    for events in _slices(batch):
+                        await self.mailbox.put_from_hub(HubBatch(hub_id, events))
+            except HubError as exc:  # kept, and raised outside, so that no group wraps it
+                failure = exc
+                nursery.cancel_scope.cancel(reason="link lost")
+        return _heard_until(failure, heard=heard)
+
+    async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
+        try:
+            while True:  # noqa: ASYNC913 - sends, or waits for something to send
+                while self._outbox:
+                    await link.send(self._outbox.popleft())
+                if trio.current_time() >= self._ack_at:
+                    await link.send(self._next_ack())
+                else:
+                    self._wake_writer = trio.Event()
+                    with trio.move_on_at(self._ack_at):
+                        await self._wake_writer.wait()
+        except HubLost:
+            broken.cancel(reason="link lost")
+
+    def _next_ack(self) -> Ack:
+        self._sent_ack, self._ack_at = self._ack, math.inf
+        while self._urgent and self._urgent[0] <= self._ack:
+            self._urgent.popleft()
+        return Ack(self._ack)
+
+    def _weigh(self, batch: Sequence[Reported]) -> None:
+        """Note the last event of a batch, if any, whose acknowledgement must not wait."""
+        urgent = 0
+        for reported in batch:
+            if isinstance(reported.event, TextPiece):
+                self._heard_length += len(reported.event.text)
+                if self._heard_length < ACK_LENGTH:
+                    continue
+            self._heard_length = 0
+            urgent = reported.seq
+        if urgent:
+            self._urgent.append(urgent)
+
+    async def _stop_politely(self, hub_id: str) -> None:
+        with trio.move_on_after(STOP_S):  # noqa: ASYNC912 - connects
+            try:
+                link = await self.hubs.connect(
+                    hub_id, owner_epoch=self.owner_epoch, last_seq=self.acked(hub_id)
+                )
+                try:
+                    await link.send(Stop())
+                    while True:
+                        await link.receive()
+                finally:
+                    with trio.move_on_after(CLEANUP_S, shield=True):
+                        await link.aclose()
+            except (HubLost, HubGarbage):
+                return
+
+
+def _heard_until(failure: HubError | None, *, heard: bool) -> bool:
+    """Return `heard` where only the link broke; else raise what went wrong with the hub itself."""
+    if failure is None or isinstance(failure, HubLost):
+        return heard
+    raise failure
+
+
+def _slices(events: Sequence[Reported]) -> Iterator[Sequence[Reported]]:
+    """Cut a batch so that no step over a slice takes long."""
+    start = length = 0
+    for number, reported in enumerate(events):
+        length += len(reported.event.text) if isinstance(reported.event, TextPiece) else 0
+        if number + 1 - start >= SLICE_EVENTS or length >= SLICE_LENGTH:
+            yield events[start : number + 1]
+            start, length = number + 1, 0
+    if start < len(events):
+        yield events[start:]

@@ -1,0 +1,385 @@
+"""What a session does with each input; here the news of its hub and of its supervisor. Pure.
+
+This is also where the hub's classes become the journal's: the two version apart, and only this file knows both.
+"""
+
+from __future__ import annotations
+
+from typing import cast, get_args
+
+import orjson
+
+from actors.events import (
+    Complete,
+    Delivery,
+    DeliveryState,
+    Message,
+    Notice,
+    PermissionRequested,
+    RequestKind,
+    SessionUpdated,
+    TaskFinished,
+    TaskProgress,
+    TaskStarted,
+    Thinking,
+    ToolFinished,
+    ToolStarted,
+    TurnError,
+    TurnErrorCode,
+    Usage,
+)
+from actors.pieces import split_text
+from actors.session.command_steps import take_command
+from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
+from actors.session.hub_limits import fitted, is_flat, unfit
+from actors.session.inputs import (
+    FromDevice,
+    FromHub,
+    HubGone,
+    HubReady,
+    IdleTooLong,
+    Input,
+    MarkFailed,
+    Resume,
+)
+from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
+from actors.session.step import Step, decided, hand_over
+from bridgehub.protocol import messages as hub
+
+__all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
+
+MAX_MEMORY_BYTES = 16 * 1024
+"""JSON of what a driver may have remembered; it is written with every change of the session's state."""
+
+MAX_OPEN_REQUESTS = 64
+"""Questions that wait for a person in one turn; each is in the session's snapshot. One more is answered `cancelled`."""
+
+MAX_OPEN_TASKS = 1000
+"""Tasks that run in one turn; what is said of one more is left out."""
+
+_SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
+"""News that a driver may have before its agent took the prompt."""
+
+_REQUEST_KINDS = frozenset(get_args(RequestKind))
+
+MAX_ANSWER_LENGTH = 8 * 1024 * 1024
+"""Code points of one answer and its thinking; an agent that floods past it is stopped.
+
+Bounds, with `MAX_ANSWER_RUNS`, what a turn may grow in memory."""
+
+MAX_ANSWER_RUNS = 32 * 1024
+"""Runs of neighbouring pieces of one block: pieces that alternate between blocks cost a kilobyte each."""
+
+
+def take(step: Step, given: Input) -> None:
+    """Decide what one input does."""
+    match given:
+        case FromDevice():
+            take_command(step, given)
+        case FromHub():
+            _reported(step, given)
+        case HubReady():
+            _ready(step, given)
+        case HubGone():
+            _gone(step, given)
+        case IdleTooLong():
+            if step.state.turn is None:
+                step.let_hub_go(StopHub)
+        case MarkFailed(detail):
+            _mark_failed(step, detail)
+        case Resume():
+            if step.state.failed:
+                step.emit(SessionUpdated(failed=False))
+            step.start_next()
+
+
+def _reported(step: Step, given: FromHub) -> None:
+    state, reported = step.state, given.reported
+    if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
+        return
+    if reported.first_seq != state.hub_seq + 1:
+        _distrust(step, f"after its event {state.hub_seq} came {reported.first_seq}")
+        return
+    state.hub_seq = reported.seq
+    event = reported.event
+    if type(event) is not hub.TextPiece:
+        event = fitted(event)
+    if fault := unfit(event):
+        _distrust(step, fault)
+        return
+    if _reported_of_session(step, event):
+        return
+    turn = state.turn
+    if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
+        return
+    if isinstance(event, hub.Noticed) and event.turn_id is None:
+        step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
+        return
+    if not turn.consumed and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
+        step.emit_in_turn(Delivery(turn.message_id, "consumed"))
+    match event:
+        case hub.Consumed():
+            pass
+        case hub.TextPiece():
+            _piece(step, event, span=reported.seq - reported.first_seq + 1)
+        case hub.PermissionAsked():
+            _asked(step, event)
+        case hub.HistoryWanted():
+            step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, event.limit_bytes))
+        case hub.SteerTaken() | hub.SteerRefused() | hub.SteerLost():
+            _steered(step, event)
+        case hub.TurnDone() | hub.TurnFailed() | hub.TurnStopped():
+            _ended(step, event)
+        case _:
+            _work(step, event)
+
+
+def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
+    """Take what is no turn's; return whether it was that."""
+    match event:
+        case hub.AgentMemory():
+            _remember(step, event)
+        case hub.AgentOffered():
+            offered(step, event)
+        case hub.Gauged():
+            gauged(step, event)
+        case hub.SettingsTold():
+            settings_told(step, event)
+        case _:
+            return False
+    return True
+
+
+def _distrust(step: Step, detail: str) -> None:
+    """End a hub whose numbers have a gap or an overlap: something is missing that nothing can bring back."""
+    turn = step.state.turn
+    step.let_hub_go(KillHub)
+    if turn is not None:
+        content = f"the agent's hub broke the protocol and was ended: {detail}"
+        delivery: DeliveryState = "failed" if turn.consumed else "unknown"
+        step.end_turn(delivery, TurnError("agent_protocol", content, retryable=True))
+
+
+def _remember(step: Step, event: hub.AgentMemory) -> None:
+    """Keep what the driver must know again; it goes into the snapshot, with no event of its own."""
+    if is_flat(event.data) and len(orjson.dumps(event.data)) <= MAX_MEMORY_BYTES:
+        step.state.agent_memory = event.data
+        step.state.control_dirty = True
+
+
+def _steered(step: Step, event: hub.SteerTaken | hub.SteerRefused | hub.SteerLost) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    if event.message_id not in turn.steered or event.message_id in turn.steered_taken:
+        return
+    match event:
+        case hub.SteerTaken():
+            step.emit_in_turn(Delivery(event.message_id, "consumed"))
+        case hub.SteerRefused():
+            step.queue_steered(event.message_id)
+        case hub.SteerLost():
+            step.emit_in_turn(Delivery(event.message_id, "unknown"))
+
+
+def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    cls = Message if event.channel == "text" else Thinking
+    parts = split_text(event.text)
+    for number, part in enumerate(parts):
+        offset = turn.answer.offset(cls.kind, event.block)
+        step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
+    is_long = turn.answer.held > MAX_ANSWER_LENGTH
+    if is_long or turn.answer.runs > MAX_ANSWER_RUNS:
+        step.let_hub_go(KillHub)
+        bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
+        content = f"the answer grew past {bound} and was stopped"
+        step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
+
+
+def _asked(step: Step, event: hub.PermissionAsked) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    if turn.stopping_by is not None:
+        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        return
+    if event.request_id in turn.requests or event.request_id in turn.decided:
+        return
+    if len(turn.requests) >= MAX_OPEN_REQUESTS:
+        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        return
+    step.emit_in_turn(
+        PermissionRequested(
+            event.request_id,
+            event.tool,
+            event.input,
+            event.options,
+            event.questions,
+            event.grant,
+            event.task_id,
+            _about(event.kind),
+            event.title,
+            event.modes,
+            event.diff,
+            event.editable,
+        )
+    )
+    allow_under_mode(step, event.request_id)  # it was asked before that mode reached the agent
+
+
+def _about(kind: str) -> RequestKind:
+    return cast("RequestKind", kind) if kind in _REQUEST_KINDS else "other"
+
+
+def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    match event:
+        case hub.TurnDone():
+            usage = Usage(event.input_tokens, event.output_tokens, event.cached_input_tokens, event.cost_usd)
+            answer = turn.answer
+            end = Complete(
+                step.state.message_count,
+                answer.length,
+                answer.sha256(),
+                usage if usage != Usage() else None,
+            )
+            step.end_turn("answered", end, hub_said=True)
+        case hub.TurnFailed():
+            failure = TurnError(event.code, event.content, event.retryable)
+            step.end_turn("failed", failure, hub_said=True)
+        case hub.TurnStopped():
+            step.stop_turn(hub_said=True)
+
+
+def _work(step: Step, event: hub.HubEvent) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    match event:
+        case hub.ToolBegan():
+            step.emit_in_turn(
+                ToolStarted(event.tool_id, event.name, event.input, event.parent_tool_id, event.blob)
+            )
+        case hub.ToolEnded():
+            step.emit_in_turn(
+                ToolFinished(
+                    event.tool_id,
+                    event.name,
+                    event.output,
+                    event.is_error,
+                    event.parent_tool_id,
+                    event.duration_ms,
+                    event.blob,
+                )
+            )
+        case hub.TaskBegan() if len(turn.tasks) < MAX_OPEN_TASKS or event.task_id in turn.tasks:
+            step.emit_in_turn(TaskStarted(event.task_id, event.title, event.agent_type, event.parent_task_id))
+        case hub.TaskProgressed() if event.task_id in turn.tasks:
+            task = turn.tasks[event.task_id]
+            step.emit_in_turn(
+                TaskProgress(task.task_id, task.title, task.agent_type, event.progress, task.parent_task_id)
+            )
+        case hub.TaskEnded() if event.task_id in turn.tasks:
+            task = turn.tasks[event.task_id]
+            step.emit_in_turn(
+                TaskFinished(
+                    task.task_id,
+                    task.title,
+                    task.agent_type,
+                    event.state,
+                    event.result,
+                    task.parent_task_id,
+                )
+            )
+        case hub.Noticed():
+            step.emit_in_turn(_notice(event))
+        case _:
+            pass
+
+
+def _notice(event: hub.Noticed) -> Notice:
+    return Notice(event.code, event.content, event.attempt, event.retry_in_s)
+
+
+def _ready(step: Step, given: HubReady) -> None:
+    state, turn, welcome = step.state, step.state.turn, given.welcome
+    if given.hub_id != state.hub_id:
+        return
+    state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
+    step.tell_setup()
+    if turn is None:
+        return
+    if welcome.last_turn_id != turn.turn_id:
+        if turn.stopping_by is not None and not turn.consumed:
+            step.stop_turn()  # the agent never had the prompt, and need not
+            return
+        if turn.consumed:
+            content = "the agent does not know the turn that it was working on"
+            step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
+            return
+        if state.hub_is_old:
+            step.let_hub_go(StopHub)
+            step.start_hub()
+            return
+        step.do(hand_over(state, turn))
+    for request_id in welcome.waiting:
+        if request_id in turn.decided:
+            step.do(TellHub(decided(turn.decided[request_id])))
+    for message_id, waiting in turn.steered.items():
+        if message_id not in turn.steered_taken and message_id not in welcome.steered:
+            step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
+    if welcome.history_wanted:
+        step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
+    if turn.stopping_by is not None:
+        step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
+
+
+def _gone(step: Step, given: HubGone) -> None:
+    state = step.state
+    step.do(ForgetHub(given.hub_id))
+    if given.hub_id in state.leaving:
+        del state.leaving[given.hub_id]
+        state.control_dirty = True
+    if given.hub_id != state.hub_id:
+        return
+    state.hub_id, state.hub_seq = None, 0
+    turn = state.turn
+    if turn is None:
+        return
+    if turn.stopping_by is not None:
+        step.stop_turn()
+        return
+    untold = given.reason == "never_started" or (turn.may_move and given.last_prompt != turn.turn_id)
+    if untold and not turn.consumed:
+        # It died before the prompt could reach it: the message is nobody's yet.
+        turn.may_move = False
+        step.start_hub()
+        return
+    delivery: DeliveryState
+    code: TurnErrorCode
+    if given.reason == "not_started":
+        delivery, code, content = "failed", "agent_exited", "the agent could not be started"
+    elif given.reason == "garbage":
+        delivery = "failed" if turn.consumed else "unknown"
+        code, content = "agent_protocol", "the agent's hub broke the protocol and was ended"
+    elif turn.consumed:
+        delivery, code, content = "failed", "agent_exited", "the agent's hub ended in the middle of the turn"
+    else:
+        delivery, code = "unknown", "unknown_outcome"
+        content = "the agent's hub ended, and nobody knows whether the agent took the message"
+    if given.detail:
+        content = f"{content}: {given.detail}"
+    step.end_turn(delivery, TurnError(code, content, retryable=True))
+
+
+def _mark_failed(step: Step, detail: str) -> None:
+    turn = step.state.turn
+    step.state.failed = True  # before the turn's end, so that nothing that waits starts
+    step.state.hub_id, step.state.hub_seq = None, 0
+    if turn is not None:
+        content = f"the session failed: {detail}"
+        if turn.consumed:
+            step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
+        else:
+            step.end_turn("unknown", TurnError("unknown_outcome", content, retryable=True))
+    step.emit(SessionUpdated(failed=True))

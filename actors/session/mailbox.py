@@ -1,0 +1,100 @@
+"""Where a session's actor finds what it is to do: commands from devices, and news from its hub.
+
+Two bounds, so that neither can shut the other out: many small commands, and few batches of hub events, which may
+be large each. Whoever puts waits while its lane is full; so a hub that is faster than the disk waits in its own
+socket, and a device that is faster than the session waits in its own reader.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import attrs
+import trio
+
+from actors.commands import Cancel, Decide, Envelope, RejectCode, Rejected, Resolve, Send
+from actors.session.inputs import HubGone, HubReady
+from bridgehub.protocol.messages import Reported
+
+__all__ = ["COMMAND_LIMIT", "HUB_LIMIT", "HubBatch", "Mail", "Mailbox", "refuse"]
+
+COMMAND_LIMIT = 128
+"""Commands that wait; each holds at most one frame of 1 MiB, nearly all some hundred bytes."""
+
+HUB_LIMIT = 2
+"""Items of the hub's lane that wait; a batch is a slice of what the link gave (`hub_owner.SLICE_EVENTS`)."""
+
+
+@attrs.frozen
+class HubBatch:
+    """Some events of one hub, in its order."""
+
+    hub_id: str
+    events: Sequence[Reported]
+
+
+Mail = Envelope | HubBatch | HubReady | HubGone
+
+
+def refuse(mail: Sequence[Mail], content: str, code: RejectCode = "storage") -> None:
+    """Answer each command in `mail` that it was not done; it left no trace."""
+    for one in mail:
+        if isinstance(one, Envelope):
+            command = one.command
+            message_id = command.message_id if isinstance(command, Send | Cancel | Resolve) else None
+            request_id = command.request_id if isinstance(command, Decide) else None
+            one.reply(Rejected(code, content, message_id=message_id, request_id=request_id))
+
+
+@attrs.define(eq=False)
+class Mailbox:
+    """See the module. One actor takes, any number of tasks put."""
+
+    _commands: deque[Envelope] = attrs.field(factory=deque)
+    _hub: deque[HubBatch | HubReady | HubGone] = attrs.field(factory=deque)
+    _command_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _hub_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _reader: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, and nobody waits to put."""
+        return not (self._commands or self._hub or self._command_room or self._hub_room)
+
+    async def put(self, envelope: Envelope) -> None:
+        """Put a command; waits while its lane is full. Cancelled, it was not put."""
+        while len(self._commands) >= COMMAND_LIMIT:
+            await self._command_room.park()
+        self._commands.append(envelope)
+        self.poke()
+
+    async def put_from_hub(self, item: HubBatch | HubReady | HubGone) -> None:
+        """Put the hub's news; waits while its lane is full. Cancelled, it was not put."""
+        while len(self._hub) >= HUB_LIMIT:
+            await self._hub_room.park()
+        self._hub.append(item)
+        self.poke()
+
+    def poke(self) -> None:
+        """Wake the reader, also where nothing was put."""
+        self._reader.set()
+
+    async def wait(self) -> None:
+        """Return once there may be something to take, or after a poke."""
+        await self._reader.wait()
+
+    def take_nowait(self) -> list[Mail]:
+        """Return all that waits, in the order of each lane, hub first."""
+        self._reader = trio.Event()
+        taken: list[Mail] = [*self._hub, *self._commands]
+        self._hub.clear()
+        self._commands.clear()
+        self._hub_room.unpark_all()
+        self._command_room.unpark_all()
+        return taken
+
+    def drop_hub_mail(self) -> None:
+        """Forget the hub's news, for an actor that starts anew: the hub says it again."""
+        self._hub.clear()
+        self._hub_room.unpark_all()

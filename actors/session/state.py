@@ -1,0 +1,343 @@
+"""The state of one session, and how each event changes it. Pure.
+
+`apply` is the only function that changes what events change; it runs live, when a step decides an event, and in
+tests against what a reload gives. `session_snapshot` is the way into storage and back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+from actors.commands import IfHead
+from actors.events import (
+    Committed,
+    Complete,
+    Delivery,
+    Interrupted,
+    Message,
+    PermissionRequested,
+    PermissionResolved,
+    SessionGrant,
+    SessionUpdated,
+    Settings,
+    TaskFinished,
+    TaskStarted,
+    Thinking,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
+from actors.offer import MODE_RANKS, NO_OFFER, Offer
+from actors.session.answer import Answer
+
+__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply"]
+
+PREVIEW_LENGTH = 1000
+"""Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
+
+RESOLVED_KEPT = 100
+"""Resolved requests of which a late `decide` is told who was first."""
+
+GRANTS_KEPT = 200
+"""Rights for the whole session; the oldest is asked for again."""
+
+DECIDED_KEPT = 64
+"""Answers of the running turn that are kept for a hub that missed them; it waits for the newest only."""
+
+UNKNOWN_KEPT = 500
+"""Messages whose fate a person may decide; the oldest stays `unknown` in the journal, and nothing can be done for it."""
+
+AUTHORS_KEPT = 64
+"""Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
+
+Older ones count as somebody else."""
+
+StateWord = Literal["idle", "running", "waiting", "failed"]
+
+
+@attrs.define
+class Waiting:
+    """A user message whose turn has not started, or whose outcome is unknown. `seq`: its `user_message`."""
+
+    message_id: str
+    turn_id: str
+    device_id: str
+    seq: int
+    preview: str = attrs.field(default="", init=False, eq=False)
+
+
+@attrs.define
+class Turn:
+    """The running turn.
+
+    Attributes:
+        started_seq: the seq of `turn_started`; its pieces come after it.
+        consumed: whether the agent said that it took the prompt.
+        stopping_by: who interrupted it, None while nobody did.
+        steered: messages that were given to this turn besides its own; `steered_taken` those that the agent took.
+        decided: what was answered in this turn, for a hub that missed it.
+        may_move: whether it is certain, but for what this owner's link was told, that the hub which lives never
+            had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
+        encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
+    """
+
+    turn_id: str
+    message_id: str
+    device_id: str
+    message_seq: int
+    started_seq: int
+    consumed: bool = False
+    stopping_by: str | None = None
+    steered: dict[str, Waiting] = attrs.field(factory=dict)
+    steered_taken: dict[str, None] = attrs.field(factory=dict)
+    requests: dict[str, PermissionRequested] = attrs.field(factory=dict)
+    decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
+    tasks: dict[str, TaskStarted] = attrs.field(factory=dict)
+    answer: Answer = attrs.field(factory=Answer, init=False, eq=False)
+    preview: str = attrs.field(default="", init=False, eq=False)
+    may_move: bool = attrs.field(default=False, init=False, eq=False)
+    encoded: dict[str, bytes] = attrs.field(factory=dict, init=False, eq=False)
+
+
+@attrs.define(eq=False)
+class SessionState:
+    """See the module.
+
+    Attributes:
+        leaving: hubs that were let go and are not known to be dead.
+        grants: what was allowed for the whole session, and by whom.
+        agent_memory: what the agent's driver wants to know again in the next hub.
+        grants_at: when each of them was allowed, as far as that was noted.
+        person_mode: the permission mode that a person chose; the agent may have changed to another one since.
+        mode_by: who chose it.
+        offer: what the agent offers; kept for all sessions with it.
+        gauge: what the agent last told of its context, cost and limits.
+        allows_bypass: whether the config lets this agent work without asking; not kept.
+        can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
+        hub_is_old: whether that hub takes no settings; not kept.
+        configured: when settings were changed in the last minute (ms); not kept.
+        control_dirty: set whenever the snapshot changed, cleared by `summary`.
+        snapshot_kept: whether storage has a snapshot of this session.
+    """
+
+    session_id: str
+    agent_type: str
+    settings: Settings
+    epoch: int
+    head_seq: int = 0
+    read_seq: int = 0
+    draft: str = ""
+    leaving: dict[str, None] = attrs.field(factory=dict)
+    grants: dict[str, str | None] = attrs.field(factory=dict)
+    grants_at: dict[str, int] = attrs.field(factory=dict)
+    agent_memory: dict[str, Any] | None = None
+    person_mode: str | None = None
+    mode_by: str | None = None
+    offer: Offer = NO_OFFER
+    gauge: dict[str, Any] = attrs.field(factory=dict)
+    allows_bypass: bool = False
+    can_steer: bool = False
+    hub_is_old: bool = False
+    configured: list[int] = attrs.field(factory=list)
+    hub_id: str | None = None
+    hub_seq: int = 0
+    title: str = ""
+    failed: bool = False
+    message_count: int = 0
+    taken: int = 0
+    turn: Turn | None = None
+    arriving: dict[str, Waiting] = attrs.field(factory=dict)
+    queue: dict[str, Waiting] = attrs.field(factory=dict)
+    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    resolved: dict[str, str | None] = attrs.field(factory=dict)
+    authors: dict[str, int] = attrs.field(factory=dict)
+    authors_floor: int = 0
+    control_dirty: bool = True
+    snapshot_kept: bool = False
+
+    @property
+    def word(self) -> StateWord:
+        """The session's state as devices see it."""
+        if self.failed:
+            return "failed"
+        if self.turn is None:
+            return "idle"
+        return "waiting" if self.turn.requests else "running"
+
+    @property
+    def head(self) -> IfHead:
+        """The present position."""
+        return IfHead(self.epoch, self.head_seq)
+
+    def is_beyond(self, mode: str | None) -> bool:
+        """Tell whether a permission mode lets the agent do more than the person chose."""
+        kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
+        return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
+
+    def granted(self) -> tuple[SessionGrant, ...]:
+        """Return what is allowed for the whole session."""
+        return tuple(SessionGrant(one, by, self.grants_at.get(one)) for one, by in self.grants.items())
+
+    def is_foreign_after(self, seq: int, device_id: str) -> bool:
+        """Tell whether anything after `seq` is neither `device_id`'s own nor of a turn that it started."""
+        if self.authors_floor > seq:
+            return True
+        turn = self.turn
+        if turn is not None and turn.device_id != device_id and turn.answer.last_seq > seq:
+            return True
+        return any(last > seq for owners, last in self.authors.items() if device_id not in owners.split(" "))
+
+
+def apply(state: SessionState, item: Committed) -> bool:
+    """Change `state` by an event that is, or is about to be, in the journal.
+
+    Returns:
+        Whether the event begins a run of pieces, over whose start no row of the journal may reach.
+    """
+    state.head_seq = item.seq
+    event = item.event
+    if isinstance(event, Message | Thinking):
+        return state.turn is not None and state.turn.answer.add(item)
+    state.control_dirty = True
+    if isinstance(event, TurnStarted):
+        _apply_start(state, event, item)
+        _note_author(state, item)
+        return False
+    _note_author(state, item)
+    match event:
+        case UserMessage():
+            state.message_count += 1
+            waiting = Waiting(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
+            waiting.preview = event.content[:PREVIEW_LENGTH]
+            state.arriving[event.message_id] = waiting
+        case Delivery():
+            _apply_delivery(state, event, item)
+        case Complete() | TurnError() | Interrupted():
+            state.turn = None
+        case SessionUpdated():
+            state.title = state.title if event.title is None else event.title
+            state.failed = state.failed if event.failed is None else event.failed
+            if event.settings is not None:
+                _apply_settings(state, event.settings, item.device_id)
+            if event.grants is not None:
+                state.grants = {one.grant: one.by_device for one in event.grants}
+                state.grants_at = {one.grant: one.at_ms for one in event.grants if one.at_ms is not None}
+        case _:
+            _apply_to_turn(state, event, item.at_ms)
+    return False
+
+
+def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> None:
+    message_id = event.message_id
+    match event.state:
+        case "queued":
+            waiting = _take(state, message_id)
+            if waiting is not None:
+                waiting.turn_id = item.turn_id or waiting.turn_id
+                waiting.device_id = item.device_id or waiting.device_id
+                state.queue[message_id] = waiting
+        case "cancelled":
+            state.queue.pop(message_id, None)
+            state.unknown.pop(message_id, None)
+        case "handed" if state.turn is not None and message_id != state.turn.message_id:
+            steered = _take(state, message_id)
+            if steered is not None:
+                state.turn.steered[message_id] = steered
+        case "consumed" if state.turn is not None:
+            state.taken += 1
+            if message_id == state.turn.message_id:
+                state.turn.consumed = True
+            else:
+                state.turn.steered_taken[message_id] = None
+        case "unknown" if state.turn is not None:
+            turn = state.turn
+            lost = turn.steered.pop(message_id, None)
+            if lost is None:
+                lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+                lost.preview = turn.preview
+            state.unknown[message_id] = lost
+            _drop_oldest(state.unknown, UNKNOWN_KEPT)
+        case _:
+            pass
+
+
+def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> None:
+    waiting = _take(state, event.message_id)
+    state.message_count += 1
+    state.turn = Turn(
+        turn_id=item.turn_id or "",
+        message_id=event.message_id,
+        device_id=item.device_id or (waiting.device_id if waiting else ""),
+        message_seq=waiting.seq if waiting else 0,
+        started_seq=item.seq,
+    )
+    state.turn.preview = waiting.preview if waiting else ""
+
+
+def _apply_settings(state: SessionState, settings: Settings, by_device: str | None) -> None:
+    state.settings = settings
+    if by_device is not None:
+        state.person_mode, state.mode_by = settings.permission_mode, by_device
+    elif not state.is_beyond(settings.permission_mode):
+        state.person_mode = settings.permission_mode
+
+
+def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
+    turn = state.turn
+    if turn is None:
+        return
+    match event:
+        case PermissionRequested():
+            turn.requests[event.request_id] = event
+        case PermissionResolved():
+            request = turn.requests.pop(event.request_id, None)
+            turn.encoded.pop(event.request_id, None)
+            if event.decision == "allow_session" and request is not None and request.grant is not None:
+                state.grants[request.grant], state.grants_at[request.grant] = event.by_device, at_ms
+                _drop_oldest(state.grants, GRANTS_KEPT)
+                _drop_oldest(state.grants_at, GRANTS_KEPT)
+            if request is not None and request.about == "plan" and event.decision != "deny":
+                # Whoever approves a plan wants it carried out: the agent leaves its mode for planning.
+                state.person_mode = None if event.decision != "cancelled" else state.person_mode
+            turn.decided[event.request_id] = event
+            _drop_oldest(turn.decided, DECIDED_KEPT)
+            state.resolved[event.request_id] = event.by_device
+            _drop_oldest(state.resolved, RESOLVED_KEPT)
+        case TaskStarted():
+            turn.tasks[event.task_id] = event
+        case TaskFinished():
+            turn.tasks.pop(event.task_id, None)
+        case _:
+            pass  # tools, progress and notices change nothing that a reload must know
+
+
+def _take(state: SessionState, message_id: str) -> Waiting | None:
+    steered = {} if state.turn is None else state.turn.steered
+    for place in (state.arriving, state.queue, state.unknown, steered):
+        waiting = place.pop(message_id, None)
+        if waiting is not None:
+            return waiting
+    return None
+
+
+def _drop_oldest(kept: dict[str, Any], limit: int) -> None:
+    while len(kept) > limit:
+        del kept[next(iter(kept))]
+
+
+def _note_author(state: SessionState, item: Committed) -> None:
+    turn = state.turn
+    in_turn = turn is not None and item.turn_id == turn.turn_id
+    starter = turn.device_id if turn is not None and in_turn else None
+    owners = " ".join(sorted({one for one in (item.device_id, starter) if one}))  # no id has a blank
+    if not owners:
+        if not isinstance(item.event, SessionUpdated):  # the agent's own changes stale nobody's message
+            state.authors_floor = item.seq
+        return
+    state.authors.pop(owners, None)
+    state.authors[owners] = item.seq
+    while len(state.authors) > AUTHORS_KEPT:
+        oldest = next(iter(state.authors))
+        state.authors_floor = max(state.authors_floor, state.authors.pop(oldest))

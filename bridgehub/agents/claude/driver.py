@@ -1,0 +1,272 @@
+"""The `claude` driver: Claude Code through the Claude Agent SDK, one warm program per session.
+
+The SDK is heavy and optional, so it is loaded with the first turn, on a thread, and only in a hub that drives
+Claude. What a turn is and how its messages translate is told in `claude_session`, `claude_events` and
+`claude_outcome`, which conversation it belongs to in `claude_start`. A program that has read settings which
+were edited since is replaced before the next turn (`claude_settings`); one that knows nothing of the session's
+earlier turns is told them once more, in front of the next prompt.
+
+Options of the agent's table: `permission_mode` and `model` (a session's own settings go first), and
+`cli_path`, a Claude Code program to use instead of the one that the SDK brings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
+from bridgehub.agents.claude.memory import Memory
+from bridgehub.agents.claude.prompt import attached_paths, history_text, make_content
+from bridgehub.agents.claude.settings import Stamp, read_stamp
+from bridgehub.delegation.tasks import Delegation
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    HubSpec,
+    Noticed,
+    Prompt,
+    Setup,
+    Steer,
+    TurnDone,
+    TurnFailed,
+)
+
+if TYPE_CHECKING:
+    from bridgehub.agents.claude.session import ClaudeSession
+
+__all__ = ["ClaudeDriver", "make_driver"]
+
+logger = logging.getLogger("builderos.bridgehub")
+
+_PACKAGE = "claude_agent_sdk"
+
+HISTORY_BYTES = 200_000
+"""How much of the session's history a program without memory is given again: about 50,000 tokens."""
+
+_NOT_INSTALLED = (
+    "The Claude agent is not installed. Run `make install` in the checkout, "
+    "or `pip install 'builderos-mobile[claude]'`, and send the message again."
+)
+
+
+def make_driver(spec: HubSpec) -> ClaudeDriver:
+    """Return a driver that has started nothing yet."""
+    return ClaudeDriver(spec, Delegation(spec))
+
+
+@attrs.define(eq=False)
+class ClaudeDriver:
+    """See the module. Any turn may find the program gone; then a new one resumes the conversation."""
+
+    spec: HubSpec
+    delegation: Delegation
+    can_steer: bool = True
+    _module: ModuleType | None = None
+    _session: ClaudeSession | None = None
+    _starting: trio.CancelScope | None = None
+    _began: trio.Event = attrs.field(factory=trio.Event)
+    """Set while a program has this turn's prompt."""
+    _memory: Memory = attrs.field(init=False)
+    _wanted: Setup = attrs.field(init=False)
+    _readable: set[str] = attrs.field(factory=set)
+    _stamp: Stamp = frozenset()
+    """What the running program has read of settings and instructions."""
+    _owes_history: bool = False
+    _earlier: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        self._memory = Memory.of(self.spec.agent_memory)
+        self._wanted = Setup.of_spec(self.spec)
+
+    async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
+        """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
+
+        A cancelled turn leaves a program that must not be used again: close the driver.
+        """
+        await trio.lowlevel.checkpoint()
+        if prompt.setup is not None:
+            self._wanted = prompt.setup
+        try:
+            self._module = self._module or await _load()
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] != _PACKAGE:
+                raise
+            return TurnFailed(prompt.turn_id, "not_installed", _NOT_INSTALLED, retryable=False)
+        await self._remember(self._memory.with_files(attached_paths(prompt.attachments)), sink)
+        self._readable.update(attached_paths(prompt.attachments))
+        try:
+            end = await self._try(self._module, prompt, sink)
+            if end is None:
+                end = await self._try(self._module, prompt, sink)
+        finally:
+            self._began = trio.Event()
+        return end or _exited(prompt, "Claude Code ended twice before it took the message.")
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Change what the running program can change at once; without one the next turn does. See `AgentDriver`."""
+        self._wanted = setup
+        if self._session is None or self._starting is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        for told in await self._session.switches.bring(setup):
+            await tell(told)
+
+    async def steer(self, steer: Steer) -> bool:
+        """Give the running turn one more message; return whether the program took it. See `claude_steer`.
+
+        Raises ProgramExited: the turn broke, and nobody knows.
+        """
+        await self._began.wait()
+        if self._session is None:
+            return False
+        self._readable.update(attached_paths(steer.attachments))
+        content = await make_content(steer.content, steer.attachments)
+        return await self._session.steer(steer.turn_id, steer.message_id, content)
+
+    async def interrupt(self) -> None:
+        """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""
+        if self._starting is not None:
+            self._starting.cancel(reason="the turn was interrupted")
+        elif self._session is not None:
+            await self._session.interrupt()
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """End the agent's process. Idempotent."""
+        session, self._session = self._session, None
+        if session is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await session.aclose()
+
+    async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+        """Run the turn; None where the program had died in the meantime and the prompt was not sent."""
+        failed: TurnFailed | None = None
+        with trio.CancelScope() as starting:
+            self._starting = starting
+            failed = await self._ensure_session(module, prompt, sink)
+            if failed is None:
+                await self._bring_settings(sink)
+            if failed is None and self._owes_history:
+                await self._fetch_history(prompt, sink)
+        self._starting = None
+        if starting.cancel_called:
+            return TurnDone(prompt.turn_id)
+        return failed or await self._run(prompt, sink)
+
+    async def _bring_settings(self, sink: Sink) -> None:
+        """Have the program work with the session's settings."""
+        assert self._session is not None
+        try:
+            refused = await self._session.switches.bring(self._wanted)
+        except Exception as error:  # the SDK has no class of its own for a program that is gone
+            logger.info("the settings were not taken: %s", type(error).__name__)
+            return  # sending the prompt finds out whether it is gone
+        for told in refused:
+            await sink.emit(told)
+
+    async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
+        """Have a program running; return the turn's end where that cannot be."""
+        stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
+        if self._session is not None and stamp == self._stamp:
+            return None
+        await self.aclose()  # it holds settings that were edited since
+        self._stamp = stamp
+        if not await trio.Path(self.spec.workspace).is_dir():
+            told = f"The workspace {self.spec.workspace} is not there any more."
+            return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
+        memory = self._memory
+        try:
+            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation)
+            self._session, is_new = await module.open_session(self._spec_now(), setup)
+            await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
+        except ProgramMissing as error:
+            told = (
+                f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
+            )
+            return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
+        except ProgramExited as error:
+            return _exited(prompt, str(error))
+        except BadOutput as error:
+            return _unreadable(prompt, error)
+        self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
+        return None
+
+    def _spec_now(self) -> HubSpec:
+        wanted = self._wanted
+        return attrs.evolve(self.spec, model=wanted.model, permission_mode=wanted.permission_mode)
+
+    async def _fetch_history(self, prompt: Prompt, sink: Sink) -> None:
+        """Have what was said before go in front of the prompt. One that is a command of the program takes none."""
+        if prompt.content.startswith("/"):
+            return
+        history = await sink.history(HISTORY_BYTES)
+        self._owes_history, self._earlier = False, history_text(history)
+        if not self._earlier:
+            told = "Claude Code could not take up the earlier conversation and began anew."
+            await sink.emit(Noticed(prompt.turn_id, "context_lost", told))
+            return
+        left_out = f" The {history.left_out} oldest messages did not fit." if history.left_out else ""
+        told = (
+            f"Claude Code had lost the earlier conversation; what was said was given to it again.{left_out}"
+        )
+        await sink.emit(Noticed(prompt.turn_id, "context_given_again", told))
+
+    async def _remember(self, memory: Memory, sink: Sink) -> None:
+        if memory != self._memory:
+            self._memory = memory
+            await sink.remember(memory.told())
+
+    async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+        ended: TurnEnd | None = None
+        keep = False
+        session = self._session
+        assert session is not None, "a turn runs on a program that is up"
+        content = await make_content(prompt.content, prompt.attachments, self._earlier)
+        earlier, self._earlier = self._earlier, ""
+        self._began.set()
+        try:
+            async with self.delegation.open_turn(prompt.turn_id, sink):
+                ended = await session.run_turn(prompt, content, sink)
+            keep = not session.is_cleared
+        except* PromptNotSent:
+            ended, self._earlier = None, earlier
+        except* ProgramExited as group:
+            ended = _exited(prompt, str(_first(group)))
+        except* BadOutput as group:
+            ended = _unreadable(prompt, _first(group))
+        if ended is not None:
+            await self._remember(attrs.evolve(self._memory, is_cleared=session.is_cleared), sink)
+        if keep:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.aclose()
+        return ended
+
+
+async def _load() -> ModuleType:
+    """Import the part that needs the SDK, on a thread: it takes about a second."""
+    return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude.start")
+
+
+def _exited(prompt: Prompt, told: str) -> TurnFailed:
+    return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=True)
+
+
+def _unreadable(prompt: Prompt, error: BaseException) -> TurnFailed:
+    logger.warning("Claude Code said what its SDK cannot read: %s", error)
+    told = "Claude Code said something that its SDK cannot read; see the hub's log."
+    return TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

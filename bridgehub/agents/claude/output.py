@@ -1,0 +1,53 @@
+"""The whole of a tool's output. What Claude Code hands on of a long one is a preview with a word about the rest.
+
+The structured result beside it has more: for a command the file that holds the output, of which the program
+keeps the first 64 MB; for a tool of an MCP server the very parts that the server gave.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from bridgehub.agents.text import Cut, cut_bytes, cut_text, tool_output_text
+
+__all__ = ["WholeOutput", "read_output"]
+
+MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+"""What is read of such a file; the program itself keeps no more."""
+
+
+@attrs.frozen
+class WholeOutput:
+    """An output as it is to be told. `lost_bytes`: what nobody has kept of it."""
+
+    cut: Cut
+    lost_bytes: int = 0
+
+
+def read_output(result: Any, projects: Path) -> WholeOutput | None:
+    """Return what a tool's structured result holds or names; None where that is no more than the preview.
+
+    Blocks where it reads a file.
+
+    Args:
+        result: `UserMessage.tool_use_result`.
+        projects: the folder below which the program keeps such files; any other place is not believed.
+    """
+    if isinstance(result, list):
+        return WholeOutput(cut_text(tool_output_text(result)))
+    named = result.get("persistedOutputPath") if isinstance(result, dict) else None
+    if not isinstance(named, str):
+        return None
+    path = Path(named).resolve()
+    if not path.is_relative_to(projects.resolve()):
+        return None
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_OUTPUT_BYTES)
+    except OSError:
+        return None
+    size = result.get("persistedOutputSize")
+    return WholeOutput(cut_bytes(data), max(0, size - len(data)) if isinstance(size, int) else 0)

@@ -1,0 +1,284 @@
+"""How a permission question of Claude Code reaches a person and comes back.
+
+The SDK calls back from a task of its own, outside every nursery. The question is therefore carried into the
+running turn's nursery: there it waits for the person, and ends with the turn. Where no turn runs, nobody can
+be asked, and the answer is no.
+
+What a person allows for the session goes to the program as the rules that it suggests for such calls. They die
+with it; the hub, and the hubs after it, keep the words for them (`grant`), and answer by themselves when the
+next program asks for the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+import trio
+from claude_agent_sdk import (
+    PermissionResultAllow,
+    PermissionResultDeny,
+    PermissionUpdate,
+    ToolPermissionContext,
+)
+from claude_agent_sdk.types import PermissionRuleValue
+
+from bridgehub.agents.base import Sink
+from bridgehub.agents.claude.switches import Switches
+from bridgehub.agents.request_words import RequestWords, plain_words
+from bridgehub.agents.text import cut_json
+from bridgehub.protocol.messages import Decided
+
+__all__ = ["Asker", "PermissionResult", "ToldCalls", "grant_of", "reading_rule"]
+
+PermissionResult = PermissionResultAllow | PermissionResultDeny
+
+TOOL_SEEN_S = 1.0
+"""How long a question waits for its tool call to be told first, so that a person sees them in order."""
+
+PLAN_TOOL = "ExitPlanMode"
+"""The tool by which the agent asks for approval of its plan."""
+
+BYPASS = "bypassPermissions"
+
+QUESTION_TOOL = "AskUserQuestion"
+"""The tool by which the agent asks the person something; its answers go back inside its input."""
+
+MAX_GRANT_CHARS = 1000
+"""A right that takes more words is not offered for the session: nobody would read them."""
+
+_MODES = {
+    "acceptEdits": "edit files in the workspace without asking",
+    BYPASS: "use every tool without asking",
+}
+"""Permission modes that the program suggests, in words for a person."""
+
+_EDITABLE = {"Bash": "command", "ExitPlanMode": "plan"}
+"""Fields of a tool's input that a person may change before the call is allowed."""
+
+_NO_TURN = "Nobody can be asked between two turns. Ask again in the next one."
+_TURN_OVER = "The turn ended before anybody answered."
+
+
+class ToldCalls(Protocol):
+    """What a person has been told of the turn's tool calls."""
+
+    def has_begun(self, tool_id: str) -> bool:
+        """Tell whether the call was told."""
+        ...
+
+    def task_of(self, tool_id: str) -> str | None:
+        """Return the task inside which it was made."""
+        ...
+
+
+@attrs.define(eq=False)
+class _Question:
+    tool: str
+    tool_input: dict[str, Any]
+    context: ToolPermissionContext
+    answered: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    answer: PermissionResult = attrs.field(factory=lambda: PermissionResultDeny(message=_TURN_OVER))
+
+
+@attrs.define(eq=False)
+class _Turn:
+    nursery: trio.Nursery
+    sink: Sink
+    calls: ToldCalls
+    open: set[_Question] = attrs.field(factory=set)
+    progress: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.define(eq=False)
+class Asker:
+    """Takes the SDK's questions for one running program. One turn at a time.
+
+    Attributes:
+        readable: files that the person attached; the agent reads them unasked.
+        may_bypass: whether the program may be put into the mode that never asks.
+        switches: the program's settings; None until it is up.
+    """
+
+    readable: set[str] = attrs.field(factory=set)
+    may_bypass: bool = False
+    switches: Switches | None = None
+    _turn: _Turn | None = None
+
+    @asynccontextmanager
+    async def open_turn(self, sink: Sink, calls: ToldCalls) -> AsyncIterator[None]:
+        """Let questions reach `sink` while inside the block; at its end the open ones are answered by no.
+
+        Args:
+            sink: whom to ask.
+            calls: what the sink has been told of.
+
+        Raises:
+            ExceptionGroup: what the block or the sink raised.
+        """
+        async with trio.open_nursery() as nursery:
+            turn = self._turn = _Turn(nursery, sink, calls)
+            try:
+                yield
+            finally:
+                self._turn = None
+                nursery.cancel_scope.cancel(reason="the turn is over")
+                for question in turn.open:
+                    question.answered.set()
+
+    def note_progress(self) -> None:
+        """Wake questions that wait for their tool call to be told."""
+        if self._turn is not None:
+            self._turn.progress.set()
+            self._turn.progress = trio.Event()
+
+    async def can_use_tool(
+        self, tool: str, tool_input: dict[str, Any], context: ToolPermissionContext
+    ) -> PermissionResult:
+        """Ask the person whether the tool may run, for as long as it takes. Called by the SDK.
+
+        Cancelled by the program when it gives its question up; then the person's request is withdrawn too.
+        """
+        turn = self._turn
+        if tool == "Read" and tool_input.get("file_path") in self.readable:
+            await trio.lowlevel.checkpoint()
+            return _allow_reading(str(tool_input["file_path"]))
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+            return PermissionResultDeny(message=_NO_TURN)
+        question = _Question(tool, tool_input, context)
+        turn.open.add(question)
+        turn.nursery.start_soon(self._ask, turn, question)
+        try:
+            await question.answered.wait()
+        finally:
+            turn.open.discard(question)
+            question.scope.cancel()
+        return question.answer
+
+    async def _ask(self, turn: _Turn, question: _Question) -> None:
+        with question.scope:
+            context = question.context
+            await _until_told(turn, context.tool_use_id)
+            questions = question.tool_input.get("questions") if question.tool == QUESTION_TOOL else None
+            no_grant = questions or question.tool == PLAN_TOOL
+            grant = None if no_grant else grant_of(context.suggestions)
+            shown = cut_json(question.tool_input).value
+            decided = await turn.sink.ask(
+                question.tool,
+                shown,
+                questions,
+                grant=grant,
+                task_id=turn.calls.task_of(context.tool_use_id or ""),
+                words=self._words(question, shown, questions),
+            )
+            if decided.mode is not None and self.switches is not None:
+                self.switches.expect_mode(decided.mode)
+            question.answer = _result(decided, question, is_granted=grant is not None)
+        question.answered.set()
+
+    def _words(self, question: _Question, shown: Any, questions: Any) -> RequestWords:
+        """Return what a person reads; a field is editable if it is shown whole."""
+        words = plain_words(question.tool, shown, questions)
+        field = _EDITABLE.get(question.tool)
+        has_field = field is not None and isinstance(shown, dict) and isinstance(shown.get(field), str)
+        modes: list[str] = []
+        if words.kind not in ("plan", "question"):
+            modes += [one.mode for one in question.context.suggestions if one.type == "setMode" and one.mode]
+            modes += [BYPASS] if self.may_bypass else []
+        editable = (field,) if field is not None and has_field else ()
+        return attrs.evolve(words, editable=editable, modes=tuple(dict.fromkeys(modes)))
+
+
+async def _until_told(turn: _Turn, tool_id: str | None) -> None:
+    with trio.move_on_after(TOOL_SEEN_S):
+        await trio.lowlevel.checkpoint()
+        while tool_id is not None and not turn.calls.has_begun(tool_id):
+            await turn.progress.wait()
+
+
+def _result(decided: Decided, question: _Question, *, is_granted: bool) -> PermissionResult:
+    match decided.decision:
+        case "allow_session" if is_granted:
+            return PermissionResultAllow(
+                updated_input=_changed_input(question.tool_input, decided),
+                updated_permissions=[
+                    *(_for_session(question.context.suggestions) or ()),
+                    *(_mode_of(decided) or ()),
+                ]
+                or None,
+            )
+        case "allow" | "allow_session":
+            return PermissionResultAllow(
+                updated_input=_changed_input(question.tool_input, decided),
+                updated_permissions=_mode_of(decided),
+            )
+        case "deny":
+            return PermissionResultDeny(message=decided.note or "The person said no.")
+        case "cancelled":
+            return PermissionResultDeny(message="The person stopped the turn.")
+
+
+def _mode_of(decided: Decided) -> list[PermissionUpdate] | None:
+    """Return what switches the program to the mode that came with the answer."""
+    mode: Any = decided.mode
+    return None if mode is None else [PermissionUpdate("setMode", mode=mode, destination="session")]
+
+
+def _changed_input(tool_input: dict[str, Any], decided: Decided) -> dict[str, Any] | None:
+    """Return the input with the person's changes and answers (question to answer) in it; None: as it was."""
+    changed = decided.input if isinstance(decided.input, dict) else {}
+    answers = {"answers": decided.answers} if isinstance(decided.answers, dict) else {}
+    return {**tool_input, **changed, **answers} if changed or answers else None
+
+
+def _allow_reading(path: str) -> PermissionResult:
+    """Let an attached file be read, and from then on whatever lies beside it."""
+    rule = PermissionRuleValue("Read", reading_rule(str(Path(path).parent)))
+    update = PermissionUpdate("addRules", rules=[rule], behavior="allow", destination="session")
+    return PermissionResultAllow(updated_permissions=[update])
+
+
+def reading_rule(folder: str) -> str:
+    """Return the content of the program's rule for `Read` that covers all files below an absolute folder."""
+    return f"/{folder}/**"
+
+
+def grant_of(suggestions: list[PermissionUpdate]) -> str | None:
+    """Say in words for a person what the program suggests to allow; None where there is nothing to offer.
+
+    The words are the same for the same suggestion, whoever makes it: they are compared.
+    """
+    words = [_words(update) for update in suggestions]
+    known = [each for each in words if each is not None]
+    told = "; ".join(known)
+    return told if told and len(known) == len(words) and len(told) <= MAX_GRANT_CHARS else None
+
+
+def _words(update: PermissionUpdate) -> str | None:
+    match update:
+        case PermissionUpdate(type="addRules", behavior="allow", rules=[_, *_] as rules):
+            return "; ".join(_rule_words(rule.tool_name, rule.rule_content) for rule in rules)
+        case PermissionUpdate(type="addDirectories", directories=[_, *_] as folders):
+            return "; ".join(f"use the folder {folder}" for folder in folders)
+        case PermissionUpdate(type="setMode", mode=str(mode)):
+            return _MODES.get(mode)
+    return None
+
+
+def _rule_words(tool: str, content: str | None) -> str:
+    return f"use {tool} for {content}" if content else f"use {tool}"
+
+
+def _for_session(suggestions: list[PermissionUpdate]) -> list[PermissionUpdate] | None:
+    """Return the program's suggestions, bound to this session: as they come, some go to disk.
+
+    They belong together: for a command that writes files the rule alone is not enough, the program wants its
+    mode for edits too, and would ask again without it. Where it suggests nothing it will ask again.
+    """
+    return [replace(update, destination="session") for update in suggestions] or None

@@ -1,0 +1,312 @@
+"""One running Claude Code program with its conversation, over the Claude Agent SDK.
+
+This module and its neighbours `claude_asks` and `claude_events` import the SDK (about a second and 70 MB), so
+only a hub that drives Claude loads them.
+
+**Which prompt a message belongs to.** Each prompt is sent with a uuid, a new one each time: the program skips
+a prompt whose uuid it has had, without a word. The program names it in its messages: first in the `status`
+message just before it calls the model service, at last in the result. The first message that names it proves
+that the program has taken the prompt (`Consumed`).
+
+**When a turn is over.** Sub-agents run in the background: the program gives a result, goes on with them, and
+then starts a turn of its own with what they found. It says by `session_state_changed` whether more is owed
+(`running`) or not (`idle`); the turn ends once its prompt has a result and the program is idle. A program
+that does not report its state ends it with the result. A message that was steered into the turn holds it until
+the program has taken that one too (`claude_steer`).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import trio
+from claude_agent_sdk import (
+    AssistantMessage,
+    ClaudeSDKClient,
+    ClaudeSDKError,
+    CLIConnectionError,
+    ConversationResetMessage,
+    ProcessError,
+    ResultMessage,
+    SystemMessage,
+    UserMessage,
+)
+
+from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSent
+from bridgehub.agents.claude.events import Translator
+from bridgehub.agents.claude.outcome import Outcome, named_uuids
+from bridgehub.agents.claude.output import read_output
+from bridgehub.agents.claude.permissions import Asker
+from bridgehub.agents.claude.prompt import Content
+from bridgehub.agents.claude.steering import Steers
+from bridgehub.agents.claude.switches import Switches
+from bridgehub.blobs import keep_blob
+from bridgehub.protocol.messages import AgentOffered, Consumed, Noticed, Prompt
+
+__all__ = ["ClaudeSession", "told_end"]
+
+logger = logging.getLogger("builderos.bridgehub")
+
+INTERRUPT_S = 2.0
+"""How long the program may take to confirm an interrupt; the hub uses force about then."""
+
+STDERR_BYTES = 2048
+"""Characters of the program's stderr that the message about its end shows."""
+
+_PROMPTS = uuid.UUID("0f6a1f43-52a0-4f0b-9d55-3f0f6f0c9f52")
+"""Namespace of the prompts' uuids."""
+
+
+@attrs.define(eq=False)
+class _Once(AsyncIterator[dict[str, Any]]):
+    """One message as the stream that the SDK wants. No generator: trio warns of one not read to its end."""
+
+    message: dict[str, Any] | None
+
+    async def __anext__(self) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        message, self.message = self.message, None
+        if message is None:
+            raise StopAsyncIteration
+        return message
+
+
+@attrs.define(eq=False)
+class ClaudeSession:
+    """A warm program. One turn at a time; after an error it must be closed and another one opened."""
+
+    _hub_id: str
+    _client: ClaudeSDKClient
+    _messages: AsyncIterator[Any]
+    _asker: Asker
+    _stderr: deque[str]
+    _projects: Path
+    """Where the program keeps its transcripts, and long outputs beside them."""
+    _blob_folder: str = ""
+    """Where long texts go whole; empty: nowhere."""
+    _state: str | None = None
+    """`running`, `idle` or `requires_action`, as the program last said."""
+    _cost_total: float | None = None
+    """What the program has counted up to now, US dollars; see `Outcome`."""
+    is_cleared: bool = False
+    """The person had the conversation cleared: the next turn belongs to a new one."""
+    _reading: bool = False
+    _unfinished: bool = False
+    """A turn was begun and did not come to its end here."""
+    _interrupted: bool = False
+    _sent: trio.Event = attrs.field(factory=trio.Event)
+    """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
+    _steers: Steers = attrs.field(factory=Steers)
+    switches: Switches = attrs.field(kw_only=True)
+    """Its model, permission mode and effort."""
+
+    async def run_turn(self, prompt: Prompt, content: Content, sink: Sink) -> TurnEnd:
+        """Send `content` as the prompt and report until the program owes nothing more.
+
+        A cancelled turn leaves the session unusable.
+
+        Raises:
+            PromptNotSent: the program was gone before the prompt was written.
+            ProgramExited: it went in mid-turn.
+            BadOutput: it said what the SDK cannot read.
+        """
+        prompt_uuid = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{prompt.turn_id}/{sink.new_id()}"))
+        outcome = Outcome(prompt.turn_id, prompt_uuid, self._cost_total)
+        translator = Translator(prompt.turn_id)
+        self._interrupted, self._reading, self._sent = False, True, trio.Event()
+        self._unfinished, self._steers = True, Steers()
+        try:
+            async with self._asker.open_turn(sink, translator):
+                await self._send(prompt_uuid, content)
+                self._sent.set()
+                await self._follow(outcome, translator, sink)
+        finally:
+            self._reading = False
+            self._sent.set()
+            self._steers.close()
+        await self._steers.wait_left()
+        self._unfinished = False
+        if (told := await self.switches.after_command(prompt.content)) is not None:
+            await sink.emit(told)
+        self._cost_total = outcome.cost_total
+        return outcome.end(interrupted=self._interrupted)
+
+    async def steer(self, turn_id: str, message_id: str, content: Content) -> bool:
+        """Send one more message into the running turn; return whether the program took it.
+
+        It is one that this program has not had: the program skips a uuid that it knows.
+
+        Raises:
+            ProgramExited: the turn broke; nobody knows whether the program had read the message.
+        """
+        await self._sent.wait()
+        steers = self._steers
+        if self._interrupted or not steers.is_open:
+            return False
+        name = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{turn_id}/steered/{message_id}"))
+        one = steers.add(name)
+        try:
+            await self._send(name, content)
+            await one.settled.wait()
+        except PromptNotSent:
+            return False
+        finally:
+            steers.drop(name)
+        if one.taken is None:
+            raise ProgramExited("Claude Code ended before it told of a message.")
+        return one.taken
+
+    async def interrupt(self) -> None:
+        """Ask the program to stop the turn and its sub-agents; wait for its word at most `INTERRUPT_S`.
+
+        Raises nothing where the program is gone or refuses: who asked has force as the next step.
+        """
+        self._interrupted = True
+        with trio.move_on_after(INTERRUPT_S):
+            await self._sent.wait()
+            await self._withdraw_steers()
+            try:
+                await self._client.interrupt()
+            except Exception as error:  # the SDK has no class of its own for a refused control request
+                logger.info("the interrupt did not reach Claude Code: %s", type(error).__name__)
+
+    async def aclose(self) -> None:
+        """End the program: close its input, then, 5 s later each, SIGTERM and SIGKILL. Idempotent.
+
+        The SDK shields this from cancellation, with those bounds. A turn that was cut off is interrupted
+        first: with its input closed the program would go on with it.
+        """
+        if self._unfinished:
+            with trio.move_on_after(INTERRUPT_S, shield=True):  # else the turn goes on for some seconds
+                await self.interrupt()
+        await self._client.disconnect()
+        if self._reading:
+            return
+        # The iterator is read to its end, which has come: trio warns of one that is dropped before.
+        try:
+            async for _ in self._messages:
+                pass
+        except (anyio.ClosedResourceError, ClaudeSDKError):
+            return
+
+    async def _withdraw_steers(self) -> None:
+        """Take back what the program has not begun: it would go on with it after the interrupt.
+
+        The SDK has no public call for this control request of the program. One that the program took in the
+        meantime is stopped with the turn.
+        """
+        for name in self._steers.waiting:
+            query = self._client._query
+            asked = {"subtype": "cancel_async_message", "message_uuid": name}
+            try:
+                told = {} if query is None else await query._send_control_request(asked)
+            except Exception as error:  # as above; what was not withdrawn is stopped by force
+                logger.info("a steered message was not withdrawn: %s", type(error).__name__)
+                continue
+            if told.get("cancelled"):
+                self._steers.settle(name)
+
+    async def _send(self, prompt_uuid: str, content: Content) -> None:
+        message = {
+            "type": "user",
+            "message": {"role": "user", "content": content},
+            "parent_tool_use_id": None,
+            "uuid": prompt_uuid,
+        }
+        try:
+            await self._client.query(_Once(message))
+        except CLIConnectionError as error:
+            raise PromptNotSent(self._last_words(None)) from error
+
+    async def _follow(self, outcome: Outcome, translator: Translator, sink: Sink) -> None:
+        consumed = False
+        await trio.lowlevel.checkpoint()
+        while not (outcome.answered and self._state in (None, "idle")) or self._steers.waiting:
+            message = await self._next()
+            named = named_uuids(message)
+            self._steers.note_taken(named)
+            if not consumed and outcome.prompt_uuid in named:
+                consumed = True
+                await sink.emit(Consumed(outcome.turn_id))
+            if isinstance(message, UserMessage):
+                await self._fetch_output(message, translator, sink)
+            for event in translator.translate(message, trio.current_time()):
+                await self._keep(translator, sink)
+                await sink.emit(event)
+            self._asker.note_progress()
+            match message:
+                case SystemMessage(subtype="session_state_changed", data=data):
+                    self._state = str(data.get("state"))
+                case SystemMessage(subtype="status" | "init", data=data):
+                    await self._note_program(message.subtype, data, sink)
+                case AssistantMessage() | ResultMessage():
+                    outcome.note(message)
+                case ConversationResetMessage():
+                    self.is_cleared = True
+        self._steers.close()
+        for event in translator.flush():
+            await sink.emit(event)
+
+    async def _note_program(self, subtype: str, data: dict[str, Any], sink: Sink) -> None:
+        """Take what the program says of itself: of its mode, and at a turn's start of what it has."""
+        if subtype == "init" and self.switches.offer.note_turn(data):
+            await sink.emit(AgentOffered(None, self.switches.offer.told()))
+        mode = data.get("permissionMode")
+        if subtype == "status" and isinstance(mode, str) and (told := self.switches.note_mode(mode)):
+            await sink.emit(told)
+
+    async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
+        """Have the tool's result told with its whole output, where the program has more than a preview."""
+        result = message.tool_use_result
+        is_file = isinstance(result, dict) and "persistedOutputPath" in result
+        if not is_file and not isinstance(result, list):
+            return
+        output = await trio.to_thread.run_sync(read_output, result, self._projects)
+        if output is None:
+            return
+        translator.note_output(output.cut)
+        if output.lost_bytes:
+            told = f"The last {output.lost_bytes} bytes of a command's output were kept by nobody."
+            await sink.emit(Noticed(translator.turn_id, "output_cut", told))
+
+    async def _keep(self, translator: Translator, sink: Sink) -> None:
+        """Put long texts aside before the event that tells of them."""
+        for blob in translator.take_blobs():
+            if not self._blob_folder:
+                continue
+            try:
+                await keep_blob(self._blob_folder, blob)
+            except OSError as error:
+                logger.warning("a text of %d bytes cannot be kept: %s", blob.size, error.strerror)
+                told = f"A long input or output of a tool could not be kept whole: {error.strerror}"
+                await sink.emit(Noticed(translator.turn_id, "output_cut", told))
+
+    async def _next(self) -> Any:
+        try:
+            return await anext(self._messages)
+        except StopAsyncIteration:
+            self._unfinished = False  # there is nobody left to interrupt
+            raise ProgramExited(self._last_words(0)) from None
+        except ProcessError as error:
+            self._unfinished = False
+            raise ProgramExited(self._last_words(error.exit_code)) from error
+        except ClaudeSDKError as error:
+            raise BadOutput(type(error).__name__) from error
+
+    def _last_words(self, exit_code: int | None) -> str:
+        return told_end(exit_code, self._stderr)
+
+
+def told_end(exit_code: int | None, stderr: deque[str]) -> str:
+    """Say how the program ended, with its last words. `exit_code` None: nobody saw it end."""
+    how = "ended" if exit_code is None else f"ended with exit status {exit_code}"
+    words = "\n".join(stderr)[-STDERR_BYTES:]
+    return f"Claude Code {how}." + (f" Its last words:\n{words}" if words else "")

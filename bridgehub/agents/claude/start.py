@@ -1,0 +1,224 @@
+"""Starting Claude Code: with which options, and on which conversation.
+
+The id of a session's conversation is `HubSpec.agent_session_id`. Where the program has a transcript of that
+id the conversation is resumed, else begun under it. One that cannot be resumed any more is begun anew under
+the next id of a fixed row, so that a later hub finds the newest one again. So is one that the person cleared
+(`/clear`): the program goes on under an id of its own, which no later hub would know.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import uuid
+import warnings
+from collections import deque
+
+import attrs
+import trio
+from claude_agent_sdk import (
+    CanUseToolShadowedWarning,
+    ClaudeAgentOptions,
+    ClaudeSDKClient,
+    ClaudeSDKError,
+    CLIConnectionError,
+    CLINotFoundError,
+    ProcessError,
+)
+
+from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
+from bridgehub.agents.claude.offer import ClaudeOffer
+from bridgehub.agents.claude.permissions import Asker, reading_rule
+from bridgehub.agents.claude.session import ClaudeSession, told_end
+from bridgehub.agents.claude.settings import config_folder
+from bridgehub.agents.claude.stream import JoiningTransport
+from bridgehub.agents.claude.switches import Switches
+from bridgehub.delegation.mcp import CLAUDE_TOOL, SERVER, claude_server
+from bridgehub.delegation.tasks import Delegation
+from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
+
+__all__ = ["ConversationRow", "Setup", "open_session"]
+
+logger = logging.getLogger("builderos.bridgehub")
+
+START_S = 55.0
+"""How long a program may take until it is ready; 0.6 s seen. The SDK's own limit, 60 s, has no class of error."""
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""One JSON message of the program; the SDK's own 1 MiB is less than a large file that a tool reads."""
+
+MAX_CONVERSATIONS = 256
+"""How often one session's conversation may be begun anew; after that it can only be resumed."""
+
+STDERR_LINES = 20
+"""Lines of the program's stderr that are kept for the message about its end."""
+
+STDERR_LINE_CHARS = 500
+"""How much of one such line is kept."""
+
+_OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"}
+
+_NO_RULE = frozenset(",()*?[]{}\\!")
+"""Characters that mean something in a rule: of a folder with one the files are let in one by one."""
+
+_ROW = uuid.UUID("0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52")
+"""Namespace of the later ids of a conversation; must never change."""
+
+
+@attrs.frozen
+class Setup:
+    """What a program is started with beside the hub's spec.
+
+    Attributes:
+        anew: leave the newest conversation alone and begin the one after it.
+        folders: where files lie that the person attached: all files there may be read unasked.
+        readable: the files that are attached from now on; the driver adds to it.
+        delegation: what brings work to other agents.
+    """
+
+    anew: bool
+    folders: tuple[str, ...]
+    readable: set[str]
+    delegation: Delegation
+
+
+@attrs.frozen
+class ConversationRow:
+    """The ids that a session's conversation has had or may get, oldest first; the first is the hub's own."""
+
+    ids: tuple[str, ...]
+
+    @classmethod
+    def of(cls, agent_session_id: str) -> ConversationRow:
+        """Build the row that begins with this id."""
+        later = (str(uuid.uuid5(_ROW, f"{agent_session_id}/{n}")) for n in range(1, MAX_CONVERSATIONS))
+        return cls((agent_session_id, *later))
+
+    def newest(self, env: dict[str, str]) -> int | None:
+        """Return the place of the newest one that has a transcript. Reads the disk: use a thread."""
+        projects = config_folder(env) / "projects"
+        known = {path.stem for path in projects.glob("*/*.jsonl")}
+        return max((n for n, name in enumerate(self.ids) if name in known), default=None)
+
+
+async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool]:
+    """Start the program on the session's newest conversation, or on a new one.
+
+    Returns:
+        The session, and whether its conversation is a new one.
+
+    Raises:
+        ProgramMissing: there is no program.
+        ProgramExited: it did not come up.
+        BadOutput: it said what the SDK cannot read.
+    """
+    row = ConversationRow.of(spec.agent_session_id)
+    newest = await trio.to_thread.run_sync(row.newest, spec.env)
+    if newest is None:
+        return await _start(spec, setup, session_id=row.ids[0]), True
+    following = row.ids[min(newest + 1, MAX_CONVERSATIONS - 1)]
+    if setup.anew:
+        return await _start(spec, setup, session_id=following), True
+    try:
+        return await _start(spec, setup, resume=row.ids[newest]), False
+    except ProgramExited as error:
+        logger.warning("the conversation of %s cannot be resumed: %s", spec.session_id, error)
+        return await _start(spec, setup, session_id=following), True
+
+
+async def _start(
+    spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | None = None
+) -> ClaudeSession:
+    stderr: deque[str] = deque(maxlen=STDERR_LINES)
+    asker = Asker(setup.readable, may_bypass=_may_bypass(spec))
+    options = _options(spec, setup, asker, stderr)
+    options.session_id, options.resume = session_id, resume
+    if (server := claude_server(setup.delegation)) is not None:
+        options.mcp_servers = {SERVER: server}
+        options.allowed_tools.append(CLAUDE_TOOL)
+    # The SDK does this itself, but not for a transport of ours.
+    asking = dataclasses.replace(options, permission_prompt_tool_name="stdio")
+    client = ClaudeSDKClient(options, JoiningTransport(asking))
+    warnings.simplefilter("ignore", CanUseToolShadowedWarning)
+    try:
+        with trio.fail_after(START_S):
+            await client.connect()
+    except trio.TooSlowError as error:
+        raise ProgramExited(f"Claude Code did not come up within {START_S:g} s.") from error
+    except CLINotFoundError as error:
+        raise ProgramMissing(str(spec.options.get("cli_path") or "the SDK's own copy")) from error
+    except (ProcessError, CLIConnectionError) as error:
+        exit_code = error.exit_code if isinstance(error, ProcessError) else None
+        raise ProgramExited(told_end(exit_code, stderr)) from error
+    except ClaudeSDKError as error:
+        raise BadOutput(type(error).__name__) from error
+    switches = Switches(
+        client,
+        ClaudeOffer.of_start(await client.get_server_info()),
+        default_model=spec.options.get("model"),
+        default_mode=_default_mode(spec),
+        model=spec.model,
+        mode=spec.permission_mode or _default_mode(spec),
+    )
+    asker.switches = switches
+    cost_total = 0.0 if resume is None else None
+    messages = client.receive_messages()
+    projects = config_folder(spec.env) / "projects"
+    return ClaudeSession(
+        spec.hub_id,
+        client,
+        messages,
+        asker,
+        stderr,
+        projects=projects,
+        blob_folder=spec.blob_folder,
+        cost_total=cost_total,
+        switches=switches,
+    )
+
+
+def _default_mode(spec: HubSpec) -> str:
+    return str(spec.options.get("permission_mode") or "default")
+
+
+def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> ClaudeAgentOptions:
+    """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
+    return ClaudeAgentOptions(
+        cwd=spec.workspace,
+        env={**_blanked(spec), **spec.env, **_OWN_ENV, **_bypass_env(spec)},
+        # So that the mode can be switched on later; it is off until then.
+        extra_args={"allow-dangerously-skip-permissions": None} if _may_bypass(spec) else {},
+        model=spec.model or spec.options.get("model"),
+        permission_mode=spec.permission_mode or spec.options.get("permission_mode"),  # type: ignore[arg-type]
+        cli_path=spec.options.get("cli_path"),
+        allowed_tools=[
+            f"Read({reading_rule(folder)})" for folder in setup.folders if not _NO_RULE & set(folder)
+        ],
+        can_use_tool=asker.can_use_tool,
+        include_partial_messages=True,
+        setting_sources=["user", "project", "local"],
+        system_prompt={"type": "preset", "preset": "claude_code"},
+        max_buffer_size=MAX_MESSAGE_BYTES,
+        stderr=lambda line: stderr.append(line[:STDERR_LINE_CHARS]),
+    )
+
+
+def _may_bypass(spec: HubSpec) -> bool:
+    return spec.options.get("allow_bypass") is True
+
+
+def _bypass_env(spec: HubSpec) -> dict[str, str]:
+    """Return what the program wants to hear before it works without asking for a superuser."""
+    return {"IS_SANDBOX": "1"} if _may_bypass(spec) and os.geteuid() == 0 else {}
+
+
+def _blanked(spec: HubSpec) -> dict[str, str]:
+    """Return what a delegate must not see of the session's agent, whose environment is this process's own.
+
+    The SDK puts that under the program's, where nothing can be taken away: an empty value has to do.
+    """
+    if TASK_MARKER not in spec.env:
+        return {}
+    return dict.fromkeys((name for name in os.environ if name not in spec.env and name != MARKER), "")

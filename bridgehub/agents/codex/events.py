@@ -1,0 +1,227 @@
+"""What Codex's notifications mean: one turn's translation into hub events. No I/O.
+
+A turn is a row of items. Text and reasoning come as deltas and then again, whole, with `item/completed`;
+only what was not streamed is told then. An item that does something is a tool call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import attrs
+import orjson
+
+from bridgehub.agents.codex.items import Tool, tool_of, tool_outcome
+from bridgehub.agents.codex.protocol import Fields, Notification
+from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
+from bridgehub.protocol.messages import HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded
+
+__all__ = ["Translator", "http_status"]
+
+Channel = Literal["text", "thinking"]
+
+_RUNS_ON = "It goes on in the background."
+_CUT_OFF = "It was cut off with the turn."
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A tool call that runs. `since` is the monotonic second at which it began, or was allowed to."""
+
+    tool: Tool
+    since: float
+
+
+@attrs.define(eq=False)
+class Translator:
+    """Translates the notifications of one turn, in order. `now` is a monotonic clock in seconds."""
+
+    turn_id: str
+    _open: dict[str, _Open] = attrs.field(factory=dict)
+    _streamed: dict[str, list[str]] = attrs.field(factory=dict)
+    _retries: int = 0
+    _wholes: dict[str, bytes] = attrs.field(factory=dict)
+    _ended: set[str] = attrs.field(factory=set)
+
+    def take_whole(self, event: HubEvent) -> bytes | None:
+        """Return, once, what an event just given carries only the beginning of; None where it has all."""
+        if not isinstance(event, ToolBegan | ToolEnded) or event.blob is None:
+            return None
+        return self._wholes.pop(event.blob["sha256"], None)
+
+    @property
+    def open_items(self) -> frozenset[str]:
+        """Ids of the tool calls that have not ended."""
+        return frozenset(self._open)
+
+    @property
+    def retried(self) -> bool:
+        """Whether the model service failed since the agent last got on."""
+        return self._retries > 0
+
+    @property
+    def ended_items(self) -> frozenset[str]:
+        """Ids of the tool calls that have ended by themselves."""
+        return frozenset(self._ended)
+
+    @property
+    def starts_agent(self) -> bool:
+        """Whether an agent is being started of which nothing is known yet."""
+        return any(running.tool.name == "agent_spawnAgent" for running in self._open.values())
+
+    def tool(self, item_id: str) -> Tool | None:
+        """Return the running tool call of that id."""
+        running = self._open.get(item_id)
+        return None if running is None else running.tool
+
+    def running_tools(self) -> tuple[Tool, ...]:
+        """Return all running tool calls, oldest first."""
+        return tuple(running.tool for running in self._open.values())
+
+    def allowed(self, item_id: str, now: float) -> None:
+        """Count a tool call's time from now on: before it waited for a person."""
+        if item_id in self._open:
+            self._open[item_id].since = now
+
+    def translate(self, told: Notification, now: float) -> Iterator[HubEvent]:
+        """Give the events of one notification; most mean nothing to a person and give none."""
+        params = told.params
+        match told.method:
+            case "item/agentMessage/delta":
+                yield from self._delta("text", params.text("itemId"), params.text("delta"))
+            case "item/reasoning/summaryTextDelta":
+                block = f"{params.text('itemId')}:{params.count('summaryIndex') or 0}"
+                yield from self._delta("thinking", block, params.text("delta"))
+            case "item/reasoning/textDelta":
+                block = f"{params.text('itemId')}:raw-{params.count('contentIndex') or 0}"
+                yield from self._delta("thinking", block, params.text("delta"))
+            case "item/started":
+                yield from self._began(params.inner("item"), now)
+            case "item/completed":
+                yield from self._completed(params.inner("item"), now)
+            case "error":
+                yield from self._error(params)
+            case "model/rerouted":
+                told_model = f"Codex goes on with the model {params.text('toModel')}."
+                yield Noticed(self.turn_id, "model_changed", clean_text(told_model))
+
+    def flush(self, *, stopped: bool) -> Iterator[HubEvent]:
+        """End the tool calls that the turn's end leaves open: commands in the background, or cut off."""
+        for item_id, running in self._open.items():
+            told = _CUT_OFF if stopped else _RUNS_ON
+            yield ToolEnded(self.turn_id, item_id, running.tool.name, told, is_error=stopped)
+        self._open.clear()
+
+    # ---- text ----
+
+    def _delta(self, channel: Channel, block: str, text: str) -> Iterator[HubEvent]:
+        self._retries = 0
+        self._streamed.setdefault(block, []).append(text)
+        yield from self._pieces(channel, block, text)
+
+    def _whole(self, channel: Channel, block: str, text: str) -> Iterator[HubEvent]:
+        streamed = "".join(self._streamed.pop(block, ()))
+        if text.startswith(streamed):
+            yield from self._pieces(channel, block, text[len(streamed) :])
+
+    def _pieces(self, channel: Channel, block: str, text: str) -> Iterator[HubEvent]:
+        for piece in split_text(clean_text(text)):
+            yield TextPiece(self.turn_id, channel, block, piece)
+
+    # ---- items ----
+
+    def _began(self, item: Fields, now: float) -> Iterator[HubEvent]:
+        tool = tool_of(item)
+        if tool is None or tool.is_late or tool.item_id in self._open:
+            return
+        self._retries = 0
+        self._open[tool.item_id] = _Open(tool, now)
+        yield self._tool_began(tool)
+
+    def _completed(self, item: Fields, now: float) -> Iterator[HubEvent]:
+        item_id = item.text("id")
+        match item.text("type"):
+            case "agentMessage":
+                yield from self._whole("text", item_id, item.text("text"))
+            case "plan":
+                yield from self._whole("text", item_id, item.text("text"))
+            case "reasoning":
+                for index, part in enumerate(item.each("summary")):
+                    yield from self._whole("thinking", f"{item_id}:{index}", str(part))
+                for index, part in enumerate(item.each("content")):
+                    yield from self._whole("thinking", f"{item_id}:raw-{index}", str(part))
+            case "contextCompaction":
+                told = "Codex summed up the earlier conversation to make room."
+                yield Noticed(self.turn_id, "context_compacted", told)
+            case _:
+                yield from self._tool_completed(item, now)
+
+    def _tool_completed(self, item: Fields, now: float) -> Iterator[HubEvent]:
+        tool = tool_of(item)
+        if tool is None:
+            return
+        running = self._open.pop(tool.item_id, None)
+        self._ended.add(tool.item_id)
+        if running is None:
+            yield self._tool_began(tool)
+            running = _Open(tool, now)
+        output, is_error = tool_outcome(item)
+        cut = self._kept(cut_text(output), clean_text(output).encode())
+        measured = round((now - running.since) * 1000)
+        duration_ms = max(measured, item.count("durationMs") or 0)  # Codex's own was seen 100 ms short
+        yield ToolEnded(
+            self.turn_id,
+            tool.item_id,
+            running.tool.name,
+            cut.value,
+            is_error,
+            duration_ms=duration_ms,
+            blob=cut.blob,
+        )
+
+    def _tool_began(self, tool: Tool) -> HubEvent:
+        whole = _clean(tool.input)
+        cut = cut_json(whole)
+        if cut.blob is not None:
+            cut = self._kept(cut, orjson.dumps(whole))
+        return ToolBegan(self.turn_id, tool.item_id, tool.name, cut.value, blob=cut.blob)
+
+    def _kept(self, cut: Cut, whole: bytes) -> Cut:
+        if cut.blob is not None:
+            self._wholes[cut.blob["sha256"]] = whole
+        return cut
+
+    # ---- errors ----
+
+    def _error(self, params: Fields) -> Iterator[HubEvent]:
+        if not params.flag("willRetry"):
+            return
+        self._retries += 1
+        status = http_status(params.inner("error"))
+        cause = f"answered HTTP {status}" if status is not None else "failed"
+        content = f"The model service {cause}; Codex tries again."
+        yield Noticed(self.turn_id, "agent_retry", content, attempt=self._retries)
+
+
+def http_status(error: Fields) -> int | None:
+    """Return the HTTP status that an error of a turn names."""
+    info = error.value("codexErrorInfo")
+    if not isinstance(info, dict):
+        return None
+    for detail in info.values():
+        status = Fields(detail).count("httpStatusCode") if isinstance(detail, dict) else None
+        if status is not None:
+            return status
+    return None
+
+
+def _clean(value: Any) -> Any:
+    """Return JSON data with every string clean."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [_clean(part) for part in value]
+    if isinstance(value, dict):
+        return {clean_text(str(name)): _clean(part) for name, part in value.items()}
+    return value

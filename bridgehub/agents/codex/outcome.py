@@ -1,0 +1,95 @@
+"""How a turn of Codex ended, in the words of the protocol. No I/O.
+
+An error is told by Codex's error class and the HTTP status, never by its text.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from bridgehub.agents.base import TurnEnd
+from bridgehub.agents.codex.events import http_status
+from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.text import cut_text
+from bridgehub.protocol.messages import TurnDone, TurnFailed
+
+__all__ = ["NOT_SIGNED_IN", "Usage", "turn_end"]
+
+NOT_SIGNED_IN = (
+    "Codex is not signed in on this machine, or its sign-in is not valid any more. Run `codex login` in a "
+    "terminal there (with a key: `printenv OPENAI_API_KEY | codex login --with-api-key`). Where its "
+    "configuration names a model provider of your own, mend that provider's key."
+)
+
+_PASSING_STATUSES = frozenset({408, 429})
+
+_PASSING_KINDS = frozenset(
+    {
+        "usageLimitExceeded",
+        "rateLimitExceeded",
+        "flexUnavailable",
+        "serverOverloaded",
+        "internalServerError",
+        "responseStreamDisconnected",
+        "responseTooManyFailedAttempts",
+        "responseStreamConnectionFailed",
+        "httpConnectionFailed",
+    }
+)
+"""Error classes that may be gone at the next try, where no HTTP status says otherwise."""
+
+
+@attrs.define(eq=False)
+class Usage:
+    """The tokens of one turn, added up from its requests to the model service."""
+
+    _total: int | None = None
+    _input: int | None = None
+    _output: int = 0
+    _cached: int = 0
+
+    def note(self, usage: Fields) -> None:
+        """Take a `tokenUsage`: its `last` is one request's. One told twice, by its total, counts once."""
+        total = usage.inner("total").count("totalTokens")
+        last = usage.inner("last")
+        if total is not None and total == self._total:
+            return
+        self._total = total
+        self._input = (self._input or 0) + (last.count("inputTokens") or 0)
+        self._output += last.count("outputTokens") or 0
+        self._cached += last.count("cachedInputTokens") or 0
+
+    def done(self, turn_id: str) -> TurnDone:
+        """Return the good end of a turn; no counts where none came. Codex tells no cost."""
+        if self._input is None:
+            return TurnDone(turn_id)
+        return TurnDone(turn_id, self._input, self._output, self._cached)
+
+
+def turn_end(turn_id: str, turn: Fields, usage: Usage, *, retried: bool) -> TurnEnd:
+    """Return a turn's end from the `turn` of `turn/completed`.
+
+    Args:
+        turn_id: our own id of it.
+        turn: what Codex says.
+        usage: the tokens up to now.
+        retried: whether the service had failed before; then another try may do.
+    """
+    if turn.text("status") != "failed":
+        return usage.done(turn_id)
+    error = turn.inner("error")
+    status, kind = http_status(error), _kind(error)
+    if status == 401 or kind == "unauthorized":
+        return TurnFailed(turn_id, "not_signed_in", NOT_SIGNED_IN, retryable=False)
+    content = cut_text(error.text("message") or "Codex gave no reason.").value
+    may_pass = retried or kind in _PASSING_KINDS
+    if status is not None:
+        may_pass = status in _PASSING_STATUSES or status >= 500
+    return TurnFailed(turn_id, "model_error", content, retryable=may_pass)
+
+
+def _kind(error: Fields) -> str:
+    info = error.value("codexErrorInfo")
+    if isinstance(info, dict):
+        return next(iter(info), "")
+    return info if isinstance(info, str) else ""

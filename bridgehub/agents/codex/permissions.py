@@ -1,0 +1,214 @@
+"""What Codex asks in the middle of a turn, as a question to a person, and the person's answer in its words.
+
+No I/O. A grant is what Codex itself remembers for the session after such an answer: this very command in
+this folder, changes of these very files, this tool of an MCP server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from bridgehub.agents.codex.items import Tool
+from bridgehub.agents.codex.protocol import Fields, ServerRequest
+from bridgehub.agents.text import clean_text, cut_json
+from bridgehub.protocol.messages import Decided
+
+__all__ = ["Question", "answer_of", "question_of"]
+
+MAX_GRANT_CHARS = 2000
+"""Of a longer one a person could not see what is allowed: such a call is allowed once only."""
+
+_COMMAND = "item/commandExecution/requestApproval"
+_FILES = "item/fileChange/requestApproval"
+_RIGHTS = "item/permissions/requestApproval"
+_INPUT = "item/tool/requestUserInput"
+
+
+@attrs.frozen
+class Question:
+    """What a person is asked (`Sink.ask`). `item_id`: the tool call that waits, empty where none is named."""
+
+    tool: str
+    tool_input: Any
+    item_id: str = ""
+    questions: list[dict[str, Any]] | None = None
+    grant: str | None = None
+
+
+def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question | None:
+    """Return the question; None for a request that no person can answer.
+
+    Args:
+        request: what Codex asks.
+        running: the tool calls that run, oldest first: some requests only point at one.
+    """
+    params = request.params
+    item_id = params.text("itemId")
+    tool = next((tool for tool in running if tool.item_id == item_id), None)
+    match request.method:
+        case "item/commandExecution/requestApproval":
+            return _about_command(params, item_id)
+        case "item/fileChange/requestApproval":
+            return _about_files(params, item_id, tool)
+        case "item/permissions/requestApproval":
+            wanted = {"permissions": params.value("permissions"), "reason": params.maybe_text("reason")}
+            return Question("permissions", _shown(wanted), item_id)
+        case "item/tool/requestUserInput":
+            return Question("request_user_input", {}, item_id, _user_questions(params))
+        case "mcpServer/elicitation/request":
+            return _about_mcp(params, running)
+    return None
+
+
+def answer_of(request: ServerRequest, question: Question, decided: Decided) -> dict[str, Any]:
+    """Return the result that answers `request`. A decision `cancelled` is a no."""
+    allowed = decided.decision in {"allow", "allow_session"}
+    lasting = decided.decision == "allow_session" and question.grant is not None
+    if request.method in {_COMMAND, _FILES}:
+        if not allowed:
+            return {"decision": "decline"}
+        return {"decision": "acceptForSession" if lasting else "accept"}
+    if request.method == _RIGHTS:
+        wanted = request.params.value("permissions") if allowed else {}
+        scope = "session" if decided.decision == "allow_session" else "turn"
+        return {"permissions": wanted, "scope": scope}
+    answers = decided.answers if isinstance(decided.answers, dict) else {}
+    if request.method == _INPUT:
+        return {"answers": _user_answers(request.params, answers) if allowed else {}}
+    if not allowed:
+        return {"action": "decline", "content": None, "_meta": None}
+    content = _form_content(request.params.inner("requestedSchema"), answers)
+    return {"action": "accept", "content": content, "_meta": {"persist": "session"} if lasting else None}
+
+
+# ---- commands and files ----
+
+
+def _about_command(params: Fields, item_id: str) -> Question:
+    shown = {
+        "command": params.maybe_text("command"),
+        "cwd": params.maybe_text("cwd"),
+        "reason": params.maybe_text("reason"),
+    }
+    network = params.inner("networkApprovalContext")
+    if network.raw:
+        shown["host"] = network.maybe_text("host")
+        return Question("network", _shown(shown), item_id, grant=_grant(f"reach {shown['host']}"))
+    if params.maybe_text("approvalId") is not None or not shown["command"]:
+        return Question("shell", _shown(shown), item_id)
+    return Question(
+        "shell", _shown(shown), item_id, grant=_grant(f"run {shown['command']} in {shown['cwd']}")
+    )
+
+
+def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
+    shown = dict(tool.input) if tool is not None and isinstance(tool.input, dict) else {}
+    paths = ", ".join(sorted(str(change["path"]) for change in shown.get("changes", ())))
+    shown["reason"] = params.maybe_text("reason")
+    shown["grant_root"] = params.maybe_text("grantRoot")
+    return Question("apply_patch", _shown(shown), item_id, grant=_grant(f"change {paths}") if paths else None)
+
+
+def _shown(value: dict[str, Any]) -> Any:
+    return cut_json({name: part for name, part in value.items() if part is not None}).value
+
+
+def _grant(text: str) -> str | None:
+    return clean_text(text) if len(text) <= MAX_GRANT_CHARS else None
+
+
+# ---- questions to the person ----
+
+
+def _user_questions(params: Fields) -> list[dict[str, Any]]:
+    return [
+        {
+            "question": clean_text(asked.text("question")),
+            "header": clean_text(asked.text("header")),
+            "options": [
+                {"label": option.text("label"), "description": option.text("description")}
+                for option in asked.objects("options")
+            ],
+            "multiSelect": False,
+        }
+        for asked in params.objects("questions")
+    ]
+
+
+def _user_answers(params: Fields, answers: dict[str, Any]) -> dict[str, Any]:
+    given = {}
+    for asked in params.objects("questions"):
+        answer = answers.get(asked.text("question"))
+        if answer is not None:
+            parts = answer if isinstance(answer, list) else [answer]
+            given[asked.text("id")] = {"answers": [str(part) for part in parts]}
+    return given
+
+
+# ---- MCP servers ----
+
+
+def _about_mcp(params: Fields, running: tuple[Tool, ...]) -> Question:
+    server, meta = params.text("serverName"), params.inner("_meta")
+    shown: dict[str, Any] = {"message": params.maybe_text("message"), "url": params.maybe_text("url")}
+    if meta.text("codex_approval_kind") != "mcp_tool_call":
+        fields = _form_questions(params.inner("requestedSchema"))
+        return Question(f"mcp__{server}", _shown(shown), questions=fields or None)
+    shown["arguments"] = meta.value("tool_params")
+    prefix = f"mcp__{server}__"
+    tool = next(
+        (
+            tool
+            for tool in running
+            if tool.name.startswith(prefix) and (tool.input or {}) == (shown["arguments"] or {})
+        ),
+        None,
+    )
+    if tool is None:
+        return Question(f"mcp__{server}", _shown(shown))
+    lasting = "session" in meta.each("persist")
+    grant = _grant(f"use {tool.name}") if lasting else None
+    return Question(tool.name, _shown(shown), tool.item_id, grant=grant)
+
+
+def _form_questions(schema: Fields) -> list[dict[str, Any]]:
+    return [
+        {
+            "question": _field_title(name, Fields(field)),
+            "header": name,
+            "options": [{"label": str(value), "description": ""} for value in Fields(field).each("enum")],
+            "multiSelect": False,
+        }
+        for name, field in schema.inner("properties").raw.items()
+        if isinstance(field, dict)
+    ]
+
+
+def _form_content(schema: Fields, answers: dict[str, Any]) -> dict[str, Any]:
+    """Return the person's answers as the form's fields, in the kinds that its schema names."""
+    content: dict[str, Any] = {}
+    for name, field in schema.inner("properties").raw.items():
+        if isinstance(field, dict):
+            answer = answers.get(_field_title(name, Fields(field)))
+            if answer is not None:
+                content[name] = _typed(answer, Fields(field).text("type"))
+    return content
+
+
+def _field_title(name: str, field: Fields) -> str:
+    return clean_text(field.text("description") or field.text("title") or name)
+
+
+def _typed(answer: Any, kind: str) -> Any:
+    text = str(answer)
+    match kind:
+        case "boolean":
+            return text.strip().lower() in {"true", "yes", "1"}
+        case "integer" | "number":
+            try:
+                return int(text) if kind == "integer" else float(text)
+            except ValueError:
+                return answer
+    return answer if isinstance(answer, list) else text

@@ -1,0 +1,352 @@
+"""One running `codex app-server`: its process, its pipes, and calls over them.
+
+The program lives longer than a turn, so its pipes are drained by tasks of Trio's own (system tasks), which
+end with the program and let no exception out. What it says goes to whoever listens (`listen`): the running
+turn. That one is waited for, so a flood stays in the program and grows nothing here. Between two turns
+nobody listens, and what is said is dropped; a question is answered by an error then.
+
+Every process that the program starts has `RUN` in its environment, by which `aclose` finds those that the
+program left behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import attrs
+import psutil
+import trio
+
+from bridgehub.agents.base import JOIN_S
+from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited
+from bridgehub.agents.codex.protocol import (
+    Fields,
+    Lines,
+    Notification,
+    Reply,
+    ServerRequest,
+    decode,
+    encode,
+    is_piece,
+)
+from bridgehub.protocol.process_tree import wait_gone
+
+__all__ = ["RUN", "Batch", "Program", "start_program"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+RUN = "BUILDEROS_CODEX_RUN"
+"""The environment variable that marks the program and all that it starts."""
+
+CALL = "CODEX_TOOL_CALL_ID"
+"""The variable by which the program itself marks what a command starts; its value is the item's id."""
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""One line of the program; the largest seen, a command's output as JSON, is about 1.5 MB."""
+
+READ_BYTES = 256 * 1024
+"""Bytes taken from a pipe at once."""
+
+PIPE_BYTES = 64 * 1024
+"""What a pipe holds: a read of that much was not ahead of the program, and waits for nothing."""
+
+BATCHES_WAITING = 4
+"""Reads ahead of the turn that listens, each with all its messages; one may be large, so few."""
+
+STDERR_BYTES = 2048
+"""How much of the end of stderr is kept for the message about the program's end."""
+
+LAST_WORDS_S = 1.0
+"""How long a program may take to end after it closed its output."""
+
+CLOSE_S = 0.5
+"""How long a program may take to end after its input closed; 0.06 s seen."""
+
+KILL_ROUNDS = 5
+"""How often what it left behind is looked for, since the dying may start others."""
+
+METHOD_NOT_FOUND = -32601
+
+Batch = tuple[Notification | ServerRequest, ...]
+"""What came with one read, in order: one hand-over for all of it is several times cheaper than one for each."""
+
+
+@attrs.define(eq=False)
+class _Call:
+    replied: trio.Event = attrs.field(factory=trio.Event)
+    reply: Reply | None = None
+
+
+@attrs.define(eq=False)
+class Program:
+    """Made by `start_program`; must be closed. `pid` is the process's id."""
+
+    _process: trio.Process
+    _run_id: str
+    _calls: dict[int, _Call] = attrs.field(factory=dict)
+    _ids: int = 0
+    _writing: trio.Lock = attrs.field(factory=trio.Lock)
+    _stderr: bytearray = attrs.field(factory=bytearray)
+    _listener: trio.MemorySendChannel[Batch] | None = None
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _fault: CodexError | None = None
+    _over: bool = False
+    _torn: bool = False
+    """A line was cut off while it was written: what the program reads next would be nonsense."""
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def usable(self) -> bool:
+        """Whether it runs and understands us, as far as is known."""
+        return not self._over and not self._torn and self._process.poll() is None
+
+    @property
+    def fault(self) -> CodexError:
+        """Why nothing more comes from it."""
+        return self._fault or ProgramExited(self._last_words())
+
+    @contextmanager
+    def listen(self) -> Iterator[trio.MemoryReceiveChannel[Batch]]:
+        """Take what the program says while inside the block; the channel ends with the program."""
+        send, receive = trio.open_memory_channel[Batch](BATCHES_WAITING)
+        with send, receive:
+            if self._over:
+                send.close()
+            else:
+                self._listener = send
+            try:
+                yield receive
+            finally:
+                self._listener = None
+
+    async def call(self, method: str, params: Mapping[str, Any]) -> Fields:
+        """Call the program and wait for its answer.
+
+        Raises:
+            CallRefused: it answered with an error.
+            ProgramExited, BadOutput: it went, or its output is broken.
+        """
+        self._ids += 1
+        number = self._ids
+        call = self._calls[number] = _Call()
+        try:
+            await self._write({"id": number, "method": method, "params": params})
+            if self._over:
+                raise self.fault
+            await call.replied.wait()
+        finally:
+            self._calls.pop(number, None)
+        if call.reply is None:
+            raise self.fault
+        if call.reply.error is not None:
+            raise CallRefused(call.reply.error)
+        return call.reply.result
+
+    async def tell(self, method: str, params: Mapping[str, Any] | None = None) -> None:
+        """Call the program and do not care for its answer. Raises ProgramExited."""
+        self._ids += 1
+        await self._write({"id": self._ids, "method": method, "params": params or {}})
+
+    async def notify(self, method: str) -> None:
+        """Tell the program something that it does not answer. Raises ProgramExited."""
+        await self._write({"method": method})
+
+    async def answer(self, request: ServerRequest, result: Mapping[str, Any]) -> None:
+        """Answer a question of the program. Raises ProgramExited."""
+        await self._write({"id": request.request_id, "result": result})
+
+    async def refuse(self, request: ServerRequest, why: str) -> None:
+        """Answer a question of the program by an error. Raises ProgramExited."""
+        error = {"code": METHOD_NOT_FOUND, "message": why}
+        await self._write({"id": request.request_id, "error": error})
+
+    async def aclose(self) -> None:
+        """End the program and all that it started. Idempotent; when cancelled it kills at once."""
+        assert self._process.stdin is not None
+        try:
+            await self._process.stdin.aclose()
+            with trio.move_on_after(CLOSE_S):
+                await self._process.wait()
+        finally:
+            if self._process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._scope.cancel(reason="the program is put away")
+        await self._process.wait()
+        await trio.to_thread.run_sync(_kill_marked, self._run_id)
+
+    async def kill_commands(self, spared: Container[str]) -> None:
+        """Kill what the program's commands left running, those calls excepted whose id is in `spared`.
+
+        A command may put itself out of the program's reach, by a session of its own.
+        """
+        await trio.to_thread.run_sync(_kill_marked, self._run_id, spared, abandon_on_cancel=True)
+
+    async def run(self) -> None:
+        """Drain the pipes until the program is over. A system task: nothing may leave it."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._drain_stderr)
+                    await self._read()
+                    with trio.move_on_after(LAST_WORDS_S):
+                        await self._process.wait()
+                    nursery.cancel_scope.cancel(reason="the program said its last word")
+        except* Exception:
+            _log.exception("the pipes of Codex could not be read")
+        finally:
+            self._end()
+
+    async def _read(self) -> None:
+        lines = Lines(MAX_LINE_BYTES)
+        try:
+            while chunk := await _receive(self._process.stdout):
+                if await self._hear(lines.feed(chunk)) and len(chunk) < PIPE_BYTES:
+                    await trio.sleep(JOIN_S)  # what follows gathers in the pipe, and comes as one read
+        except BadOutput as error:
+            self._fault = error
+
+    async def _hear(self, lines: Iterator[bytearray]) -> bool:
+        """Take lines; return whether the last of them was a piece of an answer."""
+        batch: list[Notification | ServerRequest] = []
+        fault: BadOutput | None = None
+        try:
+            for line in lines:
+                message = decode(line)
+                if isinstance(message, Reply):
+                    self._take_reply(message)
+                else:
+                    batch.append(message)
+        except BadOutput as error:
+            fault = error
+        if batch:  # what was said before nonsense counts
+            await self._hand_over(tuple(batch))
+        if fault is not None:
+            raise fault
+        return bool(batch) and is_piece(batch[-1])
+
+    def _take_reply(self, reply: Reply) -> None:
+        call = self._calls.get(reply.request_id)
+        if call is not None:
+            call.reply = reply
+            call.replied.set()
+
+    async def _hand_over(self, batch: Batch) -> None:
+        if self._listener is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._listener.send(batch)
+                return
+        for message in batch:
+            if isinstance(message, ServerRequest):
+                with suppress(ProgramExited):
+                    await self.refuse(message, "nobody can be asked between two turns")
+
+    async def _drain_stderr(self) -> None:
+        while chunk := await _receive(self._process.stderr):
+            self._stderr += chunk
+            del self._stderr[:-STDERR_BYTES]
+
+    async def _write(self, message: Mapping[str, Any]) -> None:
+        line = encode(message)
+        assert self._process.stdin is not None
+        async with self._writing:
+            gone, whole = False, False
+            try:
+                await self._process.stdin.send_all(line)
+                whole = True
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                gone = True
+            finally:
+                self._torn = self._torn or not whole
+            if gone:
+                await self._until_over()
+                raise self.fault
+
+    async def _until_over(self) -> None:
+        with trio.move_on_after(LAST_WORDS_S):
+            await self._process.wait()
+
+    def _end(self) -> None:
+        self._over = True
+        for call in self._calls.values():
+            call.replied.set()
+        if self._listener is not None:
+            self._listener.close()
+
+    def _last_words(self) -> str:
+        code = self._process.poll()
+        how = "ended" if code is None else f"ended with exit status {code}"
+        if code is not None and code < 0:
+            how = f"was ended by signal {-code}"
+        words = self._stderr.decode(errors="replace").strip()
+        return f"Codex {how}." + (f" Its last words:\n{words}" if words else "")
+
+
+async def start_program(command: Sequence[str], *, env: Mapping[str, str], cwd: str, run_id: str) -> Program:
+    """Start the process; it has said nothing yet.
+
+    Args:
+        command: the program and its arguments.
+        env: its whole environment.
+        cwd: where it starts.
+        run_id: the value of `RUN`, unlike that of any other program.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = await trio.lowlevel.open_process(
+        list(command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**env, RUN: run_id},
+        cwd=cwd,
+        start_new_session=True,
+    )
+    program = Program(process, run_id)
+    trio.lowlevel.spawn_system_task(program.run, name="codex pipes")
+    return program
+
+
+async def _receive(stream: trio.abc.ReceiveStream | None) -> bytes | bytearray:
+    assert stream is not None
+    try:
+        return await stream.receive_some(READ_BYTES)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return b""
+
+
+def _kill_marked(run_id: str, spared: Container[str] | None = None) -> None:
+    """Kill all processes of a run, or those of its commands only, but for the spared ones.
+
+    Blocking: some 50 ms on a machine with a few hundred processes.
+    """
+    for _ in range(KILL_ROUNDS):
+        found = [process for pid in psutil.pids() if (process := _marked(pid, run_id, spared)) is not None]
+        if not found:
+            return
+        for process in found:
+            with suppress(psutil.Error):
+                process.kill()
+        wait_gone(found, LAST_WORDS_S)
+
+
+def _marked(pid: int, run_id: str, spared: Container[str] | None) -> psutil.Process | None:
+    with suppress(psutil.Error, OSError):
+        process = psutil.Process(pid)
+        env = process.environ()
+        if env.get(RUN) != run_id or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if spared is None or (CALL in env and env[CALL] not in spared):
+            return process
+    return None

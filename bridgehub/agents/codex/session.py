@@ -1,0 +1,379 @@
+"""One thread of Codex on a running program: its turns.
+
+**When a prompt is taken.** Codex writes the prompt into the thread's own record before it calls the model
+service, and tells so by a `userMessage` item with the id that we gave it. That item is `Consumed`: a program
+killed after it has the prompt when the thread is resumed (seen), one killed before has not. A steered message
+is taken with the same proof; `turn/steer` itself only queues it.
+
+**When a turn is over.** With `turn/completed`, and when the agents that Codex started in it are done as well
+(`codex_agents`): Codex lets them go on, where nobody would see them or could answer them. Commands may outlive
+a turn in the background, which is Codex's way; those of an interrupted turn are ended, and so are its agents,
+which Codex leaves to its client both.
+
+**Interrupts.** Codex answers `turn/interrupt` for the turn that runs; before `turn/started` it takes it for
+the turn before and refuses, and after the turn's end it does not answer until another turn runs. So it is
+sent in between only, and no answer is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
+from bridgehub.agents.codex.events import Translator
+from bridgehub.agents.codex.outcome import Usage, turn_end
+from bridgehub.agents.codex.permissions import answer_of, question_of
+from bridgehub.agents.codex.program import Batch, Program
+from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
+from bridgehub.agents.codex.sub_agents import SubAgents
+from bridgehub.blobs import blob_of, keep_blob
+from bridgehub.protocol.messages import Consumed, HubEvent, Noticed
+
+__all__ = ["CodexSession"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+CLEAN_S = 1.0
+"""How long the commands of an interrupted turn may take to end; then the program is put away with them."""
+
+AGENTS_BEGIN_S = 5.0
+"""How long a turn that is over waits for an agent that was started and has not begun; 0.01 s seen."""
+
+AGENTS_STOP_S = 2.0
+"""How long the agents of a turn that failed or was stopped may take to end; then the program goes with them."""
+
+MAX_SPARED = 10_000
+"""Tool calls whose commands an interrupt leaves alone, the newest: a session has hundreds."""
+
+UserInput = dict[str, Any]
+
+
+@attrs.define(eq=False)
+class _Steer:
+    decided: trio.Event = attrs.field(factory=trio.Event)
+    taken: bool = False
+
+
+@attrs.define(eq=False)
+class _Turn:
+    turn_id: str
+    message_id: str
+    sink: Sink
+    translator: Translator
+    codex_id: str = ""
+    usage: Usage = attrs.field(factory=Usage)
+    consumed: bool = False
+    interrupted: bool = False
+    broke: bool = True
+    """It had no end that Codex told, so far."""
+    started: trio.Event = attrs.field(factory=trio.Event)
+    steers: dict[str, _Steer] = attrs.field(factory=dict)
+    asks: dict[int | str, trio.CancelScope] = attrs.field(factory=dict)
+    warned: set[str] = attrs.field(factory=set)
+    over: Notification | None = None
+    """Codex's own end of it; then only its agents are still waited for."""
+    over_at: float = 0.0
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether what its agents do is wanted no more."""
+        failed = self.over is not None and self.over.params.inner("turn").text("status") != "completed"
+        return self.interrupted or failed
+
+
+@attrs.define(eq=False)
+class CodexSession:
+    """A warm program with its thread. One turn at a time; after an error it must be closed."""
+
+    program: Program
+    thread_id: str
+    blob_folder: str
+    _spared: dict[str, None] = attrs.field(factory=dict)
+    """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
+    _stale: bool = False
+    """Something outlived an interrupt: the program must be put away before the next turn."""
+    plan: str = ""
+    """The newest plan that a turn in plan mode ended with."""
+    was_interrupted: bool = False
+    """Whether the last turn was stopped."""
+    _turn: _Turn | None = None
+    _agents: SubAgents = attrs.field(factory=SubAgents)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another turn may run on it."""
+        return self.program.usable and not self._stale
+
+    async def run_turn(
+        self, turn_id: str, inputs: Sequence[UserInput], sink: Sink, changes: dict[str, Any] | None = None
+    ) -> TurnEnd:
+        """Send the inputs as a prompt and report until the turn is over. `changes`: settings from this turn on.
+
+        A cancelled turn leaves the session unusable.
+
+        Raises:
+            ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` where it
+                went before it began with the prompt), or of what `sink` raised.
+        """
+        turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, Translator(turn_id))
+        self._agents.open_turn(turn_id)
+        try:
+            async with trio.open_nursery() as nursery:
+                with self.program.listen() as batches:
+                    nursery.start_soon(self._begin, turn, inputs, changes or {})
+                    end = await self._follow(turn, batches, nursery)
+                    nursery.cancel_scope.cancel(reason="the turn is over")
+            turn.broke = False
+        finally:
+            self._turn = None
+            turn.started.set()  # for who still waits for it, and then finds the turn gone
+            for steer in turn.steers.values():
+                steer.decided.set()
+        return end
+
+    async def steer(self, message_id: str, inputs: Sequence[UserInput]) -> bool:
+        """Give the running turn one more message; return whether the agent took it into the turn.
+
+        Raises:
+            CodexError: the program went or broke meanwhile; nobody knows what became of the message.
+        """
+        turn = self._turn
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+            return False
+        await turn.started.wait()
+        if self._turn is not turn:
+            return False
+        steer = turn.steers[f"{turn.message_id}/{message_id}"] = _Steer()
+        try:
+            await self._steer((self.thread_id, turn.codex_id), f"{turn.message_id}/{message_id}", inputs)
+        except CallRefused as error:
+            _log.info("a message was not steered: %s", type(error).__name__)
+            return False
+        await steer.decided.wait()
+        if turn.broke and not steer.taken:
+            raise ProgramExited("Codex ended before it told of a message.")
+        return steer.taken
+
+    async def interrupt(self) -> None:
+        """Ask Codex to stop the turn, as soon as it has begun. Its end is the answer."""
+        turn = self._turn
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+            return
+        turn.interrupted = True
+        await turn.started.wait()
+        if self._turn is not turn:
+            return
+        if turn.over is None:
+            await self._tell_stop(self.thread_id, turn.codex_id)
+        await self._stop_agents()
+
+    async def _stop_agents(self) -> None:
+        """Ask what Codex started in this turn to stop as well; Codex itself lets it go on."""
+        for agent in self._agents.running:
+            if not agent.told_to_stop:
+                agent.told_to_stop = True
+                await self._tell_stop(agent.thread_id, agent.codex_id)
+
+    async def _tell_stop(self, thread_id: str, codex_id: str) -> None:
+        try:
+            await self.program.tell("turn/interrupt", {"threadId": thread_id, "turnId": codex_id})
+        except CodexError as error:
+            _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
+
+    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput], changes: dict[str, Any]) -> None:
+        prompt = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
+        params = prompt | changes
+        try:
+            await self.program.call("turn/start", params)
+        except (ProgramExited, BadOutput):
+            return  # `_follow` finds the same, once it has read what was said before
+
+    async def _follow(
+        self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
+    ) -> TurnEnd:
+        while (batch := await self._next(turn, batches)) is not None:
+            for message in joined(batch):
+                if isinstance(message, ServerRequest):
+                    turn.asks[message.request_id] = scope = trio.CancelScope()
+                    nursery.start_soon(self._ask, turn, message, scope)
+                else:
+                    await self._take(turn, message)
+            if turn.is_spoilt:
+                await self._stop_agents()
+            if turn.over is not None and not self._agents.owed:
+                break
+        assert turn.over is not None, "only agents are given up"
+        return await self._finish(turn, turn.over)
+
+    async def _next(self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch]) -> Batch | None:
+        """Return what Codex says next; None where what it owes is not waited for any longer.
+
+        Raises CodexError: it went, or broke.
+        """
+        deadline = math.inf
+        if turn.over is not None and turn.is_spoilt:
+            deadline = turn.over_at + AGENTS_STOP_S
+        elif turn.over is not None and not self._agents.running:
+            deadline = turn.over_at + AGENTS_BEGIN_S
+        with trio.move_on_at(deadline):
+            try:
+                return await batches.receive()
+            except trio.EndOfChannel:
+                fault = self.program.fault
+                if isinstance(fault, ProgramExited) and not turn.started.is_set():
+                    raise PromptNotTaken(str(fault)) from None
+                raise fault from None
+        return None
+
+    async def _take(self, turn: _Turn, told: Notification) -> None:
+        if told.method == "serverRequest/resolved":
+            scope = turn.asks.pop(told.params.value("requestId"), None)
+            if scope is not None:
+                scope.cancel(reason="Codex does not wait for the answer any more")
+        elif told.params.maybe_text("threadId") not in (None, self.thread_id):
+            for event in self._agents.hear(told, trio.current_time()):
+                await self._emit(turn, event)
+        elif not self._is_ours(turn, told):
+            return
+        elif told.method == "turn/completed":
+            turn.over, turn.over_at = told, trio.current_time()
+        else:
+            self._agents.note(told)
+            await self._hear(turn, told)
+
+    def _is_ours(self, turn: _Turn, told: Notification) -> bool:
+        """Leave out items of earlier turns."""
+        about = told.params.maybe_text("turnId") or told.params.inner("turn").maybe_text("id")
+        return not turn.codex_id or about in (None, turn.codex_id)
+
+    async def _hear(self, turn: _Turn, told: Notification) -> None:
+        match told.method:
+            case "turn/started":
+                turn.codex_id = self._agents.root_id = told.params.inner("turn").text("id")
+                turn.started.set()
+            case "item/started" if told.params.inner("item").text("type") == "userMessage":
+                await self._note_taken(turn, told.params.inner("item").text("clientId"))
+            case "item/completed" if told.params.inner("item").text("type") == "plan":
+                self.plan = told.params.inner("item").text("text")
+                for event in turn.translator.translate(told, trio.current_time()):
+                    await self._emit(turn, event)
+            case "thread/tokenUsage/updated":
+                turn.usage.note(told.params.inner("tokenUsage"))
+            case "warning" | "guardianWarning":
+                await self._warn(turn, told.params.text("message"))
+            case _:
+                for event in turn.translator.translate(told, trio.current_time()):
+                    await self._emit(turn, event)
+
+    async def _note_taken(self, turn: _Turn, client_id: str) -> None:
+        if client_id == turn.message_id and not turn.consumed:
+            turn.consumed = True
+            await turn.sink.emit(Consumed(turn.turn_id))
+        steer = turn.steers.get(client_id)
+        if steer is not None:
+            steer.taken = True
+            steer.decided.set()
+
+    async def _warn(self, turn: _Turn, message: str) -> None:
+        if message and message not in turn.warned:
+            turn.warned.add(message)
+            await turn.sink.emit(Noticed(turn.turn_id, "agent_warning", message))
+
+    async def _emit(self, turn: _Turn, event: HubEvent) -> None:
+        whole = turn.translator.take_whole(event) or self._agents.take_whole(event)
+        if whole is not None and self.blob_folder and getattr(event, "blob", None) is not None:
+            await keep_blob(self.blob_folder, blob_of(whole))
+        await turn.sink.emit(event)
+
+    async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
+        self._stale = self._stale or (turn.is_spoilt and self._agents.owed)
+        self.was_interrupted = turn.interrupted
+        self._spare(turn.translator.ended_items | self._agents.done_items)
+        if turn.interrupted:
+            self._stale = self._stale or turn.translator.starts_agent
+            await self._end_commands()
+        else:
+            self._spare(turn.translator.open_items)
+        for event in self._agents.flush():
+            await self._emit(turn, event)
+        retried = turn.translator.retried
+        for event in turn.translator.flush(stopped=turn.interrupted):
+            await self._emit(turn, event)
+        return turn_end(turn.turn_id, told.params.inner("turn"), turn.usage, retried=retried)
+
+    def _spare(self, items: frozenset[str]) -> None:
+        self._spared |= dict.fromkeys(items)
+        while len(self._spared) > MAX_SPARED:
+            del self._spared[next(iter(self._spared))]
+
+    async def _end_commands(self) -> None:
+        """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
+        with trio.move_on_after(CLEAN_S) as limit:  # noqa: ASYNC912 - a call waits, or fails at once
+            try:
+                for thread_id in (self.thread_id, *self._agents.threads):
+                    await self._end_commands_of({"threadId": thread_id})
+                await self.program.kill_commands(self._spared)
+            except CodexError as error:
+                _log.info("commands were not ended: %s", type(error).__name__)
+                self._stale = True
+        self._stale = self._stale or limit.cancelled_caught
+
+    async def _end_commands_of(self, thread: dict[str, str]) -> None:
+        listed = await self.program.call("thread/backgroundTerminals/list", thread)
+        for terminal in listed.objects("data"):
+            if terminal.text("itemId") not in self._spared:
+                which = thread | {"processId": terminal.text("processId")}
+                await self.program.call("thread/backgroundTerminals/terminate", which)
+
+    async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
+        # A program that is gone is told by `_follow`.
+        with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
+            agent = self._agents.of_thread(request.params.text("threadId"))
+            translator = turn.translator if agent is None else agent.translator
+            question = question_of(request, translator.running_tools())
+            if question is None:
+                await self.program.refuse(request, "not supported")
+                return
+            decided = await turn.sink.ask(
+                question.tool,
+                question.tool_input,
+                question.questions,
+                grant=question.grant,
+                task_id=None if agent is None else agent.codex_id,
+            )
+            translator.allowed(question.item_id, trio.current_time())
+            if decided.decision == "deny" and decided.note:
+                at = (self.thread_id, turn.codex_id) if agent is None else (agent.thread_id, agent.codex_id)
+                await self._steer_note(turn, decided.note, at)
+            await self.program.answer(request, answer_of(request, question, decided))
+
+    async def _steer_note(self, turn: _Turn, note: str, at: tuple[str, str]) -> None:
+        """Say why not: a refusal has no room for words, so they come as a message of the person.
+
+        Before the refusal: then the model gets both together.
+        """
+        text = {"type": "text", "text": f"I did not allow that: {note}"}
+        try:
+            await self._steer(at, f"{turn.message_id}/note", [text])
+        except CallRefused as error:
+            _log.info("the note of a refusal was not taken: %s", type(error).__name__)
+
+    async def _steer(self, at: tuple[str, str], client_id: str, inputs: Sequence[UserInput]) -> None:
+        thread_id, codex_id = at
+        params = {
+            "threadId": thread_id,
+            "expectedTurnId": codex_id,
+            "clientUserMessageId": client_id,
+            "input": list(inputs),
+        }
+        await self.program.call("turn/steer", params)

@@ -1,0 +1,201 @@
+"""`builderos attach`: a terminal as one more device of a session."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, TextIO
+
+import attrs
+import trio
+
+from builderos.client.connection import Server
+from builderos.client.follower import Follower
+from builderos.client.frames import Frame
+from builderos.client.screen import Screen
+from builderos.client.state import Follow
+
+__all__ = ["LineReader", "attach"]
+
+READ_BYTES = 4096
+"""What is read of the keyboard at once: a terminal gives no longer line."""
+
+MAX_LINE_BYTES = 256 * 1024
+"""A longer line is cut there; the server takes no longer message."""
+
+DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
+
+HELP = (
+    "/interrupt stops the turn · /cancel takes your last message back · /quit leaves · any other line is sent"
+)
+
+
+@attrs.define(eq=False)
+class LineReader:
+    """Lines from a descriptor.
+
+    Not through `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter
+    needs to end. The thread here is simply left behind.
+    """
+
+    descriptor: int
+    _lines: deque[bytes] = attrs.field(factory=deque)
+    _rest: bytes = b""
+    _ended: bool = False
+
+    async def next_line(self) -> str | None:
+        """Return the next line, without its end; None at the end of input. Cancelled, it may lose input."""
+        await trio.lowlevel.checkpoint()
+        while not self._lines and not self._ended:
+            await self._fill()
+        return self._lines.popleft().decode(errors="replace").rstrip("\r") if self._lines else None
+
+    async def _fill(self) -> None:
+        chunk = await trio.to_thread.run_sync(os.read, self.descriptor, READ_BYTES, abandon_on_cancel=True)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._lines.extend(lines)
+        self._ended = not chunk
+        if self._rest and (self._ended or len(self._rest) > MAX_LINE_BYTES):
+            self._lines.append(self._rest)
+            self._rest = b""
+
+
+@attrs.define(eq=False)
+class _Terminal:
+    """Keyboard and screen of one attach."""
+
+    follow: Follow
+    screen: Screen
+    output: TextIO
+    new_id: Callable[[], str]
+    is_tty: bool
+    scope: trio.CancelScope
+    _leaving: Literal["no", "settled", "done"] = "no"
+    _typed: set[str] = attrs.field(factory=set)
+
+    def on_frame(self, frame: Frame) -> None:
+        if frame.kind == "attached" and frame.text("device_id"):
+            self.screen.me = frame.text("device_id")
+        if not (frame.kind == "user_message" and frame.text("message_id") in self._typed):
+            self.write(self.screen.show(frame))
+        self._leave_if_done()
+
+    def on_lost(self, why: str) -> None:
+        self.write(self.screen.say(f"— {why}; trying again —"))
+
+    def write(self, text: str) -> None:
+        if not text:
+            return
+        try:
+            self.output.write(text)
+            self.output.flush()
+        except BrokenPipeError:
+            # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
+            self.scope.cancel(reason="nobody reads")
+
+    async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
+        lines = LineReader(descriptor)
+        while (line := await lines.next_line()) is not None and line != "/quit":
+            if line:
+                await self._obey(follower, line)
+        # a person who leaves wants to be gone; a script wants the answers to what it sent
+        self._leaving = "settled" if self.is_tty else "done"
+        self._leave_if_done()
+        await trio.lowlevel.checkpoint()
+
+    async def run_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                self.scope.cancel(reason="signal")
+        await trio.lowlevel.checkpoint()
+
+    async def _obey(self, follower: Follower, line: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if line == "/help":
+            self.write(self.screen.say(HELP))
+        elif self.follow.observe:
+            self.write(self.screen.say("— you observe; nothing is sent —"))
+        elif line == "/interrupt":
+            self._tell_lost(await follower.act("interrupt"))
+        elif line == "/cancel":
+            await self._cancel(follower)
+        elif line.lower() in DECISIONS and self.screen.pending:
+            request_id = next(iter(self.screen.pending))
+            decision = DECISIONS[line.lower()]
+            self._tell_lost(await follower.act("decide", request_id=request_id, decision=decision))
+        else:
+            await self._send(follower, line)
+
+    async def _send(self, follower: Follower, line: str) -> None:
+        message_id = self.new_id()
+        if self.is_tty:
+            self._typed.add(message_id)
+        try:
+            await follower.send(message_id, line)
+        except OverflowError as error:
+            self.write(self.screen.say(f"— not sent: {error} —"))
+
+    async def _cancel(self, follower: Follower) -> None:
+        message_id = self.follow.newest_own
+        if message_id is None:
+            self.write(self.screen.say("— no message of yours waits —"))
+            await trio.lowlevel.checkpoint()
+        else:
+            self._tell_lost(await follower.act("cancel", message_id=message_id))
+
+    def _tell_lost(self, went_out: bool) -> None:
+        if not went_out:
+            self.write(self.screen.say("— not connected; try again in a moment —"))
+
+    def _leave_if_done(self) -> None:
+        if (self._leaving == "settled" and self.follow.is_settled) or (
+            self._leaving == "done" and self.follow.is_done
+        ):
+            self.scope.cancel(reason="the input ended")
+
+
+async def attach(
+    find: Callable[[], Server],
+    follow: Follow,
+    *,
+    chance: random.Random,
+    new_id: Callable[[], str],
+    descriptor: int = 0,
+) -> None:
+    """Show the session and send what is typed, until end of input, `/quit` or ctrl-C.
+
+    With a terminal the end of input leaves at once, once what was typed is accepted; with a pipe or a file
+    after the turns of what was sent have ended.
+
+    Args:
+        find: tells where the server is now.
+        follow: which session.
+        chance: for the back-off.
+        new_id: makes message ids.
+        descriptor: where lines come from.
+
+    Raises:
+        NoServerError, LinkLostError: the first attach failed.
+        RefusedError: the key is not valid, or the session is not for us.
+    """
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        screen = Screen(me=follow.device_id or "")
+        terminal = _Terminal(follow, screen, sys.stdout, new_id, os.isatty(descriptor), nursery.cancel_scope)
+        follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
+        await nursery.start(terminal.run_signals)
+        try:
+            await nursery.start(follower.run)
+        except Exception as error:  # raised below, so that it is in no group
+            failure = error
+            nursery.cancel_scope.cancel(reason="no connection")
+        else:
+            nursery.start_soon(terminal.run_keyboard, follower, descriptor)
+    if failure is not None:
+        raise failure

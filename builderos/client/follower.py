@@ -1,0 +1,129 @@
+"""Follows one session over lost connections and server restarts; the shell around `state.Follow`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from builderos.client.connection import Link, LinkLostError, NoServerError, Server, open_link
+from builderos.client.frames import Frame, encode
+from builderos.client.state import ComeBackError, Follow
+
+__all__ = ["Backoff", "Follower"]
+
+
+@attrs.define(eq=False)
+class Follower:
+    """One device on one session.
+
+    Attributes:
+        find: tells where the server is now: one that starts again may have another port.
+        on_frame: told every frame, once each, in order; must not block.
+        on_lost: told why, each time that the connection is lost, and at the first failed attempt of each
+        loss.
+    """
+
+    find: Callable[[], Server]
+    follow: Follow
+    chance: random.Random
+    on_frame: Callable[[Frame], None]
+    on_lost: Callable[[str], None]
+    _link: Link | None = None
+    _lost: bool = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow until cancelled. Started once the session is attached for the first time.
+
+        Raises:
+            NoServerError: before that, there was none.
+            LinkLostError: before that, the server could not be reached or attached to.
+            RefusedError: the key is not valid, or the session is not for us.
+        """
+        backoff = Backoff(self.chance)
+        started = False
+        while True:
+            try:
+                async with open_link(self.find()) as link:
+                    self._link = link
+                    await link.send(self.follow.attach_frame())
+                    while True:
+                        await self._take(link, await link.receive())
+                        if self.follow.attached:
+                            backoff.reset()
+                            self._lost = False
+                            if not started:
+                                started = True
+                                task_status.started()
+            except (LinkLostError, ComeBackError, NoServerError) as error:
+                if not started and isinstance(error, ComeBackError):
+                    raise LinkLostError(str(error)) from error
+                if not started:
+                    raise
+                self._report(str(error))
+            finally:
+                self._link, self.follow.attached = None, False
+            await trio.sleep(backoff.next_s())
+
+    async def send(self, message_id: str, content: str) -> None:
+        """Send a message, now or after the next attach, exactly once. Raises OverflowError."""
+        frame = self.follow.send_frame(message_id, content)
+        if frame is not None:
+            await self._write(frame)
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def act(self, kind: str, **fields: str) -> bool:
+        """Give a command that is not worth repeating; tell whether it could go out."""
+        if not self.follow.attached:
+            await trio.lowlevel.checkpoint()
+            return False
+        return await self._write(encode(kind, session_id=self.follow.session_id, **fields))
+
+    async def _take(self, link: Link, frame: Frame) -> None:
+        answers = self.follow.take(frame)
+        self.on_frame(frame)
+        await trio.lowlevel.checkpoint()
+        for answer in answers:
+            await link.send(answer)
+
+    async def _write(self, frame: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self._link is None:
+            return False
+        try:
+            await self._link.send(frame)
+        except LinkLostError:
+            return False  # the receiving task finds out too, and comes back
+        return True
+
+    def _report(self, why: str) -> None:
+        if not self._lost:
+            self._lost = True
+            self.on_lost(why)
+
+
+FIRST_S = 0.1
+LAST_S = 5.0
+
+
+@attrs.define(eq=False)
+class Backoff:
+    """Waits that double from 0.1 s to 5 s, each cut by up to half at random so that devices do not come
+    together.
+    """
+
+    chance: random.Random
+    _next_s: float = FIRST_S
+
+    def next_s(self) -> float:
+        """Return how long to wait now, in seconds."""
+        wait = self._next_s
+        self._next_s = min(LAST_S, wait * 2)
+        return wait * (1 - self.chance.random() / 2)
+
+    def reset(self) -> None:
+        """Note that it worked: the next wait is a short one again."""
+        self._next_s = FIRST_S

@@ -1,0 +1,60 @@
+"""One HTTP call of a command to its server."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any, Final
+
+import orjson
+
+from builderos.client.connection import LinkLostError, Server
+from builderos.client.state import RefusedError
+
+__all__ = ["call"]
+
+ANSWER_S: Final = 10.0
+"""How long the server may take to answer."""
+
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""1,000 devices take about 200 KiB."""
+
+
+def call(server: Server, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """Return a call's answer, a JSON object. Blocks.
+
+    Raises:
+        RefusedError: the server refuses, with its own code and words.
+        LinkLostError: it cannot be reached, or answers with something else.
+    """
+    data = None if body is None else orjson.dumps(body)
+    headers = {"X-API-Key": server.key, "Content-Type": "application/json"}
+    request = urllib.request.Request(server.url + path, data=data, headers=headers, method=method)
+    # no proxy: the key is for this server only
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    context = server.ssl_context()
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=ANSWER_S) as answer:
+            found = orjson.loads(answer.read(MAX_ANSWER_BYTES))
+    except urllib.error.HTTPError as error:
+        raise _refusal(error) from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise LinkLostError(f"{server.url}: {getattr(reason, 'strerror', None) or reason}") from error
+    if not isinstance(found, dict):
+        raise LinkLostError(f"{server.url} answered with something else than an object")
+    return found
+
+
+def _refusal(error: urllib.error.HTTPError) -> Exception:
+    """Return the server's own refusal where the answer holds one."""
+    try:
+        with error:
+            told = orjson.loads(error.read(MAX_ANSWER_BYTES))["error"]
+            return RefusedError(str(told["code"]), str(told["message"]))
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return LinkLostError(f"the server answered {error.code}")

@@ -1,0 +1,206 @@
+"""What a terminal shows of a session: frames in, text out. Pure.
+
+The stream is written as it comes, piece by piece. A piece may begin before the end of what was shown (a
+folded frame after a reconnect): by its offset only the new part is written. What others wrote goes through
+`sanitise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import orjson
+
+from builderos.client.frames import Frame
+from builderos.client.terminal import one_line, sanitise
+
+__all__ = ["Screen"]
+
+TOOL_LINE = 160
+"""Code points that a tool's input or output takes on its line."""
+
+MAX_BLOCKS = 256
+"""Blocks of the running turn whose length is known; an agent opens a handful."""
+
+
+@attrs.define(eq=False)
+class Screen:
+    """The state of one terminal.
+
+    Attributes:
+        me: the label of this device; its own messages are shown as `you`.
+        pending: requests that wait for a decision, oldest first: id → what it is about.
+    """
+
+    me: str
+    pending: dict[str, str] = attrs.field(factory=dict)
+    _at_line_start: bool = True
+    _last_block: tuple[str, str] | None = None
+    _lengths: dict[tuple[str, str], int] = attrs.field(factory=dict)
+    _tools: dict[str, str] = attrs.field(factory=dict)
+
+    def show(self, frame: Frame) -> str:
+        """Return what to write for `frame`; empty where it says nothing to a person."""
+        shower = _SHOWERS.get(frame.kind)
+        if frame.seq is None and frame.kind not in _CONNECTION_KINDS:
+            return ""
+        return shower(self, frame) if shower else ""
+
+    def say(self, text: str) -> str:
+        """Return a line of our own, on a line of its own."""
+        start = "" if self._at_line_start else "\n"
+        self._at_line_start = True
+        self._last_block = None
+        return f"{start}{text}\n"
+
+    def _write(self, text: str) -> str:
+        if text:
+            self._at_line_start = text.endswith("\n")
+        return text
+
+    def _attached(self, frame: Frame) -> str:
+        self.pending = {
+            str(item.get("request_id")): _asked(item)
+            for item in frame.tables("pending")
+            if isinstance(item.get("request_id"), str)
+        }
+        if frame.text("replay") == "snapshot":
+            self._lengths.clear()
+        others = sorted({name for item in frame.tables("devices") if (name := _name(item)) != self.me})
+        title = frame.text("title")
+        words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
+        if others:
+            words.append(f"with {', '.join(others)}")
+        return self.say("— " + " · ".join(one_line(word) for word in words if word) + " —")
+
+    def _user_message(self, frame: Frame) -> str:
+        author = "you" if frame.device_id == self.me else one_line(frame.device_id or "somebody")
+        files = "".join(f" [{_name_of_file(item)}]" for item in frame.tables("attachments"))
+        return self.say(f"[{author}] {sanitise(frame.content)}{files}")
+
+    def _delivery(self, frame: Frame) -> str:
+        state = frame.text("state")
+        if state == "unknown":
+            return self.say("— nobody knows whether the agent had this message; decide in another client —")
+        return self.say(f"— {state} —") if state in {"queued", "cancelled"} else ""
+
+    def _turn_started(self, frame: Frame) -> str:
+        self._lengths.clear()
+        self._tools.clear()
+        return ""
+
+    def _piece(self, frame: Frame) -> str:
+        block = frame.text("block")
+        where = (frame.kind, block)
+        known = self._lengths.get(where, 0)
+        end = frame.number("offset") + len(frame.content)
+        new = frame.content[max(0, known - frame.number("offset")) :]
+        if not new:
+            return ""
+        if len(self._lengths) < MAX_BLOCKS:
+            self._lengths[where] = end
+        start = ""
+        if self._last_block != where:
+            start = "" if self._at_line_start else "\n"
+            start += "(thinking) " if frame.kind == "thinking" else ""
+        self._last_block = where
+        return self._write(start + sanitise(new))
+
+    def _tool_started(self, frame: Frame) -> str:
+        name = one_line(frame.text("name"))
+        if len(self._tools) < MAX_BLOCKS:
+            self._tools[frame.text("tool_id")] = name
+        return self.say(f"* {name} {_brief(frame.body.get('input'))}")
+
+    def _tool_finished(self, frame: Frame) -> str:
+        name = self._tools.pop(frame.text("tool_id"), one_line(frame.text("name")))
+        how = "failed" if frame.body.get("is_error") is True else "done"
+        output = one_line(frame.text("output"), TOOL_LINE)
+        return self.say(f"* {name} {how}{': ' + output if output else ''}")
+
+    def _permission_requested(self, frame: Frame) -> str:
+        request_id = frame.text("request_id")
+        if request_id:
+            self.pending[request_id] = _asked(frame.body)
+        return self.say(f"? {_asked(frame.body)}\n? allow it? y, n, or a for this session")
+
+    def _permission_resolved(self, frame: Frame) -> str:
+        about = self.pending.pop(frame.text("request_id"), "the request")
+        words = {
+            "allow": "allowed",
+            "deny": "denied",
+            "allow_session": "allowed for this session",
+            "cancelled": "cancelled",
+        }
+        by = frame.text("by_device")
+        who = f" by {'you' if by == self.me else one_line(by)}" if by else ""
+        return self.say(f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —")
+
+    def _task(self, frame: Frame) -> str:
+        news = frame.text("progress") or frame.text("result") or frame.text("state")
+        return self.say(f"> {one_line(frame.text('title'))}: {one_line(news, TOOL_LINE)}")
+
+    def _notice(self, frame: Frame) -> str:
+        return self.say(f"— {one_line(frame.content)} —")
+
+    def _complete(self, frame: Frame) -> str:
+        return self.say("— complete —")
+
+    def _error(self, frame: Frame) -> str:
+        return self.say(f"— error {one_line(frame.text('code'))}: {one_line(frame.content, 1000)} —")
+
+    def _interrupted(self, frame: Frame) -> str:
+        by = frame.text("by_device")
+        return self.say(f"— interrupted{' by ' + one_line(by) if by else ''} —")
+
+    def _rejected(self, frame: Frame) -> str:
+        return self.say(f"— refused, {one_line(frame.text('code'))}: {one_line(frame.content)} —")
+
+
+def _asked(item: Mapping[str, Any]) -> str:
+    tool = item.get("tool")
+    return f"{one_line(tool if isinstance(tool, str) else 'a tool')} {_brief(item.get('input'))}".rstrip()
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return one_line(text, TOOL_LINE)
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    label = item.get("device_id")
+    return one_line(label) if isinstance(label, str) else "?"
+
+
+def _name_of_file(item: Mapping[str, Any]) -> str:
+    name = item.get("filename")
+    return one_line(name) if isinstance(name, str) else "file"
+
+
+_CONNECTION_KINDS = frozenset({"attached", "rejected", "error"})
+
+_SHOWERS: dict[str, Callable[[Screen, Frame], str]] = {
+    "attached": Screen._attached,
+    "user_message": Screen._user_message,
+    "delivery": Screen._delivery,
+    "turn_started": Screen._turn_started,
+    "message": Screen._piece,
+    "thinking": Screen._piece,
+    "tool_started": Screen._tool_started,
+    "tool_finished": Screen._tool_finished,
+    "permission_requested": Screen._permission_requested,
+    "permission_resolved": Screen._permission_resolved,
+    "task_started": Screen._task,
+    "task_progress": Screen._task,
+    "task_finished": Screen._task,
+    "notice": Screen._notice,
+    "session_updated": Screen._notice,
+    "complete": Screen._complete,
+    "error": Screen._error,
+    "interrupted": Screen._interrupted,
+    "rejected": Screen._rejected,
+}

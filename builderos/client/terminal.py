@@ -1,0 +1,72 @@
+"""Text that others wrote, made safe for a terminal.
+
+A terminal obeys control characters: an answer could set the title, move the cursor over what it said
+before, or put text on the clipboard. So every one of them is shown as a picture, never sent. Pure, and free
+of state: a sequence that is cut into two pieces is as harmless as a whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import segno
+
+__all__ = ["one_line", "sanitise", "terminal_code"]
+
+REPLACEMENT = "\ufffd"
+
+_TABLE: dict[int, str] = {
+    **{code: chr(0x2400 + code) for code in range(0x20)},
+    ord("\n"): "\n",
+    ord("\t"): "\t",
+    ord("\r"): "",
+    0x7F: "\u2421",
+    **dict.fromkeys(range(0x80, 0xA0), REPLACEMENT),
+    # marks that turn the reading direction: text could look like something else than it is
+    **dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], REPLACEMENT),
+    0x2028: "\n",
+    0x2029: "\n",
+    # lone surrogates cannot be written at all
+    **dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT),
+}
+
+
+def sanitise(text: str) -> str:
+    """Return `text` with nothing in it that a terminal would obey but new lines and tabs."""
+    return text.translate(_TABLE)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return `text` as one safe line of at most `limit` code points."""
+    safe = " ".join(sanitise(text[: limit * 4]).split())
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+BORDER: Final = 4
+"""Modules of white around it, which the standard asks for."""
+
+_BEGIN: Final = "\x1b[38;5;16;48;5;231m"
+"""Black on white, by number: the names of colours mean what the terminal's theme says."""
+
+_END: Final = "\x1b[0m"
+
+_HALVES: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+"""Two modules, one above the other, as one character."""
+
+
+def terminal_code(text: str) -> str:
+    """Return the lines of a QR code for `text`, two rows of it in each."""
+    matrix = segno.make(text, error="m", micro=False).matrix
+    side = len(matrix) + 2 * BORDER
+    blank = [False] * side
+    edge = [False] * BORDER
+    rows = [*[blank] * BORDER, *([*edge, *map(bool, row), *edge] for row in matrix), *[blank] * BORDER]
+    if len(rows) % 2:
+        rows.append(blank)
+    return "".join(f"{_BEGIN}{line}{_END}\n" for line in _lines(rows))
+
+
+def _lines(rows: Sequence[Sequence[bool]]) -> Iterator[str]:
+    for upper, lower in zip(rows[::2], rows[1::2], strict=True):
+        yield "".join(_HALVES[pair] for pair in zip(upper, lower, strict=True))

@@ -1,0 +1,296 @@
+"""`builderos audit`: sign-ins, failed sign-ins and what each device did, from the audit and the journals."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+import orjson
+import trio
+
+from actors.codec import decode_row
+from actors.events import Delivery, Interrupted, PermissionResolved, UserMessage
+from builderos.client.terminal import one_line
+from builderos.exit_status import MISUSED, OK, fail
+from builderos.ids import wall_clock_ms
+from storage.errors import StorageCorrupt, StorageError
+from storage.read_only import Reading, open_reading
+from storage.tables.activity import ActRow
+from storage.tables.hash_chain import AuditRow, Mark
+from transport.v3.events import timestamp
+
+__all__ = [
+    "KINDS",
+    "Line",
+    "json_line",
+    "line_of_act",
+    "line_of_row",
+    "parse_since",
+    "run_audit",
+    "text_line",
+]
+
+DATABASE: Final = "builderos.db"
+
+UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def run_audit(data: Path, session_id: str | None, since: str | None, *, as_json: bool) -> int:
+    """Write the acts to stdout, oldest first; return the exit status."""
+    since_ms = 0 if since is None else parse_since(since, wall_clock_ms())
+    if since_ms is None:
+        return fail(f"--since: {since} is no time like 2026-01-31, 2026-01-31T12:00 or 24h", MISUSED)
+    try:
+        trio.run(_write, data, _Asked(session_id, since_ms, as_json))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read us has enough; the interpreter's own flush at its end must not find the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return fail("the output was closed before its end")
+    except StorageError as error:
+        return fail(str(error))
+    return OK
+
+
+def parse_since(text: str, now_ms: int) -> int | None:
+    """Return the moment that a text means, None where it means none.
+
+    That is ISO 8601, in local time where it has no zone, or how long ago: `30m`, `24h`, `7d`.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit in UNITS_MS and number.isascii() and number.isdigit() and len(number) <= 6:
+        return now_ms - int(number) * UNITS_MS[unit]
+    try:
+        return int(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+@attrs.frozen
+class _Asked:
+    session_id: str | None
+    since_ms: int
+    as_json: bool
+
+    def wants(self, line: Line) -> bool:
+        is_ours = self.session_id is None or line.session_id == self.session_id
+        return is_ours and line.at_ms >= self.since_ms
+
+
+@attrs.define(eq=False)
+class _Writer:
+    """Writes lines as they come, those that were asked for."""
+
+    asked: _Asked
+    names: Mapping[str, str]
+
+    def put(self, line: Line | None) -> None:
+        """Write a line, if it is wanted."""
+        if line is None or not self.asked.wants(line):
+            return
+        if self.asked.as_json:
+            sys.stdout.write(json_line(line, self.names).decode())
+        else:
+            sys.stdout.write(text_line(line, self.names))
+
+
+async def _write(data: Path, asked: _Asked) -> None:
+    async with open_reading(data / DATABASE) as reading:
+        names = await reading.acts.names()
+        with _damage_named(data / DATABASE):
+            await _merge(reading, asked, _Writer(asked, names))
+
+
+@contextmanager
+def _damage_named(database: Path) -> Iterator[None]:
+    """Take what the rows themselves make fail as damage: their content is checked nowhere before."""
+    try:
+        yield
+    except (StorageError, OSError):
+        raise
+    except Exception as error:
+        what = "an act cannot be read; builderos doctor --verify tells more"
+        raise StorageCorrupt(f"{database}: {what}") from error
+
+
+async def _merge(reading: Reading, asked: _Asked, writer: _Writer) -> None:
+    """Write both sources as one, in the order of time as far as each of them is."""
+    rows, acts = _Ahead(_row_pages(reading)), _Ahead(_act_pages(reading, asked))
+    before = await reading.audit.base()
+    addresses: dict[str, str] = {}
+    while True:
+        row, act = await rows.peek(), await acts.peek()
+        if row is not None and (act is None or row.act.at_ms <= act.row.at_ms):
+            rows.take()
+            writer.put(line_of_row(row, before))
+            before = Mark(row.number, row.hash)
+            if row.act.device_id is not None and row.act.address is not None:
+                addresses[row.act.device_id] = row.act.address
+        elif act is not None:
+            acts.take()
+            writer.put(line_of_act(act, addresses.get(act.key_id or "")))
+        else:
+            return
+
+
+T = TypeVar("T")
+
+NextPage = Callable[[], Awaitable[Sequence[T] | None]]
+"""Gives one page after the other, None at the end."""
+
+
+@attrs.define(eq=False)
+class _Ahead(Generic[T]):
+    """Rows that come by the page, of which the next one can be looked at."""
+
+    _next_page: NextPage[T]
+    _rows: deque[T] = attrs.field(factory=deque)
+    _ended: bool = False
+
+    async def peek(self) -> T | None:
+        """Return the next row, None at the end."""
+        while not self._rows and not self._ended:
+            page = await self._next_page()
+            if page is None:
+                self._ended = True
+            else:
+                self._rows.extend(page)
+        return self._rows[0] if self._rows else None
+
+    def take(self) -> None:
+        """Go on behind the row that `peek` gave."""
+        self._rows.popleft()
+
+
+def _row_pages(reading: Reading) -> NextPage[AuditRow]:
+    after = 0
+
+    async def next_page() -> Sequence[AuditRow] | None:
+        nonlocal after
+        page = await reading.audit.page(after)
+        after = page[-1].number if page else after
+        return page or None
+
+    return next_page
+
+
+def _act_pages(reading: Reading, asked: _Asked) -> NextPage[ActRow]:
+    after: int | None = 0
+
+    async def next_page() -> Sequence[ActRow] | None:
+        nonlocal after
+        if after is None:
+            return None
+        page, after = await reading.acts.page(after, KINDS, asked.since_ms, asked.session_id)
+        return page
+
+    return next_page
+
+
+KINDS: Final = frozenset({UserMessage.kind, Delivery.kind, PermissionResolved.kind, Interrupted.kind})
+"""Of journal events, those that may be a person's act."""
+
+
+@attrs.frozen(kw_only=True)
+class Line:
+    """One act. Fields as in the export (docs/user/security.md, "The audit"); what has no value is left out there.
+
+    Attributes:
+        position: what of a journal or of the chain says where it stands.
+    """
+
+    at_ms: int
+    act: str
+    key_id: str | None
+    address: str | None
+    session_id: str | None
+    subject: str | None
+    count: int = 1
+    device: str | None = None
+    position: Mapping[str, Any]
+
+
+def line_of_row(row: AuditRow, before: Mark) -> Line:
+    """Return an audit row's line. `before`: the row before it."""
+    act = row.act
+    return Line(
+        at_ms=act.at_ms,
+        act=act.act,
+        key_id=act.device_id,
+        address=act.address,
+        session_id=act.session_id,
+        subject=act.subject,
+        count=act.count,
+        position={"number": row.number, "before": before.hash.hex(), "hash": row.hash.hex()},
+    )
+
+
+def line_of_act(found: ActRow, address: str | None) -> Line | None:
+    """Return the line of a journal's row; None where nobody did that. `address`: of the key's last sign-in."""
+    row = found.row
+    event = decode_row(row).event
+    if row.device_id is None:
+        return None
+    match event:
+        case UserMessage():
+            act, subject = "sent", event.message_id
+        case Delivery(state="cancelled"):
+            act, subject = "cancelled", event.message_id
+        case PermissionResolved():
+            act, subject = f"decided {event.decision}", event.request_id
+        case Interrupted():
+            act, subject = "interrupted", row.turn_id or ""
+        case _:
+            return None
+    return Line(
+        at_ms=row.at_ms,
+        act=act,
+        key_id=found.key_id,
+        address=address,
+        session_id=row.session_id,
+        subject=subject or None,
+        device=row.device_id,
+        position={"seq": row.seq},
+    )
+
+
+def json_line(line: Line, names: Mapping[str, str]) -> bytes:
+    """Return a line as JSON, with its end."""
+    fields = {
+        "at": timestamp(line.at_ms),
+        "at_ms": line.at_ms,
+        "act": line.act,
+        "device": line.device,
+        "key_id": line.key_id,
+        "name": names.get(line.key_id or ""),
+        "address": line.address,
+        "session_id": line.session_id,
+        "subject": line.subject,
+        "count": line.count,
+        **line.position,
+    }
+    return orjson.dumps({name: value for name, value in fields.items() if value is not None}) + b"\n"
+
+
+def text_line(line: Line, names: Mapping[str, str]) -> str:
+    """Return a line for people, with its end."""
+    who = names.get(line.key_id or "") or line.key_id or "nobody known"
+    if line.device is not None and line.device != line.key_id:
+        who += f" as {line.device}"
+    parts = [timestamp(line.at_ms), line.act, who]
+    if line.address is not None:
+        parts.append(f"from {line.address}")
+    if line.session_id is not None:
+        parts.append(f"in {line.session_id}")
+    if line.subject is not None:
+        parts.append(f"({names.get(line.subject, line.subject)})")
+    if line.count > 1:
+        parts.append(f"{line.count} times")
+    return "  ".join(one_line(part) for part in parts) + "\n"

@@ -1,0 +1,161 @@
+"""`builderos backup` and `builderos restore`: a data folder as one file, and back."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from actors.hubs.processes import ProcessHubs
+from actors.recovery import end_hubs
+from builderos.exit_status import OK, fail
+from builderos.server.restored_sessions import end_what_was_open
+from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
+from storage.backup.archive import DATABASE, KEY
+from storage.backup.create import write_backup
+from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup
+from storage.blobs import BLOBS_NAME
+from storage.data_folder import DataFolder, open_data_folder, read_boot_id
+from storage.errors import StorageCorrupt, StorageError, StorageLocked
+from storage.permissions import open_private
+from storage.sqlite.connection import named_os_errors
+from storage.sqlite.replace import put_database, sync_folder
+from storage.store import open_store
+from storage.tables.audit import HEAD_NAME, read_noted_head
+from storage.tables.devices import FIRST_DEVICE
+from storage.tables.hash_chain import Act, Mark
+from storage.tables.uploads import UPLOADS_NAME
+
+__all__ = ["run_backup", "run_restore"]
+
+PASSING_NAME = "restore"
+"""The folder in the data folder that a restore works in; it is gone afterwards."""
+
+
+def run_backup(file: Path, data: Path, *, now_ms: int) -> int:
+    """Write a backup of `data` to `file`; return the exit status: 1 where an earlier `file` is as it was."""
+    try:
+        proof = write_backup(data, file, made_at=_iso(now_ms))
+    except (StorageError, OSError) as error:
+        return fail(f"nothing was backed up: {error}")
+    sys.stdout.write(f"{_counted(proof.sessions)}, {proof.size / 1e6:.1f} MB in {file}\n")
+    return OK
+
+
+def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
+    """Put what `file` holds into `data`; return the exit status: 1 where everything is as it was.
+
+    All or nothing: the database comes last, in one rename. Files are named after their content or unlike any other,
+    so those that come before it change nothing that is there.
+    """
+    try:
+        check_backup(file)  # before anything is touched, or even made
+        with open_data_folder(data) as folder:
+            sessions, aside = _restore(file, folder, now_ms)
+    except StorageLocked as error:
+        return fail(f"{data} is held by {error.holder}; end that server first")
+    except Exception as error:
+        cause = _first(error)
+        if not isinstance(cause, StorageError | OSError):
+            raise
+        return fail(f"nothing was restored: {cause}")
+    kept = f"; what was there is {aside}" if aside.exists() else ""
+    sys.stdout.write(f"{_counted(sessions)} from {file}{kept}\n")
+    return OK
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
+    passing = folder.path / PASSING_NAME
+    with named_os_errors(passing):
+        shutil.rmtree(passing, ignore_errors=True)  # what a killed restore left
+        passing.mkdir(mode=0o700)
+    try:
+        copy = unpack_backup(file, passing)
+        present = read_present(folder.database_path)
+        with _doubtful_content(file):
+            sessions = renew(copy, present, first_epoch=now_ms // 1000)
+            trio.run(end_what_was_open, copy, now_ms)
+            trio.run(_note_restore, copy, read_noted_head(folder.path), now_ms)
+        aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
+        keep_aside(folder.database_path, aside, damaged=present is None)
+        _put_files(passing, folder)
+        put_database(copy, folder.database_path)
+        # Killed before this is whole, the next start tells that the audit was put back: so it was.
+        with open(folder.path / HEAD_NAME, "wb", opener=open_private) as note:
+            note.write((passing / HEAD_NAME).read_bytes())
+    finally:
+        shutil.rmtree(passing, ignore_errors=True)
+    trio.run(_end_hubs, folder)
+    return sessions, aside
+
+
+async def _note_restore(copy: Path, noted: Mark | None, now_ms: int) -> None:
+    """Have the audit tell that it was put back, and where it ended before; its new end is noted beside `copy`."""
+    subject = None if noted is None else str(noted)
+    async with open_store(copy, boot_id=read_boot_id()) as store:
+        act = Act(at_ms=now_ms, act="restored", device_id=FIRST_DEVICE, address="local", subject=subject)
+        await store.audit.append([act])
+
+
+@contextmanager
+def _doubtful_content(file: Path) -> Iterator[None]:
+    """Take whatever a file's content makes fail as damage of the file: a bare database has no sums of its own."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(_first(error), StorageError | OSError):
+            raise
+        raise StorageCorrupt(f"{file}: a session in it cannot be read") from error
+
+
+def _put_files(passing: Path, folder: DataFolder) -> None:
+    """Put uploads and blobs into their places, and the key where the folder has none."""
+    places = {folder.uploads_path, folder.blobs_path}
+    for name in (UPLOADS_NAME, BLOBS_NAME):
+        for path in sorted((passing / name).rglob("*")):
+            target = folder.path / path.relative_to(passing)
+            with named_os_errors(target):
+                if path.is_dir():
+                    target.mkdir(mode=0o700, exist_ok=True)
+                else:
+                    path.replace(target)
+                    places.add(target.parent)
+    for place in places:
+        with named_os_errors(place):
+            sync_folder(place)
+    key = passing / KEY
+    if key.exists() and folder.read_key() is None:
+        with named_os_errors(folder.key_path):
+            key.replace(folder.key_path)
+
+
+async def _end_hubs(folder: DataFolder) -> None:
+    """End the hubs of the past that is gone. Where this is killed, the next server does it before anything else."""
+    sockets = find_socket_folder(folder)
+    hubs = ProcessHubs(folder.hubs_path, sockets)
+    await end_hubs(hubs, [found.hub_id for found in await hubs.living()])
+    left = {found.hub_id for found in await hubs.living() if found.alive}
+    tidy_socket_folder(folder, sockets, left)
+
+
+def _iso(now_ms: int) -> str:
+    return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _stamp(now_ms: int) -> str:
+    return datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def _counted(sessions: int) -> str:
+    return f"{sessions} session" if sessions == 1 else f"{sessions} sessions"

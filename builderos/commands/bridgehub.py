@@ -1,0 +1,242 @@
+"""`builderos bridgehub --request JSON`: answers as an old relay does, by one of our agents, in this process.
+
+One line on stdout, exit status 0 whether the agent had an answer or not; what went wrong is in the line. The
+agent's driver runs as in a hub, but nobody can be asked: what its permission mode does not allow is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.agents.base import TurnEnd
+from bridgehub.agents.registry import AgentMissing, make_driver
+from bridgehub.agents.request_words import RequestWords
+from bridgehub.masking import Masker, MaskingFormatter
+from bridgehub.process import adopt_orphans
+from bridgehub.protocol.messages import (
+    Decided,
+    History,
+    HubEvent,
+    HubSpec,
+    Noticed,
+    Prompt,
+    TextPiece,
+    TurnDone,
+    TurnFailed,
+)
+from bridgehub.protocol.process_tree import MARKER, TreeSurvived, kill_descendants
+from builderos.config import Agent, BridgeHubAgent, ConfigError, load_config
+from builderos.exit_status import FAILED, MISUSED, OK, fail
+from builderos.ids import new_id
+from builderos.legacy.relay import InvalidPayload, Request, answered, decode_request, refused
+from builderos.server.hub_specs import agent_environment, agent_options
+
+__all__ = ["run_bridgehub"]
+
+_log = logging.getLogger("builderos.commands.bridgehub")
+
+CLOSE_S = 3.0
+"""How long the agent may take to end; after that it is killed."""
+
+KILL_S = 12.0
+"""How long a kill may take; what is lost is the wait for processes that cannot be killed."""
+
+MAX_LOGS = 100
+"""Notices that the answer repeats."""
+
+_NOBODY = "Nobody can be asked here; only what needs no permission can be done."
+
+
+def run_bridgehub(text: str, config_path: Path | None) -> int:
+    """Answer one request on stdout; return the exit status."""
+    try:
+        config = load_config(config_path)
+    except ConfigError as error:
+        return fail(str(error), MISUSED)
+    try:
+        request = decode_request(text)
+        workspace = _workspace(request)
+    except InvalidPayload as error:
+        return _say(refused("invalid_payload", str(error)))
+    agent = config.agents[request.agent]
+    if isinstance(agent, BridgeHubAgent):
+        # It might be this very command: a row of processes without an end.
+        return _say(refused("not_configured", f"agent {request.agent!r} is a relay itself"))
+    with tempfile.TemporaryDirectory(prefix="builderos-") as folder:
+        spec = _make_spec(request, agent, workspace, folder)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(MaskingFormatter(logging.BASIC_FORMAT, Masker.of_spec(spec)))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
+        line = trio.run(_answer, request, spec)
+    if line is None:
+        return fail("ended before there was an answer", FAILED)
+    return _say(line)
+
+
+def _say(line: str) -> int:
+    sys.stdout.write(line)
+    sys.stdout.flush()
+    return OK
+
+
+def _workspace(request: Request) -> str:
+    """Return where the agent works: an agent let loose in another folder than the caller meant is worse than none."""
+    if request.capsule is None:
+        return os.getcwd()
+    if not Path(request.capsule).is_dir():
+        raise InvalidPayload("capsule is no folder on this machine")
+    return os.path.abspath(request.capsule)
+
+
+def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> HubSpec:
+    """Return what the driver is made of; this process takes the agent's environment, as a hub does.
+
+    Where a hub's agent called this command its marker stays, so that whoever ends that hub ends this too.
+    """
+    env = {**agent_environment(os.environ), **agent.env}
+    hub_id = os.environ.get(MARKER) or new_id()
+    os.environ.clear()
+    os.environ.update({**env, MARKER: hub_id})
+    return HubSpec(
+        hub_id=hub_id,
+        session_id=request.session,
+        agent=request.agent,
+        kind=agent.kind,
+        folder=folder,
+        socket=f"{folder}/s",
+        workspace=workspace,
+        env=env,
+        options=agent_options(agent),
+        agent_session_id=str(uuid.uuid5(uuid.NAMESPACE_OID, new_id())),
+        blob_folder=folder,
+    )
+
+
+@attrs.define(eq=False)
+class _Ear:
+    """What the driver reports to: keeps the answer's text, answers every question by no."""
+
+    turn_id: str
+    masker: Masker
+    logs: list[str] = attrs.field(factory=list)
+    _blocks: dict[str, list[str]] = attrs.field(factory=dict)
+    _ids: int = 0
+
+    @property
+    def output(self) -> str:
+        return "".join(text for block in self._blocks.values() for text in block)
+
+    async def emit(self, event: HubEvent) -> None:
+        match event:
+            case TextPiece(channel="text"):
+                self._blocks.setdefault(event.block, []).append(event.text)
+            case Noticed() if len(self.logs) < MAX_LOGS:
+                self.logs.append(self.masker.text(event.content))
+        await trio.lowlevel.checkpoint()
+
+    async def ask(
+        self,
+        tool: str,
+        tool_input: object,
+        questions: object = None,
+        *,
+        grant: str | None = None,
+        task_id: str | None = None,
+        words: RequestWords | None = None,
+    ) -> Decided:
+        await trio.lowlevel.checkpoint()
+        if len(self.logs) < MAX_LOGS:
+            self.logs.append(f"{tool} was refused: {_NOBODY}")
+        return Decided(self.new_id(), "deny", note=_NOBODY)
+
+    async def history(self, limit_bytes: int) -> History:
+        await trio.lowlevel.checkpoint()
+        return History(self.turn_id, ())
+
+    async def remember(self, data: dict[str, Any]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"{self.turn_id}-{self._ids}"
+
+
+async def _answer(request: Request, spec: HubSpec) -> str | None:
+    """Run the turn; return the line, None where a signal came first."""
+    adopt_orphans()
+    line: str | None = None
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
+            line = await _run(request, spec)
+            nursery.cancel_scope.cancel(reason="there is an answer")
+    return line
+
+
+async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel(reason="a signal came")
+
+
+async def _run(request: Request, spec: HubSpec) -> str:
+    prompt = Prompt(new_id(), new_id(), request.prompt, 0)
+    masker = Masker.of_spec(spec)
+    ear = _Ear(prompt.turn_id, masker)
+    try:
+        driver = make_driver(spec)
+    except AgentMissing as error:
+        await trio.lowlevel.checkpoint()
+        return refused("not_installed", str(error))
+    end: TurnEnd | None = None
+    try:
+        end = await driver.run_turn(prompt, ear)
+    except* Exception as group:
+        _log.exception("the driver of %s failed", spec.agent)
+        end = TurnFailed(prompt.turn_id, "agent_exited", type(_first(group)).__name__, retryable=True)
+    finally:
+        # A signal may have come. When KILL_S is over, processes that cannot be killed are left behind.
+        with trio.move_on_after(KILL_S, shield=True):
+            await _put_away(driver.aclose)
+    if isinstance(end, TurnDone):
+        return answered(request, ear.output, ear.logs)
+    return refused(end.code, masker.text(end.content))
+
+
+async def _put_away(aclose: Callable[[], Awaitable[None]]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_kill_late)
+        try:
+            await aclose()
+        except* Exception:
+            _log.exception("the agent did not close cleanly")
+        nursery.cancel_scope.cancel(reason="it has closed")
+    await trio.to_thread.run_sync(_kill, abandon_on_cancel=True)
+
+
+async def _kill_late() -> None:
+    await trio.sleep(CLOSE_S)
+    await trio.to_thread.run_sync(_kill, abandon_on_cancel=True)
+
+
+def _kill() -> None:
+    """End all processes below this one. By parent alone: the marker may be that of the hub above."""
+    with suppress(TreeSurvived):
+        kill_descendants(new_id())
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

@@ -1,0 +1,186 @@
+"""Where the command `devices` works: on a running server, or on the data folder where none runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from builderos.client.connection import LinkLostError, Server
+from builderos.client.http import call
+from builderos.client.state import RefusedError
+from builderos.ids import new_code, new_id, new_key, wall_clock_ms
+from builderos.server.startup import settle_first_key
+from storage.data_folder import DataFolder, open_data_folder, read_boot_id
+from storage.store import Store, open_store
+from storage.tables import devices as stored
+from storage.tables.hash_chain import Act
+from storage.tables.pairings import MAX_PAIRINGS, Pairing
+from transport.http.routes.devices import FIRST_STAYS, PAIRING_MS
+from transport.v3.events import timestamp
+
+__all__ = ["DeviceList", "FolderDevices", "Known", "Link", "Made", "ServerDevices", "open_folder_devices"]
+
+
+@attrs.frozen
+class Known:
+    """A device whose key is good."""
+
+    id: str
+    name: str
+    scope: str
+    created_at: str
+
+
+@attrs.frozen
+class Made:
+    """A device that was made now."""
+
+    id: str
+    key: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Link:
+    """A pairing code. `url`: its link by the server's own address; None where nobody knows that."""
+
+    code: str = attrs.field(repr=False)
+    url: str | None = attrs.field(repr=False)
+    expires_at: str
+
+
+class DeviceList(Protocol):
+    """Whoever holds a key. All raise RefusedError, LinkLostError or StorageError."""
+
+    async def known(self) -> Sequence[Known]:
+        """Return the devices whose keys are good."""
+        ...
+
+    async def add(self, name: str, scope: str) -> Made:
+        """Make a device."""
+        ...
+
+    async def pair(self, name: str | None, scope: str) -> Link:
+        """Make a pairing code."""
+        ...
+
+    async def revoke(self, device_id: str) -> None:
+        """End a device's key."""
+        ...
+
+
+@attrs.frozen
+class ServerDevices:
+    """The devices of a running server."""
+
+    server: Server
+
+    async def known(self) -> Sequence[Known]:
+        """See `DeviceList`."""
+        found = (await self._call("GET", "/api/devices")).get("devices")
+        names = [field.name for field in attrs.fields(Known)]
+        return [
+            Known(*(str(one.get(name)) for name in names)) for one in found or () if isinstance(one, dict)
+        ]
+
+    async def add(self, name: str, scope: str) -> Made:
+        """See `DeviceList`."""
+        told = await self._call("POST", "/api/devices", {"name": name, "scope": scope})
+        return Made(_text(told, "id"), _text(told, "key"))
+
+    async def pair(self, name: str | None, scope: str) -> Link:
+        """See `DeviceList`."""
+        told = await self._call("POST", "/api/devices/pair", {"name": name, "scope": scope})
+        return Link(_text(told, "code"), _text(told, "url"), _text(told, "expires_at"))
+
+    async def revoke(self, device_id: str) -> None:
+        """See `DeviceList`. `device_id` is checked by the caller: it stands in the address."""
+        await self._call("DELETE", f"/api/devices/{device_id}")
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        return await trio.to_thread.run_sync(call, self.server, method, path, body)
+
+
+def _text(told: Mapping[str, Any], name: str) -> str:
+    value = told.get(name)
+    if not isinstance(value, str):
+        raise LinkLostError(f"the server's answer has no {name}")
+    return value
+
+
+@attrs.frozen
+class FolderDevices:
+    """The devices of a data folder that this process holds."""
+
+    store: Store
+    folder: DataFolder
+    first_key: str | None = attrs.field(repr=False)
+
+    async def known(self) -> Sequence[Known]:
+        """See `DeviceList`."""
+        await trio.lowlevel.checkpoint()
+        return [
+            Known(one.id, one.name, one.scope, timestamp(one.created_at_ms))
+            for one in self.store.devices.list()
+            if one.revoked_at_ms is None
+        ]
+
+    async def add(self, name: str, scope: str) -> Made:
+        """See `DeviceList`."""
+        made = Made(new_id(), new_key())
+        await self.store.devices.add(
+            name=name,
+            scope=scope,
+            key=made.key,
+            device_id=made.id,
+            now_ms=wall_clock_ms(),
+            noted=[_act("device_added", made.id)],
+        )
+        await self.store.audit.note_head()
+        return made
+
+    async def pair(self, name: str | None, scope: str) -> Link:
+        """See `DeviceList`. The code is the first device's, whose key is made where there is none yet."""
+        await settle_first_key(self.store, self.folder, self.first_key)
+        code, now_ms = new_code(), wall_clock_ms()
+        pairing = Pairing(b"", name, scope, stored.FIRST_DEVICE, now_ms + PAIRING_MS)
+        noted = [_act("pairing_opened", None)]
+        if not await self.store.pairings.open(code, pairing, now_ms=now_ms, noted=noted):
+            raise RefusedError("too_many", f"{MAX_PAIRINGS} codes are open already")
+        await self.store.audit.note_head()
+        return Link(code, None, timestamp(pairing.expires_at_ms))
+
+    async def revoke(self, device_id: str) -> None:
+        """See `DeviceList`."""
+        if device_id == stored.FIRST_DEVICE:
+            raise RefusedError("first_device", FIRST_STAYS)
+        noted = [_act("revoked", device_id)]
+        if not await self.store.devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
+            raise RefusedError("not_found", "There is no such device.")
+        await self.store.audit.note_head()
+
+
+def _act(act: str, subject: str | None) -> Act:
+    """Return an act of whoever may read the data folder: that is the first device, whose key lies there."""
+    return Act(
+        at_ms=wall_clock_ms(), act=act, device_id=stored.FIRST_DEVICE, address="local", subject=subject
+    )
+
+
+@asynccontextmanager
+async def open_folder_devices(data: Path, first_key: str | None) -> AsyncIterator[FolderDevices]:
+    """Hold the data folder and open its database while inside the block, making both where they are missing.
+
+    Errors of the block come out in a group.
+
+    Raises:
+        StorageLocked: somebody else holds it.
+        StorageError: it cannot be opened.
+    """
+    with open_data_folder(data) as folder:
+        async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
+            yield FolderDevices(store, folder, first_key)

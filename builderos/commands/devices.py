@@ -1,0 +1,224 @@
+"""`builderos devices`: lists, adds, pairs and revokes devices."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+import trio
+
+from builderos.client.connection import LinkLostError, NoServerError, find_server
+from builderos.client.state import RefusedError
+from builderos.client.terminal import one_line, terminal_code
+from builderos.commands.device_store import DeviceList, Known, Link, ServerDevices, open_folder_devices
+from builderos.exit_status import MISUSED, OK, fail
+from storage.data_folder import read_holder
+from storage.errors import StorageError, StorageLocked
+
+__all__ = ["MAX_NAME", "DevicesOptions", "add_devices", "run_devices"]
+
+MAX_NAME: Final = 100
+"""Characters of a device's name; the server takes no more."""
+
+HEADINGS: Final = ("ID", "NAME", "SCOPE", "SINCE")
+
+DATABASE: Final = "builderos.db"
+
+LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@attrs.frozen(kw_only=True)
+class DevicesOptions:
+    """What `builderos devices` was told.
+
+    Attributes:
+        data, url, key: where to work; for `pair` without a key, `url` only says what the link begins with.
+        act: `list`, `add`, `pair` or `revoke`.
+        name: of the device that is made; None leaves it to the device.
+        scope: of the device that is made.
+        device_id: of the device that is revoked.
+    """
+
+    data: Path
+    url: str | None
+    key: str | None = attrs.field(repr=False)
+    act: str
+    name: str | None = None
+    scope: str = "drive"
+    device_id: str = ""
+
+    def fault(self) -> str | None:
+        """Return what is wrong with it; None where nothing is."""
+        if self.name is not None and not (1 <= len(self.name) <= MAX_NAME and self.name.isprintable()):
+            return f"a name is 1 to {MAX_NAME} printable characters"
+        if self.act == "revoke" and not _ID.fullmatch(self.device_id):
+            return f"{one_line(self.device_id)} is no device's id; see builderos devices"
+        if self.url is not None and not _is_address(self.url):
+            return f"{one_line(self.url)} is no address like https://host.example"
+        return None
+
+
+def run_devices(options: DevicesOptions) -> int:
+    """Run the command; return its exit status."""
+    fault = options.fault()
+    if fault:
+        return fail(fault, MISUSED)
+    try:
+        trio.run(_work, options)
+    except* RefusedError as group:
+        return_status = fail(f"refused: {_first(group)}")
+    except* NoServerError as group:
+        return_status = fail(str(_first(group)))
+    except* LinkLostError as group:
+        return_status = fail(f"the server cannot be reached: {_first(group)}")
+    except* StorageLocked as group:
+        return_status = fail(f"{options.data} is in use, and what holds it does not listen: {_first(group)}")
+    except* StorageError as group:
+        return_status = fail(str(_first(group)))
+    else:
+        return_status = OK
+    return return_status
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _work(options: DevicesOptions) -> None:
+    async with _open_list(options) as devices:
+        if options.act == "list":
+            sys.stdout.write(table(await devices.known()))
+        elif options.act == "add":
+            made = await devices.add(options.name or "", options.scope)
+            sys.stderr.write(
+                f"Made {options.name} ({options.scope}), id {made.id}. Its key is told this once:\n"
+            )
+            sys.stderr.flush()
+            sys.stdout.write(f"{made.key}\n")
+        elif options.act == "pair":
+            link = await devices.pair(options.name, options.scope)
+            _show(link, _address(link, options.url), options.scope)
+        else:
+            await devices.revoke(options.device_id)
+            sys.stdout.write(f"Revoked {options.device_id}; its connections are closed.\n")
+    sys.stdout.flush()
+
+
+@asynccontextmanager
+async def _open_list(options: DevicesOptions) -> AsyncIterator[DeviceList]:
+    """Work on the server that was named, else on the one that runs on the data folder, else on the folder."""
+    first_key = os.environ.get("BUILDEROS_API_KEY", "").strip() or None
+    is_link_only = options.act == "pair" and options.key is None and options.data.is_dir()
+    if options.url is not None and not is_link_only:
+        yield ServerDevices(find_server(options.data, options.url, options.key or first_key))
+    elif _is_served(options.data):
+        yield ServerDevices(find_server(options.data, None, options.key))
+    else:
+        if options.act in {"list", "revoke"} and not (options.data / DATABASE).is_file():
+            raise NoServerError(f"there is no database in {options.data}, and no server runs on it")
+        if options.act == "pair" and options.url is None:
+            raise NoServerError("no server runs that knows its address: give the link's with --url")
+        async with open_folder_devices(options.data, first_key) as devices:
+            yield devices
+
+
+def _is_served(data: Path) -> bool:
+    holder = read_holder(data) if data.is_dir() else None
+    return holder is not None and bool(holder.address) and holder.is_running()
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isascii() and url.isprintable()
+
+
+def _address(link: Link, url: str | None) -> str:
+    """Return the link as the device is to find it."""
+    if url is None:
+        return link.url or ""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + "/", "", f"pair={link.code}"))
+
+
+def _show(link: Link, address: str, scope: str) -> None:
+    code = terminal_code(address)
+    try:
+        code.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        code = ""  # a terminal without blocks gets the link alone
+    sys.stdout.write(f"{code}{one_line(address, 1000)}\n")
+    sys.stderr.write(f"Good once, until {one_line(link.expires_at)}; makes a device with scope {scope}.\n")
+    if urlsplit(address).hostname in LOCAL:
+        sys.stderr.write("Only this machine finds that address; --url says the one that the device uses.\n")
+
+
+def table(devices: Sequence[Known]) -> str:
+    """Return the devices as lines of aligned columns, a heading first."""
+    rows = [HEADINGS, *(tuple(one_line(cell, 128) for cell in attrs.astuple(one)) for one in devices)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+SCOPES = ("view", "approve", "drive", "admin")
+
+
+def add_devices(commands: Any, server: argparse.ArgumentParser, folder: Callable[[str], Path]) -> None:
+    """Add the command and its acts.
+
+    Args:
+        commands: what a parser's `add_subparsers` gave.
+        server: the options that say which server.
+        folder: reads a path.
+    """
+    parser = commands.add_parser(
+        "devices",
+        parents=[server],
+        help="list, make, pair and revoke devices",
+        epilog="Works on the server that runs on the data folder, or on the folder itself where none runs.",
+    )
+    parser.set_defaults(run=_run, act="list")
+    # Once more below each act, without defaults: those would overwrite what stood before the act.
+    again = type(server)(add_help=False, argument_default=argparse.SUPPRESS)
+    again.add_argument("--data", type=folder, metavar="DIR", help="the data folder")
+    again.add_argument(
+        "--url", help="a server's address; for pair without --key only what the link begins with"
+    )
+    again.add_argument("--key", help="an admin's key, instead of the one in the data folder")
+    acts = parser.add_subparsers(metavar="ACT", parser_class=type(server))
+    acts.add_parser("list", parents=[again], help="who holds a key (the default)").set_defaults(act="list")
+    add = acts.add_parser("add", parents=[again], help="make a device; prints its key alone on a line")
+    add.add_argument("name", metavar="NAME", help="what people call it")
+    pair = acts.add_parser("pair", parents=[again], help="show a link that makes a device, once")
+    pair.add_argument("--name", help="what people call it (default: the device says)")
+    for act, maker in (("add", add), ("pair", pair)):
+        maker.add_argument("--scope", choices=SCOPES, default="drive", help="(default: %(default)s)")
+        maker.set_defaults(act=act)
+    revoke = acts.add_parser("revoke", parents=[again], help="end a device's key, and its connections")
+    revoke.add_argument("device_id", metavar="ID", help="as the list tells it")
+    revoke.set_defaults(act="revoke")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import attrs
+
+    from builderos.commands.devices import DevicesOptions, run_devices
+
+    given = vars(arguments)
+    names = [field.name for field in attrs.fields(DevicesOptions) if field.name in given]
+    return run_devices(DevicesOptions(**{name: given[name] for name in names}))

@@ -1,0 +1,260 @@
+"""`builderos doctor`: says what a server would miss on this machine, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import apsw
+import attrs
+
+from builderos.client.terminal import one_line
+from builderos.config import Agent, ClaudeAgent, CodexAgent, Config, ConfigError, EchoAgent, load_config
+from builderos.exit_status import FAILED, OK
+from builderos.ids import wall_clock_ms
+from storage.data_folder import read_holder
+
+__all__ = ["Finding", "examine", "examine_agent", "run_doctor"]
+
+PYTHON = (3, 11)
+
+PACKAGES = (
+    "trio",
+    "trio-websocket",
+    "apsw",
+    "cattrs",
+    "attrs",
+    "orjson",
+    "hypercorn",
+    "starlette",
+    "psutil",
+    "python-multipart",
+    "markdown-it-py",
+    "pygments",
+    "nh3",
+    "segno",
+)
+
+LEAST_FREE_BYTES = 1024 * 1024 * 1024
+"""Below this a long conversation with uploads may fill the disk."""
+
+CLOCK_SLACK_S = 60
+"""A file of ours may be newer than the clock by rounding of a file system, not by this."""
+
+State = Literal["ok", "note", "broken"]
+
+
+@attrs.frozen
+class Finding:
+    """One line of the report. `mend`: what to do; only `broken` makes the command fail."""
+
+    state: State
+    about: str
+    detail: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        mark = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}[self.state]
+        return f"{mark} {self.about}: {one_line(self.detail, 400)}{' → ' + self.mend if self.mend else ''}"
+
+
+def run_doctor(data: Path, config_path: Path | None) -> int:
+    """Print the report; return 1 where something that a server needs is broken, else 0."""
+    findings = examine(data, config_path, os.environ, Path.home())
+    for finding in findings:
+        sys.stdout.write(f"{finding}\n")
+    return FAILED if any(finding.state == "broken" for finding in findings) else OK
+
+
+def examine(
+    data: Path, config_path: Path | None, environment: Mapping[str, str], home: Path
+) -> list[Finding]:
+    """Return what was found; changes nothing but for making no folder that is not there."""
+    findings = [_python(), *_packages()]
+    try:
+        config = load_config(config_path)
+    except ConfigError as error:
+        config = Config()
+        findings.append(Finding("broken", "config", str(error), "correct that key"))
+    else:
+        findings += [Finding("note", "config", warning) for warning in config.warnings()]
+    for name, agent in config.agents.items():
+        findings += examine_agent(name, agent, {**environment, **agent.env}, home)
+    return [*findings, *_data_folder(data)]
+
+
+# ---- Python and packages ----
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < PYTHON:
+        return Finding("broken", "python", version, "make PYTHON=python3.11 install")
+    return Finding("ok", "python", f"{version} at {sys.executable}")
+
+
+def _packages() -> Iterable[Finding]:
+    missing = [name for name in PACKAGES if not _is_installed(name)]
+    if missing:
+        yield Finding("broken", "packages", f"missing: {', '.join(missing)}", "make install")
+    else:
+        yield Finding("ok", "packages", "all there")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+# ---- agents ----
+
+
+def examine_agent(name: str, agent: Agent, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
+    """Return what one agent lacks, by looking at files and variables only."""
+    about = f"agent {name}"
+    if isinstance(agent, ClaudeAgent):
+        yield _claude(about, agent, environment, home)
+    elif isinstance(agent, CodexAgent):
+        yield _codex(about, agent, environment, home)
+    elif isinstance(agent, EchoAgent):
+        yield Finding("ok", about, "needs nothing")
+    else:
+        program = agent.command[0]
+        if shutil.which(program, path=environment.get("PATH")) is None:
+            yield Finding("note", about, f"{program} is not found", "correct its command in the config")
+        else:
+            yield Finding("ok", about, f"{program} is there")
+
+
+def _claude(about: str, agent: ClaudeAgent, environment: Mapping[str, str], home: Path) -> Finding:
+    package = importlib.util.find_spec("claude_agent_sdk")
+    if package is None or package.origin is None:
+        return Finding("note", about, "the Claude Agent SDK is not installed", "make install")
+    bundled = Path(package.origin).parent / "_bundled" / "claude"
+    program = Path(agent.cli_path) if agent.cli_path else bundled
+    if not os.access(program, os.X_OK):
+        return Finding("note", about, f"the program {program} is not there", "make install")
+    folder = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
+    variables = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+    signed_in = _first_set(environment, variables) or _there(folder / ".credentials.json")
+    if signed_in:
+        return Finding("ok", about, f"installed, signed in by {signed_in}")
+    if sys.platform == "darwin":  # the key chain keeps it there, and asks a person before it tells
+        return Finding("note", about, "installed; whether it is signed in only the key chain knows")
+    return Finding("note", about, "installed, not signed in", f"run {program} and type /login")
+
+
+def _codex(about: str, agent: CodexAgent, environment: Mapping[str, str], home: Path) -> Finding:
+    if importlib.util.find_spec("openai_codex") is None:
+        return Finding("note", about, "Codex is not installed", "make install")
+    package = importlib.util.find_spec("codex_cli_bin")
+    if agent.cli_path:
+        program = Path(agent.cli_path)
+        if not os.access(program, os.X_OK):
+            return Finding("note", about, f"the program {program} is not there", "correct its cli_path")
+    elif package is None or package.origin is None:
+        return Finding("note", about, "the Codex program is not installed", "make install")
+    else:
+        program = Path(package.origin).parent / "bin" / "codex"
+    folder = Path(environment.get("CODEX_HOME") or home / ".codex")
+    # A key in the environment is not read by `codex app-server`, so it is no sign-in.
+    signed_in = _there(folder / "auth.json") or _model_provider(folder / "config.toml")
+    if signed_in:
+        return Finding("ok", about, f"installed, signed in by {signed_in}")
+    return Finding("note", about, "installed, not signed in", f"{program} login")
+
+
+def _model_provider(path: Path) -> str:
+    """Return which model provider of the person's own Codex's config chooses; empty without one."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    name, providers = table.get("model_provider"), table.get("model_providers")
+    provider = providers.get(name) if isinstance(name, str) and isinstance(providers, dict) else None
+    if not isinstance(provider, dict) or provider.get("requires_openai_auth") is True:
+        return ""
+    return f"the model provider {name} of {path}"
+
+
+def _first_set(environment: Mapping[str, str], names: Iterable[str]) -> str:
+    return next((name for name in names if environment.get(name)), "")
+
+
+def _there(path: Path) -> str:
+    return str(path) if path.is_file() else ""
+
+
+# ---- the data folder ----
+
+
+def _data_folder(data: Path) -> Iterable[Finding]:
+    about = "data folder"
+    if not data.exists():
+        yield _not_made_yet(data)
+        return
+    if not data.is_dir() or not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+        yield Finding("broken", about, f"{data} cannot be written", f"chown or chmod {data}")
+        return
+    holder = read_holder(data)
+    held = f"held by {holder}" if holder is not None and holder.is_running() else "held by nobody"
+    yield Finding("ok", about, f"{data}, {held}")
+    if data.stat().st_mode & 0o077:
+        yield Finding("note", about, "others of this machine may look into it", f"chmod 700 {data}")
+    yield _disk(data)
+    yield _database(data / "builderos.db")
+    yield _hub_clock(data / "hubs")
+
+
+def _not_made_yet(data: Path) -> Finding:
+    parent = next(path for path in data.parents if path.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return Finding("broken", "data folder", f"{data} cannot be made in {parent}", "give another --data")
+    return Finding("ok", "data folder", f"{data} will be made by the first start")
+
+
+def _disk(data: Path) -> Finding:
+    used = sum(path.lstat().st_size for path in data.rglob("*") if not path.is_dir())
+    free = shutil.disk_usage(data).free
+    detail = f"{used / 1e6:.1f} MB used, {free / 1e9:.1f} GB free"
+    if free < LEAST_FREE_BYTES:
+        return Finding("note", "disk", detail, "make room, or give another --data")
+    return Finding("ok", "disk", detail)
+
+
+def _database(path: Path) -> Finding:
+    """Read the database without changing it; a server may have it open."""
+    if not path.exists():
+        return Finding("ok", "database", "will be made by the first start")
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.set_busy_timeout(1000)
+            count = connection.execute("SELECT count(*) FROM sessions").get
+            sound = connection.execute("PRAGMA quick_check(1)").get
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        return Finding("broken", "database", f"{path}: {error}", "restore a backup")
+    if sound != "ok":
+        return Finding("broken", "database", f"{path}: {sound}", "restore a backup")
+    return Finding("ok", "database", f"{count} sessions")
+
+
+def _hub_clock(hubs: Path) -> Finding:
+    """See whether files of hubs come from the future: then the clock was set back, and times tell nothing."""
+    newest = max((path.lstat().st_mtime for path in hubs.glob("*")), default=0.0)
+    ahead_s = newest - wall_clock_ms() / 1000
+    if ahead_s > CLOCK_SLACK_S:
+        return Finding("note", "clock", f"a hub's folder is {ahead_s:.0f} s in the future", "set the clock")
+    return Finding("ok", "clock", "agrees with the hubs' folders")

@@ -1,0 +1,149 @@
+"""`builderos import`: brings the old server's conversations in, all of them or none.
+
+Nothing is written into the database itself. It is copied, the copy takes the import, and the copy takes the
+database's place in one rename once it is complete and on disk. So whatever ends an import in its middle, kill -9
+too, leaves everything as it was; and a dry run is the same import with the copy thrown away at its end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zoneinfo
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import tzinfo
+from pathlib import Path
+
+import attrs
+import trio
+
+from builderos.exit_status import MISUSED, OK, fail
+from builderos.legacy.plan import plan_session
+from builderos.legacy.report import Progress, report
+from builderos.legacy.writer import Imported, SessionBusyError, SessionWriter
+from storage.data_folder import open_data_folder, read_boot_id
+from storage.errors import StorageError, StorageLocked
+from storage.legacy_database import OldDatabase, OldDatabaseBroken, open_old_database
+from storage.schema import copy_database
+from storage.sqlite.connection import named_os_errors, open_writer
+from storage.sqlite.replace import put_database
+from storage.store import open_store
+
+__all__ = ["ImportOptions", "run_import"]
+
+PASSING_NAME = "import"
+"""The folder in the data folder that an import works in; it is gone afterwards."""
+
+
+@attrs.frozen(kw_only=True)
+class ImportOptions:
+    """What `builderos import` was told. `zone`: None is this machine's own."""
+
+    files: tuple[Path, ...]
+    data: Path
+    workspace: Path
+    zone: str | None
+    dry_run: bool
+
+
+def run_import(options: ImportOptions) -> int:
+    """Import the files; return the exit status: 0 done, 1 nothing was changed, 2 there is no such zone."""
+    try:
+        zone = None if options.zone is None else zoneinfo.ZoneInfo(options.zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return fail(f"--zone: {options.zone!r} is no time zone like Europe/Berlin", MISUSED)
+    try:
+        with _open_place(options) as (database, passing):
+            imported, left_out = _import(options, zone, database, passing)
+    except StorageLocked as error:
+        return fail(f"{options.data} is held by {error.holder}; end that server first")
+    except Exception as error:
+        cause = _first(error)
+        if not isinstance(cause, StorageError | SessionBusyError | OSError):
+            raise
+        return fail(f"nothing was imported: {cause}")
+    report(imported, left_out, dry_run=options.dry_run)
+    return OK
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@contextmanager
+def _open_place(options: ImportOptions) -> Iterator[tuple[Path, Path]]:
+    """Hold the data folder; yield its database and a passing folder beside it.
+
+    A dry run on a folder that is not there makes none.
+    """
+    if options.dry_run and not options.data.exists():
+        with tempfile.TemporaryDirectory(prefix="builderos-") as name:
+            yield options.data / "builderos.db", Path(name)
+        return
+    with open_data_folder(options.data) as folder:
+        passing = folder.path / PASSING_NAME
+        with named_os_errors(passing):
+            shutil.rmtree(passing, ignore_errors=True)  # what a killed import left
+            passing.mkdir(mode=0o700)
+        try:
+            yield folder.database_path, passing
+        finally:
+            shutil.rmtree(passing, ignore_errors=True)
+
+
+def _import(
+    options: ImportOptions, zone: tzinfo | None, database: Path, passing: Path
+) -> tuple[list[Imported], int]:
+    """Import into a copy; put it into the database's place where it is wanted and anything was added."""
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(open_old_database(path, passing / f"old-{number}.db"))
+            for number, path in enumerate(options.files)
+        ]
+        copy = passing / database.name
+        if database.exists():
+            _copy(database, copy, migrate=not options.dry_run)
+        imported, left_out = trio.run(_write, files, zone, copy, options.workspace)
+    if not options.dry_run and any(one.is_new or one.added for one in imported):
+        put_database(copy, database)
+    return imported, left_out
+
+
+async def _write(
+    files: Sequence[OldDatabase], zone: tzinfo | None, copy: Path, workspace: Path
+) -> tuple[list[Imported], int]:
+    session_ids = list(dict.fromkeys(one for file in files for one in file.session_ids()))
+    progress, imported, left_out = Progress(len(session_ids)), [], 0
+    async with open_store(copy, boot_id=read_boot_id()) as store:
+        writer = SessionWriter(store, workspace)
+        for session_id in session_ids:
+            # One session at a time: a long conversation is all that is ever held in memory.
+            copies = [found for file in files if (found := file.read(session_id)) is not None]
+            if not copies:  # a damaged index, or a column that compares as no text does
+                names = ", ".join(str(file.path) for file in files)
+                raise OldDatabaseBroken(f"{names}: a session is listed and not to be found")
+            plan = plan_session(copies, zone)
+            imported.append(await writer.write(plan))
+            left_out += plan.left_out
+            progress.tell(len(imported), len(plan.said))
+    return imported, left_out
+
+
+def _copy(database: Path, copy: Path, *, migrate: bool) -> None:
+    if migrate:
+        trio.run(
+            _open_once, database
+        )  # an older version is migrated in its place, with the usual copy beside it
+    connection = open_writer(database)
+    try:
+        copy_database(connection, copy)
+    finally:
+        connection.close()
+
+
+async def _open_once(database: Path) -> None:
+    async with open_store(database, boot_id=read_boot_id()):
+        await trio.lowlevel.checkpoint()

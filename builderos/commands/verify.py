@@ -1,0 +1,292 @@
+"""`builderos doctor --verify`: holds all that a data folder keeps against what must be true of it.
+
+A line to stdout for each violation, with session and seq; a word to stderr now and then while it takes long. It reads
+only, page after page, beside a running server too: a session in which something seems wrong while its server
+writes is read again, and only what is wrong each time is told.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from actors.codec import decode_row
+from actors.events import Committed, Notice, ToolFinished, ToolStarted
+from actors.invariants import Verifier
+from builderos.client.terminal import one_line
+from builderos.exit_status import FAILED, OK, fail
+from builderos.legacy.plan import ID_PREFIX
+from storage.blobs import blob_path
+from storage.errors import StorageError
+from storage.read_only import Reading, open_reading
+from storage.records import Row, SessionRecord
+
+__all__ = ["run_verify", "verify"]
+
+DATABASE = "builderos.db"
+
+PAGE_ROWS = 256
+"""Rows read at once; a page of a journal is also bounded in bytes."""
+
+TRIES = 5
+"""Readings of one session whose server goes on writing."""
+
+WORD_S = 2.0
+"""Between two words of progress."""
+
+MAX_LINES = 1_000
+"""Violations told one by one; where there are more, one line says so."""
+
+BLOB_CHUNK = 1024 * 1024
+LINE_LENGTH = 400
+
+
+@attrs.frozen
+class _Wrong:
+    """One violation. `seq` is 0 where it is of no event."""
+
+    where: str
+    seq: int
+    rule: str
+    detail: str
+
+    def __str__(self) -> str:
+        at = f", seq {self.seq}" if self.seq else ""
+        return one_line(f"{self.where}{at}: {self.rule}: {self.detail}", LINE_LENGTH)
+
+
+def run_verify(data: Path) -> int:
+    """Check everything; return 1 where something is wrong or cannot be read, else 0."""
+    try:
+        found = trio.run(verify, data, sys.stdout.write)
+        sys.stdout.flush()
+    except StorageError as error:
+        return fail(str(error))
+    return FAILED if found else OK
+
+
+async def verify(data: Path, write: Callable[[str], object]) -> int:
+    """Check everything; tell each violation and a summary to `write`, line by line; return how many there are.
+
+    Raises:
+        StorageError: the database is not there, or cannot be read.
+    """
+    async with open_reading(data / DATABASE) as reading:
+        checks = _Checks(data, reading, write)
+        # What else must be true of a data folder (say, a chain of hashes over a record) joins this row.
+        for check in (checks.database, checks.sessions, checks.uploads, checks.audit):
+            await check()
+        checks.sum_up()
+        return checks.found
+
+
+@attrs.define(eq=False)
+class _Checks:
+    data: Path
+    reading: Reading
+    write: Callable[[str], object]
+    found: int = 0
+    session_count: int = 0
+    event_count: int = 0
+    blob_count: int = 0
+    upload_count: int = 0
+    _said_at: float = attrs.field(factory=trio.current_time)
+
+    def tell(self, wrong: _Wrong) -> None:
+        self.found += 1
+        if self.found <= MAX_LINES:
+            self.write(f"{wrong}\n")
+        elif self.found == MAX_LINES + 1:
+            self.write("there is more, which is not told\n")
+
+    def sum_up(self) -> None:
+        counts = (
+            f"{self.session_count} sessions, {self.event_count} events, {self.blob_count} blobs, "
+            f"{self.upload_count} uploads"
+        )
+        verdict = f"{self.found} violations" if self.found else "all is as it must be"
+        self.write(f"{counts}: {verdict}\n")
+
+    def _progress(self) -> None:
+        now = trio.current_time()
+        if now - self._said_at >= WORD_S:
+            self._said_at = now
+            sys.stderr.write(f"... {self.session_count} sessions, {self.event_count} events so far\n")
+            sys.stderr.flush()
+
+    # ---- what is checked ----
+
+    async def database(self) -> None:
+        """The file as SQLite sees it, and rows that belong to nothing."""
+        survey = self.reading.survey
+        for text in await survey.damage():
+            self.tell(_Wrong("database", 0, "file", text))
+        for session_id in await survey.stray_sessions(MAX_LINES):
+            self.tell(_Wrong(f"session {session_id}", 0, "stray", "it has a journal and does not exist"))
+        for session_id, name in await survey.stray_uses(MAX_LINES):
+            self.tell(_Wrong(f"session {session_id}", 0, "upload", f"it has {name}, which does not exist"))
+
+    async def sessions(self) -> None:
+        """Each session's journal, and what is derived from it."""
+        after = ""
+        while page := await self.reading.survey.sessions(after, PAGE_ROWS):
+            for session_id in page:
+                for wrong in await self._session(session_id):
+                    self.tell(wrong)
+                self.session_count += 1
+                self._progress()
+            after = page[-1]
+
+    async def uploads(self) -> None:
+        """Each upload's file. There is no hash of it, only its size."""
+        after = ""
+        while page := await self.reading.survey.uploads(after, PAGE_ROWS):
+            for upload in page:
+                if upload.found is None:
+                    self.tell(_Wrong(f"upload {upload.name}", 0, "upload", "its file is missing"))
+                elif upload.found != upload.size:
+                    detail = f"its file has {upload.found} bytes, not {upload.size}"
+                    self.tell(_Wrong(f"upload {upload.name}", 0, "upload", detail))
+            self.upload_count += len(page)
+            self._progress()
+            after = page[-1].name
+
+    async def audit(self) -> None:
+        """The audit's chain of hashes, up to the end that was noted beside the database."""
+        for text in await self.reading.audit.verify():
+            self.tell(_Wrong("audit", 0, "chain", text))
+
+    async def _session(self, session_id: str) -> list[_Wrong]:
+        """Read one session until it holds still, or is sound; return what was wrong in every reading."""
+        always: list[_Wrong] | None = None
+        for _ in range(TRIES):
+            before = await self.reading.catalog.get(session_id)
+            if before is None:
+                return []
+            one = _OneSession(self, before)
+            await one.read()
+            held_still = await self.reading.catalog.get(session_id) == before
+            found = one.found if held_still else one.found_while_written
+            always = found if always is None else [wrong for wrong in always if wrong in found]
+            if held_still or not always:
+                self.event_count += one.rows
+                self.blob_count += len(one.blobs)
+                return found if held_still else []
+        return always or []
+
+
+@attrs.define(eq=False)
+class _OneSession:
+    """One reading of one session.
+
+    Attributes:
+        found: what is wrong where nobody wrote meanwhile.
+        found_while_written: the part of it that a writer cannot have caused.
+    """
+
+    checks: _Checks
+    record: SessionRecord
+    found: list[_Wrong] = attrs.field(factory=list)
+    found_while_written: list[_Wrong] = attrs.field(factory=list)
+    rows: int = 0
+    blobs: set[str] = attrs.field(factory=set)
+    _verifier: Verifier = attrs.field(factory=lambda: Verifier(told_afterwards=ID_PREFIX))
+
+    async def read(self) -> None:
+        journal, after = self.checks.reading.journal, 0
+        while rows := await journal.read(self.record.session_id, after, PAGE_ROWS):
+            for row in rows:
+                await self._take(row)
+            after = rows[-1].seq
+            self.checks._progress()
+        self.found += [self._wrong(one.seq, one.rule, one.detail) for one in self._verifier.found]
+        self.found_while_written += self.found
+        self._check_record()
+        await self._check_commands()
+
+    async def _take(self, row: Row) -> None:
+        self.rows += 1
+        try:
+            item = decode_row(row)
+        except Exception as error:  # whatever a damaged payload makes the codec raise
+            self.found.append(self._wrong(row.seq, "payload", f"{row.kind} cannot be read: {error!r}"))
+            stand_in = Notice("unreadable", "")
+            item = Committed(row.seq, row.first_seq, row.at_ms, row.turn_id, row.device_id, stand_in)
+        self._verifier.take(item)
+        if isinstance(item.event, ToolStarted | ToolFinished) and isinstance(item.event.blob, dict):
+            await self._check_blob(row.seq, item.event.blob)
+
+    async def _check_blob(self, seq: int, told: dict[str, Any]) -> None:
+        digest, size = str(told.get("sha256")), told.get("size")
+        if digest in self.blobs:
+            return
+        self.blobs.add(digest)
+        path = blob_path(self.checks.data, self.record.session_id, digest)
+        found = None if path is None else await trio.to_thread.run_sync(_hash_file, path)
+        if found is None:
+            self.found.append(self._wrong(seq, "blob", f"{digest} is missing"))
+        elif found != (size, digest):
+            self.found.append(
+                self._wrong(seq, "blob", f"{digest} of {size} bytes is {found[1]} of {found[0]}")
+            )
+
+    def _check_record(self) -> None:
+        record, verifier, summary = self.record, self._verifier, self.record.summary
+        if record.head_seq != verifier.position:
+            self._note("head", f"noted as {record.head_seq}, and the journal ends at {verifier.position}")
+        if summary is None:
+            if verifier.position:
+                self._note("summary", "there is none")
+            return
+        if summary.message_count != verifier.message_count:
+            self._note("count", f"noted as {summary.message_count}, and there are {verifier.message_count}")
+        for message_id, told in verifier.messages.items():
+            if told.state == "accepted" and not message_id.startswith(ID_PREFIX):
+                detail = f"{message_id} was accepted, and it neither waits nor was handed over"
+                self.found.append(self._wrong(told.seq, "delivery", detail))
+        waits = [told.state for told in verifier.messages.values()].count("queued")
+        if summary.unfinished != (verifier.open_turn is not None or waits > 0):
+            self._note(
+                "summary", f"unfinished is {summary.unfinished}, turn {verifier.open_turn}, {waits} wait"
+            )
+
+    async def _check_commands(self) -> None:
+        """By its record of commands a session knows a message that comes again."""
+        messages, missing, after = self._verifier.messages, set(self._verifier.messages), ""
+        survey = self.checks.reading.survey
+        while page := await survey.commands(self.record.session_id, after, PAGE_ROWS):
+            for known in page:
+                missing.discard(known.command_id)
+                told = messages.get(known.command_id)
+                if known.command_id.startswith(ID_PREFIX):
+                    continue
+                if told is None or (told.seq, told.state) != (known.seq, known.state):
+                    self._note("command", f"{known.command_id} is noted as {known.state}, at {known.seq}")
+            after = page[-1].command_id
+        for message_id in sorted(missing):
+            self._note("command", f"{message_id} is not noted: sent again it would run again")
+
+    def _note(self, rule: str, detail: str) -> None:
+        self.found.append(self._wrong(0, rule, detail))
+
+    def _wrong(self, seq: int, rule: str, detail: str) -> _Wrong:
+        return _Wrong(f"session {self.record.session_id}", seq, rule, detail)
+
+
+def _hash_file(path: Path) -> tuple[int, str] | None:
+    """Return a file's length and SHA-256; None where it is not there. Blocks."""
+    size, digest = 0, sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(BLOB_CHUNK):
+                size += len(chunk)
+                digest.update(chunk)
+    except FileNotFoundError:
+        return None
+    return size, digest.hexdigest()

@@ -1,0 +1,26 @@
+"""Exit statuses of the commands, and the one line that goes with a bad one."""
+
+from __future__ import annotations
+
+import sys
+
+from builderos.client.terminal import one_line
+
+__all__ = ["FAILED", "INTERRUPTED", "MISUSED", "OK", "fail"]
+
+OK = 0
+FAILED = 1
+MISUSED = 2
+"""A wrong option or config."""
+
+INTERRUPTED = 130
+"""As a shell says it of a command that ctrl-C ended."""
+
+LINE_LENGTH = 1000
+
+
+def fail(reason: str, status: int = FAILED) -> int:
+    """Say in one line on stderr what went wrong; return `status`."""
+    sys.stderr.write(f"builderos: {one_line(reason, LINE_LENGTH)}\n")
+    sys.stderr.flush()
+    return status

@@ -1,0 +1,129 @@
+"""From a journal's events, in order, to what a person reads: questions and answers. Pure.
+
+A turn is told once it has ended, so no more of a session is held than its open turn and the messages that wait.
+A message is told in front of its answer, where one follows; by itself where none ever started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from builderos.client.frames import Frame
+
+__all__ = ["Answer", "Conversation", "Question", "Step", "Text"]
+
+_NO_TURN = frozenset({"cancelled", "failed"})
+"""Delivery states after which a message that waited gets no turn."""
+
+
+@attrs.define
+class Question:
+    """A person's message. `status`: its delivery."""
+
+    frame: Frame
+    status: str = "queued"
+
+
+@attrs.define
+class Text:
+    """A block of the agent's words."""
+
+    block: str
+    content: str = ""
+
+
+@attrs.define
+class Step:
+    """Something that an agent did on the way: the event that began it, and the one that ended it."""
+
+    frame: Frame
+    end: Frame | None = None
+
+
+@attrs.define
+class Answer:
+    """A turn's answer. `end` is None while it runs."""
+
+    frame: Frame
+    parts: list[Text | Step] = attrs.field(factory=list)
+    end: Frame | None = None
+
+    @property
+    def status(self) -> str:
+        """The word that lists of messages have for it."""
+        return "running" if self.end is None else self.end.kind
+
+    @property
+    def content(self) -> str:
+        """The blocks, joined in the order of their first appearance."""
+        return "".join(part.content for part in self.parts if isinstance(part, Text))
+
+
+@attrs.define(eq=False)
+class Conversation:
+    """Takes events, gives questions and answers."""
+
+    _waiting: dict[str, Question] = attrs.field(factory=dict)
+    _turn: Answer | None = None
+    _open: dict[str, Step] = attrs.field(factory=dict)
+
+    def take(self, frame: Frame) -> Iterator[Question | Answer]:
+        """Take the next event; yield what is complete by it."""
+        turn, kind = self._turn, frame.kind
+        if kind == "user_message":
+            self._waiting[frame.text("message_id")] = Question(frame)
+        elif kind == "delivery":
+            yield from self._deliver(frame.text("message_id"), frame.text("state"))
+        elif kind == "turn_started":
+            question = self._waiting.pop(frame.text("message_id"), None)
+            if question is not None:
+                question.status = "answered"
+                yield question
+            self._turn, self._open = Answer(frame), {}
+        elif turn is not None and frame.turn_id == turn.frame.turn_id:
+            if frame.ends_turn:
+                turn.end, self._turn = frame, None
+                yield turn
+            else:
+                self._go_on(turn, frame)
+
+    def rest(self) -> Iterator[Question | Answer]:
+        """Yield what has not ended."""
+        if self._turn is not None:
+            yield self._turn
+        yield from self._waiting.values()
+
+    def _deliver(self, message_id: str, state: str) -> Iterator[Question]:
+        question = self._waiting.get(message_id)
+        if question is not None:
+            question.status = state
+            if state in _NO_TURN:
+                yield self._waiting.pop(message_id)
+
+    def _go_on(self, turn: Answer, frame: Frame) -> None:
+        if frame.kind == "message":
+            self._add_text(turn, frame)
+        elif frame.kind in {"tool_started", "permission_requested", "task_started", "notice"}:
+            step = Step(frame)
+            turn.parts.append(step)
+            self._open[_key(frame.body)] = step
+        elif frame.kind in {"tool_finished", "permission_resolved", "task_finished"}:
+            step_ended = self._open.pop(_key(frame.body), None)
+            if step_ended is not None:
+                step_ended.end = frame
+
+    def _add_text(self, turn: Answer, frame: Frame) -> None:
+        block, offset = frame.text("block"), frame.number("offset")
+        for part in turn.parts:
+            if isinstance(part, Text) and part.block == block:
+                part.content = part.content[:offset] + frame.content
+                return
+        turn.parts.append(Text(block, frame.content))
+
+
+def _key(body: Any) -> str:
+    """Return what the two events of one step have in common."""
+    return next((f"{name} {body[name]}" for name in ("tool_id", "request_id", "task_id") if name in body), "")

@@ -1,0 +1,172 @@
+"""What of the old server's conversations becomes which message here. Pure.
+
+A message of the old server has no id. Its id here is made from session, role, time and text, so that the same
+message gets the same id from every file, in every import and whatever time zone is given. Messages that are equal
+in all of that are counted.
+
+An answer belongs to the nearest message before it that has none yet: where two turns ran at once the old server
+wrote question, question, second answer, first answer.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
+from hashlib import sha256
+
+import attrs
+
+from actors.events import Attachment
+from storage.legacy_database import OldMessage, OldSession
+
+__all__ = ["ID_PREFIX", "Said", "SessionPlan", "plan_session"]
+
+ID_PREFIX = "import-"
+"""What every id begins with that is made here: of a user message, and of an answer's turn."""
+
+ERROR_PREFIX = "Error:"
+"""What the old server's failures begin with, which it kept as answers."""
+
+ID_LENGTH = 128
+_NOT_ID = re.compile(r"[^A-Za-z0-9._-]")
+_HASH_LENGTH = 32
+
+
+@attrs.frozen
+class Said:
+    """One message of the old server, in its place here.
+
+    Attributes:
+        message_id: the message's id; for an answer that of its turn.
+        at_ms: milliseconds since 1970 in UTC.
+        answers: for an answer the id of the user message that it belongs to, None where there is none.
+    """
+
+    message_id: str
+    is_answer: bool
+    at_ms: int
+    content: str
+    attachments: tuple[Attachment, ...] = ()
+    answers: str | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether this answer is none: the old server kept its failures as answers, empty or as a line."""
+        return self.is_answer and (not self.content or self.content.startswith(ERROR_PREFIX))
+
+
+@attrs.frozen
+class SessionPlan:
+    """One session as it is to be: the union of all files, by time.
+
+    Attributes:
+        session_id: as the protocol allows it; `old_id` as it was.
+        left_out: entries that were no message of a person or an agent.
+    """
+
+    session_id: str
+    old_id: str
+    agent_type: str
+    device_id: str
+    created_at_ms: int
+    said: tuple[Said, ...]
+    left_out: int
+
+
+def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPlan:
+    """Return what one session becomes.
+
+    Args:
+        copies: the session as each file has it, one or more.
+        zone: of naive times; None is this machine's own.
+    """
+    created = [(_moment(copy.created_at, zone) or 0, number) for number, copy in enumerate(copies)]
+    known = [one for one in created if one[0]]
+    first_ms, first = min(known or created)
+    oldest = copies[first]
+    said = _union([_said(copy, zone) for copy in copies])
+    starts = [ms for ms in (first_ms, said[0].at_ms if said else 0) if ms]
+    return SessionPlan(
+        session_id=_as_id(oldest.session_id, "session"),
+        old_id=oldest.session_id,
+        agent_type=_as_id(oldest.agent_type, "claude"),
+        device_id=_as_id(oldest.device_id, "unknown-device"),
+        created_at_ms=min(starts, default=0),
+        said=said,
+        left_out=sum(copy.left_out for copy in copies),
+    )
+
+
+def _union(lists: Sequence[Sequence[Said]]) -> tuple[Said, ...]:
+    """Merge by time, each list in its own order, each message once; an answer keeps the best that is known."""
+    merged: dict[str, Said] = {}
+    places: dict[str | None, int] = {}
+    for one in heapq.merge(*lists, key=lambda said: said.at_ms):
+        known = merged.setdefault(one.message_id, one)
+        place = places.setdefault(one.message_id, len(places))
+        if known.answers is None and places.get(one.answers, place) < place:
+            merged[one.message_id] = attrs.evolve(known, answers=one.answers)
+    return tuple(merged.values())
+
+
+def _said(copy: OldSession, zone: tzinfo | None) -> list[Said]:
+    """Return one file's messages with ids, rising times and, for answers, what they answer."""
+    counted: Counter[tuple[str, str, str]] = Counter()
+    at_ms = _moment(copy.created_at, zone) or 0
+    waiting: list[str] = []
+    last: str | None = None
+    found = []
+    for message in copy.messages:
+        key = (message.role, message.timestamp, message.content)
+        message_id = _message_id(copy.session_id, key, counted[key])
+        counted[key] += 1
+        at_ms = _not_before(at_ms, message.timestamp, zone)
+        if message.role == "user":
+            waiting.append(message_id)
+            last = message_id
+            found.append(Said(message_id, False, at_ms, message.content, _attachments(message)))
+        else:
+            answered = waiting.pop() if waiting else last
+            found.append(Said(message_id, True, at_ms, message.content, answers=answered))
+    return found
+
+
+def _message_id(session_id: str, key: Iterable[str], number: int) -> str:
+    text = "\0".join((session_id, *key, str(number)))
+    return ID_PREFIX + sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+
+
+def _attachments(message: OldMessage) -> tuple[Attachment, ...]:
+    return tuple(Attachment(**attrs.asdict(one)) for one in message.attachments)
+
+
+def _not_before(earliest_ms: int, timestamp: str, zone: tzinfo | None) -> int:
+    """Return a message's moment, where an hour comes twice the later one if the order says so."""
+    at_ms = _moment(timestamp, zone)
+    if at_ms is not None and at_ms < earliest_ms:
+        at_ms = _moment(timestamp, zone, fold=1)
+    return earliest_ms if at_ms is None else max(at_ms, earliest_ms)
+
+
+def _moment(text: str, zone: tzinfo | None, fold: int = 0) -> int | None:
+    """Return milliseconds since 1970, None where the text is no time of that epoch."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone, fold=fold)
+        return max(0, int(moment.timestamp() * 1000))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _as_id(text: str, default: str) -> str:
+    """Return an id as it is, or made into one that the protocol allows, always the same."""
+    if not text:
+        return default
+    if len(text) <= ID_LENGTH and not _NOT_ID.search(text):
+        return text
+    short = _NOT_ID.sub("-", text)[: ID_LENGTH - 13]
+    return f"{short}-{sha256(text.encode()).hexdigest()[:12]}"

@@ -1,0 +1,145 @@
+"""How a message of the old server becomes events of a journal: the life of a turn, told afterwards. Pure.
+
+A question with an answer is a turn like any other. A question without one never started a turn, so its delivery
+`failed`. An answer whose question has one already, or that has none, is a turn of its own, as after a retry. So the
+list of messages has exactly one entry for each message of the old server, in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from actors.codec import encode_entry
+from actors.events import (
+    TURN_ENDS,
+    Committed,
+    Complete,
+    Delivery,
+    Event,
+    Message,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
+from actors.pieces import split_text
+from actors.session.state import SessionState, apply
+from builderos.legacy.plan import ID_PREFIX, Said
+from storage.records import Entry
+
+__all__ = ["Unit", "encode", "tell", "units"]
+
+BLOCK = "1"
+"""The name of an imported answer's only block."""
+
+
+@attrs.frozen
+class Unit:
+    """Messages that stay together: a question with the answer right behind it, or a single one.
+
+    Attributes:
+        turn_id: of its question: that of the answer, here or later.
+        answered: whether its question has an answer, here or later.
+    """
+
+    said: tuple[Said, ...]
+    turn_id: str
+    answered: bool
+
+    @property
+    def at_ms(self) -> int:
+        """When it begins."""
+        return self.said[0].at_ms
+
+    def until(self, at_ms: int) -> tuple[Unit, ...]:
+        """Return it as it is, or its question and its answer apart where something at `at_ms` lies between."""
+        if self.said[-1].at_ms <= at_ms:
+            return (self,)
+        return tuple(attrs.evolve(self, said=(one,)) for one in self.said)
+
+
+def units(said: Sequence[Said]) -> Iterator[Unit]:
+    """Yield what stays together, in order."""
+    answers = {one.answers: one.message_id for one in reversed(said) if one.is_answer}
+    number = 0
+    while number < len(said):
+        one = said[number]
+        after = said[number + 1] if number + 1 < len(said) else None
+        pair = not one.is_answer and after is not None and answers.get(one.message_id) == after.message_id
+        together = tuple(said[number : number + 2]) if pair else (one,)
+        yield Unit(
+            together, answers.get(one.message_id, one.message_id), one.is_answer or one.message_id in answers
+        )
+        number += len(together)
+
+
+def tell(state: SessionState, unit: Unit, device_id: str) -> Iterator[Entry]:
+    """Yield the entries of a unit, each applied to `state` in the moment that it is made."""
+    for place, one in enumerate(unit.said):
+        telling = _Telling(state, one, device_id)
+        if one.is_answer:
+            yield from telling.answer()
+        else:
+            yield from telling.question(unit, waits=place + 1 == len(unit.said))
+
+
+@attrs.frozen
+class _Telling:
+    state: SessionState
+    said: Said
+    device_id: str
+
+    def question(self, unit: Unit, *, waits: bool) -> Iterator[Entry]:
+        said = self.said
+        message = UserMessage(said.message_id, said.content, said.attachments)
+        yield self._emit(message, unit.turn_id, self.device_id)
+        if not unit.answered:
+            self.state.arriving.pop(said.message_id, None)
+            yield self._emit(Delivery(said.message_id, "failed"), unit.turn_id)
+        elif waits:
+            yield self._emit(Delivery(said.message_id, "queued"), unit.turn_id)
+
+    def answer(self) -> Iterator[Entry]:
+        said, turn_id = self.said, self.said.message_id
+        message_id = said.answers or said.message_id
+        yield self._emit(TurnStarted(message_id), turn_id)
+        yield self._emit(Delivery(message_id, "handed"), turn_id)
+        yield self._emit(Delivery(message_id, "consumed"), turn_id)
+        assert self.state.turn is not None
+        text, offset = self.state.turn.answer, 0
+        for piece in split_text(said.content):
+            yield self._emit(Message(piece, BLOCK, offset), turn_id)
+            offset += len(piece)
+        yield self._emit(Delivery(message_id, "failed" if said.is_error else "answered"), turn_id)
+        end = (
+            _error(said) if said.is_error else Complete(self.state.message_count, text.length, text.sha256())
+        )
+        yield self._emit(end, turn_id)
+
+    def _emit(self, event: Event, turn_id: str, device_id: str | None = None) -> Entry:
+        seq = self.state.head_seq + 1
+        item = Committed(seq, seq, self.said.at_ms, turn_id, device_id, event)
+        apply(self.state, item)
+        return encode(item)
+
+
+def encode(item: Committed) -> Entry:
+    """Return the entry of an event of a turn that has ended: searchable, and findable by a later import.
+
+    An answer's text is found in the row that its pieces were folded into, and these are such rows. An imported
+    turn's end carries the turn's id as a command's: so an import knows which answers are there.
+    """
+    entry = encode_entry(item)
+    event = item.event
+    if isinstance(event, Message):
+        return attrs.evolve(entry, search_text=event.content)
+    if entry.kind in TURN_ENDS and (item.turn_id or "").startswith(ID_PREFIX):
+        return attrs.evolve(entry, command_id=item.turn_id, command_state="imported")
+    return entry
+
+
+def _error(said: Said) -> TurnError:
+    if not said.content:
+        return TurnError("agent_exited", "The old server kept no answer to this.", retryable=False)
+    return TurnError("agent_protocol", "The old server kept this failure as an answer.", retryable=False)

@@ -1,0 +1,85 @@
+"""What a session's hub is started with: the agent's table, the environment, the session's own settings."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from actors.codec import decode_settings
+from bridgehub.protocol.messages import DelegateSpec, HubSpec
+from builderos.agent_config import allows_bypass
+from builderos.config import Agent, ClaudeAgent, CodexAgent, Config
+from storage.blobs import blob_folder
+from storage.records import SessionRecord
+
+__all__ = ["HubSpecs", "agent_environment", "agent_options"]
+
+_SESSIONS = uuid.UUID("5a3f7c1e-0b7d-4a52-9d0e-6a1f3b1c2d4e")
+"""Under this name the agent-side ids of our sessions are made; it must never change."""
+
+_OWN = "BUILDEROS_"
+
+_HUBS = frozenset({"env", "delegate", "silence_s"})
+"""Keys of an agent's table that its driver has nothing to do with."""
+
+
+def agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what agents may know of the server's environment: all of it but what is the server's own."""
+    return {name: value for name, value in environment.items() if not name.startswith(_OWN)}
+
+
+@attrs.frozen
+class HubSpecs:
+    """Makes specs. `data`: the data folder; `environment`: the server's, less its own variables."""
+
+    config: Config
+    data: Path
+    environment: Mapping[str, str] = attrs.field(repr=False)
+
+    def spec_for(self, record: SessionRecord, hub_id: str) -> HubSpec:
+        """Return what the hub `hub_id` of a session is started with; `folder` and `socket` are its starter's.
+
+        An agent that was taken out of the config since gets a kind that no driver has: the hub then ends the
+        turn and says so.
+        """
+        settings = decode_settings(record.settings)
+        agent = self.config.agents.get(record.agent_type)
+        return HubSpec(
+            hub_id=hub_id,
+            session_id=record.session_id,
+            agent=record.agent_type,
+            kind="not configured" if agent is None else agent.kind,
+            folder="",
+            socket="",
+            workspace=settings.workspace,
+            env={**self.environment, **({} if agent is None else agent.env)},
+            options={} if agent is None else {**agent_options(agent), "allow_bypass": allows_bypass(agent)},
+            agent_session_id=str(uuid.uuid5(_SESSIONS, f"{record.session_id}/{record.created_at_ms}")),
+            model=settings.model,
+            permission_mode=settings.permission_mode,
+            blob_folder=str(blob_folder(self.data, record.session_id)),
+            delegates=self._delegates(record.agent_type),
+            max_task_depth=self.config.max_task_depth,
+            max_tasks=self.config.max_tasks,
+            idle_abandon_s=self.config.hub_idle_s,
+            busy_abandon_s=self.config.hub_abandon_s,
+            silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent) else None,
+        )
+
+    def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
+        """Return the agents that one of that name may hand work to: all that take it, but itself."""
+        return {
+            name: DelegateSpec(agent.kind, agent_options(agent), {**self.environment, **agent.env})
+            for name, agent in self.config.agents.items()
+            if agent.delegate and name != agent_type
+        }
+
+
+def agent_options(agent: Agent) -> dict[str, Any]:
+    """Return what a driver gets of the agent's table: all but `kind`, what is the hub's, and what was not said."""
+    table = attrs.asdict(agent, filter=lambda field, value: field.name not in _HUBS and value is not None)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}

@@ -1,0 +1,98 @@
+"""`builderos serve` outside of the event loop: options and files before it, exit status and one line after
+it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+
+import trio
+
+from builderos.cli import ServeOptions
+from builderos.config import Config, ConfigError, load_config
+from builderos.exit_status import MISUSED, OK, fail
+from builderos.server.early_signals import end_on_signals
+from builderos.server.logs import FILE_ONLY, open_logs
+from builderos.server.server import ServeError, Setup, run_server
+from builderos.server.take_over import end_holder
+from builderos.server.tls import Tls, TlsError
+from storage.data_folder import open_data_folder
+from storage.errors import StorageError, StorageLocked
+
+__all__ = ["start_server"]
+
+log = logging.getLogger("builderos.server")
+
+
+def start_server(options: ServeOptions) -> int:
+    """Run a server until a signal; return its exit status.
+
+    0 after a signal, 2 for a config or certificate that cannot be used, 1 for anything else; the last two
+    with one line on stderr. The first device's key leaves the process's environment before anything else
+    starts.
+    """
+    key = os.environ.pop("BUILDEROS_API_KEY", "").strip() or None
+    end_on_signals()
+    try:
+        config = load_config(options.config)
+        tls = _load_tls(options)
+    except ConfigError as error:
+        return fail(str(error), MISUSED)
+    _raise_file_limit()
+    try:
+        return _hold_and_run(options, config, tls, key)
+    except StorageLocked as error:
+        return fail(f"{options.data} is held by {error.holder}; --take-over ends it")
+    except (StorageError, OSError) as error:
+        return fail(str(error))
+
+
+def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: str | None) -> int:
+    if options.take_over:
+        end_holder(options.data)
+    status = OK
+    with open_data_folder(options.data) as folder, open_logs(folder.log_path, options.log_level):
+        for warning in config.warnings():
+            log.warning("%s", warning)
+        try:
+            trio.run(run_server, Setup(options, config, folder, tls, key))
+        except* (ServeError, StorageError) as group:
+            status = fail(str(_first(group)))
+        except* Exception as group:
+            status = _fail_unforeseen(group)
+    return status
+
+
+def _fail_unforeseen(group: BaseExceptionGroup[Exception]) -> int:
+    """Keep the whole story in the log file, and one line on the screen."""
+    log.error("the server ended", exc_info=group, extra=FILE_ONLY)
+    first = _first(group)
+    return fail(f"{type(first).__name__}: {first} (server.log tells more)")
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _load_tls(options: ServeOptions) -> Tls | None:
+    if options.tls_cert is None or options.tls_key is None:
+        return None
+    try:
+        return Tls.load(options.tls_cert, options.tls_key)
+    except TlsError as error:
+        raise ConfigError("--tls-cert, --tls-key", str(error)) from error
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as we may: a device takes one, a session's hub two."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for wanted in (hard, 10_240):  # macOS says infinity and takes OPEN_MAX
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):
+            continue
+        return

@@ -1,0 +1,339 @@
+"""One server: its parts made, nested and ended in the right order.
+
+    data folder and its lock ⊃ store ⊃ hubs' starter ⊃ supervisor ⊃ listener
+
+What is inside uses what is outside, so each part outlives those that need it. At the end the listener tells
+its devices to come back, the actors write their last events, the hubs are stopped or left to go on, and the
+store closes last.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from actors.config import ActorConfig
+from actors.events import Attachment
+from actors.hubs.processes import ProcessHubs
+from actors.session.effect_runner import SessionDeps
+from actors.supervisor import Supervisor, open_supervisor
+from builderos import VERSION
+from builderos.cli import ServeOptions
+from builderos.config import Config, bypass_agents
+from builderos.export.write import StoreExports
+from builderos.ids import new_code, new_id, new_key, wall_clock_ms
+from builderos.server.hub_specs import HubSpecs, agent_environment
+from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
+from builderos.server.readiness import Look
+from builderos.server.retention import Retention
+from builderos.server.signals import Shutdown
+from builderos.server.sleep import SleepCommand
+from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.server.startup import say_second_thoughts, settle_first_key
+from builderos.server.tls import Tls
+from storage.data_folder import DataFolder, read_boot_id
+from storage.store import Store, open_store
+from transport import listener
+from transport.audit_trail import AuditTrail, known_addresses
+from transport.config import TransportConfig
+from transport.facilities import Facilities
+from transport.metrics import Metrics
+from transport.permission_timeout import Unanswered
+from transport.ports import AppPorts, Deps, SessionListener
+from transport.rendering.renderer import Renderer
+from transport.signed_urls import Links
+from transport.tries import SignInTries
+from transport.uploads import OwnUploads
+
+__all__ = ["ServeError", "Setup", "run_server"]
+
+COLLECT_AFTER = 10_000
+"""Objects made and not freed before Python looks for cycles among the young (its own default is 700). Nearly all
+of ours are freed by their count; a look at so many takes a few hundred microseconds of the event loop."""
+
+FEATURES = tuple(
+    (name, True)
+    for name in ("sessions", "uploads", "search", "capsules", "notifications", "devices", "metrics")
+)
+"""What `/api/status` says that this server has."""
+
+log = logging.getLogger("builderos.server")
+
+
+class ServeError(Exception):
+    """The server cannot start; the text is one line for a person."""
+
+
+@attrs.frozen
+class Setup:
+    """What a server is made from.
+
+    Attributes:
+        options, config: what the person said.
+        folder: held by this process.
+        tls: how to speak TLS; None without.
+        key: what `BUILDEROS_API_KEY` said, if anything.
+    """
+
+    options: ServeOptions
+    config: Config
+    folder: DataFolder
+    tls: Tls | None
+    key: str | None = attrs.field(repr=False)
+
+
+async def run_server(setup: Setup) -> None:
+    """Run a server until a signal, then end it in order.
+
+    Raises:
+        ServeError, StorageError: it cannot start, inside an ExceptionGroup.
+    """
+    shutdown = Shutdown()
+    folder = setup.folder
+    async with trio.open_nursery() as nursery:
+        await nursery.start(shutdown.run, nursery.cancel_scope)
+        async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
+            made_key = await settle_first_key(store, folder, setup.key)
+            await store.audit.check_head(now_ms=wall_clock_ms())
+            link_key = await store.settle("link_key", new_key())
+            uploads = OwnUploads(store.uploads, Links(link_key.encode()))
+            metrics = Metrics()
+            async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
+                await supervisor.recover()
+                parts = _Parts(setup, store, supervisor, uploads, metrics)
+                parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
+                await _serve(parts, made_key=made_key, shutdown=shutdown)
+                await supervisor.close(stop_hubs=shutdown.stop_hubs)
+        nursery.cancel_scope.cancel(reason="the server has ended")
+
+
+def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
+    path = uploads.path_of(attachment)
+    return None if path is None else str(path)
+
+
+@asynccontextmanager
+async def _open_sessions(
+    config: Config, folder: DataFolder, store: Store, metrics: Metrics, uploads: OwnUploads
+) -> AsyncIterator[Supervisor]:
+    """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
+    sockets = find_socket_folder(folder)
+    hubs = ProcessHubs(folder.hubs_path, sockets)
+    specs = HubSpecs(config, folder.path, agent_environment(os.environ))
+    deps = SessionDeps(
+        journal=MeasuredJournal(store.journal, metrics),
+        ownership=store.ownership,
+        catalog=store.catalog,
+        hubs=MeasuredHubs(hubs, metrics),
+        clock=wall_clock_ms,
+        new_id=new_id,
+        spec_for=specs.spec_for,
+        allows_bypass=bypass_agents(config).__contains__,
+        config=ActorConfig(hub_idle_s=config.hub_idle_s),
+        changed=lambda session_id: None,  # the supervisor puts its own in place
+        path_of=partial(_path_of, uploads),
+    )
+    try:
+        async with open_supervisor(deps) as supervisor:
+            yield supervisor
+    finally:
+        # Not bounded: it waits for the mother process, which ends when its input does, and looks at a folder.
+        with trio.CancelScope(shield=True):
+            await hubs.aclose()
+            living = {hub.hub_id for hub in await hubs.living() if hub.alive}
+        tidy_socket_folder(folder, sockets, living)
+
+
+@attrs.frozen
+class _Parts:
+    """What is there once sessions are live."""
+
+    setup: Setup
+    store: Store
+    supervisor: Supervisor
+    uploads: OwnUploads
+    metrics: Metrics
+    renderer: Renderer = attrs.field(factory=Renderer)
+    tries: SignInTries = attrs.field(factory=SignInTries)
+
+    def transport_deps(self) -> Deps:
+        """Return what the transport works with."""
+        store, supervisor = self.store, self.supervisor
+        return Deps(
+            bus=supervisor,
+            live=MeasuredLive(supervisor, self.metrics),
+            catalog=store.catalog,
+            journal=store.journal,
+            devices=store.devices,
+            watch=_Watch(supervisor),
+            clock=wall_clock_ms,
+            app=AppPorts(store.app_pairs, store.devices, new_id),
+            uploads=self.uploads,
+            renderer=self.renderer,
+            facilities=self.facilities(),
+            on_taken=self.metrics.taken,
+            tries=self.tries,
+            trail=AuditTrail(store.audit, wall_clock_ms),
+        )
+
+    def facilities(self) -> Facilities:
+        """Return what the routes beside the conversation work with."""
+        store, command = self.store, self.setup.config.system.sleep_command
+        sleep = None if command is None else SleepCommand(command, agent_environment(os.environ))
+        return Facilities(
+            data=self.setup.folder.path,
+            workspace=Path(self.setup.options.workspace),
+            uploads=self.uploads,
+            search=store.search,
+            notifications=store.notifications,
+            devices=store.devices,
+            pairings=store.pairings,
+            audit=store.audit,
+            sessions=self.supervisor,
+            metrics=self.metrics,
+            new_id=new_id,
+            new_key=new_key,
+            new_code=new_code,
+            sleep=None if sleep is None else sleep.run,
+            readiness=self.readiness(),
+            export=StoreExports(store.journal, store.catalog),
+            more_metrics=partial(server_lines, store, self.supervisor),
+        )
+
+    def readiness(self) -> Look:
+        """Return what looks at the agents' state."""
+        config, workspace = self.setup.config, Path(self.setup.options.workspace)
+        return Look(config, agent_environment(os.environ), Path.home(), workspace)
+
+
+async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
+    """Serve the port until a signal and until all devices were told."""
+    setup, store = parts.setup, parts.store
+    options, deps = setup.options, parts.transport_deps()
+    tls = None if setup.tls is None else setup.tls.context
+    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=tls)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parts.renderer.run, name="renderer")
+        try:
+            listening: listener.Listening = await nursery.start(serve)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
+        address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
+        setup.folder.note_address(address.local)
+        say_second_thoughts(setup.folder, setup.key)
+        if setup.tls is not None:
+            await nursery.start(setup.tls.run)
+        if deps.trail is not None:
+            nursery.start_soon(deps.trail.run, name="audit")
+        if (days := setup.config.retention_days) is not None:
+            sessions = parts.supervisor
+            retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
+            nursery.start_soon(retention.run, name="retention")
+        if setup.config.permission_timeout_s is not None:
+            nursery.start_soon(Unanswered(deps, setup.config.permission_timeout_s).run)
+        _print_banner(address, store.path, await store.catalog.count(), made_key)
+        with _rare_collections():
+            await shutdown.asked.wait()
+        await listening.close_all()
+        nursery.cancel_scope.cancel(reason="shutdown")
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let Python look for cycles seldom, and no more at what lives as long as the server."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
+    return TransportConfig(
+        host=options.host,
+        port=options.port,
+        version=VERSION,
+        agents=tuple(config.agents),
+        bypass_agents=bypass_agents(config),
+        workspace=str(options.workspace),
+        features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
+        max_connections=config.max_connections,
+        max_sessions=config.max_sessions,
+        max_uploads_bytes=config.max_uploads_bytes,
+        trusted_proxies=config.trusted_proxies,
+        heartbeat_s=config.heartbeat_s,
+        app_resume_without_key=config.app.resume_without_key,
+    )
+
+
+@attrs.frozen
+class _Watch:
+    """The supervisor's news about sessions, in the transport's shape."""
+
+    supervisor: Supervisor
+
+    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
+        """Have `listener.changed` called for every session that changes while inside the block."""
+        return self.supervisor.watch(listener.changed)
+
+
+@attrs.frozen
+class _Address:
+    """Where the server listens."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def base(self) -> str:
+        """The address as it was asked for."""
+        return f"{self.scheme}://{_in_url(self.host)}:{self.port}"
+
+    @property
+    def websocket(self) -> str:
+        """The same for WebSockets."""
+        return self.base.replace("http", "ws", 1)
+
+    @property
+    def local(self) -> str:
+        """An address that works on this machine, where `host` means all of them."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"{self.scheme}://{_in_url(host)}:{self.port}"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _print_banner(address: _Address, database: Path, session_count: int, made_key: str | None) -> None:
+    lines = [
+        f"BuilderOS Mobile {VERSION}",
+        f"Listening on {address.base}",
+        f"  Claude   {address.websocket}/api/claude/ws",
+        f"  Codex    {address.websocket}/api/codex/ws",
+        f"  Database {database}",
+        f"  Sessions {session_count}",
+    ]
+    if made_key is not None:
+        lines.append(f"  Key      {made_key}   (shown this once; the data folder keeps it)")
+    try:
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

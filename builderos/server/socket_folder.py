@@ -1,0 +1,65 @@
+"""Where hubs' sockets lie whose path in the data folder would be longer than a socket's may be.
+
+The place is a folder of this data folder alone under the temp folder, made when it is needed and noted in
+the data folder, so that the next server finds the hubs that go on.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+from actors.session.step import HUB_ID_LENGTH
+from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES, SOCKET_NAME
+from storage.data_folder import DataFolder
+from storage.permissions import open_private
+
+__all__ = ["find_socket_folder", "tidy_socket_folder"]
+
+NOTE_NAME = "socket-folder"
+
+
+def find_socket_folder(folder: DataFolder) -> Path:
+    """Return the folder, the same one at each start; the hubs' own where paths are short enough. Blocks."""
+    if _fits(folder.hubs_path):
+        return folder.hubs_path
+    note = folder.path / NOTE_NAME
+    try:
+        noted = Path(note.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        noted = None
+    if noted is not None and _is_ours(noted):
+        return noted
+    made = Path(tempfile.mkdtemp(prefix="builderos-"))  # 0700, and a name that nobody could prepare
+    with open(note, "w", encoding="utf-8", opener=open_private) as file:
+        file.write(str(made))
+    return made
+
+
+def tidy_socket_folder(folder: DataFolder, sockets: Path, living: Collection[str]) -> None:
+    """Remove the sockets of hubs that do not live, and the folder with its note where none does. Blocks."""
+    if sockets == folder.hubs_path:
+        return
+    for socket in sockets.iterdir():
+        if socket.name not in living:
+            socket.unlink(missing_ok=True)
+    if not living:
+        sockets.rmdir()
+        (folder.path / NOTE_NAME).unlink(missing_ok=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether a folder is there and nobody else's: a temp folder that was emptied lets others take the name."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def _fits(hubs: Path) -> bool:
+    longest = hubs / ("x" * HUB_ID_LENGTH) / SOCKET_NAME
+    return len(os.fsencode(longest)) <= MAX_SOCKET_PATH_BYTES

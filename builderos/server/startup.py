@@ -1,0 +1,56 @@
+"""What happens around the start: the first admin key, and the warnings that are logged once the server serves."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from builderos.ids import new_key, wall_clock_ms
+from storage.data_folder import DataFolder
+from storage.store import Store
+from storage.tables.devices import FIRST_DEVICE
+
+__all__ = ["SHORT_KEY", "say_second_thoughts", "settle_first_key"]
+
+SHORT_KEY = 20
+"""Characters of a key that a person chose; a fresh one has 64."""
+
+log = logging.getLogger("builderos.server")
+
+
+def say_second_thoughts(folder: DataFolder, key: str | None) -> None:
+    """Log what others of this machine could read until now, and a key that may be guessed.
+
+    Args:
+        folder: the data folder.
+        key: what `BUILDEROS_API_KEY` said, if anything.
+    """
+    if folder.mended:
+        shown = ", ".join(path.name for path in folder.mended[:3])
+        more = f" and {len(folder.mended) - 3} more" if len(folder.mended) > 3 else ""
+        advice = " A new key is safer: that one could be read." if folder.key_path in folder.mended else ""
+        log.warning("other users could get at %s%s in %s; not any more.%s", shown, more, folder.path, advice)
+    if key is not None and len(key) < SHORT_KEY:
+        log.warning("BUILDEROS_API_KEY is under %d characters: it may be guessed", SHORT_KEY)
+
+
+async def settle_first_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
+    """See that database and key file hold the first device's key; return it where it was made just now.
+
+    Args:
+        key: what `BUILDEROS_API_KEY` says, if anything; it replaces an older one.
+
+    Raises:
+        StorageUnavailable: it could not be stored.
+    """
+    kept = folder.read_key()
+    wanted = key or kept or new_key()
+    known = store.devices.find(wanted)
+    if known is None or known.id != FIRST_DEVICE:
+        await store.devices.set_first_key(wanted, now_ms=wall_clock_ms())
+    else:
+        await trio.lowlevel.checkpoint()
+    if wanted != kept:
+        folder.write_key(wanted)
+    return wanted if key is None and kept is None else None

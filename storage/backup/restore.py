@@ -1,0 +1,188 @@
+"""What a restore does to databases: keeps the present one, and makes a past that no device takes for another.
+
+Everything here blocks, and is meant for a data folder that this process holds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from storage.backup.archive import BARE_MARK, DATABASE, check_archive, unpack_archive
+from storage.backup.create import check_database
+from storage.errors import StorageBusy, StorageCorrupt, StorageError, StorageUnavailable, StorageVersion
+from storage.schema import MIGRATIONS, copy_database
+from storage.sqlite.connection import mapped_errors, named_os_errors, open_writer
+from storage.sqlite.replace import sync_file, sync_folder
+
+__all__ = ["Present", "check_backup", "keep_aside", "read_present", "renew", "unpack_backup"]
+
+_PLACES = "SELECT session_id, epoch, owner_epoch FROM session"
+_REVOKED = "SELECT id, revoked_at_ms FROM device WHERE revoked_at_ms IS NOT NULL"
+_RENEW = """
+UPDATE session SET epoch = max(epoch + 1, ?2), owner_epoch = max(owner_epoch + 1, ?3) WHERE session_id = ?1
+"""
+_REVOKE = "UPDATE device SET revoked_at_ms = ?2 WHERE id = ?1 AND revoked_at_ms IS NULL"
+_HAS_PAIRINGS = "SELECT count(*) FROM sqlite_schema WHERE name = 'pairing'"
+_NO_PAIRINGS = "DELETE FROM pairing"
+_CLOSED_WELL = "INSERT OR REPLACE INTO meta (key, value) VALUES ('closed_well', '1')"
+
+
+@attrs.frozen
+class Present:
+    """What the folder's own database knows and a backup cannot.
+
+    Attributes:
+        places: by session, its epoch and how many owners it has had.
+        revoked: devices that were shown the door, and when.
+    """
+
+    places: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
+    revoked: Mapping[str, int] = attrs.field(factory=dict)
+
+
+def check_backup(file: Path) -> None:
+    """See that `file` is a whole backup, or a sound database that nobody has open. Reads it once; writes nothing.
+
+    Raises:
+        StorageCorrupt, StorageVersion: it cannot be restored.
+        StorageUnavailable: it cannot be read.
+    """
+    if _is_bare(file):
+        _check_version(file, check_database(file))
+    else:
+        proof = check_archive(file)
+        _check_version(file, proof.schema)
+
+
+def unpack_backup(file: Path, folder: Path) -> Path:
+    """Write what `file` has below `folder`; return its database there, which is ours and sound. As `check_backup`."""
+    database = folder / DATABASE
+    if _is_bare(file):
+        with named_os_errors(database):
+            shutil.copyfile(file, database)
+            database.chmod(0o600)
+    else:
+        unpack_archive(file, folder)
+        if not database.exists():
+            raise StorageCorrupt(f"{file}: the backup has no database")
+    _check_version(file, check_database(database))
+    return database
+
+
+def read_present(database: Path) -> Present | None:
+    """Return what the folder's own database knows; None where it is damaged. Empty where there is none.
+
+    Raises:
+        StorageUnavailable: it cannot be read now.
+    """
+    if not database.exists():
+        return Present()
+    with named_os_errors(database):
+        if not _is_sqlite(database):
+            return None  # not even opened: SQLite would take its WAL away
+    try:
+        connection = open_writer(database)
+        try:
+            with mapped_errors(database):
+                places = {
+                    session_id: (epoch, owners) for session_id, epoch, owners in connection.execute(_PLACES)
+                }
+                return Present(places, dict(connection.execute(_REVOKED)))
+        finally:
+            connection.close()
+    except StorageUnavailable:
+        raise
+    except StorageError:
+        return None
+
+
+def keep_aside(database: Path, aside: Path, *, damaged: bool) -> None:
+    """Keep the present database as `aside`, and leave it without a WAL. Nothing where there is none.
+
+    A damaged one is kept byte for byte, with what lies beside it.
+
+    Raises:
+        StorageBusy: another program has it open.
+        StorageUnavailable: it could not be kept; the database is as it was.
+    """
+    if not database.exists():
+        return
+    beside = [database.with_name(database.name + end) for end in ("-wal", "-shm")]
+    with named_os_errors(aside):
+        if damaged:
+            for path in (database, *beside):
+                if path.exists():
+                    kept = aside.with_name(aside.name + path.name.removeprefix(database.name))
+                    shutil.copyfile(path, kept)
+                    kept.chmod(0o600)
+                    sync_file(kept)
+        else:
+            _copy(database, aside)
+            sync_file(aside)
+        sync_folder(aside.parent)
+        if damaged:
+            for path in beside:  # it would be taken for the WAL of what comes in its place
+                path.unlink(missing_ok=True)
+        elif beside[0].exists():
+            aside.unlink()
+            raise StorageBusy(f"{database}: another program has it open; close that first")
+
+
+def renew(database: Path, present: Present | None, *, first_epoch: int) -> int:
+    """Give each session an epoch, and an owner's number, that no past of it has had; return how many there are.
+
+    That is one more than the larger of those in the backup and in the folder. Of a session that the folder does not
+    know nobody can tell how far its other past had come: it gets at least `first_epoch`. Who was revoked since
+    stays revoked, and codes that make a device end.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    known = present or Present()
+    connection = open_writer(database)
+    try:
+        with mapped_errors(database):
+            sessions = [session_id for (session_id,) in connection.execute("SELECT session_id FROM session")]
+            connection.execute("BEGIN IMMEDIATE")
+            for session_id in sessions:
+                epoch, owners = known.places.get(session_id, (first_epoch - 1, 0))
+                connection.execute(_RENEW, (session_id, epoch + 1, owners + 1))
+            for device_id, revoked_at_ms in known.revoked.items():
+                connection.execute(_REVOKE, (device_id, revoked_at_ms))
+            if connection.execute(_HAS_PAIRINGS).get:  # a code is good once, and may have been used since
+                connection.execute(_NO_PAIRINGS)
+            connection.execute(_CLOSED_WELL)  # a backup is whole, whatever its server was doing
+            connection.execute("COMMIT")
+    finally:
+        connection.close()
+    return len(sessions)
+
+
+def _is_bare(file: Path) -> bool:
+    with named_os_errors(file):
+        bare = _is_sqlite(file)
+    if bare and file.with_name(file.name + "-wal").exists():
+        raise StorageBusy(f"{file}: this database is in use; make a backup of it with `builderos backup`")
+    return bare
+
+
+def _is_sqlite(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(BARE_MARK)) == BARE_MARK
+
+
+def _check_version(file: Path, version: int) -> None:
+    if not 1 <= version <= len(MIGRATIONS):
+        raise StorageVersion(f"{file}: version {version}, and this program reads 1 to {len(MIGRATIONS)}")
+
+
+def _copy(database: Path, aside: Path) -> None:
+    connection = open_writer(database)
+    try:
+        copy_database(connection, aside)
+    finally:
+        connection.close()

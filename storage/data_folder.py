@@ -1,0 +1,204 @@
+"""The data folder: private to its owner, held by one server at a time.
+
+The lock is `flock` on an open file: it goes with the process, however that ends. A process that is forked
+while it is held shares it; so whatever outlives the server (a hub) must be started by exec, which closes the
+file, or forked from a process that never had it open.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import psutil
+
+from storage.blobs import BLOBS_NAME
+from storage.errors import StorageLocked
+from storage.permissions import make_private
+from storage.sqlite.connection import named_os_errors
+from storage.tables.uploads import UPLOADS_NAME
+
+__all__ = ["DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
+
+LOCK_NAME = "lock"
+NOTE_BYTES = 4_096
+"""What is read of the note in the lock file; ours has about a hundred."""
+
+START_TOLERANCE_S = 1.0
+"""Two readings of one process's start time differ by less; a process id is not used again that fast."""
+
+
+@attrs.frozen
+class Holder:
+    """Who holds the folder. `address` is where it listens, empty until it does."""
+
+    pid: int
+    started_at_s: float
+    address: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid}" + (f" at {self.address}" if self.address else "")
+
+    def is_running(self) -> bool:
+        """Return whether this very process is still there, not a later one of the same number."""
+        try:
+            started_at_s = psutil.Process(self.pid).create_time()
+        except psutil.NoSuchProcess:
+            return False
+        return bool(abs(started_at_s - self.started_at_s) < START_TOLERANCE_S)
+
+
+@attrs.frozen
+class DataFolder:
+    """A folder that this process holds. Made by `open_data_folder` only. Its methods block for a moment.
+
+    Attributes:
+        mended: what others of this machine could read or write until now.
+    """
+
+    path: Path
+    mended: tuple[Path, ...]
+    _lock_fd: int
+
+    @property
+    def database_path(self) -> Path:
+        """The database; its WAL and its copies of older versions lie beside it."""
+        return self.path / "builderos.db"
+
+    @property
+    def hubs_path(self) -> Path:
+        """The folder of the hubs' sockets and files."""
+        return self.path / "hubs"
+
+    @property
+    def uploads_path(self) -> Path:
+        """The folder of uploaded files."""
+        return self.path / UPLOADS_NAME
+
+    @property
+    def blobs_path(self) -> Path:
+        """The folder of tools' long inputs and outputs."""
+        return self.path / BLOBS_NAME
+
+    @property
+    def log_path(self) -> Path:
+        """The server's log."""
+        return self.path / "server.log"
+
+    @property
+    def key_path(self) -> Path:
+        """The file with the first device's key."""
+        return self.path / "api-key"
+
+    def note_address(self, address: str) -> None:
+        """Tell whoever finds the folder held where its server listens."""
+        _write_note(self._lock_fd, address)
+
+    def read_key(self) -> str | None:
+        """Return the first device's key; None where there is none yet."""
+        try:
+            text = self.key_path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        return text or None
+
+    def write_key(self, key: str) -> None:
+        """Replace the key file at once as a whole, with mode 0600 from its beginning.
+
+        Raises:
+            StorageUnavailable: the earlier one is unchanged.
+        """
+        partial = self.key_path.with_name("api-key.new")
+        with named_os_errors(partial):
+            partial.unlink(missing_ok=True)
+            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(key + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.key_path)
+
+
+@contextmanager
+def open_data_folder(path: Path) -> Iterator[DataFolder]:
+    """Make the folder where it is missing, private, and hold it for the length of the block.
+
+    Blocks for a moment; meant for the start, before or beside the event loop.
+
+    Raises:
+        StorageLocked: another process holds it; the error says who.
+        StorageUnsafe: it belongs to another user.
+        StorageUnavailable: it cannot be made or written.
+    """
+    with named_os_errors(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mended = tuple(make_private(path))
+    with named_os_errors(path):
+        lock_fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageLocked(str(_read_note(lock_fd) or "another process")) from error
+        folder = DataFolder(path, mended, lock_fd)
+        with named_os_errors(path):
+            os.fchmod(lock_fd, 0o600)
+            _write_note(lock_fd, "")
+            for inner in (folder.hubs_path, folder.uploads_path, folder.blobs_path):
+                inner.mkdir(mode=0o700, exist_ok=True)
+                inner.chmod(0o700)  # the umask may have taken something away
+        yield folder
+    finally:
+        os.close(lock_fd)
+
+
+def read_holder(path: Path) -> Holder | None:
+    """Return who holds the data folder, or held it last; None where nobody ever did.
+
+    Whether it is still there: `Holder.is_running`.
+    """
+    try:
+        lock_fd = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return _read_note(lock_fd)
+    finally:
+        os.close(lock_fd)
+
+
+def _write_note(lock_fd: int, address: str) -> None:
+    pid = os.getpid()
+    note = {"pid": pid, "started_at": psutil.Process(pid).create_time(), "address": address}
+    text = json.dumps(note).encode()
+    # Padded and written in one call: a reader finds the old note or the new one, never a part.
+    os.pwrite(lock_fd, text.ljust(NOTE_BYTES // 8), 0)
+
+
+def _read_note(lock_fd: int) -> Holder | None:
+    try:
+        note = json.loads(os.pread(lock_fd, NOTE_BYTES, 0))
+        return Holder(int(note["pid"]), float(note["started_at"]), str(note["address"]))
+    except (ValueError, TypeError, KeyError):
+        return None  # just made, and not written yet
+
+
+_LINUX = Path("/proc/sys/kernel/random/boot_id")
+
+
+def read_boot_id() -> str:
+    """Return a text that changes when the machine starts anew. Reads a file of the kernel; call it at the
+    start.
+
+    Without Linux it is the second of the last start. A clock that is set may shift that; at worst a device
+    then loads a session anew after an unclean end.
+    """
+    if _LINUX.exists():
+        return _LINUX.read_text(encoding="ascii").strip()
+    return f"boot-{int(psutil.boot_time())}"

@@ -1,0 +1,96 @@
+"""Whether the data folder is its owner's alone. What others of the machine may read is mended; what is not ours to
+mend is refused.
+
+Only what this program itself puts into a data folder is looked at: a person may have given a folder that holds
+other things too, and their modes are none of our business.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from storage.errors import StorageUnsafe
+from storage.sqlite.connection import named_os_errors
+
+__all__ = ["OWN_NAMES", "make_private", "open_private"]
+
+OWN_NAMES: Final = (
+    *("lock", "api-key", "api-key.new", "audit-head", "audit-head.new", "builderos.db*", "server.log*"),
+    *("socket-folder", "hubs", "uploads", "blobs", "import"),
+)
+"""What lies in a data folder, as patterns."""
+
+MAX_ENTRIES: Final = 20_000
+"""Files and folders that are looked at, a tenth of a second; the rest lies in folders that were made private."""
+
+_WRITING: Final = stat.S_IWGRP | stat.S_IWOTH
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+
+def make_private(data: Path) -> list[Path]:
+    """Take from group and others whatever they may do with our files; return those that were open to them. Blocks.
+
+    Raises:
+        StorageUnsafe: the folder or something of ours in it belongs to another user, or everybody may write there.
+        StorageUnavailable: a mode cannot be read or changed.
+    """
+    me = os.geteuid()
+    with named_os_errors(data):
+        folder = data.stat()
+    if folder.st_uid != me:
+        raise StorageUnsafe(
+            f"{data} belongs to another user (id {folder.st_uid}): run as that user, or chown it"
+        )
+    if folder.st_mode & stat.S_ISVTX:
+        raise StorageUnsafe(f"{data} is a folder that all users share: give one of its own")
+    with named_os_errors(data):
+        data.chmod(stat.S_IRWXU)
+    mended: list[Path] = []
+    for number, path in enumerate(_own_paths(data)):
+        if number >= MAX_ENTRIES:
+            break
+        mended += _mend(path, me)
+    # A folder that others could only look into showed them names; one that they could write to is told in any case.
+    if folder.st_mode & _OTHERS and (mended or folder.st_mode & _WRITING):
+        mended.insert(0, data)
+    return mended
+
+
+def _mend(path: Path, me: int) -> list[Path]:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return []  # a hub may end at any time
+    if stat.S_ISLNK(found.st_mode):
+        return []
+    if found.st_uid != me:
+        raise StorageUnsafe(
+            f"{path} belongs to another user (id {found.st_uid}): run as that user, or chown it"
+        )
+    if not found.st_mode & _OTHERS:
+        return []
+    with named_os_errors(path):
+        path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+    return [path]
+
+
+def _own_paths(data: Path) -> Iterator[Path]:
+    for pattern in OWN_NAMES:
+        for path in data.glob(pattern):
+            yield path
+            if path.is_symlink():
+                continue
+            for folder, folders, files in os.walk(path):
+                yield from (Path(folder, name) for name in (*folders, *files))
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file as `open` asks its `opener` to: a new one has mode 0600, whatever the umask."""
+    handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    if flags & os.O_CREAT:
+        os.fchmod(handle, 0o600)
+    return handle

@@ -1,0 +1,76 @@
+"""A database opened for reading only, beside the server that may have it open for writing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import apsw
+import attrs
+import trio
+
+from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
+from storage.schema import MIGRATIONS
+from storage.sqlite.connection import APPLICATION_ID, mapped_errors, open_reader
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer
+from storage.tables.activity import Acts
+from storage.tables.audit import Audit
+from storage.tables.journal import SqliteJournal
+from storage.tables.sessions import SqliteCatalog
+from storage.tables.survey import Survey
+from storage.tables.uploads import Uploads
+
+__all__ = ["Reading", "open_reading"]
+
+
+@attrs.frozen(eq=False)
+class Reading:
+    """What can be read. Whatever would write raises `StorageUnavailable`."""
+
+    journal: SqliteJournal
+    catalog: SqliteCatalog
+    survey: Survey
+    audit: Audit
+    acts: Acts
+
+
+@asynccontextmanager
+async def open_reading(path: Path) -> AsyncIterator[Reading]:
+    """Open the database at `path`; it is neither made nor migrated, and nobody waits for us.
+
+    Raises:
+        StorageCorrupt: it is damaged or none of ours.
+        StorageUnavailable: it is not there or cannot be read.
+        StorageVersion: another version of this program wrote it.
+    """
+    connection = await trio.to_thread.run_sync(_open, path)
+    readers = Readers(path)
+    writer = Writer(path, connection)  # never run, so it refuses
+    try:
+        uploads = Uploads(path.parent, writer, readers)
+        catalog = SqliteCatalog(writer, readers, uploads)
+        journal = SqliteJournal(writer, readers, lambda: 0)
+        audit = Audit(path.parent, writer, readers)
+        yield Reading(journal, catalog, Survey(readers, uploads), audit, Acts(readers))
+    finally:
+        readers.close()
+        connection.close()
+
+
+def _open(path: Path) -> apsw.Connection:
+    if not path.is_file():
+        raise StorageUnavailable(f"{path}: there is no database yet")
+    connection = open_reader(path)
+    try:
+        with mapped_errors(path):
+            version = int(connection.pragma("user_version"))
+            if connection.pragma("application_id") != APPLICATION_ID:
+                raise StorageCorrupt(f"{path}: this is no database of this program")
+        if version != len(MIGRATIONS):
+            raise StorageVersion(f"{path}: version {version}, and this program reads {len(MIGRATIONS)}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,48 @@
+"""Puts a finished database into the place of another, in one rename: whoever is killed left the old or the new one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from storage.errors import StorageBusy
+from storage.sqlite.connection import named_os_errors
+
+__all__ = ["put_database", "sync_file", "sync_folder"]
+
+
+def put_database(copy: Path, database: Path) -> None:
+    """Put `copy` into the place of `database`, whole and on disk, or change nothing. Both are closed; blocks.
+
+    The last one to close a database takes its WAL away. Where one is left somebody else has the database open,
+    and would go on with the old file; or the WAL would be taken for one of the new file.
+
+    Raises:
+        StorageBusy: another program has one of them open.
+        StorageUnavailable: nothing was changed.
+    """
+    for path in (database, copy):
+        if path.with_name(path.name + "-wal").exists():
+            raise StorageBusy(f"{database}: another program has it open; close that first")
+    with named_os_errors(database):
+        sync_file(copy)
+        copy.replace(database)
+        sync_folder(database.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Have a file's content survive a power cut. Blocks; raises OSError."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Have a folder's names survive a power cut. Blocks; raises OSError."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,133 @@
+"""What the shipped app leaves behind between two connections: which ids a key was used with, and which
+answers it has not seen to their end. Times and ids come from the caller; what they mean is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+
+import apsw
+import attrs
+
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer
+
+__all__ = ["APP_SCHEMA", "AppPairs", "OpenExchange"]
+
+APP_SCHEMA = """
+-- Which pair of ids was last used with which key; the hash is that of `device`.
+CREATE TABLE app_pair (
+  device_id  TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  key_hash   BLOB NOT NULL,
+  used_at_ms INTEGER NOT NULL,
+  PRIMARY KEY (device_id, session_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX app_pair_by_use ON app_pair (used_at_ms);
+
+-- Messages whose answer the app has not seen to its end; `told` counts the code points that it has.
+CREATE TABLE app_exchange (
+  number     INTEGER PRIMARY KEY,
+  device_id  TEXT NOT NULL,
+  session_id TEXT NOT NULL,
+  message_id TEXT NOT NULL UNIQUE,
+  at_ms      INTEGER NOT NULL,
+  told       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX app_exchange_by_pair ON app_exchange (device_id, session_id, number);
+CREATE INDEX app_exchange_by_time ON app_exchange (at_ms);
+"""
+
+OPEN_PER_PAIR = 20
+"""Answers of one pair that may wait to be told; the oldest are forgotten beyond that."""
+
+_USE = """
+INSERT INTO app_pair (device_id, session_id, key_hash, used_at_ms) VALUES (?, ?, ?, ?)
+ON CONFLICT (device_id, session_id) DO UPDATE
+  SET key_hash = excluded.key_hash, used_at_ms = excluded.used_at_ms
+"""
+_FORGET_PAIRS = "DELETE FROM app_pair WHERE used_at_ms < ?"
+_OWNER = "SELECT key_hash FROM app_pair WHERE device_id = ? AND session_id = ? AND used_at_ms >= ?"
+_OPEN = """
+INSERT INTO app_exchange (device_id, session_id, message_id, at_ms) VALUES (?, ?, ?, ?)
+ON CONFLICT (message_id) DO NOTHING
+"""
+_BOUND = """
+DELETE FROM app_exchange WHERE number IN (
+  SELECT number FROM app_exchange WHERE device_id = ? AND session_id = ? ORDER BY number DESC LIMIT -1 OFFSET ?
+)
+"""
+_FORGET_EXCHANGES = "DELETE FROM app_exchange WHERE at_ms < ?"
+_OPEN_ONES = """
+SELECT message_id, told FROM app_exchange WHERE device_id = ? AND session_id = ? ORDER BY number
+"""
+_TOLD = "UPDATE app_exchange SET told = max(told, ?) WHERE message_id = ?"
+_CLOSE = "DELETE FROM app_exchange WHERE message_id = ?"
+
+
+@attrs.frozen
+class OpenExchange:
+    """A message whose answer was told as far as `told` code points."""
+
+    message_id: str
+    told: int
+
+
+@attrs.define(eq=False)
+class AppPairs:
+    """See the module. Nothing here is fsynced: it survives a crash of the server, not of the machine.
+
+    All raise StorageUnavailable, or StorageCorrupt where the file cannot be read.
+    """
+
+    _writer: Writer
+    _readers: Readers
+
+    async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
+        """Note that a pair was used with `key` just now; forget those not used for `keep_ms`."""
+        bound = (device_id, session_id, _hash(key), now_ms)
+        await self._writer.submit(partial(_use, bound, now_ms - keep_ms), durable=False)
+
+    async def owner(self, device_id: str, session_id: str, *, since_ms: int) -> bytes | None:
+        """Return the hash of the key that a pair was last used with, None where that is before `since_ms`."""
+        rows = await self._readers.all(_OWNER, (device_id, session_id, since_ms))
+        return rows[0][0] if rows else None
+
+    async def open(
+        self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int
+    ) -> None:
+        """Note that an answer is wanted; forget what was wanted over `keep_ms` ago."""
+        bound = (device_id, session_id, message_id, now_ms)
+        await self._writer.submit(partial(_open, bound, now_ms - keep_ms), durable=False)
+
+    async def open_exchanges(self, device_id: str, session_id: str) -> Sequence[OpenExchange]:
+        """Return what a pair still wants, in the order of asking."""
+        return [OpenExchange(*row) for row in await self._readers.all(_OPEN_ONES, (device_id, session_id))]
+
+    async def settle(self, told: Sequence[OpenExchange], closed: Sequence[str]) -> None:
+        """Note how much was told of some answers, and that others are done with."""
+        await self._writer.submit(partial(_settle, tuple(told), tuple(closed)), durable=False)
+
+
+def _hash(key: str) -> bytes:
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _use(bound: tuple[str, str, bytes, int], before_ms: int, connection: apsw.Connection) -> None:
+    connection.execute(_USE, bound)
+    connection.execute(_FORGET_PAIRS, (before_ms,))
+
+
+def _open(bound: tuple[str, str, str, int], before_ms: int, connection: apsw.Connection) -> None:
+    connection.execute(_OPEN, bound)
+    connection.execute(_BOUND, (bound[0], bound[1], OPEN_PER_PAIR))
+    connection.execute(_FORGET_EXCHANGES, (before_ms,))
+
+
+def _settle(told: tuple[OpenExchange, ...], closed: tuple[str, ...], connection: apsw.Connection) -> None:
+    for one in told:
+        connection.execute(_TOLD, (one.told, one.message_id))
+    for message_id in closed:
+        connection.execute(_CLOSE, (message_id,))

@@ -1,0 +1,228 @@
+"""Who came in, who tried to, and what was done that no journal keeps: an append-only table with a hash chain.
+
+The end of the chain is noted in a file beside the database as well: a table that was cut short, or put back to an
+older state, no longer has the row that the file names.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import apsw
+import attrs
+import trio
+
+from storage.errors import StorageError
+from storage.sqlite.connection import named_os_errors
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer
+from storage.tables.hash_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
+
+__all__ = ["AUDIT_SCHEMA", "HEAD_NAME", "MAX_ROWS", "Audit", "append_acts", "read_noted_head", "verify_audit"]
+
+AUDIT_SCHEMA = """
+-- One row after the other, never changed; each one's hash covers the one before. The oldest go once there are
+-- too many, and `meta` then says where the chain begins.
+CREATE TABLE audit (
+  number     INTEGER PRIMARY KEY,
+  at_ms      INTEGER NOT NULL,
+  act        TEXT NOT NULL,
+  device_id  TEXT,
+  address    TEXT,
+  session_id TEXT,
+  subject    TEXT,
+  count      INTEGER NOT NULL,
+  hash       BLOB NOT NULL
+) STRICT;
+"""
+
+MAX_ROWS: Final = 200_000
+"""Rows that are kept, about 40 MB."""
+
+SPARE_ROWS: Final = 1_000
+"""How many go at once, so that few transactions have to do with it."""
+
+PAGE_ROWS: Final = 1_000
+
+HEAD_NAME: Final = "audit-head"
+"""The file, in the data folder."""
+
+HEAD_BYTES: Final = 256
+
+_COLUMNS = "number, at_ms, act, device_id, address, session_id, subject, count, hash"
+_LAST = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
+_FIRST = "SELECT min(number) FROM audit"
+_ADD = f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PAGE = f"SELECT {_COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT {PAGE_ROWS}"
+_HASH = "SELECT hash FROM audit WHERE number = ?"
+_FORGET = "DELETE FROM audit WHERE number <= ?"
+_META = "SELECT value FROM meta WHERE key = 'audit_base'"
+_SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES ('audit_base', ?)"
+_ADDRESSES = """
+SELECT DISTINCT address FROM audit
+WHERE act = ? AND at_ms >= ? AND address IS NOT NULL LIMIT ?
+"""
+
+_log = logging.getLogger("builderos.storage")
+
+
+@attrs.define(eq=False)
+class Audit:
+    """The table. Whatever stores an act calls `note_head` once that is committed."""
+
+    data: Path
+    _writer: Writer
+    _readers: Readers
+    _noting: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+
+    async def append(self, acts: Sequence[Act]) -> None:
+        """Store acts, durably and in this order, and note the end.
+
+        Cancellation: only where nothing is stored; so who is cancelled may store them again.
+
+        Raises:
+            StorageUnavailable: they were not stored.
+        """
+        await self._writer.submit(partial(append_acts, acts), durable=True, rows=len(acts))
+        with trio.CancelScope(shield=True):
+            await self.note_head()
+
+    async def note(self, act: Act) -> None:
+        """Store what was done already: where that fails it is logged, since the act cannot be taken back."""
+        try:
+            await self.append([act])
+        except StorageError as failed:
+            _log.error("%s by %s is not in the audit: %s", act.act, act.device_id, failed)
+
+    async def note_head(self) -> None:
+        """Write the end of the chain into its file. One that cannot be written is logged, and no error."""
+        async with self._noting:  # so that no older end is written over a newer one
+            try:
+                head = await self._readers.run(read_head)
+                await trio.to_thread.run_sync(_write_head, self.data / HEAD_NAME, head)
+            except StorageError as failed:
+                _log.warning("the end of the audit cannot be noted: %s", failed)
+
+    async def check_head(self, *, now_ms: int) -> None:
+        """See that the end is the one that was noted; where it is not, that becomes a row of its own. For the start.
+
+        Raises:
+            StorageUnavailable: the table cannot be read or written.
+        """
+        noted = await trio.to_thread.run_sync(read_noted_head, self.data)
+        found = await self._readers.run(lambda connection: _has(connection, noted))
+        if not found:
+            _log.warning("the audit was cut short or put back: it does not have row %s any more", noted)
+            await self.append([Act(at_ms=now_ms, act="audit_cut", subject=str(noted))])
+
+    async def addresses(self, act: str, since_ms: int, limit: int) -> Sequence[str]:
+        """Return the addresses that did something since a moment."""
+        return [row[0] for row in await self._readers.all(_ADDRESSES, (act, since_ms, limit))]
+
+    async def page(self, after: int) -> Sequence[AuditRow]:
+        """Return the next rows after a number, none at the end."""
+        return [_row(row) for row in await self._readers.all(_PAGE, (after,))]
+
+    async def base(self) -> Mark:
+        """Return what comes before the first row."""
+        return await self._readers.run(_base)
+
+    async def verify(self) -> list[str]:
+        """Return what is wrong with the chain, as `verify_audit`."""
+        return await self._readers.run(partial(verify_audit, self.data))
+
+
+def append_acts(acts: Sequence[Act], connection: apsw.Connection) -> None:
+    """Store acts on the writer's thread, with what else its transaction does."""
+    last = read_head(connection)
+    for act in acts:
+        number = last.number + 1
+        digest = hash_of_row(last.hash, number, act)
+        connection.execute(_ADD, (number, *attrs.astuple(act), digest))
+        last = Mark(number, digest)
+    first = connection.execute(_FIRST).get
+    if first is not None and last.number - first >= MAX_ROWS:
+        _forget(last.number - MAX_ROWS + SPARE_ROWS, connection)
+
+
+def _forget(number: int, connection: apsw.Connection) -> None:
+    """Remove the rows up to a number, and note the last one's hash: the chain begins behind it."""
+    base = Mark(number, connection.execute(_HASH, (number,)).get)
+    connection.execute(_SET_META, (str(base),))
+    connection.execute(_FORGET, (number,))
+
+
+def verify_audit(data: Path, connection: apsw.Connection) -> list[str]:
+    """Return what is wrong with the audit, a line each; nothing where the chain is whole up to its noted end.
+
+    Blocks: some seconds for a full table. Reads one state, as a transaction of its own.
+
+    Args:
+        data: the data folder, for the noted end.
+        connection: of the database; only read.
+    """
+    connection.execute("BEGIN")
+    try:
+        noted = read_noted_head(data)
+        base, head = _base(connection), read_head(connection)
+        rows = (_row(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY number"))
+        faults = check_chain(rows, base, noted)
+    finally:
+        connection.execute("COMMIT")
+    if noted is None and head != START:
+        faults.append(f"the note of its end, {HEAD_NAME}, is missing or damaged")
+    return faults
+
+
+def read_head(connection: apsw.Connection) -> Mark:
+    """Return the end of the chain."""
+    last = connection.execute(_LAST).get
+    return _base(connection) if last is None else Mark(*last)
+
+
+def read_noted_head(data: Path) -> Mark | None:
+    """Return the end that the file notes; None where it does not. Blocks for a moment."""
+    try:
+        with (data / HEAD_NAME).open(encoding="ascii") as file:
+            return Mark.parse(file.read(HEAD_BYTES))
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _base(connection: apsw.Connection) -> Mark:
+    text = connection.execute(_META).get
+    return (Mark.parse(text) if text is not None else None) or START
+
+
+def _has(connection: apsw.Connection, mark: Mark | None) -> bool:
+    """Tell whether the chain has a mark; where nothing was noted, whether there is nothing."""
+    if mark is None:
+        return read_head(connection) == START
+    if mark == _base(connection):
+        return True
+    digest: bytes | None = connection.execute(_HASH, (mark.number,)).get
+    return digest == mark.hash
+
+
+def _row(columns: tuple[object, ...]) -> AuditRow:
+    number, *fields, digest = columns
+    names = [field.name for field in attrs.fields(Act)]
+    return AuditRow(number, Act(**dict(zip(names, fields, strict=True))), digest)  # type: ignore[arg-type]
+
+
+def _write_head(path: Path, head: Mark) -> None:
+    partial_path = path.with_name(path.name + ".new")
+    with named_os_errors(partial_path):
+        partial_path.unlink(missing_ok=True)
+        handle = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(f"{head}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial_path.replace(path)

@@ -1,0 +1,208 @@
+"""Who holds a key: devices and the labels that they go by. Only hashes, compared in constant time."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+
+import apsw
+import attrs
+import trio
+
+from storage.errors import DeviceExists, DeviceRevoked
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer
+from storage.tables.audit import append_acts
+from storage.tables.hash_chain import Act
+
+__all__ = ["FIRST_DEVICE", "Device", "Devices", "add_device", "hash_of"]
+
+FIRST_DEVICE = "first"
+"""The fixed id of the device whose key lies in the data folder."""
+
+LABELS_PER_DEVICE = 10_000
+"""Labels that one key may ever use: a key that makes up a new one for each attach must not fill the disk."""
+
+CACHED_LABELS = 10_000
+"""Labels whose owner is kept in memory; beyond it the cache starts anew."""
+
+_ALL = "SELECT id, name, scope, created_at_ms, revoked_at_ms, key_hash FROM device ORDER BY created_at_ms, id"
+_ADD = """
+INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING
+"""
+_FIRST = """
+INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'first device', 'admin', ?, ?)
+ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, revoked_at_ms = NULL
+"""
+_REVOKE = "UPDATE device SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL"
+_IS_REVOKED = "SELECT revoked_at_ms IS NOT NULL FROM device WHERE id = ?"
+_END_PAIRINGS = "DELETE FROM pairing WHERE made_by = ?"
+_OWNER = "SELECT device_id FROM label WHERE label = ?"
+_LABELS = "SELECT count(*) FROM label WHERE device_id = ?"
+_CLAIM = "INSERT INTO label (label, device_id) VALUES (?, ?) ON CONFLICT (label) DO NOTHING"
+
+
+@attrs.frozen
+class Device:
+    """A holder of a key. `revoked_at_ms` is None while the key is good."""
+
+    id: str
+    name: str
+    scope: str
+    created_at_ms: int
+    revoked_at_ms: int | None
+
+
+@attrs.define(eq=False)
+class Devices:
+    """All devices, held in memory. Changes are durable before they count here; `load` comes first."""
+
+    _writer: Writer
+    _readers: Readers
+    _devices: dict[str, tuple[Device, bytes]] = attrs.field(factory=dict, init=False)
+    _labels: dict[str, str] = attrs.field(factory=dict, init=False)
+
+    async def load(self) -> None:
+        """Read all devices anew."""
+        rows = await self._readers.all(_ALL)
+        self._devices = {row[0]: (Device(*row[:5]), row[5]) for row in rows}
+
+    def list(self) -> Sequence[Device]:
+        """Return all devices, revoked ones too, in the order of adding."""
+        return [device for device, _ in self._devices.values()]
+
+    def find(self, key: str) -> Device | None:
+        """Return the device whose good key this is. Its time does not tell how near a wrong key came."""
+        return self.find_hash(hash_of(key))
+
+    def find_hash(self, wanted: bytes) -> Device | None:
+        """Return the device whose good key has this hash, as `AppPairs` keeps it."""
+        found = None
+        for device, key_hash in self._devices.values():
+            if hmac.compare_digest(wanted, key_hash) and device.revoked_at_ms is None:
+                found = device
+        return found
+
+    def get(self, device_id: str) -> Device | None:
+        """Return the device of this id; None where there is none, or its key was revoked."""
+        known = self._devices.get(device_id)
+        return None if known is None or known[0].revoked_at_ms is not None else known[0]
+
+    async def add(
+        self,
+        *,
+        name: str,
+        scope: str,
+        key: str,
+        device_id: str,
+        now_ms: int,
+        made_by: str | None = None,
+        noted: Sequence[Act] = (),
+    ) -> Device:
+        """Add a device; it owns the label that is its own id. `noted` goes into the audit with it.
+
+        `made_by` is the device that asked for it: one whose key ended while its request was on the way makes none.
+
+        Raises:
+            DeviceRevoked: `made_by` was.
+            DeviceExists: the id is taken, or used as a label by another device.
+            StorageUnavailable: nothing was stored.
+        """
+        device = Device(device_id, name, scope, now_ms, None)
+        key_hash = hash_of(key)
+        await self._writer.submit(partial(_add, device, key_hash, made_by, noted), durable=True)
+        self.admit(device, key_hash)
+        return device
+
+    def admit(self, device: Device, key_hash: bytes) -> None:
+        """Let a device in that was stored by `add_device`, now that it is committed."""
+        self._devices[device.id] = (device, key_hash)
+
+    async def set_first_key(self, key: str, *, now_ms: int) -> Device:
+        """Make `key` the first device's; an older one ends with the codes made with it, and a revoked first
+        device is good again.
+        """
+        key_hash = hash_of(key)
+        await self._writer.submit(partial(_set_first, key_hash, now_ms), durable=True)
+        await self.load()
+        return self._devices[FIRST_DEVICE][0]
+
+    async def revoke(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
+        """End a device's key, and the codes that it made; `noted` goes into the audit with that.
+
+        False where there is no such device or its key has ended already.
+        """
+        changed = await self._writer.submit(partial(_revoke, device_id, now_ms, noted), durable=True)
+        if changed:
+            device, key_hash = self._devices[device_id]
+            self._devices[device_id] = (attrs.evolve(device, revoked_at_ms=now_ms), key_hash)
+        return changed
+
+    async def claim_label(self, label: str, device_id: str) -> bool:
+        """Return whether `label` is this device's; a label belongs for good to the first that claimed it.
+
+        A device's id is claimed by that device from its beginning. False too once a device has used
+        `LABELS_PER_DEVICE`.
+        """
+        await trio.lowlevel.checkpoint()
+        if label == device_id:
+            return True
+        owner = self._labels.get(label)
+        if owner is None:
+            owner = await self._writer.submit(partial(_claim, label, device_id), durable=False)
+            if len(self._labels) >= CACHED_LABELS:
+                self._labels.clear()
+            if owner is not None:
+                self._labels[label] = owner
+        return owner == device_id
+
+
+def hash_of(key: str) -> bytes:
+    """Return what is kept of a key or a code: both are too random to be guessed from it."""
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _add(
+    device: Device, key_hash: bytes, made_by: str | None, noted: Sequence[Act], connection: apsw.Connection
+) -> None:
+    if made_by is not None and connection.execute(_IS_REVOKED, (made_by,)).get:
+        raise DeviceRevoked(made_by)
+    add_device(device, key_hash, connection)
+    append_acts(noted, connection)
+
+
+def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:
+    """Store a device, on the writer's thread, with what else its transaction does. Raises DeviceExists."""
+    values = (device.id, device.name, device.scope, key_hash, device.created_at_ms)
+    connection.execute(_ADD, values)
+    if connection.changes() == 0:
+        raise DeviceExists(device.id)
+    connection.execute(_CLAIM, (device.id, device.id))
+    if connection.changes() == 0:
+        raise DeviceExists(device.id)
+
+
+def _set_first(key_hash: bytes, now_ms: int, connection: apsw.Connection) -> None:
+    connection.execute(_FIRST, (FIRST_DEVICE, key_hash, now_ms))
+    connection.execute(_END_PAIRINGS, (FIRST_DEVICE,))
+    connection.execute(_CLAIM, (FIRST_DEVICE, FIRST_DEVICE))
+
+
+def _revoke(device_id: str, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> bool:
+    connection.execute(_REVOKE, (now_ms, device_id))
+    if connection.changes() == 0:
+        return False
+    connection.execute(_END_PAIRINGS, (device_id,))
+    append_acts(noted, connection)
+    return True
+
+
+def _claim(label: str, device_id: str, connection: apsw.Connection) -> str | None:
+    owner = connection.execute(_OWNER, (label,)).get
+    if owner is None and connection.execute(_LABELS, (device_id,)).get < LABELS_PER_DEVICE:
+        connection.execute(_CLAIM, (label, device_id))
+        return device_id
+    return str(owner) if owner is not None else None

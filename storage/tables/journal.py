@@ -1,0 +1,190 @@
+"""The journal in SQLite: `Journal` and `Ownership` of `actors.ports`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+
+import apsw
+import attrs
+
+from storage.errors import SessionMissing
+from storage.records import Command, Entry, Fold, Grant, Head, Row, Summary
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer
+from storage.tables.append import Append, append
+
+__all__ = ["MESSAGE_KINDS", "PAGE_BYTES", "SqliteJournal"]
+
+PAGE_BYTES = 256 * 1024
+"""A page of `read` ends once its payloads pass this; bounds what one reader holds in memory: the rows, what is
+made of them and the frames, so several times this."""
+
+ENTRY_BYTES = 200
+"""What a row costs beside its payload, about: its keys, and its places in the indexes."""
+
+MESSAGE_KINDS = frozenset({"user_message", "turn_started"})
+"""What the index `journal_message` holds (see `storage.schema`)."""
+
+_COLUMNS = "session_id, seq, first_seq, turn_id, kind, device_id, at_ms, payload, commit_no"
+_RANGE = "session_id = ?1 AND seq > ?2 AND seq < ?3"
+_READ = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} ORDER BY seq LIMIT ?4"
+_READ_NEWEST = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} ORDER BY seq DESC LIMIT ?4"
+_KINDS = "kind IN (SELECT value FROM json_each(?5))"
+_READ_KINDS = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_KINDS} ORDER BY seq LIMIT ?4"
+_READ_KINDS_NEWEST = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_KINDS} ORDER BY seq DESC LIMIT ?4"
+# SQLite uses a partial index only where its condition stands in the query word for word.
+_MESSAGES = "kind IN ('user_message', 'turn_started')"
+_NO_PIECES = "kind NOT IN ('message', 'thinking')"
+_READ_MESSAGES = (
+    f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_MESSAGES} AND {_KINDS} ORDER BY seq LIMIT ?4"
+)
+_READ_MESSAGES_NEWEST = (
+    f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_MESSAGES} AND {_KINDS} ORDER BY seq DESC LIMIT ?4"
+)
+_HEAD = "SELECT epoch, head_seq FROM session WHERE session_id = ?"
+_COMMANDS = """
+SELECT command_id, seq, state FROM command
+WHERE session_id = ? AND command_id IN (SELECT value FROM json_each(?))
+"""
+_FIRST_OF_TURNS = f"""
+SELECT min(first_seq) FROM journal
+WHERE session_id = ?1 AND {_NO_PIECES} AND turn_id IN (
+  SELECT turn_id FROM journal
+  WHERE session_id = ?1 AND {_MESSAGES} AND kind = 'turn_started' AND turn_id IS NOT NULL
+  ORDER BY seq DESC LIMIT ?2)
+"""
+_ACQUIRE = """
+UPDATE session SET owner_epoch = owner_epoch + 1 WHERE session_id = ? RETURNING owner_epoch, head_seq
+"""
+_PROBE = "INSERT INTO meta (key, value) VALUES ('probe', hex(zeroblob(32768)))"
+_PROBE_DONE = "DELETE FROM meta WHERE key = 'probe'"
+_PROBE_COUNT = """
+INSERT INTO meta (key, value) VALUES ('probes', '1')
+ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
+"""
+
+_MAX_SEQ = 2**63 - 1
+
+
+@attrs.define(eq=False)
+class SqliteJournal:
+    """See `actors.ports.Journal` and `actors.ports.Ownership`; what they promise is not repeated here."""
+
+    _writer: Writer
+    _readers: Readers
+    _next_commit_no: Callable[[], int]
+
+    async def append(
+        self,
+        grant: Grant,
+        expected_seq: int,
+        entries: Sequence[Entry],
+        *,
+        fold: Sequence[Fold] = (),
+        durable: bool,
+        summary: Summary | None = None,
+    ) -> int:
+        """Append, fold and note the summary: all or nothing.
+
+        Raises:
+            FoldMismatch: beside the errors of the port: a fold cuts through a row.
+        """
+        job = Append(grant, expected_seq, entries, fold, summary, self._next_commit_no)
+        folded = sum(one.last_seq - one.first_seq + 1 for one in fold)
+        rows = len(entries) + folded
+        size = rows * ENTRY_BYTES + sum(len(entry.payload) for entry in entries)
+        return await self._writer.submit(partial(append, job), durable=durable, rows=rows, size=size)
+
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        limit: int,
+        *,
+        before: int | None = None,
+        kinds: Collection[str] | None = None,
+        newest: bool = False,
+    ) -> Sequence[Row]:
+        """Read a page of committed rows."""
+        sql = _choose(kinds, newest=newest)
+        bound: tuple[int | str, ...] = (session_id, after, _MAX_SEQ if before is None else before, limit)
+        if kinds is not None:
+            bound = (*bound, json.dumps(sorted(kinds)))
+        rows = await self._readers.run(lambda connection: _page(connection.execute(sql, bound)))
+        return rows[::-1] if newest else rows
+
+    async def head(self, session_id: str) -> Head:
+        """Return the committed end of a session."""
+        found = await self._readers.run(lambda connection: connection.execute(_HEAD, (session_id,)).get)
+        if found is None:
+            raise SessionMissing(session_id)
+        return Head(*found)
+
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+        """Return what is recorded of these commands."""
+        bound = (session_id, json.dumps(list(command_ids)))
+        rows = await self._readers.all(_COMMANDS, bound)
+        return {row[0]: Command(*row) for row in rows}
+
+    async def first_seq_of_turns(self, session_id: str, count: int) -> int:
+        """Return where the last `count` started turns begin. Raises SessionMissing."""
+        head, first = await self._readers.run(
+            lambda connection: _first_of_turns(connection, session_id, count)
+        )
+        return head + 1 if first is None else first
+
+    async def check_writable(self) -> None:
+        """Take and give back a few pages and change one: both the file and the WAL must have room."""
+        await self._writer.submit(_probe, durable=True, rows=1)
+
+    async def acquire(self, session_id: str) -> Grant:
+        """Take the session over.
+
+        Without fsync: after a power cut no older owner is left that a grant could be mistaken for.
+        """
+        return await self._writer.submit(partial(_acquire, session_id), durable=False)
+
+
+def _choose(kinds: Collection[str] | None, *, newest: bool) -> str:
+    if kinds is None:
+        return _READ_NEWEST if newest else _READ
+    if MESSAGE_KINDS.issuperset(kinds):
+        return _READ_MESSAGES_NEWEST if newest else _READ_MESSAGES
+    return _READ_KINDS_NEWEST if newest else _READ_KINDS
+
+
+def _page(cursor: apsw.Cursor) -> list[Row]:
+    rows: list[Row] = []
+    size = 0
+    found: Iterable[tuple[str, int, int, str | None, str, str | None, int, bytes, int]] = cursor
+    for columns in found:
+        rows.append(Row(*columns))
+        size += len(columns[7])
+        if size > PAGE_BYTES:
+            break
+    cursor.close(True)
+    return rows
+
+
+def _first_of_turns(connection: apsw.Connection, session_id: str, count: int) -> tuple[int, int | None]:
+    # The turns first: what comes between the two statements can only raise the head above them.
+    first = connection.execute(_FIRST_OF_TURNS, (session_id, count)).get
+    head = connection.execute(_HEAD, (session_id,)).get
+    if head is None:
+        raise SessionMissing(session_id)
+    return head[1], first
+
+
+def _acquire(session_id: str, connection: apsw.Connection) -> Grant:
+    found = connection.execute(_ACQUIRE, (session_id,)).get
+    if found is None:
+        raise SessionMissing(session_id)
+    return Grant(session_id, *found)
+
+
+def _probe(connection: apsw.Connection) -> None:
+    connection.execute(_PROBE)
+    connection.execute(_PROBE_DONE)
+    connection.execute(_PROBE_COUNT)

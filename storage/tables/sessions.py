@@ -1,0 +1,258 @@
+"""The list of sessions in SQLite: `Catalog` of `actors.ports`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import apsw
+import attrs
+
+from storage.errors import SessionExists, SessionMissing, StorageUnavailable
+from storage.records import NewSession, SessionRecord, Summary
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer
+
+__all__ = ["SessionFiles", "SqliteCatalog"]
+
+_log = logging.getLogger("builderos.storage")
+
+_CREATE = """
+INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms)
+SELECT ?1, ?2, ?3, ?4, ?5, ?5 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
+ON CONFLICT (session_id) DO NOTHING
+"""
+_RECORD = """
+SELECT session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms,
+       epoch, owner_epoch, head_seq, coalesce(snapshot_seq, 0), read_seq, coalesce(content, ''),
+       title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq
+FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session_id)
+"""
+_GET = _RECORD + "WHERE session_id = ?"
+_PAGE = _RECORD + "ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?"
+_PAGE_BEFORE = (
+    _RECORD + "WHERE (last_activity_ms, session_id) < (?2, ?3)"
+    " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
+)
+_COUNT = "SELECT count(*) FROM session"
+_UNFINISHED = "SELECT session_id FROM summary WHERE unfinished = 1 ORDER BY session_id"
+_UNREAD = """
+SELECT count(*) FROM journal WHERE session_id = ? AND seq > ? AND kind IN ('user_message', 'turn_started')
+"""
+_EXISTS = "SELECT 1 FROM session WHERE session_id = ?"
+_READ_MARK = "UPDATE session SET read_seq = ?2 WHERE session_id = ?1 AND read_seq < ?2"
+_DRAFT = "INSERT OR REPLACE INTO draft (session_id, content) VALUES (?, ?)"
+_NO_DRAFT = "DELETE FROM draft WHERE session_id = ?"
+_KEEP_OFFER = "INSERT OR REPLACE INTO agent_offer (agent_type, offer) VALUES (?, ?)"
+_OFFER = "SELECT offer FROM agent_offer WHERE agent_type = ?"
+_REMOVALS = "SELECT session_id FROM removal"
+_IS_REMOVED = "SELECT 1 FROM removal WHERE session_id = ?"
+_REMOVE = (
+    "INSERT INTO removal (session_id) VALUES (?)",
+    "DELETE FROM session WHERE session_id = ?",
+    "DELETE FROM summary WHERE session_id = ?",
+    _NO_DRAFT,
+)
+_REMOVE_FOUND = """
+DELETE FROM search WHERE rowid IN
+  (SELECT commit_no FROM journal WHERE session_id = ?1 AND searchable = 1
+   AND seq <= (SELECT max(seq) FROM (SELECT seq FROM journal WHERE session_id = ?1 ORDER BY seq LIMIT ?2)))
+"""
+_REMOVE_ROWS = """
+DELETE FROM journal WHERE commit_no IN
+  (SELECT commit_no FROM journal WHERE session_id = ? ORDER BY seq LIMIT ?)
+"""
+_REMOVE_COMMANDS = """
+DELETE FROM command WHERE session_id = ?1 AND command_id IN
+  (SELECT command_id FROM command WHERE session_id = ?1 ORDER BY command_id LIMIT ?2)
+"""
+_REMOVED = "DELETE FROM removal WHERE session_id = ?"
+_SET_ASIDE = (
+    """
+    INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms, head_seq)
+    SELECT ?2, agent_type, device_id, settings, created_at_ms, last_activity_ms, head_seq
+    FROM session WHERE session_id = ?1
+    """,
+    "UPDATE journal SET session_id = ?2 WHERE session_id = ?1",
+    "DELETE FROM command WHERE session_id = ?1",
+    """
+    UPDATE session SET epoch = epoch + 1, owner_epoch = owner_epoch + 1, head_seq = 0, read_seq = 0
+    WHERE session_id = ?1
+    """,
+)
+
+REMOVED_AT_ONCE = 128
+"""Rows of a removed session that one transaction takes: nobody's append waits for a long history to go."""
+
+
+class SessionFiles(Protocol):
+    """What sessions have beside the database."""
+
+    async def remove_of(self, session_id: str) -> None:
+        """Remove a session's files. Idempotent. Raises StorageUnavailable where some are left."""
+        ...
+
+
+@attrs.define(eq=False)
+class SqliteCatalog:
+    """See `actors.ports.Catalog`; what it promises is not repeated here."""
+
+    _writer: Writer
+    _readers: Readers
+    _files: SessionFiles
+
+    async def create(self, session: NewSession) -> SessionRecord:
+        """Make a session, durably."""
+        return await self._writer.submit(partial(_create, session), durable=True)
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        """Return one session."""
+        return await self._readers.run(lambda connection: _get(connection, session_id))
+
+    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+        """Return sessions, the last used first."""
+        sql, bound = (_PAGE, (limit,)) if before is None else (_PAGE_BEFORE, (limit, *before))
+        rows = await self._readers.all(sql, bound)
+        return [_record(row) for row in rows]
+
+    async def count(self) -> int:
+        """Return how many sessions there are."""
+        found = await self._readers.run(lambda connection: connection.execute(_COUNT).get)
+        return int(found)
+
+    async def unfinished(self) -> Sequence[str]:
+        """Return which sessions need looking after."""
+        rows = await self._readers.all(_UNFINISHED)
+        return [session_id for (session_id,) in rows]
+
+    async def unread_count(self, session_id: str, after: int) -> int:
+        """Return how many messages and answers begin after `after`."""
+        bound = (session_id, after)
+        found = await self._readers.run(lambda connection: connection.execute(_UNREAD, bound).get)
+        return int(found)
+
+    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+        """Keep a read mark or a draft, without fsync. Raises SessionMissing, StorageUnavailable."""
+        await self._writer.submit(partial(_note, session_id, read_seq, draft), durable=False)
+
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        """Remember what an agent offers."""
+        await self._writer.submit(partial(_keep_offer, agent_type, offer), durable=False)
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        """Return what an agent last told that it offers."""
+        found = await self._readers.run(lambda connection: connection.execute(_OFFER, (agent_type,)).get)
+        return None if found is None else bytes(found)
+
+    async def remove(self, session_id: str) -> None:
+        """Remove a session for good, with its journal and its files. Its owner must have stopped: an append then misses it.
+
+        It is gone, durably, before its rows are: cancelled or killed in between, the rest goes at the next
+        start. Until then the id cannot be used again.
+
+        Raises:
+            SessionMissing: there is no such session, and none that is being removed.
+            StorageUnavailable: it may be gone already, and rows be left.
+        """
+        await self._writer.submit(partial(_remove, session_id), durable=True)
+        await self._files.remove_of(session_id)  # before the id can be used again
+        while await self._writer.submit(
+            partial(_remove_rows, session_id), durable=False, rows=REMOVED_AT_ONCE
+        ):
+            pass
+
+    async def set_aside(self, session_id: str, aside_id: str) -> None:
+        """Give a session's whole journal to a new session `aside_id`, so that it can be written anew.
+
+        The session stays, empty, in the next epoch and with its summary; its owner is fenced off. One
+        transaction for all rows: meant for a database that no server has open.
+
+        Raises:
+            SessionMissing: there is no such session.
+            SessionExists: `aside_id` is taken.
+            StorageUnavailable: nothing was changed.
+        """
+        await self._writer.submit(partial(_set_aside, session_id, aside_id), durable=False)
+
+    async def finish_removals(self) -> None:
+        """Go on with what an earlier run of the server began to remove."""
+        for (session_id,) in await self._readers.all(_REMOVALS):
+            try:
+                await self.remove(session_id)
+            except StorageUnavailable as error:
+                _log.error("session %s could not be removed wholly: %s", session_id, error)
+
+
+def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
+    keys = (session.session_id, session.agent_type, session.device_id)
+    connection.execute(_CREATE, (*keys, session.settings, session.created_at_ms))
+    if connection.changes() == 0:
+        raise SessionExists(session.session_id)
+    made = _get(connection, session.session_id)
+    assert made is not None
+    return made
+
+
+def _get(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
+    row = connection.execute(_GET, (session_id,)).get
+    return None if row is None else _record(row)
+
+
+def _keep_offer(agent_type: str, offer: bytes, connection: apsw.Connection) -> None:
+    connection.execute(_KEEP_OFFER, (agent_type, offer))
+
+
+def _note(session_id: str, read_seq: int | None, draft: str | None, connection: apsw.Connection) -> None:
+    if connection.execute(_EXISTS, (session_id,)).get is None:
+        raise SessionMissing(session_id)
+    if read_seq is not None:
+        connection.execute(_READ_MARK, (session_id, read_seq))
+    if draft:
+        connection.execute(_DRAFT, (session_id, draft))
+    elif draft is not None:
+        connection.execute(_NO_DRAFT, (session_id,))
+
+
+def _remove(session_id: str, connection: apsw.Connection) -> None:
+    if connection.execute(_IS_REMOVED, (session_id,)).get is not None:
+        return
+    if connection.execute(_EXISTS, (session_id,)).get is None:
+        raise SessionMissing(session_id)
+    for sql in _REMOVE:
+        connection.execute(sql, (session_id,))
+
+
+def _set_aside(session_id: str, aside_id: str, connection: apsw.Connection) -> None:
+    if connection.execute(_EXISTS, (session_id,)).get is None:
+        raise SessionMissing(session_id)
+    if connection.execute(_EXISTS, (aside_id,)).get is not None:
+        raise SessionExists(aside_id)
+    for sql in _SET_ASIDE:
+        connection.execute(sql, (session_id, aside_id) if "?2" in sql else (session_id,))
+
+
+def _remove_rows(session_id: str, connection: apsw.Connection) -> bool:
+    """Remove some rows; return whether there may be more."""
+    bound = (session_id, REMOVED_AT_ONCE)
+    connection.execute(_REMOVE_FOUND, bound)
+    connection.execute(_REMOVE_ROWS, bound)
+    removed = connection.changes()
+    connection.execute(_REMOVE_COMMANDS, bound)
+    removed = max(removed, connection.changes())
+    if removed == 0:
+        connection.execute(_REMOVED, (session_id,))
+    return removed > 0
+
+
+def _record(row: tuple[Any, ...]) -> SessionRecord:
+    columns: tuple[Any, ...] = (*row[:10], _summary(row[12:]), *row[10:12])
+    return SessionRecord(*columns)
+
+
+def _summary(columns: tuple[Any, ...]) -> Summary | None:
+    if columns[0] is None:
+        return None
+    values: tuple[Any, ...] = (*columns[:4], bool(columns[4]), *columns[5:])
+    return Summary(*values)

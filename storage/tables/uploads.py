@@ -1,0 +1,288 @@
+"""Files that devices brought: a row for each, and the file in a folder under the row's name.
+
+A file comes in as `NAME.part`. Once it is whole and on disk its row is committed, and after that it gets its
+name. So a file without `.part` always has a row, and whatever a crash leaves is a `.part`: at the next start
+one with a row gets its name, and one without is removed. Nothing else is ever swept away: a database that
+was restored from an older copy costs no files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import apsw
+import attrs
+import trio
+
+from storage.blobs import blob_folder
+from storage.sqlite.connection import named_os_errors
+from storage.sqlite.readers import Readers
+from storage.sqlite.writer import Writer
+
+__all__ = ["PART", "UPLOADS_NAME", "Incoming", "Upload", "Uploads"]
+
+UPLOADS_NAME = "uploads"
+"""The folder in the data folder."""
+
+PART = ".part"
+"""The end of a file's name until its row is committed."""
+
+WRITE_BYTES = 256 * 1024
+"""What is gathered before a write: each write is a thread's work."""
+
+_NAME = re.compile(r"[0-9a-z]{32}_[A-Za-z0-9._-]{1,100}")
+"""An id and a harmless name. It has no `/` and begins with no dot, so it is a path in no folder but ours."""
+
+_COLUMNS = "name, filename, mime_type, type, size, url, device_id, created_at_ms"
+_ADD = f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_FIND = f"SELECT {_COLUMNS} FROM upload WHERE name = ? AND doomed = 0"
+_EXISTS = "SELECT 1 FROM upload WHERE name = ? AND doomed = 0"
+_USAGE = "SELECT count(*), coalesce(sum(size), 0) FROM upload"
+_USE = "INSERT INTO upload_use (session_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_DOOM = """
+UPDATE upload SET doomed = 1 WHERE name IN (SELECT name FROM upload_use WHERE session_id = ?1)
+  AND name NOT IN (SELECT name FROM upload_use WHERE session_id != ?1)
+"""
+_DOOMED = "SELECT name FROM upload WHERE doomed = 1"
+_REMOVE_DOOMED = "DELETE FROM upload WHERE doomed = 1 AND name = ?"
+_REMOVE_USES = "DELETE FROM upload_use WHERE session_id = ?"
+
+
+@attrs.frozen
+class Upload:
+    """One file.
+
+    Attributes:
+        name: its id of 32 characters, `_`, and a harmless form of its file name; unguessable.
+        filename: what the device called it; no path.
+        mime_type, type: what the device said of it.
+        size: bytes.
+        url: the address that was given out for it.
+        device_id: who brought it.
+        created_at_ms: when.
+    """
+
+    name: str
+    filename: str
+    mime_type: str
+    type: str
+    size: int
+    url: str
+    device_id: str
+    created_at_ms: int
+
+    @property
+    def id(self) -> str:
+        """What it is known by in messages."""
+        return self.name[:32]
+
+
+@attrs.define(eq=False)
+class Incoming:
+    """A file that comes in. Made by `Uploads.receive` only."""
+
+    path: Path
+    _file: IO[bytes]
+    size: int = 0
+    _gathered: bytearray = attrs.field(factory=bytearray)
+
+    async def write(self, data: bytes) -> None:
+        """Add to the file. Raises StorageUnavailable, of which StorageFull."""
+        self.size += len(data)
+        self._gathered += data
+        if len(self._gathered) >= WRITE_BYTES:
+            gathered, self._gathered = self._gathered, bytearray()
+            await trio.to_thread.run_sync(self._write, gathered)
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def finish(self, name: str) -> None:
+        """See that the file is whole and on disk, as `NAME.part`. Raises StorageUnavailable."""
+        await trio.to_thread.run_sync(self._finish, name)
+
+    def _write(self, data: bytearray) -> None:
+        with named_os_errors(self.path):
+            self._file.write(data)
+
+    def _finish(self, name: str) -> None:
+        with named_os_errors(self.path):
+            self._file.write(self._gathered)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self.path = self.path.rename(self.path.with_name(name + PART))
+
+    def close(self) -> None:
+        """Close the file and remove what has no name yet. Idempotent; blocks for a moment."""
+        with suppress(OSError):  # what it could not write any more is thrown away
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+@attrs.define(eq=False)
+class Uploads:
+    """All files. `data` is the data folder; blobs of sessions are removed here too."""
+
+    data: Path
+    _writer: Writer
+    _readers: Readers
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.data / UPLOADS_NAME
+
+    def path_of(self, name: str) -> Path | None:
+        """Return where a file of this name lies, be it there or not; None where no upload has such a name."""
+        return self.folder / name if _NAME.fullmatch(name) else None
+
+    @asynccontextmanager
+    async def receive(self, upload_id: str) -> AsyncIterator[Incoming]:
+        """Take a file in, under a fresh id. At the end of the block nothing of it is left, but where `keep` was called.
+
+        Raises:
+            StorageUnavailable: it cannot be made.
+        """
+        incoming = await trio.to_thread.run_sync(self._open, upload_id)
+        try:
+            yield incoming
+        finally:
+            # Not bounded: it closes and unlinks one file, and a thread could not be left alone with it.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(incoming.close)
+
+    async def keep(self, incoming: Incoming, upload: Upload) -> None:
+        """Keep a file that came in whole: it is on disk, with its row, before this returns.
+
+        Cancellation: until the file is on disk; from then on it is kept.
+
+        Raises:
+            StorageUnavailable: it was not kept.
+            OutcomeUnknown: it may have been.
+        """
+        assert _NAME.fullmatch(upload.name), "a name is made by the server"
+        await incoming.finish(upload.name)
+        with trio.CancelScope(shield=True):  # a commit that has begun is not cancelled; both are short
+            await self._writer.submit(partial(_add, upload), durable=True)
+            await trio.to_thread.run_sync(self._give_name, upload.name)
+
+    async def find(self, name: str) -> Upload | None:
+        """Return a file's row; None where there is no such file. Raises StorageUnavailable."""
+        return await self._readers.run(partial(self._find, name)) if _NAME.fullmatch(name) else None
+
+    async def usage(self) -> tuple[int, int]:
+        """Return how many files are kept, and their bytes. Raises StorageUnavailable."""
+        rows = await self._readers.all(_USAGE)
+        return rows[0][0], rows[0][1]
+
+    async def use(self, session_id: str, names: Sequence[str]) -> bool:
+        """Note that a session has these files: they stay as long as it does. False where one is gone.
+
+        It is durable with the next durable commit, such as that of the message that has them.
+
+        Raises:
+            StorageUnavailable: nothing was noted.
+        """
+        return await self._writer.submit(partial(_use, session_id, names), durable=False)
+
+    async def remove_of(self, session_id: str) -> None:
+        """Remove the files that only this session has, and its blobs. Idempotent.
+
+        Raises:
+            StorageUnavailable: some may be left.
+        """
+        doomed = await self._writer.submit(partial(_doom, session_id), durable=True)
+        await trio.to_thread.run_sync(self._remove_files, doomed, session_id)
+        await self._writer.submit(partial(_forget, session_id, doomed), durable=False)
+
+    async def sweep(self) -> None:
+        """See to what a crash left. Call once, before anything comes in. Raises StorageUnavailable."""
+        parts = await trio.to_thread.run_sync(self._parts)
+        for part in parts:
+            name = part.name.removesuffix(PART)
+            known = await self._readers.run(partial(_is_known, name))
+            await trio.to_thread.run_sync(self._settle, part, known)
+
+    # ---- on threads ----
+
+    def _open(self, upload_id: str) -> Incoming:
+        with named_os_errors(self.folder):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+        path = self.folder / (upload_id + PART)
+        with named_os_errors(path):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            return Incoming(path, os.fdopen(handle, "wb"))
+
+    def _give_name(self, name: str) -> None:
+        with named_os_errors(self.folder):
+            (self.folder / (name + PART)).rename(self.folder / name)
+            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def _find(self, name: str, connection: apsw.Connection) -> Upload | None:
+        row = connection.execute(_FIND, (name,)).get
+        if row is None:
+            return None
+        found = Upload(*row)
+        try:
+            there = (self.folder / name).stat().st_size == found.size
+        except OSError:
+            there = False
+        return found if there else None
+
+    def _remove_files(self, names: Sequence[str], session_id: str) -> None:
+        with named_os_errors(self.folder):
+            for name in names:
+                (self.folder / name).unlink(missing_ok=True)
+        blobs = blob_folder(self.data, session_id)
+        with named_os_errors(blobs):
+            if blobs.is_dir():
+                shutil.rmtree(blobs)
+
+    def _parts(self) -> list[Path]:
+        with named_os_errors(self.folder):
+            return sorted(self.folder.glob(f"*{PART}")) if self.folder.is_dir() else []
+
+    def _settle(self, part: Path, known: bool) -> None:
+        with named_os_errors(part):
+            if known:
+                part.rename(part.with_name(part.name.removesuffix(PART)))
+            else:
+                part.unlink(missing_ok=True)
+
+
+def _add(upload: Upload, connection: apsw.Connection) -> None:
+    connection.execute(_ADD, attrs.astuple(upload))
+
+
+def _is_known(name: str, connection: apsw.Connection) -> bool:
+    return connection.execute(_EXISTS, (name,)).get is not None
+
+
+def _use(session_id: str, names: Sequence[str], connection: apsw.Connection) -> bool:
+    if not all(_is_known(name, connection) for name in names):
+        return False
+    for name in names:
+        connection.execute(_USE, (session_id, name))
+    return True
+
+
+def _doom(session_id: str, connection: apsw.Connection) -> list[str]:
+    connection.execute(_DOOM, (session_id,))
+    return [name for (name,) in connection.execute(_DOOMED)]
+
+
+def _forget(session_id: str, names: Sequence[str], connection: apsw.Connection) -> None:
+    for name in names:
+        connection.execute(_REMOVE_DOOMED, (name,))
+    connection.execute(_REMOVE_USES, (session_id,))

@@ -1,0 +1,238 @@
+"""The codex driver's turns, with the real program against the stand-in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from bridgehub.agents.codex.driver import CodexDriver
+from bridgehub.protocol.messages import (
+    Consumed,
+    History,
+    Noticed,
+    PastMessage,
+    Steer,
+    TextPiece,
+    TurnDone,
+)
+from tests.standin.openai_rig import CodexRig, CodexSink, open_codex_rig
+from tests.standin.replies import Answer, Hang, Text, Thinking
+from tests.standin.rig import TURN_S
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000"
+    "000d4944415478da6364f8cf500f00038601805a347d6b0000000049454e44ae426082"
+)
+
+
+async def test_text_and_reasoning_stream_as_they_were_said(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        words = [f"word{i} " for i in range(300)]
+        rig.standin.script(Answer.of(Thinking.of("let me ", "think"), Text.of(*words), "and out"))
+        end, sink = await rig.turn(rig.driver(), "hello")
+        assert end == TurnDone("turn-1", input_tokens=11, output_tokens=7, cached_input_tokens=5)
+        assert sink.text() == "".join(words) + "and out"
+        assert sink.text("thinking") == "let me think"
+        assert sink.events[0] == Consumed("turn-1")
+        blocks = [piece.block for piece in sink.of(TextPiece)]
+        assert list(dict.fromkeys(blocks)) == ["rs_1_0:0", "msg_1_1", "msg_1_2"]
+        assert rig.standin.requests[0].key == "standin-key"
+        assert rig.standin.other_calls == []
+
+
+async def test_the_second_turn_has_the_context_and_runs_on_the_same_program(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        _, sink = await rig.turn(driver, "first")
+        assert sink.memory["thread_id"]
+        before = rig.programs()
+        _, again = await rig.turn(driver, "second")
+        assert rig.standin.requests[-1].user_texts == ("first", "second")
+        assert again.memory == {}
+        assert {process.pid for process in before} <= {process.pid for process in rig.programs()}
+
+
+async def test_a_new_driver_resumes_the_thread_with_its_settings(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        first = rig.driver()
+        _, sink = await rig.turn(first, "first")
+        await first.aclose()
+        driver = rig.driver(agent_memory=sink.memory)
+        _, again = await rig.turn(driver, "second")
+        seen = rig.standin.requests[-1]
+        assert seen.user_texts == ("first", "second")
+        assert "standin: 1 user messages" in seen.assistant_texts[0]
+        assert not again.of(Noticed)
+        rights = [part for part in str(seen.body).split("<permission_profile") if "write" in part]
+        assert rights, "the resumed thread may write in the workspace"
+
+
+async def test_a_lost_thread_gets_the_history_again(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        lost = {"thread_id": "01a2033a-5186-7871-8b90-30cba945faa0"}
+        past = (PastMessage("user", "my name is Ada"), PastMessage("assistant", "hello Ada"))
+        sink = CodexSink(past=History("", past, left_out=3))
+        end, _ = await rig.turn(rig.driver(agent_memory=lost), "who am I", sink, taken_before=1)
+        assert isinstance(end, TurnDone)
+        assert [notice.code for notice in sink.of(Noticed)] == ["context_given_again"]
+        context, prompt = rig.standin.requests[0].user_texts
+        assert "user: my name is Ada\nassistant: hello Ada" in context
+        assert "3 older messages are left out" in context
+        assert prompt == "who am I"
+        assert sink.memory["thread_id"] != lost["thread_id"]
+        assert sink.wanted_bytes > 100_000
+
+
+async def test_a_first_turn_asks_for_no_history(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        _, sink = await rig.turn(rig.driver(), "hello")
+        assert sink.wanted_bytes == 0
+        assert not sink.of(Noticed)
+
+
+async def test_an_interrupt_and_the_next_turn(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver, sink = rig.driver(), CodexSink()
+        rig.standin.script(Answer.of(Text.of("endless ", trio.Event())))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "go on", sink)
+            await sink.until(lambda seen: seen.text() == "endless ")
+            with trio.fail_after(2):
+                await driver.interrupt()
+        before = {process.pid for process in rig.programs()}
+        end, after = await rig.turn(driver, "and now")
+        assert isinstance(end, TurnDone)
+        assert "last: and now" in after.text()
+        assert before <= {process.pid for process in rig.programs()}, "the program stays warm"
+
+
+@pytest.mark.parametrize("moment", ["at once", "in the start", "before the answer"])
+async def test_an_interrupt_in_any_state(tmp_path: Path, moment: str) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        if moment != "in the start":
+            await rig.turn(driver, "warm up")
+        rig.standin.script(Hang())
+        ends: list[object] = []
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def run() -> None:
+                ends.append((await rig.turn(driver, "x"))[0])
+
+            if moment == "before the answer":
+                await rig.standin.request(2)
+            else:
+                await trio.testing.wait_all_tasks_blocked()
+            await driver.interrupt()
+        assert ends == [TurnDone(f"turn-{rig.turns}")]
+        rig.standin.forget_script()
+        end, _ = await rig.turn(driver, "next")
+        assert isinstance(end, TurnDone)
+
+
+async def test_a_steered_message_reaches_the_model_in_the_same_turn(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver, sink, gate = rig.driver(), CodexSink(), trio.Event()
+        rig.standin.script(Answer.of(Text.of("working ", gate, "done")))
+        taken: list[bool] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "do it", sink)
+            await sink.until(lambda seen: seen.text() == "working ")
+
+            @nursery.start_soon
+            async def steer() -> None:
+                taken.append(await driver.steer(Steer("turn-1", "message-s", "in green please")))
+
+            await trio.testing.wait_all_tasks_blocked()
+            gate.set()
+        assert taken == [True]
+        assert rig.standin.requests[-1].user_texts == ("do it", "in green please")
+        assert len(rig.standin.requests) == 2
+        assert not await driver.steer(Steer("turn-1", "message-t", "too late"))
+
+
+async def test_a_steered_message_and_an_interrupt_at_once(tmp_path: Path) -> None:
+    """Whichever is first: what counts as taken is what the thread has from then on."""
+    async with open_codex_rig(tmp_path) as rig:
+        driver, sink = rig.driver(), CodexSink()
+        rig.standin.script(Answer.of(Text.of("working ", trio.Event())))
+        taken: list[bool] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "do it", sink)
+            await sink.until(lambda seen: seen.text() == "working ")
+
+            @nursery.start_soon
+            async def steer() -> None:
+                taken.append(await driver.steer(Steer("turn-1", "message-s", "in green please")))
+
+            await trio.testing.wait_all_tasks_blocked()
+            await driver.interrupt()
+        await rig.turn(driver, "next")
+        said = rig.standin.requests[-1].user_texts
+        assert taken == ["in green please" in said]
+        assert said[-1] == "next"
+
+
+async def test_files_go_by_path_and_pictures_as_pictures(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        picture, notes = tmp_path / "a.png", tmp_path / "notes.txt"
+        picture.write_bytes(PNG)
+        notes.write_text("read me")
+        attachments = (
+            {"path": str(picture), "filename": "photo.png", "mime_type": "image/png"},
+            {"path": str(notes), "filename": "notes.txt", "mime_type": "text/plain"},
+        )
+        await rig.turn(rig.driver(), "look", attachments=attachments)
+        seen = rig.standin.requests[0]
+        assert len(seen.images) == 1
+        assert seen.images[0].startswith("data:image/png;base64,")
+        said = "\n".join(seen.user_texts)
+        assert f"- notes.txt: {notes}" in said
+        assert f"- photo.png: {picture}" in said
+
+
+async def test_instructions_count_and_an_edit_counts_from_the_next_turn(tmp_path: Path) -> None:
+    """Codex reads the workspace's in a new process only, so the driver starts one; the thread goes on."""
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        (rig.home / ".codex" / "AGENTS.md").write_text("MARKER-HOME-1")
+        (rig.workspace / "AGENTS.md").write_text("MARKER-SPACE-1")
+        await rig.turn(driver, "one")
+        assert rig.standin.requests[-1].markers == ("MARKER-HOME-1", "MARKER-SPACE-1")
+        (rig.workspace / "AGENTS.md").write_text("MARKER-SPACE-2")
+        await rig.turn(driver, "two")
+        assert "MARKER-SPACE-2" in rig.standin.requests[-1].markers
+        assert rig.standin.requests[-1].user_texts == ("one", "two")
+        (rig.home / ".codex" / "AGENTS.md").write_text("MARKER-HOME-2")
+        await rig.turn(driver, "three")
+        assert "MARKER-HOME-2" in rig.standin.requests[-1].markers
+
+
+async def test_garbled_surrogates_and_long_pieces_are_fitted(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        long = "é" * 400_000
+        rig.standin.script(Answer.of(Text.of(long)))
+        end, sink = await rig.turn(rig.driver(), "hello")
+        assert isinstance(end, TurnDone)
+        assert sink.text() == long
+        assert max(len(piece.text.encode()) for piece in sink.of(TextPiece)) <= 256 * 1024
+
+
+async def _close(driver: CodexDriver, rig: CodexRig) -> None:
+    with trio.fail_after(TURN_S):
+        await driver.aclose()
+    assert rig.programs() == []
+
+
+async def test_a_closed_driver_leaves_nothing_and_works_again(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        await rig.turn(driver, "one")
+        assert rig.programs()
+        await _close(driver, rig)
+        await _close(driver, rig)
+        await rig.turn(driver, "two")
+        assert rig.standin.requests[-1].user_texts == ("one", "two")

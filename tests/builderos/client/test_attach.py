@@ -1,0 +1,142 @@
+"""A terminal as a device: real processes on a real server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+
+from builderos.client.attach import LineReader
+from tests.builderos.terminal import open_terminal, run_command
+from tests.support.server import open_server
+
+
+async def test_two_terminals_see_the_same(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.see("— trip · echo · idle —")
+        async with open_terminal(server, "trip", "--device", "two") as two:
+            await two.see("with one")
+            await one.type("hello there")
+            for terminal, author in ((one, "you"), (two, "one")):
+                await terminal.see(f"[{author}] hello there\n")
+                await terminal.see("echo: hello there \n— complete —\n")
+            await two.type("and back")
+            await one.see("[two] and back\n")
+            await one.see("echo: and back \n— complete —\n")
+            assert await two.end_input() == 0
+        assert await one.interrupt() == 0
+
+
+async def test_a_permission_is_answered_by_one_letter(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+        open_terminal(server, "trip", "--agent", "echo", "--observe", "--device", "eye") as eye,
+    ):
+        await one.see("idle")
+        await eye.see("idle")
+        await one.type("/ask may I")
+        await one.see('? practice {"text":"may I"}\n? allow it? y, n, or a for this session\n')
+        await eye.type("y")
+        await eye.see("you observe")
+        await one.type("n")
+        await one.see('— practice {"text":"may I"}: denied by you —')
+        await eye.see('— practice {"text":"may I"}: denied by one —')
+        await one.see("denied by you —\ndenied\n— complete —")
+        await one.type("/ask again")
+        await one.see("allow it?", times=2)
+        await one.type("y")
+        await one.see("allowed by you —\nallowed\n— complete —")
+
+
+async def test_commands(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.type("/cancel")
+        await one.see("no message of yours waits")
+        await one.type("/hang")
+        await one.see("[you] /hang")
+        await one.type("later")
+        await one.see("— queued —")
+        await one.type("/cancel")
+        await one.see("— cancelled —")
+        await one.type("/interrupt")
+        await one.see("— interrupted by one —")
+        await one.type("/interrupt")
+        await one.see("refused, nothing_to_interrupt")
+        await one.type("/quit")
+        assert await one.wait() == 0
+
+
+async def test_nothing_that_a_terminal_obeys_comes_through(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server:
+        async with server.device() as device:
+            await device.attach("trip", agent="echo")
+            await device.ask("trip", "a\x1b]0;owned\x07b \x9b31m\rc")
+        _, shown, _ = await run_command(server, "attach", "trip")
+        assert "␛]0;owned␇" in shown
+        assert not [char for char in shown if char != "\n" and (ord(char) < 32 or 127 <= ord(char) < 160)]
+
+
+async def test_a_terminal_survives_the_server(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.type("/words 80 25")
+        await one.see("w5 ")
+        await server.kill9()
+        await one.see("trying again —")
+        await one.type("while nobody is there")
+        await server.restart()
+        await one.see("echo: while nobody is there \n— complete —")
+        words = [word for word in one.shown.split() if word[:1] == "w" and word[1:].isdigit()]
+        assert words == [f"w{i}" for i in range(80)]
+        assert one.shown.count("[you] while nobody is there") == 1
+
+
+async def test_a_pipe_gets_the_answers_to_all_that_it_sent(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server:
+        status, shown, _ = await run_command(
+            server, "attach", "trip", "--agent", "echo", stdin=b"one\ntwo\n/words 20 20"
+        )
+        assert status == 0
+        assert "echo: one \n— complete —" in shown
+        assert shown.endswith("w18 w19 \n— complete —\n")
+
+
+async def test_a_session_that_is_not_there(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server:
+        status, _, err = await run_command(server, "attach", "nowhere")
+        assert status == 1
+        assert len(err.splitlines()) == 1
+        status, _, err = await run_command(server, "attach", "nowhere", "--agent", "nobody")
+        assert status == 1
+        status, _, err = await run_command(server, "attach", "no where")
+        assert status == 2
+        status, _, err = await run_command(server, "attach", "nowhere", "--key", "wrong")
+        assert (status, len(err.splitlines())) == (1, 1)
+        assert "wrong" not in err
+        await server.terminate()
+        status, _, err = await run_command(server, "attach", "nowhere")
+        assert (status, len(err.splitlines())) == (1, 1)
+        assert "no server runs" in err
+
+
+async def test_lines_from_a_pipe() -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, "one\r\ntwö\n\nlast".encode())
+        os.close(writing)
+        lines = LineReader(reading)
+        with trio.fail_after(20):
+            found = [await lines.next_line() for _ in range(5)]
+        assert found == ["one", "twö", "", "last", None]
+    finally:
+        os.close(reading)

@@ -1,0 +1,394 @@
+"""`builderos backup` and `restore`: one file holds all that lasts, and a restore is all of it or nothing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import trio
+
+from builderos.commands.backup import run_backup, run_restore
+from builderos.commands.verify import run_verify
+from storage.read_only import open_reading
+from tests.builderos.commands.test_import_ import options, rows
+from tests.builderos.old_server import said, write_old
+from tests.builderos.spoilers import SPOILERS
+from tests.builderos.terminal import run_command
+from tests.e2e.world import all_events, hubs_of, open_http, story_of, wait_processes_gone
+from tests.support.device import Json
+from tests.support.server import ROOT, Server, open_server
+
+NOW_MS = 1_790_000_000_000
+
+
+def whole(data: Path) -> dict[str, bytes]:
+    """Return every file of a data folder but its lock, by path."""
+    return {
+        str(path.relative_to(data)): path.read_bytes()
+        for path in data.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+async def upload(server: Server, content: bytes) -> Json:
+    async with open_http(server) as http:
+        answer = await http.post(
+            "/api/files/upload", files={"file": ("note.txt", content, "text/plain")}, data={"type": "file"}
+        )
+        found: Json = answer.json()
+        return found
+
+
+def path_of(upload: Json) -> str:
+    """Return where an upload is had from; the port is another one after each start."""
+    parts = urlsplit(upload["url"])
+    return f"{parts.path}?{parts.query}"
+
+
+async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) -> None:
+    """What was said before it is there afterwards with its files, what came later is gone and devices are told so."""
+    file = tmp_path / "saved.tar"
+    async with open_server(tmp_path) as server:
+        kept = await upload(server, b"an attachment")
+        async with server.device() as device:
+            await device.attach("trip", agent="echo")
+            await device.attach("open", agent="echo")
+            await device.ask("trip", "before")
+            await device.send("open", "/hang", message_id="runs")
+            await device.wait_for("delivery", session_id="open", state="consumed")
+            await device.send("open", "later", message_id="waits")
+            status, out, err = await run_command(server, "backup", str(file))
+            assert (status, err) == (0, "")
+            assert out.startswith("2 sessions, ")
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            await device.ask("trip", "after")
+            after = {name: device.after(name) for name in ("trip", "open")}
+        lost = await upload(server, b"brought later")
+        key = server.key
+        status, out, err = await run_command(server, "restore", str(file))
+        assert (status, out, err.count("\n")) == (1, "", 1)
+        assert f"is held by process {server.pid}" in err
+        hubs = hubs_of(server.data)
+        await server.kill9()
+        assert (await run_command(server, "restore", str(file)))[::2] == (0, "")
+        await wait_processes_gone(hubs.values())
+        await server.restart()
+        assert server.key == key
+        async with server.device() as device:
+            attached = await device.attach("trip", after=after["trip"], history=1000)
+            assert (attached["replay"], attached["epoch"]) == ("snapshot", 2)
+            assert await device.ask("trip", "/turns")
+            said = [event["content"] for event in device.events("trip", "user_message")]
+            assert said == ["before", "/turns"]
+            attached = await device.attach("open", after=after["open"], history=1000)
+            assert (attached["epoch"], attached["state"], attached["queue"]) == (2, "idle", [])
+            events = device.events("open")
+            states = [(e["message_id"], e["state"]) for e in events if e["type"] == "delivery"]
+            assert states[-2:] == [("waits", "handed"), ("waits", "unknown")]
+            assert ("runs", "failed") in states
+            story_of(events)
+            await device.say("resolve", session_id="open", message_id="waits", action="retry")
+            await device.wait_for("complete", session_id="open")
+        async with open_http(server) as http:
+            assert (await http.get(path_of(kept))).content == b"an attachment"
+            assert (await http.get(path_of(lost))).status_code == 404
+            story_of(await all_events(http, "trip"))
+
+
+async def test_a_restore_on_another_machine(tmp_path: Path) -> None:
+    """The key goes along, so that the person's devices need not be told anything; a long tool text is there, too."""
+    file, blob = tmp_path / "saved.tar", b"x" * 100_000
+    name = sha256(blob).hexdigest()
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    async with open_server(tmp_path / "one") as server:
+        key = server.key
+        async with server.device() as device:
+            await device.attach("trip", agent="echo")
+            await device.ask("trip", "before")
+        (server.data / "blobs" / "trip").mkdir()
+        (server.data / "blobs" / "trip" / name).write_bytes(blob)
+        await server.terminate()
+        assert await trio.to_thread.run_sync(saved_to, file, server.data) == 0
+    async with open_server(tmp_path / "two", start=False) as server:
+        assert await trio.to_thread.run_sync(restored_from, file, server.data) == 0
+        await server.start()
+        assert server.key == key
+        assert (server.data / "blobs" / "trip" / name).read_bytes() == blob
+        async with server.device() as device:
+            attached = await device.attach("trip", after={"epoch": 1, "seq": 3}, history=1000)
+            assert attached["replay"] == "snapshot"
+            # nobody here knows how many epochs the other machine went through since
+            assert attached["epoch"] == NOW_MS // 1000
+            end = await device.ask("trip", "/turns")
+            assert device.text("trip", end["turn_id"]) == "turns=2"
+
+
+def saved_to(file: Path, data: Path) -> int:
+    return run_backup(file, data, now_ms=NOW_MS)
+
+
+def restored_from(file: Path, data: Path) -> int:
+    return run_restore(file, data, now_ms=NOW_MS)
+
+
+def make(data: Path, tmp_path: Path, name: str, text: str) -> None:
+    """Give `data` a session `name`, without a server."""
+    from builderos.commands.import_ import run_import
+
+    file = write_old(tmp_path / f"{name}.db", {name: [said(0, "user", text), said(1, "assistant", "hi")]})
+    assert run_import(options(data, file)) == 0
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    place = tmp_path_factory.mktemp("made")
+    data, file = place / "data", place / "saved.tar"
+    make(data, place, "one", "hello")
+    (data / "api-key").write_text("k" * 64 + "\n")
+    assert run_backup(file, data, now_ms=NOW_MS) == 0
+    make(data, place, "two", "later")
+    return file, data
+
+
+@pytest.fixture
+def saved(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A backup of a folder with the session `one`, and the folder, which has a session `two` since."""
+    return copied(*made, tmp_path)
+
+
+def sessions(data: Path) -> list[Any]:
+    return rows(data, "SELECT session_id, epoch FROM session ORDER BY session_id")
+
+
+def test_what_was_there_is_kept_and_can_be_had_back(
+    saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = saved
+    assert run_restore(file, data, now_ms=NOW_MS) == 0
+    assert sessions(data) == [("one", 2)]
+    (aside,) = data.glob("builderos.db.before-restore-*")
+    assert str(aside) in capsys.readouterr().out
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+    assert run_restore(aside, data, now_ms=NOW_MS + 1000) == 0
+    assert sessions(data) == [("one", 3), ("two", NOW_MS // 1000 + 1)]
+    assert not (data / "restore").exists()
+
+
+def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tuple[Path, Path]) -> None:
+    file, data = saved
+    add = "INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'n', 'drive', x'00', 1)"
+    with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
+        connection.execute(add, ("gone",))
+        connection.execute(add, ("stays",))
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS pairing (code_hash BLOB PRIMARY KEY, name TEXT, scope TEXT NOT NULL, "
+            "made_by TEXT NOT NULL, expires_at_ms INTEGER NOT NULL)"
+        )
+        connection.execute("INSERT INTO pairing VALUES (x'01', 'n', 'admin', 'stays', 9000000000000)")
+    assert run_backup(file, data, now_ms=NOW_MS) == 0
+    with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
+        connection.execute("UPDATE device SET revoked_at_ms = 7 WHERE id = 'gone'")
+    (data / "api-key").write_text("n" * 64 + "\n")
+    assert run_restore(file, data, now_ms=NOW_MS) == 0
+    found = rows(data, "SELECT id, revoked_at_ms FROM device WHERE scope = 'drive' ORDER BY id")
+    assert found == [("gone", 7), ("stays", None)]
+    assert rows(data, "SELECT count(*) FROM pairing") == [(0,)], "a code is good once"
+    assert (data / "api-key").read_text() == "n" * 64 + "\n"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    SPOILERS,
+    ids=lambda spoil: spoil.__name__,
+)
+def test_a_file_that_cannot_be_restored_changes_nothing(
+    saved: tuple[Path, Path], spoil: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = saved
+    capsys.readouterr()
+    before = whole(data)
+    spoil(file)
+    assert run_restore(file, data, now_ms=NOW_MS) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert str(file) in told.err
+    assert whole(data) == before
+    nowhere = data.parent / "nowhere"
+    assert run_restore(file, nowhere, now_ms=NOW_MS) == 1
+    assert not nowhere.exists()
+
+
+def test_a_damaged_database_is_kept_as_it_is_and_replaced(saved: tuple[Path, Path]) -> None:
+    file, data = saved
+    broken = b"no database" * 1000
+    (data / "builderos.db").write_bytes(broken)
+    (data / "builderos.db-wal").write_bytes(b"its log")
+    assert run_restore(file, data, now_ms=NOW_MS) == 0
+    assert sessions(data) == [("one", NOW_MS // 1000)]
+    kept = sorted(path for path in data.glob("builderos.db.before-restore-*"))
+    assert [path.read_bytes() for path in kept] == [broken, b"its log"]
+
+
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM session").fetchall()
+print("open", flush=True)
+sys.stdin.read()
+"""
+"""A person's `sqlite3`, which looks at the database until its input ends."""
+
+
+def test_a_restore_needs_the_folder_and_a_database_that_nobody_has_open(
+    saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = saved
+    with (data / "lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run_restore(file, data, now_ms=NOW_MS) == 1
+        assert "is held by" in capsys.readouterr().err
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(data / "builderos.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+        assert run_restore(file, data, now_ms=NOW_MS) == 1
+        holder.communicate()
+    assert "another program has it open" in capsys.readouterr().err
+    assert [one for one, _ in sessions(data)] == ["one", "two"]
+    assert list(data.glob("*before-restore*")) == []
+
+
+@pytest.mark.parametrize("where", ["nowhere/saved.tar", "", "data/lock/saved.tar"])
+def test_a_backup_that_cannot_be_written(
+    saved: tuple[Path, Path], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, data = saved
+    capsys.readouterr()
+    assert run_backup(data.parent / where, data, now_ms=NOW_MS) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert list(data.parent.rglob("*.partial")) == []
+
+
+@pytest.mark.parametrize(
+    "where", ["data/builderos.db", "data/api-key", "data/uploads/x", "link/builderos.db"]
+)
+def test_a_backup_does_not_take_the_place_of_what_it_saves(
+    saved: tuple[Path, Path], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, data = saved
+    (data.parent / "link").symlink_to(data)
+    before = whole(data)
+    capsys.readouterr()
+    assert run_backup(data.parent / where, data, now_ms=NOW_MS) == 1
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert "of the data folder itself" in told.err
+    assert whole(data) == before
+    assert run_backup(data / "saved.tar", data, now_ms=NOW_MS) == 0, "a file of its own may lie there"
+
+
+def test_a_backup_of_nothing_or_of_a_damaged_database_leaves_the_earlier_one(
+    saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = saved
+    earlier = file.read_bytes()
+    assert run_backup(file, data.parent / "nowhere", now_ms=NOW_MS) == 1
+    assert not (data.parent / "nowhere").exists()
+    content = bytearray((data / "builderos.db").read_bytes())
+    content[4096 * 3 : 4096 * 9] = os.urandom(4096 * 6)
+    (data / "builderos.db").write_bytes(content)
+    assert run_backup(file, data, now_ms=NOW_MS) == 1
+    assert file.read_bytes() == earlier
+    assert sorted(path.name for path in file.parent.glob("saved*")) == ["saved.tar"]
+    assert capsys.readouterr().err.count("\n") == 2
+
+
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+import builderos.commands.backup as command
+deadly, step, renamed = int(sys.argv[1]), 0, 0
+def watch(event, args):
+    global step, renamed
+    if event in ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree"):
+        step += 1
+        renamed = step if event == "os.rename" else renamed
+        if step == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+run = command.run_backup if sys.argv[2] == "backup" else command.run_restore
+code = run(Path(sys.argv[3]), Path(sys.argv[4]), now_ms=1_790_000_000_000)
+print(renamed)
+sys.exit(code)
+"""
+"""Runs a command and dies before its N-th act on a file; else tells which of them was the last rename."""
+
+
+def killed_at(step: int, which: str, file: Path, data: Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, str(step), which, str(file), str(data)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode().splitlines()[-1] if done.stdout else ""
+
+
+@pytest.mark.parametrize("which", ["backup", "restore"])
+def test_a_kill_in_the_middle_leaves_the_old_or_the_new(
+    saved: tuple[Path, Path], which: str, tmp_path: Path
+) -> None:
+    file, data = saved
+    code, told = killed_at(0, which, *copied(file, data, tmp_path / "count"))
+    assert code == 0
+    last = int(told)
+    assert last > 6
+    for step in (last // 3, last * 2 // 3, last, last + 1):
+        its_file, its_data = copied(file, data, tmp_path / str(step))
+        code, _ = killed_at(step, which, its_file, its_data)
+        assert code == -signal.SIGKILL
+        if which == "restore":
+            assert sessions(its_data) == ([("one", 1), ("two", 1)] if step <= last else [("one", 2)])
+        assert run_restore(its_file, its_data, now_ms=NOW_MS + 5000) == 0  # the file is whole
+        assert not (its_data / "restore").exists()
+        found = [one for one, _ in sessions(its_data)]
+        assert found == (["one", "two"] if which == "backup" and step > last else ["one"])
+
+
+def copied(file: Path, data: Path, place: Path) -> tuple[Path, Path]:
+    shutil.copytree(data, place / "data")
+    shutil.copy(file, place / "saved.tar")
+    return place / "saved.tar", place / "data"
+
+
+async def acts_of(data: Path) -> list[str]:
+    async with open_reading(data / "builderos.db") as reading:
+        return [row.act.act for row in await reading.audit.page(0)]
+
+
+def test_a_restore_is_in_the_audit_and_the_chain_holds(saved: tuple[Path, Path], tmp_path: Path) -> None:
+    file, data = saved
+    for target in (data, tmp_path / "fresh"):
+        assert run_restore(file, target, now_ms=NOW_MS) == 0
+        assert run_verify(target) == 0
+        assert trio.run(acts_of, target) == ["restored"]
+        assert (target / "audit-head").stat().st_mode & 0o777 == 0o600

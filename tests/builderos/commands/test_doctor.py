@@ -1,0 +1,119 @@
+"""What the doctor finds on machines that lack something."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import apsw
+import pytest
+
+from builderos.commands.doctor import Finding, examine, run_doctor
+
+
+def find(
+    data: Path, about: str, *, config: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Finding:
+    home = data.parent / "home"
+    found = [finding for finding in examine(data, config, environment or {}, home) if finding.about == about]
+    return found[0]
+
+
+def make_database(data: Path) -> None:
+    connection = apsw.Connection(str(data / "builderos.db"))
+    connection.execute("CREATE TABLE sessions (session_id TEXT); INSERT INTO sessions VALUES ('trip')")
+    connection.close()
+
+
+def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_doctor(tmp_path / "data", None) == 0
+    out = capsys.readouterr().out
+    assert "will be made by the first start" in out
+    assert "BROKEN" not in out
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_in_use(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    make_database(tmp_path)
+    assert find(tmp_path, "database") == Finding("ok", "database", "1 sessions")
+    assert "held by nobody" in find(tmp_path, "data folder").detail
+    assert find(tmp_path, "clock").state == "ok"
+    assert find(tmp_path, "disk").detail.endswith("GB free")
+
+
+def test_a_database_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "builderos.db").write_bytes(b"something else " * 1000)
+    assert find(tmp_path, "database").state == "broken"
+    assert run_doctor(tmp_path, None) == 1
+    assert "BROKEN database" in capsys.readouterr().out
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert find(tmp_path / "data", "data folder").state == "broken"
+
+
+def test_a_folder_that_others_may_read(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o755)
+    findings = [
+        finding for finding in examine(tmp_path / "data", None, {}, tmp_path) if finding.state == "note"
+    ]
+    assert any(finding.mend == f"chmod 700 {tmp_path / 'data'}" for finding in findings)
+
+
+def test_a_wrong_config_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("nonsense = 1")
+    assert find(tmp_path, "config", config=config).state == "broken"
+
+
+def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    hub = tmp_path / "hubs" / "abc"
+    hub.mkdir(parents=True)
+    os.utime(hub, (2**32, 2**32))
+    assert find(tmp_path, "clock").state == "note"
+
+
+def test_agents_and_how_to_sign_in(tmp_path: Path) -> None:
+    assert find(tmp_path, "agent echo").state == "ok"
+    claude = find(tmp_path, "agent claude")
+    assert "/login" in claude.mend or "key chain" in claude.detail
+    assert find(tmp_path, "agent claude", environment={"ANTHROPIC_API_KEY": "k3y"}) == Finding(
+        "ok", "agent claude", "installed, signed in by ANTHROPIC_API_KEY"
+    )
+    assert find(tmp_path, "agent codex").mend.endswith("codex login")
+    keys = {"OPENAI_API_KEY": "k3y", "CODEX_API_KEY": "k3y"}
+    assert find(tmp_path, "agent codex", environment=keys).state == "note", "Codex does not read them"
+    folder = tmp_path / "codex"
+    folder.mkdir()
+    (folder / "auth.json").write_text("{}")
+    assert find(tmp_path, "agent codex", environment={"CODEX_HOME": str(folder)}).state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("", "note"),
+        ("model_provider = 'mine'", "note"),
+        ("[model_providers.mine]\nname = 'x'", "note"),
+        ("model_provider = 'mine'\n[model_providers.mine]\nname = 'x'", "ok"),
+        ("model_provider = 'mine'\n[model_providers.mine]\nrequires_openai_auth = true", "note"),
+        ("model_provider = [", "note"),
+    ],
+)
+def test_a_model_provider_of_ones_own_is_a_sign_in(tmp_path: Path, text: str, state: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    found = find(tmp_path, "agent codex", environment={"CODEX_HOME": str(tmp_path)})
+    assert found.state == state
+    assert ("mine" in found.detail) == (state == "ok")
+
+
+def test_an_agent_of_ones_own(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[agents.r]\nkind = 'bridgehub/1.0'\ndirection = 'd'\ncommand = ['no-such-program']")
+    assert find(tmp_path, "agent r", config=config).state == "note"
+    config.write_text("[agents.c]\nkind = 'claude'\ncli_path = '/no/such/program'")
+    assert "/no/such/program" in find(tmp_path, "agent c", config=config).detail

@@ -1,0 +1,309 @@
+"""The same store in memory, for tests of what stands on it: no threads, so a mock clock may be used.
+
+It passes the same contract suite as the SQLite one (`tests/storage/journal_contract.py`) and can be told to
+fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import attrs
+import trio
+
+from storage.errors import (
+    Fenced,
+    FoldMismatch,
+    SequenceConflict,
+    SessionExists,
+    SessionMissing,
+    StorageError,
+    StorageUnavailable,
+)
+from storage.records import (
+    PIECE_KINDS,
+    Command,
+    Entry,
+    Fold,
+    Grant,
+    Head,
+    NewSession,
+    Row,
+    SessionRecord,
+    Summary,
+)
+from storage.tables.journal import MESSAGE_KINDS, PAGE_BYTES
+
+__all__ = ["MemoryStore"]
+
+
+@attrs.define
+class _Session:
+    record: SessionRecord
+    rows: list[Row] = attrs.field(factory=list)
+    commands: dict[str, Command] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class MemoryStore:
+    """`Journal`, `Ownership` and `Catalog` in one. Each call is a checkpoint, and atomic.
+
+    Attributes:
+        unavailable: while set, everything that writes raises it, `check_writable` too.
+        appends: how many appends took effect.
+    """
+
+    unavailable: StorageUnavailable | None = None
+    appends: int = 0
+    _sessions: dict[str, _Session] = attrs.field(factory=dict, init=False)
+    _offers: dict[str, bytes] = attrs.field(factory=dict, init=False)
+    _commit_no: int = attrs.field(default=0, init=False)
+    _failure: tuple[StorageError, bool] | None = attrs.field(default=None, init=False)
+
+    def fail_next_append(self, error: StorageError, *, after: bool = False) -> None:
+        """Let the next append raise `error`: before it took effect, or `after` it did."""
+        self._failure = (error, after)
+
+    async def append(
+        self,
+        grant: Grant,
+        expected_seq: int,
+        entries: Sequence[Entry],
+        *,
+        fold: Sequence[Fold] = (),
+        durable: bool,
+        summary: Summary | None = None,
+    ) -> int:
+        """See `actors.ports.Journal`."""
+        await self._writing()
+        failure, self._failure = self._failure, None
+        if failure is not None and not failure[1]:
+            raise failure[0]
+        session = self._checked(grant, expected_seq)
+        made = attrs.evolve(session, rows=list(session.rows), commands=dict(session.commands))
+        head = self._put(made, expected_seq, entries)
+        for one in fold:
+            self._fold(made, one)
+        made.record = attrs.evolve(made.record, head_seq=head)
+        if any(entry.kind not in PIECE_KINDS for entry in entries):
+            made.record = attrs.evolve(made.record, last_activity_ms=entries[-1].at_ms)
+        if summary is not None:
+            kept = _with_snapshot(summary, made.record.summary)
+            made.record = attrs.evolve(made.record, summary=kept, snapshot_seq=head)
+        self._sessions[grant.session_id] = made
+        self.appends += 1
+        if failure is not None:
+            raise failure[0]
+        return head
+
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        limit: int,
+        *,
+        before: int | None = None,
+        kinds: Collection[str] | None = None,
+        newest: bool = False,
+    ) -> Sequence[Row]:
+        """See `actors.ports.Journal`."""
+        await trio.lowlevel.checkpoint()
+        found = self._sessions.get(session_id)
+        rows = [
+            row
+            for row in (found.rows if found else ())
+            if row.seq > after
+            and (before is None or row.seq < before)
+            and (kinds is None or row.kind in kinds)
+        ]
+        page = _page(rows[::-1] if newest else rows, limit)
+        return page[::-1] if newest else page
+
+    async def head(self, session_id: str) -> Head:
+        """See `actors.ports.Journal`."""
+        await trio.lowlevel.checkpoint()
+        record = self._known(session_id).record
+        return Head(record.epoch, record.head_seq)
+
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+        """See `actors.ports.Journal`."""
+        await trio.lowlevel.checkpoint()
+        found = self._sessions.get(session_id)
+        known = found.commands if found else {}
+        return {one: known[one] for one in command_ids if one in known}
+
+    async def first_seq_of_turns(self, session_id: str, count: int) -> int:
+        """See `actors.ports.Journal`."""
+        await trio.lowlevel.checkpoint()
+        session = self._known(session_id)
+        started = [
+            row.turn_id for row in session.rows if row.kind == "turn_started" and row.turn_id is not None
+        ]
+        turns = set(started[max(len(started) - count, 0) :])
+        firsts = (r.first_seq for r in session.rows if r.turn_id in turns and r.kind not in PIECE_KINDS)
+        return min(firsts, default=session.record.head_seq + 1)
+
+    async def check_writable(self) -> None:
+        """See `actors.ports.Journal`."""
+        await self._writing()
+
+    async def acquire(self, session_id: str) -> Grant:
+        """See `actors.ports.Ownership`."""
+        await self._writing()
+        session = self._known(session_id)
+        owner_epoch = session.record.owner_epoch + 1
+        session.record = attrs.evolve(session.record, owner_epoch=owner_epoch)
+        return Grant(session_id, owner_epoch, session.record.head_seq)
+
+    async def create(self, session: NewSession) -> SessionRecord:
+        """See `actors.ports.Catalog`."""
+        await self._writing()
+        if session.session_id in self._sessions:
+            raise SessionExists(session.session_id)
+        record = SessionRecord(
+            session_id=session.session_id,
+            agent_type=session.agent_type,
+            device_id=session.device_id,
+            settings=session.settings,
+            created_at_ms=session.created_at_ms,
+            last_activity_ms=session.created_at_ms,
+            epoch=1,
+            owner_epoch=0,
+            head_seq=0,
+            snapshot_seq=0,
+            summary=None,
+            read_seq=0,
+            draft="",
+        )
+        self._sessions[session.session_id] = _Session(record)
+        return record
+
+    async def get(self, session_id: str) -> SessionRecord | None:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        found = self._sessions.get(session_id)
+        return found.record if found else None
+
+    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        records = sorted((session.record for session in self._sessions.values()), key=_activity, reverse=True)
+        return [record for record in records if before is None or _activity(record) < before][:limit]
+
+    async def count(self) -> int:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        return len(self._sessions)
+
+    async def unfinished(self) -> Sequence[str]:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        summaries = ((key, session.record.summary) for key, session in self._sessions.items())
+        return sorted(key for key, summary in summaries if summary is not None and summary.unfinished)
+
+    async def unread_count(self, session_id: str, after: int) -> int:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        found = self._sessions.get(session_id)
+        return sum(row.kind in MESSAGE_KINDS and row.seq > after for row in (found.rows if found else ()))
+
+    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+        """See `actors.ports.Catalog`."""
+        await self._writing()
+        session = self._known(session_id)
+        if read_seq is not None:
+            session.record = attrs.evolve(session.record, read_seq=max(read_seq, session.record.read_seq))
+        if draft is not None:
+            session.record = attrs.evolve(session.record, draft=draft)
+
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        """See `actors.ports.Catalog`."""
+        await self._writing()
+        self._offers[agent_type] = offer
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        return self._offers.get(agent_type)
+
+    async def remove(self, session_id: str) -> None:
+        """Remove a session for good. Raises SessionMissing."""
+        await self._writing()
+        self._known(session_id)
+        del self._sessions[session_id]
+
+    async def _writing(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.unavailable is not None:
+            raise self.unavailable
+
+    def _known(self, session_id: str) -> _Session:
+        found = self._sessions.get(session_id)
+        if found is None:
+            raise SessionMissing(session_id)
+        return found
+
+    def _checked(self, grant: Grant, expected_seq: int) -> _Session:
+        session = self._known(grant.session_id)
+        if session.record.owner_epoch != grant.owner_epoch:
+            raise Fenced(grant.session_id)
+        if session.record.head_seq != expected_seq:
+            raise SequenceConflict(grant.session_id)
+        return session
+
+    def _put(self, session: _Session, seq: int, entries: Sequence[Entry]) -> int:
+        for entry in entries:
+            if entry.span < 1:
+                raise ValueError(f"an entry covers at least one seq, not {entry.span}")
+            session.rows.append(self._row(session, entry, seq + 1, seq + entry.span))
+            seq += entry.span
+        return seq
+
+    def _fold(self, session: _Session, fold: Fold) -> None:
+        inside = [row for row in session.rows if fold.first_seq <= row.seq <= fold.last_seq]
+        if not inside or inside[0].first_seq != fold.first_seq or inside[-1].seq != fold.last_seq:
+            raise FoldMismatch(session.record.session_id)
+        start = session.rows.index(inside[0])
+        made = self._row(session, fold.entry, fold.first_seq, fold.last_seq)
+        session.rows[start : start + len(inside)] = [made]
+
+    def _row(self, session: _Session, entry: Entry, first: int, seq: int) -> Row:
+        self._commit_no += 1
+        if entry.command_id is not None:
+            known = session.commands.get(entry.command_id) or Command(entry.command_id, seq, "")
+            state = known.state if entry.command_state is None else entry.command_state
+            session.commands[entry.command_id] = attrs.evolve(known, state=state)
+        return Row(
+            session.record.session_id,
+            seq,
+            first,
+            entry.turn_id,
+            entry.kind,
+            entry.device_id,
+            entry.at_ms,
+            entry.payload,
+            self._commit_no,
+        )
+
+
+def _with_snapshot(summary: Summary, before: Summary | None) -> Summary:
+    if summary.snapshot is not None:
+        return summary
+    if before is None:
+        raise ValueError("there is no snapshot that could stay")
+    return attrs.evolve(summary, snapshot=before.snapshot)
+
+
+def _activity(record: SessionRecord) -> tuple[int, str]:
+    return record.last_activity_ms, record.session_id
+
+
+def _page(rows: Sequence[Row], limit: int) -> list[Row]:
+    page: list[Row] = []
+    size = 0
+    for row in rows[:limit]:
+        page.append(row)
+        size += len(row.payload)
+        if size > PAGE_BYTES:
+            break
+    return page

@@ -1,0 +1,59 @@
+"""Every frame and every call has its row, and what has none is refused to everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+from starlette.routing import Route
+
+from tests.fakes.bus import FakeServer
+from tests.transport.facilities import open_facilities
+from transport.auth import CREATE_SESSION, DECIDE_MORE, FRAME_SCOPES, HTTP_SCOPES, OBSERVER_FRAMES, authorize
+from transport.config import TransportConfig
+from transport.facilities import Port
+from transport.http.app import CODE_PATH, OPEN_PATHS, make_app
+from transport.http.routes.web import is_web_path
+from transport.signin import SignIns
+from transport.v3.decode import FRAME_TYPES
+
+
+def test_every_frame_type_has_a_row() -> None:
+    assert set(FRAME_SCOPES) == set(FRAME_TYPES) | {CREATE_SESSION, DECIDE_MORE}
+    assert set(FRAME_TYPES) >= OBSERVER_FRAMES
+
+
+async def test_every_route_has_a_row(tmp_path: Path) -> None:
+    async with open_facilities(tmp_path) as facilities:
+        deps = attrs.evolve(FakeServer().deps(), facilities=facilities)
+        app = make_app(TransportConfig(web=tmp_path / "none"), deps, Port(counts=dict), SignIns(deps.devices))
+    calls = set()
+    for route in app.routes:
+        assert isinstance(route, Route)
+        if is_web_path(route.path):
+            assert (route.methods or set()) <= {"GET", "HEAD"}, "the web client's files are only read"
+        elif route.path not in OPEN_PATHS | {CODE_PATH}:
+            calls |= {f"{method} {route.path}" for method in (route.methods or set()) - {"HEAD"}}
+    assert calls == set(HTTP_SCOPES)
+
+
+def test_what_is_not_in_a_table_is_refused() -> None:
+    assert not authorize("admin", "format the disk")
+    assert not authorize("god", "ping")
+
+
+@pytest.mark.parametrize(
+    ("action", "least"),
+    [
+        ("attach", "view"),
+        ("decide", "approve"),
+        ("send", "drive"),
+        ("resolve", "drive"),
+        (CREATE_SESSION, "drive"),
+    ],
+)
+def test_a_scope_holds_those_before_it(action: str, least: str) -> None:
+    scopes = ["view", "approve", "drive", "admin"]
+    allowed = [scope for scope in scopes if authorize(scope, action)]
+    assert allowed == scopes[scopes.index(least) :]

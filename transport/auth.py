@@ -1,0 +1,73 @@
+"""The one place that says what a key may do. Whatever is not in a table here is refused to everybody."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from transport.ports import Scope
+
+__all__ = ["CREATE_SESSION", "DECIDE_MORE", "FRAME_SCOPES", "HTTP_SCOPES", "OBSERVER_FRAMES", "authorize"]
+
+_RANKS: Final[dict[str, int]] = {"view": 0, "approve": 1, "drive": 2, "admin": 3}
+
+CREATE_SESSION: Final = "attach a new session"
+"""The action of an `attach` that makes its session."""
+
+DECIDE_MORE: Final = "decide with a mode, a changed input or a folder's trust"
+"""The action of a `decide` that does more than allow or deny one call."""
+
+FRAME_SCOPES: Final[dict[str, Scope]] = {
+    "auth": "view",
+    "attach": "view",
+    CREATE_SESSION: "drive",
+    "send": "drive",
+    "cancel": "drive",
+    "interrupt": "drive",
+    "decide": "approve",
+    DECIDE_MORE: "drive",
+    "configure": "drive",
+    "revoke_grant": "approve",
+    "resolve": "drive",
+    "rename": "drive",
+    "mark_read": "approve",
+    "draft": "drive",
+    "detach": "view",
+    "watch_sessions": "view",
+    "ping": "view",
+}
+"""What each frame of a device needs."""
+
+OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping"})
+"""What a device may still do with a session that it only observes."""
+
+HTTP_SCOPES: Final[dict[str, Scope]] = {
+    "GET /api/status": "view",
+    "GET /api/sessions": "view",
+    "GET /api/sessions/{id}/messages": "view",
+    "GET /api/sessions/{id}/events": "view",
+    "GET /api/sessions/{id}/tasks": "view",
+    "GET /api/sessions/{id}/export": "view",
+    "DELETE /api/{agent}/session/{id}/close": "drive",
+    "DELETE /api/sessions/{id}": "admin",
+    "POST /api/files/upload": "drive",
+    "GET /uploads/{name}": "view",
+    "GET /uploads/blobs/{session}/{digest}": "view",
+    "GET /api/search": "view",
+    "GET /api/capsules": "view",
+    "POST /api/notifications/register": "view",
+    "POST /api/system/sleep": "admin",
+    "GET /api/devices": "admin",
+    "POST /api/devices": "admin",
+    "POST /api/devices/pair": "admin",
+    "DELETE /api/devices/{id}": "admin",
+    "GET /metrics": "view",
+    "GET /api/openapi.json": "view",
+}
+"""What each HTTP call needs. `/api/health` answers without a key and never asks; a file whose address is
+signed is given to whoever has the address."""
+
+
+def authorize(scope: str, action: str) -> bool:
+    """Tell whether a key of `scope` may do `action`: a frame's type, `CREATE_SESSION` or an HTTP call."""
+    needed = FRAME_SCOPES.get(action) or HTTP_SCOPES.get(action)
+    return needed is not None and _RANKS.get(scope, -1) >= _RANKS[needed]

@@ -1,0 +1,204 @@
+"""The HTTP application: routes, and around them the key, the scope and the form of errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actors.errors import ActorError
+from storage.errors import SessionMissing, StorageError
+from storage.tables.pairings import Pairing
+from transport.auth import authorize
+from transport.config import TransportConfig
+from transport.facilities import Facilities, Port
+from transport.http.middleware import CODE_PATH, OPEN_PATHS, Keys, SafeHeaders, Unread
+from transport.http.responses import HttpError, error_answer
+from transport.http.routes.capsules import CapsuleRoutes
+from transport.http.routes.devices import DeviceRoutes, PairingRoutes
+from transport.http.routes.files import UploadRoutes
+from transport.http.routes.notifications import NotificationRoutes
+from transport.http.routes.search import SearchRoutes
+from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
+from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes
+from transport.http.routes.sessions import SessionRoutes
+from transport.http.routes.tasks import TaskRoutes
+from transport.http.routes.web import web_routes
+from transport.http.static import read_web_files
+from transport.ports import Deps, Device
+from transport.proxies import Forwarded, Proxies
+from transport.signin import SignIns
+
+__all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]
+
+_CODES: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    411: "length_required",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "too_many",
+}
+
+logger = logging.getLogger("builderos.transport")
+
+Endpoint = Callable[[Request, Device], Awaitable[Response]]
+CodeEndpoint = Callable[[Request, Pairing], Awaitable[Response]]
+FileEndpoint = Callable[[Request, Device | None], Awaitable[Response]]
+
+
+def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns) -> Starlette:
+    """Return the application. Blocks: it reads the web client's files.
+
+    Args:
+        config, deps: as the listener has them.
+        port: the listener, as far as routes have to do with it.
+        sign_ins: decides whose key a key is.
+    """
+    server = ServerRoutes(config, deps, port.counts)
+    sessions = SessionRoutes(deps)
+    closing = ClosingRoutes(config, deps)
+    routes = [
+        Route("/api/health", server.health, methods=["GET"]),
+        _route("GET /api/status", server.status),
+        _route("GET /api/openapi.json", OpenApiRoutes(config.version).description),
+        _route("GET /api/sessions", sessions.listing),
+        _route("GET /api/sessions/{id}/messages", sessions.messages),
+        _route("GET /api/sessions/{id}/events", sessions.events),
+        _route("GET /api/sessions/{id}/tasks", TaskRoutes(deps).tasks),
+        _route("DELETE /api/{agent}/session/{id}/close", closing.close),
+        *web_routes(read_web_files(config.web)),
+    ]
+    if deps.facilities is not None:
+        routes += _more_routes(config, deps, deps.facilities, port)
+    checks = [
+        Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
+        Middleware(Keys, deps=deps, sign_ins=sign_ins),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Unread), Middleware(SafeHeaders), Middleware(_Errors), *checks],
+        exception_handlers={HTTPException: _http_exception},
+    )
+    # A path with a slash too many is not there; a redirect would name the host that the client claims.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
+    uploads = UploadRoutes(facilities, deps.clock, config)
+    devices = DeviceRoutes(facilities, port, deps.clock)
+    pairing = PairingRoutes(facilities, deps.clock)
+    return [
+        _route("POST /api/files/upload", uploads.upload),
+        _file_route("GET /uploads/{name}", uploads.download),
+        _file_route("GET /uploads/blobs/{session}/{digest}", uploads.blob),
+        _route("GET /api/sessions/{id}/export", ExportRoutes(facilities.export, deps.catalog).export),
+        _route(
+            "DELETE /api/sessions/{id}",
+            DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
+        ),
+        _route("GET /api/search", SearchRoutes(facilities.search).search),
+        _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
+        _route(
+            "POST /api/notifications/register",
+            NotificationRoutes(facilities.notifications, deps.clock).register,
+        ),
+        _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
+        _route("GET /api/devices", devices.listing),
+        _route("POST /api/devices", devices.add),
+        _route("POST /api/devices/pair", pairing.make),
+        _route("DELETE /api/devices/{id}", devices.revoke),
+        _code_route(CODE_PATH, pairing.redeem),
+        _route("GET /metrics", MetricsRoutes(facilities, port, deps.catalog).text),
+    ]
+
+
+def _route(action: str, endpoint: Endpoint) -> Route:
+    method, path = action.split(" ")
+
+    async def checked(request: Request) -> Response:
+        device: Device = request.scope["builderos.device"]
+        if not authorize(device.scope, action):
+            raise HttpError(403, "forbidden", "This key may not do that.")
+        return await endpoint(request, device)
+
+    return Route(path, checked, methods=[method])
+
+
+def _file_route(action: str, endpoint: FileEndpoint) -> Route:
+    """Return a route that is also open to whoever has the signed address, without a key."""
+    method, path = action.split(" ")
+
+    async def checked(request: Request) -> Response:
+        device: Device | None = request.scope["builderos.device"]
+        if device is not None and not authorize(device.scope, action):
+            raise HttpError(403, "forbidden", "This key may not do that.")
+        return await endpoint(request, device)
+
+    return Route(path, checked, methods=[method])
+
+
+def _code_route(path: str, endpoint: CodeEndpoint) -> Route:
+    """Return a route that a pairing code opens."""
+
+    async def checked(request: Request) -> Response:
+        return await endpoint(request, request.scope["builderos.pairing"])
+
+    return Route(path, checked, methods=["POST"])
+
+
+async def _http_exception(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = error_answer(error.status_code, _CODES.get(error.status_code, "refused"), f"{error.detail}.")
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _answer_to(error: Exception) -> Response:
+    """Return what a client is told of an error; logs what is nobody's fault but ours."""
+    if isinstance(error, HttpError):
+        return error_answer(error.status, error.code, str(error))
+    if isinstance(error, ClientDisconnect):
+        return error_answer(400, "bad_request", "The request broke off.")
+    if isinstance(error, SessionMissing):
+        return error_answer(404, "not_found", "There is no such session.")
+    if isinstance(error, StorageError):
+        logger.warning("storage failed for an HTTP request: %s", error)
+        return error_answer(503, "storage", "The server cannot store or read at the moment.")
+    if isinstance(error, ActorError):
+        return error_answer(503, "unavailable", "The server cannot do that at the moment.")
+    logger.error("an HTTP request failed", exc_info=error)
+    return error_answer(500, "internal", "The server made a mistake.")
+
+
+@attrs.frozen
+class _Errors:
+    """No exception leaves it, and none becomes a traceback for the client."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception as error:
+            answer = _answer_to(error)
+            if not begun:
+                await answer(scope, receive, send)

@@ -1,0 +1,284 @@
+"""The HTTP interface as OpenAPI 3.1 describes it. The tests hold the server to it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from transport.http.openapi_schemas import (
+    BOOL,
+    COUNT,
+    ID,
+    SCHEMAS,
+    SCOPE,
+    TEXT,
+    TIME,
+    Json,
+    list_of,
+    named,
+    nullable,
+    object_of,
+)
+
+__all__ = ["describe"]
+
+_REASONS: Final = {
+    400: "The request is wrong.",
+    401: "No key, or not a good one.",
+    403: "This key may not do that, or the config does not allow it.",
+    404: "There is no such thing.",
+    409: "Not as things are now.",
+    411: "Content-Length is missing.",
+    413: "The body is too large.",
+    415: "The body is of another type than this call takes.",
+    429: "Too many at once; or too many wrong keys from this address.",
+    503: "Not at the moment.",
+}
+
+
+def _query(name: str, schema: Json, *, required: bool = False) -> Json:
+    return {"name": name, "in": "query", "required": required, "schema": schema}
+
+
+def _in_path(name: str, schema: Json = TEXT) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+_LIMIT: Final = _query("limit", {"type": "integer", "minimum": 1, "maximum": 500})
+_AFTER: Final = _query("after_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
+_JSON_BODY_ERRORS: Final = (400, 411, 413, 415)
+
+
+def _call(
+    summary: str,
+    answer: Json | None,
+    *errors: int,
+    parameters: tuple[Json, ...] = (),
+    body: Json | None = None,
+    media_type: str = "application/json",
+) -> Json:
+    """Return one operation. `errors`: the statuses beside 200 and those that every call may give."""
+    content = {media_type: {"schema": answer} if answer is not None else {}}
+    responses: Json = {"200": {"description": "Done.", "content": content}}
+    for status in sorted({400, 401, 403, 429, 503, *errors}):
+        error = {"application/json": {"schema": named("Error")}}
+        responses[str(status)] = {"description": _REASONS[status], "content": error}
+    call: Json = {"summary": summary, "responses": responses}
+    if parameters:
+        call["parameters"] = list(parameters)
+    if body is not None:
+        call["requestBody"] = {"required": True, "content": body}
+    return call
+
+
+def _json(required: tuple[str, ...], **fields: Json) -> Json:
+    return {
+        "application/json": {"schema": {"type": "object", "required": list(required), "properties": fields}}
+    }
+
+
+def _short(most: int) -> Json:
+    return {"type": "string", "minLength": 1, "maxLength": most, "pattern": "^[ -~]+$"}
+
+
+def _reading() -> Json:
+    messages = object_of(session_id=ID, messages=list_of(named("Message")), next_after=nullable("integer"))
+    events = object_of(
+        session_id=ID, epoch=COUNT, events=list_of(named("Event")), next_after=nullable("integer")
+    )
+    before = _query("before_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
+    tasks = object_of(tasks=list_of(named("Task")), next_before=nullable("string"))
+    older = _query("before", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
+    sessions = object_of(total=COUNT, sessions=list_of(named("Session")), next_before=nullable("string"))
+    hits = object_of(hits=list_of(named("Hit")), next_before=nullable("string"))
+    return {
+        "/api/sessions": {
+            "get": _call("Sessions, newest first", sessions, 400, parameters=(_LIMIT, _query("before", TEXT)))
+        },
+        "/api/sessions/{id}/messages": {
+            "get": _call(
+                "A conversation",
+                messages,
+                400,
+                404,
+                parameters=(_in_path("id", ID), _LIMIT, _AFTER, before, _query("format", {"enum": ["html"]})),
+            )
+        },
+        "/api/sessions/{id}/events": {
+            "get": _call("The journal", events, 400, 404, parameters=(_in_path("id", ID), _LIMIT, _AFTER))
+        },
+        "/api/sessions/{id}/tasks": {
+            "get": _call("Delegated work", tasks, 400, 404, parameters=(_in_path("id", ID), _LIMIT, older))
+        },
+        "/api/sessions/{id}/export": {
+            "get": _call(
+                "A session as a file",
+                None,
+                400,
+                404,
+                parameters=(_in_path("id", ID), _query("format", {"enum": ["md", "json"]})),
+                media_type="*/*",
+            )
+        },
+        "/api/search": {
+            "get": _call(
+                "Full text over all sessions",
+                hits,
+                400,
+                parameters=(
+                    _query("q", {"type": "string", "maxLength": 1000}, required=True),
+                    _LIMIT,
+                    _query("before", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
+                ),
+            )
+        },
+    }
+
+
+def _acting() -> Json:
+    closed = object_of(ok=BOOL, session_id=TEXT, process_killed=BOOL, message=TEXT)
+    agent = _in_path("agent", {"enum": ["claude", "codex"]})
+    return {
+        "/api/sessions/{id}": {
+            "delete": _call(
+                "Remove a session for good",
+                object_of(ok=BOOL, session_id=ID),
+                404,
+                409,
+                parameters=(_in_path("id", ID),),
+            )
+        },
+        "/api/{agent}/session/{id}/close": {
+            "delete": _call("Be done with a session for now", closed, 404, parameters=(agent, _in_path("id")))
+        },
+        "/api/notifications/register": {
+            "post": _call(
+                "Keep a device's token",
+                object_of(success=BOOL, message=TEXT),
+                *_JSON_BODY_ERRORS,
+                body=_json(
+                    ("device_token", "device_id"),
+                    device_token=_short(512),
+                    platform=_short(32),
+                    device_id=_short(128),
+                ),
+            )
+        },
+        "/api/system/sleep": {
+            "post": _call("Put the machine to sleep", object_of(ok=BOOL, message=TEXT), 429)
+        },
+        "/api/devices": {
+            "get": _call(
+                "Who holds a key",
+                object_of(devices=list_of(named("Device")), next_after=nullable("string")),
+                400,
+                parameters=(_LIMIT, _query("after", TEXT)),
+            ),
+            "post": _call(
+                "Make a device; its key is told this once",
+                object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),
+                429,
+                *_JSON_BODY_ERRORS,
+                body=_json(("name", "scope"), name=_short(100), scope=SCOPE),
+            ),
+        },
+        "/api/devices/pair": {
+            "post": _call(
+                "Make a pairing code, good once and for ten minutes",
+                object_of(code=TEXT, url=TEXT, qr=TEXT, scope=SCOPE, expires_at=TIME),
+                429,
+                *_JSON_BODY_ERRORS,
+                body=_json((), name=_short(100), scope=SCOPE, url=_short(300)),
+            )
+        },
+        "/api/pair": {
+            "post": _call(
+                "Become a device; the code stands where a key would",
+                object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),
+                429,
+                *_JSON_BODY_ERRORS,
+                body=_json((), name=_short(100)),
+            )
+        },
+        "/api/devices/{id}": {
+            "delete": _call(
+                "Revoke a key", object_of(ok=BOOL, id=TEXT), 404, 409, parameters=(_in_path("id"),)
+            )
+        },
+    }
+
+
+def _files() -> Json:
+    upload = object_of(ok=BOOL, url=TEXT, path=TEXT, filename=TEXT, size=COUNT, type=TEXT)
+    word = {"type": "string", "pattern": "^[a-z0-9_-]{1,32}$"}
+    binary = {"type": "string", "contentMediaType": "application/octet-stream"}
+    form = {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["file"], "properties": {"file": binary, "type": word}}
+        }
+    }
+    signature = _query("sig", TEXT)
+    blob = (_in_path("session", ID), _in_path("digest", {"type": "string", "pattern": "^[0-9a-f]{64}$"}))
+    return {
+        "/api/files/upload": {"post": _call("Bring a file", upload, *_JSON_BODY_ERRORS, 409, 429, body=form)},
+        "/uploads/{name}": {
+            "get": _call(
+                "A file; a signed address needs no key",
+                None,
+                404,
+                parameters=(_in_path("name"), signature),
+                media_type="*/*",
+            )
+        },
+        "/uploads/blobs/{session}/{digest}": {
+            "get": _call(
+                "A tool's long input or output", None, 404, parameters=(*blob, signature), media_type="*/*"
+            )
+        },
+    }
+
+
+def _server() -> Json:
+    health = object_of(
+        status=TEXT,
+        version=TEXT,
+        timestamp=TIME,
+        connections=object_of(claude=COUNT, codex=COUNT),
+        sessions=object_of(total=COUNT),
+        bridgehub=object_of(ready=BOOL),
+    )
+    features: Json = {"type": "object", "additionalProperties": BOOL}
+    status = object_of(
+        status=TEXT,
+        version=TEXT,
+        health=TEXT,
+        timestamp=TIME,
+        features=features,
+        agents=list_of(named("Agent")),
+        workspace=object_of(path=nullable("string"), ok=BOOL),
+    )
+    capsules = object_of(count=COUNT, capsules=list_of(named("Capsule")))
+    described: Json = {"type": "object", "required": ["openapi", "info", "paths"]}
+    return {
+        "/api/health": {"get": {**_call("Is the server there", health), "security": []}},
+        "/api/status": {"get": _call("What the server can do", status)},
+        "/api/capsules": {"get": _call("What the workspace describes", capsules)},
+        "/api/openapi.json": {"get": _call("This description", described)},
+        "/metrics": {"get": _call("Counters, for Prometheus", TEXT, media_type="text/plain")},
+    }
+
+
+def describe(version: str) -> Json:
+    """Return the description of a server of this version."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "BuilderOS Mobile", "version": version},
+        "security": [{"header": []}, {"bearer": []}],
+        "paths": {**_server(), **_reading(), **_acting(), **_files()},
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+        },
+    }

@@ -1,0 +1,74 @@
+"""Small JSON bodies of requests: bounded, checked, and without a word of doubt about what they are."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+
+from transport.http.responses import HttpError, whole_number
+
+__all__ = ["JsonBody", "check_length", "read_json"]
+
+MAX_JSON_BYTES: Final = 64 * 1024
+
+
+def check_length(request: Request, most: int, refusal: HttpError) -> None:
+    """Refuse a body whose length is not told in either way, or told as over `most` bytes. Raises HttpError."""
+    if "transfer-encoding" in request.headers:
+        return
+    told = request.headers.get("content-length")
+    if told is None:
+        raise HttpError(411, "length_required", "Content-Length is missing.")
+    length = whole_number(told)
+    if length is None or length > most:
+        raise refusal
+
+
+async def read_json(request: Request, *, optional: bool = False) -> JsonBody:
+    """Return a request's body, a JSON object; where it is `optional`, none is an empty one. Raises HttpError."""
+    if optional and _has_none(request):
+        return JsonBody({})
+    too_large = HttpError(413, "too_large", f"The body is over {MAX_JSON_BYTES} bytes.")
+    check_length(request, MAX_JSON_BYTES, too_large)
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HttpError(415, "unsupported_media_type", "The body must be application/json.")
+    body = bytearray()
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > MAX_JSON_BYTES:
+                raise too_large
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise HttpError(400, "bad_request", "The body is no JSON.") from None
+    if not isinstance(found, dict):
+        raise HttpError(400, "bad_request", "The body must be an object.")
+    return JsonBody(found)
+
+
+def _has_none(request: Request) -> bool:
+    chunked = "transfer-encoding" in request.headers
+    return not chunked and request.headers.get("content-length", "0") == "0"
+
+
+class JsonBody:
+    """The fields of a body; unknown ones do not count."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
+
+    def has(self, name: str) -> bool:
+        """Tell whether a field is there, and not null."""
+        return self._fields.get(name) is not None
+
+    def text(self, name: str, most: int, default: str | None = None) -> str:
+        """Return a text of 1 to `most` printable characters. Raises HttpError."""
+        value = self._fields.get(name, default)
+        if not isinstance(value, str) or not 1 <= len(value) <= most or not value.isprintable():
+            raise HttpError(400, "bad_request", f"{name} must be a text of 1 to {most} characters.")
+        return value

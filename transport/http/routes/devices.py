@@ -1,0 +1,224 @@
+"""`/api/devices` and pairing: who holds a key, and how a new device gets one.
+
+A key is returned once, to the one who creates it, and stored as a hash. `POST /api/devices/pair` creates a pairing
+code, the link that carries it and a QR code of the link. `POST /api/pair` exchanges the code for a key, once, within
+ten minutes. A key never travels in a link.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import attrs
+import segno
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.ports import Clock
+from storage.errors import DeviceRevoked
+from storage.tables import devices as stored
+from storage.tables.devices import FIRST_DEVICE, Devices
+from storage.tables.hash_chain import Act
+from storage.tables.pairings import MAX_PAIRINGS, Pairing
+from transport.facilities import Facilities, Port
+from transport.http.reachable import MAX_ORIGIN, is_answered, origin_of
+from transport.http.requests import JsonBody, read_json
+from transport.http.responses import HttpError, JsonAnswer, limit_of
+from transport.ports import Device
+from transport.signed_urls import base_url
+from transport.v3.events import timestamp
+
+__all__ = [
+    "FIRST_STAYS",
+    "MAX_NAME",
+    "PAIRING_MS",
+    "DeviceRoutes",
+    "PairingRoutes",
+    "act_of",
+    "check_room",
+    "scope_of",
+    "svg_code",
+]
+
+MAX_NAME: Final = 100
+MAX_DEVICES: Final = 1000
+"""Keys that are good at once: each request is compared with all of them."""
+
+FIRST_STAYS: Final = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
+"""So there is always one device that may do everything: nobody locks himself out."""
+
+_SCOPES: Final = ("view", "approve", "drive", "admin")
+
+
+@attrs.frozen
+class DeviceRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    port: Port
+    clock: Clock
+
+    async def listing(self, request: Request, _: Device) -> Response:
+        """The devices whose keys are good, by age. All of them where no `limit` is asked for: there are not many."""
+        limit, after = limit_of(request, MAX_DEVICES), request.query_params.get("after")
+        known = self.facilities.devices.list()
+        if after is not None:
+            places = [number for number, one in enumerate(known) if one.id == after]
+            if not places:
+                raise HttpError(400, "bad_request", "after is no cursor of this list.")
+            known = known[places[0] + 1 :]
+        good = [one for one in known if one.revoked_at_ms is None]
+        shown = [
+            {"id": one.id, "name": one.name, "scope": one.scope, "created_at": timestamp(one.created_at_ms)}
+            for one in good[:limit]
+        ]
+        return JsonAnswer({"devices": shown, "next_after": shown[-1]["id"] if len(good) > limit else None})
+
+    async def add(self, request: Request, by: Device) -> Response:
+        """Make a device and its key."""
+        body = await read_json(request)
+        name, scope = body.text("name", MAX_NAME), scope_of(body)
+        devices = self.facilities.devices
+        check_room(devices)
+        key, device_id = self.facilities.new_key(), self.facilities.new_id()
+        now_ms = self.clock()
+        act = act_of(request, by, "device_added", now_ms, device_id)
+        try:
+            made = await devices.add(
+                name=name,
+                scope=scope,
+                key=key,
+                device_id=device_id,
+                now_ms=now_ms,
+                made_by=by.id,
+                noted=[act],
+            )
+        except DeviceRevoked:
+            raise HttpError(401, "unauthorized", "A valid key is needed.") from None
+        await self.facilities.audit.note_head()
+        answer = {"id": made.id, "key": key, "name": made.name, "scope": made.scope}
+        return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
+
+    async def revoke(self, request: Request, by: Device) -> Response:
+        """End a device's key, and its connections."""
+        device_id = request.path_params["id"]
+        if device_id == FIRST_DEVICE:
+            raise HttpError(409, "first_device", FIRST_STAYS)
+        now_ms = self.clock()
+        act = act_of(request, by, "revoked", now_ms, device_id)
+        if not await self.facilities.devices.revoke(device_id, now_ms=now_ms, noted=[act]):
+            raise HttpError(404, "not_found", "There is no such device.")
+        self.port.close_device(device_id)
+        await self.facilities.audit.note_head()
+        return JsonAnswer({"ok": True, "id": device_id})
+
+
+def act_of(request: Request, by: Device, act: str, now_ms: int, subject: str | None = None) -> Act:
+    """Return a device's act over HTTP, for the audit."""
+    address: str = request.scope["client"][0]
+    return Act(at_ms=now_ms, act=act, device_id=by.id, address=address or None, subject=subject)
+
+
+def scope_of(body: JsonBody, default: str | None = None) -> str:
+    """Return the scope that a body asks for. Raises HttpError."""
+    scope = body.text("scope", MAX_NAME) if default is None or body.has("scope") else default
+    if scope not in _SCOPES:
+        raise HttpError(400, "bad_request", f"scope must be one of {', '.join(_SCOPES)}.")
+    return scope
+
+
+def check_room(devices: Devices) -> None:
+    """Refuse a device more than there may be. Raises HttpError."""
+    if sum(one.revoked_at_ms is None for one in devices.list()) >= MAX_DEVICES:
+        raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already.")
+
+
+PAIRING_MS: Final = 10 * 60 * 1000
+"""How long a code is good."""
+
+UNNAMED: Final = "paired device"
+
+_SECRET: Final = {"Cache-Control": "no-store"}
+
+
+@attrs.frozen
+class PairingRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    clock: Clock
+
+    async def make(self, request: Request, device: Device) -> Response:
+        """Make a code, in the name of the device that asks: it ends with that device's key.
+
+        `url` in the body is the address that the other device will use; `reached` in the answer then tells whether
+        it answers, as seen from here.
+        """
+        body = await read_json(request, optional=True)
+        scope, name = scope_of(body, "drive"), _name(body)
+        own = base_url(request.scope["scheme"], request.headers)
+        base = _base(body) or own
+        code, now_ms = self.facilities.new_code(), self.clock()
+        pairing = Pairing(b"", name, scope, device.id, now_ms + PAIRING_MS)
+        act = act_of(request, device, "pairing_opened", now_ms)
+        if not await self.facilities.pairings.open(code, pairing, now_ms=now_ms, noted=[act]):
+            text = f"{MAX_PAIRINGS} codes are open already; each ends after ten minutes."
+            raise HttpError(429, "too_many", text)
+        await self.facilities.audit.note_head()
+        url = f"{base}/#pair={code}"
+        answer: dict[str, str | bool] = {
+            "code": code,
+            "url": url,
+            "qr": await trio.to_thread.run_sync(svg_code, url),
+            "scope": scope,
+            "expires_at": timestamp(pairing.expires_at_ms),
+        }
+        if base != own:
+            answer["reached"] = await is_answered(base)
+        return JsonAnswer(answer, headers=_SECRET)
+
+    async def redeem(self, request: Request, pairing: Pairing) -> Response:
+        """Make the device that a good code stands for; whoever comes second gets what a wrong code gets.
+
+        A request that is refused for anything else leaves the code good. The name that whoever made the code
+        gave it stands; without one it is the device's own.
+        """
+        name = _name(await read_json(request, optional=True))
+        check_room(self.facilities.devices)
+        key, device_id = self.facilities.new_key(), self.facilities.new_id()
+        named = pairing.name or name or UNNAMED
+        device = stored.Device(device_id, named, pairing.scope, self.clock(), None)
+        act = act_of(request, device, "paired", device.created_at_ms, pairing.made_by)
+        if not await self.facilities.pairings.redeem(pairing, device, key, [act]):
+            raise HttpError(401, "unauthorized", "A valid key is needed.")
+        await self.facilities.audit.note_head()
+        answer = {"id": device.id, "key": key, "name": device.name, "scope": device.scope}
+        return JsonAnswer(answer, headers=_SECRET)
+
+
+def _base(body: JsonBody) -> str | None:
+    """Return the address that the other device will use, if one was given. Raises HttpError."""
+    if not body.has("url"):
+        return None
+    origin = origin_of(body.text("url", MAX_ORIGIN))
+    if origin is None:
+        raise HttpError(400, "bad_request", "url must be an address like https://HOST or http://HOST:PORT.")
+    return origin
+
+
+def _name(body: JsonBody) -> str | None:
+    return body.text("name", MAX_NAME) if body.has("name") else None
+
+
+BORDER: Final = 4
+"""Modules of white around it, which the standard asks for."""
+
+
+def svg_code(text: str) -> str:
+    """Return an SVG document of a QR code for `text`, black on white, without a size of its own."""
+    picture = io.BytesIO()
+    code = segno.make(text, error="m", micro=False)
+    code.save(picture, kind="svg", xmldecl=False, omitsize=True, border=BORDER, light="#fff", dark="#000")
+    return picture.getvalue().decode()

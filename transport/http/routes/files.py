@@ -1,0 +1,157 @@
+"""Files: brought by devices, given out again, and the long inputs and outputs of tools."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from actors.ports import Clock
+from storage.blobs import blob_path
+from transport.config import TransportConfig
+from transport.facilities import Facilities
+from transport.http.multipart import MultipartError, MultipartReader, boundary_of
+from transport.http.requests import check_length
+from transport.http.responses import HttpError, JsonAnswer
+from transport.ports import Device
+from transport.signed_urls import UPLOADS_PATH, base_url
+from transport.uploads import MAX_FILE_BYTES, Bringer, receive_upload, too_large
+from transport.v3.decode import is_id
+
+__all__ = ["UploadRoutes"]
+
+FORM_BYTES: Final = 64 * 1024
+"""What a form may have beside the file: boundaries, headers, the other parts."""
+
+UPLOADS_AT_ONCE: Final = 8
+"""Of one key. Each holds a file open and up to a megabyte."""
+
+_INLINE: Final = frozenset(
+    [
+        *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif"),
+        *("image/bmp", "audio/mpeg", "audio/mp4", "audio/aac", "audio/x-m4a", "audio/wav", "audio/x-wav"),
+        *("audio/ogg", "audio/webm", "audio/flac"),
+    ]
+)
+"""What a browser shows by itself and what can hold no script."""
+
+_RANGE: Final = re.compile(rb"bytes=([0-9]{1,15})-([0-9]{0,15})")
+
+_SAFE_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, no-cache",
+}
+
+
+@attrs.frozen
+class UploadRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    clock: Clock
+    config: TransportConfig
+    _running: Counter[str] = attrs.field(factory=Counter)
+    _coming: Counter[str] = attrs.field(factory=Counter)
+
+    async def upload(self, request: Request, device: Device) -> Response:
+        """Take a file in."""
+        try:
+            boundary = boundary_of(request.headers.get("content-type", ""))
+        except MultipartError as error:
+            raise HttpError(400, "bad_request", f"Bad form: {error}.") from error
+        if boundary is None:
+            raise HttpError(415, "unsupported_media_type", "The body must be multipart/form-data.")
+        check_length(request, MAX_FILE_BYTES + FORM_BYTES, too_large())
+        if self._running[device.id] >= UPLOADS_AT_ONCE:
+            raise HttpError(429, "too_many", "Too many uploads at once.")
+        coming = int(request.headers.get("content-length") or MAX_FILE_BYTES)
+        self._running[device.id] += 1
+        self._coming.update({"files": 1, "bytes": coming})
+        try:
+            await self._check_room()
+            base = base_url(request.scope["scheme"], request.headers)
+            bringer = Bringer(device.id, base, self.clock())
+            own, new_id = self.facilities.uploads, self.facilities.new_id
+            async with aclosing(request.stream()) as body:
+                kept = await receive_upload(body, MultipartReader(boundary), own, bringer, new_id)
+        finally:
+            self._coming.subtract({"files": 1, "bytes": coming})
+            self._running[device.id] -= 1
+            if not self._running[device.id]:
+                del self._running[device.id]
+        return JsonAnswer(
+            {
+                "ok": True,
+                "url": kept.url,
+                "path": UPLOADS_PATH + kept.name,
+                "filename": kept.filename,
+                "size": kept.size,
+                "type": kept.type,
+            }
+        )
+
+    async def _check_room(self) -> None:
+        """Refuse what there is no room for beside what is kept and what else is coming. Raises HttpError."""
+        files, size = await self.facilities.uploads.stored.usage()
+        if files + self._coming["files"] > self.config.max_uploads:
+            raise HttpError(
+                409, "uploads_full", f"There are {files} files already; delete some sessions first."
+            )
+        if size + self._coming["bytes"] > self.config.max_uploads_bytes:
+            raise HttpError(
+                409, "uploads_full", f"The files take {size} bytes already; delete some sessions first."
+            )
+
+    async def download(self, request: Request, _: Device | None) -> Response:
+        """Give a file out again."""
+        name = request.path_params["name"]
+        stored = self.facilities.uploads.stored
+        upload = await stored.find(name)
+        path = stored.path_of(name)
+        if upload is None or path is None:
+            raise HttpError(404, "not_found", "There is no such file.")
+        return _file_answer(request, path, upload.filename, upload.mime_type, upload.size)
+
+    async def blob(self, request: Request, _: Device | None) -> Response:
+        """Give a tool's long input or output out."""
+        session_id, digest = request.path_params["session"], request.path_params["digest"]
+        path = blob_path(self.facilities.data, session_id, digest) if is_id(session_id) else None
+        size = None if path is None else await trio.to_thread.run_sync(_size_of, path)
+        if path is None or size is None:
+            raise HttpError(404, "not_found", "There is no such file.")
+        return _file_answer(request, path, f"{digest}.txt", "text/plain", size)
+
+
+def _size_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _file_answer(request: Request, path: Path, filename: str, mime_type: str, size: int) -> Response:
+    inline = mime_type in _INLINE
+    media_type = mime_type if inline else "application/octet-stream"
+    kind = "inline" if inline else "attachment"
+    headers = {**_SAFE_HEADERS, "Content-Disposition": f"{kind}; filename*=utf-8''{quote(filename, safe='')}"}
+    _forget_bad_range(request, size)
+    return FileResponse(path, media_type=media_type, headers=headers)
+
+
+def _forget_bad_range(request: Request, size: int) -> None:
+    """Take a Range that asks for anything but one good range out of the request: the whole file is right too."""
+    headers = request.scope["headers"]
+    ranges = [value for name, value in headers if name == b"range"]
+    asked = _RANGE.fullmatch(ranges[0]) if len(ranges) == 1 else None
+    if asked is None or int(asked[1]) >= size or (asked[2] and int(asked[2]) < int(asked[1])):
+        request.scope["headers"] = [(name, value) for name, value in headers if name != b"range"]

@@ -1,0 +1,42 @@
+"""`POST /api/notifications/register`: where notifications for a device would go."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.ports import Clock
+from storage.tables.notifications import Notifications, Registration
+from transport.http.requests import read_json
+from transport.http.responses import JsonAnswer
+from transport.ports import Device
+
+__all__ = ["NotificationRoutes"]
+
+MAX_TOKEN: Final = 512
+MAX_PLATFORM: Final = 32
+MAX_DEVICE: Final = 128
+
+
+@attrs.frozen
+class NotificationRoutes:
+    """See the module."""
+
+    notifications: Notifications
+    clock: Clock
+
+    async def register(self, request: Request, device: Device) -> Response:
+        """Keep a device's token."""
+        body = await read_json(request)
+        registration = Registration(
+            device_token=body.text("device_token", MAX_TOKEN),
+            platform=body.text("platform", MAX_PLATFORM, "ios"),
+            device_id=body.text("device_id", MAX_DEVICE),
+            owner=device.id,
+            registered_at_ms=self.clock(),
+        )
+        await self.notifications.register(registration)
+        return JsonAnswer({"success": True, "message": "The device is registered."})

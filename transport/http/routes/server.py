@@ -1,0 +1,138 @@
+"""The server itself: health, status, metrics, the OpenAPI description, and putting the machine to sleep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.ports import Catalog, Clock
+from transport.auth import authorize
+from transport.config import TransportConfig
+from transport.facilities import Facilities, Port, Readiness
+from transport.http.openapi import describe
+from transport.http.responses import HttpError, JsonAnswer
+from transport.http.routes.devices import act_of
+from transport.metrics import CONTENT_TYPE, family
+from transport.ports import Deps, Device
+from transport.v3.events import timestamp
+
+__all__ = ["MetricsRoutes", "OpenApiRoutes", "ServerRoutes", "SystemRoutes"]
+
+
+@attrs.frozen
+class ServerRoutes:
+    """`/api/health` and `/api/status`."""
+
+    config: TransportConfig
+    deps: Deps
+    counts: Callable[[], dict[str, int]]
+    looking: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+
+    async def health(self, _: Request) -> Response:
+        """Tell whoever asks that the server serves. Starts nothing."""
+        body = {
+            "status": "ok",
+            "version": self.config.version,
+            "timestamp": timestamp(self.deps.clock()),
+            "connections": self.counts(),
+            "sessions": {"total": await self.deps.catalog.count()},
+            "bridgehub": {"ready": True},
+        }
+        return JsonAnswer(body, headers={"Cache-Control": "no-store"})
+
+    async def status(self, _: Request, device: Device) -> Response:
+        """Tell what the server can do, and what agents lack before they can answer."""
+        body: dict[str, Any] = {
+            "status": "running",
+            "version": self.config.version,
+            "health": "ok",
+            "timestamp": timestamp(self.deps.clock()),
+            "features": dict(self.config.features),
+        }
+        facilities = self.deps.facilities
+        if facilities is not None and facilities.readiness is not None:
+            found = await trio.to_thread.run_sync(facilities.readiness, limiter=self.looking)
+            body |= _readiness(found, tells_paths=authorize(device.scope, "send"))
+        return JsonAnswer(body)
+
+
+def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
+    """Return the part of the status. Paths of the machine are for those who may send."""
+    agents = [
+        {
+            "name": agent.name,
+            "kind": agent.kind,
+            "ready": not agent.problem,
+            "problem": (agent.problem or None) if tells_paths else None,
+            "mend": (agent.mend or None) if tells_paths else None,
+        }
+        for agent in found.agents
+    ]
+    path = str(found.workspace) if tells_paths else None
+    return {"agents": agents, "workspace": {"path": path, "ok": found.workspace_ok}}
+
+
+@attrs.define(eq=False)
+class SystemRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    clock: Clock
+    _running: bool = False
+
+    async def sleep(self, request: Request, by: Device) -> Response:
+        """Run the command that the config names."""
+        sleep = self.facilities.sleep
+        if sleep is None:
+            raise HttpError(403, "not_configured", "The config names no system.sleep_command.")
+        if self._running:
+            raise HttpError(429, "too_many", "The command runs already.")
+        self._running = True
+        try:
+            worked = await sleep()
+        finally:
+            self._running = False
+        if not worked:
+            raise HttpError(503, "failed", "The command failed; the server's log tells more.")
+        await self.facilities.audit.note(act_of(request, by, "slept", self.clock()))
+        return JsonAnswer({"ok": True, "message": "The machine goes to sleep."})
+
+
+@attrs.frozen
+class MetricsRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    port: Port
+    catalog: Catalog
+
+    async def text(self, _: Request, __: Device) -> Response:
+        """Tell all of it."""
+        lines = [
+            *family(
+                "gauge", "builderos_connections", "Connections now, by kind.", self.port.gauges(), "kind"
+            ),
+            *family(
+                "gauge", "builderos_websockets", "WebSockets on the old paths.", self.port.counts(), "agent"
+            ),
+            *family("gauge", "builderos_sessions", "Sessions kept.", await self.catalog.count()),
+            *self.facilities.more_metrics(),
+            *self.facilities.metrics.lines(),
+        ]
+        return Response("\n".join(lines) + "\n", media_type=CONTENT_TYPE)
+
+
+@attrs.frozen
+class OpenApiRoutes:
+    """See the module."""
+
+    version: str
+
+    async def description(self, _: Request, __: Device) -> Response:
+        """Give the description."""
+        return JsonAnswer(describe(self.version))

@@ -1,0 +1,197 @@
+"""Sessions, read only: the list, a conversation, and the journal itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.codec import decode_row
+from actors.events import Committed, TurnStarted, UserMessage
+from storage.records import SessionRecord
+from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of, whole_number
+from transport.ports import Deps, Device, Renders
+from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
+from transport.v3.decode import is_id
+from transport.v3.events import encode_event
+from transport.v3.replies import session_entry
+from transport.v3.session_list import shows_device
+
+__all__ = ["SessionRoutes"]
+
+SESSIONS_LIMIT: Final = 100
+ROWS_LIMIT: Final = 200
+
+PAGE_LENGTH: Final = 4 * 1024 * 1024
+"""Code points of the messages, and of the answers, in one page of a conversation; a single one may be longer."""
+
+ANSWER_ROWS: Final = 256
+"""Rows of answers that are read at once."""
+
+PAGE_HTML_S: Final = 10.0
+"""How long a page may wait for its renderings; common answers take some milliseconds each."""
+
+PAGE_HTML_CHARS: Final = 4 * 1024 * 1024
+"""Of all renderings of a page: those of the newest entries, since they are looked at first."""
+
+
+@attrs.frozen
+class SessionRoutes:
+    """See the module."""
+
+    deps: Deps
+
+    async def listing(self, request: Request, device: Device) -> Response:
+        """The sessions, newest first."""
+        limit = limit_of(request, SESSIONS_LIMIT)
+        before = _decode_cursor(request.query_params.get("before"))
+        found = list(await self.deps.catalog.page(limit + 1, before))
+        page = found[:limit]
+        shown = [session_entry(one, show_device=shows_device(device.scope, one.device_id)) for one in page]
+        body = {
+            "total": await self.deps.catalog.count(),
+            "sessions": shown,
+            "next_before": _encode_cursor(page[-1]) if len(found) > limit else None,
+        }
+        return JsonAnswer(body)
+
+    async def events(self, request: Request, _: Device) -> Response:
+        """The journal, in the form of the WebSocket's frames."""
+        record = await self._record(request)
+        limit = limit_of(request, ROWS_LIMIT)
+        after = number_of(request, "after_seq") or 0
+        rows = await self.deps.journal.read(record.session_id, after, limit)
+        items = [decode_row(row) for row in rows]
+        head = await self.deps.journal.head(record.session_id)
+        more = bool(items) and items[-1].seq < head.seq
+        texts = [encode_event(record.session_id, head.epoch, item) for item in items]
+        start = JsonAnswer({"session_id": record.session_id, "epoch": head.epoch}).body
+        last = str(items[-1].seq).encode() if more else b"null"
+        body = bytes(start)[:-1] + b',"events":[' + b",".join(texts) + b'],"next_after":' + last + b"}"
+        return JsonAnswer(body)
+
+    async def messages(self, request: Request, _: Device) -> Response:
+        """The conversation, ascending: after a place, or the last ones before one."""
+        html = request.query_params.get("format") == "html"
+        if html and self.deps.renderer is None:
+            raise HttpError(400, "bad_request", "format=html is not available here.")
+        record = await self._record(request)
+        limit = limit_of(request, ROWS_LIMIT)
+        before, after = number_of(request, "before_seq"), number_of(request, "after_seq")
+        if before is not None and after is not None:
+            raise HttpError(400, "bad_request", "after_seq and before_seq exclude each other.")
+        body: dict[str, Any] = {"session_id": record.session_id}
+        if before is None:
+            found, more = await self._after(record.session_id, after or 0, limit + 1)
+            page, more = found[:limit], more or len(found) > limit
+        else:
+            found, more = await self._before(record.session_id, before, limit + 1)
+            page, more = found[-limit:], more or len(found) > limit
+        while (made := await self._entries(record.session_id, page, html=html)) is None:
+            # Too much for one answer: a shorter page, and the next one goes on behind it.
+            half, more = max(len(page) // 2, 1), True
+            page = page[:half] if before is None else page[-half:]
+        body["next_after"] = page[-1].seq if more and before is None else None
+        if before is not None:
+            body["next_before"] = page[0].seq if more else None
+        body["messages"] = made
+        return JsonAnswer(body)
+
+    async def _record(self, request: Request) -> SessionRecord:
+        session_id = request.path_params["id"]
+        record = await self.deps.catalog.get(session_id) if is_id(session_id) else None
+        if record is None:
+            raise HttpError(404, "not_found", "There is no such session.")
+        return record
+
+    async def _after(self, session_id: str, after: int, count: int) -> tuple[list[Committed], bool]:
+        """Return so many entries, or fewer that are long; and whether it stopped at their length."""
+        found: list[Committed] = []
+        while len(found) < count and not (full := _length(found) > PAGE_LENGTH):
+            page = await self._read(session_id, after, count - len(found), ENTRY_KINDS)
+            if not page:
+                break
+            found.extend(page)
+            after = page[-1].seq
+        return found, full
+
+    async def _before(self, session_id: str, before: int, count: int) -> tuple[list[Committed], bool]:
+        found: list[Committed] = []
+        full = False
+        while len(found) < count and before > 0 and not (full := _length(found) > PAGE_LENGTH):
+            rows = await self.deps.journal.read(
+                session_id, 0, count - len(found), before=before, kinds=ENTRY_KINDS, newest=True
+            )
+            if not rows:
+                break
+            found[:0] = [decode_row(row) for row in rows]
+            before = rows[0].seq
+        return found, full
+
+    async def _read(self, session_id: str, after: int, limit: int, kinds: Collection[str]) -> list[Committed]:
+        rows = await self.deps.journal.read(session_id, after, limit, kinds=kinds)
+        return [decode_row(row) for row in rows]
+
+    async def _entries(
+        self, session_id: str, page: Sequence[Committed], *, html: bool
+    ) -> list[dict[str, Any]] | None:
+        """Return the entries; None where several of them are more than one answer may hold."""
+        starts = [item for item in page if isinstance(item.event, TurnStarted)]
+        answers = Answers(item.turn_id for item in starts if item.turn_id is not None)
+        after = starts[0].seq if starts else 0
+        while not answers.complete:
+            rows = await self._read(session_id, after, ANSWER_ROWS, ANSWER_KINDS)
+            if not rows:
+                break
+            answers.add(rows)
+            if len(page) > 1 and answers.length > PAGE_LENGTH:
+                return None
+            after = rows[-1].seq
+        ids = [item.event.message_id for item in page if isinstance(item.event, UserMessage)]
+        known = await self.deps.journal.find_commands(session_id, ids) if ids else {}
+        made = entries(page, {name: command.state for name, command in known.items()}, answers.by_turn)
+        if html and self.deps.renderer is not None:
+            await _add_html(self.deps.renderer, made, answers)
+        return made
+
+
+async def _add_html(renderer: Renders, made: Sequence[dict[str, Any]], answers: Answers) -> None:
+    """Give entries their `html`, the newest first, as far as time and room go."""
+    left = PAGE_HTML_CHARS
+    with trio.move_on_after(PAGE_HTML_S):  # noqa: ASYNC912 - a page without entries takes no time
+        for entry in reversed(made):
+            answer = answers.by_turn.get(entry["turn_id"]) if entry["role"] == "assistant" else None
+            blocks = [("", entry["content"])] if answer is None else list(answer.blocks.items())
+            html = await renderer.render(blocks)
+            if html is not None and len(html) <= left:
+                left -= len(html)
+                entry["html"] = html
+
+
+def _length(items: Sequence[Committed]) -> int:
+    return sum(len(item.event.content) for item in items if isinstance(item.event, UserMessage))
+
+
+def _encode_cursor(record: SessionRecord) -> str:
+    text = f"{record.last_activity_ms}:{record.session_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode_cursor(text: str | None) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    try:
+        plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        plain = ""
+    at, _, session_id = plain.partition(":")
+    at_ms = whole_number(at)
+    if at_ms is None:
+        raise HttpError(400, "bad_request", "before is no cursor of this list.")
+    return at_ms, session_id

@@ -1,0 +1,108 @@
+"""The files of the web client, read once at the start.
+
+A name outside the folder cannot be requested: a request only looks up a path among the files that were read.
+Comments and indentation of modules and styles are not sent; every line keeps its number.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+__all__ = ["WEB_FOLDER", "WebFile", "read_web_files", "without_comments"]
+
+WEB_FOLDER: Final = Path(__file__).parents[1] / "web"
+
+MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+"""Of one file, since all of them stay in memory. The client is a twentieth of that."""
+
+_INDEX: Final = "index.html"
+
+_TYPES: Final = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+}
+"""What is served; a file that is called otherwise belongs to the work on the client."""
+
+_COMMENTED: Final = frozenset({".css", ".js"})
+
+_MANIFEST: Final = "manifest.json"
+
+
+@attrs.frozen
+class WebFile:
+    """One file.
+
+    Attributes:
+        path: under which it is served; it begins with a slash.
+        etag: with its quotes; another content has another.
+    """
+
+    path: str
+    media_type: str
+    etag: str
+    body: bytes = attrs.field(repr=False)
+
+
+def read_web_files(folder: Path) -> tuple[WebFile, ...]:
+    """Return what is served of a folder, sorted by path, `index.html` under `/` as well. Blocks.
+
+    A folder that is not there has no files. Hidden ones, types that are not known and files over
+    `MAX_FILE_BYTES` are left out.
+    """
+    found: list[WebFile] = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        media_type = "application/manifest+json" if path.name == _MANIFEST else _TYPES.get(path.suffix)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if hidden or media_type is None or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+            continue
+        body = _served(path)
+        etag = f'"{sha256(body).hexdigest()[:32]}"'
+        found.append(WebFile(f"/{name.as_posix()}", media_type, etag, body))
+        if name.as_posix() == _INDEX:
+            found.append(WebFile("/", media_type, etag, body))
+    return tuple(sorted(found, key=lambda one: one.path))
+
+
+def _served(path: Path) -> bytes:
+    body = path.read_bytes()
+    return without_comments(body.decode()).encode() if path.suffix in _COMMENTED else body
+
+
+_CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
+"""What tells the type checker of one expression, inside a line."""
+
+
+def without_comments(source: str) -> str:
+    """Return JavaScript or CSS without comments that begin a line, without casts, and without indentation.
+
+    Anything else stays, comments behind code too: to tell those from a text with `//` in it takes a parser. A
+    template literal may have no line that begins like a comment or with a space; the client has none of several
+    lines.
+    """
+    lines: list[str] = []
+    inside = False
+    for line in source.split("\n"):
+        text = line.lstrip()
+        if not inside and text.startswith("//"):
+            lines.append("")
+        elif inside or text.startswith("/*"):
+            _, end, rest = text.partition("*/")
+            inside = not end
+            lines.append(rest.strip())
+        else:
+            lines.append(_CAST.sub("", text).strip())
+    return "\n".join(lines)

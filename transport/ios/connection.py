@@ -1,0 +1,252 @@
+"""One WebSocket connection of the shipped app, from its handshake to its close (PROTOCOL section 4, rules 1-3, 7-9).
+
+The same tasks as for version 3 (trio-websocket's reader, ours, the writer) and one more that asks by ping how
+much has arrived. There is no timer that ends an idle connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import attrs
+import trio
+import trio_websocket
+from wsproto.utilities import LocalProtocolError
+
+from storage.errors import StorageError
+from transport.config import TransportConfig
+from transport.frame_rate import FrameRate
+from transport.ios.conversation import AppConversation
+from transport.ios.feed import Pace
+from transport.ios.receipts import ConnectionReceipts, Receipts
+from transport.ios.resume import Resumption
+from transport.ios.wire import AUTHENTICATED, INVALID_KEY, ChatFrame, ConfigFrame, decode_app, ready
+from transport.ports import AppPorts, Deps, Device
+from transport.signin import BadKeyError, SignIn, TooManyTriesError
+from transport.streams import FrameStream
+from transport.tries import Tries
+from transport.websocket import close_codes
+from transport.websocket.close_codes import CloseCode
+from transport.websocket.frames import text_frame
+from transport.websocket.writer import DeviceWriter
+
+__all__ = ["AppConnection", "AppShared"]
+
+CLAUDE_GAP_S: Final = 0.26
+"""Between two drawn frames on the Claude path: 250 ms, and what a timer may be early on the other side."""
+
+READY_AFTER_CONFIG_S: Final = 0.115
+"""The app forgets a `ready` that comes before it has waited for the next tick of its 100 ms poll."""
+
+READY_WITHOUT_CONFIG_S: Final = 0.4
+
+LEAVE_S: Final = 2.0
+"""How long noting what was told may take as a connection ends; where it fails, a few words come twice."""
+
+logger = logging.getLogger("builderos.transport")
+
+
+@attrs.define(eq=False)
+class AppShared:
+    """What all connections of the app share."""
+
+    receipts: Receipts = attrs.field(factory=Receipts)
+    tries: Tries = attrs.field(factory=Tries)
+
+
+@attrs.define(eq=False)
+class ReadySource:
+    """Says `ready` when it is time, as a source of the writer."""
+
+    writer: DeviceWriter
+    clock: Callable[[], int]
+    active: bool = True
+    _at: float = math.inf
+    _by_config: bool = False
+
+    def signed_in(self, now: float) -> None:
+        """No config has come yet; maybe none will."""
+        self._set(now + READY_WITHOUT_CONFIG_S)
+
+    def config(self, now: float) -> None:
+        """A config came. One that comes while a `ready` is on its way to another shares it."""
+        if not self._by_config:
+            self._by_config = True
+            self._set(now + READY_AFTER_CONFIG_S)
+
+    def _set(self, at: float) -> None:
+        self._at = at
+        self.writer.mark_ready(self)
+
+    async def take(self, now: float) -> bytes:
+        """See `transport.websocket.writer.Source`."""
+        await trio.lowlevel.checkpoint()
+        if now < self._at:
+            return b""
+        self._at, self._by_config = math.inf, False
+        return text_frame(ready(self.clock()))
+
+    def due(self, now: float) -> float:
+        """See `transport.websocket.writer.Source`."""
+        return self._at
+
+
+@attrs.define(eq=False)
+class AppConnection:
+    """See the module. Lives for one `run`.
+
+    Attributes:
+        agent: the path's agent, for sessions that the app begins.
+        sign_in: where the connection comes from.
+        on_signed_in: called once, when the device may stay.
+        device: who is signed in.
+    """
+
+    ws: trio_websocket.WebSocketConnection
+    stream: FrameStream
+    config: TransportConfig
+    deps: Deps
+    ports: AppPorts
+    shared: AppShared
+    agent: str
+    sign_in: SignIn
+    on_signed_in: Callable[[], None]
+    device: Device | None = None
+    writer: DeviceWriter = attrs.field(init=False)
+    _rate: FrameRate = attrs.field(factory=FrameRate)
+    _ready: ReadySource = attrs.field(init=False)
+    _scope: trio.CancelScope | None = None
+    _wrote: trio.Event = attrs.field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.writer = DeviceWriter(self.stream, tuple)
+        self._ready = ReadySource(self.writer, self.deps.clock)
+
+    def request_close(self, code: CloseCode) -> None:
+        """Have what is to be told written, then the close frame, and then `run` end. Never blocks."""
+        self.writer.close(code)
+        if self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.config.close_s)
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Serve until either side closes; then `nursery` is cancelled."""
+        self._scope = nursery.cancel_scope
+        nursery.start_soon(self._write)
+        try:
+            await self._converse(nursery)
+        except trio_websocket.ConnectionClosed:
+            return
+        await trio.sleep_forever()  # the writer still says good-bye; it cuts when it has
+
+    async def _converse(self, nursery: trio.Nursery) -> None:
+        first: str | bytes | None = None
+        with trio.move_on_after(self.config.app_sign_in_s):
+            first = await self.ws.get_message()
+        if first is None:
+            self.request_close(close_codes.APP_NO_SIGN_IN)
+            return
+        frame, key = await self._sign_in(first)
+        device = self.device
+        if device is None:
+            self.writer.put(INVALID_KEY)
+            self.request_close(close_codes.APP_BAD_KEY)
+            return
+        self.on_signed_in()
+        receipts = ConnectionReceipts(self.shared.receipts, self._note_written)
+        self.writer.on_sent = receipts.sent
+        pace = Pace(CLAUDE_GAP_S if self.agent == "claude" else 0.0)
+        conversation = AppConversation(
+            self.writer, self.config, self.deps, self.ports, device, self.agent, key, pace, receipts
+        )
+        self._authenticated()
+        self._ready.signed_in(trio.current_time())
+        orderly = False
+        try:
+            nursery.start_soon(self._ask_what_arrived, conversation, receipts)
+            if frame is not None:
+                await conversation.follow(frame)
+            await self._take_frames(conversation)
+        except trio_websocket.ConnectionClosed:
+            orderly = not self.stream.timed_out
+            raise
+        finally:
+            with trio.move_on_after(LEAVE_S, shield=True):
+                await conversation.leave(orderly=orderly)
+
+    async def _sign_in(self, first: str | bytes) -> tuple[ChatFrame | None, str | None]:
+        """Set `device`; return the message that the first frame was, or the key."""
+        if isinstance(first, bytes):
+            return None, None
+        frame = decode_app(first)
+        if not isinstance(frame, ChatFrame):
+            with suppress(BadKeyError, TooManyTriesError):
+                self.device = self.sign_in.enter(first)
+            return None, first
+        tries, clock = self.shared.tries, self.deps.clock
+        resumption = Resumption(self.ports, clock, tries, self.config.app_resume_without_key)
+        try:
+            self.device = await resumption.device(frame, self.sign_in.address, trio.current_time())
+        except StorageError as failed:
+            logger.warning("nobody can come back without a key: %s", failed)
+        self.sign_in.returned(self.device)
+        return frame, None
+
+    def _authenticated(self) -> None:
+        self.writer.put(AUTHENTICATED)
+
+    async def _take_frames(self, conversation: AppConversation) -> None:
+        while True:
+            await self.writer.wait_room()
+            message = await self.ws.get_message()
+            wait_s = self._rate.take(trio.current_time())
+            if wait_s:
+                await trio.sleep(wait_s)
+            if self.writer.closing is not None:
+                return
+            frame = decode_app(message)
+            if isinstance(frame, ChatFrame):
+                await conversation.follow(frame)
+            elif isinstance(frame, ConfigFrame):
+                self._ready.config(trio.current_time())
+            elif isinstance(message, str) and self._is_own_key(message):
+                self._authenticated()
+
+    def _is_own_key(self, message: str) -> bool:
+        found = self.deps.devices.find(message)
+        return found is not None and self.device is not None and found.id == self.device.id
+
+    def _note_written(self) -> None:
+        self._wrote.set()
+
+    async def _ask_what_arrived(self, conversation: AppConversation, receipts: ConnectionReceipts) -> None:
+        """Ping behind what was written, one at a time; the pong tells that all before it is there."""
+        try:
+            while True:
+                await self._wrote.wait()
+                self._wrote = trio.Event()
+                mark = receipts.mark()
+                await self.ws.ping()
+                done = receipts.arrived(mark)
+                if done:
+                    await conversation.note(done)
+        except (trio_websocket.ConnectionClosed, LocalProtocolError, trio.BrokenResourceError):
+            return
+        except trio.ClosedResourceError:
+            return
+
+    async def _write(self) -> None:
+        try:
+            await self.writer.run()
+            code = self.writer.closing
+            if code is not None:
+                with trio.move_on_after(self.config.close_s):
+                    await self.ws.aclose(code.code, code.reason)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self.stream.timed_out:
+                logger.info("the app of device %s was cut: it takes nothing", self.device and self.device.id)
+        if self._scope is not None:
+            self._scope.cancel(reason="the writer has ended")

@@ -1,0 +1,279 @@
+"""What the shipped app says once it is signed in, and what follows from it. The app has no ids, no acknowledgement
+and no acts: a text is a message or the answer to a request, and which of them `AppState` decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from actors.codec import encode_settings
+from actors.commands import Attach, Author, Command, Decide, Envelope, Rejected, Reply, SessionView, Settings
+from actors.commands import Send as SendCommand
+from actors.errors import SessionFailed, ShuttingDown
+from actors.events import Attachment as File
+from actors.pieces import fits
+from actors.tail import AttachedDevice
+from storage.errors import SessionExists, SessionMissing, StorageError
+from storage.records import NewSession
+from storage.tables.app_exchanges import OpenExchange
+from transport.auth import CREATE_SESSION, DECIDE_MORE, authorize
+from transport.config import TransportConfig
+from transport.ios.feed import AppFeed, FeedPorts, Pace
+from transport.ios.receipts import ConnectionReceipts, Receipt
+from transport.ios.resume import PAIR_MS
+from transport.ios.state import AppState, Decision, Send
+from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
+from transport.ios.wire import error as error_frame
+from transport.message_files import attachments_of
+from transport.ports import AppPorts, Deps, Device
+from transport.v3.attach import too_many_sessions
+from transport.websocket.writer import DeviceWriter
+
+__all__ = ["AppConversation"]
+
+MAX_FEEDS: Final = 64
+"""Sessions that one connection follows. The app uses one a tab, and a tab has a connection of its own."""
+
+EXCHANGE_MS: Final = 30 * 24 * 3600 * 1000
+"""How long an answer that nobody fetched is kept for the app."""
+
+logger = logging.getLogger("builderos.transport")
+
+
+class _Refused(Exception):
+    """A text cannot be followed; the text says why, for a person."""
+
+    def __init__(self, content: str, code: str | None = None) -> None:
+        super().__init__(content)
+        self.code = code
+
+
+@attrs.define(eq=False)
+class AppConversation:
+    """See the module. `key` is what the app signed in with, None where it came back without one."""
+
+    writer: DeviceWriter
+    config: TransportConfig
+    deps: Deps
+    ports: AppPorts
+    device: Device
+    agent: str
+    key: str | None = attrs.field(repr=False)
+    pace: Pace
+    receipts: ConnectionReceipts
+    _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
+
+    async def leave(self, *, orderly: bool) -> None:
+        """Follow nothing any more, and note what was told."""
+        for feed in self._feeds.values():
+            feed.close()
+        self._feeds.clear()
+        left = self.receipts.leave(orderly=orderly)
+        if left:
+            await self.note(left)
+
+    async def note(self, receipts: Sequence[Receipt]) -> None:
+        """Keep how much of these answers was seen."""
+        told = [OpenExchange(one.message_id, one.known) for one in receipts if not one.settled]
+        closed = [one.message_id for one in receipts if one.settled]
+        try:
+            await self.ports.pairs.settle(told, closed)
+        except StorageError as failed:
+            logger.warning("what the app has seen could not be noted: %s", failed)
+        self.receipts.forget(receipts)
+
+    async def follow(self, frame: ChatFrame) -> None:
+        """Do what a text asks for; whatever stands in its way is told as an `error` that ends the exchange."""
+        try:
+            await self._follow(frame)
+        except _Refused as refused:
+            self._tell_error(str(refused), refused.code)
+        except SessionFailed as failed:
+            self._tell_error(f"The session failed; try again in {failed.retry_in_s:.0f} s.", "session_failed")
+        except ShuttingDown:
+            self._tell_error("The server is about to stop.", "shutting_down")
+        except SessionMissing:
+            self._tell_error("There is no such session.", "unknown_session")
+        except StorageError as failed:
+            logger.warning("storage failed for the app: %s", failed)
+            self._tell_error("The server cannot store or read at the moment.", "storage")
+
+    def _tell_error(self, content: str, code: str | None) -> None:
+        self.writer.put(error_frame(content, self.deps.clock(), code))
+
+    async def _follow(self, frame: ChatFrame) -> None:
+        if frame.fault is not None:
+            raise _Refused(frame.fault, "bad_frame")
+        if not authorize(self.device.scope, "decide"):
+            raise _Refused("This key may only watch.", "forbidden")
+        if not fits(frame.content):
+            raise _Refused("The message is over 256 KiB.", "too_large")
+        session_id = frame.session_id or f"default-{self.agent}-session"
+        device_id = frame.device_id or DEFAULT_DEVICE
+        feed = await self._feed(session_id, device_id)
+        await feed.catch_up()
+        meant = feed.state.read(frame.content, self.deps.clock())
+        if isinstance(meant, Send):
+            await self._send(feed, frame)
+        elif isinstance(meant, Decision):
+            await self._decide(feed, meant)
+        else:
+            await feed.say(meant)
+
+    # ---- following a session ----
+
+    async def _feed(self, session_id: str, device_id: str) -> AppFeed:
+        known = self._feeds.get((session_id, device_id))
+        if known is not None and known.active and not known.is_lost:
+            return known
+        if known is None and len(self._feeds) >= MAX_FEEDS:
+            raise _Refused("This connection has too many sessions.", "forbidden")
+        feed = await self._open_feed(session_id, device_id)
+        self._feeds[session_id, device_id] = feed
+        return feed
+
+    async def _open_feed(self, session_id: str, device_id: str) -> AppFeed:
+        # A label that another key used first stays that key's; the app is not shut out for it.
+        is_ours = await self.deps.devices.claim_label(device_id, self.device.id)
+        label = device_id if is_ours else self.device.id
+        await self._find_or_make(session_id, label)
+        view = await self._view(session_id, label)
+        deps = self.deps
+        feed = AppFeed(
+            session_id,
+            AttachedDevice(label, self.device.name, observe=False),
+            device_id,
+            AppState(label),
+            self.writer,
+            FeedPorts(deps.journal, deps.catalog, self.ports.pairs, deps.clock),
+            self.pace,
+            self.receipts,
+        )
+        feed.state.name_of = partial(self._name_of, feed)
+        try:
+            feed.listen(deps.live.listen(session_id, feed))
+            await feed.open(view)
+        except BaseException:
+            feed.close()
+            raise
+        return feed
+
+    def _name_of(self, feed: AppFeed, label: str) -> str:
+        """Return what people call who decided: a label that the device chose, else its name."""
+        device = self.ports.keys.get(label)
+        return label if device is None else device.name
+
+    async def _find_or_make(self, session_id: str, label: str) -> None:
+        catalog = self.deps.catalog
+        if await catalog.get(session_id) is not None:
+            return
+        if not authorize(self.device.scope, CREATE_SESSION):
+            raise _Refused("This key may not begin conversations.", "forbidden")
+        if self.agent not in self.config.agents:
+            raise _Refused(f"The agent {self.agent} is not configured.", "unknown_agent")
+        if await catalog.count() >= self.config.max_sessions:
+            raise _Refused(too_many_sessions(self.config.max_sessions), "forbidden")
+        settings = encode_settings(Settings(self.config.workspace))
+        try:
+            await catalog.create(NewSession(session_id, self.agent, label, settings, self.deps.clock()))
+        except SessionExists:
+            return  # two devices made it at the same time
+
+    async def _view(self, session_id: str, label: str) -> SessionView:
+        answer = await self._ask(session_id, label, Attach(), self.config.attach_s)
+        if isinstance(answer, SessionView):
+            return answer
+        raise _Refused(
+            answer.content if isinstance(answer, Rejected) else "The session does not answer; try again.",
+            answer.code if isinstance(answer, Rejected) else "storage",
+        )
+
+    async def _ask(self, session_id: str, label: str, command: Command, limit_s: float) -> Reply | None:
+        """Submit a command and wait for its answer; None where none came in time."""
+        answered = trio.Event()
+        replies: list[Reply] = []
+
+        def reply(answer: Reply) -> None:
+            replies.append(answer)
+            answered.set()
+
+        author = Author(self.device.id, label, self.device.name)
+        with trio.move_on_after(limit_s):
+            await self.deps.bus.submit(session_id, Envelope(command, author, reply))
+            await answered.wait()
+        return replies[0] if replies else None
+
+    # ---- messages ----
+
+    async def _send(self, feed: AppFeed, frame: ChatFrame) -> None:
+        if not authorize(self.device.scope, "send"):
+            raise _Refused("This key may not send messages.", "forbidden")
+        files = await self._files(feed.session_id, frame)
+        message_id = self.ports.new_id()
+        session_id, now_ms = feed.session_id, self.deps.clock()
+        pairs, device_id = self.ports.pairs, feed.label
+        if self.key is not None:
+            await pairs.use(device_id, session_id, self.key, now_ms=now_ms, keep_ms=PAIR_MS)
+        await pairs.open(device_id, session_id, message_id, now_ms=now_ms, keep_ms=EXCHANGE_MS)
+        receipt = self.receipts.open(message_id)
+        feed.state.expect(message_id)
+        label = feed.device.device_id
+        command = SendCommand(message_id, frame.content, files)
+        author = Author(self.device.id, label, self.device.name)
+        envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
+        failed: Exception | None = None
+        with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
+            try:
+                await self.deps.bus.submit(session_id, envelope)
+            except (SessionFailed, SessionMissing, ShuttingDown, StorageError) as error:
+                failed = error
+        if failed is not None:
+            feed.state.own.pop(message_id, None)
+            receipt.settled = True
+            await self.note([receipt])
+            raise failed
+        if taking.cancelled_caught:
+            busy = "The session takes nothing at the moment; try again."
+            feed.say_nowait(feed.state.refused(message_id, busy, "storage"))
+
+    def _on_sent(self, feed: AppFeed, message_id: str, reply: Reply) -> None:
+        if isinstance(reply, Rejected):
+            feed.say_nowait(feed.state.refused(message_id, reply.content, reply.code))
+
+    async def _files(self, session_id: str, frame: ChatFrame) -> tuple[File, ...]:
+        found = await attachments_of(self.deps.uploads, session_id, frame.urls)
+        if found is None:
+            raise _Refused("An attachment is no upload of this server.", "bad_attachment")
+        return found
+
+    # ---- decisions ----
+
+    async def _decide(self, feed: AppFeed, meant: Decision) -> None:
+        author = Author(self.device.id, feed.device.device_id, self.device.name)
+        command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
+        envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
+        try:
+            with trio.move_on_after(self.config.submit_s) as taking:
+                await self.deps.bus.submit(feed.session_id, envelope)
+        except (SessionFailed, SessionMissing, ShuttingDown, StorageError):
+            feed.state.decision_refused(meant.request_id, "")
+            raise
+        if taking.cancelled_caught:
+            busy = "The session takes nothing at the moment; try again."
+            feed.say_nowait(feed.state.decision_refused(meant.request_id, busy))
+
+    def _on_decided(self, feed: AppFeed, request_id: str, reply: Reply) -> None:
+        """Only a refusal comes here: a decision that was taken shows as its event."""
+        if not isinstance(reply, Rejected):
+            return
+        if reply.code == "already_resolved":
+            says = feed.state.too_late(request_id, reply.by_device, self.deps.clock())
+        else:
+            says = feed.state.decision_refused(request_id, reply.content)
+        feed.say_nowait(says)

@@ -1,0 +1,323 @@
+"""One session as one app connection follows it: a cursor on the journal, told in the app's words and pace.
+
+A source of the connection's writer, like an attachment of version 3. It reads on only while little waits to
+be written, so a phone that does not read costs no more than `QUEUE_CODE_POINTS`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Final
+
+import attrs
+import trio
+
+from actors.codec import decode_row
+from actors.commands import SessionView
+from actors.cursor import Cursor
+from actors.events import Message, PermissionRequested, PermissionResolved, UserMessage
+from actors.pieces import MAX_PIECE_BYTES, fits, split_text
+from actors.ports import Catalog, Clock, Journal
+from actors.tail import AttachedDevice, Tail
+from storage.errors import StorageError
+from transport.ios import wire
+from transport.ios.missed import rest_of
+from transport.ios.output import EARLIER, NOW, End, Missed, Peer, Say, Text, joined
+from transport.ios.receipts import ConnectionReceipts
+from transport.ios.state import AppState
+from transport.ports import AppPairs
+from transport.websocket.frames import text_frame
+from transport.websocket.writer import DeviceWriter
+
+__all__ = ["AppFeed", "Pace"]
+
+QUEUE_CODE_POINTS: Final = 512 * 1024
+"""What may wait to be written before no more is read from the journal."""
+
+CATCH_UP_S: Final = 2.0
+"""How long the tail may take to show what the session's owner has told already."""
+
+STORAGE_RETRY_S: Final = 2.0
+
+PAST_EVENTS: Final = 256
+"""Recent messages and decisions that are looked at for who was first; older ones are over ten minutes or rare."""
+
+_PAST: Final = frozenset({UserMessage.kind, PermissionRequested.kind, PermissionResolved.kind})
+
+logger = logging.getLogger("builderos.transport")
+
+
+@attrs.define(eq=False)
+class Pace:
+    """The least time between two frames that the app draws, over all sessions of a connection.
+
+    The app forgets a piece that is followed by another one too soon, and an end too soon after a piece.
+    """
+
+    gap_s: float
+    free_at: float = -math.inf
+
+
+@attrs.frozen
+class FeedPorts:
+    """What a feed holds of the server."""
+
+    journal: Journal
+    catalog: Catalog
+    pairs: AppPairs
+    clock: Clock
+
+
+@attrs.define(eq=False)
+class AppFeed:
+    """See the module. Use: make it, `listen`, `open`, and `close` it."""
+
+    session_id: str
+    device: AttachedDevice
+    label: str
+    state: AppState
+    writer: DeviceWriter
+    ports: FeedPorts
+    pace: Pace
+    receipts: ConnectionReceipts
+    active: bool = False
+    _tail: Tail | None = None
+    _cursor: Cursor | None = None
+    _listening: AbstractContextManager[Tail] | None = None
+    _epoch: int = 0
+    _queue: deque[Say] = attrs.field(factory=deque)
+    _queued: int = 0
+    _extra: tuple[str, ...] = ()
+    _failing: bool = False
+    _changed: trio.Event | None = None
+    _pulling: trio.Lock = attrs.field(factory=trio.Lock)
+
+    def listen(self, listening: AbstractContextManager[Tail]) -> None:
+        """Hear of the session's news from now on."""
+        self._tail = listening.__enter__()
+        self._listening = listening
+
+    async def open(self, view: SessionView) -> None:
+        """Follow from the view on. What happened before is only looked at for decisions.
+
+        Raises:
+            StorageError: the journal could not be read.
+        """
+        assert self._tail is not None
+        with trio.move_on_after(CATCH_UP_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
+            while self._tail.epoch == view.epoch and self._tail.head_seq < view.head_seq:
+                self._changed = trio.Event()
+                await self._changed.wait()
+        self._changed = None
+        journal = self.ports.journal
+        rows = await journal.read(
+            self.session_id, 0, PAST_EVENTS, before=view.head_seq + 1, kinds=_PAST, newest=True
+        )
+        self.state.seed(view.pending, map(decode_row, rows))
+        self._epoch = view.epoch
+        self._cursor = Cursor(self._tail, journal, view.head_seq)
+        self.active = True
+        self.writer.mark_ready(self)
+
+    def close(self) -> None:
+        """Listen no more. Idempotent."""
+        self.active = False
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            self.writer.forget(self)
+            listening.__exit__(None, None, None)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the session's past changed below the feed."""
+        return self._tail is not None and self._tail.epoch != self._epoch
+
+    def name_of(self, label: str) -> str | None:
+        """Return what people call an attached device."""
+        devices = () if self._tail is None else self._tail.devices
+        return next((one.name for one in devices if one.device_id == label), None)
+
+    def wake(self) -> None:
+        """See `actors.tail.Listener`."""
+        if self._changed is not None:
+            self._changed.set()
+        if self.active:
+            self.writer.mark_ready(self)
+
+    async def say(self, says: Iterable[Say]) -> None:
+        """Put something behind what waits already."""
+        async with self._pulling:
+            await self._add(says)
+        self.writer.mark_ready(self)
+
+    def say_nowait(self, says: Iterable[Say]) -> None:
+        """The same from where nothing may wait. No `Missed`; a count that is not known yet is looked up later."""
+        for say in says:
+            self._put(say)
+        self.writer.mark_ready(self)
+
+    async def catch_up(self) -> None:
+        """Take what the session has shown, as far as there is room for it."""
+        while self.active and self._may_pull():
+            await self._pull()
+            if self._failing:
+                return
+
+    # ---- the writer's side ----
+
+    async def take(self, now: float) -> bytes:
+        """See `transport.websocket.writer.Source`."""
+        if self.is_lost:
+            await self._lose()
+        elif self._may_pull():
+            await self._pull()
+        return await self._frames(now)
+
+    def due(self, now: float) -> float:
+        """See `transport.websocket.writer.Source`."""
+        if self._may_pull():
+            return now + STORAGE_RETRY_S if self._failing else now
+        if not self._queue:
+            return math.inf
+        return max(now, self.pace.free_at) if _is_paced(self._queue[0]) else now
+
+    def _may_pull(self) -> bool:
+        if self._tail is None or self._cursor is None or self.is_lost:
+            return False
+        return self._queued < QUEUE_CODE_POINTS and self._cursor.position < self._tail.head_seq
+
+    async def _pull(self) -> None:
+        assert self._cursor is not None
+        async with self._pulling:
+            try:
+                taken = await self._cursor.take(trio.current_time())
+                await self._add(self.state.take(taken.items))
+            except StorageError as error:
+                if not self._failing:
+                    logger.warning("session %s cannot be read for the app: %s", self.session_id, error)
+                self._failing = True
+            else:
+                self._failing = False
+
+    async def _lose(self) -> None:
+        """Say that the session is not what it was; the next message follows it anew."""
+        closes = tuple(self.state.own)
+        self.close()
+        if closes:
+            self._put(End("The session was restored to another state; send again.", closes=closes))
+        await trio.lowlevel.checkpoint()
+
+    async def _add(self, says: Iterable[Say]) -> None:
+        for say in says:
+            if isinstance(say, Missed):
+                try:
+                    await self._tell_missed()
+                except StorageError as error:
+                    # What is owed stays owed: it comes with a later answer.
+                    logger.warning("session %s: nothing missed can be read: %s", self.session_id, error)
+            else:
+                self._put(say)
+
+    def _put(self, say: Say) -> None:
+        if isinstance(say, Text) and not fits(say.content):
+            told = say.told - len(say.content)
+            for part in split_text(say.content):
+                told += len(part)
+                self._put(attrs.evolve(say, content=part, told=max(0, told)))
+            return
+        self._queue.append(say)
+        self._queued += _size(say)
+
+    async def _tell_missed(self) -> None:
+        """Put the rest of earlier answers in front of what comes, each under a line that says so."""
+        assert self._cursor is not None
+        texts: list[str] = []
+        # Taken before the rows: what is settled now may be gone from both by the time they are here.
+        told = set(self.receipts.mine) | self.receipts.all.settled()
+        for exchange in await self.ports.pairs.open_exchanges(self.label, self.session_id):
+            owed = None if exchange.message_id in told else self.receipts.all.still_owed(exchange)
+            if owed is None:
+                continue
+            before = self._cursor.position + 1
+            rest = await rest_of(self.ports.journal, self.session_id, owed, before)
+            if rest is None:
+                continue
+            self.receipts.adopt(owed)
+            self._extra += (rest.message_id,)
+            if rest.text:
+                texts.append(rest.text)
+        if texts:
+            self._put(Text(EARLIER + "\n\n".join(texts) + NOW))
+
+    # ---- frames ----
+
+    async def _frames(self, now: float) -> bytes:
+        frames: list[bytes] = []
+        while self._queue:
+            paced = _is_paced(self._queue[0])
+            if paced and now < self.pace.free_at:
+                break
+            say = self._next()
+            frames.append(text_frame(await self._encode(say)))
+            if paced:
+                self.pace.free_at = now + self.pace.gap_s
+        return b"".join(frames)
+
+    def _next(self) -> Say:
+        """Take the next, with all behind it that may share its frame."""
+        say = self._queue.popleft()
+        self._queued -= _size(say)
+        while self._queue:
+            both = joined(say, self._queue[0])
+            if both is None or not _may_join(both):
+                break
+            self._queued -= _size(self._queue.popleft())
+            say = both
+        return say
+
+    async def _encode(self, say: Say) -> bytes:
+        now_ms = self.ports.clock()
+        if isinstance(say, Text):
+            if say.message_id is not None:
+                self.receipts.wrote(say.message_id, say.told)
+            return wire.message(say.content, now_ms)
+        if isinstance(say, Peer):
+            return wire.peer(say.kind, self.session_id, self._epoch, say.item)
+        assert isinstance(say, End)
+        if say.closes:
+            self.receipts.ended((*say.closes, *self._extra))
+            self._extra = ()
+        if say.error is not None:
+            return wire.error(say.error, now_ms, say.code)
+        count = say.message_count if say.message_count is not None else await self._message_count()
+        return wire.complete(count, say.usage, now_ms)
+
+    async def _message_count(self) -> int:
+        try:
+            record = await self.ports.catalog.get(self.session_id)
+        except StorageError as error:
+            logger.warning("session %s has no message count for the app: %s", self.session_id, error)
+            return 0
+        return 0 if record is None or record.summary is None else record.summary.message_count
+
+
+def _is_paced(say: Say) -> bool:
+    return not (isinstance(say, Peer) and say.kind == "peer_user_message")
+
+
+def _size(say: Say) -> int:
+    if isinstance(say, Text):
+        return len(say.content)
+    event = say.item.event if isinstance(say, Peer) else None
+    return len(event.content) if isinstance(event, Message) else 1
+
+
+def _may_join(say: Say) -> bool:
+    content = say.content if isinstance(say, Text) else ""
+    if isinstance(say, Peer) and isinstance(say.item.event, Message):
+        content = say.item.event.content
+    return fits(content, MAX_PIECE_BYTES)

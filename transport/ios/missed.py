@@ -1,0 +1,100 @@
+"""The rest of an answer that ended while the app was away (PROTOCOL section 4, rule 11), from the journal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from actors.codec import decode_row
+from actors.events import TURN_ENDS, Committed, Message, TurnError, TurnStarted
+from actors.ports import Journal
+from storage.tables.app_exchanges import OpenExchange
+from transport.ios.text import SummaryFilter, bare_error
+
+__all__ = ["Rest", "rest_of"]
+
+PAGE_ROWS: Final = 256
+
+REST_LIMIT: Final = 1024 * 1024
+"""Code points of a rest: more than a phone shows, and what one connection may hold for it."""
+
+CUT: Final = "\n\n[The answer is longer; another device shows all of it.]"
+
+_GONE: Final = frozenset({"cancelled"})
+_KINDS: Final = TURN_ENDS | {Message.kind, TurnStarted.kind}
+
+
+@attrs.frozen
+class Rest:
+    """What the app has not seen of an answer that ended; empty where it saw all."""
+
+    message_id: str
+    text: str
+
+
+@attrs.define
+class _Answer:
+    """Gathers one turn's text, less summaries, from `skip` code points on."""
+
+    message_id: str
+    skip: int
+    turn_id: str | None = None
+    parts: list[str] = attrs.field(factory=list)
+    length: int = 0
+    kept: int = 0
+    end: str | None = None
+    cut: SummaryFilter = attrs.field(factory=SummaryFilter)
+
+    def take(self, item: Committed) -> None:
+        event = item.event
+        if isinstance(event, TurnStarted):
+            if event.message_id == self.message_id:
+                self.turn_id = item.turn_id
+        elif item.turn_id != self.turn_id or self.turn_id is None:
+            return
+        elif isinstance(event, Message):
+            self.add(self.cut.feed(event.content))
+        elif event.kind in TURN_ENDS:
+            self.add(self.cut.flush())
+            self.end = (
+                f"\n\n[It ended with: {bare_error(event.content)}]" if isinstance(event, TurnError) else ""
+            )
+
+    def add(self, text: str) -> None:
+        fresh = text[max(0, self.skip - self.length) :]
+        self.length += len(text)
+        if fresh and self.kept <= REST_LIMIT:
+            self.parts.append(fresh)
+            self.kept += len(fresh)
+
+    def rest(self) -> str:
+        text = "".join(self.parts)
+        text = text[:REST_LIMIT] + CUT if len(text) > REST_LIMIT else text
+        return text + (self.end or "") if text or self.end else ""
+
+
+async def rest_of(journal: Journal, session_id: str, exchange: OpenExchange, before: int) -> Rest | None:
+    """Return what the app must still be told of one answer; None where its turn has not ended.
+
+    Args:
+        before: only what the session's tail has shown counts: up to this seq, exclusive.
+
+    Raises:
+        StorageError: the journal could not be read.
+    """
+    message_id = exchange.message_id
+    command = (await journal.find_commands(session_id, [message_id])).get(message_id)
+    if command is None or command.state in _GONE:
+        return Rest(message_id, "")
+    answer = _Answer(message_id, exchange.told)
+    after = command.seq - 1
+    while True:
+        rows = await journal.read(session_id, after, PAGE_ROWS, before=before, kinds=_KINDS)
+        if not rows:
+            return None
+        for row in rows:
+            answer.take(decode_row(row))
+            if answer.end is not None:
+                return Rest(message_id, answer.rest())
+        after = rows[-1].seq

@@ -1,0 +1,136 @@
+"""What there is to say to the shipped app, in order, before it has frames and a pace. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from actors.events import Committed, Complete, Interrupted, Message, TurnError, Usage
+from transport.ios.text import SummaryFilter, bare_error
+
+__all__ = [
+    "EARLIER",
+    "NOW",
+    "WHOLE_LIMIT",
+    "End",
+    "Missed",
+    "OwnTurn",
+    "Peer",
+    "PeerTurn",
+    "Say",
+    "Text",
+    "end_of",
+    "joined",
+]
+
+WHOLE_LIMIT: Final = 1024 * 1024
+"""Code points of a turn that are kept to be told as a whole; more than a phone can show."""
+
+EARLIER: Final = "[The rest of the earlier answer:]\n\n"
+NOW: Final = "\n\n[The answer to this message:]\n\n"
+
+
+@attrs.frozen
+class Text:
+    """A piece for `message`. `told`: the code points of `message_id`'s answer that are out with it.
+
+    `alone`: not to be joined with its neighbours.
+    """
+
+    content: str
+    message_id: str | None = None
+    told: int = 0
+    alone: bool = False
+
+
+@attrs.frozen
+class End:
+    """The end of an exchange: `complete`, or `error` with its text. `closes`: messages that are done with."""
+
+    error: str | None = None
+    code: str | None = None
+    usage: Usage | None = None
+    message_count: int | None = None
+    closes: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Peer:
+    """An event of another connection's turn, under the name `kind`."""
+
+    kind: str
+    item: Committed
+
+
+@attrs.frozen
+class Missed:
+    """Before what follows: the rest of answers that ended while the app was away."""
+
+
+Say = Text | End | Peer | Missed
+
+
+@attrs.define
+class OwnTurn:
+    """A message of this connection, until its turn's end."""
+
+    message_id: str
+    open: bool = True
+    turn_id: str | None = None
+    text: list[str] = attrs.field(factory=list)
+    length: int = 0
+    told: int = 0
+    cut: SummaryFilter = attrs.field(factory=SummaryFilter)
+
+    def add(self, piece: str) -> None:
+        """Keep a piece."""
+        if piece and self.length < WHOLE_LIMIT:
+            self.text.append(piece)
+        self.length += len(piece)
+
+    def whole(self) -> str:
+        """Return what was kept."""
+        return "".join(self.text)
+
+
+@attrs.define
+class PeerTurn:
+    """Another connection's turn: its filter, and how much of each block was told."""
+
+    cut: SummaryFilter = attrs.field(factory=SummaryFilter)
+    offsets: dict[str, int] = attrs.field(factory=dict)
+
+
+def end_of(item: Committed, closes: tuple[str, ...]) -> End:
+    """Return what a turn's end says."""
+    event = item.event
+    if isinstance(event, TurnError):
+        return End(bare_error(event.content), event.code, closes=closes)
+    if isinstance(event, Complete):
+        return End(usage=event.usage, message_count=event.message_count, closes=closes)
+    assert isinstance(event, Interrupted)
+    return End(closes=closes)
+
+
+def joined(left: Say, right: Say) -> Say | None:
+    """Return both as one, where they may share a frame."""
+    if isinstance(left, Text) and isinstance(right, Text):
+        if left.alone or right.alone:
+            return None
+        told: Mapping[str, Any] = {"message_id": right.message_id, "told": right.told}
+        if right.message_id is None:
+            told = {"message_id": left.message_id, "told": left.told}
+        return Text(left.content + right.content, **told)
+    if isinstance(left, Peer) and isinstance(right, Peer):
+        one, two = left.item.event, right.item.event
+        if (
+            left.item.turn_id == right.item.turn_id
+            and isinstance(one, Message)
+            and isinstance(two, Message)
+            and one.block == two.block
+        ):
+            event = attrs.evolve(one, content=one.content + two.content)
+            return Peer(left.kind, attrs.evolve(left.item, seq=right.item.seq, event=event))
+    return None

@@ -1,0 +1,353 @@
+"""What the shipped app is told of one session over one connection, and what its texts mean there. Pure.
+
+The app knows exchanges only: a text goes out, its composer locks, `message` frames come, and one `complete`
+or `error` unlocks it. Turns that came over this connection are *own* ones and answer an exchange; all
+others are told as `peer_…`, which the app as shipped ignores.
+
+An own turn is **open** while its exchange is: its text streams. A request for permission ends the exchange
+(the composer must unlock) and the turn is **closed**: nothing of it is told. The app's own decision opens it
+again and the rest streams; where somebody else decided, the end of the turn tells the whole answer.
+
+| input | own turn open | own turn closed | no own turn |
+|---|---|---|---|
+| piece | `Text` | kept | `Peer` |
+| request for permission | `Text` that tells it, `End` | the same, unless one is told already | noted |
+| decided by the app | – | open again, `Text` of what is missing | `Text` that says so, `End` |
+| decided elsewhere | – | the next request, or nothing until the end | noted |
+| the turn's end | `Text`, `End` | `Text` of the whole, `End` | `Peer` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
+
+import attrs
+
+from actors.events import (
+    TURN_ENDS,
+    Committed,
+    Delivery,
+    Message,
+    PermissionRequested,
+    PermissionResolved,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
+from transport.ios.output import (
+    EARLIER,
+    NOW,
+    WHOLE_LIMIT,
+    End,
+    Missed,
+    OwnTurn,
+    Peer,
+    PeerTurn,
+    Say,
+    Text,
+    end_of,
+)
+from transport.ios.text import already_decided, bare_error, decision_of, request_text
+
+__all__ = ["AppState", "Decision", "Send"]
+
+LATE_MS: Final = 10 * 60 * 1000
+"""How long after somebody else's decision the app's own is answered instead of sent on (rule 10)."""
+
+
+@attrs.frozen
+class Send:
+    """The text goes to the agent."""
+
+
+@attrs.frozen
+class Decision:
+    """The text answers a request."""
+
+    request_id: str
+    decision: Literal["allow", "deny"]
+
+
+@attrs.define(eq=False)
+class AppState:
+    """See the module.
+
+    Attributes:
+        label: what this device's events carry.
+        name_of: from a label to what people call the device.
+        own: messages of this connection whose turn has not ended, in the order of sending.
+        pending: requests that wait for a person, oldest first.
+        told: the request that the app was told of last, until it is decided.
+        deciding: the request that a decision of the app is on its way to.
+        late: who decided last before the app could, and when.
+    """
+
+    label: str
+    name_of: Callable[[str], str] = str
+    own: dict[str, OwnTurn] = attrs.field(factory=dict)
+    pending: dict[str, PermissionRequested] = attrs.field(factory=dict)
+    told: str | None = None
+    deciding: str | None = None
+    late: tuple[str | None, int] | None = None
+    _carried: list[str] = attrs.field(factory=list)
+    _carried_ids: list[str] = attrs.field(factory=list)
+    _starters: dict[str, tuple[str, str | None]] = attrs.field(factory=dict)
+    _turn_of: dict[str, str | None] = attrs.field(factory=dict)
+    _peers: dict[str, PeerTurn] = attrs.field(factory=dict)
+
+    # ---- what the app does ----
+
+    def seed(self, pending: Iterable[PermissionRequested], past: Iterable[Committed]) -> None:
+        """Take what stood when the app came: open requests, and recent events that tell who asked for what."""
+        for request in pending:
+            self.pending[request.request_id] = request
+        for item in past:
+            event = item.event
+            self._note(item)
+            if isinstance(event, PermissionResolved) and self._is_of_this_device(event.request_id):
+                self._note_late(event, item.at_ms)
+
+    def expect(self, message_id: str) -> None:
+        """A message of this connection is on its way."""
+        self.own[message_id] = OwnTurn(message_id)
+
+    def read(self, text: str, now_ms: int) -> Send | Decision | list[Say]:
+        """Return what a text means: a message, a decision, or what is answered at once."""
+        decision = decision_of(text)
+        waiting = next((one for one in self.pending if one != self.deciding), None)
+        if waiting is not None:
+            if decision is None:
+                return self._tell(waiting)
+            self.deciding = waiting
+            return Decision(waiting, decision)
+        if decision is not None and self.late is not None and now_ms - self.late[1] <= LATE_MS:
+            return [self._late_text(), End()]
+        return Send()
+
+    def refused(self, message_id: str, content: str, code: str | None) -> list[Say]:
+        """A message was not taken."""
+        self.own.pop(message_id, None)
+        return [End(bare_error(content), code, closes=(message_id,))]
+
+    def too_late(self, request_id: str, by_device: str | None, now_ms: int) -> list[Say]:
+        """A decision came after somebody else's. The exchange that brought it ends, with the next request."""
+        if self.deciding != request_id:
+            return []
+        self.deciding = None
+        self.pending.pop(request_id, None)
+        if self.told == request_id:
+            self.told = None
+        self.late = (by_device, now_ms)
+        return [self._late_text(), *(self._tell_next() or [End()])]
+
+    def decision_refused(self, request_id: str, content: str) -> list[Say]:
+        """A decision was not taken for any other reason. The exchange that brought it ends."""
+        if self.deciding != request_id:
+            return []
+        self.deciding = None
+        return [End(bare_error(content))]
+
+    def _late_text(self) -> Text:
+        by_device = self.late[0] if self.late is not None else None
+        name = "the end of its turn" if by_device is None else self.name_of(by_device)
+        return Text(already_decided(name), alone=True)
+
+    # ---- what the session does ----
+
+    def take(self, items: Iterable[Committed]) -> list[Say]:
+        """Return what to tell of events, which come in the journal's order and once each."""
+        items = tuple(items)
+        settled = {i.event.request_id for i in items if isinstance(i.event, PermissionResolved)}
+        says: list[Say] = []
+        for item in items:
+            self._note(item)
+            says += self._take(item, settled)
+        return says
+
+    def _take(self, item: Committed, settled: set[str]) -> list[Say]:
+        event = item.event
+        if isinstance(event, UserMessage):
+            known = event.message_id in self.own
+            return [] if known else [Peer("peer_user_message", item)]
+        if isinstance(event, PermissionRequested):
+            return self._requested(event, settled)
+        if isinstance(event, PermissionResolved):
+            return self._resolved(event, item)
+        if isinstance(event, Delivery):
+            return self._taken_back(event)
+        own = self._own_turn(item.turn_id)
+        if isinstance(event, TurnStarted):
+            return [] if own is None else self._started(own)
+        if isinstance(event, Message):
+            return self._peer_piece(item, event) if own is None else self._piece(own, event.content)
+        if event.kind in TURN_ENDS:
+            return self._peer_end(item) if own is None else self._end(own, item)
+        return []
+
+    def _note(self, item: Committed) -> None:
+        event, turn_id = item.event, item.turn_id
+        if isinstance(event, UserMessage) and turn_id is not None:
+            self._starters.setdefault(turn_id, (event.message_id, item.device_id))
+        elif isinstance(event, TurnStarted) and turn_id is not None:
+            if event.message_id in self.own:
+                self.own[event.message_id].turn_id = turn_id
+        elif isinstance(event, PermissionRequested):
+            self._turn_of[event.request_id] = turn_id
+        elif event.kind in TURN_ENDS and turn_id is not None:
+            self._starters.pop(turn_id, None)
+
+    def _own_turn(self, turn_id: str | None) -> OwnTurn | None:
+        if turn_id is None:
+            return None
+        return next((one for one in self.own.values() if one.turn_id == turn_id), None)
+
+    def _is_of_this_device(self, request_id: str) -> bool:
+        turn_id = self._turn_of.get(request_id)
+        starter = self._starters.get(turn_id) if turn_id is not None else None
+        return self._own_turn(turn_id) is not None or (starter is not None and starter[1] == self.label)
+
+    # ---- decisions ----
+
+    def _tell(self, request_id: str) -> list[Say]:
+        """Tell a request and end the exchange."""
+        says: list[Say] = []
+        for one in self.own.values():
+            says += self._missing(one)
+            one.open = False
+        self.told = request_id
+        return [*says, Text(request_text(self.pending[request_id]), alone=True), End()]
+
+    def _tell_next(self) -> list[Say]:
+        self.told = next((one for one in self.pending if one != self.deciding), None)
+        return [] if self.told is None or not self.own else self._tell(self.told)
+
+    def _requested(self, event: PermissionRequested, settled: set[str]) -> list[Say]:
+        self.pending[event.request_id] = event
+        if event.request_id in settled or not self.own or self.told is not None:
+            return []
+        return self._tell(event.request_id)
+
+    def _resolved(self, event: PermissionResolved, item: Committed) -> list[Say]:
+        request_id = event.request_id
+        self.pending.pop(request_id, None)
+        was_told = self.told == request_id
+        mine = self.deciding == request_id and event.by_device == self.label
+        if mine:
+            self.deciding = None
+            said = "Denied." if event.decision == "deny" else "Allowed."
+            says = self._decided_here(request_id, said)
+        else:
+            if was_told or self._is_of_this_device(request_id):
+                self._note_late(event, item.at_ms)
+            says = []
+        self._turn_of.pop(request_id, None)
+        if not was_told and not mine:
+            return says
+        self.told = None
+        if self.deciding == request_id:
+            return says  # the answer to the app's own decision, which came second, ends the exchange
+        return [*says, *self._tell_next()]
+
+    def _decided_here(self, request_id: str, said: str) -> list[Say]:
+        """Let the rest of the turn follow; where it is nobody's of this device, say that it was done."""
+        turn_id = self._turn_of.get(request_id)
+        if turn_id is not None and self._own_turn(turn_id) is None and self._is_of_this_device(request_id):
+            # A turn of an earlier connection of this device: from here on it answers this exchange.
+            message_id = self._starters[turn_id][0]
+            self.own[message_id] = OwnTurn(message_id, turn_id=turn_id)
+        if not self.own:
+            return [Text(said, alone=True), End()]
+        says: list[Say] = []
+        for one in self.own.values():
+            says += self._missing(one)
+            one.open = True
+        return says
+
+    def _missing(self, own: OwnTurn) -> list[Say]:
+        """Tell what a closed turn has said meanwhile."""
+        text = own.whole()[own.told :]
+        if not text:
+            return []
+        own.told = own.length
+        return [Text(text, own.message_id, own.told)]
+
+    def _note_late(self, event: PermissionResolved, at_ms: int) -> None:
+        if event.by_device != self.label:
+            self.late = (event.by_device, at_ms)
+
+    # ---- own turns ----
+
+    def _started(self, own: OwnTurn) -> list[Say]:
+        if not own.open:
+            return []
+        says: list[Say] = [Missed()]
+        if self._carried:
+            says.append(Text(EARLIER + "\n\n".join(self._carried) + NOW))
+            self._carried.clear()
+        return says
+
+    def _piece(self, own: OwnTurn, content: str) -> list[Say]:
+        text = own.cut.feed(content)
+        own.add(text)
+        if not text or not own.open:
+            return []
+        own.told = own.length
+        return [Text(text, own.message_id, own.told)]
+
+    def _taken_back(self, event: Delivery) -> list[Say]:
+        own = self.own.get(event.message_id)
+        if event.state != "cancelled" or own is None:
+            return []
+        del self.own[event.message_id]
+        closes = (event.message_id,)
+        return [End("The message was taken back by another device.", closes=closes)] if own.open else []
+
+    def _end(self, own: OwnTurn, item: Committed) -> list[Say]:
+        says: list[Say] = []
+        rest = own.cut.flush()
+        own.add(rest)
+        del self.own[own.message_id]
+        if not own.open:
+            return self._end_closed(own, item)
+        if rest:
+            own.told = own.length
+            says.append(Text(rest, own.message_id, own.told))
+        closes = (*self._carried_ids, own.message_id)
+        self._carried_ids.clear()
+        return [*says, end_of(item, closes)]
+
+    def _end_closed(self, own: OwnTurn, item: Committed) -> list[Say]:
+        whole = own.whole()
+        if own.length > WHOLE_LIMIT:
+            whole += "\n\n[The answer is longer; another device shows all of it.]"
+        if any(one.open for one in self.own.values()):
+            # The composer is locked for a later message: an end now would be taken for that one's.
+            self._carried += [whole] if whole else []
+            self._carried_ids.append(own.message_id)
+            return []
+        end = end_of(item, (own.message_id,))
+        return [Text(whole, own.message_id, own.length, alone=True), end] if whole else [end]
+
+    # ---- others' turns ----
+
+    def _peer_piece(self, item: Committed, event: Message) -> list[Say]:
+        turn = self._peers.setdefault(item.turn_id or "", PeerTurn())
+        text = turn.cut.feed(event.content)
+        if not text:
+            return []
+        # What was cut out is missing from the offsets too, so that `text[:offset] + content` stays right.
+        offset = turn.offsets.get(event.block, event.offset)
+        turn.offsets[event.block] = offset + len(text)
+        return [Peer("peer_message", attrs.evolve(item, event=Message(text, event.block, offset)))]
+
+    def _peer_end(self, item: Committed) -> list[Say]:
+        says: list[Say] = []
+        turn = self._peers.pop(item.turn_id or "", None)
+        rest = turn.cut.flush() if turn is not None else ""
+        if turn is not None and rest:
+            block = next(reversed(turn.offsets), "")
+            event = Message(rest, block, turn.offsets.get(block, 0))
+            says.append(Peer("peer_message", attrs.evolve(item, event=event)))
+        failed = isinstance(item.event, TurnError)
+        return [*says, Peer("peer_error" if failed else "peer_complete", item)]

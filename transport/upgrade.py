@@ -1,0 +1,261 @@
+"""From an upgrade request to the connection that speaks the protocol it asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Protocol
+
+import attrs
+import trio
+import trio_websocket
+
+from transport.config import TransportConfig
+from transport.ios.connection import AppConnection, AppShared
+from transport.limits import Gate
+from transport.ports import AppPorts, Deps, Device
+from transport.proxies import Proxies
+from transport.refusals import Refusal
+from transport.request_head import Head, find_end
+from transport.signin import SignIn, SignIns, key_of_headers
+from transport.streams import FrameStream, Transport
+from transport.v3.connection import ConnectionV3
+from transport.v3.decode import MAX_CLIENT_FRAME_BYTES, SUBPROTOCOL
+from transport.v3.rendered import Renderings
+from transport.websocket import close_codes
+from transport.websocket.close_codes import CloseCode
+from transport.websocket.heartbeat import Pulse
+
+__all__ = ["Dialect", "WebSocketDoor"]
+
+RECEIVE_BYTES: Final = 64 * 1024
+"""One read. Small reads make large frames slow; an idle connection holds no buffer either way."""
+
+MESSAGE_QUEUE: Final = 1
+"""Frames that trio-websocket takes ahead of ours, 1 MiB each at worst."""
+
+_PATHS: Final = {"/api/ws": None, "/api/claude/ws": "claude", "/api/codex/ws": "codex"}
+
+
+class Dialect(Protocol):
+    """One connection that speaks some protocol."""
+
+    @property
+    def device(self) -> Device | None:
+        """Who is signed in."""
+        ...
+
+    def request_close(self, code: CloseCode) -> None:
+        """Have it end politely. Never blocks."""
+        ...
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Serve until either side closes, with tasks of its own in `nursery`, whose scope it may cancel."""
+        ...
+
+
+@attrs.frozen
+class Upgrade:
+    """What an upgrade request asked for.
+
+    Attributes:
+        agent: the old path's agent; None on the common path.
+        subprotocol: what the answer names.
+        address: where it comes from.
+    """
+
+    agent: str | None
+    subprotocol: str | None
+    address: str
+    key: str | None = attrs.field(repr=False)
+
+
+@attrs.define(eq=False)
+class _Place:
+    """One place among those who wait for sign-in; `leave` may be called more than once."""
+
+    gate: Gate
+    held: bool = True
+
+    def leave(self) -> None:
+        if self.held:
+            self.held = False
+            self.gate.leave()
+
+
+_MakeDialect = Callable[
+    [Upgrade, trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], Dialect
+]
+
+
+@attrs.define(eq=False)
+class WebSocketDoor:
+    """Lets WebSockets in, and knows all that are open."""
+
+    config: TransportConfig
+    deps: Deps
+    sign_ins: SignIns
+    waiting: Gate = attrs.field(init=False)
+    waiting_app: Gate = attrs.field(init=False)
+    pulse: Pulse = attrs.field(init=False)
+    renderings: Renderings | None = attrs.field(init=False)
+    _proxies: Proxies = attrs.field(init=False)
+    _app: AppShared = attrs.field(factory=AppShared)
+    _open: dict[Dialect, str | None] = attrs.field(factory=dict)
+    _all_closed: trio.Event | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.waiting = Gate(self.config.max_waiting)
+        self.waiting_app = Gate(self.config.app_max_waiting)
+        self.pulse = Pulse(self.config.heartbeat_s)
+        self._proxies = Proxies.named(self.config.trusted_proxies)
+        renderer, deps = self.deps.renderer, self.deps
+        self.renderings = None if renderer is None else Renderings(renderer, deps.journal, deps.clock)
+
+    def counts(self) -> dict[str, int]:
+        """Return the open connections of each old path."""
+        agents = [agent for agent in _PATHS.values() if agent is not None]
+        return {agent: sum(1 for at in self._open.values() if at == agent) for agent in agents}
+
+    def close_device(self, device_id: str) -> None:
+        """Close the connections of one device, whose key is revoked."""
+        for dialect in tuple(self._open):
+            if dialect.device is not None and dialect.device.id == device_id:
+                dialect.request_close(close_codes.BAD_KEY)
+
+    async def close_all(self) -> None:
+        """Ask all to come back later; return when they are gone."""
+        while self._open:
+            for dialect in tuple(self._open):
+                dialect.request_close(close_codes.RESTART)
+            if self._all_closed is None or self._all_closed.is_set():
+                self._all_closed = trio.Event()
+            await self._all_closed.wait()
+
+    def admit(
+        self, stream: Transport, head: Head, data: bytes, *, full: bool
+    ) -> Callable[[], Awaitable[None]] | Refusal:
+        """Return how to serve one WebSocket to its end, or a refusal where it is to get none at all.
+
+        Args:
+            stream: what it came on.
+            head: the upgrade request.
+            data: what was read, the request's head and maybe more.
+            full: the server has as many connections as it takes.
+        """
+        if head.path not in _PATHS:
+            return Refusal(404, "not_found", "There is no such WebSocket.")
+        speaks_v3 = SUBPROTOCOL in head.tokens(b"sec-websocket-protocol")
+        agent = _PATHS[head.path]
+        end = find_end(data) or len(data)
+        frames = FrameStream(stream, data[:end], data[end:], self.config.write_s)
+        address = self._proxies.client(_address_of(stream), head.headers)
+        if agent is not None and not speaks_v3:
+            return self._admit_app(frames, Upgrade(agent, None, address, None), full=full)
+        key = key_of_headers(head.headers)
+        upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, address, key)
+        if full or not self.waiting.enter():
+            return partial(self._turn_away, frames, upgrade)
+        return partial(self._serve, frames, upgrade, _Place(self.waiting), self._make_v3)
+
+    def _admit_app(
+        self, frames: FrameStream, upgrade: Upgrade, *, full: bool
+    ) -> Callable[[], Awaitable[None]] | Refusal:
+        ports = self.deps.app
+        if ports is None:
+            return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
+        if full or not self.waiting_app.enter():
+            return Refusal(503, "overloaded", "Too many connections wait for their sign-in.")
+        make = partial(self._make_app, ports)
+        return partial(self._serve, frames, upgrade, _Place(self.waiting_app), make)
+
+    async def run(self) -> None:
+        """Do what is done for all WebSockets at once, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.pulse.run)
+            if self.renderings is not None:
+                nursery.start_soon(self.renderings.run)
+
+    async def _serve(self, stream: FrameStream, upgrade: Upgrade, place: _Place, make: _MakeDialect) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                ws = await self._shake_hands(nursery, stream, upgrade)
+                if ws is not None:
+                    dialect = make(upgrade, ws, stream, place.leave)
+                    self._open[dialect] = upgrade.agent
+                    try:
+                        await dialect.run(nursery)
+                    finally:
+                        self._forget(dialect)
+                nursery.cancel_scope.cancel(reason="the conversation is over")
+        finally:
+            place.leave()
+
+    async def _turn_away(self, stream: FrameStream, upgrade: Upgrade) -> None:
+        async with trio.open_nursery() as nursery:
+            ws = await self._shake_hands(nursery, stream, upgrade)
+            if ws is not None:
+                with trio.move_on_after(self.config.close_s):
+                    await ws.aclose(close_codes.TOO_MANY.code, close_codes.TOO_MANY.reason)
+            nursery.cancel_scope.cancel(reason="turned away")
+
+    async def _shake_hands(
+        self, nursery: trio.Nursery, stream: FrameStream, upgrade: Upgrade
+    ) -> trio_websocket.WebSocketConnection | None:
+        """Accept the upgrade; None where the peer's handshake is none."""
+        with trio.move_on_after(self.config.head_s):
+            request = await trio_websocket.wrap_server_stream(
+                nursery,
+                stream,
+                message_queue_size=MESSAGE_QUEUE,
+                max_message_size=MAX_CLIENT_FRAME_BYTES,
+                receive_buffer_size=RECEIVE_BYTES,
+            )
+            return await request.accept(subprotocol=upgrade.subprotocol)
+        return None
+
+    def _forget(self, dialect: Dialect) -> None:
+        del self._open[dialect]
+        if not self._open and self._all_closed is not None:
+            self._all_closed.set()
+
+    def _make_v3(
+        self,
+        upgrade: Upgrade,
+        ws: trio_websocket.WebSocketConnection,
+        stream: FrameStream,
+        on_signed_in: Callable[[], None],
+    ) -> Dialect:
+        sign_in = SignIn(self.sign_ins, upgrade.address, upgrade.key)
+        return ConnectionV3(
+            ws,
+            stream,
+            self.config,
+            self.deps,
+            self.pulse,
+            on_signed_in,
+            sign_in,
+            renderings=self.renderings,
+        )
+
+    def _make_app(
+        self,
+        ports: AppPorts,
+        upgrade: Upgrade,
+        ws: trio_websocket.WebSocketConnection,
+        stream: FrameStream,
+        on_signed_in: Callable[[], None],
+    ) -> Dialect:
+        assert upgrade.agent is not None
+        sign_in = SignIn(self.sign_ins, upgrade.address, None)
+        rest = (self._app, upgrade.agent, sign_in, on_signed_in)
+        return AppConnection(ws, stream, self.config, self.deps, ports, *rest)
+
+
+def _address_of(stream: Transport) -> str:
+    """Return the peer's address; empty where it is gone already or has none."""
+    raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    try:
+        return str(raw.socket.getpeername()[0])
+    except (OSError, IndexError, AttributeError):
+        return ""

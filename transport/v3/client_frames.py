@@ -1,0 +1,253 @@
+"""What a device may send (PROTOCOL section 3), one frozen class per `type`. Decoded in `wire_v3`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NewType
+
+import attrs
+
+__all__ = [
+    "ActFrame",
+    "Answers",
+    "AttachFrame",
+    "AttachmentRef",
+    "AuthFrame",
+    "CancelFrame",
+    "ClientFrame",
+    "ConfigureFrame",
+    "DecideFrame",
+    "DetachFrame",
+    "DraftFrame",
+    "EditedInput",
+    "HistoryCount",
+    "Id",
+    "InterruptFrame",
+    "MarkReadFrame",
+    "PaceMs",
+    "PathText",
+    "PingFrame",
+    "Position",
+    "RenameFrame",
+    "ResolveFrame",
+    "RevokeGrantFrame",
+    "SendFrame",
+    "SettingsAsked",
+    "SettingsChange",
+    "ShortText",
+    "WatchSessionsFrame",
+]
+
+Id = NewType("Id", str)
+"""1 to 128 of `A-Z a-z 0-9 . _ -`."""
+
+MessageId = NewType("MessageId", str)
+"""1 to 128 code points of any kind: it is its device's own, and only ever compared."""
+
+ShortText = NewType("ShortText", str)
+"""1 to 4096 code points: a key, a path, a name."""
+
+PathText = NewType("PathText", str)
+"""1 to 4096 code points, none of them null."""
+
+Answers = NewType("Answers", object)
+"""Any JSON, nested at most 32 deep."""
+
+EditedInput = NewType("EditedInput", dict[str, object])
+"""Fields of a request's input with their new values: an object of at most 64 KiB as JSON, nested at most 32 deep."""
+
+SettingsChange = NewType("SettingsChange", dict[str, str | None])
+"""Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
+
+HistoryCount = NewType("HistoryCount", int)
+"""0 to 1000 turns."""
+
+PaceMs = NewType("PaceMs", int)
+"""0 to 10000 milliseconds."""
+
+
+@attrs.frozen
+class Position:
+    """A place in a session's journal."""
+
+    epoch: int
+    seq: int
+
+
+@attrs.frozen
+class SettingsAsked:
+    """What a new session is to be made with; None leaves it to the server."""
+
+    workspace: PathText | None = None
+    model: ShortText | None = None
+    permission_mode: ShortText | None = None
+    effort: ShortText | None = None
+
+
+@attrs.frozen
+class AttachmentRef:
+    """An upload of this server, by its `url`. Whatever else the device says of it is not believed."""
+
+    url: ShortText
+
+
+@attrs.frozen
+class AuthFrame:
+    """The first frame, where no header brought a key."""
+
+    name: ClassVar[str] = "auth"
+    token: ShortText = attrs.field(repr=False)
+
+
+@attrs.frozen
+class AttachFrame:
+    """Follow a session; make it where it is not there and `agent` is given."""
+
+    name: ClassVar[str] = "attach"
+    session_id: Id
+    agent: ShortText | None = None
+    device_id: Id | None = None
+    after: Position | None = None
+    history: HistoryCount = HistoryCount(50)
+    observe: bool = False
+    pace_ms: PaceMs = PaceMs(0)
+    settings: SettingsAsked | None = None
+    html: bool = False
+
+
+@attrs.frozen
+class SendFrame:
+    """Bring a message."""
+
+    name: ClassVar[str] = "send"
+    session_id: Id
+    message_id: MessageId
+    content: str
+    attachments: tuple[AttachmentRef, ...] = ()
+    if_head: Position | None = None
+    mode: Literal["queue", "steer"] = "queue"
+
+
+@attrs.frozen
+class CancelFrame:
+    """Take a queued message back."""
+
+    name: ClassVar[str] = "cancel"
+    session_id: Id
+    message_id: MessageId
+
+
+@attrs.frozen
+class InterruptFrame:
+    """Stop the running turn."""
+
+    name: ClassVar[str] = "interrupt"
+    session_id: Id
+    turn_id: ShortText | None = None
+
+
+@attrs.frozen
+class DecideFrame:
+    """Answer a permission request."""
+
+    name: ClassVar[str] = "decide"
+    session_id: Id
+    request_id: ShortText
+    decision: Literal["allow", "deny", "allow_session"]
+    note: str | None = None
+    answers: Answers | None = None
+    input: EditedInput | None = None
+    mode: ShortText | None = None
+
+
+@attrs.frozen
+class ConfigureFrame:
+    """Change a session's settings."""
+
+    name: ClassVar[str] = "configure"
+    session_id: Id
+    settings: SettingsChange
+
+
+@attrs.frozen
+class RevokeGrantFrame:
+    """Take back what is allowed for the whole session."""
+
+    name: ClassVar[str] = "revoke_grant"
+    session_id: Id
+    grant: ShortText
+
+
+@attrs.frozen
+class ResolveFrame:
+    """Say what becomes of an `unknown` message."""
+
+    name: ClassVar[str] = "resolve"
+    session_id: Id
+    message_id: MessageId
+    action: Literal["retry", "discard"]
+
+
+@attrs.frozen
+class RenameFrame:
+    """Give the session a title."""
+
+    name: ClassVar[str] = "rename"
+    session_id: Id
+    title: str
+
+
+@attrs.frozen
+class MarkReadFrame:
+    """Note how far this person has read."""
+
+    name: ClassVar[str] = "mark_read"
+    session_id: Id
+    seq: int
+
+
+@attrs.frozen
+class DraftFrame:
+    """Keep what this person is typing."""
+
+    name: ClassVar[str] = "draft"
+    session_id: Id
+    content: str
+
+
+@attrs.frozen
+class DetachFrame:
+    """Follow a session no more."""
+
+    name: ClassVar[str] = "detach"
+    session_id: Id
+
+
+@attrs.frozen
+class WatchSessionsFrame:
+    """Hear of changes in the list of sessions."""
+
+    name: ClassVar[str] = "watch_sessions"
+
+
+@attrs.frozen
+class PingFrame:
+    """Ask for a `pong`."""
+
+    name: ClassVar[str] = "ping"
+
+
+ActFrame = (
+    SendFrame
+    | CancelFrame
+    | InterruptFrame
+    | DecideFrame
+    | ConfigureFrame
+    | RevokeGrantFrame
+    | ResolveFrame
+    | RenameFrame
+    | MarkReadFrame
+    | DraftFrame
+)
+"""What goes to the session's owner, from a device that is attached."""
+
+ClientFrame = AuthFrame | AttachFrame | ActFrame | DetachFrame | WatchSessionsFrame | PingFrame

@@ -1,0 +1,117 @@
+"""From a device's frame to the command for the session's owner, and what is refused at the edge. Pure."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from actors import commands as cmd
+from actors.commands import Command, Rejected
+from actors.events import Attachment
+from actors.pieces import MAX_PIECE_BYTES, fits
+from transport.auth import DECIDE_MORE, authorize
+from transport.v3 import client_frames as cf
+from transport.v3.client_frames import ActFrame
+
+__all__ = ["MAX_TITLE", "answers_to", "command_of", "oversized", "refuse", "with_rights"]
+
+MAX_TITLE: Final = 500
+"""Code points of a session's title; it is shown on one line and repeated in every list."""
+
+
+def refuse(frame: ActFrame, code: cmd.RejectCode, content: str) -> Rejected:
+    """Return the refusal of `frame`, with the id that it answers."""
+    message_id, request_id = answers_to(frame)
+    return Rejected(code, content, message_id=message_id, request_id=request_id)
+
+
+def answers_to(frame: ActFrame) -> tuple[str | None, str | None]:
+    """Return the `message_id` and the `request_id` that a frame names."""
+    if isinstance(frame, cf.SendFrame | cf.CancelFrame | cf.ResolveFrame):
+        return frame.message_id, None
+    return None, frame.request_id if isinstance(frame, cf.DecideFrame) else None
+
+
+def oversized(frame: ActFrame) -> Rejected | None:
+    """Refuse what is too long to be kept: over 256 KiB as JSON, or a title of over 500 characters."""
+    if isinstance(frame, cf.SendFrame | cf.DraftFrame) and not fits(frame.content):
+        return refuse(frame, "too_large", "The text is over 256 KiB.")
+    if isinstance(frame, cf.RenameFrame) and len(frame.title) > MAX_TITLE:
+        return refuse(frame, "too_large", f"The title is over {MAX_TITLE} characters.")
+    if isinstance(frame, cf.DecideFrame) and not _fits_with_answers(frame):
+        return refuse(frame, "too_large", "The note and the answers are over 256 KiB.")
+    return None
+
+
+def _fits_with_answers(frame: cf.DecideFrame) -> bool:
+    if frame.answers is None:
+        return frame.note is None or fits(frame.note)
+    return len(orjson.dumps([frame.note, frame.answers])) <= MAX_PIECE_BYTES
+
+
+def with_rights(command: Command, scope: str) -> Command:
+    """Return the command with what its author's scope allows beyond the frame itself."""
+    if isinstance(command, cmd.Decide):
+        return attrs.evolve(command, drives=authorize(scope, DECIDE_MORE))
+    return command
+
+
+@singledispatch
+def command_of(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
+    """Return the command that `frame` gives. `attachments`: a message's files, looked up."""
+    raise TypeError(f"{type(frame).__name__} is no command")
+
+
+@command_of.register
+def _send(frame: cf.SendFrame, attachments: tuple[Attachment, ...] = ()) -> Command:
+    head = frame.if_head
+    if_head = None if head is None else cmd.IfHead(head.epoch, head.seq)
+    return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode)
+
+
+@command_of.register
+def _cancel(frame: cf.CancelFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Cancel(frame.message_id)
+
+
+@command_of.register
+def _interrupt(frame: cf.InterruptFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Interrupt(frame.turn_id)
+
+
+@command_of.register
+def _decide(frame: cf.DecideFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Decide(frame.request_id, frame.decision, frame.note, frame.answers, frame.input, frame.mode)
+
+
+@command_of.register
+def _configure(frame: cf.ConfigureFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Configure(frame.settings)
+
+
+@command_of.register
+def _revoke_grant(frame: cf.RevokeGrantFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.RevokeGrant(frame.grant)
+
+
+@command_of.register
+def _resolve(frame: cf.ResolveFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Resolve(frame.message_id, frame.action)
+
+
+@command_of.register
+def _rename(frame: cf.RenameFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Rename(frame.title)
+
+
+@command_of.register
+def _mark_read(frame: cf.MarkReadFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.MarkRead(frame.seq)
+
+
+@command_of.register
+def _draft(frame: cf.DraftFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Draft(frame.content)

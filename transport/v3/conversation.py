@@ -1,0 +1,222 @@
+"""What a signed-in device says over one connection, and what follows from each frame.
+
+Frames are taken one after another, so a device may send an `attach` and a `send` without waiting in
+between. Nothing here writes: answers go to the writer's outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+import attrs
+import trio
+
+from actors.commands import Accepted, Author, Envelope, Rejected, Reply
+from actors.errors import SessionFailed, ShuttingDown
+from actors.events import Attachment as File
+from storage.errors import SessionMissing, StorageError
+from transport.auth import OBSERVER_FRAMES, authorize
+from transport.config import TransportConfig
+from transport.message_files import attachments_of
+from transport.ports import Deps, Device
+from transport.v3 import client_frames as cf
+from transport.v3 import replies
+from transport.v3.attach import Attaching, AttachRefused
+from transport.v3.attachment import Attachment
+from transport.v3.commands import answers_to, command_of, oversized, refuse, with_rights
+from transport.v3.events import encode_round
+from transport.v3.rendered import Renderings
+from transport.v3.session_list import SessionFeed
+from transport.websocket import close_codes
+from transport.websocket.writer import DeviceWriter
+
+__all__ = ["Conversation"]
+
+_FAILURES = (SessionMissing, SessionFailed, ShuttingDown, StorageError)
+"""What a session's owner or the database may answer; a device is told, its connection goes on."""
+
+MAX_ATTACHED: Final = 10_000
+"""Sessions that one connection may follow; each has a place and a listener of its own, and keeps its owner in memory."""
+
+logger = logging.getLogger("builderos.transport")
+
+
+@attrs.define(eq=False)
+class Conversation:
+    """See the module. A context manager: at its end nothing is attached any more."""
+
+    writer: DeviceWriter
+    config: TransportConfig
+    deps: Deps
+    device: Device
+    renderings: Renderings | None = None
+    _attachments: dict[str, Attachment] = attrs.field(factory=dict)
+    _watching: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for attachment in self._attachments.values():
+            attachment.close()
+        self._attachments.clear()
+        if self._watching is not None:
+            self._watching.__exit__(None, None, None)
+
+    def welcome(self) -> None:
+        """Say that the device is signed in."""
+        self.writer.put(replies.ready(self.config, self.device, self.deps.clock()))
+
+    def heads(self) -> dict[str, tuple[int, int]]:
+        """Return (epoch, head_seq) of each session that is followed."""
+        return {name: attachment.head for name, attachment in self._attachments.items()}
+
+    async def follow(self, frame: cf.ClientFrame) -> None:
+        """Do what a frame asks for, as far as the device may."""
+        if isinstance(frame, cf.PingFrame):
+            self.writer.put(replies.pong(self.deps.clock()))
+        elif isinstance(frame, cf.AttachFrame):
+            await self._attach(frame)
+        elif isinstance(frame, cf.DetachFrame):
+            self._detach(frame.session_id)
+        elif isinstance(frame, cf.WatchSessionsFrame):
+            self._watch_sessions()
+        elif isinstance(frame, cf.AuthFrame):
+            self._sign_in_again(frame)
+        else:
+            await self._act(frame)
+
+    def _sign_in_again(self, frame: cf.AuthFrame) -> None:
+        """Answer a key that comes after the sign-in, as from a device that sends it in the header too."""
+        found = self.deps.devices.find(frame.token)
+        if found is not None and found.id == self.device.id:
+            self.welcome()
+        else:
+            self._tell_error("unauthorized", "The key is not valid here.")
+            self.writer.close(close_codes.BAD_KEY)
+
+    def _watch_sessions(self) -> None:
+        if self._watching is None:
+            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self.device.scope)
+            self._watching = self.deps.watch.watch(feed)
+            self._watching.__enter__()
+
+    async def _attach(self, frame: cf.AttachFrame) -> None:
+        session_id = frame.session_id
+        earlier = self._attachments.get(session_id)
+        if earlier is None and len(self._attachments) >= MAX_ATTACHED:
+            content = f"This connection follows {MAX_ATTACHED} sessions; detach from one."
+            self._tell_rejected(session_id, Rejected("queue_full", content))
+            return
+        try:
+            attaching = Attaching(
+                self.config, self.deps, self.device, self, frame, earlier, renderings=self.renderings
+            )
+            attachment, texts, first = await attaching.run()
+        except AttachRefused as refused:
+            if refused.rejected is not None:
+                self._tell_rejected(session_id, refused.rejected)
+            else:
+                self._tell_error(refused.code, str(refused), session_id)
+            return
+        except _FAILURES as error:
+            self._tell_failure(session_id, error, None)
+            return
+        self._attachments[session_id] = attachment
+        for text in texts:
+            self.writer.put(text)
+        self.writer.put_frames(encode_round(first))
+        self.writer.put_frames(attachment.trouble())
+        attachment.start()
+
+    def _close_attachment(self, session_id: str) -> None:
+        attachment = self._attachments.pop(session_id, None)
+        if attachment is not None:
+            attachment.close()
+
+    def _detach(self, session_id: str, content: str = "") -> None:
+        self._close_attachment(session_id)
+        self.writer.put(replies.detached(session_id, self.deps.clock(), content))
+
+    def lost(self, attachment: Attachment) -> None:
+        """See `transport.v3.attachment.FollowsAttachments`."""
+        self._detach(attachment.session_id, "The session was restored to another state: attach again.")
+
+    async def _act(self, frame: cf.ActFrame) -> None:
+        refusal = self._refusal(frame)
+        if refusal is not None:
+            self._tell_rejected(frame.session_id, refusal)
+            return
+        try:
+            await self._submit(frame)
+        except _FAILURES as error:
+            self._tell_failure(frame.session_id, error, frame)
+
+    def _refusal(self, frame: cf.ActFrame) -> Rejected | None:
+        if not authorize(self.device.scope, frame.name):
+            return refuse(frame, "forbidden", "This key may not do that.")
+        attachment = self._attachments.get(frame.session_id)
+        if attachment is None:
+            return refuse(frame, "not_attached", "Attach to the session first.")
+        if attachment.observes and frame.name not in OBSERVER_FRAMES:
+            return refuse(frame, "observer", "This device only watches the session.")
+        return oversized(frame)
+
+    async def _submit(self, frame: cf.ActFrame) -> None:
+        session_id = frame.session_id
+        label = self._attachments[session_id].own.device_id
+        files = await self._files(frame)
+        if files is None:
+            self._tell_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))
+            return
+        author = Author(self.device.id, label, self.device.name)
+        command = with_rights(command_of(frame, files), self.device.scope)
+        envelope = Envelope(command, author, partial(self._on_reply, session_id))
+        with trio.move_on_after(self.config.submit_s) as taking:
+            await self.deps.bus.submit(session_id, envelope)
+        if taking.cancelled_caught:
+            busy = refuse(frame, "storage", "The session takes nothing at the moment; try again.")
+            self._tell_rejected(session_id, busy)
+
+    async def _files(self, frame: cf.ActFrame) -> tuple[File, ...] | None:
+        refs = frame.attachments if isinstance(frame, cf.SendFrame) else ()
+        return await attachments_of(self.deps.uploads, frame.session_id, [ref.url for ref in refs])
+
+    def _on_reply(self, session_id: str, reply: Reply) -> None:
+        if isinstance(reply, Accepted):
+            self.writer.put(replies.accepted(session_id, reply, self.deps.clock()))
+        elif isinstance(reply, Rejected):
+            self._tell_rejected(session_id, reply)
+
+    def _tell_error(
+        self, code: str, content: str, session_id: str | None = None, message_id: str | None = None
+    ) -> None:
+        self.writer.put(replies.error(code, content, self.deps.clock(), session_id, message_id))
+
+    def _tell_rejected(self, session_id: str, reply: Rejected) -> None:
+        self.writer.put(replies.rejected(session_id, reply, self.deps.clock()))
+
+    def _tell_failure(self, session_id: str, error: Exception, frame: cf.ActFrame | None) -> None:
+        message_id = None if frame is None else answers_to(frame)[0]
+        if isinstance(error, SessionMissing):
+            self._tell_error("unknown_session", "There is no such session.", session_id, message_id)
+        elif isinstance(error, SessionFailed):
+            text = f"The session failed; try again in {error.retry_in_s:.0f} s."
+            self._tell_error("session_failed", text, session_id, message_id)
+        elif isinstance(error, ShuttingDown):
+            text = "The server is about to stop."
+            reply = Rejected("shutting_down", text) if frame is None else refuse(frame, "shutting_down", text)
+            self._tell_rejected(session_id, reply)
+        else:
+            logger.warning("session %s: storage failed for a device: %s", session_id, error)
+            text = "The server cannot store or read at the moment."
+            if frame is None:
+                self._tell_error("storage", text, session_id)
+            else:
+                self._tell_rejected(session_id, refuse(frame, "storage", text))

@@ -1,0 +1,238 @@
+"""From a device's text to a frame class (PROTOCOL section 3).
+
+The invariant: any text gives a frame or `WireError`, nothing else. Unknown fields are ignored; nothing is
+coerced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, get_args
+
+import attrs
+import cattrs
+import orjson
+from cattrs.gen import make_dict_structure_fn
+
+from transport.v3.client_frames import (
+    Answers,
+    AttachmentRef,
+    ClientFrame,
+    EditedInput,
+    HistoryCount,
+    Id,
+    MessageId,
+    PaceMs,
+    PathText,
+    SettingsChange,
+    ShortText,
+)
+
+__all__ = ["FRAME_TYPES", "MAX_CLIENT_FRAME_BYTES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
+
+SUBPROTOCOL: Final = "builderos.v3"
+
+MAX_CLIENT_FRAME_BYTES: Final = 1024 * 1024
+"""A larger frame closes the connection with 1009."""
+
+MAX_ATTACHMENTS: Final = 32
+"""Files of one message: more than anybody picks by hand, few enough for one event."""
+
+MAX_ANSWERS_DEPTH: Final = 32
+"""Lists and objects inside each other in `answers`: what is stored must be written again, and the encoder goes
+less deep than the decoder. An agent's questions need three."""
+
+MAX_INPUT_BYTES: Final = 64 * 1024
+"""JSON of the fields that a decision changes (PROTOCOL section 14)."""
+
+SETTING_NAMES: Final = ("model", "permission_mode", "effort")
+
+_MAX_SHORT: Final = 4096
+_MAX_MESSAGE_ID: Final = 128  # code points
+_MAX_INT: Final = 2**63 - 1  # what the database can hold
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+class WireError(Exception):
+    """A device's frame is wrong.
+
+    Attributes:
+        code: always `bad_frame`; the `code` of the answer.
+        what: what is wrong, one line without the value itself.
+        path: where, from `$`.
+        session_id: the frame's session, where it names a valid one.
+    """
+
+    code: Final = "bad_frame"
+
+    def __init__(self, what: str, path: str = "$", session_id: str | None = None) -> None:
+        super().__init__(f"{what} at {path}")
+        self.what = what
+        self.path = path
+        self.session_id = session_id
+
+
+class _Wrong(ValueError):
+    """A value is not what its field takes; the text says what it takes."""
+
+
+def _exactly(kind: type, says: str) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise _Wrong(f"expected {says}")
+        return value
+
+    return hook
+
+
+def _int(value: Any, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise _Wrong(f"expected an integer from {low} to {high}")
+    return value
+
+
+def _float(value: Any, _: Any) -> float:
+    if type(value) is not float and type(value) is not int:
+        raise _Wrong("expected a number")
+    return float(value)
+
+
+def _id(value: Any, _: Any) -> Id:
+    if type(value) is not str or not _ID.fullmatch(value):
+        raise _Wrong("expected an id: 1 to 128 of A-Z a-z 0-9 . _ -")
+    return Id(value)
+
+
+def _message_id(value: Any, _: Any) -> MessageId:
+    if type(value) is not str or not 1 <= len(value) <= _MAX_MESSAGE_ID:
+        raise _Wrong(f"expected a text of 1 to {_MAX_MESSAGE_ID} characters")
+    return MessageId(value)
+
+
+def _short(value: Any, _: Any) -> ShortText:
+    if type(value) is not str or not 1 <= len(value) <= _MAX_SHORT:
+        raise _Wrong(f"expected a text of 1 to {_MAX_SHORT} characters")
+    return ShortText(value)
+
+
+def _path(value: Any, _: Any) -> PathText:
+    text = _short(value, _)
+    if "\0" in text:
+        raise _Wrong("expected a path, without a null character")
+    return PathText(text)
+
+
+def _answers(value: Any, _: Any) -> Answers:
+    level = [value]
+    for _depth in range(MAX_ANSWERS_DEPTH + 1):
+        nested = [one for one in level if isinstance(one, dict | list)]
+        if not nested:
+            return Answers(value)
+        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
+    raise _Wrong(f"expected at most {MAX_ANSWERS_DEPTH} lists and objects inside each other")
+
+
+def _edited_input(value: Any, _: Any) -> EditedInput:
+    if type(value) is not dict:
+        raise _Wrong("expected an object")
+    _answers(value, _)
+    if len(orjson.dumps(value)) > MAX_INPUT_BYTES:
+        raise _Wrong(f"expected at most {MAX_INPUT_BYTES} bytes of JSON")
+    return EditedInput(value)
+
+
+def _settings_change(value: Any, _: Any) -> SettingsChange:
+    if type(value) is not dict:
+        raise _Wrong("expected an object")
+    named = {name: value[name] for name in SETTING_NAMES if name in value}
+    return SettingsChange({name: None if one is None else _short(one, _) for name, one in named.items()})
+
+
+def make_converter() -> cattrs.Converter:
+    """Return the converter of this format: strict about types, blind to unknown fields."""
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _exactly(str, "a string"))
+    converter.register_structure_hook(bool, _exactly(bool, "true or false"))
+    converter.register_structure_hook(int, lambda value, _: _int(value, -_MAX_INT - 1, _MAX_INT))
+    converter.register_structure_hook(float, _float)
+    converter.register_structure_hook(Id, _id)
+    converter.register_structure_hook(MessageId, _message_id)
+    converter.register_structure_hook(Answers, _answers)
+    converter.register_structure_hook(SettingsChange, _settings_change)
+    converter.register_structure_hook(EditedInput, _edited_input)
+    converter.register_structure_hook(ShortText, _short)
+    converter.register_structure_hook(PathText, _path)
+    converter.register_structure_hook(HistoryCount, lambda value, _: _int(value, 0, 1000))
+    converter.register_structure_hook(PaceMs, lambda value, _: _int(value, 0, 10_000))
+
+    @converter.register_structure_hook_factory(attrs.has)
+    def _objects_only(cls: type[Any]) -> Callable[[Any, Any], Any]:
+        structure = make_dict_structure_fn(cls, converter)
+
+        def hook(value: Any, _: Any) -> Any:
+            if type(value) is not dict:
+                raise _Wrong("expected an object")
+            return structure(value, cls)
+
+        return hook
+
+    def _refs(value: Any, _: Any) -> tuple[AttachmentRef, ...]:
+        if type(value) is not list or len(value) > MAX_ATTACHMENTS:
+            raise _Wrong(f"expected a list of at most {MAX_ATTACHMENTS}")
+        return tuple(converter.structure(item, AttachmentRef) for item in value)
+
+    converter.register_structure_hook_func(lambda kind: kind == tuple[AttachmentRef, ...], _refs)
+    return converter
+
+
+FRAME_TYPES: Final[dict[str, type[Any]]] = {cls.name: cls for cls in get_args(ClientFrame)}
+"""Every `type` that a device may send."""
+
+_CONVERTER: Final = make_converter()
+
+
+def is_id(text: str) -> bool:
+    """Tell whether this may be a session's, a device's or a message's id."""
+    return _ID.fullmatch(text) is not None
+
+
+def decode(text: str | bytes) -> ClientFrame:
+    """Return the frame that a device sent.
+
+    Raises:
+        WireError: it is no such frame; says what is wrong and where.
+    """
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise WireError("not JSON, or not valid Unicode") from None
+    if type(body) is not dict:
+        raise WireError("expected an object")
+    session_id = body.get("session_id")
+    known = session_id if type(session_id) is str and is_id(session_id) else None
+    tag = body.get("type")
+    cls = FRAME_TYPES.get(tag) if type(tag) is str else None
+    if cls is None:
+        raise WireError("missing or unknown type", "$.type", known)
+    try:
+        frame: ClientFrame = _CONVERTER.structure(body, cls)
+    except Exception as error:
+        what, path = _locate(error, "$")
+        raise WireError(what, path, known) from None
+    return frame
+
+
+def _locate(error: BaseException, path: str) -> tuple[str, str]:
+    """Return what is wrong and where, of the first thing that is."""
+    if isinstance(error, cattrs.ClassValidationError):
+        noted, bare = error.group_exceptions()
+        if noted:
+            cause, note = noted[0]
+            return _locate(cause, f"{path}.{note.name}")
+        return _locate(bare[0], path)
+    if isinstance(error, KeyError):
+        return "missing", path
+    if isinstance(error, _Wrong):
+        return str(error), path
+    return "not one of the values it may have", path

@@ -1,0 +1,220 @@
+"""From a journalled event to the text of its frame (PROTOCOL section 3, "Events").
+
+Pure. A round of events is encoded and framed once, for all devices at the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, get_args
+
+import attrs
+import orjson
+
+from actors import events as ev
+from actors.events import Committed, Event
+from actors.tail import Round
+from transport.signed_urls import blob_url
+from transport.websocket.frames import MAX_FRAME_BYTES, text_frame
+
+__all__ = [
+    "encode_event",
+    "encode_round",
+    "event_content",
+    "request_fields",
+    "shrink",
+    "timestamp",
+    "told_grants",
+]
+
+CODEC: Final = "v3"
+"""The name of this codec's bytes in `Round.encoded`."""
+
+CLIPPED_CODE_POINTS: Final = 8192
+"""What is left of an oversized field: at six bytes a code point ten of them stay below a frame's bound."""
+
+_STRUCTURE: Final = frozenset(
+    {"type", "timestamp", "session_id", "epoch", "seq", "first_seq", "turn_id", "device_id"}
+)
+_FIELDS: Final[dict[str, tuple[str, ...]]] = {
+    cls.kind: tuple(field.name for field in attrs.fields(cls) if field.name not in {"content", "progress"})
+    for cls in get_args(Event)
+}
+_ONLY_WHERE_THERE: Final = frozenset(
+    {
+        "blob",
+        "diff",
+        "grant",
+        "questions",
+        "task_id",
+        "attempt",
+        "retry_in_s",
+        "title",
+        "failed",
+        "settings",
+        "applies",
+        "grants",
+    }
+)
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def timestamp(at_ms: int) -> str:
+    """Return a moment as ISO 8601 in UTC with milliseconds and `Z`."""
+    second, ms = divmod(at_ms, 1000)
+    return f"{_second(second)}.{ms:03d}Z"
+
+
+def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
+    """Return the JSON text of an event's frame, at most `MAX_FRAME_BYTES`."""
+    event = item.event
+    body: dict[str, Any] = {
+        "type": event.kind,
+        "content": event_content(event),
+        "timestamp": timestamp(item.at_ms),
+        "session_id": session_id,
+        "epoch": epoch,
+        "seq": item.seq,
+        "first_seq": item.first_seq,
+        "turn_id": item.turn_id,
+        "device_id": item.device_id,
+    }
+    if isinstance(event, ev.Message | ev.Thinking):
+        body["block"] = event.block
+        body["offset"] = event.offset
+    else:
+        _add_fields(body, event)
+        if isinstance(event, ev.ToolStarted | ev.ToolFinished) and isinstance(event.blob, dict):
+            body["blob"] = {**event.blob, "url": blob_url(session_id, str(event.blob.get("sha256")))}
+    text = orjson.dumps(body)
+    return text if len(text) <= MAX_FRAME_BYTES else orjson.dumps(shrink(body, CLIPPED_CODE_POINTS))
+
+
+def encode_round(round_: Round) -> bytes:
+    """Return a round's frames, whole and in order; made once, however many devices take the round."""
+    known = round_.encoded.get(CODEC)
+    if known is None:
+        session_id, epoch = round_.session_id, round_.epoch
+        known = b"".join([text_frame(encode_event(session_id, epoch, item)) for item in round_.items])
+        round_.encoded[CODEC] = known
+    return known
+
+
+def shrink(body: dict[str, Any], code_points: int) -> dict[str, Any]:
+    """Return `body` with each free field that is longer than `code_points` cut down to so many, as text."""
+    return {name: value if name in _STRUCTURE else clip(value, code_points) for name, value in body.items()}
+
+
+def clip(value: Any, code_points: int) -> Any:
+    """Return `value`, or the beginning of its text where that is longer than `code_points`."""
+    if isinstance(value, str):
+        return value[:code_points]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = orjson.dumps(value)
+    return value if len(text) <= code_points else text.decode()[:code_points]
+
+
+def request_fields(event: ev.PermissionRequested) -> dict[str, Any]:
+    """Return what a device needs to show a permission request."""
+    body: dict[str, Any] = {}
+    _add_fields(body, event)
+    return body
+
+
+def _add_fields(body: dict[str, Any], event: Event) -> None:
+    for name in _FIELDS[event.kind]:
+        value = getattr(event, name)
+        if value is None and name in _ONLY_WHERE_THERE:
+            continue
+        body[name] = value
+    if isinstance(event, ev.UserMessage):
+        body["attachments"] = [attrs.asdict(each) for each in event.attachments]
+    elif isinstance(event, ev.Complete):
+        body["usage"] = _usage(event.usage)
+    elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
+        body["result"] = None
+    elif isinstance(event, ev.SessionUpdated):
+        if event.settings is not None:
+            body["settings"] = attrs.asdict(event.settings)
+        if event.grants is not None:
+            body["grants"] = told_grants(event.grants)
+    elif isinstance(event, ev.PermissionRequested):
+        body["kind"] = body.pop("about")
+        body["title"] = event_content(event)
+    elif isinstance(event, ev.PermissionResolved):
+        for name in ("input", "mode"):
+            if body[name] is None:
+                del body[name]
+
+
+def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
+    """Return what is allowed for the whole session as devices are told it."""
+    return [
+        {
+            "grant": one.grant,
+            "by_device": one.by_device,
+            "at": None if one.at_ms is None else timestamp(one.at_ms),
+        }
+        for one in grants
+    ]
+
+
+def _usage(usage: ev.Usage | None) -> dict[str, Any]:
+    told = {} if usage is None else attrs.asdict(usage)
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def event_content(event: Event) -> str:
+    """Return an event's own text, or a line that tells a person what happened."""
+    own = getattr(event, "content", None)
+    if isinstance(own, str):
+        return own
+    return _LINES[type(event)](event)
+
+
+def _session_updated(event: ev.SessionUpdated) -> str:
+    if event.failed is not None:
+        return "The session failed." if event.failed else "The session works again."
+    if event.title is not None:
+        return f"The session is called {event.title!r} now."
+    if event.settings is not None:
+        return f"The session works with {_settings_line(event.settings)} {_WHEN[event.applies]}."
+    if event.grants is not None:
+        return f"{len(event.grants)} rights are allowed for the session."
+    return "The session changed."
+
+
+_WHEN: Final = {"now": "now", "next_turn": "from the next turn on", None: "now"}
+
+
+def _settings_line(settings: ev.Settings) -> str:
+    told = {"model": settings.model, "mode": settings.permission_mode, "effort": settings.effort}
+    return ", ".join(f"{name} {value or 'by default'}" for name, value in told.items())
+
+
+def _resolved(event: ev.PermissionResolved) -> str:
+    word = {"deny": "Denied", "cancelled": "Cancelled"}.get(event.decision, "Allowed")
+    return f"{word} by {event.by_device}." if event.by_device else f"{word}."
+
+
+_LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
+    ev.Delivery: lambda event: f"The message is {event.state}.",
+    ev.TurnStarted: lambda _: "The turn started.",
+    ev.ToolStarted: lambda event: f"{event.name} started.",
+    ev.ToolFinished: lambda event: f"{event.name} {'failed' if event.is_error else 'finished'}.",
+    ev.PermissionRequested: lambda event: event.title or f"{event.tool} asks for permission.",
+    ev.PermissionResolved: _resolved,
+    ev.TaskStarted: lambda event: f"Task started: {event.title}",
+    ev.TaskProgress: lambda event: event.progress,
+    ev.TaskFinished: lambda event: f"Task {event.state}: {event.title}",
+    ev.Complete: lambda _: "The turn is complete.",
+    ev.Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
+    ev.SessionUpdated: _session_updated,
+}

@@ -1,0 +1,276 @@
+"""From what a device is told directly to the text of a frame without `seq` (PROTOCOL section 3). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from actors.commands import Accepted, Rejected, SessionView
+from actors.offer import Offer
+from actors.tail import (
+    AttachedDevice,
+    DraftChanged,
+    GaugeMoved,
+    News,
+    OfferChanged,
+    Presence,
+    ReadMarkMoved,
+    Trouble,
+)
+from storage.records import SessionRecord
+from transport.config import TransportConfig
+from transport.ports import Device
+from transport.v3.decode import WireError
+from transport.v3.events import request_fields, shrink, timestamp, told_grants
+from transport.websocket.frames import MAX_FRAME_BYTES
+
+__all__ = [
+    "SHOWN_DEVICES",
+    "Attached",
+    "accepted",
+    "agent",
+    "attached",
+    "bad_frame",
+    "detached",
+    "error",
+    "gauge",
+    "heartbeats",
+    "news",
+    "pong",
+    "ready",
+    "rejected",
+    "session_changed",
+    "session_entry",
+]
+
+HEARTBEAT_SESSIONS: Final = 1000
+"""Sessions that one heartbeat names; a device that follows more gets several."""
+
+SHOWN_DEVICES: Final = 250
+"""Devices that are named to others; of more `device_count` tells how many there are."""
+
+
+@attrs.frozen
+class _Fit:
+    """How much of what may be long is told, in code points; `devices` in devices."""
+
+    preview: int
+    field: int
+    devices: int = SHOWN_DEVICES
+    grant: int = 2000
+    draft: int = 1 << 20
+
+
+_FITTING: Final = (
+    _Fit(1000, 65_536),
+    _Fit(250, 8192, grant=500),
+    _Fit(60, 512, devices=100, grant=100),
+    _Fit(10, 32, devices=20, grant=30, draft=4096),
+)
+"""Tried one after the other until `attached` fits into a frame; the last does in every case."""
+
+
+def _frame(kind: str, content: str, now_ms: int, fields: Mapping[str, Any]) -> bytes:
+    body = {"type": kind, "content": content, "timestamp": timestamp(now_ms), **fields}
+    return orjson.dumps(body)
+
+
+def ready(config: TransportConfig, device: Device, now_ms: int) -> bytes:
+    """Say that the sign-in was good."""
+    fields = {
+        "protocol": 3,
+        "server_version": config.version,
+        "device": {"id": device.id, "name": device.name, "scope": device.scope},
+        "heartbeat_s": config.heartbeat_s,
+        "agents": list(config.agents),
+    }
+    return _frame("ready", f"Signed in as {device.name}.", now_ms, fields)
+
+
+@attrs.frozen
+class Attached:
+    """What `attached` tells: the session as it stands and where this device comes in."""
+
+    session_id: str
+    view: SessionView
+    from_seq: int
+    replay: str
+    devices: tuple[AttachedDevice, ...]
+
+
+def attached(it: Attached, now_ms: int) -> bytes:
+    """Answer an `attach`. Long previews and inputs are cut where the frame would be too large."""
+    text = b""
+    for fit in _FITTING:
+        text = _frame("attached", f"Attached to {it.session_id}.", now_ms, _attached_fields(it, fit))
+        if len(text) <= MAX_FRAME_BYTES:
+            break
+    return text
+
+
+def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
+    view = it.view
+    return {
+        "session_id": it.session_id,
+        "epoch": view.epoch,
+        "head_seq": view.head_seq,
+        "from_seq": it.from_seq,
+        "replay": it.replay,
+        "agent_type": view.agent_type,
+        "title": view.title,
+        "state": view.state,
+        "settings": attrs.asdict(view.settings),
+        "queue": [
+            {"message_id": one.message_id, "content": one.preview[: fit.preview], "device_id": one.device_id}
+            for one in view.queue
+        ],
+        "pending": [shrink(request_fields(one), fit.field) for one in view.pending],
+        **_devices(it.devices, fit.devices),
+        "read_seq": view.read_seq,
+        "draft": view.draft[: fit.draft],
+        "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
+    }
+
+
+def agent(session_id: str, offer: Offer, now_ms: int) -> bytes:
+    """Tell what the session's agent offers."""
+    told = attrs.asdict(offer)
+    if not offer.truncated:
+        del told["truncated"]
+    return _frame("agent", "What the agent offers.", now_ms, {"session_id": session_id, "agent": told})
+
+
+def gauge(session_id: str, told: Mapping[str, Any], now_ms: int) -> bytes:
+    """Tell how full the context is, what the session cost, and which limits there are: what the agent told of it."""
+    return _frame("gauge", _gauge_line(told), now_ms, {**told, "session_id": session_id})
+
+
+def _gauge_line(told: Mapping[str, Any]) -> str:
+    context = told.get("context")
+    known = context if isinstance(context, dict) else {}
+    used, window = known.get("used"), known.get("window")
+    if isinstance(used, int) and isinstance(window, int) and window > 0:
+        return f"The context is {100 * used // window} % full."
+    return "The agent told of its limits."
+
+
+def _devices(devices: Sequence[AttachedDevice], most: int = SHOWN_DEVICES) -> dict[str, Any]:
+    told: dict[str, Any] = {"devices": [attrs.asdict(one) for one in devices[:most]]}
+    return told if len(devices) <= most else {**told, "device_count": len(devices)}
+
+
+def detached(session_id: str, now_ms: int, content: str = "") -> bytes:
+    """Say that this connection follows a session no more."""
+    return _frame("detached", content or f"Detached from {session_id}.", now_ms, {"session_id": session_id})
+
+
+def accepted(session_id: str, reply: Accepted, now_ms: int) -> bytes:
+    """Say that a message is on disk."""
+    fields = {
+        "session_id": session_id,
+        "message_id": reply.message_id,
+        "seq": reply.seq,
+        "duplicate": reply.duplicate,
+    }
+    return _frame("accepted", "The message was accepted.", now_ms, fields)
+
+
+def rejected(session_id: str, reply: Rejected, now_ms: int) -> bytes:
+    """Say that a command was refused, and why."""
+    fields: dict[str, Any] = {"session_id": session_id, "code": reply.code}
+    if reply.message_id is not None:
+        fields["message_id"] = reply.message_id
+    if reply.request_id is not None:
+        fields["request_id"] = reply.request_id
+    if reply.head is not None:
+        fields["head"] = {"epoch": reply.head.epoch, "seq": reply.head.seq}
+    if reply.by_device is not None:
+        fields["by_device"] = reply.by_device
+    return _frame("rejected", reply.content, now_ms, fields)
+
+
+def error(
+    code: str, content: str, now_ms: int, session_id: str | None = None, message_id: str | None = None
+) -> bytes:
+    """Tell of an error that is no event: it ends no turn."""
+    given = {"code": code, "session_id": session_id, "message_id": message_id}
+    return _frame(
+        "error", content, now_ms, {name: value for name, value in given.items() if value is not None}
+    )
+
+
+def bad_frame(wrong: WireError, now_ms: int) -> bytes:
+    """Say what is wrong with a frame, and where."""
+    fields = {"code": wrong.code, "what": wrong.what, "where": wrong.path}
+    if wrong.session_id is not None:
+        fields["session_id"] = wrong.session_id
+    return _frame("error", f"Bad frame: {wrong}.", now_ms, fields)
+
+
+def pong(now_ms: int) -> bytes:
+    """Answer a `ping`."""
+    return _frame("pong", "pong", now_ms, {})
+
+
+def heartbeats(heads: Mapping[str, tuple[int, int]], now_ms: int) -> list[bytes]:
+    """Say where each followed session ends, as (epoch, head_seq): one frame, or several for very many."""
+    pairs = list(heads.items())
+    starts = range(0, max(len(pairs), 1), HEARTBEAT_SESSIONS)
+    return [_heartbeat(pairs[start : start + HEARTBEAT_SESSIONS], now_ms) for start in starts]
+
+
+def _heartbeat(pairs: Sequence[tuple[str, tuple[int, int]]], now_ms: int) -> bytes:
+    sessions = {name: {"epoch": epoch, "head_seq": head_seq} for name, (epoch, head_seq) in pairs}
+    return _frame("heartbeat", "The connection is alive.", now_ms, {"sessions": sessions})
+
+
+def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | None:
+    """Tell passing news of a session; None where this device, known by its label, is not to hear of it."""
+    of = {"session_id": session_id}
+    if isinstance(item, Presence):
+        names = ", ".join(one.name for one in item.devices[:SHOWN_DEVICES])
+        return _frame("presence", f"Attached: {names or 'nobody'}.", now_ms, {**of, **_devices(item.devices)})
+    if isinstance(item, OfferChanged):
+        return agent(session_id, item.offer, now_ms)
+    if isinstance(item, GaugeMoved):
+        return gauge(session_id, item.gauge, now_ms)
+    if isinstance(item, Trouble):
+        return None if item.code is None else error(item.code, item.content, now_ms, session_id)
+    if item.by_device == own_label:
+        return None
+    of["by_device"] = item.by_device
+    if isinstance(item, DraftChanged):
+        return _frame("draft", item.content, now_ms, of)
+    return _read_mark(item, of, now_ms)
+
+
+def _read_mark(item: ReadMarkMoved, of: dict[str, str], now_ms: int) -> bytes:
+    # Not `seq`: a frame with `seq` is an event of the journal.
+    return _frame("mark_read", f"Read up to {item.read_seq}.", now_ms, {**of, "read_seq": item.read_seq})
+
+
+def session_entry(record: SessionRecord, *, show_device: bool) -> dict[str, Any]:
+    """Return a session as lists show it."""
+    summary = record.summary
+    return {
+        "session_id": record.session_id,
+        "agent_type": record.agent_type,
+        "device_id": record.device_id if show_device else None,
+        "title": summary.title if summary else "",
+        "state": summary.state if summary else "idle",
+        "message_count": summary.message_count if summary else 0,
+        "head_seq": record.head_seq,
+        "epoch": record.epoch,
+        "created_at": timestamp(record.created_at_ms),
+        "last_activity": timestamp(record.last_activity_ms),
+    }
+
+
+def session_changed(record: SessionRecord, unread: int, now_ms: int, *, show_device: bool) -> bytes:
+    """Tell a device that watches the list of a session's new entry."""
+    pending = record.summary.pending_count if record.summary else 0
+    fields = {**session_entry(record, show_device=show_device), "unread": unread, "pending": pending}
+    return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)

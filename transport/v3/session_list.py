@@ -1,0 +1,87 @@
+"""What a device that sent `watch_sessions` gets: entries of changed sessions, each at most once a second."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Final
+
+import attrs
+
+from actors.ports import Catalog, Clock
+from storage.errors import StorageError
+from transport.v3 import replies
+from transport.websocket.frames import text_frame
+from transport.websocket.writer import DeviceWriter
+
+__all__ = ["SessionFeed", "shows_device"]
+
+INTERVAL_S: Final = 1.0
+"""Least time between two entries of one session."""
+
+ENTRIES_AT_ONCE: Final = 16
+"""Entries that are read before the writer looks at its other sources again."""
+
+_UUID_DIGITS: Final = 32
+
+logger = logging.getLogger("builderos.transport")
+
+
+def shows_device(scope: str, device_id: str) -> bool:
+    """Tell whether a list may show who made a session.
+
+    The ids of the shipped app are UUIDs and may stand in for a key (PROTOCOL section 4, rule 9): `admin`
+    only.
+    """
+    digits = device_id.replace("-", "")
+    looks_like_uuid = len(digits) == _UUID_DIGITS and all(c in "0123456789abcdefABCDEF" for c in digits)
+    return scope == "admin" or not looks_like_uuid
+
+
+@attrs.define(eq=False)
+class SessionFeed:
+    """A source of the connection's writer. Holds ids only, and no more than there are sessions."""
+
+    writer: DeviceWriter
+    catalog: Catalog
+    clock: Clock
+    scope: str
+    active: bool = True
+    _changed: dict[str, None] = attrs.field(factory=dict)
+    _free_at: dict[str, float] = attrs.field(factory=dict)
+
+    def changed(self, session_id: str) -> None:
+        """See `transport.ports.SessionListener`."""
+        if session_id not in self._changed:
+            self._changed[session_id] = None
+            self.writer.mark_ready(self)
+
+    async def take(self, now: float) -> bytes:
+        """See `transport.websocket.writer.Source`."""
+        self._free_at = {name: at for name, at in self._free_at.items() if at > now}
+        due = [name for name in self._changed if name not in self._free_at][:ENTRIES_AT_ONCE]
+        texts: list[bytes] = []
+        for session_id in due:
+            del self._changed[session_id]
+            self._free_at[session_id] = now + INTERVAL_S
+            text = await self._entry(session_id)
+            if text is not None:
+                texts.append(text)
+        return b"".join(map(text_frame, texts))
+
+    def due(self, now: float) -> float:
+        """See `transport.websocket.writer.Source`."""
+        return min((self._free_at.get(name, now) for name in self._changed), default=math.inf)
+
+    async def _entry(self, session_id: str) -> bytes | None:
+        try:
+            record = await self.catalog.get(session_id)
+            if record is None:
+                return None
+            unread = await self.catalog.unread_count(session_id, record.read_seq)
+        except StorageError as error:
+            # The entry comes with the session's next change; a list that is a little old hurts nobody.
+            logger.warning("no entry of session %s for a list: %s", session_id, error)
+            return None
+        show = shows_device(self.scope, record.device_id)
+        return replies.session_changed(record, unread, self.clock(), show_device=show)

@@ -1,0 +1,208 @@
+"""The one task of a connection that writes: answers from the outbox and rounds from whatever the device
+follows.
+
+Nothing is queued for a slow device but its few answers. What it follows are sources with a place of their
+own; a source that has something new is only marked, and asked when the socket takes more.
+
+Order: rounds are collected first, which may wait for the journal, and the outbox is emptied in the moment
+of writing, in front of them. A reply gets into the outbox before its events are published, so `accepted`
+precedes its events. A source that was put away meanwhile is left out, so nothing follows its `detached`,
+and nothing comes twice after a new `attach`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from transport.streams import FrameStream
+from transport.websocket.close_codes import CloseCode
+from transport.websocket.frames import text_frame
+
+__all__ = ["OUTBOX_BYTES", "OUTBOX_COUNT", "DeviceWriter", "Source"]
+
+JOIN_BYTES: Final = 256 * 1024
+"""Rounds are joined into one write up to this and one round more: enough to keep a line busy."""
+
+OUTBOX_BYTES: Final = 128 * 1024
+OUTBOX_COUNT: Final = 64
+"""The reader takes no more frames while so much waits to be told. Replies that are under way then still
+come in: at most as many as the mailboxes of the session's owners hold."""
+
+
+class Source(Protocol):
+    """Something that a device follows."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it is still followed."""
+        ...
+
+    async def take(self, now: float) -> bytes:
+        """Return whole frames that are due, once; empty where there are none. Must not raise."""
+        ...
+
+    def due(self, now: float) -> float:
+        """Return when `take` may give something: by `now`, a later moment, or infinity until it is woken."""
+        ...
+
+
+@attrs.define(eq=False)
+class DeviceWriter:
+    """See the module.
+
+    Attributes:
+        beat: makes the heartbeat's texts.
+        on_sent: called after each write that the socket took whole.
+        ended: nothing is written any more.
+    """
+
+    stream: FrameStream
+    beat: Callable[[], Sequence[bytes]]
+    on_sent: Callable[[], None] | None = None
+    closing: CloseCode | None = None
+    ended: bool = False
+    _outbox: list[bytes] = attrs.field(factory=list)
+    _outbox_bytes: int = 0
+    _room: trio.Event | None = None
+    _ready: dict[Source, None] = attrs.field(factory=dict)
+    _later: dict[Source, float] = attrs.field(factory=dict)
+    _wake: trio.Event | None = None
+    _woken: bool = False
+    _beat_due: bool = False
+
+    def put(self, text: bytes) -> None:
+        """Tell the device `text`, in order, before any round that is not yet on its way. Never blocks."""
+        self.put_frames(text_frame(text))
+
+    def put_frames(self, frames: bytes) -> None:
+        """The same with whole frames."""
+        if self.closing is not None or not frames:
+            return
+        self._outbox.append(frames)
+        self._outbox_bytes += len(frames)
+        self.wake()
+
+    def mark_ready(self, source: Source) -> None:
+        """Note that `source` may have something. Never blocks."""
+        self._ready[source] = None
+        self.wake()
+
+    def forget(self, source: Source) -> None:
+        """Ask `source` no more."""
+        self._ready.pop(source, None)
+        self._later.pop(source, None)
+
+    def beat_now(self) -> None:
+        """Tell a heartbeat. Never blocks."""
+        self._beat_due = True
+        self.wake()
+
+    def close(self, code: CloseCode) -> None:
+        """Write what is in the outbox, then end `run`. The first code counts."""
+        if self.closing is None:
+            self.closing = code
+            self.wake()
+
+    def wake(self) -> None:
+        """Have `run` look again."""
+        self._woken = True
+        if self._wake is not None:
+            self._wake.set()
+
+    async def wait_room(self) -> None:
+        """Wait until the outbox is below its bound."""
+        while self._outbox_bytes > OUTBOX_BYTES or len(self._outbox) > OUTBOX_COUNT:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def run(self) -> None:
+        """Write until `close` and then what is left, or until trio-websocket has closed.
+
+        Raises:
+            BrokenResourceError, ClosedResourceError: the device is gone.
+            WriteTimedOut: it takes nothing.
+        """
+        try:
+            await self._run()
+        finally:
+            self.ended = True
+
+    async def _run(self) -> None:
+        while True:
+            self._woken = False
+            now = trio.current_time()
+            self._look_at_clock(now)
+            rounds = await self._collect(now)
+            data = self._drain(rounds)
+            if data:
+                if not await self.stream.send_frames(data):
+                    return
+                if self.on_sent is not None:
+                    self.on_sent()
+                if self._ready:
+                    await trio.lowlevel.checkpoint()
+            elif self.closing is not None:
+                return
+            elif self._ready:
+                await trio.lowlevel.checkpoint()
+            elif not self._woken:
+                await self._wait()
+
+    def _look_at_clock(self, now: float) -> None:
+        if self._beat_due:
+            self._beat_due = False
+            for text in self.beat():
+                self.put(text)
+        if self._later:
+            for source in [source for source, at in self._later.items() if at <= now]:
+                del self._later[source]
+                self._ready[source] = None
+
+    async def _collect(self, now: float) -> list[tuple[Source, bytes]]:
+        taken: list[tuple[Source, bytes]] = []
+        size = 0
+        for source in tuple(self._ready):
+            if size >= JOIN_BYTES or self.closing is not None:
+                break
+            # It goes to the end of the row, or out of it: the next write begins with another.
+            self._ready.pop(source, None)
+            self._later.pop(source, None)
+            if not source.active:
+                continue
+            frames = await source.take(now)
+            if frames:
+                taken.append((source, frames))
+                size += len(frames)
+            self._arm(source, now)
+        return taken
+
+    def _arm(self, source: Source, now: float) -> None:
+        due = source.due(now) if source.active else math.inf
+        if due <= now:
+            self._ready[source] = None
+        elif due < math.inf:
+            self._later[source] = due
+
+    def _drain(self, rounds: Sequence[tuple[Source, bytes]]) -> bytes:
+        parts = self._outbox
+        parts.extend(frames for source, frames in rounds if source.active)
+        self._outbox = []
+        self._outbox_bytes = 0
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _wait(self) -> None:
+        self._wake = trio.Event()
+        if self._later:
+            with trio.move_on_at(min(self._later.values())):
+                await self._wake.wait()
+        else:
+            await self._wake.wait()
+        self._wake = None
