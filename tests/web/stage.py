@@ -29,6 +29,7 @@ class Stage:
         sent: the frames of the page, oldest first.
         held: kinds of frames that do not reach the server.
         changed: fields of `attached` that the server does not tell.
+        ready: the same of `ready`.
     """
 
     screen: Screen
@@ -36,17 +37,18 @@ class Stage:
     sent: list[Json] = attrs.field(factory=list)
     held: set[str] = attrs.field(factory=lambda: {"decide", "revoke_grant", "configure", "interrupt"})
     changed: Json = attrs.field(factory=dict)
+    ready: Json = attrs.field(factory=dict)
     seq: int = 0
     is_attached: bool = False
     _page_side: WebSocketRoute | None = None
 
-    def tell(self, kind: str, **fields: Any) -> None:
+    def tell(self, kind: str, /, **fields: Any) -> None:
         """Send a frame without `seq`."""
         body = {"type": kind, "content": "", "timestamp": "2026-01-02T03:04:05.123Z", "session_id": self.sid}
         assert self._page_side is not None
         self._page_side.send(json.dumps({**body, **fields}))
 
-    def play(self, kind: str, turn: str | None = "t1", **fields: Any) -> int:
+    def play(self, kind: str, turn: str | None = "t1", /, **fields: Any) -> int:
         """Send the next event; return its `seq`."""
         self.seq += 1
         place = {"epoch": 1, "seq": self.seq, "first_seq": self.seq, "turn_id": turn, "device_id": "ipad"}
@@ -83,6 +85,11 @@ class Stage:
         self.play(kind, turn, message_count=2, **more)
         if html is not None:
             self.tell("rendered", turn_id=turn, html=html)
+
+    def cut(self) -> None:
+        """End the page's socket; it comes back by itself."""
+        assert self._page_side is not None
+        self._page_side.close()
 
     def frames(self, kind: str) -> list[Json]:
         """Return what the page has sent of a kind."""
@@ -122,6 +129,8 @@ class Stage:
                 self.seq = max(self.seq, frame["head_seq"])
                 self.is_attached = True
                 message = json.dumps({**frame, **self.changed})
+            if frame["type"] == "ready":
+                message = json.dumps({**frame, **self.ready})
             page_side.send(message)
 
         page_side.on_message(from_page)

@@ -58,7 +58,7 @@ export class PermissionView {
 			return;
 		}
 		this.node.hidden = !request;
-		this.node.replaceChildren(...(request ? this.#draw(request, pending.length, by) : []));
+		this.node.replaceChildren(...(request ? this.#draw(request, pending.length, by) : []).filter((one) => one !== null));
 		if (request) this.#present(request, by.agent);
 		else {
 			this.acts.waits("");
@@ -88,8 +88,8 @@ export class PermissionView {
 		const head = el("div", { id: "asked" }, el("p.asks", el("b", asks), this.count, named), request.title && request.title !== asks ? el("p", request.title) : null);
 		if (!mayDecide) return [head, this.#input(request), el("p.hint", "View only: this device can't approve.")];
 		if (request.questions) return [head, this.#later("form", request, agent)];
-		if (request.kind === "trust") return [head, this.#later("trust", request, agent), mayDrive ? this.#choice(request, agent) : el("p.hint", "This device can't decide about a folder.")];
-		return [head, this.#input(request), this.#choice(request, agent)];
+		if (request.kind === "trust") return [head, this.#later("trust", request, agent), ...(mayDrive ? this.#choice(request, agent) : [el("p.hint", "This device can't decide about a folder.")])];
+		return [head, this.#input(request), ...this.#choice(request, agent)];
 	}
 
 	/** What is loaded when it is first asked. @param {"form" | "trust" | "modes"} what @param {Asked} request @param {string} agent */
@@ -136,11 +136,9 @@ export class PermissionView {
 		const lasting = request.kind !== "trust" && (!request.options.length || request.options.includes("allow_session"));
 		const grant = lasting && request.grant ? el("p.hint.grant", "“Allow for this session” lets ", agentName(agent), ": ", el("b", request.grant)) : null;
 		const plan = request.kind === "plan" || request.modes.length ? this.#later("modes", request, agent) : null;
-		return el(
+		const made = el(
 			"div.decision",
 			reason,
-			grant,
-			plan,
 			el(
 				"div.choice",
 				button("Allow", act("allow"), "primary"),
@@ -149,6 +147,7 @@ export class PermissionView {
 			),
 			why,
 		);
+		return [grant, plan, made];
 	}
 
 	/** Tab stays inside; Escape goes back to the composer and leaves the question open. @param {KeyboardEvent} event */
