@@ -274,3 +274,13 @@ def test_a_restarted_block_does_not_count(site: Site, sid: str) -> None:
     stage.say("The answer.", "b")
     expect(stage.screen.answers.last).to_contain_text("The answer.")
     expect(stage.screen.answers.last).not_to_contain_text("half an")
+
+
+def test_an_answer_that_comes_again_is_drawn_again(site: Site, sid: str) -> None:
+    site.make(sid, "hello", "**bold**")
+    screen = site.signed_in()
+    for _ in range(3):
+        screen.link_to(sid).click()
+        expect(screen.answers.last.locator("strong")).to_have_text("bold")
+        expect(screen.answers.first).to_contain_text("echo: hello")
+        screen.page.go_back()

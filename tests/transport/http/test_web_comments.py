@@ -7,7 +7,7 @@ from itertools import pairwise
 from os.path import normpath
 from pathlib import PurePosixPath
 
-from transport.http.static import WEB_FOLDER, read_web_files, without_comments
+from transport.http.static import WEB_FOLDER, read_web_files, without_comments, without_spaces
 
 MAX_FIRST_BYTES = 150_000
 """Of HTML, CSS and JavaScript that a page begins with. The contract says 153,600 for a visit; tasks and the welcome
@@ -46,6 +46,14 @@ one((text), "// no comment", `/* nor this */`); // behind code
 
 def test_comments_go_and_lines_keep_their_numbers() -> None:
     assert without_comments(SOURCE) == SERVED
+
+
+def test_spaces_go_only_where_no_text_is() -> None:
+    source = (
+        'const { a } = (b) => a === b && { c: 1, ...d };\nsay("a , b = c"); // a = b\nreturn a / b > c;\n'
+    )
+    served = 'const{a}=(b)=>a===b&&{c: 1,...d};\nsay("a , b = c"); // a = b\nreturn a / b > c;\n'
+    assert without_spaces(source) == served
 
 
 def test_a_style_sheet_keeps_its_rules() -> None:

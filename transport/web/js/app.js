@@ -31,8 +31,11 @@ export class App {
 		this.list = new ListView({
 			create: () => this.do("create"),
 			search: async (query) => (await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
-			needs: (at, one, open) => this.#needs(at, one, open),
-			redraw: () => this.#draw("list"),
+			needs: (at, one, open) => this.client?.peeks?.draw(at, one.session_id, open),
+			redraw: (archived) => {
+				if (archived) this.client?.sessions.loadArchived(this.client.api).catch(() => {}); // those that are known are shown
+				this.#draw("list");
+			},
 		});
 		this.start = new StartView((agent, text) => this.#begin(agent, text));
 		this.pane = document.createElement("div");
@@ -212,20 +215,6 @@ export class App {
 		return [...agents].sort((a, b) => Number(ready.get(b) ?? true) - Number(ready.get(a) ?? true));
 	}
 
-	/** @param {HTMLElement} at @param {SessionInfo} one @param {boolean} open */
-	#needs(at, one, open) {
-		const peek = open ? undefined : this.client?.peeks?.known.get(one.session_id);
-		if (!peek?.pending.size) {
-			at.hidden = true;
-			at.replaceChildren();
-			delete at.dataset.request;
-			return;
-		}
-		const decide = (/** @type {Asked} */ request, /** @type {string} */ decision) =>
-			this.client?.connection.send({ type: "decide", session_id: one.session_id, request_id: request.id, decision });
-		import("./views/needs.js").then(({ drawNeeds }) => drawNeeds(at, peek, decide), () => {});
-	}
-
 	/** @param {Client} client */
 	#heading(client) {
 		const { open } = client;
@@ -239,6 +228,7 @@ export class App {
 		const words = [journal.agent, project, model, modeOf(mode, journal.offer), others > 1 ? `${others} devices` : ""];
 		this.shell.head(sessionName(journal.title, open.id), open.shown ? words.filter(Boolean).join(" · ") : "", unread);
 		this.shell.root.dataset.state = journal.state;
+		this.shell.context(journal.gauge?.context);
 	}
 
 	/** @param {Client} client */

@@ -205,7 +205,7 @@ export class Client {
 				return (await this.#ask(`attach ${id}`, this.attachFrame(id, { history: 0, agent, settings }))) !== null;
 			},
 			send: (frame) => this.#ask(`send ${frame.message_id}`, frame),
-			upload: (blob, name, progress) => this.api.upload(blob, name, progress),
+			upload: async (blob, name, progress) => (await import("./upload.js")).upload(this.api.key, blob, name, progress),
 			delivered: (id) => {
 				if (this.open?.id !== id && this.attached.has(id)) this.connection.send({ type: "detach", session_id: id });
 			},

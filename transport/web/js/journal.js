@@ -194,9 +194,9 @@ export class Journal extends Timeline {
 		else if (frame.type === "tool_finished") finishTool(answer, frame);
 		else if (frame.type === "block_dropped") dropBlock(answer, frame.block);
 		else if (ends) {
-			const { content, code = "", by_device: by = null, timestamp: at, usage = {}, resets_at: resetsAt = "" } = frame;
+			const { content, code = "", by_device: by = null, timestamp: at, usage, resets_at: resetsAt, ways } = frame;
 			answer.status = /** @type {AnswerEntry["status"]} */ (frame.type);
-			answer.end = { content, code, by, at, usage: usage ?? {}, resetsAt };
+			answer.end = { content, code, by, at, usage: usage ?? {}, resetsAt: resetsAt ?? "", ways: ways ?? [] };
 		}
 	}
 

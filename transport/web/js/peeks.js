@@ -1,6 +1,7 @@
 // Sessions that wait for somebody, looked into from the inbox: what they ask, so that it can be answered there.
 
 import { asked } from "./entries.js";
+import { drawNeeds } from "./views/needs.js";
 
 /** Sessions that are looked into at once. */
 const MOST = 5;
@@ -34,6 +35,18 @@ export class Peeks {
 		this.known.delete(id);
 		if (this.client.open?.id === id || !this.client.attached.delete(id)) return;
 		this.client.connection.send({ type: "detach", session_id: id });
+	}
+
+	/** Draw what a session asks, below its row. @param {HTMLElement} at @param {string} id @param {boolean} open */
+	draw(at, id, open) {
+		const peek = open ? undefined : this.known.get(id);
+		if (!peek?.pending.size) {
+			at.hidden = true;
+			at.replaceChildren();
+			delete at.dataset.request;
+			return;
+		}
+		drawNeeds(at, peek, (request, decision) => this.client.connection.send({ type: "decide", session_id: id, request_id: request.id, decision }));
 	}
 
 	/** The connection is new: nothing is attached. */

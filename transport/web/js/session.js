@@ -301,6 +301,12 @@ export class OpenSession {
 		if (this.draft.write(text)) this.#later("draft", text ? DRAFT_AFTER_MS : 0, () => this.draft.publish());
 	}
 
+	/** Put a text into the box, for the person to change. @param {string} text */
+	propose(text) {
+		this.setDraft(text);
+		this.client.views.session();
+	}
+
 	// ---- files that are chosen and not sent ----
 
 	/** @returns {Promise<OutFile[]>} */

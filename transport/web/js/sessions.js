@@ -58,6 +58,13 @@ export class Sessions {
 		this.changed();
 	}
 
+	/** Ask for the archived ones, too. @param {Api} api */
+	async loadArchived(api) {
+		const page = await api.json(`/api/sessions?archived=true&limit=${PAGE}`);
+		for (const one of page.sessions) this.known.set(one.session_id, { ...one, archived: true });
+		this.changed();
+	}
+
 	/** @type {Set<string>} those that changed while the list was on its way */
 	fresh = new Set();
 

@@ -75,6 +75,8 @@ interface Ending {
   at: string;
   usage: { input_tokens?: number; output_tokens?: number; cost_usd?: number };
   resetsAt: string;
+  /** What helps: some of `compact`, `renew`, `fork`. */
+  ways: string[];
 }
 
 /** `parts` has everything in the order in which it came; `blocks` and `tools` are some of the same objects. */
@@ -292,6 +294,10 @@ interface Acts {
   takeBack: (messageId: string) => void;
   /** Take a queued message back into the box. */
   editQueued: (entry: UserEntry) => void;
+  sendNow: (messageId: string) => void;
+  /** Whether this session can be forked, and a session from before a message with its text to change. */
+  mayFork: () => boolean;
+  forkAt: (entry: UserEntry) => void;
   /** Send the messages of a failed turn again. */
   retryTurn: (entry: AnswerEntry) => void;
   resolve: (messageId: string, action: "retry" | "discard") => void;

@@ -56,3 +56,25 @@ export function hush() {
 	turn += 1;
 	speechSynthesis.cancel();
 }
+
+/** Write what is said into a message, until the button is pressed again. @param {import("./views/composer.js").ComposerView} composer */
+export function dictate(composer) {
+	if (composer.hearing) return composer.hush?.();
+	const { text, dictate: key } = composer;
+	composer.hearing = true;
+	key.setAttribute("aria-pressed", "true");
+	let before = text.value && !/\s$/.test(text.value) ? `${text.value} ` : text.value;
+	composer.hush = listen({
+		heard: (words, isFinal) => {
+			if (!composer.hearing) return;
+			text.value = before + words;
+			if (isFinal) before = text.value;
+			composer.changed();
+		},
+		ended: (trouble) => {
+			composer.hearing = false;
+			key.setAttribute("aria-pressed", "false");
+			if (trouble) composer.say(trouble);
+		},
+	});
+}

@@ -29,7 +29,8 @@ export class ComposerView {
 		this.offer = el("div.offer", { hidden: true });
 		this.waiting = el("div.waits", { hidden: true });
 		this.attach = iconButton("Attach file", "plus", () => this.picker.click());
-		this.settings = el("div.settings");
+		this.mode = button("", () => this.choose?.(), "quiet mode");
+		this.settings = el("div.settings", this.mode);
 		this.dictate = iconButton("Dictate", "mic", () => this.#dictate());
 		this.stop = iconButton("Stop", "stop", () => this.session?.interrupt(), "danger");
 		this.steer = button("Steer now", () => this.#send("steer"), "quiet");
@@ -92,12 +93,15 @@ export class ComposerView {
 		this.#fit();
 	}
 
-	/** @param {{running: boolean, mayDrive: boolean, canSteer: boolean}} how */
-	update({ running, mayDrive, canSteer }) {
+	/** @param {{running: boolean, mayDrive: boolean, canSteer: boolean, setting: string}} how */
+	update({ running, mayDrive, canSteer, setting }) {
 		this.running = running;
 		this.canSteer = canSteer;
 		setAttr(this.node, "data-may", String(mayDrive));
 		this.watching.hidden = mayDrive;
+		this.mode.hidden = !setting;
+		setText(this.mode, setting);
+		setAttr(this.mode, "aria-label", `Mode and model: ${setting}`);
 		for (const one of [this.text, this.attach, this.dictate, this.go, this.steer, this.stop]) one.disabled = !mayDrive;
 		const { session } = this;
 		if (session && this.text.value !== session.draft.text && !this.hearing) {
@@ -205,8 +209,13 @@ export class ComposerView {
 		this.#buttons();
 	}
 
-	/** @param {"queue" | "steer"} mode */
-	#send(mode) {
+	/** @param {string} when */
+	sendLater(when) {
+		this.#send("queue", when);
+	}
+
+	/** @param {"queue" | "steer"} mode @param {string} [later] when it is to run */
+	#send(mode, later) {
 		const content = this.text.value.trim() ? this.text.value : "";
 		const { session, files } = this;
 		if (!session || (!content && !files.length)) return;
@@ -219,7 +228,7 @@ export class ComposerView {
 		session.setDraft("");
 		session.choose([]);
 		this.hush?.();
-		session.send(content, files, mode).catch(() => {
+		session.send(content, files, mode, later ? { later } : {}).catch(() => {
 			this.put(content);
 			this.files = [...files, ...this.files];
 			this.#chose();
@@ -232,29 +241,19 @@ export class ComposerView {
 
 	/** @type {(() => void) | undefined} told after each message */
 	sent = undefined;
+	/** @type {(() => void) | undefined} lets the person choose mode and model */
+	choose = undefined;
 	/** @type {(() => void) | undefined} ends the dictation */
 	hush = undefined;
 	hearing = false;
 
 	async #dictate() {
-		if (this.hearing) return this.hush?.();
-		const { listen } = await import("../voice.js");
-		this.hearing = true;
-		this.dictate.setAttribute("aria-pressed", "true");
-		let before = this.text.value && !/\s$/.test(this.text.value) ? `${this.text.value} ` : this.text.value;
-		this.hush = listen({
-			heard: (text, isFinal) => {
-				if (!this.hearing) return;
-				this.text.value = before + text;
-				if (isFinal) before = this.text.value;
-				this.session?.setDraft(this.text.value);
-				this.#fit();
-			},
-			ended: (trouble) => {
-				this.hearing = false;
-				this.dictate.setAttribute("aria-pressed", "false");
-				if (trouble) this.say(trouble);
-			},
-		});
+		(await import("../voice.js")).dictate(this);
+	}
+
+	/** The text box has another text by other means than keys. */
+	changed() {
+		this.session?.setDraft(this.text.value);
+		this.#fit();
 	}
 }

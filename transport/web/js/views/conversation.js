@@ -1,12 +1,21 @@
 // The open session on the screen: log, tasks, decision, composer.
 
 import { button, copyText, el, icon, moreStyles } from "../dom.js";
-import { agentName } from "../names.js";
+import { agentName, modeOf } from "../names.js";
 import { ComposerView } from "./composer.js";
 import { LogView } from "./log.js";
 
 /** Characters of an answer that a screen reader is given when it is there. */
 const ANNOUNCED = 400;
+
+/** The session's mode and model, for the button that changes them; "" if there is nothing to choose. @param {Journal} journal */
+function settingWords({ offer, settings }) {
+	if (!offer?.modes?.length && !offer?.models?.length) return "";
+	const usual = offer.models?.find((one) => one.default) ?? offer.models?.[0];
+	const model = offer.models?.find((one) => one.id === settings.model) ?? (settings.model ? { name: settings.model } : usual);
+	const mode = modeOf(settings.permission_mode ?? offer.modes?.[0]?.id, offer);
+	return [mode, model?.name].filter(Boolean).join(" · ");
+}
 
 export class ConversationView {
 	/** @param {Client} client @param {{say: (text: string) => void, announce: (text: string) => void, create: (id: string, agent: string) => void}} acts */
@@ -25,10 +34,13 @@ export class ConversationView {
 		this.permission = undefined;
 		/** @type {import("./tasks.js").TasksView | undefined} what it handed on */
 		this.tasks = undefined;
+		/** @type {import("./plan.js").PlanView | undefined} its to-do list */
+		this.plan = undefined;
 		/** @type {Set<string>} parts that are being loaded */
 		this.loading = new Set();
 		this.composer = new ComposerView(acts.say);
 		this.composer.sent = () => this.log.toNewest();
+		this.composer.choose = () => this.#open(() => import("./steering.js"), ({ steering }, session) => steering(session, this.composer));
 		this.extra = el("div.extra", { hidden: true });
 		this.node = el(
 			"section.conversation",
@@ -62,15 +74,22 @@ export class ConversationView {
 			editQueued: (entry) => {
 				if (this.session?.act({ type: "cancel", message_id: entry.messageId })) this.composer.put(entry.text);
 			},
-			retryTurn: (entry) => this.#again(entry),
+			sendNow: (id) => this.session?.act({ type: "send_now", message_id: id }),
+			mayFork: () => this.session?.journal.offer?.can?.includes("fork") ?? false,
+			forkAt: (entry) => this.#open(() => import("./ways.js"), ({ fork, turnBefore }, session) => fork(session, turnBefore(session, entry), entry.text, this.acts.say)),
+			retryTurn: (entry) =>
+				this.#open(() => import("./ways.js"), ({ again }, session) => {
+					again(session, entry);
+					this.log.toNewest();
+				}),
 			resolve: (id, action) => this.session?.act({ type: "resolve", message_id: id, action }),
 			retrySending: (message) => this.client.outbox.retry(message),
 			discard: (message) => this.client.outbox.remove(message),
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
 			keeps: () => this.client.store.lasts,
-			save: (url, name) => this.#save(url, name),
+			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
 			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
-			more: () => [],
+			more: (entry) => this.#more(entry),
 			redraw: (key) => {
 				this.session?.journal.dirty.add(key);
 				this.client.views.session();
@@ -79,27 +98,33 @@ export class ConversationView {
 		};
 	}
 
-	/** @param {string} url @param {string} name */
-	async #save(url, name) {
+	/**
+	 * Open a part of the page for this session.
+	 * @template T @param {() => Promise<T>} part @param {(part: T, session: OpenSession) => void} use
+	 */
+	async #open(part, use) {
+		const { session } = this;
+		if (!session) return;
 		try {
-			const blob = await (await this.client.api.fetch(url)).blob();
-			await (await import("./share.js")).saveFile(blob, name);
+			const [loaded] = await Promise.all([part(), moreStyles()]);
+			use(loaded, session);
 		} catch {
-			this.acts.say("Couldn't fetch the file.");
+			this.acts.say("Couldn't load this part of the page. Check the connection and try again.");
 		}
 	}
 
-	/** Send the messages of a failed turn again. @param {AnswerEntry} entry */
-	#again({ turn }) {
+	/** What can be done after a turn, beside copying it. @param {AnswerEntry} entry @returns {HTMLElement[]} */
+	#more(entry) {
 		const { session } = this;
-		if (!session) return;
-		const asked = session.journal.entries.filter((one) => one.kind === "user" && one.turn === turn);
-		for (const one of asked) {
-			if (one.kind !== "user") continue;
-			const files = one.files.map((file) => ({ name: file.filename, type: file.mime_type ?? "", size: file.size ?? 0, ...(file.url ? { url: file.url } : {}) }));
-			session.send(one.text, files);
+		if (!session || !this.client.may("drive")) return [];
+		const at = el("span.ways");
+		if (entry.end?.resetsAt || entry.end?.ways.length) {
+			import("./ways.js").then(({ ways }) => at.replaceChildren(...ways(session, entry, this.acts.say)), () => {});
 		}
-		this.log.toNewest();
+		if (session.journal.offer?.can?.includes("fork")) {
+			at.append(button("Fork", () => this.#open(() => import("./ways.js"), ({ fork }, now) => fork(now, entry.turn, "", this.acts.say)), "quiet"));
+		}
+		return [at];
 	}
 
 	#drop() {
@@ -147,9 +172,11 @@ export class ConversationView {
 		this.permission?.update([...journal.pending.values()], { agent: journal.agent, mayDecide, mayDrive, live: client.live });
 		this.strip?.update(journal);
 		this.tasks?.update(journal.tasks);
-		this.extra.hidden = !journal.tasks.size;
+		this.plan?.update(journal.plan);
+		this.extra.hidden = !journal.tasks.size && !journal.plan.length;
 		const can = journal.offer?.can;
-		this.composer.update({ running: journal.turn !== null, mayDrive, canSteer: !can || can.includes("steer") });
+		const running = journal.turn !== null;
+		this.composer.update({ running, mayDrive, canSteer: !can || can.includes("steer"), setting: settingWords(journal) });
 		this.#announce();
 		this.#edge();
 		if (session.caughtUp) this.#go(session);
@@ -159,6 +186,9 @@ export class ConversationView {
 	#load(journal) {
 		if (journal.running && !this.strip) {
 			this.#part("strip", import("./strip.js"), ({ StripView }) => this.node.prepend((this.strip = new StripView()).node));
+		}
+		if (journal.plan.length && !this.plan) {
+			this.#part("plan", import("./plan.js"), ({ PlanView }) => this.extra.prepend((this.plan = new PlanView()).node));
 		}
 		if (journal.tasks.size && !this.tasks) {
 			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView()).node));
@@ -176,7 +206,7 @@ export class ConversationView {
 		if (this.loading.has(name)) return;
 		this.loading.add(name);
 		try {
-			if (name === "permission") await moreStyles();
+			if (name !== "tasks" && name !== "strip") await moreStyles();
 			use(await part);
 			this.client.views.session();
 		} catch {

@@ -16,6 +16,14 @@ export function sessionDetails(session, say, gone) {
 		if (title.value.trim() && session.act({ type: "rename", title: title.value.trim() })) dialog.close();
 	};
 	const save = (/** @type {string} */ format) => () => exportSession(session, format).catch((error) => say(wrong(error)));
+	const entry = client.sessions.known.get(session.id);
+	const tidy = (/** @type {string} */ label, /** @type {Record<string, boolean>} */ what) =>
+		button(label, () => session.act({ type: "organize", ...what }) && dialog.close());
+	const { pinned, archived } = entry ?? {};
+	const tidies = [
+		pinned === undefined ? null : tidy(pinned ? "Unpin" : "Pin", { pinned: !pinned }),
+		archived === undefined ? null : tidy(archived ? "Move out of the archive" : "Archive", { archived: !archived }),
+	];
 	const granted = el("div");
 	const shown = el("div");
 	const draw = () => {
@@ -30,6 +38,7 @@ export function sessionDetails(session, say, gone) {
 		granted,
 		el("p.label", "Export"),
 		el("div.choice", button("Markdown", save("md")), button("JSON", save("json"))),
+		client.may("drive") ? el("div.choice", ...tidies) : null,
 		client.may("admin") ? el("div.choice", button("Delete", () => remove(session, dialog, say, gone), "danger")) : null,
 	);
 	session.watchers.add(draw);
@@ -50,14 +59,20 @@ function grants(session, say) {
 
 /** @param {OpenSession} session */
 function facts({ journal, id }) {
-	const { model, workspace, permission_mode: mode } = journal.settings;
+	const { model, workspace, permission_mode: mode, effort } = journal.settings;
+	const { gauge } = journal;
+	const number = (/** @type {number} */ one) => new Intl.NumberFormat([], { notation: "compact" }).format(one);
 	const here = journal.devices.map((one) => `${one.name} · ${one.device_id}${one.observe ? " (view only)" : ""}`);
 	/** @type {[string, string | string[] | null | undefined][]} */
 	const rows = [
 		["Agent", journal.agent],
 		["Model", model],
+		["Effort", effort],
 		["Permission mode", modeOf(mode, journal.offer)],
 		["Workspace", workspace],
+		["Context", gauge?.context ? `${number(gauge.context.used)} of ${number(gauge.context.window)} tokens` : ""],
+		["Cost", gauge?.cost_usd === undefined ? "" : `$${gauge.cost_usd.toFixed(2)}`],
+		["Limits", (gauge?.limits ?? []).map((one) => `${one.name.replaceAll("_", " ")}: ${Math.round(one.used_percent)} % used${one.resets_at ? `, resets ${clockTime(one.resets_at)}` : ""}`)],
 		["Connected devices", here],
 		["Id", id],
 	];

@@ -46,7 +46,7 @@ export class ListView {
 		this.known = sessions;
 		this.how = how;
 		this.create.disabled = !how.ready;
-		this.#drawFilters(sessions);
+		this.#filter(sessions);
 		const shown = sessions.filter((one) => this.#passes(one));
 		this.empty.hidden = shown.length > 0;
 		setText(this.empty, sessions.length ? "Nothing here." : how.loaded || !how.live ? "No sessions yet." : "Looking for sessions …");
@@ -136,34 +136,12 @@ export class ListView {
 		);
 	}
 
-	/** @param {SessionInfo[]} sessions */
-	#drawFilters(sessions) {
-		const agents = [...new Set(sessions.map((one) => one.agent_type))].sort();
-		const names = [
-			...(sessions.some((one) => one.unread) || this.only.has("Unread") ? ["Unread"] : []),
-			...(agents.length > 1 ? agents.map((name) => `@${name}`) : []),
-			...(sessions.some((one) => one.archived) || this.only.has("Archived") ? ["Archived"] : []),
-		];
-		const told = JSON.stringify([names, [...this.only]]);
-		if (told === this.filtersTold || sessions.length < 2) return;
-		this.filtersTold = told;
-		this.filters.hidden = !names.length;
-		const chips = names.map((name) => {
-			const chip = button(name.replace("@", ""), () => this.#toggle(name), "chip");
-			chip.setAttribute("aria-pressed", String(this.only.has(name)));
-			return chip;
-		});
-		const at = [...this.filters.children].indexOf(/** @type {Element} */ (document.activeElement));
-		this.filters.replaceChildren(...chips);
-		if (at >= 0) chips[at]?.focus();
-	}
-
-	filtersTold = "";
-
-	/** @param {string} name */
-	#toggle(name) {
-		if (!this.only.delete(name)) this.only.add(name);
-		this.acts.redraw(this.only.has("Archived"));
+	/** Chips that leave sessions out, once there is something to tell apart. @param {SessionInfo[]} sessions */
+	async #filter(sessions) {
+		const few = sessions.length < 2 || !sessions.some((one) => one.unread || one.archived !== undefined || one.agent_type !== sessions[0]?.agent_type);
+		if (few && !this.only.size) return;
+		const { drawFilters } = await import("./filters.js");
+		drawFilters(this.filters, sessions, this.only, (archived) => this.acts.redraw(archived));
 	}
 
 	async #search() {

@@ -55,9 +55,10 @@ export class UserView {
 		const quiet = (/** @type {string} */ label, /** @type {() => void} */ act) => button(label, act, "quiet");
 		const back = quiet("Take back", () => this.acts.takeBack(messageId));
 		const edit = quiet("Edit", () => this.acts.editQueued(entry));
+		const now = entry.later ? [quiet("Send now", () => this.acts.sendNow(messageId))] : [];
 		/** @type {Record<string, [string, ...HTMLElement[]]>} */
 		const states = {
-			queued: entry.later ? [`queued for ${clockTime(entry.later)}`, back, edit] : ["queued", back, edit],
+			queued: entry.later ? [`queued for ${clockTime(entry.later)}`, ...now, back, edit] : ["queued", back, edit],
 			cancelled: ["cancelled"],
 			failed: [this.acts.hasAnswer(entry.turn) ? "" : "failed"],
 			unknown: [
@@ -66,7 +67,7 @@ export class UserView {
 				quiet("Discard", () => this.acts.resolve(messageId, "discard")),
 			],
 		};
-		const [text = "", ...buttons] = states[entry.state] ?? [];
+		const [text = "", ...buttons] = states[entry.state] ?? (this.acts.mayFork() ? ["", quiet("Edit and send again", () => this.acts.forkAt(entry))] : []);
 		this.#state(entry.state, text, this.acts.mayDrive() ? buttons : []);
 	}
 
@@ -116,9 +117,9 @@ export class UserView {
 
 	/** @param {string} state @param {string} text @param {HTMLElement[]} buttons */
 	#state(state, text, buttons) {
-		const changed = this.node.getAttribute("data-state") !== state || this.state.firstChild?.textContent !== text;
+		const changed = this.node.getAttribute("data-state") !== state || (this.state.querySelector("span")?.textContent ?? "") !== text;
 		if (!changed && buttons.length === this.state.querySelectorAll("button").length) return;
 		setAttr(this.node, "data-state", state);
-		this.state.replaceChildren(...(text ? [el("span", text), ...buttons] : []));
+		this.state.replaceChildren(...(text ? [el("span", text)] : []), ...buttons);
 	}
 }

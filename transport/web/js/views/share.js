@@ -21,3 +21,12 @@ export async function saveFile(blob, name) {
 export async function shareLink(href, name) {
 	await saveFile(await (await fetch(href, { cache: "no-store" })).blob(), name);
 }
+
+/** @param {Api} api @param {string} url @param {string} name @param {(text: string) => void} say */
+export async function saveFrom(api, url, name, say) {
+	try {
+		await saveFile(await (await api.fetch(url)).blob(), name);
+	} catch {
+		say("Couldn't fetch the file.");
+	}
+}

@@ -14,7 +14,7 @@ export class Shell {
 		this.subtitle = el("p.subtitle");
 		this.status = el("p", { role: "status", "aria-label": "Connection", class: "status" });
 		this.back = el("a.round.back", { href: "#/", "aria-label": "Back", onclick: acts.back }, icon("back"));
-		this.ring = el("span.ring", { hidden: true });
+		this.ring = el("span.ring", { role: "img", hidden: true });
 		this.more = iconButton("Details", "more", acts.details);
 		this.pair = iconButton("Pair a device", "phone", acts.pair);
 		this.settings = iconButton("Settings", "gear", acts.settings);
@@ -46,6 +46,16 @@ export class Shell {
 		setText(this.subtitle, subtitle);
 		const named = `${unread ? `(${unread}) ` : ""}${title === "BuilderOS" ? title : `${title} – BuilderOS`}`;
 		if (document.title !== named) document.title = named;
+	}
+
+	/** How full the agent's context is. @param {Gauge["context"]} [context] */
+	context(context) {
+		this.ring.hidden = !context?.window;
+		if (!context?.window) return;
+		const part = Math.min(100, Math.round((100 * context.used) / context.window));
+		this.ring.style.setProperty("--part", `${part}%`);
+		setAttr(this.ring, "aria-label", `${part} % of the context used`);
+		setAttr(this.ring, "title", `${part} % of the context used`);
 	}
 
 	/** @param {string} text one of the contract's words */

@@ -79,6 +79,7 @@ export class AnswerView {
 	/** @param {AnswerEntry} entry */
 	update(entry) {
 		const running = entry.status === "running";
+		if (this.entry && this.entry !== entry) this.#startOver();
 		this.entry = entry;
 		setAttr(this.node, "data-state", entry.status);
 		setAttr(this.node, "aria-busy", String(running));
@@ -92,6 +93,14 @@ export class AnswerView {
 		this.ending.hidden = !ending;
 		if (!running && !this.foot.firstChild) this.#foot(entry);
 		this.foot.hidden = running;
+	}
+
+	/** The same turn came again, as after a reconnection without a position: nothing of the old one's parts counts. */
+	#startOver() {
+		this.views.clear();
+		this.runs.clear();
+		this.html = null;
+		this.foot.replaceChildren();
 	}
 
 	/** @param {AnswerEntry} entry */
@@ -177,7 +186,7 @@ export class AnswerView {
 
 	/** @param {AnswerEntry} entry */
 	#foot(entry) {
-		const { usage, at } = entry.end ?? { usage: {}, at: "" };
+		const { usage, at } = entry.end ?? { usage: /** @type {Ending["usage"]} */ ({}), at: "" };
 		const ms = at ? Date.parse(at) - Date.parse(entry.at) : 0;
 		const tokens = (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0);
 		const facts = [ms > 0 ? lasted(ms) : "", tokens ? `${new Intl.NumberFormat([], { notation: "compact" }).format(tokens)} tokens` : ""];
