@@ -227,7 +227,6 @@ export class App {
 		const project = workspace?.replace(/\/+$/, "").split("/").pop() ?? "";
 		const words = [journal.agent, project, model, modeOf(mode, journal.offer), others > 1 ? `${others} devices` : ""];
 		this.shell.head(sessionName(journal.title, open.id), open.shown ? words.filter(Boolean).join(" · ") : "", unread);
-		this.shell.root.dataset.state = journal.state;
 		this.shell.context(journal.gauge?.context);
 	}
 

@@ -122,14 +122,21 @@ export async function copyText(text) {
 	}
 }
 
+/** @type {Intl.DateTimeFormatOptions} */
+const clock = { hour: "2-digit", minute: "2-digit" };
+/** @type {Intl.DateTimeFormatOptions} */
+const day = { day: "numeric", month: "short" };
+// Made once: a browser takes long to make one.
+const TIME = new Intl.DateTimeFormat([], clock);
+const DAY = new Intl.DateTimeFormat([], day);
+const DAY_AND_TIME = new Intl.DateTimeFormat([], { ...day, ...clock });
+
 /** @param {string} iso */
 export function clockTime(iso) {
 	const at = new Date(iso);
 	if (Number.isNaN(at.getTime())) return "";
 	const today = new Date().toDateString() === at.toDateString();
-	/** @type {Intl.DateTimeFormatOptions} */
-	const time = { hour: "2-digit", minute: "2-digit" };
-	return today ? at.toLocaleTimeString([], time) : at.toLocaleDateString([], { day: "numeric", month: "short", ...time });
+	return (today ? TIME : DAY_AND_TIME).format(at);
 }
 
 /** How long ago something was, in a word or two. @param {string} iso @param {number} [now] */
@@ -139,7 +146,7 @@ export function ago(iso, now = Date.now()) {
 	if (minutes < 1) return "now";
 	if (minutes < 60) return `${minutes} min`;
 	if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h`;
-	return minutes < 7 * 24 * 60 ? `${Math.floor(minutes / 1440)} d` : new Date(iso).toLocaleDateString([], { day: "numeric", month: "short" });
+	return minutes < 7 * 24 * 60 ? `${Math.floor(minutes / 1440)} d` : DAY.format(new Date(iso));
 }
 
 /** @param {number} ms */

@@ -20,7 +20,7 @@ export function answerEntry(from) {
 export function pastAnswer(one) {
 	const made = answerEntry(one);
 	const text = one.content;
-	if (text) addBlock(made, { kind: "text", id: "", text, points: pointsOf(text) });
+	if (text) addBlock(made, { kind: "text", id: "", text, points: pointsOf(text), cuts: 0 });
 	const content = one.error?.content ?? "";
 	const code = one.error?.code ?? "";
 	return { ...made, status: one.status, end: { content, code, by: null, at: "", usage: {}, resetsAt: "", ways: [] }, html: one.html ?? null };

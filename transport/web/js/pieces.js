@@ -37,8 +37,11 @@ export function takePiece(answer, frame) {
 	const is = (/** @type {Part | undefined} */ one) => one?.kind === kind && one.id === frame.block;
 	const last = answer.parts.at(-1);
 	const found = is(last) ? last : answer.parts.find(is);
-	const block = /** @type {Block} */ (found ?? addBlock(answer, { kind, id: frame.block, text: "", points: 0 }));
-	if (frame.offset !== block.points) block.text = firstPoints(block.text, frame.offset);
+	const block = /** @type {Block} */ (found ?? addBlock(answer, { kind, id: frame.block, text: "", points: 0, cuts: 0 }));
+	if (frame.offset !== block.points) {
+		block.text = firstPoints(block.text, frame.offset);
+		block.cuts += 1;
+	}
 	block.text += frame.content;
 	block.points = frame.offset + pointsOf(frame.content);
 }

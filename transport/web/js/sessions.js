@@ -13,7 +13,12 @@ export class Sessions {
 	/** @param {Store} store @param {() => void} changed */
 	constructor(store, changed) {
 		this.store = store;
-		this.changed = changed;
+		this.changed = () => {
+			this.sorted = undefined;
+			changed();
+		};
+		/** @type {SessionInfo[] | undefined} */
+		this.sorted = undefined;
 		/** @type {Map<string, SessionInfo>} */
 		this.known = new Map();
 		this.total = 0;
@@ -25,7 +30,8 @@ export class Sessions {
 
 	/** Newest first. */
 	get list() {
-		return [...this.known.values()].sort((a, b) => (a.last_activity < b.last_activity ? 1 : -1));
+		this.sorted ??= [...this.known.values()].sort((a, b) => (a.last_activity < b.last_activity ? 1 : -1));
+		return this.sorted;
 	}
 
 	/** Show what was known last time. */

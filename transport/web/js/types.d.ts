@@ -64,6 +64,8 @@ interface Block {
   id: string;
   text: string;
   points: number;
+  /** How often its end was replaced rather than continued. */
+  cuts: number;
 }
 
 type Part = Block | Tool | Line;

@@ -10,6 +10,9 @@ import { rowView } from "./row.js";
 const WAITING = "Needs you";
 const RUNNING = "Running";
 
+/** Rows that are made at once, so that no drawing takes long. */
+const AT_ONCE = 25;
+
 export class ListView {
 	/** @param {ListActs} acts */
 	constructor(acts) {
@@ -39,12 +42,16 @@ export class ListView {
 		this.known = [];
 		/** @type {Set<string>} */
 		this.only = new Set();
+		/** How many rows this drawing has made. */
+		this.made = 0;
+		/** @type {ReturnType<typeof setTimeout> | undefined} the next drawing */
+		this.again = undefined;
 	}
 
 	/** @param {SessionInfo[]} sessions newest first @param {How} how */
 	update(sessions, how) {
 		this.known = sessions;
-		this.how = how;
+		this.made = 0;
 		this.create.disabled = !how.ready;
 		this.#filter(sessions);
 		const shown = sessions.filter((one) => this.#passes(one));
@@ -109,6 +116,13 @@ export class ListView {
 		for (const one of sessions) {
 			const id = one.session_id;
 			let row = this.rows.get(id);
+			if (!row && ++this.made > AT_ONCE) {
+				this.again ??= setTimeout(() => {
+					this.again = undefined;
+					this.acts.redraw(false);
+				});
+				return;
+			}
 			if (!row) this.rows.set(id, (row = rowView(id)));
 			row.update(one, id === how.open, how.reading);
 			this.acts.needs(row.more, one, id === how.open);

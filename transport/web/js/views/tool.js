@@ -6,6 +6,8 @@ import { LineView } from "./line.js";
 
 /** Calls in a row from which on they fold. */
 const FOLD = 3;
+/** Rows that are made at once, so that no drawing takes long. */
+const AT_ONCE = 25;
 
 /** @param {Tool} tool */
 function stateOf(tool) {
@@ -117,12 +119,17 @@ export class RunView {
 		this.head.hidden = !folds;
 		if (folds) this.#heading(tools);
 		const last = tools.length - 1;
+		let made = 0;
 		let at = this.rows.firstChild;
 		for (const [index, tool] of tools.entries()) {
 			let view = this.views.get(tool.id);
 			const working = live && (index === last || tool.output === undefined || tool.asked === true);
 			const shown = !folds || this.unfolded || working || (view?.open ?? false) || (tool.output === undefined && tool.asked === true);
 			if (!view && !shown) continue;
+			if (!view && ++made > AT_ONCE) {
+				setTimeout(() => this.update(this.tools, this.live));
+				break;
+			}
 			if (!view) this.views.set(tool.id, (view = new ToolView(tool, this.acts)));
 			else view.update(tool);
 			view.node.hidden = !shown;

@@ -23,19 +23,48 @@ function loadCalls(again) {
 
 const canSpeak = "speechSynthesis" in window && typeof SpeechSynthesisUtterance === "function";
 
+/** Characters of running text that are laid out together, and how many more there may be until a space comes. */
+const PIECE = 4000;
+const OVER = 400;
+
+/** Where a piece of a text ends that should have so many characters: behind a space, if there is one near. @param {string} text @param {number} from @param {number} room */
+function pieceEnd(text, from, room) {
+	if (text.length - from <= room) return text.length;
+	const near = text.slice(from + room, from + room + OVER);
+	const space = near.search(/\s/);
+	const end = from + room + (space < 0 ? near.length : space + 1);
+	const unit = text.charCodeAt(end - 1);
+	return unit >= 0xd800 && unit < 0xdc00 ? end + 1 : end; // two units may be one character
+}
+
 /** Text of an answer: plain while it grows, rendered when the turn has ended. */
 class TextView {
 	constructor() {
-		this.text = document.createTextNode("");
-		this.node = el("div.plain", this.text);
+		this.node = el("div.plain");
+		this.drawn = 0;
+		this.cuts = 0;
 	}
 
-	/** Plain text only ever grows at its end, so what is on the screen stays where it is. @param {string} text */
-	grow(text) {
-		const { text: node } = this;
-		if (text.length === node.length) return;
-		if (text.length > node.length && text.startsWith(node.data)) node.appendData(text.slice(node.length));
-		else node.data = text;
+	/**
+	 * Plain text only ever grows at its end, so what is on the screen stays where it is. It is laid out in pieces: a browser
+	 * lays out the whole of a paragraph for each word that comes.
+	 * @param {Block} block
+	 */
+	grow({ text, cuts }) {
+		if (cuts !== this.cuts || text.length < this.drawn) {
+			this.node.replaceChildren();
+			[this.drawn, this.cuts] = [0, cuts];
+		}
+		while (this.drawn < text.length) {
+			let last = /** @type {Text | null | undefined} */ (this.node.lastChild?.firstChild);
+			if (!last || last.length >= PIECE) {
+				last = document.createTextNode("");
+				this.node.append(el("div", last));
+			}
+			const end = pieceEnd(text, this.drawn, PIECE - last.length);
+			last.appendData(text.slice(this.drawn, end));
+			this.drawn = end;
+		}
 	}
 
 	/** @param {DocumentFragment} nodes */
@@ -52,8 +81,8 @@ class ThinkingView {
 		this.node = el("details.thinking", el("summary", "Thinking"), this.pre);
 	}
 
-	/** @param {string} text */
-	grow(text) {
+	/** @param {Block} block */
+	grow({ text }) {
 		setText(this.pre, text);
 	}
 }
@@ -74,6 +103,8 @@ export class AnswerView {
 		this.runs = new Map();
 		/** @type {string | null} what is rendered */
 		this.html = null;
+		/** @type {AnswerEntry | undefined} */
+		this.entry = undefined;
 	}
 
 	/** @param {AnswerEntry} entry */
@@ -149,7 +180,7 @@ export class AnswerView {
 		let view = this.views.get(part);
 		if (!view) this.views.set(part, (view = part.kind === "line" ? new LineView(this.acts) : part.kind === "text" ? new TextView() : new ThinkingView()));
 		if (part.kind === "line") /** @type {LineView} */ (view).update(part);
-		else if (this.html === null) /** @type {TextView} */ (view).grow(part.text);
+		else if (this.html === null) /** @type {TextView} */ (view).grow(part);
 		return view;
 	}
 
