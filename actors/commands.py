@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from actors.events import Attachment, Decision, PermissionRequested, SessionGrant, Settings
+from actors.events import Attachment, Decision, PermissionRequested, PlanEntry, SessionGrant, Settings
 from actors.offer import NO_OFFER, Offer
 
 __all__ = [
@@ -252,6 +252,7 @@ class SessionView:
     Attributes:
         grants: what was allowed for the whole session.
         offer: what its agent offers, as far as that is known.
+        plan: the agent's newest to-do list.
         gauge: what the agent last told of its context, cost and limits.
     """
 
@@ -268,6 +269,7 @@ class SessionView:
     grants: tuple[SessionGrant, ...] = ()
     offer: Offer = NO_OFFER
     gauge: Mapping[str, Any] = attrs.field(factory=dict)
+    plan: tuple[PlanEntry, ...] = ()
 
 
 @attrs.frozen

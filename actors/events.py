@@ -27,6 +27,9 @@ __all__ = [
     "PermissionRequested",
     "PermissionResolved",
     "Piece",
+    "PlanEntry",
+    "PlanStatus",
+    "PlanUpdated",
     "RequestKind",
     "SessionGrant",
     "SessionUpdated",
@@ -50,6 +53,7 @@ DeliveryState = Literal[
 ]
 Decision = Literal["allow", "deny", "allow_session", "cancelled"]
 RequestKind = Literal["command", "edit", "read", "fetch", "mcp", "plan", "question", "trust", "other"]
+PlanStatus = Literal["pending", "in_progress", "completed"]
 TaskState = Literal["running", "succeeded", "failed", "cancelled"]
 TurnErrorCode = Literal[
     "not_installed",
@@ -245,6 +249,22 @@ class TaskFinished:
 
 
 @attrs.frozen
+class PlanEntry:
+    """One thing that the agent is about to do."""
+
+    content: str
+    status: PlanStatus
+
+
+@attrs.frozen
+class PlanUpdated:
+    """The agent's to-do list, whole."""
+
+    kind: ClassVar[str] = "plan_updated"
+    entries: tuple[PlanEntry, ...]
+
+
+@attrs.frozen
 class Notice:
     """Something that a person should know, with nothing to act on."""
 
@@ -335,6 +355,7 @@ Event = (
     | TaskStarted
     | TaskProgress
     | TaskFinished
+    | PlanUpdated
     | Notice
     | Complete
     | TurnError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from bridgehub.protocol.messages import (
     HistoryWanted,
     HubEvent,
     PermissionAsked,
+    PlanChanged,
     TextPiece,
 )
 from bridgehub.watchdog import Silence
@@ -28,6 +30,9 @@ __all__ = ["Asking", "TurnSink"]
 
 OPTIONS = ("allow", "deny", "allow_session")
 """What a person may answer; without a grant `allow_session` allows no more than this call."""
+
+PLAN_S = 1.0
+"""Least time between two to-do lists (PROTOCOL section 8)."""
 
 AT_ONCE_CHARS = 32 * 1024
 """A piece of so many code points is put into an outbox with room without waiting: it is one line in any case. Nearly all
@@ -118,6 +123,8 @@ class TurnSink:
     masker: Masker = attrs.field(factory=Masker)
     silence: Silence = attrs.field(factory=Silence)
     closed: bool = False
+    _plan: PlanChanged | None = None
+    _plan_at: float = -math.inf
 
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
@@ -132,8 +139,23 @@ class TurnSink:
             await self.outbox.put(event)
             return
         self.silence.heard(event)
+        if isinstance(event, PlanChanged):
+            self._plan = event
+        if self._plan is not None and trio.current_time() >= self._plan_at:
+            await self.flush_plan()
+        if isinstance(event, PlanChanged):
+            await trio.lowlevel.checkpoint()
+            return
         with self.silence.held():
             await self.outbox.put(self.masker.event(event))
+
+    async def flush_plan(self) -> None:
+        """Tell the newest to-do list, if it was held back."""
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            self._plan_at = trio.current_time() + PLAN_S
+            with self.silence.held():
+                await self.outbox.put(plan)
 
     async def ask(
         self,

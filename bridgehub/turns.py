@@ -252,6 +252,7 @@ class TurnRunner:
                 nursery.start_soon(_put_away, driver)
             if turn.silent or (isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE):
                 await self._kill_below(nursery)  # the commands of its tools would go on
+        await sink.flush_plan()
         sink.closed = True
         self._turn = None
         self.asking.forget()

@@ -23,9 +23,10 @@ from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
+__all__ = ["DATABASE_NAME", "DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
 
 LOCK_NAME = "lock"
+DATABASE_NAME = "builderos.db"
 NOTE_BYTES = 4_096
 """What is read of the note in the lock file; ours has about a hundred."""
 
@@ -68,7 +69,7 @@ class DataFolder:
     @property
     def database_path(self) -> Path:
         """The database; its WAL and its copies of older versions lie beside it."""
-        return self.path / "builderos.db"
+        return self.path / DATABASE_NAME
 
     @property
     def hubs_path(self) -> Path:

@@ -162,7 +162,14 @@ CREATE TABLE agent_offer (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5)
+_V6 = """
+-- For reads that look for one of these kinds: without it they would pass every row of a long session. `kind` is
+-- part of the index, so that only the rows that are wanted are read.
+CREATE INDEX journal_rare ON journal (session_id, seq, kind)
+  WHERE kind IN ('user_message', 'task_started', 'task_finished', 'permission_requested', 'permission_resolved');
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5, _V6)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

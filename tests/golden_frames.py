@@ -191,6 +191,8 @@ def _events() -> Iterator[tuple[str, bytes]]:
     )
     yield "error", _event(140, ev.TurnError("not_signed_in", "Run claude and type /login.", retryable=True))
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
+    todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
+    yield "plan_updated", _event(144, todo)
     settings = ev.Settings("/work/trip", "opus", "plan", None)
     changed = ev.SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")

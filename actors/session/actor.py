@@ -46,6 +46,7 @@ BULK_KINDS = frozenset(
         "task_started",
         "task_progress",
         "task_finished",
+        "plan_updated",
     }
 )
 """A commit of only these, in an open turn, needs no fsync (ARCHITECTURE, Storage)."""

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
+from actors.events import PlanEntry, PlanStatus
 from bridgehub.protocol import messages as hub
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_VALUE_DEPTH",
     "fitted",
     "is_flat",
+    "plan_entries",
     "unfit",
 ]
 
@@ -44,6 +46,9 @@ MAX_DIFF_BYTES = 64 * 1024
 
 MAX_GAUGE_BYTES = 16 * 1024
 """JSON of a gauge; a longer one tells nothing."""
+
+MAX_PLAN_ENTRIES = 100
+MAX_PLAN_CHARS = 500
 
 MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
@@ -100,6 +105,19 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
         diff=event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_DIFF_BYTES else None,
         editable=_names(event.editable) if shown is event.input else (),
     )
+
+
+def plan_entries(given: tuple[dict[str, Any], ...]) -> tuple[PlanEntry, ...]:
+    """Return a to-do list as it is journalled: what is no entry is left out, what is too much is cut."""
+    known = [one for one in given if isinstance(one.get("content"), str)]
+    return tuple(
+        PlanEntry(one["content"][:MAX_PLAN_CHARS], _status(one.get("status")))
+        for one in known[:MAX_PLAN_ENTRIES]
+    )
+
+
+def _status(given: object) -> PlanStatus:
+    return "in_progress" if given == "in_progress" else "completed" if given == "completed" else "pending"
 
 
 def _setting(given: str | None) -> str | None:

@@ -16,6 +16,7 @@ from actors.events import (
     Message,
     Notice,
     PermissionRequested,
+    PlanUpdated,
     RequestKind,
     SessionUpdated,
     TaskFinished,
@@ -31,7 +32,7 @@ from actors.events import (
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
 from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
-from actors.session.hub_limits import fitted, is_flat, unfit
+from actors.session.hub_limits import fitted, is_flat, plan_entries, unfit
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -291,6 +292,8 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     task.parent_task_id,
                 )
             )
+        case hub.PlanChanged():
+            step.emit_in_turn(PlanUpdated(plan_entries(event.entries)))
         case hub.Noticed():
             step.emit_in_turn(_notice(event))
         case _:

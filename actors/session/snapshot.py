@@ -12,7 +12,7 @@ import orjson
 
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
-from actors.events import Settings
+from actors.events import PlanEntry, Settings
 from actors.session.state import SessionState, Turn, Waiting
 from storage.records import SessionRecord, Summary
 
@@ -41,6 +41,7 @@ class _Snapshot:
     mode_by: str | None = None
     gauge: dict[str, Any] = attrs.field(factory=dict)
     settings: Settings | None = None
+    plan: tuple[PlanEntry, ...] = ()
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
@@ -127,4 +128,5 @@ def view(state: SessionState) -> SessionView:
         grants=state.granted(),
         offer=state.offer,
         gauge=state.gauge,
+        plan=state.plan,
     )

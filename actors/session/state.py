@@ -19,6 +19,8 @@ from actors.events import (
     Message,
     PermissionRequested,
     PermissionResolved,
+    PlanEntry,
+    PlanUpdated,
     SessionGrant,
     SessionUpdated,
     Settings,
@@ -114,6 +116,7 @@ class SessionState:
         mode_by: who chose it.
         offer: what the agent offers; kept for all sessions with it.
         gauge: what the agent last told of its context, cost and limits.
+        plan: the agent's newest to-do list.
         allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         hub_is_old: whether that hub takes no settings; not kept.
@@ -137,6 +140,7 @@ class SessionState:
     mode_by: str | None = None
     offer: Offer = NO_OFFER
     gauge: dict[str, Any] = attrs.field(factory=dict)
+    plan: tuple[PlanEntry, ...] = ()
     allows_bypass: bool = False
     can_steer: bool = False
     hub_is_old: bool = False
@@ -214,6 +218,8 @@ def apply(state: SessionState, item: Committed) -> bool:
             state.arriving[event.message_id] = waiting
         case Delivery():
             _apply_delivery(state, event, item)
+        case PlanUpdated():
+            state.plan = event.entries
         case Complete() | TurnError() | Interrupted():
             state.turn = None
         case SessionUpdated():

@@ -18,6 +18,7 @@ from bridgehub.protocol.messages import (
     Consumed,
     Decided,
     HubSpec,
+    PlanChanged,
     Prompt,
     SettingsTold,
     Setup,
@@ -43,6 +44,9 @@ _PIECES_A_TURN_OF_THE_LOOP = 256
 _BIG_PIECE = 256 * 1024
 """Letters of one piece of `/big`: the limit of a frame's text as JSON."""
 
+PLAN_S = 1.0
+"""How long each step of `/todo` takes, seconds."""
+
 ASK, PLAN, BYPASS = "ask", "plan", "bypass"
 MODEL, EFFORT = "echo-1", "medium"
 """What counts if a session does not say otherwise, with the mode `ASK`."""
@@ -63,7 +67,7 @@ OFFER: dict[str, Any] = {
     "commands": [
         {"name": "ask", "description": "Ask permission for a practice tool.", "argument_hint": "TEXT"},
         {"name": "plan", "description": "Ask for approval of a plan.", "argument_hint": "TEXT"},
-        {"name": "settings", "description": "Say the settings.", "argument_hint": ""},
+        {"name": "todo", "description": "Work through a list.", "argument_hint": "A, B"},
     ],
     "mcp_servers": [],
     "applies": {"model": "now", "permission_mode": "now", "effort": "now"},
@@ -188,6 +192,8 @@ class EchoDriver:
                 await self._practise(rest, answer)
             case "/plan" if rest:
                 await self._plan(rest, answer)
+            case "/todo" if rest:
+                await _work_through(rest, answer)
             case "/settings" if not rest:
                 await answer.say(_told_settings(self.setup))
             case "/task" if rest:
@@ -245,6 +251,20 @@ def _told_settings(setup: Setup) -> str:
 def _big(count: int) -> Iterable[str]:
     for start in range(0, count, _BIG_PIECE):
         yield "x" * min(_BIG_PIECE, count - start)
+
+
+async def _work_through(text: str, answer: _Answer) -> None:
+    """Tell a to-do list, then each step of working through it; a step takes as long as two lists must lie apart."""
+    items = [one.strip() for one in text.split(",") if one.strip()]
+    for done in range(-1, len(items) + 1):
+        states = [
+            "completed" if n < done else "in_progress" if n == done else "pending" for n in range(len(items))
+        ]
+        entries = tuple({"content": one, "status": state} for one, state in zip(items, states, strict=True))
+        await answer.sink.emit(PlanChanged(answer.turn_id, entries))
+        if done < len(items):
+            await trio.sleep(PLAN_S)
+    await answer.say("done")
 
 
 async def _run_task(title: str, answer: _Answer) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "HubEvent",
     "Noticed",
     "PermissionAsked",
+    "PlanChanged",
     "SettingsTold",
     "SteerLost",
     "SteerRefused",
@@ -187,6 +188,14 @@ class PermissionAsked:
 
 
 @attrs.frozen
+class PlanChanged:
+    """The agent's list of what it is about to do, whole: objects with `content` and `status`."""
+
+    turn_id: str
+    entries: tuple[dict[str, Any], ...]
+
+
+@attrs.frozen
 class TaskBegan:
     """Delegated work began."""
 
@@ -271,6 +280,7 @@ HubEvent = (
     | ToolBegan
     | ToolEnded
     | PermissionAsked
+    | PlanChanged
     | TaskBegan
     | TaskProgressed
     | TaskEnded

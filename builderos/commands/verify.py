@@ -23,13 +23,12 @@ from builderos.client.terminal import one_line
 from builderos.exit_status import FAILED, OK, fail
 from builderos.legacy.plan import ID_PREFIX
 from storage.blobs import blob_path
+from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageError
 from storage.read_only import Reading, open_reading
 from storage.records import Row, SessionRecord
 
 __all__ = ["run_verify", "verify"]
-
-DATABASE = "builderos.db"
 
 PAGE_ROWS = 256
 """Rows read at once; a page of a journal is also bounded in bytes."""
@@ -77,7 +76,7 @@ async def verify(data: Path, write: Callable[[str], object]) -> int:
     Raises:
         StorageError: the database is not there, or cannot be read.
     """
-    async with open_reading(data / DATABASE) as reading:
+    async with open_reading(data / DATABASE_NAME) as reading:
         checks = _Checks(data, reading, write)
         # What else must be true of a data folder (say, a chain of hashes over a record) joins this row.
         for check in (checks.database, checks.sessions, checks.uploads, checks.audit):

@@ -27,18 +27,18 @@ from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
-from builderos.cli import ServeOptions
 from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
+from builderos.server.options import ServeOptions
 from builderos.server.readiness import Look
 from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.startup import say_second_thoughts, settle_first_key
+from builderos.server.startup import say_second_thoughts, settle_first_key, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import DataFolder, read_boot_id
 from storage.store import Store, open_store
@@ -231,7 +231,9 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
         say_second_thoughts(setup.folder, setup.key)
-        if setup.tls is not None:
+        if setup.tls is None:
+            warn_of_plain_text(host for host, _ in listening.addresses)
+        else:
             await nursery.start(setup.tls.run)
         if deps.trail is not None:
             nursery.start_soon(deps.trail.run, name="audit")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
 import apsw
 import attrs
+import trio
 
-from storage.errors import SessionExists, SessionMissing, StorageUnavailable
+from storage.errors import OutcomeUnknown, SessionExists, SessionMissing, StorageUnavailable
 from storage.records import NewSession, SessionRecord, Summary
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
@@ -102,10 +104,19 @@ class SqliteCatalog:
     _writer: Writer
     _readers: Readers
     _files: SessionFiles
+    _count: int | None = attrs.field(default=None, init=False)
+    """How many sessions there are; None if only the database can tell."""
+
+    async def load(self) -> None:
+        """Count the sessions. From now on `count` needs no reader. Raises StorageCorrupt, StorageUnavailable."""
+        self._count = await self.count()
 
     async def create(self, session: NewSession) -> SessionRecord:
         """Make a session, durably."""
-        return await self._writer.submit(partial(_create, session), durable=True)
+        with self._counted():
+            made = await self._writer.submit(partial(_create, session), durable=True)
+        self._add(1)
+        return made
 
     async def get(self, session_id: str) -> SessionRecord | None:
         """Return one session."""
@@ -119,6 +130,9 @@ class SqliteCatalog:
 
     async def count(self) -> int:
         """Return how many sessions there are."""
+        if self._count is not None:
+            await trio.lowlevel.checkpoint()
+            return self._count
         found = await self._readers.run(lambda connection: connection.execute(_COUNT).get)
         return int(found)
 
@@ -156,7 +170,9 @@ class SqliteCatalog:
             SessionMissing: there is no such session, and none that is being removed.
             StorageUnavailable: it may be gone already, and rows be left.
         """
-        await self._writer.submit(partial(_remove, session_id), durable=True)
+        with self._counted():
+            is_new = await self._writer.submit(partial(_remove, session_id), durable=True)
+        self._add(-int(is_new))
         await self._files.remove_of(session_id)  # before the id can be used again
         while await self._writer.submit(
             partial(_remove_rows, session_id), durable=False, rows=REMOVED_AT_ONCE
@@ -174,7 +190,9 @@ class SqliteCatalog:
             SessionExists: `aside_id` is taken.
             StorageUnavailable: nothing was changed.
         """
-        await self._writer.submit(partial(_set_aside, session_id, aside_id), durable=False)
+        with self._counted():
+            await self._writer.submit(partial(_set_aside, session_id, aside_id), durable=False)
+        self._add(1)
 
     async def finish_removals(self) -> None:
         """Go on with what an earlier run of the server began to remove."""
@@ -183,6 +201,19 @@ class SqliteCatalog:
                 await self.remove(session_id)
             except StorageUnavailable as error:
                 _log.error("session %s could not be removed wholly: %s", session_id, error)
+
+    def _add(self, change: int) -> None:
+        if self._count is not None:
+            self._count += change
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """If a commit has an unknown outcome, the database counts from now on."""
+        try:
+            yield
+        except OutcomeUnknown:
+            self._count = None
+            raise
 
 
 def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
@@ -215,13 +246,15 @@ def _note(session_id: str, read_seq: int | None, draft: str | None, connection: 
         connection.execute(_NO_DRAFT, (session_id,))
 
 
-def _remove(session_id: str, connection: apsw.Connection) -> None:
+def _remove(session_id: str, connection: apsw.Connection) -> bool:
+    """Remove a session; return False if an earlier call did."""
     if connection.execute(_IS_REMOVED, (session_id,)).get is not None:
-        return
+        return False
     if connection.execute(_EXISTS, (session_id,)).get is None:
         raise SessionMissing(session_id)
     for sql in _REMOVE:
         connection.execute(sql, (session_id,))
+    return True
 
 
 def _set_aside(session_id: str, aside_id: str, connection: apsw.Connection) -> None:

@@ -111,6 +111,21 @@ async def test_an_answer_with_a_mode_and_a_changed_input(shared: Shared, sid: st
         assert await settings_of(device, sid) == "model=echo-1 mode=edits effort=medium"
 
 
+async def test_a_to_do_list_is_worked_through(shared: Shared, sid: str) -> None:
+    async with shared.device() as device, shared.device() as late:
+        await device.attach(sid, agent="echo")
+        await device.ask(sid, "/todo wash, dry")
+        lists = [
+            [(one["content"], one["status"]) for one in event["entries"]]
+            for event in device.events(sid, "plan_updated")
+        ]
+        assert lists[0] == [("wash", "pending"), ("dry", "pending")]
+        assert [("wash", "completed"), ("dry", "in_progress")] in lists
+        assert lists[-1] == [("wash", "completed"), ("dry", "completed")]
+        attached = await late.attach(sid)
+        assert [(one["content"], one["status"]) for one in attached["plan"]] == lists[-1]
+
+
 async def test_a_right_for_the_session_is_seen_and_taken_back(shared: Shared, sid: str) -> None:
     async with shared.device() as device:
         await device.attach(sid, agent="echo", device_id="me")

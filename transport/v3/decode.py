@@ -29,12 +29,9 @@ from transport.v3.client_frames import (
     ShortText,
 )
 
-__all__ = ["FRAME_TYPES", "MAX_CLIENT_FRAME_BYTES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
+__all__ = ["FRAME_TYPES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
 
 SUBPROTOCOL: Final = "builderos.v3"
-
-MAX_CLIENT_FRAME_BYTES: Final = 1024 * 1024
-"""A larger frame closes the connection with 1009."""
 
 MAX_ATTACHMENTS: Final = 32
 """Files of one message: more than anybody picks by hand, few enough for one event."""

@@ -140,6 +140,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
         body["result"] = None
+    elif isinstance(event, ev.PlanUpdated):
+        body["entries"] = [attrs.asdict(one) for one in event.entries]
     elif isinstance(event, ev.SessionUpdated):
         if event.settings is not None:
             body["settings"] = attrs.asdict(event.settings)
@@ -215,6 +217,9 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.TaskProgress: lambda event: event.progress,
     ev.TaskFinished: lambda event: f"Task {event.state}: {event.title}",
     ev.Complete: lambda _: "The turn is complete.",
+    ev.PlanUpdated: lambda event: (
+        f"{sum(one.status == 'completed' for one in event.entries)} of {len(event.entries)} done."
+    ),
     ev.Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
     ev.SessionUpdated: _session_updated,
 }

@@ -9,6 +9,7 @@ import attrs
 import orjson
 
 from actors.commands import Accepted, Rejected, SessionView
+from actors.events import PermissionRequested
 from actors.offer import Offer
 from actors.tail import (
     AttachedDevice,
@@ -127,12 +128,20 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
             {"message_id": one.message_id, "content": one.preview[: fit.preview], "device_id": one.device_id}
             for one in view.queue
         ],
-        "pending": [shrink(request_fields(one), fit.field) for one in view.pending],
+        "pending": [_pending(one, fit.field) for one in view.pending],
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
+        "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
+
+
+def _pending(request: PermissionRequested, code_points: int) -> dict[str, Any]:
+    """Return a request; `cut` says that not all of it is there, so that nobody allows what is not shown."""
+    whole = request_fields(request)
+    short = shrink(whole, code_points)
+    return short if short == whole else {**short, "cut": True}
 
 
 def agent(session_id: str, offer: Offer, now_ms: int) -> bytes:

@@ -48,8 +48,9 @@ from bridgehub.agents.claude.permissions import Asker
 from bridgehub.agents.claude.prompt import Content
 from bridgehub.agents.claude.steering import Steers
 from bridgehub.agents.claude.switches import Switches
+from bridgehub.agents.claude.todo import changes_list, read_list, written_list
 from bridgehub.blobs import keep_blob
-from bridgehub.protocol.messages import AgentOffered, Consumed, Noticed, Prompt
+from bridgehub.protocol.messages import AgentOffered, Consumed, HubEvent, Noticed, Prompt
 
 __all__ = ["ClaudeSession", "told_end"]
 
@@ -104,6 +105,8 @@ class ClaudeSession:
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
     """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
+    _conversation: str = ""
+    """The program's own id of its conversation."""
     _steers: Steers = attrs.field(factory=Steers)
     switches: Switches = attrs.field(kw_only=True)
     """Its model, permission mode and effort."""
@@ -241,6 +244,7 @@ class ClaudeSession:
             for event in translator.translate(message, trio.current_time()):
                 await self._keep(translator, sink)
                 await sink.emit(event)
+                await self._note_list(event, sink)
             self._asker.note_progress()
             match message:
                 case SystemMessage(subtype="session_state_changed", data=data):
@@ -255,8 +259,18 @@ class ClaudeSession:
         for event in translator.flush():
             await sink.emit(event)
 
+    async def _note_list(self, event: HubEvent, sink: Sink) -> None:
+        """Tell the to-do list after a call that changed it."""
+        if (written := written_list(event)) is not None:
+            await sink.emit(written)
+        elif changes_list(event):
+            config, turn_id = self._projects.parent, str(event.turn_id)
+            await sink.emit(await trio.to_thread.run_sync(read_list, config, self._conversation, turn_id))
+
     async def _note_program(self, subtype: str, data: dict[str, Any], sink: Sink) -> None:
         """Take what the program says of itself: of its mode, and at a turn's start of what it has."""
+        if subtype == "init":
+            self._conversation = str(data.get("session_id", ""))
         if subtype == "init" and self.switches.offer.note_turn(data):
             await sink.emit(AgentOffered(None, self.switches.offer.told()))
         mode = data.get("permissionMode")

@@ -58,7 +58,8 @@ STDERR_LINES = 20
 STDERR_LINE_CHARS = 500
 """How much of one such line is kept."""
 
-_OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"}
+_OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1"}
+"""Without the second the program has no to-do list in a session of its SDK."""
 
 _NO_RULE = frozenset(",()*?[]{}\\!")
 """Characters that mean something in a rule: of a folder with one the files are let in one by one."""

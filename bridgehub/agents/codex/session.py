@@ -29,13 +29,14 @@ import trio
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex.events import Translator
+from bridgehub.agents.codex.items import plan_entries
 from bridgehub.agents.codex.outcome import Usage, turn_end
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
 from bridgehub.agents.codex.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
-from bridgehub.protocol.messages import Consumed, HubEvent, Noticed
+from bridgehub.protocol.messages import Consumed, HubEvent, Noticed, PlanChanged
 
 __all__ = ["CodexSession"]
 
@@ -267,6 +268,8 @@ class CodexSession:
                 self.plan = told.params.inner("item").text("text")
                 for event in turn.translator.translate(told, trio.current_time()):
                     await self._emit(turn, event)
+            case "turn/plan/updated":
+                await turn.sink.emit(PlanChanged(turn.turn_id, plan_entries(told.params)))
             case "thread/tokenUsage/updated":
                 turn.usage.note(told.params.inner("tokenUsage"))
             case "warning" | "guardianWarning":

@@ -51,7 +51,6 @@ _UNHEARD = (
     "command/exec/outputDelta",
     "process/outputDelta",
     "turn/diff/updated",
-    "turn/plan/updated",
     "item/plan/delta",
     "thread/status/changed",
     "thread/readState/changed",

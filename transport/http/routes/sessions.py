@@ -31,6 +31,9 @@ ROWS_LIMIT: Final = 200
 PAGE_LENGTH: Final = 4 * 1024 * 1024
 """Code points of the messages, and of the answers, in one page of a conversation; a single one may be longer."""
 
+PAGE_SPAN: Final = 100_000
+"""Events between the first and the last entry of a page: all of them are looked through for the answers."""
+
 ANSWER_ROWS: Final = 256
 """Rows of answers that are read at once."""
 
@@ -93,6 +96,8 @@ class SessionRoutes:
         else:
             found, more = await self._before(record.session_id, before, limit + 1)
             page, more = found[-limit:], more or len(found) > limit
+        short = _within_span(page, newest=before is not None)
+        page, more = short, more or len(short) < len(page)
         while (made := await self._entries(record.session_id, page, html=html)) is None:
             # Too much for one answer: a shorter page, and the next one goes on behind it.
             half, more = max(len(page) // 2, 1), True
@@ -172,6 +177,13 @@ async def _add_html(renderer: Renders, made: Sequence[dict[str, Any]], answers: 
             if html is not None and len(html) <= left:
                 left -= len(html)
                 entry["html"] = html
+
+
+def _within_span(page: Sequence[Committed], *, newest: bool) -> list[Committed]:
+    """Return the entries of a page's first, or last, `PAGE_SPAN` events; at least one."""
+    if newest:
+        return [item for item in page if page[-1].seq - item.seq <= PAGE_SPAN]
+    return [item for item in page if item.seq - page[0].seq <= PAGE_SPAN]
 
 
 def _length(items: Sequence[Committed]) -> int:
