@@ -78,7 +78,7 @@ export class Journal extends Timeline {
 		this.failed = frame.state === "failed";
 		this.settings = frame.settings ?? {};
 		this.grants = frame.grants ?? [];
-		this.plan = frame.plan?.entries ?? frame.plan ?? [];
+		this.plan = Array.isArray(frame.plan) ? frame.plan : [];
 		this.held = frame.held ?? null;
 		this.head = frame.head_seq;
 		this.readSeq = frame.read_seq;
