@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.web.axe import faults
 from tests.web.stage import open_stage
+from tests.web.wire import open_wire
 from tests.web.world import DESKTOP, PHONE, TABLET, Screen, Site, Size
 
 
@@ -83,21 +84,36 @@ def test_the_arrow_does_not_lengthen_the_history(site: Site, sid: str) -> None:
 
 def test_a_new_version_waits_for_the_person_and_loses_nothing(site: Site, sid: str) -> None:
     site.make(sid)
-    screen = site.signed_in(to=sid)
-    screen.wait_worker()
-    screen.box.press_sequentially("half a thought")
-    screen.page.evaluate(
-        "() => navigator.serviceWorker.dispatchEvent(new MessageEvent('message', { data: 'updated' }))"
-    )
-    expect(screen.page.get_by_text("A new version is ready.", exact=True)).to_be_visible()
-    expect(screen.box).to_have_value("half a thought")
-    screen.button("Reload").click()
-    expect(screen.button("Reload")).to_have_count(0)
-    expect(screen.box).to_have_value("half a thought")
+    colour = "() => getComputedStyle(document.documentElement).getPropertyValue('--page').trim()"
+    with open_wire(site.server.url) as wire:
+        screen = site.signed_in(to=sid, url=wire.url, color_scheme="light")
+        screen.wait_worker()
+        screen.page.reload()
+        screen.wait_live()
+        expect(screen.button("Reload")).to_have_count(0)
+        before = screen.page.evaluate(colour)
+        screen.box.press_sequentially("half a thought")
+        # From now on the server has another style sheet, and no longer says that nothing has changed.
+        wire.swaps = [(b"--page: #f7f6f2", b"--page: #f7f6f3"), (b"if-none-match", b"xf-none-match")]
+        wire.swaps += [(b"If-None-Match", b"Xf-None-Match")]
+        wire.cut()
+        expect(screen.status).not_to_have_text("live")
+        wire.mend()
+        expect(screen.page.get_by_text("A new version is ready.", exact=True)).to_be_visible()
+        expect(screen.box).to_have_value("half a thought")
+        assert screen.page.evaluate(colour) == before, "a page keeps the version that it began with"
+        screen.button("Reload").click()
+        screen.wait_live()
+        expect(screen.box).to_have_value("half a thought")
+        assert screen.page.evaluate(colour) == "#f7f6f3"
+        expect(screen.button("Reload")).to_have_count(0)
 
 
-def test_another_version_of_the_server_is_told(site: Site, sid: str) -> None:
-    stage = open_stage(site, sid)
+def test_without_a_worker_the_servers_version_tells(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid, service_workers="block")
+    expect(stage.screen.button("Reload")).to_have_count(0)
+    stage.cut()
+    stage.screen.wait_live()
     expect(stage.screen.button("Reload")).to_have_count(0)
     stage.ready = {"server_version": "next"}
     stage.cut()
@@ -502,3 +518,23 @@ def test_what_is_installed_begins_in_one_colour_by_day_and_night(site: Site) -> 
     assert manifest["background_color"] == manifest["theme_color"]
     channels = [int(manifest["background_color"][at : at + 2], 16) for at in (1, 3, 5)]
     assert max(channels) < 0xB0, "a bright start hurts at night"
+
+
+def test_a_sheet_stands_above_the_keyboard(site: Site) -> None:
+    screen = site.signed_in()
+    screen.page.evaluate(
+        """() => {
+            Object.defineProperty(visualViewport, "height", { get: () => 508 });
+            visualViewport.dispatchEvent(new Event("resize"));
+        }"""
+    )
+    expect(screen.page.locator("#app")).to_have_css("height", "508px")
+    screen.button("New session").click()
+    sheet = dialog(screen, "New session")
+    sheet.get_by_text("Folder, model and mode").click()
+    field = sheet.get_by_label("Model")
+    field.scroll_into_view_if_needed()
+    for one in (sheet, field):
+        box = one.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 508

@@ -102,7 +102,7 @@ export class App {
 			status: () => this.#draw("status"),
 			refused: (code) => this.#refused(code),
 			say: (text) => this.shell.say(text),
-			newVersion: () => this.newVersion(),
+			restarted: (differs) => this.#restarted(differs),
 		});
 		this.conversation = new ConversationView(this.client, {
 			say: (text) => this.shell.say(text),
@@ -332,9 +332,11 @@ export class App {
 		open?.draft.publish();
 	}
 
-	newVersion() {
-		navigator.serviceWorker?.controller?.postMessage("renew");
-		this.updated();
+	/** The worker compares the files; a page without one goes by the server's version. @param {boolean} differs */
+	#restarted(differs) {
+		const worker = navigator.serviceWorker?.controller;
+		if (worker) worker.postMessage("renew");
+		else if (differs) this.updated();
 	}
 
 	/** There is another version of this page: it is used when the person says so. What is typed and chosen is kept. */

@@ -76,7 +76,7 @@ export class Client {
 		this.scope = ready.device.scope;
 		this.known = true;
 		this.deviceKey = ready.device.id;
-		if (this.version && this.version !== ready.server_version) this.views.newVersion();
+		if (this.version) this.views.restarted(this.version !== ready.server_version);
 		this.version = ready.server_version ?? "";
 		this.agents = ready.agents ?? [];
 		remember("scope", this.scope);

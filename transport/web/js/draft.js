@@ -3,6 +3,9 @@
 
 import { recall, remember } from "./identity.js";
 
+/** Characters of a draft that other devices get; of a longer text the server would take none. */
+const MOST = 40_000;
+
 export class Draft {
 	/** @param {string} id of the session @param {(text: string) => boolean} tell the other devices; false if that is not possible now */
 	constructor(id, tell) {
@@ -28,6 +31,7 @@ export class Draft {
 
 	/** Tell the others, if there is anything new. */
 	publish() {
+		if (this.text.length > MOST) return;
 		if (this.text !== this.told && this.tell(this.text)) this.told = this.text;
 	}
 

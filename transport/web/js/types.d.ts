@@ -259,8 +259,8 @@ interface Views {
   refused: (code: number) => void;
   /** Tell the person something in passing. */
   say: (text: string) => void;
-  /** The server is another version than before. */
-  newVersion: () => void;
+  /** The connection is a new one: the server may have another version of the page, and has if `differs`. */
+  restarted: (differs: boolean) => void;
 }
 
 interface Listener {
