@@ -122,7 +122,7 @@ def test_a_question_takes_the_focus_from_nobody_else(site: Site, sid: str) -> No
     screen.box.focus()
     stage.request("Bash", {"command": "make"})
     expect(screen.permission).to_be_focused()
-    assert screen.permission.get_attribute("aria-describedby") == "asked"
+    assert screen.permission.get_attribute("aria-describedby") == "asked asked-text"
     expect(screen.page.locator("#asked")).to_contain_text("echo wants to run a command")
 
 

@@ -193,6 +193,40 @@ def test_a_decision_stands_at_its_call(site: Site, sid: str) -> None:
     expect(row).to_contain_text("keep it")
 
 
+def test_a_decision_stays_in_sight_when_its_calls_fold(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    stage.ask()
+    stage.tool("Read", {"file_path": "one"})
+    given = {"command": "make"}
+    call = stage.tool("Bash", given, output=None)
+    stage.request("Bash", given)
+    stage.play("permission_resolved", request_id="r1", decision="allow", by_device="ipad", note=None)
+    stage.play("tool_finished", tool_id=call, name="Bash", output="ok", is_error=False, duration_ms=5)
+    stage.tool("Read", {"file_path": "two"})
+    stage.tool("Read", {"file_path": "three"})
+    stage.end()
+    answer = stage.screen.answers.last
+    expect(stage.screen.button("4 calls", answer)).to_be_visible()
+    expect(answer.locator("summary:visible")).to_have_text([re.compile("make")])
+    expect(answer.get_by_text("Allowed by ipad", exact=True)).to_be_visible()
+
+
+def test_work_in_the_background_outlives_its_turn_and_can_be_stopped(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    stage.held.add("stop_task")
+    stage.ask()
+    more = {"agent_type": "claude", "parent_task_id": None, "state": "running", "background": True}
+    stage.play("task_started", task_id="k1", title="watch the oven", **more)
+    stage.end()
+    stage.ask("next", "t2")
+    tasks = stage.screen.page.get_by_role("region", name="Tasks", exact=True)
+    expect(tasks).to_contain_text("watch the oven")
+    stage.screen.button("Stop watch the oven", tasks).click()
+    assert stage.wait_sent("stop_task")["task_id"] == "k1"
+    stage.play("task_finished", None, task_id="k1", state="cancelled")
+    expect(tasks).to_contain_text("cancelled")
+
+
 def test_that_an_agent_tries_again_is_told_while_it_does(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     stage.ask()

@@ -80,6 +80,9 @@ export class Journal extends Timeline {
 		this.grants = frame.grants ?? [];
 		this.plan = Array.isArray(frame.plan) ? frame.plan : [];
 		this.held = frame.held ?? null;
+		for (const one of Array.isArray(frame.background) ? frame.background : []) {
+			if (!this.tasks.has(one.task_id)) this.#task({ ...one, type: "task_started", background: true });
+		}
 		this.head = frame.head_seq;
 		this.readSeq = frame.read_seq;
 		this.present(frame.devices);
@@ -141,7 +144,7 @@ export class Journal extends Timeline {
 				break;
 			case "turn_started":
 				this.turn = frame.turn_id;
-				this.tasks.clear();
+				for (const [id, task] of this.tasks) if (!task.background || task.state !== "running") this.tasks.delete(id);
 				this.insert(answerEntry(frame));
 				break;
 			case "permission_requested":
@@ -256,6 +259,7 @@ export class Journal extends Timeline {
 			state: frame.state ?? known?.state ?? "running",
 			progress: frame.type === "task_progress" ? frame.content : (known?.progress ?? ""),
 			result: frame.result ?? null,
+			background: frame.background ?? known?.background ?? false,
 		});
 	}
 

@@ -139,6 +139,8 @@ interface Task {
   state: string;
   progress: string;
   result: string | null;
+  /** Whether it goes on after its turn. */
+  background: boolean;
 }
 
 interface Question {

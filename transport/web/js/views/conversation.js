@@ -191,7 +191,7 @@ export class ConversationView {
 			this.#part("plan", import("./plan.js"), ({ PlanView }) => this.extra.prepend((this.plan = new PlanView()).node));
 		}
 		if (journal.tasks.size && !this.tasks) {
-			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView()).node));
+			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView((id) => this.session?.act({ type: "stop_task", task_id: id }))).node));
 		}
 		if (journal.pending.size && !this.permission) {
 			this.#part("permission", import("./permission.js"), ({ PermissionView }) => {

@@ -35,7 +35,7 @@ export class PermissionView {
 	/** @param {{decide: Decide, closed: () => void, waits: (text: string) => void, workspace: () => string | undefined, offer: () => Offer | null}} acts */
 	constructor(acts) {
 		this.acts = acts;
-		this.node = el("section.permission", { role: "alertdialog", "aria-label": "Permission", "aria-describedby": "asked", tabindex: -1, hidden: true });
+		this.node = el("section.permission", { role: "alertdialog", "aria-label": "Permission", "aria-describedby": "asked asked-text", tabindex: -1, hidden: true });
 		this.node.addEventListener("keydown", (event) => this.#onKey(event));
 		this.shown = "";
 	}
@@ -105,7 +105,7 @@ export class PermissionView {
 	/** @param {Asked} request */
 	#input(request) {
 		const text = inputText(request.input);
-		const at = el("div.asked", el("pre", { tabindex: 0 }, text.slice(0, SHOWN) + (text.length > SHOWN ? " …" : "")));
+		const at = el("div.asked", { id: "asked-text" }, el("pre", { tabindex: 0 }, text.slice(0, SHOWN) + (text.length > SHOWN ? " …" : "")));
 		const { kind } = describe(request.tool, request.input);
 		if (kind !== "other" && kind !== "mcp") {
 			import("./toolbody.js").then(

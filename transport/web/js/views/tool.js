@@ -123,8 +123,9 @@ export class RunView {
 		let at = this.rows.firstChild;
 		for (const [index, tool] of tools.entries()) {
 			let view = this.views.get(tool.id);
-			const working = live && (index === last || tool.output === undefined || tool.asked === true);
-			const shown = !folds || this.unfolded || working || (view?.open ?? false) || (tool.output === undefined && tool.asked === true);
+			const working = live && (index === last || tool.output === undefined);
+			// What a person decided stays in the log, and so does what is open.
+			const shown = !folds || this.unfolded || working || (view?.open ?? false) || tool.asked === true;
 			if (!view && !shown) continue;
 			if (!view && ++made > AT_ONCE) {
 				setTimeout(() => this.update(this.tools, this.live));
@@ -141,9 +142,7 @@ export class RunView {
 	/** @param {Tool[]} tools */
 	#heading(tools) {
 		const failed = tools.filter((one) => one.isError).length;
-		const denied = tools.filter((one) => one.line?.decision === "deny").length;
-		const allowed = tools.filter((one) => one.line?.decision.startsWith("allow")).length;
-		const words = [`${tools.length} calls`, failed && `${failed} failed`, allowed && `${allowed} allowed`, denied && `${denied} denied`];
+		const words = [`${tools.length} calls`, failed && `${failed} failed`];
 		setText(this.head, words.filter(Boolean).join(" · "));
 		setAttr(this.head, "aria-expanded", String(this.unfolded));
 		setAttr(this.head, "data-failed", String(failed > 0));
