@@ -11,7 +11,8 @@ import re
 from playwright.sync_api import expect
 
 from tests.web.stage import open_stage
-from tests.web.test_long import SLOWER, STRICT, note, traced
+from tests.web.test_long import SLOWER, STRICT, note
+from tests.web.tracing import traced
 from tests.web.world import PHONE, Screen, Site
 
 SESSIONS = 500
@@ -28,7 +29,7 @@ def heap_mb(screen: Screen) -> float:
 def test_a_turn_of_many_calls(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     screen = stage.screen
-    with traced(screen) as tasks:
+    with traced(screen.page) as tasks:
         stage.ask()
         for number in range(CALLS):
             stage.tool("Bash", {"command": f"step {number}"}, output="x" * 2000)
@@ -44,7 +45,7 @@ def test_a_fast_stream(site: Site, sid: str) -> None:
     site.make(sid)
     screen = site.signed_in(to=sid)
     before = heap_mb(screen)
-    with traced(screen) as tasks:
+    with traced(screen.page) as tasks:
         screen.send(f"/words {WORDS} 1")
         expect(screen.answers.last).to_contain_text(f"w{WORDS - 1} ")
     note("1,000 words a second: longest task, ms of the processor's time", max(tasks))
@@ -72,7 +73,7 @@ def test_many_sessions_in_the_inbox(site: Site, sid: str) -> None:
     answer = {"total": SESSIONS, "sessions": entries, "next_before": None}
     screen = site.screen(size=PHONE)
     screen.page.route("**/api/sessions?*", lambda route: route.fulfill(json=answer))
-    with traced(screen) as tasks:
+    with traced(screen.page) as tasks:
         screen.go(f"#key={site.key}")
         expect(screen.sessions.get_by_role("link")).to_have_count(SESSIONS)
         site.make(f"{sid}-fresh", "hello")

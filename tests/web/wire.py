@@ -50,8 +50,6 @@ class Wire:
         """Let everything through again. Connections that stood during `freeze` stay without their bytes."""
         with self._lock:
             self._is_cut = False
-        self.swaps: list[tuple[bytes, bytes]] = []
-        """What is changed on its way, in both directions; of equal length."""
         self._flows.set()
 
     def close(self) -> None:

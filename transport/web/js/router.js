@@ -29,7 +29,10 @@ export function closeDialogs() {
 
 /** Go to an address. The history entry of an open dialog becomes that of the new page (views/dialogs.js). @param {string} hash */
 export function goTo(hash) {
-	if (location.hash === hash) dispatchEvent(new Event("hashchange"));
-	else if (history.state?.sheet) location.replace(hash);
-	else location.hash = hash;
+	if (location.hash !== hash && !history.state?.sheet) {
+		location.hash = hash;
+		return;
+	}
+	history.replaceState(null, "", hash); // at once in every engine, and so before the dialog's own end
+	dispatchEvent(new Event("hashchange"));
 }
