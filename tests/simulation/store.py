@@ -113,13 +113,29 @@ class StoreHandle:
         self.store.check(writes=writes)
         return self.store.memory
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """See `actors.ports.Catalog`."""
+        if self.life.dead:
+            await trio.sleep_forever()
+        return await self.store.memory.due(limit)
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).reveal(session_id, files_of=files_of)
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).remove_hidden(session_id)
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """See `actors.ports.Catalog`."""
         await (await self._arrive(writes=True)).keep_offer(agent_type, offer)
 
     async def offer_of(self, agent_type: str) -> bytes | None:
         """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).offer_of(agent_type)
+        if self.life.dead:
+            await trio.sleep_forever()
+        return await self.store.memory.offer_of(agent_type)
 
     async def append(
         self,
@@ -207,9 +223,16 @@ class StoreHandle:
         """See `actors.ports.Catalog`."""
         return await (await self._arrive()).get(session_id)
 
-    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+    async def page(
+        self,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        *,
+        archived: bool | None = None,
+        workspace: str | None = None,
+    ) -> Sequence[SessionRecord]:
         """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).page(limit, before)
+        return await (await self._arrive()).page(limit, before, archived=archived, workspace=workspace)
 
     async def count(self) -> int:
         """See `actors.ports.Catalog`."""
@@ -223,9 +246,19 @@ class StoreHandle:
         """See `actors.ports.Catalog`."""
         return await (await self._arrive()).unread_count(session_id, after)
 
-    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+    async def note(
+        self,
+        session_id: str,
+        *,
+        read_seq: int | None = None,
+        draft: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
         """See `actors.ports.Catalog`."""
-        await (await self._arrive(writes=True)).note(session_id, read_seq=read_seq, draft=draft)
+        await (await self._arrive(writes=True)).note(
+            session_id, read_seq=read_seq, draft=draft, pinned=pinned, archived=archived
+        )
 
     async def remove(self, session_id: str) -> None:
         """See `actors.ports.Catalog`."""

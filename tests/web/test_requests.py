@@ -86,16 +86,21 @@ def test_a_plan_is_changed_or_denied_with_a_reason(site: Site, sid: str) -> None
 def test_trust_in_a_folder_says_what_would_run(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     stage.ask()
-    runs = [{"kind": "hook", "name": "post-edit", "from": ".claude/settings.json"}]
+    runs = [{"kind": "hook", "name": "post-edit", "from": ".claude/settings.json", "command": "make fmt"}]
     stage.request(
         "trust", {"folder": "/home/me/found", "runs": runs}, kind="trust", options=["allow", "deny"]
     )
     permission = stage.screen.permission
     expect(permission).to_contain_text("/home/me/found")
-    expect(permission).to_contain_text("post-edit from .claude/settings.json")
+    expect(permission).to_contain_text("hook post-edit (.claude/settings.json): make fmt")
+    expect(permission).to_contain_text("and 3 more")
     expect(stage.screen.button("Allow for this session", permission)).to_have_count(0)
-    stage.screen.button("Deny", permission).click()
-    assert stage.wait_sent("decide")["decision"] == "deny"
+    for button, decision in (("Trust this folder", "allow"), ("Go on without its settings", "deny")):
+        stage.screen.button(button, permission).click()
+        count = 1 if decision == "allow" else 2
+        assert stage.wait_sent("decide", count)["decision"] == decision
+    stage.screen.button("Cancel", permission).click()
+    assert stage.wait_sent("interrupt")["turn_id"] == "t1"
 
 
 def test_a_question_does_not_take_the_focus_from_somebody_who_writes(site: Site, sid: str) -> None:

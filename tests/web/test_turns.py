@@ -137,6 +137,45 @@ def test_the_focus_stays_in_a_form_of_questions(site: Site, sid: str) -> None:
     assert list(answers.values()) == ["three", ""]
 
 
+def test_a_question_of_trust_shows_all_that_would_run(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    screen = stage.screen
+    buttons = {"Trust this folder": "allow", "Go on without its settings": "deny", "Cancel": "interrupt"}
+    runs = [
+        {
+            "kind": "hook",
+            "name": "SessionStart",
+            "from": ".claude/settings.json",
+            "command": f"{'w' * 400} <b>end</b>",
+        },
+        {"kind": "server", "name": "evil", "from": ".mcp.json"},
+    ]
+    given = {"folder": f"/w/{'f' * 200}", "agent": "claude", "runs": runs, "more": 7}
+    stage.ask()
+    for number, options in enumerate((["allow", "deny"], ["allow"])):
+        stage.request("trust", given, f"r{number}", kind="trust", options=options)
+        offered = [name for name, decision in buttons.items() if decision != "deny" or "deny" in options]
+        expect(screen.permission.get_by_role("button")).to_have_text(offered)
+        for text in (
+            "hook SessionStart (.claude/settings.json): w",
+            "<b>end</b>",
+            "server evil (.mcp.json)",
+            "7 more",
+        ):
+            expect(screen.permission).to_contain_text(text)
+        width = "(dialog) => Math.max(dialog.getBoundingClientRect().right, dialog.scrollWidth) <= innerWidth"
+        assert screen.permission.evaluate(width), "long commands break"
+        before = len(stage.frames("decide"))
+        for name in offered:
+            screen.button(name, screen.permission).click()
+        stage.wait_sent("interrupt", number + 1)
+        decided = [one["decision"] for one in stage.frames("decide")[before:]]
+        assert [*decided, "interrupt"] == [buttons[name] for name in offered]
+        stage.play(
+            "permission_resolved", request_id=f"r{number}", decision="cancelled", by_device="ipad", note=None
+        )
+
+
 def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, sid: str) -> None:
     site.make(sid)
     screen = site.signed_in(to=sid)

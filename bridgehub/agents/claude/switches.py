@@ -71,6 +71,11 @@ class Switches:
             self._expected.append(mode)
             self.mode = mode
 
+    def lend_mode(self, mode: str | None) -> None:
+        """Note that the program takes a mode as part of a right for the session, which is no change of the session's."""
+        if mode is not None and mode != self.mode:
+            self._expected.append(mode)
+
     def note_mode(self, mode: str) -> SettingsTold | None:
         """Take what the program says of its mode; return what is to be told if it changed by itself."""
         if self._expected and self._expected[0] == mode:
@@ -87,7 +92,7 @@ class Switches:
             await trio.lowlevel.checkpoint()
             return None
         try:
-            told = await self._ask({"subtype": "get_settings"})
+            told = await self.ask({"subtype": "get_settings"})
         except Exception as error:  # the SDK has no class of its own for a refused control request
             logger.info("the settings after a command are not known: %s", type(error).__name__)
             return None
@@ -109,7 +114,7 @@ class Switches:
         if name == "permission_mode":
             self._expected.append(str(value))
         try:
-            await self._ask(requests[name])
+            await self.ask(requests[name])
         except Exception as error:  # as above
             if name == "permission_mode":
                 self._expected.pop()
@@ -117,7 +122,8 @@ class Switches:
         setattr(self, "mode" if name == "permission_mode" else name, value)
         return []
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a control request; return its answer. Raises Exception: refused, or the program is gone."""
         query = self.client._query
         assert query is not None, "a program that is up has one"
         with trio.fail_after(ANSWER_S):

@@ -14,6 +14,9 @@ import { StartView } from "./views/start.js";
 /** How long a lag must last before it is told: a heartbeat may overtake the drawing of what it counts. */
 const LAG_MS = 300;
 
+/** A session's id in the form that the iOS app gives it. */
+const OWN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-(claude|codex)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
 export class App {
 	/** @param {HTMLElement} root @param {Store} store */
 	constructor(root, store) {
@@ -134,6 +137,10 @@ export class App {
 		if (!client || !conversation) return;
 		if (!history.state?.sheet) closeDialogs();
 		const route = routeOf(location.hash);
+		if (route.view === "session" && OWN_ID.test(route.id)) {
+			this.#toAlias(route.id);
+			return;
+		}
 		if (route.view === "session") {
 			const wasList = this.shell.root.getAttribute("data-view") === "list";
 			if (client.open?.id !== route.id) {
@@ -159,6 +166,16 @@ export class App {
 		event.preventDefault();
 		if (this.cameFromList) history.back();
 		else location.replace("#/");
+	}
+
+	/** An older address names a session by an id of the iOS app; the server answers with what that is called now. @param {string} id */
+	async #toAlias(id) {
+		try {
+			const told = await this.client?.api.json(`/api/sessions/${id}/messages?limit=1`);
+			location.replace(`#/s/${told.session_id}`);
+		} catch {
+			location.replace("#/");
+		}
 	}
 
 	/** Draw before the next frame, once. @param {...("list" | "session" | "status")} what */

@@ -3,7 +3,7 @@
 import { button, el } from "../dom.js";
 import { modeName } from "../names.js";
 
-/** @typedef {{agent: string, decide: import("./permission.js").Decide, offer: Offer | null}} By */
+/** @typedef {{agent: string, decide: import("./permission.js").Decide, offer: Offer | null, mayDrive: boolean}} By */
 
 /** @param {Asked} request @param {By} by @returns {HTMLElement[]} */
 export function form(request, { decide }) {
@@ -43,16 +43,27 @@ function question(asked, name) {
 	return { node: el("fieldset", el("legend", asked.question), ...rows, own), value };
 }
 
-/** @param {Asked} request @returns {HTMLElement[]} */
-export function trust(request) {
-	const { folder, runs } = request.input ?? {};
-	const list = (Array.isArray(runs) ? runs : []).map((one) => el("li", el("b", `${one?.kind ?? ""} ${one?.name ?? ""}`), el("small", ` from ${one?.from ?? "the folder"}`)));
-	return [
+/** What would run by itself, and whether it may. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
+export function trust(request, { decide, mayDrive }) {
+	const { folder, runs, more = 0 } = request.input ?? {};
+	const rows = (Array.isArray(runs) ? runs : []).map((one) =>
+		el("li", el("b", `${one?.kind ?? ""} ${one?.name ?? ""}`), el("small", ` (${one?.from ?? "the folder"})`), ...(one?.command ? [": ", el("code", String(one.command))] : [])),
+	);
+	if (more) rows.push(el("li", `and ${more} more, which are not listed`));
+	const told = [
 		el("p", el("code", String(folder ?? ""))),
-		el("p", "This folder has things that run by themselves. Allow only if you know where it comes from."),
-		el("ul.trust", ...list),
-		el("p.hint", "Allow: trust the folder until these files change. Deny: go on without them in this session."),
+		el("ul.trust", ...rows),
+		el("p.hint", "Trust the folder only if you know where it comes from. That holds until these files change."),
 	];
+	if (!mayDrive) return told;
+	const without = !request.options.length || request.options.includes("deny");
+	const choice = el(
+		"div.choice",
+		button("Trust this folder", () => decide(request, "allow", {}), "primary"),
+		without ? button("Go on without its settings", () => decide(request, "deny", {})) : null,
+		button("Cancel", () => decide(request, "interrupt", {}), "danger"),
+	);
+	return [...told, choice];
 }
 
 /** "Approve and switch": the modes that this question may go on in. @param {Asked} request @param {By} by @returns {HTMLElement[]} */

@@ -218,7 +218,10 @@ export class ConversationView {
 	/** @returns {ConstructorParameters<typeof import("./permission.js").PermissionView>[0]} */
 	#asking() {
 		return {
-			decide: (request, decision, more) => this.session?.act({ type: "decide", request_id: request.id, decision, ...more }),
+			decide: (request, decision, more) => {
+				if (decision === "interrupt") this.session?.interrupt();
+				else this.session?.act({ type: "decide", request_id: request.id, decision, ...more });
+			},
 			closed: () => this.composer.focus(),
 			waits: (text) => {
 				this.composer.waits(text, () => this.permission?.enter());

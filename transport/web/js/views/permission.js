@@ -26,7 +26,7 @@ function isTyping(node) {
 export function askedWords(request, agent) {
 	const who = agentName(agent);
 	if (request.questions) return `${who} asks`;
-	if (request.kind === "trust") return "May this folder's own programs run?";
+	if (request.kind === "trust") return "This folder holds things that would run by themselves";
 	const { kind, wish } = describe(request.tool, request.input);
 	return kind === "plan" || request.kind === "plan" ? `${who} has a plan` : `${who} wants to ${wish}`;
 }
@@ -38,6 +38,7 @@ export class PermissionView {
 		this.node = el("section.permission", { role: "alertdialog", "aria-label": "Permission", "aria-describedby": "asked asked-text", tabindex: -1, hidden: true });
 		this.node.addEventListener("keydown", (event) => this.#onKey(event));
 		this.shown = "";
+		this.mayDrive = false;
 	}
 
 	/**
@@ -83,12 +84,13 @@ export class PermissionView {
 	/** @param {Asked} request @param {number} count @param {{agent: string, mayDecide: boolean, mayDrive: boolean}} by */
 	#draw(request, count, { agent, mayDecide, mayDrive }) {
 		const asks = askedWords(request, agent);
+		this.mayDrive = mayDrive;
 		this.count = el("small", count > 1 ? ` 1 of ${count}` : "");
 		const named = request.questions || request.kind === "trust" ? null : el("small.toolname", toolName(request.tool));
 		const head = el("div", { id: "asked" }, el("p.asks", el("b", asks), this.count, named), request.title && request.title !== asks ? el("p", request.title) : null);
 		if (!mayDecide) return [head, this.#input(request), el("p.hint", "View only: this device can't approve.")];
 		if (request.questions) return [head, this.#later("form", request, agent)];
-		if (request.kind === "trust") return [head, this.#later("trust", request, agent), ...(mayDrive ? this.#choice(request, agent) : [el("p.hint", "This device can't decide about a folder.")])];
+		if (request.kind === "trust") return [head, this.#later("trust", request, agent), mayDrive ? null : el("p.hint", "View only: this device can't decide about a folder.")];
 		return [head, this.#input(request), ...this.#choice(request, agent)];
 	}
 
@@ -96,7 +98,7 @@ export class PermissionView {
 	#later(what, request, agent) {
 		const at = el("div", { class: `asked-${what}` }, what === "modes" ? null : el("p.hint", "Loading …"));
 		import("./asks.js").then(
-			(asks) => at.replaceChildren(...asks[what](request, { agent, decide: this.acts.decide, offer: this.acts.offer() })),
+			(asks) => at.replaceChildren(...asks[what](request, { agent, decide: this.acts.decide, offer: this.acts.offer(), mayDrive: this.mayDrive })),
 			() => at.replaceChildren(el("p.hint", "Couldn't load this part. Check the connection and reload the page.")),
 		);
 		return at;
@@ -133,7 +135,7 @@ export class PermissionView {
 			event.preventDefault();
 			act("deny")();
 		};
-		const lasting = request.kind !== "trust" && (!request.options.length || request.options.includes("allow_session"));
+		const lasting = (!request.options.length || request.options.includes("allow_session"));
 		const grant = lasting && request.grant ? el("p.hint.grant", "“Allow for this session” lets ", agentName(agent), ": ", el("b", request.grant)) : null;
 		const plan = request.kind === "plan" || request.modes.length ? this.#later("modes", request, agent) : null;
 		const made = el(
