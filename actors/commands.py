@@ -52,6 +52,7 @@ RejectCode = Literal[
     "already_resolved",
     "not_editable",
     "bad_setting",
+    "bad_workspace",
     "nothing_to_interrupt",
     "not_unknown",
     "storage",

@@ -17,7 +17,14 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from builderos.agent_config import KINDS, Agent, BridgeHubAgent, ClaudeAgent, CodexAgent, EchoAgent
-from builderos.config_values import OutOfRangeError, at_most, networks, positive, positive_or_none
+from builderos.config_values import (
+    OutOfRangeError,
+    absolute_or_none,
+    at_most,
+    networks,
+    positive,
+    positive_or_none,
+)
 from transport.proxies import LOOPBACK
 
 __all__ = [
@@ -92,6 +99,7 @@ class Config:
         agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
         app: the shipped app.
         system: what devices may do with the machine.
+        workspace_roots: folders that sessions may work in; None is the home folder and `--workspace`.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
         max_sessions: sessions that may be there when one more is made.
@@ -108,6 +116,7 @@ class Config:
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
     app: App = attrs.field(factory=App)
     system: System = attrs.field(factory=System)
+    workspace_roots: tuple[str, ...] | None = attrs.field(default=None, validator=absolute_or_none)
     heartbeat_s: float = attrs.field(default=15.0, validator=positive)
     max_connections: int = attrs.field(default=10_000, validator=positive)
     max_sessions: int = attrs.field(default=100_000, validator=positive)

@@ -21,6 +21,7 @@ class TransportConfig:
         version: the server's version, told to devices.
         agents: the names that `attach` may give, as in the config file.
         workspace: where agents of new sessions work unless `settings` says otherwise.
+        workspace_roots: folders that a device may name for a new session, and all below; None: any.
         features: what `/api/status` tells.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
@@ -47,6 +48,7 @@ class TransportConfig:
     version: str = "0"
     agents: tuple[str, ...] = ("claude", "codex", "echo")
     workspace: str = "."
+    workspace_roots: tuple[Path, ...] | None = None
     features: tuple[tuple[str, bool], ...] = ()
     web: Path = WEB_FOLDER
     max_connections: int = 10_000

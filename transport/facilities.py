@@ -16,6 +16,7 @@ from storage.tables.pairings import Pairings
 from storage.tables.search import Search
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
+from transport.workspace.parts import Work
 
 __all__ = ["AgentState", "Exports", "Facilities", "Port", "Readiness", "Removes"]
 
@@ -81,6 +82,7 @@ class Facilities:
 
     Attributes:
         data: the data folder, for blobs.
+        work: the folders that sessions work in.
         sleep: puts the machine to sleep, and tells whether that worked; None where nobody said how.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         export: None where sessions cannot be written out.
@@ -97,6 +99,7 @@ class Facilities:
     audit: Audit
     sessions: Removes
     metrics: Metrics
+    work: Work
     new_id: Ids
     new_key: Callable[[], str] = attrs.field(repr=False)
     new_code: Callable[[], str] = attrs.field(repr=False)

@@ -55,6 +55,8 @@ from transport.rendering.renderer import Renderer
 from transport.signed_urls import Links
 from transport.tries import SignInTries
 from transport.uploads import OwnUploads
+from transport.workspace.listing import Roots
+from transport.workspace.parts import Work
 
 __all__ = ["ServeError", "Setup", "run_server"]
 
@@ -165,6 +167,11 @@ class _Parts:
     metrics: Metrics
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInTries = attrs.field(factory=SignInTries)
+    work: Work = attrs.field(init=False)
+
+    @work.default
+    def _make_work(self) -> Work:
+        return Work(roots=Roots(workspace_roots(self.setup.config, self.setup.options)))
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -201,6 +208,7 @@ class _Parts:
             audit=store.audit,
             sessions=self.supervisor,
             metrics=self.metrics,
+            work=self.work,
             new_id=new_id,
             new_key=new_key,
             new_code=new_code,
@@ -224,6 +232,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
     serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=tls)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.renderer.run, name="renderer")
+        nursery.start_soon(parts.work.search.run, name="file search")
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:
@@ -263,6 +272,13 @@ def _rare_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
+def workspace_roots(config: Config, options: ServeOptions) -> tuple[Path, ...]:
+    """Return the folders that devices may name for new sessions, and all below."""
+    if config.workspace_roots is not None:
+        return tuple(Path(folder).expanduser() for folder in config.workspace_roots)
+    return tuple(dict.fromkeys((Path.home(), Path(options.workspace))))
+
+
 def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
     return TransportConfig(
         host=options.host,
@@ -270,6 +286,7 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         version=VERSION,
         agents=tuple(config.agents),
         workspace=str(options.workspace),
+        workspace_roots=workspace_roots(config, options),
         features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
         max_connections=config.max_connections,
         max_sessions=config.max_sessions,

@@ -39,6 +39,7 @@ from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.system import SystemRoutes
 from transport.http.routes.tasks import TaskRoutes
 from transport.http.routes.web import web_routes
+from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.safe_headers import SafeHeaders
 from transport.http.static import read_web_files
 from transport.http.unread import Unread
@@ -107,6 +108,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
     uploads = UploadRoutes(facilities, deps.clock, config)
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
+    workspace = WorkspaceRoutes(deps, facilities.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
@@ -116,6 +118,9 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
             "DELETE /api/sessions/{id}",
             DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
         ),
+        _route("GET /api/sessions/{id}/files", workspace.listing),
+        _route("GET /api/sessions/{id}/file", workspace.file),
+        _route("GET /api/folders", workspace.folders),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
         _route(

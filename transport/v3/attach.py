@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path
 
 import attrs
 import trio
@@ -10,6 +10,7 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Attach, Author, Envelope, Rejected, Reply, SessionView, Settings
 from actors.tail import AttachedDevice, Round
+from bridgehub.workspace.paths import PathRefused
 from storage.errors import SessionExists
 from storage.records import NewSession
 from transport.auth import CREATE_SESSION, authorize
@@ -19,6 +20,7 @@ from transport.v3 import replies
 from transport.v3.attachment import Attachment, FollowsAttachments, starting_point
 from transport.v3.client_frames import AttachFrame, SettingsAsked
 from transport.v3.rendered import RenderedFeed, Renderings
+from transport.workspace.listing import Roots
 
 __all__ = ["AttachRefused", "Attaching", "too_many_sessions"]
 
@@ -127,7 +129,8 @@ class Attaching:
             raise _forbidden("This key may not make sessions.")
         if await catalog.count() >= self.config.max_sessions:
             raise _forbidden(too_many_sessions(self.config.max_sessions))
-        settings = encode_settings(self._settings(frame.settings or SettingsAsked()))
+        asked = await self._settings(frame.settings or SettingsAsked())
+        settings = encode_settings(asked)
         new = NewSession(frame.session_id, frame.agent, label, settings, self.deps.clock())
         try:
             await catalog.create(new)
@@ -135,11 +138,22 @@ class Attaching:
             # Two devices made it at the same time: both attach to the one that is there.
             return
 
-    def _settings(self, asked: SettingsAsked) -> Settings:
+    async def _settings(self, asked: SettingsAsked) -> Settings:
         workspace = self.config.workspace
         if asked.workspace is not None:
-            workspace = str(PurePath(workspace, asked.workspace))
+            folder = Path(workspace, asked.workspace)
+            await trio.to_thread.run_sync(self._check_workspace, folder)
+            workspace = str(folder)
         return Settings(workspace, asked.model, asked.permission_mode)
+
+    def _check_workspace(self, folder: Path) -> None:
+        """Refuse a folder that is not there, or that sessions may not work in."""
+        roots = self.config.workspace_roots
+        try:
+            Roots((Path("/"),) if roots is None else roots).check(folder)
+        except PathRefused as refused:
+            content = f"The workspace cannot be used: {refused}"
+            raise AttachRefused("bad_workspace", content, Rejected("bad_workspace", content)) from None
 
     async def _view(self, author: Author) -> SessionView:
         """Ask the session's owner how the session stands."""

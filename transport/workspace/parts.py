@@ -1,0 +1,21 @@
+"""What the routes about a session's work share: where it works, and who may see what of it."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from transport.workspace.listing import Roots
+from transport.workspace.search import FileSearch
+
+__all__ = ["Work"]
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """See the module. `search` has to be run by whoever makes this."""
+
+    roots: Roots
+    search: FileSearch = attrs.field(factory=FileSearch)
+    threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(4))
+    """File work that goes on at once: a slow disk must not take all threads of the server."""
