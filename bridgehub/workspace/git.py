@@ -9,29 +9,25 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import attrs
 
-__all__ = ["GIT_SAFE", "GitFailed", "GitMissing", "filter_overrides", "git_environment", "run_git"]
+__all__ = ["Done", "GitFailed", "GitMissing", "filter_overrides", "git_environment", "run_git", "stream_git"]
 
 GIT_SAFE = (
     *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false"),
-    *(
-        "-c",
-        "core.quotePath=false",
-        "-c",
-        "color.ui=false",
-        "-c",
-        "gc.auto=0",
-        "-c",
-        "maintenance.auto=false",
-    ),
+    *("-c", "color.ui=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false"),
 )
 """Options of every call: nothing that a repository names is started."""
 
 ERROR_CHARS = 400
 """Of git's own words in an error."""
+
+LOW_PRIORITY = 10
+"""How nice git is where it works in the background."""
 
 _FILTER = re.compile(r"filter\..*\.(clean|smudge|process|required)", re.DOTALL)
 
@@ -41,7 +37,10 @@ class GitMissing(Exception):
 
 
 class GitFailed(Exception):
-    """Git ended with another status than expected, or took too long; the text is git's own."""
+    """Git ended with another status than expected, or took too long; the text is git's own.
+
+    `status`: None where it took too long.
+    """
 
     def __init__(self, command: str, status: int | None, words: str) -> None:
         told = "took too long" if status is None else f"ended with {status}"
@@ -69,9 +68,10 @@ def run_git(
     cwd: str | None = None,
     before: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
-    given: bytes | None = None,
+    given: bytes = b"",
     ok: tuple[int, ...] = (0,),
     limit_s: float = 30.0,
+    low: bool = False,
 ) -> Done:
     """Run git once.
 
@@ -80,33 +80,94 @@ def run_git(
         cwd: where it runs.
         before: options in front of the command.
         environment: in place of `git_environment()`.
-        given: its input; None: nothing.
+        given: its input.
         ok: exit statuses that are no failure.
         limit_s: it is killed after this.
+        low: at low priority.
 
     Raises:
         GitFailed: another status, or `limit_s` is over.
         GitMissing: git cannot be started.
     """
-    command = ["git", *GIT_SAFE, *before, *arguments]
+    process = _start([*before, *arguments], cwd, environment, low=low, has_input=True)
+    with process:
+        try:
+            output, errors = process.communicate(given, timeout=max(limit_s, 0.01))
+        except subprocess.TimeoutExpired as exc:
+            process.kill()
+            raise GitFailed(arguments[0], None, "") from exc
+        except BaseException:
+            process.kill()
+            raise
+    return _checked(arguments[0], process.returncode, output, errors, ok)
+
+
+@contextmanager
+def stream_git(
+    *arguments: str,
+    cwd: str | None = None,
+    before: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    limit_s: float = 30.0,
+    low: bool = False,
+) -> Iterator[Iterator[bytes]]:
+    """Give git's output a chunk after the other, for as long as the block wants it; then it is killed.
+
+    Read to its end, another exit status than 0 is an error.
+
+    Raises:
+        GitFailed, GitMissing: as `run_git`.
+    """
+    process = _start([*before, *arguments], cwd, environment, low=low, has_input=False)
+    timer = threading.Timer(max(limit_s, 0.01), process.kill)
+    timer.daemon = True
+    timer.start()
+
+    def chunks() -> Iterator[bytes]:
+        assert process.stdout is not None
+        while chunk := process.stdout.read1(1 << 20):  # type: ignore[attr-defined]
+            yield chunk
+        process.wait()
+        if process.returncode != 0:
+            raise GitFailed(arguments[0], None if process.returncode == -9 else process.returncode, "")
+
+    with process:
+        try:
+            yield chunks()
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def _start(
+    arguments: Sequence[str],
+    cwd: str | None,
+    environment: Mapping[str, str] | None,
+    *,
+    low: bool,
+    has_input: bool,
+) -> subprocess.Popen[bytes]:
     try:
-        done = subprocess.run(
-            command,
+        process = subprocess.Popen(
+            ["git", *GIT_SAFE, *arguments],
             cwd=cwd,
             env=git_environment() if environment is None else dict(environment),
-            input=b"" if given is None else given,
-            capture_output=True,
-            timeout=limit_s,
-            check=False,
+            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if has_input else subprocess.DEVNULL,
         )
-    except subprocess.TimeoutExpired as exc:
-        raise GitFailed(arguments[0], None, "") from exc
     except OSError as exc:
         raise GitMissing(f"git cannot be started: {exc.strerror}") from exc
-    if done.returncode not in ok:
-        words = done.stderr.decode("utf-8", "replace").strip()[-ERROR_CHARS:]
-        raise GitFailed(arguments[0], done.returncode, words)
-    return Done(done.returncode, done.stdout)
+    if low:
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, LOW_PRIORITY)
+    return process
+
+
+def _checked(command: str, status: int, output: bytes, errors: bytes, ok: tuple[int, ...]) -> Done:
+    if status not in ok:
+        raise GitFailed(command, status, errors.decode("utf-8", "replace").strip()[-ERROR_CHARS:])
+    return Done(status, output)
 
 
 def filter_overrides(folder: str, limit_s: float = 5.0) -> dict[str, str]:
