@@ -1,7 +1,7 @@
 """Runs one actor per live session, brings back what an earlier server left, and isolates every crash.
 
 `async with open_supervisor(...) as supervisor:` is all that a test harness needs, with fakes for the journal and the
-hubs (`docs/testing.md`). A connection sees it only as `CommandBus`, `LiveBus` and `SessionWatch`.
+hubs (`docs/internals/testing.md`). A connection sees it only as `CommandBus`, `LiveBus` and `SessionWatch`.
 """
 
 from __future__ import annotations

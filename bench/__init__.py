@@ -1,1 +1,1 @@
-"""What `make bench` runs: this server against the simplest chain of its libraries (docs/performance.md)."""
+"""What `make bench` runs: this server against the simplest chain of its libraries (docs/internals/performance.md)."""

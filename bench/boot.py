@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.figures import ratios, spread
 from bench.plan import Plan
 from bench.report import Row
-from storage.boot import read_boot_id
+from storage.data_folder import read_boot_id
 from storage.records import Entry, NewSession, Summary
 from storage.store import Store, open_store
 

@@ -9,7 +9,7 @@ __all__ = ["Plan"]
 
 @attrs.frozen
 class Plan:
-    """The sizes of all measurements; the defaults are those that docs/performance.md speaks of.
+    """The sizes of all measurements; the defaults are those that docs/internals/performance.md speaks of.
 
     Attributes:
         pairs: alternated runs of yardstick and server, after one of each that does not count.

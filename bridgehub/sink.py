@@ -114,6 +114,8 @@ class TurnSink:
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     masker: Masker = attrs.field(factory=Masker)
     silence: Silence = attrs.field(factory=Silence)
+    saved: trio.Event | None = None
+    """Set once the workspace is saved as it was before this turn; None: it is not saved."""
     closed: bool = False
 
     async def emit(self, event: HubEvent) -> None:
@@ -169,6 +171,13 @@ class TurnSink:
     async def remember(self, data: dict[str, Any]) -> None:
         self.keep_memory(data)
         await self.emit(AgentMemory(self.turn_id, data))
+
+    async def work_saved(self) -> None:
+        if self.saved is None:
+            await trio.lowlevel.checkpoint()
+            return
+        with self.silence.held():
+            await self.saved.wait()
 
     async def settle(self) -> None:
         with self.silence.held():

@@ -26,6 +26,7 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, TurnEnd
 from bridgehub.agents.registry import AgentMissing
+from bridgehub.checkpoints import Checkpoints
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
@@ -118,6 +119,7 @@ class TurnRunner:
     kill: Callable[[], object]
     on_change: Callable[[], None]
     asking: Asking = attrs.field(init=False)
+    checkpoints: Checkpoints = attrs.field(init=False)
     last_turn_id: str | None = None
     ended_at: float = 0.0
     _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
@@ -135,6 +137,7 @@ class TurnRunner:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
         self.asking = Asking(set(self.spec.grants))
         self._masker = Masker.of_spec(self.spec)
+        self.checkpoints = Checkpoints(self.spec, self.outbox, self.new_id)
 
     @property
     def running(self) -> bool:
@@ -201,6 +204,7 @@ class TurnRunner:
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()
+                await self.checkpoints.after()
 
     async def aclose(self) -> None:
         """End the agent's process, within `CLOSE_S`."""
@@ -220,6 +224,8 @@ class TurnRunner:
             await self._kill_over.wait()  # or it would take the fresh agent for the old one
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
+            sink.saved = self.checkpoints.begin(prompt.turn_id, nursery)
+            await self.checkpoints.hold_prompt()
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(self._steer, turn, driver)
             nursery.start_soon(self._watch, turn)

@@ -14,7 +14,7 @@ from typing import NoReturn
 import attrs
 
 from builderos import VERSION
-from builderos.commands.devices_options import add_devices
+from builderos.commands.devices import add_devices
 from builderos.exit_status import INTERRUPTED, MISUSED, fail
 
 __all__ = ["ServeOptions", "UsageError", "main"]
@@ -134,7 +134,7 @@ def _add_serve(commands: _Commands[_Parser], data: _Parser) -> None:
         help="where agents work (default: the current folder)",
     )
     serve.add_argument(
-        "--config", type=_folder, metavar="FILE", help="a TOML file, see docs/configuration.md"
+        "--config", type=_folder, metavar="FILE", help="a TOML file, see docs/user/configuration.md"
     )
     serve.add_argument("--tls-cert", type=_folder, metavar="FILE", help="certificate chain, PEM")
     serve.add_argument("--tls-key", type=_folder, metavar="FILE", help="its private key, PEM")

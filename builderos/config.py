@@ -1,4 +1,4 @@
-"""What one server is configured with: a TOML file, read once into frozen classes (docs/configuration.md).
+"""What one server is configured with: a TOML file, read once into frozen classes (docs/user/configuration.md).
 
 A wrong value or an unknown key is a `ConfigError` that names the key; nothing is guessed and nothing ignored.
 """

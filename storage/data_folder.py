@@ -23,7 +23,7 @@ from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["DataFolder", "Holder", "open_data_folder", "read_holder"]
+__all__ = ["DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
 
 LOCK_NAME = "lock"
 NOTE_BYTES = 4_096
@@ -187,3 +187,18 @@ def _read_note(lock_fd: int) -> Holder | None:
         return Holder(int(note["pid"]), float(note["started_at"]), str(note["address"]))
     except (ValueError, TypeError, KeyError):
         return None  # just made, and not written yet
+
+
+_LINUX = Path("/proc/sys/kernel/random/boot_id")
+
+
+def read_boot_id() -> str:
+    """Return a text that changes when the machine starts anew. Reads a file of the kernel; call it at the
+    start.
+
+    Without Linux it is the second of the last start. A clock that is set may shift that; at worst a device
+    then loads a session anew after an unclean end.
+    """
+    if _LINUX.exists():
+        return _LINUX.read_text(encoding="ascii").strip()
+    return f"boot-{int(psutil.boot_time())}"

@@ -114,7 +114,7 @@ async def open_store(
             await store.journal.append(grant, grant.seq, [entry], durable=True)
 
     Args:
-        boot_id: names this run of the machine (`storage.boot.read_boot_id`). Where it differs from the one
+        boot_id: names this run of the machine (`storage.data_folder.read_boot_id`). Where it differs from the one
             noted and the database was not closed well, the power failed: sessions that were busy then get a
             new epoch.
         vfs: the SQLite VFS, for tests that let the disk fail.

@@ -1,4 +1,4 @@
-"""The frames of `docs/clients.md`, made by the server's own codecs.
+"""The frames of `docs/internals/clients.md`, made by the server's own codecs.
 
 A block of the page that follows `<!-- frame: NAME -->` is the frame NAME. `tests/test_clients_page.py` compares them.
 Where a codec was changed on purpose: `python -m tests.golden_frames` writes the page anew.
@@ -27,7 +27,7 @@ from transport.v3.events import encode_event
 
 __all__ = ["BLOCK", "PAGE", "from_client", "from_server", "rewrite"]
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "clients.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "internals" / "clients.md"
 BLOCK = re.compile(r"<!-- frame: (?P<name>[\w.-]+) -->\n```json\n(?P<text>.*?)\n```", re.DOTALL)
 
 SESSION = "trip"

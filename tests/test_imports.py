@@ -1,4 +1,4 @@
-"""Imports point one way, as in the table of docs/architecture.md; pure modules import nothing that acts.
+"""Imports point one way, as in the table of docs/internals/architecture.md; pure modules import nothing that acts.
 
 Read from the syntax tree, so imports in functions and under TYPE_CHECKING count too.
 """

@@ -1,4 +1,4 @@
-"""The table of limits in docs/security.md says what the code says, and each limit has a test that is there."""
+"""The table of limits in docs/user/security.md says what the code says, and each limit has a test that is there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from builderos.config import Config
 from transport.config import TransportConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "user" / "security.md").read_text(encoding="utf-8")
 
 
 @attrs.frozen

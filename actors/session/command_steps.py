@@ -1,4 +1,4 @@
-"""What a session does with a device's command: the first half of the table in `docs/architecture.md`. Pure."""
+"""What a session does with a device's command: the first half of the table in `docs/internals/architecture.md`. Pure."""
 
 from __future__ import annotations
 

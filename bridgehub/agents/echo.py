@@ -132,11 +132,13 @@ class EchoDriver:
                     await answer.sink.settle()
                 os._exit(CRASH_STATUS)
             case "/hang" if not rest:
+                await answer.sink.work_saved()
                 await trio.sleep_forever()
             case "/garbage" if not rest:
                 await answer.sink.garble(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "/ask" if rest:
+                await answer.sink.work_saved()
                 words = RequestWords("other", f"Practise: {rest[:PRACTICE_CHARS]}", editable=("text",))
                 decided = await answer.sink.ask("practice", {"text": rest}, words=words)
                 allowed = decided.decision in ("allow", "allow_session")

@@ -11,9 +11,11 @@ import attrs
 
 __all__ = [
     "AgentMemory",
+    "Checkpointed",
     "Consumed",
     "HistoryWanted",
     "HubEvent",
+    "LeftOut",
     "Noticed",
     "PermissionAsked",
     "SteerLost",
@@ -195,6 +197,37 @@ class Noticed:
 
 
 @attrs.frozen
+class LeftOut:
+    """A file that a checkpoint does not hold. `reason`: a word of PROTOCOL section 9."""
+
+    path: str
+    reason: str
+
+
+@attrs.frozen
+class Checkpointed:
+    """The workspace was saved. It belongs to no running turn, so `turn_id` is None.
+
+    Attributes:
+        of_turn: the turn around which it was taken.
+        position: `before` or `after` that turn.
+        files, added, removed: after a turn, what differs from the state before it; None before it.
+        late: it came later than it should.
+        left_out: the first of the files that are not in it.
+    """
+
+    turn_id: str | None
+    of_turn: str
+    checkpoint_id: str
+    position: Literal["before", "after"]
+    files: int | None = None
+    added: int | None = None
+    removed: int | None = None
+    late: bool = False
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@attrs.frozen
 class TurnDone:
     """The turn came to its good end."""
 
@@ -239,6 +272,7 @@ HubEvent = (
     | TaskProgressed
     | TaskEnded
     | Noticed
+    | Checkpointed
     | TurnDone
     | TurnFailed
     | TurnStopped

@@ -17,9 +17,11 @@ import attrs
 
 from bridgehub.protocol.events import (
     AgentMemory,
+    Checkpointed,
     Consumed,
     HistoryWanted,
     HubEvent,
+    LeftOut,
     Noticed,
     PermissionAsked,
     SteerLost,
@@ -40,6 +42,7 @@ __all__ = [
     "VERSION",
     "Ack",
     "AgentMemory",
+    "Checkpointed",
     "Consumed",
     "Decided",
     "DelegateSpec",
@@ -51,6 +54,7 @@ __all__ = [
     "HubEvent",
     "HubSpec",
     "InterruptTurn",
+    "LeftOut",
     "Noticed",
     "PastMessage",
     "PermissionAsked",
@@ -72,6 +76,7 @@ __all__ = [
     "TurnDone",
     "TurnFailed",
     "TurnStopped",
+    "Unsaved",
     "Welcome",
 ]
 
@@ -85,6 +90,14 @@ class DelegateSpec:
     kind: str
     options: dict[str, Any]
     env: dict[str, str] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Unsaved:
+    """A turn of an earlier hub that has a checkpoint before it and none after it."""
+
+    turn_id: str
+    checkpoint_id: str
 
 
 @attrs.frozen
@@ -109,6 +122,8 @@ class HubSpec:
         max_task_depth, max_tasks: bounds of delegation in one turn.
         idle_abandon_s: without a server, this long after its turn's end it writes its events down and ends.
         busy_abandon_s: the same, in the middle of a turn.
+        checkpoint_folder: where the workspace's states are kept; empty: nowhere.
+        unsaved: the turn whose second checkpoint is missing.
         silence_s: an agent that says nothing for so long, with nothing else to wait for, is stopped; None: never.
     """
 
@@ -133,6 +148,8 @@ class HubSpec:
     idle_abandon_s: float = 600.0
     busy_abandon_s: float = 86400.0
     silence_s: float | None = None
+    checkpoint_folder: str = ""
+    unsaved: Unsaved | None = None
 
 
 # ---- server to hub ----

@@ -53,8 +53,8 @@ def find_repository(workspace: str, limit_s: float) -> Repository | None:
             return None
     except GitFailed:
         return None
-    paths = [os.path.normpath(os.path.join(workspace, part)) for part in parts[2:5]]
-    return Repository(parts[0], parts[1], *paths, parts[5])
+    objects, index, exclude = (os.path.normpath(os.path.join(workspace, part)) for part in parts[2:5])
+    return Repository(parts[0], parts[1], objects, index, exclude, parts[5])
 
 
 def borrow_index(repository: Repository, target: Path, limit_s: float) -> list[bytes] | None:

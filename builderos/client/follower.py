@@ -1,4 +1,4 @@
-"""Follows one session over lost connections and server restarts: the shell around `follow_state.Follow`."""
+"""Follows one session over lost connections and server restarts; the shell around `state.Follow`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from builderos.client.backoff import Backoff
 from builderos.client.connection import Link, LinkLostError, NoServerError, Server, open_link
 from builderos.client.frames import Frame, encode
 from builderos.client.state import ComeBackError, Follow
 
-__all__ = ["Follower"]
+__all__ = ["Backoff", "Follower"]
 
 
 @attrs.define(eq=False)
@@ -104,3 +103,27 @@ class Follower:
         if not self._lost:
             self._lost = True
             self.on_lost(why)
+
+
+FIRST_S = 0.1
+LAST_S = 5.0
+
+
+@attrs.define(eq=False)
+class Backoff:
+    """Waits that double from 0.1 s to 5 s, each cut by up to half at random so that devices do not come
+    together.
+    """
+
+    chance: random.Random
+    _next_s: float = FIRST_S
+
+    def next_s(self) -> float:
+        """Return how long to wait now, in seconds."""
+        wait = self._next_s
+        self._next_s = min(LAST_S, wait * 2)
+        return wait * (1 - self.chance.random() / 2)
+
+    def reset(self) -> None:
+        """Note that it worked: the next wait is a short one again."""
+        self._next_s = FIRST_S

@@ -20,8 +20,7 @@ from storage.backup.archive import DATABASE, KEY
 from storage.backup.create import write_backup
 from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup
 from storage.blobs import BLOBS_NAME
-from storage.boot import read_boot_id
-from storage.data_folder import DataFolder, open_data_folder
+from storage.data_folder import DataFolder, open_data_folder, read_boot_id
 from storage.errors import StorageCorrupt, StorageError, StorageLocked
 from storage.permissions import open_private
 from storage.sqlite.connection import named_os_errors

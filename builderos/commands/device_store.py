@@ -14,15 +14,13 @@ from builderos.client.connection import LinkLostError, Server
 from builderos.client.http import call
 from builderos.client.state import RefusedError
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
-from builderos.server.first_key import settle_first_key
-from storage.boot import read_boot_id
-from storage.data_folder import DataFolder, open_data_folder
+from builderos.server.startup import settle_first_key
+from storage.data_folder import DataFolder, open_data_folder, read_boot_id
 from storage.store import Store, open_store
 from storage.tables import devices as stored
 from storage.tables.hash_chain import Act
 from storage.tables.pairings import MAX_PAIRINGS, Pairing
-from transport.http.routes.devices import FIRST_STAYS
-from transport.http.routes.pairing import PAIRING_MS
+from transport.http.routes.devices import FIRST_STAYS, PAIRING_MS
 from transport.v3.events import timestamp
 
 __all__ = ["DeviceList", "FolderDevices", "Known", "Link", "Made", "ServerDevices", "open_folder_devices"]

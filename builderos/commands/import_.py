@@ -22,8 +22,7 @@ from builderos.exit_status import MISUSED, OK, fail
 from builderos.legacy.plan import plan_session
 from builderos.legacy.report import Progress, report
 from builderos.legacy.writer import Imported, SessionBusyError, SessionWriter
-from storage.boot import read_boot_id
-from storage.data_folder import open_data_folder
+from storage.data_folder import open_data_folder, read_boot_id
 from storage.errors import StorageError, StorageLocked
 from storage.legacy_database import OldDatabase, OldDatabaseBroken, open_old_database
 from storage.schema import copy_database

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Final, Literal
 
 import attrs
 
+from actors.ports import Catalog, Journal
 from builderos.client.frames import Frame
-from builderos.export.source import Source
+from builderos.export.source import FolderSource, NoSessionError, Source
 from builderos.export.state import Conversation
 from builderos.export.text import heading, json_event, json_message, json_session, markdown
+from storage.errors import SessionMissing
+from transport.v3.session_list import shows_device
 
-__all__ = ["Form", "Write", "write_export"]
+__all__ = ["Form", "StoreExports", "Write", "write_export"]
 
 Form = Literal["md", "json"]
 
@@ -78,3 +82,29 @@ async def _each(source: Source, told: Callable[[Frame], str], write: Write) -> N
             if text := told(frame):
                 await write(text)
         after = page[-1].seq or 0
+
+
+PAGE_ROWS: Final = 16
+"""Events that become text at once: the server has others to serve in between."""
+
+
+@attrs.frozen
+class StoreExports:
+    """See `transport.facilities.Exports`."""
+
+    journal: Journal
+    catalog: Catalog
+
+    async def __call__(
+        self,
+        session_id: str,
+        form: Literal["md", "json"],
+        scope: str,
+        write: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Write a session. Raises SessionMissing, StorageError."""
+        source = FolderSource(self, session_id, partial(shows_device, scope), PAGE_ROWS)
+        try:
+            await write_export(source, form, write)
+        except NoSessionError:
+            raise SessionMissing(session_id) from None

@@ -17,7 +17,7 @@ from actors.session.snapshot import summary
 from actors.session.state import SessionState
 from actors.session.step import Step
 from builderos.ids import new_id
-from storage.boot import read_boot_id
+from storage.data_folder import read_boot_id
 from storage.records import SessionRecord
 from storage.store import Store, open_store
 

@@ -29,9 +29,8 @@ from actors.supervisor import Supervisor, open_supervisor
 from builderos import VERSION
 from builderos.cli import ServeOptions
 from builderos.config import Config
-from builderos.export.exports import StoreExports
+from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
-from builderos.server.first_key import settle_first_key
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.server.readiness import Look
@@ -39,10 +38,9 @@ from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.startup import say_second_thoughts
+from builderos.server.startup import say_second_thoughts, settle_first_key
 from builderos.server.tls import Tls
-from storage.boot import read_boot_id
-from storage.data_folder import DataFolder
+from storage.data_folder import DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses

@@ -1,12 +1,17 @@
-"""What a person should hear of at the start: said once the server serves, so that a failed start is one line."""
+"""What happens around the start: the first admin key, and the warnings that are logged once the server serves."""
 
 from __future__ import annotations
 
 import logging
 
-from storage.data_folder import DataFolder
+import trio
 
-__all__ = ["SHORT_KEY", "say_second_thoughts"]
+from builderos.ids import new_key, wall_clock_ms
+from storage.data_folder import DataFolder
+from storage.store import Store
+from storage.tables.devices import FIRST_DEVICE
+
+__all__ = ["SHORT_KEY", "say_second_thoughts", "settle_first_key"]
 
 SHORT_KEY = 20
 """Characters of a key that a person chose; a fresh one has 64."""
@@ -28,3 +33,24 @@ def say_second_thoughts(folder: DataFolder, key: str | None) -> None:
         log.warning("other users could get at %s%s in %s; not any more.%s", shown, more, folder.path, advice)
     if key is not None and len(key) < SHORT_KEY:
         log.warning("BUILDEROS_API_KEY is under %d characters: it may be guessed", SHORT_KEY)
+
+
+async def settle_first_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
+    """See that database and key file hold the first device's key; return it where it was made just now.
+
+    Args:
+        key: what `BUILDEROS_API_KEY` says, if anything; it replaces an older one.
+
+    Raises:
+        StorageUnavailable: it could not be stored.
+    """
+    kept = folder.read_key()
+    wanted = key or kept or new_key()
+    known = store.devices.find(wanted)
+    if known is None or known.id != FIRST_DEVICE:
+        await store.devices.set_first_key(wanted, now_ms=wall_clock_ms())
+    else:
+        await trio.lowlevel.checkpoint()
+    if wanted != kept:
+        folder.write_key(wanted)
+    return wanted if key is None and kept is None else None

@@ -19,9 +19,9 @@ from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
 from actors.session.step import Step
 from bridgehub.protocol import messages as hub
-from storage.memory import MemoryStore
 from storage.records import Command as KnownCommand
 from storage.records import Entry, Fold, Row, SessionRecord, Summary
+from tests.fakes.memory_store import MemoryStore
 
 __all__ = ["SESSION", "Core", "author", "fresh_record", "word_of"]
 
@@ -51,7 +51,7 @@ def fresh_record() -> SessionRecord:
 
 
 def word_of(event: Event) -> str:
-    """Return an event as the table of `docs/architecture.md` writes it."""
+    """Return an event as the table of `docs/internals/architecture.md` writes it."""
     if isinstance(event, Delivery):
         return f"d:{event.state}"
     code = getattr(event, "code", None)

@@ -1,4 +1,4 @@
-"""Sessions on fakes: no socket, no process, no file, and time is virtual (`docs/testing.md`, "The harness")."""
+"""Sessions on fakes: no socket, no process, no file, and time is virtual (`docs/internals/testing.md`, "The harness")."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.tail import AttachedDevice
 from bridgehub.protocol.messages import HubSpec
-from storage.memory import MemoryStore
 from storage.records import NewSession, SessionRecord
 from tests.actors.core import author, word_of
+from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import ScriptedHubs, open_scripted_hubs
 
 __all__ = ["LONG_S", "Ear", "Harness", "act", "ask", "open_harness", "open_server"]

@@ -1,4 +1,4 @@
-"""Whatever a hub says, or a device does, what a session keeps of it has a bound (docs/reliability.md, "Memory")."""
+"""Everything that a session keeps of a hub or a device has a bound (docs/internals/reliability.md, "Memory")."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from actors.commands import Settings
 from actors.cursor import PAGE_ROWS, Cursor
 from actors.events import Committed, Complete, Event, Message, PermissionRequested, ToolStarted
 from actors.tail import Tail
-from storage.memory import MemoryStore
 from storage.records import Grant, NewSession
+from tests.fakes.memory_store import MemoryStore
 
 
 @attrs.define(eq=False)

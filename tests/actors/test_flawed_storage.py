@@ -12,10 +12,10 @@ from actors.commands import Accepted, Attach, Envelope, Interrupt, Rejected, Rep
 from actors.tail import Tail, Trouble
 from bridgehub.protocol.messages import InterruptTurn
 from storage.errors import StorageFull, StorageUnavailable
-from storage.memory import MemoryStore
 from storage.records import Row, SessionRecord
 from tests.actors.core import author
 from tests.actors.harness import Ear, act, ask, open_harness, open_server
+from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import Done, Hang, Say, Slow
 
 CALM_CALLS = 60

@@ -1,4 +1,4 @@
-"""The example of `docs/testing.md`, "The harness", runs as it stands there."""
+"""The example of `docs/internals/testing.md`, "The harness", runs as it stands there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
+PAGE = Path(__file__).parents[2] / "docs" / "internals" / "testing.md"
 
 
 @pytest.mark.parametrize("name", ["survive_a_crash", "run_one_actor"])

@@ -11,9 +11,9 @@ from trio.testing import MockClock
 from actors.commands import Accepted, Send
 from actors.supervisor import open_supervisor
 from bridgehub.protocol import messages as hub
-from storage.memory import MemoryStore
 from storage.records import Entry, Fold, Grant, Summary
 from tests.actors.harness import ask, open_harness, open_server
+from tests.fakes.memory_store import MemoryStore
 
 TURN = ["user_message", "turn_started", "d:handed", "d:consumed", "message", "d:answered", "complete"]
 

@@ -14,10 +14,10 @@ from actors.session.effect_runner import SessionDeps
 from actors.tail import Tail
 from bridgehub.protocol.messages import HubSpec
 from storage.errors import StorageUnavailable
-from storage.memory import MemoryStore
 from storage.records import NewSession, SessionRecord
 from tests.actors.harness import ask, open_harness, open_server
 from tests.actors.test_acknowledging import SPEC
+from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import open_scripted_hubs
 
 

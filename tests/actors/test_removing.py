@@ -9,8 +9,8 @@ from trio.testing import MockClock
 from actors.commands import Accepted, Attach, Interrupt, Send
 from actors.errors import SessionBusy, ShuttingDown
 from storage.errors import SessionMissing, StorageFull
-from storage.memory import MemoryStore
 from tests.actors.harness import Ear, act, ask, open_harness, open_server
+from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import Hang, Say
 
 

@@ -1,4 +1,4 @@
-"""Messages into a running turn, what a driver must know again, and what was said before: `docs/architecture.md`."""
+"""Steering, resume knowledge and earlier history (`docs/internals/architecture.md`)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from actors.session.hub_steps import MAX_MEMORY_BYTES
 from actors.session.snapshot import view
 from bridgehub.protocol import messages as hub
 from bridgehub.protocol.messages import PastMessage
-from storage.memory import MemoryStore
 from storage.records import NewSession
 from tests.actors.core import Core
+from tests.fakes.memory_store import MemoryStore
 
 STEER = Send("s1", "and this", mode="steer")
 

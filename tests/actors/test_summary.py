@@ -9,9 +9,9 @@ from actors.commands import Decide, Rename, Send
 from actors.session.loading import load_state
 from actors.session.snapshot import summary
 from bridgehub.protocol import messages as hub
-from storage.memory import MemoryStore
 from storage.records import Entry, NewSession
 from tests.actors.core import SESSION, Core, fresh_record
+from tests.fakes.memory_store import MemoryStore
 
 
 def test_the_first_summary_has_a_snapshot_and_the_next_only_where_it_changed() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import trio
 
 from bench.boot import fill
-from storage.boot import read_boot_id
+from storage.data_folder import read_boot_id
 from storage.store import open_store
 
 

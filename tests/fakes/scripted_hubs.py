@@ -1,4 +1,4 @@
-"""Hubs in memory, for tests of what stands above them, under a virtual clock (`docs/testing.md`, "The harness").
+"""Hubs in memory, for tests of what stands above them, under a virtual clock (`docs/internals/testing.md`, "The harness").
 
 A hub plays the script of each prompt that it takes; links can be cut, hubs killed, starts made to fail. Like a real
 hub it keeps each event until it is acknowledged and sends it again on the next link, ignores a turn that it has had,

@@ -1,1 +1,1 @@
-"""Whole servers in memory, under a virtual clock and a seeded scheduler (`docs/testing.md`, "The simulation")."""
+"""Whole servers in memory, under a virtual clock and a seeded scheduler (`docs/internals/testing.md`, "The simulation")."""

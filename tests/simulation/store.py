@@ -12,7 +12,6 @@ import trio
 from actors.codec import decode_row
 from actors.events import Committed
 from storage.errors import OutcomeUnknown, StorageUnavailable
-from storage.memory import MemoryStore
 from storage.records import (
     Command,
     Entry,
@@ -24,6 +23,7 @@ from storage.records import (
     SessionRecord,
     Summary,
 )
+from tests.fakes.memory_store import MemoryStore
 from tests.simulation.chaos import Chaos
 
 __all__ = ["AppendFate", "Life", "SharedStore", "StoreHandle"]

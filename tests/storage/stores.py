@@ -8,8 +8,8 @@ from pathlib import Path
 
 import trio
 
-from storage.memory import MemoryStore
 from storage.store import Store, open_store
+from tests.fakes.memory_store import MemoryStore
 from tests.storage.journal_contract import Stores
 
 __all__ = ["LIMIT_S", "memory_stores", "opened", "sqlite_stores"]

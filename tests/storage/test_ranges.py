@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import FoldMismatch
-from storage.memory import MemoryStore
 from storage.records import Entry, Fold, Row
+from tests.fakes.memory_store import MemoryStore
 from tests.storage.journal_contract import Stores, started
 from tests.storage.stores import sqlite_stores
 

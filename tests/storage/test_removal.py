@@ -8,12 +8,12 @@ import pytest
 import trio
 
 from storage.errors import SessionExists, SessionMissing
-from storage.memory import MemoryStore
 from storage.records import Entry, Head, Summary
 from storage.sqlite.connection import open_reader
 from storage.store import Store
 from storage.tables import sessions
 from storage.tables.sessions import REMOVED_AT_ONCE
+from tests.fakes.memory_store import MemoryStore
 from tests.storage.journal_contract import Stores, new_session, started
 from tests.storage.stores import opened
 

@@ -1,4 +1,4 @@
-"""The limits that docs/security.md lists and no other file here reaches: files, sessions, frames, headers."""
+"""The limits that docs/user/security.md lists and no other file here reaches: files, sessions, frames, headers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_uploads import BEGIN, FORM, HEAD, error, open_world
 from transport import frame_rate
 from transport.frame_rate import BURST, FRAMES_PER_S, FrameRate
-from transport.http.safe_headers import COMMON
+from transport.http.middleware import COMMON
 
 
 async def test_files_have_a_size_together(tmp_path: Path) -> None:

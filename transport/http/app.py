@@ -21,28 +21,20 @@ from storage.tables.pairings import Pairing
 from transport.auth import authorize
 from transport.config import TransportConfig
 from transport.facilities import Facilities, Port
-from transport.http.keys import CODE_PATH, OPEN_PATHS, Keys
+from transport.http.middleware import CODE_PATH, OPEN_PATHS, Keys, SafeHeaders, Unread
 from transport.http.responses import HttpError, error_answer
 from transport.http.routes.capsules import CapsuleRoutes
-from transport.http.routes.closing import ClosingRoutes
-from transport.http.routes.deletion import DeletionRoutes
-from transport.http.routes.devices import DeviceRoutes
-from transport.http.routes.export import ExportRoutes
+from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
-from transport.http.routes.metrics import MetricsRoutes
 from transport.http.routes.notifications import NotificationRoutes
-from transport.http.routes.openapi import OpenApiRoutes
-from transport.http.routes.pairing import PairingRoutes
 from transport.http.routes.search import SearchRoutes
-from transport.http.routes.server import ServerRoutes
+from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
+from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes
 from transport.http.routes.sessions import SessionRoutes
-from transport.http.routes.system import SystemRoutes
 from transport.http.routes.tasks import TaskRoutes
 from transport.http.routes.web import web_routes
 from transport.http.routes.workspace import WorkspaceRoutes
-from transport.http.safe_headers import SafeHeaders
 from transport.http.static import read_web_files
-from transport.http.unread import Unread
 from transport.ports import Deps, Device
 from transport.proxies import Forwarded, Proxies
 from transport.signin import SignIns

@@ -1,19 +1,19 @@
-"""The files of the web client, read once: what is not there at the start is not there later.
+"""The files of the web client, read once at the start.
 
-A name outside of the folder cannot be asked for, since only what was read is looked up, by its whole path.
+A name outside the folder cannot be requested: a request only looks up a path among the files that were read.
+Comments in modules and styles are not sent; every line keeps its number.
 """
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from transport.http.web_comments import without_comments
-
-__all__ = ["WEB_FOLDER", "WebFile", "read_web_files"]
+__all__ = ["WEB_FOLDER", "WebFile", "read_web_files", "without_comments"]
 
 WEB_FOLDER: Final = Path(__file__).parents[1] / "web"
 
@@ -80,3 +80,28 @@ def read_web_files(folder: Path) -> tuple[WebFile, ...]:
 def _served(path: Path) -> bytes:
     body = path.read_bytes()
     return without_comments(body.decode()).encode() if path.suffix in _COMMENTED else body
+
+
+_CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
+"""What tells the type checker of one expression, inside a line."""
+
+
+def without_comments(source: str) -> str:
+    """Return JavaScript or CSS without comments that begin a line, and without casts.
+
+    Anything else stays, comments behind code too: to tell those from a text with `//` in it takes a parser. A
+    template literal may have no line that begins like a comment; the client has none of several lines.
+    """
+    lines: list[str] = []
+    inside = False
+    for line in source.split("\n"):
+        text = line.lstrip()
+        if not inside and text.startswith("//"):
+            lines.append("")
+        elif inside or text.startswith("/*"):
+            _, end, rest = text.partition("*/")
+            inside = not end
+            lines.append(rest.strip())
+        else:
+            lines.append(_CAST.sub("", line).rstrip())
+    return "\n".join(lines)

@@ -23,13 +23,15 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
-from bridgehub.agents.relay.output import LastWords, LineTooLong, PayloadFinder
-from bridgehub.agents.relay.text import (
+from bridgehub.agents.relay.protocol import (
     MAX_ARGUMENT_BYTES,
     PAYLOAD,
     Fitted,
+    LastWords,
+    LineTooLong,
     MessageTooLong,
     Order,
+    PayloadFinder,
     Said,
     fit_request,
     read_payload,

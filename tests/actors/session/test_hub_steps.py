@@ -1,4 +1,4 @@
-"""The hub's half of the table in `docs/architecture.md`, "The life of a turn", row by row."""
+"""The hub's half of the table in `docs/internals/architecture.md`, "The life of a turn", row by row."""
 
 from __future__ import annotations
 

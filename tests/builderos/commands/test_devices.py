@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trio
 
-from builderos.client.qr import terminal_code
+from builderos.client.terminal import terminal_code
 from tests.builderos.terminal import run_command
 from tests.support.device import open_device
 from tests.support.server import ROOT, Server, open_server

@@ -15,9 +15,9 @@ from builderos.commands.import_ import ImportOptions, run_import
 from builderos.config import ConfigError, parse_config
 from builderos.server.retention import DAY_MS, ROUND_S, Retention
 from storage.errors import SessionMissing, StorageUnavailable
-from storage.memory import MemoryStore
 from storage.records import NewSession, Summary
 from tests.builderos.old_server import said, write_old
+from tests.fakes.memory_store import MemoryStore
 from tests.support.server import open_server
 
 NOW_MS = 100 * DAY_MS

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from transport.http.static import WEB_FOLDER, read_web_files
-from transport.http.web_comments import without_comments
+from transport.http.static import WEB_FOLDER, read_web_files, without_comments
 
 MAX_CLIENT_BYTES = 153_600
 """Of HTML, CSS and JavaScript together (PROTOCOL section 7)."""

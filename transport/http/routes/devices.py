@@ -1,24 +1,45 @@
-"""`/api/devices`: whoever holds a key. A key is told once, to whoever made it, and kept as a hash."""
+"""`/api/devices` and pairing: who holds a key, and how a new device gets one.
+
+A key is returned once, to the one who creates it, and stored as a hash. `POST /api/devices/pair` creates a pairing
+code, the link that carries it and a QR code of the link. `POST /api/pair` exchanges the code for a key, once, within
+ten minutes. A key never travels in a link.
+"""
 
 from __future__ import annotations
 
+import io
 from typing import Final
 
 import attrs
+import segno
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Clock
 from storage.errors import DeviceRevoked
+from storage.tables import devices as stored
 from storage.tables.devices import FIRST_DEVICE, Devices
 from storage.tables.hash_chain import Act
+from storage.tables.pairings import MAX_PAIRINGS, Pairing
 from transport.facilities import Facilities, Port
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
 from transport.ports import Device
+from transport.signed_urls import base_url
 from transport.v3.events import timestamp
 
-__all__ = ["FIRST_STAYS", "MAX_NAME", "DeviceRoutes", "act_of", "check_room", "scope_of"]
+__all__ = [
+    "FIRST_STAYS",
+    "MAX_NAME",
+    "PAIRING_MS",
+    "DeviceRoutes",
+    "PairingRoutes",
+    "act_of",
+    "check_room",
+    "scope_of",
+    "svg_code",
+]
 
 MAX_NAME: Final = 100
 MAX_DEVICES: Final = 1000
@@ -111,3 +132,75 @@ def check_room(devices: Devices) -> None:
     """Refuse a device more than there may be. Raises HttpError."""
     if sum(one.revoked_at_ms is None for one in devices.list()) >= MAX_DEVICES:
         raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already.")
+
+
+PAIRING_MS: Final = 10 * 60 * 1000
+"""How long a code is good."""
+
+UNNAMED: Final = "paired device"
+
+_SECRET: Final = {"Cache-Control": "no-store"}
+
+
+@attrs.frozen
+class PairingRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    clock: Clock
+
+    async def make(self, request: Request, device: Device) -> Response:
+        """Make a code, in the name of the device that asks: it ends with that device's key."""
+        body = await read_json(request, optional=True)
+        scope, name = scope_of(body, "drive"), _name(body)
+        code, now_ms = self.facilities.new_code(), self.clock()
+        pairing = Pairing(b"", name, scope, device.id, now_ms + PAIRING_MS)
+        act = act_of(request, device, "pairing_opened", now_ms)
+        if not await self.facilities.pairings.open(code, pairing, now_ms=now_ms, noted=[act]):
+            text = f"{MAX_PAIRINGS} codes are open already; each ends after ten minutes."
+            raise HttpError(429, "too_many", text)
+        await self.facilities.audit.note_head()
+        base = base_url(request.scope["scheme"], request.headers)
+        url = f"{base}/#pair={code}"
+        answer = {
+            "code": code,
+            "url": url,
+            "qr": await trio.to_thread.run_sync(svg_code, url),
+            "scope": scope,
+            "expires_at": timestamp(pairing.expires_at_ms),
+        }
+        return JsonAnswer(answer, headers=_SECRET)
+
+    async def redeem(self, request: Request, pairing: Pairing) -> Response:
+        """Make the device that a good code stands for; whoever comes second gets what a wrong code gets.
+
+        A request that is refused for anything else leaves the code good. The name that whoever made the code
+        gave it stands; without one it is the device's own.
+        """
+        name = _name(await read_json(request, optional=True))
+        check_room(self.facilities.devices)
+        key, device_id = self.facilities.new_key(), self.facilities.new_id()
+        named = pairing.name or name or UNNAMED
+        device = stored.Device(device_id, named, pairing.scope, self.clock(), None)
+        act = act_of(request, device, "paired", device.created_at_ms, pairing.made_by)
+        if not await self.facilities.pairings.redeem(pairing, device, key, [act]):
+            raise HttpError(401, "unauthorized", "A valid key is needed.")
+        await self.facilities.audit.note_head()
+        answer = {"id": device.id, "key": key, "name": device.name, "scope": device.scope}
+        return JsonAnswer(answer, headers=_SECRET)
+
+
+def _name(body: JsonBody) -> str | None:
+    return body.text("name", MAX_NAME) if body.has("name") else None
+
+
+BORDER: Final = 4
+"""Modules of white around it, which the standard asks for."""
+
+
+def svg_code(text: str) -> str:
+    """Return an SVG document of a QR code for `text`, black on white, without a size of its own."""
+    picture = io.BytesIO()
+    code = segno.make(text, error="m", micro=False)
+    code.save(picture, kind="svg", xmldecl=False, omitsize=True, border=BORDER, light="#fff", dark="#000")
+    return picture.getvalue().decode()

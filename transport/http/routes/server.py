@@ -1,4 +1,4 @@
-"""How the server is: health, for anybody, and status."""
+"""The server itself: health, status, metrics, the OpenAPI description, and putting the machine to sleep."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.ports import Catalog, Clock
 from transport.auth import authorize
 from transport.config import TransportConfig
-from transport.facilities import Readiness
-from transport.http.responses import JsonAnswer
+from transport.facilities import Facilities, Port, Readiness
+from transport.http.openapi import describe
+from transport.http.responses import HttpError, JsonAnswer
+from transport.http.routes.devices import act_of
+from transport.metrics import CONTENT_TYPE, family
 from transport.ports import Deps, Device
 from transport.v3.events import timestamp
 
-__all__ = ["ServerRoutes"]
+__all__ = ["MetricsRoutes", "OpenApiRoutes", "ServerRoutes", "SystemRoutes"]
 
 
 @attrs.frozen
@@ -71,3 +75,64 @@ def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
     ]
     path = str(found.workspace) if tells_paths else None
     return {"agents": agents, "workspace": {"path": path, "ok": found.workspace_ok}}
+
+
+@attrs.define(eq=False)
+class SystemRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    clock: Clock
+    _running: bool = False
+
+    async def sleep(self, request: Request, by: Device) -> Response:
+        """Run the command that the config names."""
+        sleep = self.facilities.sleep
+        if sleep is None:
+            raise HttpError(403, "not_configured", "The config names no system.sleep_command.")
+        if self._running:
+            raise HttpError(429, "too_many", "The command runs already.")
+        self._running = True
+        try:
+            worked = await sleep()
+        finally:
+            self._running = False
+        if not worked:
+            raise HttpError(503, "failed", "The command failed; the server's log tells more.")
+        await self.facilities.audit.note(act_of(request, by, "slept", self.clock()))
+        return JsonAnswer({"ok": True, "message": "The machine goes to sleep."})
+
+
+@attrs.frozen
+class MetricsRoutes:
+    """See the module."""
+
+    facilities: Facilities
+    port: Port
+    catalog: Catalog
+
+    async def text(self, _: Request, __: Device) -> Response:
+        """Tell all of it."""
+        lines = [
+            *family(
+                "gauge", "builderos_connections", "Connections now, by kind.", self.port.gauges(), "kind"
+            ),
+            *family(
+                "gauge", "builderos_websockets", "WebSockets on the old paths.", self.port.counts(), "agent"
+            ),
+            *family("gauge", "builderos_sessions", "Sessions kept.", await self.catalog.count()),
+            *self.facilities.more_metrics(),
+            *self.facilities.metrics.lines(),
+        ]
+        return Response("\n".join(lines) + "\n", media_type=CONTENT_TYPE)
+
+
+@attrs.frozen
+class OpenApiRoutes:
+    """See the module."""
+
+    version: str
+
+    async def description(self, _: Request, __: Device) -> Response:
+        """Give the description."""
+        return JsonAnswer(describe(self.version))

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.relay.output import LastWords, LineTooLong, PayloadFinder
-from bridgehub.agents.relay.text import MessageTooLong, Order, fit_request, read_payload
+from bridgehub.agents.relay.protocol import (
+    LastWords,
+    LineTooLong,
+    MessageTooLong,
+    Order,
+    PayloadFinder,
+    fit_request,
+    read_payload,
+)
 from bridgehub.protocol.messages import PastMessage
 
 OUTPUT = b"log\nJARVIS_PAYLOAD={}\n JARVIS_PAYLOAD=no\nJARVIS\n\nJARVIS_PAYLOAD=last\r\nJARVIS_PAYLOADX"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from storage.errors import OutcomeUnknown, StorageFull
-from storage.memory import MemoryStore
 from storage.records import Head
+from tests.fakes.memory_store import MemoryStore
 from tests.storage.journal_contract import Stores, entry, started
 
 

@@ -1,11 +1,12 @@
-"""What stands before every HTTP route: nobody passes without a key, but where something else opens."""
+"""ASGI layers around every HTTP route: authentication, security headers, and draining of unread bodies."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import attrs
-from starlette.types import ASGIApp, Receive, Scope, Send
+import trio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
@@ -13,7 +14,7 @@ from transport.ports import Deps
 from transport.signed_urls import UPLOADS_PATH
 from transport.signin import BadKeyError, SignIns, TooManyTriesError, key_of_headers
 
-__all__ = ["CODE_PATH", "OPEN_PATHS", "Keys"]
+__all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "Keys", "SafeHeaders", "Unread"]
 
 OPEN_PATHS: Final = frozenset({"/api/health"})
 """What answers without a key, beside the files of the web client."""
@@ -83,3 +84,71 @@ class Keys:
 def _is_open(scope: Scope) -> bool:
     reads = scope["method"] in ("GET", "HEAD")
     return scope["path"] in OPEN_PATHS or (reads and is_web_path(scope["path"]))
+
+
+COMMON: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+"""What an answer gets that does not say otherwise itself. A browser's cache is no place for conversations.
+
+`Strict-Transport-Security` is not among them, over our own TLS either: it holds for all ports of a host's name, and
+would shut a browser out of whatever else that machine serves without TLS. This port speaks nothing but TLS anyway.
+"""
+
+
+@attrs.frozen
+class SafeHeaders:
+    """Adds to each answer what it lacks."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def completed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in headers}
+                more = [pair for pair in COMMON if pair[0] not in there]
+                message = {**message, "headers": [*headers, *more]}
+            await send(message)
+
+        await self.app(scope, receive, completed)
+
+
+@attrs.frozen
+class Unread:
+    """The outermost layer. Once the answer begins, the routes read no more, and this does."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the class."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_read = False
+        async with trio.open_nursery() as nursery:
+
+            async def watched_receive() -> Message:
+                nonlocal is_read
+                message = await receive()
+                is_read = not message.get("more_body", False)
+                return message
+
+            async def watched_send(message: Message) -> None:
+                if message["type"] == "http.response.start" and not is_read:
+                    nursery.start_soon(_throw_away, receive)
+                await send(message)
+
+            await self.app(scope, watched_receive, watched_send)
+            nursery.cancel_scope.cancel(reason="answered")
+
+
+async def _throw_away(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

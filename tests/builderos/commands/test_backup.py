@@ -22,10 +22,10 @@ import trio
 from builderos.commands.backup import run_backup, run_restore
 from builderos.commands.verify import run_verify
 from storage.read_only import open_reading
+from tests.builderos.commands.test_import_ import options, rows
 from tests.builderos.old_server import said, write_old
 from tests.builderos.spoilers import SPOILERS
 from tests.builderos.terminal import run_command
-from tests.builderos.test_import import options, rows
 from tests.e2e.world import all_events, hubs_of, open_http, story_of, wait_processes_gone
 from tests.support.device import Json
 from tests.support.server import ROOT, Server, open_server

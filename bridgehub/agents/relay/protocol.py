@@ -1,8 +1,4 @@
-"""The words of `bridgehub/1.0`: the request that a relay gets as an argument, the line that it answers with.
-
-No I/O. The request goes as one argument, and a system takes no argument over 128 KiB: the history is cut to
-fit, oldest first. The answer echoes context and prompt, so it is far longer than what it says.
-"""
+"""What is kept of a relay's output: of stdout the last payload line, of stderr the last words. No I/O."""
 
 from __future__ import annotations
 
@@ -17,15 +13,87 @@ from bridgehub.protocol.messages import PastMessage
 
 __all__ = [
     "MAX_ARGUMENT_BYTES",
+    "MAX_LINE_BYTES",
     "PAYLOAD",
     "VERSION",
     "Fitted",
+    "LastWords",
+    "LineTooLong",
     "MessageTooLong",
     "Order",
+    "PayloadFinder",
     "Said",
     "fit_request",
     "read_payload",
 ]
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""A payload line: the answer and twice the history. Other lines are thrown away as they come."""
+
+LAST_WORDS_BYTES = 2048
+"""How much of stderr an error shows."""
+
+
+class LineTooLong(Exception):
+    """A payload line is over the limit."""
+
+
+@attrs.define(eq=False)
+class PayloadFinder:
+    """Finds the last payload line in a stream, in constant memory but for that line."""
+
+    limit_bytes: int = MAX_LINE_BYTES
+    payload: bytes | None = None
+    _line: bytearray = attrs.field(factory=bytearray)
+    _skipping: bool = False
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises LineTooLong."""
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            self._add(data[start:end])
+            self._end_line()
+            start = end + 1
+        self._add(data[start:])
+
+    def finish(self) -> bytes | None:
+        """Take the end of the stream; return the last payload, None where there was none."""
+        self._end_line()
+        return self.payload
+
+    def _add(self, part: bytes) -> None:
+        if self._skipping:
+            return
+        self._line += part
+        length = len(self._line)
+        if not PAYLOAD.startswith(bytes(self._line[: len(PAYLOAD)])) and length:
+            self._skipping = True
+            self._line.clear()
+        elif length > self.limit_bytes + len(PAYLOAD):
+            raise LineTooLong
+
+    def _end_line(self) -> None:
+        if self._line.startswith(PAYLOAD):
+            self.payload = bytes(self._line[len(PAYLOAD) :])
+        self._line = bytearray()
+        self._skipping = False
+
+
+@attrs.define(eq=False)
+class LastWords:
+    """The end of a stream."""
+
+    _kept: bytearray = attrs.field(factory=bytearray)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+        self._kept += data[-LAST_WORDS_BYTES:]
+        del self._kept[:-LAST_WORDS_BYTES]
+
+    def text(self) -> str:
+        """Return them as text for an error."""
+        return self._kept.decode(errors="replace").replace("\0", "").strip()
+
 
 VERSION = "bridgehub/1.0"
 

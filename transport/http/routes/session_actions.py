@@ -1,0 +1,164 @@
+"""What is done with a whole session: close, delete, export."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Literal
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from actors.commands import Author, Close, Closed, Envelope, Reply
+from actors.errors import ActorError, SessionBusy
+from actors.ports import Catalog, Clock
+from storage.errors import SessionMissing, StorageError
+from storage.tables.audit import Audit
+from transport.config import TransportConfig
+from transport.facilities import Exports, Removes
+from transport.http.responses import HttpError, JsonAnswer
+from transport.http.routes.devices import act_of
+from transport.ports import Deps, Device
+from transport.v3.decode import is_id
+
+__all__ = ["ClosingRoutes", "DeletionRoutes", "ExportRoutes"]
+
+_OLD_AGENTS: Final = frozenset({"claude", "codex"})
+
+logger = logging.getLogger("builderos.transport")
+
+
+@attrs.frozen
+class ClosingRoutes:
+    """See the module."""
+
+    config: TransportConfig
+    deps: Deps
+
+    async def close(self, request: Request, device: Device) -> Response:
+        """Close a session's hub where nobody needs it. 200 for every session, there or not."""
+        if request.path_params["agent"] not in _OLD_AGENTS:
+            raise HttpError(404, "not_found", "Not found.")
+        session_id = request.path_params["id"]
+        killed = await self._close(session_id, device) if is_id(session_id) else False
+        message = "The session's process was ended." if killed else "Nothing had to be ended."
+        return JsonAnswer(
+            {"ok": True, "session_id": session_id, "process_killed": killed, "message": message}
+        )
+
+    async def _close(self, session_id: str, device: Device) -> bool:
+        answered = trio.Event()
+        replies: list[Reply] = []
+
+        def reply(answer: Reply) -> None:
+            replies.append(answer)
+            answered.set()
+
+        author = Author(device.id, device.id, device.name)
+        try:
+            if await self.deps.catalog.get(session_id) is None:
+                return False
+            with trio.move_on_after(self.config.submit_s):
+                await self.deps.bus.submit(session_id, Envelope(Close(), author, reply))
+                await answered.wait()
+        except (ActorError, StorageError) as error:
+            logger.info("session %s could not be closed: %s", session_id, error)
+        return any(isinstance(answer, Closed) and answer.process_killed for answer in replies)
+
+
+@attrs.frozen
+class DeletionRoutes:
+    """See the module."""
+
+    sessions: Removes
+    audit: Audit
+    clock: Clock
+
+    async def delete(self, request: Request, by: Device) -> Response:
+        """Remove a session that has nothing to do."""
+        session_id = request.path_params["id"]
+        if not is_id(session_id):
+            raise SessionMissing(session_id)
+        try:
+            await self.sessions.remove(session_id)
+        except SessionBusy:
+            raise HttpError(409, "busy", "A turn runs or a message waits; interrupt it first.") from None
+        act = attrs.evolve(act_of(request, by, "session_deleted", self.clock()), session_id=session_id)
+        await self.audit.note(act)
+        return JsonAnswer({"ok": True, "session_id": session_id})
+
+
+CHUNK_BYTES: Final = 64 * 1024
+"""Small parts are joined up to this before they are sent."""
+
+_TYPES: Final[dict[str, str]] = {"md": "text/markdown; charset=utf-8", "json": "application/json"}
+
+_WriteAll = Callable[[Callable[[str], Awaitable[None]]], Awaitable[None]]
+
+
+@attrs.frozen
+class ExportRoutes:
+    """See the module."""
+
+    exports: Exports | None
+    catalog: Catalog
+
+    async def export(self, request: Request, device: Device) -> Response:
+        """Give a session out. Once it has begun, an error can only break it off."""
+        if self.exports is None:
+            raise HttpError(404, "not_found", "Sessions are not exported here.")
+        form = _form(request.query_params.get("format", "md"))
+        session_id = request.path_params["id"]
+        if not is_id(session_id) or await self.catalog.get(session_id) is None:
+            raise HttpError(404, "not_found", "There is no such session.")
+        headers = {
+            "Content-Type": _TYPES[form],
+            "Content-Disposition": f'attachment; filename="{session_id}.{form}"',
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+        }
+        return _Streamed(partial(self.exports, session_id, form, device.scope), headers=headers)
+
+
+def _form(told: str) -> Literal["md", "json"]:
+    if told == "md":
+        return "md"
+    if told == "json":
+        return "json"
+    raise HttpError(400, "bad_request", "format must be md or json.")
+
+
+class _Streamed(Response):
+    """A body that is written piece by piece; its length is not known."""
+
+    def __init__(self, write_all: _WriteAll, *, headers: dict[str, str]) -> None:
+        super().__init__(headers=headers)
+        del self.headers["content-length"]
+        self._write_all = write_all
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held: list[str] = []
+        size = 0
+
+        async def write(text: str) -> None:
+            nonlocal size
+            held.append(text)
+            size += len(text)
+            if size >= CHUNK_BYTES:
+                await flush(more=True)
+
+        async def flush(*, more: bool) -> None:
+            nonlocal size
+            body = "".join(held).encode()
+            held.clear()
+            size = 0
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] != "HEAD":
+            await self._write_all(write)
+        await flush(more=False)
