@@ -157,7 +157,17 @@ def _patches(
     """Return the patches that fit, by path."""
     asked = {path for one in changes for path in (one.path, one.old_path) if path is not None}
     paths = [os.fsdecode(path) for path in asked] if len(asked) <= 50 else []
-    command = (*DIFF, "-p", "-U3", "--src-prefix=a/", "--dst-prefix=b/", before.tree, after.tree, "--", *paths)
+    command = (
+        *DIFF,
+        "-p",
+        "-U3",
+        "--src-prefix=a/",
+        "--dst-prefix=b/",
+        before.tree,
+        after.tree,
+        "--",
+        *paths,
+    )
     options = (*store.options(), "-c", "core.quotePath=true", "--literal-pathspecs")
     wanted = {_header_of(one): one for one in changes}
     found: dict[bytes, bytes] = {}
@@ -187,15 +197,31 @@ def _header_of(change: Change) -> bytes:
     return b"diff --git " + _quoted(b"a/" + old) + b" " + _quoted(b"b/" + change.path)
 
 
-_ESCAPES = {7: b"\\a", 8: b"\\b", 9: b"\\t", 10: b"\\n", 11: b"\\v", 12: b"\\f", 13: b"\\r", 34: b'\\"', 92: b"\\\\"}
-_PLAIN = re.compile(rb'[ !#-\[\]-~]*')
+_ESCAPES = {
+    7: b"\\a",
+    8: b"\\b",
+    9: b"\\t",
+    10: b"\\n",
+    11: b"\\v",
+    12: b"\\f",
+    13: b"\\r",
+    34: b'\\"',
+    92: b"\\\\",
+}
+_PLAIN = re.compile(rb"[ !#-\[\]-~]*")
 
 
 def _quoted(name: bytes) -> bytes:
     """Return a name as git writes it."""
     if _PLAIN.fullmatch(name):
         return name
-    return b'"' + b"".join(_ESCAPES.get(one) or (bytes((one,)) if 32 <= one < 127 else b"\\%03o" % one) for one in name) + b'"'
+    return (
+        b'"'
+        + b"".join(
+            _ESCAPES.get(one) or (bytes((one,)) if 32 <= one < 127 else b"\\%03o" % one) for one in name
+        )
+        + b'"'
+    )
 
 
 def _sections(chunks: Iterator[bytes], most: int) -> Iterator[tuple[bytes, bytes | None]]:

@@ -41,7 +41,15 @@ def find_repository(workspace: str, limit_s: float) -> Repository | None:
     """
     try:
         told = run_git(
-            *("rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "objects", "--git-path", "index"),
+            *(
+                "rev-parse",
+                "--show-toplevel",
+                "--show-prefix",
+                "--git-path",
+                "objects",
+                "--git-path",
+                "index",
+            ),
             *("--git-path", "info/exclude", "--show-object-format"),
             cwd=workspace,
             limit_s=limit_s,
@@ -49,7 +57,10 @@ def find_repository(workspace: str, limit_s: float) -> Repository | None:
         parts = os.fsdecode(told.output).split("\n")
         if len(parts) != 7:
             return None
-        if parts[1] and run_git("check-ignore", "-q", ".", cwd=workspace, ok=(0, 1), limit_s=limit_s).status == 0:
+        if (
+            parts[1]
+            and run_git("check-ignore", "-q", ".", cwd=workspace, ok=(0, 1), limit_s=limit_s).status == 0
+        ):
             return None
     except GitFailed:
         return None
@@ -82,7 +93,9 @@ def _unusable(repository: Repository, target: Path, limit_s: float) -> list[byte
 
     def git(*arguments: str, given: bytes = b"", ok: tuple[int, ...] = (0,)) -> bytes:
         top = repository.top
-        done = run_git(*arguments, cwd=top, environment=environment, given=given, ok=ok, limit_s=limit_s, low=True)
+        done = run_git(
+            *arguments, cwd=top, environment=environment, given=given, ok=ok, limit_s=limit_s, low=True
+        )
         return done.output
 
     entries = [entry for entry in git("ls-files", "-z", "-v", "-s").split(b"\0") if entry]

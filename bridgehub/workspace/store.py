@@ -35,7 +35,16 @@ READ_S = 20.0
 
 _ATTRIBUTES = "* -text -filter -eol -ident -working-tree-encoding -crlf !diff !merge\n"
 _CONFIG = (
-    *("-c", "core.autocrlf=false", "-c", "core.safecrlf=false", "-c", "core.bare=false", "-c", "core.fsync=none"),
+    *(
+        "-c",
+        "core.autocrlf=false",
+        "-c",
+        "core.safecrlf=false",
+        "-c",
+        "core.bare=false",
+        "-c",
+        "core.fsync=none",
+    ),
     *("-c", "core.protectNTFS=false", "-c", "core.protectHFS=false", "-c", "commit.gpgSign=false"),
     *("-c", "core.logAllRefUpdates=false", "-c", "core.sparseCheckout=false", "-c", "core.attributesFile="),
 )
@@ -62,6 +71,7 @@ class Kept:
     commit: str
     tree: str
     left_out: Mapping[bytes, str]
+    note: Mapping[str, Any] = attrs.field(factory=dict)
 
     def covers(self, path: bytes) -> bool:
         """Tell whether what the tree says of a path is the whole truth."""
@@ -100,6 +110,11 @@ class Store:
     def exists(self) -> bool:
         """Whether any checkpoint was ever begun here."""
         return (self.folder / "HEAD").exists()
+
+    @property
+    def is_sha256(self) -> bool:
+        """Whether objects are named by sha256 and not by sha1."""
+        return "objectformat" in (self.folder / "config").read_text(errors="replace").casefold()
 
     @property
     def index(self) -> Path:
@@ -152,7 +167,9 @@ class Store:
         if not self.exists:
             self._make(repository, limit_s)
         if repository is not None:
-            _write_if_new(self.folder / "objects/info/alternates", os.path.realpath(repository.objects) + "\n")
+            _write_if_new(
+                self.folder / "objects/info/alternates", os.path.realpath(repository.objects) + "\n"
+            )
             exclude = Path(repository.exclude)
             if exclude.is_file():
                 _write_if_new(self.folder / "info/exclude", exclude.read_text(errors="surrogateescape"))
@@ -163,7 +180,9 @@ class Store:
         making = self.folder.with_name(f"{self.folder.name}.new")
         shutil.rmtree(making, ignore_errors=True)
         form = "sha1" if repository is None else repository.object_format
-        run_git("init", "-q", "--bare", "--template=", f"--object-format={form}", str(making), limit_s=limit_s)
+        run_git(
+            "init", "-q", "--bare", "--template=", f"--object-format={form}", str(making), limit_s=limit_s
+        )
         for name in ("info", "objects/info"):
             (making / name).mkdir(exist_ok=True)
         (making / "info/attributes").write_text(_ATTRIBUTES)
@@ -175,7 +194,9 @@ class Store:
     def locked(self, wait_s: float) -> Iterator[None]:
         """Hold the workspace's lock. Raises StoreBusy where somebody else holds it for so long; OSError."""
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.folder.with_name(f"{self.folder.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(
+            self.folder.with_name(f"{self.folder.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         try:
             until = time.monotonic() + wait_s
             while not _try_lock(descriptor):
@@ -188,7 +209,9 @@ class Store:
 
     # ---- keeping and finding ----
 
-    def keep(self, session_id: str, checkpoint_id: str, tree: str, note: Mapping[str, Any], limit_s: float) -> None:
+    def keep(
+        self, session_id: str, checkpoint_id: str, tree: str, note: Mapping[str, Any], limit_s: float
+    ) -> None:
         """Keep a tree as a checkpoint of a session. Raises GitFailed, GitMissing."""
         message = json.dumps(note).encode()
         commit = self.git("commit-tree", tree, given=message, limit_s=limit_s).decode().strip()
@@ -203,8 +226,9 @@ class Store:
             told = self.git("log", "-1", "--format=%H %T%n%B", name, "--").decode("utf-8", "replace")
             head, _, body = told.partition("\n")
             commit, tree = head.split()
-            return Kept(commit, tree, self.left_out(json.loads(body).get("left")))
-        except (GitFailed, ValueError) as exc:
+            note = json.loads(body)
+            return Kept(commit, tree, self.left_out(note.get("left")), note)
+        except (GitFailed, ValueError, AttributeError) as exc:
             raise NoCheckpoint(checkpoint_id) from exc
 
     def left_out(self, blob: str | None) -> dict[bytes, str]:
