@@ -36,6 +36,7 @@ __all__ = [
     "Send",
     "SessionView",
     "Settings",
+    "Undo",
 ]
 
 RejectCode = Literal[
@@ -54,6 +55,9 @@ RejectCode = Literal[
     "bad_setting",
     "bad_workspace",
     "nothing_to_interrupt",
+    "nothing_to_undo",
+    "no_checkpoint",
+    "busy",
     "not_unknown",
     "storage",
     "shutting_down",
@@ -159,6 +163,19 @@ class Rename:
 
 
 @attrs.frozen
+class Undo:
+    """Take back what a turn changed, or what an earlier undo did. One of the two is given.
+
+    `force`: also while somebody else works in the same folder.
+    """
+
+    name: ClassVar[str] = "undo"
+    turn_id: str | None = None
+    undo_id: str | None = None
+    force: bool = False
+
+
+@attrs.frozen
 class MarkRead:
     """Note that this person has read up to `seq`."""
 
@@ -181,7 +198,7 @@ class Close:
     name: ClassVar[str] = "close"
 
 
-Command = Attach | Send | Cancel | Interrupt | Decide | Resolve | Rename | MarkRead | Draft | Close
+Command = Attach | Send | Cancel | Interrupt | Decide | Resolve | Rename | Undo | MarkRead | Draft | Close
 
 
 @attrs.frozen
@@ -201,6 +218,8 @@ class Rejected:
         message_id, request_id: which one it answers, where the command had one.
         head: the present position, with `stale_head`.
         by_device: who was first, with `already_resolved`.
+        by_session: which other session works in the same folder, with `busy`.
+        conflicts: files that would be left alone, with `nothing_to_undo`.
     """
 
     code: RejectCode
@@ -209,6 +228,8 @@ class Rejected:
     request_id: str | None = None
     head: IfHead | None = None
     by_device: str | None = None
+    by_session: str | None = None
+    conflicts: tuple[str, ...] | None = None
 
 
 @attrs.frozen

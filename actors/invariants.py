@@ -28,6 +28,7 @@ import attrs
 
 from actors.events import (
     TURN_ENDS,
+    Checkpoint,
     Committed,
     Complete,
     Delivery,
@@ -43,6 +44,8 @@ from actors.events import (
     ToolFinished,
     ToolStarted,
     TurnStarted,
+    Undone,
+    UndoStarted,
     UserMessage,
 )
 from actors.pieces import MAX_PIECE_BYTES, json_size
@@ -158,7 +161,7 @@ class Verifier:
                 self._delivered(item, event)
             case TurnStarted():
                 self._started(item, event)
-            case SessionUpdated():
+            case SessionUpdated() | Checkpoint() | UndoStarted() | Undone():
                 pass
             case Notice() if item.turn_id is None:
                 pass

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.messages import Checkpointed, HubSpec, LeftOut, Noticed
+from bridgehub.protocol.messages import Checkpointed, HubSpec, LeftOut, Noticed, Prompt
 from bridgehub.workspace.changes import count_changes
 from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
@@ -24,7 +24,7 @@ from bridgehub.workspace.paths import shown
 from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
 from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
 
-__all__ = ["HELD_KINDS", "PROMPT_WAIT_S", "Checkpoints"]
+__all__ = ["HELD_KINDS", "PROMPT_WAIT_S", "Checkpoints", "undone_text"]
 
 T = TypeVar("T")
 
@@ -190,3 +190,13 @@ class Checkpoints:
 def _shown(taken: Snapshot) -> tuple[LeftOut, ...]:
     names = sorted(taken.left_out.items())[:SHOWN_LEFT_OUT]
     return tuple(LeftOut(shown(path), reason) for path, reason in names)
+
+
+def undone_text(prompt: Prompt) -> str:
+    """Return what an agent is told of changes that the person took back."""
+    names = "\n".join(f"- {path!r}" for path in prompt.undone)
+    more = f"\n- and {prompt.undone_more} more" if prompt.undone_more else ""
+    return (
+        "[Since your last message the person took changes back that were made earlier in this conversation. "
+        f"These files are not as you left them; read them again before you change them:\n{names}{more}]"
+    )

@@ -26,7 +26,7 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, TurnEnd
 from bridgehub.agents.registry import AgentMissing
-from bridgehub.checkpoints import Checkpoints
+from bridgehub.checkpoints import Checkpoints, undone_text
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
@@ -271,12 +271,18 @@ class TurnRunner:
         end: TurnEnd | None = None
         try:
             with turn.scope:
-                end = await driver.run_turn(turn.prompt, turn.sink)
+                end = await driver.run_turn(self._told_undone(turn.prompt), turn.sink)
         except* Exception as group:
             _log.exception("turn %s: the driver failed", turn.prompt.turn_id)
             end = self._exited(turn, group)
         finally:
             turn.finish(end)
+
+    def _told_undone(self, prompt: Prompt) -> Prompt:
+        """Return the prompt with what the agent should know of its files; a command takes no words along."""
+        if not prompt.undone or prompt.content.startswith("/") or self.spec.kind == "echo":
+            return prompt
+        return attrs.evolve(prompt, content=f"{undone_text(prompt)}\n\n{prompt.content}")
 
     async def _watch(self, turn: _Turn) -> None:
         """End the turn of an agent that hangs."""

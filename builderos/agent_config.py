@@ -19,7 +19,8 @@ minutes at most, and both programs give up on a model service that is silent, an
 class ClaudeAgent:
     """Claude Code through its SDK.
 
-    Attributes of every kind: `delegate`: whether other agents may hand it work; `env`: added to its environment.
+    Attributes of every kind: `delegate`: whether other agents may hand it work; `checkpoints`: whether the workspace
+    is saved around its turns; `env`: added to its environment.
     Of this one and Codex: `silence_s`: see `SILENCE_S`.
 
     Attributes:
@@ -33,6 +34,7 @@ class ClaudeAgent:
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -52,6 +54,7 @@ class CodexAgent:
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -61,6 +64,7 @@ class EchoAgent:
 
     kind: ClassVar[str] = "echo"
     delegate: bool = True
+    checkpoints: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -73,6 +77,7 @@ class BridgeHubAgent:
     direction: str = attrs.field(validator=not_empty)
     timeout_s: float = attrs.field(default=600.0, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 

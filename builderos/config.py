@@ -110,6 +110,8 @@ class Config:
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
         max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
         permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
+        checkpoints: whether the workspace is saved around each turn; an agent's table may switch that off for itself.
+        checkpoint_days: how long a saved state is kept.
         retention_days: sessions without activity for longer are removed; None keeps all for good.
     """
 
@@ -130,6 +132,8 @@ class Config:
         default=None, validator=attrs.validators.optional(positive)
     )
     retention_days: float | None = attrs.field(default=None, validator=positive_or_none)
+    checkpoints: bool = True
+    checkpoint_days: float = attrs.field(default=30.0, validator=positive)
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""

@@ -13,14 +13,16 @@ from actors.codec import decode_row
 from actors.config import ActorConfig
 from actors.events import Attachment, Committed, UserMessage
 from actors.history import read_history
-from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
+from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
 from actors.session.effects import (
     Announce,
+    CarryOutUndo,
     Effect,
     ForgetHub,
     HandOver,
     KeepNote,
     KillHub,
+    PlanUndo,
     SendHistory,
     StartHub,
     SteerHub,
@@ -30,8 +32,9 @@ from actors.session.effects import (
 from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
+from actors.session.undoing import UndoRunner
 from actors.tail import Tail
-from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
+from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
 
@@ -65,6 +68,7 @@ class SessionDeps:
     config: ActorConfig
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
+    undoes: Undoes | None = None
 
 
 @attrs.define(eq=False)
@@ -77,8 +81,13 @@ class EffectRunner:
     owner: HubOwner
     mailbox: Mailbox
     tail: Tail
+    undos: UndoRunner = attrs.field(init=False)
     _note: KeepNote | None = None
     _noted: trio.Event = attrs.field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        deps = self.deps
+        self.undos = UndoRunner(deps.undoes, deps.journal, deps.catalog, self.record, self.mailbox)
 
     @property
     def session_id(self) -> str:
@@ -112,6 +121,8 @@ class EffectRunner:
                 owner.end(hub_id, "kill")
             case ForgetHub(hub_id):
                 await self.deps.hubs.forget(hub_id)
+            case PlanUndo() | CarryOutUndo():
+                self.undos.order(effect)
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
@@ -123,12 +134,17 @@ class EffectRunner:
     def _spec(self, hub_id: str) -> HubSpec:
         state = self.state
         spec = self.deps.spec_for(self.record, hub_id)
-        return attrs.evolve(spec, agent_memory=state.agent_memory, grants=tuple(state.grants))
+        unsaved = None if state.unsaved is None else Unsaved(*state.unsaved)
+        return attrs.evolve(
+            spec, agent_memory=state.agent_memory, grants=tuple(state.grants), unsaved=unsaved
+        )
 
     async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
         message = await self._message(effect.message_seq, items)
         files = self._files_of(message)
-        return Prompt(effect.turn_id, effect.message_id, message.content, effect.taken_before, files)
+        undone, more = tuple(self.state.undone), self.state.undone_more
+        prompt = Prompt(effect.turn_id, effect.message_id, message.content, effect.taken_before, files)
+        return attrs.evolve(prompt, undone=undone, undone_more=more)
 
     async def _message(self, seq: int, items: Sequence[Committed]) -> UserMessage:
         """Read a message that is to be handed over: from this batch, else from the journal."""

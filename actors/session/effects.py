@@ -13,11 +13,13 @@ from bridgehub.protocol.messages import ToHub
 __all__ = [
     "Announce",
     "Answer",
+    "CarryOutUndo",
     "Effect",
     "ForgetHub",
     "HandOver",
     "KeepNote",
     "KillHub",
+    "PlanUndo",
     "SendHistory",
     "StartHub",
     "SteerHub",
@@ -99,6 +101,23 @@ class ForgetHub:
 
 
 @attrs.frozen
+class PlanUndo:
+    """Find out what an undo would do; `UndoPlanned` tells."""
+
+    undo_id: str
+    turn_id: str | None
+    of_undo: str | None
+    force: bool
+
+
+@attrs.frozen
+class CarryOutUndo:
+    """Do what was planned, or what is left of it; `UndoCarried` tells."""
+
+    undo_id: str
+
+
+@attrs.frozen
 class KeepNote:
     """Keep a read mark or a draft beside the journal."""
 
@@ -123,6 +142,8 @@ Effect = (
     | StopHub
     | KillHub
     | ForgetHub
+    | PlanUndo
+    | CarryOutUndo
     | KeepNote
     | Announce
 )

@@ -42,10 +42,15 @@ MAX_GRANT_CHARS = 2000
 MAX_DIFF_BYTES = 64 * 1024
 """JSON of what a request would change; a longer one is left out."""
 
+MAX_LEFT_OUT = 50
+"""Files that a checkpoint does not hold and that its event names."""
+
+MAX_PATH_CHARS = 4096
 MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
 
-_IDS = ("turn_id", "block", "tool_id", "request_id", "task_id", "parent_tool_id", "parent_task_id", "name", "tool",
+_IDS = ("turn_id", "of_turn", "checkpoint_id", "block", "tool_id", "request_id", "task_id", "parent_tool_id",
+        "parent_task_id", "name", "tool",
         "code", "agent_type")  # fmt: skip
 
 
@@ -73,6 +78,9 @@ def fitted(event: hub.HubEvent) -> hub.HubEvent:
             return attrs.evolve(event, progress=text(event.progress))
         case hub.TaskEnded():
             return attrs.evolve(event, result=None if event.result is None else text(event.result))
+        case hub.Checkpointed():
+            left_out = tuple(attrs.evolve(one, path=one.path[:MAX_PATH_CHARS]) for one in event.left_out)
+            return attrs.evolve(event, left_out=left_out[:MAX_LEFT_OUT])
         case hub.TurnFailed() | hub.Noticed():
             return attrs.evolve(event, content=text(event.content))
         case _:

@@ -10,9 +10,11 @@ from typing import cast, get_args
 import orjson
 
 from actors.events import (
+    Checkpoint,
     Complete,
     Delivery,
     DeliveryState,
+    LeftOut,
     Message,
     Notice,
     PermissionRequested,
@@ -30,7 +32,7 @@ from actors.events import (
 )
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
-from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
+from actors.session.effects import CarryOutUndo, ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
 from actors.session.hub_limits import fitted, is_flat, unfit
 from actors.session.inputs import (
     FromDevice,
@@ -41,8 +43,11 @@ from actors.session.inputs import (
     Input,
     MarkFailed,
     Resume,
+    UndoCarried,
+    UndoPlanned,
 )
 from actors.session.step import Step, decided, hand_over
+from actors.session.undo_steps import undo_carried, undo_planned
 from bridgehub.protocol import messages as hub
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
@@ -89,7 +94,13 @@ def take(step: Step, given: Input) -> None:
         case Resume():
             if step.state.failed:
                 step.emit(SessionUpdated(failed=False))
+            if step.state.undo is not None:
+                step.do(CarryOutUndo(step.state.undo.undo_id))
             step.start_next()
+        case UndoPlanned():
+            undo_planned(step, given)
+        case UndoCarried():
+            undo_carried(step, given)
 
 
 def _reported(step: Step, given: FromHub) -> None:
@@ -109,11 +120,14 @@ def _reported(step: Step, given: FromHub) -> None:
     if isinstance(event, hub.AgentMemory):
         _remember(step, event)
         return
-    turn = state.turn
-    if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
+    if isinstance(event, hub.Checkpointed):
+        step.emit(_checkpoint(event))
         return
     if isinstance(event, hub.Noticed) and event.turn_id is None:
-        step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
+        step.emit(_notice(event))  # the hub's own word: it says nothing of a turn
+        return
+    turn = state.turn
+    if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
     if not turn.consumed and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
@@ -278,6 +292,12 @@ def _work(step: Step, event: hub.HubEvent) -> None:
             step.emit_in_turn(_notice(event))
         case _:
             pass
+
+
+def _checkpoint(event: hub.Checkpointed) -> Checkpoint:
+    left_out = tuple(LeftOut(one.path, one.reason) for one in event.left_out)
+    numbers = (event.files, event.added, event.removed)
+    return Checkpoint(event.of_turn, event.checkpoint_id, event.position, *numbers, event.late, left_out)
 
 
 def _notice(event: hub.Noticed) -> Notice:

@@ -6,11 +6,22 @@ from typing import Literal
 
 import attrs
 
-from actors.commands import Envelope
+from actors.commands import Envelope, Rejected
 from bridgehub.protocol.messages import Reported, Welcome
 from storage.records import Command
 
-__all__ = ["FromDevice", "FromHub", "HubGone", "HubReady", "IdleTooLong", "Input", "MarkFailed", "Resume"]
+__all__ = [
+    "FromDevice",
+    "FromHub",
+    "HubGone",
+    "HubReady",
+    "IdleTooLong",
+    "Input",
+    "MarkFailed",
+    "Resume",
+    "UndoCarried",
+    "UndoPlanned",
+]
 
 
 @attrs.frozen
@@ -70,4 +81,25 @@ class Resume:
     """The session's actor was started: a failed session works again, and what waits goes on."""
 
 
-Input = FromDevice | FromHub | HubReady | HubGone | IdleTooLong | MarkFailed | Resume
+@attrs.frozen
+class UndoPlanned:
+    """An undo can be carried out, or cannot: then `refusal` says why. `checkpoint_id`: the state just before it."""
+
+    undo_id: str
+    checkpoint_id: str = ""
+    refusal: Rejected | None = None
+
+
+@attrs.frozen
+class UndoCarried:
+    """An undo was carried out, as far as that went; `failure` says what went wrong, for a person."""
+
+    undo_id: str
+    files: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    failure: str = ""
+
+
+Input = (
+    FromDevice | FromHub | HubReady | HubGone | IdleTooLong | MarkFailed | Resume | UndoPlanned | UndoCarried
+)

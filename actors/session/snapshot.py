@@ -12,7 +12,7 @@ import orjson
 
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
-from actors.session.state import SessionState, Turn, Waiting
+from actors.session.state import RunningUndo, SessionState, Turn, Waiting
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
@@ -35,6 +35,10 @@ class _Snapshot:
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
+    unsaved: tuple[str, str] | None = None
+    undo: RunningUndo | None = None
+    undone: list[str] = attrs.field(factory=list)
+    undone_more: int = 0
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
@@ -56,7 +60,7 @@ def summary(state: SessionState) -> Summary:
         state=state.word,
         message_count=state.message_count,
         pending_count=len(state.turn.requests) if state.turn else 0,
-        unfinished=state.turn is not None or bool(state.queue),
+        unfinished=state.turn is not None or bool(state.queue) or state.undo is not None,
         snapshot=snapshot,
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,

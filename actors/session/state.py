@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.commands import IfHead, Settings
+from actors.commands import Envelope, IfHead, Settings
 from actors.events import (
+    Checkpoint,
     Committed,
     Complete,
     Delivery,
@@ -25,11 +26,13 @@ from actors.events import (
     Thinking,
     TurnError,
     TurnStarted,
+    Undone,
+    UndoStarted,
     UserMessage,
 )
 from actors.session.answer import Answer
 
-__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply"]
+__all__ = ["PREVIEW_LENGTH", "RunningUndo", "SessionState", "Turn", "Waiting", "apply"]
 
 PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
@@ -45,6 +48,9 @@ DECIDED_KEPT = 64
 
 UNKNOWN_KEPT = 500
 """Messages whose fate a person may decide; the oldest stays `unknown` in the journal, and nothing can be done for it."""
+
+TOLD_UNDONE = 20
+"""Paths of which the agent is told that they were undone."""
 
 AUTHORS_KEPT = 64
 """Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
@@ -98,6 +104,16 @@ class Turn:
     encoded: dict[str, bytes] = attrs.field(factory=dict, init=False, eq=False)
 
 
+@attrs.define
+class RunningUndo:
+    """An undo that goes on. `turn_id`, `of_undo`: what is taken back, one of the two."""
+
+    undo_id: str
+    turn_id: str | None
+    of_undo: str | None
+    by_device: str
+
+
 @attrs.define(eq=False)
 class SessionState:
     """See the module.
@@ -107,6 +123,10 @@ class SessionState:
         grants: what was allowed for the whole session, and by whom.
         agent_memory: what the agent's driver wants to know again in the next hub.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
+        unsaved: the turn that has a checkpoint before it and none after it, and that checkpoint.
+        undo: the undo that is carried out, from its first event to its last.
+        planning: an undo that nothing was told of yet, and who asked for it; not kept.
+        undone: what was undone since the agent's last message, for its next one; `undone_more`: and how much more.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
         snapshot_kept: whether storage has a snapshot of this session.
     """
@@ -122,6 +142,11 @@ class SessionState:
     grants: dict[str, str | None] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     can_steer: bool = False
+    unsaved: tuple[str, str] | None = None
+    undo: RunningUndo | None = None
+    planning: tuple[RunningUndo, Envelope] | None = None
+    undone: list[str] = attrs.field(factory=list)
+    undone_more: int = 0
     hub_id: str | None = None
     hub_seq: int = 0
     title: str = ""
@@ -173,6 +198,13 @@ def apply(state: SessionState, item: Committed) -> bool:
     if isinstance(event, Message | Thinking):
         return state.turn is not None and state.turn.answer.add(item)
     state.control_dirty = True
+    if isinstance(event, Checkpoint):
+        is_same = state.unsaved is not None and state.unsaved[0] == event.of_turn
+        if event.position == "before":
+            state.unsaved = (event.of_turn, event.checkpoint_id)
+        elif is_same:
+            state.unsaved = None
+        return False
     if isinstance(event, TurnStarted):
         _apply_start(state, event, item)
         _note_author(state, item)
@@ -188,6 +220,11 @@ def apply(state: SessionState, item: Committed) -> bool:
             _apply_delivery(state, event, item)
         case Complete() | TurnError() | Interrupted():
             state.turn = None
+        case UndoStarted():
+            state.undo = RunningUndo(event.undo_id, event.turn_id, event.of_undo, event.by_device)
+        case Undone():
+            state.undo = None
+            _note_undone(state, event)
         case SessionUpdated():
             state.title = state.title if event.title is None else event.title
             state.failed = state.failed if event.failed is None else event.failed
@@ -216,6 +253,8 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
             state.taken += 1
             if message_id == state.turn.message_id:
                 state.turn.consumed = True
+                if not state.turn.preview.startswith("/"):  # a command took no word of it along
+                    state.undone, state.undone_more = [], 0
             else:
                 state.turn.steered_taken[message_id] = None
         case "unknown" if state.turn is not None:
@@ -266,6 +305,12 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
             turn.tasks.pop(event.task_id, None)
         case _:
             pass  # tools, progress and notices change nothing that a reload must know
+
+
+def _note_undone(state: SessionState, event: Undone) -> None:
+    known = dict.fromkeys([*state.undone, *event.files])
+    state.undone = list(known)[:TOLD_UNDONE]
+    state.undone_more += len(known) - len(state.undone)
 
 
 def _take(state: SessionState, message_id: str) -> Waiting | None:

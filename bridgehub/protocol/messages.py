@@ -172,6 +172,7 @@ class Prompt:
     Attributes:
         taken_before: how many user messages agents of this session had consumed before this one.
         attachments: paths and names of files, as JSON objects.
+        undone: files whose changes were taken back since the agent's last message; `undone_more`: and so many others.
     """
 
     turn_id: str
@@ -179,6 +180,8 @@ class Prompt:
     content: str
     taken_before: int
     attachments: tuple[dict[str, Any], ...] = ()
+    undone: tuple[str, ...] = ()
+    undone_more: int = 0
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from bridgehub.workspace.git import GitFailed, stream_git
 from bridgehub.workspace.paths import shown
 from bridgehub.workspace.store import Kept, Store
 
-__all__ = ["Change", "Compared", "ChangeLimits", "compare", "count_changes", "list_changes"]
+__all__ = ["Change", "ChangeLimits", "Compared", "compare", "count_changes", "list_changes"]
 
 Status = Literal["added", "modified", "deleted", "renamed", "mode"]
 

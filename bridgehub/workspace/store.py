@@ -231,6 +231,14 @@ class Store:
         except (GitFailed, ValueError, AttributeError) as exc:
             raise NoCheckpoint(checkpoint_id) from exc
 
+    def names(self, session_id: str) -> set[str]:
+        """Return the ids of all checkpoints of a session. Raises GitFailed, GitMissing."""
+        if not self.exists:
+            return set()
+        folder = session_ref(session_id) + "/"
+        told = self.git("for-each-ref", "--format=%(refname)", folder).decode("utf-8", "replace")
+        return {line.removeprefix(folder) for line in told.splitlines()}
+
     def left_out(self, blob: str | None) -> dict[bytes, str]:
         """Return the paths of a list that `write_left_out` wrote."""
         if blob is None:

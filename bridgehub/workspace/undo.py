@@ -24,7 +24,7 @@ from bridgehub.workspace.paths import shown
 from bridgehub.workspace.store import Kept, NoCheckpoint, Store
 from bridgehub.workspace.take import Limits, take
 
-__all__ = ["Carried", "NothingToUndo", "Plan", "UNDO_LIMITS", "carry_out", "plan_undo"]
+__all__ = ["UNDO_LIMITS", "Carried", "NothingToUndo", "Plan", "carry_out", "plan_undo"]
 
 UNDO_LIMITS = Limits(later_s=20.0)
 """Of the checkpoint before an undo: a person waits for it, and nothing else does."""

@@ -13,6 +13,7 @@ from actors.codec import decode_settings
 from bridgehub.protocol.messages import DelegateSpec, HubSpec
 from builderos.config import Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
+from storage.data_folder import CHECKPOINTS
 from storage.records import SessionRecord
 
 __all__ = ["HubSpecs", "agent_environment", "agent_options"]
@@ -22,7 +23,7 @@ _SESSIONS = uuid.UUID("5a3f7c1e-0b7d-4a52-9d0e-6a1f3b1c2d4e")
 
 _OWN = "BUILDEROS_"
 
-_HUBS = frozenset({"env", "delegate", "silence_s"})
+_HUBS = frozenset({"env", "delegate", "silence_s", "checkpoints"})
 """Keys of an agent's table that its driver has nothing to do with."""
 
 
@@ -67,7 +68,12 @@ class HubSpecs:
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
             silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent) else None,
+            checkpoint_folder=self._checkpoint_folder(agent),
         )
+
+    def _checkpoint_folder(self, agent: Agent | None) -> str:
+        saves = agent is not None and self.config.checkpoints and agent.checkpoints
+        return str(self.data / CHECKPOINTS) if saves else ""
 
     def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
         """Return the agents that one of that name may hand work to: all that take it, but itself."""

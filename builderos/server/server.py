@@ -26,6 +26,7 @@ from actors.events import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
+from actors.workspaces import WorkspaceUndo
 from builderos import VERSION
 from builderos.cli import ServeOptions
 from builderos.config import Config
@@ -40,7 +41,7 @@ from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.server.startup import say_second_thoughts, settle_first_key
 from builderos.server.tls import Tls
-from storage.data_folder import DataFolder, read_boot_id
+from storage.data_folder import CHECKPOINTS, DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
@@ -142,6 +143,7 @@ async def _open_sessions(
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),
+        undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
     )
     try:
         async with open_supervisor(deps) as supervisor:
@@ -169,7 +171,8 @@ class _Parts:
 
     @work.default
     def _make_work(self) -> Work:
-        return Work(roots=Roots(workspace_roots(self.setup.config, self.setup.options)))
+        roots = Roots(workspace_roots(self.setup.config, self.setup.options))
+        return Work(roots=roots, checkpoints=self.setup.folder.path / CHECKPOINTS)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""

@@ -24,6 +24,7 @@ from transport.facilities import Facilities, Port
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, Keys, SafeHeaders, Unread
 from transport.http.responses import HttpError, error_answer
 from transport.http.routes.capsules import CapsuleRoutes
+from transport.http.routes.changes import ChangeRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
@@ -110,6 +111,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
             "DELETE /api/sessions/{id}",
             DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
         ),
+        _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, facilities.work).changes),
         _route("GET /api/sessions/{id}/files", workspace.listing),
         _route("GET /api/sessions/{id}/file", workspace.file),
         _route("GET /api/folders", workspace.folders),

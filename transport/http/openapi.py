@@ -139,7 +139,30 @@ def _work() -> Json:
     path = _query("path", TEXT)
     entry = object_of(name=TEXT, kind=TEXT, size=COUNT, modified=TIME, ignored=BOOL)
     folder = object_of(name=TEXT, path=TEXT, git={"type": ["object", "null"]})
+    file = object_of(
+        path=TEXT,
+        old_path=nullable("string"),
+        status=TEXT,
+        added=COUNT,
+        removed=COUNT,
+        binary=BOOL,
+        patch=nullable("string"),
+        truncated=BOOL,
+    )
+    changes: Json = {"from": TEXT, "to": nullable("string"), "files": list_of(file), "truncated": BOOL}
     return {
+        "/api/sessions/{id}/changes": {
+            "get": _call(
+                "What a turn changed, what lies between two checkpoints, or all since the beginning",
+                object_of(**changes),
+                404,
+                parameters=(
+                    _in_path("id", ID),
+                    path,
+                    *(_query(name, TEXT) for name in ("turn", "from", "to")),
+                ),
+            )
+        },
         "/api/sessions/{id}/files": {
             "get": _call(
                 "A folder of the workspace, or the names that fit a search",
@@ -153,7 +176,11 @@ def _work() -> Json:
                 "A file of the workspace: text as JSON, anything else as a download",
                 None,
                 *_PATH_ERRORS,
-                parameters=(_in_path("id", ID), _query("path", TEXT, required=True)),
+                parameters=(
+                    _in_path("id", ID),
+                    _query("path", TEXT, required=True),
+                    _query("checkpoint", TEXT),
+                ),
                 media_type="*/*",
             )
         },

@@ -31,6 +31,7 @@ __all__ = [
     "SendFrame",
     "SettingsAsked",
     "ShortText",
+    "UndoFrame",
     "WatchSessionsFrame",
 ]
 
@@ -172,6 +173,21 @@ class RenameFrame:
 
 
 @attrs.frozen
+class UndoFrame:
+    """Take back what a turn changed, or an earlier undo; exactly one of the two is named."""
+
+    name: ClassVar[str] = "undo"
+    session_id: Id
+    turn_id: ShortText | None = None
+    undo_id: ShortText | None = None
+    force: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if (self.turn_id is None) == (self.undo_id is None):
+            raise ValueError("expected turn_id or undo_id")
+
+
+@attrs.frozen
 class MarkReadFrame:
     """Note how far this person has read."""
 
@@ -218,6 +234,7 @@ ActFrame = (
     | DecideFrame
     | ResolveFrame
     | RenameFrame
+    | UndoFrame
     | MarkReadFrame
     | DraftFrame
 )

@@ -35,7 +35,21 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     for cls in get_args(Event)
 }
 _ONLY_WHERE_THERE: Final = frozenset(
-    {"blob", "diff", "grant", "questions", "task_id", "attempt", "retry_in_s", "title", "failed"}
+    {
+        "of_undo",
+        "files",
+        "added",
+        "removed",
+        "blob",
+        "diff",
+        "grant",
+        "questions",
+        "task_id",
+        "attempt",
+        "retry_in_s",
+        "title",
+        "failed",
+    }
 )
 
 
@@ -115,6 +129,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body[name] = value
     if isinstance(event, ev.UserMessage):
         body["attachments"] = [attrs.asdict(each) for each in event.attachments]
+    elif isinstance(event, ev.Checkpoint):
+        body["left_out"] = [attrs.asdict(each) for each in event.left_out]
     elif isinstance(event, ev.Complete):
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
@@ -149,6 +165,21 @@ def _session_updated(event: ev.SessionUpdated) -> str:
     )
 
 
+def _checkpoint(event: ev.Checkpoint) -> str:
+    if event.position == "before":
+        return "The workspace is saved as it was before the turn."
+    return f"{_counted(event.files or 0)} changed, +{event.added or 0} −{event.removed or 0}."
+
+
+def _undone(event: ev.Undone) -> str:
+    left = f", {_counted(len(event.conflicts))} left alone" if event.conflicts else ""
+    return f"Changes taken back: {_counted(len(event.files))}{left}."
+
+
+def _counted(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
 def _resolved(event: ev.PermissionResolved) -> str:
     word = {"deny": "Denied", "cancelled": "Cancelled"}.get(event.decision, "Allowed")
     return f"{word} by {event.by_device}." if event.by_device else f"{word}."
@@ -167,4 +198,7 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.Complete: lambda _: "The turn is complete.",
     ev.Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
     ev.SessionUpdated: _session_updated,
+    ev.Checkpoint: _checkpoint,
+    ev.UndoStarted: lambda event: f"{event.by_device} takes changes back.",
+    ev.Undone: _undone,
 }

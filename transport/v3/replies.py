@@ -37,6 +37,9 @@ __all__ = [
 HEARTBEAT_SESSIONS: Final = 1000
 """Sessions that one heartbeat names; a device that follows more gets several."""
 
+MAX_CONFLICTS: Final = 500
+"""Files that a refused undo names."""
+
 SHOWN_DEVICES: Final = 250
 """Devices that are named to others; of more `device_count` tells how many there are."""
 
@@ -155,6 +158,10 @@ def rejected(session_id: str, reply: Rejected, now_ms: int) -> bytes:
         fields["head"] = {"epoch": reply.head.epoch, "seq": reply.head.seq}
     if reply.by_device is not None:
         fields["by_device"] = reply.by_device
+    if reply.by_session is not None:
+        fields["by_session"] = reply.by_session
+    if reply.conflicts is not None:
+        fields["conflicts"] = list(reply.conflicts[:MAX_CONFLICTS])
     return _frame("rejected", reply.content, now_ms, fields)
 
 

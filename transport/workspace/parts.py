@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import trio
 
@@ -13,9 +15,16 @@ __all__ = ["Work"]
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """See the module. `search` has to be run by whoever makes this."""
+    """See the module. `search` has to be run by whoever makes this.
+
+    Attributes:
+        checkpoints: where saved states of workspaces lie; None: nowhere.
+        comparing: workspaces of which a comparison goes on.
+    """
 
     roots: Roots
+    checkpoints: Path | None = None
+    comparing: set[str] = attrs.field(factory=set)
     search: FileSearch = attrs.field(factory=FileSearch)
     threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(4))
     """File work that goes on at once: a slow disk must not take all threads of the server."""

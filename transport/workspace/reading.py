@@ -17,15 +17,19 @@ MAX_TEXT_BYTES: Final = 1024 * 1024
 
 @attrs.define(eq=False)
 class OpenFile:
-    """An open file, and its text where it is one; then it is closed already."""
+    """An open file, or one that was read: its text where it is one, else its bytes, in `data` or still to be read."""
 
     size: int
     text: str | None
     descriptor: int = -1
+    data: bytes = b""
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, none at the end. Blocks."""
-        return os.read(self.descriptor, size)
+        if self.descriptor >= 0:
+            return os.read(self.descriptor, size)
+        chunk, self.data = self.data[:size], self.data[size:]
+        return chunk
 
     def close(self) -> None:
         """Close it. Idempotent."""

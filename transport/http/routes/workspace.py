@@ -22,6 +22,7 @@ from transport.http.routes.files import INLINE_TYPES, SAFE_HEADERS
 from transport.ports import Deps, Device
 from transport.v3.decode import is_id
 from transport.v3.events import timestamp
+from transport.workspace.comparing import CannotCompare, Compares
 from transport.workspace.languages import language_of
 from transport.workspace.listing import PICKER_S, describe_folder, list_folder, list_folders, look_up
 from transport.workspace.matching import MAX_QUERY_CHARS
@@ -117,15 +118,25 @@ class WorkspaceRoutes:
     async def file(self, request: Request, device: Device) -> Response:
         """A file of the workspace: a text with its colours, or a download."""
         root = await workspace_of(self.deps, request)
-        (path,) = query_of(request, "path")
+        path, checkpoint = query_of(request, "path", "checkpoint")
         if path is None:
             raise HttpError(400, "bad_request", "path is missing.")
         self._count(request, device)
         try:
-            opened = await self._thread(open_for_reading, root, path)
+            if checkpoint is None:
+                opened = await self._thread(open_for_reading, root, path)
+            else:
+                opened = await self._thread(self._at_checkpoint, request, root, path, checkpoint)
         except PathRefused as refused:
             raise path_error(refused) from None
+        except CannotCompare as failed:
+            raise HttpError(404, failed.code, str(failed)) from None
         return await file_answer(self.deps, path, opened)
+
+    def _at_checkpoint(self, request: Request, root: str, path: str, checkpoint: str) -> OpenFile:
+        if self.work.checkpoints is None:
+            raise CannotCompare("no_checkpoint", "Nothing is saved here.")
+        return Compares(self.work.checkpoints, root, request.path_params["id"]).file(path, checkpoint)
 
     async def folders(self, request: Request, _: Device) -> Response:
         """Folders that a new session may work in."""
