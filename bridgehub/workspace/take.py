@@ -94,6 +94,8 @@ class _Taking:
                     index=self.index,
                     low=True,
                 )
+        if not self.index.exists():
+            self.git("read-tree", "--empty")
         changed = self._changed()
         taken = self._weighed(changed)
         if self.left_out:

@@ -61,10 +61,13 @@ async def working(place: Path, *, config: str = "") -> AsyncIterator[At]:
     """Open them on a new workspace."""
     workspace = place / "w"
     workspace.mkdir()
-    async with open_server(place, arguments=("--workspace", str(workspace)), config=config) as server:
-        async with server.device() as device, open_http(server) as http:
-            await device.attach("s", agent="echo")
-            yield At(server, device, http, workspace)
+    async with (
+        open_server(place, arguments=("--workspace", str(workspace)), config=config) as server,
+        server.device() as device,
+        open_http(server) as http,
+    ):
+        await device.attach("s", agent="echo")
+        yield At(server, device, http, workspace)
 
 
 def git(folder: Path, *arguments: str) -> bytes:
@@ -166,8 +169,9 @@ async def test_an_undo_takes_back_the_turn_and_keeps_what_came_later(place: Path
 async def test_messages_wait_for_nothing_but_the_undo_and_a_turn_refuses_it(place: Path) -> None:
     async with working(place) as at:
         after = await at.turn({"a.txt": "a\n"})
+        start = len(at.device.frames)
         await at.device.send("s", "/hang")
-        await at.device.wait_for("turn_started", start=len(at.device.frames) - 1)
+        await at.device.wait_for("turn_started", start=start)
         busy = await at.undo(turn_id=after["of_turn"], force=True)
         await at.device.say("interrupt", session_id="s")
         await at.device.wait_for("interrupted")
@@ -240,8 +244,7 @@ async def test_a_killed_server_loses_no_checkpoint(place: Path, moment: str) -> 
         asked = await device.wait_for("permission_requested")
         (at.workspace / "a.txt").write_text("a\n")
         await device.say("decide", session_id="s", request_id=asked["request_id"], decision="allow")
-        if moment == "after the end":
-            await device.wait_for("complete")
+        await device.wait_for("complete" if moment == "after the end" else "permission_resolved")
         await server.kill9()
         await server.restart()
         async with server.device() as again, open_http(server) as http:
