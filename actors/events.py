@@ -147,7 +147,10 @@ class ToolStarted:
 
 @attrs.frozen
 class ToolFinished:
-    """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`."""
+    """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`.
+
+    `diff`: what an edit changed, as file entries.
+    """
 
     kind: ClassVar[str] = "tool_finished"
     tool_id: str
@@ -157,6 +160,7 @@ class ToolFinished:
     parent_tool_id: str | None = None
     duration_ms: int | None = None
     blob: Any = None
+    diff: Any = None
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import trio
 
+from bridgehub.agents.diffs import relative_diff
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
@@ -19,6 +20,7 @@ from bridgehub.protocol.messages import (
     HubEvent,
     PermissionAsked,
     TextPiece,
+    ToolEnded,
 )
 from bridgehub.watchdog import Silence
 
@@ -114,6 +116,7 @@ class TurnSink:
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     masker: Masker = attrs.field(factory=Masker)
     silence: Silence = attrs.field(factory=Silence)
+    workspace: str = ""
     saved: trio.Event | None = None
     """Set once the workspace is saved as it was before this turn; None: it is not saved."""
     closed: bool = False
@@ -127,6 +130,8 @@ class TurnSink:
             await self.outbox.put(event)
             return
         self.silence.heard(event)
+        if isinstance(event, ToolEnded) and event.diff:
+            event = attrs.evolve(event, diff=relative_diff(event.diff, self.workspace))
         with self.silence.held():
             await self.outbox.put(self.masker.event(event))
 
@@ -157,7 +162,7 @@ class TurnSink:
             words.kind,
             words.title,
             words.modes,
-            words.diff,
+            relative_diff(words.diff, self.workspace),
             words.editable,
         )
         with self.silence.held():

@@ -216,6 +216,7 @@ class TurnRunner:
         sink = TurnSink(
             self.asking, self.outbox, self.new_id, prompt.turn_id, self._keep_memory, self._masker
         )
+        sink.workspace = self.spec.workspace
         turn = self._turn = _Turn(prompt, sink)
         if prompt.turn_id in self._stop_early:
             self._stop_early.clear()

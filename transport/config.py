@@ -21,7 +21,7 @@ class TransportConfig:
         version: the server's version, told to devices.
         agents: the names that `attach` may give, as in the config file.
         workspace: where agents of new sessions work unless `settings` says otherwise.
-        workspace_roots: folders that a device may name for a new session, and all below; None: any.
+        workspace_roots: folders that a device may name for a new session, and all below; None: whatever it names.
         features: what `/api/status` tells.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.

@@ -40,7 +40,7 @@ MAX_GRANT_CHARS = 2000
 """Code points of a right for the whole session; one in more words is a right for this call only."""
 
 MAX_DIFF_BYTES = 64 * 1024
-"""JSON of what a request would change; a longer one is left out."""
+"""JSON of what a request would change, or a tool changed; a longer one is left out."""
 
 MAX_LEFT_OUT = 50
 """Files that a checkpoint does not hold and that its event names."""
@@ -69,7 +69,9 @@ def fitted(event: hub.HubEvent) -> hub.HubEvent:
         case hub.ToolBegan():
             return attrs.evolve(event, input=value(event.input), blob=_blob(event.blob))
         case hub.ToolEnded():
-            return attrs.evolve(event, output=text(event.output), blob=_blob(event.blob))
+            return attrs.evolve(
+                event, output=text(event.output), blob=_blob(event.blob), diff=_diff(event.diff)
+            )
         case hub.PermissionAsked():
             return _request(event)
         case hub.TaskBegan():
@@ -97,9 +99,14 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
         grant=event.grant if event.grant is None or len(event.grant) <= MAX_GRANT_CHARS else None,
         title=" ".join(event.title[:MAX_TITLE_CHARS].split()),
         modes=_names(event.modes),
-        diff=event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_DIFF_BYTES else None,
+        diff=_diff(event.diff),
         editable=_names(event.editable) if shown is event.input else (),
     )
+
+
+def _diff(given: Any) -> Any:
+    fits = given is not None and is_flat(given) and len(orjson.dumps(given)) <= MAX_DIFF_BYTES
+    return given if fits else None
 
 
 def _names(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -267,6 +267,7 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     event.parent_tool_id,
                     event.duration_ms,
                     event.blob,
+                    event.diff,
                 )
             )
         case hub.TaskBegan() if len(turn.tasks) < MAX_OPEN_TASKS or event.task_id in turn.tasks:

@@ -113,7 +113,10 @@ class ToolBegan:
 
 @attrs.frozen
 class ToolEnded:
-    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` tells size and sha256."""
+    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` tells size and sha256.
+
+    `diff`: what an edit changed, as file entries (PROTOCOL section 9).
+    """
 
     turn_id: str
     tool_id: str
@@ -123,6 +126,7 @@ class ToolEnded:
     parent_tool_id: str | None = None
     duration_ms: int | None = None
     blob: dict[str, Any] | None = None
+    diff: Any = None
 
 
 @attrs.frozen

@@ -148,9 +148,10 @@ class Attaching:
 
     def _check_workspace(self, folder: Path) -> None:
         """Refuse a folder that is not there, or that sessions may not work in."""
-        roots = self.config.workspace_roots
+        if self.config.workspace_roots is None:
+            return
         try:
-            Roots((Path("/"),) if roots is None else roots).check(folder)
+            Roots(self.config.workspace_roots).check(folder)
         except PathRefused as refused:
             content = f"The workspace cannot be used: {refused}"
             raise AttachRefused("bad_workspace", content, Rejected("bad_workspace", content)) from None

@@ -28,6 +28,7 @@ from claude_agent_sdk import (
 from claude_agent_sdk.types import PermissionRuleValue
 
 from bridgehub.agents.base import Sink
+from bridgehub.agents.claude.edits import wanted_diff
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import cut_json
 from bridgehub.protocol.messages import Decided
@@ -126,6 +127,18 @@ class Asker:
             self._turn.progress.set()
             self._turn.progress = trio.Event()
 
+    async def hold(self, tool_input: Any, tool_use_id: str | None, context: Any) -> dict[str, Any]:
+        """Let a tool wait until the workspace is saved as it was before the turn. Called by the SDK before each tool.
+
+        Answers nothing: whether the tool may run is decided elsewhere.
+        """
+        turn = self._turn
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await turn.sink.work_saved()
+        return {}
+
     async def can_use_tool(
         self, tool: str, tool_input: dict[str, Any], context: ToolPermissionContext
     ) -> PermissionResult:
@@ -157,13 +170,15 @@ async def _ask(turn: _Turn, question: _Question) -> None:
         questions = question.tool_input.get("questions") if question.tool == QUESTION_TOOL else None
         grant = None if questions else grant_of(question.context.suggestions)
         shown = cut_json(question.tool_input).value
+        words = _words_of(question.tool, shown, questions)
+        diff = await trio.to_thread.run_sync(wanted_diff, question.tool, question.tool_input)
         decided = await turn.sink.ask(
             question.tool,
             shown,
             questions,
             grant=grant,
             task_id=turn.calls.task_of(question.context.tool_use_id or ""),
-            words=_words_of(question.tool, shown, questions),
+            words=attrs.evolve(words, diff=diff),
         )
         question.answer = _result(decided, question, is_granted=grant is not None)
     question.answered.set()

@@ -24,6 +24,7 @@ from claude_agent_sdk import (
     ClaudeSDKError,
     CLIConnectionError,
     CLINotFoundError,
+    HookMatcher,
     ProcessError,
 )
 
@@ -43,6 +44,9 @@ logger = logging.getLogger("builderos.bridgehub")
 
 START_S = 55.0
 """How long a program may take until it is ready; 0.6 s seen. The SDK's own limit, 60 s, has no class of error."""
+
+HOLD_S = 90.0
+"""How long the program lets a tool wait for the checkpoint before it; a workspace's first one may take a minute."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """One JSON message of the program; the SDK's own 1 MiB is less than a large file that a tool reads."""
@@ -177,6 +181,7 @@ def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> C
             f"Read({reading_rule(folder)})" for folder in setup.folders if not _NO_RULE & set(folder)
         ],
         can_use_tool=asker.can_use_tool,
+        hooks={"PreToolUse": [HookMatcher(hooks=[asker.hold], timeout=HOLD_S)]},  # type: ignore[list-item]
         include_partial_messages=True,
         setting_sources=["user", "project", "local"],
         system_prompt={"type": "preset", "preset": "claude_code"},
