@@ -1,14 +1,7 @@
-# Everything that a checkout needs: python3 (3.11 or newer, with its venv module) and make.
+# Everything that a checkout needs: python3 (3.11 or newer, with its venv module) and make. `make help` lists the targets.
 #
-#   make serve              make .venv where it is missing or out of date, then start the server
-#   make serve ARGS="--port 9000" AGENTS=
-#   make test               lint, then all tests, in two processes (WORKERS=0: in one)
-#   make torture            a thousand random kills, with figures (ARGS="--kills 50 --seed 7")
-#
-# `make lint` and `make test` also check the web client: they need npm, and the tests Chromium. Serving needs neither.
-#
-# AGENTS names the agents to install, "claude codex" unless told; together they weigh about 700 MB.
-# `AGENTS=` leaves them out; a later `make serve` without it brings them in. Nothing is ever uninstalled.
+# AGENTS names the agents to install, "claude codex" by default; together they take about 700 MB.
+# `AGENTS=` leaves them out; a later `make serve` without it installs them. Nothing is ever uninstalled.
 
 PYTHON ?= python3
 AGENTS ?= claude codex
@@ -30,17 +23,29 @@ NODE_STAMP := node_modules/.installed
 TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
-.PHONY: serve install test lint format bench torture lock
+.DEFAULT_GOAL := help
+.PHONY: help serve install check test lint format bench torture lock
 
-serve: $(TO_SERVE)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  Options of a command go through ARGS: make serve ARGS="--port 9000 --workspace ~/code/trip"'
+
+serve: $(TO_SERVE) ## install what is missing, then start the server (AGENTS= without Claude and Codex)
 	@exec $(BIN)/builderos serve $(ARGS)
 
-install: $(TO_WORK)
+install: $(TO_WORK) ## make .venv with everything, the test tools too
 
-test: install lint
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+check: install ## lint, types and the fast tests, in about a minute
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "unit or actors" $(ARGS)
 
-lint: install $(NODE_STAMP)
+test: install lint ## lint, then all tests, in two processes (WORKERS=0: in one)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
+
+lint: install $(NODE_STAMP) ## check style and types, of the web client too
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} +
@@ -48,20 +53,20 @@ lint: install $(NODE_STAMP)
 	@node_modules/.bin/tsc --project tsconfig.json
 	@node_modules/.bin/tsc --project tsconfig.worker.json
 
-format: install
+format: install ## format the code
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
 
-bench: install
+bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
 
-torture: install
+torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)
 
 # The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
-lock:
+lock: ## pin the requirements again; needs uv
 	@mkdir -p build
 	@echo 'setuptools>=75' > build/build.in
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
@@ -74,12 +79,13 @@ lock:
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo "python3 has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@mkdir -p $(STAMPS)
 	@touch $@
 
 $(STAMPS)/requirements%txt: requirements%txt $(VENV)/.made
-	$(BIN)/python -m pip install --disable-pip-version-check --requirement $<
+	@echo "Installing $<"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement $<
 	@touch $@
 
 $(NODE_STAMP): package.json package-lock.json
@@ -89,5 +95,5 @@ $(NODE_STAMP): package.json package-lock.json
 
 # Without build isolation: setuptools is pinned in requirements.txt, nothing else is fetched.
 $(STAMPS)/project: pyproject.toml $(STAMPS)/requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

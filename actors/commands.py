@@ -6,12 +6,13 @@ the author may do at all (scope, observing, being attached) is settled at the ed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import attrs
 
-from actors.events import Attachment, Decision, PermissionRequested
+from actors.events import Attachment, Decision, PermissionRequested, PlanEntry, SessionGrant, Settings
+from actors.offer import NO_OFFER, Offer
 
 __all__ = [
     "Accepted",
@@ -21,6 +22,7 @@ __all__ = [
     "Close",
     "Closed",
     "Command",
+    "Configure",
     "Decide",
     "Draft",
     "Envelope",
@@ -33,6 +35,7 @@ __all__ = [
     "Rename",
     "Reply",
     "Resolve",
+    "RevokeGrant",
     "Send",
     "SessionView",
     "Settings",
@@ -54,6 +57,9 @@ RejectCode = Literal[
     "not_editable",
     "bad_setting",
     "bad_workspace",
+    "bypass_disabled",
+    "unknown_grant",
+    "too_many",
     "nothing_to_interrupt",
     "nothing_to_undo",
     "no_checkpoint",
@@ -71,15 +77,6 @@ class Author:
     key_id: str
     device_id: str
     name: str
-
-
-@attrs.frozen
-class Settings:
-    """What a session is made with; it keeps them. None: the agent's own default."""
-
-    workspace: str
-    model: str | None = None
-    permission_mode: str | None = None
 
 
 @attrs.frozen
@@ -146,6 +143,22 @@ class Decide:
 
 
 @attrs.frozen
+class Configure:
+    """Change settings: each field that is named, None being the agent's default."""
+
+    name: ClassVar[str] = "configure"
+    changes: dict[str, str | None]
+
+
+@attrs.frozen
+class RevokeGrant:
+    """Take back what was allowed for the whole session."""
+
+    name: ClassVar[str] = "revoke_grant"
+    grant: str
+
+
+@attrs.frozen
 class Resolve:
     """Say what becomes of a message whose delivery is `unknown`."""
 
@@ -198,7 +211,21 @@ class Close:
     name: ClassVar[str] = "close"
 
 
-Command = Attach | Send | Cancel | Interrupt | Decide | Resolve | Rename | Undo | MarkRead | Draft | Close
+Command = (
+    Attach
+    | Send
+    | Cancel
+    | Interrupt
+    | Decide
+    | Configure
+    | RevokeGrant
+    | Resolve
+    | Rename
+    | Undo
+    | MarkRead
+    | Draft
+    | Close
+)
 
 
 @attrs.frozen
@@ -245,7 +272,11 @@ class QueuedMessage:
 class SessionView:
     """A live session at one position, for a device that attaches. All of it is true at `head_seq`.
 
-    `grants`: what was allowed for the whole session, and the device that did.
+    Attributes:
+        grants: what was allowed for the whole session.
+        offer: what its agent offers, as far as that is known.
+        plan: the agent's newest to-do list.
+        gauge: what the agent last told of its context, cost and limits.
     """
 
     epoch: int
@@ -258,7 +289,10 @@ class SessionView:
     pending: tuple[PermissionRequested, ...]
     read_seq: int
     draft: str
-    grants: tuple[tuple[str, str | None], ...] = ()
+    grants: tuple[SessionGrant, ...] = ()
+    offer: Offer = NO_OFFER
+    gauge: Mapping[str, Any] = attrs.field(factory=dict)
+    plan: tuple[PlanEntry, ...] = ()
 
 
 @attrs.frozen

@@ -29,8 +29,13 @@ __all__ = [
     "PermissionRequested",
     "PermissionResolved",
     "Piece",
+    "PlanEntry",
+    "PlanStatus",
+    "PlanUpdated",
     "RequestKind",
+    "SessionGrant",
     "SessionUpdated",
+    "Settings",
     "TaskFinished",
     "TaskProgress",
     "TaskStarted",
@@ -52,6 +57,7 @@ DeliveryState = Literal[
 ]
 Decision = Literal["allow", "deny", "allow_session", "cancelled"]
 RequestKind = Literal["command", "edit", "read", "fetch", "mcp", "plan", "question", "trust", "other"]
+PlanStatus = Literal["pending", "in_progress", "completed"]
 TaskState = Literal["running", "succeeded", "failed", "cancelled"]
 TurnErrorCode = Literal[
     "not_installed",
@@ -251,6 +257,22 @@ class TaskFinished:
 
 
 @attrs.frozen
+class PlanEntry:
+    """One thing that the agent is about to do."""
+
+    content: str
+    status: PlanStatus
+
+
+@attrs.frozen
+class PlanUpdated:
+    """The agent's to-do list, whole."""
+
+    kind: ClassVar[str] = "plan_updated"
+    entries: tuple[PlanEntry, ...]
+
+
+@attrs.frozen
 class Notice:
     """Something that a person should know, with nothing to act on."""
 
@@ -291,12 +313,40 @@ class Interrupted:
 
 
 @attrs.frozen
+class Settings:
+    """What a session works with. `model`, `permission_mode`, `effort` None: the agent's own default."""
+
+    workspace: str
+    model: str | None = None
+    permission_mode: str | None = None
+    effort: str | None = None
+
+
+@attrs.frozen
+class SessionGrant:
+    """What is allowed for the whole session. `at_ms` None: it was before this was noted."""
+
+    grant: str
+    by_device: str | None
+    at_ms: int | None
+
+
+@attrs.frozen
 class SessionUpdated:
-    """Something about the session that no other event tells; None means unchanged."""
+    """Something about the session that no other event tells; None means unchanged.
+
+    Attributes:
+        settings: all of them, as they are from now on.
+        applies: when a change of settings counts.
+        grants: all that is allowed for the whole session.
+    """
 
     kind: ClassVar[str] = "session_updated"
     title: str | None = None
     failed: bool | None = None
+    settings: Settings | None = None
+    applies: Literal["now", "next_turn"] | None = None
+    grants: tuple[SessionGrant, ...] | None = None
 
 
 @attrs.frozen
@@ -364,6 +414,7 @@ Event = (
     | TaskStarted
     | TaskProgress
     | TaskFinished
+    | PlanUpdated
     | Notice
     | Complete
     | TurnError

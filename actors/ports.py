@@ -167,6 +167,14 @@ class Catalog(Protocol):
         """Keep a read mark or a draft. Not an event; last writer wins; a read mark never goes back."""
         ...
 
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        """Remember what an agent offers, for every session with it. Raises StorageUnavailable."""
+        ...
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        """Return what an agent last told that it offers, None if it never did."""
+        ...
+
     async def remove(self, session_id: str) -> None:
         """Remove a session for good, with all that is kept of it. Its owner must have stopped.
 

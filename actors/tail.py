@@ -8,20 +8,23 @@ nothing: it reads later, from here while it can and from the journal where it ha
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from actors.events import URGENT_KINDS, Committed
+from actors.offer import Offer
 from actors.pieces import join_pieces
 
 __all__ = [
     "AttachedDevice",
     "DraftChanged",
+    "GaugeMoved",
     "Listener",
     "News",
+    "OfferChanged",
     "Presence",
     "ReadMarkMoved",
     "Round",
@@ -77,6 +80,20 @@ class ReadMarkMoved:
 
 
 @attrs.frozen
+class OfferChanged:
+    """What the session's agent offers now."""
+
+    offer: Offer
+
+
+@attrs.frozen
+class GaugeMoved:
+    """What the agent last told of its context, cost and limits."""
+
+    gauge: Mapping[str, Any]
+
+
+@attrs.frozen
 class Trouble:
     """Something is wrong with the session: `storage` or `session_failed`; None once it is over."""
 
@@ -84,7 +101,7 @@ class Trouble:
     content: str
 
 
-News = Presence | DraftChanged | ReadMarkMoved | Trouble
+News = Presence | DraftChanged | ReadMarkMoved | OfferChanged | GaugeMoved | Trouble
 
 
 class Listener(Protocol):

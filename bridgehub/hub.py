@@ -26,6 +26,7 @@ from bridgehub.outbox import OUTBOX_BYTES, Outbox
 from bridgehub.protocol.folder import LEFT_NAME, LOG_NAME, SPOOL_NAME
 from bridgehub.protocol.messages import (
     VERSION,
+    Configure,
     Decided,
     History,
     HubSpec,
@@ -103,11 +104,14 @@ class Hub:
             can_steer=turns.can_steer,
             steered=turns.steered,
             history_wanted=turns.asking.history_limit,
+            takes_setup=True,
         )
 
     def take_nowait(self, message: ToHub) -> None:
         """Act on a server's message. Raises PromptsFull."""
         match message:
+            case Configure(setup):
+                self.turns.configure_nowait(setup)
             case Prompt():
                 self.turns.prompt_nowait(message)
             case InterruptTurn():

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from bridgehub.protocol.messages import HubEvent, HubSpec, Noticed, TaskEnded, TurnFailed
+from bridgehub.protocol.messages import HubEvent, HubSpec, Noticed, SettingsTold, TaskEnded, TurnFailed
 
 __all__ = ["MASK", "Masker", "MaskingFormatter"]
 
@@ -74,6 +74,8 @@ class Masker:
         match event:
             case TurnFailed() | Noticed():
                 return attrs.evolve(event, content=self.text(event.content))
+            case SettingsTold(refused=str(refused)):
+                return attrs.evolve(event, refused=self.text(refused))
             case TaskEnded(state="failed", result=str(result)):
                 return attrs.evolve(event, result=self.text(result))
         return event

@@ -81,6 +81,7 @@ class Outbox:
     _blocks_taken: int = 0
     _attached: bool = False
     _spool_failed: bool = False
+    _newest: dict[type[HubEvent], HubEvent] = attrs.field(factory=dict)
     _open: TextPiece | None = None
     _open_texts: list[str] = attrs.field(factory=list)
     _open_first: int = 0
@@ -119,6 +120,18 @@ class Outbox:
                 _Line(self.head_seq, self.head_seq, encode_reported(self.head_seq, self.head_seq, event))
             )
         self._after_put()
+
+    def put_newest_nowait(self, event: HubEvent) -> None:
+        """Keep an event of which only the newest of its class counts: the next link gets that one.
+
+        It gets its number when a link takes it; one that nobody took is lost with the hub.
+        """
+        if len(encode_reported(1, 1, event)) > MAX_LINE_BYTES - _LINE_OVERHEAD_BYTES:
+            _log.warning("%s is too long for a line and was left out", type(event).__name__)
+            return
+        self._newest[type(event)] = event
+        if self._attached and self._news:
+            self._news.unpark()
 
     async def put_raw(self, line: bytes) -> None:
         """Keep a line that is no event in an event's place. Practice for the server's side (`/garbage`)."""
@@ -163,7 +176,7 @@ class Outbox:
                 data = self._take_block()
                 if data:
                     return data
-            elif self._taken < len(self._lines) or self._open is not None:
+            elif self._taken < len(self._lines) or self._open is not None or self._newest:
                 return self._take_lines()
             else:
                 await self._news.park()
@@ -268,6 +281,11 @@ class Outbox:
 
     def _take_lines(self) -> bytes:
         self._seal()
+        for event in self._newest.values():
+            self.head_seq += 1
+            line = encode_reported(self.head_seq, self.head_seq, event)
+            self._keep(_Line(self.head_seq, self.head_seq, line))
+        self._newest.clear()
         batch: list[bytes] = []
         size = 0
         while self._taken < len(self._lines) and size < BATCH_BYTES:

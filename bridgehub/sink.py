@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +15,14 @@ from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
     AgentMemory,
+    AgentOffered,
     Decided,
+    Gauged,
     History,
     HistoryWanted,
     HubEvent,
     PermissionAsked,
+    PlanChanged,
     TextPiece,
     ToolEnded,
 )
@@ -28,6 +32,9 @@ __all__ = ["Asking", "TurnSink"]
 
 OPTIONS = ("allow", "deny", "allow_session")
 """What a person may answer; without a grant `allow_session` allows no more than this call."""
+
+PLAN_S = 1.0
+"""Least time between two to-do lists (PROTOCOL section 8)."""
 
 AT_ONCE_CHARS = 32 * 1024
 """A piece of so many code points is put into an outbox with room without waiting: it is one line in any case. Nearly all
@@ -114,15 +121,22 @@ class TurnSink:
     new_id: Callable[[], str]
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
+    tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
     silence: Silence = attrs.field(factory=Silence)
     workspace: str = ""
     saved: trio.Event | None = None
     """Set once the workspace is saved as it was before this turn; None: it is not saved."""
     closed: bool = False
+    _plan: PlanChanged | None = None
+    _plan_at: float = -math.inf
 
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
+            await trio.lowlevel.checkpoint()
+            return
+        if isinstance(event, AgentOffered | Gauged):
+            self.tell_newest(event)
             await trio.lowlevel.checkpoint()
             return
         if type(event) is TextPiece and len(event.text) <= AT_ONCE_CHARS and not self.outbox.is_full:
@@ -132,8 +146,23 @@ class TurnSink:
         self.silence.heard(event)
         if isinstance(event, ToolEnded) and event.diff:
             event = attrs.evolve(event, diff=relative_diff(event.diff, self.workspace))
+        if isinstance(event, PlanChanged):
+            self._plan = event
+        if self._plan is not None and trio.current_time() >= self._plan_at:
+            await self.flush_plan()
+        if isinstance(event, PlanChanged):
+            await trio.lowlevel.checkpoint()
+            return
         with self.silence.held():
             await self.outbox.put(self.masker.event(event))
+
+    async def flush_plan(self) -> None:
+        """Tell the newest to-do list, if it was held back."""
+        plan, self._plan = self._plan, None
+        if plan is not None:
+            self._plan_at = trio.current_time() + PLAN_S
+            with self.silence.held():
+                await self.outbox.put(plan)
 
     async def ask(
         self,

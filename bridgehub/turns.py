@@ -32,6 +32,7 @@ from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import (
     HubSpec,
     Prompt,
+    Setup,
     Steer,
     SteerLost,
     SteerRefused,
@@ -39,6 +40,7 @@ from bridgehub.protocol.messages import (
     TurnFailed,
     TurnStopped,
 )
+from bridgehub.setups import Setups
 from bridgehub.sink import Asking, TurnSink
 
 __all__ = ["PromptsFull", "TurnRunner"]
@@ -132,12 +134,14 @@ class TurnRunner:
     _kill_over: trio.Event | None = None
     _ids: int = 0
     _masker: Masker = attrs.field(init=False)
+    _setups: Setups = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
         self.asking = Asking(set(self.spec.grants))
         self._masker = Masker.of_spec(self.spec)
         self.checkpoints = Checkpoints(self.spec, self.outbox, self.new_id)
+        self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
 
     @property
     def running(self) -> bool:
@@ -179,6 +183,10 @@ class TurnRunner:
         self._pending += 1
         self.on_change()
 
+    def configure_nowait(self, setup: Setup) -> None:
+        """Take the session's settings as they are now."""
+        self._setups.change_nowait(setup)
+
     def interrupt_nowait(self, turn_id: str) -> None:
         """Have that turn stopped; nothing where it does not run."""
         turn = self._turn
@@ -199,6 +207,8 @@ class TurnRunner:
     async def run(self) -> None:
         """Run turns until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._setups.bring, lambda: self._driver)
+            nursery.start_soon(self._setups.tell_newest)
             async for prompt in self._prompts:
                 await self._run_turn(prompt, nursery)
                 self._pending -= 1
@@ -213,8 +223,17 @@ class TurnRunner:
             await _put_away(driver)
 
     async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
+        prompt = attrs.evolve(prompt, setup=self._setups.begin_turn(prompt.setup))
+        if self._setups.take_revoked():
+            await self.aclose()  # its program keeps rights for as long as it lives
         sink = TurnSink(
-            self.asking, self.outbox, self.new_id, prompt.turn_id, self._keep_memory, self._masker
+            self.asking,
+            self.outbox,
+            self.new_id,
+            prompt.turn_id,
+            self._keep_memory,
+            self._setups.newest_nowait,
+            self._masker,
         )
         sink.workspace = self.spec.workspace
         turn = self._turn = _Turn(prompt, sink)
@@ -240,6 +259,7 @@ class TurnRunner:
                 nursery.start_soon(_put_away, driver)
             if turn.silent or (isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE):
                 await self._kill_below(nursery)  # the commands of its tools would go on
+        await sink.flush_plan()
         sink.closed = True
         self._turn = None
         self.asking.forget()

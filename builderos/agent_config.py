@@ -8,7 +8,7 @@ import attrs
 
 from builderos.config_values import not_empty, positive
 
-__all__ = ["KINDS", "Agent", "BridgeHubAgent", "ClaudeAgent", "CodexAgent", "EchoAgent"]
+__all__ = ["KINDS", "Agent", "BridgeHubAgent", "ClaudeAgent", "CodexAgent", "EchoAgent", "allows_bypass"]
 
 SILENCE_S = 1800.0
 """How long Claude Code or Codex may say nothing at all while no tool runs and nobody is asked. Models think for some
@@ -20,7 +20,8 @@ class ClaudeAgent:
     """Claude Code through its SDK.
 
     Attributes of every kind: `delegate`: whether other agents may hand it work; `checkpoints`: whether the workspace
-    is saved around its turns; `env`: added to its environment.
+    is saved around its turns; `allow_bypass`: whether a device may put it into a mode that never asks; `env`: added to
+    its environment.
     Of this one and Codex: `silence_s`: see `SILENCE_S`.
 
     Attributes:
@@ -35,6 +36,7 @@ class ClaudeAgent:
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
     checkpoints: bool = True
+    allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -55,6 +57,7 @@ class CodexAgent:
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
     checkpoints: bool = True
+    allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -65,6 +68,7 @@ class EchoAgent:
     kind: ClassVar[str] = "echo"
     delegate: bool = True
     checkpoints: bool = True
+    allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -78,10 +82,22 @@ class BridgeHubAgent:
     timeout_s: float = attrs.field(default=600.0, validator=positive)
     delegate: bool = True
     checkpoints: bool = True
+    allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
 Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent
+
+
+def allows_bypass(agent: Agent) -> bool:
+    """Tell whether an agent may work in a mode that never asks: by its own key, or because it starts in one."""
+    match agent:
+        case ClaudeAgent(permission_mode="bypassPermissions"):
+            return True
+        case CodexAgent(approval="never", sandbox="danger-full-access"):
+            return True
+    return agent.allow_bypass
+
 
 KINDS: dict[str, type[Agent]] = {
     cls.kind: cls for cls in (ClaudeAgent, CodexAgent, EchoAgent, BridgeHubAgent)

@@ -16,7 +16,15 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from builderos.agent_config import KINDS, Agent, BridgeHubAgent, ClaudeAgent, CodexAgent, EchoAgent
+from builderos.agent_config import (
+    KINDS,
+    Agent,
+    BridgeHubAgent,
+    ClaudeAgent,
+    CodexAgent,
+    EchoAgent,
+    allows_bypass,
+)
 from builderos.config_values import (
     OutOfRangeError,
     absolute_or_none,
@@ -146,6 +154,11 @@ class Config:
             if isinstance(agent, CodexAgent) and agent.sandbox == "danger-full-access":
                 found.append(f"agents.{name}.sandbox is danger-full-access: it may write anywhere")
         return found
+
+
+def bypass_agents(config: Config) -> frozenset[str]:
+    """Return the names of the agents that may work in a mode that never asks."""
+    return frozenset(name for name, agent in config.agents.items() if allows_bypass(agent))
 
 
 def load_config(path: Path | None) -> Config:

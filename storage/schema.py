@@ -154,7 +154,15 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA)
+_V5 = """
+-- What each agent last told that it offers.
+CREATE TABLE agent_offer (
+  agent_type TEXT PRIMARY KEY,
+  offer      BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

@@ -18,6 +18,7 @@ import attrs
 from actors import events as ev
 from actors.commands import Accepted, IfHead, QueuedMessage, Rejected, SessionView, Settings
 from actors.events import Committed, Event
+from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
 from storage.records import SessionRecord, Summary
 from transport.config import TransportConfig
@@ -57,6 +58,8 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
     "cancel": {"session_id": SESSION, "message_id": "7a21"},
     "interrupt": {"session_id": SESSION, "turn_id": "t1"},
     "decide": {"session_id": SESSION, "request_id": "r1", "decision": "deny", "note": "not on main"},
+    "configure": {"session_id": SESSION, "settings": {"model": "opus", "permission_mode": "plan"}},
+    "revoke_grant": {"session_id": SESSION, "grant": "use Bash for git status"},
     "resolve": {"session_id": SESSION, "message_id": "5f0c", "action": "retry"},
     "rename": {"session_id": SESSION, "title": "The trip"},
     "mark_read": {"session_id": SESSION, "seq": 131},
@@ -92,6 +95,20 @@ def _answers() -> Iterator[tuple[str, bytes]]:
     )
     yield "ready", replies.ready(config, _Phone(), NOW_MS)
     yield "attached", replies.attached(replies.Attached(SESSION, _view(), 121, "ok", devices), NOW_MS)
+    offer = Offer(
+        (Model("sonnet", "Sonnet", "For most tasks", ("low", "high"), default=True),),
+        (
+            Mode("default", "ask", "Ask", "Asks before it acts."),
+            Mode("plan", "plan", "Plan", "Changes nothing."),
+        ),
+        (AgentCommand("compact", "Make the context shorter"),),
+        (McpServer("toy", "connected"),),
+        {"model": "now", "permission_mode": "now", "effort": "now"},
+        ("steer", "images"),
+    )
+    yield "agent", replies.agent(SESSION, offer, NOW_MS)
+    gauge = {"context": {"used": 31_705, "window": 1_000_000, "compacts_at": 967_000}, "cost_usd": 0.41}
+    yield "gauge", replies.gauge(SESSION, gauge, NOW_MS)
     yield "accepted", replies.accepted(SESSION, Accepted("5f0c", 121, duplicate=False), NOW_MS)
     stale = Rejected("stale_head", "somebody else has written since", message_id="5f0c", head=IfHead(1, 131))
     yield "rejected", replies.rejected(SESSION, stale, NOW_MS)
@@ -128,7 +145,7 @@ def _view() -> SessionView:
         pending=(),
         read_seq=120,
         draft="",
-        grants=(("use Bash for git status", "ipad"),),
+        grants=(ev.SessionGrant("use Bash for git status", "ipad", NOW_MS),),
     )
 
 
@@ -174,6 +191,11 @@ def _events() -> Iterator[tuple[str, bytes]]:
     )
     yield "error", _event(140, ev.TurnError("not_signed_in", "Run claude and type /login.", retryable=True))
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
+    todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
+    yield "plan_updated", _event(144, todo)
+    settings = ev.Settings("/work/trip", "opus", "plan", None)
+    changed = ev.SessionUpdated(settings=settings, applies="now")
+    yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
     yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from transport.ports import Scope
+from transport.ports import SCOPES, Scope
 
 __all__ = ["CREATE_SESSION", "DECIDE_MORE", "FRAME_SCOPES", "HTTP_SCOPES", "OBSERVER_FRAMES", "authorize"]
 
-_RANKS: Final[dict[str, int]] = {"view": 0, "approve": 1, "drive": 2, "admin": 3}
+_RANKS: Final[dict[str, int]] = {scope: rank for rank, scope in enumerate(SCOPES)}
 
 CREATE_SESSION: Final = "attach a new session"
 """The action of an `attach` that makes its session."""
@@ -25,6 +25,8 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "interrupt": "drive",
     "decide": "approve",
     DECIDE_MORE: "drive",
+    "configure": "drive",
+    "revoke_grant": "approve",
     "resolve": "drive",
     "rename": "drive",
     "undo": "drive",

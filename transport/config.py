@@ -20,6 +20,7 @@ class TransportConfig:
         host, port: where to listen; port 0 takes a free one.
         version: the server's version, told to devices.
         agents: the names that `attach` may give, as in the config file.
+        bypass_agents: those of them that may work without asking.
         workspace: where agents of new sessions work unless `settings` says otherwise.
         workspace_roots: folders that a device may name for a new session, and all below; None: whatever it names.
         features: what `/api/status` tells.
@@ -47,6 +48,7 @@ class TransportConfig:
     port: int = 8080
     version: str = "0"
     agents: tuple[str, ...] = ("claude", "codex", "echo")
+    bypass_agents: frozenset[str] = frozenset()
     workspace: str = "."
     workspace_roots: tuple[Path, ...] | None = None
     features: tuple[tuple[str, bool], ...] = ()

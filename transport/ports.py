@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 import attrs
 
@@ -17,6 +17,7 @@ from transport.rendering.protocol import Block
 from transport.tries import SignInTries
 
 __all__ = [
+    "SCOPES",
     "AppKeys",
     "AppPairs",
     "AppPorts",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 Scope = Literal["view", "approve", "drive", "admin"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+"""From the least to the most rights."""
+
 """What a key may do; each holds those before it."""
 
 

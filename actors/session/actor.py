@@ -46,6 +46,7 @@ BULK_KINDS = frozenset(
         "task_started",
         "task_progress",
         "task_finished",
+        "plan_updated",
     }
 )
 """A commit of only these, in an open turn, needs no fsync (ARCHITECTURE, Storage)."""
@@ -114,6 +115,7 @@ class SessionActor:
             self._is_owner = True
         self._record, self._state = await load_state(deps.catalog, deps.journal, self.session_id)
         state = self._state
+        state.allows_bypass = deps.allows_bypass(state.agent_type)
         self._committed_hub = (state.hub_id, state.hub_seq)
         self._shown_turn = None if state.turn is None else state.turn.turn_id
         self._idle_since, self._stop_at = trio.current_time(), math.inf

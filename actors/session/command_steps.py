@@ -10,6 +10,7 @@ from actors.commands import (
     Cancel,
     Close,
     Closed,
+    Configure,
     Decide,
     Draft,
     Envelope,
@@ -20,6 +21,7 @@ from actors.commands import (
     Rename,
     Reply,
     Resolve,
+    RevokeGrant,
     Send,
     Undo,
 )
@@ -27,6 +29,7 @@ from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMess
 from actors.session.decisions import refusal_of_decision
 from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
 from actors.session.inputs import FromDevice
+from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
 from actors.session.snapshot import view
 from actors.session.step import Step, decided
 from actors.session.undo_steps import ask_undo
@@ -57,6 +60,10 @@ def take_command(step: Step, given: FromDevice) -> None:
             _interrupt(step, envelope, interrupt)
         case Decide() as decide:
             _decide(step, envelope, decide)
+        case Configure() as change:
+            _refuse_if(step, envelope, configure(step, change, envelope.author.device_id))
+        case RevokeGrant() as revoke:
+            _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author.device_id))
         case Resolve() as resolve:
             _resolve(step, envelope, resolve)
         case Rename(title):
@@ -155,6 +162,8 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
     state, author, request_id = step.state, envelope.author.device_id, decide.request_id
     if state.turn is not None and request_id in state.turn.requests:
         refusal = refusal_of_decision(state.turn.requests[request_id], decide)
+        if refusal is None and decide.mode is not None:
+            refusal = refusal_of_settings(state, {"permission_mode": decide.mode})
         if refusal is not None:
             _answer(step, envelope, Rejected(*refusal, request_id=request_id))
             return
@@ -170,6 +179,8 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         )
         step.emit_in_turn(resolved, device_id=author)
         step.do(TellHub(decided(resolved)))
+        if resolved.mode is not None:
+            switch_mode(step, resolved.mode, author)
     elif request_id in state.resolved:
         by = state.resolved[request_id]
         content = f"{by} was first" if by is not None else "this request is closed already"
@@ -210,6 +221,11 @@ def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
     if ends:
         step.let_hub_go(StopHub)
     _answer(step, envelope, Closed(process_killed=ends))
+
+
+def _refuse_if(step: Step, envelope: Envelope, refusal: tuple[RejectCode, str] | None) -> None:
+    if refusal is not None:
+        _answer(step, envelope, Rejected(*refusal))
 
 
 def _answer(step: Step, envelope: Envelope, reply: Reply) -> None:

@@ -13,6 +13,7 @@ from actors.codec import decode_row
 from actors.config import ActorConfig
 from actors.events import Attachment, Committed, UserMessage
 from actors.history import read_history
+from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
 from actors.session.effects import (
     Announce,
@@ -21,6 +22,7 @@ from actors.session.effects import (
     ForgetHub,
     HandOver,
     KeepNote,
+    KeepOffer,
     KillHub,
     PlanUndo,
     SendHistory,
@@ -32,6 +34,7 @@ from actors.session.effects import (
 from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
+from actors.session.step import setup_of
 from actors.session.undoing import UndoRunner
 from actors.tail import Tail
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
@@ -50,12 +53,17 @@ def _no_file(attachment: Attachment) -> str | None:
     return None
 
 
+def _never(agent_type: str) -> bool:
+    return False
+
+
 @attrs.frozen
 class SessionDeps:
     """What every session's actor works with.
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
     the session's id after each commit that its entry in a list may show, and for a session that is new.
+    `allows_bypass` tells whether the config lets an agent work without asking.
     """
 
     journal: Journal
@@ -69,6 +77,7 @@ class SessionDeps:
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
     undoes: Undoes | None = None
+    allows_bypass: Callable[[str], bool] = _never
 
 
 @attrs.define(eq=False)
@@ -126,6 +135,8 @@ class EffectRunner:
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
+            case KeepOffer(offer):
+                await self._keep_offer(offer)
             case Announce(news):
                 self.tail.post_nowait(news)
             case _:
@@ -134,16 +145,29 @@ class EffectRunner:
     def _spec(self, hub_id: str) -> HubSpec:
         state = self.state
         spec = self.deps.spec_for(self.record, hub_id)
-        unsaved = None if state.unsaved is None else Unsaved(*state.unsaved)
+        settings = state.settings
         return attrs.evolve(
-            spec, agent_memory=state.agent_memory, grants=tuple(state.grants), unsaved=unsaved
+            spec,
+            model=settings.model,
+            permission_mode=settings.permission_mode,
+            effort=settings.effort,
+            agent_memory=state.agent_memory,
+            grants=tuple(state.grants),
+            unsaved=None if state.unsaved is None else Unsaved(*state.unsaved),
         )
+
+    async def _keep_offer(self, offer: Offer) -> None:
+        try:
+            await self.deps.catalog.keep_offer(self.record.agent_type, encode_offer(offer))
+        except STORAGE_DOWN as exc:  # the agent tells it again with its next start
+            log.warning("session %s: what its agent offers was not kept: %s", self.session_id, exc)
 
     async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
         message = await self._message(effect.message_seq, items)
         files = self._files_of(message)
+        content, setup = message.content, setup_of(self.state)
         undone, more = tuple(self.state.undone), self.state.undone_more
-        prompt = Prompt(effect.turn_id, effect.message_id, message.content, effect.taken_before, files)
+        prompt = Prompt(effect.turn_id, effect.message_id, content, effect.taken_before, files, setup)
         return attrs.evolve(prompt, undone=undone, undone_more=more)
 
     async def _message(self, seq: int, items: Sequence[Committed]) -> UserMessage:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from actors.commands import Reply
+from actors.offer import Offer
 from actors.tail import News
 from bridgehub.protocol.messages import ToHub
 
@@ -18,6 +19,7 @@ __all__ = [
     "ForgetHub",
     "HandOver",
     "KeepNote",
+    "KeepOffer",
     "KillHub",
     "PlanUndo",
     "SendHistory",
@@ -126,6 +128,13 @@ class KeepNote:
 
 
 @attrs.frozen
+class KeepOffer:
+    """Remember what the agent offers, for every session with it."""
+
+    offer: Offer
+
+
+@attrs.frozen
 class Announce:
     """Show passing news to all who are attached."""
 
@@ -145,5 +154,6 @@ Effect = (
     | PlanUndo
     | CarryOutUndo
     | KeepNote
+    | KeepOffer
     | Announce
 )

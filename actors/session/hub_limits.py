@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
+from actors.events import PlanEntry, PlanStatus
 from bridgehub.protocol import messages as hub
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_VALUE_DEPTH",
     "fitted",
     "is_flat",
+    "plan_entries",
     "unfit",
 ]
 
@@ -46,6 +48,12 @@ MAX_LEFT_OUT = 50
 """Files that a checkpoint does not hold and that its event names."""
 
 MAX_PATH_CHARS = 4096
+MAX_GAUGE_BYTES = 16 * 1024
+"""JSON of a gauge; a longer one tells nothing."""
+
+MAX_PLAN_ENTRIES = 100
+MAX_PLAN_CHARS = 500
+
 MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
 
@@ -74,6 +82,11 @@ def fitted(event: hub.HubEvent) -> hub.HubEvent:
             )
         case hub.PermissionAsked():
             return _request(event)
+        case hub.Gauged():
+            fits = is_flat(event.gauge, 8) and len(orjson.dumps(event.gauge)) <= MAX_GAUGE_BYTES
+            return event if fits else attrs.evolve(event, gauge={})
+        case hub.SettingsTold():
+            return attrs.evolve(event, settings={name: _setting(one) for name, one in event.settings.items()})
         case hub.TaskBegan():
             return attrs.evolve(event, title=event.title[:MAX_TITLE_CHARS])
         case hub.TaskProgressed():
@@ -107,6 +120,23 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
 def _diff(given: Any) -> Any:
     fits = given is not None and is_flat(given) and len(orjson.dumps(given)) <= MAX_DIFF_BYTES
     return given if fits else None
+
+
+def plan_entries(given: tuple[dict[str, Any], ...]) -> tuple[PlanEntry, ...]:
+    """Return a to-do list as it is journalled: what is no entry is left out, what is too much is cut."""
+    known = [one for one in given if isinstance(one.get("content"), str)]
+    return tuple(
+        PlanEntry(one["content"][:MAX_PLAN_CHARS], _status(one.get("status")))
+        for one in known[:MAX_PLAN_ENTRIES]
+    )
+
+
+def _status(given: object) -> PlanStatus:
+    return "in_progress" if given == "in_progress" else "completed" if given == "completed" else "pending"
+
+
+def _setting(given: str | None) -> str | None:
+    return given if given is None else given[:MAX_ID_CHARS]
 
 
 def _names(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from actors.events import (
     Message,
     Notice,
     PermissionRequested,
+    PlanUpdated,
     RequestKind,
     SessionUpdated,
     TaskFinished,
@@ -33,7 +34,7 @@ from actors.events import (
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
 from actors.session.effects import CarryOutUndo, ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
-from actors.session.hub_limits import fitted, is_flat, unfit
+from actors.session.hub_limits import fitted, is_flat, plan_entries, unfit
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -46,6 +47,7 @@ from actors.session.inputs import (
     UndoCarried,
     UndoPlanned,
 )
+from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.step import Step, decided, hand_over
 from actors.session.undo_steps import undo_carried, undo_planned
 from bridgehub.protocol import messages as hub
@@ -117,8 +119,7 @@ def _reported(step: Step, given: FromHub) -> None:
     if fault := unfit(event):
         _distrust(step, fault)
         return
-    if isinstance(event, hub.AgentMemory):
-        _remember(step, event)
+    if _reported_of_session(step, event):
         return
     if isinstance(event, hub.Checkpointed):
         step.emit(_checkpoint(event))
@@ -146,6 +147,22 @@ def _reported(step: Step, given: FromHub) -> None:
             _ended(step, event)
         case _:
             _work(step, event)
+
+
+def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
+    """Take what is no turn's; return whether it was that."""
+    match event:
+        case hub.AgentMemory():
+            _remember(step, event)
+        case hub.AgentOffered():
+            offered(step, event)
+        case hub.Gauged():
+            gauged(step, event)
+        case hub.SettingsTold():
+            settings_told(step, event)
+        case _:
+            return False
+    return True
 
 
 def _distrust(step: Step, detail: str) -> None:
@@ -222,6 +239,7 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
             event.editable,
         )
     )
+    allow_under_mode(step, event.request_id)  # it was asked before that mode reached the agent
 
 
 def _about(kind: str) -> RequestKind:
@@ -289,6 +307,8 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     task.parent_task_id,
                 )
             )
+        case hub.PlanChanged():
+            step.emit_in_turn(PlanUpdated(plan_entries(event.entries)))
         case hub.Noticed():
             step.emit_in_turn(_notice(event))
         case _:
@@ -309,7 +329,8 @@ def _ready(step: Step, given: HubReady) -> None:
     state, turn, welcome = step.state, step.state.turn, given.welcome
     if given.hub_id != state.hub_id:
         return
-    state.can_steer = welcome.can_steer
+    state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
+    step.tell_setup()
     if turn is None:
         return
     if welcome.last_turn_id != turn.turn_id:
@@ -319,6 +340,10 @@ def _ready(step: Step, given: HubReady) -> None:
         if turn.consumed:
             content = "the agent does not know the turn that it was working on"
             step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
+            return
+        if state.hub_is_old:
+            step.let_hub_go(StopHub)
+            step.start_hub()
             return
         step.do(hand_over(state, turn))
     for request_id in welcome.waiting:

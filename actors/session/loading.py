@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.codec import decode_row
 from actors.events import Message, Thinking, UserMessage
+from actors.offer import NO_OFFER, decode_offer
 from actors.ports import Catalog, Journal
 from actors.session.snapshot import restore
 from actors.session.state import PREVIEW_LENGTH, SessionState
@@ -37,6 +38,8 @@ async def load_state(
     steered = state.turn.steered.values() if state.turn is not None else ()
     for waiting in (*state.queue.values(), *state.unknown.values(), *steered):
         waiting.preview = await _load_preview(journal, session_id, waiting.seq)
+    offer = await catalog.offer_of(record.agent_type)
+    state.offer = NO_OFFER if offer is None else decode_offer(offer)
     state.control_dirty = False  # what was just loaded need not be written again
     return record, state
 

@@ -12,6 +12,7 @@ import orjson
 
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
+from actors.events import PlanEntry, Settings
 from actors.session.state import RunningUndo, SessionState, Turn, Waiting
 from storage.records import SessionRecord, Summary
 
@@ -34,11 +35,17 @@ class _Snapshot:
     authors_floor: int = 0
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     unsaved: tuple[str, str] | None = None
     undo: RunningUndo | None = None
     undone: list[str] = attrs.field(factory=list)
     undone_more: int = 0
+    person_mode: str | None = None
+    mode_by: str | None = None
+    gauge: dict[str, Any] = attrs.field(factory=dict)
+    settings: Settings | None = None
+    plan: tuple[PlanEntry, ...] = ()
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
@@ -91,10 +98,12 @@ def restore(record: SessionRecord) -> SessionState:
     if record.summary is not None:
         assert record.summary.snapshot is not None, "what is read always has one"
         kept = CONVERTER.structure(orjson.loads(record.summary.snapshot), _Snapshot)
+    if kept.settings is None:  # nobody has changed them since the session was made
+        kept.settings = decode_settings(record.settings)
+        kept.person_mode = kept.settings.permission_mode
     return SessionState(
         session_id=record.session_id,
         agent_type=record.agent_type,
-        settings=decode_settings(record.settings),
         epoch=record.epoch,
         head_seq=record.head_seq,
         read_seq=record.read_seq,
@@ -120,5 +129,8 @@ def view(state: SessionState) -> SessionView:
         pending=pending,
         read_seq=state.read_seq,
         draft=state.draft,
-        grants=tuple(state.grants.items()),
+        grants=state.granted(),
+        offer=state.offer,
+        gauge=state.gauge,
+        plan=state.plan,
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.commands import Envelope, IfHead, Settings
+from actors.commands import Envelope, IfHead
 from actors.events import (
     Checkpoint,
     Committed,
@@ -20,7 +20,11 @@ from actors.events import (
     Message,
     PermissionRequested,
     PermissionResolved,
+    PlanEntry,
+    PlanUpdated,
+    SessionGrant,
     SessionUpdated,
+    Settings,
     TaskFinished,
     TaskStarted,
     Thinking,
@@ -30,6 +34,7 @@ from actors.events import (
     UndoStarted,
     UserMessage,
 )
+from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
 
 __all__ = ["PREVIEW_LENGTH", "RunningUndo", "SessionState", "Turn", "Waiting", "apply"]
@@ -122,11 +127,20 @@ class SessionState:
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
         agent_memory: what the agent's driver wants to know again in the next hub.
+        grants_at: when each of them was allowed, as far as that was noted.
+        person_mode: the permission mode that a person chose; the agent may have changed to another one since.
+        mode_by: who chose it.
+        offer: what the agent offers; kept for all sessions with it.
+        gauge: what the agent last told of its context, cost and limits.
+        plan: the agent's newest to-do list.
+        allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         unsaved: the turn that has a checkpoint before it and none after it, and that checkpoint.
         undo: the undo that is carried out, from its first event to its last.
         planning: an undo that nothing was told of yet, and who asked for it; not kept.
         undone: what was undone since the agent's last message, for its next one; `undone_more`: and how much more.
+        hub_is_old: whether that hub takes no settings; not kept.
+        configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
         snapshot_kept: whether storage has a snapshot of this session.
     """
@@ -140,13 +154,22 @@ class SessionState:
     draft: str = ""
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
+    person_mode: str | None = None
+    mode_by: str | None = None
+    offer: Offer = NO_OFFER
+    gauge: dict[str, Any] = attrs.field(factory=dict)
+    plan: tuple[PlanEntry, ...] = ()
+    allows_bypass: bool = False
     can_steer: bool = False
     unsaved: tuple[str, str] | None = None
     undo: RunningUndo | None = None
     planning: tuple[RunningUndo, Envelope] | None = None
     undone: list[str] = attrs.field(factory=list)
     undone_more: int = 0
+    hub_is_old: bool = False
+    configured: list[int] = attrs.field(factory=list)
     hub_id: str | None = None
     hub_seq: int = 0
     title: str = ""
@@ -176,6 +199,15 @@ class SessionState:
     def head(self) -> IfHead:
         """The present position."""
         return IfHead(self.epoch, self.head_seq)
+
+    def is_beyond(self, mode: str | None) -> bool:
+        """Tell whether a permission mode lets the agent do more than the person chose."""
+        kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
+        return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
+
+    def granted(self) -> tuple[SessionGrant, ...]:
+        """Return what is allowed for the whole session."""
+        return tuple(SessionGrant(one, by, self.grants_at.get(one)) for one, by in self.grants.items())
 
     def is_foreign_after(self, seq: int, device_id: str) -> bool:
         """Tell whether anything after `seq` is neither `device_id`'s own nor of a turn that it started."""
@@ -218,6 +250,8 @@ def apply(state: SessionState, item: Committed) -> bool:
             state.arriving[event.message_id] = waiting
         case Delivery():
             _apply_delivery(state, event, item)
+        case PlanUpdated():
+            state.plan = event.entries
         case Complete() | TurnError() | Interrupted():
             state.turn = None
         case UndoStarted():
@@ -228,8 +262,13 @@ def apply(state: SessionState, item: Committed) -> bool:
         case SessionUpdated():
             state.title = state.title if event.title is None else event.title
             state.failed = state.failed if event.failed is None else event.failed
+            if event.settings is not None:
+                _apply_settings(state, event.settings, item.device_id)
+            if event.grants is not None:
+                state.grants = {one.grant: one.by_device for one in event.grants}
+                state.grants_at = {one.grant: one.at_ms for one in event.grants if one.at_ms is not None}
         case _:
-            _apply_to_turn(state, event)
+            _apply_to_turn(state, event, item.at_ms)
     return False
 
 
@@ -282,7 +321,15 @@ def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> No
     state.turn.preview = waiting.preview if waiting else ""
 
 
-def _apply_to_turn(state: SessionState, event: object) -> None:
+def _apply_settings(state: SessionState, settings: Settings, by_device: str | None) -> None:
+    state.settings = settings
+    if by_device is not None:
+        state.person_mode, state.mode_by = settings.permission_mode, by_device
+    elif not state.is_beyond(settings.permission_mode):
+        state.person_mode = settings.permission_mode
+
+
+def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
     turn = state.turn
     if turn is None:
         return
@@ -293,8 +340,12 @@ def _apply_to_turn(state: SessionState, event: object) -> None:
             request = turn.requests.pop(event.request_id, None)
             turn.encoded.pop(event.request_id, None)
             if event.decision == "allow_session" and request is not None and request.grant is not None:
-                state.grants[request.grant] = event.by_device
+                state.grants[request.grant], state.grants_at[request.grant] = event.by_device, at_ms
                 _drop_oldest(state.grants, GRANTS_KEPT)
+                _drop_oldest(state.grants_at, GRANTS_KEPT)
+            if request is not None and request.about == "plan" and event.decision != "deny":
+                # Whoever approves a plan wants it carried out: the agent leaves its mode for planning.
+                state.person_mode = None if event.decision != "cancelled" else state.person_mode
             turn.decided[event.request_id] = event
             _drop_oldest(turn.decided, DECIDED_KEPT)
             state.resolved[event.request_id] = event.by_device
@@ -333,7 +384,8 @@ def _note_author(state: SessionState, item: Committed) -> None:
     starter = turn.device_id if turn is not None and in_turn else None
     owners = " ".join(sorted({one for one in (item.device_id, starter) if one}))  # no id has a blank
     if not owners:
-        state.authors_floor = item.seq
+        if not isinstance(item.event, SessionUpdated):  # the agent's own changes stale nobody's message
+            state.authors_floor = item.seq
         return
     state.authors.pop(owners, None)
     state.authors[owners] = item.seq

@@ -8,6 +8,7 @@ runs any of the batch's effects, and throws the state away where it cannot.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import attrs
 
@@ -18,15 +19,17 @@ from actors.events import (
     Event,
     Interrupted,
     PermissionResolved,
+    SessionUpdated,
+    Settings,
     TaskFinished,
     TurnStarted,
 )
-from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub
+from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
 from actors.session.state import SessionState, Turn, Waiting, apply
-from bridgehub.protocol.messages import Decided
+from bridgehub.protocol.messages import Configure, Decided, Setup
 from storage.records import Fold
 
-__all__ = ["HUB_ID_LENGTH", "Step", "decided", "hand_over"]
+__all__ = ["HUB_ID_LENGTH", "Step", "decided", "hand_over", "setup_of"]
 
 HUB_ID_LENGTH = 12
 """Characters of a hub's id: it is part of a socket's path, which must be short."""
@@ -93,6 +96,7 @@ class Step:
         self.emit_in_turn(Delivery(turn.message_id, delivery))
         self.folds += turn.answer.folds()
         self.emit_in_turn(end, device_id=device_id)
+        self.take_back_lent_rights()
         self.start_next()
 
     def _end_steered(self, turn: Turn, delivery: DeliveryState, *, hub_said: bool) -> None:
@@ -143,6 +147,8 @@ class Step:
         self.emit(TurnStarted(waiting.message_id), turn_id=turn_id, device_id=device_id)
         self.emit_in_turn(Delivery(waiting.message_id, "handed"))
         assert state.turn is not None
+        if state.hub_is_old:
+            self.let_hub_go(StopHub)  # it would not take the session's settings
         if state.hub_id is None:
             self.start_hub()
         else:
@@ -152,7 +158,7 @@ class Step:
     def start_hub(self) -> None:
         """Start a hub; once it is ready the running turn's message is handed over."""
         state = self.state
-        state.hub_id, state.hub_seq = self.new_id()[:HUB_ID_LENGTH], 0
+        state.hub_id, state.hub_seq, state.hub_is_old = self.new_id()[:HUB_ID_LENGTH], 0, False
         self.do(StartHub(state.hub_id))
 
     def let_hub_go(self, ending: type[StopHub | KillHub]) -> None:
@@ -162,7 +168,31 @@ class Step:
             self.do(ending(state.hub_id))
             state.leaving[state.hub_id] = None
             state.control_dirty = True
-            state.hub_id, state.hub_seq = None, 0
+            state.hub_id, state.hub_seq, state.hub_is_old = None, 0, False
+
+    def set_settings(self, settings: Settings, *, device_id: str | None, applies: str = "now") -> None:
+        """Decide new settings; without an author they are the agent's own doing."""
+        told: Literal["now", "next_turn"] = "now" if applies == "now" else "next_turn"
+        self.emit(SessionUpdated(settings=settings, applies=told), device_id=device_id)
+
+    def tell_setup(self) -> None:
+        """Have the hub know the session's settings and grants as they are now."""
+        if self.state.hub_id is not None and not self.state.hub_is_old:
+            self.do(TellHub(Configure(setup_of(self.state))))
+
+    def take_back_lent_rights(self) -> None:
+        """End what the agent was let do in a turn beyond what the person chose."""
+        state = self.state
+        if state.is_beyond(state.settings.permission_mode):
+            settings = attrs.evolve(state.settings, permission_mode=state.person_mode)
+            self.set_settings(settings, device_id=None)
+            self.tell_setup()
+
+
+def setup_of(state: SessionState) -> Setup:
+    """Return the session's settings in the hub's words."""
+    settings = state.settings
+    return Setup(settings.model, settings.permission_mode, settings.effort, tuple(state.grants))
 
 
 def hand_over(state: SessionState, turn: Turn) -> HandOver:

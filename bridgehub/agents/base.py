@@ -6,6 +6,7 @@ driver translates; numbers, buffers, links and processes to kill are the hub's b
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from bridgehub.agents.request_words import RequestWords
@@ -14,14 +15,18 @@ from bridgehub.protocol.messages import (
     History,
     HubEvent,
     Prompt,
+    Setup,
     Steer,
     TurnDone,
     TurnFailed,
 )
 
-__all__ = ["JOIN_S", "AgentDriver", "Sink", "TurnEnd"]
+__all__ = ["JOIN_S", "AgentDriver", "Sink", "Tell", "TurnEnd"]
 
 TurnEnd = TurnDone | TurnFailed
+
+Tell = Callable[[HubEvent], Awaitable[None]]
+"""Reports something that is of no turn: `AgentOffered`, `Gauged`, `SettingsTold`."""
 
 JOIN_S = 0.002
 """How long a driver lets its agent's pieces of text gather behind the one that it has just read.
@@ -86,11 +91,24 @@ class AgentDriver(Protocol):
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends.
 
-        Emits `Consumed` once the agent has taken the prompt. Returns the end. After `interrupt` it returns
-        soon, with any end; the hub reports the turn as stopped.
+        The turn starts with `Prompt.setup`; a delegate's has none, and starts with the settings of its spec. Emits
+        `AgentOffered` when it knows what the agent offers, and again when that changes. Emits `Consumed` once the agent
+        has taken the prompt. Returns the end. After `interrupt` it returns soon, with any end; the hub reports the turn
+        as stopped.
 
         Raises:
             Exception: whatever went wrong; the hub ends the turn with `agent_exited`, and closes the driver.
+        """
+        ...
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Take the session's settings as they are now: at once if the agent can, else with the next turn.
+
+        Called beside `run_turn` and between turns, once the driver is made; `Prompt.setup` has the same at the start
+        of each turn. What the agent refuses, and what it changes by itself, it tells as `SettingsTold`.
+
+        Raises:
+            Exception: it could not be done now; the next turn's `Prompt.setup` brings it again.
         """
         ...
 

@@ -6,17 +6,22 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink
+from bridgehub.agents.base import Sink, Tell
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import (
+    AgentOffered,
     Consumed,
+    Decided,
     HubSpec,
+    PlanChanged,
     Prompt,
+    SettingsTold,
+    Setup,
     Steer,
     TaskBegan,
     TaskEnded,
@@ -38,6 +43,37 @@ _PIECES_A_TURN_OF_THE_LOOP = 256
 
 _BIG_PIECE = 256 * 1024
 """Letters of one piece of `/big`: the limit of a frame's text as JSON."""
+
+PLAN_S = 1.0
+"""How long each step of `/todo` takes, seconds."""
+
+ASK, PLAN, BYPASS = "ask", "plan", "bypass"
+MODEL, EFFORT = "echo-1", "medium"
+"""What counts if a session does not say otherwise, with the mode `ASK`."""
+
+OFFER: dict[str, Any] = {
+    "models": [
+        {"id": "echo-1", "name": "Echo 1", "description": "Says what it hears.",
+         "efforts": ["low", "medium", "high"], "default": True},
+        {"id": "echo-2", "name": "Echo 2", "description": "Says the same.", "efforts": ["low", "medium", "high"]},
+    ],
+    "modes": [
+        {"id": ASK, "kind": "ask", "name": "Ask", "description": "Asks before it practises."},
+        {"id": "edits", "kind": "edits", "name": "Accept edits", "description": "Would edit files without asking."},
+        {"id": PLAN, "kind": "plan", "name": "Plan", "description": "Plans, and changes nothing."},
+        {"id": "auto", "kind": "auto", "name": "Auto", "description": "Would judge by itself."},
+        {"id": BYPASS, "kind": "bypass", "name": "Never ask", "description": "Practises without asking."},
+    ],
+    "commands": [
+        {"name": "ask", "description": "Ask permission for a practice tool.", "argument_hint": "TEXT"},
+        {"name": "plan", "description": "Ask for approval of a plan.", "argument_hint": "TEXT"},
+        {"name": "todo", "description": "Work through a list.", "argument_hint": "A, B"},
+    ],
+    "mcp_servers": [],
+    "applies": {"model": "now", "permission_mode": "now", "effort": "now"},
+    "can": ["images", "pdf"],
+}  # fmt: skip
+"""What it offers: something of each kind."""
 
 PRACTICE_CHARS = 100
 """How much of `/ask`'s text the title of its request shows."""
@@ -94,18 +130,34 @@ class _Answer:
 
 @attrs.define(eq=False)
 class EchoDriver:
-    """One practice conversation. It keeps nothing: `taken_before` tells how many messages came before."""
+    """One practice conversation. It keeps its settings alone: `taken_before` tells how many messages came before."""
 
     clock_us: Callable[[], int] = _monotonic_us
     can_steer: bool = False
+    allow_bypass: bool = False
+    setup: Setup = attrs.field(factory=Setup)
     _scope: trio.CancelScope | None = None
 
     async def run_turn(self, prompt: Prompt, sink: PracticeSink) -> TurnDone:
         """Take the prompt, answer it, and return."""
         with trio.CancelScope() as self._scope:
+            await sink.emit(AgentOffered(None, OFFER))
+            await self._set_up(prompt.setup or self.setup, sink.emit)
             await sink.emit(Consumed(prompt.turn_id))
             await self._answer(prompt, _Answer(prompt.turn_id, sink, sink.new_id()))
         return TurnDone(prompt.turn_id)
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Take the settings at once."""
+        await tell(AgentOffered(None, OFFER))
+        await self._set_up(setup, tell)
+
+    async def _set_up(self, setup: Setup, tell: Tell) -> None:
+        if setup.permission_mode == BYPASS and not self.allow_bypass:
+            mode = self.setup.permission_mode
+            setup = attrs.evolve(setup, permission_mode=mode)
+            await tell(SettingsTold(None, {"permission_mode": mode}, "echo may not work without asking"))
+        self.setup = setup
 
     async def steer(self, steer: Steer) -> bool:
         """Refuse: an answer that is an echo takes nothing more."""
@@ -138,15 +190,41 @@ class EchoDriver:
                 await answer.sink.garble(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "/ask" if rest:
-                await answer.sink.work_saved()
-                words = RequestWords("other", f"Practise: {rest[:PRACTICE_CHARS]}", editable=("text",))
-                decided = await answer.sink.ask("practice", {"text": rest}, words=words)
-                allowed = decided.decision in ("allow", "allow_session")
-                await answer.say("allowed" if allowed else "denied")
+                await self._practise(rest, answer)
+            case "/plan" if rest:
+                await self._plan(rest, answer)
+            case "/todo" if rest:
+                await _work_through(rest, answer)
+            case "/settings" if not rest:
+                await answer.say(_told_settings(self.setup))
             case "/task" if rest:
                 await _run_task(rest, answer)
             case _:
                 await self._stream(prompt.content, answer)
+
+    async def _practise(self, text: str, answer: _Answer) -> None:
+        await answer.sink.work_saved()
+        if self.setup.permission_mode == BYPASS:
+            await answer.say("allowed")
+            return
+        words = RequestWords(
+            "other", f"Practise: {text[:PRACTICE_CHARS]}", modes=(BYPASS,), editable=("text",)
+        )
+        decided = await answer.sink.ask("practice", {"text": text}, grant=f"practise {text}", words=words)
+        await answer.say("allowed" if _is_yes(decided) else "denied")
+
+    async def _plan(self, text: str, answer: _Answer) -> None:
+        await answer.sink.work_saved()
+        words = RequestWords("plan", "Carry out the plan", editable=("plan",))
+        decided = await answer.sink.ask("plan", {"plan": text}, words=words)
+        if not _is_yes(decided):
+            await answer.say(f"denied: {decided.note}" if decided.note else "denied")
+            return
+        changed = decided.input if isinstance(decided.input, dict) else {}
+        if decided.mode is None and self.setup.permission_mode == PLAN:
+            self.setup = attrs.evolve(self.setup, permission_mode=ASK)
+            await answer.sink.emit(SettingsTold(answer.turn_id, {"permission_mode": ASK}))
+        await answer.say(f"approved: {changed.get('plan', text)}")
 
     async def _stream(self, content: str, answer: _Answer) -> None:
         directive = _DIRECTIVE.fullmatch(content)
@@ -164,9 +242,32 @@ class EchoDriver:
                 await answer.say_paced((f"{clock()} " for _ in range(count)), pace_s)
 
 
+def _is_yes(decided: Decided) -> bool:
+    return decided.decision in ("allow", "allow_session")
+
+
+def _told_settings(setup: Setup) -> str:
+    model, mode, effort = setup.model or MODEL, setup.permission_mode or ASK, setup.effort or EFFORT
+    return f"model={model} mode={mode} effort={effort}"
+
+
 def _big(count: int) -> Iterable[str]:
     for start in range(0, count, _BIG_PIECE):
         yield "x" * min(_BIG_PIECE, count - start)
+
+
+async def _work_through(text: str, answer: _Answer) -> None:
+    """Tell a to-do list, then each step of working through it; a step takes as long as two lists must lie apart."""
+    items = [one.strip() for one in text.split(",") if one.strip()]
+    for done in range(-1, len(items) + 1):
+        states = [
+            "completed" if n < done else "in_progress" if n == done else "pending" for n in range(len(items))
+        ]
+        entries = tuple({"content": one, "status": state} for one, state in zip(items, states, strict=True))
+        await answer.sink.emit(PlanChanged(answer.turn_id, entries))
+        if done < len(items):
+            await trio.sleep(PLAN_S)
+    await answer.say("done")
 
 
 async def _run_task(title: str, answer: _Answer) -> None:
@@ -179,5 +280,6 @@ async def _run_task(title: str, answer: _Answer) -> None:
 
 
 def make_driver(spec: HubSpec) -> EchoDriver:
-    """Return the driver; `spec` tells nothing that it needs."""
-    return EchoDriver()
+    """Return the driver."""
+    bypass = spec.options.get("allow_bypass") is True
+    return EchoDriver(allow_bypass=bypass, setup=Setup.of_spec(spec))

@@ -14,7 +14,7 @@ import orjson
 import trio
 
 from bridgehub.agents.base import Sink
-from bridgehub.agents.request_words import RequestWords
+from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.protocol.messages import (
     Decided,
     History,
@@ -125,6 +125,7 @@ class TaskSink:
     ) -> Decided:
         """Ask the session's person, in the name of the task."""
         await self.flush()
+        words = attrs.evolve(words or plain_words(tool, tool_input, questions), modes=())
         return await self.parent.ask(
             tool, tool_input, questions, grant=grant, task_id=task_id or self.task_id, words=words
         )

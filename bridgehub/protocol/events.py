@@ -11,13 +11,17 @@ import attrs
 
 __all__ = [
     "AgentMemory",
+    "AgentOffered",
     "Checkpointed",
     "Consumed",
+    "Gauged",
     "HistoryWanted",
     "HubEvent",
     "LeftOut",
     "Noticed",
     "PermissionAsked",
+    "PlanChanged",
+    "SettingsTold",
     "SteerLost",
     "SteerRefused",
     "SteerTaken",
@@ -76,6 +80,36 @@ class AgentMemory:
 
     turn_id: str | None
     data: dict[str, Any]
+
+
+@attrs.frozen
+class AgentOffered:
+    """What the agent offers now (PROTOCOL section 8), as JSON; replaces what it told before."""
+
+    turn_id: str | None
+    offer: dict[str, Any]
+
+
+@attrs.frozen
+class Gauged:
+    """How full the context is, what it cost and what limits there are, as JSON; replaces what was told before."""
+
+    turn_id: str | None
+    gauge: dict[str, Any]
+
+
+@attrs.frozen
+class SettingsTold:
+    """The agent works with other settings than it was given.
+
+    Attributes:
+        settings: those that differ, by their names in `Setup`, with the values that hold now.
+        refused: why the agent did not take what it was given, for a person; None: it changed them by itself.
+    """
+
+    turn_id: str | None
+    settings: dict[str, str | None]
+    refused: str | None = None
 
 
 @attrs.frozen
@@ -157,6 +191,14 @@ class PermissionAsked:
     modes: tuple[str, ...] = ()
     diff: Any = None
     editable: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class PlanChanged:
+    """The agent's list of what it is about to do, whole: objects with `content` and `status`."""
+
+    turn_id: str
+    entries: tuple[dict[str, Any], ...]
 
 
 @attrs.frozen
@@ -267,11 +309,15 @@ HubEvent = (
     | SteerRefused
     | SteerLost
     | AgentMemory
+    | AgentOffered
+    | Gauged
+    | SettingsTold
     | HistoryWanted
     | TextPiece
     | ToolBegan
     | ToolEnded
     | PermissionAsked
+    | PlanChanged
     | TaskBegan
     | TaskProgressed
     | TaskEnded

@@ -17,13 +17,17 @@ import attrs
 
 from bridgehub.protocol.events import (
     AgentMemory,
+    AgentOffered,
     Checkpointed,
     Consumed,
+    Gauged,
     HistoryWanted,
     HubEvent,
     LeftOut,
     Noticed,
     PermissionAsked,
+    PlanChanged,
+    SettingsTold,
     SteerLost,
     SteerRefused,
     SteerTaken,
@@ -42,12 +46,15 @@ __all__ = [
     "VERSION",
     "Ack",
     "AgentMemory",
+    "AgentOffered",
     "Checkpointed",
+    "Configure",
     "Consumed",
     "Decided",
     "DelegateSpec",
     "Detach",
     "FromHub",
+    "Gauged",
     "Hello",
     "History",
     "HistoryWanted",
@@ -58,9 +65,12 @@ __all__ = [
     "Noticed",
     "PastMessage",
     "PermissionAsked",
+    "PlanChanged",
     "Prompt",
     "Refused",
     "Reported",
+    "SettingsTold",
+    "Setup",
     "Steer",
     "SteerLost",
     "SteerRefused",
@@ -139,6 +149,7 @@ class HubSpec:
     agent_session_id: str
     model: str | None = None
     permission_mode: str | None = None
+    effort: str | None = None
     agent_memory: dict[str, Any] | None = None
     grants: tuple[str, ...] = ()
     blob_folder: str = ""
@@ -150,6 +161,27 @@ class HubSpec:
     silence_s: float | None = None
     checkpoint_folder: str = ""
     unsaved: Unsaved | None = None
+
+
+@attrs.frozen
+class Setup:
+    """What the session's settings are: the agent works with them from its next turn on, or at once if it can.
+
+    Attributes:
+        model, permission_mode, effort: None is the agent's own default.
+        grants: what is allowed for the whole session (`PermissionAsked.grant`); all that is not here any more is
+            asked for again.
+    """
+
+    model: str | None = None
+    permission_mode: str | None = None
+    effort: str | None = None
+    grants: tuple[str, ...] = ()
+
+    @classmethod
+    def of_spec(cls, spec: HubSpec) -> Setup:
+        """Return the settings that a hub is started with."""
+        return cls(spec.model, spec.permission_mode, spec.effort, spec.grants)
 
 
 # ---- server to hub ----
@@ -173,6 +205,7 @@ class Prompt:
         taken_before: how many user messages agents of this session had consumed before this one.
         attachments: paths and names of files, as JSON objects.
         undone: files whose changes were taken back since the agent's last message; `undone_more`: and so many others.
+        setup: what the turn starts with; None from a server that knows of no settings: those of the spec hold.
     """
 
     turn_id: str
@@ -180,8 +213,16 @@ class Prompt:
     content: str
     taken_before: int
     attachments: tuple[dict[str, Any], ...] = ()
+    setup: Setup | None = None
     undone: tuple[str, ...] = ()
     undone_more: int = 0
+
+
+@attrs.frozen
+class Configure:
+    """The session's settings as they are now: sent over every new link, and at every change."""
+
+    setup: Setup
 
 
 @attrs.frozen
@@ -258,7 +299,7 @@ class Stop:
     """End now, with the agent and its whole tree."""
 
 
-ToHub = Hello | Prompt | Steer | History | InterruptTurn | Decided | Ack | Detach | Stop
+ToHub = Hello | Configure | Prompt | Steer | History | InterruptTurn | Decided | Ack | Detach | Stop
 
 
 # ---- hub to server ----
@@ -276,6 +317,8 @@ class Welcome:
         steered: ids of the messages that were steered into that turn.
         history_wanted: the `limit_bytes` of a `HistoryWanted` that waits; 0 where none does.
         can_steer: whether the agent takes messages in mid-turn.
+        takes_setup: whether the hub takes `Configure` and `Prompt.setup`; one that does not is older, and is replaced
+            before the next turn.
     """
 
     version: int
@@ -287,6 +330,7 @@ class Welcome:
     can_steer: bool = False
     steered: tuple[str, ...] = ()
     history_wanted: int = 0
+    takes_setup: bool = False
 
 
 @attrs.frozen

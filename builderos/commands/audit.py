@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections import deque
@@ -29,6 +30,7 @@ from transport.v3.events import timestamp
 __all__ = [
     "KINDS",
     "Line",
+    "add_audit",
     "json_line",
     "line_of_act",
     "line_of_row",
@@ -294,3 +296,15 @@ def text_line(line: Line, names: Mapping[str, str]) -> str:
     if line.count > 1:
         parts.append(f"{line.count} times")
     return "  ".join(one_line(part) for part in parts) + "\n"
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `audit`."""
+    parser.add_argument("--session", metavar="ID", help="only what was done in this session")
+    parser.add_argument("--since", metavar="TIME", help="ISO 8601 time, or an age: 30m, 24h, 7d")
+    parser.add_argument("--json", action="store_true", help="JSON lines, with the chain of hashes")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return run_audit(arguments.data, arguments.session, arguments.since, as_json=arguments.json)

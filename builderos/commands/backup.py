@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import trio
 from actors.hubs.processes import ProcessHubs
 from actors.recovery import end_hubs
 from builderos.exit_status import OK, fail
+from builderos.ids import wall_clock_ms
+from builderos.options import as_path
 from builderos.server.restored_sessions import end_what_was_open
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.backup.archive import DATABASE, KEY
@@ -31,7 +34,7 @@ from storage.tables.devices import FIRST_DEVICE
 from storage.tables.hash_chain import Act, Mark
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["run_backup", "run_restore"]
+__all__ = ["add_backup", "add_restore", "run_backup", "run_restore"]
 
 PASSING_NAME = "restore"
 """The folder in the data folder that a restore works in; it is gone afterwards."""
@@ -159,3 +162,30 @@ def _stamp(now_ms: int) -> str:
 
 def _counted(sessions: int) -> str:
     return f"{sessions} session" if sessions == 1 else f"{sessions} sessions"
+
+
+def add_backup(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `backup`."""
+    parser.epilog = "The server may be running. The file holds the first device's key: keep it safe."
+    parser.add_argument(
+        "file",
+        type=as_path,
+        metavar="FILE",
+        help="output file; replaced only after the new backup is complete",
+    )
+    parser.set_defaults(run=_run_backup)
+
+
+def _run_backup(arguments: argparse.Namespace) -> int:
+    return run_backup(arguments.file, arguments.data, now_ms=wall_clock_ms())
+
+
+def add_restore(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `restore`."""
+    parser.epilog = "The server must not run. All or nothing; the old database is kept beside the new one."
+    parser.add_argument("file", type=as_path, metavar="FILE", help="a file that `builderos backup` wrote")
+    parser.set_defaults(run=_run_restore)
+
+
+def _run_restore(arguments: argparse.Namespace) -> int:
+    return run_restore(arguments.file, arguments.data, now_ms=wall_clock_ms())

@@ -6,6 +6,7 @@ agent's driver runs as in a hub, but nobody can be asked: what its permission mo
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -41,9 +42,10 @@ from builderos.config import Agent, BridgeHubAgent, ConfigError, load_config
 from builderos.exit_status import FAILED, MISUSED, OK, fail
 from builderos.ids import new_id
 from builderos.legacy.relay import InvalidPayload, Request, answered, decode_request, refused
+from builderos.options import as_path
 from builderos.server.hub_specs import agent_environment, agent_options
 
-__all__ = ["run_bridgehub"]
+__all__ = ["add_bridgehub", "run_bridgehub"]
 
 _log = logging.getLogger("builderos.commands.bridgehub")
 
@@ -244,3 +246,18 @@ def _first(group: BaseException) -> BaseException:
     while isinstance(group, BaseExceptionGroup):
         group = group.exceptions[0]
     return group
+
+
+def add_bridgehub(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `bridgehub`."""
+    parser.description = (
+        "Prints one line JARVIS_PAYLOAD=… and ends with exit status 0, even if the line reports a failure. "
+        "Needs no server; nothing is kept in the data folder."
+    )
+    parser.add_argument("--config", type=as_path, metavar="FILE", help="the server's config file")
+    parser.add_argument("--request", required=True, metavar="JSON", help="the call")
+    parser.set_defaults(run=_run_options)
+
+
+def _run_options(arguments: argparse.Namespace) -> int:
+    return run_bridgehub(arguments.request, arguments.config)

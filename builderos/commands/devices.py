@@ -6,10 +6,10 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
@@ -20,8 +20,10 @@ from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, terminal_code
 from builderos.commands.device_store import DeviceList, Known, Link, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
+from builderos.options import Parser, as_path
 from storage.data_folder import read_holder
 from storage.errors import StorageError, StorageLocked
+from transport.ports import SCOPES
 
 __all__ = ["MAX_NAME", "DevicesOptions", "add_devices", "run_devices"]
 
@@ -175,50 +177,34 @@ def table(devices: Sequence[Known]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-SCOPES = ("view", "approve", "drive", "admin")
-
-
-def add_devices(commands: Any, server: argparse.ArgumentParser, folder: Callable[[str], Path]) -> None:
-    """Add the command and its acts.
-
-    Args:
-        commands: what a parser's `add_subparsers` gave.
-        server: the options that say which server.
-        folder: reads a path.
-    """
-    parser = commands.add_parser(
-        "devices",
-        parents=[server],
-        help="list, make, pair and revoke devices",
-        epilog="Works on the server that runs on the data folder, or on the folder itself where none runs.",
-    )
+def add_devices(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `devices` and its acts."""
+    parser.epilog = "Works on the running server, or on the data folder itself if no server runs."
     parser.set_defaults(run=_run, act="list")
     # Once more below each act, without defaults: those would overwrite what stood before the act.
-    again = type(server)(add_help=False, argument_default=argparse.SUPPRESS)
-    again.add_argument("--data", type=folder, metavar="DIR", help="the data folder")
+    again = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    again.add_argument("--data", type=as_path, metavar="DIR", help="data folder")
     again.add_argument(
-        "--url", help="a server's address; for pair without --key only what the link begins with"
+        "--url", help="server address; for `pair` without --key, the base URL of the pairing link"
     )
     again.add_argument("--key", help="an admin's key, instead of the one in the data folder")
-    acts = parser.add_subparsers(metavar="ACT", parser_class=type(server))
-    acts.add_parser("list", parents=[again], help="who holds a key (the default)").set_defaults(act="list")
-    add = acts.add_parser("add", parents=[again], help="make a device; prints its key alone on a line")
-    add.add_argument("name", metavar="NAME", help="what people call it")
-    pair = acts.add_parser("pair", parents=[again], help="show a link that makes a device, once")
-    pair.add_argument("--name", help="what people call it (default: the device says)")
+    acts = parser.add_subparsers(metavar="ACT", parser_class=Parser)
+    acts.add_parser("list", parents=[again], help="list the devices (the default)").set_defaults(act="list")
+    add = acts.add_parser("add", parents=[again], help="add a device; prints its key alone on a line")
+    add.add_argument("name", metavar="NAME", help="device name")
+    pair = acts.add_parser("pair", parents=[again], help="print a link that adds a device, once")
+    pair.add_argument("--name", help="device name (default: the device chooses)")
     for act, maker in (("add", add), ("pair", pair)):
         maker.add_argument("--scope", choices=SCOPES, default="drive", help="(default: %(default)s)")
         maker.set_defaults(act=act)
-    revoke = acts.add_parser("revoke", parents=[again], help="end a device's key, and its connections")
-    revoke.add_argument("device_id", metavar="ID", help="as the list tells it")
+    revoke = acts.add_parser(
+        "revoke", parents=[again], help="revoke a device's key and close its connections"
+    )
+    revoke.add_argument("device_id", metavar="ID", help="device ID, as `devices list` prints it")
     revoke.set_defaults(act="revoke")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import attrs
-
-    from builderos.commands.devices import DevicesOptions, run_devices
-
     given = vars(arguments)
     names = [field.name for field in attrs.fields(DevicesOptions) if field.name in given]
     return run_devices(DevicesOptions(**{name: given[name] for name in names}))

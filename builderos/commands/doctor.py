@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -19,9 +20,10 @@ from builderos.client.terminal import one_line
 from builderos.config import Agent, ClaudeAgent, CodexAgent, Config, ConfigError, EchoAgent, load_config
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
+from builderos.options import as_path
 from storage.data_folder import read_holder
 
-__all__ = ["Finding", "examine", "examine_agent", "run_doctor"]
+__all__ = ["Finding", "add_doctor", "examine", "examine_agent", "run_doctor"]
 
 PYTHON = (3, 11)
 
@@ -258,3 +260,18 @@ def _hub_clock(hubs: Path) -> Finding:
     if ahead_s > CLOCK_SLACK_S:
         return Finding("note", "clock", f"a hub's folder is {ahead_s:.0f} s in the future", "set the clock")
     return Finding("ok", "clock", "agrees with the hubs' folders")
+
+
+def add_doctor(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `doctor`."""
+    parser.add_argument("--config", type=as_path, metavar="FILE", help="the server's config file")
+    parser.add_argument("--verify", action="store_true", help="check all stored data instead (can be slow)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.verify:
+        from builderos.commands.verify import run_verify
+
+        return run_verify(arguments.data)
+    return run_doctor(arguments.data, arguments.config)

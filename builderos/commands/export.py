@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from builderos.export.write import Form, write_export
 from storage.errors import StorageError
 from storage.read_only import open_reading
 
-__all__ = ["run_export"]
+__all__ = ["add_export", "run_export"]
 
 DATABASE = "builderos.db"
 
@@ -56,3 +57,16 @@ async def _open_source(where: Where, session_id: str) -> AsyncIterator[Source]:
     else:
         key = key or os.environ.get("BUILDEROS_API_KEY")
         yield HttpSource(find_server(data, url, key), session_id)
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `export`."""
+    parser.epilog = "Reads the data folder, even if no server runs; with --url it asks that server."
+    parser.add_argument("session", metavar="SESSION", help="session ID")
+    parser.add_argument("--format", choices=("md", "json"), default="md", help="(default: %(default)s)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    where = (arguments.data, arguments.url, arguments.key)
+    return run_export(where, arguments.session, arguments.format)

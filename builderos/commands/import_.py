@@ -7,6 +7,7 @@ too, leaves everything as it was; and a dry run is the same import with the copy
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import tempfile
 import zoneinfo
@@ -22,6 +23,7 @@ from builderos.exit_status import MISUSED, OK, fail
 from builderos.legacy.plan import plan_session
 from builderos.legacy.report import Progress, report
 from builderos.legacy.writer import Imported, SessionBusyError, SessionWriter
+from builderos.options import UsageError, as_path
 from storage.data_folder import open_data_folder, read_boot_id
 from storage.errors import StorageError, StorageLocked
 from storage.legacy_database import OldDatabase, OldDatabaseBroken, open_old_database
@@ -30,7 +32,7 @@ from storage.sqlite.connection import named_os_errors, open_writer
 from storage.sqlite.replace import put_database
 from storage.store import open_store
 
-__all__ = ["ImportOptions", "run_import"]
+__all__ = ["ImportOptions", "add_import", "run_import"]
 
 PASSING_NAME = "import"
 """The folder in the data folder that an import works in; it is gone afterwards."""
@@ -147,3 +149,38 @@ def _copy(database: Path, copy: Path, *, migrate: bool) -> None:
 async def _open_once(database: Path) -> None:
     async with open_store(database, boot_id=read_boot_id()):
         await trio.lowlevel.checkpoint()
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `import`."""
+    parser.epilog = "The server must not run. All files or none; a second import adds only new messages."
+    parser.add_argument(
+        "files", nargs="+", type=as_path, metavar="FILE", help="a sessions.db of the old server"
+    )
+    parser.add_argument(
+        "--zone",
+        metavar="ZONE",
+        help="time zone of the old server, for example Europe/Berlin (default: this machine's)",
+    )
+    parser.add_argument(
+        "--workspace",
+        type=as_path,
+        default=Path.cwd(),
+        metavar="DIR",
+        help="folder in which agents continue these conversations (default: the current folder)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be imported, change nothing")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if not arguments.workspace.is_dir():
+        raise UsageError(f"--workspace: {arguments.workspace} is not a directory")
+    options = ImportOptions(
+        files=tuple(arguments.files),
+        data=arguments.data,
+        workspace=arguments.workspace,
+        zone=arguments.zone,
+        dry_run=arguments.dry_run,
+    )
+    return run_import(options)

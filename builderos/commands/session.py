@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -19,8 +21,9 @@ from builderos.client.state import Follow, RefusedError
 from builderos.client.terminal import one_line
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random
+from builderos.options import between
 
-__all__ = ["Target", "run_attach", "run_send", "run_sessions"]
+__all__ = ["Target", "add_attach", "add_send", "add_sessions", "run_attach", "run_send", "run_sessions"]
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -130,3 +133,73 @@ def _with_server(where: Where, work: Callable[[Find], int]) -> int:
         return fail(f"the server cannot be reached: {error}")
     except RefusedError as error:
         return fail(f"the server refuses: {error}")
+
+
+def add_sessions(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `sessions`."""
+    parser.add_argument(
+        "--limit",
+        type=partial(between, low=1, high=500),
+        default=100,
+        help="number of sessions, 1 to 500 (default: %(default)s)",
+    )
+    parser.set_defaults(run=_sessions)
+
+
+def _sessions(arguments: argparse.Namespace) -> int:
+    return run_sessions(arguments.data, arguments.url, arguments.key, limit=arguments.limit)
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("session", metavar="SESSION", help="session ID")
+    parser.add_argument("--agent", help="create the session with this agent if it does not exist")
+    parser.add_argument("--device", metavar="NAME", help="device name that others see")
+
+
+def _target(arguments: argparse.Namespace) -> Target:
+    return Target(arguments.session, arguments.agent, arguments.device)
+
+
+def add_send(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `send`."""
+    parser.epilog = (
+        "Exit status: 0 accepted (with --wait: complete), 1 refused or error, 3 interrupted, 4 taken back, "
+        "5 unknown: the message may or may not have reached the agent."
+    )
+    _add_target(parser)
+    parser.add_argument("text", metavar="TEXT", help="the message")
+    parser.add_argument(
+        "--message-id",
+        metavar="ID",
+        help="idempotency key: a message with a known ID is not sent twice",
+    )
+    parser.add_argument("--wait", action="store_true", help="print the answer and wait for its end")
+    parser.set_defaults(run=_send)
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    return run_send(
+        (arguments.data, arguments.url, arguments.key),
+        _target(arguments),
+        arguments.text,
+        message_id=arguments.message_id,
+        wait=arguments.wait,
+    )
+
+
+def add_attach(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `attach`."""
+    _add_target(parser)
+    parser.add_argument("--observe", action="store_true", help="watch only")
+    parser.add_argument(
+        "--history",
+        type=partial(between, low=0, high=1000),
+        default=50,
+        help="turns to show first (default: %(default)s)",
+    )
+    parser.set_defaults(run=_attach)
+
+
+def _attach(arguments: argparse.Namespace) -> int:
+    where = (arguments.data, arguments.url, arguments.key)
+    return run_attach(where, _target(arguments), observe=arguments.observe, history=arguments.history)

@@ -11,6 +11,7 @@ import attrs
 
 from actors.codec import decode_settings
 from bridgehub.protocol.messages import DelegateSpec, HubSpec
+from builderos.agent_config import allows_bypass
 from builderos.config import Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
 from storage.data_folder import CHECKPOINTS
@@ -57,7 +58,7 @@ class HubSpecs:
             socket="",
             workspace=settings.workspace,
             env={**self.environment, **({} if agent is None else agent.env)},
-            options={} if agent is None else agent_options(agent),
+            options={} if agent is None else {**agent_options(agent), "allow_bypass": allows_bypass(agent)},
             agent_session_id=str(uuid.uuid5(_SESSIONS, f"{record.session_id}/{record.created_at_ms}")),
             model=settings.model,
             permission_mode=settings.permission_mode,

@@ -10,11 +10,11 @@ import resource
 
 import trio
 
-from builderos.cli import ServeOptions
 from builderos.config import Config, ConfigError, load_config
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.server.early_signals import end_on_signals
 from builderos.server.logs import FILE_ONLY, open_logs
+from builderos.server.options import ServeOptions
 from builderos.server.server import ServeError, Setup, run_server
 from builderos.server.take_over import end_holder
 from builderos.server.tls import Tls, TlsError

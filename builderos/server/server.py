@@ -28,12 +28,12 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.workspaces import WorkspaceUndo
 from builderos import VERSION
-from builderos.cli import ServeOptions
-from builderos.config import Config
+from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
+from builderos.server.options import ServeOptions
 from builderos.server.readiness import Look
 from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
@@ -140,6 +140,7 @@ async def _open_sessions(
         clock=wall_clock_ms,
         new_id=new_id,
         spec_for=specs.spec_for,
+        allows_bypass=bypass_agents(config).__contains__,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),
@@ -286,6 +287,7 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         port=options.port,
         version=VERSION,
         agents=tuple(config.agents),
+        bypass_agents=bypass_agents(config),
         workspace=str(options.workspace),
         workspace_roots=workspace_roots(config, options),
         features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),

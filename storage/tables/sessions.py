@@ -45,6 +45,8 @@ _EXISTS = "SELECT 1 FROM session WHERE session_id = ?"
 _READ_MARK = "UPDATE session SET read_seq = ?2 WHERE session_id = ?1 AND read_seq < ?2"
 _DRAFT = "INSERT OR REPLACE INTO draft (session_id, content) VALUES (?, ?)"
 _NO_DRAFT = "DELETE FROM draft WHERE session_id = ?"
+_KEEP_OFFER = "INSERT OR REPLACE INTO agent_offer (agent_type, offer) VALUES (?, ?)"
+_OFFER = "SELECT offer FROM agent_offer WHERE agent_type = ?"
 _REMOVALS = "SELECT session_id FROM removal"
 _IS_REMOVED = "SELECT 1 FROM removal WHERE session_id = ?"
 _REMOVE = (
@@ -135,6 +137,15 @@ class SqliteCatalog:
         """Keep a read mark or a draft, without fsync. Raises SessionMissing, StorageUnavailable."""
         await self._writer.submit(partial(_note, session_id, read_seq, draft), durable=False)
 
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        """Remember what an agent offers."""
+        await self._writer.submit(partial(_keep_offer, agent_type, offer), durable=False)
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        """Return what an agent last told that it offers."""
+        found = await self._readers.run(lambda connection: connection.execute(_OFFER, (agent_type,)).get)
+        return None if found is None else bytes(found)
+
     async def remove(self, session_id: str) -> None:
         """Remove a session for good, with its journal and its files. Its owner must have stopped: an append then misses it.
 
@@ -187,6 +198,10 @@ def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
 def _get(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
     row = connection.execute(_GET, (session_id,)).get
     return None if row is None else _record(row)
+
+
+def _keep_offer(agent_type: str, offer: bytes, connection: apsw.Connection) -> None:
+    connection.execute(_KEEP_OFFER, (agent_type, offer))
 
 
 def _note(session_id: str, read_seq: int | None, draft: str | None, connection: apsw.Connection) -> None:

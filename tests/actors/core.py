@@ -10,6 +10,7 @@ import attrs
 from actors.codec import decode_row, encode_entry, encode_settings
 from actors.commands import Accepted, Author, Command, Envelope, Rejected, Reply, Send, Settings
 from actors.events import Committed, Delivery, Event, Message, Thinking
+from actors.offer import NO_OFFER, encode_offer
 from actors.pieces import join_pieces
 from actors.session.effects import Answer, Effect, HandOver, StartHub, TellHub
 from actors.session.hub_steps import take
@@ -92,7 +93,8 @@ class Core:
 
     def ready(self, last_turn: str | None = None, waiting: tuple[str, ...] = ()) -> HubReady:
         return HubReady(
-            self.hub_id, hub.Welcome(1, self.hub_id, 7, last_turn, last_turn is not None, waiting)
+            self.hub_id,
+            hub.Welcome(1, self.hub_id, 7, last_turn, last_turn is not None, waiting, takes_setup=True),
         )
 
     def gone(self, **kwargs: str) -> HubGone:
@@ -157,8 +159,17 @@ class Core:
 
     @property
     def orders(self) -> list[Effect]:
-        """Effects of the last batch but answers."""
-        return [effect for effect in self.effects if not isinstance(effect, Answer)]
+        """Effects of the last batch but answers, and the settings that each new link is told."""
+        return [one for one in self.effects if not isinstance(one, Answer) and not _is_setup(one)]
+
+    @property
+    def setups(self) -> list[hub.Setup]:
+        """The settings that the last batch told the hub."""
+        return [
+            one.message.setup
+            for one in self.effects
+            if isinstance(one, TellHub) and isinstance(one.message, hub.Configure)
+        ]
 
     @property
     def order_words(self) -> list[str]:
@@ -210,7 +221,8 @@ class Core:
 
     def loaded(self) -> SessionState:
         """Return what a new owner would load."""
-        store = _Rows(record=self.record, rows=self.rows)
+        offer = None if self.state.offer == NO_OFFER else encode_offer(self.state.offer)
+        store = _Rows(record=self.record, rows=self.rows, offer=offer)
         loading = load_state(store, store, SESSION)
         try:
             loading.send(None)  # nothing in it waits
@@ -248,15 +260,23 @@ class Core:
         self.rows[at : at + len(inside)] = [made]
 
 
+def _is_setup(effect: Effect) -> bool:
+    return isinstance(effect, TellHub) and isinstance(effect.message, hub.Configure)
+
+
 @attrs.define(eq=False, kw_only=True)
 class _Rows(MemoryStore):
     """A store that is only read, and never waits, so that no event loop is needed."""
 
     record: SessionRecord
     rows: list[Row]
+    offer: bytes | None
 
     async def get(self, session_id: str) -> SessionRecord | None:
         return self.record
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        return self.offer
 
     async def read(
         self,

@@ -119,7 +119,7 @@ def test_memory_and_grants_outlive_the_hub() -> None:
     core.do(Decide("p1", "allow_session"), "mac")
     core.reload()
     assert core.state.agent_memory == {"thread_id": "x"}
-    assert view(core.state).grants == (("ls in this folder", "mac"),)
+    assert [(one.grant, one.by_device) for one in view(core.state).grants] == [("ls in this folder", "mac")]
     core.hear(hub.AgentMemory(core.turn_id, {"thread_id": "y" * MAX_MEMORY_BYTES}))
     assert core.state.agent_memory == {"thread_id": "x"}
 

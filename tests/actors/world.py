@@ -89,7 +89,9 @@ class World:
         elif not model.linked:
             model.linked = True
             last = model.had[-1] if model.had else None
-            welcome = hub.Welcome(1, hub_id, 7, last, model.running is not None, tuple(model.waiting))
+            welcome = hub.Welcome(
+                1, hub_id, 7, last, model.running is not None, tuple(model.waiting), takes_setup=True
+            )
             self.inbox.append(HubReady(hub_id, welcome))
             self.inbox.extend(self._unacknowledged(model))
 
@@ -269,7 +271,7 @@ class World:
 
 def control(state: SessionState) -> dict[str, object]:
     """Return all that a reload must bring back."""
-    left_out = {"arriving", "control_dirty", "snapshot_kept"}
+    left_out = {"arriving", "configured", "control_dirty", "gauge", "offer", "snapshot_kept"}
     fields = [field.name for field in attrs.fields(SessionState) if field.name not in left_out]
     kept = {name: getattr(state, name) for name in fields}
     kept["previews"] = [one.preview for one in (*state.queue.values(), *state.unknown.values())]

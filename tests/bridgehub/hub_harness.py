@@ -16,7 +16,9 @@ from bridgehub.hub import Hub, HubLimits
 from bridgehub.protocol.messages import (
     VERSION,
     Ack,
+    AgentOffered,
     Consumed,
+    Gauged,
     Hello,
     HubSpec,
     Prompt,
@@ -85,6 +87,7 @@ class Reader:
     position: int = 0
     acks: bool = True
     events: list[Reported] = attrs.field(factory=list)
+    newest: list[Reported] = attrs.field(factory=list)
 
     async def read(self) -> list[Reported]:
         """Take one batch."""
@@ -92,6 +95,8 @@ class Reader:
         for item in batch:
             assert item.first_seq == self.position + 1, "a gap, or an event came twice"
             self.position = item.seq
+        self.newest += [item for item in batch if isinstance(item.event, AgentOffered | Gauged)]
+        batch = [item for item in batch if not isinstance(item.event, AgentOffered | Gauged)]
         self.events += batch
         if self.acks:
             await self.link.send(Ack(self.position))
@@ -174,6 +179,9 @@ class ScriptedDriver:
         await sink.emit(Consumed(prompt.turn_id))
         await self.play(prompt, sink)  # type: ignore[misc]
         return TurnDone(prompt.turn_id)
+
+    async def configure(self, setup: object, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
         self.steered.append(steer)

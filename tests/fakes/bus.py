@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import attrs
+import trio
 
 from actors.codec import decode_settings, encode_entry
 from actors.commands import Accepted, Attach, Close, Closed, Envelope, Send, SessionView
@@ -116,6 +117,7 @@ class FakeServer:
     read_error: StorageError | None = None
     before_count: Callable[[], Awaitable[None]] | None = None
     now_ms: int = START_MS
+    offers: dict[str, bytes] = attrs.field(factory=dict)
     watchers: list[SessionListener] = attrs.field(factory=list)
 
     def deps(self) -> Deps:
@@ -128,6 +130,14 @@ class FakeServer:
             watch=self,
             clock=lambda: self.now_ms,
         )
+
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.offers[agent_type] = offer
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        return self.offers.get(agent_type)
 
     def add_session(self, session_id: str, agent: str = "echo") -> FakeSession:
         new = NewSession(session_id, agent, "phone", b'{"workspace":"/w"}', self.now_ms)

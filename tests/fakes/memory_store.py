@@ -56,6 +56,7 @@ class MemoryStore:
     unavailable: StorageUnavailable | None = None
     appends: int = 0
     _sessions: dict[str, _Session] = attrs.field(factory=dict, init=False)
+    _offers: dict[str, bytes] = attrs.field(factory=dict, init=False)
     _commit_no: int = attrs.field(default=0, init=False)
     _failure: tuple[StorageError, bool] | None = attrs.field(default=None, init=False)
 
@@ -214,6 +215,16 @@ class MemoryStore:
             session.record = attrs.evolve(session.record, read_seq=max(read_seq, session.record.read_seq))
         if draft is not None:
             session.record = attrs.evolve(session.record, draft=draft)
+
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        """See `actors.ports.Catalog`."""
+        await self._writing()
+        self._offers[agent_type] = offer
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        return self._offers.get(agent_type)
 
     async def remove(self, session_id: str) -> None:
         """Remove a session for good. Raises SessionMissing."""

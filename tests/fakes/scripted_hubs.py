@@ -239,7 +239,9 @@ class ScriptedHubs:
         found.owner_epoch = owner_epoch
         found.acked = max(found.acked, last_seq)
         last = found.had[-1] if found.had else None
-        welcome = hub.Welcome(1, hub_id, 7, last, found.running is not None, tuple(found.waiting))
+        welcome = hub.Welcome(
+            1, hub_id, 7, last, found.running is not None, tuple(found.waiting), takes_setup=True
+        )
         self.open_links += 1
         found.link = _Link(self, found, welcome, last_seq)
         return found.link

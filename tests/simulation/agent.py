@@ -151,6 +151,9 @@ class PlannedDriver:
             self.log.on_decision(self.process.spec.session_id, turn_id, decided)
         await self._say("say", f"{decided.decision} ", turn, turn_id, sink)
 
+    async def configure(self, setup: object, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: hub.Steer) -> bool:
         """Take a message in mid-turn, or not."""
         await trio.lowlevel.checkpoint()

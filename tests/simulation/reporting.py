@@ -14,15 +14,13 @@ __all__ = ["HISTORIES", "check_seeds", "chunks", "first_wrong", "report"]
 HISTORIES = int(os.environ.get("HISTORIES", "10000"))
 """How many seeds the tests run, all parts together; more of them for a long run."""
 
-PARTS = 4
 CHUNK = 125
 """Seeds of one test: about a second."""
 
 
-def chunks(part: int) -> list[range]:
-    """Return the seeds of one of `PARTS` test files: neighbouring chunks go to different ones."""
-    starts = range(part * CHUNK, HISTORIES, PARTS * CHUNK)
-    return [range(start, min(start + CHUNK, HISTORIES)) for start in starts]
+def chunks() -> list[range]:
+    """Return the seeds in neighbouring chunks, one for each test."""
+    return [range(start, min(start + CHUNK, HISTORIES)) for start in range(0, HISTORIES, CHUNK)]
 
 
 def first_wrong(seeds: Iterable[int], *, large: bool | None = None) -> Outcome | None:

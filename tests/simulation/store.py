@@ -113,6 +113,14 @@ class StoreHandle:
         self.store.check(writes=writes)
         return self.store.memory
 
+    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).keep_offer(agent_type, offer)
+
+    async def offer_of(self, agent_type: str) -> bytes | None:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).offer_of(agent_type)
+
     async def append(
         self,
         grant: Grant,

@@ -17,7 +17,16 @@ import trio
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
 from bridgehub.agents.request_words import RequestWords, plain_words
-from bridgehub.protocol.messages import Decided, History, HubEvent, HubSpec, Prompt, TextPiece
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    Decided,
+    Gauged,
+    History,
+    HubEvent,
+    HubSpec,
+    Prompt,
+    TextPiece,
+)
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 
 __all__ = [
@@ -72,6 +81,7 @@ class RecordingSink:
 
     decide: Callable[[Asked], Decided] | None = None
     events: list[HubEvent | Asked] = attrs.field(factory=list)
+    newest: dict[type[HubEvent], HubEvent] = attrs.field(factory=dict)
     withdrawn: int = 0
     wanted_bytes: int = 0
     past: History = attrs.field(factory=lambda: History("", ()))
@@ -81,7 +91,10 @@ class RecordingSink:
 
     async def emit(self, event: HubEvent) -> None:
         await trio.lowlevel.checkpoint()
-        self._note(event)
+        if isinstance(event, AgentOffered | Gauged):
+            self.newest[type(event)] = event
+        else:
+            self._note(event)
 
     async def ask(
         self,
@@ -183,12 +196,12 @@ class ClaudeRig:
         return attrs.evolve(prompt, **changes)
 
     async def turn(
-        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None
+        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None, **changes: Any
     ) -> tuple[TurnEnd, RecordingSink]:
-        """Run one turn to its end."""
+        """Run one turn to its end; `changes` are of its prompt."""
         sink = sink or RecordingSink()
         with trio.fail_after(TURN_S):
-            return await driver.run_turn(self.prompt(content), sink), sink
+            return await driver.run_turn(self.prompt(content, **changes), sink), sink
 
 
 @asynccontextmanager

@@ -27,6 +27,16 @@ async def a_new_session_is_as_it_was_asked_for(stores: Stores) -> None:
 
 
 @check
+async def the_newest_offer_of_each_agent_is_remembered(stores: Stores) -> None:
+    assert await stores.catalog.offer_of("echo") is None
+    await stores.catalog.keep_offer("echo", b"one")
+    await stores.catalog.keep_offer("claude", b"other")
+    await stores.catalog.keep_offer("echo", b"two")
+    assert await stores.catalog.offer_of("echo") == b"two"
+    assert await stores.catalog.offer_of("claude") == b"other"
+
+
+@check
 async def a_summary_is_kept_with_the_head_that_it_was_written_at(stores: Stores) -> None:
     grant = await started(stores)
     given = summary(unfinished=True, state="running", snapshot=b"\x00" * 9_000)

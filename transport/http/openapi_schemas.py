@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from transport.ports import SCOPES
+
 __all__ = [
     "BOOL",
     "COUNT",
@@ -25,7 +27,7 @@ TEXT: Final[Json] = {"type": "string"}
 COUNT: Final[Json] = {"type": "integer", "minimum": 0}
 BOOL: Final[Json] = {"type": "boolean"}
 TIME: Final[Json] = {"type": "string", "format": "date-time"}
-SCOPE: Final[Json] = {"enum": ["view", "approve", "drive", "admin"]}
+SCOPE: Final[Json] = {"enum": list(SCOPES)}
 ID: Final[Json] = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
 
 

@@ -9,6 +9,7 @@ import trio
 
 from actors.codec import encode_settings
 from actors.commands import Attach, Author, Envelope, Rejected, Reply, SessionView, Settings
+from actors.offer import NO_OFFER, decode_offer, refusal_of
 from actors.tail import AttachedDevice, Round
 from bridgehub.workspace.paths import PathRefused
 from storage.errors import SessionExists
@@ -60,8 +61,8 @@ class Attaching:
     earlier: Attachment | None
     renderings: Renderings | None = None
 
-    async def run(self) -> tuple[Attachment, bytes, Round]:
-        """Return the attachment, the text of `attached`, and the first round of what follows it.
+    async def run(self) -> tuple[Attachment, list[bytes], Round]:
+        """Return the attachment, the texts of `attached` and of what belongs to it, and the first round of what follows it.
 
         The attachment listens but is not started. Cancelled or failed, nothing listens.
 
@@ -86,15 +87,15 @@ class Attaching:
             rendered=self._rendered(),
         )
         try:
-            text, first = await self._open(attachment, view)
+            texts, first = await self._open(attachment, view)
         except BaseException:
             if self.earlier is not None:
                 self.earlier.replaced = False
             attachment.close()
             raise
-        return attachment, text, first
+        return attachment, texts, first
 
-    async def _open(self, attachment: Attachment, view: SessionView) -> tuple[bytes, Round]:
+    async def _open(self, attachment: Attachment, view: SessionView) -> tuple[list[bytes], Round]:
         frame, journal = self.frame, self.deps.journal
         if self.earlier is not None:
             self.earlier.replaced = True  # so that nobody sees one connection attached twice
@@ -110,7 +111,11 @@ class Attaching:
             self.earlier.close()
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
         told = replies.Attached(frame.session_id, view, from_seq, replay, attachment.devices)
-        return replies.attached(told, self.deps.clock()), first
+        now_ms = self.deps.clock()
+        texts = [replies.attached(told, now_ms), replies.agent(frame.session_id, view.offer, now_ms)]
+        if view.gauge:
+            texts.append(replies.gauge(frame.session_id, view.gauge, now_ms))
+        return texts, first
 
     def _rendered(self) -> RenderedFeed | None:
         if self.renderings is None or not self.frame.html:
@@ -129,9 +134,9 @@ class Attaching:
             raise _forbidden("This key may not make sessions.")
         if await catalog.count() >= self.config.max_sessions:
             raise _forbidden(too_many_sessions(self.config.max_sessions))
-        asked = await self._settings(frame.settings or SettingsAsked())
-        settings = encode_settings(asked)
-        new = NewSession(frame.session_id, frame.agent, label, settings, self.deps.clock())
+        settings = await self._settings(frame.settings or SettingsAsked())
+        await self._check(frame.agent, settings)
+        new = NewSession(frame.session_id, frame.agent, label, encode_settings(settings), self.deps.clock())
         try:
             await catalog.create(new)
         except SessionExists:
@@ -144,7 +149,24 @@ class Attaching:
             folder = Path(workspace, asked.workspace)
             await trio.to_thread.run_sync(self._check_workspace, folder)
             workspace = str(folder)
-        return Settings(workspace, asked.model, asked.permission_mode)
+        return Settings(workspace, asked.model, asked.permission_mode, asked.effort)
+
+    async def _check(self, agent: str, settings: Settings) -> None:
+        """Refuse settings that the agent does not have, as far as it told what it has. Raises AttachRefused."""
+        offer = await self.deps.catalog.offer_of(agent)
+        asked = {
+            "model": settings.model,
+            "permission_mode": settings.permission_mode,
+            "effort": settings.effort,
+        }
+        refusal = refusal_of(
+            NO_OFFER if offer is None else decode_offer(offer),
+            asked,
+            None,
+            allows_bypass=agent in self.config.bypass_agents,
+        )
+        if refusal is not None:
+            raise AttachRefused(*refusal, Rejected(*refusal))
 
     def _check_workspace(self, folder: Path) -> None:
         """Refuse a folder that is not there, or that sessions may not work in."""

@@ -14,6 +14,7 @@ __all__ = [
     "AuthFrame",
     "CancelFrame",
     "ClientFrame",
+    "ConfigureFrame",
     "DecideFrame",
     "DetachFrame",
     "DraftFrame",
@@ -28,8 +29,10 @@ __all__ = [
     "Position",
     "RenameFrame",
     "ResolveFrame",
+    "RevokeGrantFrame",
     "SendFrame",
     "SettingsAsked",
+    "SettingsChange",
     "ShortText",
     "UndoFrame",
     "WatchSessionsFrame",
@@ -53,6 +56,9 @@ Answers = NewType("Answers", object)
 EditedInput = NewType("EditedInput", dict[str, object])
 """Fields of a request's input with their new values: an object of at most 64 KiB as JSON, nested at most 32 deep."""
 
+SettingsChange = NewType("SettingsChange", dict[str, str | None])
+"""Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
+
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
 
@@ -75,6 +81,7 @@ class SettingsAsked:
     workspace: PathText | None = None
     model: ShortText | None = None
     permission_mode: ShortText | None = None
+    effort: ShortText | None = None
 
 
 @attrs.frozen
@@ -151,6 +158,24 @@ class DecideFrame:
     answers: Answers | None = None
     input: EditedInput | None = None
     mode: ShortText | None = None
+
+
+@attrs.frozen
+class ConfigureFrame:
+    """Change a session's settings."""
+
+    name: ClassVar[str] = "configure"
+    session_id: Id
+    settings: SettingsChange
+
+
+@attrs.frozen
+class RevokeGrantFrame:
+    """Take back what is allowed for the whole session."""
+
+    name: ClassVar[str] = "revoke_grant"
+    session_id: Id
+    grant: ShortText
 
 
 @attrs.frozen
@@ -232,6 +257,8 @@ ActFrame = (
     | CancelFrame
     | InterruptFrame
     | DecideFrame
+    | ConfigureFrame
+    | RevokeGrantFrame
     | ResolveFrame
     | RenameFrame
     | UndoFrame

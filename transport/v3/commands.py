@@ -88,6 +88,16 @@ def _decide(frame: cf.DecideFrame, _: tuple[Attachment, ...] = ()) -> Command:
 
 
 @command_of.register
+def _configure(frame: cf.ConfigureFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Configure(frame.settings)
+
+
+@command_of.register
+def _revoke_grant(frame: cf.RevokeGrantFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.RevokeGrant(frame.grant)
+
+
+@command_of.register
 def _resolve(frame: cf.ResolveFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Resolve(frame.message_id, frame.action)
 

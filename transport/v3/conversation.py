@@ -118,7 +118,7 @@ class Conversation:
             attaching = Attaching(
                 self.config, self.deps, self.device, self, frame, earlier, renderings=self.renderings
             )
-            attachment, text, first = await attaching.run()
+            attachment, texts, first = await attaching.run()
         except AttachRefused as refused:
             if refused.rejected is not None:
                 self._tell_rejected(session_id, refused.rejected)
@@ -129,7 +129,8 @@ class Conversation:
             self._tell_failure(session_id, error, None)
             return
         self._attachments[session_id] = attachment
-        self.writer.put(text)
+        for text in texts:
+            self.writer.put(text)
         self.writer.put_frames(encode_round(first))
         self.writer.put_frames(attachment.trouble())
         attachment.start()

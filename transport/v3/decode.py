@@ -25,6 +25,7 @@ from transport.v3.client_frames import (
     MessageId,
     PaceMs,
     PathText,
+    SettingsChange,
     ShortText,
 )
 
@@ -44,6 +45,8 @@ less deep than the decoder. An agent's questions need three."""
 
 MAX_INPUT_BYTES: Final = 64 * 1024
 """JSON of the fields that a decision changes (PROTOCOL section 14)."""
+
+SETTING_NAMES: Final = ("model", "permission_mode", "effort")
 
 _MAX_SHORT: Final = 4096
 _MAX_MESSAGE_ID: Final = 128  # code points
@@ -139,6 +142,13 @@ def _edited_input(value: Any, _: Any) -> EditedInput:
     return EditedInput(value)
 
 
+def _settings_change(value: Any, _: Any) -> SettingsChange:
+    if type(value) is not dict:
+        raise _Wrong("expected an object")
+    named = {name: value[name] for name in SETTING_NAMES if name in value}
+    return SettingsChange({name: None if one is None else _short(one, _) for name, one in named.items()})
+
+
 def make_converter() -> cattrs.Converter:
     """Return the converter of this format: strict about types, blind to unknown fields."""
     converter = cattrs.Converter()
@@ -149,6 +159,7 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(Id, _id)
     converter.register_structure_hook(MessageId, _message_id)
     converter.register_structure_hook(Answers, _answers)
+    converter.register_structure_hook(SettingsChange, _settings_change)
     converter.register_structure_hook(EditedInput, _edited_input)
     converter.register_structure_hook(ShortText, _short)
     converter.register_structure_hook(PathText, _path)

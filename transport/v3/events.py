@@ -5,7 +5,7 @@ Pure. A round of events is encoded and framed once, for all devices at the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, get_args
@@ -19,7 +19,15 @@ from actors.tail import Round
 from transport.signed_urls import blob_url
 from transport.websocket.frames import MAX_FRAME_BYTES, text_frame
 
-__all__ = ["encode_event", "encode_round", "event_content", "request_fields", "shrink", "timestamp"]
+__all__ = [
+    "encode_event",
+    "encode_round",
+    "event_content",
+    "request_fields",
+    "shrink",
+    "timestamp",
+    "told_grants",
+]
 
 CODEC: Final = "v3"
 """The name of this codec's bytes in `Round.encoded`."""
@@ -49,6 +57,9 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "retry_in_s",
         "title",
         "failed",
+        "settings",
+        "applies",
+        "grants",
     }
 )
 
@@ -135,6 +146,13 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
         body["result"] = None
+    elif isinstance(event, ev.PlanUpdated):
+        body["entries"] = [attrs.asdict(one) for one in event.entries]
+    elif isinstance(event, ev.SessionUpdated):
+        if event.settings is not None:
+            body["settings"] = attrs.asdict(event.settings)
+        if event.grants is not None:
+            body["grants"] = told_grants(event.grants)
     elif isinstance(event, ev.PermissionRequested):
         body["kind"] = body.pop("about")
         body["title"] = event_content(event)
@@ -142,6 +160,18 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         for name in ("input", "mode"):
             if body[name] is None:
                 del body[name]
+
+
+def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
+    """Return what is allowed for the whole session as devices are told it."""
+    return [
+        {
+            "grant": one.grant,
+            "by_device": one.by_device,
+            "at": None if one.at_ms is None else timestamp(one.at_ms),
+        }
+        for one in grants
+    ]
 
 
 def _usage(usage: ev.Usage | None) -> dict[str, Any]:
@@ -160,9 +190,21 @@ def event_content(event: Event) -> str:
 def _session_updated(event: ev.SessionUpdated) -> str:
     if event.failed is not None:
         return "The session failed." if event.failed else "The session works again."
-    return (
-        f"The session is called {event.title!r} now." if event.title is not None else "The session changed."
-    )
+    if event.title is not None:
+        return f"The session is called {event.title!r} now."
+    if event.settings is not None:
+        return f"The session works with {_settings_line(event.settings)} {_WHEN[event.applies]}."
+    if event.grants is not None:
+        return f"{len(event.grants)} rights are allowed for the session."
+    return "The session changed."
+
+
+_WHEN: Final = {"now": "now", "next_turn": "from the next turn on", None: "now"}
+
+
+def _settings_line(settings: ev.Settings) -> str:
+    told = {"model": settings.model, "mode": settings.permission_mode, "effort": settings.effort}
+    return ", ".join(f"{name} {value or 'by default'}" for name, value in told.items())
 
 
 def _checkpoint(event: ev.Checkpoint) -> str:
@@ -196,6 +238,9 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.TaskProgress: lambda event: event.progress,
     ev.TaskFinished: lambda event: f"Task {event.state}: {event.title}",
     ev.Complete: lambda _: "The turn is complete.",
+    ev.PlanUpdated: lambda event: (
+        f"{sum(one.status == 'completed' for one in event.entries)} of {len(event.entries)} done."
+    ),
     ev.Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
     ev.SessionUpdated: _session_updated,
     ev.Checkpoint: _checkpoint,

@@ -9,22 +9,34 @@ import attrs
 import orjson
 
 from actors.commands import Accepted, Rejected, SessionView
-from actors.tail import AttachedDevice, DraftChanged, News, Presence, ReadMarkMoved, Trouble
+from actors.offer import Offer
+from actors.tail import (
+    AttachedDevice,
+    DraftChanged,
+    GaugeMoved,
+    News,
+    OfferChanged,
+    Presence,
+    ReadMarkMoved,
+    Trouble,
+)
 from storage.records import SessionRecord
 from transport.config import TransportConfig
 from transport.ports import Device
 from transport.v3.decode import WireError
-from transport.v3.events import request_fields, shrink, timestamp
+from transport.v3.events import request_fields, shrink, timestamp, told_grants
 from transport.websocket.frames import MAX_FRAME_BYTES
 
 __all__ = [
     "SHOWN_DEVICES",
     "Attached",
     "accepted",
+    "agent",
     "attached",
     "bad_frame",
     "detached",
     "error",
+    "gauge",
     "heartbeats",
     "news",
     "pong",
@@ -122,8 +134,31 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
-        "grants": [{"grant": what[: fit.grant], "by_device": by} for what, by in view.grants],
+        "plan": [attrs.asdict(one) for one in view.plan],
+        "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
+
+
+def agent(session_id: str, offer: Offer, now_ms: int) -> bytes:
+    """Tell what the session's agent offers."""
+    told = attrs.asdict(offer)
+    if not offer.truncated:
+        del told["truncated"]
+    return _frame("agent", "What the agent offers.", now_ms, {"session_id": session_id, "agent": told})
+
+
+def gauge(session_id: str, told: Mapping[str, Any], now_ms: int) -> bytes:
+    """Tell how full the context is, what the session cost, and which limits there are: what the agent told of it."""
+    return _frame("gauge", _gauge_line(told), now_ms, {**told, "session_id": session_id})
+
+
+def _gauge_line(told: Mapping[str, Any]) -> str:
+    context = told.get("context")
+    known = context if isinstance(context, dict) else {}
+    used, window = known.get("used"), known.get("window")
+    if isinstance(used, int) and isinstance(window, int) and window > 0:
+        return f"The context is {100 * used // window} % full."
+    return "The agent told of its limits."
 
 
 def _devices(devices: Sequence[AttachedDevice], most: int = SHOWN_DEVICES) -> dict[str, Any]:
@@ -206,6 +241,10 @@ def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | No
     if isinstance(item, Presence):
         names = ", ".join(one.name for one in item.devices[:SHOWN_DEVICES])
         return _frame("presence", f"Attached: {names or 'nobody'}.", now_ms, {**of, **_devices(item.devices)})
+    if isinstance(item, OfferChanged):
+        return agent(session_id, item.offer, now_ms)
+    if isinstance(item, GaugeMoved):
+        return gauge(session_id, item.gauge, now_ms)
     if isinstance(item, Trouble):
         return None if item.code is None else error(item.code, item.content, now_ms, session_id)
     if item.by_device == own_label:

@@ -20,13 +20,22 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
 from bridgehub.agents.claude.memory import Memory
 from bridgehub.agents.claude.prompt import attached_paths, history_text, make_content
 from bridgehub.agents.claude.settings import Stamp, read_stamp
 from bridgehub.delegation.tasks import Delegation
-from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    HubSpec,
+    Noticed,
+    Prompt,
+    Setup,
+    Steer,
+    TurnDone,
+    TurnFailed,
+)
 
 if TYPE_CHECKING:
     from bridgehub.agents.claude.session import ClaudeSession
@@ -64,6 +73,7 @@ class ClaudeDriver:
     _began: trio.Event = attrs.field(factory=trio.Event)
     """Set while a program has this turn's prompt."""
     _memory: Memory = attrs.field(init=False)
+    _wanted: Setup = attrs.field(init=False)
     _readable: set[str] = attrs.field(factory=set)
     _stamp: Stamp = frozenset()
     """What the running program has read of settings and instructions."""
@@ -72,6 +82,7 @@ class ClaudeDriver:
 
     def __attrs_post_init__(self) -> None:
         self._memory = Memory.of(self.spec.agent_memory)
+        self._wanted = Setup.of_spec(self.spec)
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -79,6 +90,8 @@ class ClaudeDriver:
         A cancelled turn leaves a program that must not be used again: close the driver.
         """
         await trio.lowlevel.checkpoint()
+        if prompt.setup is not None:
+            self._wanted = prompt.setup
         try:
             self._module = self._module or await _load()
         except ModuleNotFoundError as error:
@@ -94,6 +107,15 @@ class ClaudeDriver:
         finally:
             self._began = trio.Event()
         return end or _exited(prompt, "Claude Code ended twice before it took the message.")
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Change what the running program can change at once; without one the next turn does. See `AgentDriver`."""
+        self._wanted = setup
+        if self._session is None or self._starting is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        for told in await self._session.switches.bring(setup):
+            await tell(told)
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether the program took it. See `claude_steer`.
@@ -129,12 +151,25 @@ class ClaudeDriver:
         with trio.CancelScope() as starting:
             self._starting = starting
             failed = await self._ensure_session(module, prompt, sink)
+            if failed is None:
+                await self._bring_settings(sink)
             if failed is None and self._owes_history:
                 await self._fetch_history(prompt, sink)
         self._starting = None
         if starting.cancel_called:
             return TurnDone(prompt.turn_id)
         return failed or await self._run(prompt, sink)
+
+    async def _bring_settings(self, sink: Sink) -> None:
+        """Have the program work with the session's settings."""
+        assert self._session is not None
+        try:
+            refused = await self._session.switches.bring(self._wanted)
+        except Exception as error:  # the SDK has no class of its own for a program that is gone
+            logger.info("the settings were not taken: %s", type(error).__name__)
+            return  # sending the prompt finds out whether it is gone
+        for told in refused:
+            await sink.emit(told)
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
@@ -149,7 +184,8 @@ class ClaudeDriver:
         memory = self._memory
         try:
             setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation)
-            self._session, is_new = await module.open_session(self.spec, setup)
+            self._session, is_new = await module.open_session(self._spec_now(), setup)
+            await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:
             told = (
                 f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
@@ -161,6 +197,10 @@ class ClaudeDriver:
             return _unreadable(prompt, error)
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
+
+    def _spec_now(self) -> HubSpec:
+        wanted = self._wanted
+        return attrs.evolve(self.spec, model=wanted.model, permission_mode=wanted.permission_mode)
 
     async def _fetch_history(self, prompt: Prompt, sink: Sink) -> None:
         """Have what was said before go in front of the prompt. One that is a command of the program takes none."""

@@ -29,6 +29,7 @@ from claude_agent_sdk.types import PermissionRuleValue
 
 from bridgehub.agents.base import Sink
 from bridgehub.agents.claude.edits import wanted_diff
+from bridgehub.agents.claude.switches import Switches
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import cut_json
 from bridgehub.protocol.messages import Decided
@@ -40,6 +41,11 @@ PermissionResult = PermissionResultAllow | PermissionResultDeny
 TOOL_SEEN_S = 1.0
 """How long a question waits for its tool call to be told first, so that a person sees them in order."""
 
+PLAN_TOOL = "ExitPlanMode"
+"""The tool by which the agent asks for approval of its plan."""
+
+BYPASS = "bypassPermissions"
+
 QUESTION_TOOL = "AskUserQuestion"
 """The tool by which the agent asks the person something; its answers go back inside its input."""
 
@@ -48,7 +54,7 @@ MAX_GRANT_CHARS = 1000
 
 _MODES = {
     "acceptEdits": "edit files in the workspace without asking",
-    "bypassPermissions": "use every tool without asking",
+    BYPASS: "use every tool without asking",
 }
 """Permission modes that the program suggests, in words for a person."""
 
@@ -94,10 +100,15 @@ class _Turn:
 class Asker:
     """Takes the SDK's questions for one running program. One turn at a time.
 
-    `readable`: files that the person attached; the agent reads them unasked.
+    Attributes:
+        readable: files that the person attached; the agent reads them unasked.
+        may_bypass: whether the program may be put into the mode that never asks.
+        switches: the program's settings; None until it is up.
     """
 
     readable: set[str] = attrs.field(factory=set)
+    may_bypass: bool = False
+    switches: Switches | None = None
     _turn: _Turn | None = None
 
     @asynccontextmanager
@@ -155,7 +166,7 @@ class Asker:
             return PermissionResultDeny(message=_NO_TURN)
         question = _Question(tool, tool_input, context)
         turn.open.add(question)
-        turn.nursery.start_soon(_ask, turn, question)
+        turn.nursery.start_soon(self._ask, turn, question)
         try:
             await question.answered.wait()
         finally:
@@ -163,25 +174,40 @@ class Asker:
             question.scope.cancel()
         return question.answer
 
+    async def _ask(self, turn: _Turn, question: _Question) -> None:
+        with question.scope:
+            context = question.context
+            await _until_told(turn, context.tool_use_id)
+            questions = question.tool_input.get("questions") if question.tool == QUESTION_TOOL else None
+            no_grant = questions or question.tool == PLAN_TOOL
+            grant = None if no_grant else grant_of(context.suggestions)
+            shown = cut_json(question.tool_input).value
+            words = self._words(question, shown, questions)
+            diff = await trio.to_thread.run_sync(wanted_diff, question.tool, question.tool_input)
+            decided = await turn.sink.ask(
+                question.tool,
+                shown,
+                questions,
+                grant=grant,
+                task_id=turn.calls.task_of(context.tool_use_id or ""),
+                words=attrs.evolve(words, diff=diff),
+            )
+            if decided.mode is not None and self.switches is not None:
+                self.switches.expect_mode(decided.mode)
+            question.answer = _result(decided, question, is_granted=grant is not None)
+        question.answered.set()
 
-async def _ask(turn: _Turn, question: _Question) -> None:
-    with question.scope:
-        await _until_told(turn, question.context.tool_use_id)
-        questions = question.tool_input.get("questions") if question.tool == QUESTION_TOOL else None
-        grant = None if questions else grant_of(question.context.suggestions)
-        shown = cut_json(question.tool_input).value
-        words = _words_of(question.tool, shown, questions)
-        diff = await trio.to_thread.run_sync(wanted_diff, question.tool, question.tool_input)
-        decided = await turn.sink.ask(
-            question.tool,
-            shown,
-            questions,
-            grant=grant,
-            task_id=turn.calls.task_of(question.context.tool_use_id or ""),
-            words=attrs.evolve(words, diff=diff),
-        )
-        question.answer = _result(decided, question, is_granted=grant is not None)
-    question.answered.set()
+    def _words(self, question: _Question, shown: Any, questions: Any) -> RequestWords:
+        """Return what a person reads; a field is editable if it is shown whole."""
+        words = plain_words(question.tool, shown, questions)
+        field = _EDITABLE.get(question.tool)
+        has_field = field is not None and isinstance(shown, dict) and isinstance(shown.get(field), str)
+        modes: list[str] = []
+        if words.kind not in ("plan", "question"):
+            modes += [one.mode for one in question.context.suggestions if one.type == "setMode" and one.mode]
+            modes += [BYPASS] if self.may_bypass else []
+        editable = (field,) if field is not None and has_field else ()
+        return attrs.evolve(words, editable=editable, modes=tuple(dict.fromkeys(modes)))
 
 
 async def _until_told(turn: _Turn, tool_id: str | None) -> None:
@@ -191,27 +217,32 @@ async def _until_told(turn: _Turn, tool_id: str | None) -> None:
             await turn.progress.wait()
 
 
-def _words_of(tool: str, shown: Any, questions: Any) -> RequestWords:
-    """Return what a person reads; a field is editable if it is shown whole."""
-    words = plain_words(tool, shown, questions)
-    editable = _EDITABLE.get(tool)
-    has_field = isinstance(shown, dict) and isinstance(shown.get(editable), str)
-    return attrs.evolve(words, editable=(editable,)) if editable is not None and has_field else words
-
-
 def _result(decided: Decided, question: _Question, *, is_granted: bool) -> PermissionResult:
     match decided.decision:
         case "allow_session" if is_granted:
             return PermissionResultAllow(
                 updated_input=_changed_input(question.tool_input, decided),
-                updated_permissions=_for_session(question.context.suggestions),
+                updated_permissions=[
+                    *(_for_session(question.context.suggestions) or ()),
+                    *(_mode_of(decided) or ()),
+                ]
+                or None,
             )
         case "allow" | "allow_session":
-            return PermissionResultAllow(updated_input=_changed_input(question.tool_input, decided))
+            return PermissionResultAllow(
+                updated_input=_changed_input(question.tool_input, decided),
+                updated_permissions=_mode_of(decided),
+            )
         case "deny":
             return PermissionResultDeny(message=decided.note or "The person said no.")
         case "cancelled":
             return PermissionResultDeny(message="The person stopped the turn.")
+
+
+def _mode_of(decided: Decided) -> list[PermissionUpdate] | None:
+    """Return what switches the program to the mode that came with the answer."""
+    mode: Any = decided.mode
+    return None if mode is None else [PermissionUpdate("setMode", mode=mode, destination="session")]
 
 
 def _changed_input(tool_input: dict[str, Any], decided: Decided) -> dict[str, Any] | None:

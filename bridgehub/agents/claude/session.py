@@ -47,8 +47,10 @@ from bridgehub.agents.claude.output import read_output
 from bridgehub.agents.claude.permissions import Asker
 from bridgehub.agents.claude.prompt import Content
 from bridgehub.agents.claude.steering import Steers
+from bridgehub.agents.claude.switches import Switches
+from bridgehub.agents.claude.todo import changes_list, read_list, written_list
 from bridgehub.blobs import keep_blob
-from bridgehub.protocol.messages import Consumed, Noticed, Prompt
+from bridgehub.protocol.messages import AgentOffered, Consumed, HubEvent, Noticed, Prompt
 
 __all__ = ["ClaudeSession", "told_end"]
 
@@ -103,7 +105,11 @@ class ClaudeSession:
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
     """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
+    _conversation: str = ""
+    """The program's own id of its conversation."""
     _steers: Steers = attrs.field(factory=Steers)
+    switches: Switches = attrs.field(kw_only=True)
+    """Its model, permission mode and effort."""
 
     async def run_turn(self, prompt: Prompt, content: Content, sink: Sink) -> TurnEnd:
         """Send `content` as the prompt and report until the program owes nothing more.
@@ -131,6 +137,8 @@ class ClaudeSession:
             self._steers.close()
         await self._steers.wait_left()
         self._unfinished = False
+        if (told := await self.switches.after_command(prompt.content)) is not None:
+            await sink.emit(told)
         self._cost_total = outcome.cost_total
         return outcome.end(interrupted=self._interrupted)
 
@@ -236,10 +244,13 @@ class ClaudeSession:
             for event in translator.translate(message, trio.current_time()):
                 await self._keep(translator, sink)
                 await sink.emit(event)
+                await self._note_list(event, sink)
             self._asker.note_progress()
             match message:
                 case SystemMessage(subtype="session_state_changed", data=data):
                     self._state = str(data.get("state"))
+                case SystemMessage(subtype="status" | "init", data=data):
+                    await self._note_program(message.subtype, data, sink)
                 case AssistantMessage() | ResultMessage():
                     outcome.note(message)
                 case ConversationResetMessage():
@@ -247,6 +258,24 @@ class ClaudeSession:
         self._steers.close()
         for event in translator.flush():
             await sink.emit(event)
+
+    async def _note_list(self, event: HubEvent, sink: Sink) -> None:
+        """Tell the to-do list after a call that changed it."""
+        if (written := written_list(event)) is not None:
+            await sink.emit(written)
+        elif changes_list(event):
+            config, turn_id = self._projects.parent, str(event.turn_id)
+            await sink.emit(await trio.to_thread.run_sync(read_list, config, self._conversation, turn_id))
+
+    async def _note_program(self, subtype: str, data: dict[str, Any], sink: Sink) -> None:
+        """Take what the program says of itself: of its mode, and at a turn's start of what it has."""
+        if subtype == "init":
+            self._conversation = str(data.get("session_id", ""))
+        if subtype == "init" and self.switches.offer.note_turn(data):
+            await sink.emit(AgentOffered(None, self.switches.offer.told()))
+        mode = data.get("permissionMode")
+        if subtype == "status" and isinstance(mode, str) and (told := self.switches.note_mode(mode)):
+            await sink.emit(told)
 
     async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
         """Have the tool's result told with its whole output, where the program has more than a preview."""

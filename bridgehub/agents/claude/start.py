@@ -29,10 +29,12 @@ from claude_agent_sdk import (
 )
 
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
+from bridgehub.agents.claude.offer import ClaudeOffer
 from bridgehub.agents.claude.permissions import Asker, reading_rule
 from bridgehub.agents.claude.session import ClaudeSession, told_end
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.agents.claude.stream import JoiningTransport
+from bridgehub.agents.claude.switches import Switches
 from bridgehub.delegation.mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.messages import HubSpec
@@ -59,6 +61,9 @@ STDERR_LINES = 20
 
 STDERR_LINE_CHARS = 500
 """How much of one such line is kept."""
+
+_OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1"}
+"""Without the second the program has no to-do list in a session of its SDK."""
 
 _NO_RULE = frozenset(",()*?[]{}\\!")
 """Characters that mean something in a rule: of a folder with one the files are let in one by one."""
@@ -132,7 +137,7 @@ async def _start(
     spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | None = None
 ) -> ClaudeSession:
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
-    asker = Asker(setup.readable)
+    asker = Asker(setup.readable, may_bypass=_may_bypass(spec))
     options = _options(spec, setup, asker, stderr)
     options.session_id, options.resume = session_id, resume
     if (server := claude_server(setup.delegation)) is not None:
@@ -154,6 +159,15 @@ async def _start(
         raise ProgramExited(told_end(exit_code, stderr)) from error
     except ClaudeSDKError as error:
         raise BadOutput(type(error).__name__) from error
+    switches = Switches(
+        client,
+        ClaudeOffer.of_start(await client.get_server_info()),
+        default_model=spec.options.get("model"),
+        default_mode=_default_mode(spec),
+        model=spec.model,
+        mode=spec.permission_mode or _default_mode(spec),
+    )
+    asker.switches = switches
     cost_total = 0.0 if resume is None else None
     messages = client.receive_messages()
     projects = config_folder(spec.env) / "projects"
@@ -166,14 +180,21 @@ async def _start(
         projects=projects,
         blob_folder=spec.blob_folder,
         cost_total=cost_total,
+        switches=switches,
     )
+
+
+def _default_mode(spec: HubSpec) -> str:
+    return str(spec.options.get("permission_mode") or "default")
 
 
 def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> ClaudeAgentOptions:
     """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,
-        env={**_blanked(spec), **spec.env, "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1"},
+        env={**_blanked(spec), **spec.env, **_OWN_ENV, **_bypass_env(spec)},
+        # So that the mode can be switched on later; it is off until then.
+        extra_args={"allow-dangerously-skip-permissions": None} if _may_bypass(spec) else {},
         model=spec.model or spec.options.get("model"),
         permission_mode=spec.permission_mode or spec.options.get("permission_mode"),  # type: ignore[arg-type]
         cli_path=spec.options.get("cli_path"),
@@ -188,6 +209,15 @@ def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> C
         max_buffer_size=MAX_MESSAGE_BYTES,
         stderr=lambda line: stderr.append(line[:STDERR_LINE_CHARS]),
     )
+
+
+def _may_bypass(spec: HubSpec) -> bool:
+    return spec.options.get("allow_bypass") is True
+
+
+def _bypass_env(spec: HubSpec) -> dict[str, str]:
+    """Return what the program wants to hear before it works without asking for a superuser."""
+    return {"IS_SANDBOX": "1"} if _may_bypass(spec) and os.geteuid() == 0 else {}
 
 
 def _blanked(spec: HubSpec) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
@@ -28,18 +28,34 @@ from bridgehub.agents.codex.errors import (
 )
 from bridgehub.agents.codex.outcome import NOT_SIGNED_IN
 from bridgehub.agents.codex.program import Program
+from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.session import CodexSession
 from bridgehub.agents.codex.start import (
     Instructions,
+    Settings,
     history_text,
     initialize,
     open_program,
     open_thread,
     user_inputs,
 )
+from bridgehub.agents.codex.thread_settings import PLAN_MODE, ThreadSettings, offer_of, refused_mode
+from bridgehub.agents.request_words import RequestWords
+from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
-from bridgehub.protocol.messages import HubSpec, Noticed, Prompt, Steer, TurnDone, TurnFailed
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    Decided,
+    HubSpec,
+    Noticed,
+    Prompt,
+    SettingsTold,
+    Setup,
+    Steer,
+    TurnDone,
+    TurnFailed,
+)
 
 __all__ = ["CodexDriver", "make_driver"]
 
@@ -50,6 +66,9 @@ HISTORY_BYTES = 200 * 1024
 
 _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
 
+
+IMPLEMENT = "Implement the plan."
+IMPLEMENT_THIS = "Implement this plan; I have changed it:"
 
 _ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
 
@@ -70,9 +89,13 @@ class CodexDriver:
     _program: Program | None = None
     _session: CodexSession | None = None
     _instructions: Instructions | None = None
+    _wanted: Setup = attrs.field(init=False)
+    _settings: ThreadSettings | None = None
+    _asking: trio.CancelScope | None = None
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
+        self._wanted = Setup.of_spec(self.spec)
         known = (self.spec.agent_memory or {}).get("thread_id")
         self._thread_id = known if isinstance(known, str) else None
 
@@ -81,6 +104,11 @@ class CodexDriver:
 
         A cancelled turn leaves a program that must not be used again: close the driver.
         """
+        if prompt.setup is not None:
+            self._wanted = prompt.setup
+            if (why := refused_mode(self.spec, prompt.setup)) is not None:
+                self._wanted = attrs.evolve(prompt.setup, permission_mode=None)
+                await sink.emit(SettingsTold(prompt.turn_id, {"permission_mode": None}, why))
         end = await self._try(prompt, sink)
         if end is None:  # it had died since the last turn, which is noticed only now
             end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
@@ -89,6 +117,10 @@ class CodexDriver:
         elif self._session is not None and not self._session.usable:
             await self.aclose()  # something in it outlived the turn
         return end
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Take no settings now: what Codex is told in a turn counts from the next one on, which starts with them."""
+        await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether Codex took it into the turn."""
@@ -102,6 +134,8 @@ class CodexDriver:
         """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""
         if self._starting is not None:
             self._starting.cancel(reason="the turn was interrupted")
+        elif self._asking is not None:
+            self._asking.cancel(reason="the turn was interrupted")
         elif self._session is not None:
             await self._session.interrupt()
         await trio.lowlevel.checkpoint()
@@ -140,7 +174,50 @@ class CodexDriver:
         assert self._session is not None, "a turn runs on a program that is up"
         inputs = user_inputs(prompt.content, prompt.attachments, context)
         async with open_codex_turn(self.delegation, prompt.turn_id, sink):
-            return await self._session.run_turn(prompt.turn_id, inputs, sink)
+            return await self._run_turns(prompt, inputs, sink)
+
+    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]], sink: Sink) -> TurnEnd:
+        """Run a turn, and after a plan the turns that a person's answer to it asks for."""
+        turn_id = prompt.turn_id
+        while True:
+            session = self._session
+            assert session is not None
+            session.plan = ""
+            end = await session.run_turn(turn_id, inputs, sink, self._changes())
+            is_plan = self._wanted.permission_mode == PLAN_MODE and isinstance(end, TurnDone)
+            if not is_plan or not session.plan or session.was_interrupted:
+                return end
+            decided = await self._ask_about(session.plan, sink)
+            if decided is None:
+                return end
+            if decided.decision in ("allow", "allow_session"):
+                self._wanted = attrs.evolve(self._wanted, permission_mode=decided.mode)
+                if decided.mode is None:
+                    await sink.emit(SettingsTold(turn_id, {"permission_mode": None}))
+                edited = decided.input.get("plan") if isinstance(decided.input, dict) else None
+                await self._ensure_session(prompt, sink)  # the sandbox may be another one
+                inputs = user_inputs(IMPLEMENT if edited is None else f"{IMPLEMENT_THIS}\n\n{edited}", ())
+            elif decided.decision == "deny" and decided.note:
+                inputs = user_inputs(decided.note, ())
+            else:
+                return end
+
+    async def _ask_about(self, plan: str, sink: Sink) -> Decided | None:
+        """Ask for approval of a plan; None if the turn was interrupted meanwhile."""
+        words = RequestWords("plan", "Carry out the plan", editable=("plan",))
+        decided = None
+        with trio.CancelScope() as self._asking:
+            decided = await sink.ask("plan", cut_json({"plan": plan}).value, words=words)
+        self._asking = None
+        return decided
+
+    def _changes(self) -> dict[str, Any]:
+        assert self._settings is not None, "a thread that is open has settings"
+        return self._settings.overrides(self._wanted, Settings.of(self._spec_now()))
+
+    def _spec_now(self) -> HubSpec:
+        wanted = self._wanted
+        return attrs.evolve(self.spec, model=wanted.model, permission_mode=wanted.permission_mode)
 
     async def _ensure_session(self, prompt: Prompt, sink: Sink) -> str | None:
         """Have a program running on the session's thread; return what a new thread must be told first.
@@ -149,7 +226,8 @@ class CodexDriver:
             CodexError: it cannot be had.
         """
         instructions = await trio.to_thread.run_sync(Instructions.look, self.spec)
-        if self._session is not None and self._session.usable and instructions == self._instructions:
+        is_same = self._session is not None and self._session.usable and instructions == self._instructions
+        if is_same and self._settings is not None and self._settings.knows(Settings.of(self._spec_now())):
             return None
         await self.aclose()
         self._instructions = instructions
@@ -158,13 +236,32 @@ class CodexDriver:
         )
         if not await initialize(program):
             raise NotSignedIn(NOT_SIGNED_IN)
-        thread_id, is_new = await open_thread(program, self.spec, self._thread_id)
+        spec = self._spec_now()
+        thread_id, is_new, told = await open_thread(program, spec, self._thread_id)
+        await self._note_settings(program, Settings.of(spec), told, sink)
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
         if not is_new:
             return None
         self._thread_id = thread_id
         await sink.remember({"thread_id": thread_id})
         return await _context(prompt, sink) if prompt.taken_before else None
+
+    async def _note_settings(self, program: Program, opened: Settings, told: Fields, sink: Sink) -> None:
+        """Take what the thread works with, and tell what Codex offers."""
+        known = {} if self._settings is None else self._settings.policies
+        default = self.spec.options.get("model")
+        if self._wanted.model is not None:
+            default = default or (self._settings.default_model if self._settings is not None else None)
+        try:
+            models = await program.call("model/list", {})
+        except CallRefused:  # an older program
+            models = Fields()
+        offered = offer_of(models)
+        if default is None and self._wanted.model is not None:
+            default = next((one["id"] for one in offered["models"] if one["default"]), None)
+        self._settings = ThreadSettings.of_start(told, opened, default)
+        self._settings.policies |= {word: policy for word, policy in known.items() if word != opened.sandbox}
+        await sink.emit(AgentOffered(None, offered))
 
 
 async def _context(prompt: Prompt, sink: Sink) -> str | None:

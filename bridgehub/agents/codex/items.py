@@ -21,7 +21,7 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_patch, entry_of_texts
 from bridgehub.agents.text import tool_output_text
 
-__all__ = ["Tool", "changes_of", "diff_of", "tool_of", "tool_outcome"]
+__all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "tool_of", "tool_outcome"]
 
 _LATE = frozenset({"webSearch", "imageView", "imageGeneration"})
 """Items whose input is not there before they are completed."""
@@ -76,6 +76,15 @@ def _named(kind: str, item: Fields) -> tuple[str, Any] | None:
         case "imageGeneration":
             return "image_generation", {"prompt": item.maybe_text("revisedPrompt")}
     return None
+
+
+def plan_entries(params: Fields) -> tuple[dict[str, Any], ...]:
+    """Return the to-do list of a `turn/plan/updated`."""
+    words = {"inProgress": "in_progress", "completed": "completed"}
+    return tuple(
+        {"content": one.text("step"), "status": words.get(one.text("status"), "pending")}
+        for one in params.objects("plan")
+    )
 
 
 def changes_of(item: Fields) -> list[dict[str, Any]]:

@@ -29,13 +29,14 @@ import trio
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex.events import Translator
+from bridgehub.agents.codex.items import plan_entries
 from bridgehub.agents.codex.outcome import Usage, turn_end
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
 from bridgehub.agents.codex.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
-from bridgehub.protocol.messages import Consumed, HubEvent, Noticed
+from bridgehub.protocol.messages import Consumed, HubEvent, Noticed, PlanChanged
 
 __all__ = ["CodexSession"]
 
@@ -100,6 +101,10 @@ class CodexSession:
     """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
     _stale: bool = False
     """Something outlived an interrupt: the program must be put away before the next turn."""
+    plan: str = ""
+    """The newest plan that a turn in plan mode ended with."""
+    was_interrupted: bool = False
+    """Whether the last turn was stopped."""
     _turn: _Turn | None = None
     _agents: SubAgents = attrs.field(factory=SubAgents)
 
@@ -108,8 +113,10 @@ class CodexSession:
         """Whether another turn may run on it."""
         return self.program.usable and not self._stale
 
-    async def run_turn(self, turn_id: str, inputs: Sequence[UserInput], sink: Sink) -> TurnEnd:
-        """Send the inputs as a prompt and report until the turn is over.
+    async def run_turn(
+        self, turn_id: str, inputs: Sequence[UserInput], sink: Sink, changes: dict[str, Any] | None = None
+    ) -> TurnEnd:
+        """Send the inputs as a prompt and report until the turn is over. `changes`: settings from this turn on.
 
         A cancelled turn leaves the session unusable.
 
@@ -122,7 +129,7 @@ class CodexSession:
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
-                    nursery.start_soon(self._begin, turn, inputs)
+                    nursery.start_soon(self._begin, turn, inputs, changes or {})
                     end = await self._follow(turn, batches, nursery)
                     nursery.cancel_scope.cancel(reason="the turn is over")
             turn.broke = False
@@ -184,8 +191,9 @@ class CodexSession:
         except CodexError as error:
             _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
 
-    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput]) -> None:
-        params = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
+    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput], changes: dict[str, Any]) -> None:
+        prompt = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
+        params = prompt | changes
         try:
             await self.program.call("turn/start", params)
         except (ProgramExited, BadOutput):
@@ -256,6 +264,12 @@ class CodexSession:
                 turn.started.set()
             case "item/started" if told.params.inner("item").text("type") == "userMessage":
                 await self._note_taken(turn, told.params.inner("item").text("clientId"))
+            case "item/completed" if told.params.inner("item").text("type") == "plan":
+                self.plan = told.params.inner("item").text("text")
+                for event in turn.translator.translate(told, trio.current_time()):
+                    await self._emit(turn, event)
+            case "turn/plan/updated":
+                await turn.sink.emit(PlanChanged(turn.turn_id, plan_entries(told.params)))
             case "thread/tokenUsage/updated":
                 turn.usage.note(told.params.inner("tokenUsage"))
             case "warning" | "guardianWarning":
@@ -286,6 +300,7 @@ class CodexSession:
 
     async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
         self._stale = self._stale or (turn.is_spoilt and self._agents.owed)
+        self.was_interrupted = turn.interrupted
         self._spare(turn.translator.ended_items | self._agents.done_items)
         if turn.interrupted:
             self._stale = self._stale or turn.translator.starts_agent

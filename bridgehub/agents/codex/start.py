@@ -19,6 +19,7 @@ import trio
 
 from bridgehub.agents.codex.errors import CallRefused, ProgramExited, ProgramMissing, WorkspaceGone
 from bridgehub.agents.codex.program import Program, start_program
+from bridgehub.agents.codex.protocol import Fields
 from bridgehub.protocol.messages import History, HubSpec
 from bridgehub.protocol.process_tree import MARKER
 
@@ -50,7 +51,6 @@ _UNHEARD = (
     "command/exec/outputDelta",
     "process/outputDelta",
     "turn/diff/updated",
-    "turn/plan/updated",
     "item/plan/delta",
     "thread/status/changed",
     "thread/readState/changed",
@@ -192,11 +192,11 @@ async def initialize(program: Program) -> bool:
     raise ProgramExited(f"Codex did not come up within {START_S:g} s.")
 
 
-async def open_thread(program: Program, spec: HubSpec, thread_id: str | None) -> tuple[str, bool]:
+async def open_thread(program: Program, spec: HubSpec, thread_id: str | None) -> tuple[str, bool, Fields]:
     """Resume the thread, or start one where there is none or it cannot be resumed.
 
     Returns:
-        The thread's id, and whether it is new.
+        The thread's id, whether it is new, and what Codex said of its settings.
 
     Raises:
         CallRefused: Codex does not want these settings.
@@ -208,11 +208,11 @@ async def open_thread(program: Program, spec: HubSpec, thread_id: str | None) ->
             try:
                 resume = params | {"threadId": thread_id, "excludeTurns": True}
                 told = await program.call("thread/resume", resume)
-                return told.inner("thread").text("id") or thread_id, False
+                return told.inner("thread").text("id") or thread_id, False, told
             except CallRefused:
                 pass  # gone, or not readable: a new one
         told = await program.call("thread/start", params)
-        return told.inner("thread").text("id"), True
+        return told.inner("thread").text("id"), True, told
     raise ProgramExited(f"Codex did not open its thread within {START_S:g} s.")
 
 

@@ -22,7 +22,7 @@ from typing import Literal
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.relay.protocol import (
     MAX_ARGUMENT_BYTES,
     PAYLOAD,
@@ -42,6 +42,7 @@ from bridgehub.protocol.messages import (
     HubSpec,
     Noticed,
     Prompt,
+    Setup,
     Steer,
     TextPiece,
     TurnDone,
@@ -93,6 +94,10 @@ class RelayDriver:
         with trio.CancelScope() as self._scope:
             return await self._run_turn(prompt, sink)
         return TurnDone(prompt.turn_id)  # interrupted
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Take no settings: a relay has none."""
+        await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
         """Refuse: the process had its request when it was started."""

@@ -160,7 +160,8 @@ def test_a_hub_that_may_have_had_the_prompt_leaves_the_outcome_unknown() -> None
 def test_ready_in_idle_says_nothing() -> None:
     core = in_phase("idle")
     assert core.give(core.ready("whatever")) == []
-    assert core.effects == []
+    assert core.orders == []
+    assert core.setups == [hub.Setup()]
 
 
 @pytest.mark.parametrize("phase", ["handed", "consumed", "waiting"])

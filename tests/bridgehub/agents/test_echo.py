@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from bridgehub.agents.echo import EchoDriver
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import (
+    AgentOffered,
     Consumed,
     Decided,
     History,
@@ -32,6 +33,7 @@ class Record:
 
     decision: str = "allow"
     events: list[HubEvent] = attrs.field(factory=list)
+    offers: list[AgentOffered] = attrs.field(factory=list)
     times: list[float] = attrs.field(factory=list)
     asked: list[tuple[str, object]] = attrs.field(factory=list)
     on_emit: Callable[[], Awaitable[None]] | None = None
@@ -41,6 +43,9 @@ class Record:
     memory: dict[str, Any] = attrs.field(factory=dict)
 
     async def emit(self, event: HubEvent) -> None:
+        if isinstance(event, AgentOffered):
+            self.offers.append(event)
+            return
         self.events.append(event)
         self.times.append(trio.current_time())
         if self.on_emit is not None:

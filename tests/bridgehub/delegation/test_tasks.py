@@ -58,6 +58,9 @@ class Delegating:
             end = await self.play(prompt, sink, self.delegation)
         return end if isinstance(end, TurnFailed) else TurnDone(prompt.turn_id)
 
+    async def configure(self, setup: object, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: object) -> bool:
         await trio.lowlevel.checkpoint()
         return False

@@ -6,7 +6,7 @@ import attrs
 import orjson
 
 from actors.commands import IfHead, QueuedMessage, Rejected, SessionView, Settings
-from actors.events import PermissionRequested
+from actors.events import PermissionRequested, SessionGrant
 from actors.tail import AttachedDevice, Presence
 from transport.v3 import replies
 from transport.websocket.frames import MAX_FRAME_BYTES
@@ -59,7 +59,7 @@ def test_attached_fits_whatever_the_session_has_come_to() -> None:
         ),
         draft="\x01" * (256 * 1024 // 6),
         title="\x01" * 500,
-        grants=tuple((str(n) + "\x01" * 1990, "ipad") for n in range(200)),
+        grants=tuple(SessionGrant(str(n) + "\x01" * 1990, "ipad", 1) for n in range(200)),
     )
     devices = tuple(AttachedDevice(f"{n:0128}", "\x01" * 100, observe=False) for n in range(5000))
     text = replies.attached(replies.Attached("trip", worst, 5, "ok", devices), 0)

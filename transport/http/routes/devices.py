@@ -25,7 +25,7 @@ from storage.tables.pairings import MAX_PAIRINGS, Pairing
 from transport.facilities import Facilities, Port
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
-from transport.ports import Device
+from transport.ports import SCOPES, Device
 from transport.signed_urls import base_url
 from transport.v3.events import timestamp
 
@@ -47,8 +47,6 @@ MAX_DEVICES: Final = 1000
 
 FIRST_STAYS: Final = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
 """So there is always one device that may do everything: nobody locks himself out."""
-
-_SCOPES: Final = ("view", "approve", "drive", "admin")
 
 
 @attrs.frozen
@@ -123,8 +121,8 @@ def act_of(request: Request, by: Device, act: str, now_ms: int, subject: str | N
 def scope_of(body: JsonBody, default: str | None = None) -> str:
     """Return the scope that a body asks for. Raises HttpError."""
     scope = body.text("scope", MAX_NAME) if default is None or body.has("scope") else default
-    if scope not in _SCOPES:
-        raise HttpError(400, "bad_request", f"scope must be one of {', '.join(_SCOPES)}.")
+    if scope not in SCOPES:
+        raise HttpError(400, "bad_request", f"scope must be one of {', '.join(SCOPES)}.")
     return scope
 
 

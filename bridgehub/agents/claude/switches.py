@@ -1,0 +1,125 @@
+"""Model, permission mode and effort of one running Claude Code: changed when the session's are, and watched.
+
+The program forgets mode and effort when it is resumed, so they are given again to each new program. It tells each
+change of its mode by a `status` message; one that we did not ask for it made by itself (it entered or left its plan
+mode).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import Any
+
+import attrs
+import trio
+from claude_agent_sdk import ClaudeSDKClient
+
+from bridgehub.agents.claude.offer import ClaudeOffer
+from bridgehub.protocol.messages import SettingsTold, Setup
+
+__all__ = ["Switches"]
+
+logger = logging.getLogger("builderos.bridgehub")
+
+ANSWER_S = 10.0
+"""How long the program may take to change a setting; 0.02 s seen."""
+
+_TYPED = ("/model", "/effort")
+"""Commands by which a person changes settings in words."""
+
+
+@attrs.define(eq=False)
+class Switches:
+    """See the module.
+
+    Attributes:
+        default_mode, default_model: what the agent's table says, for a session that says nothing.
+        model, mode, effort: what the program has, in the session's words.
+    """
+
+    client: ClaudeSDKClient
+    offer: ClaudeOffer
+    default_model: str | None
+    default_mode: str
+    model: str | None
+    mode: str
+    effort: str | None = None
+    _expected: deque[str] = attrs.field(factory=deque)
+    _lock: trio.Lock = attrs.field(factory=trio.Lock)
+
+    async def bring(self, setup: Setup) -> list[SettingsTold]:
+        """Change what differs; return what the program refused, with what holds now.
+
+        Raises:
+            Exception: the program is gone; the SDK has no class of its own for that.
+        """
+        refused = []
+        async with self._lock:
+            if setup.model != self.model:
+                refused += await self._set("model", setup.model, self.model)
+            mode = setup.permission_mode or self.default_mode
+            if mode != self.mode:
+                refused += await self._set("permission_mode", mode, self.mode)
+            if setup.effort != self.effort:
+                refused += await self._set("effort", setup.effort, self.effort)
+        return refused
+
+    def expect_mode(self, mode: str) -> None:
+        """Note that the program changes to a mode because it was told to."""
+        if mode != self.mode:
+            self._expected.append(mode)
+            self.mode = mode
+
+    def note_mode(self, mode: str) -> SettingsTold | None:
+        """Take what the program says of its mode; return what is to be told if it changed by itself."""
+        if self._expected and self._expected[0] == mode:
+            self._expected.popleft()
+            return None
+        if mode == self.mode:
+            return None
+        self.mode = mode
+        return SettingsTold(None, {"permission_mode": mode})
+
+    async def after_command(self, content: str) -> SettingsTold | None:
+        """Look what a command that a person typed has changed; None if nothing, or if it was no such command."""
+        if not content.startswith(_TYPED):
+            await trio.lowlevel.checkpoint()
+            return None
+        try:
+            told = await self._ask({"subtype": "get_settings"})
+        except Exception as error:  # the SDK has no class of its own for a refused control request
+            logger.info("the settings after a command are not known: %s", type(error).__name__)
+            return None
+        applied = told.get("applied")
+        known = applied if isinstance(applied, dict) else {}
+        changes: dict[str, str | None] = {}
+        if isinstance(known.get("model"), str) and content.startswith("/model"):
+            self.model = changes["model"] = self.offer.model_of(known["model"])
+        if isinstance(known.get("effort"), str) and content.startswith("/effort"):
+            self.effort = changes["effort"] = known["effort"]
+        return SettingsTold(None, changes) if changes else None
+
+    async def _set(self, name: str, value: str | None, before: str | None) -> list[SettingsTold]:
+        requests: dict[str, dict[str, Any]] = {
+            "model": {"subtype": "set_model", "model": value or self.default_model},
+            "permission_mode": {"subtype": "set_permission_mode", "mode": value},
+            "effort": {"subtype": "apply_flag_settings", "settings": {"effortLevel": value}},
+        }
+        if name == "permission_mode":
+            self._expected.append(str(value))
+        try:
+            await self._ask(requests[name])
+        except Exception as error:  # as above
+            if name == "permission_mode":
+                self._expected.pop()
+            return [SettingsTold(None, {name: before}, f"Claude Code refused {name} {value!r}: {error}")]
+        setattr(self, "mode" if name == "permission_mode" else name, value)
+        return []
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        query = self.client._query
+        assert query is not None, "a program that is up has one"
+        with trio.fail_after(ANSWER_S):
+            answer: dict[str, Any] = await query._send_control_request(request)
+        return answer

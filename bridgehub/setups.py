@@ -1,0 +1,95 @@
+"""The session's settings in its hub: on their way to the driver, and what the driver tells that is of no turn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from bridgehub.agents.base import AgentDriver
+from bridgehub.masking import Masker
+from bridgehub.outbox import Outbox
+from bridgehub.protocol.messages import AgentOffered, Gauged, HubEvent, Setup
+from bridgehub.sink import Asking
+
+__all__ = ["Setups"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+NEWEST_S = 1.0
+"""Least time between two gauges, or two lists of what the agent offers (PROTOCOL section 8)."""
+
+
+@attrs.define(eq=False)
+class Setups:
+    """One a hub. `setup`: the settings as the server last told them."""
+
+    outbox: Outbox
+    asking: Asking
+    masker: Masker
+    setup: Setup
+    _brought: Setup | None = None
+    _is_revoked: bool = False
+    _came: trio.Event = attrs.field(factory=trio.Event)
+    _newest: dict[type[HubEvent], HubEvent] = attrs.field(factory=dict)
+    _newest_came: trio.Event = attrs.field(factory=trio.Event)
+
+    def change_nowait(self, setup: Setup) -> None:
+        """Take the settings as they are now; the driver hears of them soon."""
+        self._take(setup)
+        self._came.set()
+
+    def begin_turn(self, setup: Setup | None) -> Setup:
+        """Return what a turn starts with: what came with its prompt, else what is known. Its driver knows it then."""
+        if setup is not None:
+            self._take(setup)
+        self._brought = self.setup
+        return self.setup
+
+    async def bring(self, driver: Callable[[], AgentDriver | None]) -> None:
+        """Bring changed settings to the driver, beside its turn or between two, until cancelled."""
+        while True:
+            await self._came.wait()
+            self._came = trio.Event()
+            found, setup = driver(), self.setup
+            if found is None or setup == self._brought:
+                continue  # the next turn starts with them
+            self._brought = setup
+            try:
+                await found.configure(setup, self._tell)
+            except Exception:
+                _log.exception("the settings could not be changed now; the next turn starts with them")
+
+    def take_revoked(self) -> bool:
+        """Tell, once, whether a right was taken back that the agent's program may still know of."""
+        revoked, self._is_revoked = self._is_revoked, False
+        return revoked
+
+    def newest_nowait(self, event: AgentOffered | Gauged) -> None:
+        """Tell what only the newest of counts, soon."""
+        self._newest[type(event)] = event
+        self._newest_came.set()
+
+    async def tell_newest(self) -> None:
+        """Tell it, at most once in `NEWEST_S`, until cancelled."""
+        while True:
+            await self._newest_came.wait()
+            self._newest_came = trio.Event()
+            for event in self._newest.values():
+                self.outbox.put_newest_nowait(event)
+            self._newest.clear()
+            await trio.sleep(NEWEST_S)
+
+    def _take(self, setup: Setup) -> None:
+        self.setup = setup
+        self._is_revoked |= bool(self.asking.grants - set(setup.grants))
+        self.asking.grants = set(setup.grants)
+
+    async def _tell(self, event: HubEvent) -> None:
+        if isinstance(event, AgentOffered | Gauged):
+            self.newest_nowait(event)
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.outbox.put(self.masker.event(event))

@@ -1,0 +1,58 @@
+"""What the options of all commands have in common: the parser, shared options, and checked values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from builderos.exit_status import MISUSED
+
+__all__ = ["Parser", "UsageError", "as_path", "between", "data_options", "server_options"]
+
+DEFAULT_DATA = "~/.builderos"
+
+
+class UsageError(Exception):
+    """An option makes no sense; the text is one line for a person."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Prints what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISUSED, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def as_path(text: str) -> Path:
+    """Return an absolute path; `~` is the home folder."""
+    return Path(text).expanduser().absolute()
+
+
+def between(text: str, low: int, high: int) -> int:
+    """Return a whole number. Raises ArgumentTypeError if it is not within the bounds."""
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between {low} and {high}")
+    return int(text)
+
+
+def data_options(environment: Mapping[str, str]) -> Parser:
+    """Return the options of a command that works on a data folder."""
+    parser = Parser(add_help=False)
+    parser.add_argument(
+        "--data",
+        type=as_path,
+        default=as_path(environment.get("BUILDEROS_DATA") or DEFAULT_DATA),
+        metavar="DIR",
+        help="data folder (default: BUILDEROS_DATA, else ~/.builderos)",
+    )
+    return parser
+
+
+def server_options(environment: Mapping[str, str]) -> Parser:
+    """Return the options of a command that talks to a server."""
+    parser = Parser(add_help=False, parents=[data_options(environment)])
+    parser.add_argument("--url", help="server address, instead of the server that uses the data folder")
+    parser.add_argument("--key", help="device key, instead of the one in the data folder")
+    return parser
