@@ -47,6 +47,10 @@ class Limits:
 LIMITS = Limits()
 
 
+_FOLDER_NOW = "folder_now"
+"""Said of a file in whose place a folder is; what lies in it is listed by itself."""
+
+
 class TooMuch(Exception):
     """The workspace is over a limit; the text says which."""
 
@@ -67,6 +71,7 @@ class _Taking:
     until: float
     repository: Repository | None = None
     left_out: dict[bytes, str] = attrs.field(factory=dict)
+    gone: list[bytes] = attrs.field(factory=list)
 
     @property
     def left_s(self) -> float:
@@ -98,8 +103,8 @@ class _Taking:
             self.git("read-tree", "--empty")
         changed = self._changed()
         taken = self._weighed(changed)
-        if self.left_out:
-            self.git("update-index", "--force-remove", "-z", "--stdin", given=_joined(self.left_out))
+        if out := [*self.left_out, *self.gone]:
+            self.git("update-index", "--force-remove", "-z", "--stdin", given=_joined(out))
         if taken:
             self.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", given=_joined(taken))
         self._check_count()
@@ -143,6 +148,8 @@ class _Taking:
             size += weight
             if reason is None:
                 taken.append(path)
+            elif reason is _FOLDER_NOW:
+                self.gone.append(path)
             else:
                 self.left_out[path] = reason
             if len(taken) > self.limits.files or size > self.limits.bytes:
@@ -180,7 +187,7 @@ def _reason_against(root: bytes, path: bytes) -> tuple[str | None, int]:
     if stat.S_ISLNK(told.st_mode):
         return None, 0
     if stat.S_ISDIR(told.st_mode):
-        return "nested_repository", 0
+        return _FOLDER_NOW, 0
     if not stat.S_ISREG(told.st_mode):
         return "special", 0
     if told.st_size > MAX_FILE_BYTES:
