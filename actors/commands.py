@@ -57,6 +57,7 @@ RejectCode = Literal[
     "not_editable",
     "bad_setting",
     "bad_workspace",
+    "bad_worktree",
     "bypass_disabled",
     "unknown_grant",
     "too_many",

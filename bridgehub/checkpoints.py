@@ -41,11 +41,17 @@ SHOWN_LEFT_OUT = 50
 
 
 class _GivenUp(Exception):
-    """The workspace was not saved; the text says why. `for_good`: it will not be by this hub."""
+    """The workspace was not saved; the text says why.
 
-    def __init__(self, reason: str, *, for_good: bool = False) -> None:
+    Attributes:
+        for_good: it will not be by this hub.
+        quiet: nobody is told before they ask: it is so by rule.
+    """
+
+    def __init__(self, reason: str, *, for_good: bool = False, quiet: bool = False) -> None:
         super().__init__(reason)
         self.for_good = for_good
+        self.quiet = quiet
 
 
 @attrs.define(eq=False)
@@ -127,6 +133,9 @@ class Checkpoints:
         if given_up.for_good:
             self._is_off = True
         _log.info("no checkpoint: %s", given_up)
+        if given_up.quiet:
+            await trio.lowlevel.checkpoint()
+            return
         content = f"The workspace was not saved: {given_up}. Changes of this turn cannot be shown or undone."
         await self.outbox.put(Noticed(None, "no_checkpoint", content))
 
@@ -155,7 +164,7 @@ class Checkpoints:
             data = str(Path(spec.checkpoint_folder).parent)
             reason = refusal_of(spec.workspace, spec.env.get("HOME", ""), data)
             if reason:
-                raise _GivenUp(reason, for_good=True)
+                raise _GivenUp(reason, for_good=True, quiet=True)
             self._store = Store.of(spec.checkpoint_folder, spec.workspace)
         return self._store
 

@@ -170,12 +170,15 @@ def _checked(command: str, status: int, output: bytes, errors: bytes, ok: tuple[
     return Done(status, output)
 
 
-def filter_overrides(folder: str, limit_s: float = 5.0) -> dict[str, str]:
+def filter_overrides(folder: str, limit_s: float = 5.0, *, local: bool = False) -> dict[str, str]:
     """Return environment variables that switch off every filter which the configuration seen in `folder` names.
+
+    With `local` only those that the repository itself names: the person's own are the person's.
 
     Raises GitFailed, GitMissing.
     """
-    listed = run_git("config", "-z", "--name-only", "--list", cwd=folder, limit_s=limit_s, ok=(0, 1))
+    scope = ("--local", "--includes") if local else ()
+    listed = run_git("config", "-z", "--name-only", "--list", *scope, cwd=folder, limit_s=limit_s, ok=(0, 1))
     names = {name for name in listed.output.decode("utf-8", "replace").split("\0") if _FILTER.fullmatch(name)}
     overrides = {"GIT_CONFIG_COUNT": str(len(names))}
     for number, name in enumerate(sorted(names)):

@@ -31,6 +31,7 @@ from builderos import VERSION
 from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
+from builderos.server.checkpoints import CheckpointKeeper
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.server.options import ServeOptions
@@ -41,7 +42,7 @@ from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.server.startup import say_second_thoughts, settle_first_key
 from builderos.server.tls import Tls
-from storage.data_folder import CHECKPOINTS, DataFolder, read_boot_id
+from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
@@ -56,6 +57,7 @@ from transport.tries import SignInTries
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
 from transport.workspace.parts import Work
+from transport.workspace.removal import SessionRemoval
 
 __all__ = ["ServeError", "Setup", "run_server"]
 
@@ -173,7 +175,8 @@ class _Parts:
     @work.default
     def _make_work(self) -> Work:
         roots = Roots(workspace_roots(self.setup.config, self.setup.options))
-        return Work(roots=roots, checkpoints=self.setup.folder.path / CHECKPOINTS)
+        data = self.setup.folder.path
+        return Work(roots=roots, checkpoints=data / CHECKPOINTS, worktrees=data / WORKTREES)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -231,7 +234,8 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
     setup, store = parts.setup, parts.store
     options, deps = setup.options, parts.transport_deps()
     tls = None if setup.tls is None else setup.tls.context
-    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=tls)
+    made = attrs.evolve(_transport_config(options, setup.config), worktrees=parts.work.worktrees)
+    serve = partial(listener.serve, made, deps, tls=tls)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.renderer.run, name="renderer")
         nursery.start_soon(parts.work.search.run, name="file search")
@@ -248,9 +252,14 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
         if deps.trail is not None:
             nursery.start_soon(deps.trail.run, name="audit")
         if (days := setup.config.retention_days) is not None:
-            sessions = parts.supervisor
-            retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
+            removal = SessionRemoval(parts.supervisor, store.catalog, parts.work)
+            is_live = parts.supervisor.is_live
+            retention = Retention(store.catalog, days, wall_clock_ms, is_live, removal.remove)
             nursery.start_soon(retention.run, name="retention")
+        keeper = CheckpointKeeper(
+            setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
+        )
+        nursery.start_soon(keeper.run, name="checkpoints")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(Unanswered(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)

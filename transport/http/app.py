@@ -39,6 +39,7 @@ from transport.http.static import read_web_files
 from transport.ports import Deps, Device
 from transport.proxies import Forwarded, Proxies
 from transport.signin import SignIns
+from transport.workspace.removal import SessionRemoval
 
 __all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]
 
@@ -102,6 +103,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
     workspace = WorkspaceRoutes(deps, facilities.work)
+    removal = SessionRemoval(facilities.sessions, deps.catalog, facilities.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
@@ -109,7 +111,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
         _route("GET /api/sessions/{id}/export", ExportRoutes(facilities.export, deps.catalog).export),
         _route(
             "DELETE /api/sessions/{id}",
-            DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
+            DeletionRoutes(removal, facilities.audit, deps.clock).delete,
         ),
         _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, facilities.work).changes),
         _route("GET /api/sessions/{id}/files", workspace.listing),

@@ -36,6 +36,7 @@ __all__ = [
     "ShortText",
     "UndoFrame",
     "WatchSessionsFrame",
+    "WorktreeAsked",
 ]
 
 Id = NewType("Id", str)
@@ -58,6 +59,9 @@ EditedInput = NewType("EditedInput", dict[str, object])
 
 SettingsChange = NewType("SettingsChange", dict[str, str | None])
 """Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
+
+WorktreeAsked = NewType("WorktreeAsked", object)
+"""True, or the name of a worktree to be; false is none."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -82,6 +86,7 @@ class SettingsAsked:
     model: ShortText | None = None
     permission_mode: ShortText | None = None
     effort: ShortText | None = None
+    worktree: WorktreeAsked | None = None
 
 
 @attrs.frozen

@@ -102,6 +102,7 @@ class Attached:
     from_seq: int
     replay: str
     devices: tuple[AttachedDevice, ...]
+    worktree: dict[str, object] | None = None
 
 
 def attached(it: Attached, now_ms: int) -> bytes:
@@ -134,6 +135,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
+        "worktree": it.worktree,
         "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }

@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from bridgehub.workspace.changes import compare
+from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.paths import PathRefused, check_path
 from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
@@ -50,6 +51,12 @@ class Compares:
     def store(self) -> Store:
         """The workspace's store."""
         return Store.of(str(self.folder), self.workspace)
+
+    def why_none(self) -> CannotCompare:
+        """Return what is said where no state is kept."""
+        reason = refusal_of(self.workspace, os.environ.get("HOME", ""), str(self.folder.parent))
+        more = f": {reason}" if reason else ""
+        return CannotCompare("no_checkpoint", f"The files were not saved there{more}.")
 
     def kept(self) -> set[str]:
         """Return the ids of the session's checkpoints that are kept. Raises CannotCompare."""

@@ -19,11 +19,13 @@ class Work:
 
     Attributes:
         checkpoints: where saved states of workspaces lie; None: nowhere.
+        worktrees: where worktrees of sessions lie; None: nowhere.
         comparing: workspaces of which a comparison goes on.
     """
 
     roots: Roots
     checkpoints: Path | None = None
+    worktrees: Path | None = None
     comparing: set[str] = attrs.field(factory=set)
     search: FileSearch = attrs.field(factory=FileSearch)
     threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(4))

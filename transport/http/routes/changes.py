@@ -53,7 +53,7 @@ class ChangeRoutes:
             raise _NONE
         compares = Compares(self.work.checkpoints, workspace, session_id)
         if turn is not None:
-            wanted = await self._around(session_id, turn)
+            wanted = await self._around(compares, turn)
         elif before is not None:
             wanted = Wanted(before, after)
         else:
@@ -73,20 +73,23 @@ class ChangeRoutes:
         finally:
             comparing.discard(workspace)
 
-    async def _around(self, session_id: str, turn_id: str) -> Wanted:
+    async def _none(self, compares: Compares) -> HttpError:
+        return compare_error(await trio.to_thread.run_sync(compares.why_none, limiter=self.work.threads))
+
+    async def _around(self, compares: Compares, turn_id: str) -> Wanted:
         """Return the checkpoints of a turn; one that has none after it is compared with the files as they are."""
         before: str | None = None
         with trio.move_on_after(AFTER_WAIT_S):
             while True:
-                around = await checkpoints_around(self.deps.journal, session_id, turn_id)
+                around = await checkpoints_around(self.deps.journal, compares.session_id, turn_id)
                 if around.before is None:
-                    raise _NONE
+                    break
                 before = around.before
                 if around.after is not None:
                     return Wanted(before, around.after)
                 await trio.sleep(AFTER_LOOK_S)
         if before is None:
-            raise _NONE
+            raise await self._none(compares)
         return Wanted(before, None)
 
     async def _since_the_beginning(self, compares: Compares) -> Wanted:
@@ -105,4 +108,4 @@ class ChangeRoutes:
                 if isinstance(event, Checkpoint) and event.checkpoint_id in kept:
                     return Wanted(event.checkpoint_id, None)
             after = rows[-1].seq
-        raise _NONE
+        raise await self._none(compares)
