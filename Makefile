@@ -24,7 +24,7 @@ TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirement
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test lint format bench torture lock
+.PHONY: help serve install check test lint format bench torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,16 +63,43 @@ bench: install ## measure, with targets (ARGS="path --quick")
 torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)
 
-# The pinned files are made from pyproject.toml: all of it first, so that the four agree with each other.
+web-load: install ## load the web client, with figures (ARGS="--only stream --seconds 10")
+	@$(BIN)/python -m tests.web.load $(ARGS)
+
+
+# One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
+sbom: $(call stamps_of,requirements-audit.txt) ## what a server is made of, as CycloneDX, in build/sbom*.json
+	@mkdir -p build
+	@for file in requirements requirements-claude requirements-codex; do \
+		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+			--of JSON --output-file build/sbom$${file#requirements}.json $$file.txt || exit 1; \
+	done
+	@ls build/sbom*.json
+
+# The first part needs no network: every pin has a hash and is above the holes that docs/internals/dependencies.md lists.
+audit-offline: install
+	@$(BIN)/python -m pytest --quiet tests/test_project.py
+	@$(BIN)/python -m pip check
+
+# Strict: what the index does not know is no pass.
+audit: audit-offline sbom ## look for known holes in it; the last step asks the package indexes
+	@for file in requirements*.txt; do \
+		$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $$file || exit 1; \
+	done
+	@$(NPM) audit --audit-level=high
+
+# The pinned files are made from pyproject.toml: all of it first, so that they agree with each other. Hashes are of every
+# file of a release: the wheels of the agents differ from platform to platform.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links pyproject.toml
 lock: ## pin the requirements again; needs uv
 	@mkdir -p build
-	@echo 'setuptools>=75' > build/build.in
+	@echo 'setuptools>=80.9' > build/build.in
+	@test -f build/all.txt || cat requirements*.txt > build/all.txt
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
-	@$(COMPILE) build/build.in --constraints build/all.txt > requirements.txt
-	@for extra in claude codex dev; do \
-		$(COMPILE) --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
+	@$(COMPILE) --generate-hashes build/build.in --constraints build/all.txt > requirements.txt
+	@for extra in claude codex dev audit; do \
+		$(COMPILE) --generate-hashes --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
 	done
 
 # `--clear` throws away what an interrupted attempt left; .made exists only once pip is there.
@@ -85,7 +112,7 @@ $(VENV)/.made:
 
 $(STAMPS)/requirements%txt: requirements%txt $(VENV)/.made
 	@echo "Installing $<"
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement $<
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --requirement $<
 	@touch $@
 
 $(NODE_STAMP): package.json package-lock.json

@@ -23,9 +23,19 @@ from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["CHECKPOINTS", "WORKTREES", "DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
+__all__ = [
+    "CHECKPOINTS",
+    "DATABASE_NAME",
+    "WORKTREES",
+    "DataFolder",
+    "Holder",
+    "open_data_folder",
+    "read_boot_id",
+    "read_holder",
+]
 
 LOCK_NAME = "lock"
+DATABASE_NAME = "builderos.db"
 CHECKPOINTS = "checkpoints"
 """Where the saved states of workspaces lie, a store each; a backup leaves them out."""
 
@@ -74,7 +84,7 @@ class DataFolder:
     @property
     def database_path(self) -> Path:
         """The database; its WAL and its copies of older versions lie beside it."""
-        return self.path / "builderos.db"
+        return self.path / DATABASE_NAME
 
     @property
     def hubs_path(self) -> Path:

@@ -8,6 +8,7 @@ __all__ = [
     "Fenced",
     "FoldMismatch",
     "OutcomeUnknown",
+    "SearchBusy",
     "SequenceConflict",
     "SessionExists",
     "SessionMissing",
@@ -65,6 +66,10 @@ class StorageVersion(StorageError):
 
 class Fenced(StorageError):
     """The grant is stale: another owner has the session. The caller must stop writing for good."""
+
+
+class SearchBusy(StorageError):
+    """A search was ended by its limit of time or number; a narrower one, or a later one, may succeed."""
 
 
 class SequenceConflict(StorageError):

@@ -12,7 +12,7 @@ import trio
 
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.schema import MIGRATIONS
-from storage.sqlite.connection import APPLICATION_ID, mapped_errors, open_reader
+from storage.sqlite.connection import APPLICATION_ID, BUSY_TIMEOUT_MS, mapped_errors, open_reader
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.activity import Acts
@@ -22,7 +22,7 @@ from storage.tables.sessions import SqliteCatalog
 from storage.tables.survey import Survey
 from storage.tables.uploads import Uploads
 
-__all__ = ["Reading", "open_reading"]
+__all__ = ["Reading", "count_sessions", "open_reading"]
 
 
 @attrs.frozen(eq=False)
@@ -74,3 +74,25 @@ def _open(path: Path) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def count_sessions(path: Path) -> int:
+    """Return how many sessions the database holds, of whatever version it is, and check that it is sound. Blocks.
+
+    It is opened for reading alone: nothing beside it is made, and a server may have it open.
+
+    Raises:
+        StorageCorrupt: it is damaged or no database.
+        StorageError: it cannot be read.
+    """
+    with mapped_errors(path):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            count = connection.execute("SELECT count(*) FROM sessions").get
+            found = connection.execute("PRAGMA quick_check(1)").get
+        finally:
+            connection.close()
+    if found != "ok":
+        raise StorageCorrupt(f"{path}: {found}")
+    return int(count)

@@ -160,9 +160,25 @@ CREATE TABLE agent_offer (
   agent_type TEXT PRIMARY KEY,
   offer      BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+ALTER TABLE summary ADD COLUMN shown BLOB;
+ALTER TABLE session ADD COLUMN workspace TEXT NOT NULL DEFAULT '';
+ALTER TABLE session ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+UPDATE session SET workspace = coalesce(json_extract(CAST(settings AS TEXT), '$.workspace'), '')
+  WHERE json_valid(CAST(settings AS TEXT));
+ALTER TABLE summary ADD COLUMN due_at_ms INTEGER;
+CREATE INDEX summary_due ON summary (due_at_ms) WHERE due_at_ms IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5)
+_V6 = """
+-- For reads that look for one of these kinds: without it they would pass every row of a long session. `kind` is
+-- part of the index, so that only the rows that are wanted are read.
+CREATE INDEX journal_rare ON journal (session_id, seq, kind)
+  WHERE kind IN ('user_message', 'task_started', 'task_finished', 'permission_requested', 'permission_resolved');
+"""
+
+MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5, _V6)
 """Script n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"

@@ -25,7 +25,7 @@ from storage.tables.devices import Devices
 from storage.tables.journal import SqliteJournal
 from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
-from storage.tables.search import Search
+from storage.tables.search import SEARCHES, Search
 from storage.tables.sessions import SqliteCatalog
 from storage.tables.uploads import Uploads
 
@@ -131,20 +131,23 @@ async def open_store(
     )
     writer = Writer(path, connection)
     readers = Readers(path, vfs)
+    searchers = Readers(path, vfs, SEARCHES)
     checkpointer = Checkpointer(path, writer, aside)
     numbers = itertools.count((generation << _GENERATION_BITS) + 1)
     journal = SqliteJournal(writer, readers, numbers.__next__)
     devices = Devices(writer, readers)
     uploads = Uploads(path.parent, writer, readers)
     catalog = SqliteCatalog(writer, readers, uploads)
-    search = Search(readers)
+    search = Search(searchers)
     pairs = AppPairs(writer, readers)
     notifications = Notifications(writer, readers)
     pairings = Pairings(writer, readers, devices)
     audit = Audit(path.parent, writer, readers)
+    ended_well = False
     try:
         await devices.load()
         await pairings.load()
+        await catalog.load()
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
             try:
@@ -165,6 +168,7 @@ async def open_store(
                     audit,
                 )
                 yield Store(path, *parts, writer, checkpointer)
+                ended_well = True
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")
                 # Not bounded: what was promised to a caller must reach the disk, and each job is short.
@@ -172,7 +176,10 @@ async def open_store(
                     await writer.close()
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(lambda: _close(path, connection, aside, readers), limiter=limiter)
+            searchers.close()
+            await trio.to_thread.run_sync(
+                lambda: _close(path, connection, aside, readers, ended_well=ended_well), limiter=limiter
+            )
 
 
 def _open(
@@ -222,7 +229,9 @@ def _backup(path: Path, target: Path) -> None:
         connection.close()
 
 
-def _close(path: Path, connection: apsw.Connection, aside: apsw.Connection, readers: Readers) -> None:
+def _close(
+    path: Path, connection: apsw.Connection, aside: apsw.Connection, readers: Readers, *, ended_well: bool
+) -> None:
     readers.close()
     aside.close()
     try:
@@ -233,7 +242,7 @@ def _close(path: Path, connection: apsw.Connection, aside: apsw.Connection, read
             connection.execute(_SET_META, ("closed_well", "1"))
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except StorageError as error:
-        # The next start treats this as a crash, which loses nothing.
-        _log.error("closing: %s", error)
+        # The next start treats this as a crash, which loses nothing. After a failure it would be a second line.
+        _log.log(logging.ERROR if ended_well else logging.DEBUG, "closing: %s", error)
     finally:
         connection.close()

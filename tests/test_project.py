@@ -10,20 +10,27 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("claude", "codex", "dev")
+EXTRAS = ("claude", "codex", "dev", "audit")
 FILES = ("requirements.txt", *(f"requirements-{extra}.txt" for extra in EXTRAS))
 
-PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+( ; .+)?")
+PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+( ; [^\\\\]+)?( --hash=sha256:[0-9a-f]{64})+")
+
+HOLE = re.compile(
+    r"^\| (?P<name>[a-z0-9-]+) \| (?P<ids>[A-Z0-9, -]+) \| (?P<fixed>[0-9.]+) \|$", re.MULTILINE
+)
+"""A line of the table of known holes in docs/internals/dependencies.md."""
 
 
 def lines_of(file: str) -> list[str]:
-    return (ROOT / file).read_text().splitlines()
+    """Return the file's lines, each with those that continue it."""
+    return re.sub(r" *\\\n *", " ", (ROOT / file).read_text()).splitlines()
 
 
 def pins_of(file: str) -> list[Requirement]:
-    return [Requirement(line) for line in lines_of(file)]
+    return [Requirement(line.partition(" --hash")[0]) for line in lines_of(file)]
 
 
 def project() -> dict[str, object]:
@@ -42,8 +49,35 @@ def wanted(extra: str | None) -> list[Requirement]:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_holds_pins_and_nothing_else(file: str) -> None:
+def test_holds_pins_with_hashes_and_nothing_else(file: str) -> None:
     assert [line for line in lines_of(file) if not PIN.fullmatch(line)] == []
+
+
+def test_no_version_with_a_known_hole_is_allowed() -> None:
+    holes = list(HOLE.finditer((ROOT / "docs" / "internals" / "dependencies.md").read_text()))
+    assert len(holes) >= 8, "the table is read"
+    bounds = {str(canonicalize_name(one.name)): one for extra in (None, *EXTRAS) for one in wanted(extra)}
+    bounds |= {one.name: one for one in map(Requirement, build_requires())}
+    pins = {str(canonicalize_name(pin.name)): pin for file in FILES for pin in pins_of(file)}
+    for hole in holes:
+        fixed = Version(hole["fixed"])
+        least = [
+            Version(one.version) for one in bounds[hole["name"]].specifier if one.operator in {">=", "=="}
+        ]
+        assert least, hole["name"]
+        assert max(least) >= fixed, f"{hole['name']}: the bound lets in {hole['ids']}"
+        assert Version(next(iter(pins[hole["name"]].specifier)).version) >= fixed, hole["name"]
+
+
+def build_requires() -> list[str]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return list(tomllib.load(file)["build-system"]["requires"])
+
+
+def test_the_makefile_installs_by_hash_only() -> None:
+    installs = [line for line in (ROOT / "Makefile").read_text().splitlines() if "pip install" in line]
+    assert installs
+    assert [line for line in installs if "--require-hashes" not in line and "--no-deps" not in line] == []
 
 
 @pytest.mark.parametrize(

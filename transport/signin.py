@@ -47,6 +47,10 @@ class SignIns:
             self.trail.signed_in(device.id, address)
         return device
 
+    def knows(self, key: str | None) -> bool:
+        """Tell whether this is a good key. Counts nothing: the answer must not reach whoever gave the key."""
+        return key is not None and self.devices.find(key) is not None
+
     def judge(self, address: str, *, good: bool, what: str) -> None:
         """Count a key or a code that was just tried; `what` names it in the audit.
 

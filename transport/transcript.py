@@ -36,17 +36,45 @@ ANSWER_KINDS: Final = TURN_ENDS | {Message.kind}
 
 
 @attrs.define
+class _Block:
+    """The text of one block as the pieces that it came in: joined at each piece, a long one would cost its square."""
+
+    pieces: list[str] = attrs.field(factory=list)
+    length: int = 0
+
+    def add(self, piece: Message) -> None:
+        if piece.offset < self.length:
+            self.pieces = ["".join(self.pieces)[: piece.offset]]
+            self.length = len(self.pieces[0])
+        self.pieces.append(piece.content)
+        self.length += len(piece.content)
+
+
+@attrs.define
 class Answer:
     """What a turn has said so far, and how it ended."""
 
     status: str = "running"
-    blocks: dict[str, str] = attrs.field(factory=dict)
     error: dict[str, Any] | None = None
+    length: int = 0
+    _blocks: dict[str, _Block] = attrs.field(factory=dict)
+
+    def add(self, piece: Message) -> None:
+        """Take a piece of the answer. Costs no more than the piece, unless it replaces something."""
+        block = self._blocks.setdefault(piece.block, _Block())
+        self.length -= block.length
+        block.add(piece)
+        self.length += block.length
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """The text of each block."""
+        return {name: "".join(block.pieces) for name, block in self._blocks.items()}
 
     @property
     def content(self) -> str:
         """The blocks, joined in the order of their first appearance."""
-        return "".join(self.blocks.values())
+        return "".join(piece for block in self._blocks.values() for piece in block.pieces)
 
 
 class Answers:
@@ -59,7 +87,7 @@ class Answers:
     @property
     def length(self) -> int:
         """Code points of all answers so far."""
-        return sum(len(block) for answer in self.by_turn.values() for block in answer.blocks.values())
+        return sum(answer.length for answer in self.by_turn.values())
 
     @property
     def complete(self) -> bool:
@@ -76,7 +104,7 @@ class Answers:
     def _add(self, answer: Answer, item: Committed) -> None:
         event = item.event
         if isinstance(event, Message):
-            answer.blocks[event.block] = answer.blocks.get(event.block, "")[: event.offset] + event.content
+            answer.add(event)
             return
         if isinstance(event, Complete):
             answer.status = "complete"

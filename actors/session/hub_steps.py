@@ -44,9 +44,11 @@ from actors.session.inputs import (
     Input,
     MarkFailed,
     Resume,
+    TimeCame,
     UndoCarried,
     UndoPlanned,
 )
+from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.step import Step, decided, hand_over
 from actors.session.undo_steps import undo_carried, undo_planned
@@ -65,6 +67,8 @@ MAX_OPEN_TASKS = 1000
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
+
+MAX_WAYS = 8
 
 _REQUEST_KINDS = frozenset(get_args(RequestKind))
 
@@ -91,6 +95,8 @@ def take(step: Step, given: Input) -> None:
         case IdleTooLong():
             if step.state.turn is None:
                 step.let_hub_go(StopHub)
+        case TimeCame():
+            look_at_clock(step, given.revoked)
         case MarkFailed(detail):
             _mark_failed(step, detail)
         case Resume():
@@ -98,7 +104,7 @@ def take(step: Step, given: Input) -> None:
                 step.emit(SessionUpdated(failed=False))
             if step.state.undo is not None:
                 step.do(CarryOutUndo(step.state.undo.undo_id))
-            step.start_next()
+            look_at_clock(step, given.revoked)
         case UndoPlanned():
             undo_planned(step, given)
         case UndoCarried():
@@ -261,7 +267,9 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
             )
             step.end_turn("answered", end, hub_said=True)
         case hub.TurnFailed():
-            failure = TurnError(event.code, event.content, event.retryable)
+            failure = TurnError(
+                event.code, event.content, event.retryable, event.resets_at_ms, event.ways[:MAX_WAYS]
+            )
             step.end_turn("failed", failure, hub_said=True)
         case hub.TurnStopped():
             step.stop_turn(hub_said=True)

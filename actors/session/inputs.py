@@ -19,6 +19,7 @@ __all__ = [
     "Input",
     "MarkFailed",
     "Resume",
+    "TimeCame",
     "UndoCarried",
     "UndoPlanned",
 ]
@@ -70,6 +71,13 @@ class IdleTooLong:
 
 
 @attrs.frozen
+class TimeCame:
+    """A moment came that the queue waits for. `revoked`: keys that are not good any more, of its messages."""
+
+    revoked: frozenset[str] = frozenset()
+
+
+@attrs.frozen
 class MarkFailed:
     """The supervisor gives up on this session's actor."""
 
@@ -78,7 +86,12 @@ class MarkFailed:
 
 @attrs.frozen
 class Resume:
-    """The session's actor was started: a failed session works again, and what waits goes on."""
+    """The session's actor was started: a failed session works again, and what waits goes on.
+
+    `revoked`: as in `TimeCame`.
+    """
+
+    revoked: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -101,5 +114,14 @@ class UndoCarried:
 
 
 Input = (
-    FromDevice | FromHub | HubReady | HubGone | IdleTooLong | MarkFailed | Resume | UndoPlanned | UndoCarried
+    FromDevice
+    | FromHub
+    | HubReady
+    | HubGone
+    | IdleTooLong
+    | TimeCame
+    | MarkFailed
+    | Resume
+    | UndoPlanned
+    | UndoCarried
 )

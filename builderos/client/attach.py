@@ -144,10 +144,8 @@ class _Terminal:
             self._tell_lost(await follower.act("interrupt"))
         elif line == "/cancel":
             await self._cancel(follower)
-        elif line.lower() in DECISIONS and self.screen.pending:
-            request_id = next(iter(self.screen.pending))
-            decision = DECISIONS[line.lower()]
-            self._tell_lost(await follower.act("decide", request_id=request_id, decision=decision))
+        elif line.lower() in DECISIONS and self.screen.requests.shown is not None:
+            await self._decide(follower, self.screen.requests.shown, line.lower())
         else:
             await self._send(follower, line)
 
@@ -170,6 +168,15 @@ class _Terminal:
             await trio.lowlevel.checkpoint()
         else:
             self._tell_lost(await follower.act("undo", **fields))
+
+    async def _decide(self, follower: Follower, request_id: str, letter: str) -> None:
+        why_not = self.screen.requests.waiting[request_id].refusal(letter)
+        if why_not is None:
+            decision = DECISIONS[letter]
+            self._tell_lost(await follower.act("decide", request_id=request_id, decision=decision))
+        else:
+            self.write(self.screen.say(f"— {why_not} —"))
+            await trio.lowlevel.checkpoint()
 
     async def _send(self, follower: Follower, line: str) -> None:
         message_id = self.new_id()

@@ -13,7 +13,7 @@ import orjson
 from builderos.client.connection import LinkLostError, Server
 from builderos.client.state import RefusedError
 
-__all__ = ["call"]
+__all__ = ["call", "opener"]
 
 ANSWER_S: Final = 10.0
 """How long the server may take to answer."""
@@ -39,13 +39,8 @@ def call(
     data = None if body is None else orjson.dumps(body)
     headers = {"X-API-Key": server.key, "Content-Type": "application/json"}
     request = urllib.request.Request(server.url + path, data=data, headers=headers, method=method)
-    # no proxy: the key is for this server only
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    context = server.ssl_context()
-    if context is not None:
-        handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=ANSWER_S) as answer:
+        with opener(server).open(request, timeout=ANSWER_S) as answer:
             found = orjson.loads(answer.read(most_bytes))
     except urllib.error.HTTPError as error:
         raise _refusal(error) from error
@@ -55,6 +50,15 @@ def call(
     if not isinstance(found, dict):
         raise LinkLostError(f"{server.url} answered with something else than an object")
     return found
+
+
+def opener(server: Server) -> urllib.request.OpenerDirector:
+    """Return what opens addresses of this server: by no proxy, since the key is for it only."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    context = server.ssl_context()
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    return urllib.request.build_opener(*handlers)
 
 
 def _refusal(error: urllib.error.HTTPError) -> Exception:

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import orjson
 
 from builderos.client.frames import Frame
+from builderos.client.requests import Requests, brief
 from builderos.client.terminal import one_line, sanitise
 
 __all__ = ["Screen"]
 
 TOOL_LINE = 160
-"""Code points that a tool's input or output takes on its line."""
+"""Code points that a tool's output takes on its line."""
 
 SHOWN_PATHS = 20
 """Paths of an undo that are shown; the event has them all."""
@@ -34,11 +34,11 @@ class Screen:
 
     Attributes:
         me: the label of this device; its own messages are shown as `you`.
-        pending: requests that wait for a decision, oldest first: id → what it is about.
+        requests: the requests that wait for a decision.
     """
 
     me: str
-    pending: dict[str, str] = attrs.field(factory=dict)
+    requests: Requests = attrs.field(factory=Requests)
     _at_line_start: bool = True
     _last_block: tuple[str, str] | None = None
     _lengths: dict[tuple[str, str], int] = attrs.field(factory=dict)
@@ -64,11 +64,7 @@ class Screen:
         return text
 
     def _attached(self, frame: Frame) -> str:
-        self.pending = {
-            str(item.get("request_id")): _asked(item)
-            for item in frame.tables("pending")
-            if isinstance(item.get("request_id"), str)
-        }
+        question = self.requests.reset(frame.tables("pending"))
         if frame.text("replay") == "snapshot":
             self._lengths.clear()
         others = sorted({name for item in frame.tables("devices") if (name := _name(item)) != self.me})
@@ -76,7 +72,8 @@ class Screen:
         words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
         if others:
             words.append(f"with {', '.join(others)}")
-        return self.say("— " + " · ".join(one_line(word) for word in words if word) + " —")
+        about = "— " + " · ".join(one_line(word) for word in words if word) + " —"
+        return self.say(f"{about}\n{question}" if question else about)
 
     def _user_message(self, frame: Frame) -> str:
         author = "you" if frame.device_id == self.me else one_line(frame.device_id or "somebody")
@@ -115,7 +112,7 @@ class Screen:
         name = one_line(frame.text("name"))
         if len(self._tools) < MAX_BLOCKS:
             self._tools[frame.text("tool_id")] = name
-        return self.say(f"* {name} {_brief(frame.body.get('input'))}")
+        return self.say(f"* {name} {brief(frame.body.get('input'))}")
 
     def _tool_finished(self, frame: Frame) -> str:
         name = self._tools.pop(frame.text("tool_id"), one_line(frame.text("name")))
@@ -125,12 +122,10 @@ class Screen:
 
     def _permission_requested(self, frame: Frame) -> str:
         request_id = frame.text("request_id")
-        if request_id:
-            self.pending[request_id] = _asked(frame.body)
-        return self.say(f"? {_asked(frame.body)}\n? allow it? y, n, or a for this session")
+        return self.say(self.requests.add(request_id, frame.body)) if request_id else ""
 
     def _permission_resolved(self, frame: Frame) -> str:
-        about = self.pending.pop(frame.text("request_id"), "the request")
+        about, question = self.requests.remove(frame.text("request_id"))
         words = {
             "allow": "allowed",
             "deny": "denied",
@@ -139,7 +134,8 @@ class Screen:
         }
         by = frame.text("by_device")
         who = f" by {'you' if by == self.me else one_line(by)}" if by else ""
-        return self.say(f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —")
+        line = f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —"
+        return self.say(f"{line}\n{question}" if question else line)
 
     def _task(self, frame: Frame) -> str:
         news = frame.text("progress") or frame.text("result") or frame.text("state")
@@ -174,18 +170,6 @@ class Screen:
 
     def _rejected(self, frame: Frame) -> str:
         return self.say(f"— refused, {one_line(frame.text('code'))}: {one_line(frame.content)} —")
-
-
-def _asked(item: Mapping[str, Any]) -> str:
-    tool = item.get("tool")
-    return f"{one_line(tool if isinstance(tool, str) else 'a tool')} {_brief(item.get('input'))}".rstrip()
-
-
-def _brief(value: Any) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return one_line(text, TOOL_LINE)
 
 
 def _texts(frame: Frame, name: str) -> list[str]:

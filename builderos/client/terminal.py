@@ -2,17 +2,18 @@
 
 A terminal obeys control characters: an answer could set the title, move the cursor over what it said
 before, or put text on the clipboard. So every one of them is shown as a picture, never sent. Pure, and free
-of state: a sequence that is cut into two pieces is as harmless as a whole one.
+of state, but for the two functions that write: a sequence that is cut into two pieces is as harmless as a whole one.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 import segno
 
-__all__ = ["one_line", "sanitise", "terminal_code"]
+__all__ = ["one_line", "sanitise", "terminal_code", "write_json", "write_text"]
 
 REPLACEMENT = "\ufffd"
 
@@ -32,6 +33,10 @@ _TABLE: dict[int, str] = {
 }
 
 
+_JSON_TABLE: dict[int, str] = {code: f"\\u{code:04x}" for code in _TABLE if chr(code) not in "\n\t"}
+"""The same characters as JSON writes them in a string; outside of strings JSON has none of them."""
+
+
 def sanitise(text: str) -> str:
     """Return `text` with nothing in it that a terminal would obey but new lines and tabs."""
     return text.translate(_TABLE)
@@ -41,6 +46,16 @@ def one_line(text: str, limit: int = 200) -> str:
     """Return `text` as one safe line of at most `limit` code points."""
     safe = " ".join(sanitise(text[: limit * 4]).split())
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def write_text(text: str) -> None:
+    """Write what others wrote to stdout: sanitised to a terminal, unchanged to a file or a pipe."""
+    sys.stdout.write(sanitise(text) if sys.stdout.isatty() else text)
+
+
+def write_json(text: str) -> None:
+    """Write JSON to stdout: to a terminal with escapes that mean the same, unchanged to a file or a pipe."""
+    sys.stdout.write(text.translate(_JSON_TABLE) if sys.stdout.isatty() else text)
 
 
 BORDER: Final = 4

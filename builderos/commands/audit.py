@@ -18,9 +18,10 @@ import trio
 
 from actors.codec import decode_row
 from actors.events import Delivery, Interrupted, PermissionResolved, UserMessage
-from builderos.client.terminal import one_line
+from builderos.client.terminal import one_line, write_json
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import wall_clock_ms
+from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageCorrupt, StorageError
 from storage.read_only import Reading, open_reading
 from storage.tables.activity import ActRow
@@ -38,8 +39,6 @@ __all__ = [
     "run_audit",
     "text_line",
 ]
-
-DATABASE: Final = "builderos.db"
 
 UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -98,15 +97,15 @@ class _Writer:
         if line is None or not self.asked.wants(line):
             return
         if self.asked.as_json:
-            sys.stdout.write(json_line(line, self.names).decode())
+            write_json(json_line(line, self.names).decode())
         else:
             sys.stdout.write(text_line(line, self.names))
 
 
 async def _write(data: Path, asked: _Asked) -> None:
-    async with open_reading(data / DATABASE) as reading:
+    async with open_reading(data / DATABASE_NAME) as reading:
         names = await reading.acts.names()
-        with _damage_named(data / DATABASE):
+        with _damage_named(data / DATABASE_NAME):
             await _merge(reading, asked, _Writer(asked, names))
 
 

@@ -38,6 +38,7 @@ from bridgehub.protocol.messages import (
     TurnFailed,
 )
 from bridgehub.protocol.process_tree import MARKER, TreeSurvived, kill_descendants
+from builderos.client.terminal import write_json
 from builderos.config import Agent, BridgeHubAgent, ConfigError, load_config
 from builderos.exit_status import FAILED, MISUSED, OK, fail
 from builderos.ids import new_id
@@ -88,7 +89,7 @@ def run_bridgehub(text: str, config_path: Path | None) -> int:
 
 
 def _say(line: str) -> int:
-    sys.stdout.write(line)
+    write_json(line)
     sys.stdout.flush()
     return OK
 

@@ -21,7 +21,7 @@ from builderos.client.terminal import one_line, terminal_code
 from builderos.commands.device_store import DeviceList, Known, Link, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.options import Parser, as_path
-from storage.data_folder import read_holder
+from storage.data_folder import DATABASE_NAME, read_holder
 from storage.errors import StorageError, StorageLocked
 from transport.ports import SCOPES
 
@@ -31,8 +31,6 @@ MAX_NAME: Final = 100
 """Characters of a device's name; the server takes no more."""
 
 HEADINGS: Final = ("ID", "NAME", "SCOPE", "SINCE")
-
-DATABASE: Final = "builderos.db"
 
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -128,7 +126,7 @@ async def _open_list(options: DevicesOptions) -> AsyncIterator[DeviceList]:
     elif _is_served(options.data):
         yield ServerDevices(find_server(options.data, None, options.key))
     else:
-        if options.act in {"list", "revoke"} and not (options.data / DATABASE).is_file():
+        if options.act in {"list", "revoke"} and not (options.data / DATABASE_NAME).is_file():
             raise NoServerError(f"there is no database in {options.data}, and no server runs on it")
         if options.act == "pair" and options.url is None:
             raise NoServerError("no server runs that knows its address: give the link's with --url")

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-import apsw
 import attrs
 
 from builderos.client.terminal import one_line
@@ -21,7 +20,9 @@ from builderos.config import Agent, ClaudeAgent, CodexAgent, Config, ConfigError
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
-from storage.data_folder import read_holder
+from storage.data_folder import DATABASE_NAME, read_holder
+from storage.errors import StorageError
+from storage.read_only import count_sessions
 
 __all__ = ["Finding", "add_doctor", "examine", "examine_agent", "run_doctor"]
 
@@ -88,7 +89,10 @@ def examine(
     else:
         findings += [Finding("note", "config", warning) for warning in config.warnings()]
     for name, agent in config.agents.items():
-        findings += examine_agent(name, agent, {**environment, **agent.env}, home)
+        own = {**environment, **agent.env}
+        findings += examine_agent(name, agent, own, home)
+        if isinstance(agent, CodexAgent):
+            findings += _codex_sandbox(f"agent {name} sandbox", own, home)
     return [*findings, *_data_folder(data)]
 
 
@@ -176,6 +180,17 @@ def _codex(about: str, agent: CodexAgent, environment: Mapping[str, str], home: 
     return Finding("note", about, "installed, not signed in", f"{program} login")
 
 
+def _codex_sandbox(about: str, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
+    """With bubblewrap Codex sandboxes by a helper in its home, and puts none below the temporary folder."""
+    if sys.platform != "linux" or shutil.which("bwrap", path=environment.get("PATH")) is None:
+        return
+    folder = Path(environment.get("CODEX_HOME") or home / ".codex").resolve()
+    temporary = Path(environment.get("TMPDIR") or "/tmp").resolve()
+    if folder.is_relative_to(temporary):
+        detail = f"Codex's home {folder} is in the temporary folder {temporary}, so each command in its sandbox fails"
+        yield Finding("note", about, detail, "set CODEX_HOME to a folder elsewhere, or TMPDIR")
+
+
 def _model_provider(path: Path) -> str:
     """Return which model provider of the person's own Codex's config chooses; empty without one."""
     try:
@@ -214,7 +229,7 @@ def _data_folder(data: Path) -> Iterable[Finding]:
     if data.stat().st_mode & 0o077:
         yield Finding("note", about, "others of this machine may look into it", f"chmod 700 {data}")
     yield _disk(data)
-    yield _database(data / "builderos.db")
+    yield _database(data / DATABASE_NAME)
     yield _hub_clock(data / "hubs")
 
 
@@ -239,17 +254,9 @@ def _database(path: Path) -> Finding:
     if not path.exists():
         return Finding("ok", "database", "will be made by the first start")
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
-            connection.set_busy_timeout(1000)
-            count = connection.execute("SELECT count(*) FROM sessions").get
-            sound = connection.execute("PRAGMA quick_check(1)").get
-        finally:
-            connection.close()
-    except apsw.Error as error:
-        return Finding("broken", "database", f"{path}: {error}", "restore a backup")
-    if sound != "ok":
-        return Finding("broken", "database", f"{path}: {sound}", "restore a backup")
+        count = count_sessions(path)
+    except StorageError as error:
+        return Finding("broken", "database", str(error), "restore a backup")
     return Finding("ok", "database", f"{count} sessions")
 
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
 from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.frames import FrameError
+from builderos.client.terminal import write_json, write_text
 from builderos.exit_status import OK, fail
-from builderos.export.source import FolderSource, HttpSource, NoSessionError, Source
+from builderos.export.download import download_export
+from builderos.export.source import FolderSource, NoSessionError
 from builderos.export.write import Form, write_export
+from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageError
 from storage.read_only import open_reading
 
 __all__ = ["add_export", "run_export"]
-
-DATABASE = "builderos.db"
 
 Where = tuple[Path, str | None, str | None]
 """Data folder, a server's address instead of it, and its key."""
@@ -29,8 +28,14 @@ Where = tuple[Path, str | None, str | None]
 
 def run_export(where: Where, session_id: str, form: Form) -> int:
     """Write the session to stdout; return the exit status."""
+    data, url, key = where
+    write = write_json if form == "json" else write_text
     try:
-        trio.run(_export, where, session_id, form)
+        if url is None:
+            trio.run(_export, data, session_id, form, write)
+        else:
+            server = find_server(data, url, key or os.environ.get("BUILDEROS_API_KEY"))
+            download_export(server, session_id, form, write)
     except (NoSessionError, NoServerError, StorageError) as error:
         return fail(str(error))
     except (LinkLostError, FrameError) as error:
@@ -38,25 +43,13 @@ def run_export(where: Where, session_id: str, form: Form) -> int:
     return OK
 
 
-async def _export(where: Where, session_id: str, form: Form) -> None:
-    async with _open_source(where, session_id) as source:
-        await write_export(source, form, _write)
+async def _export(data: Path, session_id: str, form: Form, write: Callable[[str], None]) -> None:
+    async def write_part(text: str) -> None:
+        write(text)
+        await trio.lowlevel.checkpoint()
 
-
-async def _write(text: str) -> None:
-    sys.stdout.write(text)
-    await trio.lowlevel.checkpoint()
-
-
-@asynccontextmanager
-async def _open_source(where: Where, session_id: str) -> AsyncIterator[Source]:
-    data, url, key = where
-    if url is None:
-        async with open_reading(data / DATABASE) as reading:
-            yield FolderSource(reading, session_id)
-    else:
-        key = key or os.environ.get("BUILDEROS_API_KEY")
-        yield HttpSource(find_server(data, url, key), session_id)
+    async with open_reading(data / DATABASE_NAME) as reading:
+        await write_export(FolderSource(reading, session_id), form, write_part)
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ from builderos.legacy.plan import plan_session
 from builderos.legacy.report import Progress, report
 from builderos.legacy.writer import Imported, SessionBusyError, SessionWriter
 from builderos.options import UsageError, as_path
-from storage.data_folder import open_data_folder, read_boot_id
+from storage.data_folder import DATABASE_NAME, open_data_folder, read_boot_id
 from storage.errors import StorageError, StorageLocked
 from storage.legacy_database import OldDatabase, OldDatabaseBroken, open_old_database
 from storage.schema import copy_database
@@ -83,7 +83,7 @@ def _open_place(options: ImportOptions) -> Iterator[tuple[Path, Path]]:
     """
     if options.dry_run and not options.data.exists():
         with tempfile.TemporaryDirectory(prefix="builderos-") as name:
-            yield options.data / "builderos.db", Path(name)
+            yield options.data / DATABASE_NAME, Path(name)
         return
     with open_data_folder(options.data) as folder:
         passing = folder.path / PASSING_NAME

@@ -40,7 +40,7 @@ from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.startup import say_second_thoughts, settle_first_key
+from builderos.server.startup import say_second_thoughts, settle_first_key, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
 from storage.store import Store, open_store
@@ -143,6 +143,7 @@ async def _open_sessions(
         new_id=new_id,
         spec_for=specs.spec_for,
         allows_bypass=bypass_agents(config).__contains__,
+        is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),
@@ -247,7 +248,9 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
         say_second_thoughts(setup.folder, setup.key)
-        if setup.tls is not None:
+        if setup.tls is None:
+            warn_of_plain_text(host for host, _ in listening.addresses)
+        else:
             await nursery.start(setup.tls.run)
         if deps.trail is not None:
             nursery.start_soon(deps.trail.run, name="audit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import trio
 
@@ -10,8 +11,9 @@ from builderos.ids import new_key, wall_clock_ms
 from storage.data_folder import DataFolder
 from storage.store import Store
 from storage.tables.devices import FIRST_DEVICE
+from transport.proxies import is_loopback
 
-__all__ = ["SHORT_KEY", "say_second_thoughts", "settle_first_key"]
+__all__ = ["SHORT_KEY", "say_second_thoughts", "settle_first_key", "warn_of_plain_text"]
 
 SHORT_KEY = 20
 """Characters of a key that a person chose; a fresh one has 64."""
@@ -33,6 +35,21 @@ def say_second_thoughts(folder: DataFolder, key: str | None) -> None:
         log.warning("other users could get at %s%s in %s; not any more.%s", shown, more, folder.path, advice)
     if key is not None and len(key) < SHORT_KEY:
         log.warning("BUILDEROS_API_KEY is under %d characters: it may be guessed", SHORT_KEY)
+
+
+def warn_of_plain_text(addresses: Iterable[str]) -> None:
+    """Log that keys pass in the clear if a server without TLS listens on an address of the network.
+
+    Args:
+        addresses: where it listens.
+    """
+    public = [address for address in addresses if not is_loopback(address)]
+    if public:
+        log.warning(
+            "listening on %s without TLS: the network between can read keys and messages;"
+            " use --tls-cert and --tls-key, or listen on 127.0.0.1 behind a tunnel",
+            ", ".join(public),
+        )
 
 
 async def settle_first_key(store: Store, folder: DataFolder, key: str | None) -> str | None:

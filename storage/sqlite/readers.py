@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import apsw
 import attrs
@@ -19,6 +19,9 @@ T = TypeVar("T")
 READERS = 4
 """Reads at once. A read takes well under a millisecond; more threads would only wait for each other."""
 
+INTERRUPT_S = 0.005
+"""Seconds between two attempts to interrupt a read. An attempt between two statements has no effect."""
+
 
 @attrs.define(eq=False)
 class Readers:
@@ -26,8 +29,23 @@ class Readers:
 
     path: Path
     vfs: str | None = None
+    size: int = READERS
     _idle: list[apsw.Connection] = attrs.field(factory=list, init=False)
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(READERS), init=False)
+    _limiter: trio.CapacityLimiter = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the limit of reads at once."""
+        self._limiter = trio.CapacityLimiter(self.size)
+
+    @property
+    def running(self) -> int:
+        """How many reads are on a thread now."""
+        return self._limiter.borrowed_tokens
+
+    @property
+    def waiting(self) -> int:
+        """How many reads wait for a connection."""
+        return self._limiter.statistics().tasks_waiting
 
     async def run(self, read: Callable[[apsw.Connection], T]) -> T:
         """Call `read` on a thread with a connection of its own and return its result.
@@ -35,14 +53,21 @@ class Readers:
         `read` sees one state of the database only within one statement, or inside a transaction that it
         begins and ends itself; it must leave no cursor open, since that would keep the WAL from shrinking.
 
-        Cancellation: while it waits for its turn; once begun it runs to its end.
+        Cancellation: at any time. A statement that runs is interrupted, and the call returns only after `read`
+        has ended.
 
         Raises:
             StorageCorrupt, StorageUnavailable: the file could not be read.
         """
-        return await trio.to_thread.run_sync(self._read, read, limiter=self._limiter)
+        job = _Job(self, read)
+        try:
+            return await trio.to_thread.run_sync(job.run, limiter=self._limiter, abandon_on_cancel=True)
+        finally:
+            # Not bounded: SQLite ends an interrupted statement within milliseconds.
+            with trio.CancelScope(shield=True):
+                await job.stop()
 
-    async def all(self, sql: str, bound: tuple[int | str, ...] = ()) -> list[tuple[Any, ...]]:
+    async def all(self, sql: str, bound: tuple[int | str | None, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of one statement; `run` says the rest."""
         return await self.run(lambda connection: connection.execute(sql, bound).fetchall())
 
@@ -51,11 +76,46 @@ class Readers:
         while self._idle:
             self._idle.pop().close()
 
-    def _read(self, read: Callable[[apsw.Connection], T]) -> T:
-        with mapped_errors(self.path):
-            # list.pop and append are atomic, and the limiter keeps their number below READERS.
-            connection = self._idle.pop() if self._idle else open_reader(self.path, vfs=self.vfs)
-            try:
-                return read(connection)
-            finally:
-                self._idle.append(connection)
+    def take(self) -> apsw.Connection:
+        """Return an idle connection, or a new one. Blocks; on a reading thread only."""
+        # list.pop and append are atomic, and the limiter keeps the number of connections below `size`.
+        return self._idle.pop() if self._idle else open_reader(self.path, vfs=self.vfs)
+
+    def give_back(self, connection: apsw.Connection) -> None:
+        """Make a connection idle again."""
+        self._idle.append(connection)
+
+
+@attrs.define(eq=False)
+class _Job(Generic[T]):
+    """One read: `run` is on its thread, `stop` on the event loop.
+
+    `run` sets `running` before it looks at `stopped`, and `stop` does the opposite: at least one sees the other.
+    """
+
+    readers: Readers
+    read: Callable[[apsw.Connection], T]
+    running: bool = False
+    stopped: bool = False
+    connection: apsw.Connection | None = None
+
+    def run(self) -> T:
+        self.running = True
+        try:
+            if self.stopped:
+                raise trio.TooSlowError  # nobody waits for the result
+            with mapped_errors(self.readers.path):
+                self.connection = self.readers.take()
+                try:
+                    return self.read(self.connection)
+                finally:
+                    self.readers.give_back(self.connection)
+        finally:
+            self.running = False
+
+    async def stop(self) -> None:
+        self.stopped = True
+        while self.running:
+            if self.connection is not None:
+                self.connection.interrupt()
+            await trio.sleep(INTERRUPT_S)

@@ -27,6 +27,11 @@ ENTRY_BYTES = 200
 MESSAGE_KINDS = frozenset({"user_message", "turn_started"})
 """What the index `journal_message` holds (see `storage.schema`)."""
 
+RARE_KINDS = frozenset(
+    {"user_message", "task_started", "task_finished", "permission_requested", "permission_resolved"}
+)
+"""What the index `journal_rare` holds."""
+
 _COLUMNS = "session_id, seq, first_seq, turn_id, kind, device_id, at_ms, payload, commit_no"
 _RANGE = "session_id = ?1 AND seq > ?2 AND seq < ?3"
 _READ = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} ORDER BY seq LIMIT ?4"
@@ -43,15 +48,25 @@ _READ_MESSAGES = (
 _READ_MESSAGES_NEWEST = (
     f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_MESSAGES} AND {_KINDS} ORDER BY seq DESC LIMIT ?4"
 )
+_RARE = (
+    "kind IN ('user_message', 'task_started', 'task_finished', 'permission_requested', 'permission_resolved')"
+)
+_READ_RARE = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_RARE} AND {_KINDS} ORDER BY seq LIMIT ?4"
+_READ_RARE_NEWEST = (
+    f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_RARE} AND {_KINDS} ORDER BY seq DESC LIMIT ?4"
+)
 _HEAD = "SELECT epoch, head_seq FROM session WHERE session_id = ?"
 _COMMANDS = """
 SELECT command_id, seq, state FROM command
 WHERE session_id = ? AND command_id IN (SELECT value FROM json_each(?))
 """
+# One look-up for each turn, however many rows it has.
 _FIRST_OF_TURNS = f"""
-SELECT min(first_seq) FROM journal
-WHERE session_id = ?1 AND {_NO_PIECES} AND turn_id IN (
-  SELECT turn_id FROM journal
+SELECT min(first_seq) FROM (
+  SELECT (SELECT first_seq FROM journal
+          WHERE session_id = ?1 AND {_NO_PIECES} AND turn_id = started.turn_id
+          ORDER BY seq LIMIT 1) AS first_seq
+  FROM journal AS started
   WHERE session_id = ?1 AND {_MESSAGES} AND kind = 'turn_started' AND turn_id IS NOT NULL
   ORDER BY seq DESC LIMIT ?2)
 """
@@ -152,6 +167,8 @@ def _choose(kinds: Collection[str] | None, *, newest: bool) -> str:
         return _READ_NEWEST if newest else _READ
     if MESSAGE_KINDS.issuperset(kinds):
         return _READ_MESSAGES_NEWEST if newest else _READ_MESSAGES
+    if RARE_KINDS.issuperset(kinds):
+        return _READ_RARE_NEWEST if newest else _READ_RARE
     return _READ_KINDS_NEWEST if newest else _READ_KINDS
 
 

@@ -26,8 +26,15 @@ def my(text: str) -> str:
     return chat(text, SESSION, PHONE)
 
 
-def ask(session: FakeSession, request_id: str, tool: str = "practice") -> None:
-    request = PermissionRequested(request_id, tool, {"text": "may I"}, ("allow", "deny"))
+def ask(
+    session: FakeSession,
+    request_id: str,
+    tool: str = "practice",
+    *,
+    text: str = "may I",
+    grant: str | None = None,
+) -> None:
+    request = PermissionRequested(request_id, tool, {"text": text}, ("allow", "deny"), grant=grant)
     session.pending = (*session.pending, request)
     session.publish(request)
 
@@ -77,6 +84,33 @@ async def test_the_apps_own_answer(word: str, decision: str, autojump_clock: Moc
         assert messages_of(session) == 1
         await trio.sleep(5)
         assert line.rest() == []
+
+
+async def test_what_is_not_shown_whole_cannot_be_allowed(autojump_clock: MockClock) -> None:
+    async with open_world() as world, world.signed_in() as line:
+        session = await told_of(world, line)
+        decide(session, "r1")
+        ask(session, "r2", text="x" * 9000)
+        text, _ = await line.exchange()
+        assert "too long to show here whole" in text
+        assert "Send allow" not in text
+        await line.say(my("yes"))
+        assert (await line.exchange())[0] == text, "told again, and not decided"
+        assert [one.request_id for one in session.pending] == ["r2"]
+        await line.say(my("no"))
+        await trio.sleep(1)
+        assert [row.kind for row in session.rows].count("permission_resolved") == 2
+
+
+async def test_what_the_session_could_be_granted_is_told(autojump_clock: MockClock) -> None:
+    async with open_world() as world, world.signed_in() as line:
+        session = await told_of(world, line)
+        decide(session, "r1")
+        ask(session, "r2", text="ls" + " " * 700 + "; rm", grant="run git commit * and edit files")
+        text, _ = await line.exchange()
+        assert "this call only" in text
+        assert "run git commit * and edit files" in text
+        assert "ls⟦700 blanks⟧; rm" in text
 
 
 async def test_decided_elsewhere(autojump_clock: MockClock) -> None:

@@ -121,8 +121,8 @@ async def test_ten_tries_a_minute(autojump_clock: MockClock) -> None:
 async def test_who_is_behind_one_tunnel_has_tries_of_his_own(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upgrade, "_address_of", lambda _: "127.0.0.1")
-    async with open_world() as world:
+    monkeypatch.setattr(upgrade, "address_of", lambda _: "127.0.0.1")
+    async with open_world(trusted_proxies=("127.0.0.1",)) as world:
         await use(world)
         world.forwarded_for = "203.0.113.7"
         for _ in range(10):

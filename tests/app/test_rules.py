@@ -24,6 +24,8 @@ from actors.events import (
 from tests.app.line import KEY, Line, Refused, chat
 from tests.app.world import PHONE, SESSION, open_world, talk
 from tests.fakes.bus import FakeSession
+from transport import upgrade
+from transport.proxies import LOOPBACK
 
 CONFIG = json.dumps({"working_directory": "/Users/Ty/BuilderOS"})
 BOTH = pytest.mark.parametrize("path", ["/api/claude/ws", "/api/codex/ws"])
@@ -281,8 +283,11 @@ async def test_a_shutdown_closes_cleanly(autojump_clock: MockClock) -> None:
         assert await two.closed() == 1001
 
 
-async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(autojump_clock: MockClock) -> None:
-    async with open_world() as world, trio.open_nursery() as nursery:
+async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "address_of", lambda _: "127.0.0.1")
+    async with open_world(trusted_proxies=LOOPBACK) as world, trio.open_nursery() as nursery:
         lines: list[Line] = []
 
         async def wait(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -291,8 +296,14 @@ async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(autojump_clock
                 task_status.started()
                 await trio.sleep_forever()
 
-        for _ in range(64):
+        for number in range(64):
+            world.forwarded_for = f"203.0.113.{number // 16}"
             await nursery.start(wait)
+            if number % 16 == 15:  # as many as one address may have
+                with pytest.RaisesGroup(pytest.RaisesExc(Refused, match="503"), flatten_subgroups=True):
+                    async with world.line():
+                        pass
+        world.forwarded_for = "203.0.113.99"
         with pytest.RaisesGroup(pytest.RaisesExc(Refused, match="503"), flatten_subgroups=True):
             async with world.line():
                 pass

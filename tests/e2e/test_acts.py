@@ -70,7 +70,8 @@ async def decide_from(shared: Shared, sid: str, decision: str, answer: str) -> N
             assert (late["code"], late["by_device"]) == ("already_resolved", label)
             assert late["request_id"] == act["request_id"]
             for who in (one, two):
-                end = await who.wait_for("complete")
+                # From the first frame on: the turn may have ended before the refusal above came.
+                end = await who.wait_for("complete", start=0, turn_id=asked[0]["turn_id"])
                 assert who.text(sid, end["turn_id"]) == answer
             assert kinds_of_turn(one.events(sid), end["turn_id"]) == [
                 "user_message",

@@ -115,11 +115,16 @@ def codex_env(url: str, home: str, more: str = "") -> dict[str, str]:
     The configuration is written below `home`, with `more` at the end of the provider's table.
     """
     write_codex_home(url, home, more)
+    # Codex puts its sandbox's helper into its home, but not if that is below the temporary folder, where tests
+    # are. With bubblewrap on the machine every sandboxed command would then fail.
+    temporary = Path(home) / "tmp"
+    temporary.mkdir(exist_ok=True)
     return {
         "CODEX_HOME": str(Path(home) / ".codex"),
         KEY_NAME: "standin-key",
         "HOME": home,
         "LANG": "C.UTF-8",
+        "TMPDIR": str(temporary),
         "PATH": "/usr/local/bin:/usr/bin:/bin",
     }
 

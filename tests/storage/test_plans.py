@@ -16,6 +16,8 @@ PLANS = [
     (journal._READ_MESSAGES, "journal_message (session_id=? AND seq>? AND seq<?)"),
     (journal._READ_MESSAGES_NEWEST, "journal_message (session_id=? AND seq>? AND seq<?)"),
     (journal._READ_KINDS, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),
+    (journal._READ_RARE, "journal_rare (session_id=? AND seq>? AND seq<?)"),
+    (journal._READ_RARE_NEWEST, "journal_rare (session_id=? AND seq>? AND seq<?)"),
     (journal._FIRST_OF_TURNS, "journal_turn (session_id=? AND turn_id=?)"),
     (journal._FIRST_OF_TURNS, "journal_message (session_id=?)"),
     (sessions._UNREAD, "journal_message (session_id=? AND seq>?)"),

@@ -63,8 +63,12 @@ class Client:
         return await trio.to_thread.run_sync(read)
 
     async def attach(self, session_id: str, **more: Any) -> dict[str, Any]:
+        """Attach; return the answer. The frame `agent`, which follows `attached`, is read too."""
         await self.send(type="attach", session_id=session_id, **more)
-        return await self.receive("attached", "error", "rejected")
+        answer = await self.receive("attached", "error", "rejected")
+        if answer["type"] == "attached":
+            await self.receive("agent")
+        return answer
 
 
 @attrs.define(eq=False)

@@ -15,6 +15,7 @@ from actors.events import Complete, Delivery, Message, TurnStarted, UserMessage
 from storage.errors import StorageUnavailable
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Served, open_server
+from transport.http.routes import sessions
 
 
 @asynccontextmanager
@@ -207,6 +208,30 @@ async def test_messages_both_ways() -> None:
             backward[:0] = body["messages"]
             before = body["next_before"]
         assert backward == forward
+
+
+async def test_a_page_of_messages_ends_before_it_looks_through_too_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "PAGE_SPAN", 10)
+    async with open_http() as (served, http):
+        session = served.fakes.add_session("trip")
+        for number in range(6):
+            one_turn(session, number)
+        url = "/api/sessions/trip/messages"
+        first = (await http.get(url, params={"after_seq": 0})).json()
+        assert [one["content"] for one in first["messages"]] == [
+            "question 0", "answer 0", "question 1", "answer 1",
+        ]  # fmt: skip
+        assert first["next_after"] == first["messages"][-1]["seq"]
+        last = (await http.get(url, params={"before_seq": 10_000})).json()
+        assert [one["content"] for one in last["messages"]] == [
+            "question 4",
+            "answer 4",
+            "question 5",
+            "answer 5",
+        ]
+        assert last["next_before"] == last["messages"][0]["seq"]
 
 
 async def test_events_are_the_frames() -> None:

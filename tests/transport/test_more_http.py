@@ -12,9 +12,11 @@ import attrs
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from actors.events import Complete, Message, TurnStarted
 from storage.records import Entry
+from storage.tables import search
 from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S, Served, open_server
@@ -23,6 +25,7 @@ from transport.auth import HTTP_SCOPES
 from transport.facilities import Facilities
 from transport.http.routes.capsules import find_capsules
 from transport.metrics import Histogram, Metrics, family
+from transport.proxies import LOOPBACK
 
 
 @attrs.frozen
@@ -37,7 +40,7 @@ async def open_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     async with open_facilities(folder) as facilities:
         changed = attrs.evolve(facilities, **changes)
         async with (
-            open_server(changed) as served,
+            open_server(changed, trusted_proxies=LOOPBACK) as served,
             httpx.AsyncClient(
                 base_url=served.base, headers={"X-API-Key": "key-of-phone"}, timeout=LIMIT_S
             ) as http,
@@ -261,6 +264,50 @@ async def test_search_pages_and_takes_any_query(tmp_path: Path) -> None:
             assert (await world.http.get("/api/search", params={"q": query})).status_code == 200, query
         for wrong in ({}, {"q": "x" * 1001}, {"q": "x", "limit": "0"}, {"q": "x", "before": "y"}):
             assert error(await world.http.get("/api/search", params=wrong)) == (400, "bad_request")
+
+
+ENDLESS = """
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+SELECT ?1, ?2, ?3, count(*), 1, 1 FROM n
+"""
+
+
+async def test_slow_searches_are_busy_and_nobody_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_FIND", ENDLESS)
+    told: list[tuple[int, str]] = []
+    async with open_world(tmp_path) as world:
+
+        async def search_in_vain() -> None:
+            told.append(error(await world.http.get("/api/search", params={"q": "x"})))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(search_in_vain)
+            for path in ("/api/health", "/api/sessions", "/metrics"):
+                assert (await world.http.get(path)).status_code == 200, path
+            assert told == []
+        assert told == [(503, "busy")] * 4
+
+
+async def test_a_search_ends_with_its_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_FIND", ENDLESS)
+    monkeypatch.setattr(search, "SEARCH_S", 1e6)
+    async with open_world(tmp_path) as world:
+        peers = [await world.served.raw() for _ in range(search.SEARCHES)]
+        for peer in peers:
+            await peer.stream.send_all(
+                b"GET /api/search?q=x HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\n\r\n"
+            )
+        finder = world.facilities.search
+        with trio.fail_after(LIMIT_S):
+            while finder._readers.running < search.SEARCHES:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            for peer in peers:
+                await peer.stream.aclose()
+            while finder._readers.running:
+                await trio.testing.wait_all_tasks_blocked(0.01)
 
 
 async def test_sleep(tmp_path: Path) -> None:

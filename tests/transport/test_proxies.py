@@ -70,7 +70,10 @@ async def test_wrong_keys_are_counted_by_the_clients_address_on_http_and_websock
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tries, "SIGN_IN_TRIES", 4)
-    async with open_server() as served, httpx.AsyncClient(base_url=served.base, timeout=LIMIT_S) as http:
+    async with (
+        open_server(trusted_proxies=LOOPBACK) as served,
+        httpx.AsyncClient(base_url=served.base, timeout=LIMIT_S) as http,
+    ):
 
         async def ask(key: str, address: str) -> int:
             headers = {"X-API-Key": key, "X-Forwarded-For": address}
@@ -114,3 +117,19 @@ def test_memory_for_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         kept.good(f"10.0.1.{number}", 0.0)
     assert len(kept._left) <= 11
     assert len(kept._known) == 10
+
+
+async def test_forwarded_for_from_this_machine_needs_the_config(caplog: pytest.LogCaptureFixture) -> None:
+    said = {"X-Forwarded-For": "203.0.113.7"}
+    for named, lines in (((), 1), (LOOPBACK, 0)):
+        caplog.clear()
+        async with (
+            open_server(trusted_proxies=named, max_waiting=2) as served,
+            served.client(None, headers=said) as first,
+            served.client(None, headers={"X-Forwarded-For": "198.51.100.1"}) as second,
+            served.client(None, headers={"X-Forwarded-For": "198.51.100.1"}),
+        ):
+            oldest = second if named else first
+            assert await oldest.closed() == 4429, "whose address counts decides who makes room"
+        warnings = [one for one in caplog.records if "trusted_proxies" in one.getMessage()]
+        assert len(warnings) == lines

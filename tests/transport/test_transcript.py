@@ -44,6 +44,18 @@ def test_a_folded_row_over_pieces_that_were_seen_changes_nothing() -> None:
     assert answers.by_turn["t"].content == "Hello world"
 
 
+def test_a_long_block_is_not_copied_for_each_of_its_pieces() -> None:
+    text = "x" * 100
+    pieces = rows(*(("t", Message(text, "a", number * 100)) for number in range(5000)))
+    answers = Answers(["t"])
+    answers.add(pieces)
+    held = answers.by_turn["t"]._blocks["a"].pieces
+    assert all(piece is text for piece in held), "the pieces themselves, until somebody wants the text"
+    assert answers.length == len(held) * 100 == len(held[0]) * 5000
+    answers.add(rows(("t", Message("end", "a", 50))))
+    assert (answers.by_turn["t"].content, answers.length) == ("x" * 50 + "end", 53)
+
+
 def test_entries_of_a_conversation() -> None:
     items = rows(
         ("t1", UserMessage("m1", "one")),

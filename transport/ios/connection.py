@@ -19,7 +19,6 @@ from wsproto.utilities import LocalProtocolError
 
 from storage.errors import StorageError
 from transport.config import TransportConfig
-from transport.frame_rate import FrameRate
 from transport.ios.conversation import AppConversation
 from transport.ios.feed import Pace
 from transport.ios.receipts import ConnectionReceipts, Receipts
@@ -117,7 +116,6 @@ class AppConnection:
     on_signed_in: Callable[[], None]
     device: Device | None = None
     writer: DeviceWriter = attrs.field(init=False)
-    _rate: FrameRate = attrs.field(factory=FrameRate)
     _ready: ReadySource = attrs.field(init=False)
     _scope: trio.CancelScope | None = None
     _wrote: trio.Event = attrs.field(factory=trio.Event)
@@ -202,9 +200,6 @@ class AppConnection:
         while True:
             await self.writer.wait_room()
             message = await self.ws.get_message()
-            wait_s = self._rate.take(trio.current_time())
-            if wait_s:
-                await trio.sleep(wait_s)
             if self.writer.closing is not None:
                 return
             frame = decode_app(message)

@@ -48,7 +48,7 @@ from transport.ios.output import (
     Text,
     end_of,
 )
-from transport.ios.text import already_decided, bare_error, decision_of, request_text
+from transport.ios.text import already_decided, bare_error, decision_of, may_be_allowed, request_text
 
 __all__ = ["AppState", "Decision", "Send"]
 
@@ -117,7 +117,7 @@ class AppState:
         decision = decision_of(text)
         waiting = next((one for one in self.pending if one != self.deciding), None)
         if waiting is not None:
-            if decision is None:
+            if decision is None or (decision == "allow" and not may_be_allowed(self.pending[waiting])):
                 return self._tell(waiting)
             self.deciding = waiting
             return Decision(waiting, decision)

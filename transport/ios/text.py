@@ -6,15 +6,16 @@ import re
 from typing import Final, Literal
 
 import attrs
-import orjson
 
 from actors.events import PermissionRequested
+from transport.request_text import shown_input, visible
 
 __all__ = [
     "SummaryFilter",
     "already_decided",
     "bare_error",
     "decision_of",
+    "may_be_allowed",
     "request_text",
 ]
 
@@ -24,8 +25,8 @@ _CLOSE: Final = "</tts-summary>"
 MAX_SUMMARY: Final = 16 * 1024
 """Code points after which something that began like a summary is taken for text: it bounds what is held."""
 
-MAX_INPUT: Final = 2000
-"""Code points of a tool's input that a request shows: what fits a phone's screen, several times over."""
+MAX_INPUT: Final = 8000
+"""Code points of a tool's input that a request shows; a longer one cannot be allowed here."""
 
 _WORDS: Final[dict[str, Literal["allow", "deny"]]] = {
     "allow": "allow",
@@ -88,14 +89,28 @@ def decision_of(text: str) -> Literal["allow", "deny"] | None:
 
 def request_text(request: PermissionRequested) -> str:
     """Tell a person who has only a text box what is asked and how to answer."""
-    shown = request.input if isinstance(request.input, str) else orjson.dumps(request.input).decode()
-    if len(shown) > MAX_INPUT:
-        shown = shown[:MAX_INPUT] + " …"
-    lines = [f"Permission needed for the tool {request.tool}, with this input:", "", shown, ""]
+    shown, is_whole = shown_input(request.input, MAX_INPUT)
+    lines = [f"Permission needed for the tool {visible(request.tool)}, with this input:", "", shown, ""]
     if request.questions is not None:
         lines += ["It asks something that only another device can answer with choices.", ""]
+    if not is_whole:
+        lines.append(
+            "It is too long to show here whole. Another device can allow it. Send deny (or no) to refuse."
+        )
+        return "\n".join(lines)
+    if request.grant:
+        lines += [
+            "allow is for this call only. Another device may also allow, for this session:",
+            visible(request.grant),
+            "",
+        ]
     lines.append("Send allow (or yes) to let it, deny (or no) to refuse.")
     return "\n".join(lines)
+
+
+def may_be_allowed(request: PermissionRequested) -> bool:
+    """Tell whether `request_text` shows all that would run."""
+    return shown_input(request.input, MAX_INPUT)[1]
 
 
 def already_decided(name: str) -> str:

@@ -142,7 +142,14 @@ class Attaching:
         settings = await self._settings(frame.settings or SettingsAsked())
         await self._check(frame.agent, settings)
         settings = await self._with_worktree(settings, frame.settings or SettingsAsked())
-        new = NewSession(frame.session_id, frame.agent, label, encode_settings(settings), self.deps.clock())
+        new = NewSession(
+            frame.session_id,
+            frame.agent,
+            label,
+            encode_settings(settings),
+            self.deps.clock(),
+            settings.workspace,
+        )
         try:
             await catalog.create(new)
         except SessionExists:

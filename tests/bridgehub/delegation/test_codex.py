@@ -68,7 +68,7 @@ async def test_claude_hands_work_to_codex_which_hands_on_to_echo(tmp_path: Path)
         env = codex_env(codex.url, str(rig.home))
         delegates = {
             "echo": DelegateSpec("echo", {}, {}),
-            "codex": DelegateSpec("codex", {"approval": "untrusted"}, env),
+            "codex": DelegateSpec("codex", {"approval": "untrusted", "sandbox": "workspace-write"}, env),
         }
         driver = rig.driver(delegates=delegates, blob_folder=str(tmp_path))
         call = Answer.of(ToolUse(CLAUDE_TOOL, {"agent": "codex", "task": "bash touch made.txt"}))

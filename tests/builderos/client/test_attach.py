@@ -40,7 +40,7 @@ async def test_a_permission_is_answered_by_one_letter(tmp_path: Path) -> None:
         await one.see("idle")
         await eye.see("idle")
         await one.type("/ask may I")
-        await one.see('? practice {"text":"may I"}\n? allow it? y, n, or a for this session\n')
+        await one.see('? practice {"text":"may I"}\n? a allows, for this session:\n?   practise may I\n')
         await eye.type("y")
         await eye.see("you observe")
         await one.type("n")
@@ -51,6 +51,23 @@ async def test_a_permission_is_answered_by_one_letter(tmp_path: Path) -> None:
         await one.see("allow it?", times=2)
         await one.type("y")
         await one.see("allowed by you —\nallowed\n— complete —")
+
+
+async def test_a_letter_answers_the_request_that_is_shown_whole(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.type("/ask " + "ls" + " " * 700 + "; rm -rf ~")
+        await one.see("? practice text: ls⟦700 blanks⟧; rm -rf ~\n? a allows, for this session:\n")
+        await one.type("n")
+        await one.see("denied by you —\ndenied\n— complete —")
+        await one.type("/ask " + "x" * 4001)
+        await one.see("cannot be allowed here")
+        await one.type("y")
+        await one.see("— it is not shown whole; allow it on another device, or deny it with n —")
+        await one.type("n")
+        await one.see("complete —", times=2)
 
 
 async def test_commands(tmp_path: Path) -> None:

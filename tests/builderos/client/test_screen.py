@@ -52,19 +52,20 @@ def test_a_new_turn_begins_anew() -> None:
 
 def test_requests_are_kept_until_they_are_resolved() -> None:
     screen = Screen("me")
-    show(
+    attached = show(
         screen,
         "attached",
         None,
         pending=[{"request_id": "r0", "tool": "Edit", "input": "x"}],
         state="waiting",
     )
+    assert attached == "— trip · waiting —\n? Edit x\n? allow it? y or n\n"
     asked = show(screen, "permission_requested", request_id="r1", tool="Bash", input={"command": "ls"})
-    assert asked.startswith('? Bash {"command":"ls"}\n')
-    assert list(screen.pending) == ["r0", "r1"]
+    assert asked == '— another request waits: Bash {"command":"ls"} —\n'
+    assert list(screen.requests.waiting) == ["r0", "r1"]
     resolved = show(screen, "permission_resolved", request_id="r0", decision="allow", by_device="ipad")
-    assert resolved == "— Edit x: allowed by ipad —\n"
-    assert list(screen.pending) == ["r1"]
+    assert resolved == '— Edit x: allowed by ipad —\n? Bash {"command":"ls"}\n? allow it? y or n\n'
+    assert list(screen.requests.waiting) == ["r1"]
 
 
 def test_others_are_named() -> None:

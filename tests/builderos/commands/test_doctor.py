@@ -94,6 +94,40 @@ def test_agents_and_how_to_sign_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("home", "temporary", "has_bubblewrap", "is_told"),
+    [
+        ("t/codex", "t", True, True),
+        ("t/codex", "t", False, False),
+        ("codex", "t", True, False),
+        ("t", "t/below", True, False),
+        ("link/codex", "t", True, True),
+    ],
+)
+def test_a_codex_home_in_the_temporary_folder(
+    home: str,
+    temporary: str,
+    has_bubblewrap: bool,
+    is_told: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "t")
+    if has_bubblewrap:
+        (tmp_path / "bwrap").touch(mode=0o700)
+    environment = {
+        "PATH": str(tmp_path),
+        "CODEX_HOME": str(tmp_path / home),
+        "TMPDIR": str(tmp_path / temporary),
+    }
+    monkeypatch.setattr("sys.platform", "linux")
+    found = [
+        one for one in examine(tmp_path, None, environment, tmp_path) if one.about == "agent codex sandbox"
+    ]
+    assert [(one.state, bool(one.mend)) for one in found] == ([("note", True)] if is_told else [])
+
+
+@pytest.mark.parametrize(
     ("text", "state"),
     [
         ("", "note"),

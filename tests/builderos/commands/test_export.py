@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tty
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from builderos.commands.import_ import ImportOptions, run_import
 from builderos.export.state import Answer, Conversation, Question
 from builderos.export.text import markdown
 from tests.builderos.old_server import said, write_old
-from tests.builderos.terminal import run_command
+from tests.builderos.terminal import command_line, run_command
 from tests.e2e.world import all_events, open_http
 from tests.support.server import ROOT, open_server
 
@@ -114,6 +117,43 @@ async def test_folder_and_server_give_the_same(tmp_path: Path) -> None:
         assert "no session nothing" in err
 
 
+@pytest.mark.parametrize("form", ["md", "json"])
+async def test_a_terminal_gets_nothing_that_it_obeys(form: str, tmp_path: Path) -> None:
+    said = "a\x1b]0;owned\x07b \x9b31m\u202ec\x7f"
+    async with open_server(tmp_path) as server:
+        async with server.device() as device:
+            await device.attach("trip", agent="echo")
+            await device.ask("trip", said)
+        command = command_line(server, "export", "trip", "--format", form)
+        shown = await on_terminal(command, dict(server.environment))
+        assert not [
+            char for char in shown if char not in "\n\t" and not char.isprintable() and char != "\ufffd"
+        ]
+        _, piped, _ = await run_command(server, "export", "trip", "--format", form)
+    if form == "json":
+        assert json.loads(shown) == json.loads(piped), "the same, but for how it is written"
+    else:
+        assert "␛]0;owned␇b" in shown
+        assert said in piped, "a file gets what was said"
+
+
+async def on_terminal(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a command on a terminal of its own; return what it wrote there."""
+    ours, theirs = os.openpty()
+    try:
+        tty.setraw(theirs)  # new lines stay as they are
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.run_process, command, stdout=theirs, cwd=ROOT, env=environment))
+            shown = b""
+            with trio.fail_after(30):
+                while not shown.endswith((b"complete*\n", b"]\n}\n", b"c\xe2\x90\xa1 \n")):
+                    shown += await trio.to_thread.run_sync(os.read, ours, 65536, abandon_on_cancel=True)
+        return shown.decode()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
 def test_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = (tmp_path / "data", None, None)
     assert run_export(where, "trip", "md") == 1
@@ -154,3 +194,31 @@ async def test_a_reader_that_leaves_early(tmp_path: Path) -> None:
         assert await process.wait() == 1
         await process.stderr.aclose()
     assert err == "builderos: the output was closed before its end\n"
+
+
+async def breaking_off(announced: int) -> tuple[int, str, str]:
+    """Export from a server that sends less than it announced; return status, stdout and stderr."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/markdown\r\nTransfer-Encoding: chunked\r\n\r\n{announced:x}\r\n"
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some(65536)
+            await stream.send_all(head.encode() + b"# trip\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        command = [sys.executable, "-m", "builderos", "export", "trip", "--url", url, "--key", "k"]
+        with trio.fail_after(30):
+            done = await trio.run_process(
+                command, cwd=ROOT, capture_stdout=True, capture_stderr=True, check=False
+            )
+        nursery.cancel_scope.cancel(reason="enough")
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+async def test_a_server_that_breaks_off_is_an_error() -> None:
+    status, out, err = await breaking_off(1000)
+    assert (status, out) == (1, "# trip\n")
+    assert len(err.splitlines()) == 1
+    assert "the server cannot be read" in err

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.errors import SearchBusy
 from storage.records import Entry, Fold
 from storage.schema import migrate
 from storage.sqlite.connection import open_writer
 from storage.sqlite.readers import Readers
 from storage.store import Store
-from storage.tables.search import SNIPPET, Search
+from storage.tables import search
+from storage.tables.search import Search
+from storage.tables.snippet import SNIPPET
 from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened
 
@@ -52,7 +57,7 @@ async def test_a_word_as_long_as_a_message_is_not_all_in_the_hit(tmp_path: Path)
         held = await store.ownership.acquire("a")
         await store.journal.append(held, 0, [said("x" * 200_000)], durable=False)
         (hit,) = await store.search.find("xxx", 10)
-        assert 0 < len(hit.snippet) <= SNIPPET
+        assert 0 < len(hit.snippet) <= SNIPPET + 2
 
 
 async def test_a_fold_moves_what_can_be_found(tmp_path: Path) -> None:
@@ -65,6 +70,80 @@ async def test_a_fold_moves_what_can_be_found(tmp_path: Path) -> None:
         await store.journal.append(grant, 3, [], fold=fold, durable=False)
         assert await seqs(store, "lo") == [3]
         assert await seqs(store, "hello") == [2]
+
+
+ENDLESS = """
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+SELECT ?1, ?2, ?3, count(*), 1, 1 FROM n
+"""
+"""A search that only an interrupt ends."""
+
+
+async def test_one_word_many_times_costs_no_more_than_many_words(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        await store.catalog.create(new_session())
+        grant = await store.ownership.acquire("trip")
+        outputs = [said("ok " * 16_000, kind="tool_finished") for _ in range(10)]
+        await store.journal.append(grant, 0, outputs, durable=False)
+        assert await seqs(store, "ok") == list(range(10, 0, -1))
+        assert await seqs(store, "ok " * 400) == list(range(10, 0, -1))
+        assert await seqs(store, "-".join(["ok"] * 400)) == list(range(10, 0, -1))
+
+
+async def test_searches_end_in_time_and_hold_up_no_other_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    async with opened(tmp_path / "x.db") as store:
+        await store.catalog.create(new_session())
+
+        async def search_in_vain() -> None:
+            with pytest.raises(SearchBusy):
+                await store.search.find("x", 10)
+            ended.append("search")
+
+        monkeypatch.setattr(search, "_FIND", ENDLESS)
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(search_in_vain)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(20):
+                assert len(await store.catalog.page(10)) == 1
+                assert (await store.journal.head("trip")).seq == 0
+            ended.append("reads")
+        assert ended == ["reads", *["search"] * 8]
+        monkeypatch.undo()
+        assert await seqs(store, "x") == [], "the connections work on"
+
+
+async def test_more_searches_than_may_wait_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_FIND", ENDLESS)
+    monkeypatch.setattr(search, "SEARCH_S", 1e6)
+    async with opened(tmp_path / "x.db") as store, trio.open_nursery() as nursery:
+        for _ in range(search.SEARCHES + search.SEARCHES_WAITING):
+            nursery.start_soon(store.search.find, "x", 10)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(SearchBusy):
+            await store.search.find("x", 10)
+        nursery.cancel_scope.cancel(reason="the clients left")
+
+
+async def test_a_cancelled_read_is_interrupted(tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    async with opened(tmp_path / "x.db"):
+        readers = Readers(tmp_path / "x.db", size=1)
+        try:
+            for _ in range(20):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(readers.all, endless)
+                    nursery.start_soon(readers.all, endless)
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.cancel_scope.cancel(reason="nobody waits for it")
+                assert await readers.all("SELECT 1") == [(1,)]
+        finally:
+            readers.close()
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -35,6 +35,7 @@ def test_attached_tells_all_where_it_fits() -> None:
     assert body["queue"][0] == {"message_id": "m0", "content": "\x01" * 10, "device_id": "ipad"}
     assert body["pending"][0]["input"] == {"c": "\x01" * 10}
     assert body["pending"][0]["request_id"] == "r0"
+    assert "cut" not in body["pending"][0]
     assert body["devices"] == [{"device_id": "ipad", "name": "iPad", "observe": False}]
     assert (body["from_seq"], body["replay"], body["draft"], body["read_seq"]) == (5, "ok", "d", 3)
 
@@ -46,6 +47,7 @@ def test_attached_is_cut_to_fit() -> None:
     body = orjson.loads(text)
     assert len(body["queue"]) == 100
     assert [each["request_id"] for each in body["pending"]] == [f"r{n}" for n in range(50)]
+    assert all(each["cut"] is True for each in body["pending"]), "nobody may allow what is not told whole"
 
 
 def test_attached_fits_whatever_the_session_has_come_to() -> None:

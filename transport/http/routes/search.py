@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
-from starlette.requests import Request
+import trio
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from storage.tables.search import Search
+from storage.errors import SearchBusy
+from storage.tables.search import Hit, Search
 from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of
 from transport.ports import Device
 from transport.v3.events import timestamp
@@ -35,7 +38,7 @@ class SearchRoutes:
             raise HttpError(400, "bad_request", f"q must be a text of at most {MAX_QUERY} characters.")
         limit = limit_of(request, HITS_LIMIT)
         before = number_of(request, "before")
-        hits = list(await self.finder.find(query, limit + 1, before))
+        hits = await self._find(request, query, limit + 1, before)
         page = hits[:limit]
         shown = [
             {
@@ -49,3 +52,26 @@ class SearchRoutes:
         ]
         last = str(page[-1].commit_no) if len(hits) > limit else None
         return JsonAnswer({"hits": shown, "next_before": last})
+
+    async def _find(self, request: Request, query: str, limit: int, before: int | None) -> Sequence[Hit]:
+        """Search, until the client leaves. Raises HttpError, ClientDisconnect."""
+        found: Sequence[Hit] | None = None
+        is_busy = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_left, request, nursery.cancel_scope)
+            try:
+                found = await self.finder.find(query, limit, before)
+            except SearchBusy:
+                is_busy = True
+            nursery.cancel_scope.cancel(reason="the search has ended")
+        if is_busy:
+            raise HttpError(503, "busy", "The search took too long. Try again, or use longer or more words.")
+        if found is None:
+            raise ClientDisconnect
+        return found
+
+
+async def _cancel_when_left(request: Request, scope: trio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel(reason="the client left")

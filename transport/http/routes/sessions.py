@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 import trio
@@ -28,8 +28,13 @@ __all__ = ["SessionRoutes"]
 SESSIONS_LIMIT: Final = 100
 ROWS_LIMIT: Final = 200
 
+_ARCHIVED: Final[dict[str, bool | Literal[""] | None]] = {"true": True, "false": False, "all": None}
+
 PAGE_LENGTH: Final = 4 * 1024 * 1024
 """Code points of the messages, and of the answers, in one page of a conversation; a single one may be longer."""
+
+PAGE_SPAN: Final = 100_000
+"""Events between the first and the last entry of a page: all of them are looked through for the answers."""
 
 ANSWER_ROWS: Final = 256
 """Rows of answers that are read at once."""
@@ -51,7 +56,11 @@ class SessionRoutes:
         """The sessions, newest first."""
         limit = limit_of(request, SESSIONS_LIMIT)
         before = _decode_cursor(request.query_params.get("before"))
-        found = list(await self.deps.catalog.page(limit + 1, before))
+        archived = _ARCHIVED.get(request.query_params.get("archived", "false"), "")
+        if archived == "":
+            raise HttpError(400, "bad_request", "archived is true, false or all.")
+        workspace = request.query_params.get("workspace")
+        found = list(await self.deps.catalog.page(limit + 1, before, archived=archived, workspace=workspace))
         page = found[:limit]
         shown = [session_entry(one, show_device=shows_device(device.scope, one.device_id)) for one in page]
         body = {
@@ -93,6 +102,8 @@ class SessionRoutes:
         else:
             found, more = await self._before(record.session_id, before, limit + 1)
             page, more = found[-limit:], more or len(found) > limit
+        short = _within_span(page, newest=before is not None)
+        page, more = short, more or len(short) < len(page)
         while (made := await self._entries(record.session_id, page, html=html)) is None:
             # Too much for one answer: a shorter page, and the next one goes on behind it.
             half, more = max(len(page) // 2, 1), True
@@ -172,6 +183,13 @@ async def _add_html(renderer: Renders, made: Sequence[dict[str, Any]], answers: 
             if html is not None and len(html) <= left:
                 left -= len(html)
                 entry["html"] = html
+
+
+def _within_span(page: Sequence[Committed], *, newest: bool) -> list[Committed]:
+    """Return the entries of a page's first, or last, `PAGE_SPAN` events; at least one."""
+    if newest:
+        return [item for item in page if page[-1].seq - item.seq <= PAGE_SPAN]
+    return [item for item in page if item.seq - page[0].seq <= PAGE_SPAN]
 
 
 def _length(items: Sequence[Committed]) -> int:

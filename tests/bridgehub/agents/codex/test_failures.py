@@ -196,7 +196,7 @@ async def test_without_the_package_the_turn_says_how_to_install_it() -> None:
     code = """
 import sys, trio
 sys.modules["codex_cli_bin"] = None
-from bridgehub.agents.codex import make_driver
+from bridgehub.agents.codex.driver import make_driver
 from bridgehub.protocol.messages import HubSpec, Prompt
 from tests.standin.openai_rig import CodexSink
 spec = HubSpec("h", "s", "codex", "codex", "", "", "/", {}, {}, "x")

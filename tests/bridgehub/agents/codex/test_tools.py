@@ -105,12 +105,12 @@ async def test_without_questions_where_the_settings_say_so(tmp_path: Path) -> No
 
 
 async def test_the_sandbox_holds_in_plan_mode(tmp_path: Path) -> None:
-    """What the sandbox stops at once Codex does not tell as a tool call, only to the model."""
+    """Without bubblewrap Codex reports such a command to the model only; with it, as a tool that failed."""
     async with open_codex_rig(tmp_path) as rig:
         rig.standin.script(Answer.of(shell("touch made")))
         _, sink = await rig.turn(rig.driver(permission_mode="plan"), "write", deciding("deny"))
         assert not (rig.workspace / "made").exists()
-        assert not sink.of(ToolBegan)
+        assert all(ended.is_error for ended in sink.of(ToolEnded))
         assert "Read-only file system" in rig.standin.requests[-1].tool_results[0]
 
 

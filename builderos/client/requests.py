@@ -1,0 +1,137 @@
+"""The permission requests of a session on a terminal: one at a time stands as the question. Pure.
+
+A letter answers the request that is shown, never another one. Allowing is offered only for a request that is
+shown whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from builderos.client.terminal import one_line, sanitise
+from transport.request_text import shown_input, visible
+
+__all__ = ["Asked", "Requests", "brief"]
+
+BRIEF: Final = 160
+"""Code points that a tool's input takes on a line of its own."""
+
+SHOWN: Final = 4_000
+"""Code points of a request's input that are shown; a longer one cannot be allowed here."""
+
+SHOWN_LINES: Final = 60
+"""Lines that they may take: what a person still scrolls back to."""
+
+COLUMNS: Final = 100
+"""Code points of a line. Each line of a request begins with a sign of ours."""
+
+
+@attrs.frozen
+class Asked:
+    """One request.
+
+    Attributes:
+        brief: what it is about, on one line.
+        lines: what it asks for.
+        is_whole: `lines` are all of it.
+        grant: the lines that say what "for this session" allows; empty if that is not offered.
+    """
+
+    brief: str
+    lines: tuple[str, ...]
+    is_whole: bool
+    grant: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The whole question, as lines that begin with `?`."""
+        if not self.is_whole:
+            offer = [
+                "too long to show here whole, so it cannot be allowed here: use another device, or n to deny"
+            ]
+        elif self.grant:
+            offer = ["a allows, for this session:", *self.grant, "allow it? y, n, or a for this session"]
+        else:
+            offer = ["allow it? y or n"]
+        return "\n".join(f"? {line}" for line in (*self.lines, *offer))
+
+    def refusal(self, letter: str) -> str | None:
+        """Return why a letter does not answer this request; None if it does."""
+        if letter != "n" and not self.is_whole:
+            return "it is not shown whole; allow it on another device, or deny it with n"
+        if letter == "a" and not self.grant:
+            return "this request cannot be allowed for the session; y allows it once"
+        return None
+
+
+@attrs.define(eq=False)
+class Requests:
+    """The requests that wait, oldest first.
+
+    Attributes:
+        waiting: by id.
+        shown: the id of the one that stands as the question.
+    """
+
+    waiting: dict[str, Asked] = attrs.field(factory=dict)
+    shown: str | None = None
+
+    def reset(self, items: Iterable[Mapping[str, Any]]) -> str:
+        """Take the list of an `attached`; return what to show of it."""
+        self.waiting = {
+            str(item["request_id"]): _asked(item) for item in items if isinstance(item.get("request_id"), str)
+        }
+        self.shown = None
+        return self._next()
+
+    def add(self, request_id: str, item: Mapping[str, Any]) -> str:
+        """Take a new request; return what to show of it."""
+        asked = self.waiting[request_id] = _asked(item)
+        if self.shown not in {None, request_id}:
+            return f"— another request waits: {asked.brief} —"
+        self.shown = None
+        return self._next()
+
+    def remove(self, request_id: str) -> tuple[str, str]:
+        """Drop a request that was decided; return what it was about, and the next question or nothing."""
+        asked = self.waiting.pop(request_id, None)
+        if self.shown == request_id:
+            self.shown = None
+        return "the request" if asked is None else asked.brief, self._next()
+
+    def _next(self) -> str:
+        if self.shown is not None or not self.waiting:
+            return ""
+        self.shown = next(iter(self.waiting))
+        return self.waiting[self.shown].text
+
+
+def brief(value: Any) -> str:
+    """Return the beginning of a value on one safe line."""
+    if value is None:
+        return ""
+    return one_line(value if isinstance(value, str) else orjson.dumps(value).decode(), BRIEF)
+
+
+def _asked(item: Mapping[str, Any]) -> Asked:
+    tool, grant, questions = item.get("tool"), item.get("grant"), item.get("questions")
+    name = one_line(visible(tool)) if isinstance(tool, str) else "a tool"
+    given = item.get("input")
+    text, is_whole = ("", True) if given is None else shown_input(given, SHOWN)
+    lines = _wrapped(f"{name} {text}".rstrip())
+    if questions is not None and not (isinstance(given, dict) and given.get("questions") == questions):
+        asks, asks_all = shown_input(questions, SHOWN)
+        lines += _wrapped(f"it asks: {asks}")
+        is_whole = is_whole and asks_all
+    granted = _wrapped(f"  {visible(grant)}") if isinstance(grant, str) and grant else []
+    is_whole = is_whole and item.get("cut") is not True and len(lines) + len(granted) <= SHOWN_LINES
+    return Asked(f"{name} {brief(given)}".rstrip(), tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted))
+
+
+def _wrapped(text: str) -> list[str]:
+    lines = sanitise(text).expandtabs(4).split("\n")
+    return [line[at : at + COLUMNS] for line in lines for at in range(0, max(len(line), 1), COLUMNS)]

@@ -1,0 +1,81 @@
+"""What a permission request says to a person: all of it, and nothing hidden in it. Pure.
+
+What a person allows must be what the person saw. So nothing is left out silently: a text that is too long is
+reported as cut, blanks that would push the rest off the screen are counted, and characters that have no
+picture, or that turn the reading direction, are shown by their number.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import orjson
+
+__all__ = ["shown_input", "visible"]
+
+LONG_BLANK: Final = 9
+"""Blanks in a row that are counted and not shown; an indented line of code has fewer, or begins a line."""
+
+_BLANKS: Final = re.compile(rf"(?<=[^\n \t])[ \t]{{{LONG_BLANK},}}|[ \t]{{80,}}")
+_EMPTY_LINES: Final = re.compile(r"\n(?:[ \t]*\n){4,}")
+_ONE_LINE: Final = 160
+
+_BLANK_LETTERS: Final = frozenset(
+    {
+        0x034F,
+        0x115F,
+        0x1160,
+        0x17B4,
+        0x17B5,
+        0x2800,
+        0x3164,
+        0xFFA0,
+        *range(0x180B, 0x1810),
+        *range(0xE0100, 0xE01F0),
+    }
+)
+"""Characters that Unicode takes for letters or marks, and that show nothing."""
+
+
+def visible(text: str) -> str:
+    """Return `text` with nothing in it that cannot be seen. Control characters but the new line are named too."""
+    named = text if text.isascii() and text.isprintable() else "".join(map(_named, text))
+    counted = _EMPTY_LINES.sub(lambda found: f"\n⟦{found[0].count(chr(10)) - 1} empty lines⟧\n", named)
+    return _BLANKS.sub(lambda found: f"⟦{len(found[0])} blanks⟧", counted)
+
+
+def shown_input(value: Any, limit: int) -> tuple[str, bool]:
+    """Return a tool's input as a person can read it, and whether that is all of it.
+
+    Args:
+        value: the input of a request.
+        limit: code points; a longer text is cut there.
+    """
+    is_whole = not (isinstance(value, dict) and "clipped" in value)
+    raw = _readable(value)
+    text = visible(raw[: 2 * limit])
+    if len(raw) <= 2 * limit and len(text) <= limit:
+        return text, is_whole
+    return text[:limit] + " …", False
+
+
+def _readable(value: Any) -> str:
+    """Return a value as text. A longer object has a line for each of its fields, and texts keep their own lines."""
+    if isinstance(value, str):
+        return value
+    text = orjson.dumps(value).decode()
+    if len(text) <= _ONE_LINE or not isinstance(value, dict):
+        return text
+    fields = (
+        f"{name}: {field if isinstance(field, str) else orjson.dumps(field).decode()}"
+        for name, field in value.items()
+    )
+    return "\n".join(fields)
+
+
+def _named(char: str) -> str:
+    # Not printable are the controls, formats, surrogates, unassigned ones, and all blanks but the space.
+    if char in "\n\t" or (char.isprintable() and ord(char) not in _BLANK_LETTERS):
+        return char
+    return f"\\u{{{ord(char):x}}}"
