@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
 from tests.e2e.test_work import At, git, working
 from tests.support.device import Device, Json
@@ -73,7 +74,7 @@ async def test_force_removes_it_anyway_unless_another_session_works_in_it(place:
         wrong = await at.http.delete("/api/sessions/s", params={"force": "perhaps"})
     assert made["worktree"]["branch"] == "builderos/side.by-side"
     assert forced.status_code == 200
-    assert not folder.exists()
+    assert not await trio.Path(folder).exists()
     assert wrong.status_code == 400
 
 
