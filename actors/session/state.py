@@ -19,6 +19,7 @@ from actors.events import (
     Held,
     Interrupted,
     Message,
+    Notice,
     PermissionRequested,
     PermissionResolved,
     PlanEntry,
@@ -414,7 +415,19 @@ def _drop_oldest(kept: dict[str, Any], limit: int) -> None:
         del kept[next(iter(kept))]
 
 
+def _counts(item: Committed) -> bool:
+    """Tell whether an event counts for `if_head`: what only the machine says of itself does not."""
+    match item.event:
+        case Notice(code="no_checkpoint"):
+            return False
+        case SessionUpdated():
+            return item.device_id is not None
+    return True
+
+
 def _note_author(state: SessionState, item: Committed) -> None:
+    if not _counts(item):
+        return
     turn = state.turn
     in_turn = turn is not None and item.turn_id == turn.turn_id
     starter = turn.device_id if turn is not None and in_turn else None
