@@ -415,25 +415,13 @@ def _drop_oldest(kept: dict[str, Any], limit: int) -> None:
         del kept[next(iter(kept))]
 
 
-def _counts(item: Committed) -> bool:
-    """Tell whether an event counts for `if_head`: what only the machine says of itself does not."""
-    match item.event:
-        case Notice(code="no_checkpoint"):
-            return False
-        case SessionUpdated():
-            return item.device_id is not None
-    return True
-
-
 def _note_author(state: SessionState, item: Committed) -> None:
-    if not _counts(item):
-        return
     turn = state.turn
     in_turn = turn is not None and item.turn_id == turn.turn_id
     starter = turn.device_id if turn is not None and in_turn else None
     owners = " ".join(sorted({one for one in (item.device_id, starter) if one}))  # no id has a blank
     if not owners:
-        if not isinstance(item.event, SessionUpdated):  # the agent's own changes stale nobody's message
+        if not _is_of_machine(item.event):  # what only the machine says of itself stales nobody's message
             state.authors_floor = item.seq
         return
     state.authors.pop(owners, None)
@@ -441,3 +429,7 @@ def _note_author(state: SessionState, item: Committed) -> None:
     while len(state.authors) > AUTHORS_KEPT:
         oldest = next(iter(state.authors))
         state.authors_floor = max(state.authors_floor, state.authors.pop(oldest))
+
+
+def _is_of_machine(event: object) -> bool:
+    return isinstance(event, SessionUpdated) or (isinstance(event, Notice) and event.code == "no_checkpoint")
