@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.world import all_events, open_http
+from tests.e2e.world import all_events, hubs_of, open_http
 from tests.support.device import Device, Json
 from tests.support.server import Server, open_server
 
@@ -260,3 +260,43 @@ async def test_a_killed_server_loses_no_checkpoint(place: Path, moment: str) -> 
                     await trio.sleep(0.05)
             changes = (await http.get("/api/sessions/s/changes", params={"turn": ended[0]["of_turn"]})).json()
     assert [file["path"] for file in changes["files"]] == ["a.txt"]
+
+
+async def test_a_dead_hub_leaves_a_late_checkpoint_to_the_next_one(place: Path) -> None:
+    async with working(place) as at:
+        device = at.device
+        await device.send("s", "/ask work")
+        await device.wait_for("permission_requested")
+        (at.workspace / "a.txt").write_text("a\n")
+        hub = hubs_of(at.server.data)["s"]
+        hub.kill()
+        failed = await device.wait_for("error")
+        start = len(device.frames)
+        await device.send("s", "hello")
+        late = await device.wait_for("checkpoint", start=start, position="after")
+        changes = (await at.http.get("/api/sessions/s/changes", params={"turn": failed["turn_id"]})).json()
+        undone = await at.undo(turn_id=failed["turn_id"], force=True)
+    assert late["late"] is True
+    assert late["of_turn"] == failed["turn_id"]
+    assert [file["path"] for file in changes["files"]] == ["a.txt"]
+    assert undone["type"] in {"undone", "rejected"}
+
+
+async def test_a_server_that_dies_in_the_middle_of_an_undo_finishes_it_once(place: Path) -> None:
+    async with working(place) as at:
+        names = [f"{number}.txt" for number in range(200)]
+        after = await at.turn(dict.fromkeys(names, "agent\n"))
+        start = len(at.device.frames)
+        await at.device.say("undo", session_id="s", turn_id=after["of_turn"])
+        await at.device.wait_for("undo_started", start=start)
+        await at.server.kill9()
+        await at.server.restart()
+        async with at.server.device() as again, open_http(at.server) as http:
+            await again.attach("s", history=50)
+            undone = await again.wait_for("undone", start=0)
+            events = await all_events(http, "s")
+    assert undone["conflicts"] == []
+    assert set(undone["files"]) == set(names)
+    assert at.content() == {}
+    assert len([one for one in events if one["type"] == "undo_started"]) == 1
+    assert len([one for one in events if one["type"] == "undone"]) == 1
