@@ -190,6 +190,14 @@ class Catalog(Protocol):
         goes back."""
         ...
 
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """Show a session that was made hidden, durably, with what another one has of files."""
+        ...
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """Remove a session that was made hidden and not revealed. Not cancelled; what fails is done at the next start."""
+        ...
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """Remember what an agent offers, for every session with it. Raises StorageUnavailable."""
         ...
@@ -336,7 +344,7 @@ class Hubs(Protocol):
         """
         ...
 
-    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         """Kill what is left of a hub and its whole tree; return the first of the events it left in its files.
 
         Only events that follow `last_seq` without a gap, and no more than fit into memory many times over; called

@@ -7,7 +7,7 @@ The life of a turn here:
                           ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced,
                           │                                          all processes below the hub killed
                           └─ interrupt: asked politely ─┬─ returns ▶ TurnStopped
-                                                        └─ POLITE_S over: cancelled, its processes killed,
+                                                        └─ GRACE_S over: cancelled, its processes killed,
                                                            driver replaced ▶ TurnStopped
 
 A driver that does not even end when it is cancelled is left behind: its sink is closed, so that nothing it
@@ -29,6 +29,7 @@ from bridgehub.agents.registry import AgentMissing
 from bridgehub.checkpoints import Checkpoints, undone_text
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import (
     HubSpec,
     Prompt,
@@ -41,13 +42,13 @@ from bridgehub.protocol.messages import (
     TurnStopped,
 )
 from bridgehub.setups import Setups
-from bridgehub.sink import Asking, TurnSink
+from bridgehub.sink import PermissionRequests, TurnSink
 
 __all__ = ["PromptsFull", "TurnRunner"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
-POLITE_S = 1.2
+GRACE_S = 1.2
 """How long an interrupted driver has before it is cancelled. With the waits below the whole stays under 1.7 s,
 after which the server kills the hub."""
 
@@ -120,7 +121,7 @@ class TurnRunner:
     make_driver: Callable[[HubSpec], AgentDriver]
     kill: Callable[[], object]
     on_change: Callable[[], None]
-    asking: Asking = attrs.field(init=False)
+    asking: PermissionRequests = attrs.field(init=False)
     checkpoints: Checkpoints = attrs.field(init=False)
     last_turn_id: str | None = None
     ended_at: float = 0.0
@@ -138,7 +139,7 @@ class TurnRunner:
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
-        self.asking = Asking(set(self.spec.grants))
+        self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
         self.checkpoints = Checkpoints(self.spec, self.outbox, self.new_id)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
@@ -356,7 +357,7 @@ class TurnRunner:
             await turn.steering_over.wait()
 
     async def _stop(self, turn: _Turn, driver: AgentDriver, nursery: trio.Nursery) -> None:
-        with trio.move_on_after(POLITE_S):
+        with trio.move_on_after(GRACE_S):
             try:
                 await driver.interrupt()
             except Exception:
@@ -388,9 +389,7 @@ class TurnRunner:
         return TurnFailed(turn.prompt.turn_id, "timeout", content, retryable=True)
 
     def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        content = f"agent {self.spec.agent!r} failed: {type(error).__name__}"
+        content = f"agent {self.spec.agent!r} failed: {type(unwrap(error)).__name__}"
         return TurnFailed(turn.prompt.turn_id, "agent_exited", content, retryable=True)
 
 

@@ -13,6 +13,7 @@ from transport.proxies import Proxies
 
 __all__ = [
     "OutOfRangeError",
+    "absolute",
     "absolute_or_none",
     "at_most",
     "networks",
@@ -51,6 +52,12 @@ def positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float | 
 def not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
     if not value:
         raise OutOfRangeError(attribute.name, "must not be empty")
+
+
+def absolute(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for name in value:
+        if not os.path.isabs(name):
+            raise OutOfRangeError(attribute.name, f"must be whole paths from the root on, not {name!r}")
 
 
 def networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
 from actors.session.effects import (
     Announce,
+    Audit,
     CarryOutUndo,
     Effect,
     ForgetHub,
@@ -27,10 +28,10 @@ from actors.session.effects import (
     KillHub,
     PlanUndo,
     SendHistory,
+    SendToHub,
     StartHub,
     SteerHub,
     StopHub,
-    TellHub,
 )
 from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import Mailbox
@@ -41,6 +42,7 @@ from actors.tail import Tail
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
+from storage.tables.hash_chain import Act
 
 __all__ = ["STORAGE_DOWN", "EffectRunner", "SessionDeps"]
 
@@ -66,7 +68,8 @@ class SessionDeps:
     """What every session's actor works with.
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show, and for a session that is new.
+    the session's id after each commit that its entry in a list may show, and for a session that is new. `audited`
+    takes what goes into the audit beside the journal; it never blocks.
     `allows_bypass` tells whether the config lets an agent work without asking;
     `is_revoked`, whether a key, by its id, is not good any more.
     """
@@ -82,6 +85,7 @@ class SessionDeps:
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
     undoes: Undoes | None = None
+    audited: Callable[[Act], object] = lambda act: None
     allows_bypass: Callable[[str], bool] = _never
     is_revoked: Callable[[str], bool] = _never
 
@@ -128,7 +132,7 @@ class EffectRunner:
                 owner.tell(Steer(effect.turn_id, effect.message_id, message.content, files))
             case SendHistory():
                 owner.tell(await self._history(effect))
-            case TellHub(message):
+            case SendToHub(message):
                 owner.tell(message)
             case StopHub(hub_id):
                 owner.end(hub_id, "stop")
@@ -141,6 +145,11 @@ class EffectRunner:
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
+            case Audit(act, key_id, subject):
+                at_ms = self.deps.clock()
+                self.deps.audited(
+                    Act(at_ms=at_ms, act=act, device_id=key_id, session_id=self.session_id, subject=subject)
+                )
             case KeepOffer(offer):
                 await self._keep_offer(offer)
             case Announce(news):
@@ -163,6 +172,7 @@ class EffectRunner:
             agent_memory=state.agent_memory,
             grants=tuple(state.grants),
             unsaved=None if state.unsaved is None else Unsaved(*state.unsaved),
+            declined=tuple(state.declined),
         )
 
     async def _keep_offer(self, offer: Offer) -> None:
@@ -222,7 +232,7 @@ class EffectRunner:
                 log.warning("session %s: a note was not kept: %s", self.session_id, exc)
             if any(one is not None for one in (note.read_seq, note.pinned, note.archived)):
                 self.deps.changed(self.session_id)
-            self.mailbox.poke()  # the actor may have been waiting to leave
+            self.mailbox.wake()  # the actor may have been waiting to leave
 
 
 def _newer(note: KeepNote, later: KeepNote) -> KeepNote:

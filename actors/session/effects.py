@@ -8,7 +8,7 @@ import attrs
 
 from actors.commands import Reply
 from actors.offer import Offer
-from actors.tail import News
+from actors.tail import TransientUpdate
 from bridgehub.protocol.messages import ToHub
 
 __all__ = [
@@ -23,10 +23,10 @@ __all__ = [
     "KillHub",
     "PlanUndo",
     "SendHistory",
+    "SendToHub",
     "StartHub",
     "SteerHub",
     "StopHub",
-    "TellHub",
 ]
 
 
@@ -75,7 +75,7 @@ class SendHistory:
 
 
 @attrs.frozen
-class TellHub:
+class SendToHub:
     """Say something to the hub; lost where no link is up, and made good when the next one is."""
 
     message: ToHub
@@ -140,7 +140,16 @@ class KeepOffer:
 class Announce:
     """Show passing news to all who are attached."""
 
-    news: News
+    news: TransientUpdate
+
+
+@attrs.frozen
+class Audit:
+    """Note in the audit what a key did; `subject` is what it did it to."""
+
+    act: str
+    key_id: str
+    subject: str
 
 
 Effect = (
@@ -149,7 +158,7 @@ Effect = (
     | HandOver
     | SteerHub
     | SendHistory
-    | TellHub
+    | SendToHub
     | StopHub
     | KillHub
     | ForgetHub
@@ -158,4 +167,5 @@ Effect = (
     | KeepNote
     | KeepOffer
     | Announce
+    | Audit
 )

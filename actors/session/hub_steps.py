@@ -28,13 +28,13 @@ from actors.events import (
     ToolFinished,
     ToolStarted,
     TurnError,
-    TurnErrorCode,
     Usage,
 )
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
-from actors.session.effects import CarryOutUndo, ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
-from actors.session.hub_limits import fitted, is_flat, plan_entries, unfit
+from actors.session.effects import CarryOutUndo, KillHub, SendHistory, SendToHub, StopHub
+from actors.session.hub_life_steps import hub_gone, hub_ready
+from actors.session.hub_limits import clip, is_flat, plan_entries, violation_of
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -50,7 +50,7 @@ from actors.session.inputs import (
 )
 from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
-from actors.session.step import Step, decided, hand_over
+from actors.session.step import Step
 from actors.session.undo_steps import undo_carried, undo_planned
 from bridgehub.protocol import messages as hub
 
@@ -89,12 +89,12 @@ def take(step: Step, given: Input) -> None:
         case FromHub():
             _reported(step, given)
         case HubReady():
-            _ready(step, given)
+            hub_ready(step, given)
         case HubGone():
-            _gone(step, given)
+            hub_gone(step, given)
         case IdleTooLong():
             if step.state.turn is None:
-                step.let_hub_go(StopHub)
+                step.release_hub(StopHub)
         case TimeCame():
             look_at_clock(step, given.revoked)
         case MarkFailed(detail):
@@ -116,14 +116,14 @@ def _reported(step: Step, given: FromHub) -> None:
     if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
         return
     if reported.first_seq != state.hub_seq + 1:
-        _distrust(step, f"after its event {state.hub_seq} came {reported.first_seq}")
+        _reject_hub(step, f"after its event {state.hub_seq} came {reported.first_seq}")
         return
     state.hub_seq = reported.seq
     event = reported.event
     if type(event) is not hub.TextPiece:
-        event = fitted(event)
-    if fault := unfit(event):
-        _distrust(step, fault)
+        event = clip(event)
+    if fault := violation_of(event):
+        _reject_hub(step, fault)
         return
     if _reported_of_session(step, event):
         return
@@ -136,7 +136,7 @@ def _reported(step: Step, given: FromHub) -> None:
     turn = state.turn
     if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
-    if not turn.consumed and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
+    if not turn.consumed and not _says_nothing_of_taking(event):
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
         case hub.Consumed():
@@ -171,10 +171,10 @@ def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
     return True
 
 
-def _distrust(step: Step, detail: str) -> None:
+def _reject_hub(step: Step, detail: str) -> None:
     """End a hub whose numbers have a gap or an overlap: something is missing that nothing can bring back."""
     turn = step.state.turn
-    step.let_hub_go(KillHub)
+    step.release_hub(KillHub)
     if turn is not None:
         content = f"the agent's hub broke the protocol and was ended: {detail}"
         delivery: DeliveryState = "failed" if turn.consumed else "unknown"
@@ -212,7 +212,7 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
         step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
     is_long = turn.answer.held > MAX_ANSWER_LENGTH
     if is_long or turn.answer.runs > MAX_ANSWER_RUNS:
-        step.let_hub_go(KillHub)
+        step.release_hub(KillHub)
         bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
         content = f"the answer grew past {bound} and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
@@ -222,12 +222,12 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
     turn = step.state.turn
     assert turn is not None
     if turn.stopping_by is not None:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     if event.request_id in turn.requests or event.request_id in turn.decided:
         return
     if len(turn.requests) >= MAX_OPEN_REQUESTS:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
         PermissionRequested(
@@ -333,75 +333,10 @@ def _notice(event: hub.Noticed) -> Notice:
     return Notice(event.code, event.content, event.attempt, event.retry_in_s)
 
 
-def _ready(step: Step, given: HubReady) -> None:
-    state, turn, welcome = step.state, step.state.turn, given.welcome
-    if given.hub_id != state.hub_id:
-        return
-    state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
-    step.tell_setup()
-    if turn is None:
-        return
-    if welcome.last_turn_id != turn.turn_id:
-        if turn.stopping_by is not None and not turn.consumed:
-            step.stop_turn()  # the agent never had the prompt, and need not
-            return
-        if turn.consumed:
-            content = "the agent does not know the turn that it was working on"
-            step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
-            return
-        if state.hub_is_old:
-            step.let_hub_go(StopHub)
-            step.start_hub()
-            return
-        step.do(hand_over(state, turn))
-    for request_id in welcome.waiting:
-        if request_id in turn.decided:
-            step.do(TellHub(decided(turn.decided[request_id])))
-    for message_id, waiting in turn.steered.items():
-        if message_id not in turn.steered_taken and message_id not in welcome.steered:
-            step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
-    if welcome.history_wanted:
-        step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
-    if turn.stopping_by is not None:
-        step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
-
-
-def _gone(step: Step, given: HubGone) -> None:
-    state = step.state
-    step.do(ForgetHub(given.hub_id))
-    if given.hub_id in state.leaving:
-        del state.leaving[given.hub_id]
-        state.control_dirty = True
-    if given.hub_id != state.hub_id:
-        return
-    state.hub_id, state.hub_seq = None, 0
-    turn = state.turn
-    if turn is None:
-        return
-    if turn.stopping_by is not None:
-        step.stop_turn()
-        return
-    untold = given.reason == "never_started" or (turn.may_move and given.last_prompt != turn.turn_id)
-    if untold and not turn.consumed:
-        # It died before the prompt could reach it: the message is nobody's yet.
-        turn.may_move = False
-        step.start_hub()
-        return
-    delivery: DeliveryState
-    code: TurnErrorCode
-    if given.reason == "not_started":
-        delivery, code, content = "failed", "agent_exited", "the agent could not be started"
-    elif given.reason == "garbage":
-        delivery = "failed" if turn.consumed else "unknown"
-        code, content = "agent_protocol", "the agent's hub broke the protocol and was ended"
-    elif turn.consumed:
-        delivery, code, content = "failed", "agent_exited", "the agent's hub ended in the middle of the turn"
-    else:
-        delivery, code = "unknown", "unknown_outcome"
-        content = "the agent's hub ended, and nobody knows whether the agent took the message"
-    if given.detail:
-        content = f"{content}: {given.detail}"
-    step.end_turn(delivery, TurnError(code, content, retryable=True))
+def _says_nothing_of_taking(event: hub.HubEvent) -> bool:
+    if isinstance(event, hub.PermissionAsked):
+        return event.kind == "trust" and event.task_id is None
+    return isinstance(event, _SAYS_NOTHING_OF_TAKING)
 
 
 def _mark_failed(step: Step, detail: str) -> None:

@@ -34,8 +34,8 @@ class HubBatch:
     events: Sequence[Reported]
 
 
-News = HubBatch | HubReady | HubGone | UndoPlanned | UndoCarried
-Mail = Envelope | News
+SessionNews = HubBatch | HubReady | HubGone | UndoPlanned | UndoCarried
+Mail = Envelope | SessionNews
 
 
 def refuse(mail: Sequence[Mail], content: str, code: RejectCode = "storage") -> None:
@@ -53,7 +53,7 @@ class Mailbox:
     """See the module. One actor takes, any number of tasks put."""
 
     _commands: deque[Envelope] = attrs.field(factory=deque)
-    _hub: deque[News] = attrs.field(factory=deque)
+    _hub: deque[SessionNews] = attrs.field(factory=deque)
     _command_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _hub_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _reader: trio.Event = attrs.field(factory=trio.Event)
@@ -68,16 +68,16 @@ class Mailbox:
         while len(self._commands) >= COMMAND_LIMIT:
             await self._command_room.park()
         self._commands.append(envelope)
-        self.poke()
+        self.wake()
 
-    async def put_from_hub(self, item: News) -> None:
+    async def put_from_hub(self, item: SessionNews) -> None:
         """Put news of the hub, or of an undo; waits while its lane is full. Cancelled, it was not put."""
         while len(self._hub) >= HUB_LIMIT:
             await self._hub_room.park()
         self._hub.append(item)
-        self.poke()
+        self.wake()
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """Wake the reader, also where nothing was put."""
         self._reader.set()
 

@@ -38,14 +38,18 @@ from actors.events import (
 )
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
+from bridgehub.protocol.trust import declined_by
 
-__all__ = ["PREVIEW_LENGTH", "RunningUndo", "SessionState", "Turn", "Waiting", "apply"]
+__all__ = ["PREVIEW_LENGTH", "RunningUndo", "SessionState", "Turn", "WaitingMessage", "apply"]
 
 PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
 
 RESOLVED_KEPT = 100
 """Resolved requests of which a late `decide` is told who was first."""
+
+DECLINED_KEPT = 200
+"""Folders whose settings this session goes on without; the oldest is asked about again."""
 
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
@@ -68,7 +72,7 @@ StateWord = Literal["idle", "running", "waiting", "failed"]
 
 
 @attrs.define
-class Waiting:
+class WaitingMessage:
     """A user message whose turn has not started, or whose outcome is unknown.
 
     Attributes:
@@ -110,7 +114,7 @@ class Turn:
     started_seq: int
     consumed: bool = False
     stopping_by: str | None = None
-    steered: dict[str, Waiting] = attrs.field(factory=dict)
+    steered: dict[str, WaitingMessage] = attrs.field(factory=dict)
     steered_taken: dict[str, None] = attrs.field(factory=dict)
     requests: dict[str, PermissionRequested] = attrs.field(factory=dict)
     decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
@@ -138,6 +142,7 @@ class SessionState:
     Attributes:
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
+        declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
         agent_memory: what the agent's driver wants to know again in the next hub.
         grants_at: when each of them was allowed, as far as that was noted.
         person_mode: the permission mode that a person chose; the agent may have changed to another one since.
@@ -170,6 +175,7 @@ class SessionState:
     draft: str = ""
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     person_mode: str | None = None
@@ -197,9 +203,9 @@ class SessionState:
     message_count: int = 0
     taken: int = 0
     turn: Turn | None = None
-    arriving: dict[str, Waiting] = attrs.field(factory=dict)
-    queue: dict[str, Waiting] = attrs.field(factory=dict)
-    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    arriving: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    queue: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    unknown: dict[str, WaitingMessage] = attrs.field(factory=dict)
     resolved: dict[str, str | None] = attrs.field(factory=dict)
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0
@@ -225,7 +231,7 @@ class SessionState:
         kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
         return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
 
-    def next_waiting(self) -> Waiting | None:
+    def next_waiting(self) -> WaitingMessage | None:
         """Return the message whose turn is next: the first that neither waits for its time nor is kept back."""
         if self.held is not None:
             return None
@@ -279,7 +285,7 @@ def apply(state: SessionState, item: Committed) -> bool:
     match event:
         case UserMessage():
             state.message_count += 1
-            waiting = Waiting(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
+            waiting = WaitingMessage(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
             waiting.not_before_ms = event.not_before_ms
             waiting.preview = event.content[:PREVIEW_LENGTH]
             state.arriving[event.message_id] = waiting
@@ -337,7 +343,7 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
             turn = state.turn
             lost = turn.steered.pop(message_id, None)
             if lost is None:
-                lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+                lost = WaitingMessage(message_id, turn.turn_id, turn.device_id, turn.message_seq)
                 lost.preview = turn.preview
             state.unknown[message_id] = lost
             _drop_oldest(state.unknown, UNKNOWN_KEPT)
@@ -380,6 +386,11 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
                 state.grants[request.grant], state.grants_at[request.grant] = event.by_device, at_ms
                 _drop_oldest(state.grants, GRANTS_KEPT)
                 _drop_oldest(state.grants_at, GRANTS_KEPT)
+            if event.decision == "deny" and request is not None and request.about == "trust":
+                declined = declined_by(request.input, request.options)
+                if declined is not None:
+                    state.declined[declined] = None
+                    _drop_oldest(state.declined, DECLINED_KEPT)
             if request is not None and request.about == "plan" and event.decision != "deny":
                 # Whoever approves a plan wants it carried out: the agent leaves its mode for planning.
                 state.person_mode = None if event.decision != "cancelled" else state.person_mode
@@ -401,7 +412,7 @@ def _note_undone(state: SessionState, event: Undone) -> None:
     state.undone_more += len(known) - len(state.undone)
 
 
-def _take(state: SessionState, message_id: str) -> Waiting | None:
+def _take(state: SessionState, message_id: str) -> WaitingMessage | None:
     steered = {} if state.turn is None else state.turn.steered
     for place in (state.arriving, state.queue, state.unknown, steered):
         waiting = place.pop(message_id, None)

@@ -75,7 +75,7 @@ OFFER: dict[str, Any] = {
     ],
     "mcp_servers": [],
     "applies": {"model": "now", "permission_mode": "now", "effort": "now"},
-    "can": ["images", "pdf"],
+    "can": ["images", "pdf", "compact", "fork"],
 }  # fmt: skip
 """What it offers: something of each kind."""
 
@@ -92,7 +92,7 @@ class PracticeSink(Sink, Protocol):
         """Wait until the server has acknowledged all events."""
         ...
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         """Send the server a line that is no protocol."""
         ...
 
@@ -198,7 +198,7 @@ class EchoDriver:
                 await answer.sink.work_saved()
                 await trio.sleep_forever()
             case "/garbage" if not rest:
-                await answer.sink.garble(b"this line is no protocol\n")
+                await answer.sink.corrupt(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "/ask" if rest:
                 await self._practise(rest, answer)

@@ -15,7 +15,15 @@ import attrs
 
 from bridgehub.workspace.git import GitFailed, GitMissing, filter_overrides, git_environment, run_git
 
-__all__ = ["MAX_WORKTREES", "BadWorktree", "Look", "Worktree", "find_worktree", "make_worktree", "name_for"]
+__all__ = [
+    "MAX_WORKTREES",
+    "BadWorktree",
+    "ReadinessProbe",
+    "Worktree",
+    "find_worktree",
+    "make_worktree",
+    "name_for",
+]
 
 MAX_WORKTREES = 50
 ADD_S = 120.0
@@ -29,7 +37,7 @@ class BadWorktree(Exception):
 
 
 @attrs.frozen
-class Look:
+class ReadinessProbe:
     """How a worktree stands: commits that its base does not have, and whether files differ from its last commit."""
 
     ahead: int
@@ -50,7 +58,7 @@ class Worktree:
         """Its own branch."""
         return f"builderos/{self.name}"
 
-    def look(self) -> Look:
+    def look(self) -> ReadinessProbe:
         """Look at it. Raises BadWorktree."""
         try:
             environment = git_environment(filter_overrides(str(self.path), local=True))
@@ -63,7 +71,7 @@ class Worktree:
             told = run_git(
                 "rev-list", "--count", f"{self.base}..{self.branch}", cwd=str(self.path), limit_s=LOOK_S
             )
-            return Look(int(told.output), bool(status.output))
+            return ReadinessProbe(int(told.output), bool(status.output))
         except (GitFailed, GitMissing, ValueError, OSError) as exc:
             raise BadWorktree(f"The worktree cannot be read: {exc}") from exc
 

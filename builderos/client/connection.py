@@ -14,18 +14,19 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
+from bridgehub.protocol.errors import unwrap
 from builderos.client.frames import Frame, FrameError, decode
 from builderos.client.state import RefusedError
 from storage.data_folder import read_holder
 
 __all__ = [
     "KEY_FILE",
-    "Link",
     "LinkLostError",
     "NoServerError",
     "Server",
+    "ServerConnection",
+    "connect",
     "find_server",
-    "open_link",
 ]
 
 KEY_FILE = "api-key"
@@ -122,7 +123,7 @@ def _read_key(data: Path) -> str:
 
 
 @attrs.define(eq=False)
-class Link:
+class ServerConnection:
     """A signed-in connection. One task receives; any may send.
 
     Attributes:
@@ -151,7 +152,7 @@ class Link:
 
 
 @asynccontextmanager
-async def open_link(server: Server) -> AsyncIterator[Link]:
+async def connect(server: Server) -> AsyncIterator[ServerConnection]:
     """Connect and sign in; close on leaving. What the block raises comes out as it is.
 
     Raises:
@@ -166,7 +167,7 @@ async def open_link(server: Server) -> AsyncIterator[Link]:
                     websocket = await _connect(nursery, server)
                     device_id = await _sign_in(websocket)
                 try:
-                    yield Link(device_id, websocket)
+                    yield ServerConnection(device_id, websocket)
                 finally:
                     # without this frame the server would have to find out by itself
                     with trio.move_on_after(CLOSE_S, shield=True):
@@ -239,9 +240,7 @@ _BREAKS = (
 
 
 def _reason(failure: Exception) -> str:
-    inner: BaseException = failure
-    while isinstance(inner, BaseExceptionGroup):
-        inner = inner.exceptions[0]
+    inner = unwrap(failure)
     if isinstance(inner, trio_websocket.ConnectionRejected):
         return f"the server answered {inner.status_code} instead of a WebSocket"
     if isinstance(inner, trio.TooSlowError):

@@ -10,13 +10,14 @@ import os
 import attrs
 import trio
 
+from bridgehub.protocol.errors import unwrap
 from builderos.config import Config, ConfigError, load_config
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.server.early_signals import end_on_signals
 from builderos.server.logs import FILE_ONLY, open_logs
 from builderos.server.open_files import connections_for, raise_file_limit
 from builderos.server.options import ServeOptions
-from builderos.server.server import ServeError, Setup, run_server
+from builderos.server.server import ServeError, ServerContext, run_server
 from builderos.server.take_over import end_holder
 from builderos.server.tls import Tls, TlsError
 from storage.data_folder import open_data_folder
@@ -58,9 +59,9 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
             log.warning("%s", warning)
         config = _fitting(config)
         try:
-            trio.run(run_server, Setup(options, config, folder, tls, key))
+            trio.run(run_server, ServerContext(options, config, folder, tls, key))
         except* (ServeError, StorageError) as group:
-            status = fail(str(_first(group)))
+            status = fail(str(unwrap(group)))
         except* Exception as group:
             status = _fail_unforeseen(group)
     return status
@@ -81,14 +82,8 @@ def _fitting(config: Config) -> Config:
 def _fail_unforeseen(group: BaseExceptionGroup[Exception]) -> int:
     """Keep the whole story in the log file, and one line on the screen."""
     log.error("the server ended", exc_info=group, extra=FILE_ONLY)
-    first = _first(group)
+    first = unwrap(group)
     return fail(f"{type(first).__name__}: {first} (server.log tells more)")
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _load_tls(options: ServeOptions) -> Tls | None:

@@ -32,6 +32,10 @@ env = { ANTHROPIC_API_KEY = "standin-key" }
 kind = "claude"
 permission_mode = "bypassPermissions"
 env = { ANTHROPIC_API_KEY = "standin-key" }
+[agents.bold]
+kind = "claude"
+allow_bypass = true
+env = { ANTHROPIC_API_KEY = "standin-key" }
 [agents.stranger]
 kind = "claude"
 """
@@ -126,7 +130,7 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
         bash = {"command": "touch made.txt && echo yes", "description": "x"}
         async with it.server.device() as one, it.server.device() as two:
             await one.attach("trip", agent="claude", device_id="phone")
-            await two.attach("trip", device_id="desk")
+            await two.attach("trip", device_id="mac")
 
             it.standin.script(Answer.of(ToolUse("Bash", bash)), Answer.of("done"))
             await one.send("trip", "make it")
@@ -135,7 +139,7 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
             assert not (it.workspace / "made.txt").exists()
             await two.say("decide", session_id="trip", request_id=asked["request_id"], decision="allow")
             resolved = await one.wait_for("permission_resolved", start=0)
-            assert (resolved["decision"], resolved["by_device"]) == ("allow", "desk")
+            assert (resolved["decision"], resolved["by_device"]) == ("allow", "mac")
             await one.wait_for("complete", start=0)
             (finished,) = one.events("trip", "tool_finished")
             assert (finished["name"], finished["output"], finished["is_error"]) == ("Bash", "yes", False)
@@ -165,7 +169,7 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
             with trio.fail_after(2):
                 await two.say("interrupt", session_id="trip")
                 stopped = await one.wait_for("interrupted", start=0)
-            assert stopped["by_device"] == "desk"
+            assert stopped["by_device"] == "mac"
             assert one.text("trip", stopped["turn_id"]) == "begun "
 
             end = await ask(one, "trip", "and then?")
@@ -179,7 +183,9 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
 async def test_a_session_has_its_own_model_and_permission_mode(place: Path) -> None:
     async with open_place(place) as it, it.server.device() as device:
         settings = {"model": "claude-haiku-4-5", "permission_mode": "bypassPermissions"}
-        attached = await device.attach("trip", agent="claude", settings=settings)
+        await device.say("attach", session_id="trip", agent="claude", settings=settings)
+        assert (await device.wait_for("rejected"))["code"] == "bypass_disabled"
+        attached = await device.attach("trip", agent="bold", settings=settings)
         assert attached["settings"].items() >= settings.items()
         it.standin.script(Answer.of(ToolUse("Bash", {"command": "touch made", "description": "x"})))
         assert (await ask(device, "trip", "make it"))["type"] == "complete"

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fakes.bus import FakeServer
 from tests.transport.raw import RawPeer, open_raw
 from transport.config import TransportConfig
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.listener import Listening, serve
 from transport.ports import Renders
 
@@ -42,13 +42,16 @@ class Client:
         await trio.to_thread.run_sync(self.socket.send, message)
 
     async def receive(self, *kinds: str) -> dict[str, Any]:
-        """Return the next frame, or with `kinds` the next of these; the others are dropped."""
+        """Return the next frame, or with `kinds` the next of these; the others are dropped.
+
+        What an agent offers comes after each `attached`, and counts only if it is asked for.
+        """
         while True:
             frame = await trio.to_thread.run_sync(lambda: orjson.loads(self.socket.recv(timeout=LIMIT_S)))
             assert isinstance(frame, dict)
             for name in ("type", "content", "timestamp"):
                 assert isinstance(frame[name], str), frame
-            if not kinds or frame["type"] in kinds:
+            if frame["type"] in kinds or not (kinds or frame["type"] == "agent"):
                 return frame
 
     async def closed(self) -> int | None:
@@ -77,6 +80,7 @@ class Served:
 
     fakes: FakeServer
     listening: Listening
+    facilities: HttpServices | None = None
     _peers: list[RawPeer] = attrs.field(factory=list)
 
     @property
@@ -128,7 +132,7 @@ class Served:
 
 @asynccontextmanager
 async def open_server(
-    facilities: Facilities | None = None, renderer: Renders | None = None, **config: Any
+    facilities: HttpServices | None = None, renderer: Renders | None = None, **config: Any
 ) -> AsyncIterator[Served]:
     """Serve fakes with a device `phone` (admin) inside the block, which has a limit of its own."""
     fakes = FakeServer()
@@ -141,7 +145,7 @@ async def open_server(
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)
             listening: Listening = await nursery.start(serve, made, deps)
-            served = Served(fakes, listening)
+            served = Served(fakes, listening, facilities)
             try:
                 yield served
             finally:

@@ -11,7 +11,7 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Attach, Author, Envelope, Rejected, Reply, SessionView, Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
-from actors.tail import AttachedDevice, Round
+from actors.tail import AttachedDevice, EventBatch
 from bridgehub.workspace.paths import PathRefused
 from bridgehub.workspace.worktrees import BadWorktree, find_worktree, make_worktree, name_for
 from storage.errors import SessionExists
@@ -63,7 +63,7 @@ class Attaching:
     earlier: Attachment | None
     renderings: Renderings | None = None
 
-    async def run(self) -> tuple[Attachment, list[bytes], Round]:
+    async def run(self) -> tuple[Attachment, list[bytes], EventBatch]:
         """Return the attachment, the texts of `attached` and of what belongs to it, and the first round of what follows it.
 
         The attachment listens but is not started. Cancelled or failed, nothing listens.
@@ -75,7 +75,7 @@ class Attaching:
         frame = self.frame
         label = frame.device_id or self.device.id
         if label != self.device.id and not await self.deps.devices.claim_label(label, self.device.id):
-            raise _forbidden("This device_id is another key's.")
+            raise _forbidden("This device_id belongs to another key or to the system; use another one.")
         await self._find_or_make(label)
         view = await self._view(Author(self.device.id, label, self.device.name))
         worktree = await self._look_at_worktree(view.settings.workspace)
@@ -100,7 +100,7 @@ class Attaching:
 
     async def _open(
         self, attachment: Attachment, view: SessionView, worktree: dict[str, object] | None
-    ) -> tuple[list[bytes], Round]:
+    ) -> tuple[list[bytes], EventBatch]:
         frame, journal = self.frame, self.deps.journal
         if self.earlier is not None:
             self.earlier.replaced = True  # so that nobody sees one connection attached twice

@@ -15,11 +15,11 @@ from actors.tail import (
     AttachedDevice,
     DraftChanged,
     GaugeMoved,
-    News,
     OfferChanged,
     Presence,
     ReadMarkMoved,
-    Trouble,
+    SessionProblem,
+    TransientUpdate,
 )
 from storage.records import SessionRecord
 from transport.config import TransportConfig
@@ -252,7 +252,7 @@ def _heartbeat(pairs: Sequence[tuple[str, tuple[int, int]]], now_ms: int) -> byt
     return _frame("heartbeat", "The connection is alive.", now_ms, {"sessions": sessions})
 
 
-def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | None:
+def news(session_id: str, item: TransientUpdate, own_label: str, now_ms: int) -> bytes | None:
     """Tell passing news of a session; None where this device, known by its label, is not to hear of it."""
     of = {"session_id": session_id}
     if isinstance(item, Presence):
@@ -262,7 +262,7 @@ def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | No
         return agent(session_id, item.offer, now_ms)
     if isinstance(item, GaugeMoved):
         return gauge(session_id, item.gauge, now_ms)
-    if isinstance(item, Trouble):
+    if isinstance(item, SessionProblem):
         return None if item.code is None else error(item.code, item.content, now_ms, session_id)
     if item.by_device == own_label:
         return None
@@ -277,13 +277,13 @@ def _read_mark(item: ReadMarkMoved, of: dict[str, str], now_ms: int) -> bytes:
     return _frame("mark_read", f"Read up to {item.read_seq}.", now_ms, {**of, "read_seq": item.read_seq})
 
 
-def session_entry(record: SessionRecord, *, show_device: bool) -> dict[str, Any]:
+def session_entry(record: SessionRecord) -> dict[str, Any]:
     """Return a session as lists show it."""
     summary = record.summary
     return {
         "session_id": record.session_id,
         "agent_type": record.agent_type,
-        "device_id": record.device_id if show_device else None,
+        "device_id": record.device_id,
         "title": summary.title if summary else "",
         "state": summary.state if summary else "idle",
         "message_count": summary.message_count if summary else 0,
@@ -319,7 +319,7 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
     }
 
 
-def session_changed(record: SessionRecord, unread: int, now_ms: int, *, show_device: bool) -> bytes:
+def session_changed(record: SessionRecord, unread: int, now_ms: int) -> bytes:
     """Tell a device that watches the list of a session's new entry."""
-    fields = {**session_entry(record, show_device=show_device), "unread": unread}
+    fields = {**session_entry(record), "unread": unread}
     return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)

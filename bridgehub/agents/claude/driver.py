@@ -37,9 +37,12 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from bridgehub.trust.gate import Settled, settle
 
 if TYPE_CHECKING:
     from bridgehub.agents.claude.session import ClaudeSession
+
+from bridgehub.protocol.errors import unwrap
 
 __all__ = ["ClaudeDriver", "make_driver"]
 
@@ -78,6 +81,8 @@ class ClaudeDriver:
     _readable: set[str] = attrs.field(factory=set)
     _stamp: Stamp = frozenset()
     """What the running program has read of settings and instructions."""
+    _settled: Settled | None = None
+    """Under which word about the folder's settings it was started."""
     _owes_history: bool = False
     _has_past: bool = False
     """Whether the conversation has an answer already."""
@@ -86,6 +91,7 @@ class ClaudeDriver:
     def __attrs_post_init__(self) -> None:
         self._memory = Memory.of(self.spec.agent_memory)
         self._wanted = Setup.of_spec(self.spec)
+        self.delegation.mode_now = self._mode_now
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -185,17 +191,18 @@ class ClaudeDriver:
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
+        settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
-        if self._session is not None and stamp == self._stamp:
+        if self._session is not None and (stamp, settled) == (self._stamp, self._settled):
             return None
         await self.aclose()  # it holds settings that were edited since
-        self._stamp = stamp
+        self._stamp, self._settled = stamp, settled
         if not await trio.Path(self.spec.workspace).is_dir():
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
-            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation)
+            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation, settled)
             self._session, is_new = await module.open_session(self._spec_now(), setup)
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:
@@ -210,6 +217,9 @@ class ClaudeDriver:
         self._has_past |= not is_new
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
+
+    def _mode_now(self) -> str | None:
+        return self._wanted.permission_mode if self._session is None else self._session.switches.mode
 
     def _judged(self, end: TurnEnd | None) -> TurnEnd | None:
         judged = refused_at_once(end, has_past=self._has_past)
@@ -256,9 +266,9 @@ class ClaudeDriver:
         except* PromptNotSent:
             ended, self._earlier = None, earlier
         except* ProgramExited as group:
-            ended = _exited(prompt, str(_first(group)))
+            ended = _exited(prompt, str(unwrap(group)))
         except* BadOutput as group:
-            ended = _unreadable(prompt, _first(group))
+            ended = _unreadable(prompt, unwrap(group))
         if ended is not None:
             await self._remember(attrs.evolve(self._memory, is_cleared=session.is_cleared), sink)
         if keep:
@@ -281,10 +291,3 @@ def _unreadable(prompt: Prompt, error: BaseException) -> TurnFailed:
     logger.warning("Claude Code said what its SDK cannot read: %s", error)
     told = "Claude Code said something that its SDK cannot read; see the hub's log."
     return TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

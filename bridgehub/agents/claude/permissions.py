@@ -34,7 +34,7 @@ from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import cut_json
 from bridgehub.protocol.messages import Decided
 
-__all__ = ["Asker", "PermissionResult", "ToldCalls", "grant_of", "reading_rule"]
+__all__ = ["AnnouncedCalls", "PermissionBroker", "PermissionResult", "grant_of", "reading_rule"]
 
 PermissionResult = PermissionResultAllow | PermissionResultDeny
 
@@ -65,7 +65,7 @@ _NO_TURN = "Nobody can be asked between two turns. Ask again in the next one."
 _TURN_OVER = "The turn ended before anybody answered."
 
 
-class ToldCalls(Protocol):
+class AnnouncedCalls(Protocol):
     """What a person has been told of the turn's tool calls."""
 
     def has_begun(self, tool_id: str) -> bool:
@@ -91,13 +91,13 @@ class _Question:
 class _Turn:
     nursery: trio.Nursery
     sink: Sink
-    calls: ToldCalls
+    calls: AnnouncedCalls
     open: set[_Question] = attrs.field(factory=set)
     progress: trio.Event = attrs.field(factory=trio.Event)
 
 
 @attrs.define(eq=False)
-class Asker:
+class PermissionBroker:
     """Takes the SDK's questions for one running program. One turn at a time.
 
     Attributes:
@@ -112,7 +112,7 @@ class Asker:
     _turn: _Turn | None = None
 
     @asynccontextmanager
-    async def open_turn(self, sink: Sink, calls: ToldCalls) -> AsyncIterator[None]:
+    async def open_turn(self, sink: Sink, calls: AnnouncedCalls) -> AsyncIterator[None]:
         """Let questions reach `sink` while inside the block; at its end the open ones are answered by no.
 
         Args:
@@ -192,6 +192,9 @@ class Asker:
                 task_id=turn.calls.task_of(context.tool_use_id or ""),
                 words=attrs.evolve(words, diff=diff),
             )
+            if decided.decision == "allow_session" and grant is not None and self.switches is not None:
+                for one in context.suggestions:
+                    self.switches.lend_mode(one.mode if one.type == "setMode" else None)
             if decided.mode is not None and self.switches is not None:
                 self.switches.expect_mode(decided.mode)
             question.answer = _result(decided, question, is_granted=grant is not None)

@@ -18,7 +18,7 @@ import trio
 from storage.records import NewSession
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.facilities import open_facilities
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.rendering.renderer import Renderer
 
 
@@ -27,7 +27,7 @@ class World:
     folder: Path
     http: httpx.AsyncClient
     served: Served
-    facilities: Facilities
+    facilities: HttpServices
 
     async def files(self, **query: str) -> dict[str, Any]:
         answer = await self.http.get("/api/sessions/s/files", params=query)
