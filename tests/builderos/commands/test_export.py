@@ -52,7 +52,7 @@ def test_a_turn_with_tools_and_a_question() -> None:
     question, answer = parts(
         ASKED,
         STARTED,
-        ("message", {"block": "1", "offset": 0, "content": "Look"}),
+        ("message", {"block": "1", "offset": 0, "content": "ReadinessProbe"}),
         ("message", {"block": "1", "offset": 4, "content": "ing."}),
         ("tool_started", {"tool_id": "x", "name": "Bash", "input": {"command": "ls `a`"}}),
         ("tool_finished", {"tool_id": "x", "name": "Bash", "output": "no", "is_error": True}),
