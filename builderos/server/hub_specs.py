@@ -61,7 +61,7 @@ class HubSpecs:
             socket="",
             workspace=settings.workspace,
             env={**self.environment, **({} if agent is None else agent.env)},
-            options={} if agent is None else {**agent_options(agent), "allow_bypass": allows_bypass(agent)},
+            options={} if agent is None else agent_options(agent),
             agent_session_id=str(uuid.uuid5(_SESSIONS, f"{record.session_id}/{record.created_at_ms}")),
             model=settings.model,
             permission_mode=settings.permission_mode,
@@ -94,6 +94,10 @@ class HubSpecs:
 
 
 def agent_options(agent: Agent) -> dict[str, Any]:
-    """Return what a driver gets of the agent's table: all but `kind`, what is the hub's, and what was not said."""
+    """Return what a driver gets of the agent's table: all but `kind`, what is the hub's, and what was not said.
+
+    `allow_bypass` is what holds: a table that starts in a mode that never asks allows it.
+    """
     table = attrs.asdict(agent, filter=lambda field, value: field.name not in _HUBS and value is not None)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+    options = {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+    return {**options, "allow_bypass": allows_bypass(agent)}
