@@ -1,4 +1,4 @@
-"""Puts a finished database into the place of another, in one rename: whoever is killed left the old or the new one."""
+"""Replaces a database by a finished copy in one rename: a kill leaves the old or the new one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["put_database", "sync_file", "sync_folder"]
 
 
 def put_database(copy: Path, database: Path) -> None:
-    """Put `copy` into the place of `database`, whole and on disk, or change nothing. Both are closed; blocks.
+    """Replace `database` by `copy`, whole and on disk, or change nothing. Both are closed. Blocks.
 
-    The last one to close a database takes its WAL away. Where one is left somebody else has the database open,
-    and would go on with the old file; or the WAL would be taken for one of the new file.
+    The last connection to close a database removes its WAL. If a WAL is left, another program has the database open. It
+    would keep using the old file, or the WAL would be taken for that of the new file.
 
     Raises:
         StorageBusy: another program has one of them open.
@@ -23,7 +23,7 @@ def put_database(copy: Path, database: Path) -> None:
     """
     for path in (database, copy):
         if path.with_name(path.name + "-wal").exists():
-            raise StorageBusy(f"{database}: another program has it open; close that first")
+            raise StorageBusy(f"{database}: another program has it open; close that program first")
     with named_os_errors(database):
         sync_file(copy)
         copy.replace(database)
@@ -31,12 +31,12 @@ def put_database(copy: Path, database: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Have a file's content survive a power cut. Blocks; raises OSError."""
+    """Make a file's content survive a power cut. Blocks; raises OSError."""
     _sync(path, os.O_RDONLY)
 
 
 def sync_folder(path: Path) -> None:
-    """Have a folder's names survive a power cut. Blocks; raises OSError."""
+    """Make a folder's names survive a power cut. Blocks; raises OSError."""
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 

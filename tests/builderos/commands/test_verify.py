@@ -135,7 +135,7 @@ def test_a_sound_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("DELETE FROM session WHERE session_id = 'trip'", "session trip: stray"),
         ("DELETE FROM upload", "session trip: upload"),
         ("UPDATE audit SET device_id = 'mac' WHERE number = 2", "audit: chain: row 2 was changed"),
-        ("DELETE FROM audit WHERE number = 3", "audit: chain: it ends at row 2, and row 3 was noted"),
+        ("DELETE FROM audit WHERE number = 3", "audit: chain: it ends at row 2, but row 3 was recorded"),
         ("UPDATE upload SET size = 6", f"upload {UPLOAD}: upload: its file has 5 bytes"),
     ],
 )
