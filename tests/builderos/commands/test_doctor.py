@@ -29,7 +29,7 @@ def make_database(data: Path) -> None:
 def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_doctor(tmp_path / "data", None) == 0
     out = capsys.readouterr().out
-    assert "will be made by the first start" in out
+    assert "the first start creates" in out
     assert "BROKEN" not in out
     assert not (tmp_path / "data").exists()
 
