@@ -39,7 +39,7 @@ def test_a_question_of_trust_is_asked_in_words(options: tuple[str, ...]) -> None
     run = {"kind": "helper", "name": "apiKeyHelper", "from": ".claude/settings.json", "command": "sh key.sh"}
     asked = trust_input("claude", "/w", [run] * 100, 0)
     told = request_text(PermissionRequested("r", "trust", asked, options, about="trust")).splitlines()
-    assert told[0] == "The folder /w holds things that would run or count by themselves:"
+    assert told[0] == "The folder /w has settings that would run or apply by themselves:"
     assert told[1:101] == ["- helper apiKeyHelper (.claude/settings.json): sh key.sh"] * 100
     assert told[-1].startswith("Send allow (or yes) to trust this folder, deny (or no) to ")
     assert ("go on without its settings" in told[-1]) == ("deny" in options)
