@@ -45,7 +45,7 @@ def test_a_question_of_trust_is_asked_in_words(options: tuple[str, ...]) -> None
     assert ("go on without its settings" in told[-1]) == ("deny" in options)
     for cut in (trust_input("claude", "/w", [run], 5), trust_input("claude", "/w", [run] * 200, 0)):
         request = PermissionRequested("r", "trust", cut, options, about="trust")
-        assert "It is too long to show here whole. Another device can trust it." in request_text(request)
+        assert "It is too long to show here. Another device can trust it." in request_text(request)
         assert not may_be_allowed(request)
 
 
