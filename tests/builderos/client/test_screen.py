@@ -92,7 +92,7 @@ def test_a_question_of_trust_shows_all_that_would_run() -> None:
     told = show(
         screen, "permission_requested", request_id="r2", tool="trust", kind="trust", input=asked | {"more": 3}
     )
-    assert "? - and 3 more, which are not listed\n? too long to show here whole" in told
+    assert "? - and 3 more, which are not listed\n? too long to show here" in told
 
 
 def test_others_are_named() -> None:

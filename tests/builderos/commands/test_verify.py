@@ -129,9 +129,9 @@ def test_a_sound_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("DELETE FROM command WHERE session_id = 'trip'", "session trip: command: m1 is not recorded"),
         (
             "UPDATE command SET state = 'handed' WHERE session_id = 'trip'",
-            "session trip: command: m1 is noted",
+            "session trip: command: m1 is recorded",
         ),
-        ("UPDATE command SET seq = 2 WHERE session_id = 'trip'", "session trip: command: m1 is noted"),
+        ("UPDATE command SET seq = 2 WHERE session_id = 'trip'", "session trip: command: m1 is recorded"),
         ("DELETE FROM session WHERE session_id = 'trip'", "session trip: stray"),
         ("DELETE FROM upload", "session trip: upload"),
         ("UPDATE audit SET device_id = 'mac' WHERE number = 2", "audit: chain: row 2 was changed"),
