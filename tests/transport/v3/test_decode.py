@@ -199,7 +199,7 @@ def nested(depth: int, inside: object) -> object:
     return inside
 
 
-@pytest.mark.parametrize("nested", [1, [], {}])
+@pytest.mark.parametrize("inside", [1, [], {}])
 @pytest.mark.parametrize("depth", [33, 34, 200])
 def test_answers_may_be_nested_only_so_deep(depth: int, inside: object) -> None:
     body = {"type": "decide", "session_id": "t", "request_id": "r", "decision": "allow"}
