@@ -24,7 +24,7 @@ class ClaudeAgent:
     see `SILENCE_S`.
 
     Attributes:
-        permission_mode, model: what its sessions start with unless they say otherwise; None is its own
+        permission_mode, model: the defaults of its sessions; None is its own
         default. cli_path: the program to run instead of the one that comes with the SDK.
     """
 
@@ -43,7 +43,7 @@ class CodexAgent:
     """Codex through `codex app-server`.
 
     Attributes:
-        approval, sandbox, model: what its sessions start with unless they say otherwise; None is Codex's own
+        approval, sandbox, model: the defaults of its sessions; None is Codex's own
         default. cli_path: the program to run instead of the package's.
     """
 

@@ -59,7 +59,7 @@ class DataFolder:
     """A folder that this process holds. Only `open_data_folder` makes one. Its methods block briefly.
 
     Attributes:
-        mended: what others of this machine could read or write until now.
+        mended: files that others of this machine could read or write until now.
     """
 
     path: Path

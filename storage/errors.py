@@ -65,7 +65,7 @@ class StorageVersion(StorageError):
 
 
 class Fenced(StorageError):
-    """The grant is stale: another owner has the session. The caller must stop writing for good."""
+    """The grant is stale: another owner has the session. The caller must stop writing permanently."""
 
 
 class SearchBusy(StorageError):

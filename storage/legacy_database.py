@@ -121,7 +121,7 @@ def open_old_database(path: Path, copy: Path) -> Iterator[OldDatabase]:
     """Copy the old database at `path` to `copy`, check the copy and read it while inside the block. Blocks.
 
     Raises:
-        OldDatabaseBroken: there is no such file, it is none of the old server's, or it is damaged.
+        OldDatabaseBroken: the file does not exist, is not one of the old server's, or is damaged.
     """
     with _named(path):
         _copy(path, copy)

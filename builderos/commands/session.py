@@ -91,7 +91,7 @@ def _fault_of(content: str, message_id: str | None) -> str | None:
         size = len(content.encode())
         (message_id or "").encode()
     except UnicodeEncodeError:  # the shell's argument was not valid text in its encoding
-        return "TEXT or --message-id is no valid text"
+        return "TEXT or --message-id is not valid text"
     if not content:
         return "TEXT is empty"
     if size > MAX_MESSAGE_BYTES:

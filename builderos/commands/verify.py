@@ -119,7 +119,7 @@ class _Checks:
             sys.stderr.write(f"... {self.session_count} sessions, {self.event_count} events so far\n")
             sys.stderr.flush()
 
-    # ---- what is checked ----
+    # ---- the checks ----
 
     async def database(self) -> None:
         """The file as SQLite sees it, and rows without an owner."""

@@ -47,8 +47,7 @@ def write_backup(data: Path, target: Path, *, made_at: str) -> Proof:
 
     Raises:
         StorageCorrupt: the database is damaged or not one of ours.
-        StorageUnavailable: there is no database, or the backup cannot be written; `target` is as it was.
-            One of the folder's own files is no place for it.
+        StorageUnavailable: there is no database, or the backup cannot be written; `target` is unchanged.
     """
     database = data / DATABASE
     if _is_own(data, target):

@@ -188,7 +188,7 @@ class Uploads:
         It becomes durable with the next durable commit, such as that of the message that has them.
 
         Raises:
-            StorageUnavailable: nothing was noted.
+            StorageUnavailable: nothing was recorded.
         """
         return await self._writer.submit(partial(_use, session_id, names), durable=False)
 
