@@ -1,4 +1,4 @@
-"""One database, open: its writer, readers and checkpoints, and what is built on them."""
+"""One open database: its writer, readers and checkpoints, and the tables built on them."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ UPDATE session SET epoch = max(epoch + 1, ?1), owner_epoch = max(owner_epoch + 1
 """
 
 _GENERATION_BITS = 32
-"""Commit numbers begin with how often the database was opened: they rise without a counter that each commit
-would have to write, and leave room for 2**32 rows between two starts."""
+"""Commit numbers begin with how often the database was opened. So they rise without a counter that each commit must
+write, with room for 2**32 rows between two starts."""
 
 _log = logging.getLogger("builderos.storage")
 
@@ -65,7 +65,7 @@ class StoreStatistics:
 
 @attrs.frozen(eq=False)
 class Store:
-    """Everything that the database keeps. Made by `open_store` only."""
+    """Everything that the database keeps. Only `open_store` makes one."""
 
     path: Path
     journal: SqliteJournal
@@ -83,9 +83,9 @@ class Store:
     _checkpointer: Checkpointer
 
     async def settle(self, name: str, value: str) -> str:
-        """Return what is kept under `name`, durably; that is `value` from the first call on.
+        """Return the value stored under `name`, durably. The first call stores `value`.
 
-        For what a server makes once, such as the key that its links are signed with.
+        For values that a server creates once, such as the key that signs its links.
 
         Raises:
             StorageUnavailable: nothing was stored.
@@ -93,9 +93,9 @@ class Store:
         return await self._writer.submit(partial(_settle, name, value), durable=True)
 
     async def backup(self, target: Path) -> None:
-        """Write a copy of the database as it is now, mode 0600, replacing what is at `target`.
+        """Write a copy of the database as it is now, mode 0600, replacing the file at `target`.
 
-        Nobody waits for it, but the WAL grows until it is done. Once begun it is not cancelled.
+        Other calls do not wait for it, but the WAL grows until it is done. Once started it cannot be cancelled.
 
         Raises:
             StorageUnavailable: there is no copy, or the earlier one is unchanged.
@@ -103,7 +103,7 @@ class Store:
         await trio.to_thread.run_sync(_backup, self.path, target)
 
     def statistics(self) -> StoreStatistics:
-        """Return the figures of now."""
+        """Return the current figures."""
         return StoreStatistics(self._writer.statistics(), self._checkpointer.statistics())
 
 
@@ -111,11 +111,11 @@ class Store:
 async def open_store(
     path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[Migration] = MIGRATIONS
 ) -> AsyncIterator[Store]:
-    """Open the database at `path`, making or migrating it first.
+    """Open the database at `path`, creating or migrating it first.
 
-    At the end of the block the writer commits what waits, the file is checkpointed and marked as closed well;
-    that is not cancelled. An error of the block comes out inside an ExceptionGroup, as from any nursery; an
-    error of opening comes bare. Should the writer's thread die, the block is cancelled and its error raised.
+    At the end of the block the writer commits the waiting jobs; the file is checkpointed and marked as closed well.
+    That cannot be cancelled. An error of the block leaves it inside an ExceptionGroup, as with any nursery; an error
+    while opening leaves it bare. If the writer's thread dies, the block is cancelled and the thread's error raised.
 
     Synopsis::
 
@@ -131,7 +131,7 @@ async def open_store(
         migrations: for tests of migration.
 
     Raises:
-        StorageCorrupt: the file is damaged or no database of ours.
+        StorageCorrupt: the file is damaged or not a database of ours.
         StorageVersion: a newer program wrote it.
         StorageUnavailable: it cannot be opened or written now.
     """
@@ -186,7 +186,7 @@ async def open_store(
                 ended_well = True
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")
-                # Not bounded: what was promised to a caller must reach the disk, and each job is short.
+                # Not bounded: promised writes must reach the disk, and each job is short.
                 with trio.CancelScope(shield=True):
                     await writer.close()
     finally:
@@ -255,7 +255,7 @@ def _settle(name: str, value: str, connection: apsw.Connection) -> str:
 
 
 def _backup(path: Path, target: Path) -> None:
-    connection = open_writer(path)  # only reads; but one with `query_only` would refuse to copy
+    connection = open_writer(path)  # only reads, but `query_only` would forbid the copy
     try:
         copy_database(connection, target)
     finally:
@@ -275,7 +275,7 @@ def _close(
             connection.execute(_SET_META, ("closed_well", "1"))
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except StorageError as error:
-        # The next start treats this as a crash, which loses nothing. After a failure it would be a second line.
+        # The next start treats this as a crash, which loses nothing. A failure was already logged.
         _log.log(logging.ERROR if ended_well else logging.DEBUG, "closing: %s", error)
     finally:
         connection.close()

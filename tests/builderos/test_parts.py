@@ -132,7 +132,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "api-key").unlink()
     with pytest.raises(NoServerError, match="--key"):
         find_server(tmp_path, "http://127.0.0.1:1", None)
-    with pytest.raises(NoServerError, match="no address"):
+    with pytest.raises(NoServerError, match="not an address"):
         find_server(tmp_path, "localhost:8080", "k")
 
 

@@ -81,7 +81,7 @@ async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) 
         key = server.key
         status, out, err = await run_command(server, "restore", str(file))
         assert (status, out, err.count("\n")) == (1, "", 1)
-        assert f"is held by process {server.pid}" in err
+        assert f"is in use by process {server.pid}" in err
         hubs = hubs_of(server.data)
         await server.kill9()
         assert (await run_command(server, "restore", str(file)))[::2] == (0, "")
@@ -266,7 +266,7 @@ def test_a_restore_needs_the_folder_and_a_database_that_nobody_has_open(
     with (data / "lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run_restore(file, data, now_ms=NOW_MS) == 1
-        assert "is held by" in capsys.readouterr().err
+        assert "is in use by" in capsys.readouterr().err
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(data / "builderos.db")],
         stdin=subprocess.PIPE,
