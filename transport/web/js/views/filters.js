@@ -26,7 +26,8 @@ export function drawFilters(at, sessions, only, changed) {
 		chip.setAttribute("aria-pressed", String(only.has(name)));
 		return chip;
 	});
-	const focused = [...at.children].indexOf(/** @type {Element} */ (document.activeElement));
-	at.replaceChildren(...chips);
-	if (focused >= 0) chips[focused]?.focus();
+	const old = /** @type {HTMLElement[]} */ ([...at.children]);
+	if (old.length === chips.length && old.every((one, index) => one.textContent === chips[index]?.textContent)) {
+		for (const [index, one] of old.entries()) one.setAttribute("aria-pressed", chips[index]?.getAttribute("aria-pressed") ?? "false");
+	} else at.replaceChildren(...chips);
 }
