@@ -26,13 +26,13 @@ class AgentState:
 
     Attributes:
         problem: what it lacks, for a person; empty where nothing is known to be missing.
-        mend: the command that mends it.
+        fix: the command that fixes it.
     """
 
     name: str
     kind: str
     problem: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 @attrs.frozen
