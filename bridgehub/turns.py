@@ -136,7 +136,7 @@ class TurnRunner:
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
-        self.asking = Asking(set(self.spec.grants))
+        self.asking = Asking(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
 
@@ -208,6 +208,7 @@ class TurnRunner:
             nursery.start_soon(self._setups.tell_newest)
             async for prompt in self._prompts:
                 await self._run_turn(prompt, nursery)
+                nursery.start_soon(self._setups.after_turn, self._driver)
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()

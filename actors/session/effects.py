@@ -102,10 +102,12 @@ class ForgetHub:
 
 @attrs.frozen
 class KeepNote:
-    """Keep a read mark or a draft beside the journal."""
+    """Keep a read mark, a draft, or where a session stands in lists, beside the journal."""
 
     read_seq: int | None = None
     draft: str | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
 
 
 @attrs.frozen
@@ -122,6 +124,15 @@ class Announce:
     news: News
 
 
+@attrs.frozen
+class Audit:
+    """Note in the audit what a key did; `subject` is what it did it to."""
+
+    act: str
+    key_id: str
+    subject: str
+
+
 Effect = (
     Answer
     | StartHub
@@ -135,4 +146,5 @@ Effect = (
     | KeepNote
     | KeepOffer
     | Announce
+    | Audit
 )

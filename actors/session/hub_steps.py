@@ -42,8 +42,11 @@ from actors.session.inputs import (
     Input,
     MarkFailed,
     Resume,
+    TimeCame,
 )
+from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
+from actors.session.state import Turn
 from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
 
@@ -60,6 +63,11 @@ MAX_OPEN_TASKS = 1000
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
+
+MAX_ASKED_AGAIN = 10
+"""How often a turn's message goes to a new hub because the one before died while it asked for trust."""
+
+MAX_WAYS = 8
 
 _REQUEST_KINDS = frozenset(get_args(RequestKind))
 
@@ -86,12 +94,14 @@ def take(step: Step, given: Input) -> None:
         case IdleTooLong():
             if step.state.turn is None:
                 step.let_hub_go(StopHub)
+        case TimeCame():
+            look_at_clock(step, given.revoked)
         case MarkFailed(detail):
             _mark_failed(step, detail)
         case Resume():
             if step.state.failed:
                 step.emit(SessionUpdated(failed=False))
-            step.start_next()
+            look_at_clock(step, given.revoked)
 
 
 def _reported(step: Step, given: FromHub) -> None:
@@ -116,7 +126,7 @@ def _reported(step: Step, given: FromHub) -> None:
     if isinstance(event, hub.Noticed) and event.turn_id is None:
         step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
         return
-    if not turn.consumed and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
+    if not turn.consumed and not _says_nothing_of_taking(event):
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
         case hub.Consumed():
@@ -247,7 +257,9 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
             )
             step.end_turn("answered", end, hub_said=True)
         case hub.TurnFailed():
-            failure = TurnError(event.code, event.content, event.retryable)
+            failure = TurnError(
+                event.code, event.content, event.retryable, event.resets_at_ms, event.ways[:MAX_WAYS]
+            )
             step.end_turn("failed", failure, hub_said=True)
         case hub.TurnStopped():
             step.stop_turn(hub_said=True)
@@ -358,6 +370,16 @@ def _gone(step: Step, given: HubGone) -> None:
         turn.may_move = False
         step.start_hub()
         return
+    if (
+        not turn.consumed
+        and _asks_for_trust(turn)
+        and given.reason == "died"
+        and len(turn.decided) < MAX_ASKED_AGAIN
+    ):
+        # The agent has nothing of the message before this is answered.
+        step.cancel_requests(None)
+        step.start_hub()
+        return
     delivery: DeliveryState
     code: TurnErrorCode
     if given.reason == "not_started":
@@ -373,6 +395,17 @@ def _gone(step: Step, given: HubGone) -> None:
     if given.detail:
         content = f"{content}: {given.detail}"
     step.end_turn(delivery, TurnError(code, content, retryable=True))
+
+
+def _says_nothing_of_taking(event: hub.HubEvent) -> bool:
+    if isinstance(event, hub.PermissionAsked):
+        return event.kind == "trust" and event.task_id is None
+    return isinstance(event, _SAYS_NOTHING_OF_TAKING)
+
+
+def _asks_for_trust(turn: Turn) -> bool:
+    """Tell whether the session's own agent waits for a word on its folder, and so has nothing of the prompt."""
+    return any(request.about == "trust" and request.task_id is None for request in turn.requests.values())
 
 
 def _mark_failed(step: Step, detail: str) -> None:

@@ -106,10 +106,10 @@ async def run_server(setup: Setup) -> None:
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, Links(link_key.encode()))
-            metrics = Metrics()
-            async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
+            metrics, trail = Metrics(), AuditTrail(store.audit, wall_clock_ms)
+            async with _open_sessions(setup.config, folder, store, metrics, uploads, trail) as supervisor:
                 await supervisor.recover()
-                parts = _Parts(setup, store, supervisor, uploads, metrics)
+                parts = _Parts(setup, store, supervisor, uploads, metrics, trail)
                 parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
@@ -123,11 +123,16 @@ def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
 
 @asynccontextmanager
 async def _open_sessions(
-    config: Config, folder: DataFolder, store: Store, metrics: Metrics, uploads: OwnUploads
+    config: Config,
+    folder: DataFolder,
+    store: Store,
+    metrics: Metrics,
+    uploads: OwnUploads,
+    trail: AuditTrail,
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
     sockets = find_socket_folder(folder)
-    hubs = ProcessHubs(folder.hubs_path, sockets)
+    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
     deps = SessionDeps(
         journal=MeasuredJournal(store.journal, metrics),
@@ -138,9 +143,11 @@ async def _open_sessions(
         new_id=new_id,
         spec_for=specs.spec_for,
         allows_bypass=bypass_agents(config).__contains__,
+        is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),
+        audited=trail.note,
     )
     try:
         async with open_supervisor(deps) as supervisor:
@@ -162,6 +169,7 @@ class _Parts:
     supervisor: Supervisor
     uploads: OwnUploads
     metrics: Metrics
+    trail: AuditTrail
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInTries = attrs.field(factory=SignInTries)
 
@@ -176,13 +184,14 @@ class _Parts:
             devices=store.devices,
             watch=_Watch(supervisor),
             clock=wall_clock_ms,
+            aliases=store.aliases,
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
             renderer=self.renderer,
             facilities=self.facilities(),
             on_taken=self.metrics.taken,
             tries=self.tries,
-            trail=AuditTrail(store.audit, wall_clock_ms),
+            trail=self.trail,
         )
 
     def facilities(self) -> Facilities:
@@ -199,6 +208,7 @@ class _Parts:
             pairings=store.pairings,
             audit=store.audit,
             sessions=self.supervisor,
+            forks=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
             new_key=new_key,
@@ -237,6 +247,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             await nursery.start(setup.tls.run)
         if deps.trail is not None:
             nursery.start_soon(deps.trail.run, name="audit")
+        nursery.start_soon(store.pairings.run, wall_clock_ms, name="pairings")
         if (days := setup.config.retention_days) is not None:
             sessions = parts.supervisor
             retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)

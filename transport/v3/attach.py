@@ -71,7 +71,7 @@ class Attaching:
         frame = self.frame
         label = frame.device_id or self.device.id
         if label != self.device.id and not await self.deps.devices.claim_label(label, self.device.id):
-            raise _forbidden("This device_id is another key's.")
+            raise _forbidden("This device_id belongs to another key or to the system; use another one.")
         await self._find_or_make(label)
         view = await self._view(Author(self.device.id, label, self.device.name))
         # A key that may only look attaches observing, whatever it asks for.
@@ -134,7 +134,14 @@ class Attaching:
             raise _forbidden(too_many_sessions(self.config.max_sessions))
         settings = self._settings(frame.settings or SettingsAsked())
         await self._check(frame.agent, settings)
-        new = NewSession(frame.session_id, frame.agent, label, encode_settings(settings), self.deps.clock())
+        new = NewSession(
+            frame.session_id,
+            frame.agent,
+            label,
+            encode_settings(settings),
+            self.deps.clock(),
+            settings.workspace,
+        )
         try:
             await catalog.create(new)
         except SessionExists:

@@ -29,6 +29,7 @@ from transport.v3.attach import Attaching, AttachRefused
 from transport.v3.attachment import Attachment
 from transport.v3.commands import answers_to, command_of, oversized, refuse, with_rights
 from transport.v3.events import encode_round
+from transport.v3.own_ids import aliased
 from transport.v3.rendered import Renderings
 from transport.v3.session_list import SessionFeed
 from transport.websocket import close_codes
@@ -56,6 +57,7 @@ class Conversation:
     renderings: Renderings | None = None
     _attachments: dict[str, Attachment] = attrs.field(factory=dict)
     _watching: AbstractContextManager[None] | None = None
+    _watches_all: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +81,7 @@ class Conversation:
 
     async def follow(self, frame: cf.ClientFrame) -> None:
         """Do what a frame asks for, as far as the device may."""
+        frame = aliased(frame, self.deps.aliases)
         if isinstance(frame, cf.PingFrame):
             self.writer.put(replies.pong(self.deps.clock()))
         elif isinstance(frame, cf.AttachFrame):
@@ -102,10 +105,18 @@ class Conversation:
             self.writer.close(close_codes.BAD_KEY)
 
     def _watch_sessions(self) -> None:
+        self._watches_all = True
+        self._feed_sessions()
+
+    def _feed_sessions(self) -> None:
+        """Tell changed entries of sessions from now on: of those that are attached, or of all."""
         if self._watching is None:
-            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self.device.scope)
+            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self._wants_entry)
             self._watching = self.deps.watch.watch(feed)
             self._watching.__enter__()
+
+    def _wants_entry(self, session_id: str) -> bool:
+        return self._watches_all or session_id in self._attachments
 
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id
@@ -129,6 +140,7 @@ class Conversation:
             self._tell_failure(session_id, error, None)
             return
         self._attachments[session_id] = attachment
+        self._feed_sessions()
         for text in texts:
             self.writer.put(text)
         self.writer.put_frames(encode_round(first))
@@ -153,6 +165,8 @@ class Conversation:
         if refusal is not None:
             self._tell_rejected(frame.session_id, refusal)
             return
+        if isinstance(frame, cf.PaintedFrame):
+            return  # it tells nobody else anything, and is worth nothing later
         try:
             await self._submit(frame)
         except _FAILURES as error:
@@ -178,6 +192,8 @@ class Conversation:
         author = Author(self.device.id, label, self.device.name)
         command = with_rights(command_of(frame, files), self.device.scope)
         envelope = Envelope(command, author, partial(self._on_reply, session_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked while its files were looked up
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:
