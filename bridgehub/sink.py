@@ -25,12 +25,12 @@ from bridgehub.protocol.messages import (
     TextPiece,
 )
 from bridgehub.protocol.trust import KIND, declined_by
-from bridgehub.watchdog import Silence
+from bridgehub.watchdog import InactivityWatchdog
 
 if TYPE_CHECKING:
     from bridgehub.trust.finding import Findings
 
-__all__ = ["Asking", "TurnSink"]
+__all__ = ["PermissionRequests", "TurnSink"]
 
 OPTIONS = ("allow", "deny", "allow_session")
 """What a person may answer; without a grant `allow_session` allows no more than this call."""
@@ -51,7 +51,7 @@ class _Request:
 
 
 @attrs.define(eq=False)
-class Asking:
+class PermissionRequests:
     """What waits for the server's word. One a hub; emptied at each turn's end.
 
     Attributes:
@@ -120,14 +120,14 @@ class Asking:
 class TurnSink:
     """What the driver of one turn reports to (`agents.base.Sink`, and `agents.echo.PracticeSink`)."""
 
-    asking: Asking
+    asking: PermissionRequests
     outbox: Outbox
     new_id: Callable[[], str]
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
-    silence: Silence = attrs.field(factory=Silence)
+    silence: InactivityWatchdog = attrs.field(factory=InactivityWatchdog)
     closed: bool = False
     _plan: PlanChanged | None = None
     _plan_at: float = -math.inf
@@ -226,5 +226,5 @@ class TurnSink:
         with self.silence.held():
             await self.outbox.wait_acked(self.outbox.head_seq)
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         await self.outbox.put_raw(line)

@@ -30,7 +30,7 @@ from actors.commands import (
 )
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.decisions import refusal_of_decision
-from actors.session.effects import Announce, Answer, Audit, KeepNote, SteerHub, StopHub, TellHub
+from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub
 from actors.session.inputs import FromDevice
 from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
@@ -175,7 +175,7 @@ def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
     turn.stopping_by = author
     step.state.control_dirty = True
     step.cancel_requests(author)
-    step.do(TellHub(InterruptTurn(turn.turn_id)))
+    step.do(SendToHub(InterruptTurn(turn.turn_id)))
 
 
 def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
@@ -199,7 +199,7 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         )
         request = state.turn.requests[request_id]
         step.emit_in_turn(resolved, device_id=author)
-        step.do(TellHub(decided(resolved)))
+        step.do(SendToHub(decided(resolved)))
         if request.about == "trust" and isinstance(request.input, dict):
             act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
             step.do(Audit(act, envelope.author.key_id, str(request.input.get("folder"))))
@@ -235,7 +235,7 @@ def _renew(step: Step, envelope: Envelope) -> None:
     if state.turn is not None:
         _answer(step, envelope, Rejected("busy", "a turn runs; stop it or wait for its end"))
         return
-    step.let_hub_go(StopHub)
+    step.release_hub(StopHub)
     state.renewals, state.agent_memory = state.renewals + 1, None
     content = "The agent starts afresh with the next message, and is given what was said."
     step.emit(Notice("renewed", content), device_id=envelope.author.device_id)
@@ -254,7 +254,7 @@ def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
     state = step.state
     ends = state.hub_id is not None and state.turn is None and state.next_waiting() is None and not watched
     if ends:
-        step.let_hub_go(StopHub)
+        step.release_hub(StopHub)
     _answer(step, envelope, Closed(process_killed=ends))
 
 

@@ -31,8 +31,8 @@ from actors.events import (
 )
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
-from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
-from actors.session.hub_limits import fitted, is_flat, plan_entries, unfit
+from actors.session.effects import ForgetHub, KillHub, SendHistory, SendToHub, SteerHub, StopHub
+from actors.session.hub_limits import clip, is_flat, plan_entries, violation_of
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -93,7 +93,7 @@ def take(step: Step, given: Input) -> None:
             _gone(step, given)
         case IdleTooLong():
             if step.state.turn is None:
-                step.let_hub_go(StopHub)
+                step.release_hub(StopHub)
         case TimeCame():
             look_at_clock(step, given.revoked)
         case MarkFailed(detail):
@@ -109,14 +109,14 @@ def _reported(step: Step, given: FromHub) -> None:
     if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
         return
     if reported.first_seq != state.hub_seq + 1:
-        _distrust(step, f"after its event {state.hub_seq} came {reported.first_seq}")
+        _reject_hub(step, f"after its event {state.hub_seq} came {reported.first_seq}")
         return
     state.hub_seq = reported.seq
     event = reported.event
     if type(event) is not hub.TextPiece:
-        event = fitted(event)
-    if fault := unfit(event):
-        _distrust(step, fault)
+        event = clip(event)
+    if fault := violation_of(event):
+        _reject_hub(step, fault)
         return
     if _reported_of_session(step, event):
         return
@@ -161,10 +161,10 @@ def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
     return True
 
 
-def _distrust(step: Step, detail: str) -> None:
+def _reject_hub(step: Step, detail: str) -> None:
     """End a hub whose numbers have a gap or an overlap: something is missing that nothing can bring back."""
     turn = step.state.turn
-    step.let_hub_go(KillHub)
+    step.release_hub(KillHub)
     if turn is not None:
         content = f"the agent's hub broke the protocol and was ended: {detail}"
         delivery: DeliveryState = "failed" if turn.consumed else "unknown"
@@ -202,7 +202,7 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
         step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
     is_long = turn.answer.held > MAX_ANSWER_LENGTH
     if is_long or turn.answer.runs > MAX_ANSWER_RUNS:
-        step.let_hub_go(KillHub)
+        step.release_hub(KillHub)
         bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
         content = f"the answer grew past {bound} and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
@@ -212,12 +212,12 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
     turn = step.state.turn
     assert turn is not None
     if turn.stopping_by is not None:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     if event.request_id in turn.requests or event.request_id in turn.decided:
         return
     if len(turn.requests) >= MAX_OPEN_REQUESTS:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
         PermissionRequested(
@@ -333,20 +333,20 @@ def _ready(step: Step, given: HubReady) -> None:
             step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
             return
         if state.hub_is_old:
-            step.let_hub_go(StopHub)
+            step.release_hub(StopHub)
             step.start_hub()
             return
         step.do(hand_over(state, turn))
     for request_id in welcome.waiting:
         if request_id in turn.decided:
-            step.do(TellHub(decided(turn.decided[request_id])))
+            step.do(SendToHub(decided(turn.decided[request_id])))
     for message_id, waiting in turn.steered.items():
         if message_id not in turn.steered_taken and message_id not in welcome.steered:
             step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
     if welcome.history_wanted:
         step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
     if turn.stopping_by is not None:
-        step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
+        step.do(SendToHub(hub.InterruptTurn(turn.turn_id)))
 
 
 def _gone(step: Step, given: HubGone) -> None:

@@ -25,7 +25,7 @@ import psutil
 __all__ = [
     "MARKER",
     "TASK_MARKER",
-    "TreeSurvived",
+    "TreeKillFailed",
     "has_children",
     "is_alive",
     "kill_descendants",
@@ -60,7 +60,7 @@ _PF_KTHREAD = 0x00200000
 _LINUX = sys.platform == "linux"
 
 
-class TreeSurvived(Exception):
+class TreeKillFailed(Exception):
     """Processes of a hub were still there after `KILL_LIMIT_S`; `pids` names them."""
 
     def __init__(self, pids: tuple[int, ...]) -> None:
@@ -169,7 +169,7 @@ def _kill_until_none(
     deadline = time.monotonic() + KILL_LIMIT_S
     while found := _find(hub_id, leader, variable):
         if time.monotonic() > deadline:
-            raise TreeSurvived(tuple(process.pid for process in found))
+            raise TreeKillFailed(tuple(process.pid for process in found))
         for process in found:
             if _send(process, signal.SIGKILL):
                 killed.add(process.pid)

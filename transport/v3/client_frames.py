@@ -7,13 +7,13 @@ from typing import ClassVar, Literal, NewType
 import attrs
 
 __all__ = [
-    "ActFrame",
     "Answers",
     "AttachFrame",
     "AttachmentRef",
     "AuthFrame",
     "CancelFrame",
     "ClientFrame",
+    "CommandFrame",
     "ConfigureFrame",
     "DecideFrame",
     "DetachFrame",
@@ -295,7 +295,7 @@ class PingFrame:
     name: ClassVar[str] = "ping"
 
 
-ActFrame = (
+CommandFrame = (
     SendFrame
     | SendNowFrame
     | CancelFrame
@@ -314,4 +314,4 @@ ActFrame = (
 )
 """What goes to the session's owner, from a device that is attached."""
 
-ClientFrame = AuthFrame | AttachFrame | ActFrame | DetachFrame | WatchSessionsFrame | PingFrame
+ClientFrame = AuthFrame | AttachFrame | CommandFrame | DetachFrame | WatchSessionsFrame | PingFrame

@@ -69,10 +69,10 @@ async def test_wait_returns_for_mail_and_for_a_poke(autojump_clock: MockClock) -
     async def put() -> None:
         await box.put(envelope([]))
 
-    async def poke() -> None:
-        box.poke()
+    async def wake() -> None:
+        box.wake()
 
-    for wake in (poke, put):
+    for wake in (wake, put):
         with trio.move_on_after(1) as scope:
             await box.wait()
         assert scope.cancelled_caught
