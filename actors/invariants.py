@@ -121,7 +121,7 @@ class Verifier:
     """Takes the events of one session from the first on, in order.
 
     Attributes:
-        told_afterwards: what the ids of messages and turns begin with that came from elsewhere, long after; of
+        imported_prefix: what the ids of messages and turns begin with that came from elsewhere, long after; of
             these less is asked: a question may have failed without a turn, an answer may have no question.
         folded: without it rows of finished turns need not be folded: for events as they were when they came.
         found: what is wrong, at most `MAX_FOUND` of it.

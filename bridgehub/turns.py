@@ -7,7 +7,7 @@ The life of a turn here:
                           ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced,
                           │                                          all processes below the hub killed
                           └─ interrupt: asked politely ─┬─ returns ▶ TurnStopped
-                                                        └─ POLITE_S over: cancelled, its processes killed,
+                                                        └─ GRACE_S over: cancelled, its processes killed,
                                                            driver replaced ▶ TurnStopped
 
 A driver that does not even end when it is cancelled is left behind: its sink is closed, so that nothing it

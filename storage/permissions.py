@@ -35,7 +35,7 @@ def make_private(data: Path) -> list[Path]:
     """Take from group and others whatever they may do with our files; return those that were open to them. Blocks.
 
     Raises:
-        StorageUnsafe: the folder or something of ours in it belongs to another user, or everybody may write there.
+        InsecureDataFolder: the folder or something of ours in it belongs to another user, or everybody may write there.
         StorageUnavailable: a mode cannot be read or changed.
     """
     me = os.geteuid()

@@ -116,7 +116,7 @@ class ProcessHubs:
         Raises:
             HubLost: there is no such hub, or it died.
             HubFenced: a later owner holds it.
-            HubGarbage: what answers is no hub.
+            HubProtocolError: what answers is no hub.
         """
         record = await trio.to_thread.run_sync(read_pid_file, self.folder / hub_id)
         if record is None:
@@ -132,7 +132,7 @@ class ProcessHubs:
         it kills.
 
         Raises:
-            HubSurvived: a process could not be killed; nothing may be sent again.
+            HubKillFailed: a process could not be killed; nothing may be sent again.
         """
         return await trio.to_thread.run_sync(self._reap, hub_id, last_seq, limiter=self._kills)
 

@@ -137,7 +137,7 @@ def kill_tree(
         variable: the marker: `TASK_MARKER` for the tree of a delegate.
 
     Raises:
-        TreeSurvived: something did not die in time.
+        TreeKillFailed: something did not die in time.
     """
     killed: set[int] = set()
     leader = _leader(pid, started) if pid is not None and started is not None else None
@@ -156,7 +156,7 @@ def kill_descendants(hub_id: str) -> int:
     """Kill every process of the hub that calls this, but the caller itself; return how many there were.
 
     Raises:
-        TreeSurvived: something did not die in time.
+        TreeKillFailed: something did not die in time.
     """
     killed: set[int] = set()
     _kill_until_none(hub_id, psutil.Process(), killed)

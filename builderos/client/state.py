@@ -117,7 +117,7 @@ class Follow:
         """Take a frame of the server; return the frames to send now.
 
         Raises:
-            ComeBackError: an event does not follow the position, or the trouble will pass.
+            ReconnectError: an event does not follow the position, or the trouble will pass.
             RefusedError: the session is not for us, or a message of ours is no frame to the server.
         """
         if not self.attached and frame.session_id and is_app_session(self.session_id):
