@@ -54,9 +54,10 @@ lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of t
 	@node_modules/.bin/tsc --project tsconfig.json
 	@node_modules/.bin/tsc --project tsconfig.worker.json
 
-format: install ## format the code
+format: install ## format the code, wrap the pages
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+	@find docs *.md tests/README.md -name '*.md' -exec $(BIN)/python -m tests.support.wrap_markdown {} +
 
 docs: install ## build the documentation site in build/site; a dead link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

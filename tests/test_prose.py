@@ -16,6 +16,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.wrap_markdown import WIDTH, wrap
 from tests.test_imports import ALLOWED, ROOT
 
 BANNED: Final = {
@@ -51,6 +52,7 @@ TO_DO: Final = frozenset(
         "bridgehub/agents/relay",
         "bridgehub/delegation",
         "bridgehub/protocol",
+        "bridgehub/trust",
         "builderos",
         "builderos/client",
         "builderos/commands",
@@ -76,6 +78,7 @@ TO_DO: Final = frozenset(
         "tests/security",
         "tests/simulation",
         "tests/standin",
+        "tests/storage",
         "tests/support",
         "tests/torture",
         "tests/transport",
@@ -100,17 +103,13 @@ TO_DO: Final = frozenset(
 PAGES: Final = [*sorted(ROOT.glob("*.md")), ROOT / "tests" / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 PAGES_TO_DO: Final = frozenset(
     {
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "SECURITY.md",
-        "tests/README.md",
-        "docs/internals/glossary.md",
+        "docs/decisions/0009-views-in-own-dom-code.md",
         "docs/internals/web.md",
-        "docs/user/agents.md",
-        "docs/user/configuration.md",
-        "docs/user/security.md",
+        "docs/user/web.md",
     }
 )
+"""Pages that are still to be rewritten, or come with other work. It only shrinks."""
+
 WEB: Final = ROOT / "transport" / "web"
 PYTHON: Final = [
     path for folder in (*ALLOWED, "tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))
@@ -123,7 +122,6 @@ _TARGET: Final = re.compile(r"\]\([^)]*\)|<!--.*?-->", re.DOTALL)
 _JS: Final = re.compile(
     r"(?P<comment>//[^\n]*|/\*.*?\*/)|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`", re.DOTALL
 )
-_LONGEST_LINE: Final = 100
 
 
 def hits(text: str) -> list[str]:
@@ -206,8 +204,8 @@ def test_page_words(page: Path) -> None:
 )
 def test_page_line_length(page: Path) -> None:
     text = _FENCE.sub("", page.read_text())
-    lines = [line for line in text.splitlines() if len(line) > _LONGEST_LINE and " " in line.strip()]
-    assert [line for line in lines if not line.lstrip().startswith("|")] == []
+    lines = [line for line in text.splitlines() if len(line) > WIDTH and " " in line.strip()]
+    assert [line for line in lines if not line.lstrip().startswith("|")] == [], "make format wraps them"
 
 
 def test_code_words() -> None:
@@ -236,3 +234,14 @@ def test_code_is_left_out() -> None:
     assert all_of(docs_of_python('"""Told."""\nx = 1\n"""Anew."""  # mends\n')) == ["told", "anew", "mends"]
     assert all_of(texts_of_python('f"told {x}"; "mend"')) == ["told"]
     assert all_of(texts_of_web("a('told you', 'mend', b); // anew")) == ["told", "anew"]
+
+
+def test_wrap() -> None:
+    text = f"{'word ' * 30}1 - 2\nx.\n\n- {'`a b` ' * 30}\n  end"
+    page = f"# {'Title ' * 30}\n\n{text}\n\n| {'cell ' * 30}|\n\n```\na\n  b\n```\n"
+    wrapped = wrap(page)
+    assert wrap(wrapped) == wrapped
+    assert " ".join(wrapped.split()) == " ".join(page.split())
+    assert max(len(line) for line in wrapped.splitlines() if line[0:1] not in "#|") <= WIDTH
+    assert not [line for line in wrapped.splitlines() if line.count("`") % 2 and "```" not in line]
+    assert wrap(f"{'x' * 97} 1 - 2\n") == f"{'x' * 97}\n1 - 2\n"
