@@ -317,7 +317,7 @@ def test_sessions_stand_by_project(site: Site, sid: str) -> None:
     screen.page.route("**/api/sessions?*", lambda route: route.fulfill(json=answer))
     screen.go(f"#key={site.key}")
     expect(screen.sessions.get_by_role("heading")).to_have_text(["Pinned", "garden", "bakery"])
-    for chip, count in (("Unread", 1), ("codex", 3)):
+    for chip, count in (("DrainRequestBody", 1), ("codex", 3)):
         screen.button(chip).click()
         expect(screen.sessions.get_by_role("link")).to_have_count(count)
         screen.button(chip).click()
