@@ -21,10 +21,14 @@ from builderos.client.requests import Answer
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
 from builderos.client.steering import Steering
+from builderos.client.work import Work
 
 __all__ = ["attach"]
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
+
+_READING = frozenset({"/changes", "/files"})
+_UNDOING = frozenset({"/undo", "/redo"})
 
 
 @attrs.define(eq=False)
@@ -38,16 +42,19 @@ class _Terminal:
     new_id: Callable[[], str]
     is_tty: bool
     scope: trio.CancelScope
+    work: Work
     steering: Steering
     clock: Callable[[], int]
     orders: Orders = attrs.field(init=False)
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
+    _held: list[str] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.orders = Orders(self.steering, self.find, self.say, self._send, self.clock)
 
     def on_frame(self, frame: Frame) -> None:
+        self.work.note(frame)
         if frame.kind == "attached" and frame.text("device_id"):
             self.screen.me = frame.text("device_id")
         self.steering.take(frame)
@@ -63,13 +70,19 @@ class _Terminal:
         self.write(self.screen.say(line))
 
     def write(self, text: str) -> None:
+        if self._held is not None:
+            self._held.append(text)
+        else:
+            self.put(text)
+
+    def put(self, text: str) -> None:
         if not text:
             return
         try:
             self.output.write(text)
             self.output.flush()
         except BrokenPipeError:
-            # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+            # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
             self.scope.cancel(reason="nobody reads")
 
@@ -78,7 +91,7 @@ class _Terminal:
             while (line := await lines.next_line()) is not None and line != "/quit":
                 if line:
                     await self._obey(follower, line)
-        # a person who leaves wants to be gone; a script wants the answers to what it sent
+        # a person who leaves wants to stop at once; a script wants the answers to its messages
         self._leaving = "settled" if self.is_tty else "done"
         self._leave_if_done()
         await trio.lowlevel.checkpoint()
@@ -90,15 +103,16 @@ class _Terminal:
                 self.scope.cancel(reason="signal")
         await trio.lowlevel.checkpoint()
 
-    def _completions(self, line: str) -> list[str]:
-        return self.steering.completions(line, OWN_COMMANDS)
-
     async def _obey(self, follower: Follower, line: str) -> None:
         await trio.lowlevel.checkpoint()
         if line == "/help":
             self.say(HELP)
+        elif (words := line.split()) and words[0] in _READING:
+            await self._read(words)
         elif self.follow.observe:
             self.say("— you observe; nothing is sent —")
+        elif words and words[0] in _UNDOING:
+            await self._undo(follower, words)
         elif line == "/interrupt":
             await self.orders.act(follower, "interrupt")
         elif line == "/cancel":
@@ -108,14 +122,34 @@ class _Terminal:
         elif not await self.orders.obey(follower, line):
             await self._send(follower, line.removeprefix("/") if line.startswith("//") else line)
 
+    def _completions(self, line: str) -> list[str]:
+        return self.steering.completions(line, OWN_COMMANDS)
+
+    async def _read(self, words: list[str]) -> None:
+        """Show changes or files. What comes meanwhile is written behind them."""
+        self._held = []
+        try:
+            if words[0] == "/changes":
+                await self.work.changes(words)
+            else:
+                await self.work.files(" ".join(words[1:]))
+        finally:
+            held, self._held = self._held, None
+            self.write("".join(held))
+
+    async def _undo(self, follower: Follower, words: list[str]) -> None:
+        fields = self.work.undo_fields(words)
+        if fields is None:
+            self.say("— there is nothing to take back yet —")
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.orders.act(follower, "undo", **fields)
+
     async def _decide(self, follower: Follower, answer: Answer) -> None:
         why_not = self.screen.requests.waiting[answer.request_id].refusal(answer.letter)
         if why_not is None:
-            decision = DECISIONS[answer.letter]
-            fields = {"mode": answer.mode, "note": answer.note}
-            await self.orders.act(
-                follower, "decide", request_id=answer.request_id, decision=decision, **fields
-            )
+            fields = {"mode": answer.mode, "note": answer.note, "decision": DECISIONS[answer.letter]}
+            await self.orders.act(follower, "decide", request_id=answer.request_id, **fields)
         else:
             self.say(f"— {why_not} —")
             await trio.lowlevel.checkpoint()
@@ -132,7 +166,7 @@ class _Terminal:
     async def _cancel(self, follower: Follower) -> None:
         message_id = self.follow.newest_own
         if message_id is None:
-            self.say("— no message of yours waits —")
+            self.say("— you have no waiting message —")
             await trio.lowlevel.checkpoint()
         else:
             await self.orders.act(follower, "cancel", message_id=message_id)
@@ -153,35 +187,35 @@ async def attach(
     clock: Callable[[], int],
     descriptor: int = 0,
 ) -> None:
-    """Show the session and send what is typed, until end of input, `/quit` or ctrl-C.
+    """Show the session and send typed lines, until end of input, `/quit` or ctrl-C.
 
-    With a terminal the end of input leaves at once, once what was typed is accepted; with a pipe or a file
-    after the turns of what was sent have ended.
+    On a terminal the end of input leaves once all typed lines are accepted. With a pipe or a file it leaves after the
+    turns of all messages have ended.
 
     Args:
-        find: tells where the server is now.
-        follow: which session.
+        find: returns the server's current address.
+        follow: the session to show.
         chance: for the back-off.
         new_id: makes message ids.
         clock: milliseconds since 1970 in UTC.
-        descriptor: where lines come from.
+        descriptor: the source of lines.
 
     Raises:
         NoServerError, LinkLostError: the first attach failed.
-        RefusedError: the key is not valid, or the session is not for us.
+        RefusedError: the key is not valid, or it does not allow this session.
     """
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        is_tty, steering = os.isatty(descriptor), Steering()
-        terminal = _Terminal(
-            find, follow, screen, sys.stdout, new_id, is_tty, nursery.cancel_scope, steering, clock
-        )
+        is_tty = os.isatty(descriptor)
+        work = Work(find, follow.session_id, lambda text: terminal.put(text), is_tty)
+        scope, steering = nursery.cancel_scope, Steering()
+        terminal = _Terminal(find, follow, screen, sys.stdout, new_id, is_tty, scope, work, steering, clock)
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:
             await nursery.start(follower.run)
-        except Exception as error:  # raised below, so that it is in no group
+        except Exception as error:  # raised below, so that no group wraps it
             failure = error
             nursery.cancel_scope.cancel(reason="no connection")
         else:

@@ -15,10 +15,10 @@ import trio
 __all__ = ["LineReader", "Lines", "open_keyboard"]
 
 READ_BYTES = 4096
-"""What is read of the keyboard at once: a terminal gives no longer line."""
+"""Bytes of one read from the keyboard: a terminal returns no longer line."""
 
 MAX_LINE_BYTES = 256 * 1024
-"""A longer line is cut there; the server takes no longer message."""
+"""A longer line is cut here; the server accepts no longer message."""
 
 Completions = Callable[[str], list[str]]
 """Returns what the last word of a line may become. Called on a thread."""
@@ -36,8 +36,8 @@ class Lines(Protocol):
 class LineReader:
     """Lines from a descriptor.
 
-    Not through `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter
-    needs to end. The thread here is simply left behind.
+    Does not use `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter needs to
+    exit. This thread can be left behind.
     """
 
     descriptor: int
@@ -46,7 +46,7 @@ class LineReader:
     _ended: bool = False
 
     async def next_line(self) -> str | None:
-        """Return the next line, without its end; None at the end of input. Cancelled, it may lose input."""
+        """Return the next line, without its end; None at the end of input. A cancelled call may lose input."""
         await trio.lowlevel.checkpoint()
         while not self._lines and not self._ended:
             await self._fill()

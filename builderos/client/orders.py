@@ -45,6 +45,9 @@ _HELP: Final = {
     "/renew": "has the agent start again, with the conversation as text",
     "/pin, /unpin": "puts the session at the top of the list, or back",
     "/archive, /unarchive": "takes the session out of the list, or back",
+    "/changes [all]": "shows what the last turn changed, or everything",
+    "/undo [force]": "takes the last turn's changes back; /redo takes that back",
+    "/files [PATH]": "shows a folder or a file; /files ?NAME finds names",
     "/quit": "leaves",
 }
 
@@ -56,7 +59,11 @@ HELP: Final = "\n".join(
 )
 
 OWN_COMMANDS: Final = sorted(
-    {"/help", *(word.strip(",") for command in _HELP for word in command.split() if word.startswith("/"))}
+    {
+        "/help",
+        "/redo",
+        *(word.strip(",") for command in _HELP for word in command.split() if word.startswith("/")),
+    }
 )
 
 
