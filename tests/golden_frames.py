@@ -56,6 +56,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
         "mode": "queue",
     },
     "renew": {"session_id": SESSION},
+    "undo": {"session_id": SESSION, "turn_id": "t1", "force": False},
     "organize": {"session_id": SESSION, "pinned": True, "archived": False},
     "warm": {"session_id": SESSION},
     "painted": {"session_id": SESSION, "seq": 131, "ms": 18},
@@ -198,6 +199,10 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
     todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
     yield "plan_updated", _event(144, todo)
+    left = (ev.LeftOut("data.bin", "big"),)
+    yield "checkpoint", _event(145, ev.Checkpoint("t1", "c2", "after", 4, 120, 8, left_out=left))
+    yield "undo_started", _event(146, ev.UndoStarted("u1", "t1", "ipad", "u1-now"))
+    yield "undone", _event(147, ev.Undone("u1", ("src/app.py",), ("README.md",)))
     settings = ev.Settings("/work/trip", "opus", "plan", None)
     changed = ev.SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
