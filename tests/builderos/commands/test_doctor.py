@@ -30,7 +30,7 @@ def make_database(data: Path) -> None:
 def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_doctor(tmp_path / "data", None) == 0
     out = capsys.readouterr().out
-    assert "will be made by the first start" in out
+    assert "the first start creates" in out
     assert "BROKEN" not in out
     assert not (tmp_path / "data").exists()
 
@@ -81,7 +81,7 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
 def test_agents_and_how_to_sign_in(tmp_path: Path) -> None:
     assert find(tmp_path, "agent echo").state == "ok"
     claude = find(tmp_path, "agent claude")
-    assert "/login" in claude.mend or "key chain" in claude.detail
+    assert "/login" in claude.mend or "keychain" in claude.detail
     assert find(tmp_path, "agent claude", environment={"ANTHROPIC_API_KEY": "k3y"}) == Finding(
         "ok", "agent claude", "installed, signed in by ANTHROPIC_API_KEY"
     )
