@@ -199,13 +199,13 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
     todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
     yield "plan_updated", _event(144, todo)
-    left = (ev.LeftOut("data.bin", "big"),)
-    yield "checkpoint", _event(145, ev.Checkpoint("t1", "c2", "after", 4, 120, 8, left_out=left))
-    yield "undo_started", _event(146, ev.UndoStarted("u1", "t1", "ipad", "u1-now"))
-    yield "undone", _event(147, ev.Undone("u1", ("src/app.py",), ("README.md",)))
     settings = ev.Settings("/work/trip", "opus", "plan", None)
     changed = ev.SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
+    saved = ev.Checkpoint("t1", "c2", "after", files=4, added=120, removed=8)
+    yield "checkpoint", _event(145, saved, turn=None)
+    yield "undo_started", _event(146, ev.UndoStarted("u1", "t1", "ipad", "c3"), turn=None, device="ipad")
+    yield "undone", _event(147, ev.Undone("u1", ("app.py",), ("notes.md",)), turn=None)
     yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
 
 
