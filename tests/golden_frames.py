@@ -56,7 +56,6 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
         "mode": "queue",
     },
     "renew": {"session_id": SESSION},
-    "undo": {"session_id": SESSION, "turn_id": "t1", "force": False},
     "organize": {"session_id": SESSION, "pinned": True, "archived": False},
     "undo": {"session_id": "trip", "turn_id": "t1"},
     "warm": {"session_id": SESSION},
