@@ -70,7 +70,7 @@ def test_a_turn_with_tools_and_a_question() -> None:
         "\n**Error** (model_error): overloaded\n"
     )
     assert isinstance(answer, AnswerItem)
-    assert (answer.status, answer.content) == ("error", "Looking.```\nopen code")
+    assert (answer.status, answer.content) == ("error", "Reading.```\nopen code")
 
 
 def test_what_has_no_answer_says_why() -> None:
