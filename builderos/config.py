@@ -25,7 +25,15 @@ from builderos.agent_config import (
     EchoAgent,
     allows_bypass,
 )
-from builderos.config_values import OutOfRangeError, absolute, at_most, networks, positive, positive_or_none
+from builderos.config_values import (
+    OutOfRangeError,
+    absolute,
+    absolute_or_none,
+    at_most,
+    networks,
+    positive,
+    positive_or_none,
+)
 
 __all__ = [
     "Agent",
@@ -99,6 +107,7 @@ class Config:
         agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
         app: the shipped app.
         system: what devices may do with the machine.
+        workspace_roots: folders that sessions may work in; None is the home folder and `--workspace`.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
         max_sessions: sessions that may be there when one more is made.
@@ -110,12 +119,15 @@ class Config:
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
         max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
         permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
+        checkpoints: whether the workspace is saved around each turn; an agent's table may switch that off for itself.
+        checkpoint_days: how long a saved state is kept.
         retention_days: sessions without activity for longer are removed; None keeps all for good.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
     app: App = attrs.field(factory=App)
     system: System = attrs.field(factory=System)
+    workspace_roots: tuple[str, ...] | None = attrs.field(default=None, validator=absolute_or_none)
     heartbeat_s: float = attrs.field(default=15.0, validator=positive)
     max_connections: int = attrs.field(default=10_000, validator=positive)
     max_sessions: int = attrs.field(default=100_000, validator=positive)
@@ -130,6 +142,8 @@ class Config:
         default=None, validator=attrs.validators.optional(positive)
     )
     retention_days: float | None = attrs.field(default=None, validator=positive_or_none)
+    checkpoints: bool = True
+    checkpoint_days: float = attrs.field(default=30.0, validator=positive)
 
     def warnings(self) -> list[str]:
         """Return a line for each setting that a person should think about twice."""

@@ -21,6 +21,8 @@ class TransportConfig:
         agents: the names that `attach` may give, as in the config file.
         bypass_agents: those of them that may work without asking.
         workspace: where agents of new sessions work unless `settings` says otherwise.
+        workspace_roots: folders that a device may name for a new session, and all below; None: whatever it names.
+        worktrees: where worktrees of sessions are made; None: they are refused.
         features: what `/api/status` tells.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
@@ -48,6 +50,8 @@ class TransportConfig:
     agents: tuple[str, ...] = ("claude", "codex", "echo")
     bypass_agents: frozenset[str] = frozenset()
     workspace: str = "."
+    workspace_roots: tuple[Path, ...] | None = None
+    worktrees: Path | None = None
     features: tuple[tuple[str, bool], ...] = ()
     web: Path = WEB_FOLDER
     max_connections: int = 10_000

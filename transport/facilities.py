@@ -17,6 +17,7 @@ from storage.tables.search import Search
 from transport.http.underway import Underway
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
+from transport.workspace.parts import Work
 
 __all__ = ["AgentState", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
 
@@ -91,6 +92,7 @@ class HttpServices:
 
     Attributes:
         data: the data folder, for blobs.
+        work: the folders that sessions work in.
         sleep: puts the machine to sleep, and tells whether that worked; None where nobody said how.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         export: None where sessions cannot be written out.
@@ -107,6 +109,7 @@ class HttpServices:
     audit: Audit
     sessions: Removes
     metrics: Metrics
+    work: Work
     new_id: Ids
     new_key: Callable[[], str] = attrs.field(repr=False)
     new_code: Callable[[], str] = attrs.field(repr=False)

@@ -75,7 +75,7 @@ class Follower:
         else:
             await trio.lowlevel.checkpoint()
 
-    async def act(self, kind: str, **fields: str) -> bool:
+    async def act(self, kind: str, **fields: object) -> bool:
         """Give a command that is not worth repeating; tell whether it could go out."""
         if not self.follow.attached:
             await trio.lowlevel.checkpoint()

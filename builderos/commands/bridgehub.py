@@ -26,6 +26,7 @@ from bridgehub.agents.registry import AgentMissing, make_driver
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.process import adopt_orphans
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import (
     Decided,
     History,
@@ -187,6 +188,10 @@ class _CapturingSink:
     async def remember(self, data: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def work_saved(self) -> None:
+        """Nothing is saved here: nobody could take anything back."""
+        await trio.lowlevel.checkpoint()
+
     def new_id(self) -> str:
         self._ids += 1
         return f"{self.turn_id}-{self._ids}"
@@ -223,7 +228,7 @@ async def _run(request: Request, spec: HubSpec) -> str:
         end = await driver.run_turn(prompt, ear)
     except* Exception as group:
         _log.exception("the driver of %s failed", spec.agent)
-        end = TurnFailed(prompt.turn_id, "agent_exited", type(_first(group)).__name__, retryable=True)
+        end = TurnFailed(prompt.turn_id, "agent_exited", type(unwrap(group)).__name__, retryable=True)
     finally:
         # A signal may have come. When KILL_S is over, processes that cannot be killed are left behind.
         with trio.move_on_after(KILL_S, shield=True):
@@ -253,12 +258,6 @@ def _kill() -> None:
     """End all processes below this one. By parent alone: the marker may be that of the hub above."""
     with suppress(TreeKillFailed):
         kill_descendants(new_id())
-
-
-def _first(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
 
 
 def add_bridgehub(parser: argparse.ArgumentParser) -> None:

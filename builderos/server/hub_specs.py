@@ -14,6 +14,7 @@ from bridgehub.protocol.messages import DelegateSpec, HubSpec
 from builderos.agent_config import allows_bypass
 from builderos.config import Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
+from storage.data_folder import CHECKPOINTS
 from storage.records import SessionRecord
 
 __all__ = ["TRUST_NAME", "HubSpecs", "agent_environment", "agent_options"]
@@ -26,7 +27,7 @@ TRUST_NAME = "trust"
 
 _OWN = "BUILDEROS_"
 
-_HUBS = frozenset({"env", "delegate", "silence_s"})
+_HUBS = frozenset({"env", "delegate", "silence_s", "checkpoints"})
 """Keys of an agent's table that its driver has nothing to do with."""
 
 
@@ -74,7 +75,12 @@ class HubSpecs:
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
             silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent) else None,
+            checkpoint_folder=self._checkpoint_folder(agent),
         )
+
+    def _checkpoint_folder(self, agent: Agent | None) -> str:
+        saves = agent is not None and self.config.checkpoints and agent.checkpoints
+        return str(self.data / CHECKPOINTS) if saves else ""
 
     def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
         """Return the agents that one of that name may hand work to: all that take it, but itself."""
