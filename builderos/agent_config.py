@@ -1,4 +1,4 @@
-"""The tables of agents in the config, a class for each kind."""
+"""The agents' tables in the config, one class for each kind of agent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from builderos.config_values import not_empty, positive
 __all__ = ["KINDS", "Agent", "BridgeHubAgent", "ClaudeAgent", "CodexAgent", "EchoAgent", "allows_bypass"]
 
 SILENCE_S = 1800.0
-"""How long Claude Code or Codex may say nothing at all while no tool runs and nobody is asked. Models think for some
-minutes at most, and both programs give up on a model service that is silent, and say so, long before."""
+"""How long Claude Code or Codex may be silent while no tool runs and no request waits. Models think for some minutes at
+most. Both programs give up on a silent model service, and report it, long before."""
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +25,7 @@ class ClaudeAgent:
     Of this one and Codex: `silence_s`: see `SILENCE_S`.
 
     Attributes:
-        permission_mode, model: what its sessions start with unless they say otherwise; None is its own
+        permission_mode, model: the defaults of its sessions; None is its own
         default. cli_path: the program to run instead of the one that comes with the SDK.
     """
 
@@ -45,7 +45,7 @@ class CodexAgent:
     """Codex through `codex app-server`.
 
     Attributes:
-        approval, sandbox, model: what its sessions start with unless they say otherwise; None is Codex's own
+        approval, sandbox, model: the defaults of its sessions; None is Codex's own
         default. cli_path: the program to run instead of the package's.
     """
 
@@ -63,7 +63,7 @@ class CodexAgent:
 
 @attrs.frozen(kw_only=True)
 class EchoAgent:
-    """Practice: no account, no network."""
+    """A test agent: no account, no network."""
 
     kind: ClassVar[str] = "echo"
     delegate: bool = True
@@ -74,7 +74,7 @@ class EchoAgent:
 
 @attrs.frozen(kw_only=True)
 class BridgeHubAgent:
-    """An existing relay of somebody's own, one process a turn. `timeout_s` bounds a turn."""
+    """An existing relay that the user installed, one process a turn. `timeout_s` bounds a turn."""
 
     kind: ClassVar[str] = "bridgehub/1.0"
     command: tuple[str, ...] = attrs.field(validator=not_empty)
@@ -90,7 +90,8 @@ Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent
 
 
 def allows_bypass(agent: Agent) -> bool:
-    """Tell whether an agent may work in a mode that never asks: by its own key, or because it starts in one."""
+    """Return whether an agent may work in a mode that never asks: allowed by its `allow_bypass`, or because it starts
+    in one."""
     match agent:
         case ClaudeAgent(permission_mode="bypassPermissions"):
             return True

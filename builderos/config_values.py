@@ -1,4 +1,4 @@
-"""What values of a config may be, beyond their types."""
+"""Checks the values of a config beyond their types."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str
 def absolute(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     for name in value:
         if not os.path.isabs(name):
-            raise OutOfRangeError(attribute.name, f"must be whole paths from the root on, not {name!r}")
+            raise OutOfRangeError(attribute.name, f"must be absolute paths, not {name!r}")
 
 
 def networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:

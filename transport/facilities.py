@@ -1,4 +1,4 @@
-"""What the routes beside the conversation work with: files, search, devices, the machine itself."""
+"""The services behind the HTTP routes: files, search, devices, the machine itself."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class AgentState:
 
     Attributes:
         problem: what it lacks, for a person; empty where nothing is known to be missing.
-        mend: the command that mends it.
+        fix: the command that fixes it.
     """
 
     name: str
     kind: str
     problem: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 @attrs.frozen
 class Readiness:
-    """What a first message needs. `workspace`: where new sessions work, and whether that is a folder."""
+    """What a first message needs. `workspace`: the folder for new sessions, and whether it is a folder."""
 
     agents: tuple[AgentState, ...]
     workspace: Path
@@ -55,29 +55,29 @@ class Exports(Protocol):
         form: Literal["md", "json"],
         write: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Give `write` a session, a part after the other.
+        """Call `write` with the parts of a session, one after the other.
 
         Raises:
-            SessionMissing, StorageError: of what was written by then more would have followed.
+            SessionMissing, StorageError: the text written so far is incomplete.
         """
         ...
 
 
 class Removes(Protocol):
-    """Removes sessions; the supervisor does."""
+    """Removes sessions; implemented by the supervisor."""
 
     async def remove(self, session_id: str) -> None:
-        """Remove a session for good, with its files.
+        """Remove a session forever, with its files.
 
         Raises:
-            SessionMissing, SessionBusy, ShuttingDown, StorageUnavailable: nothing was removed, but for the
-            last, which may leave something that goes later.
+            SessionMissing, SessionBusy, ShuttingDown, StorageUnavailable: nothing was removed, except after the
+            last, which may leave a remainder that is removed later.
         """
         ...
 
 
 class Forks(Protocol):
-    """Makes a session out of another one; the supervisor does."""
+    """Makes a session out of another one; implemented by the supervisor."""
 
     async def fork(
         self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
@@ -88,7 +88,7 @@ class Forks(Protocol):
 
 @attrs.frozen(kw_only=True)
 class HttpServices:
-    """See the module.
+    """The services that the HTTP routes use.
 
     Attributes:
         data: the data folder, for blobs.
@@ -122,7 +122,7 @@ class HttpServices:
 
 @attrs.frozen(kw_only=True)
 class Port:
-    """What routes know of the port that they are served on.
+    """The port, as its routes see it.
 
     Attributes:
         counts: open WebSockets by agent.

@@ -23,10 +23,10 @@ from builderos.client.work import Work
 __all__ = ["LineReader", "attach"]
 
 READ_BYTES = 4096
-"""What is read of the keyboard at once: a terminal gives no longer line."""
+"""Bytes of one read from the keyboard: a terminal returns no longer line."""
 
 MAX_LINE_BYTES = 256 * 1024
-"""A longer line is cut there; the server takes no longer message."""
+"""A longer line is cut here; the server accepts no longer message."""
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
 
@@ -44,8 +44,8 @@ _UNDOING = frozenset({"/undo", "/redo"})
 class LineReader:
     """Lines from a descriptor.
 
-    Not through `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter
-    needs to end. The thread here is simply left behind.
+    Does not use `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter needs to
+    exit. This thread can be left behind.
     """
 
     descriptor: int
@@ -54,7 +54,7 @@ class LineReader:
     _ended: bool = False
 
     async def next_line(self) -> str | None:
-        """Return the next line, without its end; None at the end of input. Cancelled, it may lose input."""
+        """Return the next line, without its end; None at the end of input. A cancelled call may lose input."""
         await trio.lowlevel.checkpoint()
         while not self._lines and not self._ended:
             await self._fill()
@@ -109,7 +109,7 @@ class _Terminal:
             self.output.write(text)
             self.output.flush()
         except BrokenPipeError:
-            # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+            # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
             self.scope.cancel(reason="nobody reads")
 
@@ -118,7 +118,7 @@ class _Terminal:
         while (line := await lines.next_line()) is not None and line != "/quit":
             if line:
                 await self._obey(follower, line)
-        # a person who leaves wants to be gone; a script wants the answers to what it sent
+        # a person who leaves wants to stop at once; a script wants the answers to its messages
         self._leaving = "settled" if self.is_tty else "done"
         self._leave_if_done()
         await trio.lowlevel.checkpoint()
@@ -190,7 +190,7 @@ class _Terminal:
     async def _cancel(self, follower: Follower) -> None:
         message_id = self.follow.newest_own
         if message_id is None:
-            self.write(self.screen.say("— no message of yours waits —"))
+            self.write(self.screen.say("— you have no waiting message —"))
             await trio.lowlevel.checkpoint()
         else:
             self._print_lost(await follower.act("cancel", message_id=message_id))
@@ -214,21 +214,21 @@ async def attach(
     new_id: Callable[[], str],
     descriptor: int = 0,
 ) -> None:
-    """Show the session and send what is typed, until end of input, `/quit` or ctrl-C.
+    """Show the session and send typed lines, until end of input, `/quit` or ctrl-C.
 
-    With a terminal the end of input leaves at once, once what was typed is accepted; with a pipe or a file
-    after the turns of what was sent have ended.
+    On a terminal the end of input leaves once all typed lines are accepted. With a pipe or a file it leaves after the
+    turns of all messages have ended.
 
     Args:
-        find: tells where the server is now.
-        follow: which session.
+        find: returns the server's current address.
+        follow: the session to show.
         chance: for the back-off.
         new_id: makes message ids.
-        descriptor: where lines come from.
+        descriptor: the source of lines.
 
     Raises:
         NoServerError, LinkLostError: the first attach failed.
-        RefusedError: the key is not valid, or the session is not for us.
+        RefusedError: the key is not valid, or it does not allow this session.
     """
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
@@ -240,7 +240,7 @@ async def attach(
         await nursery.start(terminal.run_signals)
         try:
             await nursery.start(follower.run)
-        except Exception as error:  # raised below, so that it is in no group
+        except Exception as error:  # raised below, so that no group wraps it
             failure = error
             nursery.cancel_scope.cancel(reason="no connection")
         else:

@@ -1,4 +1,4 @@
-"""One HTTP call of a command to its server."""
+"""One HTTP call from a command to its server."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def call(
     """Return a call's answer, a JSON object of at most `most_bytes`. Blocks.
 
     Raises:
-        RefusedError: the server refuses, with its own code and words.
-        LinkLostError: it cannot be reached, or answers with something else.
+        RefusedError: the server refuses, with its own code and text.
+        LinkLostError: the server cannot be reached, or its answer is not a JSON object.
     """
     data = None if body is None else orjson.dumps(body)
     headers = {"X-API-Key": server.key, "Content-Type": "application/json"}
@@ -48,12 +48,12 @@ def call(
         reason = getattr(error, "reason", error)
         raise LinkLostError(f"{server.url}: {getattr(reason, 'strerror', None) or reason}") from error
     if not isinstance(found, dict):
-        raise LinkLostError(f"{server.url} answered with something else than an object")
+        raise LinkLostError(f"the answer of {server.url} is not a JSON object")
     return found
 
 
 def opener(server: Server) -> urllib.request.OpenerDirector:
-    """Return what opens addresses of this server: by no proxy, since the key is for it only."""
+    """Return an opener for addresses of this server. It uses no proxy, since the key is for the server only."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     context = server.ssl_context()
     if context is not None:
@@ -62,7 +62,7 @@ def opener(server: Server) -> urllib.request.OpenerDirector:
 
 
 def _refusal(error: urllib.error.HTTPError) -> Exception:
-    """Return the server's own refusal where the answer holds one."""
+    """Return the server's own refusal if the answer has one."""
     try:
         with error:
             told = orjson.loads(error.read(MAX_ANSWER_BYTES))["error"]

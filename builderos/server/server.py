@@ -1,10 +1,9 @@
-"""One server: its parts made, nested and ended in the right order.
+"""One server: makes, nests and ends its parts in the right order.
 
     data folder and its lock ⊃ store ⊃ hubs' starter ⊃ supervisor ⊃ listener
 
-What is inside uses what is outside, so each part outlives those that need it. At the end the listener tells
-its devices to come back, the actors write their last events, the hubs are stopped or left to go on, and the
-store closes last.
+An inner part uses the outer ones, so each part outlives those that need it. At the end the listener asks its devices to
+reconnect, the actors write their last events, the hubs are stopped or left running, and the store closes last.
 """
 
 from __future__ import annotations
@@ -62,14 +61,14 @@ from transport.workspace.removal import SessionRemoval
 __all__ = ["ServeError", "ServerContext", "run_server"]
 
 COLLECT_AFTER = 10_000
-"""Objects made and not freed before Python looks for cycles among the young (its own default is 700). Nearly all
-of ours are freed by their count; a look at so many takes a few hundred microseconds of the event loop."""
+"""Objects allocated before Python collects the young generation (its own default is 700). Reference counts free nearly
+all of ours. A collection of this many takes a few hundred microseconds of the event loop."""
 
 FEATURES = tuple(
     (name, True)
     for name in ("sessions", "uploads", "search", "capsules", "notifications", "devices", "metrics")
 )
-"""What `/api/status` says that this server has."""
+"""The features that `/api/status` lists."""
 
 log = logging.getLogger("builderos.server")
 
@@ -80,13 +79,13 @@ class ServeError(Exception):
 
 @attrs.frozen
 class ServerContext:
-    """What a server is made from.
+    """The inputs of a server.
 
     Attributes:
-        options, config: what the person said.
+        options, config: from the command line and the config file.
         folder: held by this process.
         tls: how to speak TLS; None without.
-        key: what `BUILDEROS_API_KEY` said, if anything.
+        key: the value of `BUILDEROS_API_KEY`, if set.
     """
 
     options: ServeOptions
@@ -135,7 +134,7 @@ async def _open_sessions(
     uploads: OwnUploads,
     trail: AuditTrail,
 ) -> AsyncIterator[Supervisor]:
-    """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
+    """Run everything that makes sessions live. At the end, remaining tasks are cancelled; hubs keep running."""
     sockets = find_socket_folder(folder)
     hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
@@ -150,7 +149,7 @@ async def _open_sessions(
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
-        changed=lambda session_id: None,  # the supervisor puts its own in place
+        changed=lambda session_id: None,  # the supervisor replaces it
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
@@ -159,7 +158,7 @@ async def _open_sessions(
         async with open_supervisor(deps) as supervisor:
             yield supervisor
     finally:
-        # Not bounded: it waits for the mother process, which ends when its input does, and looks at a folder.
+        # Not bounded: it waits for the fork server, which ends when its input does, and looks at a folder.
         with trio.CancelScope(shield=True):
             await hubs.aclose()
             living = {hub.hub_id for hub in await hubs.living() if hub.alive}
@@ -168,7 +167,7 @@ async def _open_sessions(
 
 @attrs.frozen
 class _Parts:
-    """What is there once sessions are live."""
+    """The parts that exist once sessions are live."""
 
     setup: ServerContext
     store: Store
@@ -187,7 +186,7 @@ class _Parts:
         return Work(roots=roots, checkpoints=data / CHECKPOINTS, worktrees=data / WORKTREES)
 
     def transport_deps(self) -> Deps:
-        """Return what the transport works with."""
+        """Return the services that the transport uses."""
         store, supervisor = self.store, self.supervisor
         return Deps(
             bus=supervisor,
@@ -208,7 +207,7 @@ class _Parts:
         )
 
     def facilities(self) -> HttpServices:
-        """Return what the routes beside the conversation work with."""
+        """Return the services that the HTTP routes use."""
         store, command = self.store, self.setup.config.system.sleep_command
         sleep = None if command is None else SleepCommand(command, agent_environment(os.environ))
         return HttpServices(
@@ -234,13 +233,13 @@ class _Parts:
         )
 
     def readiness(self) -> ReadinessProbe:
-        """Return what looks at the agents' state."""
+        """Return the probe of the agents' state."""
         config, workspace = self.setup.config, Path(self.setup.options.workspace)
         return ReadinessProbe(config, agent_environment(os.environ), Path.home(), workspace)
 
 
 async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
-    """Serve the port until a signal and until all devices were told."""
+    """Serve the port until a signal, then until all devices were notified."""
     setup, store = parts.setup, parts.store
     options, deps = setup.options, parts.transport_deps()
     tls = None if setup.tls is None else setup.tls.context
@@ -284,7 +283,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Let Python look for cycles seldom, and no more at what lives as long as the server."""
+    """Let Python collect rarely, and never look again at objects that live as long as the server."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -324,18 +323,18 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
 
 @attrs.frozen
 class _Watch:
-    """The supervisor's news about sessions, in the transport's shape."""
+    """Passes the supervisor's news about sessions to the transport."""
 
     supervisor: Supervisor
 
     def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        """Have `listener.changed` called for every session that changes while inside the block."""
+        """Call `listener.changed` for every session that changes while inside the block."""
         return self.supervisor.watch(listener.changed)
 
 
 @attrs.frozen
 class _Address:
-    """Where the server listens."""
+    """The server's address."""
 
     scheme: str
     host: str
@@ -353,7 +352,7 @@ class _Address:
 
     @property
     def local(self) -> str:
-        """An address that works on this machine, where `host` means all of them."""
+        """An address that works on this machine, if `host` means all interfaces."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
         return f"{self.scheme}://{_in_url(host)}:{self.port}"
 
@@ -372,10 +371,10 @@ def _print_banner(address: _Address, database: Path, session_count: int, made_ke
         f"  Sessions {session_count}",
     ]
     if made_key is not None:
-        lines.append(f"  Key      {made_key}   (shown this once; the data folder keeps it)")
+        lines.append(f"  Key      {made_key}   (printed only once; stored in the data folder)")
     try:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
     except OSError:
-        # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+        # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

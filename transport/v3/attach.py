@@ -1,4 +1,4 @@
-"""What an `attach` does, step by step, up to the attachment that is ready to be followed."""
+"""Carries out an `attach`, step by step, up to an attachment that is ready to start."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["AttachRefused", "Attaching", "too_many_sessions"]
 
 
 class AttachRefused(Exception):
-    """An `attach` cannot be followed. The answer is `rejected`, or where that is None an `error`."""
+    """An `attach` that is refused. The answer is `rejected`; if that is None, an `error`."""
 
     def __init__(self, code: str, content: str, rejected: Rejected | None = None) -> None:
         super().__init__(content)
@@ -42,8 +42,8 @@ def _forbidden(content: str) -> AttachRefused:
 
 
 def too_many_sessions(most: int) -> str:
-    """Return what is said to whoever wants one session more."""
-    return f"There are {most} sessions already; delete some first."
+    """Return the text of the refusal of one session too many."""
+    return f"There are {most} sessions already. Delete some first."
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class Attaching:
 
     Attributes:
         earlier: the attachment that it replaces; closed once nothing can fail any more.
-        renderings: where finished answers become HTML; None where they do not.
+        renderings: turns finished answers into HTML; None if that is disabled.
     """
 
     config: TransportConfig
@@ -64,12 +64,12 @@ class Attaching:
     renderings: Renderings | None = None
 
     async def run(self) -> tuple[Attachment, list[bytes], EventBatch]:
-        """Return the attachment, the texts of `attached` and of what belongs to it, and the first round of what follows it.
+        """Return the attachment, the texts of `attached` and the frames that go with it, and the first batch of events.
 
-        The attachment listens but is not started. Cancelled or failed, nothing listens.
+        The attachment listens but is not started. If this is cancelled or fails, nothing listens.
 
         Raises:
-            AttachRefused: the device is to be told so.
+            AttachRefused: the device must get its answer.
             ActorError, StorageError: as in the ports.
         """
         frame = self.frame
@@ -103,16 +103,16 @@ class Attaching:
     ) -> tuple[list[bytes], EventBatch]:
         frame, journal = self.frame, self.deps.journal
         if self.earlier is not None:
-            self.earlier.replaced = True  # so that nobody sees one connection attached twice
+            self.earlier.replaced = True  # so that other devices do not see one connection twice
         attachment.listen(self.deps.live.listen(frame.session_id, attachment))
         position, replay = await starting_point(journal, frame.session_id, view, frame.after, frame.history)
         first = await attachment.open(journal, view, position, frame.pace_ms / 1000)
         if attachment.rendered is not None:
-            # A snapshot's past is a page of `/messages`; what a device missed is news to it.
+            # A snapshot's past is a page of `/messages`; events that a device missed are new to it.
             attachment.rendered.since = position if replay == "ok" else view.head_seq
             attachment.rendered.note(first.items)
         if self.earlier is not None:
-            # From here to `start` without a pause: the writer sees one attachment or the other.
+            # From here to `start` without a checkpoint: the writer sees one attachment or the other.
             self.earlier.close()
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
         told = replies.Attached(frame.session_id, view, from_seq, replay, attachment.devices, worktree)
@@ -136,7 +136,7 @@ class Attaching:
         if frame.agent not in self.config.agents:
             raise AttachRefused("unknown_agent", "There is no such agent in the config.")
         if not authorize(self.device.scope, CREATE_SESSION):
-            raise _forbidden("This key may not make sessions.")
+            raise _forbidden("This key may not create sessions.")
         if await catalog.count() >= self.config.max_sessions:
             raise _forbidden(too_many_sessions(self.config.max_sessions))
         settings = await self._settings(frame.settings or SettingsAsked())
@@ -153,7 +153,7 @@ class Attaching:
         try:
             await catalog.create(new)
         except SessionExists:
-            # Two devices made it at the same time: both attach to the one that is there.
+            # Two devices created it at the same time: both attach to the one that exists.
             return
 
     async def _with_worktree(self, settings: Settings, asked: SettingsAsked) -> Settings:
@@ -200,7 +200,7 @@ class Attaching:
         return Settings(workspace, asked.model, asked.permission_mode, asked.effort)
 
     async def _check(self, agent: str, settings: Settings) -> None:
-        """Refuse settings that the agent does not have, as far as it told what it has. Raises AttachRefused."""
+        """Refuse settings that the agent does not offer, as far as its offer is known. Raises AttachRefused."""
         offer = await self.deps.catalog.offer_of(agent)
         asked = {
             "model": settings.model,
@@ -227,7 +227,7 @@ class Attaching:
             raise AttachRefused("bad_workspace", content, Rejected("bad_workspace", content)) from None
 
     async def _view(self, author: Author) -> SessionView:
-        """Ask the session's owner how the session stands."""
+        """Ask the session's owner for the session's state."""
         answered = trio.Event()
         replies: list[Reply] = []
 

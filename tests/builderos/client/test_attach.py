@@ -65,7 +65,7 @@ async def test_a_letter_answers_the_request_that_is_shown_whole(tmp_path: Path) 
         await one.type("/ask " + "x" * 4001)
         await one.see("cannot be allowed here")
         await one.type("y")
-        await one.see("— it is not shown whole; allow it on another device, or deny it with n —")
+        await one.see("— it is too long to show here; allow it on another device, or deny it with n —")
         await one.type("n")
         await one.see("complete —", times=2)
 
@@ -76,7 +76,7 @@ async def test_commands(tmp_path: Path) -> None:
         open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
     ):
         await one.type("/cancel")
-        await one.see("no message of yours waits")
+        await one.see("you have no waiting message")
         await one.type("/hang")
         await one.see("[you] /hang")
         await one.type("later")
