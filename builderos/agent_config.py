@@ -19,9 +19,10 @@ most. Both programs give up on a silent model service, and report it, long befor
 class ClaudeAgent:
     """Claude Code through its SDK.
 
-    Attributes of every kind: `delegate`: whether other agents may delegate tasks to it; `allow_bypass`: whether a
-    device may put it into a mode that never asks; `env`: added to its environment. Of this kind and Codex: `silence_s`:
-    see `SILENCE_S`.
+    Attributes of every kind: `delegate`: whether other agents may hand it work; `checkpoints`: whether the workspace
+    is saved around its turns; `allow_bypass`: whether a device may put it into a mode that never asks; `env`: added to
+    its environment.
+    Of this one and Codex: `silence_s`: see `SILENCE_S`.
 
     Attributes:
         permission_mode, model: the defaults of its sessions; None is its own
@@ -34,6 +35,7 @@ class ClaudeAgent:
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -54,6 +56,7 @@ class CodexAgent:
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -64,6 +67,7 @@ class EchoAgent:
 
     kind: ClassVar[str] = "echo"
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -77,6 +81,7 @@ class BridgeHubAgent:
     direction: str = attrs.field(validator=not_empty)
     timeout_s: float = attrs.field(default=600.0, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 

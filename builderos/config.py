@@ -25,7 +25,15 @@ from builderos.agent_config import (
     EchoAgent,
     allows_bypass,
 )
-from builderos.config_values import OutOfRangeError, absolute, at_most, networks, positive, positive_or_none
+from builderos.config_values import (
+    OutOfRangeError,
+    absolute,
+    absolute_or_none,
+    at_most,
+    networks,
+    positive,
+    positive_or_none,
+)
 
 __all__ = [
     "Agent",
@@ -96,9 +104,10 @@ class Config:
     """One server's config file.
 
     Attributes:
-        agents: by the name that devices use; `claude`, `codex` and `echo` always exist.
-        app: the iOS app.
-        system: what devices may do to the machine.
+        agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
+        app: the shipped app.
+        system: what devices may do with the machine.
+        workspace_roots: folders that sessions may work in; None is the home folder and `--workspace`.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
         max_sessions: the most sessions that may exist; a new one beyond that is refused.
@@ -107,15 +116,18 @@ class Config:
         trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are trusted; none by default.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
-        max_task_depth: how deep agents may delegate; 0 turns delegation off.
-        max_tasks: how many tasks one turn may delegate in all; 0 turns delegation off.
-        permission_timeout_s: after this time without an answer a request is denied; None waits forever.
-        retention_days: sessions without activity for longer are removed; None keeps all.
+        max_task_depth: how deep agents may hand work on; 0 turns delegation off.
+        max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
+        permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
+        checkpoints: whether the workspace is saved around each turn; an agent's table may switch that off for itself.
+        checkpoint_days: how long a saved state is kept.
+        retention_days: sessions without activity for longer are removed; None keeps all for good.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
     app: App = attrs.field(factory=App)
     system: System = attrs.field(factory=System)
+    workspace_roots: tuple[str, ...] | None = attrs.field(default=None, validator=absolute_or_none)
     heartbeat_s: float = attrs.field(default=15.0, validator=positive)
     max_connections: int = attrs.field(default=10_000, validator=positive)
     max_sessions: int = attrs.field(default=100_000, validator=positive)
@@ -130,6 +142,8 @@ class Config:
         default=None, validator=attrs.validators.optional(positive)
     )
     retention_days: float | None = attrs.field(default=None, validator=positive_or_none)
+    checkpoints: bool = True
+    checkpoint_days: float = attrs.field(default=30.0, validator=positive)
 
     def warnings(self) -> list[str]:
         """Return a line for each risky setting."""

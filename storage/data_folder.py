@@ -23,10 +23,25 @@ from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["DATABASE_NAME", "DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
+__all__ = [
+    "CHECKPOINTS",
+    "DATABASE_NAME",
+    "WORKTREES",
+    "DataFolder",
+    "Holder",
+    "open_data_folder",
+    "read_boot_id",
+    "read_holder",
+]
 
 LOCK_NAME = "lock"
 DATABASE_NAME = "builderos.db"
+CHECKPOINTS = "checkpoints"
+"""Where the saved states of workspaces lie, a store each; a backup leaves them out."""
+
+WORKTREES = "worktrees"
+"""Where git worktrees of sessions lie; a backup leaves them out."""
+
 NOTE_BYTES = 4_096
 """The most that is read of the note in the lock file; ours has about a hundred bytes."""
 

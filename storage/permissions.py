@@ -19,7 +19,7 @@ __all__ = ["OWN_NAMES", "make_private", "open_private"]
 
 OWN_NAMES: Final = (
     *("lock", "api-key", "api-key.new", "audit-head", "audit-head.new", "builderos.db*", "server.log*"),
-    *("socket-folder", "hubs", "uploads", "blobs", "import", "trust"),
+    *("commit-head", "commit-head.new", "socket-folder", "hubs", "uploads", "blobs", "import", "trust"),
 )
 """The contents of a data folder, as patterns."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,12 +18,14 @@ from storage.aliases import Aliases, read_aliases
 from storage.errors import StorageError
 from storage.schema import MIGRATIONS, Migration, copy_database, migrate
 from storage.sqlite.checkpoint import Checkpointer, CheckpointStatistics, open_aside
+from storage.sqlite.commit_mark import CommitMarks, find_lost_commits, set_mark
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer, WriterStatistics
 from storage.tables.app_exchanges import AppPairs
-from storage.tables.audit import Audit
+from storage.tables.audit import Audit, append_acts
 from storage.tables.devices import Devices
+from storage.tables.hash_chain import Act
 from storage.tables.journal import SqliteJournal
 from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
@@ -38,6 +41,11 @@ _ADD_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NO
 _NO_META = "DELETE FROM meta WHERE key = ?"
 _RAISE_EPOCHS = """
 UPDATE session SET epoch = epoch + 1 WHERE session_id IN (SELECT session_id FROM summary WHERE unfinished = 1)
+"""
+
+# Nobody can tell which numbers the lost commits had given out; none of them was as large as the time.
+_RENEW_ALL = """
+UPDATE session SET epoch = max(epoch + 1, ?1), owner_epoch = max(owner_epoch + 1, ?1)
 """
 
 _GENERATION_BITS = 32
@@ -116,8 +124,9 @@ async def open_store(
             await store.journal.append(grant, grant.seq, [entry], durable=True)
 
     Args:
-        boot_id: names this run of the machine (`storage.data_folder.read_boot_id`). If it differs from the stored one
-            and the database was not closed well, the power failed: sessions that were busy then get a new epoch.
+        boot_id: names this run of the machine (`storage.data_folder.read_boot_id`). Where it differs from the one
+            noted and the database was not closed well, the power failed: sessions that were busy then get a
+            new epoch. All sessions get one if the newest commits are missing (`storage.sqlite.commit_mark`).
         vfs: the SQLite VFS, for tests that let the disk fail.
         migrations: for tests of migration.
 
@@ -155,6 +164,7 @@ async def open_store(
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
+                await nursery.start(CommitMarks(path.parent, writer).run)
                 await nursery.start(devices.revocations.run)
                 await uploads.sweep()
                 await uploads.move_blobs()
@@ -197,6 +207,7 @@ def _open(
             connection.pragma("synchronous", "full")
             connection.execute("BEGIN IMMEDIATE")
             generation = _begin_generation(connection, boot_id)
+            _look_for_lost_commits(connection, path)
             connection.execute("COMMIT")
             connection.pragma("synchronous", "normal")
         aside = open_aside(path, vfs=vfs)
@@ -219,6 +230,23 @@ def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
     connection.execute(_SET_META, ("boot_id", boot_id))
     connection.execute(_NO_META, ("closed_well",))
     return generation
+
+
+def _look_for_lost_commits(connection: apsw.Connection, path: Path) -> None:
+    """If commits are gone, give all sessions new epochs and the audit a row, and log it."""
+    lost = find_lost_commits(path.parent, connection)
+    if lost is None:
+        return
+    now_ms = time.time_ns() // 1_000_000
+    connection.execute(_RENEW_ALL, (now_ms // 1000,))
+    append_acts([Act(at_ms=now_ms, act="commits_lost", subject=f"{lost.kept}-{lost.noted}")], connection)
+    set_mark(connection, lost.noted)
+    _log.warning(
+        "%s: the newest commits are missing: %s. Its WAL was damaged, or an older copy was put in its place."
+        " Each session begins a new epoch. If a backup is newer, `builderos restore` brings it back.",
+        path,
+        lost,
+    )
 
 
 def _settle(name: str, value: str, connection: apsw.Connection) -> str:

@@ -20,8 +20,10 @@ class TransportConfig:
         version: the server's version, sent to devices.
         agents: the names that `attach` may use, as in the config file.
         bypass_agents: those of them that may work without asking.
-        workspace: the folder for agents of new sessions, unless `settings` names one.
-        features: the list in `/api/status`.
+        workspace: where agents of new sessions work unless `settings` says otherwise.
+        workspace_roots: folders that a device may name for a new session, and all below; None: whatever it names.
+        worktrees: where worktrees of sessions are made; None: they are refused.
+        features: what `/api/status` tells.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
         max_waiting: connections without a key whose request is not answered, and, counted separately, WebSockets that
@@ -47,6 +49,8 @@ class TransportConfig:
     agents: tuple[str, ...] = ("claude", "codex", "echo")
     bypass_agents: frozenset[str] = frozenset()
     workspace: str = "."
+    workspace_roots: tuple[Path, ...] | None = None
+    worktrees: Path | None = None
     features: tuple[tuple[str, bool], ...] = ()
     web: Path = WEB_FOLDER
     max_connections: int = 10_000

@@ -17,6 +17,7 @@ from storage.tables.search import Search
 from transport.http.underway import Underway
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
+from transport.workspace.parts import Work
 
 __all__ = ["AgentState", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
 
@@ -91,10 +92,11 @@ class HttpServices:
 
     Attributes:
         data: the data folder, for blobs.
-        sleep: puts the machine to sleep, and returns whether that worked; None if no command is configured.
-        readiness: checks what agents need; starts no process. Blocks, so it is called on a thread.
-        export: None if sessions cannot be exported.
-        more_metrics: metrics of other parts, in the text form of Prometheus.
+        work: the folders that sessions work in.
+        sleep: puts the machine to sleep, and tells whether that worked; None where nobody said how.
+        readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
+        export: None where sessions cannot be written out.
+        more_metrics: figures of other parts, in the text form of Prometheus.
     """
 
     data: Path
@@ -107,6 +109,7 @@ class HttpServices:
     audit: Audit
     sessions: Removes
     metrics: Metrics
+    work: Work
     new_id: Ids
     new_key: Callable[[], str] = attrs.field(repr=False)
     new_code: Callable[[], str] = attrs.field(repr=False)

@@ -18,6 +18,7 @@ from builderos.client.follower import Follower
 from builderos.client.frames import Frame
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
+from builderos.client.work import Work
 
 __all__ = ["LineReader", "attach"]
 
@@ -30,8 +31,13 @@ MAX_LINE_BYTES = 256 * 1024
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
 
 HELP = (
-    "/interrupt stops the turn · /cancel takes your last message back · /quit leaves · any other line is sent"
+    "/interrupt stops the turn · /cancel takes your last message back · /changes [all] shows what was changed · "
+    "/undo [force] takes the last turn's changes back · /redo takes that back · /files [PATH or ?NAME] shows files · "
+    "/quit leaves · any other line is sent"
 )
+
+_READING = frozenset({"/changes", "/files"})
+_UNDOING = frozenset({"/undo", "/redo"})
 
 
 @attrs.define(eq=False)
@@ -74,10 +80,13 @@ class _Terminal:
     new_id: Callable[[], str]
     is_tty: bool
     scope: trio.CancelScope
+    work: Work
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
+    _held: list[str] | None = None
 
     def on_frame(self, frame: Frame) -> None:
+        self.work.note(frame)
         if frame.kind == "attached" and frame.text("device_id"):
             self.screen.me = frame.text("device_id")
         if not (frame.kind == "user_message" and frame.text("message_id") in self._typed):
@@ -88,6 +97,12 @@ class _Terminal:
         self.write(self.screen.say(f"— {why}; trying again —"))
 
     def write(self, text: str) -> None:
+        if self._held is not None:
+            self._held.append(text)
+        else:
+            self.put(text)
+
+    def put(self, text: str) -> None:
         if not text:
             return
         try:
@@ -119,8 +134,12 @@ class _Terminal:
         await trio.lowlevel.checkpoint()
         if line == "/help":
             self.write(self.screen.say(HELP))
+        elif (words := line.split()) and words[0] in _READING:
+            await self._read(words)
         elif self.follow.observe:
-            self.write(self.screen.say("— you observe, so nothing is sent —"))
+            self.write(self.screen.say("— you observe; nothing is sent —"))
+        elif words and words[0] in _UNDOING:
+            await self._undo(follower, words)
         elif line == "/interrupt":
             self._print_lost(await follower.act("interrupt"))
         elif line == "/cancel":
@@ -129,6 +148,26 @@ class _Terminal:
             await self._decide(follower, self.screen.requests.shown, line.lower())
         else:
             await self._send(follower, line)
+
+    async def _read(self, words: list[str]) -> None:
+        """Show changes or files. What comes meanwhile is written behind them."""
+        self._held = []
+        try:
+            if words[0] == "/changes":
+                await self.work.changes(words)
+            else:
+                await self.work.files(" ".join(words[1:]))
+        finally:
+            held, self._held = self._held, None
+            self.write("".join(held))
+
+    async def _undo(self, follower: Follower, words: list[str]) -> None:
+        fields = self.work.undo_fields(words)
+        if fields is None:
+            self.write(self.screen.say("— there is nothing to take back yet —"))
+            await trio.lowlevel.checkpoint()
+        else:
+            self._print_lost(await follower.act("undo", **fields))
 
     async def _decide(self, follower: Follower, request_id: str, letter: str) -> None:
         why_not = self.screen.requests.waiting[request_id].refusal(letter)
@@ -194,7 +233,9 @@ async def attach(
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        terminal = _Terminal(follow, screen, sys.stdout, new_id, os.isatty(descriptor), nursery.cancel_scope)
+        is_tty = os.isatty(descriptor)
+        work = Work(find, follow.session_id, lambda text: terminal.put(text), is_tty)
+        terminal = _Terminal(follow, screen, sys.stdout, new_id, is_tty, nursery.cancel_scope, work)
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:

@@ -75,8 +75,8 @@ class Follower:
         else:
             await trio.lowlevel.checkpoint()
 
-    async def act(self, kind: str, **fields: str) -> bool:
-        """Send a command that is not worth repeating; return whether it could be sent."""
+    async def act(self, kind: str, **fields: object) -> bool:
+        """Give a command that is not worth repeating; tell whether it could go out."""
         if not self.follow.attached:
             await trio.lowlevel.checkpoint()
             return False

@@ -22,8 +22,15 @@ MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """1,000 devices take about 200 KiB."""
 
 
-def call(server: Server, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    """Return the answer to a call, a JSON object. Blocks.
+def call(
+    server: Server,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    most_bytes: int = MAX_ANSWER_BYTES,
+) -> Mapping[str, Any]:
+    """Return a call's answer, a JSON object of at most `most_bytes`. Blocks.
 
     Raises:
         RefusedError: the server refuses, with its own code and text.
@@ -34,7 +41,7 @@ def call(server: Server, method: str, path: str, body: Mapping[str, Any] | None 
     request = urllib.request.Request(server.url + path, data=data, headers=headers, method=method)
     try:
         with opener(server).open(request, timeout=ANSWER_S) as answer:
-            found = orjson.loads(answer.read(MAX_ANSWER_BYTES))
+            found = orjson.loads(answer.read(most_bytes))
     except urllib.error.HTTPError as error:
         raise _refusal(error) from error
     except (OSError, HTTPException, ValueError) as error:

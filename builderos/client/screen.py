@@ -20,6 +20,9 @@ __all__ = ["Screen"]
 TOOL_LINE = 160
 """Code points of a tool's output on its line."""
 
+SHOWN_PATHS = 20
+"""Paths of an undo that are shown; the event has them all."""
+
 MAX_BLOCKS = 256
 """Blocks of the running turn whose length is tracked; an agent opens a handful."""
 
@@ -140,6 +143,20 @@ class Screen:
     def _notice(self, frame: Frame) -> str:
         return self.say(f"— {one_line(frame.content)} —")
 
+    def _checkpoint(self, frame: Frame) -> str:
+        if frame.text("position") != "after" or not frame.number("files"):
+            return ""
+        count = frame.number("files")
+        files = "1 file" if count == 1 else f"{count} files"
+        numbers = f"+{frame.number('added')} −{frame.number('removed')}"
+        return self.say(f"— {files}, {numbers} · /changes · /undo —")
+
+    def _undone(self, frame: Frame) -> str:
+        lines = [f"— {one_line(frame.content)} —"]
+        lines += [f"  {one_line(name)}" for name in _texts(frame, "files")[:SHOWN_PATHS]]
+        lines += [f"  left alone: {one_line(name)}" for name in _texts(frame, "conflicts")[:SHOWN_PATHS]]
+        return self.say("\n".join(lines))
+
     def _complete(self, frame: Frame) -> str:
         return self.say("— complete —")
 
@@ -152,6 +169,11 @@ class Screen:
 
     def _rejected(self, frame: Frame) -> str:
         return self.say(f"— refused, {one_line(frame.text('code'))}: {one_line(frame.content)} —")
+
+
+def _texts(frame: Frame, name: str) -> list[str]:
+    found = frame.body.get(name)
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _name(item: Mapping[str, Any]) -> str:
@@ -182,6 +204,8 @@ _SHOWERS: dict[str, Callable[[Screen, Frame], str]] = {
     "task_finished": Screen._task,
     "notice": Screen._notice,
     "session_updated": Screen._notice,
+    "checkpoint": Screen._checkpoint,
+    "undone": Screen._undone,
     "complete": Screen._complete,
     "error": Screen._error,
     "interrupted": Screen._interrupted,

@@ -29,6 +29,7 @@ from storage.blobs import BLOBS_NAME
 from storage.data_folder import DataFolder, open_data_folder, read_boot_id
 from storage.errors import StorageCorrupt, StorageError, StorageLocked
 from storage.permissions import open_private
+from storage.sqlite.commit_mark import forget_noted_mark
 from storage.sqlite.connection import named_os_errors
 from storage.sqlite.replace import put_database, sync_folder
 from storage.store import open_store
@@ -123,6 +124,7 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
             revived = trio.run(_note_restore, copy, read_noted_head(folder.path), known, now_ms)
         aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
+        forget_noted_mark(folder.path)
         is_new = not folder.database_path.exists()
         _put_files(passing, folder, with_key=is_new)
         put_database(copy, folder.database_path)

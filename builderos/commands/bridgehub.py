@@ -188,6 +188,10 @@ class _CapturingSink:
     async def remember(self, data: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def work_saved(self) -> None:
+        """Nothing is saved here: nobody could take anything back."""
+        await trio.lowlevel.checkpoint()
+
     def new_id(self) -> str:
         self._ids += 1
         return f"{self.turn_id}-{self._ids}"

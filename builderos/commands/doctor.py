@@ -16,6 +16,7 @@ from typing import Literal
 import attrs
 
 from builderos.client.terminal import one_line
+from builderos.commands.doctor_git import git_lines
 from builderos.config import Agent, ClaudeAgent, CodexAgent, Config, ConfigError, EchoAgent, load_config
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
@@ -93,6 +94,8 @@ def examine(
         findings += examine_agent(name, agent, own, home)
         if isinstance(agent, CodexAgent):
             findings += _codex_sandbox(f"agent {name} sandbox", own, home)
+    for good, about, detail, mend in git_lines(data):
+        findings.append(Finding("ok" if good else "note", about, detail, mend))
     return [*findings, *_data_folder(data)]
 
 

@@ -126,6 +126,8 @@ class _Checks:
         survey = self.reading.survey
         for text in await survey.damage():
             self.tell(_Wrong("database", 0, "file", text))
+        if (lost := await survey.lost_commits()) is not None:
+            self.tell(_Wrong("database", 0, "commits", lost))
         for session_id in await survey.stray_sessions(MAX_LINES):
             self.tell(_Wrong(f"session {session_id}", 0, "stray", "it has a journal but does not exist"))
         for session_id, name in await survey.stray_uses(MAX_LINES):

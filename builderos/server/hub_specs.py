@@ -14,6 +14,7 @@ from bridgehub.protocol.messages import DelegateSpec, HubSpec
 from builderos.agent_config import allows_bypass
 from builderos.config import Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
+from storage.data_folder import CHECKPOINTS
 from storage.records import SessionRecord
 
 __all__ = ["TRUST_NAME", "HubSpecs", "agent_environment", "agent_options"]
@@ -26,8 +27,8 @@ TRUST_NAME = "trust"
 
 _OWN = "BUILDEROS_"
 
-_HUBS = frozenset({"env", "delegate", "silence_s"})
-"""Keys of an agent's table that are not for its driver."""
+_HUBS = frozenset({"env", "delegate", "silence_s", "checkpoints"})
+"""Keys of an agent's table that its driver has nothing to do with."""
 
 
 def agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -60,7 +61,7 @@ class HubSpecs:
             socket="",
             workspace=settings.workspace,
             env={**self.environment, **({} if agent is None else agent.env)},
-            options={} if agent is None else {**agent_options(agent), "allow_bypass": allows_bypass(agent)},
+            options={} if agent is None else agent_options(agent),
             agent_session_id=str(uuid.uuid5(_SESSIONS, f"{record.session_id}/{record.created_at_ms}")),
             model=settings.model,
             permission_mode=settings.permission_mode,
@@ -74,7 +75,12 @@ class HubSpecs:
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
             silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent) else None,
+            checkpoint_folder=self._checkpoint_folder(agent),
         )
+
+    def _checkpoint_folder(self, agent: Agent | None) -> str:
+        saves = agent is not None and self.config.checkpoints and agent.checkpoints
+        return str(self.data / CHECKPOINTS) if saves else ""
 
     def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
         """Return the agents that this agent may delegate to: all that accept tasks, except itself."""
@@ -88,6 +94,10 @@ class HubSpecs:
 
 
 def agent_options(agent: Agent) -> dict[str, Any]:
-    """Return the driver's part of the agent's table: without `kind`, the hub's keys and values that were not given."""
+    """Return what a driver gets of the agent's table: all but `kind`, what is the hub's, and what was not said.
+
+    `allow_bypass` is what holds: a table that starts in a mode that never asks allows it.
+    """
     table = attrs.asdict(agent, filter=lambda field, value: field.name not in _HUBS and value is not None)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+    options = {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+    return {**options, "allow_bypass": allows_bypass(agent)}

@@ -25,10 +25,12 @@ from actors.events import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
+from actors.workspaces import WorkspaceUndo
 from builderos import VERSION
 from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
+from builderos.server.checkpoints import CheckpointKeeper
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.server.options import ServeOptions
@@ -39,7 +41,7 @@ from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
-from storage.data_folder import DataFolder, read_boot_id
+from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
@@ -52,6 +54,9 @@ from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
 from transport.tries import SignInThrottle
 from transport.uploads import OwnUploads
+from transport.workspace.listing import Roots
+from transport.workspace.parts import Work
+from transport.workspace.removal import SessionRemoval
 
 __all__ = ["ServeError", "ServerContext", "run_server"]
 
@@ -146,6 +151,7 @@ async def _open_sessions(
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor replaces it
         path_of=partial(_path_of, uploads),
+        undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
     )
     try:
@@ -171,6 +177,13 @@ class _Parts:
     trail: AuditTrail
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
+    work: Work = attrs.field(init=False)
+
+    @work.default
+    def _make_work(self) -> Work:
+        roots = Roots(workspace_roots(self.setup.config, self.setup.options))
+        data = self.setup.folder.path
+        return Work(roots=roots, checkpoints=data / CHECKPOINTS, worktrees=data / WORKTREES)
 
     def transport_deps(self) -> Deps:
         """Return the services that the transport uses."""
@@ -209,6 +222,7 @@ class _Parts:
             sessions=self.supervisor,
             forks=self.supervisor,
             metrics=self.metrics,
+            work=self.work,
             new_id=new_id,
             new_key=new_key,
             new_code=new_code,
@@ -229,9 +243,11 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
     setup, store = parts.setup, parts.store
     options, deps = setup.options, parts.transport_deps()
     tls = None if setup.tls is None else setup.tls.context
-    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=tls)
+    made = attrs.evolve(_transport_config(options, setup.config), worktrees=parts.work.worktrees)
+    serve = partial(listener.serve, made, deps, tls=tls)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.renderer.run, name="renderer")
+        nursery.start_soon(parts.work.search.run, name="file search")
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:
@@ -248,9 +264,14 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             nursery.start_soon(deps.trail.run, name="audit")
         nursery.start_soon(store.pairings.run, wall_clock_ms, name="pairings")
         if (days := setup.config.retention_days) is not None:
-            sessions = parts.supervisor
-            retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
+            removal = SessionRemoval(parts.supervisor, store.catalog, parts.work)
+            is_live = parts.supervisor.is_live
+            retention = Retention(store.catalog, days, wall_clock_ms, is_live, removal.remove)
             nursery.start_soon(retention.run, name="retention")
+        keeper = CheckpointKeeper(
+            setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
+        )
+        nursery.start_soon(keeper.run, name="checkpoints")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
@@ -274,6 +295,13 @@ def _rare_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
+def workspace_roots(config: Config, options: ServeOptions) -> tuple[Path, ...]:
+    """Return the folders that devices may name for new sessions, and all below."""
+    if config.workspace_roots is not None:
+        return tuple(Path(folder).expanduser() for folder in config.workspace_roots)
+    return tuple(dict.fromkeys((Path.home(), Path(options.workspace))))
+
+
 def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
     return TransportConfig(
         host=options.host,
@@ -282,6 +310,7 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         agents=tuple(config.agents),
         bypass_agents=bypass_agents(config),
         workspace=str(options.workspace),
+        workspace_roots=workspace_roots(config, options),
         features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
         max_connections=config.max_connections,
         max_sessions=config.max_sessions,

@@ -1,4 +1,4 @@
-"""Replaces a database by a finished copy in one rename: a kill leaves the old or the new one."""
+"""Puts a finished file into the place of another, in one rename: whoever is killed left the old or the new one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from storage.errors import StorageBusy
 from storage.sqlite.connection import named_os_errors
 
-__all__ = ["put_database", "sync_file", "sync_folder"]
+__all__ = ["put_database", "sync_file", "sync_folder", "write_note"]
 
 
 def put_database(copy: Path, database: Path) -> None:
@@ -28,6 +28,24 @@ def put_database(copy: Path, database: Path) -> None:
         sync_file(copy)
         copy.replace(database)
         sync_folder(database.parent)
+
+
+def write_note(path: Path, line: str) -> None:
+    """Make `path` hold one line of ASCII, durably, with mode 0600. Blocks.
+
+    Raises:
+        StorageUnavailable: it holds what it held.
+    """
+    partial_path = path.with_name(path.name + ".new")
+    with named_os_errors(partial_path):
+        partial_path.unlink(missing_ok=True)
+        handle = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(f"{line}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial_path.replace(path)
 
 
 def sync_file(path: Path) -> None:

@@ -87,6 +87,7 @@ class Writer:
     _done: int = attrs.field(default=0, init=False)
     _commits: int = attrs.field(default=0, init=False)
     _synced: int = attrs.field(default=0, init=False)
+    _batch_ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def statistics(self) -> WriterStatistics:
         """Return the current figures."""
@@ -116,6 +117,13 @@ class Writer:
         """
         job = _Job(work, trio.lowlevel.current_task(), durable, rows, size)
         return cast("T", await self._queue(job))
+
+    async def wait_commit(self, seen: int) -> None:
+        """Return once more than `seen` transactions were committed."""
+        await trio.lowlevel.checkpoint()
+        while self._commits <= seen:
+            self._batch_ended = trio.Event()
+            await self._batch_ended.wait()
 
     async def run_alone(self, work: Callable[[apsw.Connection], T]) -> T:
         """Run `work` between two transactions, for statements that SQLite does not allow inside one. Otherwise like
@@ -297,6 +305,7 @@ class Writer:
         self._done += len(batch)
 
     def _wake(self, batch: list[_Job]) -> None:
+        self._batch_ended.set()
         for job in batch:
             lost = outcome.Error(StorageUnavailable(f"{self.path}: the writer died"))
             trio.lowlevel.reschedule(job.task, job.result or lost)

@@ -7,7 +7,6 @@ it no longer has the row that the file names.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,8 @@ import attrs
 import trio
 
 from storage.errors import StorageError
-from storage.sqlite.connection import named_os_errors
 from storage.sqlite.readers import Readers
+from storage.sqlite.replace import write_note
 from storage.sqlite.writer import Writer
 from storage.tables.hash_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
 
@@ -104,7 +103,7 @@ class Audit:
         async with self._noting:  # so that no older end is written over a newer one
             try:
                 head = await self._readers.run(read_head)
-                await trio.to_thread.run_sync(_write_head, self.data / HEAD_NAME, head)
+                await trio.to_thread.run_sync(write_note, self.data / HEAD_NAME, str(head))
             except StorageError as failed:
                 _log.warning("audit: cannot record its end: %s", failed)
 
@@ -213,16 +212,3 @@ def _row(columns: tuple[object, ...]) -> AuditRow:
     number, *fields, digest = columns
     names = [field.name for field in attrs.fields(Act)]
     return AuditRow(number, Act(**dict(zip(names, fields, strict=True))), digest)  # type: ignore[arg-type]
-
-
-def _write_head(path: Path, head: Mark) -> None:
-    partial_path = path.with_name(path.name + ".new")
-    with named_os_errors(partial_path):
-        partial_path.unlink(missing_ok=True)
-        handle = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(f"{head}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial_path.replace(path)

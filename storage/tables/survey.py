@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import apsw
 import attrs
 
 from storage.records import Command
+from storage.sqlite.commit_mark import find_lost_commits
 from storage.sqlite.readers import Readers
 from storage.tables.uploads import PART, Uploads
 
@@ -57,6 +59,11 @@ class Survey:
         """
         rows = await self._readers.all(_INTEGRITY)
         return [text for (text,) in rows if text != "ok"]
+
+    async def lost_commits(self) -> str | None:
+        """Return in words that the newest commits are missing; None if they are not."""
+        lost = await self._readers.run(partial(find_lost_commits, self._readers.path.parent))
+        return None if lost is None else str(lost)
 
     async def sessions(self, after: str, limit: int) -> Sequence[str]:
         """Return sessions' ids after `after`, in order."""

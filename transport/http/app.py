@@ -24,6 +24,7 @@ from transport.facilities import HttpServices, Port
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
 from transport.http.responses import HttpError, error_response
 from transport.http.routes.capsules import CapsuleRoutes
+from transport.http.routes.changes import ChangeRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
@@ -33,10 +34,12 @@ from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes,
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import TaskRoutes
 from transport.http.routes.web import web_routes
+from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
 from transport.proxies import Forwarded, Proxies
 from transport.signin import SignIns
+from transport.workspace.removal import SessionRemoval
 
 __all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]
 
@@ -100,6 +103,8 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
     uploads = UploadRoutes(facilities, deps.clock, config)
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
+    workspace = WorkspaceRoutes(deps, facilities.work)
+    removal = SessionRemoval(facilities.sessions, deps.catalog, facilities.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
@@ -107,8 +112,12 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("GET /api/sessions/{id}/export", ExportRoutes(facilities.export, deps.catalog).export),
         _route(
             "DELETE /api/sessions/{id}",
-            DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
+            DeletionRoutes(removal, facilities.audit, deps.clock).delete,
         ),
+        _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, facilities.work).changes),
+        _route("GET /api/sessions/{id}/files", workspace.listing),
+        _route("GET /api/sessions/{id}/file", workspace.file),
+        _route("GET /api/folders", workspace.folders),
         _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),

@@ -45,6 +45,7 @@ def _in_path(name: str, schema: Json = TEXT) -> Json:
 
 _LIMIT: Final = _query("limit", {"type": "integer", "minimum": 1, "maximum": 500})
 _AFTER: Final = _query("after_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
+_PATH_ERRORS: Final = (400, 403, 404, 415)
 _JSON_BODY_ERRORS: Final = (400, 411, 413, 415)
 
 
@@ -159,6 +160,66 @@ def _reading() -> Json:
                     _LIMIT,
                     _query("before", {"type": "string", "pattern": "^[0-9]{1,18}$"}),
                 ),
+            )
+        },
+    }
+
+
+def _work() -> Json:
+    path = _query("path", TEXT)
+    entry = object_of(name=TEXT, kind=TEXT, size=COUNT, modified=TIME, ignored=BOOL)
+    folder = object_of(name=TEXT, path=TEXT, git={"type": ["object", "null"]})
+    file = object_of(
+        path=TEXT,
+        old_path=nullable("string"),
+        status=TEXT,
+        added=COUNT,
+        removed=COUNT,
+        binary=BOOL,
+        patch=nullable("string"),
+        truncated=BOOL,
+    )
+    changes: Json = {"from": TEXT, "to": nullable("string"), "files": list_of(file), "truncated": BOOL}
+    return {
+        "/api/sessions/{id}/changes": {
+            "get": _call(
+                "What a turn changed, what lies between two checkpoints, or all since the beginning",
+                object_of(**changes),
+                404,
+                parameters=(
+                    _in_path("id", ID),
+                    path,
+                    *(_query(name, TEXT) for name in ("turn", "from", "to")),
+                ),
+            )
+        },
+        "/api/sessions/{id}/files": {
+            "get": _call(
+                "A folder of the workspace, or the names that fit a search",
+                object_of(entries=list_of(entry), truncated=BOOL),
+                *_PATH_ERRORS,
+                parameters=(_in_path("id", ID), path, _query("q", {"type": "string", "maxLength": 200})),
+            )
+        },
+        "/api/sessions/{id}/file": {
+            "get": _call(
+                "A file of the workspace: text as JSON, anything else as a download",
+                None,
+                *_PATH_ERRORS,
+                parameters=(
+                    _in_path("id", ID),
+                    _query("path", TEXT, required=True),
+                    _query("checkpoint", TEXT),
+                ),
+                media_type="*/*",
+            )
+        },
+        "/api/folders": {
+            "get": _call(
+                "Folders for a new session",
+                object_of(path=TEXT, folders=list_of(folder), recent=list_of(folder)),
+                *_PATH_ERRORS,
+                parameters=(path,),
             )
         },
     }
@@ -311,7 +372,7 @@ def describe(version: str) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "BuilderOS Mobile", "version": version},
         "security": [{"header": []}, {"bearer": []}],
-        "paths": {**_server(), **_reading(), **_acting(), **_files()},
+        "paths": {**_server(), **_reading(), **_work(), **_acting(), **_files()},
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {

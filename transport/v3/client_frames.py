@@ -39,8 +39,10 @@ __all__ = [
     "SettingsAsked",
     "SettingsChange",
     "ShortText",
+    "UndoFrame",
     "WarmFrame",
     "WatchSessionsFrame",
+    "WorktreeAsked",
 ]
 
 Id = NewType("Id", str)
@@ -63,6 +65,9 @@ EditedInput = NewType("EditedInput", dict[str, object])
 
 SettingsChange = NewType("SettingsChange", dict[str, str | None])
 """Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
+
+WorktreeAsked = NewType("WorktreeAsked", object)
+"""True, or the name of a worktree to be; false is none."""
 
 Moment = NewType("Moment", int)
 """A time in ISO 8601 with its offset from UTC; here in milliseconds since 1970."""
@@ -90,6 +95,7 @@ class SettingsAsked:
     model: ShortText | None = None
     permission_mode: ShortText | None = None
     effort: ShortText | None = None
+    worktree: WorktreeAsked | None = None
 
 
 @attrs.frozen
@@ -256,6 +262,21 @@ class RenameFrame:
 
 
 @attrs.frozen
+class UndoFrame:
+    """Take back what a turn changed, or an earlier undo; exactly one of the two is named."""
+
+    name: ClassVar[str] = "undo"
+    session_id: Id
+    turn_id: ShortText | None = None
+    undo_id: ShortText | None = None
+    force: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if (self.turn_id is None) == (self.undo_id is None):
+            raise ValueError("expected turn_id or undo_id")
+
+
+@attrs.frozen
 class MarkReadFrame:
     """Record how far this person has read."""
 
@@ -309,6 +330,7 @@ CommandFrame = (
     | PaintedFrame
     | ResolveFrame
     | RenameFrame
+    | UndoFrame
     | MarkReadFrame
     | DraftFrame
 )

@@ -128,6 +128,11 @@ def _rename(frame: cf.RenameFrame, _: tuple[Attachment, ...] = ()) -> Command:
 
 
 @to_command.register
+def _undo(frame: cf.UndoFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Undo(frame.turn_id, frame.undo_id, frame.force)
+
+
+@to_command.register
 def _mark_read(frame: cf.MarkReadFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.MarkRead(frame.seq)
 

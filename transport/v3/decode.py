@@ -29,6 +29,7 @@ from transport.v3.client_frames import (
     PathText,
     SettingsChange,
     ShortText,
+    WorktreeAsked,
 )
 
 __all__ = ["FRAME_TYPES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
@@ -123,6 +124,12 @@ def _path(value: Any, _: Any) -> PathText:
     return PathText(text)
 
 
+def _worktree(value: Any, _: Any) -> WorktreeAsked:
+    if type(value) is not bool:
+        _short(value, _)
+    return WorktreeAsked(value)
+
+
 def _answers(value: Any, _: Any) -> Answers:
     level = [value]
     for _depth in range(MAX_ANSWERS_DEPTH + 1):
@@ -177,6 +184,7 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(EditedInput, _edited_input)
     converter.register_structure_hook(ShortText, _short)
     converter.register_structure_hook(PathText, _path)
+    converter.register_structure_hook(WorktreeAsked, _worktree)
     converter.register_structure_hook(HistoryCount, lambda value, _: _int(value, 0, 1000))
     converter.register_structure_hook(PaceMs, lambda value, _: _int(value, 0, 10_000))
 

@@ -44,6 +44,10 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 _ONLY_WHERE_THERE: Final = frozenset(
     {
+        "of_undo",
+        "files",
+        "added",
+        "removed",
         "blob",
         "diff",
         "grant",
@@ -142,6 +146,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         _tell_moment(body, "resets_at", event.resets_at_ms)
         if not event.ways:
             del body["ways"]
+    elif isinstance(event, ev.Checkpoint):
+        body["left_out"] = [attrs.asdict(each) for each in event.left_out]
     elif isinstance(event, ev.Complete):
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
@@ -223,6 +229,21 @@ def _settings_line(settings: ev.Settings) -> str:
     return ", ".join(f"{name} {value or 'by default'}" for name, value in values.items())
 
 
+def _checkpoint(event: ev.Checkpoint) -> str:
+    if event.position == "before":
+        return "The workspace is saved as it was before the turn."
+    return f"{_counted(event.files or 0)} changed, +{event.added or 0} −{event.removed or 0}."
+
+
+def _undone(event: ev.Undone) -> str:
+    left = f", {_counted(len(event.conflicts))} left alone" if event.conflicts else ""
+    return f"Changes taken back: {_counted(len(event.files))}{left}."
+
+
+def _counted(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
 def _resolved(event: ev.PermissionResolved) -> str:
     word = {"deny": "Denied", "cancelled": "Cancelled"}.get(event.decision, "Allowed")
     return f"{word} by {event.by_device}." if event.by_device else f"{word}."
@@ -244,4 +265,7 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ),
     ev.Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
     ev.SessionUpdated: _session_updated,
+    ev.Checkpoint: _checkpoint,
+    ev.UndoStarted: lambda event: f"{event.by_device} takes changes back.",
+    ev.Undone: _undone,
 }

@@ -50,6 +50,9 @@ __all__ = [
 HEARTBEAT_SESSIONS: Final = 1000
 """Sessions that one heartbeat names; a device that follows more gets several heartbeats."""
 
+MAX_CONFLICTS: Final = 500
+"""Files that a refused undo names."""
+
 SHOWN_DEVICES: Final = 250
 """Devices that are listed to others; `device_count` is the full number."""
 
@@ -100,6 +103,7 @@ class Attached:
     from_seq: int
     replay: str
     devices: tuple[AttachedDevice, ...]
+    worktree: dict[str, object] | None = None
 
 
 def attached(it: Attached, now_ms: int) -> bytes:
@@ -138,6 +142,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
+        "worktree": it.worktree,
         "held": None if view.held is None else told_held(view.held),
         "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
@@ -205,6 +210,10 @@ def rejected(session_id: str, reply: Rejected, now_ms: int) -> bytes:
         fields["head"] = {"epoch": reply.head.epoch, "seq": reply.head.seq}
     if reply.by_device is not None:
         fields["by_device"] = reply.by_device
+    if reply.by_session is not None:
+        fields["by_session"] = reply.by_session
+    if reply.conflicts is not None:
+        fields["conflicts"] = list(reply.conflicts[:MAX_CONFLICTS])
     return _frame("rejected", reply.content, now_ms, fields)
 
 

@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from builderos.commands.doctor import Finding, examine, run_doctor
+from builderos.commands.doctor_git import git_lines
 
 
 def find(
@@ -151,3 +152,16 @@ def test_an_agent_of_ones_own(tmp_path: Path) -> None:
     assert find(tmp_path, "agent r", config=config).state == "note"
     config.write_text("[agents.c]\nkind = 'claude'\ncli_path = '/no/such/program'")
     assert "/no/such/program" in find(tmp_path, "agent c", config=config).detail
+
+
+def test_git_that_is_missing_or_too_old_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert [line[:2] for line in git_lines(tmp_path)] == [(False, "git")]
+    program.write_text("#!/bin/sh\necho git version 2.20.1\n")
+    program.chmod(0o755)
+    ((good, _, detail, mend),) = git_lines(tmp_path)
+    assert not good
+    assert "2.20.1" in detail
+    assert "2.38" in mend

@@ -26,7 +26,7 @@ from transport.signed_urls import UPLOADS_PATH, base_url
 from transport.uploads import MAX_FILE_BYTES, Uploader, receive_upload, too_large
 from transport.v3.decode import is_id
 
-__all__ = ["UploadRoutes"]
+__all__ = ["INLINE_TYPES", "SAFE_HEADERS", "UploadRoutes"]
 
 FORM_BYTES: Final = 64 * 1024
 """Bytes of a form beside the file: boundaries, headers, the other parts."""
@@ -34,7 +34,7 @@ FORM_BYTES: Final = 64 * 1024
 UPLOADS_AT_ONCE: Final = 8
 """Concurrent uploads of one key. Each holds a file open and up to a megabyte."""
 
-_INLINE: Final = frozenset(
+INLINE_TYPES: Final = frozenset(
     [
         *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif"),
         *("image/bmp", "audio/mpeg", "audio/mp4", "audio/aac", "audio/x-m4a", "audio/wav", "audio/x-wav"),
@@ -45,7 +45,7 @@ _INLINE: Final = frozenset(
 
 _RANGE: Final = re.compile(rb"bytes=([0-9]{1,15})-([0-9]{0,15})")
 
-_SAFE_HEADERS: Final = {
+SAFE_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox",
     "Referrer-Policy": "no-referrer",
@@ -140,10 +140,10 @@ def _size_of(path: Path) -> int | None:
 
 
 def _file_answer(request: Request, path: Path, filename: str, mime_type: str, size: int) -> Response:
-    inline = mime_type in _INLINE
+    inline = mime_type in INLINE_TYPES
     media_type = mime_type if inline else "application/octet-stream"
     kind = "inline" if inline else "attachment"
-    headers = {**_SAFE_HEADERS, "Content-Disposition": f"{kind}; filename*=utf-8''{quote(filename, safe='')}"}
+    headers = {**SAFE_HEADERS, "Content-Disposition": f"{kind}; filename*=utf-8''{quote(filename, safe='')}"}
     _forget_bad_range(request, size)
     return FileResponse(path, media_type=media_type, headers=headers)
 

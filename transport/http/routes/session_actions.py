@@ -20,13 +20,14 @@ from actors.ports import Catalog, Clock, Ids
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.tables.audit import Audit
 from transport.config import TransportConfig
-from transport.facilities import Exports, Forks, Removes
+from transport.facilities import Exports, Forks
 from transport.http.requests import read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
 from transport.ports import Deps, Device
 from transport.v3.commands import MAX_TITLE
 from transport.v3.decode import is_id
+from transport.workspace.removal import SessionRemoval, WorktreeKept
 
 __all__ = ["ClosingRoutes", "DeletionRoutes", "ExportRoutes", "ForkRoutes"]
 
@@ -77,7 +78,7 @@ class ClosingRoutes:
 class DeletionRoutes:
     """The route that deletes a session."""
 
-    sessions: Removes
+    sessions: SessionRemoval
     audit: Audit
     clock: Clock
 
@@ -86,15 +87,23 @@ class DeletionRoutes:
         session_id = request.path_params["id"]
         if not is_id(session_id):
             raise SessionMissing(session_id)
+        force = _flag(request.query_params.get("force"))
         try:
-            await self.sessions.remove(session_id)
+            await self.sessions.remove(session_id, force=force)
         except SessionBusy:
-            raise HttpError(
-                409, "busy", "A turn is running or a message waits. Interrupt it first."
-            ) from None
-        act = attrs.evolve(act_of(request, by, "session_deleted", self.clock()), session_id=session_id)
+            raise HttpError(409, "busy", "A turn runs or a message waits; interrupt it first.") from None
+        except WorktreeKept as kept:
+            raise HttpError(409, kept.code, str(kept)) from None
+        act = act_of(request, by, "session_deleted", self.clock())
+        act = attrs.evolve(act, session_id=session_id, subject="forced" if force else act.subject)
         await self.audit.note(act)
         return JsonAnswer({"ok": True, "session_id": session_id})
+
+
+def _flag(text: str | None) -> bool:
+    if text not in (None, "true", "false"):
+        raise HttpError(400, "bad_request", "force must be true or false.")
+    return text == "true"
 
 
 @attrs.frozen
