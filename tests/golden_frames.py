@@ -57,6 +57,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
     },
     "renew": {"session_id": SESSION},
     "organize": {"session_id": SESSION, "pinned": True, "archived": False},
+    "undo": {"session_id": "trip", "turn_id": "t1"},
     "warm": {"session_id": SESSION},
     "painted": {"session_id": SESSION, "seq": 131, "ms": 18},
     "send_now": {"session_id": SESSION, "message_id": "7a21"},
