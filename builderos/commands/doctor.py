@@ -1,4 +1,4 @@
-"""`builderos doctor`: reports what is missing on this machine, and the command that fixes it."""
+"""`builderos doctor`: reports what a server would miss on this machine, and how to fix it."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def examine(
         findings += examine_agent(name, agent, own, home)
         if isinstance(agent, CodexAgent):
             findings += _codex_sandbox(f"agent {name} sandbox", own, home)
-    for good, about, detail, mend in git_lines(data):
-        findings.append(Finding("ok" if good else "note", about, detail, mend))
+    for good, about, detail, fix in git_lines(data):
+        findings.append(Finding("ok" if good else "note", about, detail, fix))
     return [*findings, *_data_folder(data)]
 
 

@@ -20,7 +20,7 @@ _INSTALL = "install git 2.38 or newer"
 
 
 def git_lines(data: Path) -> Iterable[tuple[bool, str, str, str]]:
-    """Yield for each check: whether it passed, its subject, the finding, and the fix."""
+    """Yield, of each thing looked at: whether it is good, what it is, what was found, and how to fix it."""
     if shutil.which("git") is None:
         yield False, "git", "not found: no changes are shown, and nothing can be undone", _INSTALL
         return
