@@ -16,6 +16,7 @@ from actors.events import (
     Message,
     Notice,
     PermissionRequested,
+    PlanEntry,
     PlanUpdated,
     RequestKind,
     SessionUpdated,
@@ -32,7 +33,6 @@ from actors.events import (
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
 from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
-from actors.session.hub_limits import fitted, is_flat, plan_entries, unfit
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -46,6 +46,7 @@ from actors.session.inputs import (
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
+from bridgehub.protocol.limits import MAX_ID_CHARS, fitted, is_flat
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
 
@@ -102,12 +103,7 @@ def _reported(step: Step, given: FromHub) -> None:
         _distrust(step, f"after its event {state.hub_seq} came {reported.first_seq}")
         return
     state.hub_seq = reported.seq
-    event = reported.event
-    if type(event) is not hub.TextPiece:
-        event = fitted(event)
-    if fault := unfit(event):
-        _distrust(step, fault)
-        return
+    event = fitted(reported.event)
     if _reported_of_session(step, event):
         return
     turn = state.turn
@@ -201,12 +197,10 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
 def _asked(step: Step, event: hub.PermissionAsked) -> None:
     turn = step.state.turn
     assert turn is not None
-    if turn.stopping_by is not None:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
-        return
     if event.request_id in turn.requests or event.request_id in turn.decided:
         return
-    if len(turn.requests) >= MAX_OPEN_REQUESTS:
+    is_one_too_many = len(turn.requests) >= MAX_OPEN_REQUESTS or len(event.request_id) > MAX_ID_CHARS
+    if turn.stopping_by is not None or is_one_too_many:
         step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
@@ -293,7 +287,7 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                 )
             )
         case hub.PlanChanged():
-            step.emit_in_turn(PlanUpdated(plan_entries(event.entries)))
+            step.emit_in_turn(PlanUpdated(tuple(PlanEntry(**one) for one in event.entries)))
         case hub.Noticed():
             step.emit_in_turn(_notice(event))
         case _:
