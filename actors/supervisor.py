@@ -22,11 +22,21 @@ from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
 from actors.tail import Listener, Tail, Trouble
-from storage.errors import Fenced, SessionMissing
+from storage.errors import Fenced, SessionMissing, StorageError
 
 __all__ = ["Statistics", "Supervisor", "open_supervisor"]
 
 log = logging.getLogger("builderos.actors")
+
+
+CLOCK_S = 30.0
+"""How often it is looked which sessions are due, at least: the clock of the wall may be set."""
+
+DUE_AT_ONCE = 500
+"""Sessions that are started at once because their time came."""
+
+DUE_AGAIN_S = 0.5
+"""When it is looked again after some were due: their actors take them in the meantime."""
 
 
 @attrs.frozen
@@ -69,6 +79,7 @@ class Supervisor:
     _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _crash_count: int = 0
     _closing: bool = False
+    _rested: trio.Event = attrs.field(factory=trio.Event)
 
     # ---- the ports ----
 
@@ -182,6 +193,27 @@ class Supervisor:
             crash_count=self._crash_count,
         )
 
+    # ---- what is due ----
+
+    async def keep_time(self) -> None:
+        """Start the actors of sessions whose time comes while nobody uses them, until cancelled."""
+        while True:
+            self._rested = trio.Event()
+            wait_s = CLOCK_S
+            try:
+                for session_id, at_ms in await self._deps.catalog.due(DUE_AT_ONCE):
+                    left_s = (at_ms - self._deps.clock()) / 1000
+                    if left_s > 0:
+                        wait_s = min(wait_s, left_s)
+                        break
+                    wait_s = DUE_AGAIN_S
+                    if not self._closing and session_id not in self._removing:
+                        self._ensure_running(self._child(session_id))
+            except StorageError as exc:
+                log.warning("it is not known which sessions are due: %s", exc)
+            with trio.move_on_after(wait_s):
+                await self._rested.wait()
+
     # ---- start and stop ----
 
     async def recover(self) -> None:
@@ -257,6 +289,7 @@ class Supervisor:
                     pass
         finally:
             child.running = False
+            self._rested.set()  # what it waited for is the clock's from now on
             child.scope = trio.CancelScope()
             self._ended.unpark_all()
             self._refuse_all(child, "the server is about to stop")
@@ -317,6 +350,7 @@ async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(deps, nursery)
         supervisor._deps = attrs.evolve(deps, changed=supervisor._note_change)
+        nursery.start_soon(supervisor.keep_time)
         try:
             yield supervisor
         finally:

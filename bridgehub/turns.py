@@ -208,6 +208,7 @@ class TurnRunner:
             nursery.start_soon(self._setups.tell_newest)
             async for prompt in self._prompts:
                 await self._run_turn(prompt, nursery)
+                nursery.start_soon(self._setups.after_turn, self._driver)
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()

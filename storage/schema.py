@@ -160,6 +160,15 @@ CREATE TABLE agent_offer (
   agent_type TEXT PRIMARY KEY,
   offer      BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+ALTER TABLE summary ADD COLUMN shown BLOB;
+ALTER TABLE session ADD COLUMN workspace TEXT NOT NULL DEFAULT '';
+ALTER TABLE session ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+UPDATE session SET workspace = coalesce(json_extract(CAST(settings AS TEXT), '$.workspace'), '')
+  WHERE json_valid(CAST(settings AS TEXT));
+ALTER TABLE summary ADD COLUMN due_at_ms INTEGER;
+CREATE INDEX summary_due ON summary (due_at_ms) WHERE due_at_ms IS NOT NULL;
 """
 
 _V6 = """

@@ -21,12 +21,17 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "attach": "view",
     CREATE_SESSION: "drive",
     "send": "drive",
+    "send_now": "drive",
     "cancel": "drive",
     "interrupt": "drive",
     "decide": "approve",
     DECIDE_MORE: "drive",
     "configure": "drive",
     "revoke_grant": "approve",
+    "renew": "drive",
+    "organize": "drive",
+    "warm": "drive",
+    "painted": "view",
     "resolve": "drive",
     "rename": "drive",
     "mark_read": "approve",
@@ -37,7 +42,7 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
 }
 """What each frame of a device needs."""
 
-OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping"})
+OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping", "painted"})
 """What a device may still do with a session that it only observes."""
 
 HTTP_SCOPES: Final[dict[str, Scope]] = {

@@ -23,7 +23,7 @@ from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.session.effects import Answer, Effect, HandOver, SteerHub
 from actors.session.hub_owner import HubOwner
 from actors.session.hub_steps import take
-from actors.session.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
+from actors.session.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume, TimeCame
 from actors.session.loading import load_state
 from actors.session.mailbox import HubBatch, Mail, Mailbox, refuse
 from actors.session.snapshot import summary
@@ -36,6 +36,9 @@ from storage.records import Entry, Grant, SessionRecord
 __all__ = ["SessionActor"]
 
 log = logging.getLogger("builderos.actors")
+
+CLOCK_S = 30.0
+"""How often the clock of the wall is looked at, at least, while a message waits for its time."""
 
 BULK_KINDS = frozenset(
     {
@@ -140,7 +143,7 @@ class SessionActor:
     async def _serve(self) -> Literal["reload", "leave"]:
         self._taken = [] if self._held_stop is None else [self._held_stop]
         self._held_stop = None
-        given: Sequence[Input] | None = [Resume(), *await self._inputs_of(self._taken)]
+        given: Sequence[Input] | None = [Resume(self._revoked()), *await self._inputs_of(self._taken)]
         while given is not None:
             if not await self._settle(given):
                 return "reload"
@@ -183,7 +186,23 @@ class SessionActor:
         self._taken = mailbox.take_nowait()
         return await self._inputs_of(self._taken)
 
+    def _revoked(self) -> frozenset[str]:
+        """Return the keys of messages for later that are not good any more."""
+        keys = {one.key_id for one in self._state.queue.values() if one.key_id}
+        return frozenset(key for key in keys if self.deps.is_revoked(key))
+
+    def _time_left_s(self) -> float:
+        """Return how long it is until the queue must be looked at; the clock of the wall may be set, so not too long."""
+        due_ms = self._state.due_at_ms()
+        if due_ms is None or self._state.turn is not None:
+            return math.inf
+        return max(0.0, (due_ms - self.deps.clock()) / 1000)
+
     def _deadline(self) -> float:
+        left_s = min(self._time_left_s(), CLOCK_S) if self._time_left_s() < math.inf else math.inf
+        return min(trio.current_time() + left_s, self._own_deadline())
+
+    def _own_deadline(self) -> float:
         state, config = self._state, self.deps.config
         turn = state.turn
         if turn is not None and turn.stopping_by is None:
@@ -194,12 +213,16 @@ class SessionActor:
             return self._stop_at
         if state.hub_id is not None:
             return self._idle_since + config.hub_idle_s
-        if self.tail.is_watched or not self._owner.is_idle or state.queue or self._effects.has_note:
+        if self.tail.is_watched or not self._owner.is_idle or state.next_waiting() or self._effects.has_note:
             return math.inf
         return self._idle_since + config.actor_idle_s
 
     def _overdue(self) -> list[Input] | None:
         state = self._state
+        if self._time_left_s() <= 0:
+            return [TimeCame(self._revoked())]
+        if trio.current_time() < self._own_deadline():
+            return []  # only the clock was looked at
         if state.turn is not None:
             # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` tells the rest.
             self._stop_at = math.inf

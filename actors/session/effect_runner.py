@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,6 +43,9 @@ __all__ = ["STORAGE_DOWN", "EffectRunner", "SessionDeps"]
 
 log = logging.getLogger("builderos.actors")
 
+_RENEWED = uuid.UUID("3f1c7d52-8b0e-4c39-9d4e-52a07c3b8f10")
+"""Under this name the agent-side ids of renewed conversations are made; it must never change."""
+
 STORAGE_DOWN = (StorageUnavailable, OutcomeUnknown)
 """What passes by itself: the state is thrown away, and loaded again once the journal writes."""
 
@@ -50,7 +54,7 @@ def _no_file(attachment: Attachment) -> str | None:
     return None
 
 
-def _never(agent_type: str) -> bool:
+def _never(name: str) -> bool:
     return False
 
 
@@ -60,7 +64,8 @@ class SessionDeps:
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
     the session's id after each commit that its entry in a list may show, and for a session that is new.
-    `allows_bypass` tells whether the config lets an agent work without asking.
+    `allows_bypass` tells whether the config lets an agent work without asking;
+    `is_revoked`, whether a key, by its id, is not good any more.
     """
 
     journal: Journal
@@ -74,6 +79,7 @@ class SessionDeps:
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
     allows_bypass: Callable[[str], bool] = _never
+    is_revoked: Callable[[str], bool] = _never
 
 
 @attrs.define(eq=False)
@@ -134,9 +140,12 @@ class EffectRunner:
     def _spec(self, hub_id: str) -> HubSpec:
         state = self.state
         spec = self.deps.spec_for(self.record, hub_id)
-        settings = state.settings
+        settings, conversation = state.settings, spec.agent_session_id
+        if state.renewals:
+            conversation = str(uuid.uuid5(_RENEWED, f"{conversation}/{state.renewals}"))
         return attrs.evolve(
             spec,
+            agent_session_id=conversation,
             model=settings.model,
             permission_mode=settings.permission_mode,
             effort=settings.effort,
@@ -188,10 +197,16 @@ class EffectRunner:
             if note is None:
                 continue
             try:
-                await self.deps.catalog.note(self.session_id, read_seq=note.read_seq, draft=note.draft)
+                await self.deps.catalog.note(
+                    self.session_id,
+                    read_seq=note.read_seq,
+                    draft=note.draft,
+                    pinned=note.pinned,
+                    archived=note.archived,
+                )
             except STORAGE_DOWN as exc:  # neither is worth more than a line; the next one may fit
                 log.warning("session %s: a note was not kept: %s", self.session_id, exc)
-            if note.read_seq is not None:
+            if any(one is not None for one in (note.read_seq, note.pinned, note.archived)):
                 self.deps.changed(self.session_id)
             self.mailbox.poke()  # the actor may have been waiting to leave
 
@@ -200,4 +215,6 @@ def _newer(note: KeepNote, later: KeepNote) -> KeepNote:
     return KeepNote(
         note.read_seq if later.read_seq is None else later.read_seq,
         note.draft if later.draft is None else later.draft,
+        note.pinned if later.pinned is None else later.pinned,
+        note.archived if later.archived is None else later.archived,
     )

@@ -102,10 +102,12 @@ class ForgetHub:
 
 @attrs.frozen
 class KeepNote:
-    """Keep a read mark or a draft beside the journal."""
+    """Keep a read mark, a draft, or where a session stands in lists, beside the journal."""
 
     read_seq: int | None = None
     draft: str | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
 
 
 @attrs.frozen

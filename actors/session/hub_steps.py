@@ -42,7 +42,9 @@ from actors.session.inputs import (
     Input,
     MarkFailed,
     Resume,
+    TimeCame,
 )
+from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
@@ -61,6 +63,8 @@ MAX_OPEN_TASKS = 1000
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
+
+MAX_WAYS = 8
 
 _REQUEST_KINDS = frozenset(get_args(RequestKind))
 
@@ -87,12 +91,14 @@ def take(step: Step, given: Input) -> None:
         case IdleTooLong():
             if step.state.turn is None:
                 step.let_hub_go(StopHub)
+        case TimeCame():
+            look_at_clock(step, given.revoked)
         case MarkFailed(detail):
             _mark_failed(step, detail)
         case Resume():
             if step.state.failed:
                 step.emit(SessionUpdated(failed=False))
-            step.start_next()
+            look_at_clock(step, given.revoked)
 
 
 def _reported(step: Step, given: FromHub) -> None:
@@ -241,7 +247,9 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
             )
             step.end_turn("answered", end, hub_said=True)
         case hub.TurnFailed():
-            failure = TurnError(event.code, event.content, event.retryable)
+            failure = TurnError(
+                event.code, event.content, event.retryable, event.resets_at_ms, event.ways[:MAX_WAYS]
+            )
             step.end_turn("failed", failure, hub_said=True)
         case hub.TurnStopped():
             step.stop_turn(hub_said=True)

@@ -12,7 +12,7 @@ import orjson
 
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
-from actors.events import PlanEntry, Settings
+from actors.events import Held, PlanEntry, Settings
 from actors.session.state import SessionState, Turn, Waiting
 from storage.records import SessionRecord, Summary
 
@@ -42,6 +42,9 @@ class _Snapshot:
     gauge: dict[str, Any] = attrs.field(factory=dict)
     settings: Settings | None = None
     plan: tuple[PlanEntry, ...] = ()
+    held: Held | None = None
+    renewals: int = 0
+    epoch: int = 0
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
@@ -63,10 +66,24 @@ def summary(state: SessionState) -> Summary:
         state=state.word,
         message_count=state.message_count,
         pending_count=len(state.turn.requests) if state.turn else 0,
-        unfinished=state.turn is not None or bool(state.queue),
+        unfinished=state.turn is not None or state.next_waiting() is not None,
+        due_at_ms=state.due_at_ms(),
+        shown=None if snapshot is None else _shown(state),
         snapshot=snapshot,
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,
+    )
+
+
+def _shown(state: SessionState) -> bytes:
+    """Return what lists show of a session beside its summary."""
+    done = sum(one.status == "completed" for one in state.plan)
+    return orjson.dumps(
+        {
+            "settings": attrs.asdict(state.settings),
+            "plan": {"done": done, "total": len(state.plan)} if state.plan else None,
+            "held": None if state.held is None else attrs.asdict(state.held),
+        }
     )
 
 
@@ -97,10 +114,13 @@ def restore(record: SessionRecord) -> SessionState:
     if kept.settings is None:  # nobody has changed them since the session was made
         kept.settings = decode_settings(record.settings)
         kept.person_mode = kept.settings.permission_mode
+    is_restored = kept.epoch not in (0, record.epoch)
+    kept.epoch = record.epoch
     return SessionState(
         session_id=record.session_id,
         agent_type=record.agent_type,
-        epoch=record.epoch,
+        was_restored=is_restored,
+        archived=record.archived,
         head_seq=record.head_seq,
         read_seq=record.read_seq,
         draft=record.draft,
@@ -121,7 +141,10 @@ def view(state: SessionState) -> SessionView:
         title=state.title,
         state=state.word,
         settings=state.settings,
-        queue=tuple(QueuedMessage(w.message_id, w.device_id, w.preview) for w in state.queue.values()),
+        queue=tuple(
+            QueuedMessage(one.message_id, one.device_id, one.preview, one.not_before_ms, one.kept)
+            for one in state.queue.values()
+        ),
         pending=pending,
         read_seq=state.read_seq,
         draft=state.draft,
@@ -129,4 +152,5 @@ def view(state: SessionState) -> SessionView:
         offer=state.offer,
         gauge=state.gauge,
         plan=state.plan,
+        held=state.held,
     )

@@ -15,6 +15,7 @@ from actors.events import (
     Committed,
     Complete,
     Delivery,
+    Held,
     Interrupted,
     Message,
     PermissionRequested,
@@ -61,12 +62,22 @@ StateWord = Literal["idle", "running", "waiting", "failed"]
 
 @attrs.define
 class Waiting:
-    """A user message whose turn has not started, or whose outcome is unknown. `seq`: its `user_message`."""
+    """A user message whose turn has not started, or whose outcome is unknown.
+
+    Attributes:
+        seq: its `user_message`.
+        not_before_ms: when its turn may begin; None: as soon as it is its turn.
+        key_id: the key that brought it, if it is for later.
+        kept: whether it waits for a person's word, since its time came when it could not run.
+    """
 
     message_id: str
     turn_id: str
     device_id: str
     seq: int
+    not_before_ms: int | None = None
+    key_id: str = ""
+    kept: bool = False
     preview: str = attrs.field(default="", init=False, eq=False)
 
 
@@ -117,6 +128,10 @@ class SessionState:
         offer: what the agent offers; kept for all sessions with it.
         gauge: what the agent last told of its context, cost and limits.
         plan: the agent's newest to-do list.
+        held: why the messages that wait are kept back; None: they are not.
+        renewals: how often its agent was made to start afresh.
+        archived: whether it is out of the way; kept beside the journal.
+        was_restored: whether this state comes out of a restore; not kept.
         allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         hub_is_old: whether that hub takes no settings; not kept.
@@ -141,6 +156,10 @@ class SessionState:
     offer: Offer = NO_OFFER
     gauge: dict[str, Any] = attrs.field(factory=dict)
     plan: tuple[PlanEntry, ...] = ()
+    held: Held | None = None
+    renewals: int = 0
+    archived: bool = False
+    was_restored: bool = False
     allows_bypass: bool = False
     can_steer: bool = False
     hub_is_old: bool = False
@@ -180,6 +199,20 @@ class SessionState:
         kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
         return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
 
+    def next_waiting(self) -> Waiting | None:
+        """Return the message whose turn is next: the first that neither waits for its time nor is kept back."""
+        if self.held is not None:
+            return None
+        return next((one for one in self.queue.values() if one.not_before_ms is None and not one.kept), None)
+
+    def due_at_ms(self) -> int | None:
+        """Return when something of the queue is to be looked at again without anybody's word; None: never."""
+        times = [one.not_before_ms for one in self.queue.values() if not one.kept]
+        known = [at for at in times if at is not None]
+        if self.held is not None and self.held.until_ms is not None and None in times:
+            known.append(self.held.until_ms)
+        return None if self.failed else min(known, default=None)
+
     def granted(self) -> tuple[SessionGrant, ...]:
         """Return what is allowed for the whole session."""
         return tuple(SessionGrant(one, by, self.grants_at.get(one)) for one, by in self.grants.items())
@@ -214,6 +247,7 @@ def apply(state: SessionState, item: Committed) -> bool:
         case UserMessage():
             state.message_count += 1
             waiting = Waiting(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
+            waiting.not_before_ms = event.not_before_ms
             waiting.preview = event.content[:PREVIEW_LENGTH]
             state.arriving[event.message_id] = waiting
         case Delivery():
@@ -227,6 +261,8 @@ def apply(state: SessionState, item: Committed) -> bool:
             state.failed = state.failed if event.failed is None else event.failed
             if event.settings is not None:
                 _apply_settings(state, event.settings, item.device_id)
+            if event.held is not None:
+                state.held = event.held if event.held.code else None
             if event.grants is not None:
                 state.grants = {one.grant: one.by_device for one in event.grants}
                 state.grants_at = {one.grant: one.at_ms for one in event.grants if one.at_ms is not None}

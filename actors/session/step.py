@@ -14,14 +14,17 @@ import attrs
 
 from actors.events import (
     Committed,
+    Complete,
     Delivery,
     DeliveryState,
     Event,
+    Held,
     Interrupted,
     PermissionResolved,
     SessionUpdated,
     Settings,
     TaskFinished,
+    TurnError,
     TurnStarted,
 )
 from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
@@ -30,6 +33,9 @@ from bridgehub.protocol.messages import Configure, Decided, Setup
 from storage.records import Fold
 
 __all__ = ["HUB_ID_LENGTH", "Step", "decided", "hand_over", "setup_of"]
+
+HOLDING = frozenset({"usage_limit", "context_full", "conversation_refused", "open_elsewhere"})
+"""Ends of a turn after which the messages that wait are kept back."""
 
 HUB_ID_LENGTH = 12
 """Characters of a hub's id: it is part of a socket's path, which must be short."""
@@ -97,6 +103,7 @@ class Step:
         self.folds += turn.answer.folds()
         self.emit_in_turn(end, device_id=device_id)
         self.take_back_lent_rights()
+        self.hold_or_release(end)
         self.start_next()
 
     def _end_steered(self, turn: Turn, delivery: DeliveryState, *, hub_said: bool) -> None:
@@ -116,6 +123,13 @@ class Step:
         waiting = self.state.turn.steered[message_id]
         self.emit(Delivery(message_id, "queued"), turn_id=self.new_id(), device_id=waiting.device_id)
 
+    def hold_or_release(self, end: Event) -> None:
+        """Keep the queue back after an end that the next message would only repeat; let it go after a good one."""
+        if isinstance(end, TurnError) and end.code in HOLDING:
+            self.emit(SessionUpdated(held=Held(end.code, end.resets_at_ms)))
+        elif isinstance(end, Complete) and self.state.held is not None:
+            self.emit(SessionUpdated(held=Held("")))
+
     def stop_turn(self, *, hub_said: bool = False) -> None:
         """End the turn as interrupted by whoever asked for it."""
         assert self.state.turn is not None
@@ -131,7 +145,7 @@ class Step:
 
     def start_next(self) -> None:
         """Start the turn of the first message that waits, where one does and the session works."""
-        waiting = next(iter(self.state.queue.values()), None)
+        waiting = self.state.next_waiting()
         if waiting is not None and self.state.turn is None and not self.state.failed:
             self.start_turn(waiting)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+import attrs
+
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import (
     Decided,
@@ -21,7 +23,7 @@ from bridgehub.protocol.messages import (
     TurnFailed,
 )
 
-__all__ = ["JOIN_S", "AgentDriver", "Sink", "Tell", "TurnEnd"]
+__all__ = ["JOIN_S", "AgentDriver", "Sink", "Tell", "TurnEnd", "refused_at_once"]
 
 TurnEnd = TurnDone | TurnFailed
 
@@ -35,6 +37,13 @@ A program writes up to 35,000 a second, a line each. Read one by one each would 
 line to the server, a commit and a frame; after 2 ms some sixty come as one. A person's pace is far slower, and
 nothing waits there: only what comes within this time of a piece does.
 """
+
+
+def refused_at_once(end: TurnEnd | None, *, has_past: bool) -> TurnEnd | None:
+    """Return a turn's end: without an answer before it, a refused conversation is no more than a refused message."""
+    if isinstance(end, TurnFailed) and end.code == "conversation_refused" and not has_past:
+        return attrs.evolve(end, code="model_error", ways=())
+    return end
 
 
 class Sink(Protocol):
@@ -105,6 +114,14 @@ class AgentDriver(Protocol):
 
         Raises:
             Exception: it could not be done now; the next turn's `Prompt.setup` brings it again.
+        """
+        ...
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell a `Gauged` after a turn's end, if the agent reports anything. May run beside the next turn.
+
+        Raises:
+            Exception: it could not be had now.
         """
         ...
 

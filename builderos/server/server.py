@@ -138,6 +138,7 @@ async def _open_sessions(
         new_id=new_id,
         spec_for=specs.spec_for,
         allows_bypass=bypass_agents(config).__contains__,
+        is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),

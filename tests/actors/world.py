@@ -17,9 +17,11 @@ from actors.events import (
     Committed,
     Complete,
     Delivery,
+    Held,
     Message,
     PermissionRequested,
     PermissionResolved,
+    SessionUpdated,
     Thinking,
     TurnStarted,
     UserMessage,
@@ -69,6 +71,8 @@ class World:
     texts: dict[str, dict[tuple[str, str], str]] = attrs.field(factory=dict)
     accepted: dict[str, int] = attrs.field(factory=dict)
     refused: list[Rejected] = attrs.field(factory=list)
+    later: set[str] = attrs.field(factory=set)
+    held: bool = False
     head: int = 0
 
     # ---- the hub's side ----
@@ -183,12 +187,25 @@ class World:
 
     # ---- what must always be true ----
 
+    def _check_order(self, message_id: str) -> None:
+        """First in, first out, but for messages for later and those that come while the queue is kept back."""
+        plain = [one for one in self.queue if one not in self.later]
+        if message_id in plain:
+            assert plain[0] == message_id, "not first in, first out"
+        elif message_id not in self.later:
+            assert not plain or self.held, "it overtook what waits"
+        self.queue = [one for one in self.queue if one != message_id]
+
     def _check_event(self, item: Committed) -> None:
         assert item.first_seq == self.head + 1 <= item.seq, "a gap"
         self.head = item.seq
         assert item.turn_id not in self.ended or item.turn_id is None, "something after the turn's end"
         event = item.event
         match event:
+            case UserMessage(message_id, not_before_ms=int()):
+                self.later.add(message_id)
+            case SessionUpdated(held=Held(code)):
+                self.held = bool(code)
             case Delivery(message_id, "queued"):
                 self.queue.append(message_id)
             case Delivery(message_id, "cancelled"):
@@ -197,7 +214,7 @@ class World:
                 assert item.turn_id == self.open_turn
             case TurnStarted(message_id):
                 assert self.open_turn is None
-                assert not self.queue or self.queue.pop(0) == message_id, "not first in, first out"
+                self._check_order(message_id)
                 assert item.turn_id is not None
                 assert item.turn_id not in self.started
                 self.started.add(item.turn_id)

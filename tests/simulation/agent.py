@@ -154,6 +154,9 @@ class PlannedDriver:
     async def configure(self, setup: object, tell: object) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def after_turn(self, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: hub.Steer) -> bool:
         """Take a message in mid-turn, or not."""
         await trio.lowlevel.checkpoint()

@@ -92,7 +92,17 @@ def _reading() -> Json:
     hits = object_of(hits=list_of(named("Hit")), next_before=nullable("string"))
     return {
         "/api/sessions": {
-            "get": _call("Sessions, newest first", sessions, 400, parameters=(_LIMIT, _query("before", TEXT)))
+            "get": _call(
+                "Sessions, newest first",
+                sessions,
+                400,
+                parameters=(
+                    _LIMIT,
+                    _query("before", TEXT),
+                    _query("archived", {"enum": ["true", "false", "all"]}),
+                    _query("workspace", TEXT),
+                ),
+            )
         },
         "/api/sessions/{id}/messages": {
             "get": _call(

@@ -181,7 +181,9 @@ class AppConversation:
             raise _Refused(too_many_sessions(self.config.max_sessions), "forbidden")
         settings = encode_settings(Settings(self.config.workspace))
         try:
-            await catalog.create(NewSession(session_id, self.agent, label, settings, self.deps.clock()))
+            await catalog.create(
+                NewSession(session_id, self.agent, label, settings, self.deps.clock(), self.config.workspace)
+            )
         except SessionExists:
             return  # two devices made it at the same time
 

@@ -134,7 +134,14 @@ class Attaching:
             raise _forbidden(too_many_sessions(self.config.max_sessions))
         settings = self._settings(frame.settings or SettingsAsked())
         await self._check(frame.agent, settings)
-        new = NewSession(frame.session_id, frame.agent, label, encode_settings(settings), self.deps.clock())
+        new = NewSession(
+            frame.session_id,
+            frame.agent,
+            label,
+            encode_settings(settings),
+            self.deps.clock(),
+            settings.workspace,
+        )
         try:
             await catalog.create(new)
         except SessionExists:

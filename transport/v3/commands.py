@@ -30,7 +30,7 @@ def refuse(frame: ActFrame, code: cmd.RejectCode, content: str) -> Rejected:
 
 def answers_to(frame: ActFrame) -> tuple[str | None, str | None]:
     """Return the `message_id` and the `request_id` that a frame names."""
-    if isinstance(frame, cf.SendFrame | cf.CancelFrame | cf.ResolveFrame):
+    if isinstance(frame, cf.SendFrame | cf.SendNowFrame | cf.CancelFrame | cf.ResolveFrame):
         return frame.message_id, None
     return None, frame.request_id if isinstance(frame, cf.DecideFrame) else None
 
@@ -69,7 +69,12 @@ def command_of(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
 def _send(frame: cf.SendFrame, attachments: tuple[Attachment, ...] = ()) -> Command:
     head = frame.if_head
     if_head = None if head is None else cmd.IfHead(head.epoch, head.seq)
-    return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode)
+    return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode, frame.not_before)
+
+
+@command_of.register
+def _send_now(frame: cf.SendNowFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.SendNow(frame.message_id)
 
 
 @command_of.register
@@ -95,6 +100,21 @@ def _configure(frame: cf.ConfigureFrame, _: tuple[Attachment, ...] = ()) -> Comm
 @command_of.register
 def _revoke_grant(frame: cf.RevokeGrantFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.RevokeGrant(frame.grant)
+
+
+@command_of.register
+def _renew(_: cf.RenewFrame, __: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Renew()
+
+
+@command_of.register
+def _organize(frame: cf.OrganizeFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Organize(frame.pinned, frame.archived)
+
+
+@command_of.register
+def _warm(_: cf.WarmFrame, __: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Warm()
 
 
 @command_of.register

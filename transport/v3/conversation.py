@@ -56,6 +56,7 @@ class Conversation:
     renderings: Renderings | None = None
     _attachments: dict[str, Attachment] = attrs.field(factory=dict)
     _watching: AbstractContextManager[None] | None = None
+    _watches_all: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -102,10 +103,20 @@ class Conversation:
             self.writer.close(close_codes.BAD_KEY)
 
     def _watch_sessions(self) -> None:
+        self._watches_all = True
+        self._feed_sessions()
+
+    def _feed_sessions(self) -> None:
+        """Tell changed entries of sessions from now on: of those that are attached, or of all."""
         if self._watching is None:
-            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self.device.scope)
+            feed = SessionFeed(
+                self.writer, self.deps.catalog, self.deps.clock, self.device.scope, self._wants_entry
+            )
             self._watching = self.deps.watch.watch(feed)
             self._watching.__enter__()
+
+    def _wants_entry(self, session_id: str) -> bool:
+        return self._watches_all or session_id in self._attachments
 
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id
@@ -129,6 +140,7 @@ class Conversation:
             self._tell_failure(session_id, error, None)
             return
         self._attachments[session_id] = attachment
+        self._feed_sessions()
         for text in texts:
             self.writer.put(text)
         self.writer.put_frames(encode_round(first))
@@ -153,6 +165,8 @@ class Conversation:
         if refusal is not None:
             self._tell_rejected(frame.session_id, refusal)
             return
+        if isinstance(frame, cf.PaintedFrame):
+            return  # it tells nobody else anything, and is worth nothing later
         try:
             await self._submit(frame)
         except _FAILURES as error:

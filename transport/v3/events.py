@@ -56,6 +56,7 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "settings",
         "applies",
         "grants",
+        "held",
     }
 )
 
@@ -136,6 +137,11 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body[name] = value
     if isinstance(event, ev.UserMessage):
         body["attachments"] = [attrs.asdict(each) for each in event.attachments]
+        _tell_moment(body, "not_before", event.not_before_ms)
+    elif isinstance(event, ev.TurnError):
+        _tell_moment(body, "resets_at", event.resets_at_ms)
+        if not event.ways:
+            del body["ways"]
     elif isinstance(event, ev.Complete):
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
@@ -145,6 +151,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
     elif isinstance(event, ev.SessionUpdated):
         if event.settings is not None:
             body["settings"] = attrs.asdict(event.settings)
+        if event.held is not None:
+            body["held"] = told_held(event.held)
         if event.grants is not None:
             body["grants"] = told_grants(event.grants)
     elif isinstance(event, ev.PermissionRequested):
@@ -154,6 +162,18 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         for name in ("input", "mode"):
             if body[name] is None:
                 del body[name]
+
+
+def _tell_moment(body: dict[str, Any], name: str, at_ms: int | None) -> None:
+    del body[f"{name}_ms"]
+    if at_ms is not None:
+        body[name] = timestamp(at_ms)
+
+
+def told_held(held: ev.Held) -> dict[str, Any] | None:
+    """Return why the queue waits as devices are told it; None: it does not any more."""
+    until = None if held.until_ms is None else timestamp(held.until_ms)
+    return {"code": held.code, "until": until} if held.code else None
 
 
 def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
@@ -188,6 +208,8 @@ def _session_updated(event: ev.SessionUpdated) -> str:
         return f"The session is called {event.title!r} now."
     if event.settings is not None:
         return f"The session works with {_settings_line(event.settings)} {_WHEN[event.applies]}."
+    if event.held is not None:
+        return f"The queue waits: {event.held.code}." if event.held.code else "The queue goes on."
     if event.grants is not None:
         return f"{len(event.grants)} rights are allowed for the session."
     return "The session changed."

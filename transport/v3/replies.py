@@ -9,7 +9,7 @@ import attrs
 import orjson
 
 from actors.commands import Accepted, Rejected, SessionView
-from actors.events import PermissionRequested
+from actors.events import Held, PermissionRequested
 from actors.offer import Offer
 from actors.tail import (
     AttachedDevice,
@@ -25,7 +25,7 @@ from storage.records import SessionRecord
 from transport.config import TransportConfig
 from transport.ports import Device
 from transport.v3.decode import WireError
-from transport.v3.events import request_fields, shrink, timestamp, told_grants
+from transport.v3.events import request_fields, shrink, timestamp, told_grants, told_held
 from transport.websocket.frames import MAX_FRAME_BYTES
 
 __all__ = [
@@ -125,13 +125,20 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "state": view.state,
         "settings": attrs.asdict(view.settings),
         "queue": [
-            {"message_id": one.message_id, "content": one.preview[: fit.preview], "device_id": one.device_id}
+            {
+                "message_id": one.message_id,
+                "content": one.preview[: fit.preview],
+                "device_id": one.device_id,
+                **({} if one.not_before_ms is None else {"not_before": timestamp(one.not_before_ms)}),
+                **({"held": True} if one.held else {}),
+            }
             for one in view.queue
         ],
         "pending": [_pending(one, fit.field) for one in view.pending],
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
+        "held": None if view.held is None else told_held(view.held),
         "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
@@ -275,11 +282,35 @@ def session_entry(record: SessionRecord, *, show_device: bool) -> dict[str, Any]
         "epoch": record.epoch,
         "created_at": timestamp(record.created_at_ms),
         "last_activity": timestamp(record.last_activity_ms),
+        "pinned": record.pinned,
+        "archived": record.archived,
+        "pending": summary.pending_count if summary else 0,
+        "background": 0,
+        "where": None,
+        "machine": None,
+        **_shown(record),
+    }
+
+
+def _shown(record: SessionRecord) -> dict[str, Any]:
+    """Return what lists show of a session's settings, its to-do list and its queue."""
+    shown = record.summary.shown if record.summary is not None else None
+    told = {} if shown is None else orjson.loads(shown)
+    held = told.get("held")
+    settings = told.get("settings")
+    if settings is None:  # nothing happened in it since it was made
+        made = orjson.loads(record.settings) if record.settings else {}
+        names = ("workspace", "model", "permission_mode", "effort")
+        settings = {name: made.get(name) for name in names}
+    return {
+        "workspace": settings["workspace"] or record.workspace,
+        "settings": settings,
+        "plan": told.get("plan"),
+        "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
     }
 
 
 def session_changed(record: SessionRecord, unread: int, now_ms: int, *, show_device: bool) -> bytes:
     """Tell a device that watches the list of a session's new entry."""
-    pending = record.summary.pending_count if record.summary else 0
-    fields = {**session_entry(record, show_device=show_device), "unread": unread, "pending": pending}
+    fields = {**session_entry(record, show_device=show_device), "unread": unread}
     return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)

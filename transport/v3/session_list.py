@@ -1,9 +1,10 @@
-"""What a device that sent `watch_sessions` gets: entries of changed sessions, each at most once a second."""
+"""Entries of changed sessions, each at most once a second: of those that are attached, or after `watch_sessions` of all."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -46,13 +47,14 @@ class SessionFeed:
     catalog: Catalog
     clock: Clock
     scope: str
+    wants: Callable[[str], bool]
     active: bool = True
     _changed: dict[str, None] = attrs.field(factory=dict)
     _free_at: dict[str, float] = attrs.field(factory=dict)
 
     def changed(self, session_id: str) -> None:
         """See `transport.ports.SessionListener`."""
-        if session_id not in self._changed:
+        if session_id not in self._changed and self.wants(session_id):
             self._changed[session_id] = None
             self.writer.mark_ready(self)
 

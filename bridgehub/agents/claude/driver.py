@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
 from bridgehub.agents.claude.memory import Memory
 from bridgehub.agents.claude.prompt import attached_paths, history_text, make_content
@@ -28,6 +28,7 @@ from bridgehub.agents.claude.settings import Stamp, read_stamp
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.messages import (
     AgentOffered,
+    Gauged,
     HubSpec,
     Noticed,
     Prompt,
@@ -78,6 +79,8 @@ class ClaudeDriver:
     _stamp: Stamp = frozenset()
     """What the running program has read of settings and instructions."""
     _owes_history: bool = False
+    _has_past: bool = False
+    """Whether the conversation has an answer already."""
     _earlier: str = ""
 
     def __attrs_post_init__(self) -> None:
@@ -106,7 +109,7 @@ class ClaudeDriver:
                 end = await self._try(self._module, prompt, sink)
         finally:
             self._began = trio.Event()
-        return end or _exited(prompt, "Claude Code ended twice before it took the message.")
+        return self._judged(end) or _exited(prompt, "Claude Code ended twice before it took the message.")
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Change what the running program can change at once; without one the next turn does. See `AgentDriver`."""
@@ -116,6 +119,15 @@ class ClaudeDriver:
             return
         for told in await self._session.switches.bring(setup):
             await tell(told)
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell how full the context is, what the conversation cost, and which limits there are."""
+        if self._session is None or self._starting is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        told = await self._session.look_at_gauge()
+        if told:
+            await tell(Gauged(None, told))
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether the program took it. See `claude_steer`.
@@ -195,8 +207,14 @@ class ClaudeDriver:
             return _exited(prompt, str(error))
         except BadOutput as error:
             return _unreadable(prompt, error)
+        self._has_past |= not is_new
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
+
+    def _judged(self, end: TurnEnd | None) -> TurnEnd | None:
+        judged = refused_at_once(end, has_past=self._has_past)
+        self._has_past |= isinstance(end, TurnDone)
+        return judged
 
     def _spec_now(self) -> HubSpec:
         wanted = self._wanted

@@ -34,6 +34,7 @@ from claude_agent_sdk import (
     CLIConnectionError,
     ConversationResetMessage,
     ProcessError,
+    RateLimitEvent,
     ResultMessage,
     SystemMessage,
     UserMessage,
@@ -42,6 +43,7 @@ from claude_agent_sdk import (
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSent
 from bridgehub.agents.claude.events import Translator
+from bridgehub.agents.claude.gauge import ClaudeGauge
 from bridgehub.agents.claude.outcome import Outcome, named_uuids
 from bridgehub.agents.claude.output import read_output
 from bridgehub.agents.claude.permissions import Asker
@@ -105,6 +107,7 @@ class ClaudeSession:
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
     """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
+    gauge: ClaudeGauge = attrs.field(factory=ClaudeGauge)
     _conversation: str = ""
     """The program's own id of its conversation."""
     _steers: Steers = attrs.field(factory=Steers)
@@ -139,7 +142,7 @@ class ClaudeSession:
         self._unfinished = False
         if (told := await self.switches.after_command(prompt.content)) is not None:
             await sink.emit(told)
-        self._cost_total = outcome.cost_total
+        self._cost_total = self.gauge.cost_usd = outcome.cost_total
         return outcome.end(interrupted=self._interrupted)
 
     async def steer(self, turn_id: str, message_id: str, content: Content) -> bool:
@@ -166,6 +169,12 @@ class ClaudeSession:
         if one.taken is None:
             raise ProgramExited("Claude Code ended before it told of a message.")
         return one.taken
+
+    async def look_at_gauge(self) -> dict[str, Any]:
+        """Ask the program how full its context is, and return that with cost and limits. Raises: as the SDK."""
+        told = await self.switches.ask({"subtype": "get_context_usage", "detail": "summary"})
+        self.gauge.note_context(told)
+        return self.gauge.told()
 
     async def interrupt(self) -> None:
         """Ask the program to stop the turn and its sub-agents; wait for its word at most `INTERRUPT_S`.
@@ -253,6 +262,9 @@ class ClaudeSession:
                     await self._note_program(message.subtype, data, sink)
                 case AssistantMessage() | ResultMessage():
                     outcome.note(message)
+                case RateLimitEvent(rate_limit_info=info):
+                    outcome.limit = info
+                    self.gauge.note_limits(info)
                 case ConversationResetMessage():
                     self.is_cleared = True
         self._steers.close()

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
@@ -70,6 +70,9 @@ _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobil
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
 
+_SERVICE_ENDS = frozenset({"model_error", "usage_limit", "context_full", "conversation_refused"})
+"""Ends by the model service, which leave the program as it is."""
+
 _ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
 
 
@@ -92,6 +95,8 @@ class CodexDriver:
     _wanted: Setup = attrs.field(init=False)
     _settings: ThreadSettings | None = None
     _asking: trio.CancelScope | None = None
+    _has_past: bool = False
+    """Whether the thread has an answer already."""
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -112,7 +117,9 @@ class CodexDriver:
         end = await self._try(prompt, sink)
         if end is None:  # it had died since the last turn, which is noticed only now
             end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
-        if isinstance(end, TurnFailed) and end.code != "model_error":
+        end = refused_at_once(end, has_past=self._has_past) or end
+        self._has_past |= isinstance(end, TurnDone)
+        if isinstance(end, TurnFailed) and end.code not in _SERVICE_ENDS:
             await self.aclose()  # the next turn finds what was mended meanwhile
         elif self._session is not None and not self._session.usable:
             await self.aclose()  # something in it outlived the turn
@@ -120,6 +127,10 @@ class CodexDriver:
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Take no settings now: what Codex is told in a turn counts from the next one on, which starts with them."""
+        await trio.lowlevel.checkpoint()
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell nothing: what Codex reports comes in its turns."""
         await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
@@ -239,6 +250,7 @@ class CodexDriver:
         spec = self._spec_now()
         thread_id, is_new, told = await open_thread(program, spec, self._thread_id)
         await self._note_settings(program, Settings.of(spec), told, sink)
+        self._has_past |= not is_new
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
         if not is_new:
             return None

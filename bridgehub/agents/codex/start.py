@@ -54,7 +54,6 @@ _UNHEARD = (
     "item/plan/delta",
     "thread/status/changed",
     "thread/readState/changed",
-    "account/rateLimits/updated",
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
 

@@ -99,6 +99,10 @@ class RelayDriver:
         """Take no settings: a relay has none."""
         await trio.lowlevel.checkpoint()
 
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell nothing: a relay reports nothing."""
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: Steer) -> bool:
         """Refuse: the process had its request when it was started."""
         await trio.lowlevel.checkpoint()

@@ -61,6 +61,9 @@ class Delegating:
     async def configure(self, setup: object, tell: object) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def after_turn(self, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: object) -> bool:
         await trio.lowlevel.checkpoint()
         return False

@@ -35,6 +35,7 @@ SAMPLES: list[Event] = [
     ev.TurnError("timeout", "too long", retryable=True),
     ev.Interrupted(None),
     ev.SessionUpdated(title="T"),
+    ev.PlanUpdated((ev.PlanEntry("one", "pending"),)),
 ]
 
 

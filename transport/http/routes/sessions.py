@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 import trio
@@ -27,6 +27,8 @@ __all__ = ["SessionRoutes"]
 
 SESSIONS_LIMIT: Final = 100
 ROWS_LIMIT: Final = 200
+
+_ARCHIVED: Final[dict[str, bool | Literal[""] | None]] = {"true": True, "false": False, "all": None}
 
 PAGE_LENGTH: Final = 4 * 1024 * 1024
 """Code points of the messages, and of the answers, in one page of a conversation; a single one may be longer."""
@@ -54,7 +56,11 @@ class SessionRoutes:
         """The sessions, newest first."""
         limit = limit_of(request, SESSIONS_LIMIT)
         before = _decode_cursor(request.query_params.get("before"))
-        found = list(await self.deps.catalog.page(limit + 1, before))
+        archived = _ARCHIVED.get(request.query_params.get("archived", "false"), "")
+        if archived == "":
+            raise HttpError(400, "bad_request", "archived is true, false or all.")
+        workspace = request.query_params.get("workspace")
+        found = list(await self.deps.catalog.page(limit + 1, before, archived=archived, workspace=workspace))
         page = found[:limit]
         shown = [session_entry(one, show_device=shows_device(device.scope, one.device_id)) for one in page]
         body = {
