@@ -20,6 +20,7 @@ from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
     CodexError,
+    NotResumed,
     NotSignedIn,
     ProgramExited,
     ProgramMissing,
@@ -296,6 +297,8 @@ def _failed(turn_id: str, error: BaseException) -> TurnFailed:
             _log.warning("Codex said what is not its protocol: %s", error)
             told = f"Codex said something that cannot be read: {error}."
             return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
+        case NotResumed():
+            return TurnFailed(turn_id, "agent_exited", str(error), retryable=True, ways=("renew",))
         case CallRefused():
             told = f"Codex refused what it was asked: {error}"
             return TurnFailed(turn_id, "agent_exited", told, retryable=False)
