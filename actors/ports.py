@@ -186,6 +186,14 @@ class Catalog(Protocol):
         goes back."""
         ...
 
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """Show a session that was made hidden, durably, with what another one has of files."""
+        ...
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """Remove a session that was made hidden and not revealed. Not cancelled; what fails is done at the next start."""
+        ...
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """Remember what an agent offers, for every session with it. Raises StorageUnavailable."""
         ...

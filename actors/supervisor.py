@@ -17,12 +17,16 @@ from actors.commands import Envelope
 from actors.config import ActorConfig
 from actors.crashes import CrashRecord, leaf_of, run_guarded
 from actors.errors import HubFenced, SessionBusy, SessionFailed, ShuttingDown
+from actors.fork import Forking, settings_of_fork, workspace_of
+from actors.offer import NO_OFFER, decode_offer
 from actors.recovery import end_failed_session, end_hubs
 from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
+from actors.session.snapshot import restore
 from actors.tail import Listener, Tail, Trouble
 from storage.errors import Fenced, SessionMissing, StorageError
+from storage.records import NewSession
 
 __all__ = ["Statistics", "Supervisor", "open_supervisor"]
 
@@ -166,6 +170,27 @@ class Supervisor:
         self._children.pop(session_id, None)
         child.tail.reset(child.tail.epoch + 1, 0)
         self._note_change(session_id)
+
+    async def fork(
+        self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
+    ) -> None:
+        """Make a session `new_id` out of another one's turns up to and including `after_turn`; None: out of none.
+
+        Raises:
+            SessionMissing, SessionExists, UnknownTurn, TurnRuns, StorageError: as `actors.fork`.
+        """
+        deps = self._deps
+        source = await deps.catalog.get(session_id)
+        if source is None:
+            raise SessionMissing(session_id)
+        offer = await deps.catalog.offer_of(source.agent_type)
+        mode = restore(source).settings.permission_mode
+        kind = (NO_OFFER if offer is None else decode_offer(offer)).kind_of(mode)
+        settings = settings_of_fork(source, f"{session_id}/{after_turn or ''}", keep_mode=kind != "bypass")
+        workspace = workspace_of(settings)
+        new = NewSession(new_id, source.agent_type, device_id, settings, deps.clock(), workspace)
+        await Forking(deps.journal, deps.ownership, deps.catalog).fork(session_id, after_turn, new, title)
+        self._note_change(new_id)
 
     async def _stop(self, child: _Child) -> None:
         if child.running:

@@ -139,7 +139,10 @@ class Summary:
 
 @attrs.frozen
 class NewSession:
-    """What a session is made with. `settings` is opaque here; `workspace` is what lists can be filtered by."""
+    """What a session is made with. `settings` is opaque here; `workspace` is what lists can be filtered by.
+
+    `hidden`: nobody finds it until it is revealed; one that never was is removed at the next start.
+    """
 
     session_id: str
     agent_type: str
@@ -147,6 +150,7 @@ class NewSession:
     settings: bytes
     created_at_ms: int
     workspace: str = ""
+    hidden: bool = False
 
 
 @attrs.frozen

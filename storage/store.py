@@ -13,8 +13,9 @@ import apsw
 import attrs
 import trio
 
+from storage.aliases import Aliases, read_aliases
 from storage.errors import StorageError
-from storage.schema import MIGRATIONS, copy_database, migrate
+from storage.schema import MIGRATIONS, Migration, copy_database, migrate
 from storage.sqlite.checkpoint import Checkpointer, CheckpointStatistics, open_aside
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
@@ -69,6 +70,7 @@ class Store:
     notifications: Notifications
     pairings: Pairings
     audit: Audit
+    aliases: Aliases
     _writer: Writer
     _checkpointer: Checkpointer
 
@@ -99,7 +101,7 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[str] = MIGRATIONS
+    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[Migration] = MIGRATIONS
 ) -> AsyncIterator[Store]:
     """Open the database at `path`, making or migrating it first.
 
@@ -139,7 +141,7 @@ async def open_store(
     uploads = Uploads(path.parent, writer, readers)
     catalog = SqliteCatalog(writer, readers, uploads)
     search = Search(searchers)
-    pairs = AppPairs(writer, readers)
+    pairs = AppPairs(writer, readers, devices)
     notifications = Notifications(writer, readers)
     pairings = Pairings(writer, readers, devices)
     audit = Audit(path.parent, writer, readers)
@@ -147,13 +149,16 @@ async def open_store(
     try:
         await devices.load()
         await pairings.load()
+        aliases = await readers.run(read_aliases)
         await catalog.load()
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
+                await nursery.start(devices.revocations.run)
                 await uploads.sweep()
+                await uploads.move_blobs()
                 await catalog.finish_removals()
                 parts = (
                     journal,
@@ -166,6 +171,7 @@ async def open_store(
                     notifications,
                     pairings,
                     audit,
+                    aliases,
                 )
                 yield Store(path, *parts, writer, checkpointer)
                 ended_well = True
@@ -183,7 +189,7 @@ async def open_store(
 
 
 def _open(
-    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[str]
+    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[Migration]
 ) -> tuple[apsw.Connection, apsw.Connection, int]:
     connection = open_writer(path, vfs=vfs)
     try:

@@ -133,7 +133,7 @@ def _answers() -> Iterator[tuple[str, bytes]]:
         text = replies.news(SESSION, item, "ipad", NOW_MS)
         assert text is not None
         yield name, text
-    yield "session_changed", replies.session_changed(_record(), 2, NOW_MS, show_device=True)
+    yield "session_changed", replies.session_changed(_record(), 2, NOW_MS)
     yield "detached", replies.detached(SESSION, NOW_MS)
     yield "pong", replies.pong(NOW_MS)
 

@@ -25,6 +25,7 @@ from transport.config import TransportConfig
 from transport.facilities import Port
 from transport.http.server import HttpDoor
 from transport.http.stream import drain
+from transport.http.underway import Underway
 from transport.limits import Gate, Place, Places
 from transport.ports import Deps
 from transport.proxies import is_loopback
@@ -104,8 +105,8 @@ class Listening:
         await self._door.close_all()
 
     def close_device(self, device_id: str) -> None:
-        """Close the connections of a device whose key was revoked (4401). Never blocks."""
-        self._door.websockets.close_device(device_id)
+        """Close the connections of a device whose key was revoked (4401), and end its requests. Never blocks."""
+        self._door.close_device(device_id)
 
     def statistics(self) -> Statistics:
         """Return how full the port is."""
@@ -171,10 +172,12 @@ class _Door:
         sign_ins = SignIns(deps.devices, deps.tries, deps.trail)
         self.sign_ins = sign_ins
         self.websockets = WebSocketDoor(config, deps, sign_ins, self.turnstile)
+        self.underway = Underway()
         port = Port(
             counts=self.websockets.counts,
             gauges=self.gauges,
-            close_device=self.websockets.close_device,
+            close_device=self.close_device,
+            underway=self.underway,
         )
         self.http = HttpDoor(config, deps, port, sign_ins)
         self._open: set[Transport] = set()
@@ -188,6 +191,11 @@ class _Door:
             "unfinished": self.unfinished.used,
             "waiting": self.websockets.waiting.used,
         }
+
+    def close_device(self, device_id: str) -> None:
+        """See `Listening.close_device`."""
+        self.websockets.close_device(device_id)
+        self.underway.end(device_id)
 
     async def guarded(self, raw: trio.SocketStream) -> None:
         """Serve one connection; whatever goes wrong in it ends here."""

@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -67,12 +67,15 @@ class ProcessHubs:
         folder: `DIR/hubs`, made with mode 0700 where it is not there.
         short_folder: where sockets lie whose path under `folder` would be over 100 bytes: a folder of this
             data folder alone under the temp folder, whose name the wiring notes. Made when needed.
+        name_of: from the session id that a hub was started with to today's: hubs of an earlier version have the iOS
+            app's own ids.
         by_exec: hubs are programs of their own instead of forks; right where fork is not safe (macOS).
     """
 
     folder: Path
     short_folder: Path
     by_exec: bool = sys.platform == "darwin"
+    name_of: Callable[[str], str] = str
     _mother: Mother = attrs.field(init=False)
     _places: dict[str, LeftPlace] = attrs.field(factory=dict)
     _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -222,7 +225,7 @@ class ProcessHubs:
         record = read_pid_file(self.folder / hub_id)
         if record is None or record.hub_id != hub_id:
             return None
-        return FoundHub(hub_id, record.session_id, is_alive(record.pid, record.started))
+        return FoundHub(hub_id, self.name_of(record.session_id), is_alive(record.pid, record.started))
 
     def _stop(self, hub_ids: frozenset[str]) -> frozenset[str]:
         records = {hub_id: read_pid_file(self.folder / hub_id) for hub_id in hub_ids}

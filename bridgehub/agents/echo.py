@@ -75,7 +75,7 @@ OFFER: dict[str, Any] = {
     ],
     "mcp_servers": [],
     "applies": {"model": "now", "permission_mode": "now", "effort": "now"},
-    "can": ["images", "pdf"],
+    "can": ["images", "pdf", "compact", "fork"],
 }  # fmt: skip
 """What it offers: something of each kind."""
 

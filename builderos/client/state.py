@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import attrs
 
 from builderos.client.frames import Frame, Position, encode
+from storage.aliases import is_app_session
 
 __all__ = ["ComeBackError", "Follow", "Outcome", "RefusedError"]
 
@@ -119,6 +120,8 @@ class Follow:
             ComeBackError: an event does not follow the position, or the trouble will pass.
             RefusedError: the session is not for us, or a message of ours is no frame to the server.
         """
+        if not self.attached and frame.session_id and is_app_session(self.session_id):
+            self.session_id = frame.session_id  # the server's alias for an id of the iOS app
         if frame.session_id not in (None, self.session_id):
             return []
         if frame.seq is not None:

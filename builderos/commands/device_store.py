@@ -16,11 +16,12 @@ from builderos.client.state import RefusedError
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.startup import settle_first_key
 from storage.data_folder import DataFolder, open_data_folder, read_boot_id
+from storage.errors import StorageUnavailable
 from storage.store import Store, open_store
 from storage.tables import devices as stored
 from storage.tables.hash_chain import Act
-from storage.tables.pairings import MAX_PAIRINGS, Pairing
-from transport.http.routes.devices import FIRST_STAYS, PAIRING_MS
+from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
+from transport.http.routes.devices import FIRST_STAYS
 from transport.v3.events import timestamp
 
 __all__ = ["DeviceList", "FolderDevices", "Known", "Link", "Made", "ServerDevices", "open_folder_devices"]
@@ -68,8 +69,8 @@ class DeviceList(Protocol):
         """Make a pairing code."""
         ...
 
-    async def revoke(self, device_id: str) -> None:
-        """End a device's key."""
+    async def revoke(self, device_id: str) -> bool:
+        """End a device's key; return whether that is on disk. Raises RefusedError, StorageUnavailable."""
         ...
 
 
@@ -97,9 +98,10 @@ class ServerDevices:
         told = await self._call("POST", "/api/devices/pair", {"name": name, "scope": scope})
         return Link(_text(told, "code"), _text(told, "url"), _text(told, "expires_at"))
 
-    async def revoke(self, device_id: str) -> None:
+    async def revoke(self, device_id: str) -> bool:
         """See `DeviceList`. `device_id` is checked by the caller: it stands in the address."""
-        await self._call("DELETE", f"/api/devices/{device_id}")
+        told = await self._call("DELETE", f"/api/devices/{device_id}")
+        return told.get("stored") is not False
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         return await trio.to_thread.run_sync(call, self.server, method, path, body)
@@ -154,14 +156,20 @@ class FolderDevices:
         await self.store.audit.note_head()
         return Link(code, None, timestamp(pairing.expires_at_ms))
 
-    async def revoke(self, device_id: str) -> None:
+    async def revoke(self, device_id: str) -> bool:
         """See `DeviceList`."""
         if device_id == stored.FIRST_DEVICE:
             raise RefusedError("first_device", FIRST_STAYS)
         noted = [_act("revoked", device_id)]
-        if not await self.store.devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
+        devices = self.store.devices
+        if not await devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
             raise RefusedError("not_found", "There is no such device.")
+        if not await devices.revocations.stored(device_id):
+            raise StorageUnavailable(
+                f"{self.folder.path}: the disk takes nothing, and {device_id} is not revoked"
+            )
         await self.store.audit.note_head()
+        return True
 
 
 def _act(act: str, subject: str | None) -> Act:

@@ -111,8 +111,13 @@ async def _work(options: DevicesOptions) -> None:
             link = await devices.pair(options.name, options.scope)
             _show(link, _address(link, options.url), options.scope)
         else:
-            await devices.revoke(options.device_id)
+            stored = await devices.revoke(options.device_id)
             sys.stdout.write(f"Revoked {options.device_id}; its connections are closed.\n")
+            if not stored:
+                sys.stderr.write(
+                    "The disk does not take it yet, and the server goes on trying. Make room before you restart "
+                    "the server: until it is on disk, a restart makes the key good again.\n"
+                )
     sys.stdout.flush()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Any, Final, Literal
 
 import attrs
@@ -14,7 +13,6 @@ from builderos.export.source import FolderSource, NoSessionError, Source
 from builderos.export.state import Conversation
 from builderos.export.text import heading, json_event, json_message, json_session, markdown
 from storage.errors import SessionMissing
-from transport.v3.session_list import shows_device
 
 __all__ = ["Form", "StoreExports", "Write", "write_export"]
 
@@ -99,11 +97,10 @@ class StoreExports:
         self,
         session_id: str,
         form: Literal["md", "json"],
-        scope: str,
         write: Callable[[str], Awaitable[None]],
     ) -> None:
         """Write a session. Raises SessionMissing, StorageError."""
-        source = FolderSource(self, session_id, partial(shows_device, scope), PAGE_ROWS)
+        source = FolderSource(self, session_id, PAGE_ROWS)
         try:
             await write_export(source, form, write)
         except NoSessionError:

@@ -20,6 +20,7 @@ from hashlib import sha256
 import attrs
 
 from actors.events import Attachment
+from storage.aliases import Aliases
 from storage.legacy_database import OldMessage, OldSession
 
 __all__ = ["ID_PREFIX", "Said", "SessionPlan", "plan_session"]
@@ -74,6 +75,11 @@ class SessionPlan:
     created_at_ms: int
     said: tuple[Said, ...]
     left_out: int
+
+    def aliased(self, aliases: Aliases) -> SessionPlan:
+        """Return the plan with the iOS app's own ids replaced."""
+        device_id = aliases.device(self.device_id)
+        return attrs.evolve(self, session_id=aliases.session(self.session_id), device_id=device_id)
 
 
 def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPlan:

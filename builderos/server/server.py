@@ -127,7 +127,7 @@ async def _open_sessions(
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
     sockets = find_socket_folder(folder)
-    hubs = ProcessHubs(folder.hubs_path, sockets)
+    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
     deps = SessionDeps(
         journal=MeasuredJournal(store.journal, metrics),
@@ -177,6 +177,7 @@ class _Parts:
             devices=store.devices,
             watch=_Watch(supervisor),
             clock=wall_clock_ms,
+            aliases=store.aliases,
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
             renderer=self.renderer,
@@ -200,6 +201,7 @@ class _Parts:
             pairings=store.pairings,
             audit=store.audit,
             sessions=self.supervisor,
+            forks=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
             new_key=new_key,
@@ -238,6 +240,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             await nursery.start(setup.tls.run)
         if deps.trail is not None:
             nursery.start_soon(deps.trail.run, name="audit")
+        nursery.start_soon(store.pairings.run, wall_clock_ms, name="pairings")
         if (days := setup.config.retention_days) is not None:
             sessions = parts.supervisor
             retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)

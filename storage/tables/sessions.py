@@ -22,8 +22,8 @@ __all__ = ["SessionFiles", "SqliteCatalog"]
 _log = logging.getLogger("builderos.storage")
 
 _CREATE = """
-INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms, workspace)
-SELECT ?1, ?2, ?3, ?4, ?5, ?5, ?6 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
+INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms, workspace, hidden)
+SELECT ?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
 ON CONFLICT (session_id) DO NOTHING
 """
 _RECORD = """
@@ -33,13 +33,14 @@ SELECT session_id, agent_type, device_id, settings, created_at_ms, last_activity
        title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq, due_at_ms, shown
 FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session_id)
 """
-_GET = _RECORD + "WHERE session_id = ?"
+_GET_ANY = _RECORD + "WHERE session_id = ?"
+_GET = _GET_ANY + " AND hidden = 0"
 _PAGE = (
-    _RECORD + "WHERE (?4 IS NULL OR archived = ?4) AND (?5 IS NULL OR workspace = ?5)"
+    _RECORD + "WHERE hidden = 0 AND (?4 IS NULL OR archived = ?4) AND (?5 IS NULL OR workspace = ?5)"
     " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
 )
 _PAGE_BEFORE = (
-    _RECORD + "WHERE (last_activity_ms, session_id) < (?2, ?3)"
+    _RECORD + "WHERE hidden = 0 AND (last_activity_ms, session_id) < (?2, ?3)"
     " AND (?4 IS NULL OR archived = ?4) AND (?5 IS NULL OR workspace = ?5)"
     " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
 )
@@ -57,6 +58,11 @@ _DRAFT = "INSERT OR REPLACE INTO draft (session_id, content) VALUES (?, ?)"
 _NO_DRAFT = "DELETE FROM draft WHERE session_id = ?"
 _KEEP_OFFER = "INSERT OR REPLACE INTO agent_offer (agent_type, offer) VALUES (?, ?)"
 _OFFER = "SELECT offer FROM agent_offer WHERE agent_type = ?"
+_REVEAL = "UPDATE session SET hidden = 0 WHERE session_id = ?"
+_HIDDEN = "SELECT session_id FROM session WHERE hidden = 1"
+_SHARE_UPLOADS = """
+INSERT OR IGNORE INTO upload_use (session_id, name) SELECT ?1, name FROM upload_use WHERE session_id = ?2
+"""
 _REMOVALS = "SELECT session_id FROM removal"
 _IS_REMOVED = "SELECT 1 FROM removal WHERE session_id = ?"
 _REMOVE = (
@@ -102,6 +108,10 @@ class SessionFiles(Protocol):
 
     async def remove_of(self, session_id: str) -> None:
         """Remove a session's files. Idempotent. Raises StorageUnavailable where some are left."""
+        ...
+
+    async def link_of(self, session_id: str, source_id: str) -> None:
+        """Have a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
         ...
 
 
@@ -180,6 +190,21 @@ class SqliteCatalog:
         job = partial(_note, session_id, read_seq, draft, pinned, archived)
         await self._writer.submit(job, durable=False)
 
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """Show a session that was made hidden."""
+        await self._files.link_of(session_id, files_of)
+        await self._writer.submit(partial(_reveal, session_id, files_of), durable=True)
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """Remove a session that was not revealed."""
+        with trio.CancelScope(
+            shield=True
+        ):  # bounded by the writer; what it gives up is done at the next start
+            try:
+                await self.remove(session_id)
+            except (SessionMissing, StorageUnavailable) as error:
+                _log.warning("session %s, made in vain, stays until the next start: %s", session_id, error)
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """Remember what an agent offers."""
         await self._writer.submit(partial(_keep_offer, agent_type, offer), durable=False)
@@ -225,6 +250,8 @@ class SqliteCatalog:
 
     async def finish_removals(self) -> None:
         """Go on with what an earlier run of the server began to remove."""
+        for (session_id,) in await self._readers.all(_HIDDEN):
+            await self.remove_hidden(session_id)
         for (session_id,) in await self._readers.all(_REMOVALS):
             try:
                 await self.remove(session_id)
@@ -247,10 +274,13 @@ class SqliteCatalog:
 
 def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
     keys = (session.session_id, session.agent_type, session.device_id)
-    connection.execute(_CREATE, (*keys, session.settings, session.created_at_ms, session.workspace))
+    connection.execute(
+        _CREATE, (*keys, session.settings, session.created_at_ms, session.workspace, int(session.hidden))
+    )
     if connection.changes() == 0:
         raise SessionExists(session.session_id)
-    made = _get(connection, session.session_id)
+    row = connection.execute(_GET_ANY, (session.session_id,)).get
+    made = None if row is None else _record(row)
     assert made is not None
     return made
 
@@ -258,6 +288,11 @@ def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
 def _get(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
     row = connection.execute(_GET, (session_id,)).get
     return None if row is None else _record(row)
+
+
+def _reveal(session_id: str, files_of: str, connection: apsw.Connection) -> None:
+    connection.execute(_SHARE_UPLOADS, (session_id, files_of))
+    connection.execute(_REVEAL, (session_id,))
 
 
 def _keep_offer(agent_type: str, offer: bytes, connection: apsw.Connection) -> None:

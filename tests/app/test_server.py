@@ -106,7 +106,8 @@ async def test_a_session_reads_the_same_everywhere(server: Server) -> None:
         async with app(server) as line, server.device() as mac:
             await line.say(chat("from the phone", session_id, phone))
             assert (await line.exchange())[0] == "echo: from the phone "
-            await mac.attach(session_id, device_id="mac")
+            alias = (await mac.attach(session_id, device_id="mac"))["session_id"]
+            assert alias.startswith("ios-")
             await mac.say("send", session_id=session_id, message_id="m1", content="from the mac")
             await line.frame("peer_complete")
             told = [text for _, text in line.texts if '"peer_' in text]
@@ -115,7 +116,7 @@ async def test_a_session_reads_the_same_everywhere(server: Server) -> None:
                 await terminal.attach(session_id, device_id="terminal")
                 await line.say(chat("again", session_id, phone))
                 assert (await line.exchange())[0] == "echo: again "
-                await mac.wait_for("complete", session_id=session_id)
+                await mac.wait_for("complete", session_id=alias)
         assert await transcript(server, session_id) == [
             *[("user", "from the phone", "answered"), ("assistant", "echo: from the phone ", "complete")],
             *[("user", "from the mac", "answered"), ("assistant", "echo: from the mac ", "complete")],

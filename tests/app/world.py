@@ -17,7 +17,7 @@ from actors.events import Complete, Delivery, Message, PermissionResolved, TurnS
 from storage.tables.app_exchanges import OpenExchange
 from tests.app.emulation import Phone, Profile
 from tests.app.line import KEY, LIMIT_S, Line, open_line
-from tests.fakes.bus import FakeServer, FakeSession
+from tests.fakes.bus import ALIASES, FakeServer, FakeSession
 from tests.fakes.devices import FakeDevice, FakeDevices
 from transport.config import TransportConfig
 from transport.ports import AppPorts
@@ -27,10 +27,26 @@ from transport.signin import SignIns
 from transport.streams import Transport
 from transport.upgrade import WebSocketDoor
 
-__all__ = ["PHONE", "SESSION", "FakeKeys", "FakePairs", "Phones", "World", "open_phone", "open_world", "talk"]
+__all__ = [
+    "PHONE",
+    "PHONE_ALIAS",
+    "SESSION",
+    "SESSION_ALIAS",
+    "FakeKeys",
+    "FakePairs",
+    "Phones",
+    "World",
+    "open_phone",
+    "open_world",
+    "talk",
+]
 
 SESSION = "aaaaaaaa-1111-2222-3333-444444444444-claude-bbbbbbbb-1111-2222-3333-444444444444"
 PHONE = "aaaaaaaa-1111-2222-3333-444444444444"
+
+SESSION_ALIAS = ALIASES.session(SESSION)
+PHONE_ALIAS = ALIASES.device(PHONE)
+"""What stands for the two wherever the server keeps or shows them."""
 
 
 LOOK_S = 0.02

@@ -24,14 +24,17 @@ from actors.events import (
     UserMessage,
 )
 from actors.tail import Listener, Tail
+from storage.aliases import Aliases
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable
 from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
 from transport.ports import Deps, SessionListener
 
-__all__ = ["FakeServer", "FakeSession", "accept"]
+__all__ = ["ALIASES", "FakeServer", "FakeSession", "accept"]
 
 START_MS = 1_700_000_000_000
+
+ALIASES = Aliases(b"for tests")
 
 
 @attrs.define(eq=False)
@@ -129,11 +132,18 @@ class FakeServer:
             devices=self.devices,
             watch=self,
             clock=lambda: self.now_ms,
+            aliases=ALIASES,
         )
 
     async def due(self, limit: int) -> Sequence[tuple[str, int]]:
         await trio.lowlevel.checkpoint()
         return []
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def remove_hidden(self, session_id: str) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         await trio.lowlevel.checkpoint()

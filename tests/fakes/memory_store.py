@@ -56,6 +56,7 @@ class MemoryStore:
     unavailable: StorageUnavailable | None = None
     appends: int = 0
     _sessions: dict[str, _Session] = attrs.field(factory=dict, init=False)
+    _hidden: set[str] = attrs.field(factory=set, init=False)
     _offers: dict[str, bytes] = attrs.field(factory=dict, init=False)
     _commit_no: int = attrs.field(default=0, init=False)
     _failure: tuple[StorageError, bool] | None = attrs.field(default=None, init=False)
@@ -177,13 +178,15 @@ class MemoryStore:
             workspace=session.workspace,
         )
         self._sessions[session.session_id] = _Session(record)
+        if session.hidden:
+            self._hidden.add(session.session_id)
         return record
 
     async def get(self, session_id: str) -> SessionRecord | None:
         """See `actors.ports.Catalog`."""
         await trio.lowlevel.checkpoint()
         found = self._sessions.get(session_id)
-        return found.record if found else None
+        return found.record if found and session_id not in self._hidden else None
 
     async def page(
         self,
@@ -199,7 +202,8 @@ class MemoryStore:
         return [
             record
             for record in records
-            if (before is None or _activity(record) < before)
+            if record.session_id not in self._hidden
+            and (before is None or _activity(record) < before)
             and archived in (None, record.archived)
             and workspace in (None, record.workspace)
         ][:limit]
@@ -248,6 +252,17 @@ class MemoryStore:
             session.record = attrs.evolve(session.record, pinned=pinned)
         if archived is not None:
             session.record = attrs.evolve(session.record, archived=archived)
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await self._writing()
+        self._hidden.discard(session_id)
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        self._sessions.pop(session_id, None)
+        self._hidden.discard(session_id)
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """See `actors.ports.Catalog`."""

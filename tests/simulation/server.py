@@ -15,6 +15,7 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from bridgehub.protocol.framing import LineBuffer
 from bridgehub.protocol.messages import HubSpec
+from storage.aliases import Aliases
 from storage.errors import StorageUnavailable
 from storage.records import SessionRecord
 from tests.fakes.devices import FakeDevices
@@ -182,6 +183,7 @@ class SimServer:
             devices=self.devices,
             watch=_Watch(supervisor),
             clock=self.chaos.now_ms,
+            aliases=Aliases(b"simulated"),
         )
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._pulse.run)

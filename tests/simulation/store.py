@@ -117,6 +117,14 @@ class StoreHandle:
         """See `actors.ports.Catalog`."""
         return await (await self._arrive()).due(limit)
 
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).reveal(session_id, files_of=files_of)
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).remove_hidden(session_id)
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """See `actors.ports.Catalog`."""
         await (await self._arrive(writes=True)).keep_offer(agent_type, offer)

@@ -77,6 +77,7 @@ class Served:
 
     fakes: FakeServer
     listening: Listening
+    facilities: Facilities | None = None
     _peers: list[RawPeer] = attrs.field(factory=list)
 
     @property
@@ -141,7 +142,7 @@ async def open_server(
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)
             listening: Listening = await nursery.start(serve, made, deps)
-            served = Served(fakes, listening)
+            served = Served(fakes, listening, facilities)
             try:
                 yield served
             finally:

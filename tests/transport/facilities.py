@@ -26,10 +26,10 @@ class NoSessions:
 
 
 @asynccontextmanager
-async def open_facilities(folder: Path) -> AsyncIterator[Facilities]:
-    """Make them on `folder`, which is data folder and workspace at once."""
+async def open_facilities(folder: Path, *, vfs: str | None = None) -> AsyncIterator[Facilities]:
+    """Make them on `folder`, which is data folder and workspace at once. `vfs`: of the database, to let it fail."""
     numbers = itertools.count(1)
-    async with opened(folder / "x.db") as store:
+    async with opened(folder / "x.db", vfs=vfs) as store:
         yield Facilities(
             data=folder,
             workspace=folder,

@@ -21,7 +21,7 @@ from storage.tables.pairings import Pairing
 from transport.auth import authorize
 from transport.config import TransportConfig
 from transport.facilities import Facilities, Port
-from transport.http.middleware import CODE_PATH, OPEN_PATHS, Keys, SafeHeaders, Unread
+from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, Keys, SafeHeaders, Unread
 from transport.http.responses import HttpError, error_answer
 from transport.http.routes.capsules import CapsuleRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
@@ -29,7 +29,7 @@ from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
 from transport.http.routes.search import SearchRoutes
 from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
-from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes
+from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes, ForkRoutes
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import TaskRoutes
 from transport.http.routes.web import web_routes
@@ -83,7 +83,8 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
         routes += _more_routes(config, deps, deps.facilities, port)
     checks = [
         Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
-        Middleware(Keys, deps=deps, sign_ins=sign_ins),
+        Middleware(Keys, deps=deps, sign_ins=sign_ins, underway=port.underway),
+        Middleware(AliasedPaths, aliases=deps.aliases),
     ]
     app = Starlette(
         routes=routes,
@@ -108,11 +109,12 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
             "DELETE /api/sessions/{id}",
             DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
         ),
+        _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
         _route(
             "POST /api/notifications/register",
-            NotificationRoutes(facilities.notifications, deps.clock).register,
+            NotificationRoutes(facilities.notifications, deps.clock, deps.aliases).register,
         ),
         _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),

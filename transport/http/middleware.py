@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import attrs
 import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from storage.aliases import Aliases
 from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
-from transport.ports import Deps
+from transport.http.underway import Underway
+from transport.ports import Deps, Device
 from transport.signed_urls import UPLOADS_PATH
 from transport.signin import BadKeyError, SignIns, TooManyTriesError, key_of_headers
 
-__all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "Keys", "SafeHeaders", "Unread"]
+__all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "Keys", "SafeHeaders", "Unread"]
 
 OPEN_PATHS: Final = frozenset({"/api/health"})
 """What answers without a key, beside the files of the web client."""
@@ -27,12 +30,14 @@ CODE_PATH: Final = "/api/pair"
 class Keys:
     """Lets nobody past without a key, a good pairing code on its path, or a signed address of a file.
 
-    Routes find `builderos.device` in the scope, None for a signed address, or `builderos.pairing`.
+    Routes find `builderos.device` in the scope, None for a signed address, or `builderos.pairing`. A request ends
+    with its device's key, unless it calls `builderos.spare`.
     """
 
     app: ASGIApp
     deps: Deps
     sign_ins: SignIns
+    underway: Underway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_open(scope):
@@ -42,7 +47,18 @@ class Keys:
                 raise HttpError(401, "unauthorized", "A valid key is needed.") from None
             except TooManyTriesError:
                 raise HttpError(429, "too_many", "Too many wrong keys; wait a moment.") from None
-        await self.app(scope, receive, send)
+        device: Device | None = scope.get("builderos.device")
+        if device is None:
+            await self.app(scope, receive, send)
+        else:
+            await self._answer(device, scope, receive, send)
+
+    async def _answer(self, device: Device, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.underway.of(device.id) as request:
+            scope["builderos.spare"] = partial(self.underway.spare, device.id, request)
+            await self.app(scope, receive, send)
+        if request.cancelled_caught:  # an answer that has begun breaks off
+            raise HttpError(401, "unauthorized", "A valid key is needed.")
 
     def _check(self, scope: Scope) -> None:
         key = key_of_headers(scope["headers"])
@@ -96,6 +112,22 @@ COMMON: Final = (
 `Strict-Transport-Security` is not among them, over our own TLS either: it holds for all ports of a host's name, and
 would shut a browser out of whatever else that machine serves without TLS. This port speaks nothing but TLS anyway.
 """
+
+
+@attrs.frozen
+class AliasedPaths:
+    """Replaces session ids of the iOS app's own form in a request's path by their aliases (`storage.aliases`).
+
+    Stands behind the check of signed addresses: older ones hold the ids.
+    """
+
+    app: ASGIApp
+    aliases: Aliases
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = self.aliases.path(scope["path"])
+        await self.app(scope, receive, send)
 
 
 @attrs.frozen

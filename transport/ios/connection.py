@@ -185,7 +185,8 @@ class AppConnection:
                 self.device = self.sign_in.enter(first)
             return None, first
         tries, clock = self.shared.tries, self.deps.clock
-        resumption = Resumption(self.ports, clock, tries, self.config.app_resume_without_key)
+        enabled = self.config.app_resume_without_key
+        resumption = Resumption(self.ports, self.deps.aliases, clock, tries, enabled)
         try:
             self.device = await resumption.device(frame, self.sign_in.address, trio.current_time())
         except StorageError as failed:

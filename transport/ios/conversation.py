@@ -26,8 +26,8 @@ from transport.auth import CREATE_SESSION, DECIDE_MORE, authorize
 from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
-from transport.ios.resume import PAIR_MS
-from transport.ios.state import AppState, Decision, Send
+from transport.ios.resume import PAIR_MS, is_own_pair
+from transport.ios.state import AppState, Decision, Send, Told
 from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
 from transport.ios.wire import error as error_frame
 from transport.message_files import attachments_of
@@ -67,6 +67,7 @@ class AppConversation:
     key: str | None = attrs.field(repr=False)
     pace: Pace
     receipts: ConnectionReceipts
+    told: Told = attrs.field(factory=Told)
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
@@ -114,8 +115,8 @@ class AppConversation:
             raise _Refused("This key may only watch.", "forbidden")
         if not fits(frame.content):
             raise _Refused("The message is over 256 KiB.", "too_large")
-        session_id = frame.session_id or f"default-{self.agent}-session"
-        device_id = frame.device_id or DEFAULT_DEVICE
+        session_id = self.deps.aliases.session(frame.session_id or f"default-{self.agent}-session")
+        device_id = self.deps.aliases.device(frame.device_id or DEFAULT_DEVICE)
         feed = await self._feed(session_id, device_id)
         await feed.catch_up()
         meant = feed.state.read(frame.content, self.deps.clock())
@@ -149,7 +150,7 @@ class AppConversation:
             session_id,
             AttachedDevice(label, self.device.name, observe=False),
             device_id,
-            AppState(label),
+            AppState(session_id, label, self.told),
             self.writer,
             FeedPorts(deps.journal, deps.catalog, self.ports.pairs, deps.clock),
             self.pace,
@@ -220,7 +221,7 @@ class AppConversation:
         message_id = self.ports.new_id()
         session_id, now_ms = feed.session_id, self.deps.clock()
         pairs, device_id = self.ports.pairs, feed.label
-        if self.key is not None:
+        if self.key is not None and is_own_pair(frame):
             await pairs.use(device_id, session_id, self.key, now_ms=now_ms, keep_ms=PAIR_MS)
         await pairs.open(device_id, session_id, message_id, now_ms=now_ms, keep_ms=EXCHANGE_MS)
         receipt = self.receipts.open(message_id)
@@ -229,6 +230,8 @@ class AppConversation:
         command = SendCommand(message_id, frame.content, files)
         author = Author(self.device.id, label, self.device.name)
         envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked meanwhile
         failed: Exception | None = None
         with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
             try:
@@ -260,6 +263,8 @@ class AppConversation:
         author = Author(self.device.id, feed.device.device_id, self.device.name)
         command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked meanwhile
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)

@@ -284,6 +284,8 @@ class AppFeed:
         if isinstance(say, Text):
             if say.message_id is not None:
                 self.receipts.wrote(say.message_id, say.told)
+            if say.request_id is not None:
+                self.state.seen.show(self.session_id, say.request_id)
             return wire.message(say.content, now_ms)
         if isinstance(say, Peer):
             return wire.peer(say.kind, self.session_id, self._epoch, say.item)

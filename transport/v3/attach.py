@@ -71,7 +71,7 @@ class Attaching:
         frame = self.frame
         label = frame.device_id or self.device.id
         if label != self.device.id and not await self.deps.devices.claim_label(label, self.device.id):
-            raise _forbidden("This device_id is another key's.")
+            raise _forbidden("This device_id belongs to another key or to the system; use another one.")
         await self._find_or_make(label)
         view = await self._view(Author(self.device.id, label, self.device.name))
         # A key that may only look attaches observing, whatever it asks for.

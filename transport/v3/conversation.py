@@ -29,6 +29,7 @@ from transport.v3.attach import Attaching, AttachRefused
 from transport.v3.attachment import Attachment
 from transport.v3.commands import answers_to, command_of, oversized, refuse, with_rights
 from transport.v3.events import encode_round
+from transport.v3.own_ids import aliased
 from transport.v3.rendered import Renderings
 from transport.v3.session_list import SessionFeed
 from transport.websocket import close_codes
@@ -80,6 +81,7 @@ class Conversation:
 
     async def follow(self, frame: cf.ClientFrame) -> None:
         """Do what a frame asks for, as far as the device may."""
+        frame = aliased(frame, self.deps.aliases)
         if isinstance(frame, cf.PingFrame):
             self.writer.put(replies.pong(self.deps.clock()))
         elif isinstance(frame, cf.AttachFrame):
@@ -109,9 +111,7 @@ class Conversation:
     def _feed_sessions(self) -> None:
         """Tell changed entries of sessions from now on: of those that are attached, or of all."""
         if self._watching is None:
-            feed = SessionFeed(
-                self.writer, self.deps.catalog, self.deps.clock, self.device.scope, self._wants_entry
-            )
+            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self._wants_entry)
             self._watching = self.deps.watch.watch(feed)
             self._watching.__enter__()
 
@@ -192,6 +192,8 @@ class Conversation:
         author = Author(self.device.id, label, self.device.name)
         command = with_rights(command_of(frame, files), self.device.scope)
         envelope = Envelope(command, author, partial(self._on_reply, session_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked while its files were looked up
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:

@@ -268,13 +268,13 @@ def _read_mark(item: ReadMarkMoved, of: dict[str, str], now_ms: int) -> bytes:
     return _frame("mark_read", f"Read up to {item.read_seq}.", now_ms, {**of, "read_seq": item.read_seq})
 
 
-def session_entry(record: SessionRecord, *, show_device: bool) -> dict[str, Any]:
+def session_entry(record: SessionRecord) -> dict[str, Any]:
     """Return a session as lists show it."""
     summary = record.summary
     return {
         "session_id": record.session_id,
         "agent_type": record.agent_type,
-        "device_id": record.device_id if show_device else None,
+        "device_id": record.device_id,
         "title": summary.title if summary else "",
         "state": summary.state if summary else "idle",
         "message_count": summary.message_count if summary else 0,
@@ -310,7 +310,7 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
     }
 
 
-def session_changed(record: SessionRecord, unread: int, now_ms: int, *, show_device: bool) -> bytes:
+def session_changed(record: SessionRecord, unread: int, now_ms: int) -> bytes:
     """Tell a device that watches the list of a session's new entry."""
-    fields = {**session_entry(record, show_device=show_device), "unread": unread}
+    fields = {**session_entry(record), "unread": unread}
     return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)

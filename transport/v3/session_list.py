@@ -15,7 +15,7 @@ from transport.v3 import replies
 from transport.websocket.frames import text_frame
 from transport.websocket.writer import DeviceWriter
 
-__all__ = ["SessionFeed", "shows_device"]
+__all__ = ["SessionFeed"]
 
 INTERVAL_S: Final = 1.0
 """Least time between two entries of one session."""
@@ -23,20 +23,7 @@ INTERVAL_S: Final = 1.0
 ENTRIES_AT_ONCE: Final = 16
 """Entries that are read before the writer looks at its other sources again."""
 
-_UUID_DIGITS: Final = 32
-
 logger = logging.getLogger("builderos.transport")
-
-
-def shows_device(scope: str, device_id: str) -> bool:
-    """Tell whether a list may show who made a session.
-
-    The ids of the shipped app are UUIDs and may stand in for a key (PROTOCOL section 4, rule 9): `admin`
-    only.
-    """
-    digits = device_id.replace("-", "")
-    looks_like_uuid = len(digits) == _UUID_DIGITS and all(c in "0123456789abcdefABCDEF" for c in digits)
-    return scope == "admin" or not looks_like_uuid
 
 
 @attrs.define(eq=False)
@@ -46,7 +33,6 @@ class SessionFeed:
     writer: DeviceWriter
     catalog: Catalog
     clock: Clock
-    scope: str
     wants: Callable[[str], bool]
     active: bool = True
     _changed: dict[str, None] = attrs.field(factory=dict)
@@ -85,5 +71,4 @@ class SessionFeed:
             # The entry comes with the session's next change; a list that is a little old hurts nobody.
             logger.warning("no entry of session %s for a list: %s", session_id, error)
             return None
-        show = shows_device(self.scope, record.device_id)
-        return replies.session_changed(record, unread, self.clock(), show_device=show)
+        return replies.session_changed(record, unread, self.clock())

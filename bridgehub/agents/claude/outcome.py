@@ -91,10 +91,12 @@ class Outcome:
             resets_at_ms = None if limit.resets_at is None else limit.resets_at * 1000
             return TurnFailed(self.turn_id, "usage_limit", content, retryable=True, resets_at_ms=resets_at_ms)
         if last.terminal_reason == "prompt_too_long":
-            ways = ("compact", "renew")
+            ways = ("compact", "renew", "fork")
             return TurnFailed(self.turn_id, "context_full", content, retryable=False, ways=ways)
         if last.api_error_status == 400:
-            return TurnFailed(self.turn_id, "conversation_refused", content, retryable=False, ways=("renew",))
+            return TurnFailed(
+                self.turn_id, "conversation_refused", content, retryable=False, ways=("renew", "fork")
+            )
         return None
 
     def _is_mine(self, result: ResultMessage) -> bool:

@@ -88,9 +88,11 @@ def turn_end(
     if kind == "usageLimitExceeded":
         return TurnFailed(turn_id, "usage_limit", content, retryable=True, resets_at_ms=resets_at_ms)
     if kind == "contextWindowExceeded":
-        return TurnFailed(turn_id, "context_full", content, retryable=False, ways=("compact", "renew"))
+        return TurnFailed(
+            turn_id, "context_full", content, retryable=False, ways=("compact", "renew", "fork")
+        )
     if kind == "badRequest":
-        return TurnFailed(turn_id, "conversation_refused", content, retryable=False, ways=("renew",))
+        return TurnFailed(turn_id, "conversation_refused", content, retryable=False, ways=("renew", "fork"))
     may_pass = retried or kind in _PASSING_KINDS
     if status is not None:
         may_pass = status in _PASSING_STATUSES or status >= 500

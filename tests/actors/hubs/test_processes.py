@@ -328,3 +328,13 @@ async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytes
     finally:
         held.kill()
         held.communicate()
+
+
+async def test_a_hub_of_an_earlier_version_is_found_under_todays_name(tmp_path: Path) -> None:
+    """It was started with the iOS app's own id; its greeting still has to name that one."""
+    hubs = ProcessHubs(tmp_path / "hubs", tmp_path / "short", name_of={"own": "alias"}.__getitem__)
+    folder = tmp_path / "hubs" / HUB
+    folder.mkdir(parents=True)
+    write_pid_file(folder, HubPid(HUB, "own", os.getpid(), "then"))
+    assert await hubs.find(HUB) == FoundHub(HUB, "alias", alive=False)
+    assert [one.session_id for one in await hubs.living()] == ["alias"]

@@ -46,11 +46,11 @@ async def test_a_full_context_and_a_conversation_that_is_refused(tmp_path: Path)
         rig.standin.fallback = lambda seen: ODD
         end, _ = await rig.turn(driver, "and now")
         assert isinstance(end, TurnFailed)
-        assert (end.code, end.retryable, end.ways) == ("conversation_refused", False, ("renew",))
+        assert (end.code, end.retryable, end.ways) == ("conversation_refused", False, ("renew", "fork"))
         rig.standin.fallback = lambda seen: TOO_LONG
         end, _ = await rig.turn(driver, "and again")
         assert isinstance(end, TurnFailed)
-        assert (end.code, end.ways) == ("context_full", ("compact", "renew"))
+        assert (end.code, end.ways) == ("context_full", ("compact", "renew", "fork"))
 
 
 def test_a_usage_limit_says_when_it_is_over() -> None:
