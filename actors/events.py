@@ -114,10 +114,11 @@ class Delivery:
 
 @attrs.frozen
 class TurnStarted:
-    """The turn of `message_id` begins."""
+    """The turn of `message_id` begins; without one the agent began by itself, and `cause` says why."""
 
     kind: ClassVar[str] = "turn_started"
-    message_id: str
+    message_id: str | None
+    cause: str | None = None
 
 
 @attrs.frozen
@@ -217,7 +218,7 @@ class PermissionResolved:
 
 @attrs.frozen
 class TaskStarted:
-    """Delegated work began."""
+    """Delegated work began. `background`: it may go on after its turn."""
 
     kind: ClassVar[str] = "task_started"
     task_id: str
@@ -225,6 +226,7 @@ class TaskStarted:
     agent_type: str
     parent_task_id: str | None = None
     state: TaskState = "running"
+    background: bool = False
 
 
 @attrs.frozen
@@ -238,6 +240,7 @@ class TaskProgress:
     progress: str
     parent_task_id: str | None = None
     state: TaskState = "running"
+    background: bool = False
 
 
 @attrs.frozen
@@ -251,6 +254,7 @@ class TaskFinished:
     state: TaskState
     result: str | None
     parent_task_id: str | None = None
+    background: bool = False
 
 
 @attrs.frozen

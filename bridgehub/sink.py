@@ -121,6 +121,7 @@ class TurnSink:
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
+    note: Callable[[HubEvent], object] = lambda event: None
     silence: Silence = attrs.field(factory=Silence)
     closed: bool = False
     _plan: PlanChanged | None = None
@@ -139,6 +140,7 @@ class TurnSink:
             await self.outbox.put(event)
             return
         self.silence.heard(event)
+        self.note(event)
         if isinstance(event, PlanChanged):
             self._plan = event
         if self._plan is not None and trio.current_time() >= self._plan_at:

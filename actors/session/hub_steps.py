@@ -31,6 +31,7 @@ from actors.events import (
     Usage,
 )
 from actors.pieces import split_text
+from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn
 from actors.session.command_steps import take_command
 from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
 from actors.session.inputs import (
@@ -112,13 +113,23 @@ def _reported(step: Step, given: FromHub) -> None:
     event = fitted(reported.event)
     if _reported_of_session(step, event):
         return
+    if isinstance(event, hub.TurnBegan):
+        own_turn_began(step, event.turn_id)
+        return
     turn = state.turn
+    is_own = turn is not None and event.turn_id is not None and event.turn_id == turn.own_turn_id
+    if turn is not None and is_own:
+        belonging = told_of_own_turn(step, turn, event)
+        if belonging is None:
+            return
+        event = belonging
     if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
     if isinstance(event, hub.Noticed) and event.turn_id is None:
         step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
         return
-    if not turn.consumed and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
+    if not turn.consumed and not is_own and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
+        assert turn.message_id is not None, "the agent's own turn is consumed from its start"
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
         case hub.Consumed():
@@ -127,7 +138,7 @@ def _reported(step: Step, given: FromHub) -> None:
             _piece(step, event, span=reported.seq - reported.first_seq + 1)
         case hub.PermissionAsked():
             _asked(step, event)
-        case hub.HistoryWanted():
+        case hub.HistoryWanted() if turn.message_id is not None:
             step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, event.limit_bytes))
         case hub.SteerTaken() | hub.SteerRefused() | hub.SteerLost():
             _steered(step, event)
@@ -149,7 +160,7 @@ def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
         case hub.SettingsTold():
             settings_told(step, event)
         case _:
-            return False
+            return told_in_background(step, event)
     return True
 
 
@@ -312,9 +323,12 @@ def _ready(step: Step, given: HubReady) -> None:
         return
     state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
     step.tell_setup()
+    for task_id, task in state.background.items():
+        if task.is_stopping:
+            step.do(TellHub(hub.StopTask(task_id)))
     if turn is None:
         return
-    if welcome.last_turn_id != turn.turn_id:
+    if turn.message_id is not None and welcome.last_turn_id != turn.turn_id:
         if turn.stopping_by is not None and not turn.consumed:
             step.stop_turn()  # the agent never had the prompt, and need not
             return
@@ -333,7 +347,7 @@ def _ready(step: Step, given: HubReady) -> None:
     for message_id, waiting in turn.steered.items():
         if message_id not in turn.steered_taken and message_id not in welcome.steered:
             step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
-    if welcome.history_wanted:
+    if welcome.history_wanted and turn.message_id is not None:
         step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
     if turn.stopping_by is not None:
         step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
@@ -348,6 +362,7 @@ def _gone(step: Step, given: HubGone) -> None:
     if given.hub_id != state.hub_id:
         return
     state.hub_id, state.hub_seq = None, 0
+    step.cancel_background()
     turn = state.turn
     if turn is None:
         return
@@ -381,6 +396,7 @@ def _mark_failed(step: Step, detail: str) -> None:
     turn = step.state.turn
     step.state.failed = True  # before the turn's end, so that nothing that waits starts
     step.state.hub_id, step.state.hub_seq = None, 0
+    step.cancel_background()
     if turn is not None:
         content = f"the session failed: {detail}"
         if turn.consumed:

@@ -13,7 +13,7 @@ import orjson
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
 from actors.events import Held, PlanEntry, Settings
-from actors.session.state import SessionState, Turn, Waiting
+from actors.session.state import BackgroundTask, SessionState, Turn, Waiting
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
@@ -44,6 +44,7 @@ class _Snapshot:
     plan: tuple[PlanEntry, ...] = ()
     held: Held | None = None
     renewals: int = 0
+    background: dict[str, BackgroundTask] = attrs.field(factory=dict)
     epoch: int = 0
 
 
@@ -66,7 +67,7 @@ def summary(state: SessionState) -> Summary:
         state=state.word,
         message_count=state.message_count,
         pending_count=len(state.turn.requests) if state.turn else 0,
-        unfinished=state.turn is not None or state.next_waiting() is not None,
+        unfinished=state.turn is not None or state.next_waiting() is not None or bool(state.background),
         due_at_ms=state.due_at_ms(),
         shown=None if snapshot is None else _shown(state),
         snapshot=snapshot,
@@ -83,6 +84,7 @@ def _shown(state: SessionState) -> bytes:
             "settings": attrs.asdict(state.settings),
             "plan": {"done": done, "total": len(state.plan)} if state.plan else None,
             "held": None if state.held is None else attrs.asdict(state.held),
+            "background": len(state.background),
         }
     )
 
@@ -153,4 +155,5 @@ def view(state: SessionState) -> SessionView:
         gauge=state.gauge,
         plan=state.plan,
         held=state.held,
+        background=tuple(one.started for one in state.background.values()),
     )

@@ -39,6 +39,7 @@ __all__ = [
     "SettingsAsked",
     "SettingsChange",
     "ShortText",
+    "StopTaskFrame",
     "WarmFrame",
     "WatchSessionsFrame",
 ]
@@ -161,11 +162,21 @@ class CancelFrame:
 
 @attrs.frozen
 class InterruptFrame:
-    """Stop the running turn."""
+    """Stop the running turn, or the tasks in the background."""
 
     name: ClassVar[str] = "interrupt"
     session_id: Id
     turn_id: ShortText | None = None
+    background: bool = False
+
+
+@attrs.frozen
+class StopTaskFrame:
+    """Stop one task in the background."""
+
+    name: ClassVar[str] = "stop_task"
+    session_id: Id
+    task_id: ShortText
 
 
 @attrs.frozen
@@ -300,6 +311,7 @@ ActFrame = (
     | SendNowFrame
     | CancelFrame
     | InterruptFrame
+    | StopTaskFrame
     | DecideFrame
     | ConfigureFrame
     | RevokeGrantFrame

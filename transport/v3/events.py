@@ -45,6 +45,7 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
 _ONLY_WHERE_THERE: Final = frozenset(
     {
         "blob",
+        "cause",
         "diff",
         "grant",
         "questions",
@@ -144,8 +145,10 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
             del body["ways"]
     elif isinstance(event, ev.Complete):
         body["usage"] = _usage(event.usage)
-    elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
-        body["result"] = None
+    elif isinstance(event, ev.TaskStarted | ev.TaskProgress | ev.TaskFinished):
+        body.setdefault("result", None)
+        if not event.background:
+            del body["background"]
     elif isinstance(event, ev.PlanUpdated):
         body["entries"] = [attrs.asdict(one) for one in event.entries]
     elif isinstance(event, ev.SessionUpdated):

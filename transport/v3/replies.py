@@ -140,6 +140,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "draft": view.draft[: fit.draft],
         "held": None if view.held is None else told_held(view.held),
         "plan": [attrs.asdict(one) for one in view.plan],
+        "background": [attrs.asdict(one) for one in view.background],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
 
@@ -285,7 +286,6 @@ def session_entry(record: SessionRecord) -> dict[str, Any]:
         "pinned": record.pinned,
         "archived": record.archived,
         "pending": summary.pending_count if summary else 0,
-        "background": 0,
         "where": None,
         "machine": None,
         **_shown(record),
@@ -306,6 +306,7 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
         "workspace": settings["workspace"] or record.workspace,
         "settings": settings,
         "plan": told.get("plan"),
+        "background": told.get("background", 0),
         "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
     }
 
