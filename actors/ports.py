@@ -286,7 +286,7 @@ class Hubs(Protocol):
         """
         ...
 
-    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         """Kill what is left of a hub and its whole tree; return the first of the events it left in its files.
 
         Only events that follow `last_seq` without a gap, and no more than fit into memory many times over; called

@@ -24,11 +24,11 @@ from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
 from actors.session.snapshot import restore
-from actors.tail import Listener, Tail, Trouble
+from actors.tail import Listener, SessionProblem, Tail
 from storage.errors import Fenced, SessionMissing, StorageError
 from storage.records import NewSession
 
-__all__ = ["Statistics", "Supervisor", "open_supervisor"]
+__all__ = ["Supervisor", "SupervisorStatistics", "open_supervisor"]
 
 log = logging.getLogger("builderos.actors")
 
@@ -44,7 +44,7 @@ DUE_AGAIN_S = 0.5
 
 
 @attrs.frozen
-class Statistics:
+class SupervisorStatistics:
     """Counts of one moment.
 
     Attributes:
@@ -106,7 +106,7 @@ class Supervisor:
                 raise SessionFailed(session_id, left)
             child.failed_at = None
             child.crashes.clear()
-            child.tail.post_nowait(Trouble(None, "the session works again"))
+            child.tail.post_nowait(SessionProblem(None, "the session works again"))
         self._ensure_running(child)
         await child.mailbox.put(envelope)
         if not child.running or child.failed_at is not None:  # it ended while this waited for room
@@ -122,7 +122,7 @@ class Supervisor:
                     self._ensure_running(child)
                 yield child.tail
         finally:
-            child.mailbox.poke()  # the actor may have been waiting for the last device to go
+            child.mailbox.wake()  # the actor may have been waiting for the last device to go
             self._let_go(child)
 
     @contextmanager
@@ -209,10 +209,10 @@ class Supervisor:
         """Tell whether a session's actor runs, a device follows it, or it failed and may be revived."""
         return session_id in self._children
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> SupervisorStatistics:
         """Return counts of this moment."""
         children = self._children.values()
-        return Statistics(
+        return SupervisorStatistics(
             live_count=sum(child.running for child in children),
             failed_count=sum(child.failed_at is not None for child in children),
             crash_count=self._crash_count,
@@ -348,7 +348,7 @@ class Supervisor:
             log.error("session %s: its end could not be journalled", child.session_id, exc_info=died_of)
 
     def _turn_away(self, child: _Child, content: str) -> None:
-        child.tail.post_nowait(Trouble("session_failed", f"the session failed: {content}"))
+        child.tail.post_nowait(SessionProblem("session_failed", f"the session failed: {content}"))
         self._refuse_all(child, f"the session failed: {content}")
 
     def _refuse_all(self, child: _Child, content: str) -> None:

@@ -12,7 +12,7 @@ from bridgehub.agents.base import AgentDriver
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import AgentOffered, Gauged, HubEvent, Setup
-from bridgehub.sink import Asking
+from bridgehub.sink import PermissionRequests
 
 __all__ = ["Setups"]
 
@@ -30,7 +30,7 @@ class Setups:
     """One a hub. `setup`: the settings as the server last told them."""
 
     outbox: Outbox
-    asking: Asking
+    asking: PermissionRequests
     masker: Masker
     setup: Setup
     _brought: Setup | None = None

@@ -24,9 +24,9 @@ from bridgehub.protocol.messages import (
     PlanChanged,
     TextPiece,
 )
-from bridgehub.watchdog import Silence
+from bridgehub.watchdog import InactivityWatchdog
 
-__all__ = ["Asking", "TurnSink"]
+__all__ = ["PermissionRequests", "TurnSink"]
 
 OPTIONS = ("allow", "deny", "allow_session")
 """What a person may answer; without a grant `allow_session` allows no more than this call."""
@@ -47,7 +47,7 @@ class _Request:
 
 
 @attrs.define(eq=False)
-class Asking:
+class PermissionRequests:
     """What waits for the server's word. One a hub; emptied at each turn's end.
 
     Attributes:
@@ -114,7 +114,7 @@ class Asking:
 class TurnSink:
     """What the driver of one turn reports to (`agents.base.Sink`, and `agents.echo.PracticeSink`)."""
 
-    asking: Asking
+    asking: PermissionRequests
     outbox: Outbox
     new_id: Callable[[], str]
     turn_id: str
@@ -122,7 +122,7 @@ class TurnSink:
     tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
     note: Callable[[HubEvent], object] = lambda event: None
-    silence: Silence = attrs.field(factory=Silence)
+    silence: InactivityWatchdog = attrs.field(factory=InactivityWatchdog)
     closed: bool = False
     _plan: PlanChanged | None = None
     _plan_at: float = -math.inf
@@ -205,5 +205,5 @@ class TurnSink:
         with self.silence.held():
             await self.outbox.wait_acked(self.outbox.head_seq)
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         await self.outbox.put_raw(line)

@@ -18,7 +18,7 @@ from transport.http.underway import Underway
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 
-__all__ = ["AgentState", "Exports", "Facilities", "Forks", "Port", "Readiness", "Removes"]
+__all__ = ["AgentState", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
 
 
 @attrs.frozen
@@ -86,7 +86,7 @@ class Forks(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class Facilities:
+class HttpServices:
     """See the module.
 
     Attributes:

@@ -8,11 +8,11 @@ import attrs
 
 from transport.tries import site_of
 
-__all__ = ["Gate", "Place", "Places"]
+__all__ = ["ConnectionLimit", "Place", "Places"]
 
 
 @attrs.define(eq=False)
-class Gate:
+class ConnectionLimit:
     """A count with a bound.
 
     Attributes:

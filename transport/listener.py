@@ -23,18 +23,18 @@ from wsproto.utilities import ProtocolError
 
 from transport.config import TransportConfig
 from transport.facilities import Port
-from transport.http.server import HttpDoor
+from transport.http.server import HttpServer
 from transport.http.stream import drain
 from transport.http.underway import Underway
-from transport.limits import Gate, Place, Places
+from transport.limits import ConnectionLimit, Place, Places
 from transport.ports import Deps
 from transport.proxies import is_loopback
 from transport.refusals import Refusal, refusal_bytes
-from transport.request_head import Head, HeadError, find_end, parse_head
+from transport.request_head import HeadError, RequestHead, find_end, parse_head
 from transport.signin import SignIns, key_of_headers
 from transport.streams import Transport
 from transport.turnstile import Turnstile, pause_after
-from transport.upgrade import WebSocketDoor, address_of
+from transport.upgrade import WebSocketUpgrade, address_of
 
 __all__ = ["Listening", "serve"]
 
@@ -63,7 +63,7 @@ Speak = Callable[[], Awaitable[None]]
 
 
 @attrs.frozen
-class Statistics:
+class ListenerStatistics:
     """How full the port is.
 
     Attributes:
@@ -88,7 +88,7 @@ class Listening:
     """
 
     addresses: tuple[tuple[str, int], ...]
-    _door: _Door
+    _acceptor: _Acceptor
     _accepting: trio.CancelScope
 
     @property
@@ -102,18 +102,18 @@ class Listening:
         `serve` returns after that. Idempotent. Cancelled, it leaves the cutting to the end of `serve`.
         """
         self._accepting.cancel(reason="shutdown")
-        await self._door.close_all()
+        await self._acceptor.close_all()
 
     def close_device(self, device_id: str) -> None:
         """Close the connections of a device whose key was revoked (4401), and end its requests. Never blocks."""
-        self._door.close_device(device_id)
+        self._acceptor.close_device(device_id)
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> ListenerStatistics:
         """Return how full the port is."""
-        door = self._door
+        door = self._acceptor
         gates = (door.all, door.unfinished, door.websockets.waiting)
         used = [gate.used for gate in gates]
-        return Statistics(used[0], used[1], used[2], sum(gate.refused for gate in gates))
+        return ListenerStatistics(used[0], used[1], used[2], sum(gate.refused for gate in gates))
 
 
 async def serve(
@@ -135,7 +135,7 @@ async def serve(
         OSError: the port cannot be had.
     """
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
-    door = _Door(config, deps, tls)
+    door = _Acceptor(config, deps, tls)
     addresses = tuple(_address(listener) for listener in listeners)
     async with trio.open_nursery() as background:
         background.start_soon(door.websockets.run)
@@ -160,18 +160,18 @@ class _Guest:
     is_known: bool
 
 
-class _Door:
+class _Acceptor:
     """Where connections come in. See the module."""
 
     def __init__(self, config: TransportConfig, deps: Deps, tls: ssl.SSLContext | None) -> None:
         self.config = config
         self.tls = tls
-        self.all = Gate(config.max_connections)
+        self.all = ConnectionLimit(config.max_connections)
         self.unfinished = Places(config.places)
         self.turnstile = Turnstile()
         sign_ins = SignIns(deps.devices, deps.tries, deps.trail)
         self.sign_ins = sign_ins
-        self.websockets = WebSocketDoor(config, deps, sign_ins, self.turnstile)
+        self.websockets = WebSocketUpgrade(config, deps, sign_ins, self.turnstile)
         self.underway = Underway()
         port = Port(
             counts=self.websockets.counts,
@@ -179,7 +179,7 @@ class _Door:
             close_device=self.close_device,
             underway=self.underway,
         )
-        self.http = HttpDoor(config, deps, port, sign_ins)
+        self.http = HttpServer(config, deps, port, sign_ins)
         self._open: set[Transport] = set()
         self._changed = trio.Event()
         self._noted_proxy = False
@@ -273,7 +273,7 @@ class _Door:
             place.leave()  # it waits for its sign-in among others
         return _Guest(met, is_known)
 
-    def _note_proxy(self, stream: Transport, head: Head) -> None:
+    def _note_proxy(self, stream: Transport, head: RequestHead) -> None:
         """Log once that a proxy on this machine is not named: its clients then share one address."""
         proxies = self.websockets.proxies
         if self._noted_proxy or proxies.networks or not is_loopback(address_of(stream)):
@@ -285,7 +285,7 @@ class _Door:
                 ' put trusted_proxies = ["127.0.0.0/8", "::1/128"] into the config'
             )
 
-    def _route(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> Speak | Refusal:
+    def _route(self, stream: Transport, head: RequestHead, data: bytes, *, full: bool) -> Speak | Refusal:
         if head.is_websocket:
             return self.websockets.admit(stream, head, data, full=full)
         if full:

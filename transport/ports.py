@@ -13,9 +13,9 @@ from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
 from transport.audit_trail import AuditTrail
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.rendering.protocol import Block
-from transport.tries import SignInTries
+from transport.tries import SignInThrottle
 
 __all__ = [
     "SCOPES",
@@ -185,7 +185,7 @@ class Deps:
     uploads: Uploads | None = None
     renderer: Renders | None = None
     app: AppPorts | None = None
-    facilities: Facilities | None = None
+    facilities: HttpServices | None = None
     on_taken: Callable[[str, int], None] = _ignore
-    tries: SignInTries = attrs.field(factory=SignInTries)
+    tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     trail: AuditTrail | None = None

@@ -16,7 +16,7 @@ from transport.limits import Place, Places
 from transport.ports import AppPorts, Deps, Device
 from transport.proxies import Proxies
 from transport.refusals import Refusal
-from transport.request_head import Head, find_end
+from transport.request_head import RequestHead, find_end
 from transport.signin import SignIn, SignIns, key_of_headers
 from transport.streams import FrameStream, Transport
 from transport.turnstile import Turnstile
@@ -26,11 +26,11 @@ from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode
 from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES
-from transport.websocket.heartbeat import Pulse
+from transport.websocket.heartbeat import Heartbeat
 from transport.websocket.incoming import MAX_FIRST_BYTES, Incoming
 from transport.websocket.reader import READ_BYTES, FrameReader
 
-__all__ = ["Dialect", "WebSocketDoor", "address_of"]
+__all__ = ["Dialect", "WebSocketUpgrade", "address_of"]
 
 MESSAGE_QUEUE: Final = 1
 """Frames that trio-websocket takes ahead of ours, 1 MiB each at worst."""
@@ -80,7 +80,7 @@ _MakeDialect = Callable[
 
 
 @attrs.define(eq=False)
-class WebSocketDoor:
+class WebSocketUpgrade:
     """Lets WebSockets in, and knows all that are open."""
 
     config: TransportConfig
@@ -89,7 +89,7 @@ class WebSocketDoor:
     turnstile: Turnstile = attrs.field(factory=Turnstile)
     waiting: Places = attrs.field(init=False)
     waiting_app: Places = attrs.field(init=False)
-    pulse: Pulse = attrs.field(init=False)
+    pulse: Heartbeat = attrs.field(init=False)
     renderings: Renderings | None = attrs.field(init=False)
     proxies: Proxies = attrs.field(init=False)
     _app: AppShared = attrs.field(factory=AppShared)
@@ -99,7 +99,7 @@ class WebSocketDoor:
     def __attrs_post_init__(self) -> None:
         self.waiting = Places(self.config.places)
         self.waiting_app = Places(min(self.config.app_max_waiting, self.config.places))
-        self.pulse = Pulse(self.config.heartbeat_s)
+        self.pulse = Heartbeat(self.config.heartbeat_s)
         self.proxies = Proxies.named(self.config.trusted_proxies)
         renderer, deps = self.deps.renderer, self.deps
         self.renderings = None if renderer is None else Renderings(renderer, deps.journal, deps.clock)
@@ -125,7 +125,7 @@ class WebSocketDoor:
             await self._all_closed.wait()
 
     def admit(
-        self, stream: Transport, head: Head, data: bytes, *, full: bool
+        self, stream: Transport, head: RequestHead, data: bytes, *, full: bool
     ) -> Callable[[], Awaitable[None]] | Refusal:
         """Return how to serve one WebSocket to its end, or a refusal where it is to get none at all.
 
@@ -154,7 +154,7 @@ class WebSocketDoor:
         place = None if self.sign_ins.knows(key) else self.waiting.enter(address)
         return partial(self._serve, frames, upgrade, place, self._make_v3)
 
-    def client(self, stream: Transport, head: Head) -> str:
+    def client(self, stream: Transport, head: RequestHead) -> str:
         """Return the address that a request comes from: behind a trusted proxy the client's own."""
         return self.proxies.client(address_of(stream), head.headers)
 

@@ -29,7 +29,7 @@ from actors.session.mailbox import HubBatch, Mail, Mailbox, refuse
 from actors.session.snapshot import summary
 from actors.session.state import SessionState
 from actors.session.step import Step
-from actors.tail import Tail, Trouble
+from actors.tail import SessionProblem, Tail
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from storage.records import Entry, Grant, SessionRecord
 
@@ -72,7 +72,7 @@ class SessionActor:
     _committed_hub: tuple[str | None, int] = (None, 0)
     _idle_since: float = 0.0
     _stop_at: float = math.inf
-    _rest_at: float = math.inf
+    _trim_at: float = math.inf
     _recovered_at: float = -math.inf
     _taken: list[Mail] = attrs.field(factory=list)
     _shown_turn: str | None = None
@@ -178,7 +178,7 @@ class SessionActor:
                 return self._overdue()
             if not mailbox.is_empty:
                 break
-            with trio.move_on_at(min(due, self._rest_at)):
+            with trio.move_on_at(min(due, self._trim_at)):
                 await mailbox.wait()
             if mailbox.is_empty:
                 mailbox.take_nowait()  # a poke, or a moment that came: look at the deadlines again
@@ -235,8 +235,8 @@ class SessionActor:
         return [IdleTooLong()] if state.hub_id is not None else None
 
     def _rest(self) -> None:
-        if trio.current_time() >= self._rest_at:
-            self._rest_at = math.inf
+        if trio.current_time() >= self._trim_at:
+            self._trim_at = math.inf
             self.tail.rest()
 
     async def _inputs_of(self, mail: Sequence[Mail]) -> list[Input]:
@@ -304,7 +304,7 @@ class SessionActor:
     def _refuse(self, exc: StorageError) -> Literal["reload"]:
         log.warning("session %s: storage takes no writes: %s", self.session_id, exc)
         self._reject_all(self._taken, f"nothing was stored: {exc}")
-        self.tail.post_nowait(Trouble("storage", str(exc)))
+        self.tail.post_nowait(SessionProblem("storage", str(exc)))
         return "reload"
 
     async def _act(
@@ -315,7 +315,7 @@ class SessionActor:
             if isinstance(effect, Answer):
                 effect.to(effect.reply)
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
-        self._rest_at = trio.current_time() + self.deps.config.tail_rest_s
+        self._trim_at = trio.current_time() + self.deps.config.tail_rest_s
         for effect in effects:
             await self._effects.run(effect, items)
         hub_id, hub_seq = self._committed_hub
@@ -351,7 +351,7 @@ class SessionActor:
                 content = str(exc)
             else:
                 self._recovered_at = trio.current_time()
-                self.tail.post_nowait(Trouble(None, "storage takes writes again"))
+                self.tail.post_nowait(SessionProblem(None, "storage takes writes again"))
                 return
 
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from actors.events import Notice, TaskFinished, TaskProgress, TaskStarted, TurnStarted
-from actors.session.effects import TellHub
+from actors.session.effects import SendToHub
 from actors.session.state import Turn
 from actors.session.step import Step
 from bridgehub.protocol import messages as hub
@@ -91,4 +91,4 @@ def stop_task(step: Step, task_id: str) -> None:
     task = step.state.background[task_id]
     task.is_stopping = True
     step.state.control_dirty = True
-    step.do(TellHub(hub.StopTask(task_id)))
+    step.do(SendToHub(hub.StopTask(task_id)))

@@ -32,7 +32,7 @@ from actors.commands import (
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.background_steps import stop_task
 from actors.session.decisions import refusal_of_decision
-from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
+from actors.session.effects import Announce, Answer, KeepNote, SendToHub, SteerHub, StopHub
 from actors.session.inputs import FromDevice
 from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
@@ -193,7 +193,7 @@ def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
     turn.stopping_by = author
     step.state.control_dirty = True
     step.cancel_requests(author)
-    step.do(TellHub(InterruptTurn(turn.turn_id)))
+    step.do(SendToHub(InterruptTurn(turn.turn_id)))
 
 
 def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
@@ -216,7 +216,7 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
             decide.mode if changes else None,
         )
         step.emit_in_turn(resolved, device_id=author)
-        step.do(TellHub(decided(resolved)))
+        step.do(SendToHub(decided(resolved)))
         if resolved.mode is not None:
             switch_mode(step, resolved.mode, author)
     elif request_id in state.resolved:
@@ -249,7 +249,7 @@ def _renew(step: Step, envelope: Envelope) -> None:
     if state.turn is not None:
         _answer(step, envelope, Rejected("busy", "a turn runs; stop it or wait for its end"))
         return
-    step.let_hub_go(StopHub)
+    step.release_hub(StopHub)
     state.renewals, state.agent_memory = state.renewals + 1, None
     content = "The agent starts afresh with the next message, and is given what was said."
     step.emit(Notice("renewed", content), device_id=envelope.author.device_id)
@@ -269,7 +269,7 @@ def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
     is_busy = state.turn is not None or bool(state.background)
     ends = state.hub_id is not None and not is_busy and state.next_waiting() is None and not watched
     if ends:
-        step.let_hub_go(StopHub)
+        step.release_hub(StopHub)
     _answer(step, envelope, Closed(process_killed=ends))
 
 

@@ -25,10 +25,10 @@ from actors.session.effects import (
     KeepOffer,
     KillHub,
     SendHistory,
+    SendToHub,
     StartHub,
     SteerHub,
     StopHub,
-    TellHub,
 )
 from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import Mailbox
@@ -119,7 +119,7 @@ class EffectRunner:
                 owner.tell(Steer(effect.turn_id, effect.message_id, message.content, files))
             case SendHistory():
                 owner.tell(await self._history(effect))
-            case TellHub(message):
+            case SendToHub(message):
                 owner.tell(message)
             case StopHub(hub_id):
                 owner.end(hub_id, "stop")
@@ -208,7 +208,7 @@ class EffectRunner:
                 log.warning("session %s: a note was not kept: %s", self.session_id, exc)
             if any(one is not None for one in (note.read_seq, note.pinned, note.archived)):
                 self.deps.changed(self.session_id)
-            self.mailbox.poke()  # the actor may have been waiting to leave
+            self.mailbox.wake()  # the actor may have been waiting to leave
 
 
 def _newer(note: KeepNote, later: KeepNote) -> KeepNote:

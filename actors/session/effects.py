@@ -8,7 +8,7 @@ import attrs
 
 from actors.commands import Reply
 from actors.offer import Offer
-from actors.tail import News
+from actors.tail import TransientUpdate
 from bridgehub.protocol.messages import ToHub
 
 __all__ = [
@@ -21,10 +21,10 @@ __all__ = [
     "KeepOffer",
     "KillHub",
     "SendHistory",
+    "SendToHub",
     "StartHub",
     "SteerHub",
     "StopHub",
-    "TellHub",
 ]
 
 
@@ -73,7 +73,7 @@ class SendHistory:
 
 
 @attrs.frozen
-class TellHub:
+class SendToHub:
     """Say something to the hub; lost where no link is up, and made good when the next one is."""
 
     message: ToHub
@@ -121,7 +121,7 @@ class KeepOffer:
 class Announce:
     """Show passing news to all who are attached."""
 
-    news: News
+    news: TransientUpdate
 
 
 Effect = (
@@ -130,7 +130,7 @@ Effect = (
     | HandOver
     | SteerHub
     | SendHistory
-    | TellHub
+    | SendToHub
     | StopHub
     | KillHub
     | ForgetHub

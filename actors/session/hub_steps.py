@@ -33,7 +33,7 @@ from actors.events import (
 from actors.pieces import split_text
 from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn
 from actors.session.command_steps import take_command
-from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
+from actors.session.effects import ForgetHub, KillHub, SendHistory, SendToHub, SteerHub, StopHub
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -49,7 +49,7 @@ from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
-from bridgehub.protocol.limits import MAX_ID_CHARS, fitted, is_flat
+from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
 
@@ -91,7 +91,7 @@ def take(step: Step, given: Input) -> None:
             _gone(step, given)
         case IdleTooLong():
             if step.state.turn is None:
-                step.let_hub_go(StopHub)
+                step.release_hub(StopHub)
         case TimeCame():
             look_at_clock(step, given.revoked)
         case MarkFailed(detail):
@@ -107,10 +107,10 @@ def _reported(step: Step, given: FromHub) -> None:
     if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
         return
     if reported.first_seq != state.hub_seq + 1:
-        _distrust(step, f"after its event {state.hub_seq} came {reported.first_seq}")
+        _reject_hub(step, f"after its event {state.hub_seq} came {reported.first_seq}")
         return
     state.hub_seq = reported.seq
-    event = fitted(reported.event)
+    event = clip(reported.event)
     if _reported_of_session(step, event):
         return
     if isinstance(event, hub.TurnBegan):
@@ -164,10 +164,10 @@ def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
     return True
 
 
-def _distrust(step: Step, detail: str) -> None:
+def _reject_hub(step: Step, detail: str) -> None:
     """End a hub whose numbers have a gap or an overlap: something is missing that nothing can bring back."""
     turn = step.state.turn
-    step.let_hub_go(KillHub)
+    step.release_hub(KillHub)
     if turn is not None:
         content = f"the agent's hub broke the protocol and was ended: {detail}"
         delivery: DeliveryState = "failed" if turn.consumed else "unknown"
@@ -205,7 +205,7 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
         step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
     is_long = turn.answer.held > MAX_ANSWER_LENGTH
     if is_long or turn.answer.runs > MAX_ANSWER_RUNS:
-        step.let_hub_go(KillHub)
+        step.release_hub(KillHub)
         bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
         content = f"the answer grew past {bound} and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
@@ -218,7 +218,7 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
         return
     is_one_too_many = len(turn.requests) >= MAX_OPEN_REQUESTS or len(event.request_id) > MAX_ID_CHARS
     if turn.stopping_by is not None or is_one_too_many:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
         PermissionRequested(
@@ -325,7 +325,7 @@ def _ready(step: Step, given: HubReady) -> None:
     step.tell_setup()
     for task_id, task in state.background.items():
         if task.is_stopping:
-            step.do(TellHub(hub.StopTask(task_id)))
+            step.do(SendToHub(hub.StopTask(task_id)))
     if turn is None:
         return
     if turn.message_id is not None and welcome.last_turn_id != turn.turn_id:
@@ -337,20 +337,20 @@ def _ready(step: Step, given: HubReady) -> None:
             step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
             return
         if state.hub_is_old:
-            step.let_hub_go(StopHub)
+            step.release_hub(StopHub)
             step.start_hub()
             return
         step.do(hand_over(state, turn))
     for request_id in welcome.waiting:
         if request_id in turn.decided:
-            step.do(TellHub(decided(turn.decided[request_id])))
+            step.do(SendToHub(decided(turn.decided[request_id])))
     for message_id, waiting in turn.steered.items():
         if message_id not in turn.steered_taken and message_id not in welcome.steered:
             step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
     if welcome.history_wanted and turn.message_id is not None:
         step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
     if turn.stopping_by is not None:
-        step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
+        step.do(SendToHub(hub.InterruptTurn(turn.turn_id)))
 
 
 def _gone(step: Step, given: HubGone) -> None:

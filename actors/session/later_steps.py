@@ -7,7 +7,7 @@ from typing import Final
 
 from actors.commands import RejectCode, Send
 from actors.events import Held, Notice, SessionUpdated
-from actors.session.state import SessionState, Waiting
+from actors.session.state import SessionState, WaitingMessage
 from actors.session.step import Step
 
 __all__ = ["MAX_SCHEDULED", "is_later", "look_at_clock", "refusal_of_time", "scheduled", "send_now"]
@@ -25,7 +25,7 @@ def is_later(send: Send, now_ms: int) -> bool:
     return send.not_before_ms is not None and send.not_before_ms > now_ms
 
 
-def scheduled(state: SessionState) -> list[Waiting]:
+def scheduled(state: SessionState) -> list[WaitingMessage]:
     """Return the messages for later, those included that wait for a person's word."""
     return [one for one in state.queue.values() if one.kept or one.not_before_ms is not None]
 
@@ -63,7 +63,7 @@ def look_at_clock(step: Step, revoked: Collection[str]) -> None:
     step.start_next()
 
 
-def _look_at(step: Step, waiting: Waiting, at_ms: int, revoked: Collection[str]) -> None:
+def _look_at(step: Step, waiting: WaitingMessage, at_ms: int, revoked: Collection[str]) -> None:
     state, why = step.state, ""
     if state.was_restored:
         why = "the session was restored from a backup"
@@ -82,6 +82,6 @@ def _look_at(step: Step, waiting: Waiting, at_ms: int, revoked: Collection[str])
     )
 
 
-def _release(state: SessionState, waiting: Waiting) -> None:
+def _release(state: SessionState, waiting: WaitingMessage) -> None:
     waiting.not_before_ms, waiting.kept = None, False
     state.control_dirty = True

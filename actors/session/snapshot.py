@@ -13,7 +13,7 @@ import orjson
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
 from actors.events import Held, PlanEntry, Settings
-from actors.session.state import BackgroundTask, SessionState, Turn, Waiting
+from actors.session.state import BackgroundTask, SessionState, Turn, WaitingMessage
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
@@ -28,8 +28,8 @@ class _Snapshot:
     message_count: int = 0
     taken: int = 0
     turn: Turn | None = None
-    queue: dict[str, Waiting] = attrs.field(factory=dict)
-    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    queue: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    unknown: dict[str, WaitingMessage] = attrs.field(factory=dict)
     resolved: dict[str, str | None] = attrs.field(factory=dict)
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0

@@ -36,7 +36,7 @@ from actors.events import (
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
 
-__all__ = ["PREVIEW_LENGTH", "BackgroundTask", "SessionState", "Turn", "Waiting", "apply"]
+__all__ = ["PREVIEW_LENGTH", "BackgroundTask", "SessionState", "Turn", "WaitingMessage", "apply"]
 
 PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
@@ -62,7 +62,7 @@ StateWord = Literal["idle", "running", "waiting", "failed"]
 
 
 @attrs.define
-class Waiting:
+class WaitingMessage:
     """A user message whose turn has not started, or whose outcome is unknown.
 
     Attributes:
@@ -115,7 +115,7 @@ class Turn:
     consumed: bool = False
     own_turn_id: str | None = None
     stopping_by: str | None = None
-    steered: dict[str, Waiting] = attrs.field(factory=dict)
+    steered: dict[str, WaitingMessage] = attrs.field(factory=dict)
     steered_taken: dict[str, None] = attrs.field(factory=dict)
     requests: dict[str, PermissionRequested] = attrs.field(factory=dict)
     decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
@@ -185,9 +185,9 @@ class SessionState:
     message_count: int = 0
     taken: int = 0
     turn: Turn | None = None
-    arriving: dict[str, Waiting] = attrs.field(factory=dict)
-    queue: dict[str, Waiting] = attrs.field(factory=dict)
-    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    arriving: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    queue: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    unknown: dict[str, WaitingMessage] = attrs.field(factory=dict)
     resolved: dict[str, str | None] = attrs.field(factory=dict)
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0
@@ -213,7 +213,7 @@ class SessionState:
         kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
         return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
 
-    def next_waiting(self) -> Waiting | None:
+    def next_waiting(self) -> WaitingMessage | None:
         """Return the message whose turn is next: the first that neither waits for its time nor is kept back."""
         if self.held is not None:
             return None
@@ -263,7 +263,7 @@ def apply(state: SessionState, item: Committed) -> bool:
     match event:
         case UserMessage():
             state.message_count += 1
-            waiting = Waiting(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
+            waiting = WaitingMessage(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
             waiting.not_before_ms = event.not_before_ms
             waiting.preview = event.content[:PREVIEW_LENGTH]
             state.arriving[event.message_id] = waiting
@@ -314,7 +314,7 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
             turn = state.turn
             lost = turn.steered.pop(message_id, None)
             if lost is None:
-                lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+                lost = WaitingMessage(message_id, turn.turn_id, turn.device_id, turn.message_seq)
                 lost.preview = turn.preview
             state.unknown[message_id] = lost
             _drop_oldest(state.unknown, UNKNOWN_KEPT)
@@ -383,7 +383,7 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
             pass  # tools, progress and notices change nothing that a reload must know
 
 
-def _take(state: SessionState, message_id: str) -> Waiting | None:
+def _take(state: SessionState, message_id: str) -> WaitingMessage | None:
     steered = {} if state.turn is None else state.turn.steered
     for place in (state.arriving, state.queue, state.unknown, steered):
         waiting = place.pop(message_id, None)

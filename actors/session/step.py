@@ -27,8 +27,8 @@ from actors.events import (
     TurnError,
     TurnStarted,
 )
-from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
-from actors.session.state import SessionState, Turn, Waiting, apply
+from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
+from actors.session.state import SessionState, Turn, WaitingMessage, apply
 from bridgehub.protocol.messages import Configure, Decided, Setup
 from storage.records import Fold
 
@@ -168,7 +168,7 @@ class Step:
         if waiting is not None and self.state.turn is None and not self.state.failed:
             self.start_turn(waiting)
 
-    def start_turn(self, waiting: Waiting, *, device_id: str | None = None) -> None:
+    def start_turn(self, waiting: WaitingMessage, *, device_id: str | None = None) -> None:
         """Start a turn and hand its message over, to a new hub where none is there."""
         state = self.state
         turn_id = waiting.turn_id
@@ -176,7 +176,7 @@ class Step:
         self.emit_in_turn(Delivery(waiting.message_id, "handed"))
         assert state.turn is not None
         if state.hub_is_old:
-            self.let_hub_go(StopHub)  # it would not take the session's settings
+            self.release_hub(StopHub)  # it would not take the session's settings
         if state.hub_id is None:
             self.start_hub()
         else:
@@ -189,7 +189,7 @@ class Step:
         state.hub_id, state.hub_seq, state.hub_is_old = self.new_id()[:HUB_ID_LENGTH], 0, False
         self.do(StartHub(state.hub_id))
 
-    def let_hub_go(self, ending: type[StopHub | KillHub]) -> None:
+    def release_hub(self, ending: type[StopHub | KillHub]) -> None:
         """Forget the hub, then end it: what is sent from now on goes to a new one."""
         state = self.state
         if state.hub_id is not None:
@@ -207,7 +207,7 @@ class Step:
     def tell_setup(self) -> None:
         """Have the hub know the session's settings and grants as they are now."""
         if self.state.hub_id is not None and not self.state.hub_is_old:
-            self.do(TellHub(Configure(setup_of(self.state))))
+            self.do(SendToHub(Configure(setup_of(self.state))))
 
     def take_back_lent_rights(self) -> None:
         """End what the agent was let do in a turn beyond what the person chose."""

@@ -95,7 +95,7 @@ class PracticeSink(Sink, Protocol):
         """Wait until the server has acknowledged all events."""
         ...
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         """Send the server a line that is no protocol."""
         ...
 
@@ -244,7 +244,7 @@ class EchoDriver:
             case "/hang" if not rest:
                 await trio.sleep_forever()
             case "/garbage" if not rest:
-                await answer.sink.garble(b"this line is no protocol\n")
+                await answer.sink.corrupt(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "/ask" if rest:
                 await self._practise(rest, answer)

@@ -143,7 +143,7 @@ class TaskSink:
         """Refuse to let a delegate take its hub along. Raises PracticeRefused."""
         raise PracticeRefused
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         """Refuse to let a delegate break the session's link. Raises PracticeRefused."""
         raise PracticeRefused
 

@@ -28,7 +28,7 @@ from bridgehub.agents.base import AgentDriver, Sink, TurnEnd
 from bridgehub.agents.registry import AgentMissing, make_driver
 from bridgehub.delegation.sink import Budget, TaskSink
 from bridgehub.protocol.messages import HubSpec, Prompt, TaskBegan, TaskEnded, TurnDone, TurnFailed
-from bridgehub.protocol.process_tree import TASK_MARKER, TreeSurvived, kill_tree
+from bridgehub.protocol.process_tree import TASK_MARKER, TreeKillFailed, kill_tree
 
 __all__ = ["Delegation", "TaskResult"]
 
@@ -46,7 +46,7 @@ EVENT_RESULT_CHARS = 64 * 1024
 LAST_WORD_S = 1.0
 """How long the events of a task's end may take: what is lost is their place before the turn's end."""
 
-POLITE_S = 0.7
+GRACE_S = 0.7
 """How long a delegate's driver has to close before its processes are killed: an interrupt takes 2 s in all."""
 
 PUT_AWAY_S = 12.0
@@ -294,12 +294,12 @@ async def _put_away(driver: AgentDriver, task_id: str) -> None:
 
 
 async def _kill_late(task_id: str) -> None:
-    await trio.sleep(POLITE_S)
+    await trio.sleep(GRACE_S)
     await trio.to_thread.run_sync(_kill, task_id, abandon_on_cancel=True)
 
 
 def _kill(task_id: str) -> None:
     try:
         kill_tree(task_id, variable=TASK_MARKER)
-    except TreeSurvived as exc:
+    except TreeKillFailed as exc:
         _log.warning("%s", exc)

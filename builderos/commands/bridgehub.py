@@ -37,7 +37,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
-from bridgehub.protocol.process_tree import MARKER, TreeSurvived, kill_descendants
+from bridgehub.protocol.process_tree import MARKER, TreeKillFailed, kill_descendants
 from builderos.client.terminal import write_json
 from builderos.config import Agent, BridgeHubAgent, ConfigError, load_config
 from builderos.exit_status import FAILED, MISUSED, OK, fail
@@ -128,7 +128,7 @@ def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> H
 
 
 @attrs.define(eq=False)
-class _Ear:
+class _CapturingSink:
     """What the driver reports to: keeps the answer's text, answers every question by no."""
 
     turn_id: str
@@ -196,7 +196,7 @@ async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -
 async def _run(request: Request, spec: HubSpec) -> str:
     prompt = Prompt(new_id(), new_id(), request.prompt, 0)
     masker = Masker.of_spec(spec)
-    ear = _Ear(prompt.turn_id, masker)
+    ear = _CapturingSink(prompt.turn_id, masker)
     try:
         driver = make_driver(spec)
     except AgentMissing as error:
@@ -235,7 +235,7 @@ async def _kill_late() -> None:
 
 def _kill() -> None:
     """End all processes below this one. By parent alone: the marker may be that of the hub above."""
-    with suppress(TreeSurvived):
+    with suppress(TreeKillFailed):
         kill_descendants(new_id())
 
 

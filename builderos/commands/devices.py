@@ -18,7 +18,7 @@ import trio
 from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, terminal_code
-from builderos.commands.device_store import DeviceList, Known, Link, ServerDevices, open_folder_devices
+from builderos.commands.device_store import DeviceList, Known, PairingLink, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.options import Parser, as_path
 from storage.data_folder import DATABASE_NAME, read_holder
@@ -152,7 +152,7 @@ def _is_address(url: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isascii() and url.isprintable()
 
 
-def _address(link: Link, url: str | None) -> str:
+def _address(link: PairingLink, url: str | None) -> str:
     """Return the link as the device is to find it."""
     if url is None:
         return link.url or ""
@@ -160,7 +160,7 @@ def _address(link: Link, url: str | None) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + "/", "", f"pair={link.code}"))
 
 
-def _show(link: Link, address: str, scope: str) -> None:
+def _show(link: PairingLink, address: str, scope: str) -> None:
     code = terminal_code(address)
     try:
         code.encode(sys.stdout.encoding or "ascii")

@@ -195,7 +195,7 @@ class _OneSession:
     found_while_written: list[_Wrong] = attrs.field(factory=list)
     rows: int = 0
     blobs: set[str] = attrs.field(factory=set)
-    _verifier: Verifier = attrs.field(factory=lambda: Verifier(told_afterwards=ID_PREFIX))
+    _verifier: Verifier = attrs.field(factory=lambda: Verifier(imported_prefix=ID_PREFIX))
 
     async def read(self) -> None:
         journal, after = self.checks.reading.journal, 0

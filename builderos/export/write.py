@@ -10,7 +10,7 @@ import attrs
 from actors.ports import Catalog, Journal
 from builderos.client.frames import Frame
 from builderos.export.source import FolderSource, NoSessionError, Source
-from builderos.export.state import Conversation
+from builderos.export.state import Document
 from builderos.export.text import heading, json_event, json_message, json_session, markdown
 from storage.errors import SessionMissing
 
@@ -36,7 +36,7 @@ async def write_export(source: Source, form: Form, write: Write) -> None:
 
 
 async def _write_markdown(source: Source, session: Mapping[str, Any], write: Write) -> None:
-    agent, conversation = str(session.get("agent_type")), Conversation()
+    agent, conversation = str(session.get("agent_type")), Document()
     await write(heading(session))
 
     def told(frame: Frame) -> str:
@@ -48,7 +48,7 @@ async def _write_markdown(source: Source, session: Mapping[str, Any], write: Wri
 
 async def _write_json(source: Source, session: Mapping[str, Any], write: Write) -> None:
     """Write the session's fields, its messages and, read once more, all its events."""
-    conversation = Conversation()
+    conversation = Document()
     messages, events = _List(), _List()
     await write("{\n" + json_session(session) + ',\n"messages": [')
     await _each(

@@ -16,7 +16,7 @@ from builderos.server.early_signals import end_on_signals
 from builderos.server.logs import FILE_ONLY, open_logs
 from builderos.server.open_files import connections_for, raise_file_limit
 from builderos.server.options import ServeOptions
-from builderos.server.server import ServeError, Setup, run_server
+from builderos.server.server import ServeError, ServerContext, run_server
 from builderos.server.take_over import end_holder
 from builderos.server.tls import Tls, TlsError
 from storage.data_folder import open_data_folder
@@ -58,7 +58,7 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
             log.warning("%s", warning)
         config = _fitting(config)
         try:
-            trio.run(run_server, Setup(options, config, folder, tls, key))
+            trio.run(run_server, ServerContext(options, config, folder, tls, key))
         except* (ServeError, StorageError) as group:
             status = fail(str(_first(group)))
         except* Exception as group:

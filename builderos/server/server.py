@@ -33,28 +33,28 @@ from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.server.options import ServeOptions
-from builderos.server.readiness import Look
+from builderos.server.readiness import ReadinessProbe
 from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.startup import say_second_thoughts, settle_first_key, warn_of_plain_text
+from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.metrics import Metrics
-from transport.permission_timeout import Unanswered
+from transport.permission_timeout import PermissionTimeouts
 from transport.ports import AppPorts, Deps, SessionListener
 from transport.rendering.renderer import Renderer
-from transport.signed_urls import Links
-from transport.tries import SignInTries
+from transport.signed_urls import UrlSigner
+from transport.tries import SignInThrottle
 from transport.uploads import OwnUploads
 
-__all__ = ["ServeError", "Setup", "run_server"]
+__all__ = ["ServeError", "ServerContext", "run_server"]
 
 COLLECT_AFTER = 10_000
 """Objects made and not freed before Python looks for cycles among the young (its own default is 700). Nearly all
@@ -74,7 +74,7 @@ class ServeError(Exception):
 
 
 @attrs.frozen
-class Setup:
+class ServerContext:
     """What a server is made from.
 
     Attributes:
@@ -91,7 +91,7 @@ class Setup:
     key: str | None = attrs.field(repr=False)
 
 
-async def run_server(setup: Setup) -> None:
+async def run_server(setup: ServerContext) -> None:
     """Run a server until a signal, then end it in order.
 
     Raises:
@@ -102,10 +102,10 @@ async def run_server(setup: Setup) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.run, nursery.cancel_scope)
         async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
-            made_key = await settle_first_key(store, folder, setup.key)
+            made_key = await ensure_admin_key(store, folder, setup.key)
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
-            uploads = OwnUploads(store.uploads, Links(link_key.encode()))
+            uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
             metrics = Metrics()
             async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
                 await supervisor.recover()
@@ -158,13 +158,13 @@ async def _open_sessions(
 class _Parts:
     """What is there once sessions are live."""
 
-    setup: Setup
+    setup: ServerContext
     store: Store
     supervisor: Supervisor
     uploads: OwnUploads
     metrics: Metrics
     renderer: Renderer = attrs.field(factory=Renderer)
-    tries: SignInTries = attrs.field(factory=SignInTries)
+    tries: SignInThrottle = attrs.field(factory=SignInThrottle)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -187,11 +187,11 @@ class _Parts:
             trail=AuditTrail(store.audit, wall_clock_ms),
         )
 
-    def facilities(self) -> Facilities:
+    def facilities(self) -> HttpServices:
         """Return what the routes beside the conversation work with."""
         store, command = self.store, self.setup.config.system.sleep_command
         sleep = None if command is None else SleepCommand(command, agent_environment(os.environ))
-        return Facilities(
+        return HttpServices(
             data=self.setup.folder.path,
             workspace=Path(self.setup.options.workspace),
             uploads=self.uploads,
@@ -212,10 +212,10 @@ class _Parts:
             more_metrics=partial(server_lines, store, self.supervisor),
         )
 
-    def readiness(self) -> Look:
+    def readiness(self) -> ReadinessProbe:
         """Return what looks at the agents' state."""
         config, workspace = self.setup.config, Path(self.setup.options.workspace)
-        return Look(config, agent_environment(os.environ), Path.home(), workspace)
+        return ReadinessProbe(config, agent_environment(os.environ), Path.home(), workspace)
 
 
 async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
@@ -233,7 +233,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
-        say_second_thoughts(setup.folder, setup.key)
+        log_startup_warnings(setup.folder, setup.key)
         if setup.tls is None:
             warn_of_plain_text(host for host, _ in listening.addresses)
         else:
@@ -246,7 +246,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
             nursery.start_soon(retention.run, name="retention")
         if setup.config.permission_timeout_s is not None:
-            nursery.start_soon(Unanswered(deps, setup.config.permission_timeout_s).run)
+            nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
         with _rare_collections():
             await shutdown.asked.wait()

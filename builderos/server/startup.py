@@ -13,7 +13,7 @@ from storage.store import Store
 from storage.tables.devices import FIRST_DEVICE
 from transport.proxies import is_loopback
 
-__all__ = ["SHORT_KEY", "say_second_thoughts", "settle_first_key", "warn_of_plain_text"]
+__all__ = ["SHORT_KEY", "ensure_admin_key", "log_startup_warnings", "warn_of_plain_text"]
 
 SHORT_KEY = 20
 """Characters of a key that a person chose; a fresh one has 64."""
@@ -21,7 +21,7 @@ SHORT_KEY = 20
 log = logging.getLogger("builderos.server")
 
 
-def say_second_thoughts(folder: DataFolder, key: str | None) -> None:
+def log_startup_warnings(folder: DataFolder, key: str | None) -> None:
     """Log what others of this machine could read until now, and a key that may be guessed.
 
     Args:
@@ -52,7 +52,7 @@ def warn_of_plain_text(addresses: Iterable[str]) -> None:
         )
 
 
-async def settle_first_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
+async def ensure_admin_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
     """See that database and key file hold the first device's key; return it where it was made just now.
 
     Args:

@@ -14,7 +14,7 @@ import actors.session.hub_steps
 from actors.commands import Decide, Resolve, Send
 from actors.events import PermissionRequested, TaskFinished, ToolFinished, ToolStarted
 from actors.hubs.processes import LEFT_BYTES
-from actors.session.effects import TellHub
+from actors.session.effects import SendToHub
 from actors.session.hub_owner import TELLS_WAITING, HubOwner
 from actors.session.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
 from actors.session.mailbox import Mailbox
@@ -145,7 +145,7 @@ def test_what_belongs_to_one_long_id_still_does_and_two_of_them_stay_two() -> No
 def test_a_request_whose_id_no_session_keeps_is_answered_with_no() -> None:
     core = in_phase("consumed")
     assert core.hear(hub.PermissionAsked(core.turn_id, LONG, "bash", {}, OPTIONS)) == []
-    assert core.orders == [TellHub(hub.Decided(LONG, "cancelled"))]
+    assert core.orders == [SendToHub(hub.Decided(LONG, "cancelled"))]
 
 
 def test_open_tasks_are_bounded() -> None:
@@ -164,7 +164,7 @@ def test_open_requests_are_bounded_and_so_is_what_is_known_of_answered_ones() ->
     turn = core.turn_id
     asked = [hub.PermissionAsked(turn, f"p{n}", "bash", {}, OPTIONS) for n in range(MAX_OPEN_REQUESTS + 1)]
     assert core.hear(*asked) == ["permission_requested"] * MAX_OPEN_REQUESTS
-    assert core.orders == [TellHub(hub.Decided(f"p{MAX_OPEN_REQUESTS}", "cancelled"))]
+    assert core.orders == [SendToHub(hub.Decided(f"p{MAX_OPEN_REQUESTS}", "cancelled"))]
     for n in range(DECIDED_KEPT + 10):
         assert core.do(Decide("p0" if n == 0 else f"q{n - 1}", "allow")) == ["permission_resolved"]
         assert core.hear(hub.PermissionAsked(turn, f"q{n}", "bash", {}, OPTIONS)) == ["permission_requested"]
@@ -226,7 +226,7 @@ async def test_what_a_hub_left_is_read_in_parts(tmp_path: Any) -> None:
         (folder / "spool").write_bytes(b"".join(map(encode, events[30:])))
         found: list[int] = []
         parts = 0
-        while left := await hubs.bury(HUB, last_seq=found[-1] if found else 0):
+        while left := await hubs.reap(HUB, last_seq=found[-1] if found else 0):
             assert sum(len(encode(one)) for one in left) < LEFT_BYTES + 2 * len(text)
             found += [one.seq for one in left]
             parts += 1

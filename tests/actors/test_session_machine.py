@@ -267,7 +267,7 @@ class SessionMachine(RuleBasedStateMachine):
         if what == "link" and self.hub is not None:
             self.hub.linked = False
         elif what == "die" and self.hub is not None:
-            self.world.bury(self.hub.hub_id)
+            self.world.reap(self.hub.hub_id)
         elif what == "idle":
             self.world.inbox.append(IdleTooLong())
         elif what == "fail":

@@ -27,7 +27,7 @@ from actors.events import (
     UserMessage,
 )
 from actors.session.command_steps import MAX_QUEUED
-from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
+from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
 from actors.session.inputs import FromHub, HubGone, HubReady, Input
 from actors.session.state import SessionState
 from actors.session.step import Step
@@ -92,7 +92,7 @@ class World:
             return
         model = self.hubs.get(hub_id)
         if model is None or not model.alive:
-            self.bury(hub_id)
+            self.reap(hub_id)
         elif not model.linked:
             model.linked = True
             last = model.had[-1] if model.had else None
@@ -102,7 +102,7 @@ class World:
             self.inbox.extend(self._unacknowledged(model))
             self.inbox.append(HubReady(hub_id, welcome))
 
-    def bury(self, hub_id: str) -> None:
+    def reap(self, hub_id: str) -> None:
         """The hub is dead: what it left, then its end."""
         model = self.hubs.get(hub_id)
         if model is not None:
@@ -168,13 +168,13 @@ class World:
                 assert hub_id not in self.hubs
                 self.hubs[hub_id] = ModelHub(hub_id)
             case StopHub(hub_id) | KillHub(hub_id):
-                self.bury(hub_id)
+                self.reap(hub_id)
             case HandOver(turn_id):
                 model = self.current
                 if model is not None and model.linked:
                     model.last_prompt = turn_id
                     self._take_prompt(model, turn_id)
-            case TellHub(message) if self.current is not None and self.current.linked:
+            case SendToHub(message) if self.current is not None and self.current.linked:
                 if isinstance(message, hub.Decided) and message.request_id in self.current.waiting:
                     self.current.waiting.remove(message.request_id)
                 if isinstance(message, hub.InterruptTurn) and message.turn_id == self.current.running:
@@ -290,7 +290,7 @@ class World:
                 assert said[effect.message_seq] == UserMessage.kind
             if isinstance(effect, StartHub):
                 assert effect.hub_id == self.core.record.summary.hub_id  # type: ignore[union-attr]
-            if isinstance(effect, TellHub) and isinstance(effect.message, hub.Decided):
+            if isinstance(effect, SendToHub) and isinstance(effect.message, hub.Decided):
                 request_id = effect.message.request_id
                 assert request_id in self.resolved or request_id not in self.requests
 

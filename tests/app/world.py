@@ -25,7 +25,7 @@ from transport.refusals import Refusal, refusal_bytes
 from transport.request_head import find_end, parse_head
 from transport.signin import SignIns
 from transport.streams import Transport
-from transport.upgrade import WebSocketDoor
+from transport.upgrade import WebSocketUpgrade
 
 __all__ = [
     "PHONE",
@@ -109,7 +109,7 @@ class World:
 
     fakes: FakeServer
     pairs: FakePairs
-    door: WebSocketDoor
+    door: WebSocketUpgrade
     nursery: trio.Nursery
     config: TransportConfig
     forwarded_for: str = ""
@@ -166,7 +166,7 @@ async def open_world(**config: Any) -> AsyncIterator[World]:
     deps = attrs.evolve(fakes.deps(), app=ports)
     made = TransportConfig(**config)
     async with trio.open_nursery() as nursery:
-        yield World(fakes, pairs, WebSocketDoor(made, deps, SignIns(deps.devices)), nursery, made)
+        yield World(fakes, pairs, WebSocketUpgrade(made, deps, SignIns(deps.devices)), nursery, made)
         nursery.cancel_scope.cancel()
 
 

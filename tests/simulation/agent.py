@@ -130,7 +130,7 @@ class PlannedDriver:
                 await trio.sleep_forever()
             case "garbage":
                 self.process.garbled = True
-                await sink.garble(b"this line is no protocol\n")
+                await sink.corrupt(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "raise":
                 raise RuntimeError("the driver broke, as planned")

@@ -29,7 +29,7 @@ from transport.signin import SignIn, SignIns
 from transport.streams import FrameStream
 from transport.v3.connection import ConnectionV3
 from transport.websocket import close_codes
-from transport.websocket.heartbeat import Pulse
+from transport.websocket.heartbeat import Heartbeat
 
 __all__ = ["SimServer"]
 
@@ -111,7 +111,7 @@ class SimServer:
     _wires: list[Wire] = attrs.field(factory=list)
     _nursery: trio.Nursery | None = None
     _left: trio.Event = attrs.field(factory=trio.Event)
-    _pulse: Pulse = attrs.field(factory=lambda: Pulse(15.0))
+    _pulse: Heartbeat = attrs.field(factory=lambda: Heartbeat(15.0))
     _deps: Deps | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fakes.bus import FakeServer
 from tests.transport.raw import RawPeer, open_raw
 from transport.config import TransportConfig
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.listener import Listening, serve
 from transport.ports import Renders
 
@@ -77,7 +77,7 @@ class Served:
 
     fakes: FakeServer
     listening: Listening
-    facilities: Facilities | None = None
+    facilities: HttpServices | None = None
     _peers: list[RawPeer] = attrs.field(factory=list)
 
     @property
@@ -129,7 +129,7 @@ class Served:
 
 @asynccontextmanager
 async def open_server(
-    facilities: Facilities | None = None, renderer: Renders | None = None, **config: Any
+    facilities: HttpServices | None = None, renderer: Renders | None = None, **config: Any
 ) -> AsyncIterator[Served]:
     """Serve fakes with a device `phone` (admin) inside the block, which has a limit of its own."""
     fakes = FakeServer()

@@ -22,7 +22,7 @@ from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.facilities import open_facilities
 from transport.auth import HTTP_SCOPES
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.http.routes.capsules import find_capsules
 from transport.metrics import Histogram, Metrics, family
 from transport.proxies import LOOPBACK
@@ -30,7 +30,7 @@ from transport.proxies import LOOPBACK
 
 @attrs.frozen
 class World:
-    facilities: Facilities
+    facilities: HttpServices
     served: Served
     http: httpx.AsyncClient
 

@@ -11,7 +11,7 @@ from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_more_http import open_world
 from transport import tries
 from transport.proxies import LOOPBACK, Proxies
-from transport.tries import REFILL_S, SIGN_IN_TRIES, SignInTries
+from transport.tries import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 
 
 def client(peer: str, *lines: str, named: tuple[str, ...] = LOOPBACK) -> str:
@@ -98,7 +98,7 @@ async def test_wrong_keys_are_counted_by_the_clients_address_on_http_and_websock
 
 
 def test_tries_come_back_and_ipv6_subscribers_are_one() -> None:
-    kept = SignInTries()
+    kept = SignInThrottle()
     assert all(kept.wrong(f"2001:db8::{number:x}", 0.0) for number in range(SIGN_IN_TRIES))
     assert not kept.wrong("2001:db8::ffff:1", 0.0)
     assert not kept.good("2001:db8::1", REFILL_S - 0.1)
@@ -111,7 +111,7 @@ def test_tries_come_back_and_ipv6_subscribers_are_one() -> None:
 
 def test_memory_for_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tries, "MAX_ADDRESSES", 10)
-    kept = SignInTries()
+    kept = SignInThrottle()
     for number in range(100):
         kept.wrong(f"10.0.0.{number}", 0.0)
         kept.good(f"10.0.1.{number}", 0.0)

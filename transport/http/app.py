@@ -20,9 +20,9 @@ from storage.errors import SessionMissing, StorageError
 from storage.tables.pairings import Pairing
 from transport.auth import authorize
 from transport.config import TransportConfig
-from transport.facilities import Facilities, Port
-from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, Keys, SafeHeaders, Unread
-from transport.http.responses import HttpError, error_answer
+from transport.facilities import HttpServices, Port
+from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
+from transport.http.responses import HttpError, error_response
 from transport.http.routes.capsules import CapsuleRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
@@ -88,7 +88,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Unread), Middleware(SafeHeaders), Middleware(_Errors), *checks],
+        middleware=[Middleware(DrainRequestBody), Middleware(SafeHeaders), Middleware(_Errors), *checks],
         exception_handlers={HTTPException: _http_exception},
     )
     # A path with a slash too many is not there; a redirect would name the host that the client claims.
@@ -96,7 +96,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     return app
 
 
-def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
+def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, port: Port) -> list[Route]:
     uploads = UploadRoutes(facilities, deps.clock, config)
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
@@ -162,7 +162,7 @@ def _code_route(path: str, endpoint: CodeEndpoint) -> Route:
 
 async def _http_exception(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = error_answer(error.status_code, _CODES.get(error.status_code, "refused"), f"{error.detail}.")
+    answer = error_response(error.status_code, _CODES.get(error.status_code, "refused"), f"{error.detail}.")
     answer.headers.update(error.headers or {})
     return answer
 
@@ -170,18 +170,18 @@ async def _http_exception(_: Request, error: Exception) -> Response:
 def _answer_to(error: Exception) -> Response:
     """Return what a client is told of an error; logs what is nobody's fault but ours."""
     if isinstance(error, HttpError):
-        return error_answer(error.status, error.code, str(error))
+        return error_response(error.status, error.code, str(error))
     if isinstance(error, ClientDisconnect):
-        return error_answer(400, "bad_request", "The request broke off.")
+        return error_response(400, "bad_request", "The request broke off.")
     if isinstance(error, SessionMissing):
-        return error_answer(404, "not_found", "There is no such session.")
+        return error_response(404, "not_found", "There is no such session.")
     if isinstance(error, StorageError):
         logger.warning("storage failed for an HTTP request: %s", error)
-        return error_answer(503, "storage", "The server cannot store or read at the moment.")
+        return error_response(503, "storage", "The server cannot store or read at the moment.")
     if isinstance(error, ActorError):
-        return error_answer(503, "unavailable", "The server cannot do that at the moment.")
+        return error_response(503, "unavailable", "The server cannot do that at the moment.")
     logger.error("an HTTP request failed", exc_info=error)
-    return error_answer(500, "internal", "The server made a mistake.")
+    return error_response(500, "internal", "The server made a mistake.")
 
 
 @attrs.frozen

@@ -15,9 +15,9 @@ from transport.http.routes.web import is_web_path
 from transport.http.underway import Underway
 from transport.ports import Deps, Device
 from transport.signed_urls import UPLOADS_PATH
-from transport.signin import BadKeyError, SignIns, TooManyTriesError, key_of_headers
+from transport.signin import BadKeyError, SignIns, TooManyAttemptsError, key_of_headers
 
-__all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "Keys", "SafeHeaders", "Unread"]
+__all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "DrainRequestBody", "Keys", "SafeHeaders"]
 
 OPEN_PATHS: Final = frozenset({"/api/health"})
 """What answers without a key, beside the files of the web client."""
@@ -45,7 +45,7 @@ class Keys:
                 self._check(scope)
             except BadKeyError:
                 raise HttpError(401, "unauthorized", "A valid key is needed.") from None
-            except TooManyTriesError:
+            except TooManyAttemptsError:
                 raise HttpError(429, "too_many", "Too many wrong keys; wait a moment.") from None
         device: Device | None = scope.get("builderos.device")
         if device is None:
@@ -75,7 +75,7 @@ class Keys:
         address: str = scope["client"][0]
         try:
             scope["builderos.device"] = self.sign_ins.enter(key, address)
-        except (BadKeyError, TooManyTriesError):
+        except (BadKeyError, TooManyAttemptsError):
             if not self._is_signed(scope):
                 raise
             scope["builderos.device"] = None
@@ -153,7 +153,7 @@ class SafeHeaders:
 
 
 @attrs.frozen
-class Unread:
+class DrainRequestBody:
     """The outermost layer. Once the answer begins, the routes read no more, and this does."""
 
     app: ASGIApp

@@ -25,9 +25,9 @@ from transport.ios.receipts import ConnectionReceipts, Receipts
 from transport.ios.resume import Resumption
 from transport.ios.wire import AUTHENTICATED, INVALID_KEY, ChatFrame, ConfigFrame, decode_app, ready
 from transport.ports import AppPorts, Deps, Device
-from transport.signin import BadKeyError, SignIn, TooManyTriesError
+from transport.signin import BadKeyError, SignIn, TooManyAttemptsError
 from transport.streams import FrameStream
-from transport.tries import Tries
+from transport.tries import Attempts
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode
 from transport.websocket.frames import text_frame
@@ -54,7 +54,7 @@ class AppShared:
     """What all connections of the app share."""
 
     receipts: Receipts = attrs.field(factory=Receipts)
-    tries: Tries = attrs.field(factory=Tries)
+    tries: Attempts = attrs.field(factory=Attempts)
 
 
 @attrs.define(eq=False)
@@ -181,7 +181,7 @@ class AppConnection:
             return None, None
         frame = decode_app(first)
         if not isinstance(frame, ChatFrame):
-            with suppress(BadKeyError, TooManyTriesError):
+            with suppress(BadKeyError, TooManyAttemptsError):
                 self.device = self.sign_in.enter(first)
             return None, first
         tries, clock = self.shared.tries, self.deps.clock

@@ -27,7 +27,7 @@ from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
 from transport.ios.resume import PAIR_MS, is_own_pair
-from transport.ios.state import AppState, Decision, Send, Told
+from transport.ios.state import AppState, Decision, MessageRecord, Send
 from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
 from transport.ios.wire import error as error_frame
 from transport.message_files import attachments_of
@@ -67,7 +67,7 @@ class AppConversation:
     key: str | None = attrs.field(repr=False)
     pace: Pace
     receipts: ConnectionReceipts
-    told: Told = attrs.field(factory=Told)
+    told: MessageRecord = attrs.field(factory=MessageRecord)
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
@@ -94,18 +94,18 @@ class AppConversation:
         try:
             await self._follow(frame)
         except _Refused as refused:
-            self._tell_error(str(refused), refused.code)
+            self._send_error(str(refused), refused.code)
         except SessionFailed as failed:
-            self._tell_error(f"The session failed; try again in {failed.retry_in_s:.0f} s.", "session_failed")
+            self._send_error(f"The session failed; try again in {failed.retry_in_s:.0f} s.", "session_failed")
         except ShuttingDown:
-            self._tell_error("The server is about to stop.", "shutting_down")
+            self._send_error("The server is about to stop.", "shutting_down")
         except SessionMissing:
-            self._tell_error("There is no such session.", "unknown_session")
+            self._send_error("There is no such session.", "unknown_session")
         except StorageError as failed:
             logger.warning("storage failed for the app: %s", failed)
-            self._tell_error("The server cannot store or read at the moment.", "storage")
+            self._send_error("The server cannot store or read at the moment.", "storage")
 
-    def _tell_error(self, content: str, code: str | None) -> None:
+    def _send_error(self, content: str, code: str | None) -> None:
         self.writer.put(error_frame(content, self.deps.clock(), code))
 
     async def _follow(self, frame: ChatFrame) -> None:
@@ -245,11 +245,11 @@ class AppConversation:
             raise failed
         if taking.cancelled_caught:
             busy = "The session takes nothing at the moment; try again."
-            feed.say_nowait(feed.state.refused(message_id, busy, "storage"))
+            feed.send_nowait(feed.state.refused(message_id, busy, "storage"))
 
     def _on_sent(self, feed: AppFeed, message_id: str, reply: Reply) -> None:
         if isinstance(reply, Rejected):
-            feed.say_nowait(feed.state.refused(message_id, reply.content, reply.code))
+            feed.send_nowait(feed.state.refused(message_id, reply.content, reply.code))
 
     async def _files(self, session_id: str, frame: ChatFrame) -> tuple[File, ...]:
         found = await attachments_of(self.deps.uploads, session_id, frame.urls)
@@ -273,7 +273,7 @@ class AppConversation:
             raise
         if taking.cancelled_caught:
             busy = "The session takes nothing at the moment; try again."
-            feed.say_nowait(feed.state.decision_refused(meant.request_id, busy))
+            feed.send_nowait(feed.state.decision_refused(meant.request_id, busy))
 
     def _on_decided(self, feed: AppFeed, request_id: str, reply: Reply) -> None:
         """Only a refusal comes here: a decision that was taken shows as its event."""
@@ -283,4 +283,4 @@ class AppConversation:
             says = feed.state.too_late(request_id, reply.by_device, self.deps.clock())
         else:
             says = feed.state.decision_refused(request_id, reply.content)
-        feed.say_nowait(says)
+        feed.send_nowait(says)

@@ -11,7 +11,7 @@ from storage.aliases import Aliases, is_app_device, is_app_session
 from transport.auth import authorize
 from transport.ios.wire import ChatFrame
 from transport.ports import AppPorts, Device
-from transport.tries import Tries
+from transport.tries import Attempts
 
 __all__ = ["PAIR_MS", "Resumption", "is_own_pair"]
 
@@ -37,7 +37,7 @@ class Resumption:
     ports: AppPorts
     aliases: Aliases
     clock: Clock
-    tries: Tries
+    tries: Attempts
     enabled: bool
 
     async def device(self, frame: ChatFrame, address: str, now: float) -> Device | None:

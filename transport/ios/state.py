@@ -49,9 +49,9 @@ from transport.ios.output import (
     end_of,
 )
 from transport.ios.text import already_decided, bare_error, decision_of, may_be_allowed, request_text
-from transport.ios.told import Told
+from transport.ios.told import MessageRecord
 
-__all__ = ["AppState", "Decision", "Send", "Told"]
+__all__ = ["AppState", "Decision", "MessageRecord", "Send"]
 
 LATE_MS: Final = 10 * 60 * 1000
 """How long after somebody else's decision the app's own is answered instead of sent on (rule 10)."""
@@ -88,7 +88,7 @@ class AppState:
 
     session_id: str
     label: str
-    seen: Told
+    seen: MessageRecord
     name_of: Callable[[str], str] = str
     own: dict[str, OwnTurn] = attrs.field(factory=dict)
     pending: dict[str, PermissionRequested] = attrs.field(factory=dict)
@@ -147,7 +147,7 @@ class AppState:
         if self.told == request_id:
             self.told = None
         self.late = (by_device, now_ms)
-        return [self._late_text(), *(self._tell_next() or [End()])]
+        return [self._late_text(), *(self._show_next() or [End()])]
 
     def decision_refused(self, request_id: str, content: str) -> list[Say]:
         """A decision was not taken for any other reason. The exchange that brought it ends."""
@@ -227,7 +227,7 @@ class AppState:
         shown = Text(request_text(self.pending[request_id]), alone=True, request_id=request_id)
         return [*says, shown, End()]
 
-    def _tell_next(self) -> list[Say]:
+    def _show_next(self) -> list[Say]:
         self.told = next((one for one in self.pending if one != self.deciding), None)
         return [] if self.told is None or not self.own else self._tell(self.told)
 
@@ -256,7 +256,7 @@ class AppState:
         self.told = None
         if self.deciding == request_id:
             return says  # the answer to the app's own decision, which came second, ends the exchange
-        return [*says, *self._tell_next()]
+        return [*says, *self._show_next()]
 
     def _decided_here(self, request_id: str, said: str) -> list[Say]:
         """Let the rest of the turn follow; where it is nobody's of this device, say that it was done."""

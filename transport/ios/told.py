@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["Told"]
+__all__ = ["MessageRecord"]
 
 
 @attrs.define(eq=False)
-class Told:
+class MessageRecord:
     """The request that was written to the app last on one connection, over all its sessions."""
 
     session_id: str = ""

@@ -10,7 +10,7 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Attach, Author, Envelope, Rejected, Reply, SessionView, Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
-from actors.tail import AttachedDevice, Round
+from actors.tail import AttachedDevice, EventBatch
 from storage.errors import SessionExists
 from storage.records import NewSession
 from transport.auth import CREATE_SESSION, authorize
@@ -59,7 +59,7 @@ class Attaching:
     earlier: Attachment | None
     renderings: Renderings | None = None
 
-    async def run(self) -> tuple[Attachment, list[bytes], Round]:
+    async def run(self) -> tuple[Attachment, list[bytes], EventBatch]:
         """Return the attachment, the texts of `attached` and of what belongs to it, and the first round of what follows it.
 
         The attachment listens but is not started. Cancelled or failed, nothing listens.
@@ -93,7 +93,7 @@ class Attaching:
             raise
         return attachment, texts, first
 
-    async def _open(self, attachment: Attachment, view: SessionView) -> tuple[list[bytes], Round]:
+    async def _open(self, attachment: Attachment, view: SessionView) -> tuple[list[bytes], EventBatch]:
         frame, journal = self.frame, self.deps.journal
         if self.earlier is not None:
             self.earlier.replaced = True  # so that nobody sees one connection attached twice

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal, NewType
 import attrs
 
 __all__ = [
-    "ActFrame",
     "Answers",
     "AttachFrame",
     "AttachmentRef",
     "AuthFrame",
     "CancelFrame",
     "ClientFrame",
+    "CommandFrame",
     "ConfigureFrame",
     "DecideFrame",
     "DetachFrame",
@@ -306,7 +306,7 @@ class PingFrame:
     name: ClassVar[str] = "ping"
 
 
-ActFrame = (
+CommandFrame = (
     SendFrame
     | SendNowFrame
     | CancelFrame
@@ -326,4 +326,4 @@ ActFrame = (
 )
 """What goes to the session's owner, from a device that is attached."""
 
-ClientFrame = AuthFrame | AttachFrame | ActFrame | DetachFrame | WatchSessionsFrame | PingFrame
+ClientFrame = AuthFrame | AttachFrame | CommandFrame | DetachFrame | WatchSessionsFrame | PingFrame

@@ -17,7 +17,7 @@ import trio_websocket
 
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
-from transport.signin import BadKeyError, SignIn, TooManyTriesError, key_of_first_frame
+from transport.signin import BadKeyError, SignIn, TooManyAttemptsError, key_of_first_frame
 from transport.streams import FrameStream
 from transport.v3 import replies
 from transport.v3.conversation import Conversation
@@ -25,7 +25,7 @@ from transport.v3.decode import WireError, decode
 from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode
-from transport.websocket.heartbeat import Pulse
+from transport.websocket.heartbeat import Heartbeat
 from transport.websocket.writer import DeviceWriter
 
 __all__ = ["ConnectionV3"]
@@ -51,7 +51,7 @@ class ConnectionV3:
     stream: FrameStream
     config: TransportConfig
     deps: Deps
-    pulse: Pulse
+    pulse: Heartbeat
     on_signed_in: Callable[[], None]
     sign_in: SignIn
     device: Device | None = None
@@ -115,7 +115,7 @@ class ConnectionV3:
                 return self.sign_in.enter(key)
         except BadKeyError:
             pass
-        except TooManyTriesError:
+        except TooManyAttemptsError:
             code = close_codes.TOO_MANY_TRIES
         self.writer.put(replies.error("unauthorized", "The key is not valid.", self.deps.clock()))
         self.request_close(code)

@@ -15,7 +15,7 @@ import orjson
 
 from actors import events as ev
 from actors.events import Committed, Event
-from actors.tail import Round
+from actors.tail import EventBatch
 from transport.signed_urls import blob_url
 from transport.websocket.frames import MAX_FRAME_BYTES, text_frame
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CODEC: Final = "v3"
-"""The name of this codec's bytes in `Round.encoded`."""
+"""The name of this codec's bytes in `EventBatch.encoded`."""
 
 CLIPPED_CODE_POINTS: Final = 8192
 """What is left of an oversized field: at six bytes a code point ten of them stay below a frame's bound."""
@@ -98,7 +98,7 @@ def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
     return text if len(text) <= MAX_FRAME_BYTES else orjson.dumps(shrink(body, CLIPPED_CODE_POINTS))
 
 
-def encode_round(round_: Round) -> bytes:
+def encode_round(round_: EventBatch) -> bytes:
     """Return a round's frames, whole and in order; made once, however many devices take the round."""
     known = round_.encoded.get(CODEC)
     if known is None:

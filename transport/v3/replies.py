@@ -15,11 +15,11 @@ from actors.tail import (
     AttachedDevice,
     DraftChanged,
     GaugeMoved,
-    News,
     OfferChanged,
     Presence,
     ReadMarkMoved,
-    Trouble,
+    SessionProblem,
+    TransientUpdate,
 )
 from storage.records import SessionRecord
 from transport.config import TransportConfig
@@ -244,7 +244,7 @@ def _heartbeat(pairs: Sequence[tuple[str, tuple[int, int]]], now_ms: int) -> byt
     return _frame("heartbeat", "The connection is alive.", now_ms, {"sessions": sessions})
 
 
-def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | None:
+def news(session_id: str, item: TransientUpdate, own_label: str, now_ms: int) -> bytes | None:
     """Tell passing news of a session; None where this device, known by its label, is not to hear of it."""
     of = {"session_id": session_id}
     if isinstance(item, Presence):
@@ -254,7 +254,7 @@ def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | No
         return agent(session_id, item.offer, now_ms)
     if isinstance(item, GaugeMoved):
         return gauge(session_id, item.gauge, now_ms)
-    if isinstance(item, Trouble):
+    if isinstance(item, SessionProblem):
         return None if item.code is None else error(item.code, item.content, now_ms, session_id)
     if item.by_device == own_label:
         return None

@@ -46,11 +46,11 @@ from claude_agent_sdk import (
 from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.claude.background import Background
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSent
-from bridgehub.agents.claude.events import Translator
+from bridgehub.agents.claude.events import ClaudeTranslator
 from bridgehub.agents.claude.gauge import ClaudeGauge
 from bridgehub.agents.claude.outcome import Outcome, named_uuids
 from bridgehub.agents.claude.output import read_output
-from bridgehub.agents.claude.permissions import Asker
+from bridgehub.agents.claude.permissions import PermissionBroker
 from bridgehub.agents.claude.prompt import Content
 from bridgehub.agents.claude.steering import Steers
 from bridgehub.agents.claude.switches import Switches
@@ -93,7 +93,7 @@ class ClaudeSession:
     _hub_id: str
     _client: ClaudeSDKClient
     _messages: AsyncIterator[Any]
-    _asker: Asker
+    _asker: PermissionBroker
     _stderr: deque[str]
     _projects: Path
     """Where the program keeps its transcripts, and long outputs beside them."""
@@ -135,7 +135,7 @@ class ClaudeSession:
         """
         prompt_uuid = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{prompt.turn_id}/{sink.new_id()}"))
         outcome = Outcome(prompt.turn_id, prompt_uuid, self._cost_total)
-        translator = Translator(prompt.turn_id)
+        translator = ClaudeTranslator(prompt.turn_id)
         self._interrupted, self._reading, self._sent = False, True, trio.Event()
         self._unfinished, self._steers = True, Steers()
         try:
@@ -185,7 +185,7 @@ class ClaudeSession:
         Raises ProgramExited, BadOutput: as `run_turn`.
         """
         outcome = Outcome(turn_id, "", self._cost_total, answered=True)
-        translator = Translator(turn_id)
+        translator = ClaudeTranslator(turn_id)
         self._interrupted, self._reading, self._sent = False, True, trio.Event()
         self._unfinished, self._state = True, "running"
         self._sent.set()
@@ -295,7 +295,7 @@ class ClaudeSession:
         except CLIConnectionError as error:
             raise PromptNotSent(self._last_words(None)) from error
 
-    async def _follow(self, outcome: Outcome, translator: Translator, sink: Sink) -> None:
+    async def _follow(self, outcome: Outcome, translator: ClaudeTranslator, sink: Sink) -> None:
         consumed = False
         await trio.lowlevel.checkpoint()
         while self._owed:
@@ -351,7 +351,7 @@ class ClaudeSession:
         if subtype == "status" and isinstance(mode, str) and (told := self.switches.note_mode(mode)):
             await sink.emit(told)
 
-    async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
+    async def _fetch_output(self, message: UserMessage, translator: ClaudeTranslator, sink: Sink) -> None:
         """Have the tool's result told with its whole output, where the program has more than a preview."""
         result = message.tool_use_result
         is_file = isinstance(result, dict) and "persistedOutputPath" in result
@@ -365,7 +365,7 @@ class ClaudeSession:
             told = f"The last {output.lost_bytes} bytes of a command's output were kept by nobody."
             await sink.emit(Noticed(translator.turn_id, "output_cut", told))
 
-    async def _keep(self, translator: Translator, sink: Sink) -> None:
+    async def _keep(self, translator: ClaudeTranslator, sink: Sink) -> None:
         """Put long texts aside before the event that tells of them."""
         for blob in translator.take_blobs():
             if not self._blob_folder:

@@ -29,7 +29,7 @@ from claude_agent_sdk import (
 
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
 from bridgehub.agents.claude.offer import ClaudeOffer
-from bridgehub.agents.claude.permissions import Asker, reading_rule
+from bridgehub.agents.claude.permissions import PermissionBroker, reading_rule
 from bridgehub.agents.claude.session import ClaudeSession, told_end
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.agents.claude.stream import JoiningTransport
@@ -140,7 +140,7 @@ async def _start(
     spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | None = None
 ) -> ClaudeSession:
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
-    asker = Asker(setup.readable, may_bypass=_may_bypass(spec))
+    asker = PermissionBroker(setup.readable, may_bypass=_may_bypass(spec))
     options = _options(spec, setup, asker, stderr)
     options.session_id, options.resume = session_id, resume
     if (server := claude_server(setup.delegation)) is not None:
@@ -191,7 +191,7 @@ def _default_mode(spec: HubSpec) -> str:
     return str(spec.options.get("permission_mode") or "default")
 
 
-def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> ClaudeAgentOptions:
+def _options(spec: HubSpec, setup: Setup, asker: PermissionBroker, stderr: deque[str]) -> ClaudeAgentOptions:
     """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,

@@ -28,7 +28,7 @@ import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
-from bridgehub.agents.codex.events import Translator
+from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.gauge import CodexGauge
 from bridgehub.agents.codex.items import plan_entries
 from bridgehub.agents.codex.outcome import Usage, turn_end
@@ -69,7 +69,7 @@ class _Turn:
     turn_id: str
     message_id: str
     sink: Sink
-    translator: Translator
+    translator: CodexTranslator
     codex_id: str = ""
     usage: Usage = attrs.field(factory=Usage)
     consumed: bool = False
@@ -126,7 +126,7 @@ class CodexSession:
             ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` where it
                 went before it began with the prompt), or of what `sink` raised.
         """
-        turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, Translator(turn_id))
+        turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
         self._agents.open_turn(turn_id)
         try:
             async with trio.open_nursery() as nursery:
@@ -177,7 +177,7 @@ class CodexSession:
         if self._turn is not turn:
             return
         if turn.over is None:
-            await self._tell_stop(self.thread_id, turn.codex_id)
+            await self._send_stop(self.thread_id, turn.codex_id)
         await self._stop_agents()
 
     async def _stop_agents(self) -> None:
@@ -185,9 +185,9 @@ class CodexSession:
         for agent in self._agents.running:
             if not agent.told_to_stop:
                 agent.told_to_stop = True
-                await self._tell_stop(agent.thread_id, agent.codex_id)
+                await self._send_stop(agent.thread_id, agent.codex_id)
 
-    async def _tell_stop(self, thread_id: str, codex_id: str) -> None:
+    async def _send_stop(self, thread_id: str, codex_id: str) -> None:
         try:
             await self.program.tell("turn/interrupt", {"threadId": thread_id, "turnId": codex_id})
         except CodexError as error:

@@ -32,7 +32,7 @@ from bridgehub.agents.relay.protocol import (
     MessageTooLong,
     Order,
     PayloadFinder,
-    Said,
+    RelayReply,
     fit_request,
     read_payload,
 )
@@ -48,7 +48,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
-from bridgehub.protocol.process_tree import MARKER, TASK_MARKER, TreeSurvived, kill_tree, start_mark
+from bridgehub.protocol.process_tree import MARKER, TASK_MARKER, TreeKillFailed, kill_tree, start_mark
 
 __all__ = ["RelayDriver", "make_driver"]
 
@@ -188,12 +188,12 @@ class RelayDriver:
             kill_tree(value, pid, started, variable=variable)
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # who dropped the marker, and whose parent had ended
-        except TreeSurvived as exc:
+        except TreeKillFailed as exc:
             _log.warning("%s", exc)
 
     async def _outcome(self, run: _Run, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Turn what became of the process into the answer, or into the turn's bad end."""
-        said = Said("broken", "is missing")
+        said = RelayReply("broken", "is missing")
         if run.payload is not None:
             said = await trio.to_thread.run_sync(read_payload, run.payload)
         agent = self.spec.agent

@@ -7,7 +7,7 @@ import pytest
 from actors.commands import Close, IfHead, Interrupt, Send, StopTask
 from actors.events import TaskFinished, TurnStarted
 from actors.session.background_steps import MAX_BACKGROUND
-from actors.session.effects import KillHub, TellHub
+from actors.session.effects import KillHub, SendToHub
 from actors.session.inputs import MarkFailed
 from actors.session.snapshot import restore, summary, view
 from bridgehub.protocol import messages as hub
@@ -58,10 +58,10 @@ def test_messages_queue_behind_it_are_not_steered_into_it_and_run_after_it() -> 
 def test_it_can_be_interrupted(end: hub.HubEvent) -> None:
     core = in_own_turn()
     assert core.do(Interrupt()) == []
-    assert core.orders == [TellHub(hub.InterruptTurn(OWN))]
+    assert core.orders == [SendToHub(hub.InterruptTurn(OWN))]
     core.reload()
     core.give(core.ready("t0"))
-    assert TellHub(hub.InterruptTurn(OWN)) in core.orders
+    assert SendToHub(hub.InterruptTurn(OWN)) in core.orders
     assert core.hear(end)[-1] in ("interrupted", "complete")
 
 
@@ -147,14 +147,14 @@ def test_a_task_is_stopped_by_name_or_all_of_them_and_again_on_each_new_link() -
     core.do(StopTask("k9"))
     assert core.reply_word == "rejected unknown_task"
     assert core.do(StopTask("k1")) == []
-    assert core.orders == [TellHub(hub.StopTask("k1"))]
+    assert core.orders == [SendToHub(hub.StopTask("k1"))]
     core.reload()
     core.give(core.ready("t"))
-    assert core.orders == [TellHub(hub.StopTask("k1"))]
+    assert core.orders == [SendToHub(hub.StopTask("k1"))]
     core.do(Interrupt())
     assert core.reply_word == "rejected nothing_to_interrupt"
     core.do(Interrupt(background=True))
-    assert core.orders == [TellHub(hub.StopTask("k1")), TellHub(hub.StopTask("k2"))]
+    assert core.orders == [SendToHub(hub.StopTask("k1")), SendToHub(hub.StopTask("k2"))]
     core.hear(hub.TaskEnded(None, "k1", "cancelled"), hub.TaskEnded(None, "k2", "cancelled"))
     core.do(Interrupt(background=True))
     assert core.reply_word == "rejected nothing_to_interrupt"

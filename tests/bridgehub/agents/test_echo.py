@@ -81,7 +81,7 @@ class Record:
     async def settle(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         raise AssertionError("only /garbage garbles")
 
     @property

@@ -22,7 +22,7 @@ from storage.tables import devices as stored
 from storage.tables.devices import FIRST_DEVICE, Devices
 from storage.tables.hash_chain import Act
 from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
-from transport.facilities import Facilities, Port
+from transport.facilities import HttpServices, Port
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
 from transport.ports import SCOPES, Device
@@ -52,7 +52,7 @@ FIRST_STAYS: Final = "The first device's key lies in the data folder; a new BUIL
 class DeviceRoutes:
     """See the module."""
 
-    facilities: Facilities
+    facilities: HttpServices
     port: Port
     clock: Clock
 
@@ -148,7 +148,7 @@ _SECRET: Final = {"Cache-Control": "no-store"}
 class PairingRoutes:
     """See the module."""
 
-    facilities: Facilities
+    facilities: HttpServices
     clock: Clock
 
     async def make(self, request: Request, device: Device) -> Response:
