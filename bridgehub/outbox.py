@@ -26,7 +26,7 @@ import trio
 
 from bridgehub.protocol.codec import encode_reported, json_size
 from bridgehub.protocol.framing import MAX_LINE_BYTES
-from bridgehub.protocol.limits import fitted
+from bridgehub.protocol.limits import clip
 from bridgehub.protocol.messages import HubEvent, TextPiece
 from bridgehub.spool import Spool
 
@@ -101,7 +101,7 @@ class Outbox:
         Raises:
             EventTooLarge: the event, not being a piece, is over the limit of a line.
         """
-        event = fitted(event)
+        event = clip(event)
         if type(event) is TextPiece:
             if len(event.text) * 6 > MAX_PIECE_BYTES and json_size(event.text) > MAX_PIECE_BYTES:
                 middle = len(event.text) // 2
@@ -128,7 +128,7 @@ class Outbox:
 
         It gets its number when a link takes it; one that nobody took is lost with the hub.
         """
-        event = fitted(event)
+        event = clip(event)
         if len(encode_reported(1, 1, event)) > MAX_LINE_BYTES - _LINE_OVERHEAD_BYTES:
             _log.warning("%s is too long for a line and was left out", type(event).__name__)
             return

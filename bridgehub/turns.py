@@ -141,7 +141,7 @@ class TurnRunner:
 
     def __attrs_post_init__(self) -> None:
         self._queue, prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
-        self.asking = PermissionRequests(set(self.spec.grants))
+        self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
         self._between = BetweenTurns(self.outbox, prompts, self._setups.tell, self._background_changed)

@@ -20,7 +20,7 @@ __all__ = ["OWN_NAMES", "make_private", "open_private"]
 
 OWN_NAMES: Final = (
     *("lock", "api-key", "api-key.new", "audit-head", "audit-head.new", "builderos.db*", "server.log*"),
-    *("socket-folder", "hubs", "uploads", "blobs", "import"),
+    *("socket-folder", "hubs", "uploads", "blobs", "import", "trust"),
 )
 """What lies in a data folder, as patterns."""
 

@@ -32,7 +32,7 @@ from actors.commands import (
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.background_steps import stop_task
 from actors.session.decisions import refusal_of_decision
-from actors.session.effects import Announce, Answer, KeepNote, SendToHub, SteerHub, StopHub
+from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub
 from actors.session.inputs import FromDevice
 from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
@@ -215,8 +215,12 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
             decide.input if changes else None,
             decide.mode if changes else None,
         )
+        request = state.turn.requests[request_id]
         step.emit_in_turn(resolved, device_id=author)
         step.do(SendToHub(decided(resolved)))
+        if request.about == "trust" and isinstance(request.input, dict):
+            act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
+            step.do(Audit(act, envelope.author.key_id, str(request.input.get("folder"))))
         if resolved.mode is not None:
             switch_mode(step, resolved.mode, author)
     elif request_id in state.resolved:

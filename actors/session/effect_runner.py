@@ -18,6 +18,7 @@ from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
 from actors.session.effects import (
     Announce,
+    Audit,
     Effect,
     ForgetHub,
     HandOver,
@@ -38,6 +39,7 @@ from actors.tail import Tail
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
+from storage.tables.hash_chain import Act
 
 __all__ = ["STORAGE_DOWN", "EffectRunner", "SessionDeps"]
 
@@ -63,7 +65,8 @@ class SessionDeps:
     """What every session's actor works with.
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show, and for a session that is new.
+    the session's id after each commit that its entry in a list may show, and for a session that is new. `audited`
+    takes what goes into the audit beside the journal; it never blocks.
     `allows_bypass` tells whether the config lets an agent work without asking;
     `is_revoked`, whether a key, by its id, is not good any more.
     """
@@ -78,6 +81,7 @@ class SessionDeps:
     config: ActorConfig
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
+    audited: Callable[[Act], object] = lambda act: None
     allows_bypass: Callable[[str], bool] = _never
     is_revoked: Callable[[str], bool] = _never
 
@@ -130,6 +134,11 @@ class EffectRunner:
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
+            case Audit(act, key_id, subject):
+                at_ms = self.deps.clock()
+                self.deps.audited(
+                    Act(at_ms=at_ms, act=act, device_id=key_id, session_id=self.session_id, subject=subject)
+                )
             case KeepOffer(offer):
                 await self._keep_offer(offer)
             case Announce(news):
@@ -151,6 +160,7 @@ class EffectRunner:
             effort=settings.effort,
             agent_memory=state.agent_memory,
             grants=tuple(state.grants),
+            declined=tuple(state.declined),
         )
 
     async def _keep_offer(self, offer: Offer) -> None:

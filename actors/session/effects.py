@@ -124,6 +124,15 @@ class Announce:
     news: TransientUpdate
 
 
+@attrs.frozen
+class Audit:
+    """Note in the audit what a key did; `subject` is what it did it to."""
+
+    act: str
+    key_id: str
+    subject: str
+
+
 Effect = (
     Answer
     | StartHub
@@ -137,4 +146,5 @@ Effect = (
     | KeepNote
     | KeepOffer
     | Announce
+    | Audit
 )

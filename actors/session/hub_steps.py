@@ -47,6 +47,7 @@ from actors.session.inputs import (
 )
 from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
+from actors.session.state import Turn
 from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
@@ -64,6 +65,9 @@ MAX_OPEN_TASKS = 1000
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
+
+MAX_ASKED_AGAIN = 10
+"""How often a turn's message goes to a new hub because the one before died while it asked for trust."""
 
 MAX_WAYS = 8
 
@@ -128,7 +132,7 @@ def _reported(step: Step, given: FromHub) -> None:
     if isinstance(event, hub.Noticed) and event.turn_id is None:
         step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
         return
-    if not turn.consumed and not is_own and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
+    if not turn.consumed and not is_own and not _says_nothing_of_taking(event):
         assert turn.message_id is not None, "the agent's own turn is consumed from its start"
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
@@ -375,6 +379,16 @@ def _gone(step: Step, given: HubGone) -> None:
         turn.may_move = False
         step.start_hub()
         return
+    if (
+        not turn.consumed
+        and _asks_for_trust(turn)
+        and given.reason == "died"
+        and len(turn.decided) < MAX_ASKED_AGAIN
+    ):
+        # The agent has nothing of the message before this is answered.
+        step.cancel_requests(None)
+        step.start_hub()
+        return
     delivery: DeliveryState
     code: TurnErrorCode
     if given.reason == "not_started":
@@ -390,6 +404,17 @@ def _gone(step: Step, given: HubGone) -> None:
     if given.detail:
         content = f"{content}: {given.detail}"
     step.end_turn(delivery, TurnError(code, content, retryable=True))
+
+
+def _says_nothing_of_taking(event: hub.HubEvent) -> bool:
+    if isinstance(event, hub.PermissionAsked):
+        return event.kind == "trust" and event.task_id is None
+    return isinstance(event, _SAYS_NOTHING_OF_TAKING)
+
+
+def _asks_for_trust(turn: Turn) -> bool:
+    """Tell whether the session's own agent waits for a word on its folder, and so has nothing of the prompt."""
+    return any(request.about == "trust" and request.task_id is None for request in turn.requests.values())
 
 
 def _mark_failed(step: Step, detail: str) -> None:

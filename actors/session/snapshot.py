@@ -35,6 +35,7 @@ class _Snapshot:
     authors_floor: int = 0
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     person_mode: str | None = None

@@ -35,6 +35,7 @@ from actors.events import (
 )
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
+from bridgehub.protocol.trust import declined_by
 
 __all__ = ["PREVIEW_LENGTH", "BackgroundTask", "SessionState", "Turn", "WaitingMessage", "apply"]
 
@@ -43,6 +44,9 @@ PREVIEW_LENGTH = 1000
 
 RESOLVED_KEPT = 100
 """Resolved requests of which a late `decide` is told who was first."""
+
+DECLINED_KEPT = 200
+"""Folders whose settings this session goes on without; the oldest is asked about again."""
 
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
@@ -134,6 +138,7 @@ class SessionState:
         background: work that may go on after its turn, by task id.
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
+        declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
         agent_memory: what the agent's driver wants to know again in the next hub.
         grants_at: when each of them was allowed, as far as that was noted.
         person_mode: the permission mode that a person chose; the agent may have changed to another one since.
@@ -163,6 +168,7 @@ class SessionState:
     leaving: dict[str, None] = attrs.field(factory=dict)
     background: dict[str, BackgroundTask] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     person_mode: str | None = None
@@ -368,6 +374,11 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
                 state.grants[request.grant], state.grants_at[request.grant] = event.by_device, at_ms
                 _drop_oldest(state.grants, GRANTS_KEPT)
                 _drop_oldest(state.grants_at, GRANTS_KEPT)
+            if event.decision == "deny" and request is not None and request.about == "trust":
+                declined = declined_by(request.input, request.options)
+                if declined is not None:
+                    state.declined[declined] = None
+                    _drop_oldest(state.declined, DECLINED_KEPT)
             if request is not None and request.about == "plan" and event.decision != "deny":
                 # Whoever approves a plan wants it carried out: the agent leaves its mode for planning.
                 state.person_mode = None if event.decision != "cancelled" else state.person_mode

@@ -7,7 +7,7 @@ driver translates; numbers, buffers, links and processes to kill are the hub's b
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
@@ -22,6 +22,9 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+
+if TYPE_CHECKING:
+    from bridgehub.trust.finding import Findings
 
 __all__ = ["JOIN_S", "AgentDriver", "SelfStarter", "Sink", "Tell", "TurnEnd", "refused_at_once"]
 
@@ -72,6 +75,21 @@ class Sink(Protocol):
                 the answer comes at once and nobody is asked. None: no more than this call.
             task_id: the delegated task that asks.
             words: what a person reads of the request; None: what the tool's name tells.
+        """
+        ...
+
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        """Ask a person whether a folder's settings may be loaded, and wait. Cancelled with the turn.
+
+        It says nothing of the prompt: the agent has none yet. A "no" holds for the session and comes at once then.
+
+        Args:
+            agent: the kind whose program would load them.
+            found: what would run.
+            options: what may be answered; without `deny` a "no" is not kept.
+            task_id: the delegated task that asks.
         """
         ...
 

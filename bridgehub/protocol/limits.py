@@ -24,7 +24,7 @@ __all__ = [
     "MAX_TEXT_CHARS",
     "MAX_VALUE_BYTES",
     "MAX_VALUE_DEPTH",
-    "fitted",
+    "clip",
     "is_flat",
     "short_id",
 ]
@@ -84,17 +84,17 @@ def short_id(given: str) -> str:
     return f"{given[: MAX_ID_CHARS - _DIGEST_CHARS - 1]}~{digest}"
 
 
-def fitted(event: hub.HubEvent) -> hub.HubEvent:
+def clip(event: hub.HubEvent) -> hub.HubEvent:
     """Return an event with its ids, texts, numbers and values cut to their bounds; nearly always the event itself.
 
     Ids that a hub makes (`turn_id`, `request_id`, `message_id`) stay as they are: the hub is told them again.
     """
     if type(event) is hub.TextPiece:
         return event if len(event.block) <= MAX_ID_CHARS else attrs.evolve(event, block=short_id(event.block))
-    return _fitted_values(_fitted_fields(event))
+    return _clip_values(_clip_fields(event))
 
 
-def _fitted_fields(event: hub.HubEvent) -> hub.HubEvent:
+def _clip_fields(event: hub.HubEvent) -> hub.HubEvent:
     changes: dict[str, Any] = {}
     for name in _IDS:
         found = getattr(event, name, None)
@@ -107,7 +107,7 @@ def _fitted_fields(event: hub.HubEvent) -> hub.HubEvent:
     return attrs.evolve(event, **changes) if changes else event
 
 
-def _fitted_values(event: hub.HubEvent) -> hub.HubEvent:
+def _clip_values(event: hub.HubEvent) -> hub.HubEvent:
     match event:
         case hub.ToolBegan():
             return attrs.evolve(event, input=value(event.input), blob=_blob(event.blob))

@@ -106,10 +106,10 @@ async def run_server(setup: ServerContext) -> None:
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
-            metrics = Metrics()
-            async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
+            metrics, trail = Metrics(), AuditTrail(store.audit, wall_clock_ms)
+            async with _open_sessions(setup.config, folder, store, metrics, uploads, trail) as supervisor:
                 await supervisor.recover()
-                parts = _Parts(setup, store, supervisor, uploads, metrics)
+                parts = _Parts(setup, store, supervisor, uploads, metrics, trail)
                 parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
@@ -123,7 +123,12 @@ def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
 
 @asynccontextmanager
 async def _open_sessions(
-    config: Config, folder: DataFolder, store: Store, metrics: Metrics, uploads: OwnUploads
+    config: Config,
+    folder: DataFolder,
+    store: Store,
+    metrics: Metrics,
+    uploads: OwnUploads,
+    trail: AuditTrail,
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
     sockets = find_socket_folder(folder)
@@ -142,6 +147,7 @@ async def _open_sessions(
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),
+        audited=trail.note,
     )
     try:
         async with open_supervisor(deps) as supervisor:
@@ -163,6 +169,7 @@ class _Parts:
     supervisor: Supervisor
     uploads: OwnUploads
     metrics: Metrics
+    trail: AuditTrail
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
 
@@ -184,7 +191,7 @@ class _Parts:
             facilities=self.facilities(),
             on_taken=self.metrics.taken,
             tries=self.tries,
-            trail=AuditTrail(store.audit, wall_clock_ms),
+            trail=self.trail,
         )
 
     def facilities(self) -> HttpServices:

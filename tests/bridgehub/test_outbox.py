@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from bridgehub.outbox import BATCH_BYTES, MAX_PIECE_BYTES, EventTooLarge, Outbox
 from bridgehub.protocol.codec import decode_from_hub, json_size
-from bridgehub.protocol.limits import fitted
+from bridgehub.protocol.limits import clip
 from bridgehub.protocol.messages import (
     AgentMemory,
     Consumed,
@@ -137,7 +137,7 @@ async def test_what_an_agent_makes_too_long_fits_into_a_line_that_a_server_reads
     await box.put(event)
     (told,) = decoded(await box.take())
     assert type(told.event) is type(event)
-    assert fitted(told.event) == told.event
+    assert clip(told.event) == told.event
 
 
 async def test_put_waits_for_a_server_that_does_not_acknowledge(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from bridgehub.trust.gate import Settled, settle
 
 if TYPE_CHECKING:
     from bridgehub.agents.claude.session import ClaudeSession
@@ -82,6 +83,8 @@ class ClaudeDriver:
     _readable: set[str] = attrs.field(factory=set)
     _stamp: Stamp = frozenset()
     """What the running program has read of settings and instructions."""
+    _settled: Settled | None = None
+    """Under which word about the folder's settings it was started."""
     _owes_history: bool = False
     _has_past: bool = False
     """Whether the conversation has an answer already."""
@@ -90,6 +93,7 @@ class ClaudeDriver:
     def __attrs_post_init__(self) -> None:
         self._memory = Memory.of(self.spec.agent_memory)
         self._wanted = Setup.of_spec(self.spec)
+        self.delegation.mode_now = self._mode_now
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -232,18 +236,19 @@ class ClaudeDriver:
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
+        settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
-        session = self._session
-        if session is not None and (stamp == self._stamp or session.background.running):
+        session, known = self._session, (self._stamp, self._settled)
+        if session is not None and ((stamp, settled) == known or session.background.running):
             return None  # what it has in the background is worth more than settings that were edited since
         await self._lose(sink.emit)
-        self._stamp = stamp
+        self._stamp, self._settled = stamp, settled
         if not await trio.Path(self.spec.workspace).is_dir():
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
-            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation)
+            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation, settled)
             self._session, is_new = await module.open_session(self._spec_now(), setup)
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:
@@ -258,6 +263,9 @@ class ClaudeDriver:
         self._has_past |= not is_new
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
+
+    def _mode_now(self) -> str | None:
+        return self._wanted.permission_mode if self._session is None else self._session.switches.mode
 
     def _judged(self, end: TurnEnd | None) -> TurnEnd | None:
         judged = refused_at_once(end, has_past=self._has_past)

@@ -24,6 +24,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ class ClaudeSession:
     """Where the program keeps its transcripts, and long outputs beside them."""
     _blob_folder: str = ""
     """Where long texts go whole; empty: nowhere."""
+    _held: ExitStack = attrs.field(factory=ExitStack)
+    """What the program reads from this process as long as it runs."""
     _state: str | None = None
     """`running`, `idle` or `requires_action`, as the program last said."""
     _cost_total: float | None = None
@@ -256,7 +259,10 @@ class ClaudeSession:
         if self._unfinished:
             with trio.move_on_after(INTERRUPT_S, shield=True):  # else the turn goes on for some seconds
                 await self.interrupt()
-        await self._client.disconnect()
+        try:
+            await self._client.disconnect()
+        finally:
+            self._held.close()
         if self._reading:
             return
         # The iterator is read to its end, which has come: trio warns of one that is dropped before.

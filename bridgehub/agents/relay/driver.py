@@ -49,6 +49,7 @@ from bridgehub.protocol.messages import (
     TurnFailed,
 )
 from bridgehub.protocol.process_tree import MARKER, TASK_MARKER, TreeKillFailed, kill_tree, start_mark
+from bridgehub.trust.gate import settle
 
 __all__ = ["RelayDriver", "make_driver"]
 
@@ -131,6 +132,9 @@ class RelayDriver:
                 f"{MAX_ARGUMENT_BYTES} bytes that a relay can be given."
             )
             return attrs.evolve(self._failed(prompt, "agent_protocol", told), retryable=False)
+        if not (await settle(self.spec, sink, ("allow",))).loads:
+            told = f"{self.spec.agent} was not started: nobody trusted the folder, whose settings it cannot leave out."
+            return attrs.evolve(self._failed(prompt, "agent_exited", told), retryable=True)
         await sink.emit(Consumed(prompt.turn_id))  # first of all: any other word would say so too
         if fitted.left_out:
             told = f"{fitted.left_out} older messages did not fit and were not given to {self.spec.agent}."

@@ -25,6 +25,7 @@ from bridgehub.protocol.messages import (
     TextPiece,
     TurnDone,
 )
+from bridgehub.trust.finding import Findings
 
 
 @attrs.define(eq=False)
@@ -64,6 +65,11 @@ class Record:
         self.asked.append((tool, tool_input))
         await trio.lowlevel.checkpoint()
         return Decided("r", self.decision)  # type: ignore[arg-type]
+
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        raise AssertionError("an echo runs nothing of a folder")
 
     async def history(self, limit_bytes: int) -> History:
         self.wanted_bytes = limit_bytes
