@@ -70,6 +70,9 @@ HISTORY_BYTES = 200 * 1024
 _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
 
 
+COMPACT = "/compact"
+"""The one command of Codex's own terminal that is taken here; there it is no text for the model either."""
+
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
 
@@ -192,11 +195,13 @@ class CodexDriver:
                 await self.aclose()
             return TurnDone(prompt.turn_id)
         assert self._session is not None, "a turn runs on a program that is up"
-        inputs = user_inputs(prompt.content, prompt.attachments, context)
+        inputs = None
+        if prompt.content.strip() != COMPACT:
+            inputs = user_inputs(prompt.content, prompt.attachments, context)
         async with open_codex_turn(self.delegation, prompt.turn_id, sink):
             return await self._run_turns(prompt, inputs, sink)
 
-    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]], sink: Sink) -> TurnEnd:
+    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]] | None, sink: Sink) -> TurnEnd:
         """Run a turn, and after a plan the turns that a person's answer to it asks for."""
         turn_id = prompt.turn_id
         while True:

@@ -122,6 +122,22 @@ async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(
         assert (again.memory, again.of(Noticed)) == ({}, [])
 
 
+async def test_compact_sums_the_conversation_up_and_is_no_text(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        await rig.turn(driver, "first")
+        rig.standin.script(Answer.of("MARKER-SUMMARY"))
+        end, sink = await rig.turn(driver, "/compact")
+        assert isinstance(end, TurnDone)
+        assert sink.events[0] == Consumed("turn-2")
+        assert "context_compacted" in [notice.code for notice in sink.of(Noticed)]
+        assert sink.text() == ""
+        await rig.turn(driver, "after")
+        said = rig.standin.requests[-1].user_texts
+        assert "/compact" not in said
+        assert any("MARKER-SUMMARY" in text for text in said)
+
+
 async def test_a_first_turn_asks_for_no_history(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         _, sink = await rig.turn(rig.driver(), "hello")
