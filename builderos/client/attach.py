@@ -6,8 +6,8 @@ import os
 import random
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Literal, TextIO
 
 import attrs
@@ -16,52 +16,17 @@ import trio
 from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
+from builderos.client.keyboard import KeyboardReader, LineReader, keys_one_by_one
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
 
-__all__ = ["LineReader", "attach"]
-
-READ_BYTES = 4096
-"""What is read of the keyboard at once: a terminal gives no longer line."""
-
-MAX_LINE_BYTES = 256 * 1024
-"""A longer line is cut there; the server takes no longer message."""
+__all__ = ["attach"]
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
 
 HELP = (
     "/interrupt stops the turn · /cancel takes your last message back · /quit leaves · any other line is sent"
 )
-
-
-@attrs.define(eq=False)
-class LineReader:
-    """Lines from a descriptor.
-
-    Not through `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter
-    needs to end. The thread here is simply left behind.
-    """
-
-    descriptor: int
-    _lines: deque[bytes] = attrs.field(factory=deque)
-    _rest: bytes = b""
-    _ended: bool = False
-
-    async def next_line(self) -> str | None:
-        """Return the next line, without its end; None at the end of input. Cancelled, it may lose input."""
-        await trio.lowlevel.checkpoint()
-        while not self._lines and not self._ended:
-            await self._fill()
-        return self._lines.popleft().decode(errors="replace").rstrip("\r") if self._lines else None
-
-    async def _fill(self) -> None:
-        chunk = await trio.to_thread.run_sync(os.read, self.descriptor, READ_BYTES, abandon_on_cancel=True)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        self._lines.extend(lines)
-        self._ended = not chunk
-        if self._rest and (self._ended or len(self._rest) > MAX_LINE_BYTES):
-            self._lines.append(self._rest)
-            self._rest = b""
 
 
 @attrs.define(eq=False)
@@ -74,6 +39,7 @@ class _Terminal:
     new_id: Callable[[], str]
     is_tty: bool
     scope: trio.CancelScope
+    set_mode: Callable[[], None] = lambda: None
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
 
@@ -99,7 +65,7 @@ class _Terminal:
             self.scope.cancel(reason="nobody reads")
 
     async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
-        lines = LineReader(descriptor)
+        lines = KeyboardReader(descriptor) if self.is_tty else LineReader(descriptor)
         while (line := await lines.next_line()) is not None and line != "/quit":
             if line:
                 await self._obey(follower, line)
@@ -109,10 +75,13 @@ class _Terminal:
         await trio.lowlevel.checkpoint()
 
     async def run_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGCONT) as signals:
             task_status.started()
-            async for _ in signals:
-                self.scope.cancel(reason="signal")
+            async for number in signals:
+                if number == signal.SIGCONT:
+                    self.set_mode()  # a shell has set its own while we were stopped
+                else:
+                    self.scope.cancel(reason="signal")
         await trio.lowlevel.checkpoint()
 
     async def _obey(self, follower: Follower, line: str) -> None:
@@ -192,9 +161,10 @@ async def attach(
         RefusedError: the key is not valid, or the session is not for us.
     """
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    is_tty = os.isatty(descriptor)
+    async with AsyncExitStack() as modes, trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        terminal = _Terminal(follow, screen, sys.stdout, new_id, os.isatty(descriptor), nursery.cancel_scope)
+        terminal = _Terminal(follow, screen, sys.stdout, new_id, is_tty, nursery.cancel_scope)
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:
@@ -203,6 +173,8 @@ async def attach(
             failure = error
             nursery.cancel_scope.cancel(reason="no connection")
         else:
+            if is_tty:
+                terminal.set_mode = modes.enter_context(keys_one_by_one(descriptor))
             nursery.start_soon(terminal.run_keyboard, follower, descriptor)
     if failure is not None:
         raise failure
