@@ -27,8 +27,10 @@ import trio
 from bridgehub.agents.base import AgentDriver, SelfStarter, TurnEnd
 from bridgehub.agents.registry import AgentMissing
 from bridgehub.between_turns import BetweenTurns
+from bridgehub.checkpoints import Checkpoints, undone_text
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import (
     HubSpec,
     Prompt,
@@ -124,6 +126,7 @@ class TurnRunner:
     kill: Callable[[], object]
     on_change: Callable[[], None]
     asking: PermissionRequests = attrs.field(init=False)
+    checkpoints: Checkpoints = attrs.field(init=False)
     last_turn_id: str | None = None
     ended_at: float = 0.0
     _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
@@ -143,6 +146,7 @@ class TurnRunner:
         self._queue, prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
         self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
+        self.checkpoints = Checkpoints(self.spec, self.outbox, self.new_id)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
         self._between = BetweenTurns(self.outbox, prompts, self._setups.tell, self._background_changed)
 
@@ -233,6 +237,7 @@ class TurnRunner:
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()
+                await self.checkpoints.after()
 
     async def aclose(self) -> None:
         """End the agent's process, within `CLOSE_S`."""
@@ -264,6 +269,7 @@ class TurnRunner:
             self._masker,
             self._between.note,
         )
+        sink.workspace = self.spec.workspace
         turn = self._turn = _Turn(turn_id, prompt, sink)
         if turn_id in self._stop_early:
             self._stop_early.discard(turn_id)
@@ -277,6 +283,8 @@ class TurnRunner:
             await self._kill_over.wait()  # or it would take the fresh agent for the old one
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
+            sink.saved = self.checkpoints.begin(turn.turn_id, nursery)
+            await self.checkpoints.hold_prompt()
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(self._steer, turn, driver)
             nursery.start_soon(self._watch, turn)
@@ -329,7 +337,7 @@ class TurnRunner:
         try:
             with turn.scope:
                 if turn.prompt is not None:
-                    end = await driver.run_turn(turn.prompt, turn.sink)
+                    end = await driver.run_turn(self._told_undone(turn.prompt), turn.sink)
                 elif isinstance(driver, SelfStarter):
                     end = await driver.run_own_turn(turn.turn_id, turn.sink)
         except* Exception as group:
@@ -337,6 +345,12 @@ class TurnRunner:
             end = self._exited(turn, group)
         finally:
             turn.finish(end)
+
+    def _told_undone(self, prompt: Prompt) -> Prompt:
+        """Return the prompt with what the agent should know of its files; a command takes no words along."""
+        if not prompt.undone or prompt.content.startswith("/") or self.spec.kind == "echo":
+            return prompt
+        return attrs.evolve(prompt, content=f"{undone_text(prompt)}\n\n{prompt.content}")
 
     async def _watch(self, turn: _Turn) -> None:
         """End the turn of an agent that hangs."""
@@ -420,9 +434,7 @@ class TurnRunner:
         return TurnFailed(turn.turn_id, "timeout", content, retryable=True)
 
     def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        content = f"agent {self.spec.agent!r} failed: {type(error).__name__}"
+        content = f"agent {self.spec.agent!r} failed: {type(unwrap(error)).__name__}"
         return TurnFailed(turn.turn_id, "agent_exited", content, retryable=True)
 
 

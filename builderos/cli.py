@@ -1,6 +1,6 @@
-"""The command line: finds the command, reads its options, and turns its end into an exit status.
+"""The command line: finds the command, reads its options, and returns its exit status.
 
-A command's module is loaded only if the command is called, because most of a start is imports.
+A command's module is loaded only if the command is called, because imports take most of a start.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+from bridgehub.protocol.errors import unwrap
 from builderos import VERSION
 from builderos.exit_status import INTERRUPTED, MISUSED, fail
 from builderos.options import Parser, UsageError, data_options, server_options
@@ -73,28 +74,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if isinstance(_first(error), BrokenPipeError):
-            # The reader closed the pipe; the interpreter's own flush at its end must not find it again.
+        if isinstance(unwrap(error), BrokenPipeError):
+            # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return fail("the output was closed before its end")
+            return fail("the reader closed the output too early")
         if os.environ.get("BUILDEROS_TRACEBACK"):
             raise
-        return fail(f"unexpected error: {_first(error)!r} (set BUILDEROS_TRACEBACK=1 for details)")
+        return fail(f"unexpected error: {unwrap(error)!r} (set BUILDEROS_TRACEBACK=1 for details)")
     return status
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def make_parser(environment: Mapping[str, str], load: Collection[str]) -> Parser:
     """Return the parser of the whole command line.
 
     Args:
-        environment: where defaults come from.
-        load: the commands whose options are wanted; the others are only listed.
+        environment: the source of defaults.
+        load: the commands whose options are needed; the others are only listed.
     """
     parser = Parser(
         prog="builderos",

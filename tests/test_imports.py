@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "builderos": ("transport", "actors", "storage", "bridgehub"),
-    "transport": ("actors", "storage"),
-    "actors": ("storage", "bridgehub.protocol"),
+    "transport": ("actors", "storage", "bridgehub.workspace"),
+    "actors": ("storage", "bridgehub.protocol", "bridgehub.workspace"),
     "storage": (),
     "bridgehub": (),
 }
@@ -27,6 +27,7 @@ PURE_FILES = (
     "actors/session/command_steps.py",
     "actors/commands.py",
     "actors/events.py",
+    "actors/session/hub_life_steps.py",
     "actors/session/hub_steps.py",
     "actors/session/snapshot.py",
     "actors/session/state.py",

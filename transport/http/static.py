@@ -1,7 +1,7 @@
 """The files of the web client, read once at the start.
 
 A name outside the folder cannot be requested: a request only looks up a path among the files that were read.
-Comments in modules and styles are not sent; every line keeps its number.
+Of modules and styles, comments and spaces for the eye are not sent; every line keeps its number.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Final
 
 import attrs
 
-__all__ = ["WEB_FOLDER", "WebFile", "read_web_files", "without_comments"]
+__all__ = ["WEB_FOLDER", "WebFile", "read_web_files", "without_comments", "without_spaces"]
 
 WEB_FOLDER: Final = Path(__file__).parents[1] / "web"
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
-"""Of one file, since all of them stay in memory. The client is a twentieth of that."""
+"""Bytes of one file, since all of them stay in memory. The client is a twentieth of that."""
 
 _INDEX: Final = "index.html"
 
@@ -34,7 +34,7 @@ _TYPES: Final = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-"""What is served; a file that is called otherwise belongs to the work on the client."""
+"""The served types; a file of another type is not part of the client."""
 
 _COMMENTED: Final = frozenset({".css", ".js"})
 
@@ -46,8 +46,8 @@ class WebFile:
     """One file.
 
     Attributes:
-        path: under which it is served; it begins with a slash.
-        etag: with its quotes; another content has another.
+        path: the served path; begins with a slash.
+        etag: with its quotes; differs for other content.
     """
 
     path: str
@@ -57,10 +57,9 @@ class WebFile:
 
 
 def read_web_files(folder: Path) -> tuple[WebFile, ...]:
-    """Return what is served of a folder, sorted by path, `index.html` under `/` as well. Blocks.
+    """Return the served files of a folder, sorted by path, `index.html` under `/` as well. Blocks.
 
-    A folder that is not there has no files. Hidden ones, types that are not known and files over
-    `MAX_FILE_BYTES` are left out.
+    A missing folder has no files. Hidden files, unknown types and files over `MAX_FILE_BYTES` are left out.
     """
     found: list[WebFile] = []
     for path in sorted(folder.rglob("*")):
@@ -79,18 +78,36 @@ def read_web_files(folder: Path) -> tuple[WebFile, ...]:
 
 def _served(path: Path) -> bytes:
     body = path.read_bytes()
-    return without_comments(body.decode()).encode() if path.suffix in _COMMENTED else body
+    if path.suffix not in _COMMENTED:
+        return body
+    source = without_comments(body.decode())
+    return (without_spaces(source) if path.suffix == ".js" else source).encode()
 
 
 _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
-"""What tells the type checker of one expression, inside a line."""
+"""A cast: it gives the type checker the type of one expression, inside a line."""
+
+
+_TEXT: Final = frozenset("\"'`/")
+"""A line with one of these may hold a text, a pattern or a comment."""
+
+_SIGN: Final = re.compile(r" ?(=>|===|!==|&&|\|\||[=,;{}()<>*]) ?")
+
+
+def without_spaces(script: str) -> str:
+    """Return JavaScript without the spaces around signs that only help the eye, on the same lines.
+
+    Only lines without any text in them are touched: there a space means nothing beside these signs.
+    """
+    lines = script.split("\n")
+    return "\n".join(_SIGN.sub(r"\1", line) if _TEXT.isdisjoint(line) else line for line in lines)
 
 
 def without_comments(source: str) -> str:
-    """Return JavaScript or CSS without comments that begin a line, and without casts.
+    """Return JavaScript or CSS without comments that begin a line, without casts, and without indentation.
 
-    Anything else stays, comments behind code too: to tell those from a text with `//` in it takes a parser. A
-    template literal may have no line that begins like a comment; the client has none of several lines.
+    All else stays, also comments after code: to tell those from a text with `//` takes a parser. A template literal
+    must not have a line that begins like a comment or with a space; the client has no multi-line literals.
     """
     lines: list[str] = []
     inside = False
@@ -103,5 +120,5 @@ def without_comments(source: str) -> str:
             inside = not end
             lines.append(rest.strip())
         else:
-            lines.append(_CAST.sub("", line).rstrip())
+            lines.append(_CAST.sub("", text).strip())
     return "\n".join(lines)

@@ -43,6 +43,8 @@ from bridgehub.trust.gate import Settled, settle
 if TYPE_CHECKING:
     from bridgehub.agents.claude.session import ClaudeSession
 
+from bridgehub.protocol.errors import unwrap
+
 __all__ = ["ClaudeDriver", "make_driver"]
 
 logger = logging.getLogger("builderos.bridgehub")
@@ -151,9 +153,9 @@ class ClaudeDriver:
             async with self.delegation.open_turn(turn_id, sink):
                 ended = await session.run_own_turn(turn_id, sink)
         except* ProgramExited as group:
-            ended = _exited(turn_id, str(_first(group)))
+            ended = _exited(turn_id, str(unwrap(group)))
         except* BadOutput as group:
-            ended = _unreadable(turn_id, _first(group))
+            ended = _unreadable(turn_id, unwrap(group))
         assert ended is not None
         if isinstance(ended, TurnFailed) and ended.code in _PROGRAM_GONE:
             await self._lose(sink.emit)
@@ -312,9 +314,9 @@ class ClaudeDriver:
         except* PromptNotSent:
             ended, self._earlier = None, earlier
         except* ProgramExited as group:
-            ended = _exited(prompt.turn_id, str(_first(group)))
+            ended = _exited(prompt.turn_id, str(unwrap(group)))
         except* BadOutput as group:
-            ended = _unreadable(prompt.turn_id, _first(group))
+            ended = _unreadable(prompt.turn_id, unwrap(group))
         if ended is not None:
             await self._remember(attrs.evolve(self._memory, is_cleared=session.is_cleared), sink)
         if keep:
@@ -337,10 +339,3 @@ def _unreadable(turn_id: str, error: BaseException) -> TurnFailed:
     logger.warning("Claude Code said what its SDK cannot read: %s", error)
     told = "Claude Code said something that its SDK cannot read; see the hub's log."
     return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
