@@ -22,7 +22,7 @@ from bridgehub.protocol.messages import (
     TurnStopped,
 )
 from tests.bridgehub.claude_hub import open_claude_hub
-from tests.bridgehub.hub_harness import Reader, prompt, text_of
+from tests.bridgehub.hub_harness import Reader, prompt, text_of, until
 from tests.standin.replies import Answer, Hang, ToolUse
 from tests.standin.rig import SDK_DROPS_GENERATORS, ClaudeRig, open_rig, program_pids
 
@@ -86,8 +86,10 @@ async def test_what_it_does_by_itself_can_be_stopped(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig, open_claude_hub(rig, tmp_path) as opened:
         reader = await opened.reader()
         await leave_in_background(rig, reader, "t1", "sleep 1; echo x")
+        asked = len(rig.standin.requests)
         rig.standin.script(Hang())
         began = await reader.read_until(TurnBegan)
+        await until(lambda: len(rig.standin.requests) > asked)
         await reader.link.send(InterruptTurn(str(began[-1].event.turn_id)))
         told = await reader.read_until(TurnStopped)
         assert told[-1].event == TurnStopped(str(began[-1].event.turn_id))
