@@ -262,6 +262,9 @@ class ClaudeTranslator:
                     yield from self._end_task(task_id, TASK_ENDS.get(status, "failed"), summary)
             case SystemMessage(subtype="api_retry", data=data):
                 yield self._retry(data)
+            case SystemMessage(subtype="informational", data=data) if isinstance(data.get("content"), str):
+                # What the program says to the person: why a hook refused the prompt, say.
+                yield Noticed(self.turn_id, "agent_says", cut_text(data["content"]).value)
             case SystemMessage(subtype="compact_boundary"):
                 yield Noticed(
                     self.turn_id,
