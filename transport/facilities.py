@@ -28,13 +28,13 @@ class AgentState:
 
     Attributes:
         problem: what it lacks, for a person; empty if nothing is known to be missing.
-        mend: the command that fixes it.
+        fix: the command that fixes it.
     """
 
     name: str
     kind: str
     problem: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 @attrs.frozen

@@ -40,6 +40,6 @@ class ReadinessProbe:
     def _agent(self, name: str) -> AgentState:
         agent = self.config.agents[name]
         for finding in examine_agent(name, agent, {**self.environment, **agent.env}, self.home):
-            if finding.mend:  # without one it is only a remark
-                return AgentState(name, agent.kind, finding.detail, finding.mend)
+            if finding.fix:  # without one it is only a remark
+                return AgentState(name, agent.kind, finding.detail, finding.fix)
         return AgentState(name, agent.kind)
