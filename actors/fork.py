@@ -117,7 +117,14 @@ class Forking:
                 position = ended.position if isinstance(ended, Complete) else None
             after = rows[-1].seq
         state.agent_memory = None if position is None else {FORK: position}
-        for kept in (state.queue, state.unknown, state.arriving, state.grants, state.grants_at):
+        for kept in (
+            state.queue,
+            state.unknown,
+            state.arriving,
+            state.grants,
+            state.grants_at,
+            state.background,
+        ):
             kept.clear()  # what waits or is allowed in the source stays there
         state.plan, state.held = (), None
         await self._append(grant, state, [], durable=True)

@@ -146,10 +146,11 @@ def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Ans
             "message_id": event.message_id,
             "content": event.content,
             "device_id": item.device_id,
-            "attachments": [attrs.asdict(one) for one in event.attachments],
+            "attachments": [attrs.asdict(attachment) for attachment in event.attachments],
             "status": _delivery(states.get(event.message_id)),
         }
     answer = answers.get(item.turn_id or "", Answer())
+    cause = getattr(event, "cause", None)
     made: dict[str, Any] = {
         **base,
         "role": "assistant",
@@ -157,5 +158,6 @@ def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Ans
         "device_id": None,
         "attachments": [],
         "status": answer.status,
+        **({} if cause is None else {"cause": cause}),
     }
     return made if answer.error is None else {**made, "error": answer.error}

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Literal, TextIO
 
 import attrs
@@ -15,7 +16,7 @@ import trio
 from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
-from builderos.client.keyboard import open_keyboard
+from builderos.client.keyboard import KeyboardReader, LineEditor, LineReader, keys_one_by_one
 from builderos.client.orders import HELP, OWN_COMMANDS, Orders
 from builderos.client.requests import Answer
 from builderos.client.screen import Screen
@@ -45,6 +46,7 @@ class _Terminal:
     work: Work
     steering: Steering
     clock: Callable[[], int]
+    set_mode: Callable[[], None] = lambda: None
     orders: Orders = attrs.field(init=False)
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
@@ -87,20 +89,24 @@ class _Terminal:
             self.scope.cancel(reason="nobody reads")
 
     async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
-        with open_keyboard(descriptor, self._completions) as lines:
-            while (line := await lines.next_line()) is not None and line != "/quit":
-                if line:
-                    await self._obey(follower, line)
+        editor = LineEditor(lambda line: self.steering.completions(line, OWN_COMMANDS))
+        lines = KeyboardReader(descriptor, editor) if self.is_tty else LineReader(descriptor)
+        while (line := await lines.next_line()) is not None and line != "/quit":
+            if line:
+                await self._obey(follower, line)
         # a person who leaves wants to stop at once; a script wants the answers to its messages
         self._leaving = "settled" if self.is_tty else "done"
         self._leave_if_done()
         await trio.lowlevel.checkpoint()
 
     async def run_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGCONT) as signals:
             task_status.started()
-            async for _ in signals:
-                self.scope.cancel(reason="signal")
+            async for number in signals:
+                if number == signal.SIGCONT:
+                    self.set_mode()  # a shell has set its own while we were stopped
+                else:
+                    self.scope.cancel(reason="signal")
         await trio.lowlevel.checkpoint()
 
     async def _obey(self, follower: Follower, line: str) -> None:
@@ -121,9 +127,6 @@ class _Terminal:
             await self._decide(follower, answer)
         elif not await self.orders.obey(follower, line):
             await self._send(follower, line.removeprefix("/") if line.startswith("//") else line)
-
-    def _completions(self, line: str) -> list[str]:
-        return self.steering.completions(line, OWN_COMMANDS)
 
     async def _read(self, words: list[str]) -> None:
         """Show changes or files. What comes meanwhile is written behind them."""
@@ -205,9 +208,9 @@ async def attach(
         RefusedError: the key is not valid, or it does not allow this session.
     """
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    is_tty = os.isatty(descriptor)
+    async with AsyncExitStack() as modes, trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        is_tty = os.isatty(descriptor)
         work = Work(find, follow.session_id, lambda text: terminal.put(text), is_tty)
         scope, steering = nursery.cancel_scope, Steering()
         terminal = _Terminal(find, follow, screen, sys.stdout, new_id, is_tty, scope, work, steering, clock)
@@ -219,6 +222,8 @@ async def attach(
             failure = error
             nursery.cancel_scope.cancel(reason="no connection")
         else:
+            if is_tty:
+                terminal.set_mode = modes.enter_context(keys_one_by_one(descriptor))
             nursery.start_soon(terminal.run_keyboard, follower, descriptor)
     if failure is not None:
         raise failure

@@ -73,8 +73,8 @@ class Screen:
         words += _settings_words(frame.body.get("settings"))
         if others:
             words.append(f"with {', '.join(others)}")
-        about = "— " + " · ".join(one_line(word) for word in words if word) + " —"
-        return self.say(f"{about}\n{question}" if question else about)
+        heading = "— " + " · ".join(one_line(word) for word in words if word) + " —"
+        return self.say(f"{heading}\n{question}" if question else heading)
 
     def _user_message(self, frame: Frame) -> str:
         author = "you" if frame.device_id == self.me else one_line(frame.device_id or "somebody")
@@ -92,7 +92,8 @@ class Screen:
     def _turn_started(self, frame: Frame) -> str:
         self._lengths.clear()
         self._tools.clear()
-        return ""
+        by_itself = frame.body.get("message_id") is None and frame.body.get("cause") == "background"
+        return self.say("— the agent goes on by itself —") if by_itself else ""
 
     def _piece(self, frame: Frame) -> str:
         block = frame.text("block")
@@ -119,16 +120,16 @@ class Screen:
 
     def _tool_finished(self, frame: Frame) -> str:
         name = self._tools.pop(frame.text("tool_id"), one_line(frame.text("name")))
-        how = "failed" if frame.body.get("is_error") is True else "done"
+        outcome = "failed" if frame.body.get("is_error") is True else "done"
         output = one_line(frame.text("output"), TOOL_LINE)
-        return self.say(f"* {name} {how}{': ' + output if output else ''}")
+        return self.say(f"* {name} {outcome}{': ' + output if output else ''}")
 
     def _permission_requested(self, frame: Frame) -> str:
         request_id = frame.text("request_id")
         return self.say(self.requests.add(request_id, frame.body)) if request_id else ""
 
     def _permission_resolved(self, frame: Frame) -> str:
-        about, question = self.requests.remove(frame.text("request_id"))
+        subject, question = self.requests.remove(frame.text("request_id"))
         words = {
             "allow": "allowed",
             "deny": "denied",
@@ -136,12 +137,13 @@ class Screen:
             "cancelled": "cancelled",
         }
         by = frame.text("by_device")
-        who = f" by {'you' if by == self.me else one_line(by)}" if by else ""
-        line = f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —"
+        decider = f" by {'you' if by == self.me else one_line(by)}" if by else ""
+        line = f"— {subject}: {words.get(frame.text('decision'), 'decided')}{decider} —"
         return self.say(f"{line}\n{question}" if question else line)
 
     def _task(self, frame: Frame) -> str:
-        news = frame.text("progress") or frame.text("result") or frame.text("state")
+        progress = frame.content if frame.kind == "task_progress" else ""
+        news = progress or frame.text("result") or frame.text("state")
         return self.say(f"> {one_line(frame.text('title'))}: {one_line(news, TOOL_LINE)}")
 
     def _notice(self, frame: Frame) -> str:

@@ -80,7 +80,9 @@ def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
 def _say_who_may_enter(restored: _Restored) -> None:
     """Print which keys the restore made valid: one of them may have been revoked since the backup."""
     if restored.revived:
-        named = ", ".join(f"{one_line(one.name)} ({one.id}, {one.scope})" for one in restored.revived)
+        named = ", ".join(
+            f"{one_line(device.name)} ({device.id}, {device.scope})" for device in restored.revived
+        )
         sys.stdout.write(
             f"These keys come from the backup and are valid now: {named}. One may have been revoked since the backup; "
             "to revoke it again: `builderos devices revoke ID`.\n"
@@ -145,7 +147,7 @@ async def _note_restore(
         The devices with valid keys that are not `known`; each has a row in the audit too.
     """
     subject = None if noted is None else str(noted)
-    async with open_store(copy, boot_id=read_boot_id()) as store:
+    async with open_store(copy, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
         good = [one for one in store.devices.list() if one.revoked_at_ms is None]
         revived = [one for one in good if one.id not in known and one.id != FIRST_DEVICE]
         acts = [("restored", subject), *(("device_restored", one.id) for one in revived)]

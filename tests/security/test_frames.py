@@ -77,6 +77,7 @@ FRAMES: Final = {
     "send_now": Row("drive", "a message for later", {"message_id": "MESSAGE"}, {"type": "turn_started"}),
     "cancel": Row("drive", "a queue", {"message_id": "MESSAGE"}, {"type": "delivery", "state": "cancelled"}),
     "interrupt": Row("drive", "a turn", {}, {"type": "interrupted"}),
+    "stop_task": Row("drive", "nothing", {"task_id": "none"}, {"type": "rejected", "code": "unknown_task"}),
     "resolve": Row(
         "drive",
         "a queue",
@@ -87,6 +88,7 @@ FRAMES: Final = {
     "renew": Row("drive", "an answer", {}, {"type": "notice", "code": "renewed"}),
     "organize": Row("drive", "nothing", {"pinned": True}, {"type": "session_changed", "pinned": True}),
     "warm": Row("drive", "nothing", {}, {"type": "pong"}),
+    "undo": Row("drive", "nothing", {"turn_id": "t"}, {"type": "rejected", "code": "no_checkpoint"}),
     "rename": Row("drive", "nothing", {"title": "T"}, {"type": "session_updated", "title": "T"}),
     "draft": Row(
         "drive",

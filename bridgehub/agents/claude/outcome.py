@@ -47,7 +47,7 @@ class Outcome:
     limit: RateLimitInfo | None = None
     """What the service last said of the person's limits, in this turn."""
     answered: bool = False
-    """Whether the prompt has its result."""
+    """Whether the prompt has its result; there is none to wait for in a turn that the program began by itself."""
     _last: ResultMessage | None = None
     position: Position | None = None
     """The last message of the agent's main conversation, as far as it came."""
