@@ -177,7 +177,7 @@ class TurnSink:
             request_id,
             tool,
             tool_input,
-            OPTIONS,
+            OPTIONS if words.options is None else words.options,
             questions,
             grant,
             task_id,
@@ -186,6 +186,7 @@ class TurnSink:
             words.modes,
             words.diff,
             words.editable,
+            words.denying,
         )
         with self.silence.held():
             return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))

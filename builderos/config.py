@@ -18,6 +18,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from builderos.agent_config import (
     KINDS,
+    AcpAgent,
     Agent,
     BridgeHubAgent,
     ClaudeAgent,
@@ -29,6 +30,7 @@ from builderos.config_values import OutOfRangeError, at_most, networks, positive
 from transport.proxies import LOOPBACK
 
 __all__ = [
+    "AcpAgent",
     "Agent",
     "BridgeHubAgent",
     "ClaudeAgent",

@@ -25,7 +25,7 @@ from actors.commands import (
     Send,
 )
 from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
-from actors.session.decisions import refusal_of_decision
+from actors.session.decisions import decision_of, refusal_of_decision
 from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
 from actors.session.inputs import FromDevice
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
@@ -163,15 +163,17 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         if refusal is not None:
             _answer(step, envelope, Rejected(*refusal, request_id=request_id))
             return
-        changes = decide.decision in ("allow", "allow_session")
+        decision = decision_of(state.turn.requests[request_id], decide)
+        changes = decision in ("allow", "allow_session")
         resolved = PermissionResolved(
             request_id,
-            decide.decision,
+            decision,
             author,
             decide.note,
             decide.answers,
             decide.input if changes else None,
             decide.mode if changes else None,
+            decide.option,
         )
         step.emit_in_turn(resolved, device_id=author)
         step.do(TellHub(decided(resolved)))

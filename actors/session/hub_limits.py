@@ -104,6 +104,7 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
         modes=_names(event.modes),
         diff=event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_DIFF_BYTES else None,
         editable=_names(event.editable) if shown is event.input else (),
+        denying=_names(event.denying),
     )
 
 

@@ -204,4 +204,5 @@ def decided(resolved: PermissionResolved) -> Decided:
         resolved.answers,
         resolved.input,
         resolved.mode,
+        resolved.option,
     )

@@ -55,8 +55,8 @@ PUT_AWAY_S = 12.0
 READ_ONLY = frozenset({"plan", "read-only"})
 """Permission modes, Claude's and Codex's, in which an agent changes nothing."""
 
-RELAYS = frozenset({"bridgehub/1.0"})
-"""Kinds of agents that know no permission mode."""
+RELAYS = frozenset({"bridgehub/1.0", "acp"})
+"""Kinds of agents that know no permission mode, or of which nobody knows before they run whether they have one."""
 
 _CONVERSATIONS = uuid.UUID("3f4b1b0e-6c1e-4a58-8a3f-5b1d6f0c9f52")
 """Namespace of the delegates' own conversations; must never change."""

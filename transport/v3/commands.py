@@ -84,7 +84,10 @@ def _interrupt(frame: cf.InterruptFrame, _: tuple[Attachment, ...] = ()) -> Comm
 
 @command_of.register
 def _decide(frame: cf.DecideFrame, _: tuple[Attachment, ...] = ()) -> Command:
-    return cmd.Decide(frame.request_id, frame.decision, frame.note, frame.answers, frame.input, frame.mode)
+    decision = frame.decision or "allow"
+    return cmd.Decide(
+        frame.request_id, decision, frame.note, frame.answers, frame.input, frame.mode, frame.option
+    )
 
 
 @command_of.register
