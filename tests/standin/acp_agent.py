@@ -23,7 +23,7 @@ OPTIONS = {
     "embedded": True,
     **json.loads(os.environ.get("ACP_STANDIN", "{}")),
 }
-FOLDER = Path(sys.argv[1])
+FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 MODES = {"ask": "Ask", "plan": "Plan", "yolo": "Never ask"}
 MODELS = {"small": "Small", "large": "Large"}
 PERMISSION = [
@@ -57,7 +57,7 @@ class Agent:
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    def update(self, kind: str, session_id: str = "", **fields: Any) -> None:
+    def update(self, kind: str, session_id: str = "", /, **fields: Any) -> None:
         update = {"sessionUpdate": kind, **fields}
         params = {"sessionId": session_id or self.session_id, "update": update}
         self.write({"method": "session/update", "params": params})

@@ -16,15 +16,17 @@ import trio
 from bridgehub.agents.acp.driver import AcpDriver, make_driver
 from bridgehub.agents.base import TurnEnd
 from bridgehub.protocol.messages import Decided, HubSpec, Prompt
-from tests.standin import acp_agent
 from tests.standin.rig import TURN_S, Asked, RecordingSink
 
 __all__ = ["AcpRig", "AcpSink", "agent_command", "deciding", "open_acp_rig"]
 
 
+AGENT = Path(__file__).with_name("acp_agent.py")
+
+
 def agent_command(folder: Path) -> list[str]:
     """Return the command of the stand-in; its conversations lie in `folder`."""
-    return [sys.executable, "-I", acp_agent.__file__, str(folder)]
+    return [sys.executable, "-I", str(AGENT), str(folder)]
 
 
 @attrs.define(eq=False)

@@ -34,11 +34,18 @@ class KnownAgent:
 
     def table(self) -> str:
         """Return its table of the config, as TOML."""
+        return "\n".join((f"[agents.{self.name}]", *self._fields())) + "\n"
+
+    def line(self) -> str:
+        """Return the same as one line, which belongs above all tables of a config."""
+        return f"agents.{self.name} = {{ {', '.join(self._fields())} }}"
+
+    def _fields(self) -> list[str]:
         words = ", ".join(f'"{word}"' for word in self.command)
-        lines = [f"[agents.{self.name}]", 'kind = "acp"', f"command = [{words}]"]
+        fields = ['kind = "acp"', f"command = [{words}]"]
         if self.env:
-            lines.append("env = { " + ", ".join(f'{name} = "{value}"' for name, value in self.env) + " }")
-        return "\n".join(lines) + "\n"
+            fields.append("env = { " + ", ".join(f'{name} = "{value}"' for name, value in self.env) + " }")
+        return fields
 
 
 KNOWN = {

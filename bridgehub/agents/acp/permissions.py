@@ -107,8 +107,8 @@ class Question:
 def question_of(params: Fields, tool: ToolCall, diff: Any, *, may_bypass: bool) -> Question:
     """Return the question of a `session/request_permission` about a tool call, which may be all but unknown."""
     about = grant_words(tool)
-    options = Options.read(params, may_bypass=may_bypass, can_grant=about is not None)
     kind = _KINDS.get(tool.kind, "other")
+    options = Options.read(params, may_bypass=may_bypass or kind != "plan", can_grant=about is not None)
     grant = None
     if "allow_session" in options.by_decision and about is not None:
         grant = f"{options.lasting_label}: {about}"
@@ -150,4 +150,5 @@ def _label(option: Fields) -> str:
 
 
 def _bypasses(option: Fields) -> bool:
-    return mode_kind(option.text("optionId"), option.text("name")) == BYPASS
+    is_yes = option.text("kind").startswith("allow")
+    return is_yes and mode_kind(option.text("optionId"), option.text("name")) == BYPASS
