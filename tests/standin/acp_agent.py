@@ -220,7 +220,7 @@ class Agent:
         name, _, content = rest.partition(" ")
         path = Path.cwd() / name
         old = path.read_text() if path.exists() else None
-        call = {"toolCallId": self.next_tool(), "title": f"Write {name}", "kind": "edit"}
+        call: dict[str, Any] = {"toolCallId": self.next_tool(), "title": f"Write {name}", "kind": "edit"}
         self.update("tool_call", **call, status="pending", rawInput={})
         diff = {"type": "diff", "path": str(path), "oldText": old, "newText": content + "\n"}
         call |= {"content": [diff], "rawInput": {"path": str(path)}, "locations": [{"path": str(path)}]}

@@ -49,18 +49,21 @@ def deciding(decision: Any, **fields: Any) -> AcpSink:
 
 @attrs.define(eq=False)
 class AcpRig:
-    """A home, a workspace, and drivers on them that are closed at the end."""
+    """A home, a workspace, and drivers on them that are closed at the end. `command`: None starts the stand-in."""
 
     home: Path
     workspace: Path
     hub_id: str
+    env: dict[str, str] = attrs.field(factory=lambda: {"PATH": "/usr/bin:/bin"})
+    command: list[str] | None = None
+    limit_s: float = TURN_S
     drivers: list[AcpDriver] = attrs.field(factory=list)
     turns: int = 0
 
     def driver(self, standin: dict[str, Any] | None = None, **changes: Any) -> AcpDriver:
         """Make a driver; `standin`: what the agent cannot, and how it misbehaves."""
-        env = {"PATH": "/usr/bin:/bin", "ACP_STANDIN": orjson.dumps(standin or {}).decode()}
-        options = {"command": agent_command(self.home)} | changes.pop("options", {})
+        env = {**self.env, "ACP_STANDIN": orjson.dumps(standin or {}).decode()}
+        options = {"command": self.command or agent_command(self.home)} | changes.pop("options", {})
         spec = HubSpec(
             hub_id=self.hub_id,
             session_id="session-1",
@@ -89,7 +92,7 @@ class AcpRig:
     ) -> tuple[TurnEnd, AcpSink]:
         """Run one turn to its end."""
         sink = sink or AcpSink()
-        with trio.fail_after(TURN_S):
+        with trio.fail_after(self.limit_s):
             return await driver.run_turn(self.prompt(content, **changes), sink), sink
 
     async def interrupted(
@@ -103,7 +106,7 @@ class AcpRig:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
-            await sink.until(when)
+            await sink.until(when, self.limit_s)
             await driver.interrupt()
         return ends[0]
 

@@ -6,6 +6,7 @@ are offered by their labels. An answer for which there is no option is `cancelle
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from bridgehub.agents.acp.offer import BYPASS, mode_kind
 from bridgehub.agents.acp.start import CANCELLED
 from bridgehub.agents.acp.tools import ToolCall
 from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.diffs import relative
 from bridgehub.agents.request_words import MAX_TITLE_CHARS, Kind, RequestWords
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided
@@ -37,6 +39,8 @@ _KINDS: dict[str, Kind] = {
     "fetch": "fetch",
     "switch_mode": "plan",
 }
+
+_VERBS = {"edit": "Edit", "delete": "Delete", "move": "Move", "read": "Read", "search": "Search"}
 
 _DECISIONS = (
     ("allow", ("allow_once",)),
@@ -104,7 +108,7 @@ class Question:
     grant: str | None
 
 
-def question_of(params: Fields, tool: ToolCall, diff: Any, *, may_bypass: bool) -> Question:
+def question_of(params: Fields, tool: ToolCall, diff: Any, *, workspace: str, may_bypass: bool) -> Question:
     """Return the question of a `session/request_permission` about a tool call, which may be all but unknown."""
     about = grant_words(tool)
     kind = _KINDS.get(tool.kind, "other")
@@ -116,7 +120,7 @@ def question_of(params: Fields, tool: ToolCall, diff: Any, *, may_bypass: bool) 
     shown = tool.shown_input()
     if kind == "plan" and isinstance(tool.raw_input, dict) and isinstance(tool.raw_input.get("plan"), str):
         shown = {**shown, "plan": tool.raw_input["plan"]}
-    title = _title(tool, kind)
+    title = _title(tool, kind, workspace)
     words = RequestWords(kind, title, diff=diff, options=options.offered(), denying=options.denying)
     return Question(tool.name, cut_json(shown).value, options, words, grant)
 
@@ -138,8 +142,11 @@ def grant_words(tool: ToolCall) -> str | None:
     return " ".join(part for part in parts if part) or None
 
 
-def _title(tool: ToolCall, kind: Kind) -> str:
-    title = " ".join((f"Run {tool.command}" if tool.command else tool.title)[: 4 * MAX_TITLE_CHARS].split())
+def _title(tool: ToolCall, kind: Kind, workspace: str) -> str:
+    title = f"Run {tool.command}" if tool.command else tool.title
+    if os.path.isabs(title):  # some agents have nothing but the path for a title
+        title = f"{_VERBS.get(tool.kind, 'Use')} {relative(title, workspace)}"
+    title = " ".join(title[: 4 * MAX_TITLE_CHARS].split())
     if not title:
         title = "Carry out the plan" if kind == "plan" else "Use a tool that the agent does not name"
     return title if len(title) <= MAX_TITLE_CHARS else title[: MAX_TITLE_CHARS - 1] + "…"

@@ -115,7 +115,7 @@ class Requests:
                 await self.emit(event)
         tool = self.translator.tool(tool_id) or _unknown(told)
         diff = await trio.to_thread.run_sync(tool.diff, self.workspace, abandon_on_cancel=True)
-        question = question_of(params, tool, diff, may_bypass=self.may_bypass)
+        question = question_of(params, tool, diff, workspace=self.workspace, may_bypass=self.may_bypass)
         decided = await self.sink.ask(
             question.tool, question.tool_input, grant=question.grant, words=question.words
         )
