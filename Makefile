@@ -25,7 +25,7 @@ TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirement
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format bench torture lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format bench torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ test-agents: install $(OPENCODE) ## run real agents of the Agent Client Protocol
 
 torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)
+
+web-load: install ## load the web client, with figures (ARGS="--only stream --seconds 10")
+	@$(BIN)/python -m tests.web.load $(ARGS)
+
 
 # One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
 sbom: $(call stamps_of,requirements-audit.txt) ## what a server is made of, as CycloneDX, in build/sbom*.json

@@ -101,9 +101,10 @@ def encode_entry(item: Committed) -> Entry:
     )
 
 
-def encode_settings(settings: Settings) -> bytes:
-    """Return a session's settings as storage keeps them."""
-    return orjson.dumps(CONVERTER.unstructure(settings))
+def encode_settings(settings: Settings, *, origin: str | None = None) -> bytes:
+    """Return a session's settings as storage keeps them. `origin`: what a fork was made of."""
+    body = CONVERTER.unstructure(settings)
+    return orjson.dumps(body if origin is None else {**body, "origin": origin})
 
 
 def decode_settings(payload: bytes) -> Settings:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from actors.events import Attachment, Decision, PermissionRequested, PlanEntry, SessionGrant, Settings
+from actors.events import Attachment, Decision, Held, PermissionRequested, PlanEntry, SessionGrant, Settings
 from actors.offer import NO_OFFER, Offer
 
 __all__ = [
@@ -29,16 +29,20 @@ __all__ = [
     "IfHead",
     "Interrupt",
     "MarkRead",
+    "Organize",
     "QueuedMessage",
     "RejectCode",
     "Rejected",
     "Rename",
+    "Renew",
     "Reply",
     "Resolve",
     "RevokeGrant",
     "Send",
+    "SendNow",
     "SessionView",
     "Settings",
+    "Warm",
 ]
 
 RejectCode = Literal[
@@ -58,6 +62,8 @@ RejectCode = Literal[
     "bypass_disabled",
     "unknown_grant",
     "too_many",
+    "bad_time",
+    "busy",
     "nothing_to_interrupt",
     "not_unknown",
     "storage",
@@ -99,6 +105,15 @@ class Send:
     attachments: tuple[Attachment, ...] = ()
     if_head: IfHead | None = None
     mode: Literal["queue", "steer"] = "queue"
+    not_before_ms: int | None = None
+
+
+@attrs.frozen
+class SendNow:
+    """Have a message for later run now."""
+
+    name: ClassVar[str] = "send_now"
+    message_id: str
 
 
 @attrs.frozen
@@ -156,6 +171,29 @@ class RevokeGrant:
 
 
 @attrs.frozen
+class Renew:
+    """Have the agent start afresh, with the history given to it as text."""
+
+    name: ClassVar[str] = "renew"
+
+
+@attrs.frozen
+class Warm:
+    """Somebody is about to write: have a hub ready."""
+
+    name: ClassVar[str] = "warm"
+
+
+@attrs.frozen
+class Organize:
+    """Pin a session or take it out of the way; None leaves it."""
+
+    name: ClassVar[str] = "organize"
+    pinned: bool | None = None
+    archived: bool | None = None
+
+
+@attrs.frozen
 class Resolve:
     """Say what becomes of a message whose delivery is `unknown`."""
 
@@ -198,11 +236,15 @@ class Close:
 Command = (
     Attach
     | Send
+    | SendNow
     | Cancel
     | Interrupt
     | Decide
     | Configure
     | RevokeGrant
+    | Renew
+    | Organize
+    | Warm
     | Resolve
     | Rename
     | MarkRead
@@ -240,11 +282,13 @@ class Rejected:
 
 @attrs.frozen
 class QueuedMessage:
-    """A message that waits; `preview` is its first 1,000 code points."""
+    """A message that waits; `preview` is its first 1,000 code points. `held`: it waits for a person's word."""
 
     message_id: str
     device_id: str
     preview: str
+    not_before_ms: int | None = None
+    held: bool = False
 
 
 @attrs.frozen
@@ -272,6 +316,7 @@ class SessionView:
     offer: Offer = NO_OFFER
     gauge: Mapping[str, Any] = attrs.field(factory=dict)
     plan: tuple[PlanEntry, ...] = ()
+    held: Held | None = None
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from actors.codec import decode_row
 from actors.events import Message
 from actors.pieces import join_pieces
 from actors.ports import Journal
-from actors.tail import Round, Tail
+from actors.tail import EventBatch, Tail
 
 __all__ = ["Cursor"]
 
@@ -46,7 +46,7 @@ class Cursor:
             return now
         return self._free_at
 
-    async def take(self, now: float) -> Round:
+    async def take(self, now: float) -> EventBatch:
         """Return what follows the position, within its bounds, and move there; empty where nothing is due.
 
         A cancelled take moves nothing.
@@ -62,21 +62,21 @@ class Cursor:
             self.position = taken.items[-1].seq
         return taken
 
-    async def _page(self) -> Round:
+    async def _page(self) -> EventBatch:
         tail = self.tail
         # Not past the tail's head: what is committed but not published yet may not be seen before its answer.
         before = tail.head_seq + 1
         rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS, before=before)
-        return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
+        return EventBatch(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
 
-    def _paced(self, whole: Round, now: float) -> Round:
+    def _paced(self, whole: EventBatch, now: float) -> EventBatch:
         if self.pace_s <= 0:
             return whole
         first = next((i for i, item in enumerate(whole.items) if isinstance(item.event, Message)), None)
         if first is None:
             return whole
         if self._holds(now):
-            return Round(whole.session_id, whole.epoch, whole.items[:first])
+            return EventBatch(whole.session_id, whole.epoch, whole.items[:first])
         if self.position >= self._round_until:
             self._round_until = self.tail.head_seq
             self._free_at = now + self.pace_s

@@ -6,10 +6,10 @@ __all__ = [
     "ActorError",
     "HubError",
     "HubFenced",
-    "HubGarbage",
+    "HubKillFailed",
     "HubLost",
+    "HubProtocolError",
     "HubStartFailed",
-    "HubSurvived",
     "SessionBusy",
     "SessionFailed",
     "ShuttingDown",
@@ -55,9 +55,9 @@ class HubFenced(HubError):
     """A later owner of the session holds the hub: this one must stop."""
 
 
-class HubGarbage(HubError):
+class HubProtocolError(HubError):
     """The hub said something that is no protocol; it cannot be trusted any more."""
 
 
-class HubSurvived(HubError):
+class HubKillFailed(HubError):
     """Processes of a dead hub could not be killed: nothing may be sent again while they live."""

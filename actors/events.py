@@ -21,6 +21,7 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "Event",
+    "Held",
     "Interrupted",
     "Message",
     "Notice",
@@ -63,6 +64,9 @@ TurnErrorCode = Literal[
     "agent_protocol",
     "timeout",
     "unknown_outcome",
+    "usage_limit",
+    "context_full",
+    "conversation_refused",
 ]
 
 
@@ -90,12 +94,13 @@ class Usage:
 
 @attrs.frozen
 class UserMessage:
-    """A person's message, as it was accepted."""
+    """A person's message, as it was accepted. `not_before_ms`: when its turn may begin; None: at once."""
 
     kind: ClassVar[str] = "user_message"
     message_id: str
     content: str
     attachments: tuple[Attachment, ...] = ()
+    not_before_ms: int | None = None
 
 
 @attrs.frozen
@@ -292,12 +297,19 @@ class Complete:
 
 @attrs.frozen
 class TurnError:
-    """A turn's bad end."""
+    """A turn's bad end.
+
+    Attributes:
+        resets_at_ms: when the limit is over that ended it.
+        ways: what a person can do about it: some of `compact`, `renew`, `fork`.
+    """
 
     kind: ClassVar[str] = "error"
     code: TurnErrorCode
     content: str
     retryable: bool
+    resets_at_ms: int | None = None
+    ways: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -328,6 +340,14 @@ class SessionGrant:
 
 
 @attrs.frozen
+class Held:
+    """Why the queue waits, and until when; an empty `code`: it does not any more."""
+
+    code: str
+    until_ms: int | None = None
+
+
+@attrs.frozen
 class SessionUpdated:
     """Something about the session that no other event tells; None means unchanged.
 
@@ -335,6 +355,7 @@ class SessionUpdated:
         settings: all of them, as they are from now on.
         applies: when a change of settings counts.
         grants: all that is allowed for the whole session.
+        held: whether the messages that wait are kept back.
     """
 
     kind: ClassVar[str] = "session_updated"
@@ -343,6 +364,7 @@ class SessionUpdated:
     settings: Settings | None = None
     applies: Literal["now", "next_turn"] | None = None
     grants: tuple[SessionGrant, ...] | None = None
+    held: Held | None = None
 
 
 Piece = Message | Thinking

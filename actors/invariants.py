@@ -47,7 +47,7 @@ from actors.events import (
 )
 from actors.pieces import MAX_PIECE_BYTES, json_size
 
-__all__ = ["EDGES", "Rule", "Told", "Verifier", "Violation", "violations"]
+__all__ = ["EDGES", "MessageRecord", "Rule", "Verifier", "Violation", "violations"]
 
 Rule = Literal[
     "gap", "overlap", "turn", "delivery", "message", "permission", "task", "tool", "text", "fold", "count"
@@ -90,7 +90,7 @@ class Violation:
 
 
 @attrs.define
-class Told:
+class MessageRecord:
     """What the journal said of one message so far: the seq where it is first named, and its delivery state."""
 
     seq: int
@@ -121,7 +121,7 @@ class Verifier:
     """Takes the events of one session from the first on, in order.
 
     Attributes:
-        told_afterwards: what the ids of messages and turns begin with that came from elsewhere, long after; of
+        imported_prefix: what the ids of messages and turns begin with that came from elsewhere, long after; of
             these less is asked: a question may have failed without a turn, an answer may have no question.
         folded: without it rows of finished turns need not be folded: for events as they were when they came.
         found: what is wrong, at most `MAX_FOUND` of it.
@@ -130,12 +130,12 @@ class Verifier:
         messages: what was told of each message.
     """
 
-    told_afterwards: str | None = None
+    imported_prefix: str | None = None
     folded: bool = True
     found: list[Violation] = attrs.field(factory=list)
     position: int = 0
     message_count: int = 0
-    messages: dict[str, Told] = attrs.field(factory=dict)
+    messages: dict[str, MessageRecord] = attrs.field(factory=dict)
     _ended: set[str] = attrs.field(factory=set)
     _turn: _Open | None = None
 
@@ -198,14 +198,14 @@ class Verifier:
             first = self.messages[event.message_id].seq
             self._note(item, "message", f"{event.message_id} was accepted at {first} already")
             return
-        self.messages[event.message_id] = Told(item.seq, "accepted")
+        self.messages[event.message_id] = MessageRecord(item.seq, "accepted")
 
     def _delivered(self, item: Committed, event: Delivery) -> None:
         told = self.messages.get(event.message_id)
         if told is None:
-            if not self._is_told_afterwards(event.message_id):
+            if not self._is_imported(event.message_id):
                 self._note(item, "message", f"{event.state} of {event.message_id}, which nobody sent")
-            told = self.messages[event.message_id] = Told(item.seq, "accepted")
+            told = self.messages[event.message_id] = MessageRecord(item.seq, "accepted")
         before, told.state = told.state, event.state
         if event.state not in EDGES[before] and not self._may_skip(event, before):
             self._note(item, "delivery", f"{event.message_id} went from {before} to {event.state}")
@@ -214,7 +214,7 @@ class Verifier:
             return
         turn = self._turn
         if turn is None or item.turn_id != turn.turn_id:
-            if not self._is_told_afterwards(event.message_id):
+            if not self._is_imported(event.message_id):
                 self._note(item, "delivery", f"{event.message_id} {event.state} outside a running turn")
         elif event.message_id == turn.message_id:
             turn.handed = turn.handed or event.state == "handed"
@@ -233,13 +233,13 @@ class Verifier:
             self._turn.steered.remove(event.message_id)
 
     def _may_skip(self, event: Delivery, before: str) -> bool:
-        if not self._is_told_afterwards(event.message_id):
+        if not self._is_imported(event.message_id):
             return False
         # A question that failed without a turn, and a second answer to the same question.
         return (before, event.state) == ("accepted", "failed") or event.state == "handed"
 
-    def _is_told_afterwards(self, any_id: str) -> bool:
-        return self.told_afterwards is not None and any_id.startswith(self.told_afterwards)
+    def _is_imported(self, any_id: str) -> bool:
+        return self.imported_prefix is not None and any_id.startswith(self.imported_prefix)
 
     def _started(self, item: Committed, event: TurnStarted) -> None:
         self.message_count += 1
@@ -251,7 +251,7 @@ class Verifier:
             self._note(item, "turn", f"{turn_id} started while {self._turn.turn_id} runs")
             self._ended.add(self._turn.turn_id)
         told = self.messages.get(event.message_id)
-        if told is None and not self._is_told_afterwards(event.message_id):
+        if told is None and not self._is_imported(event.message_id):
             self._note(item, "message", f"a turn of {event.message_id}, which nobody sent")
         self._turn = _Open(turn_id, event.message_id)
 
@@ -266,7 +266,7 @@ class Verifier:
         for message_id in sorted(turn.steered):
             if (state := self.messages[message_id].state) in ("handed", "consumed"):
                 self._note(item, "delivery", f"{message_id}, steered, is {state} at the end")
-        if self.folded and turn.unfolded_seq is not None and not self._is_told_afterwards(turn.turn_id):
+        if self.folded and turn.unfolded_seq is not None and not self._is_imported(turn.turn_id):
             self._note(item, "fold", f"the piece at {turn.unfolded_seq} is not folded with its neighbour")
         if isinstance(item.event, Complete):
             self._check_complete(item, item.event, turn)
@@ -337,13 +337,13 @@ class Verifier:
 
 
 def violations(
-    items: Iterable[Committed], *, told_afterwards: str | None = None, folded: bool = True
+    items: Iterable[Committed], *, imported_prefix: str | None = None, folded: bool = True
 ) -> list[Violation]:
     """Return what is wrong with a session's events, all of them from the first on; `Verifier` tells the rest.
 
     A turn may be running at the end: that is no violation.
     """
-    verifier = Verifier(told_afterwards, folded)
+    verifier = Verifier(imported_prefix, folded)
     for item in items:
         verifier.take(item)
     return verifier.found

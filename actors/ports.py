@@ -143,8 +143,18 @@ class Catalog(Protocol):
         """Return one session, None where it is not there."""
         ...
 
-    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
-        """Return sessions by (last_activity_ms, session_id) descending, all below `before`."""
+    async def page(
+        self,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        *,
+        archived: bool | None = None,
+        workspace: str | None = None,
+    ) -> Sequence[SessionRecord]:
+        """Return sessions by (last_activity_ms, session_id) descending, all below `before`.
+
+        `archived`, `workspace`: only those; None: all.
+        """
         ...
 
     async def count(self) -> int:
@@ -155,12 +165,33 @@ class Catalog(Protocol):
         """Return the ids of sessions whose summary says `unfinished`."""
         ...
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """Return the sessions whose summary says when they are due, with that moment (ms), the next one first."""
+        ...
+
     async def unread_count(self, session_id: str, after: int) -> int:
         """Return how many entries `/messages` has after seq `after` (user messages and started turns)."""
         ...
 
-    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
-        """Keep a read mark or a draft. Not an event; last writer wins; a read mark never goes back."""
+    async def note(
+        self,
+        session_id: str,
+        *,
+        read_seq: int | None = None,
+        draft: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
+        """Keep a read mark, a draft, or where it stands in lists. Not an event; last writer wins; a read mark never
+        goes back."""
+        ...
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """Show a session that was made hidden, durably, with what another one has of files."""
+        ...
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """Remove a session that was made hidden and not revealed. Not cancelled; what fails is done at the next start."""
         ...
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
@@ -255,7 +286,7 @@ class Hubs(Protocol):
         """
         ...
 
-    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         """Kill what is left of a hub and its whole tree; return the first of the events it left in its files.
 
         Only events that follow `last_seq` without a gap, and no more than fit into memory many times over; called

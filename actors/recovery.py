@@ -22,7 +22,7 @@ __all__ = ["end_failed_session", "end_hubs"]
 
 log = logging.getLogger("builderos.actors")
 
-BURIALS_AT_ONCE = 8
+MAX_CONCURRENT_CLEANUPS = 8
 """Hubs that are ended in parallel: each takes a thread and a scan of the process table."""
 
 
@@ -47,9 +47,9 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
     record, state = await load_state(deps.catalog, deps.journal, session_id)
     hub_id = state.hub_id
     for leaving in state.leaving:
-        await deps.hubs.bury(leaving, last_seq=0)
+        await deps.hubs.reap(leaving, last_seq=0)
     if hub_id is not None:
-        await deps.hubs.bury(hub_id, last_seq=state.hub_seq)
+        await deps.hubs.reap(hub_id, last_seq=state.hub_seq)
     step = Step(state, deps.clock(), deps.new_id)
     take(step, MarkFailed(detail))
     entries = [encode_entry(item) for item in step.events]
@@ -64,12 +64,12 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
 
 async def end_hubs(hubs: Hubs, hub_ids: Sequence[str]) -> None:
     """Kill hubs that nobody wants with their whole trees, several at once; their files go too."""
-    limiter = trio.CapacityLimiter(BURIALS_AT_ONCE)
+    limiter = trio.CapacityLimiter(MAX_CONCURRENT_CLEANUPS)
 
     async def end(hub_id: str) -> None:
         async with limiter:
             try:
-                await hubs.bury(hub_id, last_seq=0)
+                await hubs.reap(hub_id, last_seq=0)
                 await hubs.forget(hub_id)
             except HubError as exc:
                 log.error("hub %s could not be ended: %s", hub_id, exc)

@@ -17,20 +17,34 @@ from actors.commands import Envelope
 from actors.config import ActorConfig
 from actors.crashes import CrashRecord, leaf_of, run_guarded
 from actors.errors import HubFenced, SessionBusy, SessionFailed, ShuttingDown
+from actors.fork import Forking, settings_of_fork, workspace_of
+from actors.offer import NO_OFFER, decode_offer
 from actors.recovery import end_failed_session, end_hubs
 from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
-from actors.tail import Listener, Tail, Trouble
-from storage.errors import Fenced, SessionMissing
+from actors.session.snapshot import restore
+from actors.tail import Listener, SessionProblem, Tail
+from storage.errors import Fenced, SessionMissing, StorageError
+from storage.records import NewSession
 
-__all__ = ["Statistics", "Supervisor", "open_supervisor"]
+__all__ = ["Supervisor", "SupervisorStatistics", "open_supervisor"]
 
 log = logging.getLogger("builderos.actors")
 
 
+CLOCK_S = 30.0
+"""How often it is looked which sessions are due, at least: the clock of the wall may be set."""
+
+DUE_AT_ONCE = 500
+"""Sessions that are started at once because their time came."""
+
+DUE_AGAIN_S = 0.5
+"""When it is looked again after some were due: their actors take them in the meantime."""
+
+
 @attrs.frozen
-class Statistics:
+class SupervisorStatistics:
     """Counts of one moment.
 
     Attributes:
@@ -69,6 +83,7 @@ class Supervisor:
     _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _crash_count: int = 0
     _closing: bool = False
+    _rested: trio.Event = attrs.field(factory=trio.Event)
 
     # ---- the ports ----
 
@@ -91,7 +106,7 @@ class Supervisor:
                 raise SessionFailed(session_id, left)
             child.failed_at = None
             child.crashes.clear()
-            child.tail.post_nowait(Trouble(None, "the session works again"))
+            child.tail.post_nowait(SessionProblem(None, "the session works again"))
         self._ensure_running(child)
         await child.mailbox.put(envelope)
         if not child.running or child.failed_at is not None:  # it ended while this waited for room
@@ -107,7 +122,7 @@ class Supervisor:
                     self._ensure_running(child)
                 yield child.tail
         finally:
-            child.mailbox.poke()  # the actor may have been waiting for the last device to go
+            child.mailbox.wake()  # the actor may have been waiting for the last device to go
             self._let_go(child)
 
     @contextmanager
@@ -156,6 +171,27 @@ class Supervisor:
         child.tail.reset(child.tail.epoch + 1, 0)
         self._note_change(session_id)
 
+    async def fork(
+        self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
+    ) -> None:
+        """Make a session `new_id` out of another one's turns up to and including `after_turn`; None: out of none.
+
+        Raises:
+            SessionMissing, SessionExists, UnknownTurn, TurnRuns, StorageError: as `actors.fork`.
+        """
+        deps = self._deps
+        source = await deps.catalog.get(session_id)
+        if source is None:
+            raise SessionMissing(session_id)
+        offer = await deps.catalog.offer_of(source.agent_type)
+        mode = restore(source).settings.permission_mode
+        kind = (NO_OFFER if offer is None else decode_offer(offer)).kind_of(mode)
+        settings = settings_of_fork(source, f"{session_id}/{after_turn or ''}", keep_mode=kind != "bypass")
+        workspace = workspace_of(settings)
+        new = NewSession(new_id, source.agent_type, device_id, settings, deps.clock(), workspace)
+        await Forking(deps.journal, deps.ownership, deps.catalog).fork(session_id, after_turn, new, title)
+        self._note_change(new_id)
+
     async def _stop(self, child: _Child) -> None:
         if child.running:
             child.scope.cancel(reason="the session is to be removed")
@@ -173,14 +209,35 @@ class Supervisor:
         """Tell whether a session's actor runs, a device follows it, or it failed and may be revived."""
         return session_id in self._children
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> SupervisorStatistics:
         """Return counts of this moment."""
         children = self._children.values()
-        return Statistics(
+        return SupervisorStatistics(
             live_count=sum(child.running for child in children),
             failed_count=sum(child.failed_at is not None for child in children),
             crash_count=self._crash_count,
         )
+
+    # ---- what is due ----
+
+    async def keep_time(self) -> None:
+        """Start the actors of sessions whose time comes while nobody uses them, until cancelled."""
+        while True:
+            self._rested = trio.Event()
+            wait_s = CLOCK_S
+            try:
+                for session_id, at_ms in await self._deps.catalog.due(DUE_AT_ONCE):
+                    left_s = (at_ms - self._deps.clock()) / 1000
+                    if left_s > 0:
+                        wait_s = min(wait_s, left_s)
+                        break
+                    wait_s = DUE_AGAIN_S
+                    if not self._closing and session_id not in self._removing:
+                        self._ensure_running(self._child(session_id))
+            except StorageError as exc:
+                log.warning("it is not known which sessions are due: %s", exc)
+            with trio.move_on_after(wait_s):
+                await self._rested.wait()
 
     # ---- start and stop ----
 
@@ -257,6 +314,7 @@ class Supervisor:
                     pass
         finally:
             child.running = False
+            self._rested.set()  # what it waited for is the clock's from now on
             child.scope = trio.CancelScope()
             self._ended.unpark_all()
             self._refuse_all(child, "the server is about to stop")
@@ -290,7 +348,7 @@ class Supervisor:
             log.error("session %s: its end could not be journalled", child.session_id, exc_info=died_of)
 
     def _turn_away(self, child: _Child, content: str) -> None:
-        child.tail.post_nowait(Trouble("session_failed", f"the session failed: {content}"))
+        child.tail.post_nowait(SessionProblem("session_failed", f"the session failed: {content}"))
         self._refuse_all(child, f"the session failed: {content}")
 
     def _refuse_all(self, child: _Child, content: str) -> None:
@@ -317,6 +375,7 @@ async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(deps, nursery)
         supervisor._deps = attrs.evolve(deps, changed=supervisor._note_change)
+        nursery.start_soon(supervisor.keep_time)
         try:
             yield supervisor
         finally:

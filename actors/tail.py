@@ -21,15 +21,15 @@ from actors.pieces import join_pieces
 __all__ = [
     "AttachedDevice",
     "DraftChanged",
+    "EventBatch",
     "GaugeMoved",
     "Listener",
-    "News",
     "OfferChanged",
     "Presence",
     "ReadMarkMoved",
-    "Round",
+    "SessionProblem",
     "Tail",
-    "Trouble",
+    "TransientUpdate",
 ]
 
 TAIL_BYTES = 256 * 1024
@@ -94,14 +94,14 @@ class GaugeMoved:
 
 
 @attrs.frozen
-class Trouble:
+class SessionProblem:
     """Something is wrong with the session: `storage` or `session_failed`; None once it is over."""
 
     code: str | None
     content: str
 
 
-News = Presence | DraftChanged | ReadMarkMoved | OfferChanged | GaugeMoved | Trouble
+TransientUpdate = Presence | DraftChanged | ReadMarkMoved | OfferChanged | GaugeMoved | SessionProblem
 
 
 class Listener(Protocol):
@@ -118,7 +118,7 @@ class Listener(Protocol):
 
 
 @attrs.define(eq=False)
-class Round:
+class EventBatch:
     """What a reader takes at once: neighbouring pieces joined, in order. Shared by all at the same place.
 
     `encoded` is the codecs' own: bytes by codec name, so that a round is encoded once for all devices.
@@ -143,8 +143,8 @@ class Tail:
     _items: list[Committed] = attrs.field(factory=list)
     _sizes: list[int] = attrs.field(factory=list)
     _bytes: int = 0
-    _rounds: dict[int, Round] = attrs.field(factory=dict)
-    _news: dict[type[News], tuple[int, News]] = attrs.field(factory=dict)
+    _rounds: dict[int, EventBatch] = attrs.field(factory=dict)
+    _news: dict[type[TransientUpdate], tuple[int, TransientUpdate]] = attrs.field(factory=dict)
     _listeners: dict[Listener, None] = attrs.field(factory=dict)
 
     @property
@@ -200,10 +200,10 @@ class Tail:
         self.epoch, self.head_seq = epoch, head_seq
         self._wake_all()
 
-    def read_nowait(self, after: int) -> Round | None:
+    def read_nowait(self, after: int) -> EventBatch | None:
         """Return what follows `after` up to a bound, joined; None where only the journal still has it."""
         if after >= self.head_seq:
-            return Round(self.session_id, self.epoch, ())
+            return EventBatch(self.session_id, self.epoch, ())
         known = self._rounds.get(after)
         if known is not None:
             return known
@@ -211,19 +211,19 @@ class Tail:
         if start == len(self._items) or self._items[start].first_seq > after + 1:
             return None
         items = join_pieces(self._items[start : start + ROUND_ITEMS])
-        made = Round(self.session_id, self.epoch, tuple(items))
+        made = EventBatch(self.session_id, self.epoch, tuple(items))
         if len(self._rounds) >= ROUNDS_KEPT:
             self._rounds.clear()
         self._rounds[after] = made
         return made
 
-    def post_nowait(self, news: News) -> None:
+    def post_nowait(self, news: TransientUpdate) -> None:
         """Replace the news of this kind and wake everybody."""
         self.news_version += 1
         self._news[type(news)] = (self.news_version, news)
         self._wake_all()
 
-    def news_since(self, version: int) -> list[News]:
+    def news_since(self, version: int) -> list[TransientUpdate]:
         """Return what was posted after `version`, oldest first."""
         newer = [pair for pair in self._news.values() if pair[0] > version]
         return [news for _, news in sorted(newer, key=lambda pair: pair[0])]

@@ -57,9 +57,9 @@ async def measure_memory(plan: Plan, folder: Path, say: Callable[[str], None]) -
             open_server(folder / f"idle-data-{number}", folder) as server,
             _attach_apart(server, "warm", WARM_SESSIONS),
         ):
-            before = _weigh(server.pid)
+            before = _account(server.pid)
             async with attach_all(server, "idle", plan.idle_sessions):
-                after = _weigh(server.pid)
+                after = _account(server.pid)
         count = plan.idle_sessions
         rows += [
             _each(f"idle session, {name}: PSS", before.proportional, after.proportional, count, counts=True),
@@ -157,7 +157,7 @@ def _bounded(limit_s: float, what: str) -> Iterator[None]:
         raise BenchError(f"{what}: not done after {limit_s:g} s") from None
 
 
-def _weigh(pid: int) -> _Weight:
+def _account(pid: int) -> _Weight:
     return _Weight(resident_kib(pid), proportional_kib(pid))
 
 

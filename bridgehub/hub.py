@@ -37,7 +37,7 @@ from bridgehub.protocol.messages import (
     ToHub,
     Welcome,
 )
-from bridgehub.protocol.process_tree import TreeSurvived, has_children, kill_descendants
+from bridgehub.protocol.process_tree import TreeKillFailed, has_children, kill_descendants
 from bridgehub.reaper import reap_orphans
 from bridgehub.spool import SPOOL_LIMIT_BYTES, Spool
 from bridgehub.turns import TurnRunner
@@ -167,7 +167,7 @@ class Hub:
             return  # it adopts orphans: without a child there is nobody below it
         try:
             self.kill_below(self.spec.hub_id)
-        except TreeSurvived as exc:
+        except TreeKillFailed as exc:
             _log.warning("%s", exc)
 
     async def _watch_abandonment(self) -> None:

@@ -12,11 +12,14 @@ from bridgehub.agents.base import AgentDriver
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.messages import AgentOffered, Gauged, HubEvent, Setup
-from bridgehub.sink import Asking
+from bridgehub.sink import PermissionRequests
 
 __all__ = ["Setups"]
 
 _log = logging.getLogger("builderos.bridgehub")
+
+GAUGE_S = 10.0
+"""How long a driver may take to tell its gauge."""
 
 NEWEST_S = 1.0
 """Least time between two gauges, or two lists of what the agent offers (PROTOCOL section 8)."""
@@ -27,7 +30,7 @@ class Setups:
     """One a hub. `setup`: the settings as the server last told them."""
 
     outbox: Outbox
-    asking: Asking
+    asking: PermissionRequests
     masker: Masker
     setup: Setup
     _brought: Setup | None = None
@@ -66,6 +69,17 @@ class Setups:
         """Tell, once, whether a right was taken back that the agent's program may still know of."""
         revoked, self._is_revoked = self._is_revoked, False
         return revoked
+
+    async def after_turn(self, driver: AgentDriver | None) -> None:
+        """Have the driver tell what it knows of context, cost and limits; it is left out if it cannot."""
+        if driver is None:
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_after(GAUGE_S):
+            try:
+                await driver.after_turn(self._tell)
+            except Exception as exc:
+                _log.info("the gauge is not known: %s", type(exc).__name__)
 
     def newest_nowait(self, event: AgentOffered | Gauged) -> None:
         """Tell what only the newest of counts, soon."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -24,9 +24,13 @@ from bridgehub.protocol.messages import (
     PlanChanged,
     TextPiece,
 )
-from bridgehub.watchdog import Silence
+from bridgehub.protocol.trust import KIND, declined_by
+from bridgehub.watchdog import InactivityWatchdog
 
-__all__ = ["Asking", "TurnSink"]
+if TYPE_CHECKING:
+    from bridgehub.trust.finding import Findings
+
+__all__ = ["PermissionRequests", "TurnSink"]
 
 OPTIONS = ("allow", "deny", "allow_session")
 """What a person may answer; without a grant `allow_session` allows no more than this call."""
@@ -47,15 +51,17 @@ class _Request:
 
 
 @attrs.define(eq=False)
-class Asking:
+class PermissionRequests:
     """What waits for the server's word. One a hub; emptied at each turn's end.
 
     Attributes:
         grants: what was allowed for the whole session, also by earlier hubs.
+        declined: whose settings the person said no to for the session (`protocol.trust.declined_name`).
         history_limit: `limit_bytes` of the history that a driver waits for, 0 where none does.
     """
 
     grants: set[str]
+    declined: set[str] = attrs.field(factory=set)
     history_limit: int = 0
     _requests: dict[str, _Request] = attrs.field(factory=dict)
     _history: list[History] = attrs.field(factory=list)
@@ -114,14 +120,14 @@ class Asking:
 class TurnSink:
     """What the driver of one turn reports to (`agents.base.Sink`, and `agents.echo.PracticeSink`)."""
 
-    asking: Asking
+    asking: PermissionRequests
     outbox: Outbox
     new_id: Callable[[], str]
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
-    silence: Silence = attrs.field(factory=Silence)
+    silence: InactivityWatchdog = attrs.field(factory=InactivityWatchdog)
     closed: bool = False
     _plan: PlanChanged | None = None
     _plan_at: float = -math.inf
@@ -191,6 +197,23 @@ class TurnSink:
         with self.silence.held():
             return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))
 
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        request_id, told = self.new_id(), found.told(agent)
+        name = declined_by(told, options)
+        if name is not None and name in self.asking.declined:
+            await trio.lowlevel.checkpoint()
+            return Decided(request_id, "deny")
+        asked = PermissionAsked(
+            self.turn_id, request_id, KIND, told, options, task_id=task_id, kind=KIND, title=found.title
+        )
+        with self.silence.held():
+            decided = await self.asking.wait_answer(request_id, None, lambda: self.emit(asked))
+        if name is not None and decided.decision == "deny":
+            self.asking.declined.add(name)
+        return decided
+
     async def history(self, limit_bytes: int) -> History:
         wanted = HistoryWanted(self.turn_id, limit_bytes)
         with self.silence.held():
@@ -204,5 +227,5 @@ class TurnSink:
         with self.silence.held():
             await self.outbox.wait_acked(self.outbox.head_seq)
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         await self.outbox.put_raw(line)

@@ -7,7 +7,7 @@ The life of a turn here:
                           ├─ raises ───────────────────────────────▶ TurnFailed agent_exited, driver replaced,
                           │                                          all processes below the hub killed
                           └─ interrupt: asked politely ─┬─ returns ▶ TurnStopped
-                                                        └─ POLITE_S over: cancelled, its processes killed,
+                                                        └─ GRACE_S over: cancelled, its processes killed,
                                                            driver replaced ▶ TurnStopped
 
 A driver that does not even end when it is cancelled is left behind: its sink is closed, so that nothing it
@@ -40,13 +40,13 @@ from bridgehub.protocol.messages import (
     TurnStopped,
 )
 from bridgehub.setups import Setups
-from bridgehub.sink import Asking, TurnSink
+from bridgehub.sink import PermissionRequests, TurnSink
 
 __all__ = ["PromptsFull", "TurnRunner"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
-POLITE_S = 1.2
+GRACE_S = 1.2
 """How long an interrupted driver has before it is cancelled. With the waits below the whole stays under 1.7 s,
 after which the server kills the hub."""
 
@@ -119,7 +119,7 @@ class TurnRunner:
     make_driver: Callable[[HubSpec], AgentDriver]
     kill: Callable[[], object]
     on_change: Callable[[], None]
-    asking: Asking = attrs.field(init=False)
+    asking: PermissionRequests = attrs.field(init=False)
     last_turn_id: str | None = None
     ended_at: float = 0.0
     _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
@@ -136,7 +136,7 @@ class TurnRunner:
 
     def __attrs_post_init__(self) -> None:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
-        self.asking = Asking(set(self.spec.grants))
+        self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
 
@@ -208,6 +208,7 @@ class TurnRunner:
             nursery.start_soon(self._setups.tell_newest)
             async for prompt in self._prompts:
                 await self._run_turn(prompt, nursery)
+                nursery.start_soon(self._setups.after_turn, self._driver)
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()
@@ -342,7 +343,7 @@ class TurnRunner:
             await turn.steering_over.wait()
 
     async def _stop(self, turn: _Turn, driver: AgentDriver, nursery: trio.Nursery) -> None:
-        with trio.move_on_after(POLITE_S):
+        with trio.move_on_after(GRACE_S):
             try:
                 await driver.interrupt()
             except Exception:

@@ -16,11 +16,11 @@ from bridgehub.protocol.messages import (
     ToolEnded,
 )
 
-__all__ = ["Silence"]
+__all__ = ["InactivityWatchdog"]
 
 
 @attrs.define(eq=False)
-class Silence:
+class InactivityWatchdog:
     """Watches one turn. A running tool, delegated work, a person who is asked and a full outbox may take any time;
     what is left is the agent itself, which waits for its model or hangs.
 

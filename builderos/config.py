@@ -26,8 +26,7 @@ from builderos.agent_config import (
     EchoAgent,
     allows_bypass,
 )
-from builderos.config_values import OutOfRangeError, at_most, networks, positive, positive_or_none
-from transport.proxies import LOOPBACK
+from builderos.config_values import OutOfRangeError, absolute, at_most, networks, positive, positive_or_none
 
 __all__ = [
     "AcpAgent",
@@ -110,7 +109,8 @@ class Config:
         max_connections: open connections of all kinds.
         max_sessions: sessions that may be there when one more is made.
         max_uploads_bytes: what all uploaded files may take together.
-        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are believed.
+        trusted_folders: folders whose settings agents load unasked, with all that is below.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are believed; none by default.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
@@ -126,7 +126,8 @@ class Config:
     max_connections: int = attrs.field(default=10_000, validator=positive)
     max_sessions: int = attrs.field(default=100_000, validator=positive)
     max_uploads_bytes: int = attrs.field(default=20_000_000_000, validator=positive)
-    trusted_proxies: tuple[str, ...] = attrs.field(default=LOOPBACK, validator=networks)
+    trusted_proxies: tuple[str, ...] = attrs.field(default=(), validator=networks)
+    trusted_folders: tuple[str, ...] = attrs.field(default=(), validator=absolute)
     hub_idle_s: float = attrs.field(default=600.0, validator=positive)
     hub_abandon_s: float = attrs.field(default=86_400.0, validator=positive)
     max_task_depth: int = attrs.field(default=2, validator=at_most(MAX_TASK_DEPTH))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import attrs
 
 from transport.proxies import Proxies
 
-__all__ = ["OutOfRangeError", "at_most", "networks", "not_empty", "positive", "positive_or_none"]
+__all__ = ["OutOfRangeError", "absolute", "at_most", "networks", "not_empty", "positive", "positive_or_none"]
 
 
 class OutOfRangeError(ValueError):
@@ -42,6 +43,12 @@ def positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float | 
 def not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
     if not value:
         raise OutOfRangeError(attribute.name, "must not be empty")
+
+
+def absolute(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for name in value:
+        if not os.path.isabs(name):
+            raise OutOfRangeError(attribute.name, f"must be whole paths from the root on, not {name!r}")
 
 
 def networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:

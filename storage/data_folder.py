@@ -134,7 +134,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
 
     Raises:
         StorageLocked: another process holds it; the error says who.
-        StorageUnsafe: it belongs to another user.
+        InsecureDataFolder: it belongs to another user.
         StorageUnavailable: it cannot be made or written.
     """
     with named_os_errors(path):

@@ -7,6 +7,7 @@ __all__ = [
     "DeviceRevoked",
     "Fenced",
     "FoldMismatch",
+    "InsecureDataFolder",
     "OutcomeUnknown",
     "SearchBusy",
     "SequenceConflict",
@@ -19,7 +20,6 @@ __all__ = [
     "StorageLocked",
     "StorageReadOnly",
     "StorageUnavailable",
-    "StorageUnsafe",
     "StorageVersion",
 ]
 
@@ -56,7 +56,7 @@ class StorageLocked(StorageError):
         self.holder = holder
 
 
-class StorageUnsafe(StorageError):
+class InsecureDataFolder(StorageError):
     """The data folder is not its owner's alone, and that is not ours to mend; a person must."""
 
 

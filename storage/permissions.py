@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from storage.errors import StorageUnsafe
+from storage.errors import InsecureDataFolder
 from storage.sqlite.connection import named_os_errors
 
 __all__ = ["OWN_NAMES", "make_private", "open_private"]
 
 OWN_NAMES: Final = (
     *("lock", "api-key", "api-key.new", "audit-head", "audit-head.new", "builderos.db*", "server.log*"),
-    *("socket-folder", "hubs", "uploads", "blobs", "import"),
+    *("socket-folder", "hubs", "uploads", "blobs", "import", "trust"),
 )
 """What lies in a data folder, as patterns."""
 
@@ -35,32 +35,32 @@ def make_private(data: Path) -> list[Path]:
     """Take from group and others whatever they may do with our files; return those that were open to them. Blocks.
 
     Raises:
-        StorageUnsafe: the folder or something of ours in it belongs to another user, or everybody may write there.
+        InsecureDataFolder: the folder or something of ours in it belongs to another user, or everybody may write there.
         StorageUnavailable: a mode cannot be read or changed.
     """
     me = os.geteuid()
     with named_os_errors(data):
         folder = data.stat()
     if folder.st_uid != me:
-        raise StorageUnsafe(
+        raise InsecureDataFolder(
             f"{data} belongs to another user (id {folder.st_uid}): run as that user, or chown it"
         )
     if folder.st_mode & stat.S_ISVTX:
-        raise StorageUnsafe(f"{data} is a folder that all users share: give one of its own")
+        raise InsecureDataFolder(f"{data} is a folder that all users share: give one of its own")
     with named_os_errors(data):
         data.chmod(stat.S_IRWXU)
     mended: list[Path] = []
     for number, path in enumerate(_own_paths(data)):
         if number >= MAX_ENTRIES:
             break
-        mended += _mend(path, me)
+        mended += _fix(path, me)
     # A folder that others could only look into showed them names; one that they could write to is told in any case.
     if folder.st_mode & _OTHERS and (mended or folder.st_mode & _WRITING):
         mended.insert(0, data)
     return mended
 
 
-def _mend(path: Path, me: int) -> list[Path]:
+def _fix(path: Path, me: int) -> list[Path]:
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _mend(path: Path, me: int) -> list[Path]:
     if stat.S_ISLNK(found.st_mode):
         return []
     if found.st_uid != me:
-        raise StorageUnsafe(
+        raise InsecureDataFolder(
             f"{path} belongs to another user (id {found.st_uid}): run as that user, or chown it"
         )
     if not found.st_mode & _OTHERS:

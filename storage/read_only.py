@@ -10,6 +10,7 @@ import apsw
 import attrs
 import trio
 
+from storage.aliases import Aliases, read_aliases
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.schema import MIGRATIONS
 from storage.sqlite.connection import APPLICATION_ID, BUSY_TIMEOUT_MS, mapped_errors, open_reader
@@ -34,6 +35,7 @@ class Reading:
     survey: Survey
     audit: Audit
     acts: Acts
+    aliases: Aliases
 
 
 @asynccontextmanager
@@ -53,7 +55,8 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
         catalog = SqliteCatalog(writer, readers, uploads)
         journal = SqliteJournal(writer, readers, lambda: 0)
         audit = Audit(path.parent, writer, readers)
-        yield Reading(journal, catalog, Survey(readers, uploads), audit, Acts(readers))
+        survey, acts = Survey(readers, uploads), Acts(readers)
+        yield Reading(journal, catalog, survey, audit, acts, await readers.run(read_aliases))
     finally:
         readers.close()
         connection.close()

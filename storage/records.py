@@ -121,6 +121,8 @@ class Summary:
             an earlier append of this session wrote, and stays. What is read always has one.
         hub_id: the hub that the session's turns go to, None where there is none.
         hub_seq: the last event of that hub which this append or an earlier one holds.
+        shown: what else lists show, opaque here; it is written and left as the snapshot is.
+        due_at_ms: when this session is to be looked after although nobody asks; None: never.
     """
 
     title: str
@@ -131,17 +133,24 @@ class Summary:
     snapshot: bytes | None
     hub_id: str | None
     hub_seq: int
+    due_at_ms: int | None = None
+    shown: bytes | None = None
 
 
 @attrs.frozen
 class NewSession:
-    """What a session is made with. `settings` is opaque here."""
+    """What a session is made with. `settings` is opaque here; `workspace` is what lists can be filtered by.
+
+    `hidden`: nobody finds it until it is revealed; one that never was is removed at the next start.
+    """
 
     session_id: str
     agent_type: str
     device_id: str
     settings: bytes
     created_at_ms: int
+    workspace: str = ""
+    hidden: bool = False
 
 
 @attrs.frozen
@@ -161,3 +170,6 @@ class SessionRecord:
     summary: Summary | None
     read_seq: int
     draft: str
+    workspace: str = ""
+    pinned: bool = False
+    archived: bool = False

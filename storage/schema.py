@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import apsw
 
 from storage.errors import StorageCorrupt, StorageVersion
 from storage.sqlite.connection import APPLICATION_ID, mapped_errors, named_os_errors
+from storage.tables.alias_migration import alias_app_ids
 from storage.tables.app_exchanges import APP_SCHEMA
 from storage.tables.audit import AUDIT_SCHEMA
 from storage.tables.pairings import PAIRING_SCHEMA
 
-__all__ = ["MIGRATIONS", "copy_database", "migrate"]
+__all__ = ["MIGRATIONS", "Migration", "copy_database", "migrate"]
+
+Migration = str | Callable[[apsw.Connection], None]
+"""A script, or what has to be done in Python; either runs in the step's transaction."""
 
 _V1 = """
 CREATE TABLE meta (
@@ -154,7 +158,7 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_owner ON notification (owner, registered_at_ms);
 """
 
-_V5 = """
+_OFFERS = """
 -- What each agent last told that it offers.
 CREATE TABLE agent_offer (
   agent_type TEXT PRIMARY KEY,
@@ -162,20 +166,40 @@ CREATE TABLE agent_offer (
 ) STRICT, WITHOUT ROWID;
 """
 
-_V6 = """
+_RARE_KINDS = """
 -- For reads that look for one of these kinds: without it they would pass every row of a long session. `kind` is
 -- part of the index, so that only the rows that are wanted are read.
 CREATE INDEX journal_rare ON journal (session_id, seq, kind)
   WHERE kind IN ('user_message', 'task_started', 'task_finished', 'permission_requested', 'permission_resolved');
 """
 
-MIGRATIONS: tuple[str, ...] = (_V1, APP_SCHEMA, _V3, PAIRING_SCHEMA + AUDIT_SCHEMA, _V5, _V6)
-"""Script n leads from version n to n + 1. Never change one that was released: add another."""
+_LISTS = """
+-- Where a session stands in lists, what else these show, and when it is to be looked after although nobody asks.
+ALTER TABLE summary ADD COLUMN shown BLOB;
+ALTER TABLE session ADD COLUMN workspace TEXT NOT NULL DEFAULT '';
+ALTER TABLE session ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+UPDATE session SET workspace = coalesce(json_extract(CAST(settings AS TEXT), '$.workspace'), '')
+  WHERE json_valid(CAST(settings AS TEXT));
+ALTER TABLE summary ADD COLUMN due_at_ms INTEGER;
+CREATE INDEX summary_due ON summary (due_at_ms) WHERE due_at_ms IS NOT NULL;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _V1,
+    APP_SCHEMA,
+    _V3,
+    PAIRING_SCHEMA + AUDIT_SCHEMA,
+    _OFFERS + _RARE_KINDS + _LISTS,
+    alias_app_ids,
+)
+"""Step n leads from version n to n + 1. Never change one that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"
 
 
-def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> bool:
+def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
     """Bring the database to the newest version, each step in one transaction; True where it was made now.
 
     Before each step from a version that held data a copy `NAME.before-vN` is made beside it (N is the version
@@ -191,10 +215,10 @@ def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] =
         if version > len(migrations):
             raise StorageVersion(f"{path}: version {version} is newer than this program ({len(migrations)})")
         _check_ours(connection, path, version)
-        for number, script in enumerate(migrations[version:], start=version + 1):
+        for number, migration in enumerate(migrations[version:], start=version + 1):
             if version > 0:
                 copy_database(connection, path.with_name(f"{path.name}.before-v{number}"))
-            _step(connection, number, script)
+            _step(connection, number, migration)
     return version == 0
 
 
@@ -204,11 +228,14 @@ def _check_ours(connection: apsw.Connection, path: Path, version: int) -> None:
         raise StorageCorrupt(f"{path}: this is no database of this program")
 
 
-def _step(connection: apsw.Connection, number: int, script: str) -> None:
+def _step(connection: apsw.Connection, number: int, migration: Migration) -> None:
     connection.pragma("synchronous", "full")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute(script)
+        if isinstance(migration, str):
+            connection.execute(migration)
+        else:
+            migration(connection)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", number)
         connection.execute("COMMIT")

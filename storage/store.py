@@ -13,8 +13,9 @@ import apsw
 import attrs
 import trio
 
+from storage.aliases import Aliases, read_aliases
 from storage.errors import StorageError
-from storage.schema import MIGRATIONS, copy_database, migrate
+from storage.schema import MIGRATIONS, Migration, copy_database, migrate
 from storage.sqlite.checkpoint import Checkpointer, CheckpointStatistics, open_aside
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
@@ -69,6 +70,7 @@ class Store:
     notifications: Notifications
     pairings: Pairings
     audit: Audit
+    aliases: Aliases
     _writer: Writer
     _checkpointer: Checkpointer
 
@@ -99,7 +101,7 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[str] = MIGRATIONS
+    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[Migration] = MIGRATIONS
 ) -> AsyncIterator[Store]:
     """Open the database at `path`, making or migrating it first.
 
@@ -139,20 +141,24 @@ async def open_store(
     uploads = Uploads(path.parent, writer, readers)
     catalog = SqliteCatalog(writer, readers, uploads)
     search = Search(searchers)
-    pairs = AppPairs(writer, readers)
+    pairs = AppPairs(writer, readers, devices)
     notifications = Notifications(writer, readers)
     pairings = Pairings(writer, readers, devices)
     audit = Audit(path.parent, writer, readers)
+    ended_well = False
     try:
         await devices.load()
         await pairings.load()
+        aliases = await readers.run(read_aliases)
         await catalog.load()
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
+                await nursery.start(devices.revocations.run)
                 await uploads.sweep()
+                await uploads.move_blobs()
                 await catalog.finish_removals()
                 parts = (
                     journal,
@@ -165,8 +171,10 @@ async def open_store(
                     notifications,
                     pairings,
                     audit,
+                    aliases,
                 )
                 yield Store(path, *parts, writer, checkpointer)
+                ended_well = True
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")
                 # Not bounded: what was promised to a caller must reach the disk, and each job is short.
@@ -175,11 +183,13 @@ async def open_store(
     finally:
         with trio.CancelScope(shield=True):
             searchers.close()
-            await trio.to_thread.run_sync(lambda: _close(path, connection, aside, readers), limiter=limiter)
+            await trio.to_thread.run_sync(
+                lambda: _close(path, connection, aside, readers, ended_well=ended_well), limiter=limiter
+            )
 
 
 def _open(
-    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[str]
+    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[Migration]
 ) -> tuple[apsw.Connection, apsw.Connection, int]:
     connection = open_writer(path, vfs=vfs)
     try:
@@ -225,7 +235,9 @@ def _backup(path: Path, target: Path) -> None:
         connection.close()
 
 
-def _close(path: Path, connection: apsw.Connection, aside: apsw.Connection, readers: Readers) -> None:
+def _close(
+    path: Path, connection: apsw.Connection, aside: apsw.Connection, readers: Readers, *, ended_well: bool
+) -> None:
     readers.close()
     aside.close()
     try:
@@ -236,7 +248,7 @@ def _close(path: Path, connection: apsw.Connection, aside: apsw.Connection, read
             connection.execute(_SET_META, ("closed_well", "1"))
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except StorageError as error:
-        # The next start treats this as a crash, which loses nothing.
-        _log.error("closing: %s", error)
+        # The next start treats this as a crash, which loses nothing. After a failure it would be a second line.
+        _log.log(logging.ERROR if ended_well else logging.DEBUG, "closing: %s", error)
     finally:
         connection.close()

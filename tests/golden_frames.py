@@ -55,6 +55,11 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
         "if_head": {"epoch": 1, "seq": 120},
         "mode": "queue",
     },
+    "renew": {"session_id": SESSION},
+    "organize": {"session_id": SESSION, "pinned": True, "archived": False},
+    "warm": {"session_id": SESSION},
+    "painted": {"session_id": SESSION, "seq": 131, "ms": 18},
+    "send_now": {"session_id": SESSION, "message_id": "7a21"},
     "cancel": {"session_id": SESSION, "message_id": "7a21"},
     "interrupt": {"session_id": SESSION, "turn_id": "t1"},
     "decide": {"session_id": SESSION, "request_id": "r1", "decision": "deny", "note": "not on main"},
@@ -128,7 +133,7 @@ def _answers() -> Iterator[tuple[str, bytes]]:
         text = replies.news(SESSION, item, "ipad", NOW_MS)
         assert text is not None
         yield name, text
-    yield "session_changed", replies.session_changed(_record(), 2, NOW_MS, show_device=True)
+    yield "session_changed", replies.session_changed(_record(), 2, NOW_MS)
     yield "detached", replies.detached(SESSION, NOW_MS)
     yield "pong", replies.pong(NOW_MS)
 

@@ -21,12 +21,17 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "attach": "view",
     CREATE_SESSION: "drive",
     "send": "drive",
+    "send_now": "drive",
     "cancel": "drive",
     "interrupt": "drive",
     "decide": "approve",
     DECIDE_MORE: "drive",
     "configure": "drive",
     "revoke_grant": "approve",
+    "renew": "drive",
+    "organize": "drive",
+    "warm": "drive",
+    "painted": "view",
     "resolve": "drive",
     "rename": "drive",
     "mark_read": "approve",
@@ -35,9 +40,10 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "watch_sessions": "view",
     "ping": "view",
 }
-"""What each frame of a device needs."""
+"""What each frame of a device needs. `decide` brings words to the agent too: a denial's `note`, and the `answers` to a
+question. The contract gives both to `approve`."""
 
-OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping"})
+OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping", "painted"})
 """What a device may still do with a session that it only observes."""
 
 HTTP_SCOPES: Final[dict[str, Scope]] = {
@@ -49,6 +55,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/sessions/{id}/export": "view",
     "DELETE /api/{agent}/session/{id}/close": "drive",
     "DELETE /api/sessions/{id}": "admin",
+    "POST /api/sessions/{id}/fork": "drive",
     "POST /api/files/upload": "drive",
     "GET /uploads/{name}": "view",
     "GET /uploads/blobs/{session}/{digest}": "view",

@@ -7,7 +7,6 @@ from pathlib import Path
 import attrs
 
 from transport.http.static import WEB_FOLDER
-from transport.proxies import LOOPBACK
 
 __all__ = ["TransportConfig"]
 
@@ -25,8 +24,8 @@ class TransportConfig:
         features: what `/api/status` tells.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
-        max_waiting: connections whose request head is unfinished, and, counted apart, WebSockets that
-            have not signed in: what a stranger without a key can hold.
+        max_waiting: connections without a key whose request is not answered, and, counted apart, WebSockets that
+            have not signed in: what strangers can hold. It is never more than a quarter of `max_connections`.
         head_bytes, head_s: how long a request head may be, and how long it may take.
         sign_in_s: how long a WebSocket may take to sign in.
         write_s: how long a socket may refuse a write before it is cut.
@@ -36,8 +35,9 @@ class TransportConfig:
         trusted_proxies: whose word counts about where a request comes from; addresses or networks.
         heartbeat_s: time between heartbeats.
         close_s: how long a device has to answer our close frame.
-        app_sign_in_s, app_max_waiting: the same two for the shipped app: it opens a socket that it never uses, and
-        takes the end of that for the end of the other.
+        app_sign_in_s, app_max_waiting, app_max_waiting_per_site: the same for the shipped app, and how many may
+            come from one address: it opens a socket that it never uses, and takes the end of that for the end of
+            the other.
         app_resume_without_key: whether it may come back without its key.
         attach_s, submit_s: how long a session's owner may take to answer an attach, or to take a command.
     """
@@ -60,11 +60,17 @@ class TransportConfig:
     max_sessions: int = 100_000
     max_uploads: int = 100_000
     max_uploads_bytes: int = 20_000_000_000
-    trusted_proxies: tuple[str, ...] = LOOPBACK
+    trusted_proxies: tuple[str, ...] = ()
     heartbeat_s: float = 15.0
     close_s: float = 1.0
     app_sign_in_s: float = 60.0
     app_max_waiting: int = 64
+    app_max_waiting_per_site: int = 16
     app_resume_without_key: bool = True
     attach_s: float = 30.0
     submit_s: float = 10.0
+
+    @property
+    def places(self) -> int:
+        """How many strangers may wait: `max_waiting`, or what so few connections have room for."""
+        return max(1, min(self.max_waiting, self.max_connections // 4))

@@ -14,10 +14,11 @@ from storage.tables.devices import Devices
 from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
 from storage.tables.search import Search
+from transport.http.underway import Underway
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 
-__all__ = ["AgentState", "Exports", "Facilities", "Port", "Readiness", "Removes"]
+__all__ = ["AgentState", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
 
 
 @attrs.frozen
@@ -51,10 +52,9 @@ class Exports(Protocol):
         self,
         session_id: str,
         form: Literal["md", "json"],
-        scope: str,
         write: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Give `write` a session, a part after the other, as far as a key of `scope` may see it.
+        """Give `write` a session, a part after the other.
 
         Raises:
             SessionMissing, StorageError: of what was written by then more would have followed.
@@ -75,8 +75,18 @@ class Removes(Protocol):
         ...
 
 
+class Forks(Protocol):
+    """Makes a session out of another one; the supervisor does."""
+
+    async def fork(
+        self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
+    ) -> None:
+        """See `actors.supervisor.Supervisor.fork`."""
+        ...
+
+
 @attrs.frozen(kw_only=True)
-class Facilities:
+class HttpServices:
     """See the module.
 
     Attributes:
@@ -103,6 +113,7 @@ class Facilities:
     sleep: Callable[[], Awaitable[bool]] | None = None
     readiness: Callable[[], Readiness] | None = None
     export: Exports | None = None
+    forks: Forks | None = None
     more_metrics: Callable[[], list[str]] = list
 
 
@@ -113,9 +124,11 @@ class Port:
     Attributes:
         counts: open WebSockets by agent.
         gauges: how full the port is, by name.
-        close_device: closes the connections of a device whose key was revoked. Never blocks.
+        close_device: closes the connections of a device whose key was revoked, and ends its requests. Never blocks.
+        underway: the requests that are being answered.
     """
 
     counts: Callable[[], dict[str, int]]
     gauges: Callable[[], dict[str, int]] = dict
     close_device: Callable[[str], None] = lambda _: None
+    underway: Underway = attrs.field(factory=Underway)

@@ -9,9 +9,11 @@ answer closes its connection, so an Upgrade never comes as a later request of a 
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -21,15 +23,18 @@ from wsproto.utilities import ProtocolError
 
 from transport.config import TransportConfig
 from transport.facilities import Port
-from transport.http.server import HttpDoor
+from transport.http.server import HttpServer
 from transport.http.stream import drain
-from transport.limits import Gate
+from transport.http.underway import Underway
+from transport.limits import ConnectionLimit, Place, Places
 from transport.ports import Deps
+from transport.proxies import is_loopback
 from transport.refusals import Refusal, refusal_bytes
-from transport.request_head import Head, HeadError, find_end, parse_head
-from transport.signin import SignIns
+from transport.request_head import HeadError, RequestHead, find_end, parse_head
+from transport.signin import SignIns, key_of_headers
 from transport.streams import Transport
-from transport.upgrade import WebSocketDoor
+from transport.turnstile import Turnstile, pause_after
+from transport.upgrade import WebSocketUpgrade, address_of
 
 __all__ = ["Listening", "serve"]
 
@@ -46,6 +51,11 @@ KEEPALIVE_PROBES: Final = 4
 
 _READ_BYTES: Final = 8 * 1024
 
+MAX_HEAD_LINES: Final = 128
+"""Lines of a request's head. Its bytes are bounded too, but each line costs h11 as much as a hundred of them."""
+
+_MANY: Final = Refusal(503, "overloaded", "Too many requests begin at once.")
+
 logger = logging.getLogger("builderos.transport")
 
 Speak = Callable[[], Awaitable[None]]
@@ -53,14 +63,14 @@ Speak = Callable[[], Awaitable[None]]
 
 
 @attrs.frozen
-class Statistics:
+class ListenerStatistics:
     """How full the port is.
 
     Attributes:
         connections: open now, of all kinds.
-        unfinished: of these, whose head is not complete.
+        unfinished: of these, without a key and not yet answered, or with a head that is not complete.
         waiting: of these, WebSockets that have not signed in.
-        refused: turned away since the start, for any of these bounds.
+        refused: turned away or cut since the start, for any of these bounds.
     """
 
     connections: int
@@ -78,7 +88,7 @@ class Listening:
     """
 
     addresses: tuple[tuple[str, int], ...]
-    _door: _Door
+    _acceptor: _Acceptor
     _accepting: trio.CancelScope
 
     @property
@@ -92,18 +102,18 @@ class Listening:
         `serve` returns after that. Idempotent. Cancelled, it leaves the cutting to the end of `serve`.
         """
         self._accepting.cancel(reason="shutdown")
-        await self._door.close_all()
+        await self._acceptor.close_all()
 
     def close_device(self, device_id: str) -> None:
-        """Close the connections of a device whose key was revoked (4401). Never blocks."""
-        self._door.websockets.close_device(device_id)
+        """Close the connections of a device whose key was revoked (4401), and end its requests. Never blocks."""
+        self._acceptor.close_device(device_id)
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> ListenerStatistics:
         """Return how full the port is."""
-        door = self._door
+        door = self._acceptor
         gates = (door.all, door.unfinished, door.websockets.waiting)
         used = [gate.used for gate in gates]
-        return Statistics(used[0], used[1], used[2], sum(gate.refused for gate in gates))
+        return ListenerStatistics(used[0], used[1], used[2], sum(gate.refused for gate in gates))
 
 
 async def serve(
@@ -125,7 +135,7 @@ async def serve(
         OSError: the port cannot be had.
     """
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
-    door = _Door(config, deps, tls)
+    door = _Acceptor(config, deps, tls)
     addresses = tuple(_address(listener) for listener in listeners)
     async with trio.open_nursery() as background:
         background.start_soon(door.websockets.run)
@@ -142,24 +152,37 @@ def _address(listener: trio.SocketListener) -> tuple[str, int]:
     return str(name[0]), int(name[1])
 
 
-class _Door:
+@attrs.frozen
+class _Guest:
+    """How to serve a connection to its end, and whether its head brought a good key."""
+
+    speak: Speak
+    is_known: bool
+
+
+class _Acceptor:
     """Where connections come in. See the module."""
 
     def __init__(self, config: TransportConfig, deps: Deps, tls: ssl.SSLContext | None) -> None:
         self.config = config
         self.tls = tls
-        self.all = Gate(config.max_connections)
-        self.unfinished = Gate(config.max_waiting)
+        self.all = ConnectionLimit(config.max_connections)
+        self.unfinished = Places(config.places)
+        self.turnstile = Turnstile()
         sign_ins = SignIns(deps.devices, deps.tries, deps.trail)
-        self.websockets = WebSocketDoor(config, deps, sign_ins)
+        self.sign_ins = sign_ins
+        self.websockets = WebSocketUpgrade(config, deps, sign_ins, self.turnstile)
+        self.underway = Underway()
         port = Port(
             counts=self.websockets.counts,
             gauges=self.gauges,
-            close_device=self.websockets.close_device,
+            close_device=self.close_device,
+            underway=self.underway,
         )
-        self.http = HttpDoor(config, deps, port, sign_ins)
+        self.http = HttpServer(config, deps, port, sign_ins)
         self._open: set[Transport] = set()
         self._changed = trio.Event()
+        self._noted_proxy = False
 
     def gauges(self) -> dict[str, int]:
         """Return how many connections there are, by kind."""
@@ -168,6 +191,11 @@ class _Door:
             "unfinished": self.unfinished.used,
             "waiting": self.websockets.waiting.used,
         }
+
+    def close_device(self, device_id: str) -> None:
+        """See `Listening.close_device`."""
+        self.websockets.close_device(device_id)
+        self.underway.end(device_id)
 
     async def guarded(self, raw: trio.SocketStream) -> None:
         """Serve one connection; whatever goes wrong in it ends here."""
@@ -178,10 +206,12 @@ class _Door:
         self._open.add(stream)
         inside = self.all.enter()
         try:
-            speak = await self._meet(stream, full=not inside)
-            if speak is not None:
-                await speak()
-                await drain(stream)
+            with trio.CancelScope() as scope:
+                place = self.unfinished.enter(address_of(stream), partial(_send_away, stream, scope))
+                try:
+                    await self._serve(stream, place, scope, full=not inside)
+                finally:
+                    place.leave()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("a connection broke")
         except* ProtocolError as group:
@@ -196,32 +226,66 @@ class _Door:
             self._changed.set()
             await trio.aclose_forcefully(raw)
 
-    async def _meet(self, stream: Transport, *, full: bool) -> Speak | None:
-        """Read who comes and what for; return how to go on, None where that was all.
+    async def _serve(self, stream: Transport, place: Place, scope: trio.CancelScope, *, full: bool) -> None:
+        guest = await self._meet(stream, place, scope, full=full)
+        if guest is None:
+            return
+        await guest.speak()
+        if guest.is_known:
+            await drain(stream)
+            return
+        if not place.held:
+            # Its WebSocket is over. It counts again until it is closed, so that the sum has a bound.
+            place = self.unfinished.enter(place.site, scope.cancel)
+        try:
+            await drain(stream)
+        finally:
+            place.leave()
+
+    async def _meet(
+        self, stream: Transport, place: Place, scope: trio.CancelScope, *, full: bool
+    ) -> _Guest | None:
+        """Read who comes and what for; return how to go on, None if that was all.
 
         A function of its own so that an idle connection keeps nothing of its request.
         """
-        if not self.unfinished.enter():
-            await self._answer(stream, Refusal(503, "overloaded", "Too many requests begin at once."))
-            return None
-        try:
-            data = await self._read_head(stream)
-        finally:
-            self.unfinished.leave()
+        data = await self._read_head(stream)
         if data is None:
             return None
+        place.make_room = partial(scope.cancel, reason="another one gets its place")
         try:
             head = parse_head(data[: find_end(data)])
         except HeadError as error:
             await self._answer(stream, Refusal(400, "bad_request", f"Bad request: {error}."))
             return None
+        is_known = self.sign_ins.knows(key_of_headers(head.headers))
+        if is_known:
+            place.leave()
+        else:
+            place.move(self.websockets.client(stream, head))
+            self._note_proxy(stream, head)
+            await self.turnstile.go_through()
         met = self._route(stream, head, data, full=full)
         if isinstance(met, Refusal):
             await self._answer(stream, met)
             return None
-        return met
+        if head.is_websocket and not full:
+            place.leave()  # it waits for its sign-in among others
+        return _Guest(met, is_known)
 
-    def _route(self, stream: Transport, head: Head, data: bytes, *, full: bool) -> Speak | Refusal:
+    def _note_proxy(self, stream: Transport, head: RequestHead) -> None:
+        """Log once that a proxy on this machine is not named: its clients then share one address."""
+        proxies = self.websockets.proxies
+        if self._noted_proxy or proxies.networks or not is_loopback(address_of(stream)):
+            return
+        if any(name == b"x-forwarded-for" for name, _ in head.headers):
+            self._noted_proxy = True
+            logger.warning(
+                "requests come through a proxy on this machine, and its clients count as one address:"
+                ' put trusted_proxies = ["127.0.0.0/8", "::1/128"] into the config'
+            )
+
+    def _route(self, stream: Transport, head: RequestHead, data: bytes, *, full: bool) -> Speak | Refusal:
         if head.is_websocket:
             return self.websockets.admit(stream, head, data, full=full)
         if full:
@@ -231,6 +295,7 @@ class _Door:
     async def _read_head(self, stream: Transport) -> bytes | None:
         """Return the first bytes up to the head's end or beyond; None where there is no such request."""
         data = bytearray()
+        small_reads = 0
         with trio.move_on_after(self.config.head_s) as scope:
             if isinstance(stream, trio.SSLStream):
                 await stream.do_handshake()
@@ -241,13 +306,16 @@ class _Door:
                     return None
                 data += chunk if data else chunk.lstrip(b"\r\n")
                 end = find_end(data, before)
-                if (end or len(data)) > self.config.head_bytes:
+                if (end or len(data)) > self.config.head_bytes or data.count(
+                    b"\n", 0, end or len(data)
+                ) > MAX_HEAD_LINES:
                     await self._answer(
                         stream, Refusal(431, "head_too_large", "The request's head is too large.")
                     )
                     return None
                 if end is not None:
                     return bytes(data)
+                small_reads = await pause_after(chunk, small_reads)
         if scope.cancelled_caught:
             await self._answer(stream, Refusal(408, "timeout", "The request's head did not come in time."))
         return None
@@ -268,6 +336,14 @@ class _Door:
                 await self._changed.wait()
         for stream in tuple(self._open):
             await trio.aclose_forcefully(stream)
+
+
+def _send_away(stream: Transport, scope: trio.CancelScope) -> None:
+    """End a connection whose place another one gets, before its head is complete."""
+    if isinstance(stream, trio.SocketStream):
+        with suppress(OSError):
+            os.write(stream.socket.fileno(), refusal_bytes(_MANY))
+    scope.cancel(reason="another one gets its place")
 
 
 def _set_options(sock: trio.socket.SocketType) -> None:

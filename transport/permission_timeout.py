@@ -21,7 +21,7 @@ from actors.events import PermissionRequested, PermissionResolved
 from storage.errors import StorageError
 from transport.ports import Deps
 
-__all__ = ["TIME_LIMIT", "Unanswered"]
+__all__ = ["TIME_LIMIT", "PermissionTimeouts"]
 
 TIME_LIMIT: Final = "time-limit"
 """Who decided, as `by_device` tells it."""
@@ -40,7 +40,7 @@ logger = logging.getLogger("builderos.transport")
 
 
 @attrs.define(eq=False)
-class Unanswered:
+class PermissionTimeouts:
     """See the module."""
 
     deps: Deps

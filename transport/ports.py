@@ -10,11 +10,12 @@ import attrs
 
 from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
+from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
 from transport.audit_trail import AuditTrail
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.rendering.protocol import Block
-from transport.tries import SignInTries
+from transport.tries import SignInThrottle
 
 __all__ = [
     "SCOPES",
@@ -73,7 +74,7 @@ class Devices(Protocol):
         ...
 
     async def claim_label(self, label: str, device_id: str) -> bool:
-        """Note that `label` is this device's; False where it is another device's already."""
+        """Note that `label` is this device's; False for another device's, and for a name of the system."""
         ...
 
 
@@ -163,6 +164,7 @@ class Deps:
     """All that a connection or a route holds of the rest of the server.
 
     Attributes:
+        aliases: what stands for the ids of the iOS app.
         uploads: None until there are any: then every attachment is a bad one.
         renderer: None where nothing renders: then `format=html` is refused.
         app: None where the shipped app is not served: then its upgrades get 503.
@@ -179,10 +181,11 @@ class Deps:
     devices: Devices
     watch: SessionWatch
     clock: Clock
+    aliases: Aliases
     uploads: Uploads | None = None
     renderer: Renders | None = None
     app: AppPorts | None = None
-    facilities: Facilities | None = None
+    facilities: HttpServices | None = None
     on_taken: Callable[[str, int], None] = _ignore
-    tries: SignInTries = attrs.field(factory=SignInTries)
+    tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     trail: AuditTrail | None = None

@@ -1,8 +1,9 @@
 """Who a request comes from, where a proxy stands between. Pure.
 
-A header says anything; so `X-Forwarded-For`, `-Proto` and `-Host` count only where the connection comes from a
-proxy that the config names. This machine itself is named unless the config says otherwise: tunnels and proxies
-arrive from there, and without their word all devices behind one would share one address.
+A header says anything; so `X-Forwarded-For`, `-Proto` and `-Host` count only if the connection comes from a proxy
+that the config names. If it names none, a program on this machine may still say `-Proto` and `-Host`: they only
+decide the address of an upload that is returned to that same program. `-For` decides whose share of the limits a
+connection takes, and what the audit says, so it always needs the config.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 import attrs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["LOOPBACK", "Forwarded", "Headers", "Proxies"]
+__all__ = ["LOOPBACK", "Forwarded", "Headers", "Proxies", "is_loopback"]
 
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 """This machine."""
@@ -45,6 +46,10 @@ class Proxies:
         address = _parse(peer)
         return address is not None and self._holds(address)
 
+    def believes_host(self, peer: str) -> bool:
+        """Return whether the scheme and the host that `peer` forwards are those of the request."""
+        return self.believes(peer) or (not self.networks and is_loopback(peer))
+
     def client(self, peer: str, headers: Headers) -> str:
         """Return the address that a request comes from.
 
@@ -66,6 +71,12 @@ class Proxies:
 
     def _holds(self, address: _Address) -> bool:
         return any(address in network for network in self.networks)
+
+
+def is_loopback(peer: str) -> bool:
+    """Return whether an address is one of this machine itself."""
+    address = _parse(peer)
+    return address is not None and address.is_loopback
 
 
 def _parse(text: str) -> _Address | None:
@@ -97,7 +108,7 @@ class Forwarded:
             peer = str((scope.get("client") or ("",))[0])
             headers = scope["headers"]
             scope = {**scope, "client": (self.proxies.client(peer, headers), 0)}
-            if not self.proxies.believes(peer):
+            if not self.proxies.believes_host(peer):
                 kept = [pair for pair in headers if not pair[0].startswith(b"x-forwarded-")]
                 scope["headers"] = kept
         await self.app(scope, receive, send)

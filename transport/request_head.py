@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["Head", "HeadError", "find_end", "parse_head", "without_upgrade"]
+__all__ = ["HeadError", "RequestHead", "find_end", "parse_head", "without_upgrade"]
 
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"\r?\n")
@@ -21,7 +21,7 @@ class HeadError(Exception):
 
 
 @attrs.frozen
-class Head:
+class RequestHead:
     """A request's head. Header names are in lower case, values without outer white space."""
 
     method: str
@@ -57,7 +57,7 @@ def find_end(data: bytes | bytearray, start: int = 0) -> int | None:
     return None if found is None else found.end()
 
 
-def parse_head(data: bytes) -> Head:
+def parse_head(data: bytes) -> RequestHead:
     """Return the head that `data` is. Raises HeadError."""
     lines = _LINE.split(data.rstrip(b"\r\n"))
     request = _REQUEST.fullmatch(lines[0])
@@ -70,7 +70,7 @@ def parse_head(data: bytes) -> Head:
             raise HeadError("a header line without a colon")
         headers.append((name.lower(), value.strip()))
     target = request[2].partition(b"?")[0]
-    return Head(request[1].decode("ascii"), target.decode("latin-1"), tuple(headers))
+    return RequestHead(request[1].decode("ascii"), target.decode("latin-1"), tuple(headers))
 
 
 def without_upgrade(data: bytes) -> bytes:

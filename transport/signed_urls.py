@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-__all__ = ["BLOBS_PATH", "UPLOADS_PATH", "Links", "base_url", "blob_url"]
+__all__ = ["BLOBS_PATH", "UPLOADS_PATH", "UrlSigner", "base_url", "blob_url"]
 
 UPLOADS_PATH: Final = "/uploads/"
 BLOBS_PATH: Final = "/uploads/blobs/"
@@ -45,7 +45,7 @@ def base_url(scheme: str, headers: Mapping[str, str]) -> str:
 
 
 @attrs.frozen
-class Links:
+class UrlSigner:
     """Signs addresses of files: whoever has one may open that file, and no other.
 
     A signature does not end; it goes with its file. Another key ends all of them.

@@ -9,11 +9,11 @@ import trio
 
 from transport.audit_trail import AuditTrail
 from transport.ports import Device, Devices
-from transport.tries import SignInTries
+from transport.tries import SignInThrottle
 from transport.v3.client_frames import AuthFrame
 from transport.v3.decode import WireError, decode
 
-__all__ = ["BadKeyError", "SignIn", "SignIns", "TooManyTriesError", "key_of_first_frame", "key_of_headers"]
+__all__ = ["BadKeyError", "SignIn", "SignIns", "TooManyAttemptsError", "key_of_first_frame", "key_of_headers"]
 
 _SCHEME = "bearer "
 
@@ -22,7 +22,7 @@ class BadKeyError(Exception):
     """The key is unknown, or was revoked."""
 
 
-class TooManyTriesError(Exception):
+class TooManyAttemptsError(Exception):
     """There were too many wrong keys from this address; nobody is told whether this one was right."""
 
 
@@ -31,7 +31,7 @@ class SignIns:
     """The one place where a key becomes a device: looks it up and counts what goes wrong by address."""
 
     devices: Devices
-    tries: SignInTries = attrs.field(factory=SignInTries)
+    tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     trail: AuditTrail | None = None
 
     def enter(self, key: str, address: str) -> Device:
@@ -47,6 +47,10 @@ class SignIns:
             self.trail.signed_in(device.id, address)
         return device
 
+    def knows(self, key: str | None) -> bool:
+        """Tell whether this is a good key. Counts nothing: the answer must not reach whoever gave the key."""
+        return key is not None and self.devices.find(key) is not None
+
     def judge(self, address: str, *, good: bool, what: str) -> None:
         """Count a key or a code that was just tried; `what` names it in the audit.
 
@@ -60,7 +64,7 @@ class SignIns:
         if self.trail is not None:
             self.trail.failed(address, what)
         if good or not self.tries.wrong(address, now):
-            raise TooManyTriesError
+            raise TooManyAttemptsError
         raise BadKeyError
 
 

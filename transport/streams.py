@@ -5,11 +5,16 @@ one below trio-websocket that lets us write ready-made frames beside it.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Final
 
 import trio
+import trio_websocket
 
-from transport.websocket.frames import is_close
+from transport.websocket import close_codes
+from transport.websocket.close_codes import CloseCode
+from transport.websocket.frames import close_frame, is_close
+from transport.websocket.reader import FrameReader
 
 __all__ = ["FrameStream", "PutBackStream", "Transport", "WriteTimedOut"]
 
@@ -17,6 +22,13 @@ Transport = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 WRITE_SLICE_BYTES: Final = 64 * 1024
 """The write limit counts anew after each such slice: a slow line that moves at all is not a dead one."""
+
+
+REFUSE_S: Final = 1.0
+"""How long the close frame of a refusal may take to be written; without it the peer only sees the end."""
+
+_FAULTS: Final = {code.code: code for code in (close_codes.BAD_FRAME, close_codes.BAD_TEXT)}
+"""What wsproto finds wrong in a frame."""
 
 
 class WriteTimedOut(trio.BrokenResourceError):
@@ -64,13 +76,27 @@ class FrameStream(PutBackStream):
     A write that is cancelled or times out may have left half a frame on the line, so it closes the stream
     forcefully.
 
+    A peer whose frames are refused gets our close frame; then the stream stays open for the listener to drain:
+    to close a socket with unread input destroys what is still on its way.
+
     Attributes:
         write_s: how long the socket may refuse to take anything.
+        reader: what reads the peer's frames, and at which pace.
+        ws: the connection that is spoken here, once there is one.
     """
 
-    def __init__(self, stream: trio.abc.Stream, head: bytes, behind: bytes, write_s: float) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        head: bytes,
+        behind: bytes,
+        write_s: float,
+        reader: FrameReader | None = None,
+    ) -> None:
         super().__init__(stream, behind)
         self.write_s = write_s
+        self.reader = FrameReader() if reader is None else reader
+        self.ws: trio_websocket.WebSocketConnection | None = None
         self._head = head
         self._answered: trio.Event | None = trio.Event()
         self.timed_out = False
@@ -85,7 +111,40 @@ class FrameStream(PutBackStream):
             return head
         if self._answered is not None:
             await self._answered.wait()
-        return await super().receive_some(max_bytes)
+        if self._fault() is not None:
+            raise trio.ClosedResourceError("trio-websocket has closed this stream")
+        data = await self.reader.read(super().receive_some)
+        if not data and self.reader.incoming.refused is not None:
+            await self._refuse(self.reader.incoming.refused)
+        return data
+
+    async def aclose(self) -> None:
+        """Close the stream, unless there is input that nobody reads any more: then the listener does."""
+        if self.reader.incoming.ended or self._fault() is not None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await super().aclose()
+
+    async def finish(self) -> None:
+        """Send the close frame for what wsproto found wrong; call it after the conversation.
+
+        trio-websocket only closes the stream then.
+        """
+        fault = self._fault()
+        if fault is not None:
+            await self._refuse(fault)
+
+    def _fault(self) -> CloseCode | None:
+        closed = None if self.ws is None else self.ws.closed
+        return None if closed is None or self._closing else _FAULTS.get(closed.code)
+
+    async def _refuse(self, code: CloseCode) -> None:
+        # Shielded: what ends this connection cancels it, and nobody else says good-bye.
+        with (
+            trio.move_on_after(REFUSE_S, shield=True),
+            suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+        ):
+            await self.send_all(close_frame(code.code, code.reason))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write what trio-websocket has to say: a handshake or one whole control frame.
@@ -97,6 +156,7 @@ class FrameStream(PutBackStream):
         async with self._lock:
             if is_close(data):
                 self._closing = True
+                self.reader.close()
             await self._write(data)
         if self._answered is not None:
             self._answered.set()

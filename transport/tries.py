@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["REFILL_S", "SIGN_IN_TRIES", "SignInTries", "Tries", "site_of"]
+__all__ = ["REFILL_S", "SIGN_IN_TRIES", "Attempts", "SignInThrottle", "site_of"]
 
 TRIES: Final = 10
 WINDOW_S: Final = 60.0
@@ -34,7 +34,7 @@ _IPV6_SITE: Final = 64  # bits: what one subscriber has for himself
 
 
 @attrs.define(eq=False)
-class Tries:
+class Attempts:
     """Counts tries by address; those of one IPv6 site are one."""
 
     _by_address: OrderedDict[str, deque[float]] = attrs.field(factory=OrderedDict)
@@ -61,7 +61,7 @@ class _Left:
 
 
 @attrs.define(eq=False)
-class SignInTries:
+class SignInThrottle:
     """Counts wrong keys and codes by address; those of one IPv6 site are one. Times in seconds, monotonic."""
 
     _left: OrderedDict[str, _Left] = attrs.field(factory=OrderedDict)

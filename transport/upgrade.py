@@ -12,27 +12,31 @@ import trio_websocket
 
 from transport.config import TransportConfig
 from transport.ios.connection import AppConnection, AppShared
-from transport.limits import Gate
+from transport.limits import Place, Places
 from transport.ports import AppPorts, Deps, Device
 from transport.proxies import Proxies
 from transport.refusals import Refusal
-from transport.request_head import Head, find_end
+from transport.request_head import RequestHead, find_end
 from transport.signin import SignIn, SignIns, key_of_headers
 from transport.streams import FrameStream, Transport
+from transport.turnstile import Turnstile
 from transport.v3.connection import ConnectionV3
-from transport.v3.decode import MAX_CLIENT_FRAME_BYTES, SUBPROTOCOL
+from transport.v3.decode import SUBPROTOCOL
 from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode
-from transport.websocket.heartbeat import Pulse
+from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES
+from transport.websocket.heartbeat import Heartbeat
+from transport.websocket.incoming import MAX_FIRST_BYTES, Incoming
+from transport.websocket.reader import READ_BYTES, FrameReader
 
-__all__ = ["Dialect", "WebSocketDoor"]
-
-RECEIVE_BYTES: Final = 64 * 1024
-"""One read. Small reads make large frames slow; an idle connection holds no buffer either way."""
+__all__ = ["Dialect", "WebSocketUpgrade", "address_of"]
 
 MESSAGE_QUEUE: Final = 1
 """Frames that trio-websocket takes ahead of ours, 1 MiB each at worst."""
+
+CUT_S: Final = 0.1
+"""How long a connection whose place another one gets may take to write its close frame."""
 
 _PATHS: Final = {"/api/ws": None, "/api/claude/ws": "claude", "/api/codex/ws": "codex"}
 
@@ -70,45 +74,33 @@ class Upgrade:
     key: str | None = attrs.field(repr=False)
 
 
-@attrs.define(eq=False)
-class _Place:
-    """One place among those who wait for sign-in; `leave` may be called more than once."""
-
-    gate: Gate
-    held: bool = True
-
-    def leave(self) -> None:
-        if self.held:
-            self.held = False
-            self.gate.leave()
-
-
 _MakeDialect = Callable[
     [Upgrade, trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], Dialect
 ]
 
 
 @attrs.define(eq=False)
-class WebSocketDoor:
+class WebSocketUpgrade:
     """Lets WebSockets in, and knows all that are open."""
 
     config: TransportConfig
     deps: Deps
     sign_ins: SignIns
-    waiting: Gate = attrs.field(init=False)
-    waiting_app: Gate = attrs.field(init=False)
-    pulse: Pulse = attrs.field(init=False)
+    turnstile: Turnstile = attrs.field(factory=Turnstile)
+    waiting: Places = attrs.field(init=False)
+    waiting_app: Places = attrs.field(init=False)
+    pulse: Heartbeat = attrs.field(init=False)
     renderings: Renderings | None = attrs.field(init=False)
-    _proxies: Proxies = attrs.field(init=False)
+    proxies: Proxies = attrs.field(init=False)
     _app: AppShared = attrs.field(factory=AppShared)
     _open: dict[Dialect, str | None] = attrs.field(factory=dict)
     _all_closed: trio.Event | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.waiting = Gate(self.config.max_waiting)
-        self.waiting_app = Gate(self.config.app_max_waiting)
-        self.pulse = Pulse(self.config.heartbeat_s)
-        self._proxies = Proxies.named(self.config.trusted_proxies)
+        self.waiting = Places(self.config.places)
+        self.waiting_app = Places(min(self.config.app_max_waiting, self.config.places))
+        self.pulse = Heartbeat(self.config.heartbeat_s)
+        self.proxies = Proxies.named(self.config.trusted_proxies)
         renderer, deps = self.deps.renderer, self.deps
         self.renderings = None if renderer is None else Renderings(renderer, deps.journal, deps.clock)
 
@@ -133,7 +125,7 @@ class WebSocketDoor:
             await self._all_closed.wait()
 
     def admit(
-        self, stream: Transport, head: Head, data: bytes, *, full: bool
+        self, stream: Transport, head: RequestHead, data: bytes, *, full: bool
     ) -> Callable[[], Awaitable[None]] | Refusal:
         """Return how to serve one WebSocket to its end, or a refusal where it is to get none at all.
 
@@ -148,15 +140,23 @@ class WebSocketDoor:
         speaks_v3 = SUBPROTOCOL in head.tokens(b"sec-websocket-protocol")
         agent = _PATHS[head.path]
         end = find_end(data) or len(data)
-        frames = FrameStream(stream, data[:end], data[end:], self.config.write_s)
-        address = self._proxies.client(_address_of(stream), head.headers)
+        address = self.client(stream, head)
+        start = (stream, data[:end], data[end:], self.config.write_s)
         if agent is not None and not speaks_v3:
+            frames = FrameStream(*start, FrameReader(self.turnstile))
             return self._admit_app(frames, Upgrade(agent, None, address, None), full=full)
         key = key_of_headers(head.headers)
         upgrade = Upgrade(agent, SUBPROTOCOL if speaks_v3 else None, address, key)
-        if full or not self.waiting.enter():
+        incoming = Incoming(MAX_FIRST_BYTES, had_message=full or key is not None)
+        frames = FrameStream(*start, FrameReader(self.turnstile, incoming))
+        if full:
             return partial(self._turn_away, frames, upgrade)
-        return partial(self._serve, frames, upgrade, _Place(self.waiting), self._make_v3)
+        place = None if self.sign_ins.knows(key) else self.waiting.enter(address)
+        return partial(self._serve, frames, upgrade, place, self._make_v3)
+
+    def client(self, stream: Transport, head: RequestHead) -> str:
+        """Return the address that a request comes from: behind a trusted proxy the client's own."""
+        return self.proxies.client(address_of(stream), head.headers)
 
     def _admit_app(
         self, frames: FrameStream, upgrade: Upgrade, *, full: bool
@@ -164,10 +164,12 @@ class WebSocketDoor:
         ports = self.deps.app
         if ports is None:
             return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
-        if full or not self.waiting_app.enter():
+        limit = self.config.app_max_waiting_per_site
+        place = None if full else self.waiting_app.enter_if_free(upgrade.address, per_site=limit)
+        if place is None:
             return Refusal(503, "overloaded", "Too many connections wait for their sign-in.")
         make = partial(self._make_app, ports)
-        return partial(self._serve, frames, upgrade, _Place(self.waiting_app), make)
+        return partial(self._serve, frames, upgrade, place, make)
 
     async def run(self) -> None:
         """Do what is done for all WebSockets at once, until cancelled."""
@@ -176,20 +178,31 @@ class WebSocketDoor:
             if self.renderings is not None:
                 nursery.start_soon(self.renderings.run)
 
-    async def _serve(self, stream: FrameStream, upgrade: Upgrade, place: _Place, make: _MakeDialect) -> None:
+    async def _serve(
+        self, stream: FrameStream, upgrade: Upgrade, place: Place | None, make: _MakeDialect
+    ) -> None:
+        """Serve one WebSocket; `place` is None if the head's key is good."""
+        place = place or Places(1).enter(upgrade.address)
         try:
             async with trio.open_nursery() as nursery:
-                ws = await self._shake_hands(nursery, stream, upgrade)
+                place.make_room = partial(nursery.cancel_scope.cancel, reason="another one gets its place")
+                ws = await self._shake_hands(nursery, stream, upgrade) if place.held else None
                 if ws is not None:
-                    dialect = make(upgrade, ws, stream, place.leave)
+                    dialect = make(upgrade, ws, stream, partial(self._signed_in, stream, place))
+                    place.make_room = partial(_cut, dialect, nursery.cancel_scope)
                     self._open[dialect] = upgrade.agent
                     try:
                         await dialect.run(nursery)
                     finally:
                         self._forget(dialect)
                 nursery.cancel_scope.cancel(reason="the conversation is over")
+            await stream.finish()
         finally:
             place.leave()
+
+    def _signed_in(self, stream: FrameStream, place: Place) -> None:
+        place.leave()
+        stream.reader.trust()
 
     async def _turn_away(self, stream: FrameStream, upgrade: Upgrade) -> None:
         async with trio.open_nursery() as nursery:
@@ -209,9 +222,10 @@ class WebSocketDoor:
                 stream,
                 message_queue_size=MESSAGE_QUEUE,
                 max_message_size=MAX_CLIENT_FRAME_BYTES,
-                receive_buffer_size=RECEIVE_BYTES,
+                receive_buffer_size=READ_BYTES,
             )
-            return await request.accept(subprotocol=upgrade.subprotocol)
+            stream.ws = await request.accept(subprotocol=upgrade.subprotocol)
+            return stream.ws
         return None
 
     def _forget(self, dialect: Dialect) -> None:
@@ -252,8 +266,14 @@ class WebSocketDoor:
         return AppConnection(ws, stream, self.config, self.deps, ports, *rest)
 
 
-def _address_of(stream: Transport) -> str:
-    """Return the peer's address; empty where it is gone already or has none."""
+def _cut(dialect: Dialect, scope: trio.CancelScope) -> None:
+    """End a connection whose place another one gets."""
+    dialect.request_close(close_codes.TOO_MANY)
+    scope.deadline = min(scope.deadline, trio.current_time() + CUT_S)
+
+
+def address_of(stream: Transport) -> str:
+    """Return the peer's address; empty if it is gone already or has none."""
     raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     try:
         return str(raw.socket.getpeername()[0])

@@ -14,9 +14,9 @@ from actors.ports import Ids
 from storage.tables import uploads as stored
 from transport.http.multipart import Data, MultipartError, MultipartReader, PartBegins, Piece
 from transport.http.responses import HttpError
-from transport.signed_urls import UPLOADS_PATH, Links
+from transport.signed_urls import UPLOADS_PATH, UrlSigner
 
-__all__ = ["MAX_FILE_BYTES", "Bringer", "OwnUploads", "clean_name", "receive_upload", "too_large"]
+__all__ = ["MAX_FILE_BYTES", "OwnUploads", "Uploader", "clean_name", "receive_upload", "too_large"]
 
 MAX_FILE_BYTES: Final = 50_000_000
 """The shipped app's own limit."""
@@ -40,7 +40,7 @@ class OwnUploads:
     """The uploads of this server, by the addresses that it gave out. See `transport.ports.Uploads`."""
 
     stored: stored.Uploads
-    links: Links
+    links: UrlSigner
 
     async def find(self, url: str) -> Attachment | None:
         """Return the upload behind an address that this server gave out; None where there is none."""
@@ -66,7 +66,7 @@ class OwnUploads:
 
 
 @attrs.frozen
-class Bringer:
+class Uploader:
     """Who brings a file, when, and where the server is for it."""
 
     device_id: str
@@ -123,7 +123,7 @@ class _Form:
 
 
 async def receive_upload(
-    body: AsyncIterable[bytes], reader: MultipartReader, own: OwnUploads, bringer: Bringer, new_id: Ids
+    body: AsyncIterable[bytes], reader: MultipartReader, own: OwnUploads, bringer: Uploader, new_id: Ids
 ) -> stored.Upload:
     """Take a file from a request's body to disk as it comes; nothing is left of one that is not kept.
 

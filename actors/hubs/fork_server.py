@@ -19,7 +19,7 @@ from actors.errors import HubStartFailed
 from bridgehub.protocol.codec import encode
 from bridgehub.protocol.messages import HubSpec
 
-__all__ = ["Mother"]
+__all__ = ["ForkServer"]
 
 ANSWER_S = 8.0
 """How long an answer may take: the mother gives a hub 5 s, and her own import takes up to 1 s."""
@@ -33,7 +33,7 @@ _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBR
 _ROOT = Path(bridgehub.protocol.__file__).resolve().parent.parent.parent
 
 
-class _MotherGone(Exception):
+class _ForkServerGone(Exception):
     """She is dead. `received` tells whether she may have had the spec."""
 
     def __init__(self, received: bool) -> None:
@@ -42,7 +42,7 @@ class _MotherGone(Exception):
 
 
 @attrs.define(eq=False)
-class Mother:
+class ForkServer:
     """Starts with the first hub, and again when it died. Not safe for two threads at once.
 
     Attributes:
@@ -70,7 +70,7 @@ class Mother:
             process = self._living()
             try:
                 return _answered(self._exchange(process, encode(spec)))
-            except _MotherGone as gone:
+            except _ForkServerGone as gone:
                 self.close()
                 if gone.received or last_try:
                     raise HubStartFailed(str(gone)) from None
@@ -128,13 +128,13 @@ class Mother:
             while view:
                 view = view[process.stdin.write(view) :]
         except BrokenPipeError:
-            raise _MotherGone(received=False) from None
+            raise _ForkServerGone(received=False) from None
         held = b""
         while not held.endswith(b"\n"):
             readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             data = os.read(process.stdout.fileno(), 65536) if readable else b""
             if not data:
-                raise _MotherGone(received=True)
+                raise _ForkServerGone(received=True)
             held += data
         return held
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
-from actors.errors import HubFenced, HubGarbage, HubLost
+from actors.errors import HubFenced, HubLost, HubProtocolError
 from bridgehub.protocol.codec import decode_from_hub, encode
 from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.framing import LineBuffer
@@ -65,7 +65,7 @@ class SocketHubLink:
 
         Raises:
             HubLost: the link ended.
-            HubGarbage: the hub wrote what is no protocol. The link is closed. What came whole before the
+            HubProtocolError: the hub wrote what is no protocol. The link is closed. What came whole before the
                 garbage was returned by earlier calls.
         """
         if self._early:
@@ -82,7 +82,7 @@ class SocketHubLink:
                     self._early = lines[number:] + self._early
                     break
                 self._stream.socket.close()
-                raise HubGarbage(str(exc)) from exc
+                raise HubProtocolError(str(exc)) from exc
             if isinstance(message, Reported):
                 events.append(message)
         return events
@@ -107,7 +107,7 @@ class SocketHubLink:
                 lines = self._lines.feed(data)
             except LinkError as exc:
                 self._stream.socket.close()
-                raise HubGarbage(str(exc)) from exc
+                raise HubProtocolError(str(exc)) from exc
             if lines:
                 return lines
 
@@ -124,7 +124,7 @@ async def open_link(
     Raises:
         HubLost: nobody listens there, or no sensible answer came.
         HubFenced: a later owner holds the hub.
-        HubGarbage: the answer is no protocol, the hub refuses this version or session, or it is not `hub_id`.
+        HubProtocolError: the answer is no protocol, the hub refuses this version or session, or it is not `hub_id`.
     """
     try:
         with trio.fail_after(CONNECT_S):
@@ -139,7 +139,7 @@ async def open_link(
     except trio.TooSlowError as exc:
         raise HubLost(f"the hub did not answer within {CONNECT_S:g} s") from exc
     except LinkError as exc:
-        raise HubGarbage(str(exc)) from exc
+        raise HubProtocolError(str(exc)) from exc
 
 
 async def _greet(stream: trio.SocketStream, hello: Hello, hub_id: str | None) -> SocketHubLink:
@@ -156,9 +156,9 @@ async def _greet(stream: trio.SocketStream, hello: Hello, hub_id: str | None) ->
         if answer.reason == "fenced":
             raise HubFenced(answer.content)
         # It is not ours, or of another time, and will be the next time too.
-        raise HubGarbage(f"the hub refused the link: {answer.reason}")
+        raise HubProtocolError(f"the hub refused the link: {answer.reason}")
     if not isinstance(answer, Welcome) or answer.version != VERSION:
         raise LinkError("unknown_type", ".type")
     if hub_id is not None and answer.hub_id != hub_id:
-        raise HubGarbage("another hub answers on its socket")
+        raise HubProtocolError("another hub answers on its socket")
     return SocketHubLink(answer, stream, buffer, lines[1:])

@@ -13,15 +13,15 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import IO
 
 import attrs
 import trio
 
-from actors.errors import HubLost, HubStartFailed, HubSurvived
-from actors.hubs.fork_server import Mother
+from actors.errors import HubKillFailed, HubLost, HubStartFailed
+from actors.hubs.fork_server import ForkServer
 from actors.hubs.link import SocketHubLink, open_link
 from actors.ports import FoundHub
 from bridgehub.protocol.codec import decode_from_hub
@@ -36,9 +36,9 @@ from bridgehub.protocol.folder import (
 )
 from bridgehub.protocol.framing import MAX_LINE_BYTES
 from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
-from bridgehub.protocol.process_tree import TreeSurvived, is_alive, kill_tree, marked_hubs, terminate
+from bridgehub.protocol.process_tree import TreeKillFailed, is_alive, kill_tree, marked_hubs, terminate
 
-__all__ = ["LeftPlace", "LeftReader", "ProcessHubs"]
+__all__ = ["LeftoverReader", "Leftovers", "ProcessHubs"]
 
 _log = logging.getLogger("builderos.actors")
 
@@ -56,7 +56,7 @@ LEFT_BYTES = 2 * 1024 * 1024
 at once."""
 
 _LEFT_FILES = (LEFT_NAME, SPOOL_NAME)
-_MOTHER_LOG = "mother.log"
+_FORK_SERVER_LOG = "mother.log"
 
 
 @attrs.define(eq=False)
@@ -67,25 +67,28 @@ class ProcessHubs:
         folder: `DIR/hubs`, made with mode 0700 where it is not there.
         short_folder: where sockets lie whose path under `folder` would be over 100 bytes: a folder of this
             data folder alone under the temp folder, whose name the wiring notes. Made when needed.
+        name_of: from the session id that a hub was started with to today's: hubs of an earlier version have the iOS
+            app's own ids.
         by_exec: hubs are programs of their own instead of forks; right where fork is not safe (macOS).
     """
 
     folder: Path
     short_folder: Path
     by_exec: bool = sys.platform == "darwin"
-    _mother: Mother = attrs.field(init=False)
-    _places: dict[str, LeftPlace] = attrs.field(factory=dict)
+    name_of: Callable[[str], str] = str
+    _fork_server: ForkServer = attrs.field(init=False)
+    _places: dict[str, Leftovers] = attrs.field(factory=dict)
     _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _kills: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(KILLS_AT_ONCE))
     _looks: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(LOOKS_AT_ONCE))
 
     def __attrs_post_init__(self) -> None:
-        self._mother = Mother(self.folder / _MOTHER_LOG, self.by_exec)
+        self._fork_server = ForkServer(self.folder / _FORK_SERVER_LOG, self.by_exec)
 
     @property
-    def mother_pid(self) -> int | None:
+    def fork_server_pid(self) -> int | None:
         """The mother's process id; None while there is none."""
-        return self._mother.pid
+        return self._fork_server.pid
 
     def socket_of(self, hub_id: str) -> Path:
         """Return the path of a hub's socket."""
@@ -113,7 +116,7 @@ class ProcessHubs:
         Raises:
             HubLost: there is no such hub, or it died.
             HubFenced: a later owner holds it.
-            HubGarbage: what answers is no hub.
+            HubProtocolError: what answers is no hub.
         """
         record = await trio.to_thread.run_sync(read_pid_file, self.folder / hub_id)
         if record is None:
@@ -121,7 +124,7 @@ class ProcessHubs:
         hello = Hello(VERSION, record.session_id, owner_epoch, last_seq)
         return await open_link(os.fspath(self.socket_of(hub_id)), hello, hub_id=hub_id)
 
-    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         """Kill what is left of a hub and its whole tree; return the first of the events it left in its files.
 
         Only events that follow `last_seq` without a gap, of about `LEFT_BYTES`; called again with the last one's
@@ -129,9 +132,9 @@ class ProcessHubs:
         it kills.
 
         Raises:
-            HubSurvived: a process could not be killed; nothing may be sent again.
+            HubKillFailed: a process could not be killed; nothing may be sent again.
         """
-        return await trio.to_thread.run_sync(self._bury, hub_id, last_seq, limiter=self._kills)
+        return await trio.to_thread.run_sync(self._reap, hub_id, last_seq, limiter=self._kills)
 
     async def forget(self, hub_id: str) -> None:
         """Remove a buried hub's files, once its last events are journalled. Idempotent."""
@@ -160,7 +163,7 @@ class ProcessHubs:
 
     async def aclose(self) -> None:
         """Let the mother process end. Idempotent; not cancelled while it waits (2 s at most)."""
-        await trio.to_thread.run_sync(self._mother.close, limiter=self._starts)
+        await trio.to_thread.run_sync(self._fork_server.close, limiter=self._starts)
 
     # ---- on threads ----
 
@@ -177,7 +180,7 @@ class ProcessHubs:
             raise HubStartFailed(f"no folder for the hub: {exc.strerror}") from exc
         placed = attrs.evolve(spec, folder=os.fspath(hub_folder), socket=os.fspath(path))
         try:
-            self._mother.start_hub(placed)
+            self._fork_server.start_hub(placed)
         except HubStartFailed:
             self._kill(spec.hub_id)
             raise
@@ -189,15 +192,15 @@ class ProcessHubs:
                 kill_tree(hub_id)
             else:
                 kill_tree(hub_id, record.pid, record.started)
-        except TreeSurvived as exc:
-            raise HubSurvived(str(exc)) from exc
+        except TreeKillFailed as exc:
+            raise HubKillFailed(str(exc)) from exc
 
-    def _bury(self, hub_id: str, last_seq: int) -> list[Reported]:
+    def _reap(self, hub_id: str, last_seq: int) -> list[Reported]:
         self._kill(hub_id)
         place = self._places.pop(hub_id, None)
         if place is None or place.seq != last_seq:
-            place = LeftPlace(last_seq)
-        reader = LeftReader(place)
+            place = Leftovers(last_seq)
+        reader = LeftoverReader(place)
         reader.read(self.folder / hub_id)
         if reader.events:
             self._places[hub_id] = reader.place
@@ -222,7 +225,7 @@ class ProcessHubs:
         record = read_pid_file(self.folder / hub_id)
         if record is None or record.hub_id != hub_id:
             return None
-        return FoundHub(hub_id, record.session_id, is_alive(record.pid, record.started))
+        return FoundHub(hub_id, self.name_of(record.session_id), is_alive(record.pid, record.started))
 
     def _stop(self, hub_ids: frozenset[str]) -> frozenset[str]:
         records = {hub_id: read_pid_file(self.folder / hub_id) for hub_id in hub_ids}
@@ -239,7 +242,7 @@ class ProcessHubs:
                 continue
             try:
                 self._kill(hub_id)
-            except HubSurvived as exc:
+            except HubKillFailed as exc:
                 _log.warning("hub %s: %s", hub_id, exc)
                 survived.add(hub_id)
         return frozenset(survived)
@@ -254,7 +257,7 @@ def _make_private(folder: Path) -> None:
 
 
 @attrs.define
-class LeftPlace:
+class Leftovers:
     """Where a hub's leftovers were read to: behind its event `seq`, in this file of them and at this offset."""
 
     seq: int
@@ -263,10 +266,10 @@ class LeftPlace:
 
 
 @attrs.define
-class LeftReader:
+class LeftoverReader:
     """Takes the events that follow `place` without a gap, up to a bound. A torn or broken line ends a file."""
 
-    place: LeftPlace
+    place: Leftovers
     events: list[Reported] = attrs.field(factory=list)
     _size: int = 0
 

@@ -23,19 +23,22 @@ from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.session.effects import Answer, Effect, HandOver, SteerHub
 from actors.session.hub_owner import HubOwner
 from actors.session.hub_steps import take
-from actors.session.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume
+from actors.session.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume, TimeCame
 from actors.session.loading import load_state
 from actors.session.mailbox import HubBatch, Mail, Mailbox, refuse
 from actors.session.snapshot import summary
 from actors.session.state import SessionState
 from actors.session.step import Step
-from actors.tail import Tail, Trouble
+from actors.tail import SessionProblem, Tail
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from storage.records import Entry, Grant, SessionRecord
 
 __all__ = ["SessionActor"]
 
 log = logging.getLogger("builderos.actors")
+
+CLOCK_S = 30.0
+"""How often the clock of the wall is looked at, at least, while a message waits for its time."""
 
 BULK_KINDS = frozenset(
     {
@@ -69,7 +72,7 @@ class SessionActor:
     _committed_hub: tuple[str | None, int] = (None, 0)
     _idle_since: float = 0.0
     _stop_at: float = math.inf
-    _rest_at: float = math.inf
+    _trim_at: float = math.inf
     _recovered_at: float = -math.inf
     _taken: list[Mail] = attrs.field(factory=list)
     _shown_turn: str | None = None
@@ -140,7 +143,7 @@ class SessionActor:
     async def _serve(self) -> Literal["reload", "leave"]:
         self._taken = [] if self._held_stop is None else [self._held_stop]
         self._held_stop = None
-        given: Sequence[Input] | None = [Resume(), *await self._inputs_of(self._taken)]
+        given: Sequence[Input] | None = [Resume(self._revoked()), *await self._inputs_of(self._taken)]
         while given is not None:
             if not await self._settle(given):
                 return "reload"
@@ -175,7 +178,7 @@ class SessionActor:
                 return self._overdue()
             if not mailbox.is_empty:
                 break
-            with trio.move_on_at(min(due, self._rest_at)):
+            with trio.move_on_at(min(due, self._trim_at)):
                 await mailbox.wait()
             if mailbox.is_empty:
                 mailbox.take_nowait()  # a poke, or a moment that came: look at the deadlines again
@@ -183,7 +186,23 @@ class SessionActor:
         self._taken = mailbox.take_nowait()
         return await self._inputs_of(self._taken)
 
+    def _revoked(self) -> frozenset[str]:
+        """Return the keys of messages for later that are not good any more."""
+        keys = {one.key_id for one in self._state.queue.values() if one.key_id}
+        return frozenset(key for key in keys if self.deps.is_revoked(key))
+
+    def _time_left_s(self) -> float:
+        """Return how long it is until the queue must be looked at; the clock of the wall may be set, so not too long."""
+        due_ms = self._state.due_at_ms()
+        if due_ms is None or self._state.turn is not None:
+            return math.inf
+        return max(0.0, (due_ms - self.deps.clock()) / 1000)
+
     def _deadline(self) -> float:
+        left_s = min(self._time_left_s(), CLOCK_S) if self._time_left_s() < math.inf else math.inf
+        return min(trio.current_time() + left_s, self._own_deadline())
+
+    def _own_deadline(self) -> float:
         state, config = self._state, self.deps.config
         turn = state.turn
         if turn is not None and turn.stopping_by is None:
@@ -194,12 +213,16 @@ class SessionActor:
             return self._stop_at
         if state.hub_id is not None:
             return self._idle_since + config.hub_idle_s
-        if self.tail.is_watched or not self._owner.is_idle or state.queue or self._effects.has_note:
+        if self.tail.is_watched or not self._owner.is_idle or state.next_waiting() or self._effects.has_note:
             return math.inf
         return self._idle_since + config.actor_idle_s
 
     def _overdue(self) -> list[Input] | None:
         state = self._state
+        if self._time_left_s() <= 0:
+            return [TimeCame(self._revoked())]
+        if trio.current_time() < self._own_deadline():
+            return []  # only the clock was looked at
         if state.turn is not None:
             # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` tells the rest.
             self._stop_at = math.inf
@@ -210,8 +233,8 @@ class SessionActor:
         return [IdleTooLong()] if state.hub_id is not None else None
 
     def _rest(self) -> None:
-        if trio.current_time() >= self._rest_at:
-            self._rest_at = math.inf
+        if trio.current_time() >= self._trim_at:
+            self._trim_at = math.inf
             self.tail.rest()
 
     async def _inputs_of(self, mail: Sequence[Mail]) -> list[Input]:
@@ -279,7 +302,7 @@ class SessionActor:
     def _refuse(self, exc: StorageError) -> Literal["reload"]:
         log.warning("session %s: storage takes no writes: %s", self.session_id, exc)
         self._reject_all(self._taken, f"nothing was stored: {exc}")
-        self.tail.post_nowait(Trouble("storage", str(exc)))
+        self.tail.post_nowait(SessionProblem("storage", str(exc)))
         return "reload"
 
     async def _act(
@@ -290,7 +313,7 @@ class SessionActor:
             if isinstance(effect, Answer):
                 effect.to(effect.reply)
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
-        self._rest_at = trio.current_time() + self.deps.config.tail_rest_s
+        self._trim_at = trio.current_time() + self.deps.config.tail_rest_s
         for effect in effects:
             await self._effects.run(effect, items)
         hub_id, hub_seq = self._committed_hub
@@ -326,7 +349,7 @@ class SessionActor:
                 content = str(exc)
             else:
                 self._recovered_at = trio.current_time()
-                self.tail.post_nowait(Trouble(None, "storage takes writes again"))
+                self.tail.post_nowait(SessionProblem(None, "storage takes writes again"))
                 return
 
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:

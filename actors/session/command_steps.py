@@ -16,18 +16,23 @@ from actors.commands import (
     Envelope,
     Interrupt,
     MarkRead,
+    Organize,
     RejectCode,
     Rejected,
     Rename,
+    Renew,
     Reply,
     Resolve,
     RevokeGrant,
     Send,
+    SendNow,
+    Warm,
 )
-from actors.events import Delivery, PermissionResolved, SessionUpdated, UserMessage
+from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.decisions import decision_of, refusal_of_decision
-from actors.session.effects import Announce, Answer, KeepNote, SteerHub, StopHub, TellHub
+from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub
 from actors.session.inputs import FromDevice
+from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
 from actors.session.snapshot import view
 from actors.session.step import Step, decided
@@ -52,6 +57,9 @@ def take_command(step: Step, given: FromDevice) -> None:
             _answer(step, envelope, view(step.state))
         case Send() as send:
             _send(step, envelope, send, given.known)
+        case SendNow(message_id):
+            if not send_now(step, message_id, envelope.author.device_id):
+                _reject(step, envelope, "not_queued", "this is no message for later that waits", message_id)
         case Cancel() as cancel:
             _cancel(step, envelope, cancel)
         case Interrupt() as interrupt:
@@ -62,6 +70,14 @@ def take_command(step: Step, given: FromDevice) -> None:
             _refuse_if(step, envelope, configure(step, change, envelope.author.device_id))
         case RevokeGrant() as revoke:
             _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author.device_id))
+        case Renew():
+            _renew(step, envelope)
+        case Warm():
+            if step.state.hub_id is None and step.state.turn is None and not step.state.failed:
+                step.start_hub()
+        case Organize(pinned, archived):
+            step.state.archived = step.state.archived if archived is None else archived
+            step.do(KeepNote(pinned=pinned, archived=archived))
         case Resolve() as resolve:
             _resolve(step, envelope, resolve)
         case Rename(title):
@@ -91,13 +107,19 @@ def _send(step: Step, envelope: Envelope, send: Send, known: KnownCommand | None
     turn = state.turn
     steers = send.mode == "steer" and turn is not None
     turn_id = turn.turn_id if turn is not None and steers else step.new_id()
-    message = UserMessage(send.message_id, send.content, send.attachments)
+    later = is_later(send, step.now_ms)
+    not_before_ms = send.not_before_ms if later else None
+    message = UserMessage(send.message_id, send.content, send.attachments, not_before_ms)
     item = step.emit(message, turn_id=turn_id, device_id=author)
+    if state.archived:
+        state.archived = False
+        step.do(KeepNote(archived=False))
     _answer(step, envelope, Accepted(send.message_id, item.seq, duplicate=False))
     if steers:
         step.emit_in_turn(Delivery(send.message_id, "handed"))
         step.do(SteerHub(turn_id, send.message_id, item.seq))
-    elif turn is not None or state.failed:
+    elif turn is not None or state.failed or later:
+        state.arriving[send.message_id].key_id = envelope.author.key_id if later else ""
         step.emit(Delivery(send.message_id, "queued"), turn_id=turn_id, device_id=author)
     else:
         step.start_turn(state.arriving[send.message_id])
@@ -117,7 +139,9 @@ def _refusal_of(step: Step, envelope: Envelope, send: Send) -> tuple[RejectCode,
         if len(turn.steered) >= MAX_STEERED:
             return "queue_full", f"{MAX_STEERED} messages were steered into this turn already"
         return None
-    if len(state.queue) >= MAX_QUEUED:
+    if is_later(send, step.now_ms):
+        return refusal_of_time(state, send, step.now_ms)
+    if len(state.queue) - len(scheduled(state)) >= MAX_QUEUED:
         return "queue_full", f"{MAX_QUEUED} messages wait already"
     return None
 
@@ -151,7 +175,7 @@ def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
     turn.stopping_by = author
     step.state.control_dirty = True
     step.cancel_requests(author)
-    step.do(TellHub(InterruptTurn(turn.turn_id)))
+    step.do(SendToHub(InterruptTurn(turn.turn_id)))
 
 
 def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
@@ -175,8 +199,12 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
             decide.mode if changes else None,
             decide.option,
         )
+        request = state.turn.requests[request_id]
         step.emit_in_turn(resolved, device_id=author)
-        step.do(TellHub(decided(resolved)))
+        step.do(SendToHub(decided(resolved)))
+        if request.about == "trust" and isinstance(request.input, dict):
+            act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
+            step.do(Audit(act, envelope.author.key_id, str(request.input.get("folder"))))
         if resolved.mode is not None:
             switch_mode(step, resolved.mode, author)
     elif request_id in state.resolved:
@@ -196,12 +224,23 @@ def _resolve(step: Step, envelope: Envelope, resolve: Resolve) -> None:
         _reject(step, envelope, "not_unknown", "the outcome of this message is known", resolve.message_id)
     elif resolve.action == "discard":
         step.emit(Delivery(resolve.message_id, "cancelled"), device_id=author)
-    elif len(state.queue) >= MAX_QUEUED:
+    elif len(state.queue) - len(scheduled(state)) >= MAX_QUEUED:
         _reject(step, envelope, "queue_full", f"{MAX_QUEUED} messages wait already", resolve.message_id)
     elif state.turn is not None or state.failed:
         step.emit(Delivery(resolve.message_id, "queued"), turn_id=step.new_id(), device_id=author)
     else:
         step.start_turn(attrs.evolve(waiting, turn_id=step.new_id()), device_id=author)
+
+
+def _renew(step: Step, envelope: Envelope) -> None:
+    state = step.state
+    if state.turn is not None:
+        _answer(step, envelope, Rejected("busy", "a turn runs; stop it or wait for its end"))
+        return
+    step.release_hub(StopHub)
+    state.renewals, state.agent_memory = state.renewals + 1, None
+    content = "The agent starts afresh with the next message, and is given what was said."
+    step.emit(Notice("renewed", content), device_id=envelope.author.device_id)
 
 
 def _mark_read(step: Step, envelope: Envelope, seq: int) -> None:
@@ -215,9 +254,9 @@ def _mark_read(step: Step, envelope: Envelope, seq: int) -> None:
 
 def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
     state = step.state
-    ends = state.hub_id is not None and state.turn is None and not state.queue and not watched
+    ends = state.hub_id is not None and state.turn is None and state.next_waiting() is None and not watched
     if ends:
-        step.let_hub_go(StopHub)
+        step.release_hub(StopHub)
     _answer(step, envelope, Closed(process_killed=ends))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
 from actors.session.effects import (
     Announce,
+    Audit,
     Effect,
     ForgetHub,
     HandOver,
@@ -24,10 +26,10 @@ from actors.session.effects import (
     KeepOffer,
     KillHub,
     SendHistory,
+    SendToHub,
     StartHub,
     SteerHub,
     StopHub,
-    TellHub,
 )
 from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import Mailbox
@@ -37,10 +39,14 @@ from actors.tail import Tail
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
+from storage.tables.hash_chain import Act
 
 __all__ = ["STORAGE_DOWN", "EffectRunner", "SessionDeps"]
 
 log = logging.getLogger("builderos.actors")
+
+_RENEWED = uuid.UUID("3f1c7d52-8b0e-4c39-9d4e-52a07c3b8f10")
+"""Under this name the agent-side ids of renewed conversations are made; it must never change."""
 
 STORAGE_DOWN = (StorageUnavailable, OutcomeUnknown)
 """What passes by itself: the state is thrown away, and loaded again once the journal writes."""
@@ -50,7 +56,7 @@ def _no_file(attachment: Attachment) -> str | None:
     return None
 
 
-def _never(agent_type: str) -> bool:
+def _never(name: str) -> bool:
     return False
 
 
@@ -59,8 +65,10 @@ class SessionDeps:
     """What every session's actor works with.
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show, and for a session that is new.
-    `allows_bypass` tells whether the config lets an agent work without asking.
+    the session's id after each commit that its entry in a list may show, and for a session that is new. `audited`
+    takes what goes into the audit beside the journal; it never blocks.
+    `allows_bypass` tells whether the config lets an agent work without asking;
+    `is_revoked`, whether a key, by its id, is not good any more.
     """
 
     journal: Journal
@@ -73,7 +81,9 @@ class SessionDeps:
     config: ActorConfig
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
+    audited: Callable[[Act], object] = lambda act: None
     allows_bypass: Callable[[str], bool] = _never
+    is_revoked: Callable[[str], bool] = _never
 
 
 @attrs.define(eq=False)
@@ -113,7 +123,7 @@ class EffectRunner:
                 owner.tell(Steer(effect.turn_id, effect.message_id, message.content, files))
             case SendHistory():
                 owner.tell(await self._history(effect))
-            case TellHub(message):
+            case SendToHub(message):
                 owner.tell(message)
             case StopHub(hub_id):
                 owner.end(hub_id, "stop")
@@ -124,6 +134,11 @@ class EffectRunner:
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
+            case Audit(act, key_id, subject):
+                at_ms = self.deps.clock()
+                self.deps.audited(
+                    Act(at_ms=at_ms, act=act, device_id=key_id, session_id=self.session_id, subject=subject)
+                )
             case KeepOffer(offer):
                 await self._keep_offer(offer)
             case Announce(news):
@@ -134,14 +149,18 @@ class EffectRunner:
     def _spec(self, hub_id: str) -> HubSpec:
         state = self.state
         spec = self.deps.spec_for(self.record, hub_id)
-        settings = state.settings
+        settings, conversation = state.settings, spec.agent_session_id
+        if state.renewals:
+            conversation = str(uuid.uuid5(_RENEWED, f"{conversation}/{state.renewals}"))
         return attrs.evolve(
             spec,
+            agent_session_id=conversation,
             model=settings.model,
             permission_mode=settings.permission_mode,
             effort=settings.effort,
             agent_memory=state.agent_memory,
             grants=tuple(state.grants),
+            declined=tuple(state.declined),
         )
 
     async def _keep_offer(self, offer: Offer) -> None:
@@ -188,16 +207,24 @@ class EffectRunner:
             if note is None:
                 continue
             try:
-                await self.deps.catalog.note(self.session_id, read_seq=note.read_seq, draft=note.draft)
+                await self.deps.catalog.note(
+                    self.session_id,
+                    read_seq=note.read_seq,
+                    draft=note.draft,
+                    pinned=note.pinned,
+                    archived=note.archived,
+                )
             except STORAGE_DOWN as exc:  # neither is worth more than a line; the next one may fit
                 log.warning("session %s: a note was not kept: %s", self.session_id, exc)
-            if note.read_seq is not None:
+            if any(one is not None for one in (note.read_seq, note.pinned, note.archived)):
                 self.deps.changed(self.session_id)
-            self.mailbox.poke()  # the actor may have been waiting to leave
+            self.mailbox.wake()  # the actor may have been waiting to leave
 
 
 def _newer(note: KeepNote, later: KeepNote) -> KeepNote:
     return KeepNote(
         note.read_seq if later.read_seq is None else later.read_seq,
         note.draft if later.draft is None else later.draft,
+        note.pinned if later.pinned is None else later.pinned,
+        note.archived if later.archived is None else later.archived,
     )

@@ -8,7 +8,7 @@ import attrs
 
 from actors.commands import Reply
 from actors.offer import Offer
-from actors.tail import News
+from actors.tail import TransientUpdate
 from bridgehub.protocol.messages import ToHub
 
 __all__ = [
@@ -21,10 +21,10 @@ __all__ = [
     "KeepOffer",
     "KillHub",
     "SendHistory",
+    "SendToHub",
     "StartHub",
     "SteerHub",
     "StopHub",
-    "TellHub",
 ]
 
 
@@ -73,7 +73,7 @@ class SendHistory:
 
 
 @attrs.frozen
-class TellHub:
+class SendToHub:
     """Say something to the hub; lost where no link is up, and made good when the next one is."""
 
     message: ToHub
@@ -102,10 +102,12 @@ class ForgetHub:
 
 @attrs.frozen
 class KeepNote:
-    """Keep a read mark or a draft beside the journal."""
+    """Keep a read mark, a draft, or where a session stands in lists, beside the journal."""
 
     read_seq: int | None = None
     draft: str | None = None
+    pinned: bool | None = None
+    archived: bool | None = None
 
 
 @attrs.frozen
@@ -119,7 +121,16 @@ class KeepOffer:
 class Announce:
     """Show passing news to all who are attached."""
 
-    news: News
+    news: TransientUpdate
+
+
+@attrs.frozen
+class Audit:
+    """Note in the audit what a key did; `subject` is what it did it to."""
+
+    act: str
+    key_id: str
+    subject: str
 
 
 Effect = (
@@ -128,11 +139,12 @@ Effect = (
     | HandOver
     | SteerHub
     | SendHistory
-    | TellHub
+    | SendToHub
     | StopHub
     | KillHub
     | ForgetHub
     | KeepNote
     | KeepOffer
     | Announce
+    | Audit
 )

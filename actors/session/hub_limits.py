@@ -20,10 +20,10 @@ __all__ = [
     "MAX_TEXT_CHARS",
     "MAX_VALUE_BYTES",
     "MAX_VALUE_DEPTH",
-    "fitted",
+    "clip",
     "is_flat",
     "plan_entries",
-    "unfit",
+    "violation_of",
 ]
 
 MAX_ID_CHARS = 256
@@ -57,7 +57,7 @@ _IDS = ("turn_id", "block", "tool_id", "request_id", "task_id", "parent_tool_id"
         "code", "agent_type")  # fmt: skip
 
 
-def unfit(event: hub.HubEvent) -> str:
+def violation_of(event: hub.HubEvent) -> str:
     """Return what of an event no session can take, for a person; empty where it is fit."""
     for name in _IDS:
         found = getattr(event, name, None)
@@ -66,7 +66,7 @@ def unfit(event: hub.HubEvent) -> str:
     return ""
 
 
-def fitted(event: hub.HubEvent) -> hub.HubEvent:
+def clip(event: hub.HubEvent) -> hub.HubEvent:
     """Return an event with its texts and values cut to their bounds; nearly always the event itself."""
     match event:
         case hub.ToolBegan():

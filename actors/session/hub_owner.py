@@ -16,7 +16,7 @@ from typing import Literal
 import attrs
 import trio
 
-from actors.errors import HubError, HubGarbage, HubLost, HubStartFailed
+from actors.errors import HubError, HubLost, HubProtocolError, HubStartFailed
 from actors.ports import HubLink, Hubs
 from actors.session.inputs import HubGone, HubReady
 from actors.session.mailbox import HubBatch, Mailbox
@@ -84,7 +84,7 @@ class HubOwner:
     _sent_ack: int = 0
     _ack_at: float = math.inf
     _urgent: deque[int] = attrs.field(factory=deque)
-    _heard_length: int = 0
+    _received_bytes: int = 0
     _wake_run: trio.Event = attrs.field(factory=trio.Event)
     _wake_writer: trio.Event = attrs.field(factory=trio.Event)
 
@@ -161,7 +161,7 @@ class HubOwner:
             life = self._lives[0]
             await self._live(life)
             self._lives.popleft()
-            self.mailbox.poke()
+            self.mailbox.wake()
 
     def _add(self, life: _Life) -> None:
         self._lives.append(life)
@@ -178,7 +178,7 @@ class HubOwner:
                 await self._keep_linked(life.hub_id)
             except HubStartFailed as exc:
                 gone = HubGone(life.hub_id, "not_started", str(exc))
-            except HubGarbage as exc:
+            except HubProtocolError as exc:
                 gone = HubGone(life.hub_id, "garbage", str(exc))
             except HubLost as exc:
                 log.info("session %s: hub %s is gone: %s", self.session_id, life.hub_id, exc)
@@ -187,7 +187,7 @@ class HubOwner:
         if life.ending == "stop":
             await self._stop_politely(life.hub_id)
         after = self.acked(life.hub_id)
-        while left := await self.hubs.bury(life.hub_id, last_seq=after):
+        while left := await self.hubs.reap(life.hub_id, last_seq=after):
             for events in _slices(left):
                 await self.mailbox.put_from_hub(HubBatch(life.hub_id, events))
             after = left[-1].seq
@@ -226,7 +226,7 @@ class HubOwner:
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()
         self._urgent.clear()
-        self._ack = self._sent_ack = self._heard_length = 0
+        self._ack = self._sent_ack = self._received_bytes = 0
         self._ack_at = math.inf
         self._link = link
         heard = False
@@ -237,7 +237,7 @@ class HubOwner:
                 while True:
                     batch = await link.receive()
                     heard = True
-                    self._weigh(batch)
+                    self._account(batch)
                     for events in _slices(batch):
                         await self.mailbox.put_from_hub(HubBatch(hub_id, events))
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
@@ -265,15 +265,15 @@ class HubOwner:
             self._urgent.popleft()
         return Ack(self._ack)
 
-    def _weigh(self, batch: Sequence[Reported]) -> None:
+    def _account(self, batch: Sequence[Reported]) -> None:
         """Note the last event of a batch, if any, whose acknowledgement must not wait."""
         urgent = 0
         for reported in batch:
             if isinstance(reported.event, TextPiece):
-                self._heard_length += len(reported.event.text)
-                if self._heard_length < ACK_LENGTH:
+                self._received_bytes += len(reported.event.text)
+                if self._received_bytes < ACK_LENGTH:
                     continue
-            self._heard_length = 0
+            self._received_bytes = 0
             urgent = reported.seq
         if urgent:
             self._urgent.append(urgent)
@@ -291,7 +291,7 @@ class HubOwner:
                 finally:
                     with trio.move_on_after(CLEANUP_S, shield=True):
                         await link.aclose()
-            except (HubLost, HubGarbage):
+            except (HubLost, HubProtocolError):
                 return
 
 

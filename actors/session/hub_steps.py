@@ -31,8 +31,8 @@ from actors.events import (
 )
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
-from actors.session.effects import ForgetHub, KillHub, SendHistory, SteerHub, StopHub, TellHub
-from actors.session.hub_limits import fitted, is_flat, plan_entries, unfit
+from actors.session.effects import ForgetHub, KillHub, SendHistory, SendToHub, SteerHub, StopHub
+from actors.session.hub_limits import clip, is_flat, plan_entries, violation_of
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -42,8 +42,11 @@ from actors.session.inputs import (
     Input,
     MarkFailed,
     Resume,
+    TimeCame,
 )
+from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
+from actors.session.state import Turn
 from actors.session.step import Step, decided, hand_over
 from bridgehub.protocol import messages as hub
 
@@ -60,6 +63,11 @@ MAX_OPEN_TASKS = 1000
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
+
+MAX_ASKED_AGAIN = 10
+"""How often a turn's message goes to a new hub because the one before died while it asked for trust."""
+
+MAX_WAYS = 8
 
 _REQUEST_KINDS = frozenset(get_args(RequestKind))
 
@@ -85,13 +93,15 @@ def take(step: Step, given: Input) -> None:
             _gone(step, given)
         case IdleTooLong():
             if step.state.turn is None:
-                step.let_hub_go(StopHub)
+                step.release_hub(StopHub)
+        case TimeCame():
+            look_at_clock(step, given.revoked)
         case MarkFailed(detail):
             _mark_failed(step, detail)
         case Resume():
             if step.state.failed:
                 step.emit(SessionUpdated(failed=False))
-            step.start_next()
+            look_at_clock(step, given.revoked)
 
 
 def _reported(step: Step, given: FromHub) -> None:
@@ -99,14 +109,14 @@ def _reported(step: Step, given: FromHub) -> None:
     if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
         return
     if reported.first_seq != state.hub_seq + 1:
-        _distrust(step, f"after its event {state.hub_seq} came {reported.first_seq}")
+        _reject_hub(step, f"after its event {state.hub_seq} came {reported.first_seq}")
         return
     state.hub_seq = reported.seq
     event = reported.event
     if type(event) is not hub.TextPiece:
-        event = fitted(event)
-    if fault := unfit(event):
-        _distrust(step, fault)
+        event = clip(event)
+    if fault := violation_of(event):
+        _reject_hub(step, fault)
         return
     if _reported_of_session(step, event):
         return
@@ -116,7 +126,7 @@ def _reported(step: Step, given: FromHub) -> None:
     if isinstance(event, hub.Noticed) and event.turn_id is None:
         step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
         return
-    if not turn.consumed and not isinstance(event, _SAYS_NOTHING_OF_TAKING):
+    if not turn.consumed and not _says_nothing_of_taking(event):
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
         case hub.Consumed():
@@ -151,10 +161,10 @@ def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
     return True
 
 
-def _distrust(step: Step, detail: str) -> None:
+def _reject_hub(step: Step, detail: str) -> None:
     """End a hub whose numbers have a gap or an overlap: something is missing that nothing can bring back."""
     turn = step.state.turn
-    step.let_hub_go(KillHub)
+    step.release_hub(KillHub)
     if turn is not None:
         content = f"the agent's hub broke the protocol and was ended: {detail}"
         delivery: DeliveryState = "failed" if turn.consumed else "unknown"
@@ -192,7 +202,7 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
         step.emit_in_turn(cls(part, event.block, offset), span=span if number == 0 else 1)
     is_long = turn.answer.held > MAX_ANSWER_LENGTH
     if is_long or turn.answer.runs > MAX_ANSWER_RUNS:
-        step.let_hub_go(KillHub)
+        step.release_hub(KillHub)
         bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
         content = f"the answer grew past {bound} and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
@@ -202,12 +212,12 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
     turn = step.state.turn
     assert turn is not None
     if turn.stopping_by is not None:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     if event.request_id in turn.requests or event.request_id in turn.decided:
         return
     if len(turn.requests) >= MAX_OPEN_REQUESTS:
-        step.do(TellHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
         PermissionRequested(
@@ -248,7 +258,9 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
             )
             step.end_turn("answered", end, hub_said=True)
         case hub.TurnFailed():
-            failure = TurnError(event.code, event.content, event.retryable)
+            failure = TurnError(
+                event.code, event.content, event.retryable, event.resets_at_ms, event.ways[:MAX_WAYS]
+            )
             step.end_turn("failed", failure, hub_said=True)
         case hub.TurnStopped():
             step.stop_turn(hub_said=True)
@@ -322,20 +334,20 @@ def _ready(step: Step, given: HubReady) -> None:
             step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
             return
         if state.hub_is_old:
-            step.let_hub_go(StopHub)
+            step.release_hub(StopHub)
             step.start_hub()
             return
         step.do(hand_over(state, turn))
     for request_id in welcome.waiting:
         if request_id in turn.decided:
-            step.do(TellHub(decided(turn.decided[request_id])))
+            step.do(SendToHub(decided(turn.decided[request_id])))
     for message_id, waiting in turn.steered.items():
         if message_id not in turn.steered_taken and message_id not in welcome.steered:
             step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
     if welcome.history_wanted:
         step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
     if turn.stopping_by is not None:
-        step.do(TellHub(hub.InterruptTurn(turn.turn_id)))
+        step.do(SendToHub(hub.InterruptTurn(turn.turn_id)))
 
 
 def _gone(step: Step, given: HubGone) -> None:
@@ -359,6 +371,16 @@ def _gone(step: Step, given: HubGone) -> None:
         turn.may_move = False
         step.start_hub()
         return
+    if (
+        not turn.consumed
+        and _asks_for_trust(turn)
+        and given.reason == "died"
+        and len(turn.decided) < MAX_ASKED_AGAIN
+    ):
+        # The agent has nothing of the message before this is answered.
+        step.cancel_requests(None)
+        step.start_hub()
+        return
     delivery: DeliveryState
     code: TurnErrorCode
     if given.reason == "not_started":
@@ -374,6 +396,17 @@ def _gone(step: Step, given: HubGone) -> None:
     if given.detail:
         content = f"{content}: {given.detail}"
     step.end_turn(delivery, TurnError(code, content, retryable=True))
+
+
+def _says_nothing_of_taking(event: hub.HubEvent) -> bool:
+    if isinstance(event, hub.PermissionAsked):
+        return event.kind == "trust" and event.task_id is None
+    return isinstance(event, _SAYS_NOTHING_OF_TAKING)
+
+
+def _asks_for_trust(turn: Turn) -> bool:
+    """Tell whether the session's own agent waits for a word on its folder, and so has nothing of the prompt."""
+    return any(request.about == "trust" and request.task_id is None for request in turn.requests.values())
 
 
 def _mark_failed(step: Step, detail: str) -> None:

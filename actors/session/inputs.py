@@ -10,7 +10,17 @@ from actors.commands import Envelope
 from bridgehub.protocol.messages import Reported, Welcome
 from storage.records import Command
 
-__all__ = ["FromDevice", "FromHub", "HubGone", "HubReady", "IdleTooLong", "Input", "MarkFailed", "Resume"]
+__all__ = [
+    "FromDevice",
+    "FromHub",
+    "HubGone",
+    "HubReady",
+    "IdleTooLong",
+    "Input",
+    "MarkFailed",
+    "Resume",
+    "TimeCame",
+]
 
 
 @attrs.frozen
@@ -59,6 +69,13 @@ class IdleTooLong:
 
 
 @attrs.frozen
+class TimeCame:
+    """A moment came that the queue waits for. `revoked`: keys that are not good any more, of its messages."""
+
+    revoked: frozenset[str] = frozenset()
+
+
+@attrs.frozen
 class MarkFailed:
     """The supervisor gives up on this session's actor."""
 
@@ -67,7 +84,12 @@ class MarkFailed:
 
 @attrs.frozen
 class Resume:
-    """The session's actor was started: a failed session works again, and what waits goes on."""
+    """The session's actor was started: a failed session works again, and what waits goes on.
+
+    `revoked`: as in `TimeCame`.
+    """
+
+    revoked: frozenset[str] = frozenset()
 
 
-Input = FromDevice | FromHub | HubReady | HubGone | IdleTooLong | MarkFailed | Resume
+Input = FromDevice | FromHub | HubReady | HubGone | IdleTooLong | TimeCame | MarkFailed | Resume

@@ -67,16 +67,16 @@ class Mailbox:
         while len(self._commands) >= COMMAND_LIMIT:
             await self._command_room.park()
         self._commands.append(envelope)
-        self.poke()
+        self.wake()
 
     async def put_from_hub(self, item: HubBatch | HubReady | HubGone) -> None:
         """Put the hub's news; waits while its lane is full. Cancelled, it was not put."""
         while len(self._hub) >= HUB_LIMIT:
             await self._hub_room.park()
         self._hub.append(item)
-        self.poke()
+        self.wake()
 
-    def poke(self) -> None:
+    def wake(self) -> None:
         """Wake the reader, also where nothing was put."""
         self._reader.set()
 

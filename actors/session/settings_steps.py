@@ -8,7 +8,7 @@ from typing import Final
 from actors.commands import Configure, RejectCode, RevokeGrant
 from actors.events import Notice, PermissionResolved, SessionUpdated, Settings
 from actors.offer import encode_offer, read_offer, refusal_of
-from actors.session.effects import Announce, KeepOffer, TellHub
+from actors.session.effects import Announce, KeepOffer, SendToHub
 from actors.session.state import SessionState
 from actors.session.step import Step, decided
 from actors.tail import GaugeMoved, OfferChanged
@@ -86,7 +86,7 @@ def allow_under_mode(step: Step, request_id: str) -> None:
         return
     resolved = PermissionResolved(request_id, "allow", state.mode_by, note=f"mode {mode}")
     step.emit_in_turn(resolved, device_id=state.mode_by)
-    step.do(TellHub(decided(resolved)))
+    step.do(SendToHub(decided(resolved)))
 
 
 def revoke_grant(step: Step, revoke: RevokeGrant, author: str) -> tuple[RejectCode, str] | None:

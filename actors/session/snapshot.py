@@ -12,8 +12,8 @@ import orjson
 
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
-from actors.events import PlanEntry, Settings
-from actors.session.state import SessionState, Turn, Waiting
+from actors.events import Held, PlanEntry, Settings
+from actors.session.state import SessionState, Turn, WaitingMessage
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
@@ -28,13 +28,14 @@ class _Snapshot:
     message_count: int = 0
     taken: int = 0
     turn: Turn | None = None
-    queue: dict[str, Waiting] = attrs.field(factory=dict)
-    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    queue: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    unknown: dict[str, WaitingMessage] = attrs.field(factory=dict)
     resolved: dict[str, str | None] = attrs.field(factory=dict)
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     person_mode: str | None = None
@@ -42,6 +43,9 @@ class _Snapshot:
     gauge: dict[str, Any] = attrs.field(factory=dict)
     settings: Settings | None = None
     plan: tuple[PlanEntry, ...] = ()
+    held: Held | None = None
+    renewals: int = 0
+    epoch: int = 0
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
@@ -63,10 +67,24 @@ def summary(state: SessionState) -> Summary:
         state=state.word,
         message_count=state.message_count,
         pending_count=len(state.turn.requests) if state.turn else 0,
-        unfinished=state.turn is not None or bool(state.queue),
+        unfinished=state.turn is not None or state.next_waiting() is not None,
+        due_at_ms=state.due_at_ms(),
+        shown=None if snapshot is None else _shown(state),
         snapshot=snapshot,
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,
+    )
+
+
+def _shown(state: SessionState) -> bytes:
+    """Return what lists show of a session beside its summary."""
+    done = sum(one.status == "completed" for one in state.plan)
+    return orjson.dumps(
+        {
+            "settings": attrs.asdict(state.settings),
+            "plan": {"done": done, "total": len(state.plan)} if state.plan else None,
+            "held": None if state.held is None else attrs.asdict(state.held),
+        }
     )
 
 
@@ -97,10 +115,13 @@ def restore(record: SessionRecord) -> SessionState:
     if kept.settings is None:  # nobody has changed them since the session was made
         kept.settings = decode_settings(record.settings)
         kept.person_mode = kept.settings.permission_mode
+    is_restored = kept.epoch not in (0, record.epoch)
+    kept.epoch = record.epoch
     return SessionState(
         session_id=record.session_id,
         agent_type=record.agent_type,
-        epoch=record.epoch,
+        was_restored=is_restored,
+        archived=record.archived,
         head_seq=record.head_seq,
         read_seq=record.read_seq,
         draft=record.draft,
@@ -121,7 +142,10 @@ def view(state: SessionState) -> SessionView:
         title=state.title,
         state=state.word,
         settings=state.settings,
-        queue=tuple(QueuedMessage(w.message_id, w.device_id, w.preview) for w in state.queue.values()),
+        queue=tuple(
+            QueuedMessage(one.message_id, one.device_id, one.preview, one.not_before_ms, one.kept)
+            for one in state.queue.values()
+        ),
         pending=pending,
         read_seq=state.read_seq,
         draft=state.draft,
@@ -129,4 +153,5 @@ def view(state: SessionState) -> SessionView:
         offer=state.offer,
         gauge=state.gauge,
         plan=state.plan,
+        held=state.held,
     )

@@ -15,6 +15,7 @@ from actors.events import (
     Committed,
     Complete,
     Delivery,
+    Held,
     Interrupted,
     Message,
     PermissionRequested,
@@ -33,14 +34,18 @@ from actors.events import (
 )
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
+from bridgehub.protocol.trust import declined_by
 
-__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "Waiting", "apply"]
+__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "WaitingMessage", "apply"]
 
 PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
 
 RESOLVED_KEPT = 100
 """Resolved requests of which a late `decide` is told who was first."""
+
+DECLINED_KEPT = 200
+"""Folders whose settings this session goes on without; the oldest is asked about again."""
 
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
@@ -60,13 +65,23 @@ StateWord = Literal["idle", "running", "waiting", "failed"]
 
 
 @attrs.define
-class Waiting:
-    """A user message whose turn has not started, or whose outcome is unknown. `seq`: its `user_message`."""
+class WaitingMessage:
+    """A user message whose turn has not started, or whose outcome is unknown.
+
+    Attributes:
+        seq: its `user_message`.
+        not_before_ms: when its turn may begin; None: as soon as it is its turn.
+        key_id: the key that brought it, if it is for later.
+        kept: whether it waits for a person's word, since its time came when it could not run.
+    """
 
     message_id: str
     turn_id: str
     device_id: str
     seq: int
+    not_before_ms: int | None = None
+    key_id: str = ""
+    kept: bool = False
     preview: str = attrs.field(default="", init=False, eq=False)
 
 
@@ -92,7 +107,7 @@ class Turn:
     started_seq: int
     consumed: bool = False
     stopping_by: str | None = None
-    steered: dict[str, Waiting] = attrs.field(factory=dict)
+    steered: dict[str, WaitingMessage] = attrs.field(factory=dict)
     steered_taken: dict[str, None] = attrs.field(factory=dict)
     requests: dict[str, PermissionRequested] = attrs.field(factory=dict)
     decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
@@ -110,6 +125,7 @@ class SessionState:
     Attributes:
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
+        declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
         agent_memory: what the agent's driver wants to know again in the next hub.
         grants_at: when each of them was allowed, as far as that was noted.
         person_mode: the permission mode that a person chose; the agent may have changed to another one since.
@@ -117,6 +133,10 @@ class SessionState:
         offer: what the agent offers; kept for all sessions with it.
         gauge: what the agent last told of its context, cost and limits.
         plan: the agent's newest to-do list.
+        held: why the messages that wait are kept back; None: they are not.
+        renewals: how often its agent was made to start afresh.
+        archived: whether it is out of the way; kept beside the journal.
+        was_restored: whether this state comes out of a restore; not kept.
         allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         hub_is_old: whether that hub takes no settings; not kept.
@@ -134,6 +154,7 @@ class SessionState:
     draft: str = ""
     leaving: dict[str, None] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
+    declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
     person_mode: str | None = None
@@ -141,6 +162,10 @@ class SessionState:
     offer: Offer = NO_OFFER
     gauge: dict[str, Any] = attrs.field(factory=dict)
     plan: tuple[PlanEntry, ...] = ()
+    held: Held | None = None
+    renewals: int = 0
+    archived: bool = False
+    was_restored: bool = False
     allows_bypass: bool = False
     can_steer: bool = False
     hub_is_old: bool = False
@@ -152,9 +177,9 @@ class SessionState:
     message_count: int = 0
     taken: int = 0
     turn: Turn | None = None
-    arriving: dict[str, Waiting] = attrs.field(factory=dict)
-    queue: dict[str, Waiting] = attrs.field(factory=dict)
-    unknown: dict[str, Waiting] = attrs.field(factory=dict)
+    arriving: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    queue: dict[str, WaitingMessage] = attrs.field(factory=dict)
+    unknown: dict[str, WaitingMessage] = attrs.field(factory=dict)
     resolved: dict[str, str | None] = attrs.field(factory=dict)
     authors: dict[str, int] = attrs.field(factory=dict)
     authors_floor: int = 0
@@ -179,6 +204,20 @@ class SessionState:
         """Tell whether a permission mode lets the agent do more than the person chose."""
         kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
         return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
+
+    def next_waiting(self) -> WaitingMessage | None:
+        """Return the message whose turn is next: the first that neither waits for its time nor is kept back."""
+        if self.held is not None:
+            return None
+        return next((one for one in self.queue.values() if one.not_before_ms is None and not one.kept), None)
+
+    def due_at_ms(self) -> int | None:
+        """Return when something of the queue is to be looked at again without anybody's word; None: never."""
+        times = [one.not_before_ms for one in self.queue.values() if not one.kept]
+        known = [at for at in times if at is not None]
+        if self.held is not None and self.held.until_ms is not None and None in times:
+            known.append(self.held.until_ms)
+        return None if self.failed else min(known, default=None)
 
     def granted(self) -> tuple[SessionGrant, ...]:
         """Return what is allowed for the whole session."""
@@ -213,7 +252,8 @@ def apply(state: SessionState, item: Committed) -> bool:
     match event:
         case UserMessage():
             state.message_count += 1
-            waiting = Waiting(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
+            waiting = WaitingMessage(event.message_id, item.turn_id or "", item.device_id or "", item.seq)
+            waiting.not_before_ms = event.not_before_ms
             waiting.preview = event.content[:PREVIEW_LENGTH]
             state.arriving[event.message_id] = waiting
         case Delivery():
@@ -227,6 +267,8 @@ def apply(state: SessionState, item: Committed) -> bool:
             state.failed = state.failed if event.failed is None else event.failed
             if event.settings is not None:
                 _apply_settings(state, event.settings, item.device_id)
+            if event.held is not None:
+                state.held = event.held if event.held.code else None
             if event.grants is not None:
                 state.grants = {one.grant: one.by_device for one in event.grants}
                 state.grants_at = {one.grant: one.at_ms for one in event.grants if one.at_ms is not None}
@@ -261,7 +303,7 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
             turn = state.turn
             lost = turn.steered.pop(message_id, None)
             if lost is None:
-                lost = Waiting(message_id, turn.turn_id, turn.device_id, turn.message_seq)
+                lost = WaitingMessage(message_id, turn.turn_id, turn.device_id, turn.message_seq)
                 lost.preview = turn.preview
             state.unknown[message_id] = lost
             _drop_oldest(state.unknown, UNKNOWN_KEPT)
@@ -304,6 +346,11 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
                 state.grants[request.grant], state.grants_at[request.grant] = event.by_device, at_ms
                 _drop_oldest(state.grants, GRANTS_KEPT)
                 _drop_oldest(state.grants_at, GRANTS_KEPT)
+            if event.decision == "deny" and request is not None and request.about == "trust":
+                declined = declined_by(request.input, request.options)
+                if declined is not None:
+                    state.declined[declined] = None
+                    _drop_oldest(state.declined, DECLINED_KEPT)
             if request is not None and request.about == "plan" and event.decision != "deny":
                 # Whoever approves a plan wants it carried out: the agent leaves its mode for planning.
                 state.person_mode = None if event.decision != "cancelled" else state.person_mode
@@ -319,7 +366,7 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
             pass  # tools, progress and notices change nothing that a reload must know
 
 
-def _take(state: SessionState, message_id: str) -> Waiting | None:
+def _take(state: SessionState, message_id: str) -> WaitingMessage | None:
     steered = {} if state.turn is None else state.turn.steered
     for place in (state.arriving, state.queue, state.unknown, steered):
         waiting = place.pop(message_id, None)

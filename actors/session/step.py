@@ -14,22 +14,28 @@ import attrs
 
 from actors.events import (
     Committed,
+    Complete,
     Delivery,
     DeliveryState,
     Event,
+    Held,
     Interrupted,
     PermissionResolved,
     SessionUpdated,
     Settings,
     TaskFinished,
+    TurnError,
     TurnStarted,
 )
-from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
-from actors.session.state import SessionState, Turn, Waiting, apply
+from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
+from actors.session.state import SessionState, Turn, WaitingMessage, apply
 from bridgehub.protocol.messages import Configure, Decided, Setup
 from storage.records import Fold
 
 __all__ = ["HUB_ID_LENGTH", "Step", "decided", "hand_over", "setup_of"]
+
+HOLDING = frozenset({"usage_limit", "context_full", "conversation_refused", "open_elsewhere"})
+"""Ends of a turn after which the messages that wait are kept back."""
 
 HUB_ID_LENGTH = 12
 """Characters of a hub's id: it is part of a socket's path, which must be short."""
@@ -97,6 +103,7 @@ class Step:
         self.folds += turn.answer.folds()
         self.emit_in_turn(end, device_id=device_id)
         self.take_back_lent_rights()
+        self.hold_or_release(end)
         self.start_next()
 
     def _end_steered(self, turn: Turn, delivery: DeliveryState, *, hub_said: bool) -> None:
@@ -116,6 +123,13 @@ class Step:
         waiting = self.state.turn.steered[message_id]
         self.emit(Delivery(message_id, "queued"), turn_id=self.new_id(), device_id=waiting.device_id)
 
+    def hold_or_release(self, end: Event) -> None:
+        """Keep the queue back after an end that the next message would only repeat; let it go after a good one."""
+        if isinstance(end, TurnError) and end.code in HOLDING:
+            self.emit(SessionUpdated(held=Held(end.code, end.resets_at_ms)))
+        elif isinstance(end, Complete) and self.state.held is not None:
+            self.emit(SessionUpdated(held=Held("")))
+
     def stop_turn(self, *, hub_said: bool = False) -> None:
         """End the turn as interrupted by whoever asked for it."""
         assert self.state.turn is not None
@@ -131,11 +145,11 @@ class Step:
 
     def start_next(self) -> None:
         """Start the turn of the first message that waits, where one does and the session works."""
-        waiting = next(iter(self.state.queue.values()), None)
+        waiting = self.state.next_waiting()
         if waiting is not None and self.state.turn is None and not self.state.failed:
             self.start_turn(waiting)
 
-    def start_turn(self, waiting: Waiting, *, device_id: str | None = None) -> None:
+    def start_turn(self, waiting: WaitingMessage, *, device_id: str | None = None) -> None:
         """Start a turn and hand its message over, to a new hub where none is there."""
         state = self.state
         turn_id = waiting.turn_id
@@ -143,7 +157,7 @@ class Step:
         self.emit_in_turn(Delivery(waiting.message_id, "handed"))
         assert state.turn is not None
         if state.hub_is_old:
-            self.let_hub_go(StopHub)  # it would not take the session's settings
+            self.release_hub(StopHub)  # it would not take the session's settings
         if state.hub_id is None:
             self.start_hub()
         else:
@@ -156,7 +170,7 @@ class Step:
         state.hub_id, state.hub_seq, state.hub_is_old = self.new_id()[:HUB_ID_LENGTH], 0, False
         self.do(StartHub(state.hub_id))
 
-    def let_hub_go(self, ending: type[StopHub | KillHub]) -> None:
+    def release_hub(self, ending: type[StopHub | KillHub]) -> None:
         """Forget the hub, then end it: what is sent from now on goes to a new one."""
         state = self.state
         if state.hub_id is not None:
@@ -173,7 +187,7 @@ class Step:
     def tell_setup(self) -> None:
         """Have the hub know the session's settings and grants as they are now."""
         if self.state.hub_id is not None and not self.state.hub_is_old:
-            self.do(TellHub(Configure(setup_of(self.state))))
+            self.do(SendToHub(Configure(setup_of(self.state))))
 
     def take_back_lent_rights(self) -> None:
         """End what the agent was let do in a turn beyond what the person chose."""

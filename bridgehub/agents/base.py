@@ -7,7 +7,9 @@ driver translates; numbers, buffers, links and processes to kill are the hub's b
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
 
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import (
@@ -21,7 +23,10 @@ from bridgehub.protocol.messages import (
     TurnFailed,
 )
 
-__all__ = ["JOIN_S", "AgentDriver", "Sink", "Tell", "TurnEnd"]
+if TYPE_CHECKING:
+    from bridgehub.trust.finding import Findings
+
+__all__ = ["JOIN_S", "AgentDriver", "Sink", "Tell", "TurnEnd", "refused_at_once"]
 
 TurnEnd = TurnDone | TurnFailed
 
@@ -35,6 +40,13 @@ A program writes up to 35,000 a second, a line each. Read one by one each would 
 line to the server, a commit and a frame; after 2 ms some sixty come as one. A person's pace is far slower, and
 nothing waits there: only what comes within this time of a piece does.
 """
+
+
+def refused_at_once(end: TurnEnd | None, *, has_past: bool) -> TurnEnd | None:
+    """Return a turn's end: without an answer before it, a refused conversation is no more than a refused message."""
+    if isinstance(end, TurnFailed) and end.code == "conversation_refused" and not has_past:
+        return attrs.evolve(end, code="model_error", ways=())
+    return end
 
 
 class Sink(Protocol):
@@ -63,6 +75,21 @@ class Sink(Protocol):
                 the answer comes at once and nobody is asked. None: no more than this call.
             task_id: the delegated task that asks.
             words: what a person reads of the request; None: what the tool's name tells.
+        """
+        ...
+
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        """Ask a person whether a folder's settings may be loaded, and wait. Cancelled with the turn.
+
+        It says nothing of the prompt: the agent has none yet. A "no" holds for the session and comes at once then.
+
+        Args:
+            agent: the kind whose program would load them.
+            found: what would run.
+            options: what may be answered; without `deny` a "no" is not kept.
+            task_id: the delegated task that asks.
         """
         ...
 
@@ -105,6 +132,14 @@ class AgentDriver(Protocol):
 
         Raises:
             Exception: it could not be done now; the next turn's `Prompt.setup` brings it again.
+        """
+        ...
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell a `Gauged` after a turn's end, if the agent reports anything. May run beside the next turn.
+
+        Raises:
+            Exception: it could not be had now.
         """
         ...
 

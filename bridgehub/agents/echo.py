@@ -17,6 +17,7 @@ from bridgehub.protocol.messages import (
     AgentOffered,
     Consumed,
     Decided,
+    Gauged,
     HubSpec,
     PlanChanged,
     Prompt,
@@ -43,6 +44,9 @@ _PIECES_A_TURN_OF_THE_LOOP = 256
 
 _BIG_PIECE = 256 * 1024
 """Letters of one piece of `/big`: the limit of a frame's text as JSON."""
+
+WINDOW = 10_000
+"""How many tokens its practice context holds."""
 
 PLAN_S = 1.0
 """How long each step of `/todo` takes, seconds."""
@@ -71,7 +75,7 @@ OFFER: dict[str, Any] = {
     ],
     "mcp_servers": [],
     "applies": {"model": "now", "permission_mode": "now", "effort": "now"},
-    "can": ["images", "pdf"],
+    "can": ["images", "pdf", "compact", "fork"],
 }  # fmt: skip
 """What it offers: something of each kind."""
 
@@ -88,7 +92,7 @@ class PracticeSink(Sink, Protocol):
         """Wait until the server has acknowledged all events."""
         ...
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         """Send the server a line that is no protocol."""
         ...
 
@@ -136,6 +140,7 @@ class EchoDriver:
     can_steer: bool = False
     allow_bypass: bool = False
     setup: Setup = attrs.field(factory=Setup)
+    turns: int = 0
     _scope: trio.CancelScope | None = None
 
     async def run_turn(self, prompt: Prompt, sink: PracticeSink) -> TurnDone:
@@ -158,6 +163,12 @@ class EchoDriver:
             setup = attrs.evolve(setup, permission_mode=mode)
             await tell(SettingsTold(None, {"permission_mode": mode}, "echo may not work without asking"))
         self.setup = setup
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell a practice gauge: a hundred tokens for each turn."""
+        self.turns += 1
+        used = min(100 * self.turns, WINDOW)
+        await tell(Gauged(None, {"context": {"used": used, "window": WINDOW}, "cost_usd": 0.0}))
 
     async def steer(self, steer: Steer) -> bool:
         """Refuse: an answer that is an echo takes nothing more."""
@@ -186,7 +197,7 @@ class EchoDriver:
             case "/hang" if not rest:
                 await trio.sleep_forever()
             case "/garbage" if not rest:
-                await answer.sink.garble(b"this line is no protocol\n")
+                await answer.sink.corrupt(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "/ask" if rest:
                 await self._practise(rest, answer)

@@ -20,7 +20,7 @@ import orjson
 
 from bridgehub.agents.base import Sink
 from bridgehub.delegation import stdio_server
-from bridgehub.delegation.socket import door_of, open_door
+from bridgehub.delegation.socket import serve_socket, socket_path_of
 from bridgehub.delegation.stdio_server import SERVER, TOOL, tool_description, tool_schema
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
@@ -65,7 +65,7 @@ def codex_arguments(delegation: Delegation) -> tuple[str, ...]:
     """
     if not delegation.offered:
         return ()
-    door = door_of(delegation.spec)
+    door = socket_path_of(delegation.spec)
     table: dict[str, object] = {
         "command": sys.executable,
         "args": ["-I", str(Path(stdio_server.__file__)), os.fspath(door), *delegation.offered],
@@ -87,7 +87,7 @@ def acp_servers(delegation: Delegation) -> list[dict[str, Any]]:
     """Return the MCP servers of a conversation over the Agent Client Protocol; empty if nothing is offered."""
     if not delegation.offered:
         return []
-    door = door_of(delegation.spec)
+    door = socket_path_of(delegation.spec)
     arguments = ["-I", str(Path(stdio_server.__file__)), os.fspath(door), *delegation.offered]
     env = [{"name": name, "value": value} for name, value in _markers(delegation).items()]
     return [{"name": SERVER, "command": sys.executable, "args": arguments, "env": env}]
@@ -104,7 +104,7 @@ async def open_codex_turn(delegation: Delegation, turn_id: str, sink: Sink) -> A
         if not delegation.offered:
             yield
             return
-        async with open_door(delegation):
+        async with serve_socket(delegation):
             yield
 
 

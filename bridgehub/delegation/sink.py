@@ -7,7 +7,7 @@ delegates of its own become tasks below its task.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
@@ -26,6 +26,9 @@ from bridgehub.protocol.messages import (
     TextPiece,
     ToolBegan,
 )
+
+if TYPE_CHECKING:
+    from bridgehub.trust.finding import Findings
 
 __all__ = ["PROGRESS_TOTAL", "RESULT_CHARS", "Budget", "PracticeRefused", "TaskSink"]
 
@@ -126,6 +129,13 @@ class TaskSink:
             tool, tool_input, questions, grant=grant, task_id=task_id or self.task_id, words=words
         )
 
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        """Ask the session's person, in the name of the task."""
+        await self.flush()
+        return await self.parent.ask_trust(agent, found, options, task_id=task_id or self.task_id)
+
     async def history(self, limit_bytes: int) -> History:
         """Return nothing: a delegate knows no more than its task and the context that it was given."""
         await trio.lowlevel.checkpoint()
@@ -143,7 +153,7 @@ class TaskSink:
         """Refuse to let a delegate take its hub along. Raises PracticeRefused."""
         raise PracticeRefused
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         """Refuse to let a delegate break the session's link. Raises PracticeRefused."""
         raise PracticeRefused
 

@@ -20,7 +20,7 @@ import trio
 from bridgehub.delegation.tasks import Delegation, TaskResult
 from bridgehub.protocol.messages import HubSpec
 
-__all__ = ["door_of", "open_door"]
+__all__ = ["serve_socket", "socket_path_of"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
@@ -35,20 +35,20 @@ BACKLOG = 16
 _NO_CALL = TaskResult("A call needs the texts `agent` and `task`, and `context` where there is one.", True)
 
 
-def door_of(spec: HubSpec) -> Path:
+def socket_path_of(spec: HubSpec) -> Path:
     """Return where the socket lies: the hub's own path, at most 100 bytes, and one letter."""
     return Path(f"{spec.socket}d")
 
 
 @asynccontextmanager
-async def open_door(delegation: Delegation) -> AsyncIterator[None]:
+async def serve_socket(delegation: Delegation) -> AsyncIterator[None]:
     """Take calls while inside the block.
 
     Raises:
         OSError: the socket cannot be made.
         ExceptionGroup: what the block raised.
     """
-    path = door_of(delegation.spec)
+    path = socket_path_of(delegation.spec)
     with suppress(FileNotFoundError):
         path.unlink()
     listener = _listen(path)

@@ -26,9 +26,10 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, Sink, TurnEnd
 from bridgehub.agents.registry import AgentMissing, make_driver
+from bridgehub.agents.rights import changes_nothing
 from bridgehub.delegation.sink import Budget, TaskSink
 from bridgehub.protocol.messages import HubSpec, Prompt, TaskBegan, TaskEnded, TurnDone, TurnFailed
-from bridgehub.protocol.process_tree import TASK_MARKER, TreeSurvived, kill_tree
+from bridgehub.protocol.process_tree import TASK_MARKER, TreeKillFailed, kill_tree
 
 __all__ = ["Delegation", "TaskResult"]
 
@@ -46,14 +47,14 @@ EVENT_RESULT_CHARS = 64 * 1024
 LAST_WORD_S = 1.0
 """How long the events of a task's end may take: what is lost is their place before the turn's end."""
 
-POLITE_S = 0.7
+GRACE_S = 0.7
 """How long a delegate's driver has to close before its processes are killed: an interrupt takes 2 s in all."""
 
 PUT_AWAY_S = 12.0
 """How long a delegate's end may take: its processes may be in uninterruptible sleep."""
 
-READ_ONLY = frozenset({"plan", "read-only"})
-"""Permission modes, Claude's and Codex's, in which an agent changes nothing."""
+_READING = {"codex": "read-only"}
+"""The mode in which a kind of agent changes nothing, if it is not `plan`: that of Codex ends with a plan to approve."""
 
 RELAYS = frozenset({"bridgehub/1.0", "acp"})
 """Kinds of agents that know no permission mode, or of which nobody knows before they run whether they have one."""
@@ -120,10 +121,14 @@ class _Work:
 
 @attrs.define(eq=False)
 class Delegation:
-    """What one agent may hand to others. One turn at a time; see the module."""
+    """What one agent may hand to others. One turn at a time; see the module.
+
+    `mode_now` tells the agent's permission mode at this moment; None: it is that of `spec` for good.
+    """
 
     spec: HubSpec
     make_driver: Callable[[HubSpec], AgentDriver] = make_driver
+    mode_now: Callable[[], str | None] | None = None
     _turn: _Turn | None = None
 
     @property
@@ -139,9 +144,8 @@ class Delegation:
 
     @property
     def _reads_only(self) -> bool:
-        table = self.spec.options
-        mode = self.spec.permission_mode or table.get("permission_mode") or table.get("sandbox")
-        return mode in READ_ONLY
+        mode = self.spec.permission_mode if self.mode_now is None else self.mode_now()
+        return changes_nothing(self.spec.kind, self.spec.options, mode)
 
     @asynccontextmanager
     async def open_turn(self, turn_id: str, sink: Sink) -> AsyncIterator[None]:
@@ -223,10 +227,11 @@ class Delegation:
             kind=delegate.kind,
             options=delegate.options,
             env={**delegate.env, TASK_MARKER: task_id},
+            own_env=delegate.own_env,
             socket=socket,
             agent_session_id=str(uuid.uuid5(_CONVERSATIONS, task_id)),
             model=None,
-            permission_mode="plan" if self._reads_only else None,
+            permission_mode=_READING.get(delegate.kind, "plan") if self._reads_only else None,
             agent_memory=None,
             grants=(),
             delegates={name: other for name, other in own.delegates.items() if name != agent},
@@ -294,12 +299,12 @@ async def _put_away(driver: AgentDriver, task_id: str) -> None:
 
 
 async def _kill_late(task_id: str) -> None:
-    await trio.sleep(POLITE_S)
+    await trio.sleep(GRACE_S)
     await trio.to_thread.run_sync(_kill, task_id, abandon_on_cancel=True)
 
 
 def _kill(task_id: str) -> None:
     try:
         kill_tree(task_id, variable=TASK_MARKER)
-    except TreeSurvived as exc:
+    except TreeKillFailed as exc:
         _log.warning("%s", exc)

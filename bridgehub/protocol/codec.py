@@ -196,14 +196,14 @@ def _dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # a lone surrogate, an integer over 64 bits, a key or value of a foreign type
-        return orjson.dumps(_mend(value, 0), option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(_fix(value, 0), option=orjson.OPT_APPEND_NEWLINE)
 
 
 _MAX_DEPTH = 200
 """Levels of a foreign value that survive: orjson itself refuses 255."""
 
 
-def _mend(value: Any, depth: int) -> Any:
+def _fix(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
@@ -211,11 +211,11 @@ def _mend(value: Any, depth: int) -> Any:
     if depth > _MAX_DEPTH:
         return "…"
     if isinstance(value, dict):
-        return {_mend_text(str(key)): _mend(item, depth + 1) for key, item in value.items()}
+        return {_fix_text(str(key)): _fix(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_mend(item, depth + 1) for item in value]
-    return _mend_text(value if isinstance(value, str) else str(value))
+        return [_fix(item, depth + 1) for item in value]
+    return _fix_text(value if isinstance(value, str) else str(value))
 
 
-def _mend_text(text: str) -> str:
+def _fix_text(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text)

@@ -255,10 +255,20 @@ class TurnFailed:
 
     turn_id: str
     code: Literal[
-        "not_installed", "not_signed_in", "model_error", "agent_exited", "agent_protocol", "timeout"
+        "not_installed",
+        "not_signed_in",
+        "model_error",
+        "agent_exited",
+        "agent_protocol",
+        "timeout",
+        "usage_limit",
+        "context_full",
+        "conversation_refused",
     ]
     content: str
     retryable: bool
+    resets_at_ms: int | None = None
+    ways: tuple[str, ...] = ()
 
 
 @attrs.frozen

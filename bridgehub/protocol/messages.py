@@ -95,6 +95,7 @@ class DelegateSpec:
     kind: str
     options: dict[str, Any]
     env: dict[str, str] = attrs.field(repr=False)
+    own_env: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -114,6 +115,11 @@ class HubSpec:
         agent_session_id: the agent-side conversation's id, the same for each hub of the session.
         agent_memory: what the driver last reported as `AgentMemory`; None where it never did.
         grants: what a person allowed for the whole session (`PermissionAsked.grant`).
+        own_env: names in `env` that the agent's table of the config sets; no folder's settings override them.
+        declined: whose settings the person said no to for this session (`protocol.trust.declined_name`).
+        trust_store: the folder in which devices' trust is kept; empty: it is not kept.
+        trusted_folders: folders that the operator trusts, with all that is below.
+        counts_as: the folder whose trust counts for the workspace; empty: its own.
         blob_folder: where texts too long for an event go, one file each, named by sha256.
         delegates: agents that this one may hand work to, by name; empty where delegation is off.
         max_task_depth, max_tasks: bounds of delegation in one turn.
@@ -137,6 +143,11 @@ class HubSpec:
     effort: str | None = None
     agent_memory: dict[str, Any] | None = None
     grants: tuple[str, ...] = ()
+    own_env: tuple[str, ...] = ()
+    declined: tuple[str, ...] = ()
+    trust_store: str = ""
+    trusted_folders: tuple[str, ...] = ()
+    counts_as: str = ""
     blob_folder: str = ""
     delegates: dict[str, DelegateSpec] = attrs.field(factory=dict)
     max_task_depth: int = 2

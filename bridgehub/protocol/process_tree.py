@@ -25,7 +25,7 @@ import psutil
 __all__ = [
     "MARKER",
     "TASK_MARKER",
-    "TreeSurvived",
+    "TreeKillFailed",
     "has_children",
     "is_alive",
     "kill_descendants",
@@ -60,7 +60,7 @@ _PF_KTHREAD = 0x00200000
 _LINUX = sys.platform == "linux"
 
 
-class TreeSurvived(Exception):
+class TreeKillFailed(Exception):
     """Processes of a hub were still there after `KILL_LIMIT_S`; `pids` names them."""
 
     def __init__(self, pids: tuple[int, ...]) -> None:
@@ -137,7 +137,7 @@ def kill_tree(
         variable: the marker: `TASK_MARKER` for the tree of a delegate.
 
     Raises:
-        TreeSurvived: something did not die in time.
+        TreeKillFailed: something did not die in time.
     """
     killed: set[int] = set()
     leader = _leader(pid, started) if pid is not None and started is not None else None
@@ -156,7 +156,7 @@ def kill_descendants(hub_id: str) -> int:
     """Kill every process of the hub that calls this, but the caller itself; return how many there were.
 
     Raises:
-        TreeSurvived: something did not die in time.
+        TreeKillFailed: something did not die in time.
     """
     killed: set[int] = set()
     _kill_until_none(hub_id, psutil.Process(), killed)
@@ -169,7 +169,7 @@ def _kill_until_none(
     deadline = time.monotonic() + KILL_LIMIT_S
     while found := _find(hub_id, leader, variable):
         if time.monotonic() > deadline:
-            raise TreeSurvived(tuple(process.pid for process in found))
+            raise TreeKillFailed(tuple(process.pid for process in found))
         for process in found:
             if _send(process, signal.SIGKILL):
                 killed.add(process.pid)

@@ -122,7 +122,7 @@ class _Terminal:
         elif self.follow.observe:
             self.write(self.screen.say("— you observe; nothing is sent —"))
         elif line == "/interrupt":
-            self._tell_lost(await follower.act("interrupt"))
+            self._print_lost(await follower.act("interrupt"))
         elif line == "/cancel":
             await self._cancel(follower)
         elif line.lower() in DECISIONS and self.screen.requests.shown is not None:
@@ -134,7 +134,7 @@ class _Terminal:
         why_not = self.screen.requests.waiting[request_id].refusal(letter)
         if why_not is None:
             decision = DECISIONS[letter]
-            self._tell_lost(await follower.act("decide", request_id=request_id, decision=decision))
+            self._print_lost(await follower.act("decide", request_id=request_id, decision=decision))
         else:
             self.write(self.screen.say(f"— {why_not} —"))
             await trio.lowlevel.checkpoint()
@@ -154,9 +154,9 @@ class _Terminal:
             self.write(self.screen.say("— no message of yours waits —"))
             await trio.lowlevel.checkpoint()
         else:
-            self._tell_lost(await follower.act("cancel", message_id=message_id))
+            self._print_lost(await follower.act("cancel", message_id=message_id))
 
-    def _tell_lost(self, went_out: bool) -> None:
+    def _print_lost(self, went_out: bool) -> None:
         if not went_out:
             self.write(self.screen.say("— not connected; try again in a moment —"))
 

@@ -20,12 +20,12 @@ from storage.data_folder import read_holder
 
 __all__ = [
     "KEY_FILE",
-    "Link",
     "LinkLostError",
     "NoServerError",
     "Server",
+    "ServerConnection",
+    "connect",
     "find_server",
-    "open_link",
 ]
 
 KEY_FILE = "api-key"
@@ -122,7 +122,7 @@ def _read_key(data: Path) -> str:
 
 
 @attrs.define(eq=False)
-class Link:
+class ServerConnection:
     """A signed-in connection. One task receives; any may send.
 
     Attributes:
@@ -151,7 +151,7 @@ class Link:
 
 
 @asynccontextmanager
-async def open_link(server: Server) -> AsyncIterator[Link]:
+async def connect(server: Server) -> AsyncIterator[ServerConnection]:
     """Connect and sign in; close on leaving. What the block raises comes out as it is.
 
     Raises:
@@ -166,7 +166,7 @@ async def open_link(server: Server) -> AsyncIterator[Link]:
                     websocket = await _connect(nursery, server)
                     device_id = await _sign_in(websocket)
                 try:
-                    yield Link(device_id, websocket)
+                    yield ServerConnection(device_id, websocket)
                 finally:
                     # without this frame the server would have to find out by itself
                     with trio.move_on_after(CLOSE_S, shield=True):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from builderos.client.connection import Link, LinkLostError, NoServerError, Server, open_link
+from builderos.client.connection import LinkLostError, NoServerError, Server, ServerConnection, connect
 from builderos.client.frames import Frame, encode
-from builderos.client.state import ComeBackError, Follow
+from builderos.client.state import Follow, ReconnectError
 
 __all__ = ["Backoff", "Follower"]
 
@@ -31,7 +31,7 @@ class Follower:
     chance: random.Random
     on_frame: Callable[[Frame], None]
     on_lost: Callable[[str], None]
-    _link: Link | None = None
+    _link: ServerConnection | None = None
     _lost: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -46,7 +46,7 @@ class Follower:
         started = False
         while True:
             try:
-                async with open_link(self.find()) as link:
+                async with connect(self.find()) as link:
                     self._link = link
                     await link.send(self.follow.attach_frame())
                     while True:
@@ -57,8 +57,8 @@ class Follower:
                             if not started:
                                 started = True
                                 task_status.started()
-            except (LinkLostError, ComeBackError, NoServerError) as error:
-                if not started and isinstance(error, ComeBackError):
+            except (LinkLostError, ReconnectError, NoServerError) as error:
+                if not started and isinstance(error, ReconnectError):
                     raise LinkLostError(str(error)) from error
                 if not started:
                     raise
@@ -82,7 +82,7 @@ class Follower:
             return False
         return await self._write(encode(kind, session_id=self.follow.session_id, **fields))
 
-    async def _take(self, link: Link, frame: Frame) -> None:
+    async def _take(self, link: ServerConnection, frame: Frame) -> None:
         answers = self.follow.take(frame)
         self.on_frame(frame)
         await trio.lowlevel.checkpoint()

@@ -14,6 +14,7 @@ import orjson
 
 from builderos.client.terminal import one_line, sanitise
 from transport.request_text import shown_input, visible
+from transport.trust_words import KIND, lists_all, trust_lines
 
 __all__ = ["Asked", "Requests", "brief"]
 
@@ -25,6 +26,11 @@ SHOWN: Final = 4_000
 
 SHOWN_LINES: Final = 60
 """Lines that they may take: what a person still scrolls back to."""
+
+TRUST_LINES: Final = 300
+"""The same of what a folder would run: most are a line each."""
+
+TRUST_OFFER: Final = "trust this folder? y, or n to go on without its settings; /interrupt ends the turn"
 
 COLUMNS: Final = 100
 """Code points of a line. Each line of a request begins with a sign of ours."""
@@ -38,6 +44,7 @@ class Asked:
         brief: what it is about, on one line.
         lines: what it asks for.
         is_whole: `lines` are all of it.
+        offer: what a person may answer to a request that is shown whole.
         grant: the lines that say what "for this session" allows; empty if that is not offered.
     """
 
@@ -45,6 +52,7 @@ class Asked:
     lines: tuple[str, ...]
     is_whole: bool
     grant: tuple[str, ...]
+    offer: str = "allow it? y or n"
 
     @property
     def text(self) -> str:
@@ -56,7 +64,7 @@ class Asked:
         elif self.grant:
             offer = ["a allows, for this session:", *self.grant, "allow it? y, n, or a for this session"]
         else:
-            offer = ["allow it? y or n"]
+            offer = [self.offer]
         return "\n".join(f"? {line}" for line in (*self.lines, *offer))
 
     def refusal(self, letter: str) -> str | None:
@@ -118,6 +126,19 @@ def brief(value: Any) -> str:
 
 
 def _asked(item: Mapping[str, Any]) -> Asked:
+    return _asked_for_trust(item) if item.get("kind") == KIND else _asked_for_tool(item)
+
+
+def _asked_for_trust(item: Mapping[str, Any]) -> Asked:
+    given = item.get("input")
+    told = [line.replace("\n", " ") for line in trust_lines(given)]
+    lines = [part for line in told for part in _wrapped(visible(line))]
+    folder = given.get("folder") if isinstance(given, dict) else None
+    is_whole = lists_all(given) and item.get("cut") is not True and len(lines) <= TRUST_LINES
+    return Asked(f"trust in {one_line(str(folder))}", tuple(lines[:TRUST_LINES]), is_whole, (), TRUST_OFFER)
+
+
+def _asked_for_tool(item: Mapping[str, Any]) -> Asked:
     tool, grant, questions = item.get("tool"), item.get("grant"), item.get("questions")
     name = one_line(visible(tool)) if isinstance(tool, str) else "a tool"
     given = item.get("input")

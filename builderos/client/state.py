@@ -12,8 +12,9 @@ from typing import Literal, TypeVar
 import attrs
 
 from builderos.client.frames import Frame, Position, encode
+from storage.aliases import is_app_session
 
-__all__ = ["ComeBackError", "Follow", "Outcome", "RefusedError"]
+__all__ = ["Follow", "Outcome", "ReconnectError", "RefusedError"]
 
 T = TypeVar("T", bound=str)
 
@@ -30,7 +31,7 @@ Outcome = Literal["complete", "error", "interrupted", "cancelled", "unknown"]
 """How the turn of a message of ours came to its end."""
 
 
-class ComeBackError(Exception):
+class ReconnectError(Exception):
     """This connection is of no use, the next may be: an event that does not follow, or trouble that
     passes.
     """
@@ -116,9 +117,11 @@ class Follow:
         """Take a frame of the server; return the frames to send now.
 
         Raises:
-            ComeBackError: an event does not follow the position, or the trouble will pass.
+            ReconnectError: an event does not follow the position, or the trouble will pass.
             RefusedError: the session is not for us, or a message of ours is no frame to the server.
         """
+        if not self.attached and frame.session_id and is_app_session(self.session_id):
+            self.session_id = frame.session_id  # the server's alias for an id of the iOS app
         if frame.session_id not in (None, self.session_id):
             return []
         if frame.seq is not None:
@@ -144,7 +147,7 @@ class Follow:
     def _fail(self, frame: Frame) -> None:
         code = frame.text("code")
         if code in PASSING:
-            raise ComeBackError(f"{code}: {frame.content}")
+            raise ReconnectError(f"{code}: {frame.content}")
         raise RefusedError(code, frame.content)
 
     def _attach(self, frame: Frame) -> list[str]:
@@ -157,9 +160,9 @@ class Follow:
     def _advance(self, frame: Frame) -> None:
         here = self.position
         if here is None or frame.seq is None or frame.first_seq is None:
-            raise ComeBackError("an event came before the attach was answered")
+            raise ReconnectError("an event came before the attach was answered")
         if frame.first_seq > here.seq + 1 or frame.seq <= here.seq:
-            raise ComeBackError(f"event {frame.first_seq}-{frame.seq} does not follow {here.seq}")
+            raise ReconnectError(f"event {frame.first_seq}-{frame.seq} does not follow {here.seq}")
         self.position = Position(here.epoch, frame.seq)
 
     def _note(self, frame: Frame) -> None:

@@ -21,6 +21,7 @@ from actors.events import Delivery, Interrupted, PermissionResolved, UserMessage
 from builderos.client.terminal import one_line, write_json
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import wall_clock_ms
+from storage.aliases import Aliases
 from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageCorrupt, StorageError
 from storage.read_only import Reading, open_reading
@@ -80,9 +81,9 @@ class _Asked:
     since_ms: int
     as_json: bool
 
-    def wants(self, line: Line) -> bool:
-        is_ours = self.session_id is None or line.session_id == self.session_id
-        return is_ours and line.at_ms >= self.since_ms
+    def wants(self, line: Line, aliases: Aliases) -> bool:
+        asked, found = (one and aliases.session(one) for one in (self.session_id, line.session_id))
+        return (asked is None or found == asked) and line.at_ms >= self.since_ms
 
 
 @attrs.define(eq=False)
@@ -91,22 +92,25 @@ class _Writer:
 
     asked: _Asked
     names: Mapping[str, str]
+    aliases: Aliases
 
     def put(self, line: Line | None) -> None:
         """Write a line, if it is wanted."""
-        if line is None or not self.asked.wants(line):
+        if line is None or not self.asked.wants(line, self.aliases):
             return
-        if self.asked.as_json:
+        if self.asked.as_json:  # the row as its hash covers it, with an older version's ids
             write_json(json_line(line, self.names).decode())
-        else:
-            sys.stdout.write(text_line(line, self.names))
+            return
+        if line.session_id is not None:
+            line = attrs.evolve(line, session_id=self.aliases.session(line.session_id))
+        sys.stdout.write(text_line(line, self.names))
 
 
 async def _write(data: Path, asked: _Asked) -> None:
     async with open_reading(data / DATABASE_NAME) as reading:
         names = await reading.acts.names()
         with _damage_named(data / DATABASE_NAME):
-            await _merge(reading, asked, _Writer(asked, names))
+            await _merge(reading, asked, _Writer(asked, names, reading.aliases))
 
 
 @contextmanager
@@ -184,12 +188,13 @@ def _row_pages(reading: Reading) -> NextPage[AuditRow]:
 
 def _act_pages(reading: Reading, asked: _Asked) -> NextPage[ActRow]:
     after: int | None = 0
+    session_id = None if asked.session_id is None else reading.aliases.session(asked.session_id)
 
     async def next_page() -> Sequence[ActRow] | None:
         nonlocal after
         if after is None:
             return None
-        page, after = await reading.acts.page(after, KINDS, asked.since_ms, asked.session_id)
+        page, after = await reading.acts.page(after, KINDS, asked.since_ms, session_id)
         return page
 
     return next_page

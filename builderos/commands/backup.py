@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import attrs
 import trio
 
 from actors.hubs.processes import ProcessHubs
 from actors.recovery import end_hubs
+from builderos.client.terminal import one_line
 from builderos.exit_status import OK, fail
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
@@ -30,7 +32,7 @@ from storage.sqlite.connection import named_os_errors
 from storage.sqlite.replace import put_database, sync_folder
 from storage.store import open_store
 from storage.tables.audit import HEAD_NAME, read_noted_head
-from storage.tables.devices import FIRST_DEVICE
+from storage.tables.devices import FIRST_DEVICE, Device
 from storage.tables.hash_chain import Act, Mark
 from storage.tables.uploads import UPLOADS_NAME
 
@@ -59,7 +61,7 @@ def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
     try:
         check_backup(file)  # before anything is touched, or even made
         with open_data_folder(data) as folder:
-            sessions, aside = _restore(file, folder, now_ms)
+            restored = _restore(file, folder, now_ms)
     except StorageLocked as error:
         return fail(f"{data} is held by {error.holder}; end that server first")
     except Exception as error:
@@ -67,9 +69,22 @@ def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
         if not isinstance(cause, StorageError | OSError):
             raise
         return fail(f"nothing was restored: {cause}")
-    kept = f"; what was there is {aside}" if aside.exists() else ""
-    sys.stdout.write(f"{_counted(sessions)} from {file}{kept}\n")
+    kept = f"; what was there is {restored.aside}" if restored.aside.exists() else ""
+    sys.stdout.write(f"{_counted(restored.sessions)} from {file}{kept}\n")
+    _say_who_may_enter(restored)
     return OK
+
+
+def _say_who_may_enter(restored: _Restored) -> None:
+    """Say which keys are good because of the restore: one of them may have been revoked since the backup."""
+    if restored.revived:
+        named = ", ".join(f"{one_line(one.name)} ({one.id}, {one.scope})" for one in restored.revived)
+        sys.stdout.write(
+            f"These keys come from the backup and are good now: {named}. Nothing here tells whether one was revoked "
+            "since; `builderos devices revoke ID` ends it.\n"
+        )
+    if restored.needs_key:
+        sys.stdout.write("The folder has no api-key: the next start makes a new key for the first device.\n")
 
 
 def _first(error: BaseException) -> BaseException:
@@ -78,7 +93,23 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
+@attrs.frozen
+class _Restored:
+    """What a restore did.
+
+    Attributes:
+        aside: where the earlier database is, if there was one.
+        revived: devices whose keys are good and that the earlier database did not know; not the first.
+        needs_key: the first device has no key, since its file was removed from a folder in use.
+    """
+
+    sessions: int
+    aside: Path
+    revived: Sequence[Device]
+    needs_key: bool
+
+
+def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
     passing = folder.path / PASSING_NAME
     with named_os_errors(passing):
         shutil.rmtree(passing, ignore_errors=True)  # what a killed restore left
@@ -89,10 +120,12 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
         with _doubtful_content(file):
             sessions = renew(copy, present, first_epoch=now_ms // 1000)
             trio.run(end_what_was_open, copy, now_ms)
-            trio.run(_note_restore, copy, read_noted_head(folder.path), now_ms)
+            known = frozenset[str]() if present is None else present.devices
+            revived = trio.run(_note_restore, copy, read_noted_head(folder.path), known, now_ms)
         aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
-        _put_files(passing, folder)
+        is_new = not folder.database_path.exists()
+        _put_files(passing, folder, with_key=is_new)
         put_database(copy, folder.database_path)
         # Killed before this is whole, the next start tells that the audit was put back: so it was.
         with open(folder.path / HEAD_NAME, "wb", opener=open_private) as note:
@@ -100,15 +133,29 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> tuple[int, Path]:
     finally:
         shutil.rmtree(passing, ignore_errors=True)
     trio.run(_end_hubs, folder)
-    return sessions, aside
+    return _Restored(sessions, aside, revived, needs_key=folder.read_key() is None)
 
 
-async def _note_restore(copy: Path, noted: Mark | None, now_ms: int) -> None:
-    """Have the audit tell that it was put back, and where it ended before; its new end is noted beside `copy`."""
+async def _note_restore(
+    copy: Path, noted: Mark | None, known: Collection[str], now_ms: int
+) -> Sequence[Device]:
+    """Have the audit tell that it was put back, and where it ended before; its new end is noted beside `copy`.
+
+    Returns:
+        The devices whose keys are good and that are not `known`; each has a row in the audit too.
+    """
     subject = None if noted is None else str(noted)
     async with open_store(copy, boot_id=read_boot_id()) as store:
-        act = Act(at_ms=now_ms, act="restored", device_id=FIRST_DEVICE, address="local", subject=subject)
-        await store.audit.append([act])
+        good = [one for one in store.devices.list() if one.revoked_at_ms is None]
+        revived = [one for one in good if one.id not in known and one.id != FIRST_DEVICE]
+        acts = [("restored", subject), *(("device_restored", one.id) for one in revived)]
+        await store.audit.append(
+            [
+                Act(at_ms=now_ms, act=act, device_id=FIRST_DEVICE, address="local", subject=what)
+                for act, what in acts
+            ]
+        )
+        return revived
 
 
 @contextmanager
@@ -122,8 +169,11 @@ def _doubtful_content(file: Path) -> Iterator[None]:
         raise StorageCorrupt(f"{file}: a session in it cannot be read") from error
 
 
-def _put_files(passing: Path, folder: DataFolder) -> None:
-    """Put uploads and blobs into their places, and the key where the folder has none."""
+def _put_files(passing: Path, folder: DataFolder, *, with_key: bool) -> None:
+    """Put uploads and blobs into their places; `with_key`: and the key, if the folder has none.
+
+    In a folder that was in use a key file that is not there was removed, to end that key.
+    """
     places = {folder.uploads_path, folder.blobs_path}
     for name in (UPLOADS_NAME, BLOBS_NAME):
         for path in sorted((passing / name).rglob("*")):
@@ -138,7 +188,7 @@ def _put_files(passing: Path, folder: DataFolder) -> None:
         with named_os_errors(place):
             sync_folder(place)
     key = passing / KEY
-    if key.exists() and folder.read_key() is None:
+    if with_key and key.exists() and folder.read_key() is None:
         with named_os_errors(folder.key_path):
             key.replace(folder.key_path)
 

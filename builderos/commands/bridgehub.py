@@ -37,14 +37,15 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
-from bridgehub.protocol.process_tree import MARKER, TreeSurvived, kill_descendants
+from bridgehub.protocol.process_tree import MARKER, TreeKillFailed, kill_descendants
+from bridgehub.trust.finding import Findings
 from builderos.client.terminal import write_json
 from builderos.config import Agent, BridgeHubAgent, ConfigError, load_config
 from builderos.exit_status import FAILED, MISUSED, OK, fail
 from builderos.ids import new_id
 from builderos.legacy.relay import InvalidPayload, Request, answered, decode_request, refused
 from builderos.options import as_path
-from builderos.server.hub_specs import agent_environment, agent_options
+from builderos.server.hub_specs import TRUST_NAME, agent_environment, agent_options
 
 __all__ = ["add_bridgehub", "run_bridgehub"]
 
@@ -62,8 +63,8 @@ MAX_LOGS = 100
 _NOBODY = "Nobody can be asked here; only what needs no permission can be done."
 
 
-def run_bridgehub(text: str, config_path: Path | None) -> int:
-    """Answer one request on stdout; return the exit status."""
+def run_bridgehub(text: str, config_path: Path | None, data: Path) -> int:
+    """Answer one request on stdout; return the exit status. `data`: the folder with what devices trusted."""
     try:
         config = load_config(config_path)
     except ConfigError as error:
@@ -78,7 +79,11 @@ def run_bridgehub(text: str, config_path: Path | None) -> int:
         # It might be this very command: a row of processes without an end.
         return _say(refused("not_configured", f"agent {request.agent!r} is a relay itself"))
     with tempfile.TemporaryDirectory(prefix="builderos-") as folder:
-        spec = _make_spec(request, agent, workspace, folder)
+        spec = attrs.evolve(
+            _make_spec(request, agent, workspace, folder),
+            trust_store=str(data / TRUST_NAME),
+            trusted_folders=config.trusted_folders,
+        )
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(MaskingFormatter(logging.BASIC_FORMAT, Masker.of_spec(spec)))
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -123,12 +128,13 @@ def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> H
         env=env,
         options=agent_options(agent),
         agent_session_id=str(uuid.uuid5(uuid.NAMESPACE_OID, new_id())),
+        own_env=tuple(agent.env),
         blob_folder=folder,
     )
 
 
 @attrs.define(eq=False)
-class _Ear:
+class _CapturingSink:
     """What the driver reports to: keeps the answer's text, answers every question by no."""
 
     turn_id: str
@@ -164,6 +170,16 @@ class _Ear:
             self.logs.append(f"{tool} was refused: {_NOBODY}")
         return Decided(self.new_id(), "deny", note=_NOBODY)
 
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        await trio.lowlevel.checkpoint()
+        if len(self.logs) < MAX_LOGS:
+            self.logs.append(
+                f"The settings of {found.folder} were left out: nobody trusted the folder. {_NOBODY}"
+            )
+        return Decided(self.new_id(), "deny")
+
     async def history(self, limit_bytes: int) -> History:
         await trio.lowlevel.checkpoint()
         return History(self.turn_id, ())
@@ -196,7 +212,7 @@ async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -
 async def _run(request: Request, spec: HubSpec) -> str:
     prompt = Prompt(new_id(), new_id(), request.prompt, 0)
     masker = Masker.of_spec(spec)
-    ear = _Ear(prompt.turn_id, masker)
+    ear = _CapturingSink(prompt.turn_id, masker)
     try:
         driver = make_driver(spec)
     except AgentMissing as error:
@@ -235,7 +251,7 @@ async def _kill_late() -> None:
 
 def _kill() -> None:
     """End all processes below this one. By parent alone: the marker may be that of the hub above."""
-    with suppress(TreeSurvived):
+    with suppress(TreeKillFailed):
         kill_descendants(new_id())
 
 
@@ -257,4 +273,4 @@ def add_bridgehub(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_options(arguments: argparse.Namespace) -> int:
-    return run_bridgehub(arguments.request, arguments.config)
+    return run_bridgehub(arguments.request, arguments.config, arguments.data)

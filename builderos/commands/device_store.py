@@ -14,16 +14,25 @@ from builderos.client.connection import LinkLostError, Server
 from builderos.client.http import call
 from builderos.client.state import RefusedError
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
-from builderos.server.startup import settle_first_key
+from builderos.server.startup import ensure_admin_key
 from storage.data_folder import DataFolder, open_data_folder, read_boot_id
+from storage.errors import StorageUnavailable
 from storage.store import Store, open_store
 from storage.tables import devices as stored
 from storage.tables.hash_chain import Act
-from storage.tables.pairings import MAX_PAIRINGS, Pairing
-from transport.http.routes.devices import FIRST_STAYS, PAIRING_MS
+from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
+from transport.http.routes.devices import FIRST_STAYS
 from transport.v3.events import timestamp
 
-__all__ = ["DeviceList", "FolderDevices", "Known", "Link", "Made", "ServerDevices", "open_folder_devices"]
+__all__ = [
+    "DeviceList",
+    "FolderDevices",
+    "Known",
+    "Made",
+    "PairingLink",
+    "ServerDevices",
+    "open_folder_devices",
+]
 
 
 @attrs.frozen
@@ -45,7 +54,7 @@ class Made:
 
 
 @attrs.frozen
-class Link:
+class PairingLink:
     """A pairing code. `url`: its link by the server's own address; None where nobody knows that."""
 
     code: str = attrs.field(repr=False)
@@ -64,12 +73,12 @@ class DeviceList(Protocol):
         """Make a device."""
         ...
 
-    async def pair(self, name: str | None, scope: str) -> Link:
+    async def pair(self, name: str | None, scope: str) -> PairingLink:
         """Make a pairing code."""
         ...
 
-    async def revoke(self, device_id: str) -> None:
-        """End a device's key."""
+    async def revoke(self, device_id: str) -> bool:
+        """End a device's key; return whether that is on disk. Raises RefusedError, StorageUnavailable."""
         ...
 
 
@@ -92,14 +101,15 @@ class ServerDevices:
         told = await self._call("POST", "/api/devices", {"name": name, "scope": scope})
         return Made(_text(told, "id"), _text(told, "key"))
 
-    async def pair(self, name: str | None, scope: str) -> Link:
+    async def pair(self, name: str | None, scope: str) -> PairingLink:
         """See `DeviceList`."""
         told = await self._call("POST", "/api/devices/pair", {"name": name, "scope": scope})
-        return Link(_text(told, "code"), _text(told, "url"), _text(told, "expires_at"))
+        return PairingLink(_text(told, "code"), _text(told, "url"), _text(told, "expires_at"))
 
-    async def revoke(self, device_id: str) -> None:
+    async def revoke(self, device_id: str) -> bool:
         """See `DeviceList`. `device_id` is checked by the caller: it stands in the address."""
-        await self._call("DELETE", f"/api/devices/{device_id}")
+        told = await self._call("DELETE", f"/api/devices/{device_id}")
+        return told.get("stored") is not False
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         return await trio.to_thread.run_sync(call, self.server, method, path, body)
@@ -143,25 +153,31 @@ class FolderDevices:
         await self.store.audit.note_head()
         return made
 
-    async def pair(self, name: str | None, scope: str) -> Link:
+    async def pair(self, name: str | None, scope: str) -> PairingLink:
         """See `DeviceList`. The code is the first device's, whose key is made where there is none yet."""
-        await settle_first_key(self.store, self.folder, self.first_key)
+        await ensure_admin_key(self.store, self.folder, self.first_key)
         code, now_ms = new_code(), wall_clock_ms()
         pairing = Pairing(b"", name, scope, stored.FIRST_DEVICE, now_ms + PAIRING_MS)
         noted = [_act("pairing_opened", None)]
         if not await self.store.pairings.open(code, pairing, now_ms=now_ms, noted=noted):
             raise RefusedError("too_many", f"{MAX_PAIRINGS} codes are open already")
         await self.store.audit.note_head()
-        return Link(code, None, timestamp(pairing.expires_at_ms))
+        return PairingLink(code, None, timestamp(pairing.expires_at_ms))
 
-    async def revoke(self, device_id: str) -> None:
+    async def revoke(self, device_id: str) -> bool:
         """See `DeviceList`."""
         if device_id == stored.FIRST_DEVICE:
             raise RefusedError("first_device", FIRST_STAYS)
         noted = [_act("revoked", device_id)]
-        if not await self.store.devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
+        devices = self.store.devices
+        if not await devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
             raise RefusedError("not_found", "There is no such device.")
+        if not await devices.revocations.stored(device_id):
+            raise StorageUnavailable(
+                f"{self.folder.path}: the disk takes nothing, and {device_id} is not revoked"
+            )
         await self.store.audit.note_head()
+        return True
 
 
 def _act(act: str, subject: str | None) -> Act:

@@ -18,7 +18,7 @@ import trio
 from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, terminal_code
-from builderos.commands.device_store import DeviceList, Known, Link, ServerDevices, open_folder_devices
+from builderos.commands.device_store import DeviceList, Known, PairingLink, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.options import Parser, as_path
 from storage.data_folder import DATABASE_NAME, read_holder
@@ -111,8 +111,13 @@ async def _work(options: DevicesOptions) -> None:
             link = await devices.pair(options.name, options.scope)
             _show(link, _address(link, options.url), options.scope)
         else:
-            await devices.revoke(options.device_id)
+            stored = await devices.revoke(options.device_id)
             sys.stdout.write(f"Revoked {options.device_id}; its connections are closed.\n")
+            if not stored:
+                sys.stderr.write(
+                    "The disk does not take it yet, and the server goes on trying. Make room before you restart "
+                    "the server: until it is on disk, a restart makes the key good again.\n"
+                )
     sys.stdout.flush()
 
 
@@ -147,7 +152,7 @@ def _is_address(url: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isascii() and url.isprintable()
 
 
-def _address(link: Link, url: str | None) -> str:
+def _address(link: PairingLink, url: str | None) -> str:
     """Return the link as the device is to find it."""
     if url is None:
         return link.url or ""
@@ -155,7 +160,7 @@ def _address(link: Link, url: str | None) -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + "/", "", f"pair={link.code}"))
 
 
-def _show(link: Link, address: str, scope: str) -> None:
+def _show(link: PairingLink, address: str, scope: str) -> None:
     code = terminal_code(address)
     try:
         code.encode(sys.stdout.encoding or "ascii")

@@ -49,7 +49,8 @@ async def _export(data: Path, session_id: str, form: Form, write: Callable[[str]
         await trio.lowlevel.checkpoint()
 
     async with open_reading(data / DATABASE_NAME) as reading:
-        await write_export(FolderSource(reading, session_id), form, write_part)
+        source = FolderSource(reading, reading.aliases.session(session_id))
+        await write_export(source, form, write_part)
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:

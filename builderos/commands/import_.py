@@ -127,7 +127,8 @@ async def _write(
             if not copies:  # a damaged index, or a column that compares as no text does
                 names = ", ".join(str(file.path) for file in files)
                 raise OldDatabaseBroken(f"{names}: a session is listed and not to be found")
-            plan = plan_session(copies, zone)
+            plan = plan_session(copies, zone).aliased(store.aliases)
+            await store.app_pairs.note_known(session_id)
             imported.append(await writer.write(plan))
             left_out += plan.left_out
             progress.tell(len(imported), len(plan.said))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -55,19 +55,16 @@ class FolderSource:
     """Reads the database, with a server beside it or without. Raises StorageError.
 
     Attributes:
-        show_device: whether to tell who made the session.
         page_rows: events that are read and turned into frames at once.
     """
 
     reading: Reads
     session_id: str
-    show_device: Callable[[str], bool] = lambda _: True
     page_rows: int = PAGE_ROWS
 
     async def session(self) -> Mapping[str, Any]:
         """See `Source`."""
-        record = await self._record()
-        return session_entry(record, show_device=self.show_device(record.device_id))
+        return session_entry(await self._record())
 
     async def page(self, after_seq: int) -> Sequence[Frame]:
         """See `Source`."""

@@ -13,14 +13,14 @@ import attrs
 
 from builderos.client.frames import Frame
 
-__all__ = ["Answer", "Conversation", "Question", "Step", "Text"]
+__all__ = ["AnswerItem", "Document", "RequestItem", "TextBlock", "ToolStep"]
 
 _NO_TURN = frozenset({"cancelled", "failed"})
 """Delivery states after which a message that waited gets no turn."""
 
 
 @attrs.define
-class Question:
+class RequestItem:
     """A person's message. `status`: its delivery."""
 
     frame: Frame
@@ -28,7 +28,7 @@ class Question:
 
 
 @attrs.define
-class Text:
+class TextBlock:
     """A block of the agent's words."""
 
     block: str
@@ -36,7 +36,7 @@ class Text:
 
 
 @attrs.define
-class Step:
+class ToolStep:
     """Something that an agent did on the way: the event that began it, and the one that ended it."""
 
     frame: Frame
@@ -44,11 +44,11 @@ class Step:
 
 
 @attrs.define
-class Answer:
+class AnswerItem:
     """A turn's answer. `end` is None while it runs."""
 
     frame: Frame
-    parts: list[Text | Step] = attrs.field(factory=list)
+    parts: list[TextBlock | ToolStep] = attrs.field(factory=list)
     end: Frame | None = None
 
     @property
@@ -59,22 +59,22 @@ class Answer:
     @property
     def content(self) -> str:
         """The blocks, joined in the order of their first appearance."""
-        return "".join(part.content for part in self.parts if isinstance(part, Text))
+        return "".join(part.content for part in self.parts if isinstance(part, TextBlock))
 
 
 @attrs.define(eq=False)
-class Conversation:
+class Document:
     """Takes events, gives questions and answers."""
 
-    _waiting: dict[str, Question] = attrs.field(factory=dict)
-    _turn: Answer | None = None
-    _open: dict[str, Step] = attrs.field(factory=dict)
+    _waiting: dict[str, RequestItem] = attrs.field(factory=dict)
+    _turn: AnswerItem | None = None
+    _open: dict[str, ToolStep] = attrs.field(factory=dict)
 
-    def take(self, frame: Frame) -> Iterator[Question | Answer]:
+    def take(self, frame: Frame) -> Iterator[RequestItem | AnswerItem]:
         """Take the next event; yield what is complete by it."""
         turn, kind = self._turn, frame.kind
         if kind == "user_message":
-            self._waiting[frame.text("message_id")] = Question(frame)
+            self._waiting[frame.text("message_id")] = RequestItem(frame)
         elif kind == "delivery":
             yield from self._deliver(frame.text("message_id"), frame.text("state"))
         elif kind == "turn_started":
@@ -82,7 +82,7 @@ class Conversation:
             if question is not None:
                 question.status = "answered"
                 yield question
-            self._turn, self._open = Answer(frame), {}
+            self._turn, self._open = AnswerItem(frame), {}
         elif turn is not None and frame.turn_id == turn.frame.turn_id:
             if frame.ends_turn:
                 turn.end, self._turn = frame, None
@@ -90,24 +90,24 @@ class Conversation:
             else:
                 self._go_on(turn, frame)
 
-    def rest(self) -> Iterator[Question | Answer]:
+    def rest(self) -> Iterator[RequestItem | AnswerItem]:
         """Yield what has not ended."""
         if self._turn is not None:
             yield self._turn
         yield from self._waiting.values()
 
-    def _deliver(self, message_id: str, state: str) -> Iterator[Question]:
+    def _deliver(self, message_id: str, state: str) -> Iterator[RequestItem]:
         question = self._waiting.get(message_id)
         if question is not None:
             question.status = state
             if state in _NO_TURN:
                 yield self._waiting.pop(message_id)
 
-    def _go_on(self, turn: Answer, frame: Frame) -> None:
+    def _go_on(self, turn: AnswerItem, frame: Frame) -> None:
         if frame.kind == "message":
             self._add_text(turn, frame)
         elif frame.kind in {"tool_started", "permission_requested", "task_started", "notice"}:
-            step = Step(frame)
+            step = ToolStep(frame)
             turn.parts.append(step)
             self._open[_key(frame.body)] = step
         elif frame.kind in {"tool_finished", "permission_resolved", "task_finished"}:
@@ -115,13 +115,13 @@ class Conversation:
             if step_ended is not None:
                 step_ended.end = frame
 
-    def _add_text(self, turn: Answer, frame: Frame) -> None:
+    def _add_text(self, turn: AnswerItem, frame: Frame) -> None:
         block, offset = frame.text("block"), frame.number("offset")
         for part in turn.parts:
-            if isinstance(part, Text) and part.block == block:
+            if isinstance(part, TextBlock) and part.block == block:
                 part.content = part.content[:offset] + frame.content
                 return
-        turn.parts.append(Text(block, frame.content))
+        turn.parts.append(TextBlock(block, frame.content))
 
 
 def _key(body: Any) -> str:

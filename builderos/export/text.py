@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from builderos.client.terminal import one_line
-from builderos.export.state import Answer, Question, Step, Text
+from builderos.export.state import AnswerItem, RequestItem, TextBlock, ToolStep
 
 __all__ = ["heading", "json_event", "json_message", "json_session", "markdown"]
 
@@ -43,12 +43,12 @@ def heading(session: Mapping[str, Any]) -> str:
     )
 
 
-def markdown(part: Question | Answer, agent: str) -> str:
+def markdown(part: RequestItem | AnswerItem, agent: str) -> str:
     """Return a question or an answer as Markdown."""
-    return "".join(_question(part) if isinstance(part, Question) else _answer(part, agent))
+    return "".join(_question(part) if isinstance(part, RequestItem) else _answer(part, agent))
 
 
-def _question(question: Question) -> Iterator[str]:
+def _question(question: RequestItem) -> Iterator[str]:
     frame = question.frame
     yield f"\n## {frame.device_id or 'user'}, {_when(frame.body.get('timestamp'))}\n\n"
     yield "".join(f"> {line}".rstrip() + "\n" for line in frame.content.split("\n"))
@@ -58,11 +58,11 @@ def _question(question: Question) -> Iterator[str]:
         yield f"\n*{question.status}*\n"
 
 
-def _answer(answer: Answer, agent: str) -> Iterator[str]:
+def _answer(answer: AnswerItem, agent: str) -> Iterator[str]:
     yield f"\n### {agent}\n\n"
     after_step = False
     for part in answer.parts:
-        if isinstance(part, Text):
+        if isinstance(part, TextBlock):
             yield ("\n" if after_step else "") + _closed(part.content)
             after_step = False
         else:
@@ -76,7 +76,7 @@ def _answer(answer: Answer, agent: str) -> Iterator[str]:
         yield f"\n*{one_line(answer.end.content)}*\n"
 
 
-def _step(step: Step) -> str:
+def _step(step: ToolStep) -> str:
     frame, end = step.frame, step.end
     if frame.kind == "tool_started":
         given = one_line(orjson.dumps(frame.body.get("input")).decode(), INPUT_LENGTH).replace("`", "'")
@@ -115,10 +115,10 @@ def json_session(session: Mapping[str, Any]) -> str:
     return ",\n".join(f"{_json(name)}: {_json(value)}" for name, value in named.items())
 
 
-def json_message(part: Question | Answer) -> str:
+def json_message(part: RequestItem | AnswerItem) -> str:
     """Return a question or an answer as the list of messages has it."""
     frame = part.frame
-    asked = isinstance(part, Question)
+    asked = isinstance(part, RequestItem)
     body: dict[str, Any] = {
         **({"message_id": frame.text("message_id")} if asked else {}),
         "seq": frame.seq,
@@ -130,7 +130,7 @@ def json_message(part: Question | Answer) -> str:
         "attachments": frame.tables("attachments"),
         "status": part.status,
     }
-    if isinstance(part, Answer) and part.end is not None and part.end.kind == "error":
+    if isinstance(part, AnswerItem) and part.end is not None and part.end.kind == "error":
         body["error"] = {"code": part.end.text("code"), "content": part.end.content}
     return _json(body)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import Any, Final, Literal
 
 import attrs
@@ -11,10 +10,9 @@ import attrs
 from actors.ports import Catalog, Journal
 from builderos.client.frames import Frame
 from builderos.export.source import FolderSource, NoSessionError, Source
-from builderos.export.state import Conversation
+from builderos.export.state import Document
 from builderos.export.text import heading, json_event, json_message, json_session, markdown
 from storage.errors import SessionMissing
-from transport.v3.session_list import shows_device
 
 __all__ = ["Form", "StoreExports", "Write", "write_export"]
 
@@ -38,7 +36,7 @@ async def write_export(source: Source, form: Form, write: Write) -> None:
 
 
 async def _write_markdown(source: Source, session: Mapping[str, Any], write: Write) -> None:
-    agent, conversation = str(session.get("agent_type")), Conversation()
+    agent, conversation = str(session.get("agent_type")), Document()
     await write(heading(session))
 
     def told(frame: Frame) -> str:
@@ -50,7 +48,7 @@ async def _write_markdown(source: Source, session: Mapping[str, Any], write: Wri
 
 async def _write_json(source: Source, session: Mapping[str, Any], write: Write) -> None:
     """Write the session's fields, its messages and, read once more, all its events."""
-    conversation = Conversation()
+    conversation = Document()
     messages, events = _List(), _List()
     await write("{\n" + json_session(session) + ',\n"messages": [')
     await _each(
@@ -99,11 +97,10 @@ class StoreExports:
         self,
         session_id: str,
         form: Literal["md", "json"],
-        scope: str,
         write: Callable[[str], Awaitable[None]],
     ) -> None:
         """Write a session. Raises SessionMissing, StorageError."""
-        source = FolderSource(self, session_id, partial(shows_device, scope), PAGE_ROWS)
+        source = FolderSource(self, session_id, PAGE_ROWS)
         try:
             await write_export(source, form, write)
         except NoSessionError:

@@ -20,9 +20,10 @@ from hashlib import sha256
 import attrs
 
 from actors.events import Attachment
+from storage.aliases import Aliases
 from storage.legacy_database import OldMessage, OldSession
 
-__all__ = ["ID_PREFIX", "Said", "SessionPlan", "plan_session"]
+__all__ = ["ID_PREFIX", "OldEntry", "SessionPlan", "plan_session"]
 
 ID_PREFIX = "import-"
 """What every id begins with that is made here: of a user message, and of an answer's turn."""
@@ -36,7 +37,7 @@ _HASH_LENGTH = 32
 
 
 @attrs.frozen
-class Said:
+class OldEntry:
     """One message of the old server, in its place here.
 
     Attributes:
@@ -72,8 +73,13 @@ class SessionPlan:
     agent_type: str
     device_id: str
     created_at_ms: int
-    said: tuple[Said, ...]
+    said: tuple[OldEntry, ...]
     left_out: int
+
+    def aliased(self, aliases: Aliases) -> SessionPlan:
+        """Return the plan with the iOS app's own ids replaced."""
+        device_id = aliases.device(self.device_id)
+        return attrs.evolve(self, session_id=aliases.session(self.session_id), device_id=device_id)
 
 
 def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPlan:
@@ -100,9 +106,9 @@ def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPl
     )
 
 
-def _union(lists: Sequence[Sequence[Said]]) -> tuple[Said, ...]:
+def _union(lists: Sequence[Sequence[OldEntry]]) -> tuple[OldEntry, ...]:
     """Merge by time, each list in its own order, each message once; an answer keeps the best that is known."""
-    merged: dict[str, Said] = {}
+    merged: dict[str, OldEntry] = {}
     places: dict[str | None, int] = {}
     for one in heapq.merge(*lists, key=lambda said: said.at_ms):
         known = merged.setdefault(one.message_id, one)
@@ -112,7 +118,7 @@ def _union(lists: Sequence[Sequence[Said]]) -> tuple[Said, ...]:
     return tuple(merged.values())
 
 
-def _said(copy: OldSession, zone: tzinfo | None) -> list[Said]:
+def _said(copy: OldSession, zone: tzinfo | None) -> list[OldEntry]:
     """Return one file's messages with ids, rising times and, for answers, what they answer."""
     counted: Counter[tuple[str, str, str]] = Counter()
     at_ms = _moment(copy.created_at, zone) or 0
@@ -127,10 +133,10 @@ def _said(copy: OldSession, zone: tzinfo | None) -> list[Said]:
         if message.role == "user":
             waiting.append(message_id)
             last = message_id
-            found.append(Said(message_id, False, at_ms, message.content, _attachments(message)))
+            found.append(OldEntry(message_id, False, at_ms, message.content, _attachments(message)))
         else:
             answered = waiting.pop() if waiting else last
-            found.append(Said(message_id, True, at_ms, message.content, answers=answered))
+            found.append(OldEntry(message_id, True, at_ms, message.content, answers=answered))
     return found
 
 

@@ -25,7 +25,7 @@ from actors.events import (
 )
 from actors.pieces import split_text
 from actors.session.state import SessionState, apply
-from builderos.legacy.plan import ID_PREFIX, Said
+from builderos.legacy.plan import ID_PREFIX, OldEntry
 from storage.records import Entry
 
 __all__ = ["Unit", "encode", "tell", "units"]
@@ -43,7 +43,7 @@ class Unit:
         answered: whether its question has an answer, here or later.
     """
 
-    said: tuple[Said, ...]
+    said: tuple[OldEntry, ...]
     turn_id: str
     answered: bool
 
@@ -59,7 +59,7 @@ class Unit:
         return tuple(attrs.evolve(self, said=(one,)) for one in self.said)
 
 
-def units(said: Sequence[Said]) -> Iterator[Unit]:
+def units(said: Sequence[OldEntry]) -> Iterator[Unit]:
     """Yield what stays together, in order."""
     answers = {one.answers: one.message_id for one in reversed(said) if one.is_answer}
     number = 0
@@ -77,7 +77,7 @@ def units(said: Sequence[Said]) -> Iterator[Unit]:
 def tell(state: SessionState, unit: Unit, device_id: str) -> Iterator[Entry]:
     """Yield the entries of a unit, each applied to `state` in the moment that it is made."""
     for place, one in enumerate(unit.said):
-        telling = _Telling(state, one, device_id)
+        telling = _TurnWriter(state, one, device_id)
         if one.is_answer:
             yield from telling.answer()
         else:
@@ -85,9 +85,9 @@ def tell(state: SessionState, unit: Unit, device_id: str) -> Iterator[Entry]:
 
 
 @attrs.frozen
-class _Telling:
+class _TurnWriter:
     state: SessionState
-    said: Said
+    said: OldEntry
     device_id: str
 
     def question(self, unit: Unit, *, waits: bool) -> Iterator[Entry]:
@@ -139,7 +139,7 @@ def encode(item: Committed) -> Entry:
     return entry
 
 
-def _error(said: Said) -> TurnError:
+def _error(said: OldEntry) -> TurnError:
     if not said.content:
         return TurnError("agent_exited", "The old server kept no answer to this.", retryable=False)
     return TurnError("agent_protocol", "The old server kept this failure as an answer.", retryable=False)

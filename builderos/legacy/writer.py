@@ -20,7 +20,7 @@ from actors.events import Committed, Complete, Delivery
 from actors.session.loading import load_state
 from actors.session.snapshot import summary
 from actors.session.state import SessionState, apply
-from builderos.legacy.plan import Said, SessionPlan
+from builderos.legacy.plan import OldEntry, SessionPlan
 from builderos.legacy.turns import Unit, encode, tell, units
 from storage.records import Entry, Grant, NewSession, Row
 from storage.store import Store
@@ -98,15 +98,15 @@ class SessionWriter:
         known = len(plan.said) - len(fresh)
         return Imported(session_id, record is None, is_rewritten, len(fresh), known, errors)
 
-    async def _unknown(self, session_id: str, said: Sequence[Said]) -> list[Said]:
-        fresh: list[Said] = []
+    async def _unknown(self, session_id: str, said: Sequence[OldEntry]) -> list[OldEntry]:
+        fresh: list[OldEntry] = []
         for start in range(0, len(said), PAGE_ROWS):
             page = said[start : start + PAGE_ROWS]
             known = await self.store.journal.find_commands(session_id, [one.message_id for one in page])
             fresh += [one for one in page if one.message_id not in known]
         return fresh
 
-    async def _add(self, plan: SessionPlan, fresh: Sequence[Said]) -> bool:
+    async def _add(self, plan: SessionPlan, fresh: Sequence[OldEntry]) -> bool:
         """Append or write anew; tell which."""
         store, session_id = self.store, plan.session_id
         record, state = await load_state(store.catalog, store.journal, session_id)
@@ -125,7 +125,7 @@ class SessionWriter:
         return bool(newest) and newest[0].at_ms > fresh[0].at_ms
 
     async def _write_anew(
-        self, plan: SessionPlan, fresh: Sequence[Said], kept: SessionState, old_read_seq: int
+        self, plan: SessionPlan, fresh: Sequence[OldEntry], kept: SessionState, old_read_seq: int
     ) -> int:
         """Write the journal again with `fresh` in its place; return the read mark's new seq."""
         store, session_id = self.store, plan.session_id

@@ -16,10 +16,13 @@ from builderos.config import AcpAgent, Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
 from storage.records import SessionRecord
 
-__all__ = ["HubSpecs", "agent_environment", "agent_options"]
+__all__ = ["TRUST_NAME", "HubSpecs", "agent_environment", "agent_options"]
 
 _SESSIONS = uuid.UUID("5a3f7c1e-0b7d-4a52-9d0e-6a1f3b1c2d4e")
 """Under this name the agent-side ids of our sessions are made; it must never change."""
+
+TRUST_NAME = "trust"
+"""The folder below the data folder in which devices' trust in other folders is kept."""
 
 _OWN = "BUILDEROS_"
 
@@ -62,6 +65,9 @@ class HubSpecs:
             model=settings.model,
             permission_mode=settings.permission_mode,
             blob_folder=str(blob_folder(self.data, record.session_id)),
+            own_env=() if agent is None else tuple(agent.env),
+            trust_store=str(self.data / TRUST_NAME),
+            trusted_folders=self.config.trusted_folders,
             delegates=self._delegates(record.agent_type),
             max_task_depth=self.config.max_task_depth,
             max_tasks=self.config.max_tasks,
@@ -73,7 +79,9 @@ class HubSpecs:
     def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
         """Return the agents that one of that name may hand work to: all that take it, but itself."""
         return {
-            name: DelegateSpec(agent.kind, agent_options(agent), {**self.environment, **agent.env})
+            name: DelegateSpec(
+                agent.kind, agent_options(agent), {**self.environment, **agent.env}, tuple(agent.env)
+            )
             for name, agent in self.config.agents.items()
             if agent.delegate and name != agent_type
         }

@@ -91,9 +91,9 @@ class MeasuredHubs:
         """Connect."""
         return await self.inner.connect(hub_id, owner_epoch=owner_epoch, last_seq=last_seq)
 
-    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         """Bury."""
-        return await self.inner.bury(hub_id, last_seq=last_seq)
+        return await self.inner.reap(hub_id, last_seq=last_seq)
 
     async def stop(self, hub_ids: Collection[str]) -> Collection[str]:
         """Stop."""

@@ -15,11 +15,11 @@ from builderos.commands.doctor import examine_agent
 from builderos.config import Config
 from transport.facilities import AgentState, Readiness
 
-__all__ = ["Look"]
+__all__ = ["ReadinessProbe"]
 
 
 @attrs.frozen
-class Look:
+class ReadinessProbe:
     """Looks, each time it is called; blocks for some stats of files.
 
     Attributes:

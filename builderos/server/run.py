@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 
+import attrs
 import trio
 
 from builderos.config import Config, ConfigError, config_path, load_config
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.server.early_signals import end_on_signals
 from builderos.server.logs import FILE_ONLY, open_logs
+from builderos.server.open_files import connections_for, raise_file_limit
 from builderos.server.options import ServeOptions
-from builderos.server.server import ServeError, Setup, run_server
+from builderos.server.server import ServeError, ServerContext, run_server
 from builderos.server.take_over import end_holder
 from builderos.server.tls import Tls, TlsError
 from storage.data_folder import open_data_folder
@@ -40,7 +41,6 @@ def start_server(options: ServeOptions) -> int:
         tls = _load_tls(options)
     except ConfigError as error:
         return fail(str(error), MISUSED)
-    _raise_file_limit()
     try:
         return _hold_and_run(options, config, tls, key)
     except StorageLocked as error:
@@ -56,13 +56,26 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
     with open_data_folder(options.data) as folder, open_logs(folder.log_path, options.log_level):
         for warning in config.warnings():
             log.warning("%s", warning)
+        config = _fitting(config)
         try:
-            trio.run(run_server, Setup(options, config, folder, tls, key))
+            trio.run(run_server, ServerContext(options, config, folder, tls, key))
         except* (ServeError, StorageError) as group:
             status = fail(str(_first(group)))
         except* Exception as group:
             status = _fail_unforeseen(group)
     return status
+
+
+def _fitting(config: Config) -> Config:
+    """Return the config with as many connections as this process may have open files for."""
+    open_files = raise_file_limit()
+    connections = connections_for(config.max_connections, open_files)
+    if connections < config.max_connections:
+        is_asked_for = config.max_connections != Config().max_connections
+        level = logging.WARNING if is_asked_for else logging.INFO
+        text = "max_connections is %d, not %d: this process may open %d files (ulimit -n)"
+        log.log(level, text, connections, config.max_connections, open_files)
+    return attrs.evolve(config, max_connections=connections)
 
 
 def _fail_unforeseen(group: BaseExceptionGroup[Exception]) -> int:
@@ -85,14 +98,3 @@ def _load_tls(options: ServeOptions) -> Tls | None:
         return Tls.load(options.tls_cert, options.tls_key)
     except TlsError as error:
         raise ConfigError("--tls-cert, --tls-key", str(error)) from error
-
-
-def _raise_file_limit() -> None:
-    """Take as many open files as we may: a device takes one, a session's hub two."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    for wanted in (hard, 10_240):  # macOS says infinity and takes OPEN_MAX
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (ValueError, OSError):
-            continue
-        return

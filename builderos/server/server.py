@@ -33,28 +33,28 @@ from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.server.options import ServeOptions
-from builderos.server.readiness import Look
+from builderos.server.readiness import ReadinessProbe
 from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.startup import say_second_thoughts, settle_first_key
+from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.metrics import Metrics
-from transport.permission_timeout import Unanswered
+from transport.permission_timeout import PermissionTimeouts
 from transport.ports import AppPorts, Deps, SessionListener
 from transport.rendering.renderer import Renderer
-from transport.signed_urls import Links
-from transport.tries import SignInTries
+from transport.signed_urls import UrlSigner
+from transport.tries import SignInThrottle
 from transport.uploads import OwnUploads
 
-__all__ = ["ServeError", "Setup", "run_server"]
+__all__ = ["ServeError", "ServerContext", "run_server"]
 
 COLLECT_AFTER = 10_000
 """Objects made and not freed before Python looks for cycles among the young (its own default is 700). Nearly all
@@ -74,7 +74,7 @@ class ServeError(Exception):
 
 
 @attrs.frozen
-class Setup:
+class ServerContext:
     """What a server is made from.
 
     Attributes:
@@ -91,7 +91,7 @@ class Setup:
     key: str | None = attrs.field(repr=False)
 
 
-async def run_server(setup: Setup) -> None:
+async def run_server(setup: ServerContext) -> None:
     """Run a server until a signal, then end it in order.
 
     Raises:
@@ -102,14 +102,14 @@ async def run_server(setup: Setup) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.run, nursery.cancel_scope)
         async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
-            made_key = await settle_first_key(store, folder, setup.key)
+            made_key = await ensure_admin_key(store, folder, setup.key)
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
-            uploads = OwnUploads(store.uploads, Links(link_key.encode()))
-            metrics = Metrics()
-            async with _open_sessions(setup.config, folder, store, metrics, uploads) as supervisor:
+            uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
+            metrics, trail = Metrics(), AuditTrail(store.audit, wall_clock_ms)
+            async with _open_sessions(setup.config, folder, store, metrics, uploads, trail) as supervisor:
                 await supervisor.recover()
-                parts = _Parts(setup, store, supervisor, uploads, metrics)
+                parts = _Parts(setup, store, supervisor, uploads, metrics, trail)
                 parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
@@ -123,11 +123,16 @@ def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
 
 @asynccontextmanager
 async def _open_sessions(
-    config: Config, folder: DataFolder, store: Store, metrics: Metrics, uploads: OwnUploads
+    config: Config,
+    folder: DataFolder,
+    store: Store,
+    metrics: Metrics,
+    uploads: OwnUploads,
+    trail: AuditTrail,
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
     sockets = find_socket_folder(folder)
-    hubs = ProcessHubs(folder.hubs_path, sockets)
+    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
     deps = SessionDeps(
         journal=MeasuredJournal(store.journal, metrics),
@@ -138,9 +143,11 @@ async def _open_sessions(
         new_id=new_id,
         spec_for=specs.spec_for,
         allows_bypass=bypass_agents(config).__contains__,
+        is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         changed=lambda session_id: None,  # the supervisor puts its own in place
         path_of=partial(_path_of, uploads),
+        audited=trail.note,
     )
     try:
         async with open_supervisor(deps) as supervisor:
@@ -157,13 +164,14 @@ async def _open_sessions(
 class _Parts:
     """What is there once sessions are live."""
 
-    setup: Setup
+    setup: ServerContext
     store: Store
     supervisor: Supervisor
     uploads: OwnUploads
     metrics: Metrics
+    trail: AuditTrail
     renderer: Renderer = attrs.field(factory=Renderer)
-    tries: SignInTries = attrs.field(factory=SignInTries)
+    tries: SignInThrottle = attrs.field(factory=SignInThrottle)
 
     def transport_deps(self) -> Deps:
         """Return what the transport works with."""
@@ -176,20 +184,21 @@ class _Parts:
             devices=store.devices,
             watch=_Watch(supervisor),
             clock=wall_clock_ms,
+            aliases=store.aliases,
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
             renderer=self.renderer,
             facilities=self.facilities(),
             on_taken=self.metrics.taken,
             tries=self.tries,
-            trail=AuditTrail(store.audit, wall_clock_ms),
+            trail=self.trail,
         )
 
-    def facilities(self) -> Facilities:
+    def facilities(self) -> HttpServices:
         """Return what the routes beside the conversation work with."""
         store, command = self.store, self.setup.config.system.sleep_command
         sleep = None if command is None else SleepCommand(command, agent_environment(os.environ))
-        return Facilities(
+        return HttpServices(
             data=self.setup.folder.path,
             workspace=Path(self.setup.options.workspace),
             uploads=self.uploads,
@@ -199,6 +208,7 @@ class _Parts:
             pairings=store.pairings,
             audit=store.audit,
             sessions=self.supervisor,
+            forks=self.supervisor,
             metrics=self.metrics,
             new_id=new_id,
             new_key=new_key,
@@ -209,10 +219,10 @@ class _Parts:
             more_metrics=partial(server_lines, store, self.supervisor),
         )
 
-    def readiness(self) -> Look:
+    def readiness(self) -> ReadinessProbe:
         """Return what looks at the agents' state."""
         config, workspace = self.setup.config, Path(self.setup.options.workspace)
-        return Look(config, agent_environment(os.environ), Path.home(), workspace)
+        return ReadinessProbe(config, agent_environment(os.environ), Path.home(), workspace)
 
 
 async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
@@ -230,17 +240,20 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
-        say_second_thoughts(setup.folder, setup.key)
-        if setup.tls is not None:
+        log_startup_warnings(setup.folder, setup.key)
+        if setup.tls is None:
+            warn_of_plain_text(host for host, _ in listening.addresses)
+        else:
             await nursery.start(setup.tls.run)
         if deps.trail is not None:
             nursery.start_soon(deps.trail.run, name="audit")
+        nursery.start_soon(store.pairings.run, wall_clock_ms, name="pairings")
         if (days := setup.config.retention_days) is not None:
             sessions = parts.supervisor
             retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
             nursery.start_soon(retention.run, name="retention")
         if setup.config.permission_timeout_s is not None:
-            nursery.start_soon(Unanswered(deps, setup.config.permission_timeout_s).run)
+            nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
         with _rare_collections():
             await shutdown.asked.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import trio
 
@@ -10,8 +11,9 @@ from builderos.ids import new_key, wall_clock_ms
 from storage.data_folder import DataFolder
 from storage.store import Store
 from storage.tables.devices import FIRST_DEVICE
+from transport.proxies import is_loopback
 
-__all__ = ["SHORT_KEY", "say_second_thoughts", "settle_first_key"]
+__all__ = ["SHORT_KEY", "ensure_admin_key", "log_startup_warnings", "warn_of_plain_text"]
 
 SHORT_KEY = 20
 """Characters of a key that a person chose; a fresh one has 64."""
@@ -19,7 +21,7 @@ SHORT_KEY = 20
 log = logging.getLogger("builderos.server")
 
 
-def say_second_thoughts(folder: DataFolder, key: str | None) -> None:
+def log_startup_warnings(folder: DataFolder, key: str | None) -> None:
     """Log what others of this machine could read until now, and a key that may be guessed.
 
     Args:
@@ -35,7 +37,22 @@ def say_second_thoughts(folder: DataFolder, key: str | None) -> None:
         log.warning("BUILDEROS_API_KEY is under %d characters: it may be guessed", SHORT_KEY)
 
 
-async def settle_first_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
+def warn_of_plain_text(addresses: Iterable[str]) -> None:
+    """Log that keys pass in the clear if a server without TLS listens on an address of the network.
+
+    Args:
+        addresses: where it listens.
+    """
+    public = [address for address in addresses if not is_loopback(address)]
+    if public:
+        log.warning(
+            "listening on %s without TLS: the network between can read keys and messages;"
+            " use --tls-cert and --tls-key, or listen on 127.0.0.1 behind a tunnel",
+            ", ".join(public),
+        )
+
+
+async def ensure_admin_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
     """See that database and key file hold the first device's key; return it where it was made just now.
 
     Args:

@@ -11,7 +11,7 @@ from storage.data_folder import read_holder
 
 __all__ = ["end_holder"]
 
-POLITE_S = 15.0
+GRACE_S = 15.0
 """How long the holder may take to shut down: it closes its devices, lets busy hubs go and writes its
 database.
 """
@@ -40,7 +40,7 @@ def end_holder(data: Path) -> None:
         if not holder.is_running():
             return
         process.terminate()  # psutil compares the start time once more before each signal
-        if not _wait_gone(process, POLITE_S):
+        if not _wait_gone(process, GRACE_S):
             process.kill()
             if not _wait_gone(process, KILL_S):
                 raise PermissionError(f"{holder} cannot be ended")

@@ -6,7 +6,7 @@ Everything here blocks, and is meant for a data folder that this process holds.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -21,13 +21,25 @@ from storage.sqlite.replace import sync_file, sync_folder
 __all__ = ["Present", "check_backup", "keep_aside", "read_present", "renew", "unpack_backup"]
 
 _PLACES = "SELECT session_id, epoch, owner_epoch FROM session"
-_REVOKED = "SELECT id, revoked_at_ms FROM device WHERE revoked_at_ms IS NOT NULL"
+_DEVICE = "id, name, scope, key_hash, created_at_ms, revoked_at_ms"
+_DEVICES = f"SELECT {_DEVICE} FROM device"
+_ALIAS_KEY = "SELECT value FROM meta WHERE key = 'app_alias_key'"
+_KEEP_ALIAS_KEY = "INSERT INTO meta (key, value) VALUES ('app_alias_key', ?) ON CONFLICT (key) DO NOTHING"
 _RENEW = """
 UPDATE session SET epoch = max(epoch + 1, ?2), owner_epoch = max(owner_epoch + 1, ?3) WHERE session_id = ?1
 """
-_REVOKE = "UPDATE device SET revoked_at_ms = ?2 WHERE id = ?1 AND revoked_at_ms IS NULL"
-_HAS_PAIRINGS = "SELECT count(*) FROM sqlite_schema WHERE name = 'pairing'"
-_NO_PAIRINGS = "DELETE FROM pairing"
+# Also one that the backup does not know: a later restore may bring a backup that does.
+_REVOKE = f"""
+INSERT INTO device ({_DEVICE}) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET revoked_at_ms = coalesce(revoked_at_ms, excluded.revoked_at_ms)
+"""
+_HAS_TABLE = "SELECT count(*) FROM sqlite_schema WHERE name = ?"
+_FORGET = {
+    "pairing": "DELETE FROM pairing",
+    "app_pair": "DELETE FROM app_pair",
+    "app_known": "UPDATE app_known SET burnt = 1",
+}
+"""What opens something and may have ended since: codes, and the return of the iOS app without a key."""
 _CLOSED_WELL = "INSERT OR REPLACE INTO meta (key, value) VALUES ('closed_well', '1')"
 
 
@@ -37,11 +49,15 @@ class Present:
 
     Attributes:
         places: by session, its epoch and how many owners it has had.
-        revoked: devices that were shown the door, and when.
+        devices: the ids of all devices that it knows, revoked ones too.
+        revoked: the rows of those whose keys have ended.
+        alias_key: what the aliases of the iOS app's ids are made with.
     """
 
     places: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
-    revoked: Mapping[str, int] = attrs.field(factory=dict)
+    devices: Collection[str] = frozenset()
+    revoked: Sequence[tuple[str | int | bytes, ...]] = ()
+    alias_key: str | None = attrs.field(default=None, repr=False)
 
 
 def check_backup(file: Path) -> None:
@@ -91,7 +107,10 @@ def read_present(database: Path) -> Present | None:
                 places = {
                     session_id: (epoch, owners) for session_id, epoch, owners in connection.execute(_PLACES)
                 }
-                return Present(places, dict(connection.execute(_REVOKED)))
+                devices = list(connection.execute(_DEVICES))
+                revoked = [row for row in devices if row[-1] is not None]
+                alias_key = connection.execute(_ALIAS_KEY).get
+                return Present(places, frozenset(row[0] for row in devices), revoked, alias_key)
         finally:
             connection.close()
     except StorageUnavailable:
@@ -137,7 +156,7 @@ def renew(database: Path, present: Present | None, *, first_epoch: int) -> int:
 
     That is one more than the larger of those in the backup and in the folder. Of a session that the folder does not
     know nobody can tell how far its other past had come: it gets at least `first_epoch`. Who was revoked since
-    stays revoked, and codes that make a device end.
+    stays revoked; codes that make a device end, and so does the iOS app's return without a key.
 
     Raises:
         StorageError: the database failed.
@@ -151,10 +170,13 @@ def renew(database: Path, present: Present | None, *, first_epoch: int) -> int:
             for session_id in sessions:
                 epoch, owners = known.places.get(session_id, (first_epoch - 1, 0))
                 connection.execute(_RENEW, (session_id, epoch + 1, owners + 1))
-            for device_id, revoked_at_ms in known.revoked.items():
-                connection.execute(_REVOKE, (device_id, revoked_at_ms))
-            if connection.execute(_HAS_PAIRINGS).get:  # a code is good once, and may have been used since
-                connection.execute(_NO_PAIRINGS)
+            for row in known.revoked:
+                connection.execute(_REVOKE, row)
+            if known.alias_key is not None:
+                connection.execute(_KEEP_ALIAS_KEY, (known.alias_key,))
+            for table, forget in _FORGET.items():
+                if connection.execute(_HAS_TABLE, (table,)).get:
+                    connection.execute(forget)
             connection.execute(_CLOSED_WELL)  # a backup is whole, whatever its server was doing
             connection.execute("COMMIT")
     finally:

@@ -67,6 +67,8 @@ _OS_ROLES: dict[int, type[StorageUnavailable]] = {
 
 def storage_error(error: apsw.Error, path: Path) -> StorageError:
     """Return our error for SQLite's, with one line that names the file."""
+    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+        return StorageFull(f"{path}: no space left for its shared memory file")
     for theirs, ours, cause in _ROLES:
         if isinstance(error, theirs):
             return ours(f"{path}: {cause}")

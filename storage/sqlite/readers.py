@@ -67,7 +67,7 @@ class Readers:
             with trio.CancelScope(shield=True):
                 await job.stop()
 
-    async def all(self, sql: str, bound: tuple[int | str, ...] = ()) -> list[tuple[Any, ...]]:
+    async def all(self, sql: str, bound: tuple[int | str | None, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of one statement; `run` says the rest."""
         return await self.run(lambda connection: connection.execute(sql, bound).fetchall())
 

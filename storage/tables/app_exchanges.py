@@ -1,5 +1,6 @@
 """What the shipped app leaves behind between two connections: which ids a key was used with, and which
-answers it has not seen to their end. Times and ids come from the caller; what they mean is not known here.
+answers it has not seen to their end. Times and ids, which are aliases, come from the caller; what they mean is not
+known here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import attrs
 
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
+from storage.tables.alias_migration import note_known
+from storage.tables.devices import Devices
 
 __all__ = ["APP_SCHEMA", "AppPairs", "OpenExchange"]
 
@@ -49,7 +52,11 @@ ON CONFLICT (device_id, session_id) DO UPDATE
   SET key_hash = excluded.key_hash, used_at_ms = excluded.used_at_ms
 """
 _FORGET_PAIRS = "DELETE FROM app_pair WHERE used_at_ms < ?"
-_OWNER = "SELECT key_hash FROM app_pair WHERE device_id = ? AND session_id = ? AND used_at_ms >= ?"
+_OWNER = """
+SELECT key_hash, known.session_id IS NOT NULL, coalesce(known.burnt, 0) FROM app_pair
+LEFT JOIN app_known AS known ON known.session_id = app_pair.session_id
+WHERE device_id = ? AND app_pair.session_id = ? AND used_at_ms >= ?
+"""
 _OPEN = """
 INSERT INTO app_exchange (device_id, session_id, message_id, at_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT (message_id) DO NOTHING
@@ -84,16 +91,27 @@ class AppPairs:
 
     _writer: Writer
     _readers: Readers
+    _devices: Devices
 
     async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
         """Note that a pair was used with `key` just now; forget those not used for `keep_ms`."""
         bound = (device_id, session_id, _hash(key), now_ms)
         await self._writer.submit(partial(_use, bound, now_ms - keep_ms), durable=False)
 
+    async def note_known(self, session_id: str) -> None:
+        """Note that the app's own id of a session could be read before it came here; any other id is left alone."""
+        await self._writer.submit(partial(note_known, session_id), durable=False)
+
     async def owner(self, device_id: str, session_id: str, *, since_ms: int) -> bytes | None:
-        """Return the hash of the key that a pair was last used with, None where that is before `since_ms`."""
+        """Return the hash of the key that a pair was last used with, None where that is before `since_ms`.
+
+        None too for a pair whose own ids could be read before there were aliases, once any key was revoked.
+        """
         rows = await self._readers.all(_OWNER, (device_id, session_id, since_ms))
-        return rows[0][0] if rows else None
+        if not rows:
+            return None
+        key_hash, known, burnt = rows[0]
+        return None if burnt or (known and self._devices.revocations.any) else key_hash
 
     async def open(
         self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int

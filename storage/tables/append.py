@@ -41,12 +41,12 @@ _REMOVE = "DELETE FROM journal WHERE session_id = ? AND seq BETWEEN ? AND ?"
 _SUMMARY = """
 INSERT OR REPLACE INTO summary
   (session_id, snapshot_seq, title, state, message_count, pending_count,
-   unfinished, hub_id, hub_seq, snapshot)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+   unfinished, hub_id, hub_seq, due_at_ms, snapshot, shown)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SUMMARY_BUT_SNAPSHOT = """
 UPDATE summary SET snapshot_seq = ?2, title = ?3, state = ?4, message_count = ?5, pending_count = ?6,
-  unfinished = ?7, hub_id = ?8, hub_seq = ?9
+  unfinished = ?7, hub_id = ?8, hub_seq = ?9, due_at_ms = ?10
 WHERE session_id = ?1
 """
 
@@ -127,9 +127,9 @@ def _fold(job: Append, fold: Fold, head: int, connection: apsw.Connection) -> No
 
 def _note(session_id: str, head: int, summary: Summary, connection: apsw.Connection) -> None:
     lists = (summary.title, summary.state, summary.message_count, summary.pending_count)
-    rest = (int(summary.unfinished), summary.hub_id, summary.hub_seq)
+    rest = (int(summary.unfinished), summary.hub_id, summary.hub_seq, summary.due_at_ms)
     if summary.snapshot is not None:
-        connection.execute(_SUMMARY, (session_id, head, *lists, *rest, summary.snapshot))
+        connection.execute(_SUMMARY, (session_id, head, *lists, *rest, summary.snapshot, summary.shown))
         return
     connection.execute(_SUMMARY_BUT_SNAPSHOT, (session_id, head, *lists, *rest))
     if connection.changes() != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 
@@ -16,14 +16,18 @@ from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.audit import append_acts
 from storage.tables.hash_chain import Act
+from storage.tables.revocations import Revocations, end_what_it_opened
 
-__all__ = ["FIRST_DEVICE", "Device", "Devices", "add_device", "hash_of"]
+__all__ = ["FIRST_DEVICE", "SYSTEM_LABELS", "Device", "Devices", "add_device", "hash_of"]
 
 FIRST_DEVICE = "first"
 """The fixed id of the device whose key lies in the data folder."""
 
 LABELS_PER_DEVICE = 10_000
 """Labels that one key may ever use: a key that makes up a new one for each attach must not fill the disk."""
+
+SYSTEM_LABELS = frozenset({"time-limit", "desk", "system", "server", "local"})
+"""What this program itself signs decisions and messages with, or may: no device can take one of these names."""
 
 CACHED_LABELS = 10_000
 """Labels whose owner is kept in memory; beyond it the cache starts anew."""
@@ -37,9 +41,7 @@ _FIRST = """
 INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'first device', 'admin', ?, ?)
 ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, revoked_at_ms = NULL
 """
-_REVOKE = "UPDATE device SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL"
-_IS_REVOKED = "SELECT revoked_at_ms IS NOT NULL FROM device WHERE id = ?"
-_END_PAIRINGS = "DELETE FROM pairing WHERE made_by = ?"
+_HAS_FIRST = "SELECT count(*) FROM device WHERE id = ?"
 _OWNER = "SELECT device_id FROM label WHERE label = ?"
 _LABELS = "SELECT count(*) FROM label WHERE device_id = ?"
 _CLAIM = "INSERT INTO label (label, device_id) VALUES (?, ?) ON CONFLICT (label) DO NOTHING"
@@ -58,12 +60,20 @@ class Device:
 
 @attrs.define(eq=False)
 class Devices:
-    """All devices, held in memory. Changes are durable before they count here; `load` comes first."""
+    """All devices, held in memory; `load` comes first.
+
+    A device that is added is stored before it counts. A revocation counts at once and is stored as soon as the
+    disk lets it, by `revocations.run`.
+    """
 
     _writer: Writer
     _readers: Readers
+    revocations: Revocations = attrs.field(init=False)
     _devices: dict[str, tuple[Device, bytes]] = attrs.field(factory=dict, init=False)
     _labels: dict[str, str] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.revocations = Revocations(self._writer)
 
     async def load(self) -> None:
         """Read all devices anew."""
@@ -113,9 +123,15 @@ class Devices:
         """
         device = Device(device_id, name, scope, now_ms, None)
         key_hash = hash_of(key)
-        await self._writer.submit(partial(_add, device, key_hash, made_by, noted), durable=True)
+        is_good = partial(self.is_good, made_by)
+        await self._writer.submit(partial(_add, device, key_hash, is_good, noted), durable=True)
         self.admit(device, key_hash)
         return device
+
+    def is_good(self, made_by: str | None) -> bool:
+        """Return whether nobody revoked a maker's key; True without a maker. Any thread may ask."""
+        known = None if made_by is None else self._devices.get(made_by)
+        return known is None or known[0].revoked_at_ms is None
 
     def admit(self, device: Device, key_hash: bytes) -> None:
         """Let a device in that was stored by `add_device`, now that it is committed."""
@@ -133,21 +149,32 @@ class Devices:
     async def revoke(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
         """End a device's key, and the codes that it made; `noted` goes into the audit with that.
 
-        False where there is no such device or its key has ended already.
+        False if there is no such device or its key has ended already. `revocations.stored` tells whether it is on disk.
         """
-        changed = await self._writer.submit(partial(_revoke, device_id, now_ms, noted), durable=True)
-        if changed:
-            device, key_hash = self._devices[device_id]
-            self._devices[device_id] = (attrs.evolve(device, revoked_at_ms=now_ms), key_hash)
-        return changed
+        if not self.shut(device_id, now_ms=now_ms, noted=noted):
+            await trio.lowlevel.checkpoint()
+            return False
+        await self.revocations.stored(device_id)
+        return True
+
+    def shut(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
+        """End a device's key in memory, and owe the disk the rest. Never blocks. Returns as `revoke`."""
+        known = self._devices.get(device_id)
+        if known is None or known[0].revoked_at_ms is not None:
+            return False
+        self._devices[device_id] = (attrs.evolve(known[0], revoked_at_ms=now_ms), known[1])
+        self.revocations.owe(device_id, now_ms, noted)
+        return True
 
     async def claim_label(self, label: str, device_id: str) -> bool:
         """Return whether `label` is this device's; a label belongs for good to the first that claimed it.
 
         A device's id is claimed by that device from its beginning. False too once a device has used
-        `LABELS_PER_DEVICE`.
+        `LABELS_PER_DEVICE`, and for a name of the system, in whatever case.
         """
         await trio.lowlevel.checkpoint()
+        if label.lower() in SYSTEM_LABELS:
+            return False
         if label == device_id:
             return True
         owner = self._labels.get(label)
@@ -166,10 +193,14 @@ def hash_of(key: str) -> bytes:
 
 
 def _add(
-    device: Device, key_hash: bytes, made_by: str | None, noted: Sequence[Act], connection: apsw.Connection
+    device: Device,
+    key_hash: bytes,
+    is_good: Callable[[], bool],
+    noted: Sequence[Act],
+    connection: apsw.Connection,
 ) -> None:
-    if made_by is not None and connection.execute(_IS_REVOKED, (made_by,)).get:
-        raise DeviceRevoked(made_by)
+    if not is_good():
+        raise DeviceRevoked(device.id)
     add_device(device, key_hash, connection)
     append_acts(noted, connection)
 
@@ -186,18 +217,10 @@ def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> 
 
 
 def _set_first(key_hash: bytes, now_ms: int, connection: apsw.Connection) -> None:
+    if connection.execute(_HAS_FIRST, (FIRST_DEVICE,)).get:
+        end_what_it_opened(FIRST_DEVICE, connection)
     connection.execute(_FIRST, (FIRST_DEVICE, key_hash, now_ms))
-    connection.execute(_END_PAIRINGS, (FIRST_DEVICE,))
     connection.execute(_CLAIM, (FIRST_DEVICE, FIRST_DEVICE))
-
-
-def _revoke(device_id: str, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> bool:
-    connection.execute(_REVOKE, (now_ms, device_id))
-    if connection.changes() == 0:
-        return False
-    connection.execute(_END_PAIRINGS, (device_id,))
-    append_acts(noted, connection)
-    return True
 
 
 def _claim(label: str, device_id: str, connection: apsw.Connection) -> str | None:

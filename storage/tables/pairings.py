@@ -1,25 +1,30 @@
 """Codes that each make one device, once. Only hashes lie here; what a code opens ends by itself.
 
 A code is as good as a key until it is used: so it lives for minutes, there are few of them, and those that a
-device made end with that device's key.
+device made end with that device's key. The machine's clock may be set back: so a code also ends by a clock that
+only goes forward, and one that has ended is taken off the disk.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import apsw
 import attrs
+import trio
 
+from storage.errors import StorageError
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.audit import append_acts
 from storage.tables.devices import Device, Devices, add_device, hash_of
 from storage.tables.hash_chain import Act
 
-__all__ = ["MAX_PAIRINGS", "PAIRING_SCHEMA", "Pairing", "Pairings"]
+__all__ = ["MAX_PAIRINGS", "PAIRING_MS", "PAIRING_SCHEMA", "Pairing", "Pairings"]
 
 PAIRING_SCHEMA = """
 -- Codes that were made and not used yet.
@@ -36,11 +41,20 @@ CREATE INDEX pairing_by_maker ON pairing (made_by);
 MAX_PAIRINGS = 20
 """Codes that are good at once: a person pairs one device after the other."""
 
+PAIRING_MS = 10 * 60 * 1000
+"""How long a code is good."""
+
+RETRY_S = 5.0
+"""How long after a failure it is tried again to take ended codes off the disk."""
+
 _ALL = "SELECT code_hash, name, scope, made_by, expires_at_ms FROM pairing ORDER BY expires_at_ms"
 _FORGET = "DELETE FROM pairing WHERE expires_at_ms <= ?"
+_REMOVE = "DELETE FROM pairing WHERE code_hash = ?"
 _COUNT = "SELECT count(*) FROM pairing"
 _ADD = "INSERT INTO pairing (code_hash, name, scope, made_by, expires_at_ms) VALUES (?, ?, ?, ?, ?)"
 _TAKE = "DELETE FROM pairing WHERE code_hash = ? AND expires_at_ms > ?"
+
+_log = logging.getLogger("builderos.storage")
 
 
 @attrs.frozen
@@ -53,6 +67,19 @@ class Pairing:
     made_by: str
     expires_at_ms: int
 
+    def left_s(self, now_ms: int) -> float:
+        """Return for how many seconds it is good; not above 0 if it has ended, or the clock is before its making."""
+        left_ms = self.expires_at_ms - now_ms
+        return left_ms / 1000 if left_ms <= PAIRING_MS else 0.0
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A code that may be good. `ends_at`: by Trio's clock, once that is known."""
+
+    pairing: Pairing
+    ends_at: float = math.inf
+
 
 @attrs.define(eq=False)
 class Pairings:
@@ -61,11 +88,34 @@ class Pairings:
     _writer: Writer
     _readers: Readers
     _devices: Devices
-    _open: dict[bytes, Pairing] = attrs.field(factory=dict, init=False)
+    _open: dict[bytes, _Open] = attrs.field(factory=dict, init=False)
+    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def load(self) -> None:
-        """Read all codes anew."""
-        self._open = {row[0]: Pairing(*row) for row in await self._readers.all(_ALL)}
+        """Read all codes."""
+        self._open = {row[0]: _Open(Pairing(*row)) for row in await self._readers.all(_ALL)}
+
+    async def run(self, clock: Callable[[], int]) -> None:
+        """Take codes that have ended off the disk, until cancelled: then no clock brings them back."""
+        while True:
+            now_ms = clock()
+            ended = [key for key, one in self._open.items() if not self._is_good(one, now_ms)]
+            if ended and not await self._remove(ended):
+                await trio.sleep(RETRY_S)
+                continue
+            with trio.move_on_at(min((one.ends_at for one in self._open.values()), default=math.inf)):
+                await self._wake.wait()
+            self._wake = trio.Event()
+
+    async def _remove(self, ended: Sequence[bytes]) -> bool:
+        try:
+            await self._writer.submit(partial(_remove, ended), durable=True)
+        except StorageError as failed:
+            _log.warning("pairing codes that have ended cannot be removed yet: %s", failed)
+            return False
+        for code_hash in ended:
+            self._open.pop(code_hash, None)
+        return True
 
     def find(self, code: str, *, now_ms: int) -> Pairing | None:
         """Return what a code makes; None for one that is unknown, used or too old. Never blocks.
@@ -73,9 +123,9 @@ class Pairings:
         Its time does not tell how near a wrong code came.
         """
         wanted, found = hash_of(code), None
-        for code_hash, pairing in self._open.items():
-            if hmac.compare_digest(wanted, code_hash) and self._is_good(pairing, now_ms):
-                found = pairing
+        for code_hash, one in self._open.items():
+            if hmac.compare_digest(wanted, code_hash) and self._is_good(one, now_ms):
+                found = one.pairing
         return found
 
     async def open(self, code: str, pairing: Pairing, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
@@ -89,8 +139,10 @@ class Pairings:
         stored = attrs.evolve(pairing, code_hash=hash_of(code))
         kept = await self._writer.submit(partial(_open, stored, now_ms, noted), durable=True)
         if kept:
-            live = {key: one for key, one in self._open.items() if one.expires_at_ms > now_ms}
-            self._open = {**live, stored.code_hash: stored}
+            live = {key: one for key, one in self._open.items() if one.pairing.expires_at_ms > now_ms}
+            self._open = {**live, stored.code_hash: _Open(stored)}
+            self._is_good(self._open[stored.code_hash], now_ms)  # its time begins
+            self._wake.set()
         return kept
 
     async def redeem(self, pairing: Pairing, device: Device, key: str, noted: Sequence[Act] = ()) -> bool:
@@ -108,8 +160,13 @@ class Pairings:
             DeviceExists: its id is taken; the code stays good.
             StorageUnavailable: nothing was stored; the code stays good.
         """
+        found = self._open.get(pairing.code_hash)
+        if found is None or not self._is_good(found, device.created_at_ms):
+            await trio.lowlevel.checkpoint()
+            return False
         key_hash = hash_of(key)
-        work = partial(_redeem, pairing.code_hash, device, key_hash, noted)
+        is_good = partial(self._devices.is_good, pairing.made_by)
+        work = partial(_redeem, pairing.code_hash, device, key_hash, is_good, noted)
         if not await self._writer.submit(work, durable=True):
             return False
         self._open.pop(pairing.code_hash, None)
@@ -118,10 +175,17 @@ class Pairings:
 
     def of(self, device_id: str, *, now_ms: int) -> Sequence[Pairing]:
         """Return the codes of a device that are still good."""
-        return [one for one in self._open.values() if one.made_by == device_id and self._is_good(one, now_ms)]
+        open_ones = [one for one in self._open.values() if self._is_good(one, now_ms)]
+        return [one.pairing for one in open_ones if one.pairing.made_by == device_id]
 
-    def _is_good(self, pairing: Pairing, now_ms: int) -> bool:
-        return pairing.expires_at_ms > now_ms and self._devices.get(pairing.made_by) is not None
+    def _is_good(self, one: _Open, now_ms: int) -> bool:
+        """Return whether a code may still be used; one that has ended once stays so."""
+        now = trio.current_time()
+        one.ends_at = min(one.ends_at, now + one.pairing.left_s(now_ms))
+        if now < one.ends_at and self._devices.get(one.pairing.made_by) is not None:
+            return True
+        self._wake.set()
+        return False
 
 
 def _open(pairing: Pairing, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> bool:
@@ -133,9 +197,21 @@ def _open(pairing: Pairing, now_ms: int, noted: Sequence[Act], connection: apsw.
     return True
 
 
+def _remove(code_hashes: Sequence[bytes], connection: apsw.Connection) -> None:
+    for code_hash in code_hashes:
+        connection.execute(_REMOVE, (code_hash,))
+
+
 def _redeem(
-    code_hash: bytes, device: Device, key_hash: bytes, noted: Sequence[Act], connection: apsw.Connection
+    code_hash: bytes,
+    device: Device,
+    key_hash: bytes,
+    is_good: Callable[[], bool],
+    noted: Sequence[Act],
+    connection: apsw.Connection,
 ) -> bool:
+    if not is_good():
+        return False
     connection.execute(_TAKE, (code_hash, device.created_at_ms))
     if connection.changes() == 0:
         return False

@@ -22,33 +22,47 @@ __all__ = ["SessionFiles", "SqliteCatalog"]
 _log = logging.getLogger("builderos.storage")
 
 _CREATE = """
-INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms)
-SELECT ?1, ?2, ?3, ?4, ?5, ?5 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
+INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms, workspace, hidden)
+SELECT ?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
 ON CONFLICT (session_id) DO NOTHING
 """
 _RECORD = """
 SELECT session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms,
        epoch, owner_epoch, head_seq, coalesce(snapshot_seq, 0), read_seq, coalesce(content, ''),
-       title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq
+       workspace, pinned, archived,
+       title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq, due_at_ms, shown
 FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session_id)
 """
-_GET = _RECORD + "WHERE session_id = ?"
-_PAGE = _RECORD + "ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?"
+_GET_ANY = _RECORD + "WHERE session_id = ?"
+_GET = _GET_ANY + " AND hidden = 0"
+_PAGE = (
+    _RECORD + "WHERE hidden = 0 AND (?4 IS NULL OR archived = ?4) AND (?5 IS NULL OR workspace = ?5)"
+    " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
+)
 _PAGE_BEFORE = (
-    _RECORD + "WHERE (last_activity_ms, session_id) < (?2, ?3)"
+    _RECORD + "WHERE hidden = 0 AND (last_activity_ms, session_id) < (?2, ?3)"
+    " AND (?4 IS NULL OR archived = ?4) AND (?5 IS NULL OR workspace = ?5)"
     " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
 )
 _COUNT = "SELECT count(*) FROM session"
 _UNFINISHED = "SELECT session_id FROM summary WHERE unfinished = 1 ORDER BY session_id"
+_DUE = "SELECT session_id, due_at_ms FROM summary WHERE due_at_ms IS NOT NULL ORDER BY due_at_ms LIMIT ?"
 _UNREAD = """
 SELECT count(*) FROM journal WHERE session_id = ? AND seq > ? AND kind IN ('user_message', 'turn_started')
 """
 _EXISTS = "SELECT 1 FROM session WHERE session_id = ?"
 _READ_MARK = "UPDATE session SET read_seq = ?2 WHERE session_id = ?1 AND read_seq < ?2"
+_PINNED = "UPDATE session SET pinned = ?2 WHERE session_id = ?1"
+_ARCHIVED = "UPDATE session SET archived = ?2 WHERE session_id = ?1"
 _DRAFT = "INSERT OR REPLACE INTO draft (session_id, content) VALUES (?, ?)"
 _NO_DRAFT = "DELETE FROM draft WHERE session_id = ?"
 _KEEP_OFFER = "INSERT OR REPLACE INTO agent_offer (agent_type, offer) VALUES (?, ?)"
 _OFFER = "SELECT offer FROM agent_offer WHERE agent_type = ?"
+_REVEAL = "UPDATE session SET hidden = 0 WHERE session_id = ?"
+_HIDDEN = "SELECT session_id FROM session WHERE hidden = 1"
+_SHARE_UPLOADS = """
+INSERT OR IGNORE INTO upload_use (session_id, name) SELECT ?1, name FROM upload_use WHERE session_id = ?2
+"""
 _REMOVALS = "SELECT session_id FROM removal"
 _IS_REMOVED = "SELECT 1 FROM removal WHERE session_id = ?"
 _REMOVE = (
@@ -96,6 +110,10 @@ class SessionFiles(Protocol):
         """Remove a session's files. Idempotent. Raises StorageUnavailable where some are left."""
         ...
 
+    async def link_of(self, session_id: str, source_id: str) -> None:
+        """Have a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
+        ...
+
 
 @attrs.define(eq=False)
 class SqliteCatalog:
@@ -122,10 +140,18 @@ class SqliteCatalog:
         """Return one session."""
         return await self._readers.run(lambda connection: _get(connection, session_id))
 
-    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+    async def page(
+        self,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        *,
+        archived: bool | None = None,
+        workspace: str | None = None,
+    ) -> Sequence[SessionRecord]:
         """Return sessions, the last used first."""
-        sql, bound = (_PAGE, (limit,)) if before is None else (_PAGE_BEFORE, (limit, *before))
-        rows = await self._readers.all(sql, bound)
+        at_ms, name = (None, None) if before is None else before
+        bound = (limit, at_ms, name, None if archived is None else int(archived), workspace)
+        rows = await self._readers.all(_PAGE if before is None else _PAGE_BEFORE, bound)
         return [_record(row) for row in rows]
 
     async def count(self) -> int:
@@ -141,15 +167,43 @@ class SqliteCatalog:
         rows = await self._readers.all(_UNFINISHED)
         return [session_id for (session_id,) in rows]
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """Return which sessions are to be looked after next, and when."""
+        return [(name, at) for name, at in await self._readers.all(_DUE, (limit,))]
+
     async def unread_count(self, session_id: str, after: int) -> int:
         """Return how many messages and answers begin after `after`."""
         bound = (session_id, after)
         found = await self._readers.run(lambda connection: connection.execute(_UNREAD, bound).get)
         return int(found)
 
-    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
-        """Keep a read mark or a draft, without fsync. Raises SessionMissing, StorageUnavailable."""
-        await self._writer.submit(partial(_note, session_id, read_seq, draft), durable=False)
+    async def note(
+        self,
+        session_id: str,
+        *,
+        read_seq: int | None = None,
+        draft: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
+        """Keep a read mark, a draft, or where it stands in lists."""
+        job = partial(_note, session_id, read_seq, draft, pinned, archived)
+        await self._writer.submit(job, durable=False)
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """Show a session that was made hidden."""
+        await self._files.link_of(session_id, files_of)
+        await self._writer.submit(partial(_reveal, session_id, files_of), durable=True)
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """Remove a session that was not revealed."""
+        with trio.CancelScope(
+            shield=True
+        ):  # bounded by the writer; what it gives up is done at the next start
+            try:
+                await self.remove(session_id)
+            except (SessionMissing, StorageUnavailable) as error:
+                _log.warning("session %s, made in vain, stays until the next start: %s", session_id, error)
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """Remember what an agent offers."""
@@ -196,6 +250,8 @@ class SqliteCatalog:
 
     async def finish_removals(self) -> None:
         """Go on with what an earlier run of the server began to remove."""
+        for (session_id,) in await self._readers.all(_HIDDEN):
+            await self.remove_hidden(session_id)
         for (session_id,) in await self._readers.all(_REMOVALS):
             try:
                 await self.remove(session_id)
@@ -218,10 +274,13 @@ class SqliteCatalog:
 
 def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
     keys = (session.session_id, session.agent_type, session.device_id)
-    connection.execute(_CREATE, (*keys, session.settings, session.created_at_ms))
+    connection.execute(
+        _CREATE, (*keys, session.settings, session.created_at_ms, session.workspace, int(session.hidden))
+    )
     if connection.changes() == 0:
         raise SessionExists(session.session_id)
-    made = _get(connection, session.session_id)
+    row = connection.execute(_GET_ANY, (session.session_id,)).get
+    made = None if row is None else _record(row)
     assert made is not None
     return made
 
@@ -231,15 +290,31 @@ def _get(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
     return None if row is None else _record(row)
 
 
+def _reveal(session_id: str, files_of: str, connection: apsw.Connection) -> None:
+    connection.execute(_SHARE_UPLOADS, (session_id, files_of))
+    connection.execute(_REVEAL, (session_id,))
+
+
 def _keep_offer(agent_type: str, offer: bytes, connection: apsw.Connection) -> None:
     connection.execute(_KEEP_OFFER, (agent_type, offer))
 
 
-def _note(session_id: str, read_seq: int | None, draft: str | None, connection: apsw.Connection) -> None:
+def _note(
+    session_id: str,
+    read_seq: int | None,
+    draft: str | None,
+    pinned: bool | None,
+    archived: bool | None,
+    connection: apsw.Connection,
+) -> None:
     if connection.execute(_EXISTS, (session_id,)).get is None:
         raise SessionMissing(session_id)
     if read_seq is not None:
         connection.execute(_READ_MARK, (session_id, read_seq))
+    if pinned is not None:
+        connection.execute(_PINNED, (session_id, int(pinned)))
+    if archived is not None:
+        connection.execute(_ARCHIVED, (session_id, int(archived)))
     if draft:
         connection.execute(_DRAFT, (session_id, draft))
     elif draft is not None:
@@ -280,7 +355,8 @@ def _remove_rows(session_id: str, connection: apsw.Connection) -> bool:
 
 
 def _record(row: tuple[Any, ...]) -> SessionRecord:
-    columns: tuple[Any, ...] = (*row[:10], _summary(row[12:]), *row[10:12])
+    workspace, pinned, archived = row[12], bool(row[13]), bool(row[14])
+    columns: tuple[Any, ...] = (*row[:10], _summary(row[15:]), *row[10:12], workspace, pinned, archived)
     return SessionRecord(*columns)
 
 

@@ -21,7 +21,7 @@ import apsw
 import attrs
 import trio
 
-from storage.blobs import blob_folder
+from storage.blobs import BLOBS_NAME, blob_folder
 from storage.sqlite.connection import named_os_errors
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
@@ -52,6 +52,7 @@ UPDATE upload SET doomed = 1 WHERE name IN (SELECT name FROM upload_use WHERE se
 """
 _DOOMED = "SELECT name FROM upload WHERE doomed = 1"
 _REMOVE_DOOMED = "DELETE FROM upload WHERE doomed = 1 AND name = ?"
+_MOVED = "SELECT session_id, blobs FROM app_known"
 _REMOVE_USES = "DELETE FROM upload_use WHERE session_id = ?"
 
 
@@ -202,6 +203,11 @@ class Uploads:
         await trio.to_thread.run_sync(self._remove_files, doomed, session_id)
         await self._writer.submit(partial(_forget, session_id, doomed), durable=False)
 
+    async def link_of(self, session_id: str, source_id: str) -> None:
+        """Have a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
+        source, target = blob_folder(self.data, source_id), blob_folder(self.data, session_id)
+        await trio.to_thread.run_sync(_link_all, source, target)
+
     async def sweep(self) -> None:
         """See to what a crash left. Call once, before anything comes in. Raises StorageUnavailable."""
         parts = await trio.to_thread.run_sync(self._parts)
@@ -210,7 +216,26 @@ class Uploads:
             known = await self._readers.run(partial(_is_known, name))
             await trio.to_thread.run_sync(self._settle, part, known)
 
+    async def move_blobs(self) -> None:
+        """Move the blobs of sessions that got an alias into the alias's folder. Call at each opening: a hub of an
+        earlier version may have written into the old one. Raises StorageUnavailable.
+        """
+        moved = await self._readers.all(_MOVED)
+        if moved:
+            await trio.to_thread.run_sync(self._move_blobs, moved)
+
     # ---- on threads ----
+
+    def _move_blobs(self, moved: Sequence[tuple[str, str]]) -> None:
+        for session_id, old_name in moved:
+            old, new = self.data / BLOBS_NAME / old_name, blob_folder(self.data, session_id)
+            with named_os_errors(old):
+                if not old.is_dir():
+                    continue
+                new.mkdir(mode=0o700, exist_ok=True)
+                for blob in old.iterdir():
+                    blob.replace(new / blob.name)
+                old.rmdir()
 
     def _open(self, upload_id: str) -> Incoming:
         with named_os_errors(self.folder):
@@ -286,3 +311,13 @@ def _forget(session_id: str, names: Sequence[str], connection: apsw.Connection) 
     for name in names:
         connection.execute(_REMOVE_DOOMED, (name,))
     connection.execute(_REMOVE_USES, (session_id,))
+
+
+def _link_all(source: Path, target: Path) -> None:
+    with named_os_errors(target):
+        if not source.is_dir():
+            return
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for blob in source.iterdir():
+            with suppress(FileExistsError):
+                os.link(blob, target / blob.name)

@@ -12,7 +12,7 @@ from actors.commands import Accepted, Author, Command, Envelope, Rejected, Reply
 from actors.events import Committed, Delivery, Event, Message, Thinking
 from actors.offer import NO_OFFER, encode_offer
 from actors.pieces import join_pieces
-from actors.session.effects import Answer, Effect, HandOver, StartHub, TellHub
+from actors.session.effects import Answer, Effect, HandOver, SendToHub, StartHub
 from actors.session.hub_steps import take
 from actors.session.inputs import FromDevice, FromHub, HubGone, HubReady, Input
 from actors.session.loading import load_state
@@ -168,7 +168,7 @@ class Core:
         return [
             one.message.setup
             for one in self.effects
-            if isinstance(one, TellHub) and isinstance(one.message, hub.Configure)
+            if isinstance(one, SendToHub) and isinstance(one.message, hub.Configure)
         ]
 
     @property
@@ -180,11 +180,11 @@ class Core:
                     words.append("hub")
                 case HandOver():
                     words.append("prompt")
-                case TellHub(hub.InterruptTurn()):
+                case SendToHub(hub.InterruptTurn()):
                     words.append("interrupt")
-                case TellHub(hub.Decided(decision="cancelled")):
+                case SendToHub(hub.Decided(decision="cancelled")):
                     words.append("decided cancelled")
-                case TellHub(hub.Decided()):
+                case SendToHub(hub.Decided()):
                     words.append("decided")
                 case _:
                     words.append(type(effect).__name__)
@@ -261,7 +261,7 @@ class Core:
 
 
 def _is_setup(effect: Effect) -> bool:
-    return isinstance(effect, TellHub) and isinstance(effect.message, hub.Configure)
+    return isinstance(effect, SendToHub) and isinstance(effect.message, hub.Configure)
 
 
 @attrs.define(eq=False, kw_only=True)

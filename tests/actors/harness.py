@@ -22,14 +22,14 @@ from tests.actors.core import author, word_of
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import ScriptedHubs, open_scripted_hubs
 
-__all__ = ["LONG_S", "Ear", "Harness", "act", "ask", "open_harness", "open_server"]
+__all__ = ["LONG_S", "CapturingSink", "Harness", "act", "ask", "open_harness", "open_server"]
 
 LONG_S = 60.0
 """Virtual seconds after which a test that waits has failed."""
 
 
 @attrs.define(eq=False)
-class Ear:
+class CapturingSink:
     """A listener that counts its wakes."""
 
     device: AttachedDevice | None = None

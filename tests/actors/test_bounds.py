@@ -14,7 +14,7 @@ import actors.session.hub_steps
 from actors.commands import Decide, Resolve, Send
 from actors.events import PermissionRequested, TaskFinished, ToolFinished, ToolStarted
 from actors.hubs.processes import LEFT_BYTES
-from actors.session.effects import KillHub, TellHub
+from actors.session.effects import KillHub, SendToHub
 from actors.session.hub_limits import (
     MAX_GRANT_CHARS,
     MAX_ID_CHARS,
@@ -133,7 +133,7 @@ def test_open_requests_are_bounded_and_so_is_what_is_known_of_answered_ones() ->
     turn = core.turn_id
     asked = [hub.PermissionAsked(turn, f"p{n}", "bash", {}, OPTIONS) for n in range(MAX_OPEN_REQUESTS + 1)]
     assert core.hear(*asked) == ["permission_requested"] * MAX_OPEN_REQUESTS
-    assert core.orders == [TellHub(hub.Decided(f"p{MAX_OPEN_REQUESTS}", "cancelled"))]
+    assert core.orders == [SendToHub(hub.Decided(f"p{MAX_OPEN_REQUESTS}", "cancelled"))]
     for n in range(DECIDED_KEPT + 10):
         assert core.do(Decide("p0" if n == 0 else f"q{n - 1}", "allow")) == ["permission_resolved"]
         assert core.hear(hub.PermissionAsked(turn, f"q{n}", "bash", {}, OPTIONS)) == ["permission_requested"]
@@ -195,7 +195,7 @@ async def test_what_a_hub_left_is_read_in_parts(tmp_path: Any) -> None:
         (folder / "spool").write_bytes(b"".join(map(encode, events[30:])))
         found: list[int] = []
         parts = 0
-        while left := await hubs.bury(HUB, last_seq=found[-1] if found else 0):
+        while left := await hubs.reap(HUB, last_seq=found[-1] if found else 0):
             assert sum(len(encode(one)) for one in left) < LEFT_BYTES + 2 * len(text)
             found += [one.seq for one in left]
             parts += 1

@@ -9,12 +9,12 @@ import trio
 from trio.testing import MockClock
 
 from actors.commands import Accepted, Attach, Envelope, Interrupt, Rejected, Reply, Send
-from actors.tail import Tail, Trouble
+from actors.tail import SessionProblem, Tail
 from bridgehub.protocol.messages import InterruptTurn
 from storage.errors import StorageFull, StorageUnavailable
 from storage.records import Row, SessionRecord
 from tests.actors.core import author
-from tests.actors.harness import Ear, act, ask, open_harness, open_server
+from tests.actors.harness import CapturingSink, act, ask, open_harness, open_server
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import Done, Hang, Say, Slow
 
@@ -57,7 +57,7 @@ class FlawedStore(MemoryStore):
 
 
 @attrs.define(eq=False)
-class Gossip(Ear):
+class Gossip(CapturingSink):
     """Notes every word of trouble in the moment that it is posted."""
 
     tail: Tail | None = None
@@ -68,7 +68,7 @@ class Gossip(Ear):
         if self.tail is not None:
             news = self.tail.news_since(self.version)
             self.version = self.tail.news_version
-            self.told += [one.code for one in news if isinstance(one, Trouble)]
+            self.told += [one.code for one in news if isinstance(one, SessionProblem)]
 
 
 async def test_while_nothing_can_be_read_nobody_is_told_that_it_is_well(autojump_clock: MockClock) -> None:

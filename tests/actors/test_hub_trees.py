@@ -52,7 +52,7 @@ async def unruly_hub(folder: Path) -> AsyncIterator[tuple[ProcessHubs, Reader, s
                 yield hubs, reader, program
             finally:
                 with trio.CancelScope(shield=True):
-                    await hubs.bury(HUB, last_seq=0)
+                    await hubs.reap(HUB, last_seq=0)
 
 
 async def spawn(reader: Reader) -> list[int]:
@@ -71,14 +71,14 @@ async def test_nothing_survives_a_dead_hub(tmp_path: Path) -> None:
         program.kill()
         program.wait()
         assert all(map(lives, (stay, orphan, second_orphan)))
-        await hubs.bury(HUB, last_seq=reader.position)
+        await hubs.reap(HUB, last_seq=reader.position)
         assert not any(map(lives, pids))
 
 
 async def test_nothing_survives_a_burial_of_a_living_hub(tmp_path: Path) -> None:
     async with unruly_hub(tmp_path) as (hubs, reader, program):
         pids = await spawn(reader)
-        await hubs.bury(HUB, last_seq=reader.position)
+        await hubs.reap(HUB, last_seq=reader.position)
         assert not any(map(lives, [*pids, program.pid]))
 
 
@@ -97,7 +97,7 @@ async def test_a_second_sigterm_does_not_cut_the_orderly_end(tmp_path: Path) -> 
         await until(lambda: (hubs.folder / HUB / "left").exists())
         program.terminate()
         await until_dead(*pids, program.pid)
-        assert list(await hubs.bury(HUB, last_seq=0)) == reader.events
+        assert list(await hubs.reap(HUB, last_seq=0)) == reader.events
 
 
 async def test_an_interrupt_by_force_kills_the_agents_processes_but_not_the_hub(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ async def test_a_forked_hub_has_nothing_of_its_mother(tmp_path: Path) -> None:
         await hubs.start(spec_of())
         reader = await open_reader(hubs)
         pid = reader.link.welcome.pid
-        mother = hubs.mother_pid
+        mother = hubs.fork_server_pid
         assert mother is not None
         links = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
         of_mother = {os.readlink(f"/proc/{mother}/fd/{name}") for name in os.listdir(f"/proc/{mother}/fd")}

@@ -219,7 +219,7 @@ def test_what_came_from_elsewhere_may_skip_steps() -> None:
         d("import-a", "answered", "import-a"),
         ("import-a", complete("", 2)),
     ]
-    assert violations(journal(lines), told_afterwards="import-") == []
+    assert violations(journal(lines), imported_prefix="import-") == []
     assert set(rules(lines)) == {"message", "delivery"}
 
 

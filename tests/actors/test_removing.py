@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from actors.commands import Accepted, Attach, Interrupt, Send
 from actors.errors import SessionBusy, ShuttingDown
 from storage.errors import SessionMissing, StorageFull
-from tests.actors.harness import Ear, act, ask, open_harness, open_server
+from tests.actors.harness import CapturingSink, act, ask, open_harness, open_server
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import Hang, Say
 
@@ -17,7 +17,7 @@ from tests.fakes.scripted_hubs import Hang, Say
 async def test_a_session_at_rest_goes_with_its_hub(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         seen: list[str] = []
-        with server.listen("trip", Ear()) as tail, server.watch(seen.append):
+        with server.listen("trip", CapturingSink()) as tail, server.watch(seen.append):
             await ask(server, Send("m", "hello"))
             await harness.until("complete")
             epoch = tail.epoch

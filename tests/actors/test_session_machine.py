@@ -9,9 +9,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from actors.codec import decode_row
-from actors.commands import Attach, Cancel, Command, Decide, IfHead, Interrupt, Rename, Resolve, Send
+from actors.commands import (
+    Attach,
+    Cancel,
+    Command,
+    Configure,
+    Decide,
+    IfHead,
+    Interrupt,
+    Rename,
+    Resolve,
+    Send,
+    SendNow,
+)
 from actors.invariants import violations
-from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume
+from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume, TimeCame
+from bridgehub.agents.echo import OFFER
 from bridgehub.protocol import messages as hub
 from tests.actors.world import FINAL, Fate, ModelHub, World
 
@@ -97,6 +110,40 @@ class SessionMachine(RuleBasedStateMachine):
         self.give(Decide(f"p{self.asked - pick % self.asked}", decision), device)
         self.then(then)
 
+    @rule(
+        device=DEVICE,
+        mode=st.sampled_from(["ask", "edits", "plan", "auto", "bypass", "nonsense", None]),
+        then=THEN,
+    )
+    def configure(self, device: str, mode: str | None, then: Fate | None) -> None:
+        self.give(Configure({"permission_mode": mode, "model": None}), device)
+        self.then(then)
+
+    @precondition(lambda self: self.asked)
+    @rule(device=DEVICE, pick=PICK, mode=st.sampled_from(["edits", "bypass"]), then=THEN)
+    def decide_with_a_mode(self, device: str, pick: int, mode: str, then: Fate | None) -> None:
+        request_id = f"p{self.asked - pick % self.asked}"
+        self.give(Decide(request_id, "allow", input={"n": 2}, mode=mode, drives=True), device)
+        self.then(then)
+
+    @rule(device=DEVICE, ahead=st.integers(0, 60), then=THEN)
+    def send_for_later(self, device: str, ahead: int, then: Fate | None) -> None:
+        message_id = f"m{len(self.sent)}"
+        self.sent.append(message_id)
+        at = 1_000 + self.world.head + ahead
+        self.give(Send(message_id, f"words of {message_id}", not_before_ms=at), device)
+        self.then(then)
+
+    @precondition(lambda self: self.sent)
+    @rule(device=DEVICE, pick=PICK, what=st.sampled_from(["clock", "revoked", "now"]), then=THEN)
+    def time_comes(self, device: str, pick: int, what: str, then: Fate | None) -> None:
+        if what == "now":
+            self.give(SendNow(self.sent[-1 - pick % len(self.sent)]), device)
+        else:
+            revoked = frozenset({"key-of-phone"}) if what == "revoked" else frozenset[str]()
+            self.world.inbox.append(TimeCame(revoked))
+        self.then(then)
+
     @rule(device=DEVICE, then=THEN)
     def rename_and_attach(self, device: str, then: Fate | None) -> None:
         self.give(Rename("Trip"), device)
@@ -131,7 +178,15 @@ class SessionMachine(RuleBasedStateMachine):
             self.busy.waiting.append(f"p{self.asked}")
         event: dict[str, hub.HubEvent] = {
             "consumed": hub.Consumed(turn),
-            "ask": hub.PermissionAsked(turn, f"p{self.asked}", "bash", {"n": 1}, ("allow", "deny")),
+            "ask": hub.PermissionAsked(
+                turn,
+                f"p{self.asked}",
+                "bash",
+                {"n": 1},
+                ("allow", "deny"),
+                modes=("edits", "bypass"),
+                editable=("n",),
+            ),
             "task": hub.TaskBegan(turn, f"k{len(self.busy.log)}", "dig", "echo"),
             "tool": hub.ToolBegan(turn, f"t{len(self.busy.log)}", "bash", None),
             "notice": hub.Noticed(None, "history_cut", "older messages were left out"),
@@ -139,8 +194,16 @@ class SessionMachine(RuleBasedStateMachine):
         self.world.report(self.busy, event[what])
         self.then(then)
 
+    @precondition(lambda self: self.hub is not None)
+    @rule(mode=st.sampled_from(["ask", "plan", "bypass"]), refused=st.booleans(), then=THEN)
+    def tell_settings(self, mode: str, refused: bool, then: Fate | None) -> None:
+        why = "no" if refused else None
+        self.world.report(self.busy, hub.AgentOffered(None, OFFER))
+        self.world.report(self.busy, hub.SettingsTold(None, {"permission_mode": mode}, why))
+        self.then(then)
+
     @precondition(lambda self: self.is_busy)
-    @rule(how=st.sampled_from(["done", "failed"]), then=THEN)
+    @rule(how=st.sampled_from(["done", "failed", "limited"]), then=THEN)
     def end(self, how: str, then: Fate | None) -> None:
         turn = self.busy.running or ""
         done: hub.HubEvent = hub.TurnDone(turn)
@@ -148,6 +211,8 @@ class SessionMachine(RuleBasedStateMachine):
             done = hub.TurnStopped(turn)
         elif how == "failed":
             done = hub.TurnFailed(turn, "model_error", "no", retryable=True)
+        elif how == "limited":
+            done = hub.TurnFailed(turn, "usage_limit", "no", retryable=True)
         self.world.report(self.busy, done)
         self.then(then)
 
@@ -171,7 +236,7 @@ class SessionMachine(RuleBasedStateMachine):
         if what == "link" and self.hub is not None:
             self.hub.linked = False
         elif what == "die" and self.hub is not None:
-            self.world.bury(self.hub.hub_id)
+            self.world.reap(self.hub.hub_id)
         elif what == "idle":
             self.world.inbox.append(IdleTooLong())
         elif what == "fail":
@@ -199,6 +264,9 @@ class SessionMachine(RuleBasedStateMachine):
                 for request_id in self.busy.waiting:
                     self.give(Decide(request_id, "allow"), "mac")
                 self.end("done", None)
+            for message_id, waiting in world.core.state.queue.items():
+                if waiting.kept or waiting.not_before_ms is not None:
+                    self.give(SendNow(message_id), "mac")
             for message_id in world.core.state.unknown:
                 self.give(Resolve(message_id, "discard"), "mac")
             world.settle(1000, "fine")

@@ -13,12 +13,12 @@ from actors.commands import Accepted, Attach, Decide, Envelope, Interrupt, Rejec
 from actors.errors import SessionFailed, ShuttingDown
 from actors.session.mailbox import COMMAND_LIMIT
 from actors.supervisor import open_supervisor
-from actors.tail import Trouble
+from actors.tail import SessionProblem
 from bridgehub.protocol.messages import HubSpec
 from storage.errors import SessionMissing, StorageFull
 from storage.records import SessionRecord
 from tests.actors.core import author
-from tests.actors.harness import Ear, Harness, act, ask, open_harness, open_server
+from tests.actors.harness import CapturingSink, Harness, act, ask, open_harness, open_server
 from tests.fakes.scripted_hubs import SILENT, Ask, Done, Hang, Say, Slow
 
 TURN = ["user_message", "turn_started", "d:handed", "d:consumed", "message", "d:answered", "complete"]
@@ -59,7 +59,7 @@ async def fail(harness: Harness, count: int = 4) -> None:
 async def test_too_many_crashes_and_the_session_is_failed_then_revived(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts["hang"] = [Say("a"), Hang()]
-        with server.listen("trip", Ear()) as tail:
+        with server.listen("trip", CapturingSink()) as tail:
             await ask(server, Send("m1", "hang"))
             await ask(server, Send("m2", "next"))
             await harness.until("d:queued", "d:consumed", "message")
@@ -67,7 +67,7 @@ async def test_too_many_crashes_and_the_session_is_failed_then_revived(autojump_
             await ask(server, Send("m3", "x"))
             words = await harness.until("d:failed", "error agent_exited", "session_updated")
             assert server.statistics().failed_count == 1
-            assert [n.code for n in tail.news_since(0) if isinstance(n, Trouble)] == ["session_failed"]
+            assert [n.code for n in tail.news_since(0) if isinstance(n, SessionProblem)] == ["session_failed"]
             assert len(harness.hubs.buried) == 1
             with pytest.raises(SessionFailed):
                 await ask(server, Send("m4", "x"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import actors.tail
 from actors.events import Committed, Complete, Event, Message, Notice
-from actors.tail import AttachedDevice, DraftChanged, Presence, Tail, Trouble
-from tests.actors.harness import Ear
+from actors.tail import AttachedDevice, DraftChanged, Presence, SessionProblem, Tail
+from tests.actors.harness import CapturingSink
 
 
 def piece(seq: int, text: str) -> Committed:
@@ -78,16 +78,16 @@ def test_a_reset_sends_readers_to_the_journal() -> None:
 
 def test_only_the_newest_news_of_a_kind_are_kept() -> None:
     tail = Tail("trip", 1, 0)
-    for news in (DraftChanged("a", "mac"), Trouble("storage", "full"), DraftChanged("ab", "mac")):
+    for news in (DraftChanged("a", "mac"), SessionProblem("storage", "full"), DraftChanged("ab", "mac")):
         tail.post_nowait(news)
-    assert tail.news_since(0) == [Trouble("storage", "full"), DraftChanged("ab", "mac")]
+    assert tail.news_since(0) == [SessionProblem("storage", "full"), DraftChanged("ab", "mac")]
     assert tail.news_since(2) == [DraftChanged("ab", "mac")]
     assert tail.news_since(3) == []
 
 
 def test_presence_and_wakes() -> None:
     tail = Tail("trip", 1, 0)
-    phone, script = Ear(AttachedDevice("phone", "Phone", observe=False)), Ear()
+    phone, script = CapturingSink(AttachedDevice("phone", "Phone", observe=False)), CapturingSink()
     with tail.listen(phone), tail.listen(script):
         assert tail.devices == (AttachedDevice("phone", "Phone", observe=False),)
         before = script.wakes

@@ -17,15 +17,17 @@ from actors.events import (
     Committed,
     Complete,
     Delivery,
+    Held,
     Message,
     PermissionRequested,
     PermissionResolved,
+    SessionUpdated,
     Thinking,
     TurnStarted,
     UserMessage,
 )
 from actors.session.command_steps import MAX_QUEUED
-from actors.session.effects import Effect, HandOver, KillHub, StartHub, StopHub, TellHub
+from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
 from actors.session.inputs import FromHub, HubGone, HubReady, Input
 from actors.session.state import SessionState
 from actors.session.step import Step
@@ -69,6 +71,8 @@ class World:
     texts: dict[str, dict[tuple[str, str], str]] = attrs.field(factory=dict)
     accepted: dict[str, int] = attrs.field(factory=dict)
     refused: list[Rejected] = attrs.field(factory=list)
+    later: set[str] = attrs.field(factory=set)
+    held: bool = False
     head: int = 0
 
     # ---- the hub's side ----
@@ -85,7 +89,7 @@ class World:
             return
         model = self.hubs.get(hub_id)
         if model is None or not model.alive:
-            self.bury(hub_id)
+            self.reap(hub_id)
         elif not model.linked:
             model.linked = True
             last = model.had[-1] if model.had else None
@@ -95,7 +99,7 @@ class World:
             self.inbox.append(HubReady(hub_id, welcome))
             self.inbox.extend(self._unacknowledged(model))
 
-    def bury(self, hub_id: str) -> None:
+    def reap(self, hub_id: str) -> None:
         """The hub is dead: what it left, then its end."""
         model = self.hubs.get(hub_id)
         if model is not None:
@@ -159,13 +163,13 @@ class World:
                 assert hub_id not in self.hubs
                 self.hubs[hub_id] = ModelHub(hub_id)
             case StopHub(hub_id) | KillHub(hub_id):
-                self.bury(hub_id)
+                self.reap(hub_id)
             case HandOver(turn_id):
                 model = self.current
                 if model is not None and model.linked:
                     model.last_prompt = turn_id
                     self._take_prompt(model, turn_id)
-            case TellHub(message) if self.current is not None and self.current.linked:
+            case SendToHub(message) if self.current is not None and self.current.linked:
                 if isinstance(message, hub.Decided) and message.request_id in self.current.waiting:
                     self.current.waiting.remove(message.request_id)
                 if isinstance(message, hub.InterruptTurn) and message.turn_id == self.current.running:
@@ -183,12 +187,25 @@ class World:
 
     # ---- what must always be true ----
 
+    def _check_order(self, message_id: str) -> None:
+        """First in, first out, but for messages for later and those that come while the queue is kept back."""
+        plain = [one for one in self.queue if one not in self.later]
+        if message_id in plain:
+            assert plain[0] == message_id, "not first in, first out"
+        elif message_id not in self.later:
+            assert not plain or self.held, "it overtook what waits"
+        self.queue = [one for one in self.queue if one != message_id]
+
     def _check_event(self, item: Committed) -> None:
         assert item.first_seq == self.head + 1 <= item.seq, "a gap"
         self.head = item.seq
         assert item.turn_id not in self.ended or item.turn_id is None, "something after the turn's end"
         event = item.event
         match event:
+            case UserMessage(message_id, not_before_ms=int()):
+                self.later.add(message_id)
+            case SessionUpdated(held=Held(code)):
+                self.held = bool(code)
             case Delivery(message_id, "queued"):
                 self.queue.append(message_id)
             case Delivery(message_id, "cancelled"):
@@ -197,7 +214,7 @@ class World:
                 assert item.turn_id == self.open_turn
             case TurnStarted(message_id):
                 assert self.open_turn is None
-                assert not self.queue or self.queue.pop(0) == message_id, "not first in, first out"
+                self._check_order(message_id)
                 assert item.turn_id is not None
                 assert item.turn_id not in self.started
                 self.started.add(item.turn_id)
@@ -252,7 +269,7 @@ class World:
                 assert said[effect.message_seq] == UserMessage.kind
             if isinstance(effect, StartHub):
                 assert effect.hub_id == self.core.record.summary.hub_id  # type: ignore[union-attr]
-            if isinstance(effect, TellHub) and isinstance(effect.message, hub.Decided):
+            if isinstance(effect, SendToHub) and isinstance(effect.message, hub.Decided):
                 request_id = effect.message.request_id
                 assert request_id in self.resolved or request_id not in self.requests
 

@@ -18,8 +18,8 @@ from actors.events import (
     UserMessage,
 )
 from tests.app.line import Line, chat
-from tests.app.world import PHONE, SESSION, World, open_world, talk
-from tests.fakes.bus import FakeSession
+from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
+from tests.fakes.bus import ALIASES, FakeSession
 
 
 def my(text: str) -> str:
@@ -59,7 +59,7 @@ async def told_of(world: World, line: Line) -> FakeSession:
     for word in ("practice", "may I", "allow", "deny"):
         assert word in text
     assert end["type"] == "complete"
-    return world.fakes.sessions[SESSION]
+    return world.fakes.sessions[SESSION_ALIAS]
 
 
 def messages_of(session: FakeSession) -> int:
@@ -248,7 +248,7 @@ async def test_a_message_during_a_turn_that_was_decided_elsewhere(autojump_clock
         (_, sent) = world.fakes.envelopes[-1]
         message_id = sent.command.message_id  # type: ignore[union-attr]
         session.turn_id = "next"
-        session.publish(UserMessage(message_id, "and?"), device_id=PHONE)
+        session.publish(UserMessage(message_id, "and?"), device_id=PHONE_ALIAS)
         session.turn_id = turn_id
         finish(session, "after", 7)
         await trio.sleep(3)
@@ -268,7 +268,7 @@ async def test_a_request_of_another_devices_turn(autojump_clock: MockClock) -> N
         world.fakes.on_command = talk("mine")
         await line.say(my("hello"))
         await line.exchange()
-        session = world.fakes.sessions[SESSION]
+        session = world.fakes.sessions[SESSION_ALIAS]
         session.publish(UserMessage("m", "theirs"), TurnStarted("m"), device_id="mac")
         ask(session, "r1")
         await trio.sleep(3)
@@ -311,3 +311,58 @@ async def test_coming_back_after_it_was_decided_elsewhere(autojump_clock: MockCl
             await line.say(my("allow"))
             assert (await line.exchange())[0] == "already decided by mac"
             assert messages_of(session) == 1
+
+
+def requests_decided(session: FakeSession) -> list[str]:
+    return [
+        json.loads(row.payload)["request_id"] for row in session.rows if row.kind == "permission_resolved"
+    ]
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+async def test_a_word_on_a_new_connection_decides_nothing_unseen(
+    with_key: bool, autojump_clock: MockClock
+) -> None:
+    """Also as the first frame of a return without a key."""
+    async with open_world() as world:
+        async with world.signed_in() as line:
+            session = await told_of(world, line)
+            decide(session, "r1")
+            await trio.sleep(1)
+            await line.drop()
+        ask(session, "r2", "another tool")
+        async with world.line() as line:
+            if with_key:
+                await line.sign_in()
+            await line.say(my("yes"))
+            if not with_key:
+                assert await line.text() == "authenticated"
+            assert "another tool" in (await line.exchange())[0]
+            assert requests_decided(session) == ["r1"]
+            await line.say(my("yes"))
+            await trio.sleep(1)
+            assert requests_decided(session) == ["r1", "r2"]
+
+
+async def test_a_word_is_for_the_request_that_was_shown_last_of_all_sessions(
+    autojump_clock: MockClock,
+) -> None:
+    other = SESSION.replace("bbbbbbbb", "cccccccc")
+    async with open_world() as world, world.signed_in() as line:
+        first = await told_of(world, line)
+        world.fakes.on_command = talk(then=lambda session, _: ask(session, "q1", "other tool"))
+        await line.say(chat("go", other, PHONE))
+        assert "other tool" in (await line.exchange())[0]
+        await line.say(my("yes"))
+        assert "practice" in (await line.exchange())[0], "it is shown again, since the other was shown last"
+        assert requests_decided(first) == []
+        await line.say(my("yes"))
+        await trio.sleep(1)
+        assert requests_decided(first) == ["r1"]
+        second = world.fakes.sessions[ALIASES.session(other)]
+        assert requests_decided(second) == []
+        await line.say(chat("no", other, PHONE))
+        assert "other tool" in (await line.exchange())[0]
+        await line.say(chat("no", other, PHONE))
+        await trio.sleep(1)
+        assert requests_decided(second) == ["q1"]

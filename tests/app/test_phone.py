@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from actors.events import Complete, Message, TurnStarted, UserMessage
 from tests.app.emulation import Profile, jitter_of
-from tests.app.world import SESSION, Phones, open_phone, open_world, talk
+from tests.app.world import SESSION_ALIAS, Phones, open_phone, open_world, talk
 from tests.fakes.bus import FakeSession
 
 RUNS = 20
@@ -143,7 +143,7 @@ async def test_anothers_turn_shows_after_a_change_of_one_word(
                 phones.phone.new_tab()
                 await ready(phones)
                 await ask(phones, "hello")
-                peer_turn(world.fakes.sessions[SESSION], "m9", pieces(ANSWER, rng))
+                peer_turn(world.fakes.sessions[SESSION_ALIAS], "m9", pieces(ANSWER, rng))
                 await trio.sleep(30)
                 assert phones.phone.seen == (ANSWER if changed else "mine")
                 assert phones.phone.errors == []
@@ -162,7 +162,7 @@ async def test_the_reconnect_of_the_app_goes_on_without_a_key(autojump_clock: Mo
             await ask(phones, "two")
             assert phones.phone.seen == "fine"
             assert phones.phone.statuses == []
-            assert len(world.fakes.sessions[SESSION].rows) > 8
+            assert len(world.fakes.sessions[SESSION_ALIAS].rows) > 8
 
 
 async def test_a_wrong_key_shows_in_the_status_line(autojump_clock: MockClock) -> None:

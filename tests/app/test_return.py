@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from actors.events import Complete, Message
 from tests.app.line import Line, chat
-from tests.app.world import PHONE, SESSION, World, open_world, talk
+from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.fakes.bus import FakeSession
 from transport import upgrade
 
@@ -51,7 +51,7 @@ async def test_a_known_pair_comes_back(autojump_clock: MockClock) -> None:
             await line.frame("ready")
             assert line.texts[-1][0] - start == pytest.approx(0.4, abs=0.01)
         (_, sent) = world.fakes.envelopes[-1]
-        assert (sent.author.key_id, sent.author.device_id) == ("phone", PHONE)
+        assert (sent.author.key_id, sent.author.device_id) == ("phone", PHONE_ALIAS)
 
 
 async def test_only_exactly_this_pair(autojump_clock: MockClock) -> None:
@@ -121,8 +121,8 @@ async def test_ten_tries_a_minute(autojump_clock: MockClock) -> None:
 async def test_who_is_behind_one_tunnel_has_tries_of_his_own(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upgrade, "_address_of", lambda _: "127.0.0.1")
-    async with open_world() as world:
+    monkeypatch.setattr(upgrade, "address_of", lambda _: "127.0.0.1")
+    async with open_world(trusted_proxies=("127.0.0.1",)) as world:
         await use(world)
         world.forwarded_for = "203.0.113.7"
         for _ in range(10):
@@ -143,7 +143,7 @@ async def cut_off(world: World, line: Line, *, politely: bool) -> FakeSession:
     await trio.sleep(1)
     await (line.close() if politely else line.drop())
     await trio.sleep(1)
-    return world.fakes.sessions[SESSION]
+    return world.fakes.sessions[SESSION_ALIAS]
 
 
 @pytest.mark.parametrize("politely", [True, False])
@@ -220,3 +220,23 @@ async def test_a_turn_that_still_runs_is_told_by_others_names(autojump_clock: Mo
             text, _ = await line.exchange()
             assert "second half" in text
             assert text.endswith("new")
+
+
+async def test_the_aliases_open_nothing(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await use(world)
+        for session_id, device_id in (
+            (SESSION_ALIAS, PHONE_ALIAS),
+            (SESSION, PHONE_ALIAS),
+            (SESSION_ALIAS, PHONE),
+        ):
+            assert not await returns(world, session_id, device_id)
+        # Nor does whoever uses the aliases with a key make them open anything.
+        world.fakes.devices.add("other", "drive")
+        world.fakes.on_command = talk("fine")
+        async with world.signed_in(key="key-of-other") as line:
+            await line.say(chat("hello", SESSION_ALIAS, PHONE_ALIAS))
+            await line.exchange()
+        assert not await returns(world, SESSION_ALIAS, PHONE_ALIAS)
+        assert await returns(world)
+        assert world.fakes.envelopes[-1][1].author.key_id == "phone"

@@ -22,8 +22,10 @@ from actors.events import (
     UserMessage,
 )
 from tests.app.line import KEY, Line, Refused, chat
-from tests.app.world import PHONE, SESSION, open_world, talk
+from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, open_world, talk
 from tests.fakes.bus import FakeSession
+from transport import upgrade
+from transport.proxies import LOOPBACK
 
 CONFIG = json.dumps({"working_directory": "/Users/Ty/BuilderOS"})
 BOTH = pytest.mark.parametrize("path", ["/api/claude/ws", "/api/codex/ws"])
@@ -134,10 +136,10 @@ async def test_missing_ids_have_defaults(path: str, autojump_clock: MockClock) -
 async def test_a_label_of_another_key_shuts_nobody_out(autojump_clock: MockClock) -> None:
     async with open_world() as world, world.signed_in() as line:
         world.fakes.on_command = talk("hi")
-        world.fakes.devices.labels[PHONE] = "somebody"
+        world.fakes.devices.labels[PHONE_ALIAS] = "somebody"
         await line.say(my("hello"))
         assert (await line.exchange())[0] == "hi"
-        assert world.fakes.sessions[SESSION].rows[0].device_id == "phone"
+        assert world.fakes.sessions[SESSION_ALIAS].rows[0].device_id == "phone"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ async def test_a_turn_has_one_end(
 async def test_the_claude_path_is_paced_and_the_codex_path_is_not(autojump_clock: MockClock) -> None:
     for path, least in (("/api/claude/ws", 0.25), ("/api/codex/ws", 0.0)):
         async with open_world() as world, world.signed_in(path) as line:
-            session = world.fakes.add_session(SESSION)
+            session = world.fakes.add_session(SESSION_ALIAS)
             world.fakes.on_command = talk(then=lambda *_: None)
             await line.say(my("go"))
             await trio.sleep(1)
@@ -239,7 +241,7 @@ async def test_others_turns_have_names_of_their_own(autojump_clock: MockClock) -
         world.fakes.on_command = talk("mine")
         await line.say(my("hello"))
         await line.exchange()
-        session = world.fakes.sessions[SESSION]
+        session = world.fakes.sessions[SESSION_ALIAS]
         session.publish(
             UserMessage("m", "theirs"), TurnStarted("m"), Delivery("m", "handed"), device_id="mac"
         )
@@ -254,7 +256,11 @@ async def test_others_turns_have_names_of_their_own(autojump_clock: MockClock) -
             *("peer_user_message", "peer_error"),
         ]
         assert told[0]["content"] == "theirs"
-        assert (told[0]["device_id"], told[0]["message_id"], told[0]["session_id"]) == ("mac", "m", SESSION)
+        assert (told[0]["device_id"], told[0]["message_id"], told[0]["session_id"]) == (
+            "mac",
+            "m",
+            SESSION_ALIAS,
+        )
         assert (told[1]["content"], told[1]["offset"], told[1]["block"]) == ("answer", 0, "b")
         assert told[1]["first_seq"] + 1 == told[1]["seq"]
         assert told[4]["code"] == "timeout"
@@ -281,8 +287,11 @@ async def test_a_shutdown_closes_cleanly(autojump_clock: MockClock) -> None:
         assert await two.closed() == 1001
 
 
-async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(autojump_clock: MockClock) -> None:
-    async with open_world() as world, trio.open_nursery() as nursery:
+async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "address_of", lambda _: "127.0.0.1")
+    async with open_world(trusted_proxies=LOOPBACK) as world, trio.open_nursery() as nursery:
         lines: list[Line] = []
 
         async def wait(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -291,8 +300,14 @@ async def test_at_most_64_wait_and_none_is_closed_for_a_newer_one(autojump_clock
                 task_status.started()
                 await trio.sleep_forever()
 
-        for _ in range(64):
+        for number in range(64):
+            world.forwarded_for = f"203.0.113.{number // 16}"
             await nursery.start(wait)
+            if number % 16 == 15:  # as many as one address may have
+                with pytest.RaisesGroup(pytest.RaisesExc(Refused, match="503"), flatten_subgroups=True):
+                    async with world.line():
+                        pass
+        world.forwarded_for = "203.0.113.99"
         with pytest.RaisesGroup(pytest.RaisesExc(Refused, match="503"), flatten_subgroups=True):
             async with world.line():
                 pass

@@ -17,7 +17,7 @@ from actors.events import Complete, Delivery, Message, PermissionResolved, TurnS
 from storage.tables.app_exchanges import OpenExchange
 from tests.app.emulation import Phone, Profile
 from tests.app.line import KEY, LIMIT_S, Line, open_line
-from tests.fakes.bus import FakeServer, FakeSession
+from tests.fakes.bus import ALIASES, FakeServer, FakeSession
 from tests.fakes.devices import FakeDevice, FakeDevices
 from transport.config import TransportConfig
 from transport.ports import AppPorts
@@ -25,12 +25,28 @@ from transport.refusals import Refusal, refusal_bytes
 from transport.request_head import find_end, parse_head
 from transport.signin import SignIns
 from transport.streams import Transport
-from transport.upgrade import WebSocketDoor
+from transport.upgrade import WebSocketUpgrade
 
-__all__ = ["PHONE", "SESSION", "FakeKeys", "FakePairs", "Phones", "World", "open_phone", "open_world", "talk"]
+__all__ = [
+    "PHONE",
+    "PHONE_ALIAS",
+    "SESSION",
+    "SESSION_ALIAS",
+    "FakeKeys",
+    "FakePairs",
+    "Phones",
+    "World",
+    "open_phone",
+    "open_world",
+    "talk",
+]
 
 SESSION = "aaaaaaaa-1111-2222-3333-444444444444-claude-bbbbbbbb-1111-2222-3333-444444444444"
 PHONE = "aaaaaaaa-1111-2222-3333-444444444444"
+
+SESSION_ALIAS = ALIASES.session(SESSION)
+PHONE_ALIAS = ALIASES.device(PHONE)
+"""What stands for the two wherever the server keeps or shows them."""
 
 
 LOOK_S = 0.02
@@ -93,7 +109,7 @@ class World:
 
     fakes: FakeServer
     pairs: FakePairs
-    door: WebSocketDoor
+    door: WebSocketUpgrade
     nursery: trio.Nursery
     config: TransportConfig
     forwarded_for: str = ""
@@ -150,7 +166,7 @@ async def open_world(**config: Any) -> AsyncIterator[World]:
     deps = attrs.evolve(fakes.deps(), app=ports)
     made = TransportConfig(**config)
     async with trio.open_nursery() as nursery:
-        yield World(fakes, pairs, WebSocketDoor(made, deps, SignIns(deps.devices)), nursery, made)
+        yield World(fakes, pairs, WebSocketUpgrade(made, deps, SignIns(deps.devices)), nursery, made)
         nursery.cancel_scope.cancel()
 
 

@@ -183,6 +183,9 @@ class ScriptedDriver:
     async def configure(self, setup: object, tell: object) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def after_turn(self, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: Steer) -> bool:
         self.steered.append(steer)
         await trio.lowlevel.checkpoint()

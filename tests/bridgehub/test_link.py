@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from actors.errors import HubFenced, HubGarbage, HubLost
+from actors.errors import HubFenced, HubLost, HubProtocolError
 from bridgehub.hub import HubLimits
 from bridgehub.protocol.messages import Consumed, Detach, Prompt, Stop, TextPiece, TurnDone
 from tests.bridgehub.hub_harness import ENDS, Reader, open_hub, prompt, text_of, until
@@ -74,7 +74,7 @@ async def _connect_if_possible(connect: Callable[[], Awaitable[object]]) -> None
 @pytest.mark.parametrize(("version", "session"), [(99, "trip"), (1, "other")])
 async def test_a_stranger_is_refused(tmp_path: Path, version: int, session: str) -> None:
     async with open_hub(tmp_path) as opened:
-        with pytest.raises(HubGarbage, match="refused"):
+        with pytest.raises(HubProtocolError, match="refused"):
             await opened.connect(version=version, session=session)
 
 
@@ -169,7 +169,7 @@ async def test_garbage_from_the_hub_is_told_as_such(tmp_path: Path) -> None:
     async with open_hub(tmp_path) as opened:
         reader = await opened.reader()
         await reader.link.send(prompt("t1", "/garbage"))
-        with pytest.raises(HubGarbage):
+        with pytest.raises(HubProtocolError):
             await reader.read_until(TurnDone)
         assert [item.event for item in reader.events] == [Consumed("t1")]
 

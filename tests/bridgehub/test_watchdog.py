@@ -7,12 +7,12 @@ import trio
 from trio.testing import MockClock
 
 from bridgehub.protocol.messages import HubEvent, TaskBegan, TaskEnded, TextPiece, ToolBegan, ToolEnded
-from bridgehub.watchdog import Silence
+from bridgehub.watchdog import InactivityWatchdog
 
 LIMIT_S = 10.0
 
 
-async def lasts(silence: Silence) -> float:
+async def lasts(silence: InactivityWatchdog) -> float:
     """Return when the silence had lasted."""
     start = trio.current_time()
     await silence.lasted(LIMIT_S)
@@ -20,7 +20,7 @@ async def lasts(silence: Silence) -> float:
 
 
 async def test_it_begins_with_the_last_word(autojump_clock: MockClock) -> None:
-    silence = Silence()
+    silence = InactivityWatchdog()
     async with trio.open_nursery() as nursery:
 
         async def talk() -> None:
@@ -41,7 +41,7 @@ async def test_it_begins_with_the_last_word(autojump_clock: MockClock) -> None:
     ],
 )
 async def test_work_may_take_any_time(autojump_clock: MockClock, began: HubEvent, ended: HubEvent) -> None:
-    silence = Silence()
+    silence = InactivityWatchdog()
     silence.heard(began)
     with trio.move_on_after(1000) as scope:
         await silence.lasted(LIMIT_S)
@@ -51,7 +51,7 @@ async def test_work_may_take_any_time(autojump_clock: MockClock, began: HubEvent
 
 
 async def test_a_person_may_take_any_time(autojump_clock: MockClock) -> None:
-    silence = Silence()
+    silence = InactivityWatchdog()
     with silence.held(), trio.move_on_after(1000) as scope:
         await silence.lasted(LIMIT_S)
     assert scope.cancelled_caught

@@ -170,7 +170,7 @@ async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) ->
     async with open_agents(place) as at, at.server.device() as one, at.server.device() as two:
         for agent in AGENTS:
             await one.attach(agent, agent=agent, settings=FREE)
-            await two.attach(agent, device_id="desk")
+            await two.attach(agent, device_id="mac")
             files = [at.workspace / "away", at.workspace / "here"]
             for file in files:
                 file.unlink(missing_ok=True)
@@ -182,7 +182,7 @@ async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) ->
             with trio.fail_after(2):
                 await two.say("interrupt", session_id=agent)
                 stopped = await one.wait_for("interrupted", start=0, turn_id=said["turn_id"])
-            assert stopped["by_device"] == "desk"
+            assert stopped["by_device"] == "mac"
             await wait_processes_gone(commands, 2)
             programs = programs_of(hub)
             said = await begin(one, agent, "and now?")
@@ -219,7 +219,7 @@ async def test_what_was_allowed_for_the_session_is_kept_with_its_author(place: P
         for agent in AGENTS:
             async with at.server.device() as one, at.server.device() as two:
                 await one.attach(agent, agent=agent, device_id="phone", settings=ASKING[agent])
-                await two.attach(agent, device_id="desk")
+                await two.attach(agent, device_id="mac")
                 call = bash(agent, "touch made && echo yes")
                 at.standin(agent).script(Answer.of(call), Answer.of("done"))
                 said = await begin(one, agent, "make it")
@@ -228,11 +228,11 @@ async def test_what_was_allowed_for_the_session_is_kept_with_its_author(place: P
                 assert [one_of["request_id"] for one_of in waiting["pending"]] == [asked["request_id"]]
                 await decide(two, agent, asked, "allow_session")
                 resolved = await one.wait_for("permission_resolved", start=0, session_id=agent)
-                assert (resolved["decision"], resolved["by_device"]) == ("allow_session", "desk")
+                assert (resolved["decision"], resolved["by_device"]) == ("allow_session", "mac")
                 assert (await end_of(one, said["turn_id"]))["type"] == "complete"
                 await one.say("decide", session_id=agent, request_id=asked["request_id"], decision="deny")
                 late = await one.wait_for("rejected")
-                assert (late["code"], late["by_device"]) == ("already_resolved", "desk")
+                assert (late["code"], late["by_device"]) == ("already_resolved", "mac")
         await at.server.terminate()
         await at.server.restart()
         async with at.server.device() as late_one:
@@ -240,7 +240,7 @@ async def test_what_was_allowed_for_the_session_is_kept_with_its_author(place: P
                 (at.workspace / "made").unlink(missing_ok=True)
                 attached = await late_one.attach(agent)
                 [grant] = attached["grants"]
-                assert grant["by_device"] == "desk"
+                assert grant["by_device"] == "mac"
                 assert "touch made" in grant["grant"]
                 at.standin(agent).script(Answer.of(bash(agent, "touch made && echo yes")), Answer.of("done"))
                 said = await begin(late_one, agent, "once more")
@@ -303,7 +303,7 @@ async def test_codex_hands_work_to_claude_and_to_an_agent_of_its_own(place: Path
     """Both are in the ledger; the question of each comes up in the session, and its words are not the answer."""
     async with open_agents(place) as at, at.server.device() as one, at.server.device() as two:
         await one.attach("trip", agent="codex", settings=ASKING["codex"])
-        await two.attach("trip", device_id="desk")
+        await two.attach("trip", device_id="mac")
         to_claude = ToolUse("mcp__builderos/delegate", {"agent": "claude", "task": "make it"})
         own = ToolUse("multi_agent_v1/spawn_agent", {"message": "make more"})
 

@@ -126,7 +126,7 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
         bash = {"command": "touch made.txt && echo yes", "description": "x"}
         async with it.server.device() as one, it.server.device() as two:
             await one.attach("trip", agent="claude", device_id="phone")
-            await two.attach("trip", device_id="desk")
+            await two.attach("trip", device_id="mac")
 
             it.standin.script(Answer.of(ToolUse("Bash", bash)), Answer.of("done"))
             await one.send("trip", "make it")
@@ -135,7 +135,7 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
             assert not (it.workspace / "made.txt").exists()
             await two.say("decide", session_id="trip", request_id=asked["request_id"], decision="allow")
             resolved = await one.wait_for("permission_resolved", start=0)
-            assert (resolved["decision"], resolved["by_device"]) == ("allow", "desk")
+            assert (resolved["decision"], resolved["by_device"]) == ("allow", "mac")
             await one.wait_for("complete", start=0)
             (finished,) = one.events("trip", "tool_finished")
             assert (finished["name"], finished["output"], finished["is_error"]) == ("Bash", "yes", False)
@@ -165,7 +165,7 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
             with trio.fail_after(2):
                 await two.say("interrupt", session_id="trip")
                 stopped = await one.wait_for("interrupted", start=0)
-            assert stopped["by_device"] == "desk"
+            assert stopped["by_device"] == "mac"
             assert one.text("trip", stopped["turn_id"]) == "begun "
 
             end = await ask(one, "trip", "and then?")

@@ -24,14 +24,17 @@ from actors.events import (
     UserMessage,
 )
 from actors.tail import Listener, Tail
+from storage.aliases import Aliases
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable
 from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
 from transport.ports import Deps, SessionListener
 
-__all__ = ["FakeServer", "FakeSession", "accept"]
+__all__ = ["ALIASES", "FakeServer", "FakeSession", "accept"]
 
 START_MS = 1_700_000_000_000
+
+ALIASES = Aliases(b"for tests")
 
 
 @attrs.define(eq=False)
@@ -129,7 +132,18 @@ class FakeServer:
             devices=self.devices,
             watch=self,
             clock=lambda: self.now_ms,
+            aliases=ALIASES,
         )
+
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def remove_hidden(self, session_id: str) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -264,7 +278,14 @@ class FakeServer:
         session = self.sessions.get(session_id)
         return None if session is None else attrs.evolve(session.record, head_seq=session.head_seq)
 
-    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+    async def page(
+        self,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        *,
+        archived: bool | None = None,
+        workspace: str | None = None,
+    ) -> Sequence[SessionRecord]:
         records = sorted(
             (session.record for session in self.sessions.values()),
             key=lambda one: (one.last_activity_ms, one.session_id),
@@ -286,12 +307,24 @@ class FakeServer:
         kinds = {"user_message", "turn_started"}
         return sum(1 for row in self._session(session_id).rows if row.kind in kinds and row.seq > after)
 
-    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+    async def note(
+        self,
+        session_id: str,
+        *,
+        read_seq: int | None = None,
+        draft: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
         session = self._session(session_id)
         if read_seq is not None:
             session.record = attrs.evolve(session.record, read_seq=read_seq)
         if draft is not None:
             session.record = attrs.evolve(session.record, draft=draft)
+        if pinned is not None:
+            session.record = attrs.evolve(session.record, pinned=pinned)
+        if archived is not None:
+            session.record = attrs.evolve(session.record, archived=archived)
 
     async def remove(self, session_id: str) -> None:
         self._session(session_id)

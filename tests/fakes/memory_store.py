@@ -56,6 +56,7 @@ class MemoryStore:
     unavailable: StorageUnavailable | None = None
     appends: int = 0
     _sessions: dict[str, _Session] = attrs.field(factory=dict, init=False)
+    _hidden: set[str] = attrs.field(factory=set, init=False)
     _offers: dict[str, bytes] = attrs.field(factory=dict, init=False)
     _commit_no: int = attrs.field(default=0, init=False)
     _failure: tuple[StorageError, bool] | None = attrs.field(default=None, init=False)
@@ -174,21 +175,38 @@ class MemoryStore:
             summary=None,
             read_seq=0,
             draft="",
+            workspace=session.workspace,
         )
         self._sessions[session.session_id] = _Session(record)
+        if session.hidden:
+            self._hidden.add(session.session_id)
         return record
 
     async def get(self, session_id: str) -> SessionRecord | None:
         """See `actors.ports.Catalog`."""
         await trio.lowlevel.checkpoint()
         found = self._sessions.get(session_id)
-        return found.record if found else None
+        return found.record if found and session_id not in self._hidden else None
 
-    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+    async def page(
+        self,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        *,
+        archived: bool | None = None,
+        workspace: str | None = None,
+    ) -> Sequence[SessionRecord]:
         """See `actors.ports.Catalog`."""
         await trio.lowlevel.checkpoint()
         records = sorted((session.record for session in self._sessions.values()), key=_activity, reverse=True)
-        return [record for record in records if before is None or _activity(record) < before][:limit]
+        return [
+            record
+            for record in records
+            if record.session_id not in self._hidden
+            and (before is None or _activity(record) < before)
+            and archived in (None, record.archived)
+            and workspace in (None, record.workspace)
+        ][:limit]
 
     async def count(self) -> int:
         """See `actors.ports.Catalog`."""
@@ -201,13 +219,28 @@ class MemoryStore:
         summaries = ((key, session.record.summary) for key, session in self._sessions.items())
         return sorted(key for key, summary in summaries if summary is not None and summary.unfinished)
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        summaries = ((name, one.record.summary) for name, one in self._sessions.items())
+        found = [(name, one.due_at_ms) for name, one in summaries if one is not None]
+        return sorted([(name, at) for name, at in found if at is not None], key=lambda pair: pair[1])[:limit]
+
     async def unread_count(self, session_id: str, after: int) -> int:
         """See `actors.ports.Catalog`."""
         await trio.lowlevel.checkpoint()
         found = self._sessions.get(session_id)
         return sum(row.kind in MESSAGE_KINDS and row.seq > after for row in (found.rows if found else ()))
 
-    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+    async def note(
+        self,
+        session_id: str,
+        *,
+        read_seq: int | None = None,
+        draft: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
         """See `actors.ports.Catalog`."""
         await self._writing()
         session = self._known(session_id)
@@ -215,6 +248,21 @@ class MemoryStore:
             session.record = attrs.evolve(session.record, read_seq=max(read_seq, session.record.read_seq))
         if draft is not None:
             session.record = attrs.evolve(session.record, draft=draft)
+        if pinned is not None:
+            session.record = attrs.evolve(session.record, pinned=pinned)
+        if archived is not None:
+            session.record = attrs.evolve(session.record, archived=archived)
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await self._writing()
+        self._hidden.discard(session_id)
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await trio.lowlevel.checkpoint()
+        self._sessions.pop(session_id, None)
+        self._hidden.discard(session_id)
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """See `actors.ports.Catalog`."""
@@ -291,7 +339,7 @@ def _with_snapshot(summary: Summary, before: Summary | None) -> Summary:
         return summary
     if before is None:
         raise ValueError("there is no snapshot that could stay")
-    return attrs.evolve(summary, snapshot=before.snapshot)
+    return attrs.evolve(summary, snapshot=before.snapshot, shown=before.shown)
 
 
 def _activity(record: SessionRecord) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from actors.errors import HubFenced, HubGarbage, HubLost, HubStartFailed
+from actors.errors import HubFenced, HubLost, HubProtocolError, HubStartFailed
 from actors.ports import FoundHub
 from bridgehub.protocol import messages as hub
 
@@ -173,7 +173,7 @@ class _Link:
                 self.position = batch[-1].seq
                 return batch
             if self.peer.garbage:
-                raise HubGarbage("no JSON")
+                raise HubProtocolError("no JSON")
             if self.ended:
                 raise HubLost("the hub ended")
             await self.news.wait()
@@ -246,7 +246,7 @@ class ScriptedHubs:
         found.link = _Link(self, found, welcome, last_seq)
         return found.link
 
-    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[hub.Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[hub.Reported]:
         await trio.sleep(self.bury_s)
         found = self.hubs.get(hub_id)
         if last_seq not in self.left_after.get(hub_id, ()):  # else it is asked for the rest of what was left

@@ -21,6 +21,7 @@ import trio
 HALF_OPEN: Final = 1_000
 SLOW: Final = 100
 FLOOD: Final = 16
+STRANGERS: Final = 300
 """Connections at once."""
 
 SLOW_S: Final = 0.05
@@ -32,6 +33,23 @@ UPGRADE: Final = (
 )
 PING: Final = b"\x89\x80\0\0\0\0"
 """A ping, masked with zeros."""
+
+STRANGE_UPGRADE: Final = UPGRADE.replace("X-API-Key: {key}\r\n", "")
+
+EVERY_KIND: Final = {
+    "empty fragments": (b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0" * 10_000),
+    "fragments": (b"\x01\x81\0\0\0\0a", b"\x00\x81\0\0\0\0a" * 10_000),
+    "pings": (b"", PING * 10_000),
+    "pongs": (b"", b"\x8a\x80\0\0\0\0" * 10_000),
+    "pings in a message": (b"\x01\x80\0\0\0\0", (PING + b"\x00\x80\0\0\0\0") * 5_000),
+    "tiny frames": (b"", b"\x81\x80\0\0\0\0" * 10_000),
+    "tiny binary frames": (b"", b"\x82\x80\0\0\0\0" * 10_000),
+    "closes": (b"", b"\x88\x80\0\0\0\0" * 10_000),
+    "half a frame": (b"\x81\xff\0\0\0\0\0\x10\0\0\0\0\0\0", b"a"),
+    "a long frame": (b"\x81\xff\0\0\0\0\0\x10\0\0\0\0\0\0", b"a" * 65_536),
+    "nonsense": (b"", b"\xff" * 60_000),
+}
+"""By name: what a stranger sends once its WebSocket is open, and what again and again then."""
 
 BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
@@ -156,6 +174,34 @@ class Attack:
             finally:
                 await trio.aclose_forcefully(stream)
 
+    async def strangers(self) -> None:
+        """Send every kind of frame without a key, each connection another kind; come again if cut."""
+        number = next(self._numbers)
+        name = list(EVERY_KIND)[number % len(EVERY_KIND)]
+        first, then = EVERY_KIND[name]
+        begun = False
+        while True:
+            stream = await self.connect()
+            try:
+                await stream.send_all(STRANGE_UPGRADE.encode())
+                self.seen[status_of(await stream.receive_some(65536))] += 1
+                await stream.send_all(first + then)
+                self.seen[name] += 1
+                if not begun:
+                    begun = True
+                    self.begun()
+                while True:
+                    await stream.send_all(then)
+                    await trio.sleep(0 if len(then) > 1 else 0.001)
+            except BROKEN:
+                self.seen["cut"] += 1
+                if not begun:
+                    begun = True
+                    self.begun()
+                await trio.sleep(SLOW_S)
+            finally:
+                await trio.aclose_forcefully(stream)
+
     async def _slowly(self, start: bytes, then: bytes) -> None:
         """Go on byte by byte; what is still held at the end counts as `held`."""
         stream = await self.connect()
@@ -183,6 +229,7 @@ ATTACKS: Final[dict[str, tuple[Callable[[Attack], Awaitable[None]], int]]] = {
     "endless fragments": (Attack.endless_fragments, FLOOD),
     "half open handshakes": (Attack.half_open, HALF_OPEN),
     "wrong keys": (Attack.wrong_keys, FLOOD),
+    "every kind of frame": (Attack.strangers, STRANGERS),
 }
 """By name: what each of so many tasks does."""
 

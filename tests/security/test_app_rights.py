@@ -71,7 +71,11 @@ async def test_who_decides_over_the_shipped_app(scope: str, guarded: Guarded) ->
             with trio.fail_after(LIMIT_S):
                 await line.sign_in(KEYS[scope])
                 await line.say(chat("deny", sid, f"{phone}-2"))
-                _, end = await line.exchange()
+                text, end = await line.exchange()
+                if scope != "view":
+                    assert "may I" in text, "a word decides what was shown on this connection"
+                    await line.say(chat("deny", sid, f"{phone}-2"))
+                    await line.frame("complete", "peer_complete")
         if scope == "view":
             assert end["type"] == "error"
             assert (await trio.to_thread.run_sync(guarded.state))["journal"] == before["journal"]

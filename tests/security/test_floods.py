@@ -22,7 +22,7 @@ import psutil
 import pytest
 import trio
 
-from tests.security.attacker import ATTACKS
+from tests.security.attacker import ATTACKS, EVERY_KIND
 from tests.security.world import KEYS, Guarded
 from tests.support.device import Device
 from tests.support.server import ROOT
@@ -90,6 +90,7 @@ SEEN: Final[dict[str, set[str]]] = {
     "endless fragments": {"1009"},
     "half open handshakes": {"503"},
     "wrong keys": {"401", "101"},
+    "every kind of frame": {"101", "cut", *EVERY_KIND},
 }
 """What the attacker must have seen, else it was no attack."""
 

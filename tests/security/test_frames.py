@@ -115,7 +115,7 @@ class Scene:
 
 async def set_scene(owner: Device, kind: str, scope: str) -> Scene:
     sid = f"frames-{kind}-{scope}"
-    await owner.attach(sid, agent="echo", device_id="desk")
+    await owner.attach(sid, agent="echo", device_id="mac")
     during = FRAMES[kind].during
     if during == "an answer":
         await owner.ask(sid, "hello")
@@ -229,9 +229,9 @@ async def test_who_may_make_a_session(scope: str, guarded: Guarded) -> None:
 async def test_a_label_gives_nobody_anothers_rights(guarded: Guarded) -> None:
     """A `device_id` is a word inside one key: it neither brings rights nor another key's name."""
     async with guarded.device(KEYS["admin"]) as owner, guarded.device(KEYS["view"]) as viewer:
-        await owner.attach("labels", agent="echo", device_id="desk")
+        await owner.attach("labels", agent="echo", device_id="mac")
         await owner.ask("labels", "hello")
-        for label in ("admin", "drive", "first", "desk", "paired"):
+        for label in ("admin", "drive", "first", "mac", "paired", "time-limit", "desk"):
             before = await state_of(guarded)
             frame = {"type": "attach", "session_id": "labels", "device_id": label}
             assert await refused(viewer, frame) == "rejected forbidden", label

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from actors.errors import HubError, HubFenced, HubGarbage, HubLost
+from actors.errors import HubError, HubFenced, HubLost, HubProtocolError
 from actors.hubs.link import SocketHubLink, open_link
 from bridgehub.protocol.codec import encode, encode_reported
 from bridgehub.protocol.messages import (
@@ -118,7 +118,7 @@ async def test_garbage_of_a_hub(tmp_path: Path) -> None:
             folder = tmp_path / str(number)
             folder.mkdir()
             kinds.add(await listen(folder, data))
-    assert kinds == {"HubGarbage", "HubLost"}, kinds
+    assert kinds == {"HubProtocolError", "HubLost"}, kinds
 
 
 async def listen(folder: Path, data: bytes) -> str:
@@ -129,7 +129,7 @@ async def listen(folder: Path, data: bytes) -> str:
             try:
                 for item in await link.receive():
                     assert isinstance(item.seq, int)
-            except (HubGarbage, HubLost) as error:
+            except (HubProtocolError, HubLost) as error:
                 name = type(error).__name__
     return name
 
@@ -139,7 +139,9 @@ async def test_a_garbled_welcome(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - there is something to try
         for number, data in spoiled_many([WELCOME, REFUSED], 150, SEED):
             kinds.add(await greet(str(tmp_path / str(number)), data))
-    assert {"HubGarbage", "HubLost"} <= kinds <= {"HubGarbage", "HubLost", "HubFenced", "welcome"}, kinds
+    assert (
+        {"HubProtocolError", "HubLost"} <= kinds <= {"HubProtocolError", "HubLost", "HubFenced", "welcome"}
+    ), kinds
     assert issubclass(HubFenced, HubError)
 
 

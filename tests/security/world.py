@@ -19,7 +19,7 @@ import trio
 from storage.blobs import blob_path
 from storage.data_folder import open_data_folder
 from storage.tables.devices import Device as StoredDevice
-from storage.tables.pairings import Pairing
+from storage.tables.pairings import PAIRING_MS, Pairing
 from tests.e2e.world import Shared, run_shared
 from tests.storage.stores import opened
 from tests.support.device import Device, open_device
@@ -52,6 +52,7 @@ PASSING_TABLES: Final = frozenset({"audit", "summary", "app_exchange"})
 shipped app has seen come late."""
 
 CONFIG: Final = """
+trusted_proxies = ["127.0.0.0/8"]
 [system]
 sleep_command = ["touch", "{slept}"]
 [agents.claude]
@@ -134,9 +135,9 @@ async def _fill(database: Path) -> None:
 
         async def open_code(code: str, scope: str, made_by: str, until_ms: int) -> None:
             pairing = Pairing(b"", None, scope, made_by, until_ms)
-            assert await store.pairings.open(code, pairing, now_ms=1)
+            assert await store.pairings.open(code, pairing, now_ms=until_ms - PAIRING_MS)
 
-        later_ms = now_ms + 600_000
+        later_ms = now_ms + PAIRING_MS
         for scope in SCOPES:
             await open_code(code(scope), scope, "admin", later_ms)
         await open_code(str(STRANGERS["an ended code"]), "admin", "admin", now_ms - 1)

@@ -130,7 +130,7 @@ class PlannedDriver:
                 await trio.sleep_forever()
             case "garbage":
                 self.process.garbled = True
-                await sink.garble(b"this line is no protocol\n")
+                await sink.corrupt(b"this line is no protocol\n")
                 await trio.sleep_forever()
             case "raise":
                 raise RuntimeError("the driver broke, as planned")
@@ -152,6 +152,9 @@ class PlannedDriver:
         await self._say("say", f"{decided.decision} ", turn, turn_id, sink)
 
     async def configure(self, setup: object, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def after_turn(self, tell: object) -> None:
         await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: hub.Steer) -> bool:

@@ -21,7 +21,7 @@ from actors.session.hub_owner import HubOwner
 from actors.session.snapshot import restore as restore_state
 from actors.session.state import SessionState
 from actors.session.step import Step
-from actors.tail import Round
+from actors.tail import EventBatch
 from storage.records import Command, SessionRecord
 from tests.simulation.store import StoreHandle
 
@@ -45,7 +45,7 @@ def _effects_first() -> Replaced:
 
 def _acknowledged_early() -> Replaced:
     """Events of the hub are acknowledged when they come, not when they are in the journal."""
-    whole = HubOwner._weigh
+    whole = HubOwner._account
 
     def weigh(self: HubOwner, batch: Sequence[Any]) -> None:
         whole(self, batch)
@@ -68,12 +68,12 @@ def _duplicates_forgotten() -> Replaced:
 def _page_off_by_one() -> Replaced:
     """A reader that has fallen behind the tail goes on one event too late."""
 
-    async def page(self: Cursor) -> Round:
+    async def page(self: Cursor) -> EventBatch:
         tail = self.tail
         rows = await self.journal.read(
             tail.session_id, self.position + 1, PAGE_ROWS, before=tail.head_seq + 1
         )
-        return Round(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
+        return EventBatch(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
 
     return Cursor, "_page", page
 

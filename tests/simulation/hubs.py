@@ -17,7 +17,7 @@ import trio
 
 from actors.errors import HubLost, HubStartFailed
 from actors.hubs.link import SocketHubLink, open_link
-from actors.hubs.processes import LeftPlace, LeftReader
+from actors.hubs.processes import LeftoverReader, Leftovers
 from actors.ports import FoundHub
 from bridgehub.agents.base import AgentDriver
 from bridgehub.hub import Hub, HubLimits
@@ -272,11 +272,11 @@ class HubHandle:
         self._wires.append(wire)
         return cast("trio.SocketStream", wire.near)
 
-    async def bury(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         """See `actors.ports.Hubs`."""
         await self._arrive()
         found = self.machine.processes.get(hub_id)
-        reader = LeftReader(LeftPlace(last_seq))
+        reader = LeftoverReader(Leftovers(last_seq))
         if found is not None:
             found.kill()
             for data in () if hub_id in self.machine.forgotten else found.files:

@@ -15,6 +15,7 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from bridgehub.protocol.framing import LineBuffer
 from bridgehub.protocol.messages import HubSpec
+from storage.aliases import Aliases
 from storage.errors import StorageUnavailable
 from storage.records import SessionRecord
 from tests.fakes.devices import FakeDevices
@@ -28,7 +29,7 @@ from transport.signin import SignIn, SignIns
 from transport.streams import FrameStream
 from transport.v3.connection import ConnectionV3
 from transport.websocket import close_codes
-from transport.websocket.heartbeat import Pulse
+from transport.websocket.heartbeat import Heartbeat
 
 __all__ = ["SimServer"]
 
@@ -110,7 +111,7 @@ class SimServer:
     _wires: list[Wire] = attrs.field(factory=list)
     _nursery: trio.Nursery | None = None
     _left: trio.Event = attrs.field(factory=trio.Event)
-    _pulse: Pulse = attrs.field(factory=lambda: Pulse(15.0))
+    _pulse: Heartbeat = attrs.field(factory=lambda: Heartbeat(15.0))
     _deps: Deps | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -182,6 +183,7 @@ class SimServer:
             devices=self.devices,
             watch=_Watch(supervisor),
             clock=self.chaos.now_ms,
+            aliases=Aliases(b"simulated"),
         )
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._pulse.run)

@@ -113,6 +113,18 @@ class StoreHandle:
         self.store.check(writes=writes)
         return self.store.memory
 
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """See `actors.ports.Catalog`."""
+        return await (await self._arrive()).due(limit)
+
+    async def reveal(self, session_id: str, *, files_of: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).reveal(session_id, files_of=files_of)
+
+    async def remove_hidden(self, session_id: str) -> None:
+        """See `actors.ports.Catalog`."""
+        await (await self._arrive(writes=True)).remove_hidden(session_id)
+
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """See `actors.ports.Catalog`."""
         await (await self._arrive(writes=True)).keep_offer(agent_type, offer)
@@ -207,9 +219,16 @@ class StoreHandle:
         """See `actors.ports.Catalog`."""
         return await (await self._arrive()).get(session_id)
 
-    async def page(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[SessionRecord]:
+    async def page(
+        self,
+        limit: int,
+        before: tuple[int, str] | None = None,
+        *,
+        archived: bool | None = None,
+        workspace: str | None = None,
+    ) -> Sequence[SessionRecord]:
         """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).page(limit, before)
+        return await (await self._arrive()).page(limit, before, archived=archived, workspace=workspace)
 
     async def count(self) -> int:
         """See `actors.ports.Catalog`."""
@@ -223,9 +242,19 @@ class StoreHandle:
         """See `actors.ports.Catalog`."""
         return await (await self._arrive()).unread_count(session_id, after)
 
-    async def note(self, session_id: str, *, read_seq: int | None = None, draft: str | None = None) -> None:
+    async def note(
+        self,
+        session_id: str,
+        *,
+        read_seq: int | None = None,
+        draft: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
         """See `actors.ports.Catalog`."""
-        await (await self._arrive(writes=True)).note(session_id, read_seq=read_seq, draft=draft)
+        await (await self._arrive(writes=True)).note(
+            session_id, read_seq=read_seq, draft=draft, pinned=pinned, archived=archived
+        )
 
     async def remove(self, session_id: str) -> None:
         """See `actors.ports.Catalog`."""

@@ -108,6 +108,7 @@ class Agent:
             case "initialize":
                 capabilities = {
                     "loadSession": OPTIONS["load"],
+                    "mcpCapabilities": {"http": True},
                     "promptCapabilities": {"image": True, "embeddedContext": OPTIONS["embedded"]},
                     "sessionCapabilities": {"resume": {}} if OPTIONS["resume"] else {},
                 }
@@ -147,6 +148,7 @@ class Agent:
         if not kept.exists():
             return {"error": {"code": -32002, "message": "no such session"}}
         self.session_id, self.said = params["sessionId"], json.loads(kept.read_text())
+        self.servers = params["mcpServers"]
         while method == "session/load" and OPTIONS["replay"] == "endless":
             self.text("again and again ")
         if method == "session/load":

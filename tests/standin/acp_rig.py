@@ -16,9 +16,10 @@ import trio
 from bridgehub.agents.acp.driver import AcpDriver, make_driver
 from bridgehub.agents.base import TurnEnd
 from bridgehub.protocol.messages import Decided, HubSpec, Prompt
+from bridgehub.trust.finding import Findings
 from tests.standin.rig import TURN_S, Asked, RecordingSink
 
-__all__ = ["AcpRig", "AcpSink", "agent_command", "deciding", "open_acp_rig"]
+__all__ = ["AGENT", "AcpRig", "AcpSink", "agent_command", "deciding", "open_acp_rig"]
 
 
 AGENT = Path(__file__).with_name("acp_agent.py")
@@ -31,10 +32,18 @@ def agent_command(folder: Path) -> list[str]:
 
 @attrs.define(eq=False)
 class AcpSink(RecordingSink):
-    """A recording sink whose ids are unlike those of any other."""
+    """A recording sink whose ids are unlike those of any other. `trust_options`: of the last question of trust."""
+
+    trust_options: tuple[str, ...] = ()
 
     def new_id(self) -> str:
         return uuid.uuid4().hex
+
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        self.trust_options = options
+        return await super().ask_trust(agent, found, options, task_id=task_id)
 
     @property
     def asked(self) -> list[Asked]:

@@ -27,6 +27,7 @@ from bridgehub.protocol.messages import (
     Prompt,
     TextPiece,
 )
+from bridgehub.trust.finding import Findings
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 
 __all__ = [
@@ -116,6 +117,11 @@ class RecordingSink:
             await trio.sleep_forever()
         finally:
             self.withdrawn += 1
+
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        return await self.ask("trust", found.told(agent), task_id=task_id)
 
     async def history(self, limit_bytes: int) -> History:
         self.wanted_bytes = limit_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from storage.store import Store, open_store
 from tests.fakes.memory_store import MemoryStore
 from tests.storage.journal_contract import Stores
 
-__all__ = ["LIMIT_S", "memory_stores", "opened", "sqlite_stores"]
+__all__ = ["LIMIT_S", "memory_stores", "opened", "sqlite_stores", "until"]
 
 LIMIT_S = 40.0
 """A test that takes longer hangs."""
@@ -24,6 +24,13 @@ async def opened(path: Path, *, boot_id: str = "boot", vfs: str | None = None) -
     with trio.fail_after(LIMIT_S):
         async with open_store(path, boot_id=boot_id, vfs=vfs) as store:
             yield store
+
+
+async def until(predicate: Callable[[], bool]) -> None:
+    """Wait for what a file or a table shows: neither tells by itself."""
+    with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
+        while not predicate():  # noqa: ASYNC110
+            await trio.sleep(0.01)
 
 
 @asynccontextmanager

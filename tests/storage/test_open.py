@@ -9,9 +9,10 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import apsw
 import pytest
 import trio
 
@@ -19,6 +20,7 @@ from storage.errors import StorageBusy, StorageCorrupt, StorageError, StorageRea
 from storage.records import Entry, Fold, Head, Summary
 from storage.schema import MIGRATIONS
 from storage.store import open_store
+from tests.storage.faults import faulty_disk
 from tests.storage.journal_contract import entry, new_session
 from tests.storage.stores import LIMIT_S, opened
 
@@ -301,3 +303,19 @@ async def test_a_backup_is_a_database_of_one_moment(tmp_path: Path) -> None:
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     async with opened(target) as store:
         assert await store.journal.head("trip") == Head(1, 260)
+
+
+@pytest.mark.parametrize("failed", [True, False])
+async def test_a_disk_that_is_full_from_the_start_is_told_once(
+    failed: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = 0 if failed else 1
+    with faulty_disk() as disk:
+        with pytest.RaisesGroup(StorageError) if failed else nullcontext():
+            async with open_store(tmp_path / "test.db", boot_id="boot", vfs=disk.name):
+                disk.fail_write = apsw.FullError
+                if failed:
+                    raise StorageError("no space left, or the size limit is reached")
+        disk.fail_write = None
+    lines = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(lines) == expected, "the error that ends the start is the line"

@@ -16,7 +16,7 @@ from builderos.server import logs
 from builderos.server.logs import open_logs
 from storage import permissions
 from storage.data_folder import open_data_folder
-from storage.errors import StorageUnsafe
+from storage.errors import InsecureDataFolder
 from storage.permissions import make_private
 from tests.support.server import open_server
 
@@ -71,7 +71,7 @@ def test_another_users_folder_is_refused_and_left_alone(
     data.chmod(0o755)
     other = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: other)
-    with pytest.raises(StorageUnsafe, match="another user"), open_data_folder(data):
+    with pytest.raises(InsecureDataFolder, match="another user"), open_data_folder(data):
         pass
     assert mode(data) == 0o755
     assert list(data.iterdir()) == []
@@ -79,19 +79,19 @@ def test_another_users_folder_is_refused_and_left_alone(
 
 def test_another_users_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "api-key").write_text("planted")
-    found = permissions._mend
+    found = permissions._fix
 
     def mend(path: Path, me: int) -> list[Path]:
         return found(path, me + (path.name == "api-key"))
 
     monkeypatch.setattr(permissions, "_mend", mend)
-    with pytest.raises(StorageUnsafe, match="api-key belongs to another user"):
+    with pytest.raises(InsecureDataFolder, match="api-key belongs to another user"):
         make_private(tmp_path)
 
 
 def test_a_folder_that_all_share_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
-    with pytest.raises(StorageUnsafe, match="all users share"):
+    with pytest.raises(InsecureDataFolder, match="all users share"):
         make_private(tmp_path)
     assert mode(tmp_path) == 0o1777
 

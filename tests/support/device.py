@@ -22,6 +22,8 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
+from storage.aliases import is_app_session
+
 __all__ = ["Closed", "Device", "Json", "Match", "open_device"]
 
 Json = dict[str, Any]
@@ -103,7 +105,7 @@ class Device:
         await self._flush()
 
     async def attach(self, session_id: str, *, agent: str | None = None, **fields: Any) -> Json:
-        """Attach; return the server's answer."""
+        """Attach; return the server's answer, which names an id of the iOS app by its alias."""
         self._afters[session_id] = fields.get("after")
         asked = {"session_id": session_id, **({"agent": agent} if agent else {}), **fields}
         start = len(self.frames)
@@ -111,7 +113,7 @@ class Device:
         answer = await self.wait_for(
             lambda frame: (
                 frame["type"] in {"attached", "error", "rejected"}
-                and frame.get("session_id", session_id) == session_id
+                and (frame.get("session_id", session_id) == session_id or is_app_session(session_id))
                 and "seq" not in frame
             ),
             start=start,

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fakes.bus import FakeServer
 from tests.transport.raw import RawPeer, open_raw
 from transport.config import TransportConfig
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.listener import Listening, serve
 from transport.ports import Renders
 
@@ -63,8 +63,12 @@ class Client:
         return await trio.to_thread.run_sync(read)
 
     async def attach(self, session_id: str, **more: Any) -> dict[str, Any]:
+        """Attach; return the answer. The frame `agent`, which follows `attached`, is read too."""
         await self.send(type="attach", session_id=session_id, **more)
-        return await self.receive("attached", "error", "rejected")
+        answer = await self.receive("attached", "error", "rejected")
+        if answer["type"] == "attached":
+            await self.receive("agent")
+        return answer
 
 
 @attrs.define(eq=False)
@@ -73,6 +77,7 @@ class Served:
 
     fakes: FakeServer
     listening: Listening
+    facilities: HttpServices | None = None
     _peers: list[RawPeer] = attrs.field(factory=list)
 
     @property
@@ -124,7 +129,7 @@ class Served:
 
 @asynccontextmanager
 async def open_server(
-    facilities: Facilities | None = None, renderer: Renders | None = None, **config: Any
+    facilities: HttpServices | None = None, renderer: Renders | None = None, **config: Any
 ) -> AsyncIterator[Served]:
     """Serve fakes with a device `phone` (admin) inside the block, which has a limit of its own."""
     fakes = FakeServer()
@@ -137,7 +142,7 @@ async def open_server(
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)
             listening: Listening = await nursery.start(serve, made, deps)
-            served = Served(fakes, listening)
+            served = Served(fakes, listening, facilities)
             try:
                 yield served
             finally:

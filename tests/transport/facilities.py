@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.storage.stores import opened
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.metrics import Metrics
-from transport.signed_urls import Links
+from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
 
 __all__ = ["LINKS", "NoSessions", "open_facilities"]
 
-LINKS = Links(b"a key of the tests")
+LINKS = UrlSigner(b"a key of the tests")
 
 
 class NoSessions:
@@ -26,11 +26,11 @@ class NoSessions:
 
 
 @asynccontextmanager
-async def open_facilities(folder: Path) -> AsyncIterator[Facilities]:
-    """Make them on `folder`, which is data folder and workspace at once."""
+async def open_facilities(folder: Path, *, vfs: str | None = None) -> AsyncIterator[HttpServices]:
+    """Make them on `folder`, which is data folder and workspace at once. `vfs`: of the database, to let it fail."""
     numbers = itertools.count(1)
-    async with opened(folder / "x.db") as store:
-        yield Facilities(
+    async with opened(folder / "x.db", vfs=vfs) as store:
+        yield HttpServices(
             data=folder,
             workspace=folder,
             uploads=OwnUploads(store.uploads, LINKS),

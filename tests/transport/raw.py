@@ -52,7 +52,9 @@ class RawPeer:
             for frame in self.frames.received_frames():
                 if frame.opcode is wanted:
                     return frame.payload
-            self.frames.receive_bytes(await self.stream.receive_some() or b"")
+            more = await self.stream.receive_some()
+            assert more, f"the end came before {wanted!r}"
+            self.frames.receive_bytes(more)
 
 
 async def open_raw(port: int, *, small_buffer: bool = False) -> RawPeer:

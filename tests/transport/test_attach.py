@@ -6,7 +6,7 @@ import pytest
 
 from actors.commands import Send
 from actors.events import Complete, Delivery, Message, PermissionRequested, TurnStarted, UserMessage
-from actors.tail import DraftChanged, ReadMarkMoved, Trouble
+from actors.tail import DraftChanged, ReadMarkMoved, SessionProblem
 from storage.errors import StorageUnavailable
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Client, open_server
@@ -186,12 +186,12 @@ async def test_passing_news_go_to_the_others() -> None:
             mark = await ipad.receive("draft", "mark_read")
             assert mark["read_seq"] == 7
             assert "seq" not in mark
-            session.tail.post_nowait(Trouble("storage", "the disk is full"))
+            session.tail.post_nowait(SessionProblem("storage", "the disk is full"))
             assert (await phone.receive("draft", "mark_read", "error"))["code"] == "storage"
             again = await phone.attach("trip", after={"epoch": 1, "seq": 0})
             assert [each["device_id"] for each in again["devices"]] == ["ipad", "phone"]
             assert (await phone.receive())["code"] == "storage"
-            session.tail.post_nowait(Trouble(None, ""))
+            session.tail.post_nowait(SessionProblem(None, ""))
             session.publish(Message("x", "b", 0))
             assert (await phone.receive())["type"] == "message"
 

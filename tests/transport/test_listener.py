@@ -19,6 +19,7 @@ from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.raw import HANDSHAKE, RawPeer
 from transport.config import TransportConfig
 from transport.listener import Listening, serve
+from transport.proxies import LOOPBACK
 
 
 def answer(data: bytes) -> tuple[int, str]:
@@ -39,6 +40,7 @@ async def still_serves(served: Served) -> None:
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: h\r\nX: " + "x" * 17_000 + "\r\n\r\n", 431),
         ("GET / HTTP/1.1\r\nX: " + "x" * 17_000, 431),
+        ("GET / HTTP/1.1\r\nHost: h\r\n" + "a:\r\n" * 130 + "\r\n", 431),
         (HANDSHAKE.format(path="/nowhere", more=""), 404),
         (HANDSHAKE.format(path="/api/claude/ws", more=""), 503),
     ],
@@ -67,30 +69,50 @@ async def test_a_handshake_that_is_none_is_given_up() -> None:
         await still_serves(served)
 
 
-async def test_unfinished_heads_are_bounded() -> None:
+async def test_unfinished_heads_are_bounded_and_the_oldest_goes() -> None:
     async with open_server(max_waiting=3) as served:
         peers = [await served.raw() for _ in range(3)]
         with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has it
             while served.listening.statistics().unfinished < 3:
                 await trio.lowlevel.checkpoint()
         late = await served.raw()
-        assert answer(await late.rest()) == (503, "overloaded")
-        await peers[0].request("GET /api/health HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert answer(await peers[0].rest()) == (503, "overloaded")
+        health = await late.request("GET /api/health HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert health.startswith(b"HTTP/1.1 200 ")
         await still_serves(served)
-        assert served.listening.statistics().refused == 1
+        assert served.listening.statistics().refused >= 1
 
 
-async def test_waiting_for_sign_in_is_bounded_and_nobody_makes_room() -> None:
+async def test_waiting_for_sign_in_is_bounded_and_the_oldest_goes() -> None:
     async with open_server(max_waiting=2) as served, served.client(None) as one, served.client(None) as two:
-        async with served.client(None) as late:
-            assert await late.closed() == 4429
-        await one.send(type="auth", token="key-of-phone")
-        await one.receive("ready")
+        async with served.client() as known:
+            assert served.listening.statistics().waiting == 2, "a good key in the head needs no place"
+            await known.send(type="ping")
+            await known.receive("pong")
         async with served.client(None) as three:
+            assert await one.closed() == 4429
             await three.send(type="auth", token="key-of-phone")
             await three.receive("ready")
         await two.send(type="auth", token="key-of-phone")
         await two.receive("ready")
+
+
+async def test_a_site_with_many_connections_makes_room_for_another_site() -> None:
+    crowd = {"X-Forwarded-For": "2001:db8::1"}
+    async with (
+        open_server(max_waiting=2, trusted_proxies=LOOPBACK) as served,
+        served.client(None, headers={"X-Forwarded-For": "198.51.100.7"}) as alone,
+        served.client(None, headers=crowd) as first,
+    ):
+        for number in range(2, 5):
+            same_site = {"X-Forwarded-For": f"2001:db8::{number}"}
+            async with served.client(None, headers=same_site) as next_one:
+                assert await first.closed() == 4429 if number == 2 else True
+                assert served.listening.statistics().waiting == 2
+                await next_one.send(type="auth", token="wrong")
+                assert await next_one.closed() == 4401
+        await alone.send(type="auth", token="key-of-phone")
+        await alone.receive("ready")
 
 
 async def test_connections_are_bounded() -> None:
@@ -122,22 +144,31 @@ async def test_a_ping_while_we_close_hurts_nobody(caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "garbage",
+    ("garbage", "code"),
     [
-        b"\xff\xff\xff\xff\xff",
-        b"\x81\x05hello",  # a client's frame must be masked
-        b"\x81\x84\x00\x00\x00\x00\xed\xa0\x80\x80",  # no UTF-8
-        b"\x89\xff\x7f\xff\xff\xff\xff\xff\xff\xff",  # a ping longer than any
+        (b"\xff\xff\xff\xff\xff", 1002),
+        (b"\x81\x05hello", 1002),  # a client's frame must be masked
+        (b"\x81\x84\x00\x00\x00\x00\xed\xa0\x80\x80", 1007),  # not UTF-8
+        (b"\x01\x81\x00\x00\x00\x00\xed\x80\x81\x00\x00\x00\x00\xa0", 1007),  # the same in two fragments
+        (b"\x89\xff\x7f\xff\xff\xff\xff\xff\xff\xff", 1002),  # a ping longer than any
+        (b"\x80\x80\x00\x00\x00\x00", 1002),  # a fragment of nothing
+        (b"\x88\x81\x00\x00\x00\x00\x03", 1002),  # half a close code
+        (b"\x88\x82\x00\x00\x00\x00\x03\xed", 1002),  # 1005 must not be sent
+        (b"\x88\x83\x00\x00\x00\x00\x03\xe8\xff", 1007),  # a reason that is not UTF-8
+        (b"\x81\xff\x00\x00\x00\x00\x00\x20\x00\x00\x00\x00\x00\x00", 1009),
     ],
 )
-async def test_garbage_after_the_handshake_ends_that_connection_only(
-    garbage: bytes, caplog: pytest.LogCaptureFixture
+async def test_garbage_after_the_handshake_ends_that_connection_only_with_a_close_frame(
+    garbage: bytes, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_server() as served, served.client() as other:
         peer = await served.raw()
         await peer.upgrade()
-        await peer.stream.send_all(garbage)
-        await peer.rest()
+        await peer.stream.send_all(garbage + b"\x00" * 100_000)
+        said = await peer.opcode(Opcode.CLOSE)
+        assert isinstance(said, tuple)
+        assert said[0] == code
+        assert await peer.rest() == b""
         await other.send(type="ping")
         await other.receive("pong")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

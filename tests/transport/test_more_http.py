@@ -22,14 +22,15 @@ from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.facilities import open_facilities
 from transport.auth import HTTP_SCOPES
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.http.routes.capsules import find_capsules
 from transport.metrics import Histogram, Metrics, family
+from transport.proxies import LOOPBACK
 
 
 @attrs.frozen
 class World:
-    facilities: Facilities
+    facilities: HttpServices
     served: Served
     http: httpx.AsyncClient
 
@@ -39,7 +40,7 @@ async def open_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     async with open_facilities(folder) as facilities:
         changed = attrs.evolve(facilities, **changes)
         async with (
-            open_server(changed) as served,
+            open_server(changed, trusted_proxies=LOOPBACK) as served,
             httpx.AsyncClient(
                 base_url=served.base, headers={"X-API-Key": "key-of-phone"}, timeout=LIMIT_S
             ) as http,

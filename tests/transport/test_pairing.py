@@ -10,11 +10,12 @@ import httpx
 import pytest
 import trio
 
+from storage.tables.pairings import PAIRING_MS
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S
 from tests.transport.test_more_http import World, error, open_world
 from transport import tries
-from transport.http.routes.devices import MAX_DEVICES, PAIRING_MS
+from transport.http.routes.devices import MAX_DEVICES
 from transport.v3.events import timestamp
 
 

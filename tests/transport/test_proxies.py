@@ -11,7 +11,7 @@ from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_more_http import open_world
 from transport import tries
 from transport.proxies import LOOPBACK, Proxies
-from transport.tries import REFILL_S, SIGN_IN_TRIES, SignInTries
+from transport.tries import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 
 
 def client(peer: str, *lines: str, named: tuple[str, ...] = LOOPBACK) -> str:
@@ -70,7 +70,10 @@ async def test_wrong_keys_are_counted_by_the_clients_address_on_http_and_websock
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tries, "SIGN_IN_TRIES", 4)
-    async with open_server() as served, httpx.AsyncClient(base_url=served.base, timeout=LIMIT_S) as http:
+    async with (
+        open_server(trusted_proxies=LOOPBACK) as served,
+        httpx.AsyncClient(base_url=served.base, timeout=LIMIT_S) as http,
+    ):
 
         async def ask(key: str, address: str) -> int:
             headers = {"X-API-Key": key, "X-Forwarded-For": address}
@@ -95,7 +98,7 @@ async def test_wrong_keys_are_counted_by_the_clients_address_on_http_and_websock
 
 
 def test_tries_come_back_and_ipv6_subscribers_are_one() -> None:
-    kept = SignInTries()
+    kept = SignInThrottle()
     assert all(kept.wrong(f"2001:db8::{number:x}", 0.0) for number in range(SIGN_IN_TRIES))
     assert not kept.wrong("2001:db8::ffff:1", 0.0)
     assert not kept.good("2001:db8::1", REFILL_S - 0.1)
@@ -108,9 +111,25 @@ def test_tries_come_back_and_ipv6_subscribers_are_one() -> None:
 
 def test_memory_for_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tries, "MAX_ADDRESSES", 10)
-    kept = SignInTries()
+    kept = SignInThrottle()
     for number in range(100):
         kept.wrong(f"10.0.0.{number}", 0.0)
         kept.good(f"10.0.1.{number}", 0.0)
     assert len(kept._left) <= 11
     assert len(kept._known) == 10
+
+
+async def test_forwarded_for_from_this_machine_needs_the_config(caplog: pytest.LogCaptureFixture) -> None:
+    said = {"X-Forwarded-For": "203.0.113.7"}
+    for named, lines in (((), 1), (LOOPBACK, 0)):
+        caplog.clear()
+        async with (
+            open_server(trusted_proxies=named, max_waiting=2) as served,
+            served.client(None, headers=said) as first,
+            served.client(None, headers={"X-Forwarded-For": "198.51.100.1"}) as second,
+            served.client(None, headers={"X-Forwarded-For": "198.51.100.1"}),
+        ):
+            oldest = second if named else first
+            assert await oldest.closed() == 4429, "whose address counts decides who makes room"
+        warnings = [one for one in caplog.records if "trusted_proxies" in one.getMessage()]
+        assert len(warnings) == lines

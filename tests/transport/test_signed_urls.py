@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transport.http.multipart import Data, MultipartError, MultipartReader, PartBegins, boundary_of
-from transport.signed_urls import Links, base_url, blob_url
+from transport.signed_urls import UrlSigner, base_url, blob_url
 from transport.uploads import clean_name
 
-LINKS = Links(b"key")
+LINKS = UrlSigner(b"key")
 NAME = "0" * 32 + "_a.png"
 SIGNED = LINKS.sign(f"/uploads/{NAME}")
 
@@ -25,7 +25,7 @@ def test_a_signature_opens_its_path_only() -> None:
     assert not LINKS.opens(path, query[:-1])
     assert not LINKS.opens(path, query + "0")
     assert not LINKS.opens(path, query.upper())
-    assert not Links(b"other").opens(path, query)
+    assert not UrlSigner(b"other").opens(path, query)
     assert not LINKS.opens(path, "&".join(["a=b"] * 100))
 
 

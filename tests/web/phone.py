@@ -10,7 +10,9 @@ from uuid import uuid4
 
 from websockets.sync.client import ClientConnection, connect
 
-__all__ = ["Phone", "open_phone"]
+from tests.e2e.world import Shared
+
+__all__ = ["Phone", "make_session", "open_phone"]
 
 LIMIT_S = 30.0
 
@@ -74,3 +76,11 @@ def open_phone(url: str, key: str) -> Iterator[Phone]:
         phone = Phone(socket)
         phone.wait_for("ready")
         yield phone
+
+
+def make_session(server: Shared, session_id: str, *messages: str, agent: str = "echo") -> None:
+    """Make a session with these turns in it."""
+    with open_phone(server.url, server.key) as phone:
+        phone.attach(session_id, agent)
+        for message in messages:
+            phone.ask(session_id, message)

@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -25,6 +24,7 @@ from playwright.sync_api import Browser, expect
 from tests.builderos.old_server import write_old
 from tests.e2e.world import Shared, run_shared
 from tests.support.server import ROOT
+from tests.web.tracing import traced
 from tests.web.world import SCREENSHOTS, Screen, Site
 
 MESSAGES = 10_000
@@ -107,32 +107,6 @@ def note(name: str, value: float) -> None:
     path.write_text(json.dumps({**figures, name: round(value, 1)}, indent=1))
 
 
-@contextmanager
-def traced(screen: Screen) -> Iterator[list[float]]:
-    """Give a list; at the end of the block it has the milliseconds of every task of the page's main thread."""
-    browser = screen.context.browser
-    assert browser is not None
-    tasks: list[float] = []
-    browser.start_tracing(
-        page=screen.page, categories=["disabled-by-default-devtools.timeline", "__metadata"]
-    )
-    try:
-        yield tasks
-    finally:
-        events: list[dict[str, Any]] = json.loads(browser.stop_tracing())["traceEvents"]
-    mains = {
-        (one["pid"], one["tid"])
-        for one in events
-        if one["name"] == "thread_name" and one["args"]["name"] == "CrRendererMain"
-    }
-    tasks += [
-        one["tdur"] / 1000
-        for one in events
-        if one["name"] == "RunTask" and "tdur" in one and (one["pid"], one["tid"]) in mains
-    ]
-    assert tasks, "the trace has no tasks"
-
-
 def test_it_opens_at_once(screen: Screen) -> None:
     times = []
     for _ in range(5):
@@ -141,7 +115,7 @@ def test_it_opens_at_once(screen: Screen) -> None:
         expect(screen.articles.last).to_contain_text(f"answer {MESSAGES - 1}")
         times.append(float(screen.page.evaluate("() => window.firstText")))
     screen.page.goto("about:blank")
-    with traced(screen) as tasks:
+    with traced(screen.page) as tasks:
         screen.open("long")
         expect(screen.articles.last).to_contain_text(f"answer {MESSAGES - 1}")
     note("open: first text, ms (median of 5)", statistics.median(times))
@@ -158,7 +132,7 @@ def test_it_scrolls_smoothly_to_what_was_long_ago(screen: Screen) -> None:
     box = screen.log.bounding_box()
     assert box is not None
     screen.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    with traced(screen) as tasks:
+    with traced(screen.page) as tasks:
         oldest = scroll_up(screen, MESSAGES - 1000)
     assert oldest <= MESSAGES - 1000, "a thousand messages up"
     note("scroll: longest task over 1,000 messages, ms of the processor's time", max(tasks))
@@ -179,7 +153,7 @@ def test_a_search_hit_is_gone_to_smoothly(site: Site, browser: Browser) -> None:
     hit = screen.page.get_by_role("list", name="Search results", exact=True).get_by_role("link").first
     expect(hit).to_contain_text("question 4320")
     found = screen.articles.filter(has_text="question 4320")
-    with traced(screen) as tasks:
+    with traced(screen.page) as tasks:
         hit.click()
         expect(found).to_be_in_viewport()
         expect(screen.articles.filter(has_text="answer 4301")).to_be_attached()

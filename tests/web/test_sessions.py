@@ -232,3 +232,15 @@ def test_a_title_and_an_export(site: Site, sid: str) -> None:
     screen.button("Save title", details).click()
     expect(other.link_to(sid)).to_contain_text("Summer holidays")
     expect(screen.page.get_by_role("heading", name="Summer holidays")).to_be_visible()
+
+
+def test_an_older_address_with_an_id_of_the_ios_app_finds_its_session(site: Site) -> None:
+    phone = "0A1B2C3D-1111-4222-8333-444444444444"
+    own = f"{phone}-claude-5E6F7A8B-1111-4222-8333-444444444444"
+    site.make(own, "from the phone")
+    screen = site.signed_in()
+    screen.page.goto(f"{site.server.url}/#/s/{own}")
+    expect(screen.page).to_have_url(re.compile(r"#/s/ios-[0-9a-f]{12}$"))
+    expect(screen.page.get_by_role("log")).to_contain_text("from the phone")
+    screen.page.goto(f"{site.server.url}/#/s/{own.replace('claude', 'codex')}")
+    expect(screen.page).to_have_url(re.compile(r"#/$"))

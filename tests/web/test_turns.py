@@ -137,6 +137,42 @@ def test_the_focus_stays_in_a_form_of_questions(site: Site) -> None:
             assert screen.page.evaluate(inside), (chosen, key)
 
 
+TRUST = """async (options) => {
+    const { PermissionView } = await import("/js/views/permission.js");
+    window.decided = [];
+    const view = new PermissionView((request, decision) => window.decided.push(decision), () => {});
+    const runs = [
+        { kind: "hook", name: "SessionStart", from: ".claude/settings.json", command: "w".repeat(400) + " <b>end</b>" },
+        { kind: "server", name: "evil", from: ".mcp.json" },
+    ];
+    const input = { folder: "/w/" + "f".repeat(200), agent: "claude", runs, more: 7 };
+    const asked = { id: "r1", tool: "trust", kind: "trust", input, options, questions: null };
+    document.querySelector("main").replaceChildren(view.node);
+    view.update([asked], { agent: "claude", mayDecide: true, live: true });
+}"""
+
+
+def test_a_question_of_trust_shows_all_that_would_run(site: Site) -> None:
+    screen = site.signed_in()
+    buttons = {"Trust this folder": "allow", "Go on without its settings": "deny", "Cancel": "interrupt"}
+    for options in (["allow", "deny"], ["allow"]):
+        screen.page.evaluate(TRUST, options)
+        for text in (
+            "hook SessionStart (.claude/settings.json): w",
+            "<b>end</b>",
+            "server evil (.mcp.json)",
+            "7 more",
+        ):
+            expect(screen.permission).to_contain_text(text)
+        width = "(dialog) => Math.max(dialog.getBoundingClientRect().right, dialog.scrollWidth) <= innerWidth"
+        assert screen.permission.evaluate(width), "long commands break"
+        offered = [name for name, decision in buttons.items() if decision != "deny" or "deny" in options]
+        assert screen.permission.get_by_role("button").all_inner_texts() == offered
+        for name in offered:
+            screen.button(name, screen.permission).click()
+        assert screen.page.evaluate("() => window.decided") == [buttons[name] for name in offered]
+
+
 def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, sid: str) -> None:
     site.make(sid)
     screen = site.signed_in(to=sid)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,61 +17,26 @@ from playwright.sync_api import (
     Locator,
     Page,
     expect,
-    sync_playwright,
 )
 
 from tests.e2e.world import Shared
-from tests.web.phone import Phone, open_phone
+from tests.web.engines.chromium import open_browser as open_chromium
+from tests.web.engines.chromium import violation_of
+from tests.web.phone import Phone, make_session, open_phone
+from tests.web.sizes import DESKTOP, PHONE, SCREENSHOTS, TABLET, Size
 
-__all__ = ["DESKTOP", "PHONE", "TABLET", "Screen", "Site", "open_browser"]
+__all__ = ["DESKTOP", "PHONE", "SCREENSHOTS", "TABLET", "Screen", "Site", "Size", "open_browser"]
 
 WAIT_MS = 30_000
 """How long a page may take for what must come; it takes some milliseconds where nothing else runs."""
-
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
-
-_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@attrs.frozen
-class Size:
-    """A screen. `touch`: fingers rather than a mouse."""
-
-    name: str
-    width: int
-    height: int
-    touch: bool = False
-
-
-PHONE = Size("phone", 390, 844, touch=True)
-TABLET = Size("tablet", 834, 1112, touch=True)
-DESKTOP = Size("desktop", 1440, 900)
-
-
-def find_chromium() -> str:
-    """Return the program. AssertionError where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    assert found, "no Chromium for the tests of the web client: apt install chromium, or CHROMIUM=its path"
-    return found
 
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """Run a browser."""
     expect.set_options(timeout=WAIT_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(_ARGUMENTS))
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @attrs.define(eq=False)
@@ -234,10 +196,7 @@ class Site:
 
     def make(self, session_id: str, *messages: str, agent: str = "echo") -> None:
         """Make a session with these turns in it."""
-        with self.phone() as phone:
-            phone.attach(session_id, agent)
-            for message in messages:
-                phone.ask(session_id, message)
+        make_session(self.server, session_id, *messages, agent=agent)
 
     def close_pages(self) -> list[str]:
         """End all profiles; return the mistakes of their pages."""
@@ -250,5 +209,5 @@ class Site:
 
 
 def _note_violation(screen: Screen, message: ConsoleMessage) -> None:
-    if message.type == "error" and "Content Security Policy" in message.text:
-        screen.mistakes.append(message.text)
+    if violation := violation_of(message):
+        screen.mistakes.append(violation)

@@ -20,16 +20,16 @@ from storage.errors import SessionMissing, StorageError
 from storage.tables.pairings import Pairing
 from transport.auth import authorize
 from transport.config import TransportConfig
-from transport.facilities import Facilities, Port
-from transport.http.middleware import CODE_PATH, OPEN_PATHS, Keys, SafeHeaders, Unread
-from transport.http.responses import HttpError, error_answer
+from transport.facilities import HttpServices, Port
+from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
+from transport.http.responses import HttpError, error_response
 from transport.http.routes.capsules import CapsuleRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
 from transport.http.routes.search import SearchRoutes
 from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
-from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes
+from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes, ForkRoutes
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import TaskRoutes
 from transport.http.routes.web import web_routes
@@ -83,11 +83,12 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
         routes += _more_routes(config, deps, deps.facilities, port)
     checks = [
         Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
-        Middleware(Keys, deps=deps, sign_ins=sign_ins),
+        Middleware(Keys, deps=deps, sign_ins=sign_ins, underway=port.underway),
+        Middleware(AliasedPaths, aliases=deps.aliases),
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Unread), Middleware(SafeHeaders), Middleware(_Errors), *checks],
+        middleware=[Middleware(DrainRequestBody), Middleware(SafeHeaders), Middleware(_Errors), *checks],
         exception_handlers={HTTPException: _http_exception},
     )
     # A path with a slash too many is not there; a redirect would name the host that the client claims.
@@ -95,7 +96,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     return app
 
 
-def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, port: Port) -> list[Route]:
+def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, port: Port) -> list[Route]:
     uploads = UploadRoutes(facilities, deps.clock, config)
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
@@ -108,11 +109,12 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: Facilities, po
             "DELETE /api/sessions/{id}",
             DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
         ),
+        _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
         _route(
             "POST /api/notifications/register",
-            NotificationRoutes(facilities.notifications, deps.clock).register,
+            NotificationRoutes(facilities.notifications, deps.clock, deps.aliases).register,
         ),
         _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),
@@ -160,7 +162,7 @@ def _code_route(path: str, endpoint: CodeEndpoint) -> Route:
 
 async def _http_exception(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = error_answer(error.status_code, _CODES.get(error.status_code, "refused"), f"{error.detail}.")
+    answer = error_response(error.status_code, _CODES.get(error.status_code, "refused"), f"{error.detail}.")
     answer.headers.update(error.headers or {})
     return answer
 
@@ -168,18 +170,18 @@ async def _http_exception(_: Request, error: Exception) -> Response:
 def _answer_to(error: Exception) -> Response:
     """Return what a client is told of an error; logs what is nobody's fault but ours."""
     if isinstance(error, HttpError):
-        return error_answer(error.status, error.code, str(error))
+        return error_response(error.status, error.code, str(error))
     if isinstance(error, ClientDisconnect):
-        return error_answer(400, "bad_request", "The request broke off.")
+        return error_response(400, "bad_request", "The request broke off.")
     if isinstance(error, SessionMissing):
-        return error_answer(404, "not_found", "There is no such session.")
+        return error_response(404, "not_found", "There is no such session.")
     if isinstance(error, StorageError):
         logger.warning("storage failed for an HTTP request: %s", error)
-        return error_answer(503, "storage", "The server cannot store or read at the moment.")
+        return error_response(503, "storage", "The server cannot store or read at the moment.")
     if isinstance(error, ActorError):
-        return error_answer(503, "unavailable", "The server cannot do that at the moment.")
+        return error_response(503, "unavailable", "The server cannot do that at the moment.")
     logger.error("an HTTP request failed", exc_info=error)
-    return error_answer(500, "internal", "The server made a mistake.")
+    return error_response(500, "internal", "The server made a mistake.")
 
 
 @attrs.frozen

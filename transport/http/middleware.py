@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import attrs
 import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from storage.aliases import Aliases
 from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
-from transport.ports import Deps
+from transport.http.underway import Underway
+from transport.ports import Deps, Device
 from transport.signed_urls import UPLOADS_PATH
-from transport.signin import BadKeyError, SignIns, TooManyTriesError, key_of_headers
+from transport.signin import BadKeyError, SignIns, TooManyAttemptsError, key_of_headers
 
-__all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "Keys", "SafeHeaders", "Unread"]
+__all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "DrainRequestBody", "Keys", "SafeHeaders"]
 
 OPEN_PATHS: Final = frozenset({"/api/health"})
 """What answers without a key, beside the files of the web client."""
@@ -27,12 +30,14 @@ CODE_PATH: Final = "/api/pair"
 class Keys:
     """Lets nobody past without a key, a good pairing code on its path, or a signed address of a file.
 
-    Routes find `builderos.device` in the scope, None for a signed address, or `builderos.pairing`.
+    Routes find `builderos.device` in the scope, None for a signed address, or `builderos.pairing`. A request ends
+    with its device's key, unless it calls `builderos.spare`.
     """
 
     app: ASGIApp
     deps: Deps
     sign_ins: SignIns
+    underway: Underway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_open(scope):
@@ -40,9 +45,20 @@ class Keys:
                 self._check(scope)
             except BadKeyError:
                 raise HttpError(401, "unauthorized", "A valid key is needed.") from None
-            except TooManyTriesError:
+            except TooManyAttemptsError:
                 raise HttpError(429, "too_many", "Too many wrong keys; wait a moment.") from None
-        await self.app(scope, receive, send)
+        device: Device | None = scope.get("builderos.device")
+        if device is None:
+            await self.app(scope, receive, send)
+        else:
+            await self._answer(device, scope, receive, send)
+
+    async def _answer(self, device: Device, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.underway.of(device.id) as request:
+            scope["builderos.spare"] = partial(self.underway.spare, device.id, request)
+            await self.app(scope, receive, send)
+        if request.cancelled_caught:  # an answer that has begun breaks off
+            raise HttpError(401, "unauthorized", "A valid key is needed.")
 
     def _check(self, scope: Scope) -> None:
         key = key_of_headers(scope["headers"])
@@ -59,7 +75,7 @@ class Keys:
         address: str = scope["client"][0]
         try:
             scope["builderos.device"] = self.sign_ins.enter(key, address)
-        except (BadKeyError, TooManyTriesError):
+        except (BadKeyError, TooManyAttemptsError):
             if not self._is_signed(scope):
                 raise
             scope["builderos.device"] = None
@@ -99,6 +115,22 @@ would shut a browser out of whatever else that machine serves without TLS. This 
 
 
 @attrs.frozen
+class AliasedPaths:
+    """Replaces session ids of the iOS app's own form in a request's path by their aliases (`storage.aliases`).
+
+    Stands behind the check of signed addresses: older ones hold the ids.
+    """
+
+    app: ASGIApp
+    aliases: Aliases
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = self.aliases.path(scope["path"])
+        await self.app(scope, receive, send)
+
+
+@attrs.frozen
 class SafeHeaders:
     """Adds to each answer what it lacks."""
 
@@ -121,7 +153,7 @@ class SafeHeaders:
 
 
 @attrs.frozen
-class Unread:
+class DrainRequestBody:
     """The outermost layer. Once the answer begins, the routes read no more, and this does."""
 
     app: ASGIApp

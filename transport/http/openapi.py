@@ -70,6 +70,13 @@ def _call(
     return call
 
 
+def _made(call: Json) -> Json:
+    """Return an operation that answers 201 in place of 200."""
+    responses = call["responses"]
+    responses["201"] = responses.pop("200")
+    return call
+
+
 def _json(required: tuple[str, ...], **fields: Json) -> Json:
     return {
         "application/json": {"schema": {"type": "object", "required": list(required), "properties": fields}}
@@ -92,7 +99,17 @@ def _reading() -> Json:
     hits = object_of(hits=list_of(named("Hit")), next_before=nullable("string"))
     return {
         "/api/sessions": {
-            "get": _call("Sessions, newest first", sessions, 400, parameters=(_LIMIT, _query("before", TEXT)))
+            "get": _call(
+                "Sessions, newest first",
+                sessions,
+                400,
+                parameters=(
+                    _LIMIT,
+                    _query("before", TEXT),
+                    _query("archived", {"enum": ["true", "false", "all"]}),
+                    _query("workspace", TEXT),
+                ),
+            )
         },
         "/api/sessions/{id}/messages": {
             "get": _call(
@@ -117,6 +134,19 @@ def _reading() -> Json:
                 404,
                 parameters=(_in_path("id", ID), _query("format", {"enum": ["md", "json"]})),
                 media_type="*/*",
+            )
+        },
+        "/api/sessions/{id}/fork": {
+            "post": _made(
+                _call(
+                    "A session with the history of another one",
+                    object_of(session_id=ID),
+                    404,
+                    409,
+                    *_JSON_BODY_ERRORS,
+                    parameters=(_in_path("id", ID),),
+                    body=_json((), after_turn=nullable("string"), title=_short(500), session_id=ID),
+                )
             )
         },
         "/api/search": {
@@ -201,7 +231,11 @@ def _acting() -> Json:
         },
         "/api/devices/{id}": {
             "delete": _call(
-                "Revoke a key", object_of(ok=BOOL, id=TEXT), 404, 409, parameters=(_in_path("id"),)
+                "Revoke a key",
+                object_of(ok=BOOL, id=TEXT, stored=BOOL),
+                404,
+                409,
+                parameters=(_in_path("id"),),
             )
         },
     }

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from transport.refusals import error_body
 
-__all__ = ["HttpError", "JsonAnswer", "error_answer", "limit_of", "number_of", "whole_number"]
+__all__ = ["HttpError", "JsonAnswer", "error_response", "limit_of", "number_of", "whole_number"]
 
 MAX_LIMIT: Final = 500
 _MAX_INT: Final = 2**63 - 1
@@ -35,7 +35,7 @@ class HttpError(Exception):
         self.code = code
 
 
-def error_answer(status: int, code: str, message: str) -> Response:
+def error_response(status: int, code: str, message: str) -> Response:
     """Return an error's answer."""
     return JsonAnswer(error_body(code, message), status_code=status, headers={"Cache-Control": "no-store"})
 

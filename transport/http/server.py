@@ -23,17 +23,17 @@ from transport.http.app import make_app
 from transport.http.stream import HttpStream, http_stream
 from transport.ports import Deps
 from transport.refusals import Refusal, refusal_bytes
-from transport.request_head import Head, find_end, without_upgrade
+from transport.request_head import RequestHead, find_end, without_upgrade
 from transport.signin import SignIns
 from transport.streams import Transport
 
-__all__ = ["HttpDoor"]
+__all__ = ["HttpServer"]
 
 AFTER_CLOSE_S: Final = 5.0
 """How long a route may still run once its connection is closed."""
 
 
-class HttpDoor:
+class HttpServer:
     """Serves HTTP requests, one a connection."""
 
     def __init__(self, config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns) -> None:
@@ -42,7 +42,7 @@ class HttpDoor:
         self._context = WorkerContext(None)
         self._config = _hypercorn_config(config)
 
-    async def serve(self, stream: Transport, head: Head, data: bytes) -> None:
+    async def serve(self, stream: Transport, head: RequestHead, data: bytes) -> None:
         """Answer the request that begins with `data`; return once its connection is to be closed."""
         end = find_end(data) or len(data)
         start = without_upgrade(data[:end])

@@ -19,16 +19,15 @@ from wsproto.utilities import LocalProtocolError
 
 from storage.errors import StorageError
 from transport.config import TransportConfig
-from transport.frame_rate import FrameRate
 from transport.ios.conversation import AppConversation
 from transport.ios.feed import Pace
 from transport.ios.receipts import ConnectionReceipts, Receipts
 from transport.ios.resume import Resumption
 from transport.ios.wire import AUTHENTICATED, INVALID_KEY, ChatFrame, ConfigFrame, decode_app, ready
 from transport.ports import AppPorts, Deps, Device
-from transport.signin import BadKeyError, SignIn, TooManyTriesError
+from transport.signin import BadKeyError, SignIn, TooManyAttemptsError
 from transport.streams import FrameStream
-from transport.tries import Tries
+from transport.tries import Attempts
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode
 from transport.websocket.frames import text_frame
@@ -55,7 +54,7 @@ class AppShared:
     """What all connections of the app share."""
 
     receipts: Receipts = attrs.field(factory=Receipts)
-    tries: Tries = attrs.field(factory=Tries)
+    tries: Attempts = attrs.field(factory=Attempts)
 
 
 @attrs.define(eq=False)
@@ -117,7 +116,6 @@ class AppConnection:
     on_signed_in: Callable[[], None]
     device: Device | None = None
     writer: DeviceWriter = attrs.field(init=False)
-    _rate: FrameRate = attrs.field(factory=FrameRate)
     _ready: ReadySource = attrs.field(init=False)
     _scope: trio.CancelScope | None = None
     _wrote: trio.Event = attrs.field(factory=trio.Event)
@@ -183,11 +181,12 @@ class AppConnection:
             return None, None
         frame = decode_app(first)
         if not isinstance(frame, ChatFrame):
-            with suppress(BadKeyError, TooManyTriesError):
+            with suppress(BadKeyError, TooManyAttemptsError):
                 self.device = self.sign_in.enter(first)
             return None, first
         tries, clock = self.shared.tries, self.deps.clock
-        resumption = Resumption(self.ports, clock, tries, self.config.app_resume_without_key)
+        enabled = self.config.app_resume_without_key
+        resumption = Resumption(self.ports, self.deps.aliases, clock, tries, enabled)
         try:
             self.device = await resumption.device(frame, self.sign_in.address, trio.current_time())
         except StorageError as failed:
@@ -202,9 +201,6 @@ class AppConnection:
         while True:
             await self.writer.wait_room()
             message = await self.ws.get_message()
-            wait_s = self._rate.take(trio.current_time())
-            if wait_s:
-                await trio.sleep(wait_s)
             if self.writer.closing is not None:
                 return
             frame = decode_app(message)

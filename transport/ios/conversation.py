@@ -26,8 +26,8 @@ from transport.auth import CREATE_SESSION, DECIDE_MORE, authorize
 from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
-from transport.ios.resume import PAIR_MS
-from transport.ios.state import AppState, Decision, Send
+from transport.ios.resume import PAIR_MS, is_own_pair
+from transport.ios.state import AppState, Decision, MessageRecord, Send
 from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
 from transport.ios.wire import error as error_frame
 from transport.message_files import attachments_of
@@ -67,6 +67,7 @@ class AppConversation:
     key: str | None = attrs.field(repr=False)
     pace: Pace
     receipts: ConnectionReceipts
+    told: MessageRecord = attrs.field(factory=MessageRecord)
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
@@ -93,18 +94,18 @@ class AppConversation:
         try:
             await self._follow(frame)
         except _Refused as refused:
-            self._tell_error(str(refused), refused.code)
+            self._send_error(str(refused), refused.code)
         except SessionFailed as failed:
-            self._tell_error(f"The session failed; try again in {failed.retry_in_s:.0f} s.", "session_failed")
+            self._send_error(f"The session failed; try again in {failed.retry_in_s:.0f} s.", "session_failed")
         except ShuttingDown:
-            self._tell_error("The server is about to stop.", "shutting_down")
+            self._send_error("The server is about to stop.", "shutting_down")
         except SessionMissing:
-            self._tell_error("There is no such session.", "unknown_session")
+            self._send_error("There is no such session.", "unknown_session")
         except StorageError as failed:
             logger.warning("storage failed for the app: %s", failed)
-            self._tell_error("The server cannot store or read at the moment.", "storage")
+            self._send_error("The server cannot store or read at the moment.", "storage")
 
-    def _tell_error(self, content: str, code: str | None) -> None:
+    def _send_error(self, content: str, code: str | None) -> None:
         self.writer.put(error_frame(content, self.deps.clock(), code))
 
     async def _follow(self, frame: ChatFrame) -> None:
@@ -114,8 +115,8 @@ class AppConversation:
             raise _Refused("This key may only watch.", "forbidden")
         if not fits(frame.content):
             raise _Refused("The message is over 256 KiB.", "too_large")
-        session_id = frame.session_id or f"default-{self.agent}-session"
-        device_id = frame.device_id or DEFAULT_DEVICE
+        session_id = self.deps.aliases.session(frame.session_id or f"default-{self.agent}-session")
+        device_id = self.deps.aliases.device(frame.device_id or DEFAULT_DEVICE)
         feed = await self._feed(session_id, device_id)
         await feed.catch_up()
         meant = feed.state.read(frame.content, self.deps.clock())
@@ -149,7 +150,7 @@ class AppConversation:
             session_id,
             AttachedDevice(label, self.device.name, observe=False),
             device_id,
-            AppState(label),
+            AppState(session_id, label, self.told),
             self.writer,
             FeedPorts(deps.journal, deps.catalog, self.ports.pairs, deps.clock),
             self.pace,
@@ -181,7 +182,9 @@ class AppConversation:
             raise _Refused(too_many_sessions(self.config.max_sessions), "forbidden")
         settings = encode_settings(Settings(self.config.workspace))
         try:
-            await catalog.create(NewSession(session_id, self.agent, label, settings, self.deps.clock()))
+            await catalog.create(
+                NewSession(session_id, self.agent, label, settings, self.deps.clock(), self.config.workspace)
+            )
         except SessionExists:
             return  # two devices made it at the same time
 
@@ -218,7 +221,7 @@ class AppConversation:
         message_id = self.ports.new_id()
         session_id, now_ms = feed.session_id, self.deps.clock()
         pairs, device_id = self.ports.pairs, feed.label
-        if self.key is not None:
+        if self.key is not None and is_own_pair(frame):
             await pairs.use(device_id, session_id, self.key, now_ms=now_ms, keep_ms=PAIR_MS)
         await pairs.open(device_id, session_id, message_id, now_ms=now_ms, keep_ms=EXCHANGE_MS)
         receipt = self.receipts.open(message_id)
@@ -227,6 +230,8 @@ class AppConversation:
         command = SendCommand(message_id, frame.content, files)
         author = Author(self.device.id, label, self.device.name)
         envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked meanwhile
         failed: Exception | None = None
         with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
             try:
@@ -240,11 +245,11 @@ class AppConversation:
             raise failed
         if taking.cancelled_caught:
             busy = "The session takes nothing at the moment; try again."
-            feed.say_nowait(feed.state.refused(message_id, busy, "storage"))
+            feed.send_nowait(feed.state.refused(message_id, busy, "storage"))
 
     def _on_sent(self, feed: AppFeed, message_id: str, reply: Reply) -> None:
         if isinstance(reply, Rejected):
-            feed.say_nowait(feed.state.refused(message_id, reply.content, reply.code))
+            feed.send_nowait(feed.state.refused(message_id, reply.content, reply.code))
 
     async def _files(self, session_id: str, frame: ChatFrame) -> tuple[File, ...]:
         found = await attachments_of(self.deps.uploads, session_id, frame.urls)
@@ -258,6 +263,8 @@ class AppConversation:
         author = Author(self.device.id, feed.device.device_id, self.device.name)
         command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked meanwhile
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)
@@ -266,7 +273,7 @@ class AppConversation:
             raise
         if taking.cancelled_caught:
             busy = "The session takes nothing at the moment; try again."
-            feed.say_nowait(feed.state.decision_refused(meant.request_id, busy))
+            feed.send_nowait(feed.state.decision_refused(meant.request_id, busy))
 
     def _on_decided(self, feed: AppFeed, request_id: str, reply: Reply) -> None:
         """Only a refusal comes here: a decision that was taken shows as its event."""
@@ -276,4 +283,4 @@ class AppConversation:
             says = feed.state.too_late(request_id, reply.by_device, self.deps.clock())
         else:
             says = feed.state.decision_refused(request_id, reply.content)
-        feed.say_nowait(says)
+        feed.send_nowait(says)

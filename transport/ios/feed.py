@@ -154,7 +154,7 @@ class AppFeed:
             await self._add(says)
         self.writer.mark_ready(self)
 
-    def say_nowait(self, says: Iterable[Say]) -> None:
+    def send_nowait(self, says: Iterable[Say]) -> None:
         """The same from where nothing may wait. No `Missed`; a count that is not known yet is looked up later."""
         for say in says:
             self._put(say)
@@ -215,7 +215,7 @@ class AppFeed:
         for say in says:
             if isinstance(say, Missed):
                 try:
-                    await self._tell_missed()
+                    await self._send_missed()
                 except StorageError as error:
                     # What is owed stays owed: it comes with a later answer.
                     logger.warning("session %s: nothing missed can be read: %s", self.session_id, error)
@@ -232,7 +232,7 @@ class AppFeed:
         self._queue.append(say)
         self._queued += _size(say)
 
-    async def _tell_missed(self) -> None:
+    async def _send_missed(self) -> None:
         """Put the rest of earlier answers in front of what comes, each under a line that says so."""
         assert self._cursor is not None
         texts: list[str] = []
@@ -284,6 +284,8 @@ class AppFeed:
         if isinstance(say, Text):
             if say.message_id is not None:
                 self.receipts.wrote(say.message_id, say.told)
+            if say.request_id is not None:
+                self.state.seen.show(self.session_id, say.request_id)
             return wire.message(say.content, now_ms)
         if isinstance(say, Peer):
             return wire.peer(say.kind, self.session_id, self._epoch, say.item)

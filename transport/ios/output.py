@@ -36,13 +36,14 @@ NOW: Final = "\n\n[The answer to this message:]\n\n"
 class Text:
     """A piece for `message`. `told`: the code points of `message_id`'s answer that are out with it.
 
-    `alone`: not to be joined with its neighbours.
+    `alone`: not to be joined with its neighbours. `request_id`: the request that it shows.
     """
 
     content: str
     message_id: str | None = None
     told: int = 0
     alone: bool = False
+    request_id: str | None = None
 
 
 @attrs.frozen

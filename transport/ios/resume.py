@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import attrs
 
 from actors.ports import Clock
+from storage.aliases import Aliases, is_app_device, is_app_session
 from transport.auth import authorize
 from transport.ios.wire import ChatFrame
 from transport.ports import AppPorts, Device
-from transport.tries import Tries
+from transport.tries import Attempts
 
-__all__ = ["PAIR_MS", "Resumption", "holds_uuid"]
+__all__ = ["PAIR_MS", "Resumption", "is_own_pair"]
 
 PAIR_MS: Final = 7 * 24 * 3600 * 1000
 """How long a pair counts after its last use with a key."""
 
-_UUID: Final = re.compile(
-    r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}(?![0-9a-fA-F])"
-)
 
-
-def holds_uuid(text: str) -> bool:
-    """Tell whether an id holds a UUID, so that nobody guesses it."""
-    return _UUID.search(text) is not None
+def is_own_pair(frame: ChatFrame) -> bool:
+    """Return whether a frame has both ids in the app's own form; aliases and names of other clients open nothing."""
+    device_id, session_id = frame.device_id, frame.session_id
+    return (
+        device_id is not None
+        and session_id is not None
+        and is_app_device(device_id)
+        and is_app_session(session_id)
+    )
 
 
 @attrs.frozen
@@ -33,8 +35,9 @@ class Resumption:
     """Decides about first frames that are chat messages."""
 
     ports: AppPorts
+    aliases: Aliases
     clock: Clock
-    tries: Tries
+    tries: Attempts
     enabled: bool
 
     async def device(self, frame: ChatFrame, address: str, now: float) -> Device | None:
@@ -46,11 +49,9 @@ class Resumption:
         device_id, session_id = frame.device_id, frame.session_id
         if not self.enabled or device_id is None or session_id is None:
             return None
-        if not self.tries.allow(address, now):
+        if not self.tries.allow(address, now) or not is_own_pair(frame):
             return None
-        if not holds_uuid(device_id) or not holds_uuid(session_id):
-            return None
-        since_ms = self.clock() - PAIR_MS
-        owner = await self.ports.pairs.owner(device_id, session_id, since_ms=since_ms)
+        pair = self.aliases.device(device_id), self.aliases.session(session_id)
+        owner = await self.ports.pairs.owner(*pair, since_ms=self.clock() - PAIR_MS)
         device = None if owner is None else self.ports.keys.find_hash(owner)
         return device if device is not None and authorize(device.scope, "send") else None

@@ -49,8 +49,9 @@ from transport.ios.output import (
     end_of,
 )
 from transport.ios.text import already_decided, bare_error, decision_of, may_be_allowed, request_text
+from transport.ios.told import MessageRecord
 
-__all__ = ["AppState", "Decision", "Send"]
+__all__ = ["AppState", "Decision", "MessageRecord", "Send"]
 
 LATE_MS: Final = 10 * 60 * 1000
 """How long after somebody else's decision the app's own is answered instead of sent on (rule 10)."""
@@ -74,7 +75,9 @@ class AppState:
     """See the module.
 
     Attributes:
+        session_id: whose session it is.
         label: what this device's events carry.
+        seen: the request that this connection showed last, of whatever session.
         name_of: from a label to what people call the device.
         own: messages of this connection whose turn has not ended, in the order of sending.
         pending: requests that wait for a person, oldest first.
@@ -83,7 +86,9 @@ class AppState:
         late: who decided last before the app could, and when.
     """
 
+    session_id: str
     label: str
+    seen: MessageRecord
     name_of: Callable[[str], str] = str
     own: dict[str, OwnTurn] = attrs.field(factory=dict)
     pending: dict[str, PermissionRequested] = attrs.field(factory=dict)
@@ -115,12 +120,15 @@ class AppState:
     def read(self, text: str, now_ms: int) -> Send | Decision | list[Say]:
         """Return what a text means: a message, a decision, or what is answered at once."""
         decision = decision_of(text)
-        waiting = next((one for one in self.pending if one != self.deciding), None)
-        if waiting is not None:
-            if decision is None or (decision == "allow" and not may_be_allowed(self.pending[waiting])):
-                return self._tell(waiting)
-            self.deciding = waiting
-            return Decision(waiting, decision)
+        waiting = [one for one in self.pending if one != self.deciding]
+        if waiting:
+            seen = self.seen.of(self.session_id)
+            if seen is None or seen not in waiting:
+                return self._tell(waiting[0])
+            if decision is None or (decision == "allow" and not may_be_allowed(self.pending[seen])):
+                return self._tell(seen)
+            self.deciding = seen
+            return Decision(seen, decision)
         if decision is not None and self.late is not None and now_ms - self.late[1] <= LATE_MS:
             return [self._late_text(), End()]
         return Send()
@@ -139,7 +147,7 @@ class AppState:
         if self.told == request_id:
             self.told = None
         self.late = (by_device, now_ms)
-        return [self._late_text(), *(self._tell_next() or [End()])]
+        return [self._late_text(), *(self._show_next() or [End()])]
 
     def decision_refused(self, request_id: str, content: str) -> list[Say]:
         """A decision was not taken for any other reason. The exchange that brought it ends."""
@@ -216,9 +224,10 @@ class AppState:
             says += self._missing(one)
             one.open = False
         self.told = request_id
-        return [*says, Text(request_text(self.pending[request_id]), alone=True), End()]
+        shown = Text(request_text(self.pending[request_id]), alone=True, request_id=request_id)
+        return [*says, shown, End()]
 
-    def _tell_next(self) -> list[Say]:
+    def _show_next(self) -> list[Say]:
         self.told = next((one for one in self.pending if one != self.deciding), None)
         return [] if self.told is None or not self.own else self._tell(self.told)
 
@@ -247,7 +256,7 @@ class AppState:
         self.told = None
         if self.deciding == request_id:
             return says  # the answer to the app's own decision, which came second, ends the exchange
-        return [*says, *self._tell_next()]
+        return [*says, *self._show_next()]
 
     def _decided_here(self, request_id: str, said: str) -> list[Say]:
         """Let the rest of the turn follow; where it is nobody's of this device, say that it was done."""

@@ -9,6 +9,7 @@ import attrs
 
 from actors.events import PermissionRequested
 from transport.request_text import shown_input, visible
+from transport.trust_words import KIND, lists_all, trust_lines
 
 __all__ = [
     "SummaryFilter",
@@ -89,7 +90,17 @@ def decision_of(text: str) -> Literal["allow", "deny"] | None:
 
 def request_text(request: PermissionRequested) -> str:
     """Tell a person who has only a text box what is asked and how to answer."""
-    shown, is_whole = shown_input(request.input, MAX_INPUT)
+    shown, is_whole = _shown(request)
+    if request.about == KIND:
+        lines = [shown, ""]
+        no = "go on without its settings" if "deny" in request.options else "end this message"
+        if is_whole:
+            lines.append(f"Send allow (or yes) to trust this folder, deny (or no) to {no}.")
+        else:
+            lines.append(
+                f"It is too long to show here whole. Another device can trust it. Send deny (or no) to {no}."
+            )
+        return "\n".join(lines)
     lines = [f"Permission needed for the tool {visible(request.tool)}, with this input:", "", shown, ""]
     if request.questions is not None:
         lines += ["It asks something that only another device can answer with choices.", ""]
@@ -110,7 +121,15 @@ def request_text(request: PermissionRequested) -> str:
 
 def may_be_allowed(request: PermissionRequested) -> bool:
     """Tell whether `request_text` shows all that would run."""
-    return shown_input(request.input, MAX_INPUT)[1]
+    return _shown(request)[1]
+
+
+def _shown(request: PermissionRequested) -> tuple[str, bool]:
+    """Return what a person sees of a request, and whether that is all of it."""
+    if request.about != KIND:
+        return shown_input(request.input, MAX_INPUT)
+    text = visible("\n".join(trust_lines(request.input)))
+    return text[:MAX_INPUT], len(text) <= MAX_INPUT and lists_all(request.input)
 
 
 def already_decided(name: str) -> str:

@@ -10,7 +10,7 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Attach, Author, Envelope, Rejected, Reply, SessionView, Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
-from actors.tail import AttachedDevice, Round
+from actors.tail import AttachedDevice, EventBatch
 from storage.errors import SessionExists
 from storage.records import NewSession
 from transport.auth import CREATE_SESSION, authorize
@@ -59,7 +59,7 @@ class Attaching:
     earlier: Attachment | None
     renderings: Renderings | None = None
 
-    async def run(self) -> tuple[Attachment, list[bytes], Round]:
+    async def run(self) -> tuple[Attachment, list[bytes], EventBatch]:
         """Return the attachment, the texts of `attached` and of what belongs to it, and the first round of what follows it.
 
         The attachment listens but is not started. Cancelled or failed, nothing listens.
@@ -71,7 +71,7 @@ class Attaching:
         frame = self.frame
         label = frame.device_id or self.device.id
         if label != self.device.id and not await self.deps.devices.claim_label(label, self.device.id):
-            raise _forbidden("This device_id is another key's.")
+            raise _forbidden("This device_id belongs to another key or to the system; use another one.")
         await self._find_or_make(label)
         view = await self._view(Author(self.device.id, label, self.device.name))
         # A key that may only look attaches observing, whatever it asks for.
@@ -93,7 +93,7 @@ class Attaching:
             raise
         return attachment, texts, first
 
-    async def _open(self, attachment: Attachment, view: SessionView) -> tuple[list[bytes], Round]:
+    async def _open(self, attachment: Attachment, view: SessionView) -> tuple[list[bytes], EventBatch]:
         frame, journal = self.frame, self.deps.journal
         if self.earlier is not None:
             self.earlier.replaced = True  # so that nobody sees one connection attached twice
@@ -134,7 +134,14 @@ class Attaching:
             raise _forbidden(too_many_sessions(self.config.max_sessions))
         settings = self._settings(frame.settings or SettingsAsked())
         await self._check(frame.agent, settings)
-        new = NewSession(frame.session_id, frame.agent, label, encode_settings(settings), self.deps.clock())
+        new = NewSession(
+            frame.session_id,
+            frame.agent,
+            label,
+            encode_settings(settings),
+            self.deps.clock(),
+            settings.workspace,
+        )
         try:
             await catalog.create(new)
         except SessionExists:

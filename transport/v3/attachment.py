@@ -19,7 +19,7 @@ import trio
 from actors.commands import SessionView
 from actors.cursor import Cursor
 from actors.ports import Clock, Journal
-from actors.tail import AttachedDevice, News, Presence, Round, Tail, Trouble
+from actors.tail import AttachedDevice, EventBatch, Presence, SessionProblem, Tail, TransientUpdate
 from storage.errors import StorageError
 from transport.v3 import replies
 from transport.v3.client_frames import Position
@@ -133,7 +133,7 @@ class Attachment:
         self._listening = listening
         self._news_version = self._tail.news_version
 
-    async def open(self, journal: Journal, view: SessionView, position: int, pace_s: float) -> Round:
+    async def open(self, journal: Journal, view: SessionView, position: int, pace_s: float) -> EventBatch:
         """Take the first round from `position` on. A cancelled `open` must be followed by `close`.
 
         Raises:
@@ -157,7 +157,7 @@ class Attachment:
     def trouble(self) -> bytes:
         """Return the frames of what is wrong with the session already."""
         assert self._tail is not None
-        return self._frames([item for item in self._tail.news_since(0) if isinstance(item, Trouble)])
+        return self._frames([item for item in self._tail.news_since(0) if isinstance(item, SessionProblem)])
 
     def start(self) -> None:
         """Let the writer ask from now on."""
@@ -233,7 +233,7 @@ class Attachment:
             items = [item for item in items if not isinstance(item, Presence)]
         return self._frames(items)
 
-    def _frames(self, items: Sequence[News]) -> bytes:
+    def _frames(self, items: Sequence[TransientUpdate]) -> bytes:
         label, now_ms = self.own.device_id, self.clock()
         texts = [replies.news(self.session_id, item, label, now_ms) for item in items]
         return b"".join(text_frame(text) for text in texts if text is not None)

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal, NewType
 import attrs
 
 __all__ = [
-    "ActFrame",
     "Answers",
     "AttachFrame",
     "AttachmentRef",
     "AuthFrame",
     "CancelFrame",
     "ClientFrame",
+    "CommandFrame",
     "ConfigureFrame",
     "DecideFrame",
     "DetachFrame",
@@ -23,17 +23,23 @@ __all__ = [
     "Id",
     "InterruptFrame",
     "MarkReadFrame",
+    "Moment",
+    "OrganizeFrame",
     "PaceMs",
+    "PaintedFrame",
     "PathText",
     "PingFrame",
     "Position",
     "RenameFrame",
+    "RenewFrame",
     "ResolveFrame",
     "RevokeGrantFrame",
     "SendFrame",
+    "SendNowFrame",
     "SettingsAsked",
     "SettingsChange",
     "ShortText",
+    "WarmFrame",
     "WatchSessionsFrame",
 ]
 
@@ -57,6 +63,9 @@ EditedInput = NewType("EditedInput", dict[str, object])
 
 SettingsChange = NewType("SettingsChange", dict[str, str | None])
 """Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
+
+Moment = NewType("Moment", int)
+"""A moment in ISO 8601 with its offset from UTC; here in milliseconds since 1970."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -125,6 +134,20 @@ class SendFrame:
     attachments: tuple[AttachmentRef, ...] = ()
     if_head: Position | None = None
     mode: Literal["queue", "steer"] = "queue"
+    not_before: Moment | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode == "steer" and self.not_before is not None:
+            raise ValueError("a message into the running turn has no time of its own")
+
+
+@attrs.frozen
+class SendNowFrame:
+    """Have a message for later run now."""
+
+    name: ClassVar[str] = "send_now"
+    session_id: Id
+    message_id: MessageId
 
 
 @attrs.frozen
@@ -176,6 +199,42 @@ class RevokeGrantFrame:
     name: ClassVar[str] = "revoke_grant"
     session_id: Id
     grant: ShortText
+
+
+@attrs.frozen
+class RenewFrame:
+    """Have the agent start afresh."""
+
+    name: ClassVar[str] = "renew"
+    session_id: Id
+
+
+@attrs.frozen
+class OrganizeFrame:
+    """Pin a session, or take it out of the way."""
+
+    name: ClassVar[str] = "organize"
+    session_id: Id
+    pinned: bool | None = None
+    archived: bool | None = None
+
+
+@attrs.frozen
+class WarmFrame:
+    """Somebody is about to write."""
+
+    name: ClassVar[str] = "warm"
+    session_id: Id
+
+
+@attrs.frozen
+class PaintedFrame:
+    """How long after its moment an event was shown."""
+
+    name: ClassVar[str] = "painted"
+    session_id: Id
+    seq: int
+    ms: int
 
 
 @attrs.frozen
@@ -237,13 +296,18 @@ class PingFrame:
     name: ClassVar[str] = "ping"
 
 
-ActFrame = (
+CommandFrame = (
     SendFrame
+    | SendNowFrame
     | CancelFrame
     | InterruptFrame
     | DecideFrame
     | ConfigureFrame
     | RevokeGrantFrame
+    | RenewFrame
+    | OrganizeFrame
+    | WarmFrame
+    | PaintedFrame
     | ResolveFrame
     | RenameFrame
     | MarkReadFrame
@@ -251,4 +315,4 @@ ActFrame = (
 )
 """What goes to the session's owner, from a device that is attached."""
 
-ClientFrame = AuthFrame | AttachFrame | ActFrame | DetachFrame | WatchSessionsFrame | PingFrame
+ClientFrame = AuthFrame | AttachFrame | CommandFrame | DetachFrame | WatchSessionsFrame | PingFrame

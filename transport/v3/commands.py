@@ -14,28 +14,28 @@ from actors.events import Attachment
 from actors.pieces import MAX_PIECE_BYTES, fits
 from transport.auth import DECIDE_MORE, authorize
 from transport.v3 import client_frames as cf
-from transport.v3.client_frames import ActFrame
+from transport.v3.client_frames import CommandFrame
 
-__all__ = ["MAX_TITLE", "answers_to", "command_of", "oversized", "refuse", "with_rights"]
+__all__ = ["MAX_TITLE", "answers_to", "oversized", "refuse", "to_command", "with_rights"]
 
 MAX_TITLE: Final = 500
 """Code points of a session's title; it is shown on one line and repeated in every list."""
 
 
-def refuse(frame: ActFrame, code: cmd.RejectCode, content: str) -> Rejected:
+def refuse(frame: CommandFrame, code: cmd.RejectCode, content: str) -> Rejected:
     """Return the refusal of `frame`, with the id that it answers."""
     message_id, request_id = answers_to(frame)
     return Rejected(code, content, message_id=message_id, request_id=request_id)
 
 
-def answers_to(frame: ActFrame) -> tuple[str | None, str | None]:
+def answers_to(frame: CommandFrame) -> tuple[str | None, str | None]:
     """Return the `message_id` and the `request_id` that a frame names."""
-    if isinstance(frame, cf.SendFrame | cf.CancelFrame | cf.ResolveFrame):
+    if isinstance(frame, cf.SendFrame | cf.SendNowFrame | cf.CancelFrame | cf.ResolveFrame):
         return frame.message_id, None
     return None, frame.request_id if isinstance(frame, cf.DecideFrame) else None
 
 
-def oversized(frame: ActFrame) -> Rejected | None:
+def oversized(frame: CommandFrame) -> Rejected | None:
     """Refuse what is too long to be kept: over 256 KiB as JSON, or a title of over 500 characters."""
     if isinstance(frame, cf.SendFrame | cf.DraftFrame) and not fits(frame.content):
         return refuse(frame, "too_large", "The text is over 256 KiB.")
@@ -60,29 +60,34 @@ def with_rights(command: Command, scope: str) -> Command:
 
 
 @singledispatch
-def command_of(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
+def to_command(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
     """Return the command that `frame` gives. `attachments`: a message's files, looked up."""
     raise TypeError(f"{type(frame).__name__} is no command")
 
 
-@command_of.register
+@to_command.register
 def _send(frame: cf.SendFrame, attachments: tuple[Attachment, ...] = ()) -> Command:
     head = frame.if_head
     if_head = None if head is None else cmd.IfHead(head.epoch, head.seq)
-    return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode)
+    return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode, frame.not_before)
 
 
-@command_of.register
+@to_command.register
+def _send_now(frame: cf.SendNowFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.SendNow(frame.message_id)
+
+
+@to_command.register
 def _cancel(frame: cf.CancelFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Cancel(frame.message_id)
 
 
-@command_of.register
+@to_command.register
 def _interrupt(frame: cf.InterruptFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Interrupt(frame.turn_id)
 
 
-@command_of.register
+@to_command.register
 def _decide(frame: cf.DecideFrame, _: tuple[Attachment, ...] = ()) -> Command:
     decision = frame.decision or "allow"
     return cmd.Decide(
@@ -90,31 +95,46 @@ def _decide(frame: cf.DecideFrame, _: tuple[Attachment, ...] = ()) -> Command:
     )
 
 
-@command_of.register
+@to_command.register
 def _configure(frame: cf.ConfigureFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Configure(frame.settings)
 
 
-@command_of.register
+@to_command.register
 def _revoke_grant(frame: cf.RevokeGrantFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.RevokeGrant(frame.grant)
 
 
-@command_of.register
+@to_command.register
+def _renew(_: cf.RenewFrame, __: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Renew()
+
+
+@to_command.register
+def _organize(frame: cf.OrganizeFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Organize(frame.pinned, frame.archived)
+
+
+@to_command.register
+def _warm(_: cf.WarmFrame, __: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Warm()
+
+
+@to_command.register
 def _resolve(frame: cf.ResolveFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Resolve(frame.message_id, frame.action)
 
 
-@command_of.register
+@to_command.register
 def _rename(frame: cf.RenameFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Rename(frame.title)
 
 
-@command_of.register
+@to_command.register
 def _mark_read(frame: cf.MarkReadFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.MarkRead(frame.seq)
 
 
-@command_of.register
+@to_command.register
 def _draft(frame: cf.DraftFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Draft(frame.content)

@@ -16,25 +16,22 @@ import trio
 import trio_websocket
 
 from transport.config import TransportConfig
-from transport.frame_rate import FrameRate
 from transport.ports import Deps, Device
-from transport.signin import BadKeyError, SignIn, TooManyTriesError, key_of_first_frame
+from transport.signin import BadKeyError, SignIn, TooManyAttemptsError, key_of_first_frame
 from transport.streams import FrameStream
 from transport.v3 import replies
 from transport.v3.conversation import Conversation
-from transport.v3.decode import MAX_CLIENT_FRAME_BYTES, WireError, decode
+from transport.v3.decode import WireError, decode
 from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode
-from transport.websocket.heartbeat import Pulse
+from transport.websocket.heartbeat import Heartbeat
 from transport.websocket.writer import DeviceWriter
 
 __all__ = ["ConnectionV3"]
 
 MAX_BAD_FRAMES: Final = 10
 """Bad frames in a row that close the connection."""
-
-_LONGEST_CODE_POINT: Final = 4  # bytes in UTF-8
 
 logger = logging.getLogger("builderos.transport")
 
@@ -54,13 +51,12 @@ class ConnectionV3:
     stream: FrameStream
     config: TransportConfig
     deps: Deps
-    pulse: Pulse
+    pulse: Heartbeat
     on_signed_in: Callable[[], None]
     sign_in: SignIn
     device: Device | None = None
     renderings: Renderings | None = None
     writer: DeviceWriter = attrs.field(init=False)
-    _rate: FrameRate = attrs.field(factory=FrameRate)
     _conversation: Conversation | None = None
     _scope: trio.CancelScope | None = None
 
@@ -93,11 +89,7 @@ class ConnectionV3:
         key = self.sign_in.key
         if key is None:
             with trio.move_on_after(self.config.sign_in_s) as waiting:
-                message = await self.ws.get_message()
-                if _is_oversized(message):
-                    self.request_close(close_codes.TOO_LARGE)
-                    return
-                key = key_of_first_frame(message)
+                key = key_of_first_frame(await self.ws.get_message())
             if waiting.cancelled_caught:
                 self.request_close(close_codes.NO_SIGN_IN)
                 return
@@ -123,7 +115,7 @@ class ConnectionV3:
                 return self.sign_in.enter(key)
         except BadKeyError:
             pass
-        except TooManyTriesError:
+        except TooManyAttemptsError:
             code = close_codes.TOO_MANY_TRIES
         self.writer.put(replies.error("unauthorized", "The key is not valid.", self.deps.clock()))
         self.request_close(code)
@@ -134,13 +126,7 @@ class ConnectionV3:
         while True:
             await self.writer.wait_room()
             message = await self.ws.get_message()
-            wait_s = self._rate.take(trio.current_time())
-            if wait_s:
-                await trio.sleep(wait_s)
             if self.writer.closing is not None:
-                return
-            if _is_oversized(message):
-                self.request_close(close_codes.TOO_LARGE)
                 return
             try:
                 if isinstance(message, bytes):
@@ -172,10 +158,3 @@ class ConnectionV3:
     def _heartbeats(self) -> Sequence[bytes]:
         heads = {} if self._conversation is None else self._conversation.heads()
         return replies.heartbeats(heads, self.deps.clock())
-
-
-def _is_oversized(message: str | bytes) -> bool:
-    """Tell whether a frame is over the limit, in bytes: trio-websocket counts characters."""
-    if isinstance(message, bytes) or len(message) * _LONGEST_CODE_POINT <= MAX_CLIENT_FRAME_BYTES:
-        return len(message) > MAX_CLIENT_FRAME_BYTES
-    return len(message.encode()) > MAX_CLIENT_FRAME_BYTES

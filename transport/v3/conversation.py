@@ -27,8 +27,9 @@ from transport.v3 import client_frames as cf
 from transport.v3 import replies
 from transport.v3.attach import Attaching, AttachRefused
 from transport.v3.attachment import Attachment
-from transport.v3.commands import answers_to, command_of, oversized, refuse, with_rights
+from transport.v3.commands import answers_to, oversized, refuse, to_command, with_rights
 from transport.v3.events import encode_round
+from transport.v3.own_ids import aliased
 from transport.v3.rendered import Renderings
 from transport.v3.session_list import SessionFeed
 from transport.websocket import close_codes
@@ -56,6 +57,7 @@ class Conversation:
     renderings: Renderings | None = None
     _attachments: dict[str, Attachment] = attrs.field(factory=dict)
     _watching: AbstractContextManager[None] | None = None
+    _watches_all: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -79,6 +81,7 @@ class Conversation:
 
     async def follow(self, frame: cf.ClientFrame) -> None:
         """Do what a frame asks for, as far as the device may."""
+        frame = aliased(frame, self.deps.aliases)
         if isinstance(frame, cf.PingFrame):
             self.writer.put(replies.pong(self.deps.clock()))
         elif isinstance(frame, cf.AttachFrame):
@@ -98,21 +101,29 @@ class Conversation:
         if found is not None and found.id == self.device.id:
             self.welcome()
         else:
-            self._tell_error("unauthorized", "The key is not valid here.")
+            self._send_error("unauthorized", "The key is not valid here.")
             self.writer.close(close_codes.BAD_KEY)
 
     def _watch_sessions(self) -> None:
+        self._watches_all = True
+        self._feed_sessions()
+
+    def _feed_sessions(self) -> None:
+        """Tell changed entries of sessions from now on: of those that are attached, or of all."""
         if self._watching is None:
-            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self.device.scope)
+            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self._wants_entry)
             self._watching = self.deps.watch.watch(feed)
             self._watching.__enter__()
+
+    def _wants_entry(self, session_id: str) -> bool:
+        return self._watches_all or session_id in self._attachments
 
     async def _attach(self, frame: cf.AttachFrame) -> None:
         session_id = frame.session_id
         earlier = self._attachments.get(session_id)
         if earlier is None and len(self._attachments) >= MAX_ATTACHED:
             content = f"This connection follows {MAX_ATTACHED} sessions; detach from one."
-            self._tell_rejected(session_id, Rejected("queue_full", content))
+            self._send_rejected(session_id, Rejected("queue_full", content))
             return
         try:
             attaching = Attaching(
@@ -121,14 +132,15 @@ class Conversation:
             attachment, texts, first = await attaching.run()
         except AttachRefused as refused:
             if refused.rejected is not None:
-                self._tell_rejected(session_id, refused.rejected)
+                self._send_rejected(session_id, refused.rejected)
             else:
-                self._tell_error(refused.code, str(refused), session_id)
+                self._send_error(refused.code, str(refused), session_id)
             return
         except _FAILURES as error:
-            self._tell_failure(session_id, error, None)
+            self._send_failure(session_id, error, None)
             return
         self._attachments[session_id] = attachment
+        self._feed_sessions()
         for text in texts:
             self.writer.put(text)
         self.writer.put_frames(encode_round(first))
@@ -148,17 +160,19 @@ class Conversation:
         """See `transport.v3.attachment.FollowsAttachments`."""
         self._detach(attachment.session_id, "The session was restored to another state: attach again.")
 
-    async def _act(self, frame: cf.ActFrame) -> None:
+    async def _act(self, frame: cf.CommandFrame) -> None:
         refusal = self._refusal(frame)
         if refusal is not None:
-            self._tell_rejected(frame.session_id, refusal)
+            self._send_rejected(frame.session_id, refusal)
             return
+        if isinstance(frame, cf.PaintedFrame):
+            return  # it tells nobody else anything, and is worth nothing later
         try:
             await self._submit(frame)
         except _FAILURES as error:
-            self._tell_failure(frame.session_id, error, frame)
+            self._send_failure(frame.session_id, error, frame)
 
-    def _refusal(self, frame: cf.ActFrame) -> Rejected | None:
+    def _refusal(self, frame: cf.CommandFrame) -> Rejected | None:
         if not authorize(self.device.scope, frame.name):
             return refuse(frame, "forbidden", "This key may not do that.")
         attachment = self._attachments.get(frame.session_id)
@@ -168,23 +182,25 @@ class Conversation:
             return refuse(frame, "observer", "This device only watches the session.")
         return oversized(frame)
 
-    async def _submit(self, frame: cf.ActFrame) -> None:
+    async def _submit(self, frame: cf.CommandFrame) -> None:
         session_id = frame.session_id
         label = self._attachments[session_id].own.device_id
         files = await self._files(frame)
         if files is None:
-            self._tell_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))
+            self._send_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))
             return
         author = Author(self.device.id, label, self.device.name)
-        command = with_rights(command_of(frame, files), self.device.scope)
+        command = with_rights(to_command(frame, files), self.device.scope)
         envelope = Envelope(command, author, partial(self._on_reply, session_id))
+        if self.writer.closing is not None:
+            return  # its key was revoked while its files were looked up
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:
             busy = refuse(frame, "storage", "The session takes nothing at the moment; try again.")
-            self._tell_rejected(session_id, busy)
+            self._send_rejected(session_id, busy)
 
-    async def _files(self, frame: cf.ActFrame) -> tuple[File, ...] | None:
+    async def _files(self, frame: cf.CommandFrame) -> tuple[File, ...] | None:
         refs = frame.attachments if isinstance(frame, cf.SendFrame) else ()
         return await attachments_of(self.deps.uploads, frame.session_id, [ref.url for ref in refs])
 
@@ -192,31 +208,31 @@ class Conversation:
         if isinstance(reply, Accepted):
             self.writer.put(replies.accepted(session_id, reply, self.deps.clock()))
         elif isinstance(reply, Rejected):
-            self._tell_rejected(session_id, reply)
+            self._send_rejected(session_id, reply)
 
-    def _tell_error(
+    def _send_error(
         self, code: str, content: str, session_id: str | None = None, message_id: str | None = None
     ) -> None:
         self.writer.put(replies.error(code, content, self.deps.clock(), session_id, message_id))
 
-    def _tell_rejected(self, session_id: str, reply: Rejected) -> None:
+    def _send_rejected(self, session_id: str, reply: Rejected) -> None:
         self.writer.put(replies.rejected(session_id, reply, self.deps.clock()))
 
-    def _tell_failure(self, session_id: str, error: Exception, frame: cf.ActFrame | None) -> None:
+    def _send_failure(self, session_id: str, error: Exception, frame: cf.CommandFrame | None) -> None:
         message_id = None if frame is None else answers_to(frame)[0]
         if isinstance(error, SessionMissing):
-            self._tell_error("unknown_session", "There is no such session.", session_id, message_id)
+            self._send_error("unknown_session", "There is no such session.", session_id, message_id)
         elif isinstance(error, SessionFailed):
             text = f"The session failed; try again in {error.retry_in_s:.0f} s."
-            self._tell_error("session_failed", text, session_id, message_id)
+            self._send_error("session_failed", text, session_id, message_id)
         elif isinstance(error, ShuttingDown):
             text = "The server is about to stop."
             reply = Rejected("shutting_down", text) if frame is None else refuse(frame, "shutting_down", text)
-            self._tell_rejected(session_id, reply)
+            self._send_rejected(session_id, reply)
         else:
             logger.warning("session %s: storage failed for a device: %s", session_id, error)
             text = "The server cannot store or read at the moment."
             if frame is None:
-                self._tell_error("storage", text, session_id)
+                self._send_error("storage", text, session_id)
             else:
-                self._tell_rejected(session_id, refuse(frame, "storage", text))
+                self._send_rejected(session_id, refuse(frame, "storage", text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, get_args
 
 import attrs
@@ -24,18 +25,16 @@ from transport.v3.client_frames import (
     HistoryCount,
     Id,
     MessageId,
+    Moment,
     PaceMs,
     PathText,
     SettingsChange,
     ShortText,
 )
 
-__all__ = ["FRAME_TYPES", "MAX_CLIENT_FRAME_BYTES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
+__all__ = ["FRAME_TYPES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
 
 SUBPROTOCOL: Final = "builderos.v3"
-
-MAX_CLIENT_FRAME_BYTES: Final = 1024 * 1024
-"""A larger frame closes the connection with 1009."""
 
 MAX_ATTACHMENTS: Final = 32
 """Files of one message: more than anybody picks by hand, few enough for one event."""
@@ -49,6 +48,7 @@ MAX_INPUT_BYTES: Final = 64 * 1024
 
 SETTING_NAMES: Final = ("model", "permission_mode", "effort")
 
+_MAX_MOMENT: Final = 64  # characters
 _MAX_SHORT: Final = 4096
 _MAX_MESSAGE_ID: Final = 128  # code points
 _MAX_INT: Final = 2**63 - 1  # what the database can hold
@@ -150,6 +150,19 @@ def _settings_change(value: Any, _: Any) -> SettingsChange:
     return SettingsChange({name: None if one is None else _short(one, _) for name, one in named.items()})
 
 
+def _moment(value: Any, _: Any) -> Moment:
+    says = "expected a moment as 2026-12-01T09:00:00.000Z"
+    if type(value) is not str or len(value) > _MAX_MOMENT:
+        raise _Wrong(says)
+    try:
+        told = datetime.fromisoformat(value)
+        if told.tzinfo is None:
+            raise _Wrong(says + ", with its offset")
+        return Moment(int(told.timestamp() * 1000))
+    except (ValueError, OverflowError):
+        raise _Wrong(says) from None
+
+
 def make_converter() -> cattrs.Converter:
     """Return the converter of this format: strict about types, blind to unknown fields."""
     converter = cattrs.Converter()
@@ -160,6 +173,7 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(Id, _id)
     converter.register_structure_hook(MessageId, _message_id)
     converter.register_structure_hook(Answers, _answers)
+    converter.register_structure_hook(Moment, _moment)
     converter.register_structure_hook(SettingsChange, _settings_change)
     converter.register_structure_hook(EditedInput, _edited_input)
     converter.register_structure_hook(ShortText, _short)

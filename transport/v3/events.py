@@ -15,7 +15,7 @@ import orjson
 
 from actors import events as ev
 from actors.events import Committed, Event
-from actors.tail import Round
+from actors.tail import EventBatch
 from transport.signed_urls import blob_url
 from transport.websocket.frames import MAX_FRAME_BYTES, text_frame
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 CODEC: Final = "v3"
-"""The name of this codec's bytes in `Round.encoded`."""
+"""The name of this codec's bytes in `EventBatch.encoded`."""
 
 CLIPPED_CODE_POINTS: Final = 8192
 """What is left of an oversized field: at six bytes a code point ten of them stay below a frame's bound."""
@@ -56,6 +56,7 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "settings",
         "applies",
         "grants",
+        "held",
     }
 )
 
@@ -96,7 +97,7 @@ def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
     return text if len(text) <= MAX_FRAME_BYTES else orjson.dumps(shrink(body, CLIPPED_CODE_POINTS))
 
 
-def encode_round(round_: Round) -> bytes:
+def encode_round(round_: EventBatch) -> bytes:
     """Return a round's frames, whole and in order; made once, however many devices take the round."""
     known = round_.encoded.get(CODEC)
     if known is None:
@@ -136,6 +137,11 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body[name] = value
     if isinstance(event, ev.UserMessage):
         body["attachments"] = [attrs.asdict(each) for each in event.attachments]
+        _tell_moment(body, "not_before", event.not_before_ms)
+    elif isinstance(event, ev.TurnError):
+        _tell_moment(body, "resets_at", event.resets_at_ms)
+        if not event.ways:
+            del body["ways"]
     elif isinstance(event, ev.Complete):
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
@@ -145,6 +151,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
     elif isinstance(event, ev.SessionUpdated):
         if event.settings is not None:
             body["settings"] = attrs.asdict(event.settings)
+        if event.held is not None:
+            body["held"] = told_held(event.held)
         if event.grants is not None:
             body["grants"] = told_grants(event.grants)
     elif isinstance(event, ev.PermissionRequested):
@@ -155,6 +163,18 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         for name in ("input", "mode", "option"):
             if body[name] is None:
                 del body[name]
+
+
+def _tell_moment(body: dict[str, Any], name: str, at_ms: int | None) -> None:
+    del body[f"{name}_ms"]
+    if at_ms is not None:
+        body[name] = timestamp(at_ms)
+
+
+def told_held(held: ev.Held) -> dict[str, Any] | None:
+    """Return why the queue waits as devices are told it; None: it does not any more."""
+    until = None if held.until_ms is None else timestamp(held.until_ms)
+    return {"code": held.code, "until": until} if held.code else None
 
 
 def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
@@ -189,6 +209,8 @@ def _session_updated(event: ev.SessionUpdated) -> str:
         return f"The session is called {event.title!r} now."
     if event.settings is not None:
         return f"The session works with {_settings_line(event.settings)} {_WHEN[event.applies]}."
+    if event.held is not None:
+        return f"The queue waits: {event.held.code}." if event.held.code else "The queue goes on."
     if event.grants is not None:
         return f"{len(event.grants)} rights are allowed for the session."
     return "The session changed."

@@ -9,23 +9,23 @@ import attrs
 import orjson
 
 from actors.commands import Accepted, Rejected, SessionView
-from actors.events import PermissionRequested
+from actors.events import Held, PermissionRequested
 from actors.offer import Offer
 from actors.tail import (
     AttachedDevice,
     DraftChanged,
     GaugeMoved,
-    News,
     OfferChanged,
     Presence,
     ReadMarkMoved,
-    Trouble,
+    SessionProblem,
+    TransientUpdate,
 )
 from storage.records import SessionRecord
 from transport.config import TransportConfig
 from transport.ports import Device
 from transport.v3.decode import WireError
-from transport.v3.events import request_fields, shrink, timestamp, told_grants
+from transport.v3.events import request_fields, shrink, timestamp, told_grants, told_held
 from transport.websocket.frames import MAX_FRAME_BYTES
 
 __all__ = [
@@ -125,13 +125,20 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "state": view.state,
         "settings": attrs.asdict(view.settings),
         "queue": [
-            {"message_id": one.message_id, "content": one.preview[: fit.preview], "device_id": one.device_id}
+            {
+                "message_id": one.message_id,
+                "content": one.preview[: fit.preview],
+                "device_id": one.device_id,
+                **({} if one.not_before_ms is None else {"not_before": timestamp(one.not_before_ms)}),
+                **({"held": True} if one.held else {}),
+            }
             for one in view.queue
         ],
         "pending": [_pending(one, fit.field) for one in view.pending],
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
+        "held": None if view.held is None else told_held(view.held),
         "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
@@ -236,7 +243,7 @@ def _heartbeat(pairs: Sequence[tuple[str, tuple[int, int]]], now_ms: int) -> byt
     return _frame("heartbeat", "The connection is alive.", now_ms, {"sessions": sessions})
 
 
-def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | None:
+def news(session_id: str, item: TransientUpdate, own_label: str, now_ms: int) -> bytes | None:
     """Tell passing news of a session; None where this device, known by its label, is not to hear of it."""
     of = {"session_id": session_id}
     if isinstance(item, Presence):
@@ -246,7 +253,7 @@ def news(session_id: str, item: News, own_label: str, now_ms: int) -> bytes | No
         return agent(session_id, item.offer, now_ms)
     if isinstance(item, GaugeMoved):
         return gauge(session_id, item.gauge, now_ms)
-    if isinstance(item, Trouble):
+    if isinstance(item, SessionProblem):
         return None if item.code is None else error(item.code, item.content, now_ms, session_id)
     if item.by_device == own_label:
         return None
@@ -261,13 +268,13 @@ def _read_mark(item: ReadMarkMoved, of: dict[str, str], now_ms: int) -> bytes:
     return _frame("mark_read", f"Read up to {item.read_seq}.", now_ms, {**of, "read_seq": item.read_seq})
 
 
-def session_entry(record: SessionRecord, *, show_device: bool) -> dict[str, Any]:
+def session_entry(record: SessionRecord) -> dict[str, Any]:
     """Return a session as lists show it."""
     summary = record.summary
     return {
         "session_id": record.session_id,
         "agent_type": record.agent_type,
-        "device_id": record.device_id if show_device else None,
+        "device_id": record.device_id,
         "title": summary.title if summary else "",
         "state": summary.state if summary else "idle",
         "message_count": summary.message_count if summary else 0,
@@ -275,11 +282,35 @@ def session_entry(record: SessionRecord, *, show_device: bool) -> dict[str, Any]
         "epoch": record.epoch,
         "created_at": timestamp(record.created_at_ms),
         "last_activity": timestamp(record.last_activity_ms),
+        "pinned": record.pinned,
+        "archived": record.archived,
+        "pending": summary.pending_count if summary else 0,
+        "background": 0,
+        "where": None,
+        "machine": None,
+        **_shown(record),
     }
 
 
-def session_changed(record: SessionRecord, unread: int, now_ms: int, *, show_device: bool) -> bytes:
+def _shown(record: SessionRecord) -> dict[str, Any]:
+    """Return what lists show of a session's settings, its to-do list and its queue."""
+    shown = record.summary.shown if record.summary is not None else None
+    told = {} if shown is None else orjson.loads(shown)
+    held = told.get("held")
+    settings = told.get("settings")
+    if settings is None:  # nothing happened in it since it was made
+        made = orjson.loads(record.settings) if record.settings else {}
+        names = ("workspace", "model", "permission_mode", "effort")
+        settings = {name: made.get(name) for name in names}
+    return {
+        "workspace": settings["workspace"] or record.workspace,
+        "settings": settings,
+        "plan": told.get("plan"),
+        "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
+    }
+
+
+def session_changed(record: SessionRecord, unread: int, now_ms: int) -> bytes:
     """Tell a device that watches the list of a session's new entry."""
-    pending = record.summary.pending_count if record.summary else 0
-    fields = {**session_entry(record, show_device=show_device), "unread": unread, "pending": pending}
+    fields = {**session_entry(record), "unread": unread}
     return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)

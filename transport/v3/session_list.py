@@ -1,9 +1,10 @@
-"""What a device that sent `watch_sessions` gets: entries of changed sessions, each at most once a second."""
+"""Entries of changed sessions, each at most once a second: of those that are attached, or after `watch_sessions` of all."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -14,7 +15,7 @@ from transport.v3 import replies
 from transport.websocket.frames import text_frame
 from transport.websocket.writer import DeviceWriter
 
-__all__ = ["SessionFeed", "shows_device"]
+__all__ = ["SessionFeed"]
 
 INTERVAL_S: Final = 1.0
 """Least time between two entries of one session."""
@@ -22,20 +23,7 @@ INTERVAL_S: Final = 1.0
 ENTRIES_AT_ONCE: Final = 16
 """Entries that are read before the writer looks at its other sources again."""
 
-_UUID_DIGITS: Final = 32
-
 logger = logging.getLogger("builderos.transport")
-
-
-def shows_device(scope: str, device_id: str) -> bool:
-    """Tell whether a list may show who made a session.
-
-    The ids of the shipped app are UUIDs and may stand in for a key (PROTOCOL section 4, rule 9): `admin`
-    only.
-    """
-    digits = device_id.replace("-", "")
-    looks_like_uuid = len(digits) == _UUID_DIGITS and all(c in "0123456789abcdefABCDEF" for c in digits)
-    return scope == "admin" or not looks_like_uuid
 
 
 @attrs.define(eq=False)
@@ -45,14 +33,14 @@ class SessionFeed:
     writer: DeviceWriter
     catalog: Catalog
     clock: Clock
-    scope: str
+    wants: Callable[[str], bool]
     active: bool = True
     _changed: dict[str, None] = attrs.field(factory=dict)
     _free_at: dict[str, float] = attrs.field(factory=dict)
 
     def changed(self, session_id: str) -> None:
         """See `transport.ports.SessionListener`."""
-        if session_id not in self._changed:
+        if session_id not in self._changed and self.wants(session_id):
             self._changed[session_id] = None
             self.writer.mark_ready(self)
 
@@ -83,5 +71,4 @@ class SessionFeed:
             # The entry comes with the session's next change; a list that is a little old hurts nobody.
             logger.warning("no entry of session %s for a list: %s", session_id, error)
             return None
-        show = shows_device(self.scope, record.device_id)
-        return replies.session_changed(record, unread, self.clock(), show_device=show)
+        return replies.session_changed(record, unread, self.clock())

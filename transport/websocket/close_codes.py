@@ -7,7 +7,9 @@ import attrs
 __all__ = [
     "APP_BAD_KEY",
     "APP_NO_SIGN_IN",
+    "BAD_FRAME",
     "BAD_KEY",
+    "BAD_TEXT",
     "NOT_ALLOWED",
     "NO_SIGN_IN",
     "PROTOCOL_ERROR",
@@ -30,6 +32,12 @@ class CloseCode:
 
 RESTART = CloseCode(1001, "the server restarts, come back")
 """The server stops. Come back with your position."""
+
+BAD_FRAME = CloseCode(1002, "a frame breaks the WebSocket protocol")
+"""A frame that RFC 6455 does not allow. The client is wrong: coming back will not help it."""
+
+BAD_TEXT = CloseCode(1007, "a text frame is not UTF-8")
+"""The client is wrong: coming back will not help it."""
 
 TOO_LARGE = CloseCode(1009, "a frame is over 1 MiB")
 """A frame was over 1 MiB. Come back; do not send it again."""

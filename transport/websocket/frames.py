@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_FRAME_BYTES", "is_close", "text_frame"]
+__all__ = ["MAX_CLIENT_FRAME_BYTES", "MAX_FRAME_BYTES", "close_frame", "is_close", "text_frame"]
+
+MAX_CLIENT_FRAME_BYTES = 1024 * 1024
+"""A device's message over this closes its connection (1009)."""
 
 MAX_FRAME_BYTES = 512 * 1024
 """No server frame's text is over this (PROTOCOL section 3)."""
 
 _FIN_TEXT = 0x81
+_FIN_CLOSE = 0x88
 _CLOSE_OPCODE = 0x8
 _SHORT = 126
 _MEDIUM = 65536
@@ -26,3 +30,9 @@ def text_frame(text: bytes) -> bytes:
 def is_close(frame: bytes | bytearray | memoryview) -> bool:
     """Tell whether this whole frame is a close frame. (No HTTP text begins with such a byte.)"""
     return len(frame) > 0 and frame[0] & 0x80 != 0 and frame[0] & 0x0F == _CLOSE_OPCODE
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Return one whole close frame; the reason is at most 123 bytes of UTF-8."""
+    payload = code.to_bytes(2, "big") + reason.encode()
+    return bytes((_FIN_CLOSE, len(payload))) + payload

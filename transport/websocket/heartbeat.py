@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 import trio
 
-__all__ = ["Beating", "Pulse"]
+__all__ = ["Beating", "Heartbeat"]
 
 
 class Beating(Protocol):
@@ -22,13 +22,13 @@ class Beating(Protocol):
         """Whether it writes no more."""
         ...
 
-    def beat_now(self) -> None:
+    def heartbeat_now(self) -> None:
         """Have a heartbeat written. Never blocks."""
         ...
 
 
 @attrs.define(eq=False)
-class Pulse:
+class Heartbeat:
     """A queue in the order of what is due: that of joining, since the interval is the same for all."""
 
     interval_s: float
@@ -47,5 +47,5 @@ class Pulse:
             if self._queue and self._queue[0][0] <= trio.current_time():
                 _, one = self._queue.popleft()
                 if not one.ended:
-                    one.beat_now()
+                    one.heartbeat_now()
                     self.join(one)

@@ -23,7 +23,7 @@ from transport.streams import FrameStream
 from transport.websocket.close_codes import CloseCode
 from transport.websocket.frames import text_frame
 
-__all__ = ["OUTBOX_BYTES", "OUTBOX_COUNT", "DeviceWriter", "Source"]
+__all__ = ["OUTBOX_BYTES", "OUTBOX_COUNT", "DeviceWriter", "RoundSource"]
 
 JOIN_BYTES: Final = 256 * 1024
 """Rounds are joined into one write up to this and one round more: enough to keep a line busy."""
@@ -34,7 +34,7 @@ OUTBOX_COUNT: Final = 64
 come in: at most as many as the mailboxes of the session's owners hold."""
 
 
-class Source(Protocol):
+class RoundSource(Protocol):
     """Something that a device follows."""
 
     @property
@@ -69,8 +69,8 @@ class DeviceWriter:
     _outbox: list[bytes] = attrs.field(factory=list)
     _outbox_bytes: int = 0
     _room: trio.Event | None = None
-    _ready: dict[Source, None] = attrs.field(factory=dict)
-    _later: dict[Source, float] = attrs.field(factory=dict)
+    _ready: dict[RoundSource, None] = attrs.field(factory=dict)
+    _later: dict[RoundSource, float] = attrs.field(factory=dict)
     _wake: trio.Event | None = None
     _woken: bool = False
     _beat_due: bool = False
@@ -87,17 +87,17 @@ class DeviceWriter:
         self._outbox_bytes += len(frames)
         self.wake()
 
-    def mark_ready(self, source: Source) -> None:
+    def mark_ready(self, source: RoundSource) -> None:
         """Note that `source` may have something. Never blocks."""
         self._ready[source] = None
         self.wake()
 
-    def forget(self, source: Source) -> None:
+    def forget(self, source: RoundSource) -> None:
         """Ask `source` no more."""
         self._ready.pop(source, None)
         self._later.pop(source, None)
 
-    def beat_now(self) -> None:
+    def heartbeat_now(self) -> None:
         """Tell a heartbeat. Never blocks."""
         self._beat_due = True
         self.wake()
@@ -163,8 +163,8 @@ class DeviceWriter:
                 del self._later[source]
                 self._ready[source] = None
 
-    async def _collect(self, now: float) -> list[tuple[Source, bytes]]:
-        taken: list[tuple[Source, bytes]] = []
+    async def _collect(self, now: float) -> list[tuple[RoundSource, bytes]]:
+        taken: list[tuple[RoundSource, bytes]] = []
         size = 0
         for source in tuple(self._ready):
             if size >= JOIN_BYTES or self.closing is not None:
@@ -181,14 +181,14 @@ class DeviceWriter:
             self._arm(source, now)
         return taken
 
-    def _arm(self, source: Source, now: float) -> None:
+    def _arm(self, source: RoundSource, now: float) -> None:
         due = source.due(now) if source.active else math.inf
         if due <= now:
             self._ready[source] = None
         elif due < math.inf:
             self._later[source] = due
 
-    def _drain(self, rounds: Sequence[tuple[Source, bytes]]) -> bytes:
+    def _drain(self, rounds: Sequence[tuple[RoundSource, bytes]]) -> bytes:
         parts = self._outbox
         parts.extend(frames for source, frames in rounds if source.active)
         self._outbox = []

@@ -15,6 +15,7 @@ import trio
 
 from bridgehub.agents.acp.offer import Offer
 from bridgehub.agents.acp.prompt import make_prompt
+from bridgehub.agents.acp.servers import workspace_servers
 from bridgehub.agents.acp.session import AcpSession
 from bridgehub.agents.acp.start import (
     Greeting,
@@ -53,6 +54,7 @@ from bridgehub.protocol.messages import (
     TurnFailed,
 )
 from bridgehub.protocol.process_tree import MARKER
+from bridgehub.trust.gate import Settled, settle
 
 __all__ = ["AcpDriver", "make_driver"]
 
@@ -60,6 +62,10 @@ _log = logging.getLogger("builderos.bridgehub")
 
 HISTORY_BYTES = 200 * 1024
 """How much of the session is given again to a new conversation."""
+
+
+class NotTrusted(CodexError):
+    """The folder's settings, which the agent would load, are trusted by nobody."""
 
 
 def make_driver(spec: HubSpec) -> AcpDriver:
@@ -80,11 +86,14 @@ class AcpDriver:
     _session: AcpSession | None = None
     _terminals: Terminals | None = None
     _notes: list[str] = attrs.field(factory=list)
+    _settled: Settled | None = None
+    """Under which word about the folder's settings the program was started."""
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
         self._wanted = Setup.of_spec(self.spec)
         self._memory = dict(self.spec.agent_memory or {})
+        self.delegation.mode_now = self._mode_now
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -111,6 +120,10 @@ class AcpDriver:
             return
         await session.set_up(setup, tell, None)
         await tell(AgentOffered(None, session.offer.told()))
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell nothing: what the agent reports comes in its turns."""
+        await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
         """Refuse: the protocol has no way to give a running turn one more message."""
@@ -176,7 +189,13 @@ class AcpDriver:
             CodexError: it cannot be had.
         """
         is_new = False
-        if self._session is None or not self._session.usable:
+        settled = await settle(self.spec, sink)
+        if not settled.loads and not settled.may_deny:
+            raise NotTrusted(
+                f"{self.spec.agent} was not started: nobody trusted the folder, whose settings it cannot leave out."
+            )
+        if self._session is None or not self._session.usable or settled != self._settled:
+            self._settled = settled
             known = self._memory.get("session_id")
             try:
                 is_new = await self._open_session(sink, known if isinstance(known, str) else None)
@@ -205,6 +224,8 @@ class AcpDriver:
         terminals = self._terminals = Terminals(env)
         greeting = await greet(program, self.spec.agent)
         servers = acp_servers(self.delegation)
+        if self._settled is not None and self._settled.loads and self._settled.digest:
+            servers += await trio.to_thread.run_sync(workspace_servers, self.spec, greeting)
         told = None
         if known is not None:
             told = await take_up_session(program, self.spec, greeting, servers, known)
@@ -217,6 +238,12 @@ class AcpDriver:
             self._memory = {"session_id": session_id, "defaults": dict(offer.defaults)}
             await sink.remember(self._memory)
         return is_new
+
+    def _mode_now(self) -> str | None:
+        """Return the mode; one of the agent's own in which it changes nothing is `plan`."""
+        mode, session = self._wanted.permission_mode, self._session
+        is_plan = session is not None and session.offer.kind_of(mode) == "plan"
+        return "plan" if is_plan else mode
 
     def _hear_idle(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
         session = self._session
@@ -235,6 +262,8 @@ class AcpDriver:
             case CallRefused():
                 told = f"{name} refused what it was asked: {error}"
                 return TurnFailed(turn_id, "agent_exited", told[:4096], retryable=False)
+            case NotTrusted():
+                return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)
             case WorkspaceGone():
                 return TurnFailed(turn_id, "agent_exited", str(error), retryable=False)
         return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)

@@ -23,6 +23,7 @@ class KnownAgent:
         sign_in: the command that signs it in.
         seen: its version that was seen working.
         env: variables that its table should have.
+        reads: files and folders of a project in which it looks for its settings.
     """
 
     name: str
@@ -31,6 +32,7 @@ class KnownAgent:
     sign_in: str
     seen: str = ""
     env: tuple[tuple[str, str], ...] = ()
+    reads: tuple[str, ...] = ()
 
     def table(self) -> str:
         """Return its table of the config, as TOML."""
@@ -48,40 +50,91 @@ class KnownAgent:
         return fields
 
 
+_TEXTS = ("agent", "agents", "command", "commands", "skill", "skills")
+
+
+def _inside(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}/{name}" for name in names)
+
+
+_OPENCODE = _inside(
+    ".opencode",
+    "opencode.json",
+    "opencode.jsonc",
+    "package.json",
+    "mode",
+    "modes",
+    "plugin",
+    "plugins",
+    "tool",
+    "tools",
+    *_TEXTS,
+)
+_GEMINI = ("settings.json", ".env", "extensions", "hooks", "policies", *_TEXTS)
+
 KNOWN = {
     one.name: one
     for one in (
         KnownAgent(
             "opencode",
             ("opencode", "acp"),
-            "npm install -g opencode-ai",
-            "opencode auth login",
-            "1.18.33",
+            install="npm install -g opencode-ai",
+            sign_in="opencode auth login",
+            seen="1.18.33",
+            reads=("opencode.json", "opencode.jsonc", *_OPENCODE),
         ),
-        KnownAgent("gemini", ("gemini", "--acp"), "npm install -g @google/gemini-cli", "gemini", "0.61.0"),
-        KnownAgent("qwen", ("qwen", "--acp"), "npm install -g @qwen-code/qwen-code", "qwen", "0.24.4"),
         KnownAgent(
-            "copilot", ("copilot", "--acp"), "npm install -g @github/copilot", "copilot login", "1.0.102"
+            "gemini",
+            ("gemini", "--acp"),
+            install="npm install -g @google/gemini-cli",
+            sign_in="gemini",
+            seen="0.61.0",
+            reads=_inside(".gemini", *_GEMINI),
         ),
-        KnownAgent("vibe", ("vibe-acp",), "uv tool install mistral-vibe", "vibe --setup", "3.0.2"),
+        KnownAgent(
+            "qwen",
+            ("qwen", "--acp"),
+            install="npm install -g @qwen-code/qwen-code",
+            sign_in="qwen",
+            seen="0.24.4",
+            reads=_inside(".qwen", *_GEMINI),
+        ),
+        KnownAgent(
+            "copilot",
+            ("copilot", "--acp"),
+            install="npm install -g @github/copilot",
+            sign_in="copilot login",
+            seen="1.0.102",
+            reads=(".copilot", ".github/agents", ".github/copilot", ".github/hooks", ".vscode/mcp.json"),
+        ),
+        KnownAgent(
+            "vibe",
+            ("vibe-acp",),
+            install="uv tool install mistral-vibe",
+            sign_in="vibe --setup",
+            seen="3.0.2",
+            reads=_inside(".vibe", "config.toml", ".env", "hooks", "tools", *_TEXTS),
+        ),
         KnownAgent(
             "goose",
             ("goose", "acp"),
-            "brew install block-goose-cli",
-            "goose configure",
+            install="brew install block-goose-cli",
+            sign_in="goose configure",
+            reads=_inside(".goose", "config.yaml", "recipes", *_TEXTS),
         ),
         KnownAgent(
             "cursor",
             ("cursor-agent", "acp"),
-            "curl https://cursor.com/install -fsS | bash",
-            "cursor-agent login",
+            install="curl https://cursor.com/install -fsS | bash",
+            sign_in="cursor-agent login",
+            reads=_inside(".cursor", "mcp.json", "hooks.json", "cli.json", "hooks", *_TEXTS),
         ),
         KnownAgent(
             "claude-acp",
             ("claude-agent-acp",),
-            "npm install -g @agentclientprotocol/claude-agent-acp",
-            "claude /login",
-            "0.101.0",
+            install="npm install -g @agentclientprotocol/claude-agent-acp",
+            sign_in="claude /login",
+            seen="0.101.0",
         ),
     )
 }

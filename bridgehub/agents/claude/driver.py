@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
 from bridgehub.agents.claude.memory import Memory
 from bridgehub.agents.claude.prompt import attached_paths, history_text, make_content
@@ -28,6 +28,7 @@ from bridgehub.agents.claude.settings import Stamp, read_stamp
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.messages import (
     AgentOffered,
+    Gauged,
     HubSpec,
     Noticed,
     Prompt,
@@ -36,6 +37,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from bridgehub.trust.gate import Settled, settle
 
 if TYPE_CHECKING:
     from bridgehub.agents.claude.session import ClaudeSession
@@ -77,12 +79,17 @@ class ClaudeDriver:
     _readable: set[str] = attrs.field(factory=set)
     _stamp: Stamp = frozenset()
     """What the running program has read of settings and instructions."""
+    _settled: Settled | None = None
+    """Under which word about the folder's settings it was started."""
     _owes_history: bool = False
+    _has_past: bool = False
+    """Whether the conversation has an answer already."""
     _earlier: str = ""
 
     def __attrs_post_init__(self) -> None:
         self._memory = Memory.of(self.spec.agent_memory)
         self._wanted = Setup.of_spec(self.spec)
+        self.delegation.mode_now = self._mode_now
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -106,7 +113,7 @@ class ClaudeDriver:
                 end = await self._try(self._module, prompt, sink)
         finally:
             self._began = trio.Event()
-        return end or _exited(prompt, "Claude Code ended twice before it took the message.")
+        return self._judged(end) or _exited(prompt, "Claude Code ended twice before it took the message.")
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Change what the running program can change at once; without one the next turn does. See `AgentDriver`."""
@@ -116,6 +123,15 @@ class ClaudeDriver:
             return
         for told in await self._session.switches.bring(setup):
             await tell(told)
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell how full the context is, what the conversation cost, and which limits there are."""
+        if self._session is None or self._starting is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        told = await self._session.look_at_gauge()
+        if told:
+            await tell(Gauged(None, told))
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether the program took it. See `claude_steer`.
@@ -173,17 +189,18 @@ class ClaudeDriver:
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
         """Have a program running; return the turn's end where that cannot be."""
+        settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
-        if self._session is not None and stamp == self._stamp:
+        if self._session is not None and (stamp, settled) == (self._stamp, self._settled):
             return None
         await self.aclose()  # it holds settings that were edited since
-        self._stamp = stamp
+        self._stamp, self._settled = stamp, settled
         if not await trio.Path(self.spec.workspace).is_dir():
             told = f"The workspace {self.spec.workspace} is not there any more."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
-            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation)
+            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation, settled)
             self._session, is_new = await module.open_session(self._spec_now(), setup)
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:
@@ -195,8 +212,17 @@ class ClaudeDriver:
             return _exited(prompt, str(error))
         except BadOutput as error:
             return _unreadable(prompt, error)
+        self._has_past |= not is_new
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
+
+    def _mode_now(self) -> str | None:
+        return self._wanted.permission_mode if self._session is None else self._session.switches.mode
+
+    def _judged(self, end: TurnEnd | None) -> TurnEnd | None:
+        judged = refused_at_once(end, has_past=self._has_past)
+        self._has_past |= isinstance(end, TurnDone)
+        return judged
 
     def _spec_now(self) -> HubSpec:
         wanted = self._wanted

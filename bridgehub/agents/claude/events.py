@@ -46,7 +46,7 @@ from bridgehub.protocol.messages import (
     ToolEnded,
 )
 
-__all__ = ["Translator"]
+__all__ = ["ClaudeTranslator"]
 
 Channel = Literal["text", "thinking"]
 
@@ -82,7 +82,7 @@ class _Tool:
 
 
 @attrs.define(eq=False)
-class Translator:
+class ClaudeTranslator:
     """Translates the messages of one turn, in order. `now` is a monotonic clock in seconds."""
 
     turn_id: str

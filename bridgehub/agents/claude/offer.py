@@ -36,7 +36,7 @@ _MODES = (
     },
 )
 
-_CAN = ("steer", "images", "pdf", "compact")
+_CAN = ("steer", "images", "pdf", "compact", "fork")
 
 
 @attrs.define(eq=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
-from claude_agent_sdk import AssistantMessage, ResultMessage
+from claude_agent_sdk import AssistantMessage, RateLimitInfo, ResultMessage
 
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.text import cut_text
@@ -43,6 +43,8 @@ class Outcome:
     prompt_uuid: str
     cost_before: float | None
     cost_total: float | None = attrs.field(init=False)
+    limit: RateLimitInfo | None = None
+    """What the service last said of the person's limits, in this turn."""
     answered: bool = False
     """Whether the prompt has its result."""
     _last: ResultMessage | None = None
@@ -75,9 +77,27 @@ class Outcome:
             return self._done()
         if self._is_sign_in(last):
             return TurnFailed(self.turn_id, "not_signed_in", _NOT_SIGNED_IN, retryable=False)
+        if (known := self._known_end(last)) is not None:
+            return known
         told = last.result or "; ".join(last.errors or ()) or last.subtype
         content = cut_text(told).value
         return TurnFailed(self.turn_id, "model_error", content, retryable=self._may_pass(last))
+
+    def _known_end(self, last: ResultMessage) -> TurnFailed | None:
+        """Return an end that a person can do something about; None for any other."""
+        content = cut_text(last.result or "; ".join(last.errors or ()) or last.subtype).value
+        limit = self.limit
+        if limit is not None and limit.status == "rejected" and last.api_error_status in (None, 429):
+            resets_at_ms = None if limit.resets_at is None else limit.resets_at * 1000
+            return TurnFailed(self.turn_id, "usage_limit", content, retryable=True, resets_at_ms=resets_at_ms)
+        if last.terminal_reason == "prompt_too_long":
+            ways = ("compact", "renew", "fork")
+            return TurnFailed(self.turn_id, "context_full", content, retryable=False, ways=ways)
+        if last.api_error_status == 400:
+            return TurnFailed(
+                self.turn_id, "conversation_refused", content, retryable=False, ways=("renew", "fork")
+            )
+        return None
 
     def _is_mine(self, result: ResultMessage) -> bool:
         named = named_uuids(result)

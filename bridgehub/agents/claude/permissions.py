@@ -33,7 +33,7 @@ from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import cut_json
 from bridgehub.protocol.messages import Decided
 
-__all__ = ["Asker", "PermissionResult", "ToldCalls", "grant_of", "reading_rule"]
+__all__ = ["AnnouncedCalls", "PermissionBroker", "PermissionResult", "grant_of", "reading_rule"]
 
 PermissionResult = PermissionResultAllow | PermissionResultDeny
 
@@ -64,7 +64,7 @@ _NO_TURN = "Nobody can be asked between two turns. Ask again in the next one."
 _TURN_OVER = "The turn ended before anybody answered."
 
 
-class ToldCalls(Protocol):
+class AnnouncedCalls(Protocol):
     """What a person has been told of the turn's tool calls."""
 
     def has_begun(self, tool_id: str) -> bool:
@@ -90,13 +90,13 @@ class _Question:
 class _Turn:
     nursery: trio.Nursery
     sink: Sink
-    calls: ToldCalls
+    calls: AnnouncedCalls
     open: set[_Question] = attrs.field(factory=set)
     progress: trio.Event = attrs.field(factory=trio.Event)
 
 
 @attrs.define(eq=False)
-class Asker:
+class PermissionBroker:
     """Takes the SDK's questions for one running program. One turn at a time.
 
     Attributes:
@@ -111,7 +111,7 @@ class Asker:
     _turn: _Turn | None = None
 
     @asynccontextmanager
-    async def open_turn(self, sink: Sink, calls: ToldCalls) -> AsyncIterator[None]:
+    async def open_turn(self, sink: Sink, calls: AnnouncedCalls) -> AsyncIterator[None]:
         """Let questions reach `sink` while inside the block; at its end the open ones are answered by no.
 
         Args:

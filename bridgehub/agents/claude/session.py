@@ -21,6 +21,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from claude_agent_sdk import (
     CLIConnectionError,
     ConversationResetMessage,
     ProcessError,
+    RateLimitEvent,
     ResultMessage,
     SystemMessage,
     UserMessage,
@@ -41,10 +43,11 @@ from claude_agent_sdk import (
 
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSent
-from bridgehub.agents.claude.events import Translator
+from bridgehub.agents.claude.events import ClaudeTranslator
+from bridgehub.agents.claude.gauge import ClaudeGauge
 from bridgehub.agents.claude.outcome import Outcome, named_uuids
 from bridgehub.agents.claude.output import read_output
-from bridgehub.agents.claude.permissions import Asker
+from bridgehub.agents.claude.permissions import PermissionBroker
 from bridgehub.agents.claude.prompt import Content
 from bridgehub.agents.claude.steering import Steers
 from bridgehub.agents.claude.switches import Switches
@@ -87,12 +90,14 @@ class ClaudeSession:
     _hub_id: str
     _client: ClaudeSDKClient
     _messages: AsyncIterator[Any]
-    _asker: Asker
+    _asker: PermissionBroker
     _stderr: deque[str]
     _projects: Path
     """Where the program keeps its transcripts, and long outputs beside them."""
     _blob_folder: str = ""
     """Where long texts go whole; empty: nowhere."""
+    _held: ExitStack = attrs.field(factory=ExitStack)
+    """What the program reads from this process as long as it runs."""
     _state: str | None = None
     """`running`, `idle` or `requires_action`, as the program last said."""
     _cost_total: float | None = None
@@ -105,6 +110,7 @@ class ClaudeSession:
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
     """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
+    gauge: ClaudeGauge = attrs.field(factory=ClaudeGauge)
     _conversation: str = ""
     """The program's own id of its conversation."""
     _steers: Steers = attrs.field(factory=Steers)
@@ -123,7 +129,7 @@ class ClaudeSession:
         """
         prompt_uuid = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{prompt.turn_id}/{sink.new_id()}"))
         outcome = Outcome(prompt.turn_id, prompt_uuid, self._cost_total)
-        translator = Translator(prompt.turn_id)
+        translator = ClaudeTranslator(prompt.turn_id)
         self._interrupted, self._reading, self._sent = False, True, trio.Event()
         self._unfinished, self._steers = True, Steers()
         try:
@@ -139,7 +145,7 @@ class ClaudeSession:
         self._unfinished = False
         if (told := await self.switches.after_command(prompt.content)) is not None:
             await sink.emit(told)
-        self._cost_total = outcome.cost_total
+        self._cost_total = self.gauge.cost_usd = outcome.cost_total
         return outcome.end(interrupted=self._interrupted)
 
     async def steer(self, turn_id: str, message_id: str, content: Content) -> bool:
@@ -167,6 +173,12 @@ class ClaudeSession:
             raise ProgramExited("Claude Code ended before it told of a message.")
         return one.taken
 
+    async def look_at_gauge(self) -> dict[str, Any]:
+        """Ask the program how full its context is, and return that with cost and limits. Raises: as the SDK."""
+        told = await self.switches.ask({"subtype": "get_context_usage", "detail": "summary"})
+        self.gauge.note_context(told)
+        return self.gauge.told()
+
     async def interrupt(self) -> None:
         """Ask the program to stop the turn and its sub-agents; wait for its word at most `INTERRUPT_S`.
 
@@ -190,7 +202,10 @@ class ClaudeSession:
         if self._unfinished:
             with trio.move_on_after(INTERRUPT_S, shield=True):  # else the turn goes on for some seconds
                 await self.interrupt()
-        await self._client.disconnect()
+        try:
+            await self._client.disconnect()
+        finally:
+            self._held.close()
         if self._reading:
             return
         # The iterator is read to its end, which has come: trio warns of one that is dropped before.
@@ -229,7 +244,7 @@ class ClaudeSession:
         except CLIConnectionError as error:
             raise PromptNotSent(self._last_words(None)) from error
 
-    async def _follow(self, outcome: Outcome, translator: Translator, sink: Sink) -> None:
+    async def _follow(self, outcome: Outcome, translator: ClaudeTranslator, sink: Sink) -> None:
         consumed = False
         await trio.lowlevel.checkpoint()
         while not (outcome.answered and self._state in (None, "idle")) or self._steers.waiting:
@@ -253,6 +268,9 @@ class ClaudeSession:
                     await self._note_program(message.subtype, data, sink)
                 case AssistantMessage() | ResultMessage():
                     outcome.note(message)
+                case RateLimitEvent(rate_limit_info=info):
+                    outcome.limit = info
+                    self.gauge.note_limits(info)
                 case ConversationResetMessage():
                     self.is_cleared = True
         self._steers.close()
@@ -277,7 +295,7 @@ class ClaudeSession:
         if subtype == "status" and isinstance(mode, str) and (told := self.switches.note_mode(mode)):
             await sink.emit(told)
 
-    async def _fetch_output(self, message: UserMessage, translator: Translator, sink: Sink) -> None:
+    async def _fetch_output(self, message: UserMessage, translator: ClaudeTranslator, sink: Sink) -> None:
         """Have the tool's result told with its whole output, where the program has more than a preview."""
         result = message.tool_use_result
         is_file = isinstance(result, dict) and "persistedOutputPath" in result
@@ -291,7 +309,7 @@ class ClaudeSession:
             told = f"The last {output.lost_bytes} bytes of a command's output were kept by nobody."
             await sink.emit(Noticed(translator.turn_id, "output_cut", told))
 
-    async def _keep(self, translator: Translator, sink: Sink) -> None:
+    async def _keep(self, translator: ClaudeTranslator, sink: Sink) -> None:
         """Put long texts aside before the event that tells of them."""
         for blob in translator.take_blobs():
             if not self._blob_folder:

@@ -14,8 +14,10 @@ import os
 import uuid
 import warnings
 from collections import deque
+from contextlib import ExitStack
 
 import attrs
+import orjson
 import trio
 from claude_agent_sdk import (
     CanUseToolShadowedWarning,
@@ -26,10 +28,12 @@ from claude_agent_sdk import (
     CLINotFoundError,
     ProcessError,
 )
+from claude_agent_sdk.types import SystemPromptPreset
 
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
+from bridgehub.agents.claude.held_file import hold
 from bridgehub.agents.claude.offer import ClaudeOffer
-from bridgehub.agents.claude.permissions import Asker, reading_rule
+from bridgehub.agents.claude.permissions import PermissionBroker, reading_rule
 from bridgehub.agents.claude.session import ClaudeSession, told_end
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.agents.claude.stream import JoiningTransport
@@ -38,6 +42,8 @@ from bridgehub.delegation.mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.messages import HubSpec
 from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
+from bridgehub.trust.gate import Settled
+from bridgehub.trust.instructions import claude_instructions
 
 __all__ = ["ConversationRow", "Setup", "open_session"]
 
@@ -58,6 +64,9 @@ STDERR_LINES = 20
 STDERR_LINE_CHARS = 500
 """How much of one such line is kept."""
 
+_PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code"}
+_FRESH_PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code", "snapshot": False}
+"""Written anew at each start, so that an edit of the instructions that are handed over counts."""
 _OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1"}
 """Without the second the program has no to-do list in a session of its SDK."""
 
@@ -77,12 +86,14 @@ class Setup:
         folders: where files lie that the person attached: all files there may be read unasked.
         readable: the files that are attached from now on; the driver adds to it.
         delegation: what brings work to other agents.
+        settled: what holds for the settings of the workspace.
     """
 
     anew: bool
     folders: tuple[str, ...]
     readable: set[str]
     delegation: Delegation
+    settled: Settled
 
 
 @attrs.frozen
@@ -133,8 +144,10 @@ async def _start(
     spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | None = None
 ) -> ClaudeSession:
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
-    asker = Asker(setup.readable, may_bypass=_may_bypass(spec))
+    asker = PermissionBroker(setup.readable, may_bypass=_may_bypass(spec))
     options = _options(spec, setup, asker, stderr)
+    held = ExitStack()
+    await trio.to_thread.run_sync(_hold_files, spec, setup.settled, options, held)
     options.session_id, options.resume = session_id, resume
     if (server := claude_server(setup.delegation)) is not None:
         options.mcp_servers = {SERVER: server}
@@ -144,8 +157,9 @@ async def _start(
     client = ClaudeSDKClient(options, JoiningTransport(asking))
     warnings.simplefilter("ignore", CanUseToolShadowedWarning)
     try:
-        with trio.fail_after(START_S):
+        with held, trio.fail_after(START_S):
             await client.connect()
+            held = held.pop_all()
     except trio.TooSlowError as error:
         raise ProgramExited(f"Claude Code did not come up within {START_S:g} s.") from error
     except CLINotFoundError as error:
@@ -177,15 +191,32 @@ async def _start(
         blob_folder=spec.blob_folder,
         cost_total=cost_total,
         switches=switches,
+        held=held,
     )
+
+
+def _hold_files(spec: HubSpec, settled: Settled, options: ClaudeAgentOptions, held: ExitStack) -> None:
+    """Have the program read what it must not learn from arguments, which every process can see."""
+    if not settled.loads:
+        text = claude_instructions(spec.workspace, config_folder(spec.env))
+        if text:
+            file = hold(text.encode(errors="replace"), spec.folder)
+            held.callback(file.close)
+            options.extra_args["append-system-prompt-file"] = file.path
+    elif settled.digest and spec.own_env:
+        # Over the folder's own `env`; settings given so count more than those of any file of folder or person.
+        own = {name: spec.env[name] for name in spec.own_env if name in spec.env}
+        file = hold(orjson.dumps({"env": own}), spec.folder)
+        held.callback(file.close)
+        options.settings = file.path
 
 
 def _default_mode(spec: HubSpec) -> str:
     return str(spec.options.get("permission_mode") or "default")
 
 
-def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> ClaudeAgentOptions:
-    """Set the program up as on the desktop: its own system prompt, the settings of user and project."""
+def _options(spec: HubSpec, setup: Setup, asker: PermissionBroker, stderr: deque[str]) -> ClaudeAgentOptions:
+    """Set the program up as on the desktop: its own system prompt, the settings of user and, if trusted, project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,
         env={**_blanked(spec), **spec.env, **_OWN_ENV, **_bypass_env(spec)},
@@ -199,8 +230,8 @@ def _options(spec: HubSpec, setup: Setup, asker: Asker, stderr: deque[str]) -> C
         ],
         can_use_tool=asker.can_use_tool,
         include_partial_messages=True,
-        setting_sources=["user", "project", "local"],
-        system_prompt={"type": "preset", "preset": "claude_code"},
+        setting_sources=["user", "project", "local"] if setup.settled.loads else ["user"],
+        system_prompt=_PROMPT if setup.settled.loads else _FRESH_PROMPT,
         max_buffer_size=MAX_MESSAGE_BYTES,
         stderr=lambda line: stderr.append(line[:STDERR_LINE_CHARS]),
     )

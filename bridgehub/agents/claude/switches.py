@@ -87,7 +87,7 @@ class Switches:
             await trio.lowlevel.checkpoint()
             return None
         try:
-            told = await self._ask({"subtype": "get_settings"})
+            told = await self.ask({"subtype": "get_settings"})
         except Exception as error:  # the SDK has no class of its own for a refused control request
             logger.info("the settings after a command are not known: %s", type(error).__name__)
             return None
@@ -109,7 +109,7 @@ class Switches:
         if name == "permission_mode":
             self._expected.append(str(value))
         try:
-            await self._ask(requests[name])
+            await self.ask(requests[name])
         except Exception as error:  # as above
             if name == "permission_mode":
                 self._expected.pop()
@@ -117,7 +117,8 @@ class Switches:
         setattr(self, "mode" if name == "permission_mode" else name, value)
         return []
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a control request; return its answer. Raises Exception: refused, or the program is gone."""
         query = self.client._query
         assert query is not None, "a program that is up has one"
         with trio.fail_after(ANSWER_S):

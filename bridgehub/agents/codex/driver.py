@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
@@ -26,6 +26,7 @@ from bridgehub.agents.codex.errors import (
     PromptNotTaken,
     WorkspaceGone,
 )
+from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.outcome import NOT_SIGNED_IN
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields
@@ -56,6 +57,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from bridgehub.trust.gate import Settled, settle
 
 __all__ = ["CodexDriver", "make_driver"]
 
@@ -69,6 +71,9 @@ _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobil
 
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
+
+_SERVICE_ENDS = frozenset({"model_error", "usage_limit", "context_full", "conversation_refused"})
+"""Ends by the model service, which leave the program as it is."""
 
 _ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
 
@@ -86,18 +91,26 @@ class CodexDriver:
     delegation: Delegation
     can_steer: bool = True
     _thread_id: str | None = attrs.field(init=False)
+    _told: str = attrs.field(init=False)
+    """Which instructions of the folder the thread was given by us (`FolderWords.mark`)."""
     _program: Program | None = None
     _session: CodexSession | None = None
-    _instructions: Instructions | None = None
+    _read: tuple[Instructions, Settled] | None = None
+    """What the program has read, and under which word about the folder's settings."""
     _wanted: Setup = attrs.field(init=False)
     _settings: ThreadSettings | None = None
     _asking: trio.CancelScope | None = None
+    _has_past: bool = False
+    """Whether the thread has an answer already."""
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
         self._wanted = Setup.of_spec(self.spec)
-        known = (self.spec.agent_memory or {}).get("thread_id")
+        self.delegation.mode_now = self._mode_now
+        memory = self.spec.agent_memory or {}
+        known = memory.get("thread_id")
         self._thread_id = known if isinstance(known, str) else None
+        self._told = str(memory.get("instructions") or "")
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
@@ -112,7 +125,9 @@ class CodexDriver:
         end = await self._try(prompt, sink)
         if end is None:  # it had died since the last turn, which is noticed only now
             end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
-        if isinstance(end, TurnFailed) and end.code != "model_error":
+        end = refused_at_once(end, has_past=self._has_past) or end
+        self._has_past |= isinstance(end, TurnDone)
+        if isinstance(end, TurnFailed) and end.code not in _SERVICE_ENDS:
             await self.aclose()  # the next turn finds what was mended meanwhile
         elif self._session is not None and not self._session.usable:
             await self.aclose()  # something in it outlived the turn
@@ -120,6 +135,10 @@ class CodexDriver:
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Take no settings now: what Codex is told in a turn counts from the next one on, which starts with them."""
+        await trio.lowlevel.checkpoint()
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell nothing: what Codex reports comes in its turns."""
         await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
@@ -215,6 +234,9 @@ class CodexDriver:
         assert self._settings is not None, "a thread that is open has settings"
         return self._settings.overrides(self._wanted, Settings.of(self._spec_now()))
 
+    def _mode_now(self) -> str | None:
+        return self._wanted.permission_mode
+
     def _spec_now(self) -> HubSpec:
         wanted = self._wanted
         return attrs.evolve(self.spec, model=wanted.model, permission_mode=wanted.permission_mode)
@@ -225,26 +247,35 @@ class CodexDriver:
         Raises:
             CodexError: it cannot be had.
         """
+        settled = await settle(self.spec, sink)
         instructions = await trio.to_thread.run_sync(Instructions.look, self.spec)
-        is_same = self._session is not None and self._session.usable and instructions == self._instructions
+        read = (instructions, settled)
+        is_same = self._session is not None and self._session.usable and read == self._read
         if is_same and self._settings is not None and self._settings.knows(Settings.of(self._spec_now())):
             return None
         await self.aclose()
-        self._instructions = instructions
+        self._read = read
+        arguments = await trio.to_thread.run_sync(trust_arguments, self.spec, settled)
         program = self._program = await open_program(
-            self.spec, f"{self.spec.hub_id}/{sink.new_id()}", codex_arguments(self.delegation)
+            self.spec, f"{self.spec.hub_id}/{sink.new_id()}", codex_arguments(self.delegation) + arguments
         )
         if not await initialize(program):
             raise NotSignedIn(NOT_SIGNED_IN)
+        words = await trio.to_thread.run_sync(FolderWords.of, self.spec, settled)
         spec = self._spec_now()
-        thread_id, is_new, told = await open_thread(program, spec, self._thread_id)
+        thread_id, is_new, told = await open_thread(program, spec, self._thread_id, words)
         await self._note_settings(program, Settings.of(spec), told, sink)
+        self._has_past |= not is_new
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
-        if not is_new:
-            return None
-        self._thread_id = thread_id
-        await sink.remember({"thread_id": thread_id})
-        return await _context(prompt, sink) if prompt.taken_before else None
+        news = words.instructions if not is_new and words.mark != self._told else ""
+        if is_new or news:
+            self._thread_id, self._told = thread_id, words.mark
+            await sink.remember(
+                {"thread_id": thread_id, **({"instructions": words.mark} if words.mark else {})}
+            )
+        if news:
+            return news
+        return await _context(prompt, sink) if is_new and prompt.taken_before else None
 
     async def _note_settings(self, program: Program, opened: Settings, told: Fields, sink: Sink) -> None:
         """Take what the thread works with, and tell what Codex offers."""

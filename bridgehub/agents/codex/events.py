@@ -17,7 +17,7 @@ from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.protocol.messages import HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded
 
-__all__ = ["Translator", "http_status"]
+__all__ = ["CodexTranslator", "http_status"]
 
 Channel = Literal["text", "thinking"]
 
@@ -34,7 +34,7 @@ class _Open:
 
 
 @attrs.define(eq=False)
-class Translator:
+class CodexTranslator:
     """Translates the notifications of one turn, in order. `now` is a monotonic clock in seconds."""
 
     turn_id: str

@@ -66,7 +66,9 @@ class Usage:
         return TurnDone(turn_id, self._input, self._output, self._cached)
 
 
-def turn_end(turn_id: str, turn: Fields, usage: Usage, *, retried: bool) -> TurnEnd:
+def turn_end(
+    turn_id: str, turn: Fields, usage: Usage, *, retried: bool, resets_at_ms: int | None = None
+) -> TurnEnd:
     """Return a turn's end from the `turn` of `turn/completed`.
 
     Args:
@@ -74,6 +76,7 @@ def turn_end(turn_id: str, turn: Fields, usage: Usage, *, retried: bool) -> Turn
         turn: what Codex says.
         usage: the tokens up to now.
         retried: whether the service had failed before; then another try may do.
+        resets_at_ms: when the person's limit is over, if one is reached.
     """
     if turn.text("status") != "failed":
         return usage.done(turn_id)
@@ -82,6 +85,14 @@ def turn_end(turn_id: str, turn: Fields, usage: Usage, *, retried: bool) -> Turn
     if status == 401 or kind == "unauthorized":
         return TurnFailed(turn_id, "not_signed_in", NOT_SIGNED_IN, retryable=False)
     content = cut_text(error.text("message") or "Codex gave no reason.").value
+    if kind == "usageLimitExceeded":
+        return TurnFailed(turn_id, "usage_limit", content, retryable=True, resets_at_ms=resets_at_ms)
+    if kind == "contextWindowExceeded":
+        return TurnFailed(
+            turn_id, "context_full", content, retryable=False, ways=("compact", "renew", "fork")
+        )
+    if kind == "badRequest":
+        return TurnFailed(turn_id, "conversation_refused", content, retryable=False, ways=("renew", "fork"))
     may_pass = retried or kind in _PASSING_KINDS
     if status is not None:
         may_pass = status in _PASSING_STATUSES or status >= 500

@@ -53,7 +53,11 @@ def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question |
         case "item/fileChange/requestApproval":
             return _about_files(params, item_id, tool)
         case "item/permissions/requestApproval":
-            wanted = {"permissions": params.value("permissions"), "reason": params.maybe_text("reason")}
+            wanted = {
+                "permissions": params.value("permissions"),
+                "reason": params.maybe_text("reason"),
+                "lasts": "until this turn ends",  # Codex grants them for no less
+            }
             return Question("permissions", _shown(wanted), item_id)
         case "item/tool/requestUserInput":
             return Question("request_user_input", {}, item_id, _user_questions(params))
@@ -72,8 +76,7 @@ def answer_of(request: ServerRequest, question: Question, decided: Decided) -> d
         return {"decision": "acceptForSession" if lasting else "accept"}
     if request.method == _RIGHTS:
         wanted = request.params.value("permissions") if allowed else {}
-        scope = "session" if decided.decision == "allow_session" else "turn"
-        return {"permissions": wanted, "scope": scope}
+        return {"permissions": wanted, "scope": "session" if lasting else "turn"}
     answers = decided.answers if isinstance(decided.answers, dict) else {}
     if request.method == _INPUT:
         return {"answers": _user_answers(request.params, answers) if allowed else {}}
@@ -108,6 +111,14 @@ def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
     paths = ", ".join(sorted(str(change["path"]) for change in shown.get("changes", ())))
     shown["reason"] = params.maybe_text("reason")
     shown["grant_root"] = params.maybe_text("grantRoot")
+    if shown["grant_root"]:
+        # Such a yes is for all of the folder, not for the files that are shown.
+        return Question(
+            "apply_patch",
+            _shown(shown),
+            item_id,
+            grant=_grant(f"change all files below {shown['grant_root']}"),
+        )
     return Question("apply_patch", _shown(shown), item_id, grant=_grant(f"change {paths}") if paths else None)
 
 

@@ -28,7 +28,8 @@ import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
-from bridgehub.agents.codex.events import Translator
+from bridgehub.agents.codex.events import CodexTranslator
+from bridgehub.agents.codex.gauge import CodexGauge
 from bridgehub.agents.codex.items import plan_entries
 from bridgehub.agents.codex.outcome import Usage, turn_end
 from bridgehub.agents.codex.permissions import answer_of, question_of
@@ -36,7 +37,7 @@ from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
 from bridgehub.agents.codex.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
-from bridgehub.protocol.messages import Consumed, HubEvent, Noticed, PlanChanged
+from bridgehub.protocol.messages import Consumed, Gauged, HubEvent, Noticed, PlanChanged
 
 __all__ = ["CodexSession"]
 
@@ -68,7 +69,7 @@ class _Turn:
     turn_id: str
     message_id: str
     sink: Sink
-    translator: Translator
+    translator: CodexTranslator
     codex_id: str = ""
     usage: Usage = attrs.field(factory=Usage)
     consumed: bool = False
@@ -101,6 +102,7 @@ class CodexSession:
     """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
     _stale: bool = False
     """Something outlived an interrupt: the program must be put away before the next turn."""
+    gauge: CodexGauge = attrs.field(factory=CodexGauge)
     plan: str = ""
     """The newest plan that a turn in plan mode ended with."""
     was_interrupted: bool = False
@@ -124,7 +126,7 @@ class CodexSession:
             ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` where it
                 went before it began with the prompt), or of what `sink` raised.
         """
-        turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, Translator(turn_id))
+        turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
         self._agents.open_turn(turn_id)
         try:
             async with trio.open_nursery() as nursery:
@@ -175,7 +177,7 @@ class CodexSession:
         if self._turn is not turn:
             return
         if turn.over is None:
-            await self._tell_stop(self.thread_id, turn.codex_id)
+            await self._send_stop(self.thread_id, turn.codex_id)
         await self._stop_agents()
 
     async def _stop_agents(self) -> None:
@@ -183,9 +185,9 @@ class CodexSession:
         for agent in self._agents.running:
             if not agent.told_to_stop:
                 agent.told_to_stop = True
-                await self._tell_stop(agent.thread_id, agent.codex_id)
+                await self._send_stop(agent.thread_id, agent.codex_id)
 
-    async def _tell_stop(self, thread_id: str, codex_id: str) -> None:
+    async def _send_stop(self, thread_id: str, codex_id: str) -> None:
         try:
             await self.program.tell("turn/interrupt", {"threadId": thread_id, "turnId": codex_id})
         except CodexError as error:
@@ -272,6 +274,11 @@ class CodexSession:
                 await turn.sink.emit(PlanChanged(turn.turn_id, plan_entries(told.params)))
             case "thread/tokenUsage/updated":
                 turn.usage.note(told.params.inner("tokenUsage"))
+                self.gauge.note_tokens(told.params.inner("tokenUsage"))
+                await turn.sink.emit(Gauged(None, self.gauge.told()))
+            case "account/rateLimits/updated":
+                self.gauge.note_limits(told.params.inner("rateLimits"))
+                await turn.sink.emit(Gauged(None, self.gauge.told()))
             case "warning" | "guardianWarning":
                 await self._warn(turn, told.params.text("message"))
             case _:
@@ -312,7 +319,13 @@ class CodexSession:
         retried = turn.translator.retried
         for event in turn.translator.flush(stopped=turn.interrupted):
             await self._emit(turn, event)
-        return turn_end(turn.turn_id, told.params.inner("turn"), turn.usage, retried=retried)
+        return turn_end(
+            turn.turn_id,
+            told.params.inner("turn"),
+            turn.usage,
+            retried=retried,
+            resets_at_ms=self.gauge.resets_at_ms,
+        )
 
     def _spare(self, items: frozenset[str]) -> None:
         self._spared |= dict.fromkeys(items)

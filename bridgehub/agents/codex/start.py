@@ -18,10 +18,14 @@ import attrs
 import trio
 
 from bridgehub.agents.codex.errors import CallRefused, ProgramExited, ProgramMissing, WorkspaceGone
+from bridgehub.agents.codex.folder import FolderWords
+from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.protocol.messages import History, HubSpec
 from bridgehub.protocol.process_tree import MARKER
+from bridgehub.trust.reading import project_folders
+from bridgehub.trust.records import codex_home
 
 __all__ = [
     "Instructions",
@@ -37,9 +41,6 @@ __all__ = [
 START_S = 60.0
 """How long a program may take until it is ready; 0.1 s seen, MCP servers of the person included."""
 
-MAX_PARENTS = 64
-"""Folders above the workspace that are looked through for the root of its project."""
-
 _PACKAGE = "codex_cli_bin"
 _CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
 _FILE_NAMES = ("AGENTS.override.md", "AGENTS.md", ".codex/config.toml")
@@ -54,20 +55,8 @@ _UNHEARD = (
     "item/plan/delta",
     "thread/status/changed",
     "thread/readState/changed",
-    "account/rateLimits/updated",
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
-
-_SANDBOXES = frozenset({"read-only", "workspace-write", "danger-full-access"})
-
-_MODES = {
-    "default": (None, None),
-    "on-failure": ("on-request", None),
-    "acceptEdits": ("on-request", "workspace-write"),
-    "plan": ("on-request", "read-only"),
-    "bypassPermissions": ("never", "danger-full-access"),
-}
-"""Permission modes that are not Codex's own words: what they mean for approval and sandbox."""
 
 
 @attrs.frozen
@@ -80,21 +69,8 @@ class Settings:
 
     @classmethod
     def of(cls, spec: HubSpec) -> Settings:
-        """Return the session's settings, over the agent's table.
-
-        `permission_mode` is a word for the approval or for the sandbox, or one of the common modes. A word
-        that nobody knows goes to Codex as it is, which refuses it.
-        """
-        approval, sandbox = spec.options.get("approval"), spec.options.get("sandbox")
-        approval = _MODES.get(str(approval), (approval, None))[0]
-        mode = spec.permission_mode
-        if mode in _SANDBOXES:
-            sandbox = mode
-        elif mode in _MODES:
-            wanted = _MODES[mode]
-            approval, sandbox = wanted[0] or approval, wanted[1] or sandbox
-        elif mode is not None:
-            approval = mode
+        """Return the session's settings, over the agent's table."""
+        approval, sandbox = approval_and_sandbox(spec.options, spec.permission_mode)
         return cls(approval, sandbox, spec.model or spec.options.get("model"))
 
     def params(self, workspace: str) -> dict[str, Any]:
@@ -114,9 +90,9 @@ class Instructions:
         """Look at the files. Reads the disk: use a thread. Raises WorkspaceGone."""
         if not Path(spec.workspace).is_dir():
             raise WorkspaceGone(f"The workspace {spec.workspace} is not there any more.")
-        home = Path(spec.env.get("CODEX_HOME") or Path(spec.env.get("HOME") or Path.home()) / ".codex")
+        home = codex_home(spec.env)
         paths = [home / name for name in ("AGENTS.override.md", "AGENTS.md", "config.toml")]
-        for folder in _project_folders(Path(spec.workspace)):
+        for folder in project_folders(Path(spec.workspace)):
             paths += [folder / name for name in _FILE_NAMES]
         found = []
         for path in paths:
@@ -126,15 +102,6 @@ class Instructions:
                 continue
             found.append((str(path), stat.st_mtime_ns, stat.st_size))
         return cls(tuple(found))
-
-
-def _project_folders(workspace: Path) -> list[Path]:
-    """Return the folders from the project's root (that with `.git`) to the workspace."""
-    folders = [workspace, *workspace.parents][:MAX_PARENTS]
-    for index, folder in enumerate(folders):
-        if (folder / ".git").exists():
-            return folders[: index + 1]
-    return [workspace]
 
 
 def find_program(spec: HubSpec) -> str:
@@ -192,7 +159,9 @@ async def initialize(program: Program) -> bool:
     raise ProgramExited(f"Codex did not come up within {START_S:g} s.")
 
 
-async def open_thread(program: Program, spec: HubSpec, thread_id: str | None) -> tuple[str, bool, Fields]:
+async def open_thread(
+    program: Program, spec: HubSpec, thread_id: str | None, words: FolderWords
+) -> tuple[str, bool, Fields]:
     """Resume the thread, or start one where there is none or it cannot be resumed.
 
     Returns:
@@ -202,7 +171,7 @@ async def open_thread(program: Program, spec: HubSpec, thread_id: str | None) ->
         CallRefused: Codex does not want these settings.
         ProgramExited, BadOutput: it went, or broke.
     """
-    params = Settings.of(spec).params(spec.workspace)
+    params = Settings.of(spec).params(spec.workspace) | words.params()
     with trio.move_on_after(START_S):
         if thread_id is not None:
             try:

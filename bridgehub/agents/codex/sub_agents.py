@@ -17,7 +17,7 @@ from typing import Literal
 
 import attrs
 
-from bridgehub.agents.codex.events import Translator
+from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.messages import (
@@ -68,7 +68,7 @@ class AgentTurn:
 
     thread_id: str
     codex_id: str
-    translator: Translator
+    translator: CodexTranslator
     named: _Named | None
     began: bool = False
     told_to_stop: bool = False
@@ -166,7 +166,7 @@ class SubAgents:
             yield from self._end(agent, Fields({"status": "interrupted"}))
 
     def take_whole(self, event: HubEvent) -> bytes | None:
-        """See `Translator.take_whole`."""
+        """See `CodexTranslator.take_whole`."""
         wholes = (agent.translator.take_whole(event) for agent in self._running.values())
         return next((whole for whole in wholes if whole is not None), None)
 
@@ -186,7 +186,7 @@ class SubAgents:
             return
         self._awaited.discard(thread_id)
         self._worked.add(thread_id)
-        self._running[thread_id] = AgentTurn(thread_id, turn.text("id"), Translator(self.turn_id), named)
+        self._running[thread_id] = AgentTurn(thread_id, turn.text("id"), CodexTranslator(self.turn_id), named)
 
     def _begin(self, agent: AgentTurn) -> Iterator[HubEvent]:
         if agent.began:

@@ -129,7 +129,7 @@ def offer_of(models: Fields) -> dict[str, Any]:
         "commands": [],
         "mcp_servers": [],
         "applies": {"model": "next_turn", "permission_mode": "next_turn", "effort": "next_turn"},
-        "can": ["steer", "images"],
+        "can": ["steer", "images", "fork"],
     }
 
 

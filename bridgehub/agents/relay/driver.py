@@ -32,7 +32,7 @@ from bridgehub.agents.relay.protocol import (
     MessageTooLong,
     Order,
     PayloadFinder,
-    Said,
+    RelayReply,
     fit_request,
     read_payload,
 )
@@ -48,7 +48,8 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
-from bridgehub.protocol.process_tree import MARKER, TASK_MARKER, TreeSurvived, kill_tree, start_mark
+from bridgehub.protocol.process_tree import MARKER, TASK_MARKER, TreeKillFailed, kill_tree, start_mark
+from bridgehub.trust.gate import settle
 
 __all__ = ["RelayDriver", "make_driver"]
 
@@ -99,6 +100,10 @@ class RelayDriver:
         """Take no settings: a relay has none."""
         await trio.lowlevel.checkpoint()
 
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell nothing: a relay reports nothing."""
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: Steer) -> bool:
         """Refuse: the process had its request when it was started."""
         await trio.lowlevel.checkpoint()
@@ -127,6 +132,9 @@ class RelayDriver:
                 f"{MAX_ARGUMENT_BYTES} bytes that a relay can be given."
             )
             return attrs.evolve(self._failed(prompt, "agent_protocol", told), retryable=False)
+        if not (await settle(self.spec, sink, ("allow",))).loads:
+            told = f"{self.spec.agent} was not started: nobody trusted the folder, whose settings it cannot leave out."
+            return attrs.evolve(self._failed(prompt, "agent_exited", told), retryable=True)
         await sink.emit(Consumed(prompt.turn_id))  # first of all: any other word would say so too
         if fitted.left_out:
             told = f"{fitted.left_out} older messages did not fit and were not given to {self.spec.agent}."
@@ -184,12 +192,12 @@ class RelayDriver:
             kill_tree(value, pid, started, variable=variable)
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # who dropped the marker, and whose parent had ended
-        except TreeSurvived as exc:
+        except TreeKillFailed as exc:
             _log.warning("%s", exc)
 
     async def _outcome(self, run: _Run, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Turn what became of the process into the answer, or into the turn's bad end."""
-        said = Said("broken", "is missing")
+        said = RelayReply("broken", "is missing")
         if run.payload is not None:
             said = await trio.to_thread.run_sync(read_payload, run.payload)
         agent = self.spec.agent

@@ -22,7 +22,7 @@ __all__ = [
     "MessageTooLong",
     "Order",
     "PayloadFinder",
-    "Said",
+    "RelayReply",
     "fit_request",
     "read_payload",
 ]
@@ -194,7 +194,7 @@ def _note(title: str, content: object) -> dict[str, str]:
 
 
 @attrs.frozen
-class Said:
+class RelayReply:
     """What a payload line says.
 
     Attributes:
@@ -207,23 +207,23 @@ class Said:
     text: str = ""
 
 
-def read_payload(data: bytes) -> Said:
-    """Read what came after `PAYLOAD`. Any bytes give a `Said`."""
+def read_payload(data: bytes) -> RelayReply:
+    """Read what came after `PAYLOAD`. Any bytes give a `RelayReply`."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return Said("broken", "is no JSON")
+        return RelayReply("broken", "is no JSON")
     if not isinstance(body, dict) or not isinstance(body.get("ok"), bool):
-        return Said("broken", "has no `ok`")
+        return RelayReply("broken", "has no `ok`")
     if not body["ok"]:
         told = [text for name in ("reason", "details") if (text := _plain(body.get(name)))]
-        return Said("refused", ": ".join(told)[:MAX_REASON_CHARS] or "no reason given")
+        return RelayReply("refused", ": ".join(told)[:MAX_REASON_CHARS] or "no reason given")
     inner = body.get("data")
     output = inner.get("output") if isinstance(inner, dict) else None
     for answer in (output, body.get("summary")):
         if isinstance(answer, str) and answer:
-            return Said("text", answer)
-    return Said("nothing")
+            return RelayReply("text", answer)
+    return RelayReply("nothing")
 
 
 def _plain(value: object) -> str:

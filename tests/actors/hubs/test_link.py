@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from actors.errors import HubGarbage, HubLost
+from actors.errors import HubLost, HubProtocolError
 from actors.hubs.link import RECEIVE_LINES, SocketHubLink, open_link
 from bridgehub.protocol.codec import encode, encode_reported
 from bridgehub.protocol.messages import VERSION, Consumed, Hello, Noticed, Welcome
@@ -68,18 +68,18 @@ async def test_garbage_among_many_lines_comes_after_what_was_before_it(tmp_path:
         found: list[int] = []
         while len(found) < count:
             found += [item.seq for item in await link.receive()]
-        with pytest.raises(HubGarbage):
+        with pytest.raises(HubProtocolError):
             await link.receive()
         assert found == list(range(1, count + 1))
 
 
 async def test_a_hub_that_is_another_one_is_not_taken_over(tmp_path: Path) -> None:
-    with pytest.RaisesGroup(HubGarbage, flatten_subgroups=True):
+    with pytest.RaisesGroup(HubProtocolError, flatten_subgroups=True):
         async with open_scripted(tmp_path, events(1), hub_id="hub2"):
             pass
 
 
 async def test_a_hub_of_another_version_is_not_taken_over(tmp_path: Path) -> None:
-    with pytest.RaisesGroup(HubGarbage, flatten_subgroups=True):
+    with pytest.RaisesGroup(HubProtocolError, flatten_subgroups=True):
         async with open_scripted(tmp_path, events(1), hub_id="hub1", version=VERSION + 1):
             pass

@@ -21,7 +21,7 @@ from bridgehub.protocol.messages import (
     TextPiece,
     TurnDone,
 )
-from bridgehub.protocol.process_tree import TreeSurvived, kill_tree
+from bridgehub.protocol.process_tree import TreeKillFailed, kill_tree
 from tests.actors.hub_folder import (
     HUB,
     lives,
@@ -57,7 +57,7 @@ async def test_nobody_there_is_hub_lost(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
         with pytest.raises(HubLost):
             await hubs.connect("never", owner_epoch=1, last_seq=0)
-        assert await hubs.bury("never", last_seq=0) == []
+        assert await hubs.reap("never", last_seq=0) == []
         await hubs.forget("never")
 
 
@@ -99,7 +99,7 @@ async def test_a_crash_has_its_status_and_is_seen_after_consumed(tmp_path: Path)
         with pytest.raises(HubLost):
             await reader.read_until(TurnDone)
         assert [item.event for item in reader.events] == [Consumed("t1")]
-        assert await hubs.bury(HUB, last_seq=reader.position) == []
+        assert await hubs.reap(HUB, last_seq=reader.position) == []
         with pytest.raises(HubLost):
             await hubs.connect(HUB, owner_epoch=1, last_seq=0)
 
@@ -117,20 +117,20 @@ async def test_hubs_outlive_the_mother_and_a_new_one_is_started(tmp_path: Path) 
     async with open_hubs(tmp_path) as hubs:
         await hubs.start(spec_of(HUB))
         reader = await open_reader(hubs)
-        mother = hubs.mother_pid
+        mother = hubs.fork_server_pid
         assert mother is not None
         os.kill(mother, signal.SIGKILL)
         await until_dead(mother)  # one that is about to die may still take the next spec with her
         assert text_of(await reader.turn("t1", "orphan")) == "echo: orphan "
         await hubs.start(spec_of(HUB + "-2"))
-        assert hubs.mother_pid not in (None, mother)
+        assert hubs.fork_server_pid not in (None, mother)
         assert sum(hub.alive for hub in await hubs.living()) == 2
 
 
 async def test_the_mother_goes_with_her_server_and_hubs_stay(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
         await hubs.start(spec_of())
-        mother = hubs.mother_pid
+        mother = hubs.fork_server_pid
         assert mother is not None
         await hubs.aclose()
         assert not lives(mother)
@@ -190,12 +190,12 @@ async def test_an_abandoned_hub_leaves_its_events_for_the_next_server(tmp_path: 
         pid = reader.link.welcome.pid
         await reader.link.aclose()
         await until_dead(pid)
-        first = await hubs.bury(HUB, last_seq=0)
+        first = await hubs.reap(HUB, last_seq=0)
         said = sorted([*reader.events, *reader.newest], key=lambda item: item.seq)
         assert list(first) == said
-        assert await hubs.bury(HUB, last_seq=0) == first
-        assert await hubs.bury(HUB, last_seq=1) == said[1:]
-        assert [item.seq for item in await hubs.bury(HUB, last_seq=reader.position)] == []
+        assert await hubs.reap(HUB, last_seq=0) == first
+        assert await hubs.reap(HUB, last_seq=1) == said[1:]
+        assert [item.seq for item in await hubs.reap(HUB, last_seq=reader.position)] == []
 
 
 async def test_what_is_left_ends_at_a_gap_and_at_a_torn_line(tmp_path: Path) -> None:
@@ -205,10 +205,10 @@ async def test_what_is_left_ends_at_a_gap_and_at_a_torn_line(tmp_path: Path) -> 
         events = [Reported(n, n, TextPiece("t", "text", "b", str(n))) for n in (3, 4, 5, 7)]
         (folder / "left").write_bytes(b"".join(map(encode, events)))
         (folder / "spool").write_bytes(encode(events[2]) + encode(Reported(6, 6, Consumed("t")))[:-5])
-        assert [item.seq for item in await hubs.bury(HUB, last_seq=2)] == [3, 4, 5]
-        assert await hubs.bury(HUB, last_seq=1) == []
+        assert [item.seq for item in await hubs.reap(HUB, last_seq=2)] == [3, 4, 5]
+        assert await hubs.reap(HUB, last_seq=1) == []
         (folder / "left").write_bytes(b"\x00garbage\n")
-        assert [item.seq for item in await hubs.bury(HUB, last_seq=4)] == [5]
+        assert [item.seq for item in await hubs.reap(HUB, last_seq=4)] == [5]
 
 
 async def test_sigterm_stops_a_hub_that_hangs(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ async def test_the_mother_outlives_many_deaths_at_once(tmp_path: Path) -> None:
     """The signals of their deaths come in the middle of each other's handling."""
     async with open_hubs(tmp_path, by_exec=False) as hubs:
         await hubs.start(spec_of())
-        mother = hubs.mother_pid
+        mother = hubs.fork_server_pid
         for number in range(6):
             names = [f"{HUB}-{number}-{place}" for place in range(8)]
             for name in names:
@@ -271,7 +271,7 @@ async def test_the_mother_outlives_many_deaths_at_once(tmp_path: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
             await until_dead(*pids)
         await hubs.start(spec_of(f"{HUB}-last"))
-        assert hubs.mother_pid == mother
+        assert hubs.fork_server_pid == mother
 
 
 async def test_a_started_hub_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,14 +295,14 @@ async def test_looking_for_hubs_does_not_wait_for_burials(tmp_path: Path) -> Non
     async with open_hubs(tmp_path) as hubs:
         await hubs.start(spec_of())
         burials = [object() for _ in range(int(hubs._kills.total_tokens))]
-        for burial in burials:
-            hubs._kills.acquire_on_behalf_of_nowait(burial)
+        for cleanup in burials:
+            hubs._kills.acquire_on_behalf_of_nowait(cleanup)
         with trio.fail_after(40):
             assert await hubs.find(HUB) == FoundHub(HUB, "trip", alive=True)
             assert len(await hubs.living()) == 1
             await hubs.forget("never")
-        for burial in burials:
-            hubs._kills.release_on_behalf_of(burial)
+        for cleanup in burials:
+            hubs._kills.release_on_behalf_of(cleanup)
 
 
 async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +312,7 @@ async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytes
 
     def kill(hub_id: str, *rest: Any) -> None:
         if hub_id == HUB:
-            raise TreeSurvived((held.pid,))
+            raise TreeKillFailed((held.pid,))
         really(hub_id, *rest)
 
     try:
@@ -328,3 +328,13 @@ async def test_stop_tells_which_hubs_survived(tmp_path: Path, monkeypatch: pytes
     finally:
         held.kill()
         held.communicate()
+
+
+async def test_a_hub_of_an_earlier_version_is_found_under_todays_name(tmp_path: Path) -> None:
+    """It was started with the iOS app's own id; its greeting still has to name that one."""
+    hubs = ProcessHubs(tmp_path / "hubs", tmp_path / "short", name_of={"own": "alias"}.__getitem__)
+    folder = tmp_path / "hubs" / HUB
+    folder.mkdir(parents=True)
+    write_pid_file(folder, HubPid(HUB, "own", os.getpid(), "then"))
+    assert await hubs.find(HUB) == FoundHub(HUB, "alias", alive=False)
+    assert [one.session_id for one in await hubs.living()] == ["alias"]

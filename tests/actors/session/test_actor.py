@@ -21,11 +21,11 @@ from actors.commands import (
 from actors.config import ActorConfig
 from actors.cursor import Cursor
 from actors.supervisor import open_supervisor
-from actors.tail import Trouble
+from actors.tail import SessionProblem
 from bridgehub.protocol import messages as hub
 from storage.errors import OutcomeUnknown, StorageFull
 from tests.actors.core import author
-from tests.actors.harness import Ear, act, ask, open_harness, open_server
+from tests.actors.harness import CapturingSink, act, ask, open_harness, open_server
 from tests.fakes.scripted_hubs import Ask, Deaf, Die, Done, Garbage, Hang, Say, Slow
 
 TURN = ["user_message", "turn_started", "d:handed", "d:consumed", "message", "d:answered", "complete"]
@@ -48,7 +48,7 @@ async def test_accepted_comes_after_the_commit_and_before_anybody_can_see_it(
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness() as harness, open_server(harness) as server:
-        ear = Ear()
+        ear = CapturingSink()
         with server.listen("trip", ear) as tail:
             await trio.testing.wait_all_tasks_blocked()
             seen: list[tuple[int, int]] = []
@@ -73,7 +73,7 @@ async def test_two_listeners_read_the_same_and_a_laggard_reads_the_journal(autoj
             Say("z"),
             Done(),
         ]
-        with server.listen("trip", Ear()) as tail:
+        with server.listen("trip", CapturingSink()) as tail:
             cursors = [Cursor(tail, harness.store, 0) for _ in range(3)]
             texts = ["", "", ""]
 
@@ -115,18 +115,18 @@ async def test_an_append_whose_outcome_is_unknown(autojump_clock: MockClock, aft
 async def test_a_full_disk_refuses_and_service_resumes(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts["long"] = [Say("a"), Slow(2), Say("b"), Slow(20), Say("c"), Done()]
-        with server.listen("trip", Ear()) as tail:
+        with server.listen("trip", CapturingSink()) as tail:
             await ask(server, Send("m", "long"))
             await trio.sleep(1)
             harness.store.unavailable = StorageFull("no space left")
             await trio.sleep(3)
-            assert any(isinstance(n, Trouble) and n.code == "storage" for n in tail.news_since(0))
+            assert any(isinstance(n, SessionProblem) and n.code == "storage" for n in tail.news_since(0))
             reply = await ask(server, Send("m2", "x"))
             assert isinstance(reply, Rejected)
             assert (reply.code, reply.message_id) == ("storage", "m2")
             harness.store.unavailable = None
             await trio.sleep(1)
-            assert Trouble(None, "storage takes writes again") in tail.news_since(0)
+            assert SessionProblem(None, "storage takes writes again") in tail.news_since(0)
             again = await ask(server, Send("m2", "x"))
             assert isinstance(again, Accepted)
             assert not again.duplicate
@@ -238,7 +238,7 @@ async def test_idle_hub_and_actor_leave_and_come_back(autojump_clock: MockClock)
 
 async def test_an_attached_device_keeps_the_actor_but_not_the_hub(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
-        with server.listen("trip", Ear()):
+        with server.listen("trip", CapturingSink()):
             await ask(server, Send("m1", "a"))
             await trio.sleep(5_000)
             assert server.statistics().live_count == 1
@@ -287,7 +287,7 @@ async def test_a_view_and_what_follows_it_have_no_gap(autojump_clock: MockClock)
         harness.hubs.scripts["long"] = [*(act for n in range(50) for act in (Say("w "), Slow(0.01))), Done()]
         await ask(server, Send("m", "long"))
         await trio.sleep(0.2)
-        with server.listen("trip", Ear()) as tail:
+        with server.listen("trip", CapturingSink()) as tail:
             view = await ask(server, Attach())
             assert isinstance(view, SessionView)
             cursor = Cursor(tail, harness.store, view.head_seq)

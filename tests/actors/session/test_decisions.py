@@ -10,7 +10,7 @@ import pytest
 from actors.codec import decode_event, encode_event
 from actors.commands import Decide, Send
 from actors.events import PermissionRequested, PermissionResolved
-from actors.session.effects import TellHub
+from actors.session.effects import SendToHub
 from actors.session.hub_limits import MAX_DIFF_BYTES, MAX_VALUE_BYTES
 from bridgehub.protocol import messages as hub
 from tests.actors.core import Core
@@ -69,7 +69,7 @@ def test_what_a_person_changed_is_recorded_and_reaches_the_hub() -> None:
     assert core.events[0].event == PermissionResolved(
         "p1", "allow", "mac", input={"command": "id"}, mode="acceptEdits"
     )
-    assert core.orders == [TellHub(hub.Decided("p1", "allow", input={"command": "id"}, mode="acceptEdits"))]
+    assert core.orders == [SendToHub(hub.Decided("p1", "allow", input={"command": "id"}, mode="acceptEdits"))]
 
 
 def test_a_denial_changes_nothing() -> None:
@@ -109,7 +109,7 @@ def test_an_option_of_the_agents_own_is_recorded_with_what_it_comes_to() -> None
     core = asked(options=OWN, denying=("Reject always",))
     core.do(Decide("p1", "allow", option="Always in this folder"), "mac")
     assert core.events[0].event == PermissionResolved("p1", "allow", "mac", option="Always in this folder")
-    assert core.orders == [TellHub(hub.Decided("p1", "allow", option="Always in this folder"))]
+    assert core.orders == [SendToHub(hub.Decided("p1", "allow", option="Always in this folder"))]
 
 
 def test_an_option_that_denies_is_a_denial_whatever_else_is_said() -> None:

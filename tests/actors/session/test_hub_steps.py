@@ -20,7 +20,7 @@ from actors.events import (
     Usage,
 )
 from actors.pieces import MAX_PIECE_BYTES
-from actors.session.effects import ForgetHub, HandOver, KillHub, StartHub, TellHub
+from actors.session.effects import ForgetHub, HandOver, KillHub, SendToHub, StartHub
 from actors.session.inputs import FromHub, HubGone, HubReady
 from bridgehub.protocol import messages as hub
 from tests.actors.core import Core
@@ -179,7 +179,7 @@ def test_ready_hears_a_decision_again_that_it_still_waits_for() -> None:
     core.do(Decide("p1", "deny", note="not there"))
     core.reload()
     core.give(core.ready(core.turn_id, ("p1", "p2")))
-    assert core.orders == [TellHub(hub.Decided("p1", "deny", "not there"))]
+    assert core.orders == [SendToHub(hub.Decided("p1", "deny", "not there"))]
     core.give(core.ready(core.turn_id))
     assert core.orders == []
 

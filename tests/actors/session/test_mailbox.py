@@ -69,14 +69,14 @@ async def test_wait_returns_for_mail_and_for_a_poke(autojump_clock: MockClock) -
     async def put() -> None:
         await box.put(envelope([]))
 
-    async def poke() -> None:
-        box.poke()
+    async def wake() -> None:
+        box.wake()
 
-    for wake in (poke, put):
+    for fill in (wake, put):
         with trio.move_on_after(1) as scope:
             await box.wait()
         assert scope.cancelled_caught
-        await wake()
+        await fill()
         with trio.fail_after(1):
             await box.wait()
         box.take_nowait()

@@ -25,6 +25,7 @@ from bridgehub.protocol.messages import (
     TextPiece,
     TurnDone,
 )
+from bridgehub.trust.finding import Findings
 
 
 @attrs.define(eq=False)
@@ -65,6 +66,11 @@ class Record:
         await trio.lowlevel.checkpoint()
         return Decided("r", self.decision)  # type: ignore[arg-type]
 
+    async def ask_trust(
+        self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
+    ) -> Decided:
+        raise AssertionError("an echo runs nothing of a folder")
+
     async def history(self, limit_bytes: int) -> History:
         self.wanted_bytes = limit_bytes
         await trio.lowlevel.checkpoint()
@@ -81,7 +87,7 @@ class Record:
     async def settle(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def garble(self, line: bytes) -> None:
+    async def corrupt(self, line: bytes) -> None:
         raise AssertionError("only /garbage garbles")
 
     @property

@@ -13,7 +13,7 @@ import trio
 
 from bridgehub.delegation import stdio_server
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
-from bridgehub.delegation.socket import door_of
+from bridgehub.delegation.socket import socket_path_of
 from bridgehub.delegation.tasks import Delegation, TaskResult
 from bridgehub.protocol.messages import TaskBegan, TaskEnded, TaskProgressed
 from tests.bridgehub.delegation.test_tasks import Cast, hang
@@ -90,7 +90,7 @@ async def test_the_server_beside_an_agent(tmp_path: Path) -> None:
         outside = await client.call("tools/call", name="delegate", arguments=arguments)
         assert outside["isError"]
         async with open_codex_turn(delegation, "t1", sink):
-            assert (await trio.Path(door_of(delegation.spec)).stat()).st_mode & 0o777 == 0o600
+            assert (await trio.Path(socket_path_of(delegation.spec)).stat()).st_mode & 0o777 == 0o600
             told = await client.call("tools/call", name="delegate", arguments=arguments)
             assert told == {"content": [{"type": "text", "text": "echo: say it back "}], "isError": False}
             bad = await client.call("tools/call", name="delegate", arguments={"agent": 7})
@@ -105,7 +105,7 @@ async def test_the_server_beside_an_agent(tmp_path: Path) -> None:
             assert sink.of(TaskEnded)[1].state == "cancelled"
             assert (await client.receive())["id"] == "h"
             await client.call("tools/call", name="delegate", arguments=arguments)
-        assert not await trio.Path(door_of(delegation.spec)).exists()
+        assert not await trio.Path(socket_path_of(delegation.spec)).exists()
         await stop_server(client)
 
 
@@ -115,7 +115,7 @@ async def test_a_caller_that_dies_cancels_its_task_and_garbage_hurts_nobody(tmp_
         client = await start_server(delegation)
         async with open_codex_turn(delegation, "t1", sink):
             for garbage in (b"", b"{]\n", b"7\n", b'{"agent":"echo"}\n', b"x" * 100):
-                stream = await trio.open_unix_socket(str(door_of(delegation.spec)))
+                stream = await trio.open_unix_socket(str(socket_path_of(delegation.spec)))
                 await stream.send_all(garbage)
                 await stream.send_eof()
                 assert b'"is_error":true' in await stream.receive_some()

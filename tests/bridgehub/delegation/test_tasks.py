@@ -61,6 +61,9 @@ class Delegating:
     async def configure(self, setup: object, tell: object) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def after_turn(self, tell: object) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def steer(self, steer: object) -> bool:
         await trio.lowlevel.checkpoint()
         return False
@@ -166,25 +169,46 @@ async def test_what_a_delegate_is_made_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "options", "passed_on"),
+    ("kind", "mode", "options", "passed_on"),
     [
-        (None, {}, None),
-        ("acceptEdits", {"permission_mode": "plan"}, None),
-        (None, {"permission_mode": "plan"}, "plan"),
-        (None, {"sandbox": "read-only"}, "plan"),
-        ("read-only", {"sandbox": "workspace-write"}, "plan"),
-        ("workspace-write", {"sandbox": "read-only"}, None),
+        ("claude", None, {}, None),
+        ("claude", "acceptEdits", {"permission_mode": "plan"}, None),
+        ("claude", "default", {"permission_mode": "plan"}, None),
+        ("claude", None, {"permission_mode": "plan"}, "plan"),
+        ("echo", "plan", {}, "plan"),
+        ("codex", None, {"sandbox": "read-only"}, "plan"),
+        ("codex", "read-only", {"sandbox": "workspace-write"}, "plan"),
+        ("codex", "plan", {"sandbox": "danger-full-access"}, "plan"),
+        ("codex", "workspace-write", {"sandbox": "read-only"}, None),
+        ("codex", "acceptEdits", {"sandbox": "read-only"}, None),
+        # Words for the approval say nothing of the sandbox.
+        ("codex", "on-request", {"sandbox": "read-only"}, "plan"),
+        ("codex", "never", {"sandbox": "read-only"}, "plan"),
+        ("codex", "untrusted", {"sandbox": "read-only"}, "plan"),
+        ("codex", "default", {"sandbox": "read-only"}, "plan"),
     ],
 )
 async def test_who_may_not_write_may_not_have_it_done(
-    tmp_path: Path, mode: str | None, options: dict[str, Any], passed_on: str | None
+    tmp_path: Path, kind: str, mode: str | None, options: dict[str, Any], passed_on: str | None
 ) -> None:
     cast = Cast({"one": says("hi")})
-    await hand_out(cast, tmp_path, ("one", "go"), permission_mode=mode, options=options)
+    await hand_out(cast, tmp_path, ("one", "go"), kind=kind, permission_mode=mode, options=options)
     assert [spec.permission_mode for spec, _ in cast.made] == [passed_on]
-    relay = {"relay": DelegateSpec("bridgehub/1.0", {}, {}), "other": DelegateSpec("claude", {}, {})}
-    delegation = cast.delegation(tmp_path, permission_mode=mode, options=options, delegates=relay)
+    relay = {"relay": DelegateSpec("bridgehub/1.0", {}, {}), "other": DelegateSpec("codex", {}, {})}
+    delegation = cast.delegation(tmp_path, kind=kind, permission_mode=mode, options=options, delegates=relay)
     assert delegation.offered == (("other",) if passed_on else ("other", "relay"))
+    mode_of_codex = delegation._delegate_spec("other", "t", "s").permission_mode
+    assert mode_of_codex == ("read-only" if passed_on else None), "its `plan` asks for leave to write"
+
+
+async def test_the_mode_of_the_moment_is_handed_on(tmp_path: Path) -> None:
+    cast, modes = Cast({"one": says("hi")}), ["plan", "default", "plan"]
+    delegation = cast.delegation(tmp_path, kind="claude", options={"permission_mode": "default"})
+    async with delegation.open_turn("t1", RecordingSink()):
+        for mode in modes:
+            delegation.mode_now = lambda mode=mode: mode
+            await delegation.new_task("one", "go")
+    assert [spec.permission_mode for spec, _ in cast.made] == ["plan", None, "plan"]
 
 
 async def test_depth_and_number_are_bounded(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from builderos.client.screen import _SHOWERS, Screen
 from builderos.client.terminal import one_line, sanitise
 
 
-def show(screen: Screen, kind: str, seq: int | None = 1, **fields: Any) -> str:
+def show(screen: Screen, kind: str, /, seq: int | None = 1, **fields: Any) -> str:
     body = {"type": kind, "content": "", "timestamp": "", "session_id": "trip", "turn_id": "t"} | fields
     return screen.show(decode(orjson.dumps(body | ({"seq": seq} if seq else {}))))
 
@@ -66,6 +66,33 @@ def test_requests_are_kept_until_they_are_resolved() -> None:
     resolved = show(screen, "permission_resolved", request_id="r0", decision="allow", by_device="ipad")
     assert resolved == '— Edit x: allowed by ipad —\n? Bash {"command":"ls"}\n? allow it? y or n\n'
     assert list(screen.requests.waiting) == ["r1"]
+
+
+def test_a_question_of_trust_shows_all_that_would_run() -> None:
+    screen = Screen("me")
+    runs = [
+        {
+            "kind": "hook",
+            "name": "Stop",
+            "from": ".claude/settings.json",
+            "command": "sh x.sh" + " " * 700 + "; evil",
+        },
+        {"kind": "server", "name": "s\x1b[2J", "from": ".mcp.json"},
+    ]
+    asked = {"folder": "/w", "agent": "claude", "runs": runs}
+    told = show(screen, "permission_requested", request_id="r1", tool="trust", kind="trust", input=asked)
+    assert told.splitlines() == [
+        "? The folder /w holds things that would run or count by themselves:",
+        "? - hook Stop (.claude/settings.json): sh x.sh⟦700 blanks⟧; evil",
+        "? - server s\\u{1b}[2J (.mcp.json)",
+        "? trust this folder? y, or n to go on without its settings; /interrupt ends the turn",
+    ]
+    resolved = show(screen, "permission_resolved", request_id="r1", decision="allow", by_device="ipad")
+    assert resolved == "— trust in /w: allowed by ipad —\n"
+    told = show(
+        screen, "permission_requested", request_id="r2", tool="trust", kind="trust", input=asked | {"more": 3}
+    )
+    assert "? - and 3 more, which are not listed\n? too long to show here whole" in told
 
 
 def test_others_are_named() -> None:

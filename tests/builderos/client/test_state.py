@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from builderos.client.frames import Frame, FrameError, Position, decode
-from builderos.client.state import KEPT, MAX_OUTBOX, ComeBackError, Follow, RefusedError
+from builderos.client.state import KEPT, MAX_OUTBOX, Follow, ReconnectError, RefusedError
 
 
 def frame(kind: str, seq: int | None = None, **fields: Any) -> Frame:
@@ -62,7 +62,7 @@ def test_a_message_that_is_no_frame_to_the_server_is_not_sent_for_ever() -> None
 def test_an_event_that_does_not_follow_ends_the_connection(first: int, last: int) -> None:
     follow = Follow("trip")
     follow.take(attached(from_seq=8))
-    with pytest.raises(ComeBackError):
+    with pytest.raises(ReconnectError):
         follow.take(frame("message", last, first_seq=first))
     assert follow.position == Position(1, 7)
 
@@ -75,7 +75,7 @@ def test_a_folded_event_may_begin_before_the_position() -> None:
 
 
 def test_an_event_before_the_answer_is_refused() -> None:
-    with pytest.raises(ComeBackError):
+    with pytest.raises(ReconnectError):
         Follow("trip").take(frame("message", 1))
 
 
@@ -160,7 +160,7 @@ def test_a_session_that_is_not_for_us(code: str) -> None:
 
 
 def test_trouble_that_passes_is_worth_another_try() -> None:
-    with pytest.raises(ComeBackError):
+    with pytest.raises(ReconnectError):
         Follow("trip").take(frame("error", code="storage", content="disk full"))
 
 

@@ -22,6 +22,7 @@ import trio
 from builderos.commands.backup import run_backup, run_restore
 from builderos.commands.verify import run_verify
 from storage.read_only import open_reading
+from storage.store import open_store
 from tests.builderos.commands.test_import_ import options, rows
 from tests.builderos.old_server import said, write_old
 from tests.builderos.spoilers import SPOILERS
@@ -187,12 +188,16 @@ def test_what_was_there_is_kept_and_can_be_had_back(
     assert not (data / "restore").exists()
 
 
+ADD_DEVICE = (
+    "INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'n', 'drive', x'00', 1)"
+)
+
+
 def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tuple[Path, Path]) -> None:
     file, data = saved
-    add = "INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'n', 'drive', x'00', 1)"
     with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
-        connection.execute(add, ("gone",))
-        connection.execute(add, ("stays",))
+        connection.execute(ADD_DEVICE, ("gone",))
+        connection.execute(ADD_DEVICE, ("stays",))
         connection.execute(
             "CREATE TABLE IF NOT EXISTS pairing (code_hash BLOB PRIMARY KEY, name TEXT, scope TEXT NOT NULL, "
             "made_by TEXT NOT NULL, expires_at_ms INTEGER NOT NULL)"
@@ -392,3 +397,74 @@ def test_a_restore_is_in_the_audit_and_the_chain_holds(saved: tuple[Path, Path],
         assert run_verify(target) == 0
         assert trio.run(acts_of, target) == ["restored"]
         assert (target / "audit-head").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_later_restore_knows_of_revocations_that_an_earlier_backup_did_not(
+    saved: tuple[Path, Path],
+) -> None:
+    early, data = saved
+    late = early.with_name("late.tar")
+    with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
+        connection.execute(ADD_DEVICE, ("lost",))
+    assert run_backup(late, data, now_ms=NOW_MS) == 0
+    with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
+        connection.execute("UPDATE device SET revoked_at_ms = 7 WHERE id = 'lost'")
+    assert run_restore(early, data, now_ms=NOW_MS) == 0
+    assert run_restore(late, data, now_ms=NOW_MS + 1000) == 0
+    assert rows(data, "SELECT revoked_at_ms FROM device WHERE id = 'lost'") == [(7,)]
+
+
+@pytest.mark.parametrize("present", ["none", "damaged", "knows", "knows not"])
+def test_a_restore_names_the_keys_that_it_makes_good(
+    saved: tuple[Path, Path], present: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = saved
+    with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
+        connection.execute(ADD_DEVICE, ("lost",))
+    assert run_backup(file, data, now_ms=NOW_MS) == 0
+    if present == "none":
+        data = data.parent / "new"
+    elif present == "damaged":
+        (data / "builderos.db").write_bytes(b"no database" * 1000)
+    elif present == "knows not":
+        with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
+            connection.execute("DELETE FROM device WHERE id = 'lost'")
+    capsys.readouterr()
+    assert run_restore(file, data, now_ms=NOW_MS) == 0
+    told = capsys.readouterr().out
+    restored = "SELECT subject FROM audit WHERE act = 'device_restored'"
+    if present == "knows":
+        assert "lost" not in told
+        assert rows(data, restored) == []
+    else:
+        assert "n (lost, drive)" in told
+        assert "builderos devices revoke" in told
+        assert rows(data, restored) == [("lost",)]
+
+
+def test_a_key_file_that_was_removed_does_not_come_back(
+    saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = saved
+    (data / "api-key").write_text("k" * 64 + "\n")
+    assert run_backup(file, data, now_ms=NOW_MS) == 0
+    (data / "api-key").unlink()
+    assert run_restore(file, data, now_ms=NOW_MS) == 0
+    assert not (data / "api-key").exists()
+    assert "new key for the first device" in capsys.readouterr().out
+    new = data.parent / "new"
+    assert run_restore(file, new, now_ms=NOW_MS) == 0
+    assert (new / "api-key").read_text() == "k" * 64 + "\n"
+
+
+async def test_the_aliases_are_the_same_after_a_restore_and_no_pair_opens_anything(tmp_path: Path) -> None:
+    file, data, new = tmp_path / "b.tar", tmp_path / "data", tmp_path / "new"
+    data.mkdir()
+    async with open_store(data / "builderos.db", boot_id="boot") as store:
+        aliases = store.aliases
+        await store.app_pairs.use("ios-d", "ios-s", "key", now_ms=NOW_MS, keep_ms=1000)
+    assert await trio.to_thread.run_sync(lambda: run_backup(file, data, now_ms=NOW_MS)) == 0
+    assert await trio.to_thread.run_sync(lambda: run_restore(file, new, now_ms=NOW_MS)) == 0
+    async with open_store(new / "builderos.db", boot_id="boot") as store:
+        assert store.aliases == aliases
+        assert await store.app_pairs.owner("ios-d", "ios-s", since_ms=0) is None

@@ -20,39 +20,39 @@ from hypothesis import strategies as st
 from builderos.client.frames import Frame, decode, encode
 from builderos.commands.export import run_export
 from builderos.commands.import_ import ImportOptions, run_import
-from builderos.export.state import Answer, Conversation, Question
+from builderos.export.state import AnswerItem, Document, RequestItem
 from builderos.export.text import markdown
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import command_line, run_command
 from tests.e2e.world import all_events, open_http
 from tests.support.server import ROOT, open_server
 
-Told = tuple[str, Mapping[str, Any]]
+MessageRecord = tuple[str, Mapping[str, Any]]
 """An event: its kind and its own fields."""
 
 
-def frames(*events: Told) -> Iterator[Frame]:
+def frames(*events: MessageRecord) -> Iterator[Frame]:
     for seq, (kind, fields) in enumerate(events, start=1):
         own = {"content": "", "turn_id": "t", "timestamp": "2026-01-02T03:04:05.000Z", **fields}
         yield decode(encode(kind, session_id="trip", epoch=1, seq=seq, first_seq=seq, **own))
 
 
-def parts(*events: Told) -> list[Question | Answer]:
-    conversation = Conversation()
+def parts(*events: MessageRecord) -> list[RequestItem | AnswerItem]:
+    conversation = Document()
     return [part for frame in frames(*events) for part in conversation.take(frame)] + list(
         conversation.rest()
     )
 
 
-ASKED: Told = ("user_message", {"message_id": "m", "content": "do it\n# now", "device_id": "phone"})
-STARTED: Told = ("turn_started", {"message_id": "m"})
+ASKED: MessageRecord = ("user_message", {"message_id": "m", "content": "do it\n# now", "device_id": "phone"})
+STARTED: MessageRecord = ("turn_started", {"message_id": "m"})
 
 
 def test_a_turn_with_tools_and_a_question() -> None:
     question, answer = parts(
         ASKED,
         STARTED,
-        ("message", {"block": "1", "offset": 0, "content": "Look"}),
+        ("message", {"block": "1", "offset": 0, "content": "ReadinessProbe"}),
         ("message", {"block": "1", "offset": 4, "content": "ing."}),
         ("tool_started", {"tool_id": "x", "name": "Bash", "input": {"command": "ls `a`"}}),
         ("tool_finished", {"tool_id": "x", "name": "Bash", "output": "no", "is_error": True}),
@@ -69,7 +69,7 @@ def test_a_turn_with_tools_and_a_question() -> None:
         "\n```\nopen code\n```\n"
         "\n**Error** (model_error): overloaded\n"
     )
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, AnswerItem)
     assert (answer.status, answer.content) == ("error", "Looking.```\nopen code")
 
 

@@ -20,7 +20,7 @@ from actors.codec import decode_event
 from actors.commands import Settings
 from actors.events import Complete, Delivery, Message, TurnError, TurnStarted, UserMessage
 from actors.session.state import SessionState
-from builderos.legacy.plan import Said, plan_session
+from builderos.legacy.plan import OldEntry, plan_session
 from builderos.legacy.turns import tell, units
 from storage.legacy_database import OldAttachment, OldMessage, OldSession
 
@@ -240,5 +240,5 @@ def test_any_two_files(left: list[OldMessage], right: list[OldMessage], zone: Zo
 @given(MESSAGES)
 def test_units_leave_nothing_out(messages: list[OldMessage]) -> None:
     said = plan_session([old(*messages)], UTC).said
-    together: list[Said] = [one for unit in units(said) for one in unit.said]
+    together: list[OldEntry] = [one for unit in units(said) for one in unit.said]
     assert together == list(said)

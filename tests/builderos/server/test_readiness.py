@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from builderos.config import BridgeHubAgent, ClaudeAgent, Config, EchoAgent
-from builderos.server.readiness import Look
+from builderos.server.readiness import ReadinessProbe
 from tests.builderos.terminal import run_command
 from tests.support.server import Server, open_server
 
@@ -33,7 +33,7 @@ def test_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
             "relay": BridgeHubAgent(command=("/nowhere/relay",), direction="codex_to_claude"),
         }
     )
-    look = Look(config, {"PATH": ""}, tmp_path, tmp_path)
+    look = ReadinessProbe(config, {"PATH": ""}, tmp_path, tmp_path)
     found = {agent.name: agent for agent in look().agents}
     assert (found["practice"].kind, found["practice"].problem) == ("echo", "")
     assert found["signed-in"].problem == ""
@@ -48,9 +48,9 @@ def test_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
 
 def test_a_workspace_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert Look(Config(), {}, tmp_path, tmp_path)().workspace_ok
-    assert not Look(Config(), {}, tmp_path, tmp_path / "file")().workspace_ok
-    assert not Look(Config(), {}, tmp_path, tmp_path / "nowhere")().workspace_ok
+    assert ReadinessProbe(Config(), {}, tmp_path, tmp_path)().workspace_ok
+    assert not ReadinessProbe(Config(), {}, tmp_path, tmp_path / "file")().workspace_ok
+    assert not ReadinessProbe(Config(), {}, tmp_path, tmp_path / "nowhere")().workspace_ok
 
 
 async def status(server: Server, key: str) -> dict[str, object]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import pytest
+import trio
 
-from storage.errors import DeviceExists
+from storage.errors import DeviceExists, DeviceRevoked
 from storage.tables import devices as devices_module
+from storage.tables import revocations
 from storage.tables.devices import Device
-from tests.storage.stores import opened
+from storage.tables.hash_chain import Act
+from tests.storage.faults import faulty_disk
+from tests.storage.stores import opened, until
 
 
 async def test_a_key_is_found_until_it_is_revoked(tmp_path: Path) -> None:
@@ -86,3 +91,46 @@ async def test_labels_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert claimed == [True, True, True, False, False]  # its own id is one of the four
         assert await devices.claim_label("l0", "d1") is True
         assert await devices.claim_label("l4", "d2") is True
+
+
+async def test_a_full_disk_keeps_no_key_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "RETRY_S", 0.01)
+    path = tmp_path / "x.db"
+    act = Act(at_ms=2, act="revoked", subject="d1")
+    with faulty_disk() as disk:
+        async with opened(path, vfs=disk.name) as store:
+            devices = store.devices
+            await devices.add(name="Lost", scope="admin", key="k", device_id="d1", now_ms=1)
+            disk.fail_write = apsw.FullError
+            assert devices.shut("d1", now_ms=2, noted=[act])
+            assert devices.find("k") is None, "before anything was written"
+            assert await devices.revocations.stored("d1") is False
+            assert not await devices.revoke("d1", now_ms=3), "it has ended already"
+            disk.fail_write = None
+            # What the ended key asked for is not done once there is room again.
+            with pytest.raises(DeviceRevoked):
+                await devices.add(name="x", scope="admin", key="k2", device_id="d2", now_ms=4, made_by="d1")
+            await until(lambda: not devices.revocations.owes)
+    async with opened(path) as store:
+        assert store.devices.find("k") is None
+        assert [row.act for row in await store.audit.page(0)] == [act]
+
+
+async def test_a_revocation_is_stored_though_nobody_waits_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    async with opened(path) as store:
+        await store.devices.add(name="Lost", scope="admin", key="k", device_id="d1", now_ms=1)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await store.devices.revoke("d1", now_ms=2)
+        assert await store.devices.revocations.stored("d1")
+    async with opened(path) as store:
+        assert store.devices.find("k") is None
+
+
+@pytest.mark.parametrize("name", ["time-limit", "desk", "Desk", "TIME-LIMIT", "system"])
+async def test_names_of_the_system_are_nobodys_labels(tmp_path: Path, name: str) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        await store.devices.set_first_key("k", now_ms=1)
+        assert not await store.devices.claim_label(name, "first")
+        assert await store.devices.claim_label(f"{name}-2", "first")

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
+import pytest
 import trio
 
 from storage.store import Store
 from storage.tables.devices import Device
-from storage.tables.pairings import MAX_PAIRINGS, Pairing
-from tests.storage.stores import opened
+from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
+from tests.storage.stores import opened, until
 
 
 def pairing(until: int = 100, *, name: str | None = "iPad", made_by: str = "first") -> Pairing:
     return Pairing(b"", name, "drive", made_by, until)
+
+
+def path_has_codes(path: Path) -> bool:
+    connection = apsw.Connection(str(path))
+    count: int = connection.execute("SELECT count(*) FROM pairing").get
+    connection.close()
+    return count > 0
 
 
 def device(device_id: str, at: int = 5) -> Device:
@@ -107,3 +116,51 @@ async def test_no_code_lies_in_the_database(tmp_path: Path) -> None:
         await open_code(store, "secret-code")
         assert b"secret-code" not in path.with_name("x.db-wal").read_bytes()
     assert b"secret-code" not in path.read_bytes()
+
+
+async def test_an_ended_code_stays_so_if_the_clock_goes_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    async with opened(path) as store:
+        await store.devices.set_first_key("k", now_ms=1)
+        made = await open_code(store, "code", until=100)
+        assert store.pairings.find("code", now_ms=100) is None
+        assert store.pairings.find("code", now_ms=50) is None
+        assert await store.pairings.redeem(made, device("d1", at=50), "key") is False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.pairings.run, lambda: 50)
+            await until(lambda: not path_has_codes(path))
+            nursery.cancel_scope.cancel()
+    async with opened(path) as store:
+        assert store.pairings.find("code", now_ms=50) is None
+
+
+async def test_an_ended_code_goes_off_the_disk_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    async with opened(path) as store:
+        await store.devices.set_first_key("k", now_ms=1)
+        await open_code(store, "code", until=100)
+    async with opened(path) as store, trio.open_nursery() as nursery:
+        nursery.start_soon(store.pairings.run, lambda: 200)
+        await until(lambda: not path_has_codes(path))
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_clock_makes_a_code_live_longer_than_ten_minutes(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    async with opened(path) as store:
+        await store.devices.set_first_key("k", now_ms=PAIRING_MS * 5)
+        made_ms = PAIRING_MS * 5
+        assert await store.pairings.open("code", pairing(made_ms + PAIRING_MS), now_ms=made_ms)
+    async with opened(path) as store:
+        assert store.pairings.find("code", now_ms=made_ms - 1) is None, "the clock is before its making"
+
+
+async def test_a_code_ends_by_the_clock_that_only_goes_forward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        await store.devices.set_first_key("k", now_ms=1)
+        await open_code(store, "code", until=PAIRING_MS)
+        later = trio.current_time() + PAIRING_MS / 1000
+        monkeypatch.setattr(trio, "current_time", lambda: later)
+        assert store.pairings.find("code", now_ms=1) is None

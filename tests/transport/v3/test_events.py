@@ -12,7 +12,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from actors import events as ev
 from actors.events import Committed, Event
-from actors.tail import Round
+from actors.tail import EventBatch
 from transport.v3.events import encode_event, encode_round, timestamp
 from transport.websocket.frames import MAX_FRAME_BYTES, is_close, text_frame
 
@@ -35,6 +35,7 @@ SAMPLES: list[Event] = [
     ev.TurnError("timeout", "too long", retryable=True),
     ev.Interrupted(None),
     ev.SessionUpdated(title="T"),
+    ev.PlanUpdated((ev.PlanEntry("one", "pending"),)),
 ]
 
 
@@ -146,7 +147,7 @@ def test_the_longest_piece_goes_out_whole() -> None:
 
 
 def test_a_round_is_encoded_once() -> None:
-    one = Round("trip", 1, (committed(SAMPLES[3], 1), committed(SAMPLES[13], 2)))
+    one = EventBatch("trip", 1, (committed(SAMPLES[3], 1), committed(SAMPLES[13], 2)))
     assert encode_round(one) is encode_round(one)
 
 

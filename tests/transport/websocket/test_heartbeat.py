@@ -6,7 +6,7 @@ import attrs
 import trio
 import trio.testing
 
-from transport.websocket.heartbeat import Pulse
+from transport.websocket.heartbeat import Heartbeat
 
 
 @attrs.define(eq=False)
@@ -14,14 +14,14 @@ class Counted:
     ended: bool = False
     beats: list[float] = attrs.field(factory=list)
 
-    def beat_now(self) -> None:
+    def heartbeat_now(self) -> None:
         self.beats.append(trio.current_time())
 
 
 async def test_each_beats_from_its_own_start_and_the_ended_are_forgotten(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    pulse = Pulse(15.0)
+    pulse = Heartbeat(15.0)
     start = trio.current_time()
     one, two = Counted(), Counted()
     async with trio.open_nursery() as nursery:

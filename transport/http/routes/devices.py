@@ -21,8 +21,8 @@ from storage.errors import DeviceRevoked
 from storage.tables import devices as stored
 from storage.tables.devices import FIRST_DEVICE, Devices
 from storage.tables.hash_chain import Act
-from storage.tables.pairings import MAX_PAIRINGS, Pairing
-from transport.facilities import Facilities, Port
+from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
+from transport.facilities import HttpServices, Port
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
 from transport.ports import SCOPES, Device
@@ -32,7 +32,6 @@ from transport.v3.events import timestamp
 __all__ = [
     "FIRST_STAYS",
     "MAX_NAME",
-    "PAIRING_MS",
     "DeviceRoutes",
     "PairingRoutes",
     "act_of",
@@ -53,7 +52,7 @@ FIRST_STAYS: Final = "The first device's key lies in the data folder; a new BUIL
 class DeviceRoutes:
     """See the module."""
 
-    facilities: Facilities
+    facilities: HttpServices
     port: Port
     clock: Clock
 
@@ -99,17 +98,25 @@ class DeviceRoutes:
         return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
 
     async def revoke(self, request: Request, by: Device) -> Response:
-        """End a device's key, and its connections."""
+        """End a device's key, and its connections.
+
+        That holds at once, whatever the disk does. `stored`: it is on disk too; if not, that goes on being tried.
+        """
         device_id = request.path_params["id"]
         if device_id == FIRST_DEVICE:
             raise HttpError(409, "first_device", FIRST_STAYS)
         now_ms = self.clock()
         act = act_of(request, by, "revoked", now_ms, device_id)
-        if not await self.facilities.devices.revoke(device_id, now_ms=now_ms, noted=[act]):
+        devices = self.facilities.devices
+        if not devices.shut(device_id, now_ms=now_ms, noted=[act]):
             raise HttpError(404, "not_found", "There is no such device.")
+        if by.id == device_id:
+            request.scope["builderos.spare"]()
         self.port.close_device(device_id)
-        await self.facilities.audit.note_head()
-        return JsonAnswer({"ok": True, "id": device_id})
+        stored = await devices.revocations.stored(device_id)
+        if stored:
+            await self.facilities.audit.note_head()
+        return JsonAnswer({"ok": True, "id": device_id, "stored": stored})
 
 
 def act_of(request: Request, by: Device, act: str, now_ms: int, subject: str | None = None) -> Act:
@@ -132,9 +139,6 @@ def check_room(devices: Devices) -> None:
         raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already.")
 
 
-PAIRING_MS: Final = 10 * 60 * 1000
-"""How long a code is good."""
-
 UNNAMED: Final = "paired device"
 
 _SECRET: Final = {"Cache-Control": "no-store"}
@@ -144,7 +148,7 @@ _SECRET: Final = {"Cache-Control": "no-store"}
 class PairingRoutes:
     """See the module."""
 
-    facilities: Facilities
+    facilities: HttpServices
     clock: Clock
 
     async def make(self, request: Request, device: Device) -> Response:

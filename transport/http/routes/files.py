@@ -17,13 +17,13 @@ from starlette.responses import FileResponse, Response
 from actors.ports import Clock
 from storage.blobs import blob_path
 from transport.config import TransportConfig
-from transport.facilities import Facilities
+from transport.facilities import HttpServices
 from transport.http.multipart import MultipartError, MultipartReader, boundary_of
 from transport.http.requests import check_length
 from transport.http.responses import HttpError, JsonAnswer
 from transport.ports import Device
 from transport.signed_urls import UPLOADS_PATH, base_url
-from transport.uploads import MAX_FILE_BYTES, Bringer, receive_upload, too_large
+from transport.uploads import MAX_FILE_BYTES, Uploader, receive_upload, too_large
 from transport.v3.decode import is_id
 
 __all__ = ["UploadRoutes"]
@@ -57,7 +57,7 @@ _SAFE_HEADERS: Final = {
 class UploadRoutes:
     """See the module."""
 
-    facilities: Facilities
+    facilities: HttpServices
     clock: Clock
     config: TransportConfig
     _running: Counter[str] = attrs.field(factory=Counter)
@@ -80,7 +80,7 @@ class UploadRoutes:
         try:
             await self._check_room()
             base = base_url(request.scope["scheme"], request.headers)
-            bringer = Bringer(device.id, base, self.clock())
+            bringer = Uploader(device.id, base, self.clock())
             own, new_id = self.facilities.uploads, self.facilities.new_id
             async with aclosing(request.stream()) as body:
                 kept = await receive_upload(body, MultipartReader(boundary), own, bringer, new_id)

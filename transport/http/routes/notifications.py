@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Clock
+from storage.aliases import Aliases
 from storage.tables.notifications import Notifications, Registration
 from transport.http.requests import read_json
 from transport.http.responses import JsonAnswer
@@ -27,6 +28,7 @@ class NotificationRoutes:
 
     notifications: Notifications
     clock: Clock
+    aliases: Aliases
 
     async def register(self, request: Request, device: Device) -> Response:
         """Keep a device's token."""
@@ -34,7 +36,7 @@ class NotificationRoutes:
         registration = Registration(
             device_token=body.text("device_token", MAX_TOKEN),
             platform=body.text("platform", MAX_PLATFORM, "ios"),
-            device_id=body.text("device_id", MAX_DEVICE),
+            device_id=self.aliases.device(body.text("device_id", MAX_DEVICE)),
             owner=device.id,
             registered_at_ms=self.clock(),
         )

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from actors.ports import Catalog, Clock
 from transport.auth import authorize
 from transport.config import TransportConfig
-from transport.facilities import Facilities, Port, Readiness
+from transport.facilities import HttpServices, Port, Readiness
 from transport.http.openapi import describe
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
@@ -81,7 +81,7 @@ def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
 class SystemRoutes:
     """See the module."""
 
-    facilities: Facilities
+    facilities: HttpServices
     clock: Clock
     _running: bool = False
 
@@ -107,7 +107,7 @@ class SystemRoutes:
 class MetricsRoutes:
     """See the module."""
 
-    facilities: Facilities
+    facilities: HttpServices
     port: Port
     catalog: Catalog
 

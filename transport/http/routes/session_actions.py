@@ -15,17 +15,20 @@ from starlette.types import Receive, Scope, Send
 
 from actors.commands import Author, Close, Closed, Envelope, Reply
 from actors.errors import ActorError, SessionBusy
-from actors.ports import Catalog, Clock
-from storage.errors import SessionMissing, StorageError
+from actors.fork import TurnRuns, UnknownTurn
+from actors.ports import Catalog, Clock, Ids
+from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.tables.audit import Audit
 from transport.config import TransportConfig
-from transport.facilities import Exports, Removes
+from transport.facilities import Exports, Forks, Removes
+from transport.http.requests import read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
 from transport.ports import Deps, Device
+from transport.v3.commands import MAX_TITLE
 from transport.v3.decode import is_id
 
-__all__ = ["ClosingRoutes", "DeletionRoutes", "ExportRoutes"]
+__all__ = ["ClosingRoutes", "DeletionRoutes", "ExportRoutes", "ForkRoutes"]
 
 _OLD_AGENTS: Final = frozenset({"claude", "codex"})
 
@@ -92,6 +95,36 @@ class DeletionRoutes:
         return JsonAnswer({"ok": True, "session_id": session_id})
 
 
+@attrs.frozen
+class ForkRoutes:
+    """See the module."""
+
+    forks: Forks | None
+    new_id: Ids
+
+    async def fork(self, request: Request, by: Device) -> Response:
+        """Make a session with the history of another one, up to a turn."""
+        session_id = request.path_params["id"]
+        if self.forks is None or not is_id(session_id):
+            raise SessionMissing(session_id)
+        body = await read_json(request)
+        new_id, title = body.text("session_id", 128, default=self.new_id()), None
+        if body.has("title"):
+            title = body.text("title", MAX_TITLE)
+        after_turn = body.text("after_turn", 256) if body.has("after_turn") else None
+        if not is_id(new_id):
+            raise HttpError(400, "bad_request", "session_id is no id.")
+        try:
+            await self.forks.fork(session_id, after_turn, new_id=new_id, device_id=by.id, title=title)
+        except UnknownTurn:
+            raise HttpError(404, "unknown_turn", "The session has no such turn.") from None
+        except TurnRuns:
+            raise HttpError(409, "busy", "That turn runs; wait for its end.") from None
+        except SessionExists:
+            raise HttpError(409, "exists", "There is another session with that session_id.") from None
+        return JsonAnswer({"session_id": new_id}, 201)
+
+
 CHUNK_BYTES: Final = 64 * 1024
 """Small parts are joined up to this before they are sent."""
 
@@ -107,7 +140,7 @@ class ExportRoutes:
     exports: Exports | None
     catalog: Catalog
 
-    async def export(self, request: Request, device: Device) -> Response:
+    async def export(self, request: Request, _: Device) -> Response:
         """Give a session out. Once it has begun, an error can only break it off."""
         if self.exports is None:
             raise HttpError(404, "not_found", "Sessions are not exported here.")
@@ -121,7 +154,7 @@ class ExportRoutes:
             "X-Content-Type-Options": "nosniff",
             "Cache-Control": "no-store",
         }
-        return _Streamed(partial(self.exports, session_id, form, device.scope), headers=headers)
+        return _Streamed(partial(self.exports, session_id, form), headers=headers)
 
 
 def _form(told: str) -> Literal["md", "json"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 import trio
@@ -21,12 +21,13 @@ from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
 from transport.v3.decode import is_id
 from transport.v3.events import encode_event
 from transport.v3.replies import session_entry
-from transport.v3.session_list import shows_device
 
 __all__ = ["SessionRoutes"]
 
 SESSIONS_LIMIT: Final = 100
 ROWS_LIMIT: Final = 200
+
+_ARCHIVED: Final[dict[str, bool | Literal[""] | None]] = {"true": True, "false": False, "all": None}
 
 PAGE_LENGTH: Final = 4 * 1024 * 1024
 """Code points of the messages, and of the answers, in one page of a conversation; a single one may be longer."""
@@ -50,16 +51,19 @@ class SessionRoutes:
 
     deps: Deps
 
-    async def listing(self, request: Request, device: Device) -> Response:
+    async def listing(self, request: Request, _: Device) -> Response:
         """The sessions, newest first."""
         limit = limit_of(request, SESSIONS_LIMIT)
         before = _decode_cursor(request.query_params.get("before"))
-        found = list(await self.deps.catalog.page(limit + 1, before))
+        archived = _ARCHIVED.get(request.query_params.get("archived", "false"), "")
+        if archived == "":
+            raise HttpError(400, "bad_request", "archived is true, false or all.")
+        workspace = request.query_params.get("workspace")
+        found = list(await self.deps.catalog.page(limit + 1, before, archived=archived, workspace=workspace))
         page = found[:limit]
-        shown = [session_entry(one, show_device=shows_device(device.scope, one.device_id)) for one in page]
         body = {
             "total": await self.deps.catalog.count(),
-            "sessions": shown,
+            "sessions": [session_entry(one) for one in page],
             "next_before": _encode_cursor(page[-1]) if len(found) > limit else None,
         }
         return JsonAnswer(body)

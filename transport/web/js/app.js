@@ -15,6 +15,9 @@ import { missing, welcomeView } from "./views/welcome.js";
 /** How long a lag must last before it is told: a heartbeat may overtake the drawing of what it counts. */
 const LAG_MS = 300;
 
+/** A session's id in the form that the iOS app gives it. */
+const OWN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-(claude|codex)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
 export class App {
 	/** @param {HTMLElement} root @param {Store} store */
 	constructor(root, store) {
@@ -112,6 +115,10 @@ export class App {
 		const { client, conversation } = this;
 		if (!client || !conversation) return;
 		const route = routeOf(location.hash);
+		if (route.view === "session" && OWN_ID.test(route.id)) {
+			this.#toAlias(route.id);
+			return;
+		}
 		if (route.view === "session") {
 			if (client.open?.id !== route.id) conversation.leave();
 			const open = client.openSession(route.id, this.making?.id === route.id ? this.making : {});
@@ -124,6 +131,16 @@ export class App {
 			this.shell.show("list", this.list.node, this.pane);
 		}
 		this.#draw("list", "status", "session");
+	}
+
+	/** An older address names a session by an id of the iOS app; the server answers with what that is called now. @param {string} id */
+	async #toAlias(id) {
+		try {
+			const told = await this.client?.api.json(`/api/sessions/${id}/messages?limit=1`);
+			location.replace(`#/s/${told.session_id}`);
+		} catch {
+			location.replace("#/");
+		}
 	}
 
 	/** Draw before the next frame, once. @param {...("list" | "session" | "status")} what */

@@ -131,6 +131,7 @@ export class Journal extends Timeline {
 				this.pending.set(frame.request_id, {
 					id: frame.request_id,
 					tool: frame.tool,
+					kind: frame.kind ?? "other",
 					input: frame.input,
 					options: frame.options ?? [],
 					questions: Array.isArray(frame.questions) && frame.questions.length ? frame.questions : null,

@@ -104,6 +104,7 @@ interface Question {
 interface Asked {
   id: string;
   tool: string;
+  kind: string;
   input: any;
   options: string[];
   questions: Question[] | null;

@@ -156,7 +156,7 @@ async def test_edited_settings_and_instructions_count_from_the_next_turn(tmp_pat
         instructions[1].parent.mkdir()
         for number, path in enumerate(instructions):
             path.write_text(f"MARKER-OLD-{number}\n")
-        driver = rig.driver()
+        driver = rig.driver(trusted_folders=(str(rig.workspace),))
         await rig.turn(driver, "one")
         pids = program_pids(rig.agent_session_id)
         await rig.turn(driver, "two")

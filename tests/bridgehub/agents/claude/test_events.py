@@ -23,7 +23,7 @@ from claude_agent_sdk import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.claude.events import Translator
+from bridgehub.agents.claude.events import ClaudeTranslator
 from bridgehub.agents.claude.outcome import Outcome
 from bridgehub.agents.text import clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.protocol.messages import (
@@ -54,8 +54,8 @@ def whole(text: str, message_id: str | None = "m1", **more: Any) -> AssistantMes
     return AssistantMessage([TextBlock(text)], model="m", message_id=message_id, **more)
 
 
-def told(*messages: object, translator: Translator | None = None, now: float = 0.0) -> list[HubEvent]:
-    translator = translator or Translator("t")
+def told(*messages: object, translator: ClaudeTranslator | None = None, now: float = 0.0) -> list[HubEvent]:
+    translator = translator or ClaudeTranslator("t")
     return [event for message in messages for event in translator.translate(message, now)]
 
 
@@ -93,7 +93,7 @@ def test_an_error_told_as_a_message_is_no_answer() -> None:
 
 
 def test_the_words_of_a_sub_agent_are_no_answer() -> None:
-    translator = Translator("t")
+    translator = ClaudeTranslator("t")
     begin = task("a1", "tool-1")
     events = told(begin, whole("inside", parent_tool_use_id="tool-1"), translator=translator)
     assert pieces(events) == []
@@ -107,7 +107,7 @@ def task(task_id: str, tool_id: str | None, kind: str = "local_agent") -> TaskSt
         subtype="task_started",
         data={"subagent_type": "explorer"},
         task_id=task_id,
-        description="Look",
+        description="ReadinessProbe",
         uuid="u",
         session_id="s",
         tool_use_id=tool_id,
@@ -129,7 +129,7 @@ def test_a_shell_in_the_background_is_no_delegated_work() -> None:
 
 
 def test_a_task_that_ends_without_a_notification_ends_with_the_turn() -> None:
-    translator = Translator("t")
+    translator = ClaudeTranslator("t")
     update = TaskUpdatedMessage("task_updated", {}, "a1", {"status": "killed"}, "killed")
     assert told(task("a1", "tool-1"), update, translator=translator)[1:] == []
     assert list(translator.flush()) == [TaskEnded("t", "a1", "cancelled", None)]
@@ -137,7 +137,7 @@ def test_a_task_that_ends_without_a_notification_ends_with_the_turn() -> None:
 
 
 def test_a_task_ends_once() -> None:
-    translator = Translator("t")
+    translator = ClaudeTranslator("t")
     note = TaskNotificationMessage(
         subtype="task_notification",
         data={},
@@ -155,7 +155,7 @@ def test_a_task_ends_once() -> None:
 
 
 def test_a_tool_is_timed_from_call_to_result() -> None:
-    translator = Translator("t")
+    translator = ClaudeTranslator("t")
     call = AssistantMessage([ToolUseBlock("tool-1", "Bash", {"command": "ls"})], model="m")
     assert told(call, call, translator=translator, now=1.0) == [
         ToolBegan("t", "tool-1", "Bash", {"command": "ls"})

@@ -107,7 +107,8 @@ async def test_long_tool_data_is_cut_and_told_by_size_and_hash(tmp_path: Path) -
             Answer.of("done"),
         )
         blobs = tmp_path / "blobs"
-        driver = rig.driver(permission_mode="bypassPermissions", blob_folder=str(blobs))
+        mine = {"trusted_folders": (str(rig.workspace),), "blob_folder": str(blobs)}
+        driver = rig.driver(permission_mode="bypassPermissions", **mine)
         _, sink = await rig.turn(driver, "write it")
         began = sink.of(ToolBegan)[0]
         assert isinstance(began.input, str)
@@ -176,7 +177,8 @@ async def test_the_workspaces_own_mcp_server_and_its_long_output(tmp_path: Path)
         (rig.workspace / ".claude").mkdir()
         (rig.workspace / ".claude" / "settings.json").write_text('{"enableAllProjectMcpServers": true}')
         blobs = tmp_path / "blobs"
-        driver = rig.driver(permission_mode="bypassPermissions", blob_folder=str(blobs))
+        mine = {"trusted_folders": (str(rig.workspace),), "blob_folder": str(blobs)}
+        driver = rig.driver(permission_mode="bypassPermissions", **mine)
         await rig.turn(driver, "hello")
         with trio.fail_after(40):
             while not await has_server(driver):  # noqa: ASYNC110 -- it comes up beside the first turn

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bridgehub.agents.codex.items import Tool
 from bridgehub.agents.codex.permissions import MAX_GRANT_CHARS, answer_of, question_of
 from bridgehub.agents.codex.protocol import Fields, ServerRequest
 from bridgehub.agents.codex.start import Settings
@@ -67,11 +68,22 @@ def test_a_question_to_the_person_is_answered_by_id() -> None:
     assert answered(request, "deny") == {"answers": {}}
 
 
-def test_more_rights_are_given_as_asked_or_not_at_all() -> None:
+def test_more_rights_are_given_as_asked_and_for_no_longer_than_was_said() -> None:
     request = asked("item/permissions/requestApproval", permissions={"network": True}, reason="to fetch")
     assert answered(request, "allow") == {"permissions": {"network": True}, "scope": "turn"}
-    assert answered(request, "allow_session") == {"permissions": {"network": True}, "scope": "session"}
+    assert answered(request, "allow_session") == {"permissions": {"network": True}, "scope": "turn"}
+    question = question_of(request, ())
+    assert question is not None
+    assert (question.grant, question.tool_input["lasts"]) == (None, "until this turn ends")
     assert answered(request, "deny") == {"permissions": {}, "scope": "turn"}
+
+
+def test_a_yes_for_a_whole_folder_says_so() -> None:
+    request = asked("item/fileChange/requestApproval", itemId="1", grantRoot="/srv")
+    patch = Tool("1", "apply_patch", {"changes": [{"path": "/srv/a", "kind": "add", "diff": "x"}]})
+    question = question_of(request, (patch,))
+    assert question is not None
+    assert question.grant == "change all files below /srv"
 
 
 def test_a_command_too_long_to_read_is_allowed_once_only() -> None:

@@ -25,7 +25,10 @@ export class ConversationView {
 		this.composer = new ComposerView(acts.say);
 		this.composer.sent = () => this.log.toNewest();
 		this.permission = new PermissionView(
-			(request, decision, more) => this.session?.act({ type: "decide", request_id: request.id, decision, ...more }),
+			(request, decision, more) => {
+				if (decision === "interrupt") this.session?.interrupt();
+				else this.session?.act({ type: "decide", request_id: request.id, decision, ...more });
+			},
 			() => this.composer.text.focus({ preventScroll: true }),
 		);
 		this.node = el(

@@ -49,10 +49,27 @@ export class PermissionView {
 
 	/** @param {Asked} request @param {number} count @param {string} agent @param {boolean} mayDecide */
 	#draw(request, count, agent, mayDecide) {
+		if (request.kind === "trust") return this.#trust(request, mayDecide);
 		const asks = request.questions ? `${agent} asks` : `${agent} wants to use ${request.tool}`;
 		const head = el("p.asks", el("b", asks), count > 1 ? el("small", ` 1 of ${count}`) : null);
 		if (!mayDecide) return [head, this.#input(request), el("p.hint", "This device may watch and not decide.")];
 		return request.questions ? [head, this.#form(request, request.questions)] : [head, this.#input(request), ...this.#choice(request)];
+	}
+
+	/** What would run by itself, and whether it may. @param {Asked} request @param {boolean} mayDecide */
+	#trust(request, mayDecide) {
+		const { folder, runs = [], more = 0 } = request.input ?? {};
+		const lines = runs.map((/** @type {any} */ one) => `${one.kind} ${one.name} (${one.from})${one.command ? `: ${one.command}` : ""}`);
+		if (more) lines.push(`and ${more} more, which are not listed`);
+		const parts = [el("p.asks", el("b", "This folder holds things that would run or count by themselves")), el("div.asked", el("p", String(folder ?? "")), el("pre", { tabindex: 0 }, lines.join("\n")))];
+		if (!mayDecide) return [...parts, el("p.hint", "This device may watch and not decide.")];
+		const without = !request.options.length || request.options.includes("deny");
+		const buttons = [
+			button("Trust this folder", () => this.#send(request, "allow", {}), "primary"),
+			without ? button("Go on without its settings", () => this.#send(request, "deny", {})) : null,
+			button("Cancel", () => this.#send(request, "interrupt", {}), "danger"),
+		];
+		return [...parts, el("div.choice", ...buttons)];
 	}
 
 	/** @param {Asked} request */

@@ -1,0 +1,150 @@
+"""A new session with the history of another one, up to a turn.
+
+The copy is written in batches and hidden until it is whole; what a crash leaves of it is removed at the next start. Its
+agent knows nothing yet: with the first message it is given the history as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from actors.codec import decode_row, decode_settings, encode_entry, encode_settings
+from actors.events import (
+    TURN_ENDS,
+    Committed,
+    Complete,
+    Message,
+    TaskFinished,
+    TaskProgress,
+    TaskStarted,
+    TurnStarted,
+)
+from actors.ports import Catalog, Journal, Ownership
+from actors.session.snapshot import restore, summary
+from actors.session.state import SessionState, apply
+from storage.errors import SessionExists, SessionMissing
+from storage.records import Grant, NewSession, SessionRecord
+
+__all__ = ["Forking", "TurnRuns", "UnknownTurn", "settings_of_fork", "workspace_of"]
+
+BATCH_ROWS = 500
+"""Rows of one transaction; a page of the journal is also bounded in bytes."""
+
+_LEFT_OUT = (TaskStarted, TaskProgress, TaskFinished)
+
+
+class UnknownTurn(Exception):
+    """The session has no such turn."""
+
+
+class TurnRuns(Exception):
+    """The turn has not ended."""
+
+
+@attrs.frozen
+class Forking:
+    """Makes forks."""
+
+    journal: Journal
+    ownership: Ownership
+    catalog: Catalog
+
+    async def fork(self, source_id: str, after_turn: str | None, new: NewSession, title: str | None) -> None:
+        """Make `new` out of a session's turns up to and including `after_turn`; None: out of none.
+
+        `new.settings` are what it starts with. Idempotent for the same source, turn and id.
+
+        Raises:
+            SessionMissing: there is no such source.
+            UnknownTurn, TurnRuns: the turn cannot be forked after.
+            SessionExists: the id is another session's.
+            StorageError: it could not be read or written; what was written is removed at the next start.
+        """
+        source = await self.catalog.get(source_id)
+        if source is None:
+            raise SessionMissing(source_id)
+        turns = await self._turns_up_to(source_id, after_turn)
+        try:
+            record = await self.catalog.create(attrs.evolve(new, hidden=True))
+        except SessionExists:
+            made = await self.catalog.get(new.session_id)
+            if made is not None and made.settings == new.settings:
+                return
+            raise
+        try:
+            await self._copy(source_id, record, turns, restore(source).title if title is None else title)
+            await self.catalog.reveal(new.session_id, files_of=source_id)
+        except BaseException:
+            await self.catalog.remove_hidden(new.session_id)
+            raise
+
+    async def _turns_up_to(self, source_id: str, after_turn: str | None) -> frozenset[str]:
+        """Return the turns that started and ended up to that one."""
+        if after_turn is None:
+            return frozenset()
+        started: dict[str, None] = {}
+        ended: set[str] = set()
+        after, kinds = 0, (TurnStarted.kind, *TURN_ENDS)
+        while rows := await self.journal.read(source_id, after, BATCH_ROWS, kinds=kinds):
+            for row in rows:
+                turn_id = row.turn_id or ""
+                if row.kind == TurnStarted.kind:
+                    started[turn_id] = None
+                else:
+                    ended.add(turn_id)
+                    if turn_id == after_turn:
+                        return frozenset(started) & ended
+            after = rows[-1].seq
+        if after_turn in started:
+            raise TurnRuns(after_turn)
+        raise UnknownTurn(after_turn)
+
+    async def _copy(self, source_id: str, record: SessionRecord, turns: frozenset[str], title: str) -> None:
+        grant = await self.ownership.acquire(record.session_id)
+        state = restore(record)
+        state.title = title
+        after = 0
+        while turns and (rows := await self.journal.read(source_id, after, BATCH_ROWS)):
+            items = [decode_row(row) for row in rows if row.turn_id in turns]
+            await self._append(grant, state, [one for one in items if not isinstance(one.event, _LEFT_OUT)])
+            after = rows[-1].seq
+        for kept in (state.queue, state.unknown, state.arriving, state.grants, state.grants_at):
+            kept.clear()  # what waits or is allowed in the source stays there
+        state.plan, state.held = (), None
+        await self._append(grant, state, [], durable=True)
+        await self.catalog.note(record.session_id, read_seq=state.head_seq)
+
+    async def _append(
+        self, grant: Grant, state: SessionState, items: Sequence[Committed], *, durable: bool = False
+    ) -> None:
+        before, entries = state.head_seq, []
+        for item in items:
+            first = state.head_seq + 1
+            event = item.event
+            if isinstance(event, Complete):
+                event = attrs.evolve(event, message_count=state.message_count)
+            copied = attrs.evolve(item, first_seq=first, seq=first + item.seq - item.first_seq, event=event)
+            apply(state, copied)
+            entry = encode_entry(copied)
+            if isinstance(event, Message):
+                entry = attrs.evolve(entry, search_text=event.content)
+            entries.append(entry)
+        if not entries and not durable:
+            return
+        state.control_dirty = True
+        await self.journal.append(grant, before, entries, durable=durable, summary=summary(state))
+
+
+def settings_of_fork(source: SessionRecord, origin: str, *, keep_mode: bool) -> bytes:
+    """Return what a fork starts with: the source's settings, with a mode that never asks only if `keep_mode`."""
+    settings = restore(source).settings
+    if not keep_mode:
+        settings = attrs.evolve(settings, permission_mode=None)
+    return encode_settings(settings, origin=origin)
+
+
+def workspace_of(settings: bytes) -> str:
+    """Return the workspace that settings name."""
+    return decode_settings(settings).workspace

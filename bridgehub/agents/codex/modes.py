@@ -1,0 +1,35 @@
+"""What a session's permission mode means for Codex: its approval and its sandbox. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["approval_and_sandbox"]
+
+_SANDBOXES = frozenset({"read-only", "workspace-write", "danger-full-access"})
+
+_MODES = {
+    "default": (None, None),
+    "on-failure": ("on-request", None),
+    "acceptEdits": ("on-request", "workspace-write"),
+    "plan": ("on-request", "read-only"),
+    "bypassPermissions": ("never", "danger-full-access"),
+}
+"""Permission modes that are not Codex's own words: what they mean for approval and sandbox."""
+
+
+def approval_and_sandbox(options: Mapping[str, Any], mode: str | None) -> tuple[str | None, str | None]:
+    """Return what holds, by the session's mode over the agent's table; None is Codex's own default.
+
+    The mode is a word for the approval or for the sandbox, or one of the common modes. A word that nobody knows goes to
+    Codex as an approval, which it refuses.
+    """
+    approval, sandbox = options.get("approval"), options.get("sandbox")
+    approval = _MODES.get(str(approval), (approval, None))[0]
+    if mode in _SANDBOXES:
+        return approval, mode
+    if mode in _MODES:
+        wanted = _MODES[mode]
+        return wanted[0] or approval, wanted[1] or sandbox
+    return (approval if mode is None else mode), sandbox

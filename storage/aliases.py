@@ -1,0 +1,78 @@
+"""What stands for the iOS app's own ids: whoever knows those may come back without a key, so they are never kept.
+
+The app's `device_id` is a UUID, and its `session_id` holds it: `UUID-claude-UUID` or `UUID-codex-UUID`. Everything
+here stores, shows and exports an alias instead, made by a keyed hash whose secret lies in the database. From an alias
+nobody gets back to the id; the same id always gets the same alias.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from hashlib import sha256
+from typing import Final
+
+import apsw
+import attrs
+
+from storage.errors import StorageCorrupt
+
+__all__ = ["ALIAS_PREFIX", "Aliases", "is_app_device", "is_app_session", "read_aliases"]
+
+ALIAS_PREFIX: Final = "ios-"
+
+ALIAS_DIGITS: Final = 12
+"""Hexadecimal digits behind the prefix."""
+
+SECRET_BYTES: Final = 32
+
+_UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_DEVICE: Final = re.compile(_UUID)
+_SESSION: Final = re.compile(f"{_UUID}-(?:claude|codex)-{_UUID}")
+
+_SECRET = "SELECT value FROM meta WHERE key = 'app_alias_key'"
+
+
+def is_app_device(text: str) -> bool:
+    """Return whether a `device_id` has the form that the iOS app gives it."""
+    return _DEVICE.fullmatch(text) is not None
+
+
+def is_app_session(text: str) -> bool:
+    """Return whether a `session_id` has the form that the iOS app gives it."""
+    return _SESSION.fullmatch(text) is not None
+
+
+@attrs.frozen
+class Aliases:
+    """Maps the app's own ids to what stands for them; every other id stays as it is."""
+
+    secret: bytes = attrs.field(repr=False)
+
+    def session(self, session_id: str) -> str:
+        """Return the session id to use for one that came from outside."""
+        return self._alias(session_id) if is_app_session(session_id) else session_id
+
+    def device(self, device_id: str) -> str:
+        """Return the device's label to use for one that came from outside."""
+        is_own = is_app_device(device_id) or is_app_session(device_id)
+        return self._alias(device_id) if is_own else device_id
+
+    def path(self, path: str) -> str:
+        """Return a URL's path with each session id in it replaced."""
+        return "/".join(map(self.session, path.split("/")))
+
+    def _alias(self, own_id: str) -> str:
+        digest = hmac.digest(self.secret, own_id.encode("ascii"), sha256)
+        return ALIAS_PREFIX + digest.hex()[:ALIAS_DIGITS]
+
+
+def read_aliases(connection: apsw.Connection) -> Aliases:
+    """Return the aliases of a database of the newest version. Raises StorageCorrupt if it has no secret."""
+    try:
+        secret = bytes.fromhex(connection.execute(_SECRET).get or "")
+    except (TypeError, ValueError):
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise StorageCorrupt("the database has no key for the iOS app's ids; restore a backup")
+    return Aliases(secret)

@@ -1,0 +1,77 @@
+"""Section 8, Fork: a session with the history of another one, up to a turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.e2e.world import Shared, all_events, open_http
+from tests.support.server import open_server
+
+
+async def test_a_fork_has_the_history_up_to_its_turn(shared: Shared, sid: str) -> None:
+    async with shared.device() as device, open_http(shared) as http:
+        await device.attach(sid, agent="echo", settings={"effort": "low"})
+        ends = [await device.ask(sid, text) for text in ("one", "two two", "three")]
+        call = f"/api/sessions/{sid}/fork"
+        body = {"after_turn": ends[1]["turn_id"], "session_id": f"{sid}-fork", "title": "Other way"}
+        for status in (201, 201):  # again it is the same
+            made = await http.post(call, json=body)
+            assert (made.status_code, made.json()) == (status, {"session_id": f"{sid}-fork"})
+        said = (await http.get(f"/api/sessions/{sid}-fork/messages")).json()["messages"]
+        assert [one["content"] for one in said] == ["one", "echo: one ", "two two", "echo: two two "]
+        whole = (await http.get(f"/api/sessions/{sid}/messages")).json()["messages"]
+        assert [one["timestamp"] for one in said] == [one["timestamp"] for one in whole[:4]]
+        events = await all_events(http, f"{sid}-fork")
+        assert [event["message_count"] for event in events if event["type"] == "complete"] == [2, 4]
+        attached = await device.attach(f"{sid}-fork")
+        assert (attached["title"], attached["settings"]["effort"], attached["queue"]) == (
+            "Other way",
+            "low",
+            [],
+        )
+        end = await device.ask(f"{sid}-fork", "/turns")
+        assert device.text(f"{sid}-fork", end["turn_id"]) == "turns=3"
+        assert (await http.get(f"/api/sessions/{sid}")).status_code in (404, 405)
+        found = (await http.get("/api/search", params={"q": "two"})).json()["hits"]
+        assert f"{sid}-fork" in {hit["session_id"] for hit in found}
+
+
+async def test_what_cannot_be_forked(shared: Shared, sid: str) -> None:
+    async with shared.device() as device, open_http(shared) as http:
+        await device.attach(sid, agent="echo")
+        end = await device.ask(sid, "one")
+        await device.send(sid, "/hang")
+        running = (await device.wait_for("turn_started", start=len(device.frames) - 2))["turn_id"]
+        call = f"/api/sessions/{sid}/fork"
+        fresh = await http.post(call, json={"after_turn": None})
+        assert fresh.status_code == 201
+        said = (await http.get(f"/api/sessions/{fresh.json()['session_id']}/messages")).json()["messages"]
+        assert said == []
+        for body, status, code in (
+            ({"after_turn": "nope"}, 404, "unknown_turn"),
+            ({"after_turn": running}, 409, "busy"),
+            ({"after_turn": end["turn_id"], "session_id": sid}, 409, "exists"),
+            ({"after_turn": 7}, 400, "bad_request"),
+            ({"after_turn": None, "session_id": "no/id"}, 400, "bad_request"),
+        ):
+            refused = await http.post(call, json=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (status, code), body
+        assert (await http.post("/api/sessions/nowhere/fork", json={})).status_code == 404
+        await device.say("interrupt", session_id=sid)
+        await device.wait_for("interrupted")
+
+
+async def test_a_fork_outlives_the_deletion_of_its_source(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server:
+        async with server.device() as device, open_http(server) as http:
+            await device.attach("trip", agent="echo")
+            end = await device.ask("trip", "one")
+            body = {"after_turn": end["turn_id"], "session_id": "other"}
+            assert (await http.post("/api/sessions/trip/fork", json=body)).status_code == 201
+            assert (await http.delete("/api/sessions/trip")).status_code == 200
+            await server.kill9()
+        await server.restart()
+        async with server.device() as device:
+            await device.attach("other")
+            again = await device.ask("other", "/turns")
+            assert device.text("other", again["turn_id"]) == "turns=2"

@@ -1,0 +1,102 @@
+"""Reads a WebSocket peer at the pace that it may have, and hands trio-websocket a few whole frames at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+import trio
+
+from transport.frame_rate import STRANGER_BURST, STRANGER_FRAMES_PER_S, FrameRate
+from transport.turnstile import SMALL_READ_BYTES, Turnstile
+from transport.websocket.incoming import Incoming
+
+__all__ = ["FrameReader"]
+
+READ_BYTES: Final = 64 * 1024
+"""One read. Small reads make large frames slow; an idle connection holds no buffer either way."""
+
+SLICE: Final = 16
+STRANGER_SLICE: Final = 4
+"""Units of work that are handed on before another task runs: about half a millisecond; before the sign-in less."""
+
+FREE_WORK: Final = 4
+"""Units of work of a stranger that need not wait for its turn: its first frame, which may bring the key."""
+
+QUIET_WORK: Final = 64
+"""Units of work that a device may bring at once before it has to take turns with others that bring much."""
+
+
+def _strange_rate() -> FrameRate:
+    return FrameRate(per_s=STRANGER_FRAMES_PER_S, burst=STRANGER_BURST)
+
+
+@attrs.define(eq=False)
+class FrameReader:
+    """See the module.
+
+    Attributes:
+        turnstile: shared by all connections of the port.
+        incoming: what was read and not yet handed on.
+    """
+
+    turnstile: Turnstile = attrs.field(factory=Turnstile)
+    incoming: Incoming = attrs.field(factory=Incoming)
+    _rate: FrameRate = attrs.field(factory=_strange_rate)
+    _go_on: trio.Event = attrs.field(factory=trio.Event)
+
+    def trust(self) -> None:
+        """Note that the peer has signed in: it gets a device's rate. Never blocks."""
+        self.incoming.trusted = True
+        self._rate = FrameRate()
+        self._go_on.set()
+
+    def close(self) -> None:
+        """Note that our close frame is sent: only control frames are handed on. Never blocks."""
+        self.incoming.closing = True
+        self._go_on.set()
+
+    async def read(self, receive: Callable[[int], Awaitable[bytes | bytearray]]) -> bytes:
+        """Return the next frames; nothing at the peer's end, or once `incoming.refused` is set.
+
+        Passes a checkpoint before each return. If the peer may say nothing more, it waits until it is cancelled.
+
+        Raises:
+            BrokenResourceError, ClosedResourceError: from `receive`.
+        """
+        incoming = self.incoming
+        while True:
+            taken = incoming.take(SLICE if incoming.trusted else STRANGER_SLICE)
+            if taken.work:
+                await self._pay(taken.work)
+                if taken.data:
+                    return taken.data
+            elif incoming.refused is not None:
+                await trio.lowlevel.checkpoint()
+                return b""
+            elif incoming.ended:
+                await trio.sleep_forever()
+            elif incoming.held:
+                await self._go_on.wait()
+            else:
+                data = await receive(READ_BYTES)
+                if not data:
+                    return b""
+                incoming.feed(data)
+                if len(data) < SMALL_READ_BYTES:
+                    await self._pay(1)
+
+    async def _pay(self, work: int) -> None:
+        """Wait until this much work is allowed, and let others run."""
+        rate, now = self._rate, trio.current_time()
+        wait_s = rate.take(now, work)
+        if wait_s and self.incoming.trusted:
+            await trio.sleep(wait_s)
+        elif wait_s:
+            with trio.move_on_after(wait_s):
+                await self._go_on.wait()
+        if rate.owed(now) > (QUIET_WORK if self.incoming.trusted else FREE_WORK):
+            await self.turnstile.go_through()
+        else:
+            await trio.lowlevel.checkpoint()
