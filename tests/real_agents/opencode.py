@@ -66,10 +66,7 @@ async def test_an_interrupt_ends_the_turn_and_the_next_one_works(tmp_path: Path)
         await rig.turn(driver, "hello")
         sink = AcpSink()
         standin.script(Hang())
-        count = len(standin.requests)
-        end = await rig.interrupted(
-            driver, "hang", sink, lambda seen: len(standin.requests) > count or bool(seen.events)
-        )
+        end = await rig.interrupted(driver, "hang", sink, lambda seen: bool(seen.events))  # it has just begun
         assert isinstance(end, TurnDone)
         end, _ = await rig.turn(driver, "hello again")
         assert isinstance(end, TurnDone)

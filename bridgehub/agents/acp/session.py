@@ -18,14 +18,15 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.acp.offer import SETTINGS, Offer
+from bridgehub.agents.acp.offer import Offer
 from bridgehub.agents.acp.outcome import turn_end
 from bridgehub.agents.acp.requests import Refusal, Requests
 from bridgehub.agents.acp.start import CANCELLED, Greeting
+from bridgehub.agents.acp.switches import Switches
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.acp.translate import Translator, joined
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.codex.errors import BadOutput, CallRefused, ProgramExited, PromptNotTaken
+from bridgehub.agents.codex.errors import BadOutput, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest
 from bridgehub.blobs import keep_blob
@@ -38,8 +39,9 @@ _log = logging.getLogger("builderos.bridgehub")
 MAX_ASKS = 64
 """Requests of one turn that wait at once; one more is refused."""
 
-SET_S = 10.0
-"""How long an agent may take to change a setting."""
+CANCELS = 4
+CANCEL_AGAIN_S = 0.3
+"""How often, and after which time, an agent is told to stop: one that has only just got its prompt does not heed it."""
 
 LAST_ANSWER_S = 0.3
 """How long the answers to open requests may take when their turn is over."""
@@ -74,7 +76,10 @@ class AcpSession:
     terminals: Terminals
     notes: list[str] = attrs.field(factory=list)
     _turn: _Turn | None = None
-    _changing: trio.Lock = attrs.field(factory=trio.Lock)
+    _switches: Switches = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._switches = Switches(self.spec, self.program, self.session_id, self.offer)
 
     @property
     def usable(self) -> bool:
@@ -115,45 +120,26 @@ class AcpSession:
             await trio.lowlevel.checkpoint()
             return
         turn.interrupted = True
-        try:
-            await self.program.notify("session/cancel", {"sessionId": self.session_id})
-        except ProgramExited as error:
-            _log.info("the interrupt did not reach the agent: %s", type(error).__name__)
-        self.terminals.kill_all()
-        for scope in tuple(turn.asks):
-            scope.cancel(reason="the turn was interrupted")
+        for again in range(CANCELS):
+            if again:
+                await trio.sleep(CANCEL_AGAIN_S)
+            if self._turn is not turn:
+                return
+            try:
+                await self.program.notify("session/cancel", {"sessionId": self.session_id})
+            except ProgramExited as error:
+                _log.info("the interrupt did not reach the agent: %s", type(error).__name__)
+            self.terminals.kill_all()
+            for scope in tuple(turn.asks):
+                scope.cancel(reason="the turn was interrupted")
 
     async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
         """Have the agent work with these settings; what it does not take is told."""
-        async with self._changing:
-            for name in SETTINGS:
-                value = getattr(setup, name) or self.offer.defaults.get(name)
-                choice = self.offer.choices.get(name)
-                if value is None or (choice is not None and choice.current == value):
-                    continue
-                refused = self.offer.refusal(name, value, may_bypass=self._may_bypass)
-                refused = refused or await self._change(name, value)
-                if refused is not None:
-                    told = {name: self.offer.value_of(name)}
-                    await tell(SettingsTold(turn_id, told, f"{self.spec.agent}: {refused}"))
-            await trio.lowlevel.checkpoint()
+        await self._switches.set_up(setup, tell, turn_id)
 
     @property
     def _may_bypass(self) -> bool:
         return self.spec.options.get("allow_bypass") is True
-
-    async def _change(self, name: str, value: str) -> str | None:
-        """Change one setting; return why the agent did not."""
-        change, choice = self.offer.change(name, value, self.session_id), self.offer.choices[name]
-        before, choice.current = choice.current, value
-        try:
-            with trio.fail_after(SET_S):
-                told = await self.program.call(change.method, change.params)
-        except (CallRefused, trio.TooSlowError) as error:
-            choice.current = before
-            return str(error)[:500] or f"it did not answer within {SET_S:g} s"
-        self.offer.read_options(told)
-        return None
 
     # ---- a turn ----
 
@@ -186,8 +172,6 @@ class AcpSession:
             turn.prompt_id = self.program.next_id
             await self.program.post("session/prompt", params)
             await self._consume(turn)
-            if turn.interrupted:  # the agent may not have known the turn yet
-                await self.program.notify("session/cancel", {"sessionId": self.session_id})
 
     async def _consume(self, turn: _Turn) -> None:
         if not turn.consumed:
@@ -249,7 +233,7 @@ class AcpSession:
     async def _tell_changes(self, turn: _Turn, held: tuple[str | None, ...]) -> None:
         now = {name: self.offer.value_of(name) for name in ("permission_mode", "model", "effort")}
         changed = {name: value for (name, value), old in zip(now.items(), held, strict=True) if value != old}
-        if changed and not self._changing.locked():
+        if changed and not self._switches.busy:
             await turn.sink.emit(SettingsTold(turn.turn_id, changed))
         await turn.sink.emit(AgentOffered(None, self.offer.told()))
 

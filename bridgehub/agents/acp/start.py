@@ -219,7 +219,7 @@ async def take_up_session(
         return None
     method = "session/resume" if greeting.resumes else "session/load"
     params = {"sessionId": session_id, "cwd": spec.workspace, "mcpServers": servers}
-    with trio.move_on_after(LOAD_S):
+    with trio.move_on_after(LOAD_S):  # noqa: ASYNC912 - the call waits
         try:
             return await program.call(method, params)
         except CallRefused as error:

@@ -164,7 +164,7 @@ class Terminals:
     async def aclose(self) -> None:
         """End all commands and wait for them. Idempotent."""
         self.kill_all()
-        with trio.move_on_after(REAP_S, shield=True):
+        with trio.move_on_after(REAP_S, shield=True):  # noqa: ASYNC912 - there may be none
             for terminal in self._open.values():
                 await terminal.ended.wait()
         self._open.clear()
