@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
+from actors.session.decisions import own_options
 from builderos.client.terminal import one_line, sanitise
 from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
@@ -46,6 +47,7 @@ class Asked:
         is_whole: `lines` are all of it.
         offer: what a person may answer to a request that is shown whole.
         grant: the lines that say what "for this session" allows; empty if that is not offered.
+        options: what the agent offers beside these, by its own words; chosen by number.
     """
 
     brief: str
@@ -53,6 +55,7 @@ class Asked:
     is_whole: bool
     grant: tuple[str, ...]
     offer: str = "allow it? y or n"
+    options: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -65,7 +68,15 @@ class Asked:
             offer = ["a allows, for this session:", *self.grant, "allow it? y, n, or a for this session"]
         else:
             offer = [self.offer]
+        if self.is_whole:
+            numbered = (f"  {number} {visible(one)}" for number, one in enumerate(self.options, 1))
+            offer = [*(part for line in numbered for part in _wrapped(line)), *offer]
         return "\n".join(f"? {line}" for line in (*self.lines, *offer))
+
+    def option(self, line: str) -> str | None:
+        """Return the option that a line chooses by its number; None if it is no such number."""
+        number = int(line) if line.isascii() and line.isdigit() and len(line) <= 2 else 0
+        return self.options[number - 1] if self.is_whole and 0 < number <= len(self.options) else None
 
     def refusal(self, letter: str) -> str | None:
         """Return why a letter does not answer this request; None if it does."""
@@ -111,6 +122,11 @@ class Requests:
             self.shown = None
         return "the request" if asked is None else asked.brief, self._next()
 
+    def option(self, line: str) -> tuple[str, str] | None:
+        """Return the id of the request that is shown and the agent's own option that a line chooses; None if none."""
+        option = None if self.shown is None else self.waiting[self.shown].option(line)
+        return None if self.shown is None or option is None else (self.shown, option)
+
     def _next(self) -> str:
         if self.shown is not None or not self.waiting:
             return ""
@@ -149,8 +165,11 @@ def _asked_for_tool(item: Mapping[str, Any]) -> Asked:
         lines += _wrapped(f"it asks: {asks}")
         is_whole = is_whole and asks_all
     granted = _wrapped(f"  {visible(grant)}") if isinstance(grant, str) and grant else []
-    is_whole = is_whole and item.get("cut") is not True and len(lines) + len(granted) <= SHOWN_LINES
-    return Asked(f"{name} {brief(given)}".rstrip(), tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted))
+    own = own_options(tuple(one for one in item.get("options") or () if isinstance(one, str)))
+    shown = len(lines) + len(granted) + len(own)
+    is_whole = is_whole and item.get("cut") is not True and shown <= SHOWN_LINES
+    about = f"{name} {brief(given)}".rstrip()
+    return Asked(about, tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted), options=own)
 
 
 def _wrapped(text: str) -> list[str]:

@@ -131,6 +131,8 @@ class Screen:
         }
         by = frame.text("by_device")
         who = f" by {'you' if by == self.me else one_line(by)}" if by else ""
+        option = frame.text("option")
+        who = f" ({one_line(option)}){who}" if option else who
         line = f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —"
         return self.say(f"{line}\n{question}" if question else line)
 

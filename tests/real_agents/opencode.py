@@ -24,6 +24,7 @@ from bridgehub.protocol.messages import (
 from tests.real_agents.rig import open_opencode
 from tests.standin.acp_rig import AcpSink, deciding
 from tests.standin.replies import Answer, Hang, ToolUse
+from tests.standin.rig import eventually
 
 
 def write(path: Path) -> ToolUse:
@@ -64,10 +65,17 @@ async def test_an_interrupt_ends_the_turn_and_the_next_one_works(tmp_path: Path)
     async with open_opencode(tmp_path) as (rig, standin):
         driver = rig.driver()
         await rig.turn(driver, "hello")
-        sink = AcpSink()
         standin.script(Hang())
-        end = await rig.interrupted(driver, "hang", sink, lambda seen: bool(seen.events))  # it has just begun
-        assert isinstance(end, TurnDone)
+        count, ends = len(standin.requests), []
+
+        async def run() -> None:
+            ends.append((await rig.turn(driver, "hang"))[0])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await eventually(lambda: len(standin.requests) > count)
+            await driver.interrupt()
+        assert isinstance(ends[0], TurnDone)
         end, _ = await rig.turn(driver, "hello again")
         assert isinstance(end, TurnDone)
 
