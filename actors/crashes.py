@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-__all__ = ["CrashRecord", "leaf_of", "run_guarded"]
+__all__ = ["CrashRecord", "run_guarded"]
 
 
 async def run_guarded(child: Callable[[], Awaitable[None]]) -> Exception | None:
@@ -25,13 +25,6 @@ async def run_guarded(child: Callable[[], Awaitable[None]]) -> Exception | None:
     except* Exception as group:
         died_of = group
     return died_of
-
-
-def leaf_of(exc: BaseException) -> BaseException:
-    """Return the first error inside nested groups, for one line of log and for telling errors apart."""
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc
 
 
 @attrs.define(eq=False)

@@ -7,8 +7,9 @@ after the other; it keeps what the running turn needs, and a few words for each 
 The rules, by name:
 
 - gap, overlap: the rows' ranges follow each other from 1 on; only pieces cover more than one seq.
-- turn: each turn is started once and ends once, one at a time; what belongs to a turn stands between; its start
-  is followed by the hand-over, and its end is its last event and agrees with what became of its message.
+- turn: each turn is started once and ends once, one at a time; what belongs to a turn stands between, but for
+  the notice that a message for later is kept back, which comes before its turn; its start is followed by the
+  hand-over, and its end is its last event and agrees with what became of its message.
 - delivery: each message goes along the edges of `EDGES`, and only for a steered one is a hand-over taken back.
 - message: a message id is accepted once, and nothing is told of one that was not.
 - permission, task: what a turn opens is closed once, in that turn, before its end.
@@ -160,7 +161,7 @@ class Verifier:
                 self._started(item, event)
             case SessionUpdated():
                 pass
-            case Notice() if item.turn_id is None:
+            case Notice() if item.turn_id is None or self._waits(item, event):
                 pass
             case _ if turn is None or item.turn_id != turn.turn_id:
                 self._note(item, "turn", f"{event.kind} of {item.turn_id}, which does not run")
@@ -231,6 +232,10 @@ class Verifier:
             self._note(item, "delivery", f"{event.message_id} was handed over and queued again")
         else:
             self._turn.steered.remove(event.message_id)
+
+    def _waits(self, item: Committed, event: Notice) -> bool:
+        """Tell whether a notice is of a message for later: its turn is still to start."""
+        return event.code == "later_held" and (self._turn is None or item.turn_id != self._turn.turn_id)
 
     def _may_skip(self, event: Delivery, before: str) -> bool:
         if not self._is_imported(event.message_id):

@@ -15,7 +15,7 @@ import trio
 
 from actors.commands import Envelope
 from actors.config import ActorConfig
-from actors.crashes import CrashRecord, leaf_of, run_guarded
+from actors.crashes import CrashRecord, run_guarded
 from actors.errors import HubFenced, SessionBusy, SessionFailed, ShuttingDown
 from actors.fork import Forking, settings_of_fork, workspace_of
 from actors.offer import NO_OFFER, decode_offer
@@ -25,6 +25,7 @@ from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
 from actors.session.snapshot import restore
 from actors.tail import Listener, SessionProblem, Tail
+from bridgehub.protocol.errors import unwrap
 from storage.errors import Fenced, SessionMissing, StorageError
 from storage.records import NewSession
 
@@ -326,7 +327,7 @@ class Supervisor:
         died_of = await run_guarded(actor.run)
         if died_of is None:
             return not child.mailbox.is_empty
-        cause = leaf_of(died_of)
+        cause = unwrap(died_of)
         if isinstance(cause, Fenced | HubFenced | SessionMissing):
             log.warning("session %s: no longer ours: %s", child.session_id, cause)
             self._turn_away(child, str(cause))

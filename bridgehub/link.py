@@ -17,7 +17,7 @@ import trio
 
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.codec import decode_to_hub, encode
-from bridgehub.protocol.errors import LinkError
+from bridgehub.protocol.errors import LinkError, unwrap
 from bridgehub.protocol.framing import MAX_LINE_BYTES, LineBuffer
 from bridgehub.protocol.messages import VERSION, Ack, Detach, Hello, Refused, ToHub, Welcome
 
@@ -84,7 +84,7 @@ class LinkServer:
             if self._strangers < STRANGERS:
                 await self._greet(stream)
         except* (LinkError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
-            _log.info("a link ended: %s", _first(group))
+            _log.info("a link ended: %r", unwrap(group))
         except* Exception:
             _log.exception("a link failed")
         finally:
@@ -179,9 +179,3 @@ async def _read_lines(stream: trio.SocketStream, lines: LineBuffer) -> list[byte
             raise trio.BrokenResourceError("the server closed the link")
         if found := lines.feed(data):
             return found
-
-
-def _first(group: BaseException) -> str:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return f"{type(group).__name__} {group}"

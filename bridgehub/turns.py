@@ -28,6 +28,7 @@ from bridgehub.agents.base import AgentDriver, TurnEnd
 from bridgehub.agents.registry import AgentMissing
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import (
     HubSpec,
     Prompt,
@@ -375,9 +376,7 @@ class TurnRunner:
         return TurnFailed(turn.prompt.turn_id, "timeout", content, retryable=True)
 
     def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        content = f"agent {self.spec.agent!r} failed: {type(error).__name__}"
+        content = f"agent {self.spec.agent!r} failed: {type(unwrap(error)).__name__}"
         return TurnFailed(turn.prompt.turn_id, "agent_exited", content, retryable=True)
 
 

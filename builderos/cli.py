@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+from bridgehub.protocol.errors import unwrap
 from builderos import VERSION
 from builderos.exit_status import INTERRUPTED, MISUSED, fail
 from builderos.options import Parser, UsageError, data_options, server_options
@@ -74,20 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if isinstance(_first(error), BrokenPipeError):
+        if isinstance(unwrap(error), BrokenPipeError):
             # The reader closed the pipe; the interpreter's own flush at its end must not find it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return fail("the output was closed before its end")
         if os.environ.get("BUILDEROS_TRACEBACK"):
             raise
-        return fail(f"unexpected error: {_first(error)!r} (set BUILDEROS_TRACEBACK=1 for details)")
+        return fail(f"unexpected error: {unwrap(error)!r} (set BUILDEROS_TRACEBACK=1 for details)")
     return status
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def make_parser(environment: Mapping[str, str], load: Collection[str]) -> Parser:

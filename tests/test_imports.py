@@ -27,6 +27,7 @@ PURE_FILES = (
     "actors/session/command_steps.py",
     "actors/commands.py",
     "actors/events.py",
+    "actors/session/hub_life_steps.py",
     "actors/session/hub_steps.py",
     "actors/session/snapshot.py",
     "actors/session/state.py",

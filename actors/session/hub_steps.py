@@ -26,12 +26,12 @@ from actors.events import (
     ToolFinished,
     ToolStarted,
     TurnError,
-    TurnErrorCode,
     Usage,
 )
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
-from actors.session.effects import ForgetHub, KillHub, SendHistory, SendToHub, SteerHub, StopHub
+from actors.session.effects import KillHub, SendHistory, SendToHub, StopHub
+from actors.session.hub_life_steps import hub_gone, hub_ready
 from actors.session.hub_limits import clip, is_flat, plan_entries, violation_of
 from actors.session.inputs import (
     FromDevice,
@@ -46,8 +46,7 @@ from actors.session.inputs import (
 )
 from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
-from actors.session.state import Turn
-from actors.session.step import Step, decided, hand_over
+from actors.session.step import Step
 from bridgehub.protocol import messages as hub
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
@@ -63,9 +62,6 @@ MAX_OPEN_TASKS = 1000
 
 _SAYS_NOTHING_OF_TAKING = (hub.TurnFailed, hub.TurnStopped, hub.HistoryWanted)
 """News that a driver may have before its agent took the prompt."""
-
-MAX_ASKED_AGAIN = 10
-"""How often a turn's message goes to a new hub because the one before died while it asked for trust."""
 
 MAX_WAYS = 8
 
@@ -88,9 +84,9 @@ def take(step: Step, given: Input) -> None:
         case FromHub():
             _reported(step, given)
         case HubReady():
-            _ready(step, given)
+            hub_ready(step, given)
         case HubGone():
-            _gone(step, given)
+            hub_gone(step, given)
         case IdleTooLong():
             if step.state.turn is None:
                 step.release_hub(StopHub)
@@ -317,96 +313,10 @@ def _notice(event: hub.Noticed) -> Notice:
     return Notice(event.code, event.content, event.attempt, event.retry_in_s)
 
 
-def _ready(step: Step, given: HubReady) -> None:
-    state, turn, welcome = step.state, step.state.turn, given.welcome
-    if given.hub_id != state.hub_id:
-        return
-    state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
-    step.tell_setup()
-    if turn is None:
-        return
-    if welcome.last_turn_id != turn.turn_id:
-        if turn.stopping_by is not None and not turn.consumed:
-            step.stop_turn()  # the agent never had the prompt, and need not
-            return
-        if turn.consumed:
-            content = "the agent does not know the turn that it was working on"
-            step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
-            return
-        if state.hub_is_old:
-            step.release_hub(StopHub)
-            step.start_hub()
-            return
-        step.do(hand_over(state, turn))
-    for request_id in welcome.waiting:
-        if request_id in turn.decided:
-            step.do(SendToHub(decided(turn.decided[request_id])))
-    for message_id, waiting in turn.steered.items():
-        if message_id not in turn.steered_taken and message_id not in welcome.steered:
-            step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
-    if welcome.history_wanted:
-        step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
-    if turn.stopping_by is not None:
-        step.do(SendToHub(hub.InterruptTurn(turn.turn_id)))
-
-
-def _gone(step: Step, given: HubGone) -> None:
-    state = step.state
-    step.do(ForgetHub(given.hub_id))
-    if given.hub_id in state.leaving:
-        del state.leaving[given.hub_id]
-        state.control_dirty = True
-    if given.hub_id != state.hub_id:
-        return
-    state.hub_id, state.hub_seq = None, 0
-    turn = state.turn
-    if turn is None:
-        return
-    if turn.stopping_by is not None:
-        step.stop_turn()
-        return
-    untold = given.reason == "never_started" or (turn.may_move and given.last_prompt != turn.turn_id)
-    if untold and not turn.consumed:
-        # It died before the prompt could reach it: the message is nobody's yet.
-        turn.may_move = False
-        step.start_hub()
-        return
-    if (
-        not turn.consumed
-        and _asks_for_trust(turn)
-        and given.reason == "died"
-        and len(turn.decided) < MAX_ASKED_AGAIN
-    ):
-        # The agent has nothing of the message before this is answered.
-        step.cancel_requests(None)
-        step.start_hub()
-        return
-    delivery: DeliveryState
-    code: TurnErrorCode
-    if given.reason == "not_started":
-        delivery, code, content = "failed", "agent_exited", "the agent could not be started"
-    elif given.reason == "garbage":
-        delivery = "failed" if turn.consumed else "unknown"
-        code, content = "agent_protocol", "the agent's hub broke the protocol and was ended"
-    elif turn.consumed:
-        delivery, code, content = "failed", "agent_exited", "the agent's hub ended in the middle of the turn"
-    else:
-        delivery, code = "unknown", "unknown_outcome"
-        content = "the agent's hub ended, and nobody knows whether the agent took the message"
-    if given.detail:
-        content = f"{content}: {given.detail}"
-    step.end_turn(delivery, TurnError(code, content, retryable=True))
-
-
 def _says_nothing_of_taking(event: hub.HubEvent) -> bool:
     if isinstance(event, hub.PermissionAsked):
         return event.kind == "trust" and event.task_id is None
     return isinstance(event, _SAYS_NOTHING_OF_TAKING)
-
-
-def _asks_for_trust(turn: Turn) -> bool:
-    """Tell whether the session's own agent waits for a word on its folder, and so has nothing of the prompt."""
-    return any(request.about == "trust" and request.task_id is None for request in turn.requests.values())
 
 
 def _mark_failed(step: Step, detail: str) -> None:

@@ -28,6 +28,7 @@ from bridgehub.agents.base import AgentDriver, Sink, TurnEnd
 from bridgehub.agents.registry import AgentMissing, make_driver
 from bridgehub.agents.rights import changes_nothing
 from bridgehub.delegation.sink import Budget, TaskSink
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import HubSpec, Prompt, TaskBegan, TaskEnded, TurnDone, TurnFailed
 from bridgehub.protocol.process_tree import TASK_MARKER, TreeKillFailed, kill_tree
 
@@ -280,9 +281,7 @@ async def _drive(driver: AgentDriver, work: _Work) -> TurnEnd:
 
 
 def _exited(work: _Work, error: BaseException) -> TurnFailed:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    content = f"agent {work.spec.agent!r} failed: {type(error).__name__}"
+    content = f"agent {work.spec.agent!r} failed: {type(unwrap(error)).__name__}"
     return TurnFailed(work.prompt.turn_id, "agent_exited", content, retryable=True)
 
 

@@ -1,10 +1,10 @@
-"""What can be wrong with a line of the link."""
+"""Errors of the link, and the first error inside an exception group."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["LinkError", "LinkErrorCode"]
+__all__ = ["LinkError", "LinkErrorCode", "unwrap"]
 
 LinkErrorCode = Literal["not_json", "too_long", "unknown_type", "bad_field", "unencodable"]
 
@@ -22,3 +22,10 @@ class LinkError(Exception):
         super().__init__(f"{code} at {path or 'line'}")
         self.code = code
         self.path = path
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """Return the first error inside nested exception groups; `error` itself if it is not a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

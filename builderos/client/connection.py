@@ -14,6 +14,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
+from bridgehub.protocol.errors import unwrap
 from builderos.client.frames import Frame, FrameError, decode
 from builderos.client.state import RefusedError
 from storage.data_folder import read_holder
@@ -239,9 +240,7 @@ _BREAKS = (
 
 
 def _reason(failure: Exception) -> str:
-    inner: BaseException = failure
-    while isinstance(inner, BaseExceptionGroup):
-        inner = inner.exceptions[0]
+    inner = unwrap(failure)
     if isinstance(inner, trio_websocket.ConnectionRejected):
         return f"the server answered {inner.status_code} instead of a WebSocket"
     if isinstance(inner, trio.TooSlowError):

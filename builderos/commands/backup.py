@@ -15,6 +15,7 @@ import trio
 
 from actors.hubs.processes import ProcessHubs
 from actors.recovery import end_hubs
+from bridgehub.protocol.errors import unwrap
 from builderos.client.terminal import one_line
 from builderos.exit_status import OK, fail
 from builderos.ids import wall_clock_ms
@@ -65,7 +66,7 @@ def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
     except StorageLocked as error:
         return fail(f"{data} is held by {error.holder}; end that server first")
     except Exception as error:
-        cause = _first(error)
+        cause = unwrap(error)
         if not isinstance(cause, StorageError | OSError):
             raise
         return fail(f"nothing was restored: {cause}")
@@ -85,12 +86,6 @@ def _say_who_may_enter(restored: _Restored) -> None:
         )
     if restored.needs_key:
         sys.stdout.write("The folder has no api-key: the next start makes a new key for the first device.\n")
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 @attrs.frozen
@@ -164,7 +159,7 @@ def _doubtful_content(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(_first(error), StorageError | OSError):
+        if isinstance(unwrap(error), StorageError | OSError):
             raise
         raise StorageCorrupt(f"{file}: a session in it cannot be read") from error
 

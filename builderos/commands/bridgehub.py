@@ -26,6 +26,7 @@ from bridgehub.agents.registry import AgentMissing, make_driver
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.process import adopt_orphans
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import (
     Decided,
     History,
@@ -223,7 +224,7 @@ async def _run(request: Request, spec: HubSpec) -> str:
         end = await driver.run_turn(prompt, ear)
     except* Exception as group:
         _log.exception("the driver of %s failed", spec.agent)
-        end = TurnFailed(prompt.turn_id, "agent_exited", type(_first(group)).__name__, retryable=True)
+        end = TurnFailed(prompt.turn_id, "agent_exited", type(unwrap(group)).__name__, retryable=True)
     finally:
         # A signal may have come. When KILL_S is over, processes that cannot be killed are left behind.
         with trio.move_on_after(KILL_S, shield=True):
@@ -253,12 +254,6 @@ def _kill() -> None:
     """End all processes below this one. By parent alone: the marker may be that of the hub above."""
     with suppress(TreeKillFailed):
         kill_descendants(new_id())
-
-
-def _first(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
 
 
 def add_bridgehub(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 import trio
 
+from bridgehub.protocol.errors import unwrap
 from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, terminal_code
@@ -76,24 +77,18 @@ def run_devices(options: DevicesOptions) -> int:
     try:
         trio.run(_work, options)
     except* RefusedError as group:
-        return_status = fail(f"refused: {_first(group)}")
+        return_status = fail(f"refused: {unwrap(group)}")
     except* NoServerError as group:
-        return_status = fail(str(_first(group)))
+        return_status = fail(str(unwrap(group)))
     except* LinkLostError as group:
-        return_status = fail(f"the server cannot be reached: {_first(group)}")
+        return_status = fail(f"the server cannot be reached: {unwrap(group)}")
     except* StorageLocked as group:
-        return_status = fail(f"{options.data} is in use, and what holds it does not listen: {_first(group)}")
+        return_status = fail(f"{options.data} is in use, and what holds it does not listen: {unwrap(group)}")
     except* StorageError as group:
-        return_status = fail(str(_first(group)))
+        return_status = fail(str(unwrap(group)))
     else:
         return_status = OK
     return return_status
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _work(options: DevicesOptions) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from bridgehub.protocol.errors import unwrap
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.legacy.plan import plan_session
 from builderos.legacy.report import Progress, report
@@ -61,18 +62,12 @@ def run_import(options: ImportOptions) -> int:
     except StorageLocked as error:
         return fail(f"{options.data} is held by {error.holder}; end that server first")
     except Exception as error:
-        cause = _first(error)
+        cause = unwrap(error)
         if not isinstance(cause, StorageError | SessionBusyError | OSError):
             raise
         return fail(f"nothing was imported: {cause}")
     report(imported, left_out, dry_run=options.dry_run)
     return OK
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 @contextmanager

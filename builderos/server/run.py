@@ -10,6 +10,7 @@ import os
 import attrs
 import trio
 
+from bridgehub.protocol.errors import unwrap
 from builderos.config import Config, ConfigError, config_path, load_config
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.server.early_signals import end_on_signals
@@ -60,7 +61,7 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
         try:
             trio.run(run_server, ServerContext(options, config, folder, tls, key))
         except* (ServeError, StorageError) as group:
-            status = fail(str(_first(group)))
+            status = fail(str(unwrap(group)))
         except* Exception as group:
             status = _fail_unforeseen(group)
     return status
@@ -81,14 +82,8 @@ def _fitting(config: Config) -> Config:
 def _fail_unforeseen(group: BaseExceptionGroup[Exception]) -> int:
     """Keep the whole story in the log file, and one line on the screen."""
     log.error("the server ended", exc_info=group, extra=FILE_ONLY)
-    first = _first(group)
+    first = unwrap(group)
     return fail(f"{type(first).__name__}: {first} (server.log tells more)")
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _load_tls(options: ServeOptions) -> Tls | None:

@@ -91,6 +91,7 @@ def test_a_whole_life() -> None:
         d("m2", "queued", "t2"),
         ("t3", UserMessage("m3", "never")),
         d("m3", "queued", "t3"),
+        ("t3", Notice("later_held", "it waits for a word")),
         ("t1", UserMessage("m4", "steered")),
         d("m4", "handed"),
         ("t1", UserMessage("m5", "steered, refused")),
@@ -158,6 +159,9 @@ def test_a_gap_and_an_overlap() -> None:
         ([*BEGIN, ("t9", UserMessage("m9", "x")), ("t9", TurnStarted("m9"))], "turn"),
         ([*BEGIN[:2], ("t1", Message("x", "a", 0))], "turn"),
         ([("t1", Message("x", "a", 0))], "turn"),
+        ([("t1", Notice("steering_refused", "no"))], "turn"),
+        ([*BEGIN[:2], ("t1", Notice("later_held", "x"))], "turn"),
+        ([*BEGIN, d("m1", "failed"), ("t1", ERROR), ("t1", Notice("later_held", "x"))], "turn"),
         ([BEGIN[0], (None, TurnStarted("m1"))], "turn"),
         # messages and deliveries
         ([*BEGIN, ("t2", UserMessage("m1", "hello"))], "message"),

@@ -267,6 +267,8 @@ class SessionMachine(RuleBasedStateMachine):
             for message_id, waiting in world.core.state.queue.items():
                 if waiting.kept or waiting.not_before_ms is not None:
                     self.give(SendNow(message_id), "mac")
+            if world.core.state.held is not None and world.core.state.turn is None:
+                self.send("mac", False, None, None)  # a queue that is kept back goes on after a success
             for message_id in world.core.state.unknown:
                 self.give(Resolve(message_id, "discard"), "mac")
             world.settle(1000, "fine")

@@ -32,6 +32,10 @@ env = { ANTHROPIC_API_KEY = "standin-key" }
 kind = "claude"
 permission_mode = "bypassPermissions"
 env = { ANTHROPIC_API_KEY = "standin-key" }
+[agents.bold]
+kind = "claude"
+allow_bypass = true
+env = { ANTHROPIC_API_KEY = "standin-key" }
 [agents.stranger]
 kind = "claude"
 """
@@ -179,7 +183,9 @@ async def test_a_second_device_decides_and_interrupts(place: Path) -> None:
 async def test_a_session_has_its_own_model_and_permission_mode(place: Path) -> None:
     async with open_place(place) as it, it.server.device() as device:
         settings = {"model": "claude-haiku-4-5", "permission_mode": "bypassPermissions"}
-        attached = await device.attach("trip", agent="claude", settings=settings)
+        await device.say("attach", session_id="trip", agent="claude", settings=settings)
+        assert (await device.wait_for("rejected"))["code"] == "bypass_disabled"
+        attached = await device.attach("trip", agent="bold", settings=settings)
         assert attached["settings"].items() >= settings.items()
         it.standin.script(Answer.of(ToolUse("Bash", {"command": "touch made", "description": "x"})))
         assert (await ask(device, "trip", "make it"))["type"] == "complete"

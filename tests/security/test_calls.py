@@ -52,12 +52,14 @@ class Call:
         path: where to, or how to make it for each try anew.
         request: what else the request has.
         tells: what the body of a good answer holds.
+        status: of a good answer.
     """
 
     least: str
     path: str | Make
     request: dict[str, Any] = attrs.field(factory=dict)
     tells: str = ""
+    status: int = 200
 
 
 async def fresh_session(http: httpx.AsyncClient, guarded: Guarded) -> str:
@@ -106,6 +108,9 @@ CALLS: Final = {
     "POST /api/files/upload": Call("drive", "/api/files/upload", FORM, tells='"ok":true'),
     "DELETE /api/{agent}/session/{id}/close": Call(
         "drive", "/api/claude/session/seen/close", tells='"ok":true'
+    ),
+    "POST /api/sessions/{id}/fork": Call(
+        "drive", "/api/sessions/seen/fork", {"json": {}}, tells='"session_id"', status=201
     ),
     # admin: keys, deletion, sleep.
     "GET /api/devices": Call("admin", "/api/devices", tells='"scope":"approve"'),
@@ -203,7 +208,7 @@ async def test_a_call(name: str, guarded: Guarded) -> None:
     assert await trio.to_thread.run_sync(guarded.state) == before, "a refused call changed something"
     for who, key in good.items():
         answer = await ask(guarded, key, name, path)
-        assert answer.status_code == 200, (who, answer.text)
+        assert answer.status_code == CALLS[name].status, (who, answer.text)
         assert CALLS[name].tells in answer.text, who
         path = await path_of(CALLS[name], guarded)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -30,9 +31,11 @@ class Row:
     Attributes:
         least: a scope.
         during: what goes on in the session: `nothing`, `an answer` that is over, `a turn`, `a queue` (of one, behind a
-            turn) or `a request`.
-        fields: what the frame has; `REQUEST` stands for the open request's id, `MESSAGE` for the queued message's.
-        told: the type of what a device that may gets, and fields that it has.
+            turn), `a message for later`, `a request` or `a grant`.
+        fields: what the frame has; `REQUEST` stands for the open request's id, `MESSAGE` for the queued message's,
+            `GRANT` for what is allowed for the session.
+        told: the type of what a device that may gets, and fields that it has. For a frame without an answer the
+            `pong` of a `ping` after it: nothing was refused before.
         acts: whether a device that only observes is refused.
         by_others: whether others are told, and not the device itself.
     """
@@ -52,6 +55,7 @@ FRAMES: Final = {
     "detach": Row("view", "nothing", {}, {"type": "detached"}, acts=False),
     "watch_sessions": Row("view", "nothing", {}, {"type": "session_changed"}, acts=False),
     "ping": Row("view", "nothing", {}, {"type": "pong"}, acts=False),
+    "painted": Row("view", "an answer", {"seq": 2, "ms": 5}, {"type": "pong"}, acts=False),
     # approve: decides, and is somebody whose reading counts.
     "decide": Row(
         "approve",
@@ -62,6 +66,7 @@ FRAMES: Final = {
     "mark_read": Row(
         "approve", "an answer", {"seq": 2}, {"type": "mark_read", "read_seq": 2}, by_others=True
     ),
+    "revoke_grant": Row("approve", "a grant", {"grant": "GRANT"}, {"type": "session_updated", "grants": []}),
     # drive: everything that an agent or another device notices.
     "send": Row(
         "drive",
@@ -69,6 +74,7 @@ FRAMES: Final = {
         {"message_id": "NEW", "content": "hello"},
         {"type": "accepted", "duplicate": False},
     ),
+    "send_now": Row("drive", "a message for later", {"message_id": "MESSAGE"}, {"type": "turn_started"}),
     "cancel": Row("drive", "a queue", {"message_id": "MESSAGE"}, {"type": "delivery", "state": "cancelled"}),
     "interrupt": Row("drive", "a turn", {}, {"type": "interrupted"}),
     "resolve": Row(
@@ -77,6 +83,10 @@ FRAMES: Final = {
         {"message_id": "MESSAGE", "action": "discard"},
         {"type": "rejected", "code": "not_unknown"},
     ),
+    "configure": Row("drive", "nothing", {"settings": {"effort": "low"}}, {"type": "session_updated"}),
+    "renew": Row("drive", "an answer", {}, {"type": "notice", "code": "renewed"}),
+    "organize": Row("drive", "nothing", {"pinned": True}, {"type": "session_changed", "pinned": True}),
+    "warm": Row("drive", "nothing", {}, {"type": "pong"}),
     "rename": Row("drive", "nothing", {"title": "T"}, {"type": "session_updated", "title": "T"}),
     "draft": Row(
         "drive",
@@ -99,16 +109,18 @@ class Scene:
     sid: str
     request_id: str = ""
     message_id: str = ""
+    grant: str = ""
 
     def frame(self, kind: str, key: str | None) -> Json:
         """Return the row's frame for this session."""
         names = {
             "REQUEST": self.request_id,
             "MESSAGE": self.message_id,
+            "GRANT": self.grant,
             "NEW": uuid4().hex,
             "KEY": key or "no-key",
         }
-        fields = {name: names.get(value, value) for name, value in FRAMES[kind].fields.items()}
+        fields = {name: names.get(str(value), value) for name, value in FRAMES[kind].fields.items()}
         session = {} if kind in {"auth", "ping", "watch_sessions"} else {"session_id": self.sid}
         return {"type": kind, **session, **fields}
 
@@ -127,10 +139,20 @@ async def set_scene(owner: Device, kind: str, scope: str) -> Scene:
         await owner.send(sid, "later", message_id=message_id)
         await owner.wait_for("delivery", session_id=sid, state="queued")
         return Scene(sid, message_id=message_id)
-    if during == "a request":
+    if during == "a message for later":
+        message_id = uuid4().hex
+        tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        await owner.send(sid, "tomorrow", message_id=message_id, not_before=tomorrow)
+        await owner.wait_for("delivery", session_id=sid, state="queued")
+        return Scene(sid, message_id=message_id)
+    if during in ("a request", "a grant"):
         await owner.send(sid, "/ask may I")
         asked = await owner.wait_for("permission_requested", session_id=sid)
-        return Scene(sid, request_id=asked["request_id"])
+        if during == "a request":
+            return Scene(sid, request_id=asked["request_id"])
+        await owner.say("decide", session_id=sid, request_id=asked["request_id"], decision="allow_session")
+        await owner.wait_for("complete", session_id=sid)
+        return Scene(sid, grant=asked["grant"])
     return Scene(sid)
 
 
@@ -200,13 +222,35 @@ async def works(guarded: Guarded, owner: Device, kind: str, scope: str) -> None:
         await say(device, frame)
         if kind == "watch_sessions":
             await owner.send(scene.sid, "hello")
+        if row.told["type"] == "pong" and kind != "ping":
+            await device.say("ping")
         told = await hearer.wait_for(row.told["type"], start=start, limit_s=LIMIT_S)
         assert {name: told.get(name) for name in row.told} == row.told, scope
+        if told["type"] == "pong":
+            assert {one["type"] for one in device.frames[start:]}.isdisjoint({"rejected", "error"}), scope
         if kind == "attach":
             entries = {one["device_id"]: one["observe"] for one in told["devices"]}
             assert entries[scope] == (scope == "view"), "a key that may only look attaches observing"
-    if kind in ("send", "watch_sessions", "decide"):
+    if kind in ("send", "send_now", "watch_sessions", "decide"):
         await owner.wait_for("complete", session_id=scene.sid)  # so that nothing goes on beside the next row
+
+
+@pytest.mark.parametrize("more", [{"mode": "edits"}, {"input": {"plan": "# Rest"}}])
+async def test_a_decision_that_does_more_than_allow_needs_drive(more: Json, guarded: Guarded) -> None:
+    sid = f"plan-{min(more)}"
+    async with guarded.device(KEYS["drive"]) as driver, guarded.device(KEYS["approve"]) as approver:
+        await driver.attach(sid, agent="echo")
+        await driver.send(sid, "/plan # Build")
+        asked = await driver.wait_for("permission_requested")
+        await approver.attach(sid)
+        before = await state_of(guarded)
+        frame = {"type": "decide", "session_id": sid, "request_id": asked["request_id"], "decision": "allow"}
+        assert await refused(approver, {**frame, **more}) == "rejected forbidden"
+        assert await state_of(guarded) == before
+        await say(driver, {**frame, **more})
+        resolved = await approver.wait_for("permission_resolved")
+        assert {name: resolved[name] for name in more} == more
+        await driver.wait_for("complete")
 
 
 @pytest.mark.parametrize("scope", SCOPES)

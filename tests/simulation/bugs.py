@@ -16,7 +16,7 @@ from actors.codec import decode_row
 from actors.cursor import PAGE_ROWS, Cursor
 from actors.pieces import join_pieces
 from actors.session.actor import SessionActor
-from actors.session.effects import HandOver
+from actors.session.effects import HandOver, SendToHub
 from actors.session.hub_owner import HubOwner
 from actors.session.snapshot import restore as restore_state
 from actors.session.state import SessionState
@@ -151,7 +151,7 @@ def _stale_owner_hands_over() -> Replaced:
     whole = SessionActor._commit
 
     async def commit(self: SessionActor, step: Step) -> Any:
-        if not step.events and all(isinstance(one, HandOver) for one in step.effects):
+        if not step.events and all(isinstance(one, HandOver | SendToHub) for one in step.effects):
             return [], []
         return await whole(self, step)
 

@@ -115,7 +115,9 @@ class StoreHandle:
 
     async def due(self, limit: int) -> Sequence[tuple[str, int]]:
         """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).due(limit)
+        if self.life.dead:
+            await trio.sleep_forever()
+        return await self.store.memory.due(limit)
 
     async def reveal(self, session_id: str, *, files_of: str) -> None:
         """See `actors.ports.Catalog`."""
@@ -131,7 +133,9 @@ class StoreHandle:
 
     async def offer_of(self, agent_type: str) -> bytes | None:
         """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).offer_of(agent_type)
+        if self.life.dead:
+            await trio.sleep_forever()
+        return await self.store.memory.offer_of(agent_type)
 
     async def append(
         self,

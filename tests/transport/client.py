@@ -42,13 +42,16 @@ class Client:
         await trio.to_thread.run_sync(self.socket.send, message)
 
     async def receive(self, *kinds: str) -> dict[str, Any]:
-        """Return the next frame, or with `kinds` the next of these; the others are dropped."""
+        """Return the next frame, or with `kinds` the next of these; the others are dropped.
+
+        What an agent offers comes after each `attached`, and counts only if it is asked for.
+        """
         while True:
             frame = await trio.to_thread.run_sync(lambda: orjson.loads(self.socket.recv(timeout=LIMIT_S)))
             assert isinstance(frame, dict)
             for name in ("type", "content", "timestamp"):
                 assert isinstance(frame[name], str), frame
-            if not kinds or frame["type"] in kinds:
+            if frame["type"] in kinds or not (kinds or frame["type"] == "agent"):
                 return frame
 
     async def closed(self) -> int | None:

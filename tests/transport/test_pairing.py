@@ -208,3 +208,24 @@ async def test_the_database_holds_what_the_call_made(tmp_path: Path) -> None:
         found = store.pairings.find(code, now_ms=world.served.fakes.now_ms)
         assert found is not None
         assert (found.name, found.made_by) == ("Mac", "phone")
+
+
+async def test_a_link_with_the_address_that_the_other_device_will_use(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await begin(world)
+        here = world.served.base.replace("127.0.0.1", "localhost")
+        made = await make(world, url=f"{here}/")
+        assert made["url"] == f"{here}/#pair={made['code']}"
+        assert made["reached"] is True
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listeners[0].socket.getsockname()[1]
+        await listeners[0].aclose()
+        made = await make(world, url=f"http://127.0.0.1:{port}")
+        assert (made["reached"], made["url"].partition("#")[0]) == (False, f"http://127.0.0.1:{port}/")
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "host", "https://a/b", "https://a@b", "http://h:99999", ""])
+async def test_an_address_that_is_none_makes_no_link(tmp_path: Path, url: str) -> None:
+    async with open_world(tmp_path) as world:
+        await begin(world)
+        assert error(await world.http.post("/api/devices/pair", json={"url": url})) == (400, "bad_request")

@@ -13,19 +13,23 @@ Json = dict[str, Any]
 
 RUN = """async (steps) => {
     const { Journal } = await import("/js/journal.js");
+    const { lineText } = await import("/js/pieces.js");
     const journal = new Journal("trip");
     const told = [];
     for (const [how, ...what] of steps) told.push(journal[how](...what));
     return { told, ...read(journal) };
 
-    function read({ entries, seq, state, complete, tasks, pending }) {
-        const shown = entries.map((one) => ({
+    function read(journal) {
+        const { entries, seq, state, complete, tasks, pending } = journal;
+        const said = (line) => lineText(line, (id) => journal.nameOf(id)).join("\\n");
+        const shown = entries.map((one, index) => ({
             seq: one.seq,
             kind: one.kind,
             text: one.text ?? one.blocks.map((block) => block.text).join(""),
+            parts: (one.parts ?? []).map((part) => part.kind === "line" ? said(part) : part.name ?? part.text),
             state: one.state ?? one.status,
             html: one.html ?? null,
-            gap: one.gapAfter ?? false,
+            gap: journal.gapAfter(index),
         }));
         return { shown, seq, state, complete, tasks: [...tasks.keys()], pending: [...pending.keys()] };
     }
@@ -159,7 +163,7 @@ def test_decisions_and_tasks_come_and_go(screen: Screen) -> None:
     ]
     idle = follow(screen, [*begun, *ended])
     assert (idle["state"], idle["pending"], idle["tasks"]) == ("idle", [], ["k1"])
-    assert idle["shown"][-1]["text"] == "Denied by mac\nno"
+    assert idle["shown"][-1]["parts"] == ["Denied by mac\nBash\nno"]
     assert follow(screen, [*begun, *ended, *turn(7, "y")])["tasks"] == []
 
 
@@ -194,3 +198,70 @@ def test_a_snapshot_of_the_same_epoch_keeps_how_answers_look(screen: Screen) -> 
     first = [*again, ["setHtml", "t1", "<p>x</p>"]]
     assert run(screen, [*first, *again])["shown"][1]["html"] == "<p>x</p>"
     assert run(screen, [*first, *session(2)])["shown"][1]["html"] is None
+
+
+def test_a_queued_message_stands_at_the_end_and_joins_its_turn(screen: Screen) -> None:
+    running = turn(1, "first")[:3]
+    queued = [
+        event(4, "user_message", "t2", message_id="m2", content="second", attachments=[]),
+        event(5, "delivery", None, message_id="m2", state="queued"),
+        event(6, "user_message", "t3", message_id="m3", content="third", attachments=[]),
+        event(7, "delivery", None, message_id="m3", state="queued"),
+        event(8, "message", "t1", content="echo: first", block="0", offset=0),
+    ]
+    waiting = follow(screen, [*running, *queued])
+    assert [one["text"] for one in waiting["shown"]] == ["first", "echo: first", "second", "third"]
+    ended = [
+        event(9, "complete", "t1", message_count=2),
+        event(10, "turn_started", "t2", message_id="m2"),
+        event(11, "delivery", "t2", message_id="m2", state="handed"),
+        event(12, "message", "t2", content="echo: second", block="0", offset=0),
+    ]
+    goes_on = follow(screen, [*running, *queued, *ended])
+    texts = [one["text"] for one in goes_on["shown"]]
+    assert texts == ["first", "echo: first", "second", "echo: second", "third"]
+
+
+def test_a_steered_message_stands_in_the_turn_that_it_steered(screen: Screen) -> None:
+    running = [*turn(1, "first")[:3], event(4, "message", "t1", content="a", block="0", offset=0)]
+    steered = event(5, "user_message", "t1", message_id="m2", content="also that", attachments=[])
+    later = event(6, "user_message", "t9", message_id="m3", content="later", attachments=[])
+    waits = event(7, "delivery", None, message_id="m3", state="queued")
+    found = follow(screen, [*running, steered, later, waits])
+    assert [one["text"] for one in found["shown"]] == ["first", "also that", "a", "later"]
+
+
+def test_a_message_that_was_taken_back_stays_where_it_was_written(screen: Screen) -> None:
+    frames = [
+        *turn(1, "first")[:3],
+        event(4, "user_message", "t2", message_id="m2", content="no", attachments=[]),
+        event(5, "delivery", None, message_id="m2", state="queued"),
+        event(6, "user_message", "t3", message_id="m3", content="yes", attachments=[]),
+        event(7, "delivery", None, message_id="m3", state="queued"),
+        event(8, "delivery", None, message_id="m2", state="cancelled"),
+        event(9, "complete", "t1", message_count=1),
+        event(10, "turn_started", "t3", message_id="m3"),
+    ]
+    found = follow(screen, frames)
+    assert [one["text"] for one in found["shown"]] == ["first", "", "no", "yes", ""]
+
+
+def test_text_and_tools_keep_the_order_in_which_they_came(screen: Screen) -> None:
+    def tool(seq: int, name: str, parent: str | None = None) -> Json:
+        call = {"tool_id": f"c{seq}", "name": name, "input": {"n": seq}, "parent_tool_id": parent}
+        return event(seq, "tool_started", "t1", **call)
+
+    frames = [
+        *turn(1, "x")[:3],
+        event(4, "message", "t1", content="I'll look first.", block="a", offset=0),
+        tool(5, "Read"),
+        event(6, "message", "t1", content="Now I change it.", block="b", offset=0),
+        tool(7, "Edit"),
+        tool(8, "Bash", "c7"),
+        event(9, "permission_requested", "t1", request_id="r", tool="Edit", input={"n": 7}, options=[]),
+        event(10, "permission_resolved", "t1", request_id="r", decision="allow", by_device="mac", note=None),
+        event(11, "notice", "t1", content="Tries again.", code="retry", attempt=2, retry_in_s=1),
+    ]
+    answer = follow(screen, frames)["shown"][1]
+    # The inner call stands in its own call, the decision at the call that it was about, and a try passes.
+    assert answer["parts"] == ["I'll look first.", "Read", "Now I change it.", "Edit"]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.engines.differences import LOSES_FILES
 from tests.web.engines.page import Part
 from tests.web.sizes import DESKTOP, PHONE
 from tests.web.visitors import (
@@ -61,12 +60,6 @@ def test_text_and_picture_go_with_a_message(visitors: Visitors, sid: str, tmp_pa
     names = "['shopping list.txt', 'red.png'].every((name) => document.body.innerText.includes(name))"
     visitor.page.wait_for(names, what="both names are shown before the message is sent")
     visitor.page.picture("journey-6-files-chosen")
-    if visitor.page.engine in LOSES_FILES:
-        visitor.send("look at this")
-        refusal = "document.body.innerText.includes('This browser cannot keep the message.')"
-        visitor.page.wait_for(refusal, what="a refusal; if files can be sent now, correct LOSES_FILES")
-        assert visitors.messages(sid) == []
-        return
     visitor.ask("look at this", "echo: look at this")
     visitor.page.expect(QUESTION, text="shopping list.txt")
     visitor.page.expect(QUESTION, text="red.png")

@@ -142,7 +142,7 @@ def test_a_session_that_is_not_there(site: Site, sid: str) -> None:
 def test_a_session_that_somebody_else_makes_now(site: Site, sid: str) -> None:
     screen = site.signed_in()
     screen.go(f"#/s/{sid}")
-    expect(screen.page.get_by_text("There is no such session.")).to_be_visible()
+    expect(screen.page.get_by_text("This session does not exist any more.")).to_be_visible()
     with site.phone() as phone:
         phone.attach(sid)
         phone.ask(sid, "made elsewhere")
@@ -178,7 +178,7 @@ def test_a_hit_leads_there_again_after_scrolling_away(site: Site, sid: str) -> N
     for _ in range(2):
         hit.click()
         expect(found).to_be_in_viewport()
-        screen.button("Newest").click()
+        screen.button("Jump to latest").click()
         expect(found).not_to_be_in_viewport()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
+from tests.web.stage import open_stage
 from tests.web.world import DESKTOP, Site, Size
 
 # ---- queue, stop ----
@@ -109,22 +110,18 @@ def test_the_focus_stays_in_the_dialog(site: Site, sid: str) -> None:
     expect(screen.answers.last).to_contain_text("denied")
 
 
-QUESTIONS = """async () => {
-    const { PermissionView } = await import("/js/views/permission.js");
-    const view = new PermissionView(() => {}, () => {});
-    const options = ["one", "two", "three"].map((label) => ({ label, description: "" }));
-    const ask = (question, multiSelect) => ({ question, multiSelect, options });
-    const questions = [ask("Which?", false), ask("And?", true)];
-    questions[0].options[1].description = questions[0].question += "w".repeat(400);
-    const asked = { id: "r1", tool: "AskUserQuestion", input: {}, options: [], questions };
-    document.querySelector("main").replaceChildren(view.node);
-    view.update([asked], { agent: "claude", mayDecide: true, live: true });
-}"""
-
-
-def test_the_focus_stays_in_a_form_of_questions(site: Site) -> None:
-    screen = site.signed_in()
-    screen.page.evaluate(QUESTIONS)
+def test_the_focus_stays_in_a_form_of_questions(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    screen = stage.screen
+    options = [{"label": label, "description": ""} for label in ("one", "two", "three")]
+    options[1]["description"] = "w" * 400
+    questions = [
+        {"question": f"Which? {'w' * 400}", "multiSelect": False, "options": options},
+        {"question": "And?", "multiSelect": True, "options": options},
+    ]
+    stage.ask()
+    stage.request("AskUserQuestion", {}, questions=questions)
+    expect(screen.button("Answer", screen.permission)).to_be_visible()
     inside = "() => document.activeElement.closest('[role=alertdialog]') !== null"
     width = "(dialog) => Math.max(dialog.getBoundingClientRect().right, dialog.scrollWidth) <= innerWidth"
     assert screen.permission.evaluate(width), "long words break"
@@ -135,28 +132,30 @@ def test_the_focus_stays_in_a_form_of_questions(site: Site) -> None:
         for key in ("Shift+Tab",) * 9 + ("Tab",) * 18:
             screen.page.keyboard.press(key)
             assert screen.page.evaluate(inside), (chosen, key)
+    screen.button("Answer", screen.permission).click()
+    answers = stage.wait_sent("decide")["answers"]
+    assert list(answers.values()) == ["three", ""]
 
 
-TRUST = """async (options) => {
-    const { PermissionView } = await import("/js/views/permission.js");
-    window.decided = [];
-    const view = new PermissionView((request, decision) => window.decided.push(decision), () => {});
-    const runs = [
-        { kind: "hook", name: "SessionStart", from: ".claude/settings.json", command: "w".repeat(400) + " <b>end</b>" },
-        { kind: "server", name: "evil", from: ".mcp.json" },
-    ];
-    const input = { folder: "/w/" + "f".repeat(200), agent: "claude", runs, more: 7 };
-    const asked = { id: "r1", tool: "trust", kind: "trust", input, options, questions: null };
-    document.querySelector("main").replaceChildren(view.node);
-    view.update([asked], { agent: "claude", mayDecide: true, live: true });
-}"""
-
-
-def test_a_question_of_trust_shows_all_that_would_run(site: Site) -> None:
-    screen = site.signed_in()
+def test_a_question_of_trust_shows_all_that_would_run(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    screen = stage.screen
     buttons = {"Trust this folder": "allow", "Go on without its settings": "deny", "Cancel": "interrupt"}
-    for options in (["allow", "deny"], ["allow"]):
-        screen.page.evaluate(TRUST, options)
+    runs = [
+        {
+            "kind": "hook",
+            "name": "SessionStart",
+            "from": ".claude/settings.json",
+            "command": f"{'w' * 400} <b>end</b>",
+        },
+        {"kind": "server", "name": "evil", "from": ".mcp.json"},
+    ]
+    given = {"folder": f"/w/{'f' * 200}", "agent": "claude", "runs": runs, "more": 7}
+    stage.ask()
+    for number, options in enumerate((["allow", "deny"], ["allow"])):
+        stage.request("trust", given, f"r{number}", kind="trust", options=options)
+        offered = [name for name, decision in buttons.items() if decision != "deny" or "deny" in options]
+        expect(screen.permission.get_by_role("button")).to_have_text(offered)
         for text in (
             "hook SessionStart (.claude/settings.json): w",
             "<b>end</b>",
@@ -166,11 +165,15 @@ def test_a_question_of_trust_shows_all_that_would_run(site: Site) -> None:
             expect(screen.permission).to_contain_text(text)
         width = "(dialog) => Math.max(dialog.getBoundingClientRect().right, dialog.scrollWidth) <= innerWidth"
         assert screen.permission.evaluate(width), "long commands break"
-        offered = [name for name, decision in buttons.items() if decision != "deny" or "deny" in options]
-        assert screen.permission.get_by_role("button").all_inner_texts() == offered
+        before = len(stage.frames("decide"))
         for name in offered:
             screen.button(name, screen.permission).click()
-        assert screen.page.evaluate("() => window.decided") == [buttons[name] for name in offered]
+        stage.wait_sent("interrupt", number + 1)
+        decided = [one["decision"] for one in stage.frames("decide")[before:]]
+        assert [*decided, "interrupt"] == [buttons[name] for name in offered]
+        stage.play(
+            "permission_resolved", request_id=f"r{number}", decision="cancelled", by_device="ipad", note=None
+        )
 
 
 def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, sid: str) -> None:
@@ -179,7 +182,9 @@ def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, s
     for number, (button, word) in enumerate((("Deny", "Denied"), ("Allow for this session", "Allowed"))):
         screen.send(f"/ask {number}")
         expect(screen.permission).to_contain_text(f"text: {number}")
-        screen.permission.get_by_role("textbox", name="Reason").fill("not today")
+        if button == "Deny":
+            screen.button("Deny with a reason …", screen.permission).click()
+            screen.permission.get_by_role("textbox", name="Reason").fill("not today")
         screen.button(button, screen.permission).click()
         expect(screen.log.get_by_text(f"{word} by first device", exact=True)).to_be_visible()
     lines = screen.log.inner_text().splitlines()

@@ -22,6 +22,8 @@ class Wire:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._is_cut = False
+        self.swaps: list[tuple[bytes, bytes]] = []
+        """What is changed on its way, in both directions; of equal length."""
         self._flows = threading.Event()
         self._flows.set()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -91,6 +93,8 @@ class Wire:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
                 self._flows.wait()
+                for old, new in self.swaps:
+                    data = data.replace(old, new)
                 sink.sendall(data)
         for end, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
             with suppress(OSError):

@@ -217,7 +217,7 @@ def _acting() -> Json:
                 object_of(code=TEXT, url=TEXT, qr=TEXT, scope=SCOPE, expires_at=TIME),
                 429,
                 *_JSON_BODY_ERRORS,
-                body=_json((), name=_short(100), scope=SCOPE),
+                body=_json((), name=_short(100), scope=SCOPE, url=_short(300)),
             )
         },
         "/api/pair": {

@@ -1,7 +1,7 @@
 """The files of the web client, read once at the start.
 
 A name outside the folder cannot be requested: a request only looks up a path among the files that were read.
-Comments in modules and styles are not sent; every line keeps its number.
+Of modules and styles, comments and spaces for the eye are not sent; every line keeps its number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["WEB_FOLDER", "WebFile", "read_web_files", "without_comments"]
+__all__ = ["WEB_FOLDER", "WebFile", "read_web_files", "without_comments", "without_spaces"]
 
 WEB_FOLDER: Final = Path(__file__).parents[1] / "web"
 
@@ -79,18 +79,37 @@ def read_web_files(folder: Path) -> tuple[WebFile, ...]:
 
 def _served(path: Path) -> bytes:
     body = path.read_bytes()
-    return without_comments(body.decode()).encode() if path.suffix in _COMMENTED else body
+    if path.suffix not in _COMMENTED:
+        return body
+    source = without_comments(body.decode())
+    return (without_spaces(source) if path.suffix == ".js" else source).encode()
 
 
 _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
 """What tells the type checker of one expression, inside a line."""
 
 
+_TEXT: Final = frozenset("\"'`/")
+"""A line with one of these may hold a text, a pattern or a comment."""
+
+_SIGN: Final = re.compile(r" ?(=>|===|!==|&&|\|\||[=,;{}()<>*]) ?")
+
+
+def without_spaces(script: str) -> str:
+    """Return JavaScript without the spaces around signs that only help the eye, on the same lines.
+
+    Only lines without any text in them are touched: there a space means nothing beside these signs.
+    """
+    lines = script.split("\n")
+    return "\n".join(_SIGN.sub(r"\1", line) if _TEXT.isdisjoint(line) else line for line in lines)
+
+
 def without_comments(source: str) -> str:
-    """Return JavaScript or CSS without comments that begin a line, and without casts.
+    """Return JavaScript or CSS without comments that begin a line, without casts, and without indentation.
 
     Anything else stays, comments behind code too: to tell those from a text with `//` in it takes a parser. A
-    template literal may have no line that begins like a comment; the client has none of several lines.
+    template literal may have no line that begins like a comment or with a space; the client has none of several
+    lines.
     """
     lines: list[str] = []
     inside = False
@@ -103,5 +122,5 @@ def without_comments(source: str) -> str:
             inside = not end
             lines.append(rest.strip())
         else:
-            lines.append(_CAST.sub("", line).rstrip())
+            lines.append(_CAST.sub("", text).strip())
     return "\n".join(lines)

@@ -19,6 +19,7 @@ import nh3
 import pygments
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -35,6 +36,8 @@ MAX_CODE_CHARS: Final = 50_000
 _SCHEMES: Final = frozenset({"http", "https", "mailto"})
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9+#._-]{1,32}")
 _BARE_LINK: Final = re.compile(r"https?://[^\s<>\"'`|\\^{}]+")
+_TASK: Final = re.compile(r"\[([ xX])\][ \t]+")
+_FORMULA: Final = re.compile(r"\\\(.{1,500}?\\\)|\\\[.{1,500}?\\\]|\$\$.{1,500}?\$\$", re.DOTALL)
 _LINK_TAIL: Final = ".,;:!?"
 """What ends a sentence rather than an address."""
 
@@ -72,8 +75,10 @@ def _cleaner() -> nh3.Cleaner:
 
 @cache
 def _markdown() -> MarkdownIt:
-    made = MarkdownIt("commonmark", {"html": False, "highlight": _highlight})
+    # Agents break lines on purpose, most of all in the output of their own commands.
+    made = MarkdownIt("commonmark", {"html": False, "breaks": True, "highlight": _highlight})
     made.enable(["table", "strikethrough"])
+    made.inline.ruler.before("escape", "math", _math)
     made.core.ruler.push("tame", _tame)
     made.add_render_rule("table_open", _open_table)
     made.add_render_rule("table_close", _close_table)
@@ -121,15 +126,38 @@ def _close_table(*_: object) -> str:
     return "</table></div>"
 
 
-# ---- after the parser: links, images, tables ----
+def _math(state: StateInline, silent: bool) -> bool:
+    """Keep a formula as it was written: nothing here can set one, and Markdown would eat its backslashes."""
+    found = _FORMULA.match(state.src, state.pos)
+    if found is None:
+        return False
+    if not silent:
+        token = state.push("code_inline", "code", 0)
+        token.markup, token.content = "`", " ".join(found[0].split())
+    state.pos = found.end()
+    return True
+
+
+# ---- after the parser: links, images, tables, tasks ----
 
 
 def _tame(state: StateCore) -> None:
+    before: list[str] = ["", ""]
     for token in state.tokens:
         if token.type in ("th_open", "td_open"):
             _align(token)
         if token.children:
+            if before == ["list_item_open", "paragraph_open"]:
+                _tick(token.children[0])
             token.children = list(_tamed(token.children))
+        before = [before[1], token.type]
+
+
+def _tick(first: Token) -> None:
+    """Show the box of a task, which begins its item."""
+    mark = _TASK.match(first.content) if first.type == "text" else None
+    if mark is not None:
+        first.content = f"{'☐' if mark[1] == ' ' else '☑'} {first.content[mark.end() :]}"
 
 
 def _align(token: Token) -> None:

@@ -1,28 +1,31 @@
 // The app without a network. It keeps the app's own files and nothing else: what the server says is kept by the app.
 //
 // A page always gets the files of one version: those of the cache that is named as the current one. In the background they
-// are compared with the server's, and where any differs a whole new cache takes the place of the old one.
+// are compared with the server's, and if any differs a whole new cache takes the place of the old one.
 
-const FILES = [
+/** What signing in, the inbox and a conversation need. */
+const FIRST = [
 	"/",
 	"/manifest.webmanifest",
 	"/css/base.css",
 	"/css/parts.css",
 	"/css/text.css",
-	"/icons/icon.svg",
 	"/icons/icon-180.png",
 	"/icons/icon-192.png",
 	"/icons/icon-512.png",
+	"/icons/icon.svg",
 	"/js/api.js",
 	"/js/app.js",
 	"/js/client.js",
 	"/js/connection.js",
-	"/js/diff.js",
 	"/js/dom.js",
+	"/js/draft.js",
 	"/js/entries.js",
 	"/js/identity.js",
 	"/js/journal.js",
+	"/js/keys.js",
 	"/js/main.js",
+	"/js/names.js",
 	"/js/outbox.js",
 	"/js/pieces.js",
 	"/js/router.js",
@@ -31,22 +34,53 @@ const FILES = [
 	"/js/sessions.js",
 	"/js/store.js",
 	"/js/timeline.js",
-	"/js/views/article.js",
+	"/js/viewport.js",
+	"/js/views/code.js",
 	"/js/views/composer.js",
 	"/js/views/conversation.js",
-	"/js/views/details.js",
-	"/js/views/dialogs.js",
+	"/js/views/line.js",
 	"/js/views/list.js",
 	"/js/views/log.js",
-	"/js/views/pair.js",
-	"/js/views/permission.js",
+	"/js/views/message.js",
+	"/js/views/row.js",
 	"/js/views/shell.js",
 	"/js/views/signin.js",
+	"/js/views/start.js",
+	"/js/views/turn.js",
+];
+/** What is loaded when somebody first uses it: fetched once the first page is idle. */
+const REST = [
+	"/css/more.css",
+	"/js/ansi.js",
+	"/js/diff.js",
+	"/js/doings.js",
+	"/js/peeks.js",
+	"/js/tools.js",
+	"/js/upload.js",
+	"/js/views/asks.js",
+	"/js/views/creation.js",
+	"/js/views/details.js",
+	"/js/views/dialogs.js",
+	"/js/views/filters.js",
+	"/js/views/hits.js",
+	"/js/views/markdown.js",
+	"/js/views/needs.js",
+	"/js/views/pair.js",
+	"/js/views/palette.js",
+	"/js/views/permission.js",
+	"/js/views/plan.js",
+	"/js/views/settings.js",
+	"/js/views/share.js",
+	"/js/views/steering.js",
+	"/js/views/strip.js",
 	"/js/views/tasks.js",
 	"/js/views/tool.js",
+	"/js/views/toolbody.js",
+	"/js/views/ways.js",
 	"/js/views/welcome.js",
 	"/js/voice.js",
 ];
+const FILES = [...FIRST, ...REST];
 const KNOWN = new Set(FILES);
 const PREFIX = "app-";
 
@@ -59,10 +93,10 @@ async function current() {
 	return names.sort((a, b) => Number(a.slice(PREFIX.length)) - Number(b.slice(PREFIX.length))).at(-1);
 }
 
-/** Fetch all files; a single one that does not come leaves everything as it is. @returns {Promise<[string, Response][]>} */
-function fetchAll() {
+/** Fetch files; a single one that does not come leaves everything as it is. @param {string[]} paths @returns {Promise<[string, Response][]>} */
+function fetchAll(paths) {
 	return Promise.all(
-		FILES.map(async (path) => {
+		paths.map(async (path) => {
 			const answer = await fetch(path, { cache: "no-cache", credentials: "same-origin" });
 			if (!answer.ok || answer.redirected) throw new Error(`${path}: ${answer.status}`);
 			return /** @type {[string, Response]} */ ([path, answer]);
@@ -79,15 +113,17 @@ async function text(answer) {
 async function differs(files, cache) {
 	for (const [path, answer] of files) {
 		const kept = await cache.match(path);
+		if (!kept && REST.includes(path)) continue; // not fetched yet
 		if (!kept || (await text(kept)) !== (await text(answer.clone()))) return true;
 	}
-	return (await cache.keys()).length !== files.length;
+	return (await cache.keys()).some((one) => !KNOWN.has(new URL(one.url).pathname));
 }
 
 /** Take the server's files where they are others. @returns {Promise<boolean>} whether there was a change */
 async function renew() {
 	const old = await current();
-	const files = await fetchAll();
+	// A first visit is not kept waiting for what it may never use.
+	const files = await fetchAll(old ? FILES : FIRST);
 	if (old && !(await differs(files, await caches.open(old)))) return false;
 	const number = old ? Number(old.slice(PREFIX.length)) + 1 : 1;
 	// Filled under a name that does not count yet: a worker that is stopped half-way leaves no half version behind.
@@ -101,10 +137,24 @@ async function renew() {
 
 async function renewAndTell() {
 	try {
-		if (await renew()) for (const page of await worker.clients.matchAll()) page.postMessage("updated");
+		if (await renew()) await tellPages();
 	} catch {
 		// no network: what there is stays
 	}
+}
+
+async function tellPages() {
+	for (const page of await worker.clients.matchAll()) page.postMessage("updated");
+}
+
+/** Fetch what the current version lacks, once the page has nothing else to do. */
+async function fetchRest() {
+	const name = await current();
+	if (!name) return;
+	const cache = await caches.open(name);
+	const there = new Set((await cache.keys()).map((one) => new URL(one.url).pathname));
+	const files = await fetchAll(REST.filter((path) => !there.has(path)));
+	if ((await current()) === name) await Promise.all(files.map(([path, answer]) => cache.put(path, answer)));
 }
 
 /** @param {string} path @param {Request} request */
@@ -115,11 +165,21 @@ async function answer(path, request) {
 }
 
 worker.addEventListener("install", (/** @type {any} */ event) => {
-	event.waitUntil(renew().then(() => worker.skipWaiting()));
+	event.waitUntil(
+		renew().then(async (changed) => {
+			await worker.skipWaiting();
+			if (changed) await tellPages();
+		}),
+	);
 });
 
 worker.addEventListener("activate", (/** @type {any} */ event) => {
 	event.waitUntil(worker.clients.claim());
+});
+
+worker.addEventListener("message", (/** @type {any} */ event) => {
+	if (event.data === "rest") event.waitUntil(fetchRest().catch(() => {})); // no network: the next page asks again
+	if (event.data === "renew") event.waitUntil(renewAndTell());
 });
 
 worker.addEventListener("fetch", (/** @type {any} */ event) => {

@@ -42,6 +42,8 @@ from bridgehub.trust.gate import Settled, settle
 if TYPE_CHECKING:
     from bridgehub.agents.claude.session import ClaudeSession
 
+from bridgehub.protocol.errors import unwrap
+
 __all__ = ["ClaudeDriver", "make_driver"]
 
 logger = logging.getLogger("builderos.bridgehub")
@@ -264,9 +266,9 @@ class ClaudeDriver:
         except* PromptNotSent:
             ended, self._earlier = None, earlier
         except* ProgramExited as group:
-            ended = _exited(prompt, str(_first(group)))
+            ended = _exited(prompt, str(unwrap(group)))
         except* BadOutput as group:
-            ended = _unreadable(prompt, _first(group))
+            ended = _unreadable(prompt, unwrap(group))
         if ended is not None:
             await self._remember(attrs.evolve(self._memory, is_cleared=session.is_cleared), sink)
         if keep:
@@ -289,10 +291,3 @@ def _unreadable(prompt: Prompt, error: BaseException) -> TurnFailed:
     logger.warning("Claude Code said what its SDK cannot read: %s", error)
     told = "Claude Code said something that its SDK cannot read; see the hub's log."
     return TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

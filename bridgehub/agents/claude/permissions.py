@@ -177,6 +177,9 @@ class PermissionBroker:
                 task_id=turn.calls.task_of(context.tool_use_id or ""),
                 words=self._words(question, shown, questions),
             )
+            if decided.decision == "allow_session" and grant is not None and self.switches is not None:
+                for one in context.suggestions:
+                    self.switches.lend_mode(one.mode if one.type == "setMode" else None)
             if decided.mode is not None and self.switches is not None:
                 self.switches.expect_mode(decided.mode)
             question.answer = _result(decided, question, is_granted=grant is not None)

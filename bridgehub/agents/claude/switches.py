@@ -71,6 +71,11 @@ class Switches:
             self._expected.append(mode)
             self.mode = mode
 
+    def lend_mode(self, mode: str | None) -> None:
+        """Note that the program takes a mode as part of a right for the session, which is no change of the session's."""
+        if mode is not None and mode != self.mode:
+            self._expected.append(mode)
+
     def note_mode(self, mode: str) -> SettingsTold | None:
         """Take what the program says of its mode; return what is to be told if it changed by itself."""
         if self._expected and self._expected[0] == mode:

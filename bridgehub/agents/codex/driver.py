@@ -45,6 +45,7 @@ from bridgehub.agents.request_words import RequestWords
 from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import (
     AgentOffered,
     Decided,
@@ -175,7 +176,7 @@ class CodexDriver:
         except* PromptNotTaken:
             await self.aclose()
         except* CodexError as group:
-            end = _failed(prompt.turn_id, _first(group))
+            end = _failed(prompt.turn_id, unwrap(group))
         return end
 
     async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd:
@@ -321,10 +322,3 @@ def _failed(turn_id: str, error: BaseException) -> TurnFailed:
         case WorkspaceGone():
             return TurnFailed(turn_id, "agent_exited", str(error), retryable=False)
     return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -224,3 +224,23 @@ def test_each_block_stands_by_itself() -> None:
     assert html.startswith('<div data-block="one"><pre')
     assert '<div data-block="t&quot;wo"><p><strong>b</strong></p>' in html
     assert html.endswith("</div><p><em>c</em></p>\n")
+
+
+def test_lines_stay_lines() -> None:
+    assert (
+        render_markdown("Total cost: $0.12\nDuration: 3 s") == "<p>Total cost: $0.12<br>\nDuration: 3 s</p>\n"
+    )
+
+
+def test_tasks_have_boxes() -> None:
+    html = render_markdown("- [x] done\n- [ ] open\n- [z] no task\n\n[x] no item")
+    assert "<li>☑ done</li>" in html
+    assert "<li>☐ open</li>" in html
+    assert "[z] no task" in html
+    assert "<p>[x] no item</p>" in html
+
+
+@pytest.mark.parametrize("formula", [r"\(a\,b\)", r"\[\sum_i x_i\]", r"$$a_1 * b_1$$"])
+def test_a_formula_stays_as_it_was_written(formula: str) -> None:
+    assert f"<code>{formula}</code>" in render_markdown(f"It is {formula} and *not* more.")
+    assert "<em>not</em>" in render_markdown(f"It is {formula} and *not* more.")

@@ -12,7 +12,7 @@ import attrs
 
 from tests.web.engines.page import EngineName, Page
 
-__all__ = ["ABILITIES", "LOSES_FILES", "SHIFT_TAB", "Ability", "can"]
+__all__ = ["ABILITIES", "SHIFT_TAB", "Ability", "can"]
 
 SHIFT_TAB = "Shift and Tab named as `Tab`"
 
@@ -71,9 +71,6 @@ def _names_shift_tab(page: Page) -> bool:
     page.press("Shift+Tab")
     return "Tab" in page.evaluate("return window.pressed")
 
-
-LOSES_FILES: tuple[EngineName, ...] = ("webkit",)
-"""Where the client refuses a message with a file: it puts Files into IndexedDB, and private windows keep none."""
 
 _NO_SPEECH = "has no SpeechRecognition; the client shows no button `Dictate`"
 

@@ -23,6 +23,7 @@ from storage.tables.devices import FIRST_DEVICE, Devices
 from storage.tables.hash_chain import Act
 from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
 from transport.facilities import HttpServices, Port
+from transport.http.reachable import MAX_ORIGIN, is_answered, origin_of
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
 from transport.ports import SCOPES, Device
@@ -152,9 +153,15 @@ class PairingRoutes:
     clock: Clock
 
     async def make(self, request: Request, device: Device) -> Response:
-        """Make a code, in the name of the device that asks: it ends with that device's key."""
+        """Make a code, in the name of the device that asks: it ends with that device's key.
+
+        `url` in the body is the address that the other device will use; `reached` in the answer then tells whether
+        it answers, as seen from here.
+        """
         body = await read_json(request, optional=True)
         scope, name = scope_of(body, "drive"), _name(body)
+        own = base_url(request.scope["scheme"], request.headers)
+        base = _base(body) or own
         code, now_ms = self.facilities.new_code(), self.clock()
         pairing = Pairing(b"", name, scope, device.id, now_ms + PAIRING_MS)
         act = act_of(request, device, "pairing_opened", now_ms)
@@ -162,15 +169,16 @@ class PairingRoutes:
             text = f"{MAX_PAIRINGS} codes are open already; each ends after ten minutes."
             raise HttpError(429, "too_many", text)
         await self.facilities.audit.note_head()
-        base = base_url(request.scope["scheme"], request.headers)
         url = f"{base}/#pair={code}"
-        answer = {
+        answer: dict[str, str | bool] = {
             "code": code,
             "url": url,
             "qr": await trio.to_thread.run_sync(svg_code, url),
             "scope": scope,
             "expires_at": timestamp(pairing.expires_at_ms),
         }
+        if base != own:
+            answer["reached"] = await is_answered(base)
         return JsonAnswer(answer, headers=_SECRET)
 
     async def redeem(self, request: Request, pairing: Pairing) -> Response:
@@ -190,6 +198,16 @@ class PairingRoutes:
         await self.facilities.audit.note_head()
         answer = {"id": device.id, "key": key, "name": device.name, "scope": device.scope}
         return JsonAnswer(answer, headers=_SECRET)
+
+
+def _base(body: JsonBody) -> str | None:
+    """Return the address that the other device will use, if one was given. Raises HttpError."""
+    if not body.has("url"):
+        return None
+    origin = origin_of(body.text("url", MAX_ORIGIN))
+    if origin is None:
+        raise HttpError(400, "bad_request", "url must be an address like https://HOST or http://HOST:PORT.")
+    return origin
 
 
 def _name(body: JsonBody) -> str | None:

@@ -62,30 +62,6 @@ export class Api {
 		for (const [name, value] of Object.entries(query)) asked.set(name, String(value));
 		return this.json(`/api/sessions/${encodeURIComponent(id)}/messages?${asked}`);
 	}
-
-	/**
-	 * Bring a file. XMLHttpRequest, since fetch does not tell how far an upload is.
-	 * @param {Blob} blob @param {string} name @param {(part: number) => void} progress from 0 to 1
-	 * @returns {Promise<{url: string}>}
-	 */
-	upload(blob, name, progress) {
-		return new Promise((resolve, reject) => {
-			const request = new XMLHttpRequest();
-			const form = new FormData();
-			form.append("file", blob, name);
-			form.append("type", blob.type.startsWith("image/") ? "image" : "file");
-			request.open("POST", "/api/files/upload");
-			request.setRequestHeader("Authorization", `Bearer ${this.key}`);
-			request.responseType = "json";
-			request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
-			request.onerror = request.onabort = () => reject(new ApiError(0, "The upload broke off."));
-			request.onload = () => {
-				if (request.status === 200) resolve(request.response);
-				else reject(new ApiError(request.status, request.response?.error?.message ?? "The upload was refused."));
-			};
-			request.send(form);
-		});
-	}
 }
 
 /** @param {Response} answer */

@@ -1,16 +1,15 @@
 // The app: who is signed in, what is on the screen, and one drawing a frame however much changed.
 
 import { Client } from "./client.js";
-import { forgetAll, randomHex, recall, remember } from "./identity.js";
-import { routeOf } from "./router.js";
+import { moreStyles } from "./dom.js";
+import { forgetAll, randomHex, recall, remember, setTheme } from "./identity.js";
+import { modeOf, sessionName } from "./names.js";
+import { closeDialogs, goTo, routeOf } from "./router.js";
 import { ConversationView } from "./views/conversation.js";
-import { sessionDetails } from "./views/details.js";
-import { newSession } from "./views/dialogs.js";
 import { ListView } from "./views/list.js";
-import { pairDevice } from "./views/pair.js";
 import { Shell, connectionText } from "./views/shell.js";
 import { signInView, tryKey } from "./views/signin.js";
-import { missing, welcomeView } from "./views/welcome.js";
+import { StartView } from "./views/start.js";
 
 /** How long a lag must last before it is told: a heartbeat may overtake the drawing of what it counts. */
 const LAG_MS = 300;
@@ -22,20 +21,31 @@ export class App {
 	/** @param {HTMLElement} root @param {Store} store */
 	constructor(root, store) {
 		this.store = store;
-		this.shell = new Shell(root, { details: () => this.#details() });
+		this.shell = new Shell(root, {
+			details: () => this.do("details"),
+			back: (event) => this.#back(event),
+			settings: () => this.do("settings"),
+			pair: () => this.do("pair"),
+			signOut: () => this.do("signOut"),
+			skip: () => this.conversation?.composer.text.focus(),
+		});
 		/** @type {Client | null} */
 		this.client = null;
 		this.list = new ListView({
-			create: () => this.#create(),
-			pair: () => this.client && pairDevice(this.client.api),
-			signOut: () => {
-				this.tabs.postMessage("signed out");
-				this.#signOut();
-			},
+			create: () => this.do("create"),
 			search: async (query) => (await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
+			needs: (at, one, open) => this.client?.peeks?.draw(at, one.session_id, open),
+			redraw: (archived) => {
+				if (archived) this.client?.sessions.loadArchived(this.client.api).catch(() => {}); // those that are known are shown
+				this.#draw("list");
+			},
 		});
+		this.start = new StartView((agent, text) => this.#begin(agent, text));
 		this.pane = document.createElement("div");
 		this.pane.className = "pane";
+		/** Where the pane says how to begin. */
+		this.greeting = document.createElement("div");
+		this.pane.append(this.greeting);
 		/** @type {Set<string>} what is to be drawn */
 		this.due = new Set();
 		this.lagSince = 0;
@@ -43,8 +53,13 @@ export class App {
 		this.told = "";
 		/** @type {any} */
 		this.status = null;
+		/** Whether the status was asked for, and came or failed. */
+		this.asked = false;
+		/** Whether the page before this session was the list, so that "back" is the browser's. */
+		this.cameFromList = false;
 		this.tabs = new BroadcastChannel("builderos.tabs");
 		this.tabs.onmessage = () => this.#signOut();
+		store.lost = () => this.shell.say("This browser keeps nothing for this page. Messages that wait to be sent are lost if you close it.");
 	}
 
 	/** Begin with the key that this browser has, or ask for one. */
@@ -58,6 +73,7 @@ export class App {
 	askForKey(trouble) {
 		this.client?.stop();
 		this.client = null;
+		closeDialogs();
 		const view = signInView((key) => this.signIn(key), trouble);
 		this.shell.head("BuilderOS", "");
 		this.shell.connection("offline");
@@ -75,6 +91,8 @@ export class App {
 	/** @param {string} key */
 	signIn(key) {
 		remember("key", key);
+		// Safari drops what a page keeps after seven days without a visit, unless it is asked not to.
+		navigator.storage?.persist?.().catch(() => false);
 		this.#enter(key);
 	}
 
@@ -85,15 +103,17 @@ export class App {
 			list: () => this.#draw("list"),
 			session: () => this.#draw("session"),
 			status: () => this.#draw("status"),
-			refused: (code) => this.#leave(code === 4403 ? "This key may not connect." : "This key is not valid."),
+			refused: (code) => this.#refused(code),
 			say: (text) => this.shell.say(text),
+			restarted: (differs) => this.#restarted(differs),
 		});
 		this.conversation = new ConversationView(this.client, {
 			say: (text) => this.shell.say(text),
 			announce: (text) => this.shell.announce(text),
-			create: (id, agent) => this.#make(id, agent, {}),
+			create: (id, agent) => this.make(id, agent, {}),
 		});
 		this.client.start();
+		if (!this.store.lasts) this.store.lost();
 		this.route();
 		this.#draw("status");
 		this.#askStatus();
@@ -103,8 +123,9 @@ export class App {
 		try {
 			this.status = await this.client?.api.json("/api/status");
 		} catch {
-			return; // what is missing is not known without the server
+			// what is missing is not known without the server
 		}
+		this.asked = true;
 		this.#draw("list");
 	}
 
@@ -114,13 +135,18 @@ export class App {
 	route() {
 		const { client, conversation } = this;
 		if (!client || !conversation) return;
+		if (!history.state?.sheet) closeDialogs();
 		const route = routeOf(location.hash);
 		if (route.view === "session" && OWN_ID.test(route.id)) {
 			this.#toAlias(route.id);
 			return;
 		}
 		if (route.view === "session") {
-			if (client.open?.id !== route.id) conversation.leave();
+			const wasList = this.shell.root.getAttribute("data-view") === "list";
+			if (client.open?.id !== route.id) {
+				conversation.leave();
+				this.cameFromList = wasList;
+			}
 			const open = client.openSession(route.id, this.making?.id === route.id ? this.making : {});
 			this.making = undefined;
 			this.shell.show("session", this.list.node, conversation.node);
@@ -130,7 +156,16 @@ export class App {
 			client.closeSession();
 			this.shell.show("list", this.list.node, this.pane);
 		}
+		const wide = matchMedia("(min-width: 760px) and (min-height: 480px)").matches;
+		(wide && route.view === "list" ? this.pane : this.list.start).append(this.start.node);
 		this.#draw("list", "status", "session");
+	}
+
+	/** The arrow does what the browser's own does, so that the history does not grow. @param {Event} event */
+	#back(event) {
+		event.preventDefault();
+		if (this.cameFromList) history.back();
+		else location.replace("#/");
 	}
 
 	/** An older address names a session by an id of the iOS app; the server answers with what that is called now. @param {string} id */
@@ -166,35 +201,50 @@ export class App {
 
 	/** @param {Client} client */
 	#drawList(client) {
-		const may = (/** @type {"drive" | "admin"} */ scope) => client.may(scope);
-		this.list.update(client.sessions.list, {
-			open: client.open?.id ?? null,
-			reading: this.conversation?.reading ?? false,
-			loaded: client.sessions.loaded,
-			live: client.live,
-			ready: client.may("drive") && client.agents.length > 0,
-			may,
-		});
-		const { known, loaded } = client.sessions;
+		const ready = client.may("drive") && client.agents.length > 0;
+		const { list, known, loaded } = client.sessions;
+		this.list.update(list, { open: client.open?.id ?? null, reading: this.conversation?.reading ?? false, loaded, live: client.live, ready });
+		this.shell.pair.hidden = !client.may("admin");
+		this.start.update(client.may("drive") ? this.agents(client) : []);
+		this.#peek(client, list.filter((one) => one.state === "waiting" && one.session_id !== client.open?.id).map((one) => one.session_id));
 		const told = JSON.stringify([this.status, loaded, known.size > 0]);
-		if (told === this.told || !loaded) return;
+		if (told === this.told || !loaded || !this.asked) return;
 		this.told = told;
-		this.pane.replaceChildren(welcomeView(this.status, known.size));
-		const isNeeded = !known.size || missing(this.status).length > 0;
-		this.list.welcome.replaceChildren(...(isNeeded ? [welcomeView(this.status, known.size)] : []));
+		import("./views/welcome.js").then(({ missing, welcomeView }) => {
+			this.greeting.replaceChildren(welcomeView(this.status, known.size));
+			const isNeeded = !known.size || missing(this.status).length > 0;
+			this.list.welcome.replaceChildren(...(isNeeded ? [welcomeView(this.status, known.size)] : []));
+		}, () => (this.told = ""));
+	}
+
+	/** Look into the sessions that wait for somebody. @param {Client} client @param {string[]} ids */
+	async #peek(client, ids) {
+		if (!client.peeks && ids.length) {
+			const { Peeks } = await import("./peeks.js");
+			client.peeks ??= new Peeks(client, () => this.#draw("list"));
+		}
+		client.peeks?.want(ids);
+	}
+
+	/** The agents, those that are ready first. @param {Client} client */
+	agents({ agents }) {
+		const ready = new Map((Array.isArray(this.status?.agents) ? this.status.agents : []).map((/** @type {any} */ one) => [one.name, one.ready !== false]));
+		return [...agents].sort((a, b) => Number(ready.get(b) ?? true) - Number(ready.get(a) ?? true));
 	}
 
 	/** @param {Client} client */
 	#heading(client) {
 		const { open } = client;
 		const journal = open?.journal;
+		const unread = client.sessions.list.filter((one) => one.unread && one.session_id !== open?.id).length;
 		this.shell.more.hidden = !open;
-		if (!open || !journal) this.shell.head("BuilderOS", "");
-		else {
-			const others = new Set(journal.devices.map((one) => one.device_id)).size;
-			const words = [journal.agent, journal.state, others > 1 ? `${others} devices` : ""];
-			this.shell.head(journal.title || open.id, open.shown ? words.filter(Boolean).join(" · ") : "");
-		}
+		if (!open || !journal) return this.shell.head("BuilderOS", "", unread);
+		const { workspace, model, permission_mode: mode } = journal.settings;
+		const others = new Set(journal.devices.map((one) => one.device_id)).size;
+		const project = workspace?.replace(/\/+$/, "").split("/").pop() ?? "";
+		const words = [journal.agent, project, model, modeOf(mode, journal.offer), others > 1 ? `${others} devices` : ""];
+		this.shell.head(sessionName(journal.title, open.id), open.shown ? words.filter(Boolean).join(" · ") : "", unread);
+		this.shell.context(journal.gauge?.context);
 	}
 
 	/** @param {Client} client */
@@ -209,48 +259,77 @@ export class App {
 
 	// ---- what the person does ----
 
-	#create() {
-		const { client } = this;
-		if (client) newSession(client.agents, (agent, settings) => this.#make(`s-${randomHex(6)}`, agent, settings));
+	/** Do what is loaded when it is first done. @param {"create" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
+	do(what) {
+		Promise.all([import("./doings.js"), moreStyles()]).then(
+			([doings]) => this.client && doings[what](this, this.client),
+			() => this.shell.say("Couldn't load this part of the page. Check the connection and try again."),
+		);
 	}
 
 	/** @param {string} id @param {string} agent @param {Record<string, string>} settings */
-	#make(id, agent, settings) {
+	make(id, agent, settings) {
 		this.making = { id, agent, ...(Object.keys(settings).length ? { settings } : {}) };
 		if (this.client?.open?.id === id) this.client.closeSession();
-		if (location.hash === `#/s/${id}`) this.route();
-		else location.hash = `#/s/${id}`;
+		goTo(`#/s/${id}`);
 	}
 
 	/** @type {{id: string, agent: string, settings?: Record<string, string>} | undefined} the session that is being made */
 	making = undefined;
 
-	#details() {
-		const open = this.client?.open;
-		if (open) sessionDetails(open, (text) => this.shell.say(text), () => (location.hash = "#/"));
+	/** Make a session by its first message. @param {string} agent @param {string} text */
+	#begin(agent, text) {
+		const { client } = this;
+		if (!client) return;
+		const id = `s-${randomHex(6)}`;
+		this.making = { id, agent };
+		location.hash = `#/s/${id}`;
+		this.route();
+		client.open?.send(text, []);
+	}
+
+	/** @param {string} name */
+	theme(name) {
+		remember("theme", name === "system" ? null : name);
+		setTheme(matchMedia("(prefers-color-scheme: dark)").matches);
+	}
+
+	/** Forget everything here, in all tabs. */
+	signOut() {
+		this.tabs.postMessage("signed out");
+		this.#signOut();
 	}
 
 	/** Forget everything here. */
 	async #signOut() {
-		await this.#leave("");
-		await this.store.clear("outbox").catch(() => {});
+		const outbox = this.client?.outbox;
+		await this.#leave("", false);
+		await outbox?.clear();
+		await this.store.clear("outbox");
 	}
 
-	/** Forget the key and what was read. What was not sent stays for whoever signs in again. @param {string} trouble */
-	async #leave(trouble) {
+	/** The server does not take this key any more. @param {number} code */
+	#refused(code) {
+		const known = this.client?.known ?? false;
+		const gone = known ? "This device was removed, or its key was changed. Sign in again with a new link or key." : "This key is not valid.";
+		this.#leave(code === 4403 ? "This key may not connect." : gone, true);
+	}
+
+	/** Forget the key and what was read. What was not sent stays for whoever signs in again. @param {string} trouble @param {boolean} drafts whether they stay, too */
+	async #leave(trouble, drafts) {
 		this.client?.stop();
 		this.client = null;
-		forgetAll();
+		forgetAll(drafts);
 		history.replaceState(null, "", "/#/");
 		this.askForKey(trouble);
-		await this.store.clear("kept").catch(() => {});
+		await this.store.clear("kept");
 	}
 
 	// ---- what happens around it ----
 
 	wake() {
 		this.client?.connection.wake();
-		this.#draw("status", "session");
+		this.#draw("status", "session", "list");
 	}
 
 	networkGone() {
@@ -261,10 +340,27 @@ export class App {
 	/** @param {boolean} now */
 	visible(now) {
 		if (now) this.wake();
-		else this.client?.open?.keep();
+		else this.#keep();
 	}
 
+	#keep() {
+		const open = this.client?.open;
+		open?.keep();
+		open?.draft.publish();
+	}
+
+	/** The worker compares the files; a page without one goes by the server's version. @param {boolean} differs */
+	#restarted(differs) {
+		const worker = navigator.serviceWorker?.controller;
+		if (worker) worker.postMessage("renew");
+		else if (differs) this.updated();
+	}
+
+	/** There is another version of this page: it is used when the person says so. What is typed and chosen is kept. */
 	updated() {
-		this.shell.say("There is a new version: reload the page to use it.");
+		this.shell.offerUpdate(() => {
+			this.#keep();
+			location.reload();
+		});
 	}
 }

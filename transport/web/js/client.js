@@ -24,7 +24,14 @@ export class Client {
 		this.attached = new Set();
 		/** @type {Map<string, (frame: Frame | null) => void>} who waits for an answer, by "kind id" */
 		this.waiters = new Map();
+		/** @type {import("./peeks.js").Peeks | null} made once a session waits for somebody */
+		this.peeks = null;
 		this.scope = recall("scope") ?? "drive";
+		/** Which key this is, by the server's id of it. */
+		this.deviceKey = "";
+		this.version = "";
+		/** Whether the server has ever taken this key. */
+		this.known = recall("scope") !== null;
 		/** @type {string[]} */
 		this.agents = JSON.parse(recall("agents") ?? "[]");
 		const url = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/api/ws`;
@@ -65,7 +72,12 @@ export class Client {
 	/** @param {Frame} ready */
 	#ready(ready) {
 		this.attached.clear();
+		this.peeks?.reset();
 		this.scope = ready.device.scope;
+		this.known = true;
+		this.deviceKey = ready.device.id;
+		if (this.version) this.views.restarted(this.version !== ready.server_version);
+		this.version = ready.server_version ?? "";
 		this.agents = ready.agents ?? [];
 		remember("scope", this.scope);
 		remember("agents", JSON.stringify(this.agents));
@@ -91,6 +103,7 @@ export class Client {
 	/** @param {Frame} frame */
 	#frame(frame) {
 		const id = frame.session_id;
+		this.peeks?.frame(frame);
 		if (frame.type === "session_changed") this.#sessionChanged(frame);
 		else if (frame.type === "attached") this.#attached(frame);
 		else if (frame.type === "detached") this.#detached(id);
@@ -192,7 +205,7 @@ export class Client {
 				return (await this.#ask(`attach ${id}`, this.attachFrame(id, { history: 0, agent, settings }))) !== null;
 			},
 			send: (frame) => this.#ask(`send ${frame.message_id}`, frame),
-			upload: (blob, name, progress) => this.api.upload(blob, name, progress),
+			upload: async (blob, name, progress) => (await import("./upload.js")).upload(this.api.key, blob, name, progress),
 			delivered: (id) => {
 				if (this.open?.id !== id && this.attached.has(id)) this.connection.send({ type: "detach", session_id: id });
 			},

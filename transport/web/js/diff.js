@@ -91,3 +91,9 @@ function changeOf(one) {
 	if (one.kind === "add") return { path, lines: diffLines("", one.diff) };
 	return { path, lines: one.kind === "delete" ? diffLines(one.diff, "") : readDiff(one.diff) };
 }
+
+/** Read a patch of git: its lines without the head. @param {string} patch @returns {Line[]} */
+export function readPatch(patch) {
+	const start = patch.search(/^@@/m);
+	return start < 0 ? [] : readDiff(patch.slice(start)).filter((one) => !one.text.startsWith("\\ No newline"));
+}

@@ -31,7 +31,7 @@ export function el(tag, first, ...children) {
 const ICONS = {
 	back: "M15 5l-7 7 7 7",
 	send: "M12 19V5M6 11l6-6 6 6",
-	stop: "M7 7h10v10H7z",
+	stop: "M7.500 7.500h9v9h-9z",
 	clip: "M20 11l-8.5 8.5a5 5 0 0 1-7-7L13 4a3.3 3.3 0 0 1 4.7 4.7l-8.5 8.4a1.6 1.6 0 0 1-2.3-2.3L14.5 7",
 	mic: "M12 4a2.5 2.5 0 0 1 2.5 2.5v5a2.5 2.5 0 0 1-5 0v-5A2.5 2.5 0 0 1 12 4zM6 11.5a6 6 0 0 0 12 0M12 17.500v3",
 	steer: "M5 5v6a4 4 0 0 0 4 4h10M15 11l4 4-4 4",
@@ -41,6 +41,8 @@ const ICONS = {
 	close: "M6 6l12 12M18 6L6 18",
 	speak: "M5 10v4h3l4 4V6l-4 4zM16 9a4 4 0 0 1 0 6M18.500 6.500a8 8 0 0 1 0 11",
 	copy: "M9 9h10v11H9zM5 15V4h10",
+	gear: "M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM4 12h2M18 12h2M12 4v2M12 18v2M6.300 6.300l1.400 1.400M16.300 16.300l1.400 1.400M6.300 17.700l1.400-1.400M16.300 7.700l1.400-1.400",
+	leave: "M10 5H6a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h4M15 8l4 4-4 4M19 12H10",
 	search: "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM20 20l-4-4",
 	phone: "M8 3h8a1 1 0 0 1 1 1v16a1 1 0 0 1-1 1H8a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1zM11 18h2",
 };
@@ -75,6 +77,14 @@ export function button(label, act, kind = "") {
 }
 
 /**
+ * @param {string} label @param {HTMLElement} control @param {string} [hint]
+ */
+export function field(label, control, hint) {
+	control.id = `field-${label.toLowerCase().replace(/\W+/g, "-")}`;
+	return el("div.field", el("label", { for: control.id }, label), control, hint ? el("small", hint) : null);
+}
+
+/**
  * Put text into a node only where it differs, so that a live region stays quiet.
  * @param {Element} node @param {string} text
  */
@@ -90,14 +100,63 @@ export function setAttr(node, name, value) {
 	if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
+/** @type {Promise<void> | undefined} */
+let styled;
+
+/** Load the styles of what is not there at first. @returns {Promise<void>} */
+export function moreStyles() {
+	styled ??= new Promise((resolve) => {
+		const link = el("link", { rel: "stylesheet", href: "/css/more.css", onload: () => resolve(), onerror: () => resolve() });
+		document.head.append(link);
+	});
+	return styled;
+}
+
+/** @param {string} text @returns {Promise<boolean>} false if the browser does not let this page copy: it does over HTTPS only */
+export async function copyText(text) {
+	try {
+		await navigator.clipboard.writeText(text);
+		return true;
+	} catch {
+		return false;
+	}
+}
+
+/** @type {Intl.DateTimeFormatOptions} */
+const clock = { hour: "2-digit", minute: "2-digit" };
+/** @type {Intl.DateTimeFormatOptions} */
+const day = { day: "numeric", month: "short" };
+// Made once: a browser takes long to make one.
+const TIME = new Intl.DateTimeFormat([], clock);
+const DAY = new Intl.DateTimeFormat([], day);
+const DAY_AND_TIME = new Intl.DateTimeFormat([], { ...day, ...clock });
+
 /** @param {string} iso */
 export function clockTime(iso) {
 	const at = new Date(iso);
 	if (Number.isNaN(at.getTime())) return "";
 	const today = new Date().toDateString() === at.toDateString();
-	/** @type {Intl.DateTimeFormatOptions} */
-	const time = { hour: "2-digit", minute: "2-digit" };
-	return today ? at.toLocaleTimeString([], time) : at.toLocaleDateString([], { day: "numeric", month: "short", ...time });
+	return (today ? TIME : DAY_AND_TIME).format(at);
+}
+
+/** How long ago something was, in a word or two. @param {string} iso @param {number} [now] */
+export function ago(iso, now = Date.now()) {
+	const minutes = Math.floor((now - Date.parse(iso)) / 60_000);
+	if (Number.isNaN(minutes)) return "";
+	if (minutes < 1) return "now";
+	if (minutes < 60) return `${minutes} min`;
+	if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h`;
+	return minutes < 7 * 24 * 60 ? `${Math.floor(minutes / 1440)} d` : DAY.format(new Date(iso));
+}
+
+/** @param {number} ms */
+export function lasted(ms) {
+	if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`;
+	const seconds = Math.floor(ms / 1000);
+	if (seconds < 60) return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${seconds} s`;
+	const two = (/** @type {number} */ part) => String(part).padStart(2, "0");
+	const minutes = Math.floor(seconds / 60);
+	return minutes < 60 ? `${minutes}:${two(seconds % 60)}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
 }
 
 /** @param {number} bytes */

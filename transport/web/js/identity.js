@@ -21,16 +21,22 @@ export function remember(name, value) {
 	}
 }
 
-/** Forget everything but the device_id, which says nothing of what was read or written here. */
-export function forgetAll() {
+/** Forget everything but the device_id, which says nothing of what was read or written here. @param {boolean} [drafts] whether drafts stay */
+export function forgetAll(drafts = false) {
 	try {
 		for (const name of Object.keys(localStorage)) {
-			if (name.startsWith(PREFIX) && name !== `${PREFIX}device_id`) localStorage.removeItem(name);
+			const stays = name === `${PREFIX}device_id` || (drafts && name.startsWith(`${PREFIX}draft.`));
+			if (name.startsWith(PREFIX) && !stays) localStorage.removeItem(name);
 		}
 		sessionStorage.clear();
 	} catch {
 		// nothing was kept
 	}
+}
+
+/** Show the theme that the person chose, or the system's. @param {boolean} dark whether the system's is dark */
+export function setTheme(dark) {
+	document.documentElement.dataset.theme = recall("theme") ?? (dark ? "dark" : "light");
 }
 
 /** Random hex digits; also where the page has no secure context. @param {number} bytes */

@@ -1,13 +1,15 @@
 // A session as one device knows it: frames in, what there is to see out. Pure: no page, no socket, no clock.
 
-import { answerEntry, finishTool, startTool, userEntry } from "./entries.js";
-import { endingText, noticeText, takePiece } from "./pieces.js";
+import { answerEntry, asked, askedTool, dropBlock, finishTool, startTool, userEntry } from "./entries.js";
+import { noticeText, takePiece } from "./pieces.js";
 import { Timeline } from "./timeline.js";
 
 /** Entries that are kept for a time without a server. */
 const KEPT = 100;
 
 const ENDS = new Set(["complete", "error", "interrupted"]);
+/** What shows that an agent goes on after it had to try again. */
+const PROGRESS = new Set(["message", "thinking", "tool_started"]);
 
 export class Journal extends Timeline {
 	/** @param {string} id */
@@ -34,8 +36,16 @@ export class Journal extends Timeline {
 		this.names = new Map();
 		/** @type {Record<string, any>} */
 		this.settings = {};
-		/** @type {{grant: string, by_device: string}[]} */
+		/** @type {Grant[]} */
 		this.grants = [];
+		/** @type {PlanEntry[]} the agent's to-do list */
+		this.plan = [];
+		/** @type {{code: string, until?: string} | null} why the queue waits */
+		this.held = null;
+		/** @type {Offer | null} what the agent offers, as far as it told */
+		this.offer = null;
+		/** @type {Gauge | null} */
+		this.gauge = null;
 		this.readSeq = 0;
 	}
 
@@ -55,6 +65,11 @@ export class Journal extends Timeline {
 		return this.epoch ? { epoch: this.epoch, seq: this.seq } : null;
 	}
 
+	/** The running turn's answer. */
+	get running() {
+		return this.turn === null ? undefined : this.byTurn.get(this.turn);
+	}
+
 	/** Take the answer to an `attach`. @param {Frame} frame */
 	attached(frame) {
 		if (frame.replay !== "ok" || frame.epoch !== this.epoch) this.#startOver(frame);
@@ -63,6 +78,11 @@ export class Journal extends Timeline {
 		this.failed = frame.state === "failed";
 		this.settings = frame.settings ?? {};
 		this.grants = frame.grants ?? [];
+		this.plan = Array.isArray(frame.plan) ? frame.plan : [];
+		this.held = frame.held ?? null;
+		for (const one of Array.isArray(frame.background) ? frame.background : []) {
+			if (!this.tasks.has(one.task_id)) this.#task({ ...one, type: "task_started", background: true });
+		}
 		this.head = frame.head_seq;
 		this.readSeq = frame.read_seq;
 		this.present(frame.devices);
@@ -74,7 +94,7 @@ export class Journal extends Timeline {
 		this.rendered = new Map(
 			sameEpoch ? this.entries.flatMap((one) => (one.kind === "answer" && one.html ? [[one.turn, one.html]] : [])) : [],
 		);
-		this.clear(frame.from_seq <= 1);
+		this.clear(frame.from_seq);
 		this.pending.clear();
 		this.tasks.clear();
 		this.turn = null;
@@ -90,7 +110,7 @@ export class Journal extends Timeline {
 		if (strangers.length) for (const one of this.entries) this.dirty.add(one.key);
 	}
 
-	/** What to call a device: its name, or its id where several here share the name. @param {string | null} id */
+	/** What to call a device: its name, or its id if several here share the name. @param {string | null} id */
 	nameOf(id) {
 		if (!id) return "somebody";
 		const name = this.names.get(id);
@@ -102,7 +122,7 @@ export class Journal extends Timeline {
 	/**
 	 * Take an event.
 	 * @param {Frame} frame
-	 * @returns {boolean} false where events are missing before it: attach again without a position
+	 * @returns {boolean} false if events are missing before it: attach again without a position
 	 */
 	event(frame) {
 		if (frame.epoch !== this.epoch || frame.seq <= this.seq) return true;
@@ -124,18 +144,11 @@ export class Journal extends Timeline {
 				break;
 			case "turn_started":
 				this.turn = frame.turn_id;
-				this.tasks.clear();
+				for (const [id, task] of this.tasks) if (!task.background || task.state !== "running") this.tasks.delete(id);
 				this.insert(answerEntry(frame));
 				break;
 			case "permission_requested":
-				this.pending.set(frame.request_id, {
-					id: frame.request_id,
-					tool: frame.tool,
-					kind: frame.kind ?? "other",
-					input: frame.input,
-					options: frame.options ?? [],
-					questions: Array.isArray(frame.questions) && frame.questions.length ? frame.questions : null,
-				});
+				this.#requested(frame);
 				break;
 			case "permission_resolved":
 				this.#resolved(frame);
@@ -145,12 +158,14 @@ export class Journal extends Timeline {
 			case "task_finished":
 				this.#task(frame);
 				break;
+			case "plan_updated":
+				this.plan = frame.entries ?? [];
+				break;
 			case "notice":
-				this.#line(frame, "notice", noticeText(frame));
+				this.#notice(frame);
 				break;
 			case "session_updated":
-				if (typeof frame.title === "string") this.title = frame.title;
-				if (typeof frame.failed === "boolean") this.failed = frame.failed;
+				this.#updated(frame);
 				break;
 			default:
 				this.#ofTurn(frame);
@@ -158,21 +173,33 @@ export class Journal extends Timeline {
 	}
 
 	/** @param {Frame} frame */
+	#updated(frame) {
+		if (typeof frame.title === "string") this.title = frame.title;
+		if (typeof frame.failed === "boolean") this.failed = frame.failed;
+		if (frame.settings) this.settings = frame.settings;
+		if (Array.isArray(frame.grants)) this.grants = frame.grants;
+		if (frame.held !== undefined) this.held = frame.held;
+	}
+
+	/** @param {Frame} frame */
 	#ofTurn(frame) {
-		if (ENDS.has(frame.type) && frame.turn_id === this.turn) {
+		const ends = ENDS.has(frame.type);
+		if (ends && frame.turn_id === this.turn) {
 			this.turn = null;
 			this.pending.clear();
 		}
 		const answer = this.byTurn.get(frame.turn_id);
 		if (!answer) return; // the tail of a turn whose beginning lies before what was asked for
 		this.dirty.add(answer.key);
-		if (frame.type === "message") takePiece(answer.blocks, frame);
-		else if (frame.type === "thinking") takePiece(answer.thinking, frame);
+		if (ends || PROGRESS.has(frame.type)) answer.passing = "";
+		if (frame.type === "message" || frame.type === "thinking") takePiece(answer, frame);
 		else if (frame.type === "tool_started") startTool(answer, frame);
 		else if (frame.type === "tool_finished") finishTool(answer, frame);
-		else if (ENDS.has(frame.type)) {
+		else if (frame.type === "block_dropped") dropBlock(answer, frame.block);
+		else if (ends) {
+			const { content, code = "", by_device: by = null, timestamp: at, usage, resets_at: resetsAt, ways } = frame;
 			answer.status = /** @type {AnswerEntry["status"]} */ (frame.type);
-			answer.ending = endingText(frame, this.nameOf(frame.by_device));
+			answer.end = { content, code, by, at, usage: usage ?? {}, resetsAt: resetsAt ?? "", ways: ways ?? [] };
 		}
 	}
 
@@ -181,17 +208,44 @@ export class Journal extends Timeline {
 		const entry = this.byMessage.get(frame.message_id);
 		if (!entry) return;
 		entry.state = frame.state;
+		this.replace(entry);
 		this.dirty.add(entry.key);
 	}
 
 	/** @param {Frame} frame */
+	#requested(frame) {
+		const { turn_id: turn } = frame;
+		const call = askedTool(this.byTurn.get(turn), frame);
+		if (call) call.asked = true;
+		this.pending.set(frame.request_id, { ...asked(frame), call });
+		this.#touch(turn);
+	}
+
+	/** @param {Frame} frame */
 	#resolved(frame) {
-		this.pending.delete(frame.request_id);
-		const words = { deny: "Denied", cancelled: "Cancelled" };
-		const word = words[/** @type {"deny"} */ (frame.decision)] ?? "Allowed";
-		const by = frame.by_device ? ` by ${this.nameOf(frame.by_device)}` : "";
-		const lasting = frame.decision === "allow_session" ? ["for this session"] : [];
-		this.#line(frame, frame.decision, [`${word}${by}`, ...lasting, ...(frame.note ? [frame.note] : [])].join("\n"));
+		const { request_id: id, decision, by_device: by, note, seq, turn_id: turn, timestamp: at, answers } = frame;
+		const request = this.pending.get(id);
+		this.pending.delete(id);
+		if (decision === "allow_session" && request?.grant) this.#granted({ grant: request.grant, by_device: by, at });
+		const said = Object.entries(answers ?? {}).map(([question, answer]) => `${question} ${answer}`);
+		const text = request?.call ? said.join("\n") : [request?.title || request?.tool || "", ...said].filter(Boolean).join("\n");
+		/** @type {Line} */
+		const line = { kind: "line", key: `l:${seq}`, seq, place: seq, turn, at, tone: decision, decision, by: by ?? "", note: note ?? "", grant: request?.grant ?? "", text };
+		if (request?.call) {
+			request.call.line = line;
+			this.#touch(turn);
+		} else this.#line(line);
+	}
+
+	/** @param {Grant} given */
+	#granted(given) {
+		if (!this.grants.some((one) => one.grant === given.grant)) this.grants = [...this.grants, given];
+	}
+
+	/** @param {string | null} turn */
+	#touch(turn) {
+		const answer = turn === null ? undefined : this.byTurn.get(turn);
+		if (answer) this.dirty.add(answer.key);
 	}
 
 	/** @param {Frame} frame */
@@ -205,33 +259,46 @@ export class Journal extends Timeline {
 			state: frame.state ?? known?.state ?? "running",
 			progress: frame.type === "task_progress" ? frame.content : (known?.progress ?? ""),
 			result: frame.result ?? null,
+			background: frame.background ?? known?.background ?? false,
 		});
 	}
 
-	/** @param {Frame} frame @param {string} tone @param {string} text */
-	#line(frame, tone, text) {
-		this.insert({
-			kind: "line",
-			key: `l:${frame.seq}`,
-			seq: frame.seq,
-			turn: frame.turn_id,
-			tone,
-			text,
-			at: frame.timestamp,
-		});
+	/** That an agent tries again is worth a word while it does. @param {Frame} frame */
+	#notice(frame) {
+		const { seq, turn_id: turn, timestamp: at } = frame;
+		const answer = turn === null ? undefined : this.byTurn.get(turn);
+		if (answer && (frame.attempt !== undefined || frame.retry_in_s !== undefined)) {
+			answer.passing = noticeText(frame);
+			this.dirty.add(answer.key);
+			return;
+		}
+		const none = { decision: "", by: "", note: "", grant: "" };
+		this.#line({ kind: "line", key: `l:${seq}`, seq, place: seq, turn, at, tone: "notice", text: noticeText(frame), ...none });
+	}
+
+	/** A line stands in its turn, in the order in which it came; without one it is an entry. @param {Line} line */
+	#line(line) {
+		const answer = line.turn === null ? undefined : this.byTurn.get(line.turn);
+		if (!answer) return this.insert(line);
+		answer.parts.push(line);
+		this.dirty.add(answer.key);
 	}
 
 	/** What to keep for a time without a server. */
 	toKept() {
-		const { id, agent, title, epoch, readSeq } = this;
-		return { id, agent, title, epoch, readSeq, names: [...this.names], entries: this.entries.slice(-KEPT) };
+		const { id, agent, title, epoch, readSeq, settings } = this;
+		const entries = this.entries.slice(-KEPT);
+		const from = entries.length < this.entries.length ? Math.ceil(entries[0]?.place ?? 0) : 0;
+		const ranges = this.ranges.filter(([, to]) => to >= from).map(([start, to]) => [Math.max(start, from), to]);
+		return { id, agent, title, epoch, readSeq, settings, names: [...this.names], entries, ranges };
 	}
 
 	/** @param {any} kept */
 	static fromKept(kept) {
 		const journal = new Journal(kept.id);
-		Object.assign(journal, { agent: kept.agent, title: kept.title, epoch: kept.epoch, readSeq: kept.readSeq });
+		Object.assign(journal, { agent: kept.agent, title: kept.title, epoch: kept.epoch, readSeq: kept.readSeq, settings: kept.settings ?? {} });
 		journal.names = new Map(kept.names);
+		journal.ranges = kept.ranges;
 		for (const entry of kept.entries) journal.insert(entry);
 		return journal;
 	}

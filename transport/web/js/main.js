@@ -1,18 +1,19 @@
 // The start: who this is, which page, and what wakes the connection.
 
 import { App } from "./app.js";
-import { recall } from "./identity.js";
+import { recall, setTheme } from "./identity.js";
+import { listenForKeys } from "./keys.js";
 import { takeSecret } from "./router.js";
 import { Store } from "./store.js";
 import { redeem } from "./views/signin.js";
+import { fitToScreen } from "./viewport.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
+const dark = matchMedia("(prefers-color-scheme: dark)");
+setTheme(dark.matches);
+dark.addEventListener("change", () => setTheme(dark.matches));
 const secret = takeSecret();
-const store = await Store.open().catch((error) => {
-	root.textContent = "This browser keeps nothing for this page, which it needs for messages on their way. Allow it to, and load the page again.";
-	throw error;
-});
-const app = new App(root, store);
+const app = new App(root, await Store.open());
 
 if (secret?.kind === "pair") {
 	const told = await redeem(secret.secret);
@@ -27,15 +28,16 @@ if (secret?.kind === "pair") {
 	app.begin();
 }
 
-/** iOS lays the keyboard over the page; the part that is left is where everything must fit. */
-function fit() {
-	const view = window.visualViewport;
-	if (!view || view.scale > 1.05) return;
-	document.documentElement.style.setProperty("--height", `${view.height}px`);
-	if (view.offsetTop) window.scrollTo(0, 0);
-}
-window.visualViewport?.addEventListener("resize", fit);
-fit();
+fitToScreen();
+listenForKeys({
+	palette: () => app.do("palette"),
+	create: () => app.do("create"),
+	search: () => app.list.query.focus(),
+	write: () => app.conversation?.composer.text.focus(),
+	next: () => app.conversation?.log.step(1),
+	previous: () => app.conversation?.log.step(-1),
+	help: () => app.do("shortcuts"),
+});
 
 document.addEventListener("visibilitychange", () => app.visible(document.visibilityState === "visible"));
 window.addEventListener("pageshow", (event) => event.persisted && app.wake());
@@ -52,4 +54,7 @@ window.addEventListener("hashchange", () => {
 if ("serviceWorker" in navigator) {
 	navigator.serviceWorker.register("/sw.js", { scope: "/" }).catch(() => {}); // no app without a network, then
 	navigator.serviceWorker.addEventListener("message", (event) => event.data === "updated" && app.updated());
+	const tell = async () => (await navigator.serviceWorker.ready).active?.postMessage("rest");
+	const idle = window.requestIdleCallback ?? ((/** @type {() => void} */ act) => setTimeout(act, 500));
+	idle(() => tell());
 }

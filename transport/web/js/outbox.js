@@ -23,7 +23,12 @@ export class Outbox {
 		this.going = new Map();
 		this.live = false;
 		this.others = new BroadcastChannel("builderos.outbox");
-		this.others.onmessage = () => this.#reread().then(() => this.pump());
+		this.others.onmessage = ({ data }) => {
+			if (data.gone) this.gone.add(data.gone);
+			this.#reread().then(() => this.pump());
+		};
+		/** @type {Set<string>} messages that are delivered or taken back, in any tab */
+		this.gone = new Set();
 	}
 
 	/** @param {string} id */
@@ -42,20 +47,25 @@ export class Outbox {
 
 	/** @param {Omit<OutMessage, "n" | "state">} message */
 	async add(message) {
-		await this.store.putWaiting({ ...message, state: "waiting" });
+		/** @type {OutMessage} */
+		const waiting = { ...message, state: "waiting" };
+		await this.store.putWaiting(waiting);
+		this.messages = [...this.messages, waiting];
 		await this.#told();
 		this.pump();
 	}
 
 	/** Take back what is still here. @param {OutMessage} message */
 	async remove(message) {
+		this.gone.add(message.message_id);
 		if (message.n !== undefined) await this.store.dropWaiting(message.n);
-		await this.#told();
+		await this.#told(message.message_id);
 	}
 
 	/** Try a refused one again. @param {OutMessage} message */
 	async retry(message) {
-		await this.store.putWaiting({ ...message, state: "waiting", reason: undefined });
+		Object.assign(message, { state: "waiting", reason: undefined });
+		await this.store.putWaiting(message);
 		await this.#told();
 		this.pump();
 	}
@@ -66,16 +76,29 @@ export class Outbox {
 		if (message) this.remove(message);
 	}
 
-	async #told() {
-		this.others.postMessage("changed");
+	/** @param {string} [gone] */
+	async #told(gone) {
+		this.others.postMessage({ gone });
 		await this.#reread();
 	}
 
+	/** Read what waits. What the database has lost is put back: an id runs once, so a message that goes twice does no harm. */
 	async #reread() {
 		const before = new Set(this.messages.map((one) => one.session_id));
-		this.messages = await this.store.waiting();
+		const kept = await this.store.waiting();
+		const ids = new Set(kept.map((one) => one.message_id));
+		const lost = this.messages.filter((one) => !ids.has(one.message_id) && !this.gone.has(one.message_id));
+		for (const one of lost) if (this.store.lasts) await this.store.restoreWaiting(one);
+		this.messages = [...kept, ...lost].filter((one) => !this.gone.has(one.message_id)).sort((a, b) => (a.n ?? 0) - (b.n ?? 0));
 		for (const one of this.messages) before.add(one.session_id);
 		for (const id of before) this.changed(id);
+	}
+
+	/** Forget everything, here and in the database. */
+	async clear() {
+		for (const one of this.messages) this.gone.add(one.message_id);
+		this.messages = [];
+		await this.store.clear("outbox");
 	}
 
 	/** Deliver what waits, each session on its own. */
@@ -109,11 +132,19 @@ export class Outbox {
 
 	/** @param {OutMessage} message @returns {Promise<boolean>} whether to go on with the next */
 	async #one(message) {
-		const { session_id, message_id, content, mode } = message;
+		const { session_id, message_id, content, mode, not_before } = message;
 		if (!(await this.way.attach(session_id, message)) || !(await this.#upload(message))) return false;
 		if (message.state === "failed") return true;
 		const attachments = message.files.map((file) => ({ url: file.url }));
-		const answer = await this.way.send({ type: "send", session_id, message_id, content, attachments, mode });
+		const answer = await this.way.send({
+			type: "send",
+			session_id,
+			message_id,
+			content,
+			attachments,
+			mode,
+			...(not_before ? { not_before } : {}),
+		});
 		this.going.delete(message_id);
 		if (!answer) return false;
 		if (answer.type === "accepted") {
@@ -135,14 +166,14 @@ export class Outbox {
 	/** Bring the message's files that are still here. @param {OutMessage} message @returns {Promise<boolean>} */
 	async #upload(message) {
 		for (const file of message.files) {
-			if (file.url || !file.blob) continue;
+			if (file.url || !file.bytes) continue;
 			try {
-				const told = await this.way.upload(file.blob, file.name, (part) => {
+				const told = await this.way.upload(new Blob([file.bytes], { type: file.type }), file.name, (part) => {
 					this.going.set(message.message_id, `uploading ${file.name}: ${Math.round(part * 100)} %`);
 					this.changed(message.session_id);
 				});
 				file.url = told.url;
-				delete file.blob;
+				delete file.bytes;
 				await this.store.putWaiting(message);
 			} catch (error) {
 				const { status, message: reason } = /** @type {import("./api.js").ApiError} */ (error);

@@ -1,4 +1,6 @@
-// Pieces of text, and the lines that tell how something ended. Pure.
+// Pieces of text, and the words for how something ended. Pure.
+
+import { addBlock } from "./entries.js";
 
 /** The length of a text in code points, which is what the server counts. @param {string} text */
 export function pointsOf(text) {
@@ -27,22 +29,29 @@ export function firstPoints(text, points) {
 
 /**
  * Take a piece: what a block had up to its offset, and then it. Right for live, joined and folded pieces alike.
- * @param {Block[]} blocks in the order of their first appearance
+ * @param {AnswerEntry} answer
  * @param {Frame} frame
  */
-export function takePiece(blocks, frame) {
-	const last = blocks.at(-1);
-	let block = last?.id === frame.block ? last : blocks.find((one) => one.id === frame.block);
-	if (!block) blocks.push((block = { id: frame.block, text: "", points: 0 }));
-	if (frame.offset !== block.points) block.text = firstPoints(block.text, frame.offset);
+export function takePiece(answer, frame) {
+	const kind = frame.type === "thinking" ? "thinking" : "text";
+	const is = (/** @type {Part | undefined} */ one) => one?.kind === kind && one.id === frame.block;
+	const last = answer.parts.at(-1);
+	const found = is(last) ? last : answer.parts.find(is);
+	const block = /** @type {Block} */ (found ?? addBlock(answer, { kind, id: frame.block, text: "", points: 0, cuts: 0 }));
+	if (frame.offset !== block.points) {
+		block.text = firstPoints(block.text, frame.offset);
+		block.cuts += 1;
+	}
 	block.text += frame.content;
 	block.points = frame.offset + pointsOf(frame.content);
 }
 
-/** How a turn ended, where it did not just finish. @param {Frame} frame @param {string} by */
-export function endingText(frame, by) {
-	if (frame.type === "error") return frame.content;
-	if (frame.type === "interrupted") return frame.by_device ? `Stopped by ${by}` : "Stopped";
+/** @typedef {(id: string | null) => string} NameOf */
+
+/** How a turn ended, if it did not just finish. @param {AnswerEntry} answer @param {NameOf} nameOf */
+export function endingText({ status, end }, nameOf) {
+	if (status === "error") return end?.content || "The turn failed.";
+	if (status === "interrupted") return end?.by ? `Stopped by ${nameOf(end.by)}` : "Stopped";
 	return "";
 }
 
@@ -50,4 +59,13 @@ export function endingText(frame, by) {
 export function noticeText(frame) {
 	const wait = typeof frame.retry_in_s === "number" ? ` Next try in ${Math.round(frame.retry_in_s)} s.` : "";
 	return frame.content + wait;
+}
+
+/** A line's first words and what stands below them. @param {Line} line @param {NameOf} nameOf @returns {[string, ...string[]]} */
+export function lineText(line, nameOf) {
+	if (!line.decision) return [line.text];
+	const words = { deny: "Denied", cancelled: "Cancelled" };
+	const word = words[/** @type {"deny"} */ (line.decision)] ?? "Allowed";
+	const lasting = line.decision !== "allow_session" ? "" : line.grant ? `for this session: ${line.grant}` : "for this session";
+	return [`${word}${line.by ? ` by ${nameOf(line.by)}` : ""}`, ...[line.text, lasting, line.note].filter(Boolean)];
 }

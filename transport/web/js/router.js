@@ -21,3 +21,18 @@ export function takeSecret() {
 	}
 	return { kind: found[1] === "pair" ? "pair" : "key", secret: secret.trim() };
 }
+
+/** Close whatever dialog is open: the page shows something else. */
+export function closeDialogs() {
+	for (const one of document.querySelectorAll("dialog")) one.close();
+}
+
+/** Go to an address. The history entry of an open dialog becomes that of the new page (views/dialogs.js). @param {string} hash */
+export function goTo(hash) {
+	if (location.hash !== hash && !history.state?.sheet) {
+		location.hash = hash;
+		return;
+	}
+	history.replaceState(null, "", hash); // at once in every engine, and so before the dialog's own end
+	dispatchEvent(new Event("hashchange"));
+}

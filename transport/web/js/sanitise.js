@@ -13,6 +13,7 @@ const DROPPED = new Set("script style template iframe object embed noscript svg 
 
 /** @type {Record<string, (value: string) => boolean>} */
 const ATTRIBUTES = {
+	"data-language": (value) => /^[A-Za-z0-9+#._-]{1,32}$/.test(value),
 	class: (value) => /^[\w -]{1,200}$/.test(value),
 	title: () => true,
 	lang: (value) => /^[\w-]{1,40}$/.test(value),
@@ -21,24 +22,30 @@ const ATTRIBUTES = {
 	rowspan: (value) => /^\d{1,3}$/.test(value),
 };
 
-/**
- * Read rendered HTML into nodes that do nothing.
- * @param {string} html
- * @returns {DocumentFragment}
- */
-export function safeNodes(html) {
+/** Read rendered HTML into nodes that do nothing, by the blocks that the server marks; what is in none has the name "". @param {string} html @returns {Map<string, DocumentFragment>} */
+export function safeBlocks(html) {
 	const read = new DOMParser().parseFromString(html, "text/html");
-	const made = document.createDocumentFragment();
-	copyChildren(read.body, made);
-	return made;
+	/** @type {Map<string, DocumentFragment>} */
+	const found = new Map();
+	for (const child of [...read.body.childNodes]) {
+		const name = child.nodeType === Node.ELEMENT_NODE ? /** @type {Element} */ (child).getAttribute("data-block") : null;
+		const made = found.get(name ?? "") ?? document.createDocumentFragment();
+		found.set(name ?? "", made);
+		if (name === null) copyNode(child, made);
+		else copyChildren(child, made);
+	}
+	return found;
 }
 
 /** @param {Node} from @param {Node} to */
 function copyChildren(from, to) {
-	for (const child of from.childNodes) {
-		if (child.nodeType === Node.TEXT_NODE) to.appendChild(document.createTextNode(child.nodeValue ?? ""));
-		else if (child instanceof Element || child.nodeType === Node.ELEMENT_NODE) copyElement(/** @type {Element} */ (child), to);
-	}
+	for (const child of from.childNodes) copyNode(child, to);
+}
+
+/** @param {Node} child @param {Node} to */
+function copyNode(child, to) {
+	if (child.nodeType === Node.TEXT_NODE) to.appendChild(document.createTextNode(child.nodeValue ?? ""));
+	else if (child.nodeType === Node.ELEMENT_NODE) copyElement(/** @type {Element} */ (child), to);
 }
 
 /** @param {Element} from @param {Node} to */
@@ -47,7 +54,9 @@ function copyElement(from, to) {
 	if (DROPPED.has(tag)) return;
 	if (!TAGS.has(tag)) return copyChildren(from, to);
 	if (tag === "img") return copyImage(from, to);
-	const made = document.createElement(tag);
+	// The page's title, a message and an answer are headings of the first three levels; what an answer has stands below.
+	const level = /^h[1-6]$/.test(tag) ? Math.min(6, Number(tag[1]) + 3) : 0;
+	const made = document.createElement(level ? `h${level}` : tag);
 	for (const { name, value } of from.attributes) if (ATTRIBUTES[name]?.(value)) made.setAttribute(name, value);
 	if (tag === "input") {
 		if (from.getAttribute("type") !== "checkbox") return;

@@ -1,6 +1,7 @@
 // The open session: it attaches, feeds the journal, fetches what is older or rendered, and does what the person wants.
 
-import { randomHex, recall, remember } from "./identity.js";
+import { Draft } from "./draft.js";
+import { randomHex, remember } from "./identity.js";
 import { Journal } from "./journal.js";
 
 /** Turns that come with an `attach`. */
@@ -27,8 +28,7 @@ export class OpenSession {
 		this.goal = 0;
 		/** Why this session cannot be shown; "" while it can. */
 		this.failure = "";
-		this.draft = recall(`draft.${id}`) ?? "";
-		this.draftIsOurs = this.draft !== "";
+		this.draft = new Draft(id, (content) => client.may("drive") && client.connection.send({ type: "draft", session_id: id, content }));
 		/** @type {((ok: boolean) => void)[]} */
 		this.waiters = [];
 		this.asking = false;
@@ -36,6 +36,8 @@ export class OpenSession {
 		/** @type {Record<string, ReturnType<typeof setTimeout> | undefined>} */
 		this.timers = {};
 		this.left = false;
+		/** @type {Set<() => void>} who else shows something of this session */
+		this.watchers = new Set();
 		/** Whether this page made the session, which then is called by its first message. */
 		this.nameless = Boolean(making.agent);
 	}
@@ -43,7 +45,7 @@ export class OpenSession {
 	async start() {
 		if (this.client.live) this.attach();
 		const kept = await this.client.store.get(`s:${this.id}`).catch(() => undefined);
-		if (!kept || this.shown || this.left) return;
+		if (!kept?.ranges || this.shown || this.left) return;
 		this.journal = Journal.fromKept(kept);
 		this.shown = true;
 		this.client.views.session();
@@ -52,7 +54,10 @@ export class OpenSession {
 	leave(keep = true) {
 		this.left = true;
 		for (const timer of Object.values(this.timers)) clearTimeout(timer);
-		if (keep) this.keep();
+		if (keep) {
+			this.keep();
+			this.draft.publish();
+		}
 		this.#settle(false);
 	}
 
@@ -83,8 +88,7 @@ export class OpenSession {
 		this.shown = true;
 		this.goal = frame.head_seq;
 		this.readTold = frame.read_seq;
-		if (!this.draftIsOurs) this.#takeDraft(frame.draft ?? "");
-		else this.#tellDraft();
+		this.draft.begin(frame.draft ?? "");
 		this.#checkCaughtUp();
 		this.#settle(true);
 		this.client.views.session();
@@ -97,25 +101,37 @@ export class OpenSession {
 		else if (frame.type === "rendered") this.journal.setHtml(frame.turn_id, frame.html);
 		else if (frame.type === "presence") this.journal.present(frame.devices);
 		else if (frame.type === "mark_read") this.journal.readSeq = Math.max(this.journal.readSeq, frame.read_seq);
-		else if (frame.type === "draft") this.#takeDraft(frame.content);
+		else if (frame.type === "draft") this.draft.take(frame.content);
+		else if (frame.type === "agent") this.#offered(frame.agent);
+		else if (frame.type === "gauge") this.journal.gauge = /** @type {Gauge} */ (/** @type {unknown} */ (frame));
 		else return;
+		for (const watcher of this.watchers) watcher();
 		this.client.views.session();
 	}
 
 	/** @param {Frame} frame */
 	#event(frame) {
 		if (!this.journal.event(frame)) {
-			this.caughtUp = false; // a piece is missing: begin anew
+			this.caughtUp = false; // a piece is missing: begin again
 			this.attach();
 			return;
 		}
 		this.#checkCaughtUp();
-		if (frame.type === "user_message") this.#name(frame.content);
+		if (frame.type === "user_message") {
+			this.#name(frame.content);
+			this.draft.sent(frame.content);
+		}
 		if (frame.type === "complete" || frame.type === "interrupted" || frame.type === "error") {
 			this.#later("rendered", RENDERED_LIMIT_MS, () => this.fetchRendered());
 		}
 		this.#once("keep", KEEP_AFTER_MS, () => this.keep());
 		this.client.views.status();
+	}
+
+	/** What the agent offers is remembered, for those who make the next session with it. @param {Offer} offer */
+	#offered(offer) {
+		this.journal.offer = offer;
+		remember(`offer.${this.journal.agent}`, JSON.stringify({ models: offer.models, modes: offer.modes }));
 	}
 
 	/** @param {string} message */
@@ -170,12 +186,12 @@ export class OpenSession {
 
 	// ---- what is older, or rendered ----
 
-	/** Fetch how finished answers look, where they came as plain text. */
+	/** Fetch how finished answers look that came as plain text. */
 	async fetchRendered() {
 		const plain = this.journal.entries.filter((one) => one.kind === "answer" && one.status !== "running" && one.html === null);
 		const [first, last] = [plain[0], plain.at(-1)];
 		if (!first || !last) return;
-		const limit = Math.min(500, this.journal.indexOf(last.seq) - this.journal.indexOf(first.seq) + 1);
+		const limit = Math.min(500, 2 * (this.journal.indexOf(last.place) - this.journal.indexOf(first.place)) + 1);
 		const page = await this.#page({ before_seq: last.seq + 1, limit });
 		if (!page) return;
 		for (const one of page.messages) if (one.role === "assistant") this.journal.setHtml(one.turn_id, one.html);
@@ -236,8 +252,8 @@ export class OpenSession {
 	async near(seq) {
 		await this.asked;
 		await this.load({ before: seq + 1 });
-		const last = this.journal.entries[this.journal.indexOf(seq + 1) - 1];
-		if (last?.gapAfter) await this.load({ after: last.seq });
+		const [, to] = this.journal.rangeOf(seq);
+		if (to !== Infinity) await this.load({ after: to });
 	}
 
 	// ---- what the person does ----
@@ -249,16 +265,19 @@ export class OpenSession {
 		return false;
 	}
 
-	/** @param {string} content @param {OutFile[]} files @param {"queue" | "steer"} mode */
-	async send(content, files, mode) {
-		this.setDraft("");
+	/**
+	 * @param {string} content @param {OutFile[]} files @param {"queue" | "steer"} [mode]
+	 * @param {{id?: string, later?: string}} [more] an id of the message's own; when it is to run
+	 */
+	async send(content, files, mode = "queue", { id, later } = {}) {
 		const { agent, settings } = this.making;
 		await this.client.outbox.add({
 			session_id: this.id,
 			...(agent ? { agent, settings } : {}),
-			message_id: randomHex(16),
+			message_id: id ?? randomHex(16),
 			content,
 			mode,
+			...(later ? { not_before: later } : {}),
 			files,
 			at: new Date().toISOString(),
 		});
@@ -279,20 +298,24 @@ export class OpenSession {
 
 	/** What the person is typing; other devices see it too. @param {string} text */
 	setDraft(text) {
-		if (text === this.draft) return;
-		this.draft = text;
-		this.draftIsOurs = true;
-		remember(`draft.${this.id}`, text || null);
-		this.#later("draft", text ? DRAFT_AFTER_MS : 0, () => this.#tellDraft());
+		if (this.draft.write(text)) this.#later("draft", text ? DRAFT_AFTER_MS : 0, () => this.draft.publish());
 	}
 
-	#tellDraft() {
-		if (!this.client.may("drive")) return;
-		if (this.client.connection.send({ type: "draft", session_id: this.id, content: this.draft })) this.draftIsOurs = false;
+	/** Put a text into the box, for the person to change. @param {string} text */
+	propose(text) {
+		this.setDraft(text);
+		this.client.views.session();
 	}
 
-	/** Another device typed this. @param {string} text */
-	#takeDraft(text) {
-		if (!this.draftIsOurs) remember(`draft.${this.id}`, (this.draft = text) || null);
+	// ---- files that are chosen and not sent ----
+
+	/** @returns {Promise<OutFile[]>} */
+	async chosen() {
+		return (await this.client.store.get(`f:${this.id}`)) ?? [];
+	}
+
+	/** @param {OutFile[]} files */
+	choose(files) {
+		return files.length ? this.client.store.put(`f:${this.id}`, files) : this.client.store.drop(`f:${this.id}`);
 	}
 }

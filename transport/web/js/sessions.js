@@ -6,11 +6,19 @@ const MOST = 500;
 /** The list is kept at once, and then at most so often. */
 const KEEP_EVERY_MS = 500;
 
+/** What an entry has, of all that a frame may say. */
+const TOLD = "session_id agent_type title state head_seq last_activity unread pending workspace settings plan pinned archived background held where machine".split(" ");
+
 export class Sessions {
 	/** @param {Store} store @param {() => void} changed */
 	constructor(store, changed) {
 		this.store = store;
-		this.changed = changed;
+		this.changed = () => {
+			this.sorted = undefined;
+			changed();
+		};
+		/** @type {SessionInfo[] | undefined} */
+		this.sorted = undefined;
 		/** @type {Map<string, SessionInfo>} */
 		this.known = new Map();
 		this.total = 0;
@@ -22,7 +30,8 @@ export class Sessions {
 
 	/** Newest first. */
 	get list() {
-		return [...this.known.values()].sort((a, b) => (a.last_activity < b.last_activity ? 1 : -1));
+		this.sorted ??= [...this.known.values()].sort((a, b) => (a.last_activity < b.last_activity ? 1 : -1));
+		return this.sorted;
 	}
 
 	/** Show what was known last time. */
@@ -55,22 +64,35 @@ export class Sessions {
 		this.changed();
 	}
 
+	/** Ask for the archived ones, too. @param {Api} api */
+	async loadArchived(api) {
+		const page = await api.json(`/api/sessions?archived=true&limit=${PAGE}`);
+		for (const one of page.sessions) this.known.set(one.session_id, { ...one, archived: true });
+		this.changed();
+	}
+
 	/** @type {Set<string>} those that changed while the list was on its way */
 	fresh = new Set();
 
 	/** Take a frame `session_changed`. @param {Frame} frame */
 	update(frame) {
-		const { session_id, agent_type, title, state, head_seq, last_activity, unread, pending } = frame;
-		this.known.set(session_id, { session_id, agent_type, title, state, head_seq, last_activity, unread, pending });
+		const { session_id } = frame;
+		/** @type {Record<string, any>} */
+		const told = {};
+		for (const name of TOLD) if (frame[name] !== undefined) told[name] = frame[name];
+		this.known.set(session_id, /** @type {SessionInfo} */ ({ ...this.known.get(session_id), ...told }));
 		this.fresh.add(session_id);
 		this.#keep();
 		this.changed();
 	}
 
-	/** A session that is attached to is in the list, also where the list itself has not come. @param {Frame} frame */
+	/** A session that is attached to is in the list, also if the list itself has not come. @param {Frame} frame */
 	attached(frame) {
 		const known = this.known.get(frame.session_id);
-		this.update({ ...frame, last_activity: known?.last_activity ?? frame.timestamp, unread: known?.unread, pending: frame.pending.length });
+		const { session_id, agent_type, title, state, head_seq, type, content, timestamp, settings, pending } = frame;
+		const workspace = settings?.workspace ?? known?.workspace;
+		const last_activity = known?.last_activity ?? timestamp;
+		this.update({ type, content, timestamp, session_id, agent_type, title, state, head_seq, workspace, last_activity, pending: pending.length });
 	}
 
 	/** @param {string} id */

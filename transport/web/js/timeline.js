@@ -1,15 +1,19 @@
-// The entries of a conversation in order, and where some between them are not known yet. Pure.
+// The entries of a conversation in the order in which people read them, and which parts of the journal are known. Pure.
 //
-// The place of an entry is a row of the journal: a message's `user_message`, an answer's `turn_started`, a line's own. So the
-// places of all entries differ, whether they came live or in a page of the past.
+// A message stands directly before its turn's answer, also one that waited in the queue while another turn ran; what still
+// waits stands at the end. So an entry has a `place`, which is close to, and not always, its row of the journal: an answer's
+// is that of `turn_started`; a message's is just before its turn's answer.
 
 import { pastAnswer, userEntry } from "./entries.js";
 
+/** Where the queue begins: after every row that a journal can have. */
+const QUEUE = 2 ** 40;
+
 export class Timeline {
-	/** @type {Entry[]} by `seq` */
+	/** @type {Entry[]} by `place` */
 	entries = [];
-	/** Whether the entries before the first are known to be none. */
-	complete = false;
+	/** @type {[number, number][]} the known parts of the journal, from and to, ascending */
+	ranges = [];
 	/** @type {Map<string, UserEntry>} */
 	byMessage = new Map();
 	/** @type {Map<string, AnswerEntry>} */
@@ -19,35 +23,65 @@ export class Timeline {
 	/** @type {Map<string, string>} how answers look that have to come again */
 	rendered = new Map();
 
-	/** @param {boolean} complete */
-	clear(complete) {
+	/** @param {number} from the first row that is known; all that comes later will be */
+	clear(from) {
 		this.entries = [];
+		this.ranges = [[from, Infinity]];
 		this.byMessage.clear();
 		this.byTurn.clear();
-		this.complete = complete;
 	}
 
-	/** Where an entry of this place is, or would be. @param {number} seq */
-	indexOf(seq) {
+	/** Whether the entries before the first are known to be none. */
+	get complete() {
+		return (this.ranges[0]?.[0] ?? Infinity) <= 1;
+	}
+
+	/** The index of the first entry at this place or behind it. @param {number} place */
+	indexOf(place) {
 		let [low, high] = [0, this.entries.length];
 		while (low < high) {
 			const middle = (low + high) >> 1;
-			if (/** @type {Entry} */ (this.entries[middle]).seq < seq) low = middle + 1;
+			if (/** @type {Entry} */ (this.entries[middle]).place < place) low = middle + 1;
 			else high = middle;
 		}
 		return low;
 	}
 
 	/** @param {Entry} entry */
+	#placeOf(entry) {
+		if (entry.kind !== "user") return entry.seq;
+		const answer = entry.turn === null ? undefined : this.byTurn.get(entry.turn);
+		// Several messages of one turn keep their order between the row before the answer's and the answer's own.
+		if (answer) return answer.seq - 0.5 + (0.4 * entry.seq) / (entry.seq + 1e6);
+		return entry.state === "queued" ? QUEUE + entry.seq : entry.seq;
+	}
+
+	/** @param {Entry} entry */
 	insert(entry) {
-		const index = this.indexOf(entry.seq);
-		if (this.entries[index]?.seq === entry.seq) return;
-		this.entries.splice(index, 0, entry);
+		if (entry.kind === "user" ? this.byMessage.has(entry.messageId) : entry.kind === "answer" && this.byTurn.has(entry.turn)) return;
 		if (entry.kind === "user") this.byMessage.set(entry.messageId, entry);
 		if (entry.kind === "answer") {
 			this.byTurn.set(entry.turn, entry);
 			entry.html ??= this.rendered.get(entry.turn) ?? null;
 		}
+		this.#put(entry);
+		if (entry.kind === "answer") for (const one of this.byMessage.values()) if (one.turn === entry.turn) this.replace(one);
+		this.dirty.add(entry.key);
+	}
+
+	/** @param {Entry} entry */
+	#put(entry) {
+		entry.place = this.#placeOf(entry);
+		const index = this.indexOf(entry.place);
+		if (this.entries[index]?.key !== entry.key) this.entries.splice(index, 0, entry);
+	}
+
+	/** Put an entry where it belongs by now. @param {UserEntry} entry */
+	replace(entry) {
+		if (entry.place === this.#placeOf(entry)) return;
+		const index = this.indexOf(entry.place);
+		if (this.entries[index] === entry) this.entries.splice(index, 1);
+		this.#put(entry);
 		this.dirty.add(entry.key);
 	}
 
@@ -60,44 +94,44 @@ export class Timeline {
 	}
 
 	/**
-	 * Take a page of `/messages`, and note where something is missing between what is known.
+	 * Take a page of `/messages`.
 	 * @param {any[]} messages ascending
-	 * @param {{before?: number, after?: number, more: boolean}} asked which place the page goes up to or begins after, and
+	 * @param {{before?: number, after?: number, more: boolean}} asked which row the page goes up to or begins after, and
 	 *   whether there is more on its other side
 	 */
 	page(messages, { before, after, more }) {
-		const first = messages[0]?.seq ?? before ?? after;
-		const last = messages.at(-1)?.seq ?? first;
-		const knew = { first: this.#has(first), last: this.#has(last) };
 		for (const one of messages) this.#past(one);
-		this.#join(first, last);
-		const end = this.entries[this.indexOf(last)];
-		if (before !== undefined) {
-			if (this.#has(before)) this.#join(last, before);
-			else if (end && !knew.last) end.gapAfter = true;
-			const previous = this.entries[this.indexOf(first) - 1];
-			if (!previous) this.complete ||= !more;
-			else if (!knew.first || !messages.length) previous.gapAfter = more;
-		} else if (after !== undefined) {
-			this.#join(after, first);
-			if (end && !knew.last) end.gapAfter = more;
-		}
+		const [first, last] = [messages[0]?.seq ?? 0, messages.at(-1)?.seq ?? 0];
+		if (before !== undefined) this.know(more ? first : 0, before - 1);
+		else if (after !== undefined) this.know(after + 1, more ? last : Infinity);
 	}
 
-	/** @param {number} seq */
-	#has(seq) {
-		return this.entries[this.indexOf(seq)]?.seq === seq;
+	/** From here to there all entries are known. @param {number} from @param {number} to */
+	know(from, to) {
+		if (from > to) return;
+		const apart = this.ranges.filter(([start, end]) => end < from - 1 || start > to + 1);
+		const joined = this.ranges.filter((one) => !apart.includes(one));
+		const starts = joined.map(([start]) => start);
+		const ends = joined.map(([, end]) => end);
+		this.ranges = [...apart, /** @type {[number, number]} */ ([Math.min(from, ...starts), Math.max(to, ...ends)])].sort((a, b) => a[0] - b[0]);
 	}
 
-	/** Nothing is missing between these two places. @param {number} first @param {number} last */
-	#join(first, last) {
-		for (const one of this.entries.slice(this.indexOf(first), this.indexOf(last))) one.gapAfter = false;
+	/** The known part that a place is in; the next one where it is in none. @param {number} place @returns {[number, number]} */
+	rangeOf(place) {
+		const row = Math.ceil(place);
+		return this.ranges.find(([, end]) => end >= row) ?? [row, row];
+	}
+
+	/** Whether something may be missing between an entry and the next. @param {number} index */
+	gapAfter(index) {
+		const [one, next] = [this.entries[index], this.entries[index + 1]];
+		return one !== undefined && next !== undefined && this.rangeOf(one.place) !== this.rangeOf(next.place);
 	}
 
 	/** @param {any} one */
 	#past(one) {
 		if (one.role === "user") {
-			if (!this.byMessage.has(one.message_id)) this.insert(userEntry(one.message_id, one, one.status));
+			this.insert(userEntry(one.message_id, one, one.status));
 			return;
 		}
 		const answer = this.byTurn.get(one.turn_id);

@@ -21,11 +21,12 @@ interface FileShown {
   url?: string;
 }
 
+/** `place` orders the entries (timeline.js); `seq` is the entry's row of the journal. */
 interface UserEntry {
   kind: "user";
   key: string;
   seq: number;
-  gapAfter?: boolean;
+  place: number;
   messageId: string;
   turn: string | null;
   text: string;
@@ -33,56 +34,102 @@ interface UserEntry {
   device: string | null;
   files: FileShown[];
   state: string;
+  /** When it is to run, of a message for later. */
+  later: string | null;
 }
 
 interface Tool {
+  kind: "tool";
   id: string;
   name: string;
   input: any;
+  at: string;
   parent: string | null;
+  /** The calls of the sub-agent that this call began. */
+  inner: Tool[];
   inputBlob?: string;
   output?: string;
   outputBlob?: string;
   isError?: boolean;
   ms?: number;
+  diff?: FileDiff[];
+  /** Whether a person was asked about it, and what was decided. */
+  asked?: boolean;
+  line?: Line;
 }
 
 /** `points`: the length of `text` in code points, which is what offsets count. */
 interface Block {
+  kind: "text" | "thinking";
   id: string;
   text: string;
   points: number;
+  /** How often its end was replaced rather than continued. */
+  cuts: number;
 }
 
+type Part = Block | Tool | Line;
+
+interface Ending {
+  content: string;
+  code: string;
+  by: string | null;
+  at: string;
+  usage: { input_tokens?: number; output_tokens?: number; cost_usd?: number };
+  resetsAt: string;
+  /** What helps: some of `compact`, `renew`, `fork`. */
+  ways: string[];
+}
+
+/** `parts` has everything in the order in which it came; `blocks` and `tools` are some of the same objects. */
 interface AnswerEntry {
   kind: "answer";
   key: string;
   seq: number;
-  gapAfter?: boolean;
+  place: number;
   turn: string;
   at: string;
+  parts: Part[];
   blocks: Block[];
-  thinking: Block[];
   tools: Tool[];
   status: "running" | "complete" | "error" | "interrupted";
-  ending: string;
+  end: Ending | null;
+  /** What is so for a moment: the agent tries again. */
+  passing: string;
   html: string | null;
+  cause: string;
 }
 
-/** A line between the messages: a decision, a notice. */
-interface LineEntry {
+/** A decision or a notice: in its turn, or between the messages. */
+interface Line {
   kind: "line";
   key: string;
   seq: number;
-  gapAfter?: boolean;
+  place: number;
   turn: string | null;
   tone: string;
+  /** "" if this is no decision. */
+  decision: string;
+  by: string;
+  note: string;
+  grant: string;
   text: string;
   at: string;
-  html?: undefined;
 }
 
-type Entry = UserEntry | AnswerEntry | LineEntry;
+type Entry = UserEntry | AnswerEntry | Line;
+
+/** A file's changes, as the server tells them. */
+interface FileDiff {
+  path: string;
+  old_path?: string | null;
+  status?: string;
+  added?: number;
+  removed?: number;
+  patch?: string;
+  binary?: boolean;
+  truncated?: boolean;
+}
 
 interface Task {
   id: string;
@@ -92,6 +139,8 @@ interface Task {
   state: string;
   progress: string;
   result: string | null;
+  /** Whether it goes on after its turn. */
+  background: boolean;
 }
 
 interface Question {
@@ -104,10 +153,52 @@ interface Question {
 interface Asked {
   id: string;
   tool: string;
-  kind: string;
   input: any;
   options: string[];
   questions: Question[] | null;
+  /** The call in the log that this is about. */
+  call?: Tool;
+  kind: string;
+  title: string;
+  /** What "for this session" would allow, in words. */
+  grant: string;
+  modes: string[];
+  diff: FileDiff[];
+  editable: string[];
+}
+
+interface Grant {
+  grant: string;
+  by_device: string | null;
+  at?: string;
+}
+
+interface PlanEntry {
+  content: string;
+  status: string;
+}
+
+interface Mode {
+  id: string;
+  kind: string;
+  name?: string;
+  description?: string;
+}
+
+/** What an agent offers: the frame `agent`. */
+interface Offer {
+  models?: { id: string; name?: string; description?: string; efforts?: string[]; default?: boolean }[];
+  modes?: Mode[];
+  commands?: { name: string; description?: string; argument_hint?: string }[];
+  mcp_servers?: { name: string; status: string; error?: string | null }[];
+  applies?: Record<string, string>;
+  can?: string[];
+}
+
+interface Gauge {
+  context?: { used: number; window: number; compacts_at?: number };
+  cost_usd?: number;
+  limits?: { name: string; used_percent: number; resets_at?: string }[];
 }
 
 interface Device {
@@ -126,14 +217,20 @@ interface SessionInfo {
   last_activity: string;
   unread?: number;
   pending?: number;
+  workspace?: string | null;
+  settings?: Record<string, any>;
+  plan?: { done: number; total: number } | null;
+  pinned?: boolean;
+  archived?: boolean;
+  held?: any;
 }
 
-/** A file that waits to be uploaded, or was. */
+/** A file that waits to be uploaded, or was. Its bytes and no Blob: some browsers keep no Blob in their database. */
 interface OutFile {
   name: string;
   type: string;
   size: number;
-  blob?: Blob;
+  bytes?: ArrayBuffer;
   url?: string;
 }
 
@@ -146,6 +243,7 @@ interface OutMessage {
   message_id: string;
   content: string;
   mode: "queue" | "steer";
+  not_before?: string;
   files: OutFile[];
   at: string;
   state: "waiting" | "failed";
@@ -163,6 +261,8 @@ interface Views {
   refused: (code: number) => void;
   /** Tell the person something in passing. */
   say: (text: string) => void;
+  /** The connection is a new one: the server may have another version of the page, and has if `differs`. */
+  restarted: (differs: boolean) => void;
 }
 
 interface Listener {
@@ -191,21 +291,41 @@ interface Acts {
   /** How to name a device. */
   nameOf: (id: string | null) => string;
   agent: () => string;
+  workspace: () => string | undefined;
+  /** Whether this turn has an answer, also an empty one. */
+  hasAnswer: (turn: string | null) => boolean;
   mayDrive: () => boolean;
   takeBack: (messageId: string) => void;
+  /** Take a queued message back into the box. */
+  editQueued: (entry: UserEntry) => void;
+  sendNow: (messageId: string) => void;
+  /** Whether this session can be forked, and a session from before a message with its text to change. */
+  mayFork: () => boolean;
+  forkAt: (entry: UserEntry) => void;
+  /** Send the messages of a failed turn again. */
+  retryTurn: (entry: AnswerEntry) => void;
   resolve: (messageId: string, action: "retry" | "discard") => void;
   retrySending: (message: OutMessage) => void;
   discard: (message: OutMessage) => void;
   going: (message: OutMessage) => string;
+  /** Whether what waits outlives the page. */
+  keeps: () => boolean;
   save: (url: string, name: string) => void;
+  copy: (text: string) => void;
+  /** What else a finished answer's foot has. */
+  more: (entry: AnswerEntry) => HTMLElement[];
+  /** Draw an entry again. */
+  redraw: (key: string) => void;
   say: (text: string) => void;
 }
 
 interface ListActs {
   create: () => void;
-  pair: () => void;
-  signOut: () => void;
   search: (query: string) => Promise<Hit[]>;
+  /** Draw what a session needs from the person, below its row. */
+  needs: (at: HTMLElement, one: SessionInfo, open: boolean) => void;
+  /** The filters changed. */
+  redraw: (archived: boolean) => void;
 }
 
 /** What `Create` asked for. */

@@ -1,10 +1,7 @@
-// The browser's own ears and voice, where it has them.
+// The browser's own speech recognition and voice. Loaded when somebody first uses one.
 
 /** @type {any} */
 const Recognition = /** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition;
-
-export const canHear = typeof Recognition === "function";
-export const canSpeak = "speechSynthesis" in window && typeof SpeechSynthesisUtterance === "function";
 
 /** Characters of one utterance: some voices go silent in a longer one. */
 const UTTERANCE = 1500;
@@ -15,23 +12,23 @@ const UTTERANCE = 1500;
  * @returns {() => void} stops it
  */
 export function listen({ heard, ended }) {
-	const ear = new Recognition();
+	const made = new Recognition();
 	let trouble = "";
-	ear.lang = navigator.language;
-	ear.interimResults = true;
-	ear.continuous = true;
-	ear.onresult = (/** @type {any} */ event) => {
+	made.lang = navigator.language;
+	made.interimResults = true;
+	made.continuous = true;
+	made.onresult = (/** @type {any} */ event) => {
 		for (let index = event.resultIndex; index < event.results.length; index++) {
 			heard(event.results[index][0].transcript, event.results[index].isFinal);
 		}
 	};
-	ear.onerror = (/** @type {any} */ event) => {
+	made.onerror = (/** @type {any} */ event) => {
 		if (event.error === "not-allowed") trouble = "The browser may not use the microphone.";
 		else if (event.error !== "aborted" && event.error !== "no-speech") trouble = `Dictation does not work here (${event.error}).`;
 	};
-	ear.onend = () => ended(trouble);
-	ear.start();
-	return () => ear.stop();
+	made.onend = () => ended(trouble);
+	made.start();
+	return () => made.stop();
 }
 
 let turn = 0;
@@ -58,4 +55,26 @@ export function speak(text, ended) {
 export function hush() {
 	turn += 1;
 	speechSynthesis.cancel();
+}
+
+/** Write what is said into a message, until the button is pressed again. @param {import("./views/composer.js").ComposerView} composer */
+export function dictate(composer) {
+	if (composer.hearing) return composer.hush?.();
+	const { text, dictate: key } = composer;
+	composer.hearing = true;
+	key.setAttribute("aria-pressed", "true");
+	let before = text.value && !/\s$/.test(text.value) ? `${text.value} ` : text.value;
+	composer.hush = listen({
+		heard: (words, isFinal) => {
+			if (!composer.hearing) return;
+			text.value = before + words;
+			if (isFinal) before = text.value;
+			composer.changed();
+		},
+		ended: (trouble) => {
+			composer.hearing = false;
+			key.setAttribute("aria-pressed", "false");
+			if (trouble) composer.say(trouble);
+		},
+	});
 }

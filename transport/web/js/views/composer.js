@@ -1,14 +1,17 @@
 // Where a person writes: text, files, voice; what is typed is the session's draft on every device.
 
-import { el, iconButton, setAttr, sizeText } from "../dom.js";
-import { canHear, listen } from "../voice.js";
+import { button, el, iconButton, setAttr, setText, sizeText } from "../dom.js";
 
 /** What the server takes. */
 const MAX_FILE_BYTES = 50_000_000;
 const MAX_FILES = 32;
-/** So long after a key another device's draft takes nobody's words away. */
-const TYPING_MS = 1500;
 const MAX_TEXT_BYTES = 256 * 1024;
+
+/** Whether this browser can listen. An installed app on iOS has the interface and refuses to. */
+const canHear =
+	window.isSecureContext &&
+	typeof (/** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition) === "function" &&
+	!(/** @type {any} */ (navigator).standalone);
 
 export class ComposerView {
 	/** @param {(text: string) => void} say */
@@ -16,40 +19,42 @@ export class ComposerView {
 		this.say = say;
 		/** @type {OpenSession | null} */
 		this.session = null;
-		/** @type {File[]} */
+		/** @type {OutFile[]} */
 		this.files = [];
+		this.running = false;
+		this.canSteer = true;
 		this.text = el("textarea", { rows: 1, "aria-label": "Message", placeholder: "Message", enterkeyhint: "enter" });
 		this.picker = el("input", { type: "file", multiple: true, hidden: true, tabindex: -1, "aria-hidden": "true" });
 		this.chips = el("div.chips", { hidden: true });
-		this.attach = iconButton("Attach file", "clip", () => this.picker.click());
+		this.offer = el("div.offer", { hidden: true });
+		this.waiting = el("div.waits", { hidden: true });
+		this.attach = iconButton("Attach file", "plus", () => this.picker.click());
+		this.mode = button("", () => this.choose?.(), "quiet mode");
+		this.settings = el("div.settings", this.mode);
 		this.dictate = iconButton("Dictate", "mic", () => this.#dictate());
 		this.stop = iconButton("Stop", "stop", () => this.session?.interrupt(), "danger");
-		this.steer = iconButton("Steer", "steer", () => this.#send("steer"));
-		this.steer.title = "Steer: put this into the running turn";
+		this.steer = button("Steer now", () => this.#send("steer"), "quiet");
+		this.steer.title = "Put this into the running turn";
 		this.go = iconButton("Send", "send", () => this.#send("queue"), "primary");
-		this.node = el(
-			"form.composer",
-			this.chips,
-			el("div.row", this.attach, this.picker, this.text, canHear ? this.dictate : null, this.steer, this.stop, this.go),
+		this.hint = el("p.hint", { hidden: true }, /Mac|iP(ad|hone)/.test(navigator.userAgent) ? "⌘ Enter sends." : "Ctrl Enter sends.");
+		this.watching = el("p.hint", { hidden: true }, "View only: this device can't send messages.");
+		this.box = el(
+			"div.box",
+			this.text,
+			el("div.row", this.attach, this.picker, this.settings, canHear ? this.dictate : null, this.steer, this.stop, this.go),
 		);
-		this.watching = el("p.hint", { hidden: true }, "This device may watch and not write.");
-		this.node.append(this.watching);
+		this.node = el("form.composer", { "aria-label": "Write" }, this.waiting, this.offer, this.chips, this.box, this.hint, this.watching);
 		this.#listen();
 	}
 
 	#listen() {
 		this.node.onsubmit = (event) => event.preventDefault();
 		this.text.oninput = () => {
-			this.typedAt = performance.now();
 			this.session?.setDraft(this.text.value);
+			this.#drawOffer();
 			this.#fit();
 		};
-		this.text.onkeydown = (event) => {
-			const touch = matchMedia("(pointer: coarse)").matches;
-			if (event.key !== "Enter" || event.shiftKey || event.isComposing || (touch && !event.metaKey && !event.ctrlKey)) return;
-			event.preventDefault();
-			this.#send("queue");
-		};
+		this.text.onkeydown = (event) => this.#onKey(event);
 		this.text.onpaste = (event) => {
 			const files = [...(event.clipboardData?.files ?? [])];
 			if (files.length) event.preventDefault();
@@ -61,50 +66,128 @@ export class ComposerView {
 		};
 	}
 
+	/** @param {KeyboardEvent} event */
+	#onKey(event) {
+		const touch = matchMedia("(pointer: coarse)").matches;
+		// Only a keyboard with keys of its own has these: it can send, and Enter stays a new line.
+		if (touch && /^(Arrow|Tab|Escape|Meta|Control)/.test(event.key)) this.hint.hidden = false;
+		// 229: the Enter that ends a composition, which Safari tells after the composition's end.
+		if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+		if (touch && !event.metaKey && !event.ctrlKey) return;
+		event.preventDefault();
+		this.#send("queue");
+	}
+
 	/** @param {OpenSession} session */
 	show(session) {
 		this.session = session;
 		this.files = [];
+		session.chosen().then((files) => {
+			if (this.session !== session || !files.length) return;
+			this.files = [...files, ...this.files];
+			this.#drawFiles();
+		});
 		this.#drawFiles();
-		this.text.value = session.draft;
+		this.text.value = session.draft.text;
+		this.#drawOffer();
 		this.#fit();
 	}
 
-	/** @param {{running: boolean, mayDrive: boolean}} how */
-	update({ running, mayDrive }) {
-		this.stop.hidden = !running;
-		this.steer.hidden = !running;
+	/** @param {{running: boolean, mayDrive: boolean, canSteer: boolean, setting: string}} how */
+	update({ running, mayDrive, canSteer, setting }) {
+		this.running = running;
+		this.canSteer = canSteer;
 		setAttr(this.node, "data-may", String(mayDrive));
 		this.watching.hidden = mayDrive;
+		this.mode.hidden = !setting;
+		setText(this.mode, setting);
+		setAttr(this.mode, "aria-label", `Mode and model: ${setting}`);
 		for (const one of [this.text, this.attach, this.dictate, this.go, this.steer, this.stop]) one.disabled = !mayDrive;
 		const { session } = this;
-		if (!session || session.draftIsOurs || this.text.value === session.draft) return;
-		if (this.hearing || performance.now() - this.typedAt < TYPING_MS) {
-			clearTimeout(this.later);
-			this.later = setTimeout(() => session.client.views.session(), TYPING_MS);
-		} else {
-			this.text.value = session.draft;
+		if (session && this.text.value !== session.draft.text && !this.hearing) {
+			this.text.value = session.draft.text;
 			this.#fit();
 		}
+		this.#drawOffer();
+		this.#buttons();
 	}
+
+	/** One button for what comes next: stop while there is nothing to send, else send. */
+	#buttons() {
+		const empty = !this.text.value.trim() && !this.files.length;
+		this.stop.hidden = !this.running;
+		this.go.hidden = this.running && empty;
+		this.steer.hidden = !this.running || empty || !this.canSteer;
+		setAttr(this.go, "title", this.running ? "Send: runs after this turn" : "Send");
+		setAttr(this.stop, "data-main", String(this.go.hidden));
+	}
+
+	/** Say that a question waits, for somebody who is writing. @param {string} text @param {() => void} [answer] */
+	waits(text, answer) {
+		this.waiting.hidden = !text;
+		this.waiting.replaceChildren(...(text ? [el("span", text), button("Answer", () => answer?.(), "quiet")] : []));
+	}
+
+	#drawOffer() {
+		const draft = this.session?.draft;
+		const text = draft?.offer ?? "";
+		if (text === this.offered) return;
+		this.offered = text;
+		this.offer.hidden = !text;
+		if (!draft || !text) return;
+		const take = (/** @type {() => void} */ act) => () => {
+			act();
+			this.text.value = draft.text;
+			this.#drawOffer();
+			this.#fit();
+		};
+		this.offer.replaceChildren(
+			el("span", el("small", "Another device is writing: "), text.slice(0, 200)),
+			button("Use it", take(() => draft.accept()), "quiet"),
+			iconButton("Keep mine", "close", take(() => draft.decline())),
+		);
+	}
+
+	offered = "";
 
 	focus() {
 		// On a phone this would open the keyboard over what the person came to read.
 		if (matchMedia("(pointer: fine)").matches) this.text.focus({ preventScroll: true });
 	}
 
+	/** Put a text into the box; what is there stays before it. @param {string} text */
+	put(text) {
+		const { value } = this.text;
+		this.text.value = value.trim() ? `${value}\n${text}` : text;
+		this.session?.setDraft(this.text.value);
+		this.#fit();
+		this.text.focus();
+	}
+
 	#fit() {
-		this.text.style.height = "auto"; // and so it stays while empty: the placeholder may break where buttons leave little room
+		this.text.style.height = "auto"; // and so it stays while empty: the placeholder may break if there is little room
 		if (this.text.value) this.text.style.height = `${this.text.scrollHeight}px`;
+		this.#buttons();
 	}
 
 	/** @param {File[]} files */
-	add(files) {
+	async add(files) {
+		const { session } = this;
 		for (const file of files) {
 			if (file.size > MAX_FILE_BYTES) this.say(`${file.name} is over ${sizeText(MAX_FILE_BYTES)}.`);
 			else if (this.files.length >= MAX_FILES) this.say(`A message has at most ${MAX_FILES} files.`);
-			else this.files.push(file);
+			else {
+				const read = await file.arrayBuffer().catch(() => null);
+				if (this.session !== session) return;
+				if (read) this.files.push({ name: file.name, type: file.type, size: file.size, bytes: read });
+				else this.say(`Couldn't read ${file.name}.`);
+			}
 		}
+		this.#chose();
+	}
+
+	#chose() {
+		this.session?.choose(this.files);
 		this.#drawFiles();
 	}
 
@@ -114,65 +197,63 @@ export class ComposerView {
 			...this.files.map((file) =>
 				el(
 					"span.file",
-					file.name,
+					el("span", file.name),
 					el("small", ` · ${sizeText(file.size)}`),
 					iconButton(`Remove ${file.name}`, "close", () => {
 						this.files = this.files.filter((one) => one !== file);
-						this.#drawFiles();
+						this.#chose();
 					}),
 				),
 			),
 		);
+		this.#buttons();
 	}
 
-	/** @param {"queue" | "steer"} mode */
-	#send(mode) {
+	/** @param {string} when */
+	sendLater(when) {
+		this.#send("queue", when);
+	}
+
+	/** @param {"queue" | "steer"} mode @param {string} [later] when it is to run */
+	#send(mode, later) {
 		const content = this.text.value.trim() ? this.text.value : "";
-		const { session } = this;
-		if (!session || (!content && !this.files.length)) return;
+		const { session, files } = this;
+		if (!session || (!content && !files.length)) return;
 		if (new TextEncoder().encode(JSON.stringify(content)).length > MAX_TEXT_BYTES) {
-			this.say("This message is too long: attach it as a file.");
+			this.say("This message is too long. Attach it as a file.");
 			return;
 		}
-		const files = this.files.map((file) => ({ name: file.name, type: file.type, size: file.size, blob: file }));
 		this.files = [];
 		this.text.value = "";
+		session.setDraft("");
+		session.choose([]);
+		this.hush?.();
+		session.send(content, files, mode, later ? { later } : {}).catch(() => {
+			this.put(content);
+			this.files = [...files, ...this.files];
+			this.#chose();
+			this.say("Couldn't save this message. Reload the page and send again.");
+		});
 		this.#fit();
 		this.#drawFiles();
-		this.hush?.();
-		session.send(content, files, mode).catch(() => {
-			this.text.value ||= content; // the browser's database is full: the person still has the text
-			this.say("This browser cannot keep the message.");
-		});
 		this.sent?.();
 	}
 
 	/** @type {(() => void) | undefined} told after each message */
 	sent = undefined;
+	/** @type {(() => void) | undefined} lets the person choose mode and model */
+	choose = undefined;
 	/** @type {(() => void) | undefined} ends the dictation */
 	hush = undefined;
 	hearing = false;
-	typedAt = -Infinity;
-	later = 0;
 
-	#dictate() {
-		if (this.hearing) return this.hush?.();
-		this.hearing = true;
-		this.dictate.setAttribute("aria-pressed", "true");
-		let before = this.text.value && !/\s$/.test(this.text.value) ? `${this.text.value} ` : this.text.value;
-		this.hush = listen({
-			heard: (text, isFinal) => {
-				if (!this.hearing) return;
-				this.text.value = before + text;
-				if (isFinal) before = this.text.value;
-				this.session?.setDraft(this.text.value);
-				this.#fit();
-			},
-			ended: (trouble) => {
-				this.hearing = false;
-				this.dictate.setAttribute("aria-pressed", "false");
-				if (trouble) this.say(trouble);
-			},
-		});
+	async #dictate() {
+		(await import("../voice.js")).dictate(this);
+	}
+
+	/** The text box has another text by other means than keys. */
+	changed() {
+		this.session?.setDraft(this.text.value);
+		this.#fit();
 	}
 }

@@ -1,14 +1,21 @@
 // The open session on the screen: log, tasks, decision, composer.
 
-import { button, el, icon } from "../dom.js";
+import { button, copyText, el, icon, moreStyles } from "../dom.js";
+import { agentName, modeOf } from "../names.js";
 import { ComposerView } from "./composer.js";
-import { saveFile } from "./details.js";
 import { LogView } from "./log.js";
-import { PermissionView } from "./permission.js";
-import { TasksView } from "./tasks.js";
 
 /** Characters of an answer that a screen reader is given when it is there. */
 const ANNOUNCED = 400;
+
+/** The session's mode and model, for the button that changes them; "" if there is nothing to choose. @param {Journal} journal */
+function settingWords({ offer, settings }) {
+	if (!offer?.modes?.length && !offer?.models?.length) return "";
+	const usual = offer.models?.find((one) => one.default) ?? offer.models?.[0];
+	const model = offer.models?.find((one) => one.id === settings.model) ?? (settings.model ? { name: settings.model } : usual);
+	const mode = modeOf(settings.permission_mode ?? offer.modes?.[0]?.id, offer);
+	return [mode, model?.name].filter(Boolean).join(" · ");
+}
 
 export class ConversationView {
 	/** @param {Client} client @param {{say: (text: string) => void, announce: (text: string) => void, create: (id: string, agent: string) => void}} acts */
@@ -18,59 +25,106 @@ export class ConversationView {
 		/** @type {OpenSession | null} */
 		this.session = null;
 		this.log = new LogView(this.#entryActs(), () => this.#edge());
-		this.newest = button("Newest", () => this.log.toNewest(), "newest");
+		this.newest = button("Jump to latest", () => this.log.toNewest(), "newest");
 		this.newest.prepend(icon("down"));
 		this.note = el("div.note", { hidden: true });
-		this.tasks = new TasksView();
+		/** @type {import("./strip.js").StripView | undefined} what the agent does now */
+		this.strip = undefined;
+		/** @type {import("./permission.js").PermissionView | undefined} what it asks */
+		this.permission = undefined;
+		/** @type {import("./tasks.js").TasksView | undefined} what it handed on */
+		this.tasks = undefined;
+		/** @type {import("./plan.js").PlanView | undefined} its to-do list */
+		this.plan = undefined;
+		/** @type {Set<string>} parts that are being loaded */
+		this.loading = new Set();
 		this.composer = new ComposerView(acts.say);
 		this.composer.sent = () => this.log.toNewest();
-		this.permission = new PermissionView(
-			(request, decision, more) => {
-				if (decision === "interrupt") this.session?.interrupt();
-				else this.session?.act({ type: "decide", request_id: request.id, decision, ...more });
-			},
-			() => this.composer.text.focus({ preventScroll: true }),
-		);
+		this.composer.choose = () => this.#open(() => import("./steering.js"), ({ steering }, session) => steering(session, this.composer));
+		this.extra = el("div.extra", { hidden: true });
 		this.node = el(
 			"section.conversation",
 			{ "aria-label": "Session" },
 			this.note,
 			el("div.logframe", this.log.node, this.newest),
-			this.tasks.node,
-			this.permission.node,
+			this.extra,
 			this.composer.node,
 		);
 		this.#drop();
 		/** @type {string | null} the running turn at the last update */
 		this.turn = null;
-		/** @type {Map<string, {seq: number, top: number}>} where the person was in other sessions */
+		/** @type {Map<string, {key: string, seq: number, top: number}>} where the person was in other sessions */
 		this.places = new Map();
 		this.goal = 0;
+	}
+
+	#workspace() {
+		return /** @type {string | undefined} */ (this.session?.journal.settings.workspace ?? undefined);
 	}
 
 	/** @returns {Acts} */
 	#entryActs() {
 		return {
-			nameOf: (id) => (id ? this.#label(id) : ""),
+			nameOf: (id) => this.session?.journal.nameOf(id) ?? "",
 			agent: () => this.session?.journal.agent ?? "",
+			workspace: () => this.#workspace(),
+			hasAnswer: (turn) => turn !== null && (this.session?.journal.byTurn.has(turn) ?? false),
 			mayDrive: () => this.client.may("drive"),
 			takeBack: (id) => this.session?.act({ type: "cancel", message_id: id }),
+			editQueued: (entry) => {
+				if (this.session?.act({ type: "cancel", message_id: entry.messageId })) this.composer.put(entry.text);
+			},
+			sendNow: (id) => this.session?.act({ type: "send_now", message_id: id }),
+			mayFork: () => this.session?.journal.offer?.can?.includes("fork") ?? false,
+			forkAt: (entry) => this.#open(() => import("./ways.js"), ({ fork, turnBefore }, session) => fork(session, turnBefore(session, entry), entry.text, this.acts.say)),
+			retryTurn: (entry) =>
+				this.#open(() => import("./ways.js"), ({ again }, session) => {
+					again(session, entry);
+					this.log.toNewest();
+				}),
 			resolve: (id, action) => this.session?.act({ type: "resolve", message_id: id, action }),
 			retrySending: (message) => this.client.outbox.retry(message),
 			discard: (message) => this.client.outbox.remove(message),
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
-			save: (url, name) => {
-				const saved = this.client.api.fetch(url).then((answer) => answer.blob());
-				saved.then((blob) => saveFile(blob, name), () => this.acts.say("The file could not be fetched."));
+			keeps: () => this.client.store.lasts,
+			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
+			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
+			more: (entry) => this.#more(entry),
+			redraw: (key) => {
+				this.session?.journal.dirty.add(key);
+				this.client.views.session();
 			},
 			say: this.acts.say,
 		};
 	}
 
-	/** A device's name where it has one, and its id, since several may share a name. @param {string} id */
-	#label(id) {
-		const name = this.session?.journal.names.get(id);
-		return name && name !== id ? `${name} · ${id}` : id;
+	/**
+	 * Open a part of the page for this session.
+	 * @template T @param {() => Promise<T>} part @param {(part: T, session: OpenSession) => void} use
+	 */
+	async #open(part, use) {
+		const { session } = this;
+		if (!session) return;
+		try {
+			const [loaded] = await Promise.all([part(), moreStyles()]);
+			use(loaded, session);
+		} catch {
+			this.acts.say("Couldn't load this part of the page. Check the connection and try again.");
+		}
+	}
+
+	/** What can be done after a turn, beside copying it. @param {AnswerEntry} entry @returns {HTMLElement[]} */
+	#more(entry) {
+		const { session } = this;
+		if (!session || !this.client.may("drive")) return [];
+		const at = el("span.ways");
+		if (entry.end?.resetsAt || entry.end?.ways.length) {
+			import("./ways.js").then(({ ways }) => at.replaceChildren(...ways(session, entry, this.acts.say)), () => {});
+		}
+		if (session.journal.offer?.can?.includes("fork")) {
+			at.append(button("Fork", () => this.#open(() => import("./ways.js"), ({ fork }, now) => fork(now, entry.turn, "", this.acts.say)), "quiet"));
+		}
+		return [at];
 	}
 
 	#drop() {
@@ -110,19 +164,72 @@ export class ConversationView {
 		const { session, client } = this;
 		if (!session || session !== client.open) return;
 		const { journal } = session;
-		this.node.classList.toggle("empty", !session.shown);
+		this.node.classList.toggle("empty", session.shown && !journal.entries.length);
 		this.#note(session);
 		if (session.caughtUp || !client.live || !session.goal) this.log.update(client.outbox.of(session.id));
-		this.tasks.update(journal.tasks);
-		this.permission.update([...journal.pending.values()], {
-			agent: journal.agent,
-			mayDecide: client.may("approve"),
-			live: client.live,
-		});
-		this.composer.update({ running: journal.turn !== null, mayDrive: client.may("drive") });
+		this.#load(journal);
+		const [mayDecide, mayDrive] = [client.may("approve"), client.may("drive")];
+		this.permission?.update([...journal.pending.values()], { agent: journal.agent, mayDecide, mayDrive, live: client.live });
+		this.strip?.update(journal);
+		this.tasks?.update(journal.tasks);
+		this.plan?.update(journal.plan);
+		this.extra.hidden = !journal.tasks.size && !journal.plan.length;
+		const can = journal.offer?.can;
+		const running = journal.turn !== null;
+		this.composer.update({ running, mayDrive, canSteer: !can || can.includes("steer"), setting: settingWords(journal) });
 		this.#announce();
 		this.#edge();
 		if (session.caughtUp) this.#go(session);
+	}
+
+	/** What not every session has is loaded once it does. @param {Journal} journal */
+	#load(journal) {
+		if (journal.running && !this.strip) {
+			this.#part("strip", import("./strip.js"), ({ StripView }) => this.node.prepend((this.strip = new StripView()).node));
+		}
+		if (journal.plan.length && !this.plan) {
+			this.#part("plan", import("./plan.js"), ({ PlanView }) => this.extra.prepend((this.plan = new PlanView()).node));
+		}
+		if (journal.tasks.size && !this.tasks) {
+			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView((id) => this.session?.act({ type: "stop_task", task_id: id }))).node));
+		}
+		if (journal.pending.size && !this.permission) {
+			this.#part("permission", import("./permission.js"), ({ PermissionView }) => {
+				this.permission = new PermissionView(this.#asking());
+				this.composer.node.before(this.permission.node);
+			});
+		}
+	}
+
+	/** @template T @param {string} name @param {Promise<T>} part @param {(part: T) => void} use */
+	async #part(name, part, use) {
+		if (this.loading.has(name)) return;
+		this.loading.add(name);
+		try {
+			if (name !== "tasks" && name !== "strip") await moreStyles();
+			use(await part);
+			this.client.views.session();
+		} catch {
+			this.loading.delete(name);
+			if (name === "permission") this.acts.say("Couldn't load the agent's question. Check the connection and reload the page.");
+		}
+	}
+
+	/** @returns {ConstructorParameters<typeof import("./permission.js").PermissionView>[0]} */
+	#asking() {
+		return {
+			decide: (request, decision, more) => {
+				if (decision === "interrupt") this.session?.interrupt();
+				else this.session?.act({ type: "decide", request_id: request.id, decision, ...more });
+			},
+			closed: () => this.composer.focus(),
+			waits: (text) => {
+				this.composer.waits(text, () => this.permission?.enter());
+				if (text) this.acts.announce(text);
+			},
+			workspace: () => this.#workspace(),
+			offer: () => this.session?.journal.offer ?? null,
+		};
 	}
 
 	/** Go where a search hit, or the last visit, was. @param {OpenSession} session */
@@ -131,17 +238,17 @@ export class ConversationView {
 		this.goal = 0;
 		this.held = undefined;
 		if (!goal && !held) return;
-		const key = goal ? await session.around(goal) : await this.#keyOf(session, held?.seq ?? 0);
+		const key = goal ? await session.around(goal) : await this.#keyOf(session, held);
 		if (this.session !== session || !key) return;
 		this.log.reveal(key, goal ? null : (held?.top ?? 0), this.client.outbox.of(session.id));
 		this.#edge();
 	}
 
-	/** @param {OpenSession} session @param {number} seq */
-	async #keyOf(session, seq) {
-		const find = () => session.journal.entries[session.journal.indexOf(seq)];
-		if (find()?.seq !== seq) await session.near(seq);
-		return find()?.seq === seq ? (find()?.key ?? null) : null;
+	/** @param {OpenSession} session @param {{key: string, seq: number} | undefined} held */
+	async #keyOf(session, held) {
+		const has = () => session.journal.entries.some((one) => one.key === held?.key);
+		if (held && !has()) await session.near(held.seq);
+		return held && has() ? held.key : null;
 	}
 
 	/** @param {OpenSession} session */
@@ -151,9 +258,9 @@ export class ConversationView {
 		this.composer.node.hidden = Boolean(failure);
 		if (!failure || this.noted === failure + id) return;
 		this.noted = failure + id;
-		const choice = this.client.agents.map((name) => button(`Begin it with ${name}`, () => this.acts.create(id, name)));
+		const choice = this.client.agents.map((name) => button(`Start a new session with ${agentName(name)}`, () => this.acts.create(id, name)));
 		this.note.replaceChildren(
-			el("p", { role: "alert" }, failure === "unknown_session" ? "There is no such session." : "This agent is not in the server's config."),
+			el("p", { role: "alert" }, failure === "unknown_session" ? "This session does not exist any more." : "This agent is not in the server's config."),
 			this.client.may("drive") ? el("div.choice", ...choice) : "",
 		);
 	}
@@ -179,6 +286,6 @@ export class ConversationView {
 		this.turn = journal.turn;
 		if (!ended) return;
 		const words = ended.blocks.map((one) => one.text).join(" ");
-		this.acts.announce(`${journal.agent}: ${words.slice(0, ANNOUNCED)} ${ended.ending}`);
+		this.acts.announce(`${agentName(journal.agent)}: ${words.slice(0, ANNOUNCED)} ${ended.status === "complete" ? "" : (ended.end?.content ?? "")}`);
 	}
 }

@@ -1,15 +1,10 @@
-// All that can be seen of and done with a session beside talking: its name, its devices, an export, its end.
+// All that can be seen of and done with a session beside talking: its name, its devices, what is allowed, an export, its end.
 
 import { ApiError } from "../api.js";
-import { button, el } from "../dom.js";
-import { confirmed, field, openDialog } from "./dialogs.js";
-
-/** Hand a file to the person. @param {Blob} blob @param {string} name */
-export function saveFile(blob, name) {
-	const url = URL.createObjectURL(blob);
-	el("a", { href: url, download: name }).click();
-	setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
+import { button, clockTime, el, field } from "../dom.js";
+import { modeOf } from "../names.js";
+import { confirmed, openDialog } from "./dialogs.js";
+import { saveFile } from "./share.js";
 
 /** @param {OpenSession} session @param {(text: string) => void} say @param {() => void} gone */
 export function sessionDetails(session, say, gone) {
@@ -21,37 +16,70 @@ export function sessionDetails(session, say, gone) {
 		if (title.value.trim() && session.act({ type: "rename", title: title.value.trim() })) dialog.close();
 	};
 	const save = (/** @type {string} */ format) => () => exportSession(session, format).catch((error) => say(wrong(error)));
+	const entry = client.sessions.known.get(session.id);
+	const tidy = (/** @type {string} */ label, /** @type {Record<string, boolean>} */ what) =>
+		button(label, () => session.act({ type: "organize", ...what }) && dialog.close());
+	const { pinned, archived } = entry ?? {};
+	const tidies = [
+		pinned === undefined ? null : tidy(pinned ? "Unpin" : "Pin", { pinned: !pinned }),
+		archived === undefined ? null : tidy(archived ? "Move out of the archive" : "Archive", { archived: !archived }),
+	];
+	const granted = el("div");
+	const shown = el("div");
+	const draw = () => {
+		shown.replaceChildren(facts(session));
+		granted.replaceChildren(...grants(session, say));
+	};
+	draw();
 	const dialog = openDialog(
 		"Details",
 		client.may("drive") ? form : null,
-		facts(session),
+		shown,
+		granted,
 		el("p.label", "Export"),
 		el("div.choice", button("Markdown", save("md")), button("JSON", save("json"))),
+		client.may("drive") ? el("div.choice", ...tidies) : null,
 		client.may("admin") ? el("div.choice", button("Delete", () => remove(session, dialog, say, gone), "danger")) : null,
 	);
+	session.watchers.add(draw);
+	dialog.addEventListener("close", () => session.watchers.delete(draw));
+}
+
+/** What was allowed for this session, and taking it back. @param {OpenSession} session @param {(text: string) => void} say */
+function grants(session, say) {
+	const { journal, client } = session;
+	if (!journal.grants.length) return [];
+	const rows = journal.grants.map(({ grant, by_device: by, at }) => {
+		const withdraw = () => session.act({ type: "revoke_grant", grant }) && say("Asked the server to withdraw it. It holds from the next tool call.");
+		const when = [journal.nameOf(by), at ? clockTime(at) : ""].filter(Boolean).join(", ");
+		return el("li", el("span", el("b", grant), el("small", ` ${when}`)), client.may("approve") ? button("Withdraw", withdraw, "quiet") : null);
+	});
+	return [el("p.label", "Allowed for this session"), el("ul.grants", ...rows)];
 }
 
 /** @param {OpenSession} session */
 function facts({ journal, id }) {
-	const { model, workspace, permission_mode: mode } = journal.settings;
-	const here = journal.devices.map((one) => `${one.name} · ${one.device_id}${one.observe ? " (watching)" : ""}`);
+	const { model, workspace, permission_mode: mode, effort } = journal.settings;
+	const { gauge } = journal;
+	const number = (/** @type {number} */ one) => new Intl.NumberFormat([], { notation: "compact" }).format(one);
+	const here = journal.devices.map((one) => `${one.name} · ${one.device_id}${one.observe ? " (view only)" : ""}`);
 	/** @type {[string, string | string[] | null | undefined][]} */
 	const rows = [
 		["Agent", journal.agent],
 		["Model", model],
-		["Rights", mode],
+		["Effort", effort],
+		["Permission mode", modeOf(mode, journal.offer)],
 		["Workspace", workspace],
-		["Here now", here],
-		["Allowed for this session", journal.grants.map((one) => `${one.grant} (${journal.nameOf(one.by_device)})`)],
+		["Context", gauge?.context ? `${number(gauge.context.used)} of ${number(gauge.context.window)} tokens` : ""],
+		["Cost", gauge?.cost_usd === undefined ? "" : `$${gauge.cost_usd.toFixed(2)}`],
+		["Limits", (gauge?.limits ?? []).map((one) => `${one.name.replaceAll("_", " ")}: ${Math.round(one.used_percent)} % used${one.resets_at ? `, resets ${clockTime(one.resets_at)}` : ""}`)],
+		["Connected devices", here],
 		["Id", id],
 	];
 	const shown = rows.filter(([, value]) => value && value.length);
 	return el(
 		"dl.facts",
-		...shown.flatMap(([name, value]) => [
-			el("dt", name),
-			...(Array.isArray(value) ? value : [value ?? ""]).map((one) => el("dd", one)),
-		]),
+		...shown.flatMap(([name, value]) => [el("dt", name), ...(Array.isArray(value) ? value : [value ?? ""]).map((one) => el("dd", one))]),
 	);
 }
 
@@ -59,13 +87,13 @@ function facts({ journal, id }) {
 async function exportSession({ client, id, journal }, format) {
 	const answer = await client.api.fetch(`/api/sessions/${encodeURIComponent(id)}/export?format=${format}`);
 	const name = (journal.title || id).replace(/[^\p{L}\p{N} ._-]+/gu, "_").slice(0, 80);
-	saveFile(await answer.blob(), `${name}.${format}`);
+	await saveFile(await answer.blob(), `${name}.${format}`);
 }
 
 /** @param {OpenSession} session @param {HTMLDialogElement} dialog @param {(text: string) => void} say @param {() => void} gone */
 async function remove(session, dialog, say, gone) {
 	dialog.close();
-	if (!(await confirmed("The session, its files and all that was said in it go for good, on every device.", "Delete"))) return;
+	if (!(await confirmed("This permanently deletes the session, its files and its history on all devices.", "Delete"))) return;
 	try {
 		await session.client.api.fetch(`/api/sessions/${encodeURIComponent(session.id)}`, { method: "DELETE" });
 	} catch (error) {
@@ -79,5 +107,5 @@ async function remove(session, dialog, say, gone) {
 
 /** @param {unknown} error */
 function wrong(error) {
-	return error instanceof ApiError ? error.message : "That did not work.";
+	return error instanceof ApiError ? error.message : "Something went wrong.";
 }

@@ -1,6 +1,16 @@
-// Dialogs: the browser's own, with a name and a way out.
+// Dialogs: the browser's own, with a name and a way out. An open one is an entry of the browser's history, so that the back
+// gesture closes it and leaves the page where it is.
 
 import { button, el, iconButton } from "../dom.js";
+
+/** @type {HTMLDialogElement[]} */
+const open = [];
+let count = 0;
+
+addEventListener("popstate", () => {
+	const state = history.state?.sheet ?? 0;
+	for (const one of [...open]) if (Number(one.dataset.sheet) > state) one.close();
+});
 
 /**
  * Open a dialog; it is gone once closed.
@@ -9,24 +19,22 @@ import { button, el, iconButton } from "../dom.js";
  */
 export function openDialog(name, ...children) {
 	const close = iconButton("Close", "close", () => dialog.close());
-	const dialog = el(
-		"dialog.sheet",
-		{ "aria-label": name, onclose: () => dialog.remove() },
-		el("header", el("h2", name), close),
-		...children,
-	);
+	const number = ++count;
+	const dialog = el("dialog.sheet", { "aria-label": name, "data-sheet": number }, el("header", el("h2", name), close), ...children);
+	dialog.onclose = () => {
+		dialog.remove();
+		open.splice(open.indexOf(dialog), 1);
+		// Whatever comes next may have taken this entry's place by then.
+		setTimeout(() => history.state?.sheet === number && history.back());
+	};
 	dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 	document.body.append(dialog);
+	const below = history.state?.sheet;
+	const left = below && !open.some((one) => one.open && Number(one.dataset.sheet) === below);
+	history[left ? "replaceState" : "pushState"]({ sheet: number }, "");
+	open.push(dialog);
 	dialog.showModal();
 	return dialog;
-}
-
-/**
- * @param {string} label @param {HTMLElement} control @param {string} [hint]
- */
-export function field(label, control, hint) {
-	control.id = `field-${label.toLowerCase()}`;
-	return el("div.field", el("label", { for: control.id }, label), control, hint ? el("small", hint) : null);
 }
 
 /**
@@ -41,35 +49,9 @@ export function confirmed(question, yes) {
 			el(
 				"div.choice",
 				button(yes, () => dialog.close("yes"), "danger"),
-				button("Keep", () => dialog.close()),
+				button("Cancel", () => dialog.close()),
 			),
 		);
 		dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"));
 	});
-}
-
-/**
- * Make a session.
- * @param {string[]} agents @param {(agent: string, settings: Record<string, string>) => void} create
- */
-export function newSession(agents, create) {
-	const agent = el("select", { autofocus: true }, ...agents.map((name) => el("option", { value: name }, name)));
-	const workspace = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the server's" });
-	const model = el("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", placeholder: "the agent's" });
-	const form = el(
-		"form",
-		field("Agent", agent),
-		el("details", el("summary", "Workspace and model"), field("Workspace", workspace, "A folder on the server"), field("Model", model)),
-		el("div.choice", el("button.primary", "Create")),
-	);
-	const dialog = openDialog("New session", form);
-	form.onsubmit = (event) => {
-		event.preventDefault();
-		/** @type {Record<string, string>} */
-		const settings = {};
-		if (workspace.value.trim()) settings.workspace = workspace.value.trim();
-		if (model.value.trim()) settings.model = model.value.trim();
-		dialog.close();
-		create(agent.value, settings);
-	};
 }

@@ -1,6 +1,17 @@
-// The list of sessions with its search; on a wide screen it stands beside the conversation.
+// The inbox: what waits for the person, what runs, and the other sessions by project; with search. On a wide screen it stands
+// beside the conversation.
 
-import { button, clockTime, el, icon, setAttr, setText } from "../dom.js";
+import { button, el, icon, setAttr, setText } from "../dom.js";
+import { rowView } from "./row.js";
+
+/** @typedef {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, live: boolean}} How */
+
+/** The first sections; then come the projects. */
+const WAITING = "Needs you";
+const RUNNING = "Running";
+
+/** Rows that are made at once, so that no drawing takes long. */
+const AT_ONCE = 25;
 
 export class ListView {
 	/** @param {ListActs} acts */
@@ -15,112 +26,147 @@ export class ListView {
 		this.query.oninput = () => !this.query.value && this.results.replaceChildren();
 		this.create = button("New session", () => acts.create(), "primary");
 		this.create.prepend(icon("plus"));
+		this.filters = el("div.filters", { role: "group", "aria-label": "Show", hidden: true });
 		this.results = el("div.results");
-		this.items = el("ul");
 		this.empty = el("p.hint");
-		this.nav = el("nav", { "aria-label": "Sessions" }, this.items, this.empty);
-		this.pair = button("Pair a device", () => acts.pair(), "quiet");
-		this.pair.prepend(icon("phone"));
-		this.foot = el("footer", this.pair, button("Sign out", () => acts.signOut(), "quiet"));
+		this.sections = el("div");
+		this.nav = el("nav", { "aria-label": "Sessions" }, this.sections, this.empty);
 		this.welcome = el("div.narrow");
-		this.node = el("aside.side", form, this.create, this.results, this.nav, this.welcome, this.foot);
-		/** @type {Map<string, {node: HTMLElement, link: HTMLAnchorElement, update: (one: SessionInfo, open: boolean, reading: boolean) => void}>} */
+		this.start = el("div.start");
+		this.node = el("aside.side", { "aria-label": "Inbox" }, el("div.scroll", el("div.tools-row", form, this.create), this.filters, this.results, this.nav, this.welcome), this.start);
+		/** @type {Map<string, import("./row.js").Row>} */
 		this.rows = new Map();
+		/** @type {Map<string, {node: HTMLElement, list: HTMLElement}>} by title */
+		this.groups = new Map();
 		/** @type {SessionInfo[]} */
 		this.known = [];
+		/** @type {Set<string>} */
+		this.only = new Set();
+		/** How many rows this drawing has made. */
+		this.made = 0;
+		/** @type {ReturnType<typeof setTimeout> | undefined} the next drawing */
+		this.again = undefined;
 	}
 
-	/** @param {SessionInfo[]} sessions newest first @param {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, live: boolean, may: (scope: "drive" | "admin") => boolean}} how */
-	update(sessions, { open, reading, loaded, ready, live, may }) {
+	/** @param {SessionInfo[]} sessions newest first @param {How} how */
+	update(sessions, how) {
 		this.known = sessions;
-		this.create.disabled = !ready;
-		this.pair.hidden = !may("admin");
-		this.empty.hidden = sessions.length > 0;
-		setText(this.empty, loaded || !live ? "No sessions yet." : "Looking for sessions …");
-		const ids = new Set(sessions.map((one) => one.session_id));
+		this.made = 0;
+		this.create.disabled = !how.ready;
+		this.#filter(sessions);
+		const shown = sessions.filter((one) => this.#passes(one));
+		this.empty.hidden = shown.length > 0;
+		setText(this.empty, sessions.length ? "Nothing here." : how.loaded || !how.live ? "No sessions yet." : "Looking for sessions …");
+		this.#drop(new Set(shown.map((one) => one.session_id)));
+		this.#arrange(shown, how);
+	}
+
+	/** @param {Set<string>} ids those that stay */
+	#drop(ids) {
 		for (const [id, row] of this.rows) {
 			if (ids.has(id)) continue;
 			row.node.remove();
 			this.rows.delete(id);
 		}
-		let at = this.items.firstChild;
+	}
+
+	/** @param {SessionInfo[]} sessions @param {How} how */
+	#arrange(sessions, how) {
+		/** @type {Map<string, SessionInfo[]>} */
+		const groups = new Map([[WAITING, []], [RUNNING, []]]);
+		const pinned = sessions.filter((one) => one.pinned);
+		if (pinned.length) groups.set("Pinned", []);
 		for (const one of sessions) {
-			const row = this.rows.get(one.session_id) ?? this.#row(one.session_id);
-			row.update(one, one.session_id === open, reading);
-			if (row.node === at) at = at.nextSibling;
-			else this.#place(row.node, at);
+			const title = one.state === "waiting" ? WAITING : one.state === "running" ? RUNNING : one.pinned ? "Pinned" : projectOf(one);
+			const group = groups.get(title);
+			if (group) group.push(one);
+			else groups.set(title, [one]);
+		}
+		const only = [...groups.values()].filter((all) => all.length).length === 1;
+		let at = this.sections.firstChild;
+		for (const [title, all] of groups) {
+			if (!all.length) continue;
+			const group = this.#group(title);
+			setAttr(/** @type {Element} */ (group.node.firstElementChild), "class", only && title === OTHERS ? "unseen" : "label");
+			if (group.node === at) at = at.nextSibling;
+			else this.sections.insertBefore(group.node, at);
+			this.#fill(group.list, all, how);
+		}
+		for (const [title, group] of this.groups) {
+			if (groups.get(title)?.length) continue;
+			group.node.remove();
+			this.groups.delete(title);
 		}
 	}
 
-	/** Moving an element takes the focus from what is in it. @param {HTMLElement} node @param {ChildNode | null} before */
-	#place(node, before) {
+	/** @param {string} title */
+	#group(title) {
+		let group = this.groups.get(title);
+		if (!group) {
+			const list = el("ul");
+			group = { node: el("section", el("h2", title), list), list };
+			this.groups.set(title, group);
+		}
+		return group;
+	}
+
+	/** @param {HTMLElement} list @param {SessionInfo[]} sessions @param {How} how */
+	#fill(list, sessions, how) {
+		let at = list.firstChild;
+		for (const one of sessions) {
+			const id = one.session_id;
+			let row = this.rows.get(id);
+			if (!row && ++this.made > AT_ONCE) {
+				this.again ??= setTimeout(() => {
+					this.again = undefined;
+					this.acts.redraw(false);
+				});
+				return;
+			}
+			if (!row) this.rows.set(id, (row = rowView(id)));
+			row.update(one, id === how.open, how.reading);
+			this.acts.needs(row.more, one, id === how.open);
+			if (row.node === at) at = at.nextSibling;
+			else this.#place(list, row.node, at);
+		}
+	}
+
+	/** Moving an element takes the focus from what is in it. @param {HTMLElement} list @param {HTMLElement} node @param {ChildNode | null} before */
+	#place(list, node, before) {
 		const focused = node.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
-		this.items.insertBefore(node, before);
+		list.insertBefore(node, before);
 		focused?.focus();
 	}
 
-	/** @param {string} id */
-	#row(id) {
-		const title = el("span.title");
-		const agent = el("span.agent");
-		const state = el("span.word");
-		const at = el("time");
-		const unread = el("span.unread");
-		const link = el("a", { href: `#/s/${id}` }, title, unread, el("span.meta", agent, " · ", state, " · ", at));
-		const node = el("li", link);
-		const update = (/** @type {SessionInfo} */ one, /** @type {boolean} */ open, /** @type {boolean} */ reading) => {
-			const unseen = open && reading ? 0 : (one.unread ?? 0);
-			setText(title, one.title || id);
-			setText(agent, one.agent_type);
-			setText(state, one.state);
-			setText(at, clockTime(one.last_activity));
-			setAttr(at, "datetime", one.last_activity);
-			setAttr(link, "data-state", one.state);
-			setAttr(link, "data-unread", String(unseen));
-			setText(unread, `${unseen} unread`);
-			if (open) setAttr(link, "aria-current", "page");
-			else link.removeAttribute("aria-current");
-		};
-		const row = { node, link, update };
-		this.rows.set(id, row);
-		return row;
+	// ---- filters ----
+
+	/** @param {SessionInfo} one */
+	#passes(one) {
+		const agents = [...this.only].filter((name) => name.startsWith("@"));
+		return (
+			(!this.only.has("Unread") || Boolean(one.unread)) &&
+			(!agents.length || agents.includes(`@${one.agent_type}`)) &&
+			Boolean(one.archived) === this.only.has("Archived")
+		);
+	}
+
+	/** Chips that leave sessions out, once there is something to tell apart. @param {SessionInfo[]} sessions */
+	async #filter(sessions) {
+		const few = sessions.length < 2 || !sessions.some((one) => one.unread || one.archived !== undefined || one.agent_type !== sessions[0]?.agent_type);
+		if (few && !this.only.size) return;
+		const { drawFilters } = await import("./filters.js");
+		drawFilters(this.filters, sessions, this.only, (archived) => this.acts.redraw(archived));
 	}
 
 	async #search() {
-		const query = this.query.value.trim();
-		this.results.replaceChildren();
-		if (!query) return;
-		try {
-			const hits = await this.acts.search(query);
-			const close = button("Clear", () => this.#clear(), "quiet");
-			const list = el("ul", { "aria-label": "Search results" }, ...hits.map((hit) => this.#hit(hit)));
-			this.results.replaceChildren(el("p.label", { "aria-live": "polite" }, hits.length ? `${hits.length} found` : "Nothing found", close), list);
-		} catch (error) {
-			this.results.replaceChildren(el("p", { role: "alert" }, error instanceof Error ? error.message : "The search did not work."));
-		}
+		const { search } = await import("./hits.js");
+		await search(this.query, this.results, this.known, this.acts.search);
 	}
+}
 
-	#clear() {
-		this.query.value = "";
-		this.results.replaceChildren();
-		this.query.focus();
-	}
+const OTHERS = "Sessions";
 
-	/** @param {Hit} hit */
-	#hit(hit) {
-		const title = this.known.find((one) => one.session_id === hit.session_id)?.title || hit.session_id;
-		const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";
-		const href = `#/s/${hit.session_id}?at=${hit.seq}`;
-		// An address that is there already changes nothing, and the person may have scrolled away since.
-		const onclick = () => location.hash === href && dispatchEvent(new Event("hashchange"));
-		return el(
-			"li",
-			el(
-				"a",
-				{ href, onclick },
-				el("span.snippet", hit.snippet),
-				el("span.meta", `${title} · ${who} · ${clockTime(hit.timestamp)}`),
-			),
-		);
-	}
+/** The section of a session that neither waits nor runs. @param {SessionInfo} one */
+function projectOf({ workspace }) {
+	return workspace ? (workspace.replace(/\/+$/, "").split("/").pop() ?? workspace) : OTHERS;
 }

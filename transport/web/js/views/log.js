@@ -2,7 +2,9 @@
 // person looks at does not move while things come and go above and below it.
 
 import { el } from "../dom.js";
-import { AnswerView, LineView, UserView } from "./article.js";
+import { LineView } from "./line.js";
+import { UserView } from "./message.js";
+import { AnswerView } from "./turn.js";
 
 /** Entries in the page at most, and how many are added at once. */
 const MOST = 240;
@@ -17,6 +19,8 @@ const AROUND = 8;
 const FRAME = 24;
 /** How near to an end of what is drawn more is drawn, in pixels. */
 const NEAR = 1500;
+/** How long a search hit is marked at most, in milliseconds. */
+const FOUND_MS = 8000;
 /** How near to the end counts as being there. */
 const STUCK = 48;
 
@@ -83,7 +87,7 @@ export class LogView {
 	#begin() {
 		const { entries } = this.#journal;
 		this.fresh = false;
-		this.from = entries[Math.max(0, entries.length - BEGIN)]?.seq ?? 0;
+		this.from = entries[Math.max(0, entries.length - BEGIN)]?.place ?? 0;
 	}
 
 	get #journal() {
@@ -95,12 +99,12 @@ export class LogView {
 		const { entries } = this.#journal;
 		let start = this.#journal.indexOf(this.from);
 		let end = this.following ? entries.length : Math.min(entries.length, this.#journal.indexOf(this.to) + 1);
+		const journal = this.#journal;
 		if (this.following) {
-			for (let index = end - 2; index >= start; index--) if (entries[index]?.gapAfter) start = index + 1;
+			for (let index = end - 2; index >= start; index--) if (journal.gapAfter(index)) start = index + 1;
 			if (this.stuck && end - start > MOST) start = end - MOST + STEP;
 		} else {
-			const gap = entries.slice(start, end - 1).findIndex((one) => one.gapAfter);
-			if (gap >= 0) end = start + gap + 1;
+			for (let index = start; index < end - 1; index++) if (journal.gapAfter(index)) end = index + 1;
 		}
 		return [start, end];
 	}
@@ -109,7 +113,7 @@ export class LogView {
 	#arrange(pending) {
 		const { entries } = this.#journal;
 		const [start, end] = this.#range();
-		this.from = entries[start]?.seq ?? 0;
+		this.from = entries[start]?.place ?? 0;
 		const wanted = entries.slice(start, end);
 		const keys = new Set(wanted.map((one) => one.key));
 		const tail = this.following ? pending.map((one) => `m:${one.message_id}`) : [];
@@ -149,8 +153,9 @@ export class LogView {
 	#refresh(key) {
 		const view = this.views.get(key);
 		if (!view) return false;
-		const { byMessage, byTurn } = this.#journal;
-		const entry = key.startsWith("m:") ? byMessage.get(key.slice(2)) : byTurn.get(key.slice(2));
+		const { byMessage, byTurn, entries } = this.#journal;
+		const find = () => entries.find((one) => one.key === key);
+		const entry = key.startsWith("m:") ? byMessage.get(key.slice(2)) : key.startsWith("t:") ? byTurn.get(key.slice(2)) : find();
 		if (entry) view.update(/** @type {any} */ (entry));
 		return true;
 	}
@@ -210,29 +215,31 @@ export class LogView {
 
 	/** @param {boolean} isNear whether what is not here is to be fetched, too */
 	#older(isNear) {
-		const { entries, complete } = this.#journal;
+		const journal = this.#journal;
+		const { entries, complete } = journal;
 		const [start, end] = this.#range();
-		if (start > 0 && !entries[start - 1]?.gapAfter) {
-			const from = Math.max(0, start - STEP);
-			const gap = entries.slice(from, start).findLastIndex((one) => one.gapAfter);
-			this.from = /** @type {Entry} */ (entries[from + gap + 1]).seq;
-			if (end - (from + gap + 1) > MOST) this.#until(from + gap + MOST);
+		if (start > 0 && !journal.gapAfter(start - 1)) {
+			let from = start - 1;
+			while (from > 0 && start - from < STEP && !journal.gapAfter(from - 1)) from--;
+			this.from = /** @type {Entry} */ (entries[from]).place;
+			if (end - from > MOST) this.#until(from + MOST - 1);
 			this.session?.client.views.session();
 		} else if (isNear && entries[start] && (start > 0 || !complete)) {
-			this.session?.load({ before: entries[start].seq });
+			this.session?.load({ before: journal.rangeOf(entries[start].place)[0] });
 		}
 	}
 
 	#newer() {
-		const { entries } = this.#journal;
+		const journal = this.#journal;
+		const { entries } = journal;
 		const [start, end] = this.#range();
-		if (entries[end - 1]?.gapAfter) {
-			this.session?.load({ after: /** @type {Entry} */ (entries[end - 1]).seq });
+		if (journal.gapAfter(end - 1)) {
+			this.session?.load({ after: journal.rangeOf(/** @type {Entry} */ (entries[end - 1]).place)[1] });
 			return;
 		}
 		const to = Math.min(entries.length - 1, end - 1 + STEP);
 		this.#until(to);
-		if (to - start > MOST) this.from = /** @type {Entry} */ (entries[to - MOST]).seq;
+		if (to - start > MOST) this.from = /** @type {Entry} */ (entries[to - MOST]).place;
 		this.session?.client.views.session();
 	}
 
@@ -240,7 +247,7 @@ export class LogView {
 	#until(index) {
 		const { entries } = this.#journal;
 		this.following = index >= entries.length - 1;
-		this.to = entries[index]?.seq ?? 0;
+		this.to = entries[index]?.place ?? 0;
 	}
 
 	/** Go to the newest. */
@@ -248,7 +255,7 @@ export class LogView {
 		const { entries } = this.#journal;
 		this.following = true;
 		this.stuck = true;
-		this.from = entries[Math.max(0, entries.length - BEGIN)]?.seq ?? 0;
+		this.from = entries[Math.max(0, entries.length - BEGIN)]?.place ?? 0;
 		this.session?.client.views.session();
 		this.moved();
 	}
@@ -259,14 +266,15 @@ export class LogView {
 	 * @param {OutMessage[]} waiting
 	 */
 	reveal(key, top, waiting) {
-		const { entries } = this.#journal;
+		const journal = this.#journal;
+		const { entries } = journal;
 		const index = entries.findIndex((one) => one.key === key);
 		if (index < 0) return false;
 		this.fresh = false;
 		this.stuck = false;
 		let start = index;
-		while (start > 0 && index - start < AROUND && !entries[start - 1]?.gapAfter) start--;
-		this.from = /** @type {Entry} */ (entries[start]).seq;
+		while (start > 0 && index - start < AROUND && !journal.gapAfter(start - 1)) start--;
+		this.from = /** @type {Entry} */ (entries[start]).place;
 		this.#until(Math.min(entries.length - 1, index + AROUND));
 		this.update(waiting);
 		const node = this.views.get(key)?.node;
@@ -275,6 +283,10 @@ export class LogView {
 			node.scrollIntoView({ block: "center" });
 			node.classList.add("found");
 			node.focus({ preventScroll: true });
+			// The mark says where the hit is, until the person does something else.
+			const unmark = () => node.classList.remove("found");
+			for (const one of ["pointerdown", "keydown", "wheel"]) this.node.addEventListener(one, unmark, { once: true, passive: true });
+			setTimeout(unmark, FOUND_MS);
 		} else {
 			this.node.scrollTop += node.getBoundingClientRect().top - this.node.getBoundingClientRect().top - top;
 		}
@@ -282,13 +294,25 @@ export class LogView {
 		return true;
 	}
 
-	/** Where the person is, to come back to; null at the end. @returns {{seq: number, top: number} | null} */
+	/** Go to the next message or the one before. @param {1 | -1} by */
+	step(by) {
+		const all = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll("article")]);
+		const top = this.node.getBoundingClientRect().top;
+		const focused = all.findIndex((one) => one.contains(document.activeElement));
+		const at = focused >= 0 ? focused : all.findIndex((one) => one.getBoundingClientRect().bottom > top + 1);
+		const next = all[at + by];
+		if (!next) return;
+		next.focus({ preventScroll: true });
+		next.scrollIntoView({ block: "nearest" });
+	}
+
+	/** Where the person is, to come back to; null at the end. @returns {{key: string, seq: number, top: number} | null} */
 	place() {
 		if (this.stuck || !this.session) return null;
 		const top = this.node.getBoundingClientRect().top;
 		const seen = this.#firstSeen(top);
 		const entry = [...this.views].find(([, view]) => view.node === seen)?.[0];
 		const found = this.#journal.entries.find((one) => one.key === entry);
-		return found && seen ? { seq: found.seq, top: seen.getBoundingClientRect().top - top } : null;
+		return found && seen ? { key: found.key, seq: found.seq, top: seen.getBoundingClientRect().top - top } : null;
 	}
 }

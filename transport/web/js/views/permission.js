@@ -1,9 +1,11 @@
 // What a person must decide. It lies over the composer and not over the conversation, since one decides by what was said.
 
-import { button, el } from "../dom.js";
-import { drawChanges, inputText } from "./tool.js";
+import { button, el, setText } from "../dom.js";
+import { agentName } from "../names.js";
+import { describe, inputText, toolName } from "../tools.js";
 
-/** @typedef {(request: Asked, decision: string, more: {note?: string, answers?: Record<string, any>}) => void} Decide */
+/** @typedef {{note?: string, answers?: Record<string, any>, mode?: string, input?: Record<string, any>, option?: string}} More */
+/** @typedef {(request: Asked, decision: string, more: More) => void} Decide */
 
 /** Characters of an input that are shown; a person reads no more before a decision. */
 const SHOWN = 20_000;
@@ -11,141 +13,153 @@ const SHOWN = 20_000;
 /** Of choices that exclude each other Tab stops at the chosen one. @param {Element} node */
 function isStop(node) {
 	const box = /** @type {HTMLInputElement} */ (node);
-	return box.type !== "radio" || box.checked;
+	return !box.closest("[hidden]") && (box.type !== "radio" || box.checked);
+}
+
+/** Whether the person is writing somewhere else. @param {Element} node */
+function isTyping(node) {
+	const at = /** @type {HTMLInputElement | null} */ (document.activeElement);
+	return at !== null && !node.contains(at) && /^(text|search|textarea)$/.test(at.type ?? "") && at.value !== "";
+}
+
+/** What is asked, in a few words. @param {Asked} request @param {string} agent */
+export function askedWords(request, agent) {
+	const who = agentName(agent);
+	if (request.questions) return `${who} asks`;
+	if (request.kind === "trust") return "This folder holds things that would run by themselves";
+	const { kind, wish } = describe(request.tool, request.input);
+	return kind === "plan" || request.kind === "plan" ? `${who} has a plan` : `${who} wants to ${wish}`;
 }
 
 export class PermissionView {
-	/** @param {Decide} decide @param {() => void} closed */
-	constructor(decide, closed) {
-		this.decide = decide;
-		this.closed = closed;
-		this.node = el("section.permission", { role: "alertdialog", "aria-label": "Permission", tabindex: -1, hidden: true });
+	/** @param {{decide: Decide, closed: () => void, waits: (text: string) => void, workspace: () => string | undefined, offer: () => Offer | null}} acts */
+	constructor(acts) {
+		this.acts = acts;
+		this.node = el("section.permission", { role: "alertdialog", "aria-label": "Permission", "aria-describedby": "asked asked-text", tabindex: -1, hidden: true });
 		this.node.addEventListener("keydown", (event) => this.#onKey(event));
 		this.shown = "";
+		this.mayDrive = false;
 	}
 
 	/**
 	 * @param {Asked[]} pending the oldest is shown
-	 * @param {{agent: string, mayDecide: boolean, live: boolean}} by
+	 * @param {{agent: string, mayDecide: boolean, mayDrive: boolean, live: boolean}} by
 	 */
-	update(pending, { agent, mayDecide, live }) {
+	update(pending, by) {
 		const [request] = pending;
-		const version = request ? `${request.id} ${pending.length} ${mayDecide} ${live}` : "";
+		const version = request ? `${request.id} ${pending.length} ${by.mayDecide} ${by.live}` : "";
 		if (version === this.shown) return;
 		const [isNew, hadFocus] = [!this.shown || this.request?.id !== request?.id, this.node.contains(document.activeElement)];
 		const only = !isNew && request;
 		this.shown = version;
 		this.request = request;
 		if (only) {
-			for (const one of this.node.querySelectorAll("button")) one.disabled = !live;
+			for (const one of this.node.querySelectorAll("button")) one.disabled = !by.live;
+			this.count && setText(this.count, pending.length > 1 ? ` 1 of ${pending.length}` : "");
 			return;
 		}
 		this.node.hidden = !request;
-		this.node.replaceChildren(...(request ? this.#draw(request, pending.length, agent, mayDecide) : []));
+		this.node.replaceChildren(...(request ? this.#draw(request, pending.length, by) : []).filter((one) => one !== null));
+		if (request) this.#present(request, by.agent);
+		else {
+			this.acts.waits("");
+			if (hadFocus) this.acts.closed();
+		}
+	}
+
+	/** Take the focus, but never from somebody who writes. @param {Asked} request @param {string} agent */
+	#present(request, agent) {
+		const typing = isTyping(this.node);
+		this.acts.waits(typing ? `A question waits: ${askedWords(request, agent)}` : "");
 		// Not on a button: what a person is typing must not decide.
-		if (request) this.node.focus({ preventScroll: true });
-		else if (hadFocus) this.closed();
+		if (!typing) this.node.focus({ preventScroll: true });
 	}
 
-	/** @param {Asked} request @param {number} count @param {string} agent @param {boolean} mayDecide */
-	#draw(request, count, agent, mayDecide) {
-		if (request.kind === "trust") return this.#trust(request, mayDecide);
-		const asks = request.questions ? `${agent} asks` : `${agent} wants to use ${request.tool}`;
-		const head = el("p.asks", el("b", asks), count > 1 ? el("small", ` 1 of ${count}`) : null);
-		if (!mayDecide) return [head, this.#input(request), el("p.hint", "This device may watch and not decide.")];
-		return request.questions ? [head, this.#form(request, request.questions)] : [head, this.#input(request), ...this.#choice(request)];
+	/** Go to the question that waits. */
+	enter() {
+		this.acts.waits("");
+		this.node.focus();
 	}
 
-	/** What would run by itself, and whether it may. @param {Asked} request @param {boolean} mayDecide */
-	#trust(request, mayDecide) {
-		const { folder, runs = [], more = 0 } = request.input ?? {};
-		const lines = runs.map((/** @type {any} */ one) => `${one.kind} ${one.name} (${one.from})${one.command ? `: ${one.command}` : ""}`);
-		if (more) lines.push(`and ${more} more, which are not listed`);
-		const parts = [el("p.asks", el("b", "This folder holds things that would run or count by themselves")), el("div.asked", el("p", String(folder ?? "")), el("pre", { tabindex: 0 }, lines.join("\n")))];
-		if (!mayDecide) return [...parts, el("p.hint", "This device may watch and not decide.")];
-		const without = !request.options.length || request.options.includes("deny");
-		const buttons = [
-			button("Trust this folder", () => this.#send(request, "allow", {}), "primary"),
-			without ? button("Go on without its settings", () => this.#send(request, "deny", {})) : null,
-			button("Cancel", () => this.#send(request, "interrupt", {}), "danger"),
-		];
-		return [...parts, el("div.choice", ...buttons)];
+	/** @param {Asked} request @param {number} count @param {{agent: string, mayDecide: boolean, mayDrive: boolean}} by */
+	#draw(request, count, { agent, mayDecide, mayDrive }) {
+		const asks = askedWords(request, agent);
+		this.mayDrive = mayDrive;
+		this.count = el("small", count > 1 ? ` 1 of ${count}` : "");
+		const named = request.questions || request.kind === "trust" ? null : el("small.toolname", toolName(request.tool));
+		const head = el("div", { id: "asked" }, el("p.asks", el("b", asks), this.count, named), request.title && request.title !== asks ? el("p", request.title) : null);
+		if (!mayDecide) return [head, this.#input(request), el("p.hint", "View only: this device can't approve.")];
+		if (request.questions) return [head, this.#later("form", request, agent)];
+		if (request.kind === "trust") return [head, this.#later("trust", request, agent), mayDrive ? null : el("p.hint", "View only: this device can't decide about a folder.")];
+		return [head, this.#input(request), ...this.#choice(request, agent)];
+	}
+
+	/** What is loaded when it is first asked. @param {"form" | "trust" | "modes"} what @param {Asked} request @param {string} agent */
+	#later(what, request, agent) {
+		const at = el("div", { class: `asked-${what}` }, what === "modes" ? null : el("p.hint", "Loading …"));
+		import("./asks.js").then(
+			(asks) => at.replaceChildren(...asks[what](request, { agent, decide: this.acts.decide, offer: this.acts.offer(), mayDrive: this.mayDrive })),
+			() => at.replaceChildren(el("p.hint", "Couldn't load this part. Check the connection and reload the page.")),
+		);
+		return at;
 	}
 
 	/** @param {Asked} request */
 	#input(request) {
 		const text = inputText(request.input);
-		const changes = drawChanges(request.input);
-		const shown = changes.length ? changes : [el("pre", { tabindex: 0 }, text.slice(0, SHOWN) + (text.length > SHOWN ? " …" : ""))];
-		return el("div.asked", ...shown);
+		const at = el("div.asked", { id: "asked-text" }, el("pre", { tabindex: 0 }, text.slice(0, SHOWN) + (text.length > SHOWN ? " …" : "")));
+		const { kind } = describe(request.tool, request.input);
+		if (kind !== "other" && kind !== "mcp") {
+			import("./toolbody.js").then(
+				({ drawInput }) => at.replaceChildren(...drawInput({ name: request.tool, input: request.input, diff: request.diff }, this.acts.workspace())),
+				() => {}, // the plain text stays
+			);
+		}
+		return at;
 	}
 
-	/** @param {Asked} request */
-	#choice(request) {
-		const reason = el("input", { type: "text", "aria-label": "Reason", placeholder: "Reason, where you refuse (optional)", maxlength: 2000 });
+	/** @param {Asked} request @param {string} agent */
+	#choice(request, agent) {
+		const reason = el("input", { type: "text", "aria-label": "Reason", placeholder: "Tell the agent why (optional)", maxlength: 2000, hidden: true });
 		const act = (/** @type {string} */ decision) => () => {
 			const note = decision === "deny" ? reason.value.trim() : "";
-			this.#send(request, decision, note ? { note } : {});
+			this.acts.decide(request, decision, note ? { note } : {});
 		};
-		const lasting = !request.options.length || request.options.includes("allow_session");
-		return [
+		const why = button("Deny with a reason …", () => {
+			reason.hidden = false;
+			why.hidden = true;
+			reason.focus();
+		}, "quiet");
+		reason.onkeydown = (event) => {
+			if (event.key !== "Enter" || event.isComposing || event.keyCode === 229) return;
+			event.preventDefault();
+			act("deny")();
+		};
+		const lasting = (!request.options.length || request.options.includes("allow_session"));
+		// The agent's own, by its words. Whether one allows or denies the server knows.
+		const own = request.options.filter((option) => !["allow", "deny", "allow_session"].includes(option));
+		const grant = lasting && request.grant ? el("p.hint.grant", "“Allow for this session” lets ", agentName(agent), ": ", el("b", request.grant)) : null;
+		const plan = request.kind === "plan" || request.modes.length ? this.#later("modes", request, agent) : null;
+		const made = el(
+			"div.decision",
 			reason,
 			el(
 				"div.choice",
-				button("Allow", act("allow"), "primary"),
+				!request.options.length || request.options.includes("allow") ? button("Allow", act("allow"), "primary") : null,
 				lasting ? button("Allow for this session", act("allow_session")) : null,
+				...own.map((option) => button(option, () => this.acts.decide(request, "allow", { option }))),
 				button("Deny", act("deny"), "danger"),
 			),
-		];
-	}
-
-	/** @param {Asked} request @param {Question[]} questions */
-	#form(request, questions) {
-		const fields = questions.map((one, index) => this.#question(one, `${request.id}-${index}`));
-		const form = el(
-			"form.questions",
-			...fields.map((one) => one.node),
-			el("div.choice", el("button.primary", "Answer"), button("Deny", () => this.#send(request, "deny", {}), "danger")),
+			why,
 		);
-		form.onsubmit = (event) => {
-			event.preventDefault();
-			const answers = Object.fromEntries(questions.map((one, index) => [one.question, fields[index]?.value() ?? ""]));
-			this.#send(request, "allow", { answers });
-		};
-		return form;
-	}
-
-	/** @param {Question} question @param {string} name @returns {{node: HTMLElement, value: () => string}} */
-	#question(question, name) {
-		const type = question.multiSelect ? "checkbox" : "radio";
-		const boxes = question.options.map((option, index) => ({
-			label: option.label,
-			box: el("input", { type, name, checked: index === 0 && type === "radio" }),
-			description: option.description,
-		}));
-		const own = el("input", { type: "text", "aria-label": `Own answer: ${question.question}`, placeholder: "Own answer" });
-		const value = () => {
-			const chosen = boxes.filter((one) => one.box.checked).map((one) => one.label);
-			const text = own.value.trim();
-			if (text && type === "radio") return text;
-			return (text ? [...chosen, text] : chosen).join(", ");
-		};
-		const rows = boxes.map(({ label, box, description }) =>
-			el("label.option", box, el("span", label, description ? el("small", description) : null)),
-		);
-		return { node: el("fieldset", el("legend", question.question), ...rows, own), value };
-	}
-
-	/** @param {Asked} request @param {string} decision @param {{note?: string, answers?: Record<string, any>}} more */
-	#send(request, decision, more) {
-		this.decide(request, decision, more);
+		return [grant, plan, made];
 	}
 
 	/** Tab stays inside; Escape goes back to the composer and leaves the question open. @param {KeyboardEvent} event */
 	#onKey(event) {
-		if (event.key === "Escape") this.closed();
+		if (event.key === "Escape") this.acts.closed();
 		if (event.key !== "Tab") return;
-		const stops = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll("button:not(:disabled), input, pre[tabindex]")].filter(isStop));
+		const stops = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll("button:not(:disabled), input, select, textarea, pre[tabindex]")].filter(isStop));
 		const [first, last] = [stops[0], stops.at(-1)];
 		const at = document.activeElement;
 		const goal = event.shiftKey ? (at === first || at === this.node ? last : null) : at === last ? first : null;

@@ -1,7 +1,6 @@
 // Signing in: a key typed or pasted, or one that a link brought.
 
-import { el } from "../dom.js";
-import { field } from "./dialogs.js";
+import { el, field } from "../dom.js";
 
 /** The longest wait for the server's word on a key, in milliseconds. */
 const LIMIT_MS = 10_000;
@@ -36,10 +35,40 @@ export async function redeem(code) {
 		const headers = { "X-API-Key": code, "Content-Type": "application/json" };
 		const answer = await fetch("/api/pair", { method: "POST", headers, body: "{}", cache: "no-store" });
 		if (answer.ok) return { key: (await answer.json()).key };
-		return { trouble: "This link is used up or too old. Make another one." };
+		return { trouble: "This link has expired or was already used." };
 	} catch {
-		return { trouble: "The server was not reached. Open the link again." };
+		return { trouble: "Can't reach the server. Open the link again." };
 	}
+}
+
+/** What a person put into the field: a key, a pairing code or a link with either. @param {string} text @returns {{kind: "key" | "pair", secret: string}} */
+export function readSecret(text) {
+	const given = text.trim();
+	const [, kind, secret] = /#(key|pair)=([^&\s]+)/.exec(given) ?? [];
+	if (secret) return { kind: kind === "pair" ? "pair" : "key", secret: decoded(secret) };
+	return { kind: /^[A-Za-z0-9_-]{32}$/.test(given) ? "pair" : "key", secret: given };
+}
+
+/** @param {string} text */
+function decoded(text) {
+	try {
+		return decodeURIComponent(text);
+	} catch {
+		return text; // it is meant as it stands
+	}
+}
+
+/** Find out what was given, and sign in with it. @param {string} text @returns {Promise<{key: string} | {trouble: string}>} */
+async function enter(text) {
+	const { kind, secret } = readSecret(text);
+	if (kind === "pair") {
+		const told = await redeem(secret);
+		// A key that somebody chose may look like a code.
+		if ("key" in told || text.includes("#pair=")) return told;
+	}
+	const worth = await tryKey(secret);
+	if (worth === "good") return { key: secret };
+	return { trouble: worth === "bad" ? "This key is not valid." : "Can't reach the server. Try again." };
 }
 
 /**
@@ -56,6 +85,7 @@ export function signInView(signedIn, trouble = "") {
 		autocorrect: "off",
 		spellcheck: "false",
 		required: true,
+		placeholder: "Key, pairing code or link",
 	});
 	const alert = el("p", { role: "alert" }, trouble);
 	const go = el("button.primary", "Sign in");
@@ -66,17 +96,20 @@ export function signInView(signedIn, trouble = "") {
 		field("Key", key),
 		alert,
 		go,
-		el("p.hint", "The server prints the key at its first start and keeps it in the file api-key of its data folder. Or pair this device by a link from another one."),
+		el("p.hint", "Find the key in ", el("code", "~/.builderos/api-key"), " on the computer that runs the server. Or open Pair a device on a device that is signed in, and scan its code or paste its link here."),
 	);
+	if (/** @type {any} */ (navigator).standalone) {
+		form.append(el("p.hint", "An installed app keeps its own data: make a new pairing link for it, copy the link and paste it here."));
+	}
 	form.onsubmit = async (event) => {
 		event.preventDefault();
 		const given = key.value.trim();
 		if (!given) return;
 		go.disabled = true;
-		const worth = await tryKey(given);
+		const told = await enter(given);
 		go.disabled = false;
-		if (worth === "good") return signedIn(given);
-		alert.textContent = worth === "bad" ? "This key is not valid." : "The server was not reached. Try again.";
+		if ("key" in told) return signedIn(told.key);
+		alert.textContent = told.trouble;
 		key.focus();
 		key.select();
 	};

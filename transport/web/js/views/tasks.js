@@ -1,9 +1,11 @@
 // Delegated work as a tree. The keys are those of any tree: arrows, Home, End.
 
-import { el, setText } from "../dom.js";
+import { button, el, setText } from "../dom.js";
 
 export class TasksView {
-	constructor() {
+	/** @param {(id: string) => void} stop ends work in the background */
+	constructor(stop) {
+		this.stop = stop;
 		this.tree = el("ul", { role: "tree", "aria-label": "Delegated work" });
 		this.tree.addEventListener("keydown", (event) => this.#onKey(event));
 		this.count = el("span");
@@ -43,8 +45,16 @@ export class TasksView {
 			{ role: "treeitem", "data-task": task.id, "data-state": task.state, tabindex: -1, ...(inner.length ? { "aria-expanded": "true" } : {}) },
 			el("span.task", el("b", task.title), " ", el("span.word", task.state), task.agent ? el("small", ` ${task.agent}`) : null),
 			more ? el("small.more", more) : null,
+			task.background && task.state === "running" ? this.#stop(task) : null,
 			inner.length ? el("ul", { role: "group" }, ...inner.map((one) => this.#item(one, all))) : null,
 		);
+	}
+
+	/** @param {Task} task */
+	#stop(task) {
+		const key = button("Stop", () => this.stop(task.id), "quiet");
+		key.setAttribute("aria-label", `Stop ${task.title}`);
+		return key;
 	}
 
 	#items() {

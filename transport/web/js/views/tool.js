@@ -1,88 +1,150 @@
-// A tool call, folded: what it was given, what it changes, what came of it.
+// A tool call as one row, and runs of them that fold. What is inside a row is drawn by toolbody.js, once somebody looks.
 
-import { changesOf } from "../diff.js";
-import { button, el, setAttr, setText } from "../dom.js";
+import { el, lasted, moreStyles, setAttr, setText } from "../dom.js";
+import { describe } from "../tools.js";
+import { LineView } from "./line.js";
 
-/** Lines of a diff that are drawn; the rest is counted. */
-const LINES = 400;
-const SHORT = 120;
+/** Calls in a row from which on they fold. */
+const FOLD = 3;
+/** Rows that are made at once, so that no drawing takes long. */
+const AT_ONCE = 25;
 
-/** @param {any} value */
-export function inputText(value) {
-	if (typeof value === "string") return value;
-	if (value === null || value === undefined) return "";
-	if (typeof value !== "object" || Array.isArray(value)) return JSON.stringify(value, null, 2);
-	return Object.entries(value)
-		.map(([name, one]) => `${name}: ${typeof one === "string" ? one : JSON.stringify(one, null, 2)}`)
-		.join("\n");
+/** @param {Tool} tool */
+function stateOf(tool) {
+	if (tool.output === undefined) return "running";
+	return tool.isError ? "failed" : "done";
 }
 
-/** What a call is about, in one line. @param {any} input */
-function gist(input) {
-	if (typeof input === "string") return input.slice(0, SHORT);
-	const names = ["command", "file_path", "path", "pattern", "query", "url", "description", "prompt", "text"];
-	const found = names.map((name) => input?.[name]).find((one) => typeof one === "string" && one);
-	const changed = changesOf(input)[0]?.path;
-	return String(found ?? changed ?? "").split("\n")[0]?.slice(0, SHORT) ?? "";
-}
-
-/** @param {any} input @returns {HTMLElement[]} */
-export function drawChanges(input) {
-	return changesOf(input).map(({ path, lines }) => {
-		const shown = lines.slice(0, LINES).map(({ sign, text }) => {
-			const kind = { "+": "added", "-": "removed", "@": "hunk", " ": "" }[sign];
-			return el("span", { class: kind }, `${sign === "@" ? "" : sign}${text}\n`);
-		});
-		const rest = lines.length > LINES ? [el("span.hunk", `… ${lines.length - LINES} more lines\n`)] : [];
-		return el("figure.diff", el("figcaption", path), el("pre", { tabindex: 0 }, ...shown, ...rest));
-	});
-}
-
-/** @param {string} name @param {string} text @param {HTMLElement | null} [more] */
-function part(name, text, more = null) {
-	return el("div.part", el("p.label", name), el("pre", { tabindex: 0 }, text), more);
+/** @param {Tool} tool */
+function stateWords(tool) {
+	const state = stateOf(tool);
+	const [, code] = /^(?:Error: )?Exit code (\d+)/.exec(tool.output ?? "") ?? [];
+	const sum = (/** @type {"added" | "removed"} */ what) => (tool.diff ?? []).reduce((all, one) => all + (one[what] ?? 0), 0);
+	const changed = tool.diff?.length ? `+${sum("added")} −${sum("removed")}` : "";
+	if (state === "failed") return code ? `failed · exit ${code}` : "failed";
+	return state === "running" ? "running" : [changed, tool.ms === undefined ? "done" : lasted(tool.ms)].filter(Boolean).join(" · ");
 }
 
 export class ToolView {
-	/** @param {Tool} tool @param {(url: string, name: string) => void} save */
-	constructor(tool, save) {
+	/** @param {Tool} tool @param {Acts} acts */
+	constructor(tool, acts) {
 		this.tool = tool;
-		this.save = save;
+		this.acts = acts;
+		const { verb, gist } = describe(tool.name, tool.input, acts.workspace());
 		this.state = el("span.toolstate");
-		this.name = el("b", tool.name);
+		this.gist = el("span.gist", gist);
+		this.now = el("span.gist.now", { hidden: true });
 		this.body = el("div.toolbody");
-		this.node = el(
-			"details",
-			{ class: tool.parent ? "tool inner" : "tool", ontoggle: () => this.#fill() },
-			el("summary", this.name, el("span.gist", gist(tool.input)), this.state),
-			this.body,
-		);
+		this.details = el("details.tool", { ontoggle: () => this.#fill() }, el("summary", el("b", verb), this.gist, this.now, this.state), this.body);
+		this.node = el("div.toolrow", this.details);
+		/** @type {LineView | undefined} the decision about it */
+		this.line = undefined;
+		/** @type {RunView | undefined} the calls of the agent that it began */
+		this.run = undefined;
+		this.version = "";
 		this.filled = "";
 		this.update(tool);
 	}
 
+	get open() {
+		return this.details.open;
+	}
+
 	/** @param {Tool} tool */
 	update(tool) {
-		this.tool = tool;
-		const done = tool.output !== undefined;
-		const took = tool.ms === undefined ? "done" : tool.ms < 1000 ? `${tool.ms} ms` : `${(tool.ms / 1000).toFixed(1)} s`;
-		setText(this.state, !done ? "running" : tool.isError ? "failed" : took);
-		setAttr(this.node, "data-state", !done ? "running" : tool.isError ? "failed" : "done");
+		const inner = tool.inner.at(-1);
+		const version = `${tool.output === undefined} ${tool.inner.length} ${inner?.output === undefined} ${tool.line?.key} ${tool.line ? this.acts.nameOf(tool.line.by) : ""}`;
+		if (version === this.version) return;
+		this.version = version;
+		const state = stateOf(tool);
+		setText(this.state, stateWords(tool));
+		setAttr(this.details, "data-state", state);
+		const at = state === "running" && inner ? describe(inner.name, inner.input, this.acts.workspace()) : null;
+		this.now.hidden = !at;
+		setText(this.now, at ? `${at.verb} ${at.gist}` : "");
+		if (tool.line) {
+			this.line ??= new LineView(this.acts);
+			this.line.update(tool.line);
+			this.node.append(this.line.node);
+		}
 		this.#fill();
 	}
 
-	/** Draw what is inside, once somebody looks. */
-	#fill() {
-		const { input, output, inputBlob, outputBlob, name } = this.tool;
-		const version = output === undefined ? "input" : "all";
-		if (!this.node.open || this.filled === version) return;
+	/** Draw what is inside. */
+	async #fill() {
+		const { tool } = this;
+		const version = `${tool.output === undefined} ${tool.inner.length}`;
+		if (!this.open || this.filled === version) return;
 		this.filled = version;
-		const changes = drawChanges(input);
-		const whole = (/** @type {string | undefined} */ url, /** @type {string} */ what) =>
-			url ? button(`Save the whole ${what}`, () => this.save(url, `${name}-${what}.txt`), "quiet") : null;
-		this.body.replaceChildren(
-			...(changes.length ? changes : [part("Input", inputText(input), whole(inputBlob, "input"))]),
-			...(output ? [part("Output", output, whole(outputBlob, "output"))] : []),
-		);
+		try {
+			const [{ fillTool }] = await Promise.all([import("./toolbody.js"), moreStyles()]);
+			if (this.filled === version) fillTool(this.body, tool, this.acts);
+			if (!tool.inner.length) return;
+			this.run ??= new RunView(this.acts);
+			this.run.update(tool.inner, tool.output === undefined);
+			this.body.append(this.run.node);
+		} catch {
+			this.filled = "";
+			this.body.replaceChildren(el("p.hint", "Couldn't load this part. Check the connection and open it again."));
+		}
+	}
+}
+
+/** Calls without a word between them. */
+export class RunView {
+	/** @param {Acts} acts */
+	constructor(acts) {
+		this.acts = acts;
+		this.head = el("button.runhead", { type: "button", "aria-expanded": "false", onclick: () => this.#toggle() });
+		this.rows = el("div.tools");
+		this.node = el("div.run", this.head, this.rows);
+		/** @type {Map<string, ToolView>} */
+		this.views = new Map();
+		/** @type {Tool[]} */
+		this.tools = [];
+		this.live = false;
+		this.unfolded = false;
+	}
+
+	#toggle() {
+		this.unfolded = !this.unfolded;
+		this.update(this.tools, this.live);
+	}
+
+	/** @param {Tool[]} tools @param {boolean} live whether this is where the agent works now */
+	update(tools, live) {
+		this.tools = tools;
+		this.live = live;
+		const folds = tools.length >= FOLD;
+		this.head.hidden = !folds;
+		if (folds) this.#heading(tools);
+		const last = tools.length - 1;
+		let made = 0;
+		let at = this.rows.firstChild;
+		for (const [index, tool] of tools.entries()) {
+			let view = this.views.get(tool.id);
+			const working = live && (index === last || tool.output === undefined);
+			// What a person decided stays in the log, and so does what is open.
+			const shown = !folds || this.unfolded || working || (view?.open ?? false) || tool.asked === true;
+			if (!view && !shown) continue;
+			if (!view && ++made > AT_ONCE) {
+				setTimeout(() => this.update(this.tools, this.live));
+				break;
+			}
+			if (!view) this.views.set(tool.id, (view = new ToolView(tool, this.acts)));
+			else view.update(tool);
+			view.node.hidden = !shown;
+			if (view.node === at) at = at.nextSibling;
+			else this.rows.insertBefore(view.node, at);
+		}
+	}
+
+	/** @param {Tool[]} tools */
+	#heading(tools) {
+		const failed = tools.filter((one) => one.isError).length;
+		const words = [`${tools.length} calls`, failed && `${failed} failed`];
+		setText(this.head, words.filter(Boolean).join(" · "));
+		setAttr(this.head, "aria-expanded", String(this.unfolded));
+		setAttr(this.head, "data-failed", String(failed > 0));
 	}
 }

@@ -1,21 +1,25 @@
-// What stands where no session is open: how to begin, and what is missing before one can.
+// What stands where no session is open: how to begin, and what is left to set up before one can.
 
 import { el } from "../dom.js";
+import { agentName } from "../names.js";
 
 /**
- * What is not right, in words and with the way to mend it.
+ * What is not ready, in words and with the way to change it.
  * @param {any} status the answer of /api/status
- * @returns {{what: string, mend: string}[]}
+ * @returns {{what: string, note: string, how: string}[]}
  */
 export function missing(status) {
 	const found = [];
 	for (const agent of Array.isArray(status?.agents) ? status.agents : []) {
 		if (agent.ready !== false) continue;
-		found.push({ what: `${agent.name}: ${agent.problem ?? "not ready"}`, mend: agent.mend ?? "" });
+		const name = agent.name === "claude" ? "Claude Code" : agentName(agent.name);
+		const signIn = /not signed in/.test(agent.problem ?? "");
+		const problem = agent.problem ?? "not ready";
+		found.push({ what: signIn ? `${name} isn't signed in` : `${name}: ${problem}`, note: signIn ? `${agent.name}: ${problem}` : "", how: agent.mend ?? "" });
 	}
 	const workspace = status?.workspace;
 	if (workspace && !workspace.ok) {
-		found.push({ what: `The workspace ${workspace.path ?? ""} is not there`, mend: "builderos serve --workspace FOLDER" });
+		found.push({ what: `The folder ${workspace.path ?? ""} does not exist`, note: "", how: "builderos serve --workspace FOLDER" });
 	}
 	return found;
 }
@@ -23,19 +27,17 @@ export function missing(status) {
 /** @param {any} status @param {number} sessions */
 export function welcomeView(status, sessions) {
 	const wrong = missing(status);
-	const agents = (Array.isArray(status?.agents) ? status.agents : []).filter((/** @type {any} */ one) => one.ready);
 	return el(
 		"section.welcome",
 		{ "aria-label": "Welcome" },
 		el("h2", sessions ? "Choose a session" : "Welcome"),
-		el("p", sessions ? "Or begin another one." : "A session is a conversation with one agent. All your devices can follow it and take part."),
-		agents.length ? el("p.hint", `Ready: ${agents.map((/** @type {any} */ one) => one.name).join(", ")}.`) : null,
-		...(wrong.length ? [mending(wrong)] : []),
+		el("p", sessions ? "Or start a new one." : "A session is a conversation with one agent. All your devices can follow it and take part."),
+		...(wrong.length ? [setUp(wrong)] : []),
 	);
 }
 
-/** @param {{what: string, mend: string}[]} wrong */
-function mending(wrong) {
-	const rows = wrong.map(({ what, mend }) => el("li", el("b", what), mend ? el("code", mend) : null));
-	return el("div.missing", el("h3", "Something is missing"), el("ul", ...rows));
+/** @param {{what: string, note: string, how: string}[]} wrong */
+function setUp(wrong) {
+	const rows = wrong.map(({ what, note, how }) => el("li", el("b", what), note ? el("small", ` ${note}`) : null, how ? el("code", how) : null));
+	return el("div.missing", el("h3", "Finish setting up"), el("ul", ...rows));
 }

@@ -1,0 +1,69 @@
+"""Whether a BuilderOS server answers at an address, as seen from this computer: asked before a person carries the address
+to another device."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import Final
+from urllib.parse import urlsplit
+
+import trio
+
+__all__ = ["MAX_ORIGIN", "is_answered", "origin_of"]
+
+MAX_ORIGIN: Final = 300
+"""Characters of an address."""
+
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_LIMIT_S: Final = 4.0
+_MAX_HEAD: Final = 16 * 1024
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+def origin_of(text: str) -> str | None:
+    """Return an address of the form `https://HOST:PORT`, without what comes behind; None if it is none."""
+    found = _ORIGIN.match(text)
+    rest = "" if found is None else text[found.end() :]
+    if found is None or rest not in ("", "/"):
+        return None
+    port = found[0].rpartition(":")[2]
+    return found[0] if not port.isdigit() or 0 < int(port) < 65_536 else None
+
+
+async def is_answered(origin: str) -> bool:
+    """Tell whether `GET /api/health` there looks like this program's.
+
+    Waits at most `_LIMIT_S`. An address that cannot be reached, a certificate that is not good, and any other
+    answer are False. Nothing of the answer is kept or told.
+    """
+    parts = urlsplit(origin)
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    request = f"GET /api/health HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
+    with trio.move_on_after(_LIMIT_S):
+        try:
+            stream = await _connect(parts.scheme, host, port)
+            async with stream:
+                await stream.send_all(request)
+                return await _is_health(stream)
+        except (OSError, trio.BrokenResourceError, ssl.SSLError, ValueError):
+            return False
+    return False
+
+
+async def _connect(scheme: str, host: str, port: int) -> trio.abc.Stream:
+    if scheme == "https":
+        return await trio.open_ssl_over_tcp_stream(host, port, https_compatible=True)
+    return await trio.open_tcp_stream(host, port)
+
+
+async def _is_health(stream: trio.abc.ReceiveStream) -> bool:
+    told = b""
+    while len(told) < _MAX_HEAD:
+        part = await stream.receive_some(4096)
+        told += part
+        if b'"bridgehub"' in told:
+            return told.startswith(b"HTTP/1.1 200 ")
+        if not part:
+            break
+    return False

@@ -1,0 +1,28 @@
+// What agents, sessions and modes are called. Pure.
+
+/** What a session is called: an id that a client made up says nothing. @param {string} title @param {string} id */
+export function sessionName(title, id) {
+	return title || (/^s-[0-9a-f]{12}$/.test(id) ? "New session" : id);
+}
+
+/** What an agent is called. @param {string} name */
+export function agentName(name) {
+	const known = { claude: "Claude", codex: "Codex", gemini: "Gemini", opencode: "OpenCode" };
+	return known[/** @type {"claude"} */ (name)] ?? name;
+}
+
+/** @type {Record<string, string>} */
+const NAMES = { ask: "Ask first", edits: "Edit without asking", plan: "Plan only", auto: "Agent decides", bypass: "Never ask" };
+
+/** @param {Mode} mode */
+export function modeName(mode) {
+	return NAMES[mode.kind] ?? mode.name ?? mode.id;
+}
+
+/** The name of a mode that is set; "" for the agent's own. @param {string | null | undefined} id @param {Offer | null} offer */
+export function modeOf(id, offer) {
+	if (!id) return "";
+	const known = offer?.modes?.find((one) => one.id === id);
+	const usual = { default: "ask", acceptEdits: "edits", plan: "plan", bypassPermissions: "bypass" };
+	return known ? modeName(known) : (NAMES[usual[/** @type {"plan"} */ (id)] ?? ""] ?? id);
+}

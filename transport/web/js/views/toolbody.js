@@ -1,0 +1,93 @@
+// What is inside a tool call: drawn by the kind of the tool. Also what a decision is about.
+
+import { readAnsi } from "../ansi.js";
+import { changesOf, readPatch } from "../diff.js";
+import { button, el } from "../dom.js";
+import { commandOf, describe, inputText, relative } from "../tools.js";
+import { markdown } from "./markdown.js";
+
+/** Lines of a diff, and characters of a text, that are drawn; the rest is counted. */
+const LINES = 400;
+const CHARS = 100_000;
+
+/** @param {HTMLElement} at @param {Tool} tool @param {Acts} acts */
+export function fillTool(at, tool, acts) {
+	const { name, output, inputBlob, outputBlob } = tool;
+	const whole = (/** @type {string | undefined} */ url, /** @type {string} */ what) =>
+		url ? [button(`Save the whole ${what}`, () => acts.save(url, `${name}-${what}.txt`), "quiet")] : [];
+	at.replaceChildren(
+		...drawInput(tool, acts.workspace()),
+		...whole(inputBlob, "input"),
+		...(output ? drawOutput(tool, output, acts.workspace()) : []),
+		...whole(outputBlob, "output"),
+	);
+}
+
+/**
+ * What a call, or a request for one, is about.
+ * @param {{name: string, input: any, diff?: FileDiff[]}} of @param {string | undefined} workspace
+ * @returns {HTMLElement[]}
+ */
+export function drawInput({ name, input, diff }, workspace) {
+	const { kind } = describe(name, input, workspace);
+	const changes = diff?.length ? diff.map(({ path, patch }) => ({ path, lines: readPatch(patch ?? "") })) : changesOf(input);
+	if (changes.length) return changes.map(({ path, lines }) => drawDiff(relative(path, workspace), lines));
+	if (kind === "command") return drawCommand(input);
+	if (kind === "plan" && typeof input?.plan === "string") return [el("div.rendered.plan", markdown(input.plan))];
+	if (kind === "todo") return [drawTodo(input?.todos ?? input?.plan ?? [])];
+	if (kind === "read" || kind === "search") return drawPairs(input, workspace);
+	return [pre(inputText(input))];
+}
+
+/** @param {any} input */
+function drawCommand(input) {
+	const note = input?.description ? [el("p.label", String(input.description))] : [];
+	const rest = Object.entries(input ?? {}).filter(([name]) => !["command", "cmd", "description"].includes(name));
+	const more = rest.length ? [el("p.hint", inputText(Object.fromEntries(rest)))] : [];
+	return [...note, el("pre.command", { tabindex: 0 }, commandOf(input)), ...more];
+}
+
+/** @param {any} input @param {string | undefined} workspace */
+function drawPairs(input, workspace) {
+	const pairs = Object.entries(input ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")}: ${/path/.test(name) ? relative(value, workspace) : inputText(value)}`);
+	return [pre(pairs.join("\n"))];
+}
+
+/** @param {any} list */
+export function drawTodo(list) {
+	const rows = (Array.isArray(list) ? list : []).map((one) => {
+		const status = String(one?.status ?? "pending");
+		const words = { completed: "done", in_progress: "in progress" };
+		return el("li", { "data-status": status }, el("span.unseen", `${words[/** @type {"completed"} */ (status)] ?? "open"}: `), String(one?.content ?? one?.step ?? ""));
+	});
+	return el("ul.todo", ...rows);
+}
+
+/** @param {string} path @param {import("../diff.js").Line[]} lines */
+function drawDiff(path, lines) {
+	const shown = lines.slice(0, LINES).map(({ sign, text }) => {
+		const kind = { "+": "added", "-": "removed", "@": "hunk", " ": "" }[sign];
+		return el("span", { class: kind }, `${sign === "@" ? "" : sign}${text}\n`);
+	});
+	const rest = lines.length > LINES ? [el("span.hunk", `… ${lines.length - LINES} more lines\n`)] : [];
+	const added = lines.filter((one) => one.sign === "+").length;
+	const removed = lines.filter((one) => one.sign === "-").length;
+	const counts = el("small", ` +${added} −${removed}`);
+	return el("figure.diff", el("figcaption", path, counts), el("pre", { tabindex: 0 }, el("code", ...shown, ...rest)));
+}
+
+/** @param {Tool} tool @param {string} output @param {string | undefined} workspace */
+function drawOutput(tool, output, workspace) {
+	const { kind } = describe(tool.name, tool.input, workspace);
+	if (kind === "edit" && !tool.isError) return []; // the change says it
+	const text = output.replace(/<\/?tool_use_error>/g, "");
+	const shown = text.slice(0, CHARS);
+	const pieces = readAnsi(shown).map(({ text: part, style }) => (style ? el("span", { class: style }, part) : part));
+	const rest = text.length > CHARS ? [`\n… ${text.length - CHARS} more characters`] : [];
+	return [el("p.label", tool.isError ? "Error" : "Output"), el("pre", { tabindex: 0 }, ...pieces, ...rest)];
+}
+
+/** @param {string} text */
+function pre(text) {
+	return el("pre", { tabindex: 0 }, text.length > CHARS ? `${text.slice(0, CHARS)} …` : text);
+}
