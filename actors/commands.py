@@ -42,6 +42,7 @@ __all__ = [
     "SendNow",
     "SessionView",
     "Settings",
+    "Undo",
     "Warm",
 ]
 
@@ -59,12 +60,16 @@ RejectCode = Literal[
     "already_resolved",
     "not_editable",
     "bad_setting",
+    "bad_workspace",
+    "bad_worktree",
     "bypass_disabled",
     "unknown_grant",
     "too_many",
     "bad_time",
     "busy",
     "nothing_to_interrupt",
+    "nothing_to_undo",
+    "no_checkpoint",
     "not_unknown",
     "storage",
     "shutting_down",
@@ -211,6 +216,19 @@ class Rename:
 
 
 @attrs.frozen
+class Undo:
+    """Take back what a turn changed, or what an earlier undo did. One of the two is given.
+
+    `force`: also while somebody else works in the same folder.
+    """
+
+    name: ClassVar[str] = "undo"
+    turn_id: str | None = None
+    undo_id: str | None = None
+    force: bool = False
+
+
+@attrs.frozen
 class MarkRead:
     """Note that this person has read up to `seq`."""
 
@@ -247,6 +265,7 @@ Command = (
     | Warm
     | Resolve
     | Rename
+    | Undo
     | MarkRead
     | Draft
     | Close
@@ -270,6 +289,8 @@ class Rejected:
         message_id, request_id: which one it answers, where the command had one.
         head: the present position, with `stale_head`.
         by_device: who was first, with `already_resolved`.
+        by_session: which other session works in the same folder, with `busy`.
+        conflicts: files that would be left alone, with `nothing_to_undo`.
     """
 
     code: RejectCode
@@ -278,6 +299,8 @@ class Rejected:
     request_id: str | None = None
     head: IfHead | None = None
     by_device: str | None = None
+    by_session: str | None = None
+    conflicts: tuple[str, ...] | None = None
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ __all__ = [
     "TURN_ENDS",
     "URGENT_KINDS",
     "Attachment",
+    "Checkpoint",
     "Committed",
     "Complete",
     "Decision",
@@ -23,6 +24,7 @@ __all__ = [
     "Event",
     "Held",
     "Interrupted",
+    "LeftOut",
     "Message",
     "Notice",
     "PermissionRequested",
@@ -45,6 +47,8 @@ __all__ = [
     "TurnError",
     "TurnErrorCode",
     "TurnStarted",
+    "UndoStarted",
+    "Undone",
     "Usage",
     "UserMessage",
 ]
@@ -154,7 +158,10 @@ class ToolStarted:
 
 @attrs.frozen
 class ToolFinished:
-    """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`."""
+    """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`.
+
+    `diff`: what an edit changed, as file entries.
+    """
 
     kind: ClassVar[str] = "tool_finished"
     tool_id: str
@@ -164,6 +171,7 @@ class ToolFinished:
     parent_tool_id: str | None = None
     duration_ms: int | None = None
     blob: Any = None
+    diff: Any = None
 
 
 @attrs.frozen
@@ -367,6 +375,57 @@ class SessionUpdated:
     held: Held | None = None
 
 
+@attrs.frozen
+class LeftOut:
+    """A file that a checkpoint does not hold."""
+
+    path: str
+    reason: str
+
+
+@attrs.frozen
+class Checkpoint:
+    """The workspace was saved around the turn `of_turn`; `bridgehub.protocol.events.Checkpointed` tells the rest."""
+
+    kind: ClassVar[str] = "checkpoint"
+    of_turn: str
+    checkpoint_id: str
+    position: Literal["before", "after"]
+    files: int | None = None
+    added: int | None = None
+    removed: int | None = None
+    late: bool = False
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@attrs.frozen
+class UndoStarted:
+    """An undo is planned and from here on carried out, also after a crash.
+
+    Attributes:
+        turn_id: the turn that is taken back; None for the undo of an undo.
+        checkpoint_id: the state just before.
+        of_undo: the undo that is taken back.
+    """
+
+    kind: ClassVar[str] = "undo_started"
+    undo_id: str
+    turn_id: str | None
+    by_device: str
+    checkpoint_id: str
+    of_undo: str | None = None
+
+
+@attrs.frozen
+class Undone:
+    """An undo was carried out. `files`: what was written, removed or given another mode; `conflicts`: left alone."""
+
+    kind: ClassVar[str] = "undone"
+    undo_id: str
+    files: tuple[str, ...]
+    conflicts: tuple[str, ...]
+
+
 Piece = Message | Thinking
 Event = (
     UserMessage
@@ -387,6 +446,9 @@ Event = (
     | TurnError
     | Interrupted
     | SessionUpdated
+    | Checkpoint
+    | UndoStarted
+    | Undone
 )
 
 TURN_ENDS = frozenset({Complete.kind, TurnError.kind, Interrupted.kind})

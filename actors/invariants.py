@@ -29,6 +29,7 @@ import attrs
 
 from actors.events import (
     TURN_ENDS,
+    Checkpoint,
     Committed,
     Complete,
     Delivery,
@@ -44,6 +45,8 @@ from actors.events import (
     ToolFinished,
     ToolStarted,
     TurnStarted,
+    Undone,
+    UndoStarted,
     UserMessage,
 )
 from actors.pieces import MAX_PIECE_BYTES, json_size
@@ -159,7 +162,7 @@ class Verifier:
                 self._delivered(item, event)
             case TurnStarted():
                 self._started(item, event)
-            case SessionUpdated():
+            case SessionUpdated() | Checkpoint() | UndoStarted() | Undone():
                 pass
             case Notice() if item.turn_id is None or self._waits(item, event):
                 pass

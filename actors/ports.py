@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import attrs
 
@@ -28,6 +28,7 @@ from storage.records import (
 )
 
 __all__ = [
+    "Carried",
     "Catalog",
     "Clock",
     "CommandBus",
@@ -38,6 +39,9 @@ __all__ = [
     "Journal",
     "LiveBus",
     "Ownership",
+    "UndoFailed",
+    "UndoPlan",
+    "Undoes",
 ]
 
 Clock = Callable[[], int]
@@ -233,6 +237,60 @@ class LiveBus(Protocol):
 
     def listen(self, session_id: str, listener: Listener) -> AbstractContextManager[Tail]:
         """Be woken by the session's news while inside the block."""
+        ...
+
+
+@attrs.frozen
+class UndoPlan:
+    """What an undo will do is kept. `checkpoint_id`: the state just before it."""
+
+    checkpoint_id: str
+
+
+@attrs.frozen
+class Carried:
+    """What an undo wrote, removed or gave another mode, and what it left alone."""
+
+    files: tuple[str, ...]
+    conflicts: tuple[str, ...]
+
+
+class UndoFailed(Exception):
+    """An undo cannot be done; the text is for a person.
+
+    Attributes:
+        code: why.
+        conflicts: files that would be left alone, with `nothing_to_undo`.
+        by_session: who works in the same folder, with `busy`.
+    """
+
+    def __init__(
+        self,
+        code: Literal["busy", "no_checkpoint", "nothing_to_undo"],
+        content: str,
+        conflicts: tuple[str, ...] = (),
+        *,
+        by_session: str | None = None,
+    ) -> None:
+        super().__init__(content)
+        self.code = code
+        self.conflicts = conflicts
+        self.by_session = by_session
+
+
+class Undoes(Protocol):
+    """Takes changes of a workspace back. Takes the event loop no time."""
+
+    async def plan(self, session_id: str, workspace: str, undo_id: str, before: str, after: str) -> UndoPlan:
+        """Plan to take back what lies between two checkpoints, under `undo_id`. Raises UndoFailed."""
+        ...
+
+    async def plan_again(self, session_id: str, workspace: str, undo_id: str, of_undo: str) -> UndoPlan:
+        """Plan to take back what an earlier undo did. Raises UndoFailed."""
+        ...
+
+    async def carry_out(self, session_id: str, workspace: str, undo_id: str) -> Carried:
+        """Do what was planned under `undo_id`; called again it does what is left. Raises UndoFailed."""
         ...
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from bridgehub.agents.diffs import relative_diff
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
@@ -23,6 +24,7 @@ from bridgehub.protocol.messages import (
     PermissionAsked,
     PlanChanged,
     TextPiece,
+    ToolEnded,
 )
 from bridgehub.protocol.trust import KIND, declined_by
 from bridgehub.watchdog import InactivityWatchdog
@@ -128,6 +130,9 @@ class TurnSink:
     tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
     silence: InactivityWatchdog = attrs.field(factory=InactivityWatchdog)
+    workspace: str = ""
+    saved: trio.Event | None = None
+    """Set once the workspace is saved as it was before this turn; None: it is not saved."""
     closed: bool = False
     _plan: PlanChanged | None = None
     _plan_at: float = -math.inf
@@ -145,6 +150,8 @@ class TurnSink:
             await self.outbox.put(event)
             return
         self.silence.heard(event)
+        if isinstance(event, ToolEnded) and event.diff:
+            event = attrs.evolve(event, diff=relative_diff(event.diff, self.workspace))
         if isinstance(event, PlanChanged):
             self._plan = event
         if self._plan is not None and trio.current_time() >= self._plan_at:
@@ -190,7 +197,7 @@ class TurnSink:
             words.kind,
             words.title,
             words.modes,
-            words.diff,
+            relative_diff(words.diff, self.workspace),
             words.editable,
             words.denying,
         )
@@ -222,6 +229,13 @@ class TurnSink:
     async def remember(self, data: dict[str, Any]) -> None:
         self.keep_memory(data)
         await self.emit(AgentMemory(self.turn_id, data))
+
+    async def work_saved(self) -> None:
+        if self.saved is None:
+            await trio.lowlevel.checkpoint()
+            return
+        with self.silence.held():
+            await self.saved.wait()
 
     async def settle(self) -> None:
         with self.silence.held():

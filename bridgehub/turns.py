@@ -26,6 +26,7 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, TurnEnd
 from bridgehub.agents.registry import AgentMissing
+from bridgehub.checkpoints import Checkpoints, undone_text
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.errors import unwrap
@@ -121,6 +122,7 @@ class TurnRunner:
     kill: Callable[[], object]
     on_change: Callable[[], None]
     asking: PermissionRequests = attrs.field(init=False)
+    checkpoints: Checkpoints = attrs.field(init=False)
     last_turn_id: str | None = None
     ended_at: float = 0.0
     _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
@@ -139,6 +141,7 @@ class TurnRunner:
         self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
         self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
+        self.checkpoints = Checkpoints(self.spec, self.outbox, self.new_id)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
 
     @property
@@ -213,6 +216,7 @@ class TurnRunner:
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()
+                await self.checkpoints.after()
 
     async def aclose(self) -> None:
         """End the agent's process, within `CLOSE_S`."""
@@ -233,6 +237,7 @@ class TurnRunner:
             self._setups.newest_nowait,
             self._masker,
         )
+        sink.workspace = self.spec.workspace
         turn = self._turn = _Turn(prompt, sink)
         if prompt.turn_id in self._stop_early:
             self._stop_early.clear()
@@ -241,6 +246,8 @@ class TurnRunner:
             await self._kill_over.wait()  # or it would take the fresh agent for the old one
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
+            sink.saved = self.checkpoints.begin(prompt.turn_id, nursery)
+            await self.checkpoints.hold_prompt()
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(self._steer, turn, driver)
             nursery.start_soon(self._watch, turn)
@@ -287,12 +294,18 @@ class TurnRunner:
         end: TurnEnd | None = None
         try:
             with turn.scope:
-                end = await driver.run_turn(turn.prompt, turn.sink)
+                end = await driver.run_turn(self._told_undone(turn.prompt), turn.sink)
         except* Exception as group:
             _log.exception("turn %s: the driver failed", turn.prompt.turn_id)
             end = self._exited(turn, group)
         finally:
             turn.finish(end)
+
+    def _told_undone(self, prompt: Prompt) -> Prompt:
+        """Return the prompt with what the agent should know of its files; a command takes no words along."""
+        if not prompt.undone or prompt.content.startswith("/") or self.spec.kind == "echo":
+            return prompt
+        return attrs.evolve(prompt, content=f"{undone_text(prompt)}\n\n{prompt.content}")
 
     async def _watch(self, turn: _Turn) -> None:
         """End the turn of an agent that hangs."""

@@ -5,4 +5,4 @@ from __future__ import annotations
 __all__ = ["VERSION"]
 
 VERSION = "0.1.0"
-"""Told to devices and by `--version`; the same as in pyproject.toml."""
+"""Sent to devices and printed by `--version`; the same as in pyproject.toml."""

@@ -1,4 +1,4 @@
-"""The tables of agents in the config, a class for each kind."""
+"""The agents' tables in the config, one class for each kind of agent."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ __all__ = [
 ]
 
 SILENCE_S = 1800.0
-"""How long Claude Code or Codex may say nothing at all while no tool runs and nobody is asked. Models think for some
-minutes at most, and both programs give up on a model service that is silent, and say so, long before."""
+"""How long Claude Code or Codex may be silent while no tool runs and no request waits. Models think for some minutes at
+most. Both programs give up on a silent model service, and report it, long before."""
 
 
 @attrs.frozen(kw_only=True)
 class ClaudeAgent:
     """Claude Code through its SDK.
 
-    Attributes of every kind: `delegate`: whether other agents may hand it work; `allow_bypass`: whether a device may
-    put it into a mode that never asks; `env`: added to its environment.
+    Attributes of every kind: `delegate`: whether other agents may hand it work; `checkpoints`: whether the workspace
+    is saved around its turns; `allow_bypass`: whether a device may put it into a mode that never asks; `env`: added to
+    its environment.
     Of this one and Codex: `silence_s`: see `SILENCE_S`.
 
     Attributes:
-        permission_mode, model: what its sessions start with unless they say otherwise; None is its own
+        permission_mode, model: the defaults of its sessions; None is its own
         default. cli_path: the program to run instead of the one that comes with the SDK.
     """
 
@@ -43,6 +44,7 @@ class ClaudeAgent:
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -52,7 +54,7 @@ class CodexAgent:
     """Codex through `codex app-server`.
 
     Attributes:
-        approval, sandbox, model: what its sessions start with unless they say otherwise; None is Codex's own
+        approval, sandbox, model: the defaults of its sessions; None is Codex's own
         default. cli_path: the program to run instead of the package's.
     """
 
@@ -63,29 +65,32 @@ class CodexAgent:
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class EchoAgent:
-    """Practice: no account, no network."""
+    """A test agent: no account, no network."""
 
     kind: ClassVar[str] = "echo"
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class BridgeHubAgent:
-    """An existing relay of somebody's own, one process a turn. `timeout_s` bounds a turn."""
+    """An existing relay that the user installed, one process a turn. `timeout_s` bounds a turn."""
 
     kind: ClassVar[str] = "bridgehub/1.0"
     command: tuple[str, ...] = attrs.field(validator=not_empty)
     direction: str = attrs.field(validator=not_empty)
     timeout_s: float = attrs.field(default=600.0, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -98,6 +103,7 @@ class AcpAgent:
     command: tuple[str, ...] = attrs.field(validator=not_empty)
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
     delegate: bool = True
+    checkpoints: bool = True
     allow_bypass: bool = False
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
@@ -106,7 +112,8 @@ Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent | AcpAgent
 
 
 def allows_bypass(agent: Agent) -> bool:
-    """Tell whether an agent may work in a mode that never asks: by its own key, or because it starts in one."""
+    """Return whether an agent may work in a mode that never asks: allowed by its `allow_bypass`, or because it starts
+    in one."""
     match agent:
         case ClaudeAgent(permission_mode="bypassPermissions"):
             return True

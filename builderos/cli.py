@@ -1,6 +1,6 @@
-"""The command line: finds the command, reads its options, and turns its end into an exit status.
+"""The command line: finds the command, reads its options, and returns its exit status.
 
-A command's module is loaded only if the command is called, because most of a start is imports.
+A command's module is loaded only if the command is called, because imports take most of a start.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         if isinstance(unwrap(error), BrokenPipeError):
-            # The reader closed the pipe; the interpreter's own flush at its end must not find it again.
+            # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return fail("the output was closed before its end")
+            return fail("the reader closed the output too early")
         if os.environ.get("BUILDEROS_TRACEBACK"):
             raise
         return fail(f"unexpected error: {unwrap(error)!r} (set BUILDEROS_TRACEBACK=1 for details)")
@@ -89,8 +89,8 @@ def make_parser(environment: Mapping[str, str], load: Collection[str]) -> Parser
     """Return the parser of the whole command line.
 
     Args:
-        environment: where defaults come from.
-        load: the commands whose options are wanted; the others are only listed.
+        environment: the source of defaults.
+        load: the commands whose options are needed; the others are only listed.
     """
     parser = Parser(
         prog="builderos",

@@ -1,6 +1,6 @@
-"""What one server is configured with: a TOML file, read once into frozen classes (docs/user/configuration.md).
+"""Reads the configuration of one server: a TOML file, read once into frozen classes (docs/user/configuration.md).
 
-A wrong value or an unknown key is a `ConfigError` that names the key; nothing is guessed and nothing ignored.
+A wrong value or an unknown key is a `ConfigError` that names the key; nothing is guessed or ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from builderos.agent_config import (
     EchoAgent,
     allows_bypass,
 )
-from builderos.config_values import OutOfRangeError, absolute, at_most, networks, positive, positive_or_none
+from builderos.config_values import (
+    OutOfRangeError,
+    absolute,
+    absolute_or_none,
+    at_most,
+    networks,
+    positive,
+    positive_or_none,
+)
 
 __all__ = [
     "AcpAgent",
@@ -47,23 +55,23 @@ __all__ = [
 T = TypeVar("T")
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""What an agent may be called: the ids of the protocol."""
+"""The allowed names of agents: the ids of the protocol."""
 
 MAX_CONFIG_BYTES = 1024 * 1024
-"""A config is a page or two; a larger file is not one."""
+"""A config is a page or two; a larger file is not a config."""
 
 CONFIG_NAME = "config.toml"
 """The config in a data folder."""
 
 MAX_TASK_DEPTH = 8
-"""Agents below each other; each is a program of up to 300 MB."""
+"""The limit of `max_task_depth`: agents below each other. Each is a program of up to 300 MB."""
 
 MAX_TASKS = 1000
-"""Pieces of work in one turn."""
+"""The limit of `max_tasks`: tasks in one turn."""
 
 
 class ConfigError(Exception):
-    """The config cannot be used. `key` says where, dotted; the text is one line for a person."""
+    """The config cannot be used. `key` is the place, dotted; the text is one line for a person."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"{key}: {reason}")
@@ -76,10 +84,10 @@ def _default_agents() -> dict[str, Agent]:
 
 @attrs.frozen(kw_only=True)
 class App:
-    """The table `app`: the shipped iOS app.
+    """The table `app`: the iOS app.
 
     Attributes:
-        resume_without_key: its reconnect sends no key; whether the ids of a conversation may stand in for it.
+        resume_without_key: its reconnect sends no key; whether the ids of a session may replace it.
     """
 
     resume_without_key: bool = True
@@ -87,7 +95,7 @@ class App:
 
 @attrs.frozen(kw_only=True)
 class System:
-    """What devices may do with the machine. `sleep_command`: program and arguments; None forbids it."""
+    """What devices may do to the machine. `sleep_command`: program and arguments; None forbids it."""
 
     sleep_command: tuple[str, ...] | None = attrs.field(default=None)
 
@@ -105,23 +113,27 @@ class Config:
         agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
         app: the shipped app.
         system: what devices may do with the machine.
+        workspace_roots: folders that sessions may work in; None is the home folder and `--workspace`.
         heartbeat_s: time between two heartbeats of a WebSocket.
         max_connections: open connections of all kinds.
-        max_sessions: sessions that may be there when one more is made.
-        max_uploads_bytes: what all uploaded files may take together.
-        trusted_folders: folders whose settings agents load unasked, with all that is below.
-        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are believed; none by default.
+        max_sessions: the most sessions that may exist; a new one beyond that is refused.
+        max_uploads_bytes: the most that all uploaded files may take together.
+        trusted_folders: folders, with all below them, whose settings agents load unasked.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` headers are trusted; none by default.
         hub_idle_s: how long an idle session keeps its hub, and a hub without a server lives after its turn.
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
         max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
         permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
+        checkpoints: whether the workspace is saved around each turn; an agent's table may switch that off for itself.
+        checkpoint_days: how long a saved state is kept.
         retention_days: sessions without activity for longer are removed; None keeps all for good.
     """
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
     app: App = attrs.field(factory=App)
     system: System = attrs.field(factory=System)
+    workspace_roots: tuple[str, ...] | None = attrs.field(default=None, validator=absolute_or_none)
     heartbeat_s: float = attrs.field(default=15.0, validator=positive)
     max_connections: int = attrs.field(default=10_000, validator=positive)
     max_sessions: int = attrs.field(default=100_000, validator=positive)
@@ -136,14 +148,16 @@ class Config:
         default=None, validator=attrs.validators.optional(positive)
     )
     retention_days: float | None = attrs.field(default=None, validator=positive_or_none)
+    checkpoints: bool = True
+    checkpoint_days: float = attrs.field(default=30.0, validator=positive)
 
     def warnings(self) -> list[str]:
-        """Return a line for each setting that a person should think about twice."""
+        """Return a line for each risky setting."""
         found = []
         for name, agent in self.agents.items():
             if isinstance(agent, ClaudeAgent) and agent.permission_mode == "bypassPermissions":
                 found.append(
-                    f"agents.{name}.permission_mode is bypassPermissions: it asks nobody for anything"
+                    f"agents.{name}.permission_mode is bypassPermissions: it runs every tool without asking"
                 )
             if isinstance(agent, CodexAgent) and agent.sandbox == "danger-full-access":
                 found.append(f"agents.{name}.sandbox is danger-full-access: it may write anywhere")
@@ -165,7 +179,7 @@ def load_config(path: Path | None) -> Config:
     """Read the config file; None gives the defaults.
 
     Raises:
-        ConfigError: it cannot be read, is no TOML, or holds a wrong value or an unknown key.
+        ConfigError: it cannot be read, is not TOML, or has a wrong value or an unknown key.
     """
     if path is None:
         return Config()
@@ -187,7 +201,7 @@ def parse_config(text: str) -> Config:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError("config", f"is no TOML: {error}") from error
+        raise ConfigError("config", f"is not TOML: {error}") from error
     agents, system = table.pop("agents", {}), table.pop("system", {})
     config = _structure(table, Config, "")
     if not isinstance(system, dict):
@@ -209,7 +223,7 @@ def parse_agents(tables: Any) -> dict[str, Agent]:
 def _parse_agent(name: str, table: Any) -> Agent:
     key = f"agents.{name}"
     if not NAME.fullmatch(name):
-        raise ConfigError(key, "a name is 1 to 128 of A-Z a-z 0-9 . _ -")
+        raise ConfigError(key, "a name must be 1 to 128 of A-Z a-z 0-9 . _ -")
     if not isinstance(table, dict):
         raise ConfigError(key, "must be a table")
     kind = table.get("kind", name if name in _default_agents() else None)
@@ -222,7 +236,7 @@ def _parse_agent(name: str, table: Any) -> Agent:
 
 
 def _make_converter() -> cattrs.Converter:
-    """Return a converter that takes no value for another: no number from text, no text from a number."""
+    """Return a converter that does not convert between types: no number from text, no text from a number."""
     converter = cattrs.Converter(forbid_extra_keys=True)
     for cls, name in ((str, "a text"), (bool, "true or false"), (int, "a whole number")):
         converter.register_structure_hook(cls, _strict(cls, name))
@@ -266,14 +280,14 @@ def _words(value: Any, _: Any) -> tuple[str, ...]:
 
 
 def _environment(value: Any, _: Any) -> dict[str, str]:
-    # the values may be secrets, so none is told
+    # the values may be secrets, so the text names none
     if not isinstance(value, dict) or not all(isinstance(word, str) for word in value.values()):
         raise ValueError("must be a table of texts")
     for name, word in value.items():
         if not name or "=" in name or "\0" in name:
-            raise OutOfRangeError(repr(name)[1:-1] or '""', "is no name of a variable")
+            raise OutOfRangeError(repr(name)[1:-1] or '""', "is not the name of a variable")
         if "\0" in word:
-            raise OutOfRangeError(name, "must not hold a null character")
+            raise OutOfRangeError(name, "must not contain a null character")
     return dict(value)
 
 
@@ -289,7 +303,7 @@ def _structure(table: dict[str, Any], cls: type[T], prefix: str) -> T:
 
 
 def _first_fault(error: ClassValidationError) -> tuple[str, str]:
-    """Return the key at fault and what is wrong with it."""
+    """Return the key at fault and the reason."""
     with_notes, others = error.group_exceptions()
     for fault in others:
         if isinstance(fault, ForbiddenExtraKeysError):

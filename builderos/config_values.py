@@ -1,4 +1,4 @@
-"""What values of a config may be, beyond their types."""
+"""Checks the values of a config beyond their types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import attrs
 
 from transport.proxies import Proxies
 
-__all__ = ["OutOfRangeError", "absolute", "at_most", "networks", "not_empty", "positive", "positive_or_none"]
+__all__ = [
+    "OutOfRangeError",
+    "absolute",
+    "absolute_or_none",
+    "at_most",
+    "networks",
+    "not_empty",
+    "positive",
+    "positive_or_none",
+]
 
 
 class OutOfRangeError(ValueError):
@@ -48,7 +57,7 @@ def not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str
 def absolute(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     for name in value:
         if not os.path.isabs(name):
-            raise OutOfRangeError(attribute.name, f"must be whole paths from the root on, not {name!r}")
+            raise OutOfRangeError(attribute.name, f"must be absolute paths, not {name!r}")
 
 
 def networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
@@ -56,3 +65,13 @@ def networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...])
         Proxies.named(value)
     except ValueError as error:
         raise OutOfRangeError(attribute.name, f"must be addresses or networks: {error}") from error
+
+
+def absolute_or_none(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...] | None) -> None:
+    if value is None:
+        return
+    if not value:
+        raise OutOfRangeError(attribute.name, "must not be empty")
+    for folder in value:
+        if "\0" in folder or not os.path.isabs(os.path.expanduser(folder)):
+            raise OutOfRangeError(attribute.name, f"must be absolute paths, not {folder!r}")

@@ -1,4 +1,4 @@
-"""Exit statuses of the commands, and the one line that goes with a bad one."""
+"""Exit statuses of the commands, and the one-line message of a failure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MISUSED = 2
 """A wrong option or config."""
 
 INTERRUPTED = 130
-"""As a shell says it of a command that ctrl-C ended."""
+"""As a shell reports a command that ctrl-C ended."""
 
 LINE_LENGTH = 1000
 
 
 def fail(reason: str, status: int = FAILED) -> int:
-    """Say in one line on stderr what went wrong; return `status`."""
+    """Print in one line on stderr what went wrong; return `status`."""
     sys.stderr.write(f"builderos: {one_line(reason, LINE_LENGTH)}\n")
     sys.stderr.flush()
     return status

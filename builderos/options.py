@@ -1,4 +1,4 @@
-"""What the options of all commands have in common: the parser, shared options, and checked values."""
+"""The parser, the options and the checked values that commands share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DEFAULT_DATA = "~/.builderos"
 
 
 class UsageError(Exception):
-    """An option makes no sense; the text is one line for a person."""
+    """An option is wrong; the text is one line for a person."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Prints what is wrong in one line."""
+    """Prints an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(MISUSED, f"{self.prog}: {message}; see {self.prog} --help\n")

@@ -1,8 +1,8 @@
-"""What stands for the iOS app's own ids: whoever knows those may come back without a key, so they are never kept.
+"""Replaces the iOS app's own ids by aliases. Those ids let a client reconnect without a key, so they are never stored.
 
-The app's `device_id` is a UUID, and its `session_id` holds it: `UUID-claude-UUID` or `UUID-codex-UUID`. Everything
-here stores, shows and exports an alias instead, made by a keyed hash whose secret lies in the database. From an alias
-nobody gets back to the id; the same id always gets the same alias.
+The app's `device_id` is a UUID, and its `session_id` contains it: `UUID-claude-UUID` or `UUID-codex-UUID`. This program
+stores, shows and exports an alias instead: a keyed hash, with its secret in the database. An alias cannot be turned
+back into the id. The same id always gets the same alias.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["ALIAS_PREFIX", "Aliases", "is_app_device", "is_app_session", "read_a
 ALIAS_PREFIX: Final = "ios-"
 
 ALIAS_DIGITS: Final = 12
-"""Hexadecimal digits behind the prefix."""
+"""Hexadecimal digits after the prefix."""
 
 SECRET_BYTES: Final = 32
 
@@ -45,16 +45,16 @@ def is_app_session(text: str) -> bool:
 
 @attrs.frozen
 class Aliases:
-    """Maps the app's own ids to what stands for them; every other id stays as it is."""
+    """Maps the app's own ids to their aliases. Other ids stay as they are."""
 
     secret: bytes = attrs.field(repr=False)
 
     def session(self, session_id: str) -> str:
-        """Return the session id to use for one that came from outside."""
+        """Return the session id to use for one that a client sent."""
         return self._alias(session_id) if is_app_session(session_id) else session_id
 
     def device(self, device_id: str) -> str:
-        """Return the device's label to use for one that came from outside."""
+        """Return the device label to use for one that a client sent."""
         is_own = is_app_device(device_id) or is_app_session(device_id)
         return self._alias(device_id) if is_own else device_id
 

@@ -1,8 +1,8 @@
 """The data folder: private to its owner, held by one server at a time.
 
-The lock is `flock` on an open file: it goes with the process, however that ends. A process that is forked
-while it is held shares it; so whatever outlives the server (a hub) must be started by exec, which closes the
-file, or forked from a process that never had it open.
+The lock is `flock` on an open file, so it ends with the process, however that ends. A process that is forked while the
+lock is held shares it. So a process that outlives the server (a hub) must be started by exec, which closes the file, or
+forked from a process that never had the file open.
 """
 
 from __future__ import annotations
@@ -23,20 +23,35 @@ from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["DATABASE_NAME", "DataFolder", "Holder", "open_data_folder", "read_boot_id", "read_holder"]
+__all__ = [
+    "CHECKPOINTS",
+    "DATABASE_NAME",
+    "WORKTREES",
+    "DataFolder",
+    "Holder",
+    "open_data_folder",
+    "read_boot_id",
+    "read_holder",
+]
 
 LOCK_NAME = "lock"
 DATABASE_NAME = "builderos.db"
+CHECKPOINTS = "checkpoints"
+"""Where the saved states of workspaces lie, a store each; a backup leaves them out."""
+
+WORKTREES = "worktrees"
+"""Where git worktrees of sessions lie; a backup leaves them out."""
+
 NOTE_BYTES = 4_096
-"""What is read of the note in the lock file; ours has about a hundred."""
+"""The most that is read of the note in the lock file; ours has about a hundred bytes."""
 
 START_TOLERANCE_S = 1.0
-"""Two readings of one process's start time differ by less; a process id is not used again that fast."""
+"""Two readings of one process's start time differ by less. A process id is not reused that fast."""
 
 
 @attrs.frozen
 class Holder:
-    """Who holds the folder. `address` is where it listens, empty until it does."""
+    """The process that holds the folder. `address` is where it listens; empty until it does."""
 
     pid: int
     started_at_s: float
@@ -46,7 +61,7 @@ class Holder:
         return f"process {self.pid}" + (f" at {self.address}" if self.address else "")
 
     def is_running(self) -> bool:
-        """Return whether this very process is still there, not a later one of the same number."""
+        """Return whether this very process still runs, not a later one with the same number."""
         try:
             started_at_s = psutil.Process(self.pid).create_time()
         except psutil.NoSuchProcess:
@@ -56,10 +71,10 @@ class Holder:
 
 @attrs.frozen
 class DataFolder:
-    """A folder that this process holds. Made by `open_data_folder` only. Its methods block for a moment.
+    """A folder that this process holds. Only `open_data_folder` makes one. Its methods block briefly.
 
     Attributes:
-        mended: what others of this machine could read or write until now.
+        mended: files that others of this machine could read or write until now.
     """
 
     path: Path
@@ -68,7 +83,7 @@ class DataFolder:
 
     @property
     def database_path(self) -> Path:
-        """The database; its WAL and its copies of older versions lie beside it."""
+        """The database. Its WAL and its copies of older versions lie beside it."""
         return self.path / DATABASE_NAME
 
     @property
@@ -97,11 +112,11 @@ class DataFolder:
         return self.path / "api-key"
 
     def note_address(self, address: str) -> None:
-        """Tell whoever finds the folder held where its server listens."""
+        """Write the server's address into the lock file, for a process that finds the folder locked."""
         _write_note(self._lock_fd, address)
 
     def read_key(self) -> str | None:
-        """Return the first device's key; None where there is none yet."""
+        """Return the first device's key; None if there is none yet."""
         try:
             text = self.key_path.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
@@ -109,7 +124,7 @@ class DataFolder:
         return text or None
 
     def write_key(self, key: str) -> None:
-        """Replace the key file at once as a whole, with mode 0600 from its beginning.
+        """Replace the key file atomically, with mode 0600 from the start.
 
         Raises:
             StorageUnavailable: the earlier one is unchanged.
@@ -128,14 +143,14 @@ class DataFolder:
 
 @contextmanager
 def open_data_folder(path: Path) -> Iterator[DataFolder]:
-    """Make the folder where it is missing, private, and hold it for the length of the block.
+    """Create the folder if it is missing, private, and hold it for the length of the block.
 
-    Blocks for a moment; meant for the start, before or beside the event loop.
+    Blocks briefly; meant for start-up, before or beside the event loop.
 
     Raises:
-        StorageLocked: another process holds it; the error says who.
+        StorageLocked: another process holds it; the error names the process.
         InsecureDataFolder: it belongs to another user.
-        StorageUnavailable: it cannot be made or written.
+        StorageUnavailable: it cannot be created or written.
     """
     with named_os_errors(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,16 +168,16 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
             _write_note(lock_fd, "")
             for inner in (folder.hubs_path, folder.uploads_path, folder.blobs_path):
                 inner.mkdir(mode=0o700, exist_ok=True)
-                inner.chmod(0o700)  # the umask may have taken something away
+                inner.chmod(0o700)  # the umask may have removed permissions
         yield folder
     finally:
         os.close(lock_fd)
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Return who holds the data folder, or held it last; None where nobody ever did.
+    """Return the process that holds the data folder, or held it last; None if nobody ever did.
 
-    Whether it is still there: `Holder.is_running`.
+    `Holder.is_running` tells whether it still runs.
     """
     try:
         lock_fd = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
@@ -187,18 +202,17 @@ def _read_note(lock_fd: int) -> Holder | None:
         note = json.loads(os.pread(lock_fd, NOTE_BYTES, 0))
         return Holder(int(note["pid"]), float(note["started_at"]), str(note["address"]))
     except (ValueError, TypeError, KeyError):
-        return None  # just made, and not written yet
+        return None  # just created, not written yet
 
 
 _LINUX = Path("/proc/sys/kernel/random/boot_id")
 
 
 def read_boot_id() -> str:
-    """Return a text that changes when the machine starts anew. Reads a file of the kernel; call it at the
-    start.
+    """Return a text that changes when the machine reboots. Reads a file of the kernel; call it at start-up.
 
-    Without Linux it is the second of the last start. A clock that is set may shift that; at worst a device
-    then loads a session anew after an unclean end.
+    Without Linux it is the second of the last boot. Setting the clock may shift it. The worst effect: after an unclean
+    end a device loads a session again.
     """
     if _LINUX.exists():
         return _LINUX.read_text(encoding="ascii").strip()

@@ -1,4 +1,4 @@
-"""Storage's errors, told apart by role: who must do what about it."""
+"""Storage's errors, one class for each reaction of the caller."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class StorageError(Exception):
 
 
 class StorageUnavailable(StorageError):
-    """The medium does not take writes now; nothing was stored; the same append may be tried later."""
+    """The medium does not accept writes now. Nothing was stored; the caller may retry the same append later."""
 
 
 class StorageFull(StorageUnavailable):
-    """No space left on the device, or the database's own size limit is reached."""
+    """No space is left on the device, or the database's own size limit is reached."""
 
 
 class StorageReadOnly(StorageUnavailable):
@@ -45,11 +45,11 @@ class StorageBusy(StorageUnavailable):
 
 
 class StorageCorrupt(StorageError):
-    """The file is no database or its pages are damaged; a person must restore a backup."""
+    """The file is not a database, or its pages are damaged. A person must restore a backup."""
 
 
 class StorageLocked(StorageError):
-    """Another server holds the data folder. `holder` says who, in one line."""
+    """Another server holds the data folder. `holder` names it, in one line."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(f"the data folder is in use: {holder}")
@@ -57,7 +57,7 @@ class StorageLocked(StorageError):
 
 
 class InsecureDataFolder(StorageError):
-    """The data folder is not its owner's alone, and that is not ours to mend; a person must."""
+    """Others can use the data folder, and this program cannot fix that; a person must."""
 
 
 class StorageVersion(StorageError):
@@ -65,36 +65,36 @@ class StorageVersion(StorageError):
 
 
 class Fenced(StorageError):
-    """The grant is stale: another owner has the session. The caller must stop writing for good."""
+    """The grant is stale: another owner has the session. The caller must stop writing permanently."""
 
 
 class SearchBusy(StorageError):
-    """A search was ended by its limit of time or number; a narrower one, or a later one, may succeed."""
+    """A search reached its limit of time or number. A narrower or a later one may succeed."""
 
 
 class SequenceConflict(StorageError):
-    """`expected_seq` is not the head although the grant holds: the caller's own count is wrong."""
+    """`expected_seq` is not the head although the grant is valid: the caller's own count is wrong."""
 
 
 class DeviceExists(StorageError):
-    """A device with this id is there already, or another device uses it as a label."""
+    """A device with this id exists already, or another device uses it as a label."""
 
 
 class DeviceRevoked(StorageError):
-    """The key of the device that asked for this has ended meanwhile; nothing was stored."""
+    """The key of the device that made this request was revoked meanwhile; nothing was stored."""
 
 
 class FoldMismatch(StorageError):
-    """A fold's range does not begin and end at row borders: the caller's own count is wrong."""
+    """A fold's range does not begin and end at row boundaries: the caller's own count is wrong."""
 
 
 class OutcomeUnknown(StorageError):
-    """COMMIT failed with an I/O error: read the head to learn the outcome, never retry blindly."""
+    """COMMIT failed with an I/O error. Read the head to learn the outcome; never retry blindly."""
 
 
 class SessionExists(StorageError):
-    """A session with this id is there already."""
+    """A session with this id exists already."""
 
 
 class SessionMissing(StorageError):
-    """There is no session with this id."""
+    """No session has this id."""

@@ -1,8 +1,8 @@
-"""Reads a database of the system that this one replaces, as plain rows.
+"""Reads a database of the system that this program replaces, as plain rows.
 
-It has one table, `sessions`, with a whole conversation as JSON in one column. The file may be in use by the old
-server, so it is copied first and never locked for longer than that. Times are left as the texts they are: they
-are local times of a machine that this module does not know.
+It has one table, `sessions`, with a whole conversation as JSON in one column. The old server may have the file open, so
+the file is copied first and locked only for the copy. Times stay the texts that they are: local times of a machine that
+this module does not know.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 BUSY_TIMEOUT_MS = 10_000
-"""How long a write of the old server is waited for: it writes whole conversations, a large one for a second."""
+"""How long to wait for a write of the old server. It writes whole conversations, a large one for a second."""
 
 ROLES = ("user", "assistant")
 
@@ -38,12 +38,12 @@ _ROW = "SELECT agent_type, device_id, data, created_at, last_activity FROM sessi
 
 
 class OldDatabaseBroken(StorageError):
-    """The file cannot be imported. The text is one line that names it and never holds a message."""
+    """The file cannot be imported. The text is one line that names the file and never contains a message."""
 
 
 @attrs.frozen
 class OldAttachment:
-    """What the old server kept of a file: its description. `url` led to the file while that server ran."""
+    """The old server's description of a file. `url` led to the file while that server ran."""
 
     id: str
     filename: str
@@ -55,7 +55,7 @@ class OldAttachment:
 
 @attrs.frozen
 class OldMessage:
-    """One message. `role` is `user` or `assistant`; `timestamp` is the old text, empty where there was none."""
+    """One message. `role` is `user` or `assistant`. `timestamp` is the old text, empty if there was none."""
 
     role: str
     content: str
@@ -65,7 +65,7 @@ class OldMessage:
 
 @attrs.frozen
 class OldSession:
-    """One conversation as one file has it. `left_out`: entries that were no message of a person or an agent."""
+    """One conversation as the file has it. `left_out` counts entries that are not a person's or an agent's message."""
 
     session_id: str
     agent_type: str
@@ -78,7 +78,7 @@ class OldSession:
 
 @attrs.frozen
 class OldDatabase:
-    """A copy of an old database, open. Made by `open_old_database` only. Its methods block."""
+    """A copy of an old database, open. Only `open_old_database` makes one. Its methods block."""
 
     path: Path
     _connection: apsw.Connection
@@ -92,7 +92,7 @@ class OldDatabase:
         return found
 
     def read(self, session_id: str) -> OldSession | None:
-        """Return one session, None where this file has none of that id. Raises OldDatabaseBroken."""
+        """Return one session; None if this file has no session of that id. Raises OldDatabaseBroken."""
         with _named(self.path):
             row = self._connection.execute(_ROW, (session_id,)).get
         if row is None:
@@ -107,10 +107,10 @@ class OldDatabase:
             body = json.loads(data)
             found = body.get("messages") or []
             if not isinstance(found, list):
-                raise TypeError("messages is no list")
+                raise TypeError("messages is not a list")
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise OldDatabaseBroken(
-                f"{self.path}: the session {session_id[:80]!r} cannot be read; its data is no conversation"
+                f"{self.path}: the session {session_id[:80]!r} cannot be read; its data is not a conversation"
             ) from error
         messages = [_message(one) for one in found if isinstance(one, dict) and one.get("role") in ROLES]
         return messages, len(found) - len(messages)
@@ -121,7 +121,7 @@ def open_old_database(path: Path, copy: Path) -> Iterator[OldDatabase]:
     """Copy the old database at `path` to `copy`, check the copy and read it while inside the block. Blocks.
 
     Raises:
-        OldDatabaseBroken: there is no such file, it is none of the old server's, or it is damaged.
+        OldDatabaseBroken: the file does not exist, is not one of the old server's, or is damaged.
     """
     with _named(path):
         _copy(path, copy)
@@ -136,7 +136,7 @@ def open_old_database(path: Path, copy: Path) -> Iterator[OldDatabase]:
 
 def _copy(path: Path, copy: Path) -> None:
     if not path.is_file():
-        raise OldDatabaseBroken(f"{path}: there is no such file")
+        raise OldDatabaseBroken(f"{path}: the file does not exist")
     source = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         source.set_busy_timeout(BUSY_TIMEOUT_MS)
@@ -152,7 +152,7 @@ def _check(connection: apsw.Connection, path: Path) -> None:
         raise OldDatabaseBroken(f"{path}: the database is damaged")
     wanted = {"session_id", "agent_type", "device_id", "data", "created_at", "last_activity"}
     if not wanted <= {row[1] for row in connection.execute("PRAGMA table_info(sessions)")}:
-        raise OldDatabaseBroken(f"{path}: this is no database of the old server")
+        raise OldDatabaseBroken(f"{path}: this is not a database of the old server")
 
 
 @contextmanager
@@ -160,11 +160,13 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except apsw.BusyError as error:
-        raise OldDatabaseBroken(f"{path}: another program keeps writing to it") from error
+        raise OldDatabaseBroken(
+            f"{path}: another program keeps writing to it; stop it and try again"
+        ) from error
     except apsw.FullError as error:
-        raise OldDatabaseBroken(f"{path}: there is no room for a copy of it") from error
+        raise OldDatabaseBroken(f"{path}: no disk space for a copy of it; make room and try again") from error
     except (apsw.Error, UnicodeDecodeError) as error:
-        raise OldDatabaseBroken(f"{path}: it is no database, or damaged") from error
+        raise OldDatabaseBroken(f"{path}: it is not a database, or it is damaged") from error
 
 
 def _message(body: dict[str, Any]) -> OldMessage:
@@ -192,7 +194,7 @@ def _attachment(body: dict[str, Any]) -> OldAttachment:
 
 
 def _text(value: Any) -> str:
-    """Return a text that can be stored: nothing gives an empty one, half a character becomes a question mark."""
+    """Return a text that can be stored: None becomes empty, a lone surrogate becomes a question mark."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

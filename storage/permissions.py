@@ -1,8 +1,7 @@
-"""Whether the data folder is its owner's alone. What others of the machine may read is mended; what is not ours to
-mend is refused.
+"""Keeps the data folder private to its owner: fixes permissions if it can, and refuses the folder if it cannot.
 
-Only what this program itself puts into a data folder is looked at: a person may have given a folder that holds
-other things too, and their modes are none of our business.
+Only the files that this program creates are checked. A person may have given a folder that holds other things too;
+their modes are not ours to change.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ __all__ = ["OWN_NAMES", "make_private", "open_private"]
 
 OWN_NAMES: Final = (
     *("lock", "api-key", "api-key.new", "audit-head", "audit-head.new", "builderos.db*", "server.log*"),
-    *("socket-folder", "hubs", "uploads", "blobs", "import", "trust"),
+    *("commit-head", "commit-head.new", "socket-folder", "hubs", "uploads", "blobs", "import", "trust"),
 )
-"""What lies in a data folder, as patterns."""
+"""The contents of a data folder, as patterns."""
 
 MAX_ENTRIES: Final = 20_000
-"""Files and folders that are looked at, a tenth of a second; the rest lies in folders that were made private."""
+"""Files and folders to check; takes a tenth of a second. The rest lies in folders that were made private."""
 
 _WRITING: Final = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def make_private(data: Path) -> list[Path]:
-    """Take from group and others whatever they may do with our files; return those that were open to them. Blocks.
+    """Remove all permissions of group and others from our files; return the files that were open to them. Blocks.
 
     Raises:
         InsecureDataFolder: the folder or something of ours in it belongs to another user, or everybody may write there.
@@ -46,7 +45,7 @@ def make_private(data: Path) -> list[Path]:
             f"{data} belongs to another user (id {folder.st_uid}): run as that user, or chown it"
         )
     if folder.st_mode & stat.S_ISVTX:
-        raise InsecureDataFolder(f"{data} is a folder that all users share: give one of its own")
+        raise InsecureDataFolder(f"{data} is a folder that all users share; name one that only you use")
     with named_os_errors(data):
         data.chmod(stat.S_IRWXU)
     mended: list[Path] = []
@@ -54,7 +53,7 @@ def make_private(data: Path) -> list[Path]:
         if number >= MAX_ENTRIES:
             break
         mended += _fix(path, me)
-    # A folder that others could only look into showed them names; one that they could write to is told in any case.
+    # A folder that others could only list showed them names. One that they could write to is always reported.
     if folder.st_mode & _OTHERS and (mended or folder.st_mode & _WRITING):
         mended.insert(0, data)
     return mended
@@ -64,7 +63,7 @@ def _fix(path: Path, me: int) -> list[Path]:
     try:
         found = path.lstat()
     except FileNotFoundError:
-        return []  # a hub may end at any time
+        return []  # a hub may end at any time and remove its files
     if stat.S_ISLNK(found.st_mode):
         return []
     if found.st_uid != me:
@@ -89,7 +88,7 @@ def _own_paths(data: Path) -> Iterator[Path]:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file as `open` asks its `opener` to: a new one has mode 0600, whatever the umask."""
+    """Open a file, for use as the `opener` of `open`: a new file has mode 0600, whatever the umask."""
     handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
     if flags & os.O_CREAT:
         os.fchmod(handle, 0o600)

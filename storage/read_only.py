@@ -1,4 +1,4 @@
-"""A database opened for reading only, beside the server that may have it open for writing."""
+"""A database opened for reading only, while the server may have it open for writing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["Reading", "count_sessions", "open_reading"]
 
 @attrs.frozen(eq=False)
 class Reading:
-    """What can be read. Whatever would write raises `StorageUnavailable`."""
+    """The tables to read from. A call that would write raises `StorageUnavailable`."""
 
     journal: SqliteJournal
     catalog: SqliteCatalog
@@ -40,7 +40,7 @@ class Reading:
 
 @asynccontextmanager
 async def open_reading(path: Path) -> AsyncIterator[Reading]:
-    """Open the database at `path`; it is neither made nor migrated, and nobody waits for us.
+    """Open the database at `path`. It is neither created nor migrated, and does not delay other connections.
 
     Raises:
         StorageCorrupt: it is damaged or none of ours.
@@ -49,7 +49,7 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
     """
     connection = await trio.to_thread.run_sync(_open, path)
     readers = Readers(path)
-    writer = Writer(path, connection)  # never run, so it refuses
+    writer = Writer(path, connection)  # never run, so it refuses writes
     try:
         uploads = Uploads(path.parent, writer, readers)
         catalog = SqliteCatalog(writer, readers, uploads)
@@ -70,9 +70,11 @@ def _open(path: Path) -> apsw.Connection:
         with mapped_errors(path):
             version = int(connection.pragma("user_version"))
             if connection.pragma("application_id") != APPLICATION_ID:
-                raise StorageCorrupt(f"{path}: this is no database of this program")
+                raise StorageCorrupt(f"{path}: this is not a database of this program")
         if version != len(MIGRATIONS):
-            raise StorageVersion(f"{path}: version {version}, and this program reads {len(MIGRATIONS)}")
+            raise StorageVersion(
+                f"{path}: its version is {version}, but this program reads {len(MIGRATIONS)}"
+            )
     except BaseException:
         connection.close()
         raise
@@ -80,9 +82,9 @@ def _open(path: Path) -> apsw.Connection:
 
 
 def count_sessions(path: Path) -> int:
-    """Return how many sessions the database holds, of whatever version it is, and check that it is sound. Blocks.
+    """Return how many sessions the database holds, whatever its version, and check that it is sound. Blocks.
 
-    It is opened for reading alone: nothing beside it is made, and a server may have it open.
+    The file is opened only for reading: no file is created beside it, and a server may have it open.
 
     Raises:
         StorageCorrupt: it is damaged or no database.

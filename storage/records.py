@@ -1,7 +1,7 @@
-"""The plain rows that storage takes and gives: frozen classes, no meaning.
+"""The plain rows that storage takes and returns: frozen classes without meaning.
 
-Storage orders, keeps, fences and indexes entries. What an entry means (its kind, its payload) is known
-only in `actors`; here a payload is bytes and a kind is a word.
+Storage orders, keeps, fences and indexes entries. Only `actors` knows what an entry means (its kind, its payload). Here
+a payload is bytes and a kind is a word.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ __all__ = [
 
 
 PIECE_KINDS = frozenset({"message", "thinking"})
-"""The pieces of an answer: by far the most rows, so they are spared two things. The index `journal_turn` leaves
-them out, and an append of nothing else does not move its session's last activity."""
+"""The pieces of an answer: by far the most rows, so two things leave them out. The index `journal_turn` does not
+contain them, and an append of only these does not move its session's last activity."""
 
 
 @attrs.frozen
 class Entry:
-    """One event on its way into the journal.
+    """One event to append to the journal.
 
     Attributes:
         kind: the event's kind, a word that `actors` chose.
         payload: its body, opaque here.
         at_ms: the moment of journalling, milliseconds since 1970 in UTC.
-        turn_id: the turn that it belongs to, None outside a turn.
-        device_id: the label of its author, where there is one.
-        search_text: what full-text search may find it by; None leaves the index alone.
+        turn_id: the turn that it belongs to; None outside a turn.
+        device_id: the label of its author, if it has one.
+        search_text: the text for full-text search; None leaves the index alone.
         span: how many neighbouring seqs this one row covers (1 or more); it is stored under the last.
-        command_id: the device-made id of the command that it records or moves on (a `message_id`).
+        command_id: the device-made id of the command that it records or updates (a `message_id`).
         command_state: the newest state of that command, a word that `actors` chose.
     """
 
@@ -56,9 +56,9 @@ class Entry:
 
 @attrs.frozen
 class Fold:
-    """Replace the rows that lie in `first_seq` … `last_seq` by one row, stored under `last_seq`.
+    """Replaces the rows from `first_seq` to `last_seq` by one row, stored under `last_seq`.
 
-    Both ends must be ends of existing rows. `entry.span` is not read: the range tells it.
+    Both ends must be ends of existing rows. `entry.span` is ignored: the range gives it.
     """
 
     first_seq: int
@@ -92,7 +92,7 @@ class Grant:
 
 @attrs.frozen
 class Head:
-    """Where a session's journal ends, and in which epoch."""
+    """The end of a session's journal, and its epoch."""
 
     epoch: int
     seq: int
@@ -100,7 +100,7 @@ class Head:
 
 @attrs.frozen
 class Command:
-    """What is recorded of one command id: the seq of its first entry, and its newest state."""
+    """The record of one command id: the seq of its first entry, and its newest state."""
 
     command_id: str
     seq: int
@@ -109,20 +109,20 @@ class Command:
 
 @attrs.frozen
 class Summary:
-    """What a session's owner keeps beside its journal, written in the transaction of an append.
+    """The state that a session's owner keeps beside its journal, written in the transaction of an append.
 
     Attributes:
         title: for lists; may be empty.
         state: a word for lists (`idle`, `running`, `waiting`, `failed`).
         message_count: for lists.
         pending_count: how many decisions wait for a person.
-        unfinished: True while a server that starts must look after this session (open turn or queue).
-        snapshot: the owner's state at this append's last seq, opaque here. None, only on the way in: it is what
-            an earlier append of this session wrote, and stays. What is read always has one.
-        hub_id: the hub that the session's turns go to, None where there is none.
-        hub_seq: the last event of that hub which this append or an earlier one holds.
-        shown: what else lists show, opaque here; it is written and left as the snapshot is.
-        due_at_ms: when this session is to be looked after although nobody asks; None: never.
+        unfinished: True if a starting server must recover this session (open turn or queue).
+        snapshot: the owner's state at this append's last seq, opaque here. None only in an append: the snapshot of an
+            earlier append of this session stays. What is read always has one.
+        hub_id: the hub that the session's turns go to; None if there is none.
+        hub_seq: the last event of that hub that this append or an earlier one contains.
+        shown: further data for lists, opaque here. It is written and kept like the snapshot.
+        due_at_ms: when the server must look after this session unasked; None: never.
     """
 
     title: str
@@ -139,9 +139,9 @@ class Summary:
 
 @attrs.frozen
 class NewSession:
-    """What a session is made with. `settings` is opaque here; `workspace` is what lists can be filtered by.
+    """The properties of a new session. `settings` is opaque here; lists can be filtered by `workspace`.
 
-    `hidden`: nobody finds it until it is revealed; one that never was is removed at the next start.
+    `hidden`: the session cannot be found until it is revealed. The next start removes one that never was.
     """
 
     session_id: str

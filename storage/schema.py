@@ -1,4 +1,4 @@
-"""The tables, and how an older database becomes a newer one: forward only, with a copy made before."""
+"""The tables, and their migrations: forward only, with a copy made before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from storage.tables.pairings import PAIRING_SCHEMA
 __all__ = ["MIGRATIONS", "Migration", "copy_database", "migrate"]
 
 Migration = str | Callable[[apsw.Connection], None]
-"""A script, or what has to be done in Python; either runs in the step's transaction."""
+"""A script, or a Python function for more complex steps; both run in the step's transaction."""
 
 _V1 = """
 CREATE TABLE meta (
@@ -194,20 +194,20 @@ MIGRATIONS: tuple[Migration, ...] = (
     _OFFERS + _RARE_KINDS + _LISTS,
     alias_app_ids,
 )
-"""Step n leads from version n to n + 1. Never change one that was released: add another."""
+"""Step n leads from version n to n + 1. Never change a step that was released: add another."""
 
 _OBJECTS = "SELECT count(*) FROM sqlite_schema"
 
 
 def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> bool:
-    """Bring the database to the newest version, each step in one transaction; True where it was made now.
+    """Bring the database to the newest version, each step in one transaction; return whether it was created now.
 
-    Before each step from a version that held data a copy `NAME.before-vN` is made beside it (N is the version
-    that the step leads to).
+    Before each step from a version that has data, a copy `NAME.before-vN` is made beside it (N is the version that the
+    step leads to).
 
     Raises:
         StorageVersion: a newer program wrote it.
-        StorageCorrupt: it is somebody else's database, or damaged.
+        StorageCorrupt: it is another program's database, or damaged.
         StorageUnavailable: it or its copy cannot be written.
     """
     with mapped_errors(path):
@@ -225,7 +225,7 @@ def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[Migrat
 def _check_ours(connection: apsw.Connection, path: Path, version: int) -> None:
     is_empty = version == 0 and connection.execute(_OBJECTS).get == 0
     if not is_empty and connection.pragma("application_id") != APPLICATION_ID:
-        raise StorageCorrupt(f"{path}: this is no database of this program")
+        raise StorageCorrupt(f"{path}: this is not a database of this program")
 
 
 def _step(connection: apsw.Connection, number: int, migration: Migration) -> None:
@@ -248,9 +248,9 @@ def _step(connection: apsw.Connection, number: int, migration: Migration) -> Non
 
 
 def copy_database(connection: apsw.Connection, target: Path) -> None:
-    """Write one committed state of the database to `target`, mode 0600, replacing what is there.
+    """Write one committed state of the database to `target`, mode 0600, replacing the file there.
 
-    It is copied under a passing name first, so that a file with the right name is a whole one.
+    The copy first has a temporary name, so a file with the final name is complete.
     """
     partial = target.with_name(target.name + ".partial")
     with named_os_errors(target), mapped_errors(target):

@@ -1,9 +1,10 @@
-"""One database, open: its writer, readers and checkpoints, and what is built on them."""
+"""One open database: its writer, readers and checkpoints, and the tables built on them."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,12 +18,14 @@ from storage.aliases import Aliases, read_aliases
 from storage.errors import StorageError
 from storage.schema import MIGRATIONS, Migration, copy_database, migrate
 from storage.sqlite.checkpoint import Checkpointer, CheckpointStatistics, open_aside
+from storage.sqlite.commit_mark import CommitMarks, find_lost_commits, set_mark
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer, WriterStatistics
 from storage.tables.app_exchanges import AppPairs
-from storage.tables.audit import Audit
+from storage.tables.audit import Audit, append_acts
 from storage.tables.devices import Devices
+from storage.tables.hash_chain import Act
 from storage.tables.journal import SqliteJournal
 from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
@@ -40,9 +43,14 @@ _RAISE_EPOCHS = """
 UPDATE session SET epoch = epoch + 1 WHERE session_id IN (SELECT session_id FROM summary WHERE unfinished = 1)
 """
 
+# Nobody can tell which numbers the lost commits had given out; none of them was as large as the time.
+_RENEW_ALL = """
+UPDATE session SET epoch = max(epoch + 1, ?1), owner_epoch = max(owner_epoch + 1, ?1)
+"""
+
 _GENERATION_BITS = 32
-"""Commit numbers begin with how often the database was opened: they rise without a counter that each commit
-would have to write, and leave room for 2**32 rows between two starts."""
+"""Commit numbers begin with how often the database was opened. So they rise without a counter that each commit must
+write, with room for 2**32 rows between two starts."""
 
 _log = logging.getLogger("builderos.storage")
 
@@ -57,7 +65,7 @@ class StoreStatistics:
 
 @attrs.frozen(eq=False)
 class Store:
-    """Everything that the database keeps. Made by `open_store` only."""
+    """Everything that the database keeps. Only `open_store` makes one."""
 
     path: Path
     journal: SqliteJournal
@@ -75,9 +83,9 @@ class Store:
     _checkpointer: Checkpointer
 
     async def settle(self, name: str, value: str) -> str:
-        """Return what is kept under `name`, durably; that is `value` from the first call on.
+        """Return the value stored under `name`, durably. The first call stores `value`.
 
-        For what a server makes once, such as the key that its links are signed with.
+        For values that a server creates once, such as the key that signs its links.
 
         Raises:
             StorageUnavailable: nothing was stored.
@@ -85,9 +93,9 @@ class Store:
         return await self._writer.submit(partial(_settle, name, value), durable=True)
 
     async def backup(self, target: Path) -> None:
-        """Write a copy of the database as it is now, mode 0600, replacing what is at `target`.
+        """Write a copy of the database as it is now, mode 0600, replacing the file at `target`.
 
-        Nobody waits for it, but the WAL grows until it is done. Once begun it is not cancelled.
+        Other calls do not wait for it, but the WAL grows until it is done. Once started it cannot be cancelled.
 
         Raises:
             StorageUnavailable: there is no copy, or the earlier one is unchanged.
@@ -95,7 +103,7 @@ class Store:
         await trio.to_thread.run_sync(_backup, self.path, target)
 
     def statistics(self) -> StoreStatistics:
-        """Return the figures of now."""
+        """Return the current figures."""
         return StoreStatistics(self._writer.statistics(), self._checkpointer.statistics())
 
 
@@ -103,11 +111,11 @@ class Store:
 async def open_store(
     path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[Migration] = MIGRATIONS
 ) -> AsyncIterator[Store]:
-    """Open the database at `path`, making or migrating it first.
+    """Open the database at `path`, creating or migrating it first.
 
-    At the end of the block the writer commits what waits, the file is checkpointed and marked as closed well;
-    that is not cancelled. An error of the block comes out inside an ExceptionGroup, as from any nursery; an
-    error of opening comes bare. Should the writer's thread die, the block is cancelled and its error raised.
+    At the end of the block the writer commits the waiting jobs; the file is checkpointed and marked as closed well.
+    That cannot be cancelled. An error of the block leaves it inside an ExceptionGroup, as with any nursery; an error
+    while opening leaves it bare. If the writer's thread dies, the block is cancelled and the thread's error raised.
 
     Synopsis::
 
@@ -118,12 +126,12 @@ async def open_store(
     Args:
         boot_id: names this run of the machine (`storage.data_folder.read_boot_id`). Where it differs from the one
             noted and the database was not closed well, the power failed: sessions that were busy then get a
-            new epoch.
+            new epoch. All sessions get one if the newest commits are missing (`storage.sqlite.commit_mark`).
         vfs: the SQLite VFS, for tests that let the disk fail.
         migrations: for tests of migration.
 
     Raises:
-        StorageCorrupt: the file is damaged or no database of ours.
+        StorageCorrupt: the file is damaged or not a database of ours.
         StorageVersion: a newer program wrote it.
         StorageUnavailable: it cannot be opened or written now.
     """
@@ -156,6 +164,7 @@ async def open_store(
             try:
                 await nursery.start(checkpointer.run)
                 checkpointer.watch(connection)
+                await nursery.start(CommitMarks(path.parent, writer).run)
                 await nursery.start(devices.revocations.run)
                 await uploads.sweep()
                 await uploads.move_blobs()
@@ -177,7 +186,7 @@ async def open_store(
                 ended_well = True
             finally:
                 nursery.cancel_scope.cancel(reason="the store closes")
-                # Not bounded: what was promised to a caller must reach the disk, and each job is short.
+                # Not bounded: promised writes must reach the disk, and each job is short.
                 with trio.CancelScope(shield=True):
                     await writer.close()
     finally:
@@ -198,6 +207,7 @@ def _open(
             connection.pragma("synchronous", "full")
             connection.execute("BEGIN IMMEDIATE")
             generation = _begin_generation(connection, boot_id)
+            _look_for_lost_commits(connection, path)
             connection.execute("COMMIT")
             connection.pragma("synchronous", "normal")
         aside = open_aside(path, vfs=vfs)
@@ -222,13 +232,30 @@ def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
     return generation
 
 
+def _look_for_lost_commits(connection: apsw.Connection, path: Path) -> None:
+    """If commits are gone, give all sessions new epochs and the audit a row, and log it."""
+    lost = find_lost_commits(path.parent, connection)
+    if lost is None:
+        return
+    now_ms = time.time_ns() // 1_000_000
+    connection.execute(_RENEW_ALL, (now_ms // 1000,))
+    append_acts([Act(at_ms=now_ms, act="commits_lost", subject=f"{lost.kept}-{lost.noted}")], connection)
+    set_mark(connection, lost.noted)
+    _log.warning(
+        "%s: the newest commits are missing: %s. Its WAL was damaged, or an older copy was put in its place."
+        " Each session begins a new epoch. If a backup is newer, `builderos restore` brings it back.",
+        path,
+        lost,
+    )
+
+
 def _settle(name: str, value: str, connection: apsw.Connection) -> str:
     connection.execute(_ADD_META, (f"settled:{name}", value))
     return str(connection.execute(_META, (f"settled:{name}",)).get)
 
 
 def _backup(path: Path, target: Path) -> None:
-    connection = open_writer(path)  # only reads; but one with `query_only` would refuse to copy
+    connection = open_writer(path)  # only reads, but `query_only` would forbid the copy
     try:
         copy_database(connection, target)
     finally:
@@ -248,7 +275,7 @@ def _close(
             connection.execute(_SET_META, ("closed_well", "1"))
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     except StorageError as error:
-        # The next start treats this as a crash, which loses nothing. After a failure it would be a second line.
+        # The next start treats this as a crash, which loses nothing. A failure was already logged.
         _log.log(logging.ERROR if ended_well else logging.DEBUG, "closing: %s", error)
     finally:
         connection.close()

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "builderos": ("transport", "actors", "storage", "bridgehub"),
-    "transport": ("actors", "storage"),
-    "actors": ("storage", "bridgehub.protocol"),
+    "transport": ("actors", "storage", "bridgehub.workspace"),
+    "actors": ("storage", "bridgehub.protocol", "bridgehub.workspace"),
     "storage": (),
     "bridgehub": (),
 }

@@ -1,8 +1,8 @@
-"""What happens at the doors, on its way into the audit.
+"""Turns sign-ins, failed sign-ins and acts into rows of the audit.
 
-A stranger must not fill the disk, and a device that asks every second must not either. So what comes again and
-again is counted: the first of it is written at once, the rest as one row with their number when its time is over.
-The numbers of the last minutes are lost where the server is killed; what they count began in a row.
+Neither a stranger nor a device that asks every second may fill the disk. So repeated acts are counted: the first is
+written at once, the others as one row with their number at the end of a period. If the server is killed, the counts of
+the last minutes are lost, but the first row of each is stored.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ SIGNED_IN: Final = "signed_in"
 FAILED: Final = "sign_in_failed"
 
 MAX_FAILING: Final = 10
-"""Addresses of a minute whose wrong keys get rows of their own; those of all others are counted together."""
+"""Addresses in a minute whose wrong keys get rows of their own; those of all others are counted together."""
 
 MAX_FAILED_ROWS: Final = 5_000
-"""Rows a day about wrong keys; beyond that all of an hour are counted together. So who floods us for a month does
-not push out what we know of the month."""
+"""Rows a day about wrong keys; beyond that all of an hour are counted together. So a flood of a month does not push out
+the rows of that month."""
 
 MAX_SIGNED_IN: Final = 60
-"""Rows an hour about one device's sign-ins: it changed its address so often."""
+"""Rows an hour about one device's sign-ins from changing addresses."""
 
 MAX_WAITING: Final = 10_000
-"""Rows that wait for a disk that does not write; beyond it they are only counted."""
+"""Rows that wait while the disk cannot be written; beyond that acts are only counted."""
 
 BATCH_ROWS: Final = 64
 """Rows of one transaction."""
 
 RETRY_S: Final = 5.0
 FLUSH_S: Final = 30.0
-"""How often it is looked whether some time is over."""
+"""How often to check for periods that have ended."""
 
 logger = logging.getLogger("builderos.transport")
 
 
 class AuditLog(Protocol):
-    """Where acts are stored; `storage.tables.audit.Audit` is one."""
+    """The store of acts; `storage.tables.audit.Audit` implements it."""
 
     async def append(self, acts: Sequence[Act]) -> None:
         """Store acts, durably. Raises StorageUnavailable."""
@@ -69,20 +69,20 @@ async def known_addresses(audit: Audit, now_ms: int) -> Sequence[str]:
 
 @attrs.define
 class _Open:
-    """What is counted now: since a row that was written."""
+    """Acts that are counted since a row was written."""
 
     act: Act
     until_ms: int
     more: int = 0
 
     def end(self, now_ms: int) -> list[Act]:
-        """Return the row that tells the count, if there is one to tell."""
+        """Return the row with the count, or nothing if nothing was counted."""
         return [attrs.evolve(self.act, at_ms=now_ms, count=self.more)] if self.more else []
 
 
 @attrs.define
 class _Sightings:
-    """Where one device comes from, in this hour. `rows`: how often it was told."""
+    """The addresses of one device in this hour. `rows`: how many rows it has."""
 
     now: _Open
     since_ms: int
@@ -91,7 +91,7 @@ class _Sightings:
 
 @attrs.define(eq=False)
 class Counting:
-    """Turns what happens into rows, few enough. No I/O, no clock."""
+    """Turns acts into few enough rows. No I/O, no clock."""
 
     _devices: dict[tuple[str, str], _Sightings] = attrs.field(factory=dict)
     _failing: dict[str | None, _Open] = attrs.field(factory=dict)
@@ -99,7 +99,7 @@ class Counting:
     _failed_since_ms: int = 0
 
     def signed_in(self, act: Act) -> list[Act]:
-        """Take a sign-in: a row where the device comes from another address than before, else a count."""
+        """Take a sign-in: a row if the device comes from another address than before, else a count."""
         key = act.act, act.device_id or ""
         known = self._devices.get(key)
         if known is None or act.at_ms - known.since_ms >= HOUR_MS:
@@ -114,7 +114,7 @@ class Counting:
         return [*ended, act]
 
     def failed(self, act: Act) -> list[Act]:
-        """Take a wrong key: a row for each address and minute, as long as these are few; else a count."""
+        """Take a wrong key: a row for each address and minute while these are few, else a count."""
         ended = self._end_failing(act.at_ms)
         if act.at_ms - self._failed_since_ms >= DAY_MS:
             self._failed_rows, self._failed_since_ms = 0, act.at_ms
@@ -132,7 +132,7 @@ class Counting:
         return [*ended, made]
 
     def flush(self, now_ms: int, *, everything: bool = False) -> list[Act]:
-        """Return the counts whose time is over; at the end of all, every one."""
+        """Return the counts whose period has ended, or all counts if `everything`."""
         due = [key for key, one in self._devices.items() if everything or now_ms >= one.now.until_ms]
         ended = [act for key in due for act in self._devices.pop(key).now.end(now_ms)]
         return [*ended, *self._end_failing(now_ms, everything=everything)]
@@ -146,7 +146,7 @@ class Counting:
 
 @attrs.define(eq=False)
 class AuditTrail:
-    """Takes acts without blocking and stores them a moment later, in order."""
+    """Takes acts without blocking and stores them shortly after, in order."""
 
     log: AuditLog
     clock: Clock
@@ -156,21 +156,21 @@ class AuditTrail:
     _wake: trio.Event = attrs.field(factory=trio.Event)
 
     def signed_in(self, device_id: str, address: str, act: str = SIGNED_IN) -> None:
-        """Note that a good key was used. Never blocks."""
+        """Record that a valid key was used. Never blocks."""
         made = Act(at_ms=self.clock(), act=act, device_id=device_id, address=address or None)
         self._put(self.counting.signed_in(made))
 
     def failed(self, address: str, subject: str = "key") -> None:
-        """Note that a wrong key or code was tried. Never blocks."""
+        """Record that a wrong key or code was tried. Never blocks."""
         made = Act(at_ms=self.clock(), act=FAILED, address=address or None, subject=subject)
         self._put(self.counting.failed(made))
 
     def note(self, act: Act) -> None:
-        """Note anything else. Never blocks."""
+        """Record another act. Never blocks."""
         self._put([act])
 
     async def run(self) -> None:
-        """Store what comes, until cancelled; then what is left is stored as far as that works at once."""
+        """Store acts until cancelled; then store the rest if that works at once."""
         try:
             while True:
                 with trio.move_on_after(FLUSH_S):
@@ -182,7 +182,7 @@ class AuditTrail:
                     self._wake.set()
         finally:
             self._put(self.counting.flush(self.clock(), everything=True))
-            # What does not reach the disk within this time is lost to the audit, and to nobody else.
+            # Acts that do not reach the disk within this time are missing from the audit, and only there.
             with trio.move_on_after(RETRY_S, shield=True):
                 await self._store()
 
@@ -195,7 +195,7 @@ class AuditTrail:
         self._wake.set()
 
     async def _store(self) -> bool:
-        """Store what waits; False where that failed."""
+        """Store the waiting rows; False if that failed."""
         await trio.lowlevel.checkpoint()
         while self._waiting:
             lost = self._lost
@@ -204,7 +204,7 @@ class AuditTrail:
             try:
                 await self.log.append([*taken, *more])
             except StorageError as failed:
-                logger.warning("the audit cannot be written: %s", failed)
+                logger.warning("audit: cannot be written, trying again: %s", failed)
                 return False
             del self._waiting[: len(taken)]
             self._lost -= lost

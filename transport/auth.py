@@ -1,4 +1,4 @@
-"""The one place that says what a key may do. Whatever is not in a table here is refused to everybody."""
+"""Decides what a key may do. An action that is missing from the tables here is refused to every key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["CREATE_SESSION", "DECIDE_MORE", "FRAME_SCOPES", "HTTP_SCOPES", "OBSE
 _RANKS: Final[dict[str, int]] = {scope: rank for rank, scope in enumerate(SCOPES)}
 
 CREATE_SESSION: Final = "attach a new session"
-"""The action of an `attach` that makes its session."""
+"""The action of an `attach` that creates its session."""
 
 DECIDE_MORE: Final = "decide with a mode, a changed input or a folder's trust"
 """The action of a `decide` that does more than allow or deny one call."""
@@ -34,17 +34,18 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "painted": "view",
     "resolve": "drive",
     "rename": "drive",
+    "undo": "drive",
     "mark_read": "approve",
     "draft": "drive",
     "detach": "view",
     "watch_sessions": "view",
     "ping": "view",
 }
-"""What each frame of a device needs. `decide` brings words to the agent too: a denial's `note`, and the `answers` to a
-question. The contract gives both to `approve`."""
+"""The scope that each frame of a device needs. `decide` also brings text to the agent: a denial's `note`, and the
+`answers` to a question. The contract allows both for `approve`."""
 
 OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping", "painted"})
-"""What a device may still do with a session that it only observes."""
+"""The frames that a device may send for a session that it only observes."""
 
 HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/status": "view",
@@ -59,6 +60,10 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "POST /api/files/upload": "drive",
     "GET /uploads/{name}": "view",
     "GET /uploads/blobs/{session}/{digest}": "view",
+    "GET /api/sessions/{id}/changes": "view",
+    "GET /api/sessions/{id}/files": "drive",
+    "GET /api/sessions/{id}/file": "drive",
+    "GET /api/folders": "drive",
     "GET /api/search": "view",
     "GET /api/capsules": "view",
     "POST /api/notifications/register": "view",
@@ -70,11 +75,11 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /metrics": "view",
     "GET /api/openapi.json": "view",
 }
-"""What each HTTP call needs. `/api/health` answers without a key and never asks; a file whose address is
-signed is given to whoever has the address."""
+"""The scope that each HTTP call needs. `/api/health` needs no key and never asks. A signed address opens its file
+without a key."""
 
 
 def authorize(scope: str, action: str) -> bool:
-    """Tell whether a key of `scope` may do `action`: a frame's type, `CREATE_SESSION` or an HTTP call."""
+    """Return whether a key of `scope` may do `action`: a frame's type, `CREATE_SESSION` or an HTTP call."""
     needed = FRAME_SCOPES.get(action) or HTTP_SCOPES.get(action)
     return needed is not None and _RANKS.get(scope, -1) >= _RANKS[needed]

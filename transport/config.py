@@ -1,4 +1,4 @@
-"""What the transport is configured with: frozen, with its units in the names."""
+"""The transport's configuration: frozen, with units in the names."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ __all__ = ["TransportConfig"]
 
 @attrs.frozen(kw_only=True)
 class TransportConfig:
-    """One server's transport.
+    """The configuration of one server's transport.
 
     Attributes:
-        host, port: where to listen; port 0 takes a free one.
-        version: the server's version, told to devices.
-        agents: the names that `attach` may give, as in the config file.
+        host, port: the address to listen on; port 0 takes a free one.
+        version: the server's version, sent to devices.
+        agents: the names that `attach` may use, as in the config file.
         bypass_agents: those of them that may work without asking.
         workspace: where agents of new sessions work unless `settings` says otherwise.
+        workspace_roots: folders that a device may name for a new session, and all below; None: whatever it names.
+        worktrees: where worktrees of sessions are made; None: they are refused.
         features: what `/api/status` tells.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
-        max_waiting: connections without a key whose request is not answered, and, counted apart, WebSockets that
-            have not signed in: what strangers can hold. It is never more than a quarter of `max_connections`.
+        max_waiting: connections without a key whose request is not answered, and, counted separately, WebSockets that
+            have not signed in: the most that strangers can hold. Never more than a quarter of `max_connections`.
         head_bytes, head_s: how long a request head may be, and how long it may take.
         sign_in_s: how long a WebSocket may take to sign in.
-        write_s: how long a socket may refuse a write before it is cut.
-        body_s: how long a request's body may stand still.
-        max_sessions: sessions that may be there when one more is made.
-        max_uploads, max_uploads_bytes: files that are kept, and their size together.
-        trusted_proxies: whose word counts about where a request comes from; addresses or networks.
+        write_s: how long a socket may refuse a write before the connection is cut.
+        body_s: how long a request's body may stall.
+        max_sessions: the most sessions that may exist; a new one beyond that is refused.
+        max_uploads, max_uploads_bytes: the most files that are kept, and their size together.
+        trusted_proxies: addresses or networks of proxies that may name the client's address.
         heartbeat_s: time between heartbeats.
-        close_s: how long a device has to answer our close frame.
-        app_sign_in_s, app_max_waiting, app_max_waiting_per_site: the same for the shipped app, and how many may
-            come from one address: it opens a socket that it never uses, and takes the end of that for the end of
-            the other.
-        app_resume_without_key: whether it may come back without its key.
-        attach_s, submit_s: how long a session's owner may take to answer an attach, or to take a command.
+        close_s: how long a device may take to answer our close frame.
+        app_sign_in_s, app_max_waiting, app_max_waiting_per_site: the same for the iOS app, and the most from one
+            address. The app opens a socket that it never uses, and takes that one's end for the end of the other.
+        app_resume_without_key: whether the app may reconnect without its key.
+        attach_s, submit_s: how long a session's owner may take to answer an attach, or to accept a command.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +49,8 @@ class TransportConfig:
     agents: tuple[str, ...] = ("claude", "codex", "echo")
     bypass_agents: frozenset[str] = frozenset()
     workspace: str = "."
+    workspace_roots: tuple[Path, ...] | None = None
+    worktrees: Path | None = None
     features: tuple[tuple[str, bool], ...] = ()
     web: Path = WEB_FOLDER
     max_connections: int = 10_000
@@ -72,5 +75,5 @@ class TransportConfig:
 
     @property
     def places(self) -> int:
-        """How many strangers may wait: `max_waiting`, or what so few connections have room for."""
+        """The most strangers that may wait: `max_waiting`, or fewer if there are few connections."""
         return max(1, min(self.max_waiting, self.max_connections // 4))

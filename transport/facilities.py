@@ -1,4 +1,4 @@
-"""What the routes beside the conversation work with: files, search, devices, the machine itself."""
+"""The services behind the HTTP routes: files, search, devices, the machine itself."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from storage.tables.search import Search
 from transport.http.underway import Underway
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
+from transport.workspace.parts import Work
 
 __all__ = ["AgentState", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
 
@@ -26,8 +27,8 @@ class AgentState:
     """Whether an agent of the config could answer now.
 
     Attributes:
-        problem: what it lacks, for a person; empty where nothing is known to be missing.
-        mend: the command that mends it.
+        problem: what it lacks, for a person; empty if nothing is known to be missing.
+        mend: the command that fixes it.
     """
 
     name: str
@@ -38,7 +39,7 @@ class AgentState:
 
 @attrs.frozen
 class Readiness:
-    """What a first message needs. `workspace`: where new sessions work, and whether that is a folder."""
+    """What a first message needs. `workspace`: the folder for new sessions, and whether it is a folder."""
 
     agents: tuple[AgentState, ...]
     workspace: Path
@@ -54,29 +55,29 @@ class Exports(Protocol):
         form: Literal["md", "json"],
         write: Callable[[str], Awaitable[None]],
     ) -> None:
-        """Give `write` a session, a part after the other.
+        """Call `write` with the parts of a session, one after the other.
 
         Raises:
-            SessionMissing, StorageError: of what was written by then more would have followed.
+            SessionMissing, StorageError: the text written so far is incomplete.
         """
         ...
 
 
 class Removes(Protocol):
-    """Removes sessions; the supervisor does."""
+    """Removes sessions; implemented by the supervisor."""
 
     async def remove(self, session_id: str) -> None:
-        """Remove a session for good, with its files.
+        """Remove a session forever, with its files.
 
         Raises:
-            SessionMissing, SessionBusy, ShuttingDown, StorageUnavailable: nothing was removed, but for the
-            last, which may leave something that goes later.
+            SessionMissing, SessionBusy, ShuttingDown, StorageUnavailable: nothing was removed, except after the
+            last, which may leave a remainder that is removed later.
         """
         ...
 
 
 class Forks(Protocol):
-    """Makes a session out of another one; the supervisor does."""
+    """Makes a session out of another one; implemented by the supervisor."""
 
     async def fork(
         self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
@@ -87,10 +88,11 @@ class Forks(Protocol):
 
 @attrs.frozen(kw_only=True)
 class HttpServices:
-    """See the module.
+    """The services that the HTTP routes use.
 
     Attributes:
         data: the data folder, for blobs.
+        work: the folders that sessions work in.
         sleep: puts the machine to sleep, and tells whether that worked; None where nobody said how.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         export: None where sessions cannot be written out.
@@ -107,6 +109,7 @@ class HttpServices:
     audit: Audit
     sessions: Removes
     metrics: Metrics
+    work: Work
     new_id: Ids
     new_key: Callable[[], str] = attrs.field(repr=False)
     new_code: Callable[[], str] = attrs.field(repr=False)
@@ -119,7 +122,7 @@ class HttpServices:
 
 @attrs.frozen(kw_only=True)
 class Port:
-    """What routes know of the port that they are served on.
+    """The port, as its routes see it.
 
     Attributes:
         counts: open WebSockets by agent.

@@ -1,4 +1,4 @@
-"""How many connections there may be, of which kind and from which site."""
+"""Limits the number of connections, by kind and by site."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class ConnectionLimit:
     """A count with a bound.
 
     Attributes:
-        bound: how many may be inside.
-        used: how many are.
+        bound: the most that may be inside.
+        used: how many are inside.
         refused: how many were turned away since the start.
     """
 
@@ -26,7 +26,7 @@ class ConnectionLimit:
     refused: int = 0
 
     def enter(self) -> bool:
-        """Go in, where there is room. Whoever gets True must `leave` once."""
+        """Take a slot if one is free; return whether it did. After True the caller must `leave` once."""
         if self.used >= self.bound:
             self.refused += 1
             return False
@@ -34,7 +34,7 @@ class ConnectionLimit:
         return True
 
     def leave(self) -> None:
-        """Make room."""
+        """Free the slot."""
         self.used -= 1
 
 
@@ -47,9 +47,9 @@ class Place:
     """The place of one connection that has not signed in.
 
     Attributes:
-        site: where it comes from.
+        site: the network that it comes from.
         number: rises with each place that is taken.
-        make_room: ends the connection because another one gets its place. Must not block.
+        make_room: ends the connection because another one takes its place. Must not block.
         held: whether the connection still has the place.
     """
 
@@ -64,7 +64,7 @@ class Place:
         self._places.remove(self)
 
     def move(self, address: str) -> None:
-        """Count the place for the site of another address: a proxy said who is behind it."""
+        """Count the place for the site of another address: a proxy named the client."""
         if self.held:
             self._places.remove(self)
             self.site, self.held = site_of(address), True
@@ -73,7 +73,7 @@ class Place:
 
 @attrs.define(eq=False)
 class Places:
-    """Bounded places, shared between sites: an IPv4 address or the /64 network of an IPv6 address is one.
+    """Bounded places, shared fairly between sites. A site is an IPv4 address or the /64 network of an IPv6 address.
 
     Attributes:
         bound: how many places there are.
@@ -92,13 +92,14 @@ class Places:
         return self._used
 
     def enter(self, address: str, make_room: Callable[[], None] = _nothing) -> Place:
-        """Take a place; if none is free, that of the oldest connection of the site that has most of them."""
+        """Take a place; if none is free, take that of the oldest connection of the site with most places."""
         if self._used >= self.bound:
             self._free_one(site_of(address))
         return self._take(address, make_room)
 
     def enter_if_free(self, address: str, *, per_site: int) -> Place | None:
-        """Take a place; return None if none is free, or if the address has its share: nobody loses a place."""
+        """Take a place. Return None if none is free, or if the address has its share: no other connection loses its
+        place."""
         if self._used >= self.bound or len(self._by_site.get(site_of(address), ())) >= per_site:
             self.refused += 1
             return None
@@ -111,7 +112,7 @@ class Places:
         return place
 
     def _free_one(self, newcomer: str) -> None:
-        """End the oldest of the site that has most places, the newcomer's own one included."""
+        """End the oldest connection of the site with most places; that may be the newcomer's own site."""
 
         def fullness(site: str) -> tuple[int, int]:
             places = self._by_site[site]
@@ -123,12 +124,12 @@ class Places:
         oldest.make_room()
 
     def add(self, place: Place) -> None:
-        """See `Place.move`."""
+        """Implements `Place.move`."""
         self._by_site.setdefault(place.site, {})[place] = None
         self._used += 1
 
     def remove(self, place: Place) -> None:
-        """See `Place.leave`."""
+        """Implements `Place.leave`."""
         if not place.held:
             return
         place.held = False

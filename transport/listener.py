@@ -1,9 +1,8 @@
 """One port for HTTP and WebSocket.
 
-Each connection is a task of its own in which everything that happens to it stays (`_guarded`):
-trio-websocket's tasks may raise, and one that does must end this connection and nothing else. The first
-request's head is read here, put back in front of the stream, and decides who speaks on it. Every HTTP
-answer closes its connection, so an Upgrade never comes as a later request of a kept one.
+Each connection is one task that contains all its failures (`_guarded`): trio-websocket's tasks may raise, and then only
+this connection ends. The listener reads the head of the first request, puts it back in front of the stream, and chooses
+the protocol by it. Every HTTP answer closes its connection, so an Upgrade never follows an earlier request.
 """
 
 from __future__ import annotations
@@ -39,22 +38,22 @@ from transport.upgrade import WebSocketUpgrade, address_of
 __all__ = ["Listening", "serve"]
 
 CLOSING_S: Final = 1.0
-"""At a shutdown all connections together may take so long to write and to hear our close."""
+"""At a shutdown, how long all connections together may take to write and to receive our close frame."""
 
 BACKLOG: Final = 1024
-"""Connections that the kernel keeps for us: a burst of devices that come back after a restart."""
+"""Connections that the kernel queues for us: many devices reconnect at once after a restart."""
 
 KEEPALIVE_IDLE_S: Final = 60
 KEEPALIVE_INTERVAL_S: Final = 15
 KEEPALIVE_PROBES: Final = 4
-"""A device that vanished is found after two minutes."""
+"""With these, a device that vanished is detected after two minutes."""
 
 _READ_BYTES: Final = 8 * 1024
 
 MAX_HEAD_LINES: Final = 128
-"""Lines of a request's head. Its bytes are bounded too, but each line costs h11 as much as a hundred of them."""
+"""Lines of a request's head. Its bytes are bounded too, but each line costs h11 as much as a hundred bytes."""
 
-_MANY: Final = Refusal(503, "overloaded", "Too many requests begin at once.")
+_MANY: Final = Refusal(503, "overloaded", "Too many requests at once; try again later.")
 
 logger = logging.getLogger("builderos.transport")
 
@@ -64,7 +63,7 @@ Speak = Callable[[], Awaitable[None]]
 
 @attrs.frozen
 class ListenerStatistics:
-    """How full the port is.
+    """The load of the port.
 
     Attributes:
         connections: open now, of all kinds.
@@ -97,9 +96,9 @@ class Listening:
         return self.addresses[0][1]
 
     async def close_all(self) -> None:
-        """Take no more connections, tell all devices to come back (1001), cut who does not answer in time.
+        """Accept no more connections, ask all devices to reconnect (1001), cut those that do not answer in time.
 
-        `serve` returns after that. Idempotent. Cancelled, it leaves the cutting to the end of `serve`.
+        `serve` returns after that. Idempotent. If cancelled, the end of `serve` cuts the connections.
         """
         self._accepting.cancel(reason="shutdown")
         await self._acceptor.close_all()
@@ -109,7 +108,7 @@ class Listening:
         self._acceptor.close_device(device_id)
 
     def statistics(self) -> ListenerStatistics:
-        """Return how full the port is."""
+        """Return the load of the port."""
         door = self._acceptor
         gates = (door.all, door.unfinished, door.websockets.waiting)
         used = [gate.used for gate in gates]
@@ -127,12 +126,12 @@ async def serve(
 
     Args:
         config: limits and names.
-        deps: the rest of the server.
+        deps: the services of the rest of the server.
         tls: speak TLS only, with this context.
         task_status: gets a `Listening` once the sockets are bound.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: the port cannot be bound.
     """
     listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
     door = _Acceptor(config, deps, tls)
@@ -154,14 +153,14 @@ def _address(listener: trio.SocketListener) -> tuple[str, int]:
 
 @attrs.frozen
 class _Guest:
-    """How to serve a connection to its end, and whether its head brought a good key."""
+    """How to serve a connection to its end, and whether its head had a valid key."""
 
     speak: Speak
     is_known: bool
 
 
 class _Acceptor:
-    """Where connections come in. See the module."""
+    """Accepts connections and serves each in a task of its own."""
 
     def __init__(self, config: TransportConfig, deps: Deps, tls: ssl.SSLContext | None) -> None:
         self.config = config
@@ -193,12 +192,12 @@ class _Acceptor:
         }
 
     def close_device(self, device_id: str) -> None:
-        """See `Listening.close_device`."""
+        """Implements `Listening.close_device`."""
         self.websockets.close_device(device_id)
         self.underway.end(device_id)
 
     async def guarded(self, raw: trio.SocketStream) -> None:
-        """Serve one connection; whatever goes wrong in it ends here."""
+        """Serve one connection; no error leaves it."""
         _set_options(raw.socket)
         stream: Transport = raw
         if self.tls is not None:
@@ -213,12 +212,12 @@ class _Acceptor:
                 finally:
                     place.leave()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
-            logger.debug("a connection broke")
+            logger.debug("connection: lost")
         except* ProtocolError as group:
-            # Also where a peer pings while we close: trio-websocket then raises in a task of its own.
-            logger.debug("a peer broke the protocol: %r", group.exceptions)
+            # Also if a peer pings while we close: trio-websocket then raises in a task of its own.
+            logger.debug("connection: the peer broke the protocol: %r", group.exceptions)
         except* Exception:
-            logger.exception("a connection failed; the others go on")
+            logger.exception("connection: failed; the others continue")
         finally:
             if inside:
                 self.all.leave()
@@ -235,7 +234,7 @@ class _Acceptor:
             await drain(stream)
             return
         if not place.held:
-            # Its WebSocket is over. It counts again until it is closed, so that the sum has a bound.
+            # Its WebSocket has ended. It counts again until it is closed, so that the sum has a bound.
             place = self.unfinished.enter(place.site, scope.cancel)
         try:
             await drain(stream)
@@ -245,14 +244,14 @@ class _Acceptor:
     async def _meet(
         self, stream: Transport, place: Place, scope: trio.CancelScope, *, full: bool
     ) -> _Guest | None:
-        """Read who comes and what for; return how to go on, None if that was all.
+        """Read the first request; return how to serve the connection, None if it is answered already.
 
-        A function of its own so that an idle connection keeps nothing of its request.
+        A separate function, so that an idle connection keeps nothing of its request in memory.
         """
         data = await self._read_head(stream)
         if data is None:
             return None
-        place.make_room = partial(scope.cancel, reason="another one gets its place")
+        place.make_room = partial(scope.cancel, reason="another connection takes its place")
         try:
             head = parse_head(data[: find_end(data)])
         except HeadError as error:
@@ -270,18 +269,18 @@ class _Acceptor:
             await self._answer(stream, met)
             return None
         if head.is_websocket and not full:
-            place.leave()  # it waits for its sign-in among others
+            place.leave()  # it waits for its sign-in among the WebSockets
         return _Guest(met, is_known)
 
     def _note_proxy(self, stream: Transport, head: RequestHead) -> None:
-        """Log once that a proxy on this machine is not named: its clients then share one address."""
+        """Log once that a proxy on this machine is not configured: all its clients then share one address."""
         proxies = self.websockets.proxies
         if self._noted_proxy or proxies.networks or not is_loopback(address_of(stream)):
             return
         if any(name == b"x-forwarded-for" for name, _ in head.headers):
             self._noted_proxy = True
             logger.warning(
-                "requests come through a proxy on this machine, and its clients count as one address:"
+                "proxy on this machine is not in trusted_proxies, so its clients count as one address:"
                 ' put trusted_proxies = ["127.0.0.0/8", "::1/128"] into the config'
             )
 
@@ -289,11 +288,11 @@ class _Acceptor:
         if head.is_websocket:
             return self.websockets.admit(stream, head, data, full=full)
         if full:
-            return Refusal(503, "overloaded", "The server has too many connections.")
+            return Refusal(503, "overloaded", "The server has too many connections; try again later.")
         return partial(self.http.serve, stream, head, data)
 
     async def _read_head(self, stream: Transport) -> bytes | None:
-        """Return the first bytes up to the head's end or beyond; None where there is no such request."""
+        """Return the first bytes up to the end of the head or beyond; None if no valid request arrives."""
         data = bytearray()
         small_reads = 0
         with trio.move_on_after(self.config.head_s) as scope:
@@ -310,14 +309,19 @@ class _Acceptor:
                     b"\n", 0, end or len(data)
                 ) > MAX_HEAD_LINES:
                     await self._answer(
-                        stream, Refusal(431, "head_too_large", "The request's head is too large.")
+                        stream,
+                        Refusal(
+                            431,
+                            "head_too_large",
+                            "The request's head is too large; send fewer or shorter headers.",
+                        ),
                     )
                     return None
                 if end is not None:
                     return bytes(data)
                 small_reads = await pause_after(chunk, small_reads)
         if scope.cancelled_caught:
-            await self._answer(stream, Refusal(408, "timeout", "The request's head did not come in time."))
+            await self._answer(stream, Refusal(408, "timeout", "The request's head did not arrive in time."))
         return None
 
     async def _answer(self, stream: Transport, refusal: Refusal) -> None:
@@ -326,7 +330,7 @@ class _Acceptor:
         await drain(stream)
 
     async def close_all(self) -> None:
-        """Close every connection, politely for a moment, then by force."""
+        """Close every connection, first with a close frame, then by force."""
         await self.http.stop()
         with trio.move_on_after(CLOSING_S):
             await self.websockets.close_all()
@@ -339,15 +343,15 @@ class _Acceptor:
 
 
 def _send_away(stream: Transport, scope: trio.CancelScope) -> None:
-    """End a connection whose place another one gets, before its head is complete."""
+    """End a connection whose place another one takes, before its head is complete."""
     if isinstance(stream, trio.SocketStream):
         with suppress(OSError):
             os.write(stream.socket.fileno(), refusal_bytes(_MANY))
-    scope.cancel(reason="another one gets its place")
+    scope.cancel(reason="another connection takes its place")
 
 
 def _set_options(sock: trio.socket.SocketType) -> None:
-    """Find the dead by TCP keepalive; the names differ between systems."""
+    """Detect dead connections by TCP keepalive; the names differ between systems."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
     if idle is not None:

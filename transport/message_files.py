@@ -1,4 +1,4 @@
-"""The files that a message names: looked up, and kept for as long as its session. For every codec."""
+"""Looks up the files that a message names, and keeps them as long as its session. For every codec."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["attachments_of"]
 async def attachments_of(
     uploads: Uploads | None, session_id: str, urls: Sequence[str]
 ) -> tuple[Attachment, ...] | None:
-    """Return the files that a message names, and note that its session has them; None where one is no upload.
+    """Return the files that a message names, and record that its session has them; None if one is not an upload.
 
-    Whatever else a device says of its files is not believed: name, type and size are those of the upload.
+    Name, type and size come from the upload; other fields from the device are ignored.
 
     Raises:
-        StorageUnavailable: it could not be looked up or noted.
+        StorageUnavailable: it could not be read or recorded.
     """
     if not urls:
         return ()

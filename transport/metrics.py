@@ -1,8 +1,7 @@
-"""What the server counts and measures, and the text form in which Prometheus reads it.
+"""The server's counters and histograms, and their text form for Prometheus.
 
-That form has three kinds of lines and all counting happens on one thread, so this is a page of code. The
-client library would bring a registry for the whole process, locks, and collectors that read files of the
-process on the event loop.
+That form has three kinds of lines and all counting happens on one thread, so this is a page of code. The client library
+would add a registry for the whole process, locks, and collectors that read files of the process on the event loop.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 """An append takes about a millisecond; a disk that is full or asleep takes seconds."""
 
 MAX_SESSIONS: Final = 10_000
-"""Sessions whose last commit and last hub are remembered; beyond it the memory starts anew."""
+"""Sessions whose last commit and last hub are remembered; beyond it the memory is cleared."""
 
 MAX_DEVICES: Final = 500
 """Devices that are shown, those furthest behind."""
@@ -37,34 +36,34 @@ Kind = Literal["counter", "gauge"]
 
 @runtime_checkable
 class Lagging(Protocol):
-    """A listener of a session that has a place in its journal."""
+    """A listener of a session with a place in its journal."""
 
     @property
     def device(self) -> AttachedDevice | None:
-        """Whose it is."""
+        """The device that listens."""
         ...
 
     @property
     def lag(self) -> int:
-        """How many positions it is behind."""
+        """Positions that it is behind."""
         ...
 
 
 @attrs.define(eq=False)
 class Histogram:
-    """How often something took how long."""
+    """Counts durations by their length."""
 
     _counts: list[int] = attrs.field(factory=lambda: [0] * (len(BOUNDS_S) + 1))
     _sum_s: float = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one."""
+        """Count one duration."""
         self._counts[bisect_left(BOUNDS_S, seconds)] += 1
         self._sum_s += seconds
 
     @property
     def count(self) -> int:
-        """How many were counted."""
+        """Number of durations."""
         return sum(self._counts)
 
     def lines(self, name: str, about: str) -> list[str]:
@@ -93,7 +92,7 @@ def _escaped(text: str) -> str:
 
 @attrs.define(eq=False)
 class Metrics:
-    """The counters of one server. Everything is called on the event loop, and nothing blocks."""
+    """The counters of one server. Call everything on the event loop; nothing blocks."""
 
     append_s: Histogram = attrs.field(factory=Histogram)
     fan_out_s: Histogram = attrs.field(factory=Histogram)
@@ -106,7 +105,7 @@ class Metrics:
     _followers: dict[Lagging, None] = attrs.field(factory=dict)
 
     def appended(self, session_id: str, head_seq: int, took_s: float, kinds: Collection[str]) -> None:
-        """Note an append that was committed just now."""
+        """Record an append that was committed just now."""
         self.append_s.observe(took_s)
         if len(self._committed) >= MAX_SESSIONS:
             self._committed.clear()
@@ -118,13 +117,13 @@ class Metrics:
                 self.turns_started += 1
 
     def taken(self, session_id: str, seq: int) -> None:
-        """Note that a device takes a round up to `seq`. It counts where that is the newest commit."""
+        """Record that a device takes a batch up to `seq`. It counts if that is the newest commit."""
         head_seq, at = self._committed.get(session_id, (-1, 0.0))
         if seq == head_seq:
             self.fan_out_s.observe(trio.current_time() - at)
 
     def hub_started(self, session_id: str) -> None:
-        """Note that a session's hub starts."""
+        """Record that a session's hub starts."""
         self.hubs_started += 1
         if session_id in self._had_hub:
             self.hubs_restarted += 1
@@ -134,7 +133,7 @@ class Metrics:
 
     @contextmanager
     def following(self, listener: Lagging) -> Iterator[None]:
-        """Show how far a listener is behind while inside the block."""
+        """Report how far a listener is behind while inside the block."""
         self._followers[listener] = None
         try:
             yield
@@ -142,7 +141,7 @@ class Metrics:
             del self._followers[listener]
 
     def lags(self) -> dict[str, int]:
-        """Return how far each device is behind, in the session where it is furthest; the furthest first."""
+        """Return how far each device is behind, in the session where it is furthest; the furthest device first."""
         found: dict[str, int] = {}
         for listener in self._followers:
             if listener.device is not None:

@@ -1,8 +1,8 @@
-"""Turns no answer to a permission request into a denial, where the config wants that (`permission_timeout_s`).
+"""Denies permission requests that nobody answers within `permission_timeout_s`.
 
-One task for all sessions, on the ports that a device has: it hears which sessions changed, looks up in the
-journal since when each request waits, and denies like any device. So it holds over a restart, and whoever
-answers first still wins.
+One task for all sessions, with the same ports as a device. It learns which sessions changed, looks up in the journal
+since when each request waits, and denies like any device. So it works across a restart, and the first answer still
+wins.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from transport.ports import Deps
 __all__ = ["TIME_LIMIT", "PermissionTimeouts"]
 
 TIME_LIMIT: Final = "time-limit"
-"""Who decided, as `by_device` tells it."""
+"""The decider's name in `by_device`."""
 
 LOOK_S: Final = 1.0
-"""Least time between two looks at the sessions that changed: one may change at every piece of an answer."""
+"""Least time between two checks of the changed sessions: one may change at every piece of an answer."""
 
 RETRY_S: Final = 5.0
 
 MAX_REQUESTS: Final = 200
-"""Rows of one session that are looked at; more requests than half of that do not wait at once."""
+"""Rows of one session to read; at most half as many requests wait at once."""
 
 _KINDS: Final = frozenset({PermissionRequested.kind, PermissionResolved.kind})
 
@@ -41,7 +41,7 @@ logger = logging.getLogger("builderos.transport")
 
 @attrs.define(eq=False)
 class PermissionTimeouts:
-    """See the module."""
+    """One task that denies overdue requests."""
 
     deps: Deps
     timeout_s: float
@@ -50,12 +50,12 @@ class PermissionTimeouts:
     _wake: trio.Event = attrs.field(factory=trio.Event)
 
     def changed(self, session_id: str) -> None:
-        """See `transport.ports.SessionListener`."""
+        """Implements `transport.ports.SessionListener`."""
         self._changed[session_id] = None
         self._wake.set()
 
     async def run(self) -> None:
-        """Deny what waits too long, until cancelled."""
+        """Deny overdue requests until cancelled."""
         with self.deps.watch.watch(self):
             await self._recall()
             while True:
@@ -71,7 +71,7 @@ class PermissionTimeouts:
             for session_id in await self.deps.catalog.unfinished():
                 self._changed[session_id] = None
         except StorageError as error:
-            logger.warning("requests that waited before the start are not timed: %s", error)
+            logger.warning("permission requests from before the start get no time limit: %s", error)
 
     def _wait_s(self) -> float:
         due_ms = min((at for requests in self._due_ms.values() for at in requests.values()), default=math.inf)
@@ -85,7 +85,7 @@ class PermissionTimeouts:
             try:
                 self._due_ms[session_id] = await self._waiting(session_id)
             except StorageError as error:
-                logger.info("session %s: requests cannot be read: %s", session_id, error)
+                logger.info("session %s: cannot read its requests: %s", session_id, error)
                 self._changed[session_id] = None
             if not self._due_ms.get(session_id):
                 self._due_ms.pop(session_id, None)
@@ -109,7 +109,7 @@ class PermissionTimeouts:
         for session_id, requests in self._due_ms.items():
             for request_id in [one for one, at in requests.items() if at <= now_ms]:
                 await self._deny(session_id, request_id)
-                # Its event brings the session here again; should there be none, it is tried again.
+                # Its event brings the session here again; without an event, it is tried again.
                 requests[request_id] = now_ms + RETRY_S * 1000
 
     async def _deny(self, session_id: str, request_id: str) -> None:
@@ -119,8 +119,8 @@ class PermissionTimeouts:
             with trio.move_on_after(RETRY_S):
                 await self.deps.bus.submit(session_id, Envelope(command, author, _ignore))
         except (ActorError, StorageError) as error:
-            logger.info("session %s: a request cannot be denied yet: %s", session_id, error)
+            logger.info("session %s: cannot deny a request yet: %s", session_id, error)
 
 
 def _ignore(_: Reply) -> None:
-    """Whoever answered meanwhile was first."""
+    """An earlier answer won."""

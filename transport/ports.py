@@ -1,4 +1,4 @@
-"""What the transport needs of the rest of the server, beyond the ports of `actors`."""
+"""The interfaces that the transport needs from the rest of the server, beyond the ports of `actors`."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ __all__ = [
 
 Scope = Literal["view", "approve", "drive", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""From the least to the most rights."""
+"""Ordered from the fewest to the most rights."""
 
-"""What a key may do; each holds those before it."""
+"""What a key may do; each scope includes those before it."""
 
 
 class Renders(Protocol):
-    """Makes HTML of Markdown; `transport.rendering.renderer` says how."""
+    """Renders Markdown to HTML; implemented by `transport.rendering.renderer`."""
 
     async def render(self, blocks: Sequence[Block]) -> str | None:
-        """Return sanitised HTML, None where the text is to be shown as it is. Takes the loop no time."""
+        """Return sanitised HTML, or None if the text is to be shown as it is. Does not block the event loop."""
         ...
 
 
 class Device(Protocol):
-    """Whoever holds a key."""
+    """The holder of a key."""
 
     @property
     def id(self) -> str:
-        """Its id; also its label until it attaches with another."""
+        """Its id; also its label until it attaches with another one."""
         ...
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name for people."""
         ...
 
     @property
@@ -70,40 +70,40 @@ class Devices(Protocol):
     """The keys that are valid now."""
 
     def find(self, key: str) -> Device | None:
-        """Return whose key this is, in constant time; None for an unknown or revoked one. Never blocks."""
+        """Return the device that has this key, in constant time; None for an unknown or revoked key. Never blocks."""
         ...
 
     async def claim_label(self, label: str, device_id: str) -> bool:
-        """Note that `label` is this device's; False for another device's, and for a name of the system."""
+        """Claim `label` for this device; False for another device's label, and for a name of the system."""
         ...
 
 
 class SessionListener(Protocol):
-    """Whoever follows the list of sessions."""
+    """A listener for changes in the list of sessions."""
 
     def changed(self, session_id: str) -> None:
-        """Note that a session's entry may have changed. Must not block, raise or call back."""
+        """Handle that a session's entry may have changed. Must not block, raise or call back."""
         ...
 
 
 class SessionWatch(Protocol):
-    """News about sessions, for lists."""
+    """Notifies of changed sessions, for lists."""
 
     def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        """Have `listener.changed` called for every session that changes while inside the block."""
+        """Call `listener.changed` for every session that changes while inside the block."""
         ...
 
 
 class Uploads(Protocol):
-    """The files that devices brought."""
+    """The files that devices uploaded."""
 
     async def find(self, url: str) -> Attachment | None:
-        """Return the upload behind an address that this server gave out; None where there is none."""
+        """Return the upload behind an address that this server returned; None if there is none."""
         ...
 
     async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
-        """Note that a message of the session has these files, before it is handed on: they stay while the
-        session does. False where one is gone meanwhile.
+        """Record that a message of the session has these files, before it is submitted: they stay while the session
+        does. False if one was removed meanwhile.
         """
         ...
 
@@ -113,10 +113,10 @@ def _ignore(_: str, __: int) -> None:
 
 
 class AppPairs(Protocol):
-    """What is kept of the shipped app between two connections; `storage.tables.app_exchanges` says what each call does."""
+    """The iOS app's state between two connections; `storage.tables.app_exchanges` documents each call."""
 
     async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
-        """Note that a pair was used with `key` just now."""
+        """Record that a pair was used with `key` just now."""
         ...
 
     async def owner(self, device_id: str, session_id: str, *, since_ms: int) -> bytes | None:
@@ -126,23 +126,23 @@ class AppPairs(Protocol):
     async def open(
         self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int
     ) -> None:
-        """Note that an answer is wanted."""
+        """Record that an answer is wanted."""
         ...
 
     async def open_exchanges(self, device_id: str, session_id: str) -> Sequence[OpenExchange]:
-        """Return what a pair still wants, in the order of asking."""
+        """Return the answers that a pair still wants, in the order of asking."""
         ...
 
     async def settle(self, told: Sequence[OpenExchange], closed: Sequence[str]) -> None:
-        """Note how much was told of some answers, and that others are done with."""
+        """Record how much of some answers was sent, and that others are complete."""
         ...
 
 
 class AppKeys(Protocol):
-    """Whose key a hash or an id stands for; None where that key is not good any more."""
+    """Finds the device of a hash or an id; None if its key is no longer valid."""
 
     def find_hash(self, wanted: bytes) -> Device | None:
-        """Return the device whose good key has this hash."""
+        """Return the device whose valid key has this hash."""
         ...
 
     def get(self, device_id: str) -> Device | None:
@@ -152,7 +152,7 @@ class AppKeys(Protocol):
 
 @attrs.frozen
 class AppPorts:
-    """What only the shipped app's connections need. `new_id` makes message ids: the app has none."""
+    """The ports that only the iOS app's connections need. `new_id` makes message ids: the app has none."""
 
     pairs: AppPairs
     keys: AppKeys
@@ -161,17 +161,17 @@ class AppPorts:
 
 @attrs.frozen(kw_only=True)
 class Deps:
-    """All that a connection or a route holds of the rest of the server.
+    """The services of the rest of the server that a connection or a route uses.
 
     Attributes:
-        aliases: what stands for the ids of the iOS app.
-        uploads: None until there are any: then every attachment is a bad one.
-        renderer: None where nothing renders: then `format=html` is refused.
-        app: None where the shipped app is not served: then its upgrades get 503.
-        facilities: what the routes beside the conversation work with; None where they are not served.
-        tries: who may still try a key.
-        trail: where sign-ins are noted; None where nobody wants to know.
-        on_taken: told (session_id, seq) whenever a round up to `seq` goes to a device. Must not block.
+        aliases: replaces the ids of the iOS app.
+        uploads: None if uploads are disabled; attachments are then rejected.
+        renderer: None if nothing renders; `format=html` is then refused.
+        app: None if the iOS app is not served; its upgrades then get 503.
+        facilities: the services of the HTTP routes; None if they are not served.
+        tries: the limit of sign-in attempts.
+        trail: records sign-ins; None records nothing.
+        on_taken: called with (session_id, seq) whenever a batch up to `seq` goes to a device. Must not block.
     """
 
     bus: CommandBus

@@ -1,9 +1,9 @@
-"""Who a request comes from, where a proxy stands between. Pure.
+"""Finds the client's address behind a proxy. Pure.
 
-A header says anything; so `X-Forwarded-For`, `-Proto` and `-Host` count only if the connection comes from a proxy
-that the config names. If it names none, a program on this machine may still say `-Proto` and `-Host`: they only
-decide the address of an upload that is returned to that same program. `-For` decides whose share of the limits a
-connection takes, and what the audit says, so it always needs the config.
+A client can put anything into a header. So `X-Forwarded-For`, `-Proto` and `-Host` count only if the connection comes
+from a proxy that the config names. If it names none, `-Proto` and `-Host` still count from a program on this machine:
+they only decide the address of an upload that is returned to that same program. `-For` decides whose share of the
+limits a connection takes, and what the audit records, so it always needs the config.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 __all__ = ["LOOPBACK", "Forwarded", "Headers", "Proxies", "is_loopback"]
 
 LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
-"""This machine."""
+"""Networks of this machine."""
 
 MAX_HOPS: Final = 8
-"""Entries of `X-Forwarded-For` that are looked at, from the last one on: more named proxies in a row has nobody."""
+"""Entries of `X-Forwarded-For` to check, from the last one on; chains of trusted proxies are shorter than this."""
 
 Headers = Iterable[tuple[bytes, bytes]]
-"""Of a request; names in lower case."""
+"""A request's headers; names in lower case."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,7 +32,7 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @attrs.frozen
 class Proxies:
-    """The proxies that are believed, as networks."""
+    """The trusted proxies, as networks."""
 
     networks: tuple[_Network, ...]
 
@@ -42,7 +42,7 @@ class Proxies:
         return cls(tuple(ipaddress.ip_network(name) for name in names))
 
     def believes(self, peer: str) -> bool:
-        """Tell whether a connection from `peer` is one of a named proxy."""
+        """Return whether a connection from `peer` comes from a trusted proxy."""
         address = _parse(peer)
         return address is not None and self._holds(address)
 
@@ -51,10 +51,10 @@ class Proxies:
         return self.believes(peer) or (not self.networks and is_loopback(peer))
 
     def client(self, peer: str, headers: Headers) -> str:
-        """Return the address that a request comes from.
+        """Return the client's address of a request.
 
-        That is the peer's own; behind named proxies the last address in `X-Forwarded-For` that is none of
-        theirs: each proxy adds whom it heard from, and what stands before that is hearsay.
+        That is the peer's own address. Behind trusted proxies it is the last address in `X-Forwarded-For` that is not
+        one of theirs: each proxy appends the address that it received from, and earlier entries cannot be trusted.
         """
         if not self.believes(peer):
             return peer
@@ -80,7 +80,8 @@ def is_loopback(peer: str) -> bool:
 
 
 def _parse(text: str) -> _Address | None:
-    """Return the address in `text`, which may have a port or a zone; an IPv4 one in IPv6's dress as itself."""
+    """Return the address in `text`, which may have a port or a zone; an IPv4 address mapped into IPv6 becomes plain
+    IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
@@ -95,9 +96,9 @@ def _parse(text: str) -> _Address | None:
 
 @attrs.frozen
 class Forwarded:
-    """Puts the client's address in place of the proxy's, and takes away what nobody named says of either.
+    """Replaces the proxy's address by the client's, and drops forwarded headers from untrusted peers.
 
-    Behind it `scope["client"]` and the `X-Forwarded-*` headers are as true as the named proxies are.
+    Inside it, `scope["client"]` and the `X-Forwarded-*` headers are as true as the trusted proxies are.
     """
 
     app: ASGIApp

@@ -1,4 +1,4 @@
-"""A request that is answered before anybody speaks HTTP on its connection: one JSON answer, then the end."""
+"""Answers a request before an HTTP server takes over its connection: one JSON answer, then the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Refusal", "error_body", "refusal_bytes"]
 
 @attrs.frozen
 class Refusal:
-    """An HTTP status, and the code and line that tell why."""
+    """An HTTP status, and the code and text that give the reason."""
 
     status: int
     code: str
@@ -20,7 +20,7 @@ class Refusal:
 
 
 def error_body(code: str, message: str) -> bytes:
-    """Return the JSON that every HTTP error has."""
+    """Return the JSON body of every HTTP error."""
     return orjson.dumps({"error": {"code": code, "message": message}})
 
 

@@ -1,4 +1,4 @@
-"""As much of an HTTP/1.1 request's head as routing needs. Pure; h11 or wsproto parse it strictly, later."""
+"""Parses as much of an HTTP/1.1 request's head as routing needs. Pure; h11 or wsproto parse it strictly later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
 class HeadError(Exception):
-    """This is no request of HTTP/1.0 or 1.1."""
+    """The data is not a request of HTTP/1.0 or 1.1."""
 
 
 @attrs.frozen
@@ -35,7 +35,7 @@ class RequestHead:
 
     @property
     def body_bytes(self) -> int | None:
-        """How long the body is; None where only a strict parse can tell."""
+        """The body's length; None if only a strict parse can tell."""
         if self.tokens(b"transfer-encoding"):
             return None
         sizes = {value for key, value in self.headers if key == b"content-length"}
@@ -46,19 +46,19 @@ class RequestHead:
 
     @property
     def is_websocket(self) -> bool:
-        """Whether it asks to become a WebSocket."""
+        """Whether it asks for an upgrade to WebSocket."""
         asks = "websocket" in self.tokens(b"upgrade") and "upgrade" in self.tokens(b"connection")
         return self.method == "GET" and asks
 
 
 def find_end(data: bytes | bytearray, start: int = 0) -> int | None:
-    """Return where the head ends, the empty line included; None where it goes on. Looks from `start` on."""
+    """Return the end of the head, including the empty line; None if it is incomplete. Searches from `start` on."""
     found = _END.search(data, max(start - 3, 0))
     return None if found is None else found.end()
 
 
 def parse_head(data: bytes) -> RequestHead:
-    """Return the head that `data` is. Raises HeadError."""
+    """Return the parsed head. Raises HeadError."""
     lines = _LINE.split(data.rstrip(b"\r\n"))
     request = _REQUEST.fullmatch(lines[0])
     if request is None:
@@ -74,7 +74,7 @@ def parse_head(data: bytes) -> RequestHead:
 
 
 def without_upgrade(data: bytes) -> bytes:
-    """Return the head without its wish for another protocol: what is no WebSocket stays HTTP/1.1."""
+    """Return the head without its Upgrade header: other protocols than WebSocket stay HTTP/1.1."""
     lines = _LINE.split(data)
     kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in _UPGRADE_HEADERS]
     return data if len(kept) == len(lines) else b"\r\n".join(kept)

@@ -1,8 +1,8 @@
-"""What a permission request says to a person: all of it, and nothing hidden in it. Pure.
+"""A permission request as text for a person: all of it, and nothing hidden in it. Pure.
 
-What a person allows must be what the person saw. So nothing is left out silently: a text that is too long is
-reported as cut, blanks that would push the rest off the screen are counted, and characters that have no
-picture, or that turn the reading direction, are shown by their number.
+A person must see exactly what they allow. So nothing is left out silently: a text that is too long is reported as cut,
+blanks that would push text off the screen are counted, and characters that are invisible, or that turn the reading
+direction, are shown by their number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 __all__ = ["shown_input", "visible"]
 
 LONG_BLANK: Final = 9
-"""Blanks in a row that are counted and not shown; an indented line of code has fewer, or begins a line."""
+"""Blanks in a row that are counted instead of shown; an indented line of code has fewer, or begins a line."""
 
 _BLANKS: Final = re.compile(rf"(?<=[^\n \t])[ \t]{{{LONG_BLANK},}}|[ \t]{{80,}}")
 _EMPTY_LINES: Final = re.compile(r"\n(?:[ \t]*\n){4,}")
@@ -35,18 +35,18 @@ _BLANK_LETTERS: Final = frozenset(
         *range(0xE0100, 0xE01F0),
     }
 )
-"""Characters that Unicode takes for letters or marks, and that show nothing."""
+"""Characters that Unicode counts as letters or marks, but that show nothing."""
 
 
 def visible(text: str) -> str:
-    """Return `text` with nothing in it that cannot be seen. Control characters but the new line are named too."""
+    """Return `text` with every invisible character named, control characters too, except new lines."""
     named = text if text.isascii() and text.isprintable() else "".join(map(_named, text))
     counted = _EMPTY_LINES.sub(lambda found: f"\n⟦{found[0].count(chr(10)) - 1} empty lines⟧\n", named)
     return _BLANKS.sub(lambda found: f"⟦{len(found[0])} blanks⟧", counted)
 
 
 def shown_input(value: Any, limit: int) -> tuple[str, bool]:
-    """Return a tool's input as a person can read it, and whether that is all of it.
+    """Return a tool's input in readable form, and whether it is complete.
 
     Args:
         value: the input of a request.
@@ -61,7 +61,7 @@ def shown_input(value: Any, limit: int) -> tuple[str, bool]:
 
 
 def _readable(value: Any) -> str:
-    """Return a value as text. A longer object has a line for each of its fields, and texts keep their own lines."""
+    """Return a value as text. A longer object gets a line for each field, and texts keep their own lines."""
     if isinstance(value, str):
         return value
     text = orjson.dumps(value).decode()
@@ -75,7 +75,7 @@ def _readable(value: Any) -> str:
 
 
 def _named(char: str) -> str:
-    # Not printable are the controls, formats, surrogates, unassigned ones, and all blanks but the space.
+    # Not printable are controls, formats, surrogates, unassigned characters, and all blanks but the space.
     if char in "\n\t" or (char.isprintable() and ord(char) not in _BLANK_LETTERS):
         return char
     return f"\\u{{{ord(char):x}}}"

@@ -1,4 +1,4 @@
-"""Addresses of files: what opens them without a key, and where this server is as its client sees it. Pure."""
+"""Signed addresses of files, which open them without a key, and the server's address as its client sees it. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ UPLOADS_PATH: Final = "/uploads/"
 BLOBS_PATH: Final = "/uploads/blobs/"
 
 MAX_URL: Final = 2048
-"""Characters of an address that is looked at."""
+"""Characters of an address that are checked."""
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
 def blob_url(session_id: str, sha256: str) -> str:
-    """Return the address of a tool's long input or output, relative to the server. It takes a key."""
+    """Return the address of a tool's long input or output, relative to the server. It needs a key."""
     return f"{BLOBS_PATH}{session_id}/{sha256}"
 
 
 def base_url(scheme: str, headers: Mapping[str, str]) -> str:
-    """Return where the client found this server: as its proxy says, or as the request itself does.
+    """Return the address where the client found this server: from its proxy, or from the request itself.
 
     Args:
-        scheme: how the request came in.
-        headers: the request's, by lower-case name.
+        scheme: of the request.
+        headers: of the request, by lower-case name.
     """
     forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     scheme = forwarded if forwarded in _SCHEMES else scheme
@@ -46,9 +46,9 @@ def base_url(scheme: str, headers: Mapping[str, str]) -> str:
 
 @attrs.frozen
 class UrlSigner:
-    """Signs addresses of files: whoever has one may open that file, and no other.
+    """Signs addresses of files: a signed address opens that file, and no other.
 
-    A signature does not end; it goes with its file. Another key ends all of them.
+    A signature does not expire; it is valid as long as its file exists. A new signing key ends all signatures.
     """
 
     key: bytes = attrs.field(repr=False)
@@ -58,7 +58,7 @@ class UrlSigner:
         return f"{path}?sig={self._signature(path)}"
 
     def opens(self, path: str, query: str) -> bool:
-        """Tell whether the query holds the path's signature; in constant time."""
+        """Return whether the query has the path's signature; in constant time."""
         if len(query) > MAX_URL:
             return False
         try:
@@ -68,9 +68,9 @@ class UrlSigner:
         return hmac.compare_digest(found.encode("utf-8", "surrogatepass"), self._signature(path).encode())
 
     def upload_of(self, url: str) -> str | None:
-        """Return the name of the upload that an address given out by this server stands for; else None.
+        """Return the name of the upload behind an address that this server returned; else None.
 
-        That is the signed address, on whatever host the device found the server, or the bare path.
+        That is the signed address, on any host, or the bare path.
         """
         if len(url) > MAX_URL:
             return None

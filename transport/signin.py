@@ -1,4 +1,4 @@
-"""Where a key may stand, and whether it opens anything (PROTOCOL sections 1 to 4). Keys are never logged."""
+"""Finds the key in a request or a frame, and checks it (PROTOCOL sections 1 to 4). Keys are never logged."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class BadKeyError(Exception):
 
 
 class TooManyAttemptsError(Exception):
-    """There were too many wrong keys from this address; nobody is told whether this one was right."""
+    """Too many wrong keys came from this address; the answer does not reveal whether this one was right."""
 
 
 @attrs.define(eq=False)
 class SignIns:
-    """The one place where a key becomes a device: looks it up and counts what goes wrong by address."""
+    """Turns keys into devices: looks each key up and counts the wrong ones by address."""
 
     devices: Devices
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     trail: AuditTrail | None = None
 
     def enter(self, key: str, address: str) -> Device:
-        """Return whose key this is. Never blocks.
+        """Return the device of this key. Never blocks.
 
         Raises:
-            BadKeyError, TooManyTriesError: nobody's.
+            BadKeyError, TooManyAttemptsError: it is not valid, or not checked.
         """
         device = self.devices.find(key)
         self.judge(address, good=device is not None, what="key")
@@ -48,7 +48,7 @@ class SignIns:
         return device
 
     def knows(self, key: str | None) -> bool:
-        """Tell whether this is a good key. Counts nothing: the answer must not reach whoever gave the key."""
+        """Return whether this is a valid key. Counts nothing: the answer must not reach the client."""
         return key is not None and self.devices.find(key) is not None
 
     def judge(self, address: str, *, good: bool, what: str) -> None:
@@ -56,7 +56,7 @@ class SignIns:
 
         Raises:
             BadKeyError: it was wrong.
-            TooManyTriesError: it may have been.
+            TooManyAttemptsError: it may have been.
         """
         now = trio.current_time()
         if good and self.tries.good(address, now):
@@ -70,18 +70,18 @@ class SignIns:
 
 @attrs.frozen
 class SignIn:
-    """One connection's way in: where it comes from, and the key that its head brought, if any."""
+    """One connection's sign-in: its address, and the key of its head, if any."""
 
     sign_ins: SignIns
     address: str
     key: str | None = attrs.field(repr=False)
 
     def enter(self, key: str) -> Device:
-        """Return whose key this is. Raises BadKeyError, TooManyTriesError."""
+        """Return the device of this key. Raises BadKeyError, TooManyAttemptsError."""
         return self.sign_ins.enter(key, self.address)
 
     def returned(self, device: Device | None) -> None:
-        """Note that the shipped app came back without a key, or tried to."""
+        """Record that the iOS app reconnected without a key, or tried to."""
         trail = self.sign_ins.trail
         if trail is None:
             return
@@ -92,9 +92,9 @@ class SignIn:
 
 
 def key_of_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the key of a request, None without one. Header names must be in lower case.
+    """Return the key of a request; None without one. Header names must be in lower case.
 
-    It stands in `X-API-Key`, `Authorization: Bearer` or a bare `Authorization`.
+    It may be in `X-API-Key`, `Authorization: Bearer` or a bare `Authorization`.
     """
     found: str | None = None
     for name, value in headers:
@@ -107,7 +107,7 @@ def key_of_headers(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def key_of_first_frame(message: str | bytes) -> str | None:
-    """Return the key that a connection's first frame brings; None where it is no frame that could."""
+    """Return the key in a connection's first frame; None if the frame cannot have one."""
     if isinstance(message, bytes):
         return None
     try:

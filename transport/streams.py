@@ -1,5 +1,5 @@
-"""The streams between a socket and whoever speaks on it: one that gives back what was read of the head, and
-one below trio-websocket that lets us write ready-made frames beside it.
+"""Streams between a socket and its protocol: one returns the head that was already read, and one lies below
+trio-websocket and lets us write ready-made frames beside it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ["FrameStream", "PutBackStream", "Transport", "WriteTimedOut"]
 Transport = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 WRITE_SLICE_BYTES: Final = 64 * 1024
-"""The write limit counts anew after each such slice: a slow line that moves at all is not a dead one."""
+"""The write limit starts again after each such slice: a slow connection that still moves is not dead."""
 
 
 REFUSE_S: Final = 1.0
-"""How long the close frame of a refusal may take to be written; without it the peer only sees the end."""
+"""How long the close frame of a refusal may take to be written; after that the peer only sees the end."""
 
 _FAULTS: Final = {code.code: code for code in (close_codes.BAD_FRAME, close_codes.BAD_TEXT)}
-"""What wsproto finds wrong in a frame."""
+"""The close codes for errors that wsproto finds in a frame."""
 
 
 class WriteTimedOut(trio.BrokenResourceError):
-    """The socket took nothing for the write limit; the stream is closed."""
+    """The socket accepted nothing within the write limit; the stream is closed."""
 
 
 class PutBackStream(trio.abc.Stream):
@@ -43,7 +43,7 @@ class PutBackStream(trio.abc.Stream):
         self._ahead = ahead
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Return what was put back, then what the stream receives."""
+        """Return the bytes that were put back, then what the stream receives."""
         if not self._ahead:
             return await self.inner.receive_some(max_bytes)
         await trio.lowlevel.checkpoint()
@@ -52,37 +52,36 @@ class PutBackStream(trio.abc.Stream):
         return taken
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """See `trio.abc.SendStream`."""
+        """Implements `trio.abc.SendStream`."""
         await self.inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """See `trio.abc.SendStream`."""
+        """Implements `trio.abc.SendStream`."""
         await self.inner.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """See `trio.abc.AsyncResource`."""
+        """Implements `trio.abc.AsyncResource`."""
         await self.inner.aclose()
 
 
 class FrameStream(PutBackStream):
-    """What trio-websocket writes on, and we too: only whole frames, one writer at a time.
+    """The stream that trio-websocket and this server write on: only whole frames, one writer at a time.
 
-    trio-websocket gives each frame to `send_all` in one piece. Once its close frame has passed,
-    `send_frames` writes nothing more, since a data frame after it would break the protocol.
+    trio-websocket passes each frame to `send_all` in one piece. After its close frame, `send_frames` writes nothing
+    more, since a data frame after it would break the protocol.
 
-    What came right behind the upgrade request is held back until the answer is out: before that,
-    trio-websocket would take it for a part of the request and look at it no more.
+    Bytes that follow the upgrade request directly are held back until the answer is written: before that,
+    trio-websocket would take them for a part of the request and drop them.
 
-    A write that is cancelled or times out may have left half a frame on the line, so it closes the stream
-    forcefully.
+    A write that is cancelled or times out may have written half a frame, so it closes the stream forcefully.
 
-    A peer whose frames are refused gets our close frame; then the stream stays open for the listener to drain:
-    to close a socket with unread input destroys what is still on its way.
+    If a peer's frames are refused, it gets our close frame, and the stream stays open for the listener to drain:
+    closing a socket with unread input destroys data that is still in flight.
 
     Attributes:
-        write_s: how long the socket may refuse to take anything.
-        reader: what reads the peer's frames, and at which pace.
-        ws: the connection that is spoken here, once there is one.
+        write_s: how long the socket may refuse all data.
+        reader: reads the peer's frames, at its own pace.
+        ws: the WebSocket connection, once there is one.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class FrameStream(PutBackStream):
         self._closing = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Return the upgrade request's head, and after its answer what follows."""
+        """Return the upgrade request's head, and after its answer the following bytes."""
         if self._head:
             await trio.lowlevel.checkpoint()
             head, self._head = self._head, b""
@@ -119,16 +118,16 @@ class FrameStream(PutBackStream):
         return data
 
     async def aclose(self) -> None:
-        """Close the stream, unless there is input that nobody reads any more: then the listener does."""
+        """Close the stream, unless it has unread input: then the listener closes it."""
         if self.reader.incoming.ended or self._fault() is not None:
             await trio.lowlevel.checkpoint()
         else:
             await super().aclose()
 
     async def finish(self) -> None:
-        """Send the close frame for what wsproto found wrong; call it after the conversation.
+        """Send the close frame for an error that wsproto found; call it after the conversation.
 
-        trio-websocket only closes the stream then.
+        trio-websocket itself only closes the stream then.
         """
         fault = self._fault()
         if fault is not None:
@@ -139,7 +138,7 @@ class FrameStream(PutBackStream):
         return None if closed is None or self._closing else _FAULTS.get(closed.code)
 
     async def _refuse(self, code: CloseCode) -> None:
-        # Shielded: what ends this connection cancels it, and nobody else says good-bye.
+        # Shielded: the end of this connection cancels it, and only this sends the close frame.
         with (
             trio.move_on_after(REFUSE_S, shield=True),
             suppress(trio.BrokenResourceError, trio.ClosedResourceError),
@@ -147,11 +146,11 @@ class FrameStream(PutBackStream):
             await self.send_all(close_frame(code.code, code.reason))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write what trio-websocket has to say: a handshake or one whole control frame.
+        """Write the bytes of trio-websocket: a handshake or one whole control frame.
 
         Raises:
-            BrokenResourceError: the other side is gone.
-            WriteTimedOut: it took nothing for `write_s`.
+            BrokenResourceError: the peer is gone.
+            WriteTimedOut: it accepted nothing for `write_s`.
         """
         async with self._lock:
             if is_close(data):
@@ -163,14 +162,14 @@ class FrameStream(PutBackStream):
             self._answered = None
 
     async def send_frames(self, frames: bytes) -> bool:
-        """Write whole frames; False, and nothing written, where the close frame has gone already.
+        """Write whole frames; False, and nothing written, if the close frame was sent already.
 
-        No checkpoint where the socket takes all of it at once.
+        Not a checkpoint if the socket accepts all of it at once.
 
         Raises:
             BrokenResourceError, ClosedResourceError, WriteTimedOut: as in `send_all`.
         """
-        # Most writes wait neither for the lock nor for the socket: each spares a turn of the loop.
+        # Most writes wait neither for the lock nor for the socket, which saves a turn of the event loop each.
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
@@ -186,7 +185,7 @@ class FrameStream(PutBackStream):
             self._lock.release()
 
     def _write_nowait(self, frames: bytes) -> int:
-        """Write what a bare socket takes at once; return how much that was."""
+        """Write as much as a bare socket accepts at once; return how much that was."""
         if not isinstance(self.inner, trio.SocketStream):
             return 0
         fd = self.inner.socket.fileno()
@@ -219,4 +218,4 @@ class FrameStream(PutBackStream):
             await self.inner.send_all(data)
         if scope.cancelled_caught:
             self.timed_out = True
-            raise WriteTimedOut(f"the socket took nothing for {self.write_s:.0f} s")
+            raise WriteTimedOut(f"the socket accepted nothing for {self.write_s:.0f} s")

@@ -1,6 +1,6 @@
-"""A session's journal as a conversation: what `/api/sessions/{id}/messages` shows. Pure.
+"""A session's journal as a list of messages, for `/api/sessions/{id}/messages`. Pure.
 
-An entry is a user message or the answer of a turn. Its place is a row's: the `user_message`, or the
+An entry is a user message or the answer of a turn. Its place is that of a row: the `user_message`, or the
 `turn_started`.
 """
 
@@ -27,17 +27,17 @@ from transport.v3.events import timestamp
 __all__ = ["ANSWER_KINDS", "ENTRY_KINDS", "Answer", "Answers", "entries"]
 
 ENTRY_KINDS: Final = frozenset({UserMessage.kind, TurnStarted.kind})
-"""The rows that are entries."""
+"""The kinds of rows that are entries."""
 
 _DELIVERY_STATES: Final = frozenset(get_args(DeliveryState))
 
 ANSWER_KINDS: Final = TURN_ENDS | {Message.kind}
-"""The rows that make an answer what it is."""
+"""The kinds of rows that an answer consists of."""
 
 
 @attrs.define
 class _Block:
-    """The text of one block as the pieces that it came in: joined at each piece, a long one would cost its square."""
+    """The text of one block as a list of pieces: joining at each piece would make a long block quadratic."""
 
     pieces: list[str] = attrs.field(factory=list)
     length: int = 0
@@ -52,7 +52,7 @@ class _Block:
 
 @attrs.define
 class Answer:
-    """What a turn has said so far, and how it ended."""
+    """The text of a turn so far, and how it ended."""
 
     status: str = "running"
     error: dict[str, Any] | None = None
@@ -60,7 +60,7 @@ class Answer:
     _blocks: dict[str, _Block] = attrs.field(factory=dict)
 
     def add(self, piece: Message) -> None:
-        """Take a piece of the answer. Costs no more than the piece, unless it replaces something."""
+        """Add a piece of the answer. Costs only the piece's length, unless it replaces text."""
         block = self._blocks.setdefault(piece.block, _Block())
         self.length -= block.length
         block.add(piece)
@@ -95,7 +95,7 @@ class Answers:
         return not self._running
 
     def add(self, items: Iterable[Committed]) -> None:
-        """Take rows, in the journal's order."""
+        """Add rows, in the journal's order."""
         for item in items:
             answer = self.by_turn.get(item.turn_id) if item.turn_id is not None else None
             if answer is not None:
@@ -132,7 +132,7 @@ def entries(
 
 
 def _delivery(state: str | None) -> str:
-    """Return a delivery state. A message that is journalled and nothing more waits for its turn."""
+    """Return a delivery state. A message with only its `user_message` in the journal is queued."""
     return state if state is not None and state in _DELIVERY_STATES else "queued"
 
 

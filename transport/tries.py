@@ -1,9 +1,9 @@
-"""How often an address may try to come in. No I/O of its own.
+"""Limits sign-in attempts by address. No I/O of its own.
 
-A key made here is far too long to be guessed; one that a person chose may not be. So wrong keys cost an address
-its tries, and one without any left is told to wait, be its next key right or wrong: else the answer would tell
-which it was. An address that a good key came from is let in with a good key at any time: whoever shares it with
-a guesser is not shut out.
+A generated key is far too long to guess; a key that a person chose may not be. So each wrong key costs its address an
+attempt. An address without attempts left must wait, whether its next key is right or wrong: else the answer would
+reveal which it was. An address that a valid key came from may always sign in with a valid key, so it is not locked out
+by a guesser that shares it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ TRIES: Final = 10
 WINDOW_S: Final = 60.0
 
 SIGN_IN_TRIES: Final = 1_000
-"""Wrong keys of an address at once: clients that kept an old key ask for many things, and many may share an
+"""Wrong keys from an address at once: clients with an old key send many requests, and many clients may share an
 address."""
 
 REFILL_S: Final = 6.0
-"""After so long an address has one more try: ten a minute."""
+"""Seconds after which an address gets one more attempt: ten a minute."""
 
 MAX_ADDRESSES: Final = 4096
-"""Addresses whose tries are remembered; the one that tried longest ago is forgotten beyond that."""
+"""Addresses whose attempts are remembered; beyond that the one with the oldest attempt is dropped."""
 
-_IPV6_SITE: Final = 64  # bits: what one subscriber has for himself
+_IPV6_SITE: Final = 64  # bits: the network of one subscriber
 
 
 @attrs.define(eq=False)
 class Attempts:
-    """Counts tries by address; those of one IPv6 site are one."""
+    """Counts attempts by address; the addresses of one IPv6 site count as one."""
 
     _by_address: OrderedDict[str, deque[float]] = attrs.field(factory=OrderedDict)
 
     def allow(self, address: str, now: float) -> bool:
-        """Count a try at `now` (seconds, monotonic); False where there were too many in the last minute."""
+        """Count an attempt at `now` (seconds, monotonic); False if there were too many in the last minute."""
         site = site_of(address)
         times = self._by_address.setdefault(site, deque(maxlen=TRIES))
         self._by_address.move_to_end(site)
@@ -54,7 +54,7 @@ class Attempts:
 
 @attrs.define
 class _Left:
-    """Tries that were left at a moment."""
+    """The attempts that were left at a moment."""
 
     tries: float
     at: float
@@ -62,18 +62,19 @@ class _Left:
 
 @attrs.define(eq=False)
 class SignInThrottle:
-    """Counts wrong keys and codes by address; those of one IPv6 site are one. Times in seconds, monotonic."""
+    """Counts wrong keys and codes by address; the addresses of one IPv6 site count as one. Times in seconds,
+    monotonic."""
 
     _left: OrderedDict[str, _Left] = attrs.field(factory=OrderedDict)
     _known: OrderedDict[str, None] = attrs.field(factory=OrderedDict)
 
     def remember(self, addresses: Iterable[str]) -> None:
-        """Note that good keys came from these addresses, as `good` does."""
+        """Record that valid keys came from these addresses, as `good` does."""
         for address in addresses:
             self._note(site_of(address))
 
     def good(self, address: str, now: float) -> bool:
-        """Take note of a good key; False where it is not to be let in yet."""
+        """Record a valid key; False if it must be refused for now."""
         site = site_of(address)
         if site not in self._known and self._tries(site, now).tries < 1:
             return False
@@ -81,7 +82,7 @@ class SignInThrottle:
         return True
 
     def wrong(self, address: str, now: float) -> bool:
-        """Count a wrong key; False where there were too many."""
+        """Count a wrong key; False if there were too many."""
         left = self._tries(site_of(address), now)
         if left.tries < 1:
             return False
@@ -105,7 +106,7 @@ class SignInThrottle:
 
 
 def site_of(address: str) -> str:
-    """Return what an address counts as: itself, or the network that one IPv6 subscriber has for himself."""
+    """Return the unit that an address is counted by: itself, or the /64 network of one IPv6 subscriber."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""A request of kind `trust` in words, for whoever has text alone: the shipped app, a terminal. Pure."""
+"""A request of kind `trust` as text, for the iOS app and the terminal. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ KIND = "trust"
 
 
 def trust_lines(asked: Any) -> list[str]:
-    """Return what a person must know before the folder is trusted: the folder, and all that would run, a line each."""
+    """Return what a person must know before they trust the folder: the folder, and everything that would run, a line
+    each."""
     fields = asked if isinstance(asked, dict) else {}
     lines = [
-        f"The folder {fields.get('folder') or 'of this session'} holds things that would run or count by themselves:"
+        f"The folder {fields.get('folder') or 'of this session'} has settings that would run or apply by themselves:"
     ]
     runs = fields.get("runs")
     for run in runs if isinstance(runs, list) else ():
@@ -27,5 +28,5 @@ def trust_lines(asked: Any) -> list[str]:
 
 
 def lists_all(asked: Any) -> bool:
-    """Tell whether the request lists all that would run."""
+    """Return whether the request lists everything that would run."""
     return isinstance(asked, dict) and isinstance(asked.get("runs"), list) and not asked.get("more")

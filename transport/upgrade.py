@@ -1,4 +1,4 @@
-"""From an upgrade request to the connection that speaks the protocol it asked for."""
+"""Turns an upgrade request into a connection that speaks the requested protocol."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from transport.websocket.reader import READ_BYTES, FrameReader
 __all__ = ["Dialect", "WebSocketUpgrade", "address_of"]
 
 MESSAGE_QUEUE: Final = 1
-"""Frames that trio-websocket takes ahead of ours, 1 MiB each at worst."""
+"""Frames that trio-websocket reads ahead, 1 MiB each at worst."""
 
 CUT_S: Final = 0.1
-"""How long a connection whose place another one gets may take to write its close frame."""
+"""How long a connection whose place another one takes may need to write its close frame."""
 
 _PATHS: Final = {"/api/ws": None, "/api/claude/ws": "claude", "/api/codex/ws": "codex"}
 
@@ -46,11 +46,11 @@ class Dialect(Protocol):
 
     @property
     def device(self) -> Device | None:
-        """Who is signed in."""
+        """The device that is signed in."""
         ...
 
     def request_close(self, code: CloseCode) -> None:
-        """Have it end politely. Never blocks."""
+        """Ask it to end in order. Never blocks."""
         ...
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -60,12 +60,12 @@ class Dialect(Protocol):
 
 @attrs.frozen
 class Upgrade:
-    """What an upgrade request asked for.
+    """The content of an upgrade request.
 
     Attributes:
         agent: the old path's agent; None on the common path.
-        subprotocol: what the answer names.
-        address: where it comes from.
+        subprotocol: the subprotocol of the answer.
+        address: of the client.
     """
 
     agent: str | None
@@ -81,7 +81,7 @@ _MakeDialect = Callable[
 
 @attrs.define(eq=False)
 class WebSocketUpgrade:
-    """Lets WebSockets in, and knows all that are open."""
+    """Accepts WebSockets, and knows all that are open."""
 
     config: TransportConfig
     deps: Deps
@@ -116,7 +116,7 @@ class WebSocketUpgrade:
                 dialect.request_close(close_codes.BAD_KEY)
 
     async def close_all(self) -> None:
-        """Ask all to come back later; return when they are gone."""
+        """Ask all to reconnect later; return when they are closed."""
         while self._open:
             for dialect in tuple(self._open):
                 dialect.request_close(close_codes.RESTART)
@@ -127,13 +127,13 @@ class WebSocketUpgrade:
     def admit(
         self, stream: Transport, head: RequestHead, data: bytes, *, full: bool
     ) -> Callable[[], Awaitable[None]] | Refusal:
-        """Return how to serve one WebSocket to its end, or a refusal where it is to get none at all.
+        """Return how to serve one WebSocket to its end, or a refusal if it must not get one.
 
         Args:
-            stream: what it came on.
+            stream: the stream of the request.
             head: the upgrade request.
-            data: what was read, the request's head and maybe more.
-            full: the server has as many connections as it takes.
+            data: the bytes read so far: the request's head and maybe more.
+            full: the server has as many connections as it accepts.
         """
         if head.path not in _PATHS:
             return Refusal(404, "not_found", "There is no such WebSocket.")
@@ -155,7 +155,7 @@ class WebSocketUpgrade:
         return partial(self._serve, frames, upgrade, place, self._make_v3)
 
     def client(self, stream: Transport, head: RequestHead) -> str:
-        """Return the address that a request comes from: behind a trusted proxy the client's own."""
+        """Return the client's address of a request: behind a trusted proxy the address that it names."""
         return self.proxies.client(address_of(stream), head.headers)
 
     def _admit_app(
@@ -163,16 +163,16 @@ class WebSocketUpgrade:
     ) -> Callable[[], Awaitable[None]] | Refusal:
         ports = self.deps.app
         if ports is None:
-            return Refusal(503, "unavailable", f"Only subprotocol {SUBPROTOCOL} is spoken here.")
+            return Refusal(503, "unavailable", f"This server speaks only subprotocol {SUBPROTOCOL}.")
         limit = self.config.app_max_waiting_per_site
         place = None if full else self.waiting_app.enter_if_free(upgrade.address, per_site=limit)
         if place is None:
-            return Refusal(503, "overloaded", "Too many connections wait for their sign-in.")
+            return Refusal(503, "overloaded", "Too many connections wait for their sign-in; try again later.")
         make = partial(self._make_app, ports)
         return partial(self._serve, frames, upgrade, place, make)
 
     async def run(self) -> None:
-        """Do what is done for all WebSockets at once, until cancelled."""
+        """Run the tasks that serve all WebSockets, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.pulse.run)
             if self.renderings is not None:
@@ -185,7 +185,9 @@ class WebSocketUpgrade:
         place = place or Places(1).enter(upgrade.address)
         try:
             async with trio.open_nursery() as nursery:
-                place.make_room = partial(nursery.cancel_scope.cancel, reason="another one gets its place")
+                place.make_room = partial(
+                    nursery.cancel_scope.cancel, reason="another connection takes its place"
+                )
                 ws = await self._shake_hands(nursery, stream, upgrade) if place.held else None
                 if ws is not None:
                     dialect = make(upgrade, ws, stream, partial(self._signed_in, stream, place))
@@ -215,7 +217,7 @@ class WebSocketUpgrade:
     async def _shake_hands(
         self, nursery: trio.Nursery, stream: FrameStream, upgrade: Upgrade
     ) -> trio_websocket.WebSocketConnection | None:
-        """Accept the upgrade; None where the peer's handshake is none."""
+        """Accept the upgrade; None if the peer's handshake is not valid."""
         with trio.move_on_after(self.config.head_s):
             request = await trio_websocket.wrap_server_stream(
                 nursery,
@@ -267,7 +269,7 @@ class WebSocketUpgrade:
 
 
 def _cut(dialect: Dialect, scope: trio.CancelScope) -> None:
-    """End a connection whose place another one gets."""
+    """End a connection whose place another one takes."""
     dialect.request_close(close_codes.TOO_MANY)
     scope.deadline = min(scope.deadline, trio.current_time() + CUT_S)
 

@@ -1,4 +1,4 @@
-"""A file on its way from a request to the disk, and the uploads that a message may have."""
+"""Receives a file from a request and stores it, and looks up the uploads that a message may have."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from transport.signed_urls import UPLOADS_PATH, UrlSigner
 __all__ = ["MAX_FILE_BYTES", "OwnUploads", "Uploader", "clean_name", "receive_upload", "too_large"]
 
 MAX_FILE_BYTES: Final = 50_000_000
-"""The shipped app's own limit."""
+"""The iOS app's own limit."""
 
 MAX_TYPE: Final = 32
 MAX_FIELD_BYTES: Final = 1024
 MAX_FILENAME: Final = 255
-"""Characters; what file systems take."""
+"""Characters; the limit of file systems."""
 
 KEPT_NAME: Final = 80
-"""Characters of the file name that go into the name on disk."""
+"""Characters of the file name that become part of the name on disk."""
 
 _TYPE: Final = re.compile(rf"[a-z0-9_-]{{1,{MAX_TYPE}}}")
 _MIME: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}")
@@ -37,13 +37,13 @@ _UNPRINTED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 @attrs.frozen
 class OwnUploads:
-    """The uploads of this server, by the addresses that it gave out. See `transport.ports.Uploads`."""
+    """The uploads of this server, by the addresses that it returned. Implements `transport.ports.Uploads`."""
 
     stored: stored.Uploads
     links: UrlSigner
 
     async def find(self, url: str) -> Attachment | None:
-        """Return the upload behind an address that this server gave out; None where there is none."""
+        """Return the upload behind an address that this server returned; None if there is none."""
         name = self.links.upload_of(url)
         upload = None if name is None else await self.stored.find(name)
         if upload is None:
@@ -51,12 +51,12 @@ class OwnUploads:
         return Attachment(upload.id, upload.filename, upload.mime_type, upload.size, upload.type, upload.url)
 
     async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
-        """Note that a session has these files; False where one is gone."""
+        """Record that a session has these files; False if one was removed."""
         names = [name for one in files if (name := self.links.upload_of(one.url)) is not None]
         return len(names) == len(files) and await self.stored.use(session_id, names)
 
     def path_of(self, attachment: Attachment) -> Path | None:
-        """Return where the file of an attachment lies; None where it is no upload of ours, or gone.
+        """Return the path of an attachment's file; None if it is not an upload of ours, or was removed.
 
         Looks at the folder: some microseconds.
         """
@@ -67,7 +67,7 @@ class OwnUploads:
 
 @attrs.frozen
 class Uploader:
-    """Who brings a file, when, and where the server is for it."""
+    """The device that uploads a file, the time, and the server's address as that device sees it."""
 
     device_id: str
     base_url: str
@@ -81,7 +81,7 @@ def too_large() -> HttpError:
 
 @attrs.define(eq=False)
 class _Form:
-    """What is known of the form so far. It has a part `file` and a part `type`, and others do not count."""
+    """The parts of the form so far. It needs a part `file` and a part `type`; others are ignored."""
 
     part: PartBegins | None = None
     file: PartBegins | None = None
@@ -89,7 +89,7 @@ class _Form:
     field_bytes: int = 0
 
     async def take(self, piece: Piece, incoming: stored.Incoming) -> None:
-        """Take a piece; what is of the file goes on to `incoming`. Raises HttpError."""
+        """Take a piece; the file's own go on to `incoming`. Raises HttpError."""
         if isinstance(piece, PartBegins):
             self._begins(piece)
         elif isinstance(piece, Data):
@@ -115,17 +115,17 @@ class _Form:
             self.kind += data
 
     def type(self) -> str:
-        """Return what the file is said to be."""
+        """Return the type that the device gave for the file."""
         text = self.kind.decode("utf-8", "replace").strip().lower() or "other"
         if not _TYPE.fullmatch(text):
-            raise _bad_form("type is not one short word")
+            raise _bad_form("type must be one short word")
         return text
 
 
 async def receive_upload(
     body: AsyncIterable[bytes], reader: MultipartReader, own: OwnUploads, bringer: Uploader, new_id: Ids
 ) -> stored.Upload:
-    """Take a file from a request's body to disk as it comes; nothing is left of one that is not kept.
+    """Write a file from a request's body to disk as it arrives; a file that is not kept leaves nothing.
 
     Raises:
         HttpError: 400 or 413.
@@ -143,7 +143,7 @@ async def receive_upload(
         if form.file is None:
             raise _bad_form("there is no part named file")
         if not reader.complete:
-            raise _bad_form("it breaks off")
+            raise _bad_form("it is incomplete")
         filename = clean_name(form.file.filename or "")
         name = f"{upload_id}_{_name_on_disk(filename)}"
         upload = stored.Upload(
@@ -165,7 +165,7 @@ def _bad_form(what: str) -> HttpError:
 
 
 def clean_name(said: str) -> str:
-    """Return a file's name as it is shown: no folders, nothing that does not print, never empty."""
+    """Return a file's display name: no folders, no unprintable characters, never empty."""
     last = re.split(r"[/\\]", said)[-1]
     text = _UNPRINTED.sub("", last).strip()
     if text in ("", ".", ".."):
@@ -178,7 +178,7 @@ def clean_name(said: str) -> str:
 
 
 def _name_on_disk(filename: str) -> str:
-    """Return a harmless form of the name, with its ending: agents go by that."""
+    """Return a harmless form of the name, with its ending: agents recognise files by it."""
     plain = _HARMFUL.sub("_", filename).strip("._") or "file"
     return plain if len(plain) <= KEPT_NAME else plain[: KEPT_NAME - 16] + plain[-16:].lstrip("._")
 

@@ -104,6 +104,7 @@ class SessionActor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._owner.run)
             nursery.start_soon(self._effects.keep_notes)
+            nursery.start_soon(self._effects.undos.run)
             verdict = await self._serve()
             nursery.cancel_scope.cancel(reason=f"session actor: {verdict}")
         return verdict
@@ -213,6 +214,8 @@ class SessionActor:
             return self._stop_at
         if state.hub_id is not None:
             return self._idle_since + config.hub_idle_s
+        if state.undo is not None or state.planning is not None:
+            return math.inf
         if self.tail.is_watched or not self._owner.is_idle or state.next_waiting() or self._effects.has_note:
             return math.inf
         return self._idle_since + config.actor_idle_s

@@ -26,6 +26,7 @@ from actors.commands import (
     RevokeGrant,
     Send,
     SendNow,
+    Undo,
     Warm,
 )
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
@@ -36,6 +37,7 @@ from actors.session.later_steps import is_later, refusal_of_time, scheduled, sen
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
 from actors.session.snapshot import view
 from actors.session.step import Step, decided
+from actors.session.undo_steps import ask_undo
 from actors.tail import DraftChanged, ReadMarkMoved
 from bridgehub.protocol.messages import InterruptTurn
 from storage.records import Command as KnownCommand
@@ -82,6 +84,8 @@ def take_command(step: Step, given: FromDevice) -> None:
             _resolve(step, envelope, resolve)
         case Rename(title):
             step.emit(SessionUpdated(title=title), device_id=envelope.author.device_id)
+        case Undo() as undo:
+            ask_undo(step, envelope, undo)
         case MarkRead(seq):
             _mark_read(step, envelope, seq)
         case Draft(content):
@@ -118,7 +122,7 @@ def _send(step: Step, envelope: Envelope, send: Send, known: KnownCommand | None
     if steers:
         step.emit_in_turn(Delivery(send.message_id, "handed"))
         step.do(SteerHub(turn_id, send.message_id, item.seq))
-    elif turn is not None or state.failed or later:
+    elif turn is not None or state.failed or later or step.is_undoing:
         state.arriving[send.message_id].key_id = envelope.author.key_id if later else ""
         step.emit(Delivery(send.message_id, "queued"), turn_id=turn_id, device_id=author)
     else:
@@ -226,7 +230,7 @@ def _resolve(step: Step, envelope: Envelope, resolve: Resolve) -> None:
         step.emit(Delivery(resolve.message_id, "cancelled"), device_id=author)
     elif len(state.queue) - len(scheduled(state)) >= MAX_QUEUED:
         _reject(step, envelope, "queue_full", f"{MAX_QUEUED} messages wait already", resolve.message_id)
-    elif state.turn is not None or state.failed:
+    elif state.turn is not None or state.failed or step.is_undoing:
         step.emit(Delivery(resolve.message_id, "queued"), turn_id=step.new_id(), device_id=author)
     else:
         step.start_turn(attrs.evolve(waiting, turn_id=step.new_id()), device_id=author)

@@ -15,16 +15,18 @@ from actors.config import ActorConfig
 from actors.events import Attachment, Committed, UserMessage
 from actors.history import read_history
 from actors.offer import Offer, encode_offer
-from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership
+from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
 from actors.session.effects import (
     Announce,
     Audit,
+    CarryOutUndo,
     Effect,
     ForgetHub,
     HandOver,
     KeepNote,
     KeepOffer,
     KillHub,
+    PlanUndo,
     SendHistory,
     SendToHub,
     StartHub,
@@ -35,8 +37,9 @@ from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
 from actors.session.step import setup_of
+from actors.session.undoing import UndoRunner
 from actors.tail import Tail
-from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer
+from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
 from storage.tables.hash_chain import Act
@@ -81,6 +84,7 @@ class SessionDeps:
     config: ActorConfig
     changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
+    undoes: Undoes | None = None
     audited: Callable[[Act], object] = lambda act: None
     allows_bypass: Callable[[str], bool] = _never
     is_revoked: Callable[[str], bool] = _never
@@ -96,8 +100,13 @@ class EffectRunner:
     owner: HubOwner
     mailbox: Mailbox
     tail: Tail
+    undos: UndoRunner = attrs.field(init=False)
     _note: KeepNote | None = None
     _noted: trio.Event = attrs.field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        deps = self.deps
+        self.undos = UndoRunner(deps.undoes, deps.journal, deps.catalog, self.record, self.mailbox)
 
     @property
     def session_id(self) -> str:
@@ -131,6 +140,8 @@ class EffectRunner:
                 owner.end(hub_id, "kill")
             case ForgetHub(hub_id):
                 await self.deps.hubs.forget(hub_id)
+            case PlanUndo() | CarryOutUndo():
+                self.undos.order(effect)
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
@@ -160,6 +171,7 @@ class EffectRunner:
             effort=settings.effort,
             agent_memory=state.agent_memory,
             grants=tuple(state.grants),
+            unsaved=None if state.unsaved is None else Unsaved(*state.unsaved),
             declined=tuple(state.declined),
         )
 
@@ -173,7 +185,9 @@ class EffectRunner:
         message = await self._message(effect.message_seq, items)
         files = self._files_of(message)
         content, setup = message.content, setup_of(self.state)
-        return Prompt(effect.turn_id, effect.message_id, content, effect.taken_before, files, setup)
+        undone, more = tuple(self.state.undone), self.state.undone_more
+        prompt = Prompt(effect.turn_id, effect.message_id, content, effect.taken_before, files, setup)
+        return attrs.evolve(prompt, undone=undone, undone_more=more)
 
     async def _message(self, seq: int, items: Sequence[Committed]) -> UserMessage:
         """Read a message that is to be handed over: from this batch, else from the journal."""

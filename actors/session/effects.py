@@ -14,12 +14,14 @@ from bridgehub.protocol.messages import ToHub
 __all__ = [
     "Announce",
     "Answer",
+    "CarryOutUndo",
     "Effect",
     "ForgetHub",
     "HandOver",
     "KeepNote",
     "KeepOffer",
     "KillHub",
+    "PlanUndo",
     "SendHistory",
     "SendToHub",
     "StartHub",
@@ -101,6 +103,23 @@ class ForgetHub:
 
 
 @attrs.frozen
+class PlanUndo:
+    """Find out what an undo would do; `UndoPlanned` tells."""
+
+    undo_id: str
+    turn_id: str | None
+    of_undo: str | None
+    force: bool
+
+
+@attrs.frozen
+class CarryOutUndo:
+    """Do what was planned, or what is left of it; `UndoCarried` tells."""
+
+    undo_id: str
+
+
+@attrs.frozen
 class KeepNote:
     """Keep a read mark, a draft, or where a session stands in lists, beside the journal."""
 
@@ -143,6 +162,8 @@ Effect = (
     | StopHub
     | KillHub
     | ForgetHub
+    | PlanUndo
+    | CarryOutUndo
     | KeepNote
     | KeepOffer
     | Announce

@@ -42,8 +42,12 @@ MAX_GRANT_CHARS = 2000
 """Code points of a right for the whole session; one in more words is a right for this call only."""
 
 MAX_DIFF_BYTES = 64 * 1024
-"""JSON of what a request would change; a longer one is left out."""
+"""JSON of what a request would change, or a tool changed; a longer one is left out."""
 
+MAX_LEFT_OUT = 50
+"""Files that a checkpoint does not hold and that its event names."""
+
+MAX_PATH_CHARS = 4096
 MAX_GAUGE_BYTES = 16 * 1024
 """JSON of a gauge; a longer one tells nothing."""
 
@@ -53,7 +57,8 @@ MAX_PLAN_CHARS = 500
 MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
 
-_IDS = ("turn_id", "block", "tool_id", "request_id", "task_id", "parent_tool_id", "parent_task_id", "name", "tool",
+_IDS = ("turn_id", "of_turn", "checkpoint_id", "block", "tool_id", "request_id", "task_id", "parent_tool_id",
+        "parent_task_id", "name", "tool",
         "code", "agent_type")  # fmt: skip
 
 
@@ -72,7 +77,9 @@ def clip(event: hub.HubEvent) -> hub.HubEvent:
         case hub.ToolBegan():
             return attrs.evolve(event, input=value(event.input), blob=_blob(event.blob))
         case hub.ToolEnded():
-            return attrs.evolve(event, output=text(event.output), blob=_blob(event.blob))
+            return attrs.evolve(
+                event, output=text(event.output), blob=_blob(event.blob), diff=_diff(event.diff)
+            )
         case hub.PermissionAsked():
             return _request(event)
         case hub.Gauged():
@@ -86,6 +93,9 @@ def clip(event: hub.HubEvent) -> hub.HubEvent:
             return attrs.evolve(event, progress=text(event.progress))
         case hub.TaskEnded():
             return attrs.evolve(event, result=None if event.result is None else text(event.result))
+        case hub.Checkpointed():
+            left_out = tuple(attrs.evolve(one, path=one.path[:MAX_PATH_CHARS]) for one in event.left_out)
+            return attrs.evolve(event, left_out=left_out[:MAX_LEFT_OUT])
         case hub.TurnFailed() | hub.Noticed():
             return attrs.evolve(event, content=text(event.content))
         case _:
@@ -102,10 +112,15 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
         grant=event.grant if event.grant is None or len(event.grant) <= MAX_GRANT_CHARS else None,
         title=" ".join(event.title[:MAX_TITLE_CHARS].split()),
         modes=_names(event.modes),
-        diff=event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_DIFF_BYTES else None,
+        diff=_diff(event.diff),
         editable=_names(event.editable) if shown is event.input else (),
         denying=_names(event.denying),
     )
+
+
+def _diff(given: Any) -> Any:
+    fits = given is not None and is_flat(given) and len(orjson.dumps(given)) <= MAX_DIFF_BYTES
+    return given if fits else None
 
 
 def plan_entries(given: tuple[dict[str, Any], ...]) -> tuple[PlanEntry, ...]:

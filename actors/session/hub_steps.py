@@ -10,9 +10,11 @@ from typing import cast, get_args
 import orjson
 
 from actors.events import (
+    Checkpoint,
     Complete,
     Delivery,
     DeliveryState,
+    LeftOut,
     Message,
     Notice,
     PermissionRequested,
@@ -30,7 +32,7 @@ from actors.events import (
 )
 from actors.pieces import split_text
 from actors.session.command_steps import take_command
-from actors.session.effects import KillHub, SendHistory, SendToHub, StopHub
+from actors.session.effects import CarryOutUndo, KillHub, SendHistory, SendToHub, StopHub
 from actors.session.hub_life_steps import hub_gone, hub_ready
 from actors.session.hub_limits import clip, is_flat, plan_entries, violation_of
 from actors.session.inputs import (
@@ -43,10 +45,13 @@ from actors.session.inputs import (
     MarkFailed,
     Resume,
     TimeCame,
+    UndoCarried,
+    UndoPlanned,
 )
 from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.step import Step
+from actors.session.undo_steps import undo_carried, undo_planned
 from bridgehub.protocol import messages as hub
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
@@ -97,7 +102,13 @@ def take(step: Step, given: Input) -> None:
         case Resume():
             if step.state.failed:
                 step.emit(SessionUpdated(failed=False))
+            if step.state.undo is not None:
+                step.do(CarryOutUndo(step.state.undo.undo_id))
             look_at_clock(step, given.revoked)
+        case UndoPlanned():
+            undo_planned(step, given)
+        case UndoCarried():
+            undo_carried(step, given)
 
 
 def _reported(step: Step, given: FromHub) -> None:
@@ -116,11 +127,14 @@ def _reported(step: Step, given: FromHub) -> None:
         return
     if _reported_of_session(step, event):
         return
-    turn = state.turn
-    if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
+    if isinstance(event, hub.Checkpointed):
+        step.emit(_checkpoint(event))
         return
     if isinstance(event, hub.Noticed) and event.turn_id is None:
-        step.emit(_notice(event))  # the hub's own word: it says nothing of the turn
+        step.emit(_notice(event))  # the hub's own word: it says nothing of a turn
+        return
+    turn = state.turn
+    if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
     if not turn.consumed and not _says_nothing_of_taking(event):
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
@@ -280,6 +294,7 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     event.parent_tool_id,
                     event.duration_ms,
                     event.blob,
+                    event.diff,
                 )
             )
         case hub.TaskBegan() if len(turn.tasks) < MAX_OPEN_TASKS or event.task_id in turn.tasks:
@@ -307,6 +322,12 @@ def _work(step: Step, event: hub.HubEvent) -> None:
             step.emit_in_turn(_notice(event))
         case _:
             pass
+
+
+def _checkpoint(event: hub.Checkpointed) -> Checkpoint:
+    left_out = tuple(LeftOut(one.path, one.reason) for one in event.left_out)
+    numbers = (event.files, event.added, event.removed)
+    return Checkpoint(event.of_turn, event.checkpoint_id, event.position, *numbers, event.late, left_out)
 
 
 def _notice(event: hub.Noticed) -> Notice:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from actors.commands import Envelope
+from actors.commands import Envelope, Rejected
 from bridgehub.protocol.messages import Reported, Welcome
 from storage.records import Command
 
@@ -20,6 +20,8 @@ __all__ = [
     "MarkFailed",
     "Resume",
     "TimeCame",
+    "UndoCarried",
+    "UndoPlanned",
 ]
 
 
@@ -92,4 +94,34 @@ class Resume:
     revoked: frozenset[str] = frozenset()
 
 
-Input = FromDevice | FromHub | HubReady | HubGone | IdleTooLong | TimeCame | MarkFailed | Resume
+@attrs.frozen
+class UndoPlanned:
+    """An undo can be carried out, or cannot: then `refusal` says why. `checkpoint_id`: the state just before it."""
+
+    undo_id: str
+    checkpoint_id: str = ""
+    refusal: Rejected | None = None
+
+
+@attrs.frozen
+class UndoCarried:
+    """An undo was carried out, as far as that went; `failure` says what went wrong, for a person."""
+
+    undo_id: str
+    files: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    failure: str = ""
+
+
+Input = (
+    FromDevice
+    | FromHub
+    | HubReady
+    | HubGone
+    | IdleTooLong
+    | TimeCame
+    | MarkFailed
+    | Resume
+    | UndoPlanned
+    | UndoCarried
+)

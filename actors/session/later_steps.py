@@ -46,7 +46,7 @@ def send_now(step: Step, message_id: str, author: str) -> bool:
     if waiting is None or waiting not in scheduled(step.state):
         return False
     _release(step.state, waiting)
-    if step.state.turn is None and not step.state.failed:
+    if step.state.turn is None and not step.state.failed and not step.is_undoing:
         step.start_turn(waiting, device_id=author)
     return True
 

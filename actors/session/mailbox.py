@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from actors.commands import Cancel, Decide, Envelope, RejectCode, Rejected, Resolve, Send
-from actors.session.inputs import HubGone, HubReady
+from actors.session.inputs import HubGone, HubReady, UndoCarried, UndoPlanned
 from bridgehub.protocol.messages import Reported
 
 __all__ = ["COMMAND_LIMIT", "HUB_LIMIT", "HubBatch", "Mail", "Mailbox", "refuse"]
@@ -34,7 +34,8 @@ class HubBatch:
     events: Sequence[Reported]
 
 
-Mail = Envelope | HubBatch | HubReady | HubGone
+SessionNews = HubBatch | HubReady | HubGone | UndoPlanned | UndoCarried
+Mail = Envelope | SessionNews
 
 
 def refuse(mail: Sequence[Mail], content: str, code: RejectCode = "storage") -> None:
@@ -52,7 +53,7 @@ class Mailbox:
     """See the module. One actor takes, any number of tasks put."""
 
     _commands: deque[Envelope] = attrs.field(factory=deque)
-    _hub: deque[HubBatch | HubReady | HubGone] = attrs.field(factory=deque)
+    _hub: deque[SessionNews] = attrs.field(factory=deque)
     _command_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _hub_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _reader: trio.Event = attrs.field(factory=trio.Event)
@@ -69,8 +70,8 @@ class Mailbox:
         self._commands.append(envelope)
         self.wake()
 
-    async def put_from_hub(self, item: HubBatch | HubReady | HubGone) -> None:
-        """Put the hub's news; waits while its lane is full. Cancelled, it was not put."""
+    async def put_from_hub(self, item: SessionNews) -> None:
+        """Put news of the hub, or of an undo; waits while its lane is full. Cancelled, it was not put."""
         while len(self._hub) >= HUB_LIMIT:
             await self._hub_room.park()
         self._hub.append(item)

@@ -13,7 +13,7 @@ import orjson
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
 from actors.events import Held, PlanEntry, Settings
-from actors.session.state import SessionState, Turn, WaitingMessage
+from actors.session.state import RunningUndo, SessionState, Turn, WaitingMessage
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
@@ -38,6 +38,10 @@ class _Snapshot:
     declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)
     agent_memory: dict[str, Any] | None = None
+    unsaved: tuple[str, str] | None = None
+    undo: RunningUndo | None = None
+    undone: list[str] = attrs.field(factory=list)
+    undone_more: int = 0
     person_mode: str | None = None
     mode_by: str | None = None
     gauge: dict[str, Any] = attrs.field(factory=dict)
@@ -67,7 +71,7 @@ def summary(state: SessionState) -> Summary:
         state=state.word,
         message_count=state.message_count,
         pending_count=len(state.turn.requests) if state.turn else 0,
-        unfinished=state.turn is not None or state.next_waiting() is not None,
+        unfinished=state.turn is not None or state.next_waiting() is not None or state.undo is not None,
         due_at_ms=state.due_at_ms(),
         shown=None if snapshot is None else _shown(state),
         snapshot=snapshot,

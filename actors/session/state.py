@@ -10,14 +10,16 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.commands import IfHead
+from actors.commands import Envelope, IfHead
 from actors.events import (
+    Checkpoint,
     Committed,
     Complete,
     Delivery,
     Held,
     Interrupted,
     Message,
+    Notice,
     PermissionRequested,
     PermissionResolved,
     PlanEntry,
@@ -30,13 +32,15 @@ from actors.events import (
     Thinking,
     TurnError,
     TurnStarted,
+    Undone,
+    UndoStarted,
     UserMessage,
 )
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
 from bridgehub.protocol.trust import declined_by
 
-__all__ = ["PREVIEW_LENGTH", "SessionState", "Turn", "WaitingMessage", "apply"]
+__all__ = ["PREVIEW_LENGTH", "RunningUndo", "SessionState", "Turn", "WaitingMessage", "apply"]
 
 PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
@@ -55,6 +59,9 @@ DECIDED_KEPT = 64
 
 UNKNOWN_KEPT = 500
 """Messages whose fate a person may decide; the oldest stays `unknown` in the journal, and nothing can be done for it."""
+
+TOLD_UNDONE = 20
+"""Paths of which the agent is told that they were undone."""
 
 AUTHORS_KEPT = 64
 """Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
@@ -118,6 +125,16 @@ class Turn:
     encoded: dict[str, bytes] = attrs.field(factory=dict, init=False, eq=False)
 
 
+@attrs.define
+class RunningUndo:
+    """An undo that goes on. `turn_id`, `of_undo`: what is taken back, one of the two."""
+
+    undo_id: str
+    turn_id: str | None
+    of_undo: str | None
+    by_device: str
+
+
 @attrs.define(eq=False)
 class SessionState:
     """See the module.
@@ -139,6 +156,10 @@ class SessionState:
         was_restored: whether this state comes out of a restore; not kept.
         allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
+        unsaved: the turn that has a checkpoint before it and none after it, and that checkpoint.
+        undo: the undo that is carried out, from its first event to its last.
+        planning: an undo that nothing was told of yet, and who asked for it; not kept.
+        undone: what was undone since the agent's last message, for its next one; `undone_more`: and how much more.
         hub_is_old: whether that hub takes no settings; not kept.
         configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
@@ -168,6 +189,11 @@ class SessionState:
     was_restored: bool = False
     allows_bypass: bool = False
     can_steer: bool = False
+    unsaved: tuple[str, str] | None = None
+    undo: RunningUndo | None = None
+    planning: tuple[RunningUndo, Envelope] | None = None
+    undone: list[str] = attrs.field(factory=list)
+    undone_more: int = 0
     hub_is_old: bool = False
     configured: list[int] = attrs.field(factory=list)
     hub_id: str | None = None
@@ -244,6 +270,13 @@ def apply(state: SessionState, item: Committed) -> bool:
     if isinstance(event, Message | Thinking):
         return state.turn is not None and state.turn.answer.add(item)
     state.control_dirty = True
+    if isinstance(event, Checkpoint):
+        is_same = state.unsaved is not None and state.unsaved[0] == event.of_turn
+        if event.position == "before":
+            state.unsaved = (event.of_turn, event.checkpoint_id)
+        elif is_same:
+            state.unsaved = None
+        return False
     if isinstance(event, TurnStarted):
         _apply_start(state, event, item)
         _note_author(state, item)
@@ -262,6 +295,11 @@ def apply(state: SessionState, item: Committed) -> bool:
             state.plan = event.entries
         case Complete() | TurnError() | Interrupted():
             state.turn = None
+        case UndoStarted():
+            state.undo = RunningUndo(event.undo_id, event.turn_id, event.of_undo, event.by_device)
+        case Undone():
+            state.undo = None
+            _note_undone(state, event)
         case SessionUpdated():
             state.title = state.title if event.title is None else event.title
             state.failed = state.failed if event.failed is None else event.failed
@@ -297,6 +335,8 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
             state.taken += 1
             if message_id == state.turn.message_id:
                 state.turn.consumed = True
+                if not state.turn.preview.startswith("/"):  # a command took no word of it along
+                    state.undone, state.undone_more = [], 0
             else:
                 state.turn.steered_taken[message_id] = None
         case "unknown" if state.turn is not None:
@@ -366,6 +406,12 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
             pass  # tools, progress and notices change nothing that a reload must know
 
 
+def _note_undone(state: SessionState, event: Undone) -> None:
+    known = dict.fromkeys([*state.undone, *event.files])
+    state.undone = list(known)[:TOLD_UNDONE]
+    state.undone_more += len(known) - len(state.undone)
+
+
 def _take(state: SessionState, message_id: str) -> WaitingMessage | None:
     steered = {} if state.turn is None else state.turn.steered
     for place in (state.arriving, state.queue, state.unknown, steered):
@@ -386,7 +432,7 @@ def _note_author(state: SessionState, item: Committed) -> None:
     starter = turn.device_id if turn is not None and in_turn else None
     owners = " ".join(sorted({one for one in (item.device_id, starter) if one}))  # no id has a blank
     if not owners:
-        if not isinstance(item.event, SessionUpdated):  # the agent's own changes stale nobody's message
+        if not _is_of_machine(item.event):  # what only the machine says of itself stales nobody's message
             state.authors_floor = item.seq
         return
     state.authors.pop(owners, None)
@@ -394,3 +440,7 @@ def _note_author(state: SessionState, item: Committed) -> None:
     while len(state.authors) > AUTHORS_KEPT:
         oldest = next(iter(state.authors))
         state.authors_floor = max(state.authors_floor, state.authors.pop(oldest))
+
+
+def _is_of_machine(event: object) -> bool:
+    return isinstance(event, SessionUpdated) or (isinstance(event, Notice) and event.code == "no_checkpoint")

@@ -143,10 +143,15 @@ class Step:
         for request_id in tuple(turn.requests):
             self.emit_in_turn(PermissionResolved(request_id, "cancelled", by_device), device_id=by_device)
 
+    @property
+    def is_undoing(self) -> bool:
+        """Whether messages wait because an undo is planned or carried out."""
+        return self.state.undo is not None or self.state.planning is not None
+
     def start_next(self) -> None:
         """Start the turn of the first message that waits, where one does and the session works."""
         waiting = self.state.next_waiting()
-        if waiting is not None and self.state.turn is None and not self.state.failed:
+        if waiting is not None and self.state.turn is None and not self.state.failed and not self.is_undoing:
             self.start_turn(waiting)
 
     def start_turn(self, waiting: WaitingMessage, *, device_id: str | None = None) -> None:

@@ -101,6 +101,10 @@ class Sink(Protocol):
         """Have the session's next hub know this: small, no secrets; replaces what was remembered before."""
         ...
 
+    async def work_saved(self) -> None:
+        """Wait until the workspace is saved as it was before this turn, or will not be: tools may run then."""
+        ...
+
     def new_id(self) -> str:
         """Return an id, unique in this session."""
         ...

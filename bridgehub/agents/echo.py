@@ -195,6 +195,7 @@ class EchoDriver:
                     await answer.sink.settle()
                 os._exit(CRASH_STATUS)
             case "/hang" if not rest:
+                await answer.sink.work_saved()
                 await trio.sleep_forever()
             case "/garbage" if not rest:
                 await answer.sink.corrupt(b"this line is no protocol\n")
@@ -213,6 +214,7 @@ class EchoDriver:
                 await self._stream(prompt.content, answer)
 
     async def _practise(self, text: str, answer: _Answer) -> None:
+        await answer.sink.work_saved()
         if self.setup.permission_mode == BYPASS:
             await answer.say("allowed")
             return
@@ -223,6 +225,7 @@ class EchoDriver:
         await answer.say("allowed" if _is_yes(decided) else "denied")
 
     async def _plan(self, text: str, answer: _Answer) -> None:
+        await answer.sink.work_saved()
         words = RequestWords("plan", "Carry out the plan", editable=("plan",))
         decided = await answer.sink.ask("plan", {"plan": text}, words=words)
         if not _is_yes(decided):

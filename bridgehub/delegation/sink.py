@@ -89,6 +89,10 @@ class TaskSink:
         """What the delegate has said, up to `RESULT_CHARS`."""
         return "".join(self._answer)
 
+    async def work_saved(self) -> None:
+        """Wait with the tools of a delegate as with those of the session's own agent."""
+        await self.parent.work_saved()
+
     async def emit(self, event: HubEvent) -> None:
         """Translate an event of the delegate. What only its own turn is about ends here."""
         match event:

@@ -12,10 +12,12 @@ import attrs
 __all__ = [
     "AgentMemory",
     "AgentOffered",
+    "Checkpointed",
     "Consumed",
     "Gauged",
     "HistoryWanted",
     "HubEvent",
+    "LeftOut",
     "Noticed",
     "PermissionAsked",
     "PlanChanged",
@@ -145,7 +147,10 @@ class ToolBegan:
 
 @attrs.frozen
 class ToolEnded:
-    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` tells size and sha256."""
+    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` tells size and sha256.
+
+    `diff`: what an edit changed, as file entries (PROTOCOL section 9).
+    """
 
     turn_id: str
     tool_id: str
@@ -155,6 +160,7 @@ class ToolEnded:
     parent_tool_id: str | None = None
     duration_ms: int | None = None
     blob: dict[str, Any] | None = None
+    diff: Any = None
 
 
 @attrs.frozen
@@ -239,6 +245,37 @@ class Noticed:
 
 
 @attrs.frozen
+class LeftOut:
+    """A file that a checkpoint does not hold. `reason`: a word of PROTOCOL section 9."""
+
+    path: str
+    reason: str
+
+
+@attrs.frozen
+class Checkpointed:
+    """The workspace was saved. It belongs to no running turn, so `turn_id` is None.
+
+    Attributes:
+        of_turn: the turn around which it was taken.
+        position: `before` or `after` that turn.
+        files, added, removed: after a turn, what differs from the state before it; None before it.
+        late: it came later than it should.
+        left_out: the first of the files that are not in it.
+    """
+
+    turn_id: str | None
+    of_turn: str
+    checkpoint_id: str
+    position: Literal["before", "after"]
+    files: int | None = None
+    added: int | None = None
+    removed: int | None = None
+    late: bool = False
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@attrs.frozen
 class TurnDone:
     """The turn came to its good end."""
 
@@ -297,6 +334,7 @@ HubEvent = (
     | TaskProgressed
     | TaskEnded
     | Noticed
+    | Checkpointed
     | TurnDone
     | TurnFailed
     | TurnStopped

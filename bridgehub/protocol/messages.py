@@ -18,10 +18,12 @@ import attrs
 from bridgehub.protocol.events import (
     AgentMemory,
     AgentOffered,
+    Checkpointed,
     Consumed,
     Gauged,
     HistoryWanted,
     HubEvent,
+    LeftOut,
     Noticed,
     PermissionAsked,
     PlanChanged,
@@ -45,6 +47,7 @@ __all__ = [
     "Ack",
     "AgentMemory",
     "AgentOffered",
+    "Checkpointed",
     "Configure",
     "Consumed",
     "Decided",
@@ -58,6 +61,7 @@ __all__ = [
     "HubEvent",
     "HubSpec",
     "InterruptTurn",
+    "LeftOut",
     "Noticed",
     "PastMessage",
     "PermissionAsked",
@@ -82,6 +86,7 @@ __all__ = [
     "TurnDone",
     "TurnFailed",
     "TurnStopped",
+    "Unsaved",
     "Welcome",
 ]
 
@@ -96,6 +101,14 @@ class DelegateSpec:
     options: dict[str, Any]
     env: dict[str, str] = attrs.field(repr=False)
     own_env: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Unsaved:
+    """A turn of an earlier hub that has a checkpoint before it and none after it."""
+
+    turn_id: str
+    checkpoint_id: str
 
 
 @attrs.frozen
@@ -125,6 +138,8 @@ class HubSpec:
         max_task_depth, max_tasks: bounds of delegation in one turn.
         idle_abandon_s: without a server, this long after its turn's end it writes its events down and ends.
         busy_abandon_s: the same, in the middle of a turn.
+        checkpoint_folder: where the workspace's states are kept; empty: nowhere.
+        unsaved: the turn whose second checkpoint is missing.
         silence_s: an agent that says nothing for so long, with nothing else to wait for, is stopped; None: never.
     """
 
@@ -155,6 +170,8 @@ class HubSpec:
     idle_abandon_s: float = 600.0
     busy_abandon_s: float = 86400.0
     silence_s: float | None = None
+    checkpoint_folder: str = ""
+    unsaved: Unsaved | None = None
 
 
 @attrs.frozen
@@ -198,6 +215,7 @@ class Prompt:
     Attributes:
         taken_before: how many user messages agents of this session had consumed before this one.
         attachments: paths and names of files, as JSON objects.
+        undone: files whose changes were taken back since the agent's last message; `undone_more`: and so many others.
         setup: what the turn starts with; None from a server that knows of no settings: those of the spec hold.
     """
 
@@ -207,6 +225,8 @@ class Prompt:
     taken_before: int
     attachments: tuple[dict[str, Any], ...] = ()
     setup: Setup | None = None
+    undone: tuple[str, ...] = ()
+    undone_more: int = 0
 
 
 @attrs.frozen

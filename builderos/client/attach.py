@@ -18,28 +18,34 @@ from builderos.client.follower import Follower
 from builderos.client.frames import Frame
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
+from builderos.client.work import Work
 
 __all__ = ["LineReader", "attach"]
 
 READ_BYTES = 4096
-"""What is read of the keyboard at once: a terminal gives no longer line."""
+"""Bytes of one read from the keyboard: a terminal returns no longer line."""
 
 MAX_LINE_BYTES = 256 * 1024
-"""A longer line is cut there; the server takes no longer message."""
+"""A longer line is cut here; the server accepts no longer message."""
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
 
 HELP = (
-    "/interrupt stops the turn · /cancel takes your last message back · /quit leaves · any other line is sent"
+    "/interrupt stops the turn · /cancel takes your last message back · /changes [all] shows what was changed · "
+    "/undo [force] takes the last turn's changes back · /redo takes that back · /files [PATH or ?NAME] shows files · "
+    "/quit leaves · any other line is sent"
 )
+
+_READING = frozenset({"/changes", "/files"})
+_UNDOING = frozenset({"/undo", "/redo"})
 
 
 @attrs.define(eq=False)
 class LineReader:
     """Lines from a descriptor.
 
-    Not through `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter
-    needs to end. The thread here is simply left behind.
+    Does not use `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter needs to
+    exit. This thread can be left behind.
     """
 
     descriptor: int
@@ -48,7 +54,7 @@ class LineReader:
     _ended: bool = False
 
     async def next_line(self) -> str | None:
-        """Return the next line, without its end; None at the end of input. Cancelled, it may lose input."""
+        """Return the next line, without its end; None at the end of input. A cancelled call may lose input."""
         await trio.lowlevel.checkpoint()
         while not self._lines and not self._ended:
             await self._fill()
@@ -74,10 +80,13 @@ class _Terminal:
     new_id: Callable[[], str]
     is_tty: bool
     scope: trio.CancelScope
+    work: Work
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
+    _held: list[str] | None = None
 
     def on_frame(self, frame: Frame) -> None:
+        self.work.note(frame)
         if frame.kind == "attached" and frame.text("device_id"):
             self.screen.me = frame.text("device_id")
         if not (frame.kind == "user_message" and frame.text("message_id") in self._typed):
@@ -88,13 +97,19 @@ class _Terminal:
         self.write(self.screen.say(f"— {why}; trying again —"))
 
     def write(self, text: str) -> None:
+        if self._held is not None:
+            self._held.append(text)
+        else:
+            self.put(text)
+
+    def put(self, text: str) -> None:
         if not text:
             return
         try:
             self.output.write(text)
             self.output.flush()
         except BrokenPipeError:
-            # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+            # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
             self.scope.cancel(reason="nobody reads")
 
@@ -103,7 +118,7 @@ class _Terminal:
         while (line := await lines.next_line()) is not None and line != "/quit":
             if line:
                 await self._obey(follower, line)
-        # a person who leaves wants to be gone; a script wants the answers to what it sent
+        # a person who leaves wants to stop at once; a script wants the answers to its messages
         self._leaving = "settled" if self.is_tty else "done"
         self._leave_if_done()
         await trio.lowlevel.checkpoint()
@@ -119,8 +134,12 @@ class _Terminal:
         await trio.lowlevel.checkpoint()
         if line == "/help":
             self.write(self.screen.say(HELP))
+        elif (words := line.split()) and words[0] in _READING:
+            await self._read(words)
         elif self.follow.observe:
             self.write(self.screen.say("— you observe; nothing is sent —"))
+        elif words and words[0] in _UNDOING:
+            await self._undo(follower, words)
         elif line == "/interrupt":
             self._print_lost(await follower.act("interrupt"))
         elif line == "/cancel":
@@ -132,6 +151,26 @@ class _Terminal:
             await self._decide(follower, self.screen.requests.shown, line.lower())
         else:
             await self._send(follower, line)
+
+    async def _read(self, words: list[str]) -> None:
+        """Show changes or files. What comes meanwhile is written behind them."""
+        self._held = []
+        try:
+            if words[0] == "/changes":
+                await self.work.changes(words)
+            else:
+                await self.work.files(" ".join(words[1:]))
+        finally:
+            held, self._held = self._held, None
+            self.write("".join(held))
+
+    async def _undo(self, follower: Follower, words: list[str]) -> None:
+        fields = self.work.undo_fields(words)
+        if fields is None:
+            self.write(self.screen.say("— there is nothing to take back yet —"))
+            await trio.lowlevel.checkpoint()
+        else:
+            self._print_lost(await follower.act("undo", **fields))
 
     async def _decide(self, follower: Follower, request_id: str, letter: str) -> None:
         why_not = self.screen.requests.waiting[request_id].refusal(letter)
@@ -154,7 +193,7 @@ class _Terminal:
     async def _cancel(self, follower: Follower) -> None:
         message_id = self.follow.newest_own
         if message_id is None:
-            self.write(self.screen.say("— no message of yours waits —"))
+            self.write(self.screen.say("— you have no waiting message —"))
             await trio.lowlevel.checkpoint()
         else:
             self._print_lost(await follower.act("cancel", message_id=message_id))
@@ -178,31 +217,33 @@ async def attach(
     new_id: Callable[[], str],
     descriptor: int = 0,
 ) -> None:
-    """Show the session and send what is typed, until end of input, `/quit` or ctrl-C.
+    """Show the session and send typed lines, until end of input, `/quit` or ctrl-C.
 
-    With a terminal the end of input leaves at once, once what was typed is accepted; with a pipe or a file
-    after the turns of what was sent have ended.
+    On a terminal the end of input leaves once all typed lines are accepted. With a pipe or a file it leaves after the
+    turns of all messages have ended.
 
     Args:
-        find: tells where the server is now.
-        follow: which session.
+        find: returns the server's current address.
+        follow: the session to show.
         chance: for the back-off.
         new_id: makes message ids.
-        descriptor: where lines come from.
+        descriptor: the source of lines.
 
     Raises:
         NoServerError, LinkLostError: the first attach failed.
-        RefusedError: the key is not valid, or the session is not for us.
+        RefusedError: the key is not valid, or it does not allow this session.
     """
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        terminal = _Terminal(follow, screen, sys.stdout, new_id, os.isatty(descriptor), nursery.cancel_scope)
+        is_tty = os.isatty(descriptor)
+        work = Work(find, follow.session_id, lambda text: terminal.put(text), is_tty)
+        terminal = _Terminal(follow, screen, sys.stdout, new_id, is_tty, nursery.cancel_scope, work)
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:
             await nursery.start(follower.run)
-        except Exception as error:  # raised below, so that it is in no group
+        except Exception as error:  # raised below, so that no group wraps it
             failure = error
             nursery.cancel_scope.cancel(reason="no connection")
         else:

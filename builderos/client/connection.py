@@ -1,4 +1,4 @@
-"""One signed-in WebSocket to a server, as a terminal holds it, and how the terminal finds that server."""
+"""One signed-in WebSocket from a terminal to a server, and the search for that server."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ WRITE_S = 30.0
 """How long a socket may refuse a frame before the connection counts as lost."""
 
 CLOSE_S = 1.0
-"""How long the server has to answer our close frame; after it the socket is cut, and nothing is lost."""
+"""How long the server may take to answer our close frame. Then the socket is cut; nothing is lost."""
 
 MAX_FRAME_BYTES = 1024 * 1024
-"""No frame of the server is over half of this."""
+"""The server's frames are at most half of this."""
 
 READ_BYTES = 64 * 1024
-"""What is read at once; the library's 4 KiB doubles the time of a large frame."""
+"""Bytes of one read; the library's 4 KiB doubles the time of a large frame."""
 
-PERMANENT_CLOSES = {4401: "the key is not valid", 4403: "that is not allowed with this key"}
-"""Close codes after which coming back changes nothing."""
+PERMANENT_CLOSES = {4401: "the key is not valid", 4403: "this key does not allow that"}
+"""Close codes after which reconnecting does not help."""
 
 
 class NoServerError(Exception):
-    """No server or key can be found for the command; the text says what to do."""
+    """The command finds no server or no key; the text says what to do."""
 
 
 class LinkLostError(Exception):
-    """The connection is gone or cannot be made; another may be."""
+    """The connection is lost or cannot be made; a later one may succeed."""
 
 
 @attrs.frozen
 class Server:
-    """Where a server is, `http` or `https`, and what opens it.
+    """A server's address, `http` or `https`, and the key for it.
 
     Attributes:
-        is_own: it is the one that runs on the data folder, which noted this address.
+        is_own: it is the server of the data folder, which recorded this address.
     """
 
     url: str
@@ -74,7 +74,7 @@ class Server:
     def ssl_context(self) -> ssl.SSLContext | None:
         """Return how to check the server; None without TLS.
 
-        Our own one over loopback is not checked: its certificate is for the name that other machines use, and
+        Our own server over loopback is not checked: its certificate is for the name that other machines use, and
         without TLS nothing would be checked there either.
         """
         parts = urlsplit(self.url)
@@ -87,10 +87,10 @@ class Server:
 
 
 def find_server(data: Path, url: str | None, key: str | None) -> Server:
-    """Find a server by its data folder; `url` and `key` replace what the folder says.
+    """Find a server by its data folder; `url` and `key` override the folder's values.
 
     Raises:
-        NoServerError: the folder does not tell, or the address is none.
+        NoServerError: the folder names no server or no key, or `url` is not an address.
     """
     is_own = url is None
     if url is None:
@@ -100,7 +100,7 @@ def find_server(data: Path, url: str | None, key: str | None) -> Server:
         url = holder.address
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise NoServerError(f"{url} is no address like http://127.0.0.1:8080")
+        raise NoServerError(f"{url} is not an address like http://127.0.0.1:8080")
     base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     return Server(base, _read_key(data) if key is None else key, is_own)
 
@@ -116,18 +116,18 @@ def _read_key(data: Path) -> str:
     try:
         key = (data / KEY_FILE).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise NoServerError(f"{data} holds no key that can be read; give one with --key") from error
+        raise NoServerError(f"{data} has no readable key; give one with --key") from error
     if not key:
-        raise NoServerError(f"{data} holds no key; give one with --key")
+        raise NoServerError(f"{data} has no key; give one with --key")
     return key
 
 
 @attrs.define(eq=False)
 class ServerConnection:
-    """A signed-in connection. One task receives; any may send.
+    """A signed-in connection. One task receives; any task may send.
 
     Attributes:
-        device_id: the label that this connection has until it attaches with another.
+        device_id: the label of this connection until it attaches with another one.
     """
 
     device_id: str
@@ -146,17 +146,17 @@ class ServerConnection:
 
         Raises:
             LinkLostError: the connection is gone.
-            RefusedError: the server closed it for good.
+            RefusedError: the server closed it permanently.
         """
         return await _receive(self._websocket)
 
 
 @asynccontextmanager
 async def connect(server: Server) -> AsyncIterator[ServerConnection]:
-    """Connect and sign in; close on leaving. What the block raises comes out as it is.
+    """Connect and sign in; close on leaving. An error of the block is raised without a group.
 
     Raises:
-        LinkLostError: the server cannot be reached, or the connection broke, within the block too.
+        LinkLostError: the server cannot be reached, or the connection was lost, also within the block.
         RefusedError: the key is not valid.
     """
     failure: Exception | None = None
@@ -169,10 +169,10 @@ async def connect(server: Server) -> AsyncIterator[ServerConnection]:
                 try:
                     yield ServerConnection(device_id, websocket)
                 finally:
-                    # without this frame the server would have to find out by itself
+                    # without this frame the server would have to detect the end by itself
                     with trio.move_on_after(CLOSE_S, shield=True):
                         await websocket.aclose()
-            except Exception as error:  # raised below, outside of the nursery, so that it is in no group
+            except Exception as error:  # raised below, outside of the nursery, so that no group wraps it
                 failure = error
             nursery.cancel_scope.cancel(reason="the link is closed")
     except ExceptionGroup as group:  # what the library's reader may raise, see its issue 184
@@ -207,7 +207,7 @@ async def _sign_in(websocket: trio_websocket.WebSocketConnection) -> str:
     if frame.kind == "error":
         raise RefusedError(frame.text("code"), frame.content)
     if frame.kind != "ready":
-        raise FrameError(f"the server began with {frame.kind!r}")
+        raise FrameError(f"the server's first frame is {frame.kind!r}, not ready")
     device = frame.body.get("device")
     name = device.get("id") if isinstance(device, dict) else None
     return name if isinstance(name, str) else "device"
@@ -236,7 +236,7 @@ _BREAKS = (
     wsproto.utilities.ProtocolError,
     FrameError,
 )
-"""How a connection breaks, or never comes about."""
+"""The ways in which a connection fails."""
 
 
 def _reason(failure: Exception) -> str:

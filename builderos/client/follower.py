@@ -1,4 +1,4 @@
-"""Follows one session over lost connections and server restarts; the shell around `state.Follow`."""
+"""Follows one session over lost connections and server restarts; does the I/O for `state.Follow`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Follower:
     """One device on one session.
 
     Attributes:
-        find: tells where the server is now: one that starts again may have another port.
-        on_frame: told every frame, once each, in order; must not block.
-        on_lost: told why, each time that the connection is lost, and at the first failed attempt of each
+        find: returns the server's current address: after a restart it may have another port.
+        on_frame: called with every frame, once each, in order; must not block.
+        on_lost: called with the reason whenever the connection is lost, and at the first failed attempt to reconnect.
         loss.
     """
 
@@ -35,12 +35,12 @@ class Follower:
     _lost: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Follow until cancelled. Started once the session is attached for the first time.
+        """Follow until cancelled. Counts as started once the session is attached for the first time.
 
         Raises:
             NoServerError: before that, there was none.
             LinkLostError: before that, the server could not be reached or attached to.
-            RefusedError: the key is not valid, or the session is not for us.
+            RefusedError: the key is not valid, or it does not allow this session.
         """
         backoff = Backoff(self.chance)
         started = False
@@ -75,7 +75,7 @@ class Follower:
         else:
             await trio.lowlevel.checkpoint()
 
-    async def act(self, kind: str, **fields: str) -> bool:
+    async def act(self, kind: str, **fields: object) -> bool:
         """Give a command that is not worth repeating; tell whether it could go out."""
         if not self.follow.attached:
             await trio.lowlevel.checkpoint()
@@ -96,7 +96,7 @@ class Follower:
         try:
             await self._link.send(frame)
         except LinkLostError:
-            return False  # the receiving task finds out too, and comes back
+            return False  # the receiving task notices it too, and reconnects
         return True
 
     def _report(self, why: str) -> None:
@@ -111,7 +111,7 @@ LAST_S = 5.0
 
 @attrs.define(eq=False)
 class Backoff:
-    """Waits that double from 0.1 s to 5 s, each cut by up to half at random so that devices do not come
+    """Waits that double from 0.1 s to 5 s. Each is shortened by up to half at random, so that devices do not reconnect
     together.
     """
 
@@ -125,5 +125,5 @@ class Backoff:
         return wait * (1 - self.chance.random() / 2)
 
     def reset(self) -> None:
-        """Note that it worked: the next wait is a short one again."""
+        """Reset after a success: the next wait is short again."""
         self._next_s = FIRST_S

@@ -1,4 +1,4 @@
-"""The codec of the terminal's WebSocket: frames of version 3, as a device sees them.
+"""The codec of the terminal's WebSocket: frames of version 3, from a device's point of view.
 
 Pure: text in, frozen class out, and back. Unknown fields are kept in `Frame.body` and otherwise ignored.
 """
@@ -17,7 +17,7 @@ TURN_ENDS = frozenset({"complete", "error", "interrupted"})
 
 
 class FrameError(Exception):
-    """The server sent something that is no frame of version 3."""
+    """The server sent something that is not a frame of version 3."""
 
 
 @attrs.frozen
@@ -48,17 +48,17 @@ class Frame:
         return self.seq is not None and self.turn_id is not None and self.kind in TURN_ENDS
 
     def text(self, name: str) -> str:
-        """Return a field of text, empty where it is absent or something else."""
+        """Return a text field; empty if it is absent or of another type."""
         value = self.body.get(name)
         return value if isinstance(value, str) else ""
 
     def number(self, name: str) -> int:
-        """Return a field that counts, 0 where it is absent or something else."""
+        """Return a number field; 0 if it is absent or of another type."""
         value = self.body.get(name)
         return value if type(value) is int else 0
 
     def tables(self, name: str) -> list[Mapping[str, Any]]:
-        """Return a field that lists objects, empty where it is absent or something else."""
+        """Return a field that lists objects; empty if it is absent or of another type."""
         value = self.body.get(name)
         return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
@@ -68,10 +68,10 @@ def decode(text: str | bytes) -> Frame:
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise FrameError("a frame is no JSON") from error
+        raise FrameError("a frame is not JSON") from error
     if not isinstance(body, dict) or not isinstance(body.get("type"), str):
         raise FrameError("a frame has no type")
-    # the answer to a send names the seq of its message, but is no event itself
+    # the answer to a send has the seq of its message, but is not an event itself
     seq = None if body["type"] == "accepted" else _whole(body, "seq")
     first = _whole(body, "first_seq")
     return Frame(
@@ -98,7 +98,7 @@ def _whole(body: Mapping[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int:
-        raise FrameError(f"{name} is no whole number")
+        raise FrameError(f"{name} is not a whole number")
     return value
 
 

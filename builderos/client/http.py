@@ -1,4 +1,4 @@
-"""One HTTP call of a command to its server."""
+"""One HTTP call from a command to its server."""
 
 from __future__ import annotations
 
@@ -22,31 +22,38 @@ MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """1,000 devices take about 200 KiB."""
 
 
-def call(server: Server, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
-    """Return a call's answer, a JSON object. Blocks.
+def call(
+    server: Server,
+    method: str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    most_bytes: int = MAX_ANSWER_BYTES,
+) -> Mapping[str, Any]:
+    """Return a call's answer, a JSON object of at most `most_bytes`. Blocks.
 
     Raises:
-        RefusedError: the server refuses, with its own code and words.
-        LinkLostError: it cannot be reached, or answers with something else.
+        RefusedError: the server refuses, with its own code and text.
+        LinkLostError: the server cannot be reached, or its answer is not a JSON object.
     """
     data = None if body is None else orjson.dumps(body)
     headers = {"X-API-Key": server.key, "Content-Type": "application/json"}
     request = urllib.request.Request(server.url + path, data=data, headers=headers, method=method)
     try:
         with opener(server).open(request, timeout=ANSWER_S) as answer:
-            found = orjson.loads(answer.read(MAX_ANSWER_BYTES))
+            found = orjson.loads(answer.read(most_bytes))
     except urllib.error.HTTPError as error:
         raise _refusal(error) from error
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise LinkLostError(f"{server.url}: {getattr(reason, 'strerror', None) or reason}") from error
     if not isinstance(found, dict):
-        raise LinkLostError(f"{server.url} answered with something else than an object")
+        raise LinkLostError(f"the answer of {server.url} is not a JSON object")
     return found
 
 
 def opener(server: Server) -> urllib.request.OpenerDirector:
-    """Return what opens addresses of this server: by no proxy, since the key is for it only."""
+    """Return an opener for addresses of this server. It uses no proxy, since the key is for the server only."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     context = server.ssl_context()
     if context is not None:
@@ -55,7 +62,7 @@ def opener(server: Server) -> urllib.request.OpenerDirector:
 
 
 def _refusal(error: urllib.error.HTTPError) -> Exception:
-    """Return the server's own refusal where the answer holds one."""
+    """Return the server's own refusal if the answer has one."""
     try:
         with error:
             told = orjson.loads(error.read(MAX_ANSWER_BYTES))["error"]

@@ -1,7 +1,6 @@
-"""The permission requests of a session on a terminal: one at a time stands as the question. Pure.
+"""The permission requests of a session on a terminal: one at a time is asked. Pure.
 
-A letter answers the request that is shown, never another one. Allowing is offered only for a request that is
-shown whole.
+A letter answers the request that is shown, never another one. Allowing is offered only if the whole request is shown.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from transport.trust_words import KIND, lists_all, trust_lines
 __all__ = ["Asked", "Requests", "brief"]
 
 BRIEF: Final = 160
-"""Code points that a tool's input takes on a line of its own."""
+"""Code points of a tool's input on a line of its own."""
 
 SHOWN: Final = 4_000
-"""Code points of a request's input that are shown; a longer one cannot be allowed here."""
+"""Code points of a request's input that are shown; a longer request cannot be allowed here."""
 
 SHOWN_LINES: Final = 60
-"""Lines that they may take: what a person still scrolls back to."""
+"""Lines of a request's input: as many as a person still scrolls back to."""
 
 TRUST_LINES: Final = 300
-"""The same of what a folder would run: most are a line each."""
+"""Lines of a trust request: most of what a folder would run takes a line each."""
 
-TRUST_OFFER: Final = "trust this folder? y, or n to go on without its settings; /interrupt ends the turn"
+TRUST_OFFER: Final = "trust this folder? y, or n to continue without its settings; /interrupt ends the turn"
 
 COLUMNS: Final = 100
-"""Code points of a line. Each line of a request begins with a sign of ours."""
+"""Code points of a line. Each line of a request begins with our own prefix."""
 
 
 @attrs.frozen
@@ -42,12 +41,12 @@ class Asked:
     """One request.
 
     Attributes:
-        brief: what it is about, on one line.
-        lines: what it asks for.
-        is_whole: `lines` are all of it.
-        offer: what a person may answer to a request that is shown whole.
-        grant: the lines that say what "for this session" allows; empty if that is not offered.
-        options: what the agent offers beside these, by its own words; chosen by number.
+        brief: its subject, on one line.
+        lines: its content.
+        is_whole: `lines` are the whole content.
+        offer: the answers that a person may give to a whole request.
+        grant: the lines that describe what "for this session" allows; empty if that is not offered.
+        options: what the agent offers in its own words; chosen by number.
     """
 
     brief: str
@@ -61,9 +60,7 @@ class Asked:
     def text(self) -> str:
         """The whole question, as lines that begin with `?`."""
         if not self.is_whole:
-            offer = [
-                "too long to show here whole, so it cannot be allowed here: use another device, or n to deny"
-            ]
+            offer = ["too long to show here, so it cannot be allowed here: use another device, or n to deny"]
         elif self.grant:
             offer = ["a allows, for this session:", *self.grant, "allow it? y, n, or a for this session"]
         else:
@@ -79,11 +76,11 @@ class Asked:
         return self.options[number - 1] if self.is_whole and 0 < number <= len(self.options) else None
 
     def refusal(self, letter: str) -> str | None:
-        """Return why a letter does not answer this request; None if it does."""
+        """Return why a letter cannot answer this request; None if it can."""
         if letter != "n" and not self.is_whole:
-            return "it is not shown whole; allow it on another device, or deny it with n"
+            return "it is too long to show here; allow it on another device, or deny it with n"
         if letter == "a" and not self.grant:
-            return "this request cannot be allowed for the session; y allows it once"
+            return "this request cannot be allowed for the whole session; y allows it once"
         return None
 
 
@@ -93,14 +90,14 @@ class Requests:
 
     Attributes:
         waiting: by id.
-        shown: the id of the one that stands as the question.
+        shown: the id of the request that is asked now.
     """
 
     waiting: dict[str, Asked] = attrs.field(factory=dict)
     shown: str | None = None
 
     def reset(self, items: Iterable[Mapping[str, Any]]) -> str:
-        """Take the list of an `attached`; return what to show of it."""
+        """Take the list of an `attached`; return the text to show."""
         self.waiting = {
             str(item["request_id"]): _asked(item) for item in items if isinstance(item.get("request_id"), str)
         }
@@ -108,7 +105,7 @@ class Requests:
         return self._next()
 
     def add(self, request_id: str, item: Mapping[str, Any]) -> str:
-        """Take a new request; return what to show of it."""
+        """Take a new request; return the text to show."""
         asked = self.waiting[request_id] = _asked(item)
         if self.shown not in {None, request_id}:
             return f"— another request waits: {asked.brief} —"
@@ -116,7 +113,7 @@ class Requests:
         return self._next()
 
     def remove(self, request_id: str) -> tuple[str, str]:
-        """Drop a request that was decided; return what it was about, and the next question or nothing."""
+        """Drop a decided request; return its subject, and the next question or nothing."""
         asked = self.waiting.pop(request_id, None)
         if self.shown == request_id:
             self.shown = None

@@ -1,8 +1,7 @@
-"""What a terminal shows of a session: frames in, text out. Pure.
+"""A session on a terminal: frames in, text out. Pure.
 
-The stream is written as it comes, piece by piece. A piece may begin before the end of what was shown (a
-folded frame after a reconnect): by its offset only the new part is written. What others wrote goes through
-`sanitise`.
+The stream is written piece by piece as it arrives. A piece may overlap text that was already shown (a folded frame
+after a reconnect): its offset tells which part is new. Foreign text goes through `sanitise`.
 """
 
 from __future__ import annotations
@@ -19,10 +18,13 @@ from builderos.client.terminal import one_line, sanitise
 __all__ = ["Screen"]
 
 TOOL_LINE = 160
-"""Code points that a tool's output takes on its line."""
+"""Code points of a tool's output on its line."""
+
+SHOWN_PATHS = 20
+"""Paths of an undo that are shown; the event has them all."""
 
 MAX_BLOCKS = 256
-"""Blocks of the running turn whose length is known; an agent opens a handful."""
+"""Blocks of the running turn whose length is tracked; an agent opens a handful."""
 
 
 @attrs.define(eq=False)
@@ -42,14 +44,14 @@ class Screen:
     _tools: dict[str, str] = attrs.field(factory=dict)
 
     def show(self, frame: Frame) -> str:
-        """Return what to write for `frame`; empty where it says nothing to a person."""
+        """Return the text for `frame`; empty if it has nothing for a person."""
         shower = _SHOWERS.get(frame.kind)
         if frame.seq is None and frame.kind not in _CONNECTION_KINDS:
             return ""
         return shower(self, frame) if shower else ""
 
     def say(self, text: str) -> str:
-        """Return a line of our own, on a line of its own."""
+        """Return a message of our own, on a line of its own."""
         start = "" if self._at_line_start else "\n"
         self._at_line_start = True
         self._last_block = None
@@ -80,7 +82,7 @@ class Screen:
     def _delivery(self, frame: Frame) -> str:
         state = frame.text("state")
         if state == "unknown":
-            return self.say("— nobody knows whether the agent had this message; decide in another client —")
+            return self.say("— the agent may or may not have taken this message; decide in another client —")
         return self.say(f"— {state} —") if state in {"queued", "cancelled"} else ""
 
     def _turn_started(self, frame: Frame) -> str:
@@ -143,6 +145,20 @@ class Screen:
     def _notice(self, frame: Frame) -> str:
         return self.say(f"— {one_line(frame.content)} —")
 
+    def _checkpoint(self, frame: Frame) -> str:
+        if frame.text("position") != "after" or not frame.number("files"):
+            return ""
+        count = frame.number("files")
+        files = "1 file" if count == 1 else f"{count} files"
+        numbers = f"+{frame.number('added')} −{frame.number('removed')}"
+        return self.say(f"— {files}, {numbers} · /changes · /undo —")
+
+    def _undone(self, frame: Frame) -> str:
+        lines = [f"— {one_line(frame.content)} —"]
+        lines += [f"  {one_line(name)}" for name in _texts(frame, "files")[:SHOWN_PATHS]]
+        lines += [f"  left alone: {one_line(name)}" for name in _texts(frame, "conflicts")[:SHOWN_PATHS]]
+        return self.say("\n".join(lines))
+
     def _complete(self, frame: Frame) -> str:
         return self.say("— complete —")
 
@@ -155,6 +171,11 @@ class Screen:
 
     def _rejected(self, frame: Frame) -> str:
         return self.say(f"— refused, {one_line(frame.text('code'))}: {one_line(frame.content)} —")
+
+
+def _texts(frame: Frame, name: str) -> list[str]:
+    found = frame.body.get(name)
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _name(item: Mapping[str, Any]) -> str:
@@ -185,6 +206,8 @@ _SHOWERS: dict[str, Callable[[Screen, Frame], str]] = {
     "task_finished": Screen._task,
     "notice": Screen._notice,
     "session_updated": Screen._notice,
+    "checkpoint": Screen._checkpoint,
+    "undone": Screen._undone,
     "complete": Screen._complete,
     "error": Screen._error,
     "interrupted": Screen._interrupted,

@@ -1,4 +1,4 @@
-"""`builderos send`: one message to a session, exactly once, and if wanted its answer."""
+"""`builderos send`: sends one message to a session, exactly once, and prints its answer if wanted."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ EXIT_STATUS: dict[Outcome, int] = {
     "cancelled": 4,
     "unknown": 5,
 }
-"""Exit status of `send --wait` by the end of the message's turn; without it 0 is accepted and 1 refused."""
+"""Exit status of `send --wait` by the end of the message's turn. Without `--wait`, 0 is accepted and 1 refused."""
 
 
 @attrs.define(eq=False)
 class _Sending:
-    """One message on its way."""
+    """One message that is being sent."""
 
     follow: Follow
     message_id: str
@@ -40,10 +40,10 @@ class _Sending:
     _screen: Screen = attrs.field(factory=lambda: Screen(me=""))
 
     async def run(self, follower: Follower) -> None:
-        """Follow until cancelled or until it makes no sense; `failure` then says why."""
+        """Follow until cancelled or until it cannot succeed; `failure` is then the reason."""
         try:
             await follower.run()
-        except Exception as error:  # raised by `send`, so that it is in no group
+        except Exception as error:  # raised by `send`, so that no group wraps it
             self.failure = error
             self.ended.set()
 
@@ -63,7 +63,7 @@ class _Sending:
             try:
                 sys.stdout.write(self._screen.show(frame))
                 sys.stdout.flush()
-            except BrokenPipeError as error:  # not the link's, which would be made again
+            except BrokenPipeError as error:  # not the link's, which would be restored
                 self.failure = error
                 self.ended.set()
         elif frame.kind == "permission_requested":
@@ -83,13 +83,14 @@ async def send(
 ) -> int:
     """Send one message; return the exit status.
 
-    The answer's text goes to stdout as it comes, all else to stderr. A lost connection is made again, and the
-    message with its id is sent again where it was not accepted: it runs once.
+    The answer's text goes to stdout as it arrives, everything else to stderr. A lost connection is restored, and a
+    message that was not accepted is sent again with its id: it runs once.
 
     Raises:
         NoServerError, LinkLostError: the first attach failed.
-        BrokenPipeError: whoever reads stdout has enough.
-        RefusedError: the key is not valid, the session is not for us, or the server calls the message a bad frame.
+        BrokenPipeError: the reader closed stdout.
+        RefusedError: the key is not valid, it does not allow this session, or the server rejects the message as a bad
+            frame.
     """
     follow.send_frame(message_id, content)
     sending = _Sending(follow, message_id, wait)
@@ -104,6 +105,6 @@ async def send(
     if wait and outcome is not None:
         sys.stdout.write("\n")
         if outcome not in {"complete", "error"}:
-            fail(f"the turn was not completed: {outcome}")
+            fail(f"the turn did not complete: {outcome}")
         return EXIT_STATUS[outcome]
     return FAILED if outcome == "error" else OK

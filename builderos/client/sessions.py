@@ -43,7 +43,7 @@ def fetch_sessions(server: Server, limit: int) -> list[Mapping[str, Any]]:
         raise LinkLostError(f"{server.url}: {getattr(reason, 'strerror', None) or reason}") from error
     sessions = body.get("sessions") if isinstance(body, dict) else None
     if not isinstance(sessions, list):
-        raise LinkLostError(f"{server.url} answered with something else than sessions")
+        raise LinkLostError(f"the answer of {server.url} is not a list of sessions")
     return [session for session in sessions if isinstance(session, dict)]
 
 

@@ -1,8 +1,8 @@
-"""A device's side of one session: position, outbox, own turns. Frames in, verdicts out. Pure.
+"""A device's side of one session: position, outbox, own turns. Frames in, frames to send out. Pure.
 
-Exactly-once sending: a message keeps its id until the server has accepted or refused it, and is sent again
-after each attach until then; the server takes a known id for what it is. No gap: an event must follow the
-position, otherwise the connection is of no use and the device comes back with the position that it has.
+Exactly-once sending: a message keeps its id until the server has accepted or refused it, and is sent again after each
+attach until then; the server recognises a known id. No gaps: an event must follow the position. If it does not, the
+device reconnects with the position that it has.
 """
 
 from __future__ import annotations
@@ -19,26 +19,24 @@ __all__ = ["Follow", "Outcome", "ReconnectError", "RefusedError"]
 T = TypeVar("T", bound=str)
 
 MAX_OUTBOX = 100
-"""Messages that wait for `accepted`: as many as a session's queue takes."""
+"""Messages that wait for `accepted`: as many as a session's queue accepts."""
 
 PASSING = frozenset({"storage", "session_failed", "shutting_down"})
-"""Why an attach may fail that is worth another try."""
+"""Reasons of a failed attach that are worth a retry."""
 
 KEPT = 1000
-"""Turns and outcomes of our messages that are remembered; a terminal may be attached for weeks."""
+"""Our messages' turns and outcomes that are kept; a terminal may be attached for weeks."""
 
 Outcome = Literal["complete", "error", "interrupted", "cancelled", "unknown"]
-"""How the turn of a message of ours came to its end."""
+"""How the turn of one of our messages ended."""
 
 
 class ReconnectError(Exception):
-    """This connection is of no use, the next may be: an event that does not follow, or trouble that
-    passes.
-    """
+    """This connection is useless, the next may work: an event does not follow, or the server has a temporary problem."""
 
 
 class RefusedError(Exception):
-    """The server will not let us follow this session, however often we come; `code` is its word for why."""
+    """The server refuses this session permanently; `code` is its reason."""
 
     def __init__(self, code: str, content: str) -> None:
         super().__init__(content or code)
@@ -47,13 +45,13 @@ class RefusedError(Exception):
 
 @attrs.define(eq=False)
 class Follow:
-    """See the module.
+    """One device's state of one session, without I/O.
 
     Attributes:
-        agent: makes the session where it is not there.
+        agent: creates the session if it does not exist.
         device_id: our label; None for the key's own.
-        history: how many turns to see where there is no position yet.
-        position: the last event that was taken.
+        history: how many turns to load if there is no position yet.
+        position: the last event received.
         attached: whether the server has answered our attach on this connection.
         outcomes: how the turns of our messages ended, by message id.
     """
@@ -101,13 +99,13 @@ class Follow:
         )
 
     def send_frame(self, message_id: str, content: str) -> str | None:
-        """Keep a message until it is accepted; return its frame where it can go now.
+        """Keep a message until it is accepted; return its frame if it can be sent now.
 
         Raises:
-            OverflowError: too many wait already.
+            OverflowError: too many messages wait already.
         """
         if len(self._outbox) >= MAX_OUTBOX:
-            raise OverflowError(f"{MAX_OUTBOX} messages wait for the server")
+            raise OverflowError(f"{MAX_OUTBOX} messages wait for the server already; try again later")
         frame = encode("send", session_id=self.session_id, message_id=message_id, content=content)
         self._outbox[message_id] = frame
         self._running[message_id] = None
@@ -117,8 +115,8 @@ class Follow:
         """Take a frame of the server; return the frames to send now.
 
         Raises:
-            ReconnectError: an event does not follow the position, or the trouble will pass.
-            RefusedError: the session is not for us, or a message of ours is no frame to the server.
+            ReconnectError: an event does not follow the position, or the problem is temporary.
+            RefusedError: the session is not allowed, or the server rejects a message of ours as a bad frame.
         """
         if not self.attached and frame.session_id and is_app_session(self.session_id):
             self.session_id = frame.session_id  # the server's alias for an id of the iOS app
@@ -136,12 +134,13 @@ class Follow:
         elif frame.kind == "error" and not self.attached:
             self._fail(frame)
         elif self._outbox and frame.kind == "error" and frame.text("code") == "bad_frame":
-            # It names no message. The server does not understand ours, and would not the next time either.
+            # It names no message. The server cannot read one of our frames, and a retry would not change
+            # that.
             raise RefusedError("bad_frame", frame.content)
         return []
 
     def is_ours(self, frame: Frame) -> bool:
-        """Tell whether the event belongs to the turn of a message of ours, its end included."""
+        """Return whether the event belongs to the turn of one of our messages, its end included."""
         return frame.turn_id in self._turns
 
     def _fail(self, frame: Frame) -> None:
@@ -160,7 +159,7 @@ class Follow:
     def _advance(self, frame: Frame) -> None:
         here = self.position
         if here is None or frame.seq is None or frame.first_seq is None:
-            raise ReconnectError("an event came before the attach was answered")
+            raise ReconnectError("an event arrived before the answer to the attach")
         if frame.first_seq > here.seq + 1 or frame.seq <= here.seq:
             raise ReconnectError(f"event {frame.first_seq}-{frame.seq} does not follow {here.seq}")
         self.position = Position(here.epoch, frame.seq)
@@ -199,7 +198,7 @@ class Follow:
     def _reject(self, frame: Frame) -> None:
         message_id = frame.text("message_id")
         if frame.text("code") == "shutting_down":
-            return  # the connection ends next; what waits goes out on the following one
+            return  # the connection ends next; waiting messages go out on the following one
         if message_id in self._outbox:
             self._end(message_id, "error")
         elif not self.attached:
@@ -207,7 +206,7 @@ class Follow:
 
 
 def _keep(table: dict[str, T], key: str, value: T) -> None:
-    """Note a value; the oldest one goes where there are too many."""
+    """Store a value; drop the oldest if there are too many."""
     table[key] = value
     if len(table) > KEPT:
         del table[next(iter(table))]

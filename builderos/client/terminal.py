@@ -1,8 +1,8 @@
-"""Text that others wrote, made safe for a terminal.
+"""Makes foreign text safe for a terminal, and draws QR codes.
 
-A terminal obeys control characters: an answer could set the title, move the cursor over what it said
-before, or put text on the clipboard. So every one of them is shown as a picture, never sent. Pure, and free
-of state, but for the two functions that write: a sequence that is cut into two pieces is as harmless as a whole one.
+A terminal obeys control characters: an answer could set the title, overwrite earlier text, or put text on the
+clipboard. So each of them is replaced by a visible picture. Pure and stateless, except for the two functions that
+write: a sequence that is cut in two is as harmless as a whole one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TABLE: dict[int, str] = {
     ord("\r"): "",
     0x7F: "\u2421",
     **dict.fromkeys(range(0x80, 0xA0), REPLACEMENT),
-    # marks that turn the reading direction: text could look like something else than it is
+    # marks that turn the reading direction could disguise text
     **dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], REPLACEMENT),
     0x2028: "\n",
     0x2029: "\n",
@@ -34,11 +34,11 @@ _TABLE: dict[int, str] = {
 
 
 _JSON_TABLE: dict[int, str] = {code: f"\\u{code:04x}" for code in _TABLE if chr(code) not in "\n\t"}
-"""The same characters as JSON writes them in a string; outside of strings JSON has none of them."""
+"""The same characters as JSON escapes in a string; outside of strings JSON has none of them."""
 
 
 def sanitise(text: str) -> str:
-    """Return `text` with nothing in it that a terminal would obey but new lines and tabs."""
+    """Return `text` without anything that a terminal obeys, except new lines and tabs."""
     return text.translate(_TABLE)
 
 
@@ -49,20 +49,20 @@ def one_line(text: str, limit: int = 200) -> str:
 
 
 def write_text(text: str) -> None:
-    """Write what others wrote to stdout: sanitised to a terminal, unchanged to a file or a pipe."""
+    """Write foreign text to stdout: sanitised to a terminal, unchanged to a file or a pipe."""
     sys.stdout.write(sanitise(text) if sys.stdout.isatty() else text)
 
 
 def write_json(text: str) -> None:
-    """Write JSON to stdout: to a terminal with escapes that mean the same, unchanged to a file or a pipe."""
+    """Write JSON to stdout: to a terminal with equivalent escapes, unchanged to a file or a pipe."""
     sys.stdout.write(text.translate(_JSON_TABLE) if sys.stdout.isatty() else text)
 
 
 BORDER: Final = 4
-"""Modules of white around it, which the standard asks for."""
+"""White modules around the code, as the standard requires."""
 
 _BEGIN: Final = "\x1b[38;5;16;48;5;231m"
-"""Black on white, by number: the names of colours mean what the terminal's theme says."""
+"""Black on white, by number: a terminal's theme may change the named colours."""
 
 _END: Final = "\x1b[0m"
 

@@ -48,23 +48,23 @@ def run_audit(data: Path, session_id: str | None, since: str | None, *, as_json:
     """Write the acts to stdout, oldest first; return the exit status."""
     since_ms = 0 if since is None else parse_since(since, wall_clock_ms())
     if since_ms is None:
-        return fail(f"--since: {since} is no time like 2026-01-31, 2026-01-31T12:00 or 24h", MISUSED)
+        return fail(f"--since: {since} is not a time like 2026-01-31, 2026-01-31T12:00 or 24h", MISUSED)
     try:
         trio.run(_write, data, _Asked(session_id, since_ms, as_json))
         sys.stdout.flush()
     except BrokenPipeError:
-        # whoever read us has enough; the interpreter's own flush at its end must not find the pipe again
+        # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return fail("the output was closed before its end")
+        return fail("the reader closed the output too early")
     except StorageError as error:
         return fail(str(error))
     return OK
 
 
 def parse_since(text: str, now_ms: int) -> int | None:
-    """Return the moment that a text means, None where it means none.
+    """Return the moment that a text names; None if it is not a time.
 
-    That is ISO 8601, in local time where it has no zone, or how long ago: `30m`, `24h`, `7d`.
+    The text is ISO 8601, in local time if it has no zone, or an age: `30m`, `24h`, `7d`.
     """
     number, unit = text[:-1], text[-1:]
     if unit in UNITS_MS and number.isascii() and number.isdigit() and len(number) <= 6:
@@ -88,7 +88,7 @@ class _Asked:
 
 @attrs.define(eq=False)
 class _Writer:
-    """Writes lines as they come, those that were asked for."""
+    """Writes the wanted lines as they come."""
 
     asked: _Asked
     names: Mapping[str, str]
@@ -98,7 +98,7 @@ class _Writer:
         """Write a line, if it is wanted."""
         if line is None or not self.asked.wants(line, self.aliases):
             return
-        if self.asked.as_json:  # the row as its hash covers it, with an older version's ids
+        if self.asked.as_json:  # the row as hashed, perhaps with an older version's ids
             write_json(json_line(line, self.names).decode())
             return
         if line.session_id is not None:
@@ -115,18 +115,18 @@ async def _write(data: Path, asked: _Asked) -> None:
 
 @contextmanager
 def _damage_named(database: Path) -> Iterator[None]:
-    """Take what the rows themselves make fail as damage: their content is checked nowhere before."""
+    """Report an error that the rows themselves cause as damage: their content was not checked before."""
     try:
         yield
     except (StorageError, OSError):
         raise
     except Exception as error:
-        what = "an act cannot be read; builderos doctor --verify tells more"
+        what = "an act cannot be read; run builderos doctor --verify for details"
         raise StorageCorrupt(f"{database}: {what}") from error
 
 
 async def _merge(reading: Reading, asked: _Asked, writer: _Writer) -> None:
-    """Write both sources as one, in the order of time as far as each of them is."""
+    """Merge both sources, in the order of time as far as each of them is ordered."""
     rows, acts = _Ahead(_row_pages(reading)), _Ahead(_act_pages(reading, asked))
     before = await reading.audit.base()
     addresses: dict[str, str] = {}
@@ -148,19 +148,19 @@ async def _merge(reading: Reading, asked: _Asked, writer: _Writer) -> None:
 T = TypeVar("T")
 
 NextPage = Callable[[], Awaitable[Sequence[T] | None]]
-"""Gives one page after the other, None at the end."""
+"""Returns one page after the other, None at the end."""
 
 
 @attrs.define(eq=False)
 class _Ahead(Generic[T]):
-    """Rows that come by the page, of which the next one can be looked at."""
+    """Rows read by the page, with a look at the next one."""
 
     _next_page: NextPage[T]
     _rows: deque[T] = attrs.field(factory=deque)
     _ended: bool = False
 
     async def peek(self) -> T | None:
-        """Return the next row, None at the end."""
+        """Return the next row; None at the end."""
         while not self._rows and not self._ended:
             page = await self._next_page()
             if page is None:
@@ -170,7 +170,7 @@ class _Ahead(Generic[T]):
         return self._rows[0] if self._rows else None
 
     def take(self) -> None:
-        """Go on behind the row that `peek` gave."""
+        """Move past the row that `peek` returned."""
         self._rows.popleft()
 
 
@@ -201,15 +201,15 @@ def _act_pages(reading: Reading, asked: _Asked) -> NextPage[ActRow]:
 
 
 KINDS: Final = frozenset({UserMessage.kind, Delivery.kind, PermissionResolved.kind, Interrupted.kind})
-"""Of journal events, those that may be a person's act."""
+"""Kinds of journal events that may be a person's act."""
 
 
 @attrs.frozen(kw_only=True)
 class Line:
-    """One act. Fields as in the export (docs/user/security.md, "The audit"); what has no value is left out there.
+    """One act. Fields as in the export (docs/user/security.md, "The audit"), which leaves out fields without a value.
 
     Attributes:
-        position: what of a journal or of the chain says where it stands.
+        position: its place in a journal or in the chain.
     """
 
     at_ms: int
@@ -239,7 +239,7 @@ def line_of_row(row: AuditRow, before: Mark) -> Line:
 
 
 def line_of_act(found: ActRow, address: str | None) -> Line | None:
-    """Return the line of a journal's row; None where nobody did that. `address`: of the key's last sign-in."""
+    """Return the line of a journal's row; None if it is not a person's act. `address`: of the key's last sign-in."""
     row = found.row
     event = decode_row(row).event
     if row.device_id is None:
@@ -268,7 +268,7 @@ def line_of_act(found: ActRow, address: str | None) -> Line | None:
 
 
 def json_line(line: Line, names: Mapping[str, str]) -> bytes:
-    """Return a line as JSON, with its end."""
+    """Return a line as JSON, with its line end."""
     fields = {
         "at": timestamp(line.at_ms),
         "at_ms": line.at_ms,
@@ -286,8 +286,8 @@ def json_line(line: Line, names: Mapping[str, str]) -> bytes:
 
 
 def text_line(line: Line, names: Mapping[str, str]) -> str:
-    """Return a line for people, with its end."""
-    who = names.get(line.key_id or "") or line.key_id or "nobody known"
+    """Return a line for people, with its line end."""
+    who = names.get(line.key_id or "") or line.key_id or "unknown device"
     if line.device is not None and line.device != line.key_id:
         who += f" as {line.device}"
     parts = [timestamp(line.at_ms), line.act, who]

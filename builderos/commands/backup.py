@@ -29,6 +29,7 @@ from storage.blobs import BLOBS_NAME
 from storage.data_folder import DataFolder, open_data_folder, read_boot_id
 from storage.errors import StorageCorrupt, StorageError, StorageLocked
 from storage.permissions import open_private
+from storage.sqlite.commit_mark import forget_noted_mark
 from storage.sqlite.connection import named_os_errors
 from storage.sqlite.replace import put_database, sync_folder
 from storage.store import open_store
@@ -40,11 +41,11 @@ from storage.tables.uploads import UPLOADS_NAME
 __all__ = ["add_backup", "add_restore", "run_backup", "run_restore"]
 
 PASSING_NAME = "restore"
-"""The folder in the data folder that a restore works in; it is gone afterwards."""
+"""The staging folder of a restore, in the data folder; removed afterwards."""
 
 
 def run_backup(file: Path, data: Path, *, now_ms: int) -> int:
-    """Write a backup of `data` to `file`; return the exit status: 1 where an earlier `file` is as it was."""
+    """Write a backup of `data` to `file`; return the exit status: 1 if an earlier `file` is unchanged."""
     try:
         proof = write_backup(data, file, made_at=_iso(now_ms))
     except (StorageError, OSError) as error:
@@ -54,48 +55,50 @@ def run_backup(file: Path, data: Path, *, now_ms: int) -> int:
 
 
 def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
-    """Put what `file` holds into `data`; return the exit status: 1 where everything is as it was.
+    """Restore `file` into `data`; return the exit status: 1 if nothing was changed.
 
-    All or nothing: the database comes last, in one rename. Files are named after their content or unlike any other,
-    so those that come before it change nothing that is there.
+    All or nothing: the database comes last, in one rename. The other files are named after their content or have unique
+    names, so adding them first changes no existing file.
     """
     try:
-        check_backup(file)  # before anything is touched, or even made
+        check_backup(file)  # before anything is changed or created
         with open_data_folder(data) as folder:
             restored = _restore(file, folder, now_ms)
     except StorageLocked as error:
-        return fail(f"{data} is held by {error.holder}; end that server first")
+        return fail(f"{data} is in use by {error.holder}; stop that server first")
     except Exception as error:
         cause = unwrap(error)
         if not isinstance(cause, StorageError | OSError):
             raise
         return fail(f"nothing was restored: {cause}")
-    kept = f"; what was there is {restored.aside}" if restored.aside.exists() else ""
+    kept = f"; the earlier database is now {restored.aside}" if restored.aside.exists() else ""
     sys.stdout.write(f"{_counted(restored.sessions)} from {file}{kept}\n")
     _say_who_may_enter(restored)
     return OK
 
 
 def _say_who_may_enter(restored: _Restored) -> None:
-    """Say which keys are good because of the restore: one of them may have been revoked since the backup."""
+    """Print which keys the restore made valid: one of them may have been revoked since the backup."""
     if restored.revived:
         named = ", ".join(f"{one_line(one.name)} ({one.id}, {one.scope})" for one in restored.revived)
         sys.stdout.write(
-            f"These keys come from the backup and are good now: {named}. Nothing here tells whether one was revoked "
-            "since; `builderos devices revoke ID` ends it.\n"
+            f"These keys come from the backup and are valid now: {named}. One may have been revoked since the backup; "
+            "to revoke it again: `builderos devices revoke ID`.\n"
         )
     if restored.needs_key:
-        sys.stdout.write("The folder has no api-key: the next start makes a new key for the first device.\n")
+        sys.stdout.write(
+            "The folder has no api-key: the next start creates a new key for the first device.\n"
+        )
 
 
 @attrs.frozen
 class _Restored:
-    """What a restore did.
+    """The result of a restore.
 
     Attributes:
-        aside: where the earlier database is, if there was one.
-        revived: devices whose keys are good and that the earlier database did not know; not the first.
-        needs_key: the first device has no key, since its file was removed from a folder in use.
+        aside: the path of the earlier database, if there was one.
+        revived: devices with valid keys that the earlier database did not know, except the first device.
+        needs_key: the first device has no key, because its file was removed from a folder in use.
     """
 
     sessions: int
@@ -107,7 +110,7 @@ class _Restored:
 def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
     passing = folder.path / PASSING_NAME
     with named_os_errors(passing):
-        shutil.rmtree(passing, ignore_errors=True)  # what a killed restore left
+        shutil.rmtree(passing, ignore_errors=True)  # left by a killed restore
         passing.mkdir(mode=0o700)
     try:
         copy = unpack_backup(file, passing)
@@ -119,10 +122,12 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
             revived = trio.run(_note_restore, copy, read_noted_head(folder.path), known, now_ms)
         aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
+        forget_noted_mark(folder.path)
         is_new = not folder.database_path.exists()
         _put_files(passing, folder, with_key=is_new)
         put_database(copy, folder.database_path)
-        # Killed before this is whole, the next start tells that the audit was put back: so it was.
+        # After a kill before this is complete, the next start reports that the audit was replaced, which is
+        # true.
         with open(folder.path / HEAD_NAME, "wb", opener=open_private) as note:
             note.write((passing / HEAD_NAME).read_bytes())
     finally:
@@ -134,10 +139,10 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
 async def _note_restore(
     copy: Path, noted: Mark | None, known: Collection[str], now_ms: int
 ) -> Sequence[Device]:
-    """Have the audit tell that it was put back, and where it ended before; its new end is noted beside `copy`.
+    """Record in the audit that it was replaced, and where it ended before; record its new end beside `copy`.
 
     Returns:
-        The devices whose keys are good and that are not `known`; each has a row in the audit too.
+        The devices with valid keys that are not `known`; each has a row in the audit too.
     """
     subject = None if noted is None else str(noted)
     async with open_store(copy, boot_id=read_boot_id()) as store:
@@ -155,7 +160,8 @@ async def _note_restore(
 
 @contextmanager
 def _doubtful_content(file: Path) -> Iterator[None]:
-    """Take whatever a file's content makes fail as damage of the file: a bare database has no sums of its own."""
+    """Report an error that a file's content causes as damage of the file: a bare database has no checksums of its
+    own."""
     try:
         yield
     except Exception as error:
@@ -165,9 +171,9 @@ def _doubtful_content(file: Path) -> Iterator[None]:
 
 
 def _put_files(passing: Path, folder: DataFolder, *, with_key: bool) -> None:
-    """Put uploads and blobs into their places; `with_key`: and the key, if the folder has none.
+    """Move uploads and blobs to their places; `with_key`: also the key, if the folder has none.
 
-    In a folder that was in use a key file that is not there was removed, to end that key.
+    If a folder in use has no key file, somebody removed it to revoke that key.
     """
     places = {folder.uploads_path, folder.blobs_path}
     for name in (UPLOADS_NAME, BLOBS_NAME):
@@ -189,7 +195,7 @@ def _put_files(passing: Path, folder: DataFolder, *, with_key: bool) -> None:
 
 
 async def _end_hubs(folder: DataFolder) -> None:
-    """End the hubs of the past that is gone. Where this is killed, the next server does it before anything else."""
+    """End the hubs of the earlier past. If this is killed, the next server does it first."""
     sockets = find_socket_folder(folder)
     hubs = ProcessHubs(folder.hubs_path, sockets)
     await end_hubs(hubs, [found.hub_id for found in await hubs.living()])
@@ -228,7 +234,9 @@ def _run_backup(arguments: argparse.Namespace) -> int:
 def add_restore(parser: argparse.ArgumentParser) -> None:
     """Add the options of `restore`."""
     parser.epilog = "The server must not run. All or nothing; the old database is kept beside the new one."
-    parser.add_argument("file", type=as_path, metavar="FILE", help="a file that `builderos backup` wrote")
+    parser.add_argument(
+        "file", type=as_path, metavar="FILE", help="backup file, as `builderos backup` writes it"
+    )
     parser.set_defaults(run=_run_restore)
 
 

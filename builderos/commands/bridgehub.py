@@ -1,7 +1,7 @@
-"""`builderos bridgehub --request JSON`: answers as an old relay does, by one of our agents, in this process.
+"""`builderos bridgehub --request JSON`: answers like the old relay, by one of our agents, in this process.
 
-One line on stdout, exit status 0 whether the agent had an answer or not; what went wrong is in the line. The
-agent's driver runs as in a hub, but nobody can be asked: what its permission mode does not allow is refused.
+Prints one line on stdout. The exit status is 0 whether the agent answered or not; the line contains the failure. The
+agent's driver runs as in a hub, but no person can be asked: anything that its permission mode does not allow is denied.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ CLOSE_S = 3.0
 """How long the agent may take to end; after that it is killed."""
 
 KILL_S = 12.0
-"""How long a kill may take; what is lost is the wait for processes that cannot be killed."""
+"""How long a kill may take; only the wait for processes that cannot be killed is cut short."""
 
 MAX_LOGS = 100
 """Notices that the answer repeats."""
 
-_NOBODY = "Nobody can be asked here; only what needs no permission can be done."
+_NOBODY = "Nobody can be asked here, so only actions that need no permission are possible."
 
 
 def run_bridgehub(text: str, config_path: Path | None, data: Path) -> int:
-    """Answer one request on stdout; return the exit status. `data`: the folder with what devices trusted."""
+    """Answer one request on stdout; return the exit status. `data`: the folder with the trust that devices gave."""
     try:
         config = load_config(config_path)
     except ConfigError as error:
@@ -77,8 +77,8 @@ def run_bridgehub(text: str, config_path: Path | None, data: Path) -> int:
         return _say(refused("invalid_payload", str(error)))
     agent = config.agents[request.agent]
     if isinstance(agent, BridgeHubAgent):
-        # It might be this very command: a row of processes without an end.
-        return _say(refused("not_configured", f"agent {request.agent!r} is a relay itself"))
+        # It might be this very command, which would start processes without end.
+        return _say(refused("not_configured", f"agent {request.agent!r} is itself a relay"))
     with tempfile.TemporaryDirectory(prefix="builderos-") as folder:
         spec = attrs.evolve(
             _make_spec(request, agent, workspace, folder),
@@ -90,7 +90,7 @@ def run_bridgehub(text: str, config_path: Path | None, data: Path) -> int:
         logging.basicConfig(level=logging.WARNING, handlers=[handler])
         line = trio.run(_answer, request, spec)
     if line is None:
-        return fail("ended before there was an answer", FAILED)
+        return fail("stopped by a signal before there was an answer", FAILED)
     return _say(line)
 
 
@@ -101,18 +101,18 @@ def _say(line: str) -> int:
 
 
 def _workspace(request: Request) -> str:
-    """Return where the agent works: an agent let loose in another folder than the caller meant is worse than none."""
+    """Return the folder where the agent works. Without a fallback: an agent in the wrong folder is worse than none."""
     if request.capsule is None:
         return os.getcwd()
     if not Path(request.capsule).is_dir():
-        raise InvalidPayload("capsule is no folder on this machine")
+        raise InvalidPayload("capsule is not a folder on this machine")
     return os.path.abspath(request.capsule)
 
 
 def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> HubSpec:
-    """Return what the driver is made of; this process takes the agent's environment, as a hub does.
+    """Return the driver's spec; this process takes over the agent's environment, as a hub does.
 
-    Where a hub's agent called this command its marker stays, so that whoever ends that hub ends this too.
+    If a hub's agent called this command, its marker stays, so that ending that hub ends this process too.
     """
     env = {**agent_environment(os.environ), **agent.env}
     hub_id = os.environ.get(MARKER) or new_id()
@@ -136,7 +136,7 @@ def _make_spec(request: Request, agent: Agent, workspace: str, folder: str) -> H
 
 @attrs.define(eq=False)
 class _CapturingSink:
-    """What the driver reports to: keeps the answer's text, answers every question by no."""
+    """The driver's sink: keeps the answer's text, and denies every request."""
 
     turn_id: str
     masker: Masker
@@ -168,7 +168,7 @@ class _CapturingSink:
     ) -> Decided:
         await trio.lowlevel.checkpoint()
         if len(self.logs) < MAX_LOGS:
-            self.logs.append(f"{tool} was refused: {_NOBODY}")
+            self.logs.append(f"{tool} was denied: {_NOBODY}")
         return Decided(self.new_id(), "deny", note=_NOBODY)
 
     async def ask_trust(
@@ -177,7 +177,7 @@ class _CapturingSink:
         await trio.lowlevel.checkpoint()
         if len(self.logs) < MAX_LOGS:
             self.logs.append(
-                f"The settings of {found.folder} were left out: nobody trusted the folder. {_NOBODY}"
+                f"The settings of {found.folder} were not loaded: the folder is not trusted. {_NOBODY}"
             )
         return Decided(self.new_id(), "deny")
 
@@ -188,13 +188,17 @@ class _CapturingSink:
     async def remember(self, data: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def work_saved(self) -> None:
+        """Nothing is saved here: nobody could take anything back."""
+        await trio.lowlevel.checkpoint()
+
     def new_id(self) -> str:
         self._ids += 1
         return f"{self.turn_id}-{self._ids}"
 
 
 async def _answer(request: Request, spec: HubSpec) -> str | None:
-    """Run the turn; return the line, None where a signal came first."""
+    """Run the turn; return the line, or None if a signal came first."""
     adopt_orphans()
     line: str | None = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -223,10 +227,10 @@ async def _run(request: Request, spec: HubSpec) -> str:
     try:
         end = await driver.run_turn(prompt, ear)
     except* Exception as group:
-        _log.exception("the driver of %s failed", spec.agent)
+        _log.exception("driver %s: failed", spec.agent)
         end = TurnFailed(prompt.turn_id, "agent_exited", type(unwrap(group)).__name__, retryable=True)
     finally:
-        # A signal may have come. When KILL_S is over, processes that cannot be killed are left behind.
+        # A signal may have arrived. When KILL_S is over, processes that cannot be killed are left behind.
         with trio.move_on_after(KILL_S, shield=True):
             await _put_away(driver.aclose)
     if isinstance(end, TurnDone):
@@ -240,8 +244,8 @@ async def _put_away(aclose: Callable[[], Awaitable[None]]) -> None:
         try:
             await aclose()
         except* Exception:
-            _log.exception("the agent did not close cleanly")
-        nursery.cancel_scope.cancel(reason="it has closed")
+            _log.exception("agent: did not close cleanly")
+        nursery.cancel_scope.cancel(reason="the agent has closed")
     await trio.to_thread.run_sync(_kill, abandon_on_cancel=True)
 
 
@@ -251,7 +255,7 @@ async def _kill_late() -> None:
 
 
 def _kill() -> None:
-    """End all processes below this one. By parent alone: the marker may be that of the hub above."""
+    """End all processes below this one. Found by parent only: the marker may be that of the hub above."""
     with suppress(TreeKillFailed):
         kill_descendants(new_id())
 

@@ -1,4 +1,4 @@
-"""Where the command `devices` works: on a running server, or on the data folder where none runs."""
+"""The command `devices` works on one of these: a running server, or the data folder if no server runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 
 @attrs.frozen
 class Known:
-    """A device whose key is good."""
+    """A device whose key is valid."""
 
     id: str
     name: str
@@ -47,7 +47,7 @@ class Known:
 
 @attrs.frozen
 class Made:
-    """A device that was made now."""
+    """A new device."""
 
     id: str
     key: str = attrs.field(repr=False)
@@ -55,7 +55,7 @@ class Made:
 
 @attrs.frozen
 class PairingLink:
-    """A pairing code. `url`: its link by the server's own address; None where nobody knows that."""
+    """A pairing code. `url`: its link with the server's own address; None if the address is not known."""
 
     code: str = attrs.field(repr=False)
     url: str | None = attrs.field(repr=False)
@@ -63,14 +63,14 @@ class PairingLink:
 
 
 class DeviceList(Protocol):
-    """Whoever holds a key. All raise RefusedError, LinkLostError or StorageError."""
+    """The holders of keys. All methods raise RefusedError, LinkLostError or StorageError."""
 
     async def known(self) -> Sequence[Known]:
-        """Return the devices whose keys are good."""
+        """Return the devices whose keys are valid."""
         ...
 
     async def add(self, name: str, scope: str) -> Made:
-        """Make a device."""
+        """Add a device."""
         ...
 
     async def pair(self, name: str | None, scope: str) -> PairingLink:
@@ -78,7 +78,7 @@ class DeviceList(Protocol):
         ...
 
     async def revoke(self, device_id: str) -> bool:
-        """End a device's key; return whether that is on disk. Raises RefusedError, StorageUnavailable."""
+        """Revoke a device's key; return whether that is on disk. Raises RefusedError, StorageUnavailable."""
         ...
 
 
@@ -89,7 +89,7 @@ class ServerDevices:
     server: Server
 
     async def known(self) -> Sequence[Known]:
-        """See `DeviceList`."""
+        """Implements `DeviceList`."""
         found = (await self._call("GET", "/api/devices")).get("devices")
         names = [field.name for field in attrs.fields(Known)]
         return [
@@ -97,17 +97,17 @@ class ServerDevices:
         ]
 
     async def add(self, name: str, scope: str) -> Made:
-        """See `DeviceList`."""
+        """Implements `DeviceList`."""
         told = await self._call("POST", "/api/devices", {"name": name, "scope": scope})
         return Made(_text(told, "id"), _text(told, "key"))
 
     async def pair(self, name: str | None, scope: str) -> PairingLink:
-        """See `DeviceList`."""
+        """Implements `DeviceList`."""
         told = await self._call("POST", "/api/devices/pair", {"name": name, "scope": scope})
         return PairingLink(_text(told, "code"), _text(told, "url"), _text(told, "expires_at"))
 
     async def revoke(self, device_id: str) -> bool:
-        """See `DeviceList`. `device_id` is checked by the caller: it stands in the address."""
+        """Implements `DeviceList`. The caller checks `device_id`, because it becomes part of the address."""
         told = await self._call("DELETE", f"/api/devices/{device_id}")
         return told.get("stored") is not False
 
@@ -131,7 +131,7 @@ class FolderDevices:
     first_key: str | None = attrs.field(repr=False)
 
     async def known(self) -> Sequence[Known]:
-        """See `DeviceList`."""
+        """Implements `DeviceList`."""
         await trio.lowlevel.checkpoint()
         return [
             Known(one.id, one.name, one.scope, timestamp(one.created_at_ms))
@@ -140,7 +140,7 @@ class FolderDevices:
         ]
 
     async def add(self, name: str, scope: str) -> Made:
-        """See `DeviceList`."""
+        """Implements `DeviceList`."""
         made = Made(new_id(), new_key())
         await self.store.devices.add(
             name=name,
@@ -154,7 +154,7 @@ class FolderDevices:
         return made
 
     async def pair(self, name: str | None, scope: str) -> PairingLink:
-        """See `DeviceList`. The code is the first device's, whose key is made where there is none yet."""
+        """Implements `DeviceList`. The code belongs to the first device, whose key is created if there is none yet."""
         await ensure_admin_key(self.store, self.folder, self.first_key)
         code, now_ms = new_code(), wall_clock_ms()
         pairing = Pairing(b"", name, scope, stored.FIRST_DEVICE, now_ms + PAIRING_MS)
@@ -165,7 +165,7 @@ class FolderDevices:
         return PairingLink(code, None, timestamp(pairing.expires_at_ms))
 
     async def revoke(self, device_id: str) -> bool:
-        """See `DeviceList`."""
+        """Implements `DeviceList`."""
         if device_id == stored.FIRST_DEVICE:
             raise RefusedError("first_device", FIRST_STAYS)
         noted = [_act("revoked", device_id)]
@@ -174,14 +174,15 @@ class FolderDevices:
             raise RefusedError("not_found", "There is no such device.")
         if not await devices.revocations.stored(device_id):
             raise StorageUnavailable(
-                f"{self.folder.path}: the disk takes nothing, and {device_id} is not revoked"
+                f"{self.folder.path}: the disk cannot be written, so {device_id} is not revoked"
             )
         await self.store.audit.note_head()
         return True
 
 
 def _act(act: str, subject: str | None) -> Act:
-    """Return an act of whoever may read the data folder: that is the first device, whose key lies there."""
+    """Return an act of the first device: its key lies in the data folder, so anyone who can read that folder holds
+    it."""
     return Act(
         at_ms=wall_clock_ms(), act=act, device_id=stored.FIRST_DEVICE, address="local", subject=subject
     )
@@ -189,12 +190,12 @@ def _act(act: str, subject: str | None) -> Act:
 
 @asynccontextmanager
 async def open_folder_devices(data: Path, first_key: str | None) -> AsyncIterator[FolderDevices]:
-    """Hold the data folder and open its database while inside the block, making both where they are missing.
+    """Hold the data folder and open its database while inside the block; create both if they are missing.
 
-    Errors of the block come out in a group.
+    Errors of the block are raised in a group.
 
     Raises:
-        StorageLocked: somebody else holds it.
+        StorageLocked: another process holds it.
         StorageError: it cannot be opened.
     """
     with open_data_folder(data) as folder:

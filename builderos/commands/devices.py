@@ -29,7 +29,7 @@ from transport.ports import SCOPES
 __all__ = ["MAX_NAME", "DevicesOptions", "add_devices", "run_devices"]
 
 MAX_NAME: Final = 100
-"""Characters of a device's name; the server takes no more."""
+"""Characters of a device's name; the server accepts no more."""
 
 HEADINGS: Final = ("ID", "NAME", "SCOPE", "SINCE")
 
@@ -40,14 +40,14 @@ _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 @attrs.frozen(kw_only=True)
 class DevicesOptions:
-    """What `builderos devices` was told.
+    """The options of `builderos devices`.
 
     Attributes:
-        data, url, key: where to work; for `pair` without a key, `url` only says what the link begins with.
+        data, url, key: where to work; for `pair` without a key, `url` is only the base URL of the link.
         act: `list`, `add`, `pair` or `revoke`.
-        name: of the device that is made; None leaves it to the device.
-        scope: of the device that is made.
-        device_id: of the device that is revoked.
+        name: of the new device; None lets the device choose.
+        scope: of the new device.
+        device_id: of the device to revoke.
     """
 
     data: Path
@@ -59,13 +59,13 @@ class DevicesOptions:
     device_id: str = ""
 
     def fault(self) -> str | None:
-        """Return what is wrong with it; None where nothing is."""
+        """Return what is wrong with the options; None if nothing is."""
         if self.name is not None and not (1 <= len(self.name) <= MAX_NAME and self.name.isprintable()):
-            return f"a name is 1 to {MAX_NAME} printable characters"
+            return f"a name must be 1 to {MAX_NAME} printable characters"
         if self.act == "revoke" and not _ID.fullmatch(self.device_id):
-            return f"{one_line(self.device_id)} is no device's id; see builderos devices"
+            return f"{one_line(self.device_id)} is not a device ID; list them with builderos devices"
         if self.url is not None and not _is_address(self.url):
-            return f"{one_line(self.url)} is no address like https://host.example"
+            return f"{one_line(self.url)} is not an address like https://host.example"
         return None
 
 
@@ -83,7 +83,9 @@ def run_devices(options: DevicesOptions) -> int:
     except* LinkLostError as group:
         return_status = fail(f"the server cannot be reached: {unwrap(group)}")
     except* StorageLocked as group:
-        return_status = fail(f"{options.data} is in use, and what holds it does not listen: {unwrap(group)}")
+        return_status = fail(
+            f"{options.data} is in use, but the process that holds it does not listen: {unwrap(group)}"
+        )
     except* StorageError as group:
         return_status = fail(str(unwrap(group)))
     else:
@@ -98,7 +100,7 @@ async def _work(options: DevicesOptions) -> None:
         elif options.act == "add":
             made = await devices.add(options.name or "", options.scope)
             sys.stderr.write(
-                f"Made {options.name} ({options.scope}), id {made.id}. Its key is told this once:\n"
+                f"Made {options.name} ({options.scope}), id {made.id}. Its key is printed only once:\n"
             )
             sys.stderr.flush()
             sys.stdout.write(f"{made.key}\n")
@@ -110,15 +112,15 @@ async def _work(options: DevicesOptions) -> None:
             sys.stdout.write(f"Revoked {options.device_id}; its connections are closed.\n")
             if not stored:
                 sys.stderr.write(
-                    "The disk does not take it yet, and the server goes on trying. Make room before you restart "
-                    "the server: until it is on disk, a restart makes the key good again.\n"
+                    "The disk cannot be written yet, and the server keeps trying. Make room before you restart "
+                    "the server: until it is on disk, a restart makes the key valid again.\n"
                 )
     sys.stdout.flush()
 
 
 @asynccontextmanager
 async def _open_list(options: DevicesOptions) -> AsyncIterator[DeviceList]:
-    """Work on the server that was named, else on the one that runs on the data folder, else on the folder."""
+    """Open the named server, else the server that runs on the data folder, else the folder."""
     first_key = os.environ.get("BUILDEROS_API_KEY", "").strip() or None
     is_link_only = options.act == "pair" and options.key is None and options.data.is_dir()
     if options.url is not None and not is_link_only:
@@ -129,7 +131,9 @@ async def _open_list(options: DevicesOptions) -> AsyncIterator[DeviceList]:
         if options.act in {"list", "revoke"} and not (options.data / DATABASE_NAME).is_file():
             raise NoServerError(f"there is no database in {options.data}, and no server runs on it")
         if options.act == "pair" and options.url is None:
-            raise NoServerError("no server runs that knows its address: give the link's with --url")
+            raise NoServerError(
+                "no running server knows its address: give the base URL of the link with --url"
+            )
         async with open_folder_devices(options.data, first_key) as devices:
             yield devices
 
@@ -148,7 +152,7 @@ def _is_address(url: str) -> bool:
 
 
 def _address(link: PairingLink, url: str | None) -> str:
-    """Return the link as the device is to find it."""
+    """Return the link with the address that the device can reach."""
     if url is None:
         return link.url or ""
     parts = urlsplit(url)
@@ -160,11 +164,13 @@ def _show(link: PairingLink, address: str, scope: str) -> None:
     try:
         code.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
-        code = ""  # a terminal without blocks gets the link alone
+        code = ""  # a terminal without block characters gets only the link
     sys.stdout.write(f"{code}{one_line(address, 1000)}\n")
-    sys.stderr.write(f"Good once, until {one_line(link.expires_at)}; makes a device with scope {scope}.\n")
+    sys.stderr.write(f"Valid once, until {one_line(link.expires_at)}; adds a device with scope {scope}.\n")
     if urlsplit(address).hostname in LOCAL:
-        sys.stderr.write("Only this machine finds that address; --url says the one that the device uses.\n")
+        sys.stderr.write(
+            "That address works only on this machine. Use --url to give one that the device can reach.\n"
+        )
 
 
 def table(devices: Sequence[Known]) -> str:
@@ -179,7 +185,7 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
     """Add the options of `devices` and its acts."""
     parser.epilog = "Works on the running server, or on the data folder itself if no server runs."
     parser.set_defaults(run=_run, act="list")
-    # Once more below each act, without defaults: those would overwrite what stood before the act.
+    # Repeated below each act, without defaults: those would overwrite options given before the act.
     again = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     again.add_argument("--data", type=as_path, metavar="DIR", help="data folder")
     again.add_argument(

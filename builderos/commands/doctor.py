@@ -1,4 +1,4 @@
-"""`builderos doctor`: says what a server would miss on this machine, and the command that mends it."""
+"""`builderos doctor`: reports what a server would miss on this machine, and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import attrs
 
 from bridgehub.agents.acp.known import known_of
 from builderos.client.terminal import one_line
+from builderos.commands.doctor_git import git_lines
 from builderos.config import (
     AcpAgent,
     Agent,
@@ -60,14 +61,14 @@ LEAST_FREE_BYTES = 1024 * 1024 * 1024
 """Below this a long conversation with uploads may fill the disk."""
 
 CLOCK_SLACK_S = 60
-"""A file of ours may be newer than the clock by rounding of a file system, not by this."""
+"""A file of ours may be this much newer than the clock, because file systems round times."""
 
 State = Literal["ok", "note", "broken"]
 
 
 @attrs.frozen
 class Finding:
-    """One line of the report. `mend`: what to do; only `broken` makes the command fail."""
+    """One line of the report. `mend`: the fix; only `broken` makes the command fail."""
 
     state: State
     about: str
@@ -80,7 +81,7 @@ class Finding:
 
 
 def run_doctor(data: Path, config_file: Path | None) -> int:
-    """Print the report; return 1 where something that a server needs is broken, else 0."""
+    """Print the report; return 1 if something that a server needs is broken, else 0."""
     findings = examine(data, config_file, os.environ, Path.home())
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
@@ -90,13 +91,13 @@ def run_doctor(data: Path, config_file: Path | None) -> int:
 def examine(
     data: Path, config_file: Path | None, environment: Mapping[str, str], home: Path
 ) -> list[Finding]:
-    """Return what was found; changes nothing but for making no folder that is not there."""
+    """Return all findings; changes nothing and does not create a missing folder."""
     findings = [_python(), *_packages()]
     try:
         config = load_config(config_path(config_file, data))
     except ConfigError as error:
         config = Config()
-        findings.append(Finding("broken", "config", str(error), "correct that key"))
+        findings.append(Finding("broken", "config", str(error), "fix that key"))
     else:
         findings += [Finding("note", "config", warning) for warning in config.warnings()]
     for name, agent in config.agents.items():
@@ -104,6 +105,8 @@ def examine(
         findings += examine_agent(name, agent, own, home)
         if isinstance(agent, CodexAgent):
             findings += _codex_sandbox(f"agent {name} sandbox", own, home)
+    for good, about, detail, mend in git_lines(data):
+        findings.append(Finding("ok" if good else "note", about, detail, mend))
     return [*findings, *_data_folder(data)]
 
 
@@ -137,7 +140,7 @@ def _is_installed(name: str) -> bool:
 
 
 def examine_agent(name: str, agent: Agent, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
-    """Return what one agent lacks, by looking at files and variables only."""
+    """Return what one agent lacks, by looking only at files and variables."""
     about = f"agent {name}"
     if isinstance(agent, ClaudeAgent):
         yield _claude(about, agent, environment, home)
@@ -151,9 +154,9 @@ def examine_agent(name: str, agent: Agent, environment: Mapping[str, str], home:
         if known is not None and shutil.which(program, path=environment.get("PATH")) is None:
             yield Finding("note", about, f"{program} is not installed", known.install)
         elif shutil.which(program, path=environment.get("PATH")) is None:
-            yield Finding("note", about, f"{program} is not found", "correct its command in the config")
+            yield Finding("note", about, f"{program} is not found", "fix its command in the config")
         else:
-            yield Finding("ok", about, f"{program} is there")
+            yield Finding("ok", about, f"{program} is installed")
 
 
 def _claude(about: str, agent: ClaudeAgent, environment: Mapping[str, str], home: Path) -> Finding:
@@ -163,14 +166,14 @@ def _claude(about: str, agent: ClaudeAgent, environment: Mapping[str, str], home
     bundled = Path(package.origin).parent / "_bundled" / "claude"
     program = Path(agent.cli_path) if agent.cli_path else bundled
     if not os.access(program, os.X_OK):
-        return Finding("note", about, f"the program {program} is not there", "make install")
+        return Finding("note", about, f"the program {program} does not exist", "make install")
     folder = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     variables = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
     signed_in = _first_set(environment, variables) or _there(folder / ".credentials.json")
     if signed_in:
         return Finding("ok", about, f"installed, signed in by {signed_in}")
-    if sys.platform == "darwin":  # the key chain keeps it there, and asks a person before it tells
-        return Finding("note", about, "installed; whether it is signed in only the key chain knows")
+    if sys.platform == "darwin":  # the keychain stores it there, and asks a person before it answers
+        return Finding("note", about, "installed; only the keychain knows whether it is signed in")
     return Finding("note", about, "installed, not signed in", f"run {program} and type /login")
 
 
@@ -181,13 +184,13 @@ def _codex(about: str, agent: CodexAgent, environment: Mapping[str, str], home: 
     if agent.cli_path:
         program = Path(agent.cli_path)
         if not os.access(program, os.X_OK):
-            return Finding("note", about, f"the program {program} is not there", "correct its cli_path")
+            return Finding("note", about, f"the program {program} does not exist", "fix its cli_path")
     elif package is None or package.origin is None:
         return Finding("note", about, "the Codex program is not installed", "make install")
     else:
         program = Path(package.origin).parent / "bin" / "codex"
     folder = Path(environment.get("CODEX_HOME") or home / ".codex")
-    # A key in the environment is not read by `codex app-server`, so it is no sign-in.
+    # `codex app-server` does not read a key from the environment, so it is not a sign-in.
     signed_in = _there(folder / "auth.json") or _model_provider(folder / "config.toml")
     if signed_in:
         return Finding("ok", about, f"installed, signed in by {signed_in}")
@@ -195,7 +198,7 @@ def _codex(about: str, agent: CodexAgent, environment: Mapping[str, str], home: 
 
 
 def _codex_sandbox(about: str, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
-    """With bubblewrap Codex sandboxes by a helper in its home, and puts none below the temporary folder."""
+    """With bubblewrap, Codex sandboxes by a helper in its home; it puts no helper below the temporary folder."""
     if sys.platform != "linux" or shutil.which("bwrap", path=environment.get("PATH")) is None:
         return
     folder = Path(environment.get("CODEX_HOME") or home / ".codex").resolve()
@@ -206,7 +209,7 @@ def _codex_sandbox(about: str, environment: Mapping[str, str], home: Path) -> It
 
 
 def _model_provider(path: Path) -> str:
-    """Return which model provider of the person's own Codex's config chooses; empty without one."""
+    """Return the model provider that the user's own Codex config chooses; empty without one."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -215,7 +218,7 @@ def _model_provider(path: Path) -> str:
     provider = providers.get(name) if isinstance(name, str) and isinstance(providers, dict) else None
     if not isinstance(provider, dict) or provider.get("requires_openai_auth") is True:
         return ""
-    return f"the model provider {name} of {path}"
+    return f"the model provider {name} in {path}"
 
 
 def _first_set(environment: Mapping[str, str], names: Iterable[str]) -> str:
@@ -241,7 +244,7 @@ def _data_folder(data: Path) -> Iterable[Finding]:
     held = f"held by {holder}" if holder is not None and holder.is_running() else "held by nobody"
     yield Finding("ok", about, f"{data}, {held}")
     if data.stat().st_mode & 0o077:
-        yield Finding("note", about, "others of this machine may look into it", f"chmod 700 {data}")
+        yield Finding("note", about, "other users of this machine may read it", f"chmod 700 {data}")
     yield _disk(data)
     yield _database(data / DATABASE_NAME)
     yield _hub_clock(data / "hubs")
@@ -250,8 +253,10 @@ def _data_folder(data: Path) -> Iterable[Finding]:
 def _not_made_yet(data: Path) -> Finding:
     parent = next(path for path in data.parents if path.exists())
     if not os.access(parent, os.W_OK | os.X_OK):
-        return Finding("broken", "data folder", f"{data} cannot be made in {parent}", "give another --data")
-    return Finding("ok", "data folder", f"{data} will be made by the first start")
+        return Finding(
+            "broken", "data folder", f"{data} cannot be created in {parent}", "give another --data"
+        )
+    return Finding("ok", "data folder", f"the first start creates {data}")
 
 
 def _disk(data: Path) -> Finding:
@@ -266,7 +271,7 @@ def _disk(data: Path) -> Finding:
 def _database(path: Path) -> Finding:
     """Read the database without changing it; a server may have it open."""
     if not path.exists():
-        return Finding("ok", "database", "will be made by the first start")
+        return Finding("ok", "database", "the first start creates it")
     try:
         count = count_sessions(path)
     except StorageError as error:
@@ -275,7 +280,7 @@ def _database(path: Path) -> Finding:
 
 
 def _hub_clock(hubs: Path) -> Finding:
-    """See whether files of hubs come from the future: then the clock was set back, and times tell nothing."""
+    """Check whether files of hubs lie in the future: then the clock was set back, and times are unreliable."""
     newest = max((path.lstat().st_mtime for path in hubs.glob("*")), default=0.0)
     ahead_s = newest - wall_clock_ms() / 1000
     if ahead_s > CLOCK_SLACK_S:

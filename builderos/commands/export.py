@@ -1,4 +1,4 @@
-"""`builderos export`: one conversation to stdout, as Markdown or JSON, page after page."""
+"""`builderos export`: writes one session to stdout, as Markdown or JSON, page by page."""
 
 from __future__ import annotations
 

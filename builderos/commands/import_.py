@@ -1,8 +1,8 @@
-"""`builderos import`: brings the old server's conversations in, all of them or none.
+"""`builderos import`: imports the old server's sessions, all of them or none.
 
-Nothing is written into the database itself. It is copied, the copy takes the import, and the copy takes the
-database's place in one rename once it is complete and on disk. So whatever ends an import in its middle, kill -9
-too, leaves everything as it was; and a dry run is the same import with the copy thrown away at its end.
+Nothing is written into the database itself. It is copied, the import writes into the copy, and the copy replaces the
+database in one rename once it is complete and on disk. So an import that is interrupted, even by kill -9, changes
+nothing. A dry run is the same import that drops its copy.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from storage.store import open_store
 __all__ = ["ImportOptions", "add_import", "run_import"]
 
 PASSING_NAME = "import"
-"""The folder in the data folder that an import works in; it is gone afterwards."""
+"""The staging folder of an import, in the data folder; removed afterwards."""
 
 
 @attrs.frozen(kw_only=True)
 class ImportOptions:
-    """What `builderos import` was told. `zone`: None is this machine's own."""
+    """The options of `builderos import`. `zone`: None is this machine's own."""
 
     files: tuple[Path, ...]
     data: Path
@@ -51,16 +51,16 @@ class ImportOptions:
 
 
 def run_import(options: ImportOptions) -> int:
-    """Import the files; return the exit status: 0 done, 1 nothing was changed, 2 there is no such zone."""
+    """Import the files; return the exit status: 0 done, 1 nothing was changed, 2 the zone does not exist."""
     try:
         zone = None if options.zone is None else zoneinfo.ZoneInfo(options.zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return fail(f"--zone: {options.zone!r} is no time zone like Europe/Berlin", MISUSED)
+        return fail(f"--zone: {options.zone!r} is not a time zone like Europe/Berlin", MISUSED)
     try:
         with _open_place(options) as (database, passing):
             imported, left_out = _import(options, zone, database, passing)
     except StorageLocked as error:
-        return fail(f"{options.data} is held by {error.holder}; end that server first")
+        return fail(f"{options.data} is in use by {error.holder}; stop that server first")
     except Exception as error:
         cause = unwrap(error)
         if not isinstance(cause, StorageError | SessionBusyError | OSError):
@@ -72,9 +72,9 @@ def run_import(options: ImportOptions) -> int:
 
 @contextmanager
 def _open_place(options: ImportOptions) -> Iterator[tuple[Path, Path]]:
-    """Hold the data folder; yield its database and a passing folder beside it.
+    """Hold the data folder; yield its database and a staging folder beside it.
 
-    A dry run on a folder that is not there makes none.
+    A dry run does not create a missing data folder.
     """
     if options.dry_run and not options.data.exists():
         with tempfile.TemporaryDirectory(prefix="builderos-") as name:
@@ -83,7 +83,7 @@ def _open_place(options: ImportOptions) -> Iterator[tuple[Path, Path]]:
     with open_data_folder(options.data) as folder:
         passing = folder.path / PASSING_NAME
         with named_os_errors(passing):
-            shutil.rmtree(passing, ignore_errors=True)  # what a killed import left
+            shutil.rmtree(passing, ignore_errors=True)  # left by a killed import
             passing.mkdir(mode=0o700)
         try:
             yield folder.database_path, passing
@@ -94,7 +94,7 @@ def _open_place(options: ImportOptions) -> Iterator[tuple[Path, Path]]:
 def _import(
     options: ImportOptions, zone: tzinfo | None, database: Path, passing: Path
 ) -> tuple[list[Imported], int]:
-    """Import into a copy; put it into the database's place where it is wanted and anything was added."""
+    """Import into a copy; replace the database by it if that is wanted and anything was added."""
     with ExitStack() as stack:
         files = [
             stack.enter_context(open_old_database(path, passing / f"old-{number}.db"))
@@ -117,11 +117,11 @@ async def _write(
     async with open_store(copy, boot_id=read_boot_id()) as store:
         writer = SessionWriter(store, workspace)
         for session_id in session_ids:
-            # One session at a time: a long conversation is all that is ever held in memory.
+            # One session at a time: only one long session is in memory.
             copies = [found for file in files if (found := file.read(session_id)) is not None]
-            if not copies:  # a damaged index, or a column that compares as no text does
+            if not copies:  # a damaged index, or a column that does not compare as text
                 names = ", ".join(str(file.path) for file in files)
-                raise OldDatabaseBroken(f"{names}: a session is listed and not to be found")
+                raise OldDatabaseBroken(f"{names}: a session is listed but cannot be found")
             plan = plan_session(copies, zone).aliased(store.aliases)
             await store.app_pairs.note_known(session_id)
             imported.append(await writer.write(plan))
@@ -132,9 +132,7 @@ async def _write(
 
 def _copy(database: Path, copy: Path, *, migrate: bool) -> None:
     if migrate:
-        trio.run(
-            _open_once, database
-        )  # an older version is migrated in its place, with the usual copy beside it
+        trio.run(_open_once, database)  # an older version is migrated in place, with the usual copy beside it
     connection = open_writer(database)
     try:
         copy_database(connection, copy)
@@ -151,7 +149,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     """Add the options of `import`."""
     parser.epilog = "The server must not run. All files or none; a second import adds only new messages."
     parser.add_argument(
-        "files", nargs="+", type=as_path, metavar="FILE", help="a sessions.db of the old server"
+        "files", nargs="+", type=as_path, metavar="FILE", help="sessions.db of the old server"
     )
     parser.add_argument(
         "--zone",

@@ -30,22 +30,22 @@ MAX_MESSAGE_BYTES = 256 * 1024
 MAX_MESSAGE_ID = 128
 
 Where = tuple[Path, str | None, str | None]
-"""Data folder, and what was given instead of its address and its key."""
+"""Data folder, and the options --url and --key."""
 
 Find = Callable[[], Server]
-"""Tells where the server is now; raises NoServerError."""
+"""Returns the server's current address; raises NoServerError."""
 
 
 @attrs.frozen
 class Target:
-    """Which session, made with which agent where it is not there, as which device."""
+    """The session, the agent that creates it if it does not exist, and the device's name."""
 
     session_id: str
     agent: str | None
     device_id: str | None
 
     def fault(self) -> str | None:
-        """Return what is wrong with it; None where nothing is."""
+        """Return what is wrong with it; None if nothing is."""
         for name, value in (
             ("SESSION", self.session_id),
             ("--agent", self.agent),
@@ -90,8 +90,8 @@ def _fault_of(content: str, message_id: str | None) -> str | None:
     try:
         size = len(content.encode())
         (message_id or "").encode()
-    except UnicodeEncodeError:  # what the shell gave was no text in its own encoding
-        return "TEXT or --message-id is no valid text"
+    except UnicodeEncodeError:  # the shell's argument was not valid text in its encoding
+        return "TEXT or --message-id is not valid text"
     if not content:
         return "TEXT is empty"
     if size > MAX_MESSAGE_BYTES:
@@ -102,7 +102,7 @@ def _fault_of(content: str, message_id: str | None) -> str | None:
 
 
 def _fault_of_id(name: str, value: str) -> str | None:
-    """Tell what is wrong with an id, by the rule of the server."""
+    """Return what is wrong with an id, by the server's rule."""
     return None if ID.fullmatch(value) else f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
 
 
@@ -124,7 +124,9 @@ def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> 
 def _with_server(where: Where, work: Callable[[Find], int]) -> int:
     data, url, key = where
     if key is None and url is not None:
-        key = os.environ.get("BUILDEROS_API_KEY")  # unlike an option no other user of the machine sees it
+        key = os.environ.get(
+            "BUILDEROS_API_KEY"
+        )  # unlike an option, other users of the machine cannot see it
     try:
         return work(lambda: find_server(data, url, key))
     except NoServerError as error:

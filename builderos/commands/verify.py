@@ -1,8 +1,8 @@
-"""`builderos doctor --verify`: holds all that a data folder keeps against what must be true of it.
+"""`builderos doctor --verify`: checks all stored data of a data folder.
 
-A line to stdout for each violation, with session and seq; a word to stderr now and then while it takes long. It reads
-only, page after page, beside a running server too: a session in which something seems wrong while its server
-writes is read again, and only what is wrong each time is told.
+Prints a line to stdout for each violation, with session and seq, and some progress to stderr. It only reads, page by
+page, also beside a running server. If a session seems wrong while its server writes, it is read again, and only
+violations of every reading count.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ PAGE_ROWS = 256
 """Rows read at once; a page of a journal is also bounded in bytes."""
 
 TRIES = 5
-"""Readings of one session whose server goes on writing."""
+"""Readings of one session whose server keeps writing."""
 
 WORD_S = 2.0
-"""Between two words of progress."""
+"""Time between two lines of progress."""
 
 MAX_LINES = 1_000
-"""Violations told one by one; where there are more, one line says so."""
+"""Violations printed one by one; beyond that, one line says that there are more."""
 
 BLOB_CHUNK = 1024 * 1024
 LINE_LENGTH = 400
@@ -48,7 +48,7 @@ LINE_LENGTH = 400
 
 @attrs.frozen
 class _Wrong:
-    """One violation. `seq` is 0 where it is of no event."""
+    """One violation. `seq` is 0 if it does not concern an event."""
 
     where: str
     seq: int
@@ -61,7 +61,7 @@ class _Wrong:
 
 
 def run_verify(data: Path) -> int:
-    """Check everything; return 1 where something is wrong or cannot be read, else 0."""
+    """Check everything; return 1 if something is wrong or cannot be read, else 0."""
     try:
         found = trio.run(verify, data, sys.stdout.write)
         sys.stdout.flush()
@@ -71,14 +71,14 @@ def run_verify(data: Path) -> int:
 
 
 async def verify(data: Path, write: Callable[[str], object]) -> int:
-    """Check everything; tell each violation and a summary to `write`, line by line; return how many there are.
+    """Check everything; write each violation and a summary to `write`, line by line; return the number of violations.
 
     Raises:
-        StorageError: the database is not there, or cannot be read.
+        StorageError: the database does not exist, or cannot be read.
     """
     async with open_reading(data / DATABASE_NAME) as reading:
         checks = _Checks(data, reading, write)
-        # What else must be true of a data folder (say, a chain of hashes over a record) joins this row.
+        # Further checks of a data folder (for example, a chain of hashes over a record) join this row.
         for check in (checks.database, checks.sessions, checks.uploads, checks.audit):
             await check()
         checks.sum_up()
@@ -102,14 +102,14 @@ class _Checks:
         if self.found <= MAX_LINES:
             self.write(f"{wrong}\n")
         elif self.found == MAX_LINES + 1:
-            self.write("there is more, which is not told\n")
+            self.write("further violations are not printed\n")
 
     def sum_up(self) -> None:
         counts = (
             f"{self.session_count} sessions, {self.event_count} events, {self.blob_count} blobs, "
             f"{self.upload_count} uploads"
         )
-        verdict = f"{self.found} violations" if self.found else "all is as it must be"
+        verdict = f"{self.found} violations" if self.found else "everything is in order"
         self.write(f"{counts}: {verdict}\n")
 
     def _progress(self) -> None:
@@ -119,20 +119,22 @@ class _Checks:
             sys.stderr.write(f"... {self.session_count} sessions, {self.event_count} events so far\n")
             sys.stderr.flush()
 
-    # ---- what is checked ----
+    # ---- the checks ----
 
     async def database(self) -> None:
-        """The file as SQLite sees it, and rows that belong to nothing."""
+        """The file as SQLite sees it, and rows without an owner."""
         survey = self.reading.survey
         for text in await survey.damage():
             self.tell(_Wrong("database", 0, "file", text))
+        if (lost := await survey.lost_commits()) is not None:
+            self.tell(_Wrong("database", 0, "commits", lost))
         for session_id in await survey.stray_sessions(MAX_LINES):
-            self.tell(_Wrong(f"session {session_id}", 0, "stray", "it has a journal and does not exist"))
+            self.tell(_Wrong(f"session {session_id}", 0, "stray", "it has a journal but does not exist"))
         for session_id, name in await survey.stray_uses(MAX_LINES):
             self.tell(_Wrong(f"session {session_id}", 0, "upload", f"it has {name}, which does not exist"))
 
     async def sessions(self) -> None:
-        """Each session's journal, and what is derived from it."""
+        """Each session's journal, and the data derived from it."""
         after = ""
         while page := await self.reading.survey.sessions(after, PAGE_ROWS):
             for session_id in page:
@@ -143,7 +145,7 @@ class _Checks:
             after = page[-1]
 
     async def uploads(self) -> None:
-        """Each upload's file. There is no hash of it, only its size."""
+        """Each upload's file: its size, since there is no hash of it."""
         after = ""
         while page := await self.reading.survey.uploads(after, PAGE_ROWS):
             for upload in page:
@@ -157,12 +159,12 @@ class _Checks:
             after = page[-1].name
 
     async def audit(self) -> None:
-        """The audit's chain of hashes, up to the end that was noted beside the database."""
+        """The audit's chain of hashes, up to the end that was recorded beside the database."""
         for text in await self.reading.audit.verify():
             self.tell(_Wrong("audit", 0, "chain", text))
 
     async def _session(self, session_id: str) -> list[_Wrong]:
-        """Read one session until it holds still, or is sound; return what was wrong in every reading."""
+        """Read one session until it is unchanged or sound; return the violations of every reading."""
         always: list[_Wrong] | None = None
         for _ in range(TRIES):
             before = await self.reading.catalog.get(session_id)
@@ -185,8 +187,8 @@ class _OneSession:
     """One reading of one session.
 
     Attributes:
-        found: what is wrong where nobody wrote meanwhile.
-        found_while_written: the part of it that a writer cannot have caused.
+        found: the violations if nobody wrote meanwhile.
+        found_while_written: those that a writer cannot have caused.
     """
 
     checks: _Checks
@@ -213,7 +215,7 @@ class _OneSession:
         self.rows += 1
         try:
             item = decode_row(row)
-        except Exception as error:  # whatever a damaged payload makes the codec raise
+        except Exception as error:  # a damaged payload may raise any error
             self.found.append(self._wrong(row.seq, "payload", f"{row.kind} cannot be read: {error!r}"))
             stand_in = Notice("unreadable", "")
             item = Committed(row.seq, row.first_seq, row.at_ms, row.turn_id, row.device_id, stand_in)
@@ -238,19 +240,21 @@ class _OneSession:
     def _check_record(self) -> None:
         record, verifier, summary = self.record, self._verifier, self.record.summary
         if record.head_seq != verifier.position:
-            self._note("head", f"noted as {record.head_seq}, and the journal ends at {verifier.position}")
+            self._note("head", f"recorded as {record.head_seq}, but the journal ends at {verifier.position}")
         if summary is None:
             if verifier.position:
                 self._note("summary", "there is none")
             return
         if summary.message_count != verifier.message_count:
-            self._note("count", f"noted as {summary.message_count}, and there are {verifier.message_count}")
+            self._note(
+                "count", f"recorded as {summary.message_count}, but there are {verifier.message_count}"
+            )
         for message_id, told in verifier.messages.items():
             if told.state == "accepted" and not message_id.startswith(ID_PREFIX):
-                detail = f"{message_id} was accepted, and it neither waits nor was handed over"
+                detail = f"{message_id} was accepted, but it neither waits nor was handed over"
                 self.found.append(self._wrong(told.seq, "delivery", detail))
         waits = [told.state for told in verifier.messages.values()].count("queued")
-        # What waits may be for later, or be kept back: then nobody need look after it.
+        # Waiting messages may be for later, or held back: then the session needs no recovery.
         may_wait = summary.unfinished or verifier.open_turn is None
         if (summary.unfinished and verifier.open_turn is None and not waits) or not may_wait:
             self._note(
@@ -258,7 +262,7 @@ class _OneSession:
             )
 
     async def _check_commands(self) -> None:
-        """By its record of commands a session knows a message that comes again."""
+        """A session recognises a repeated message by its record of commands."""
         messages, missing, after = self._verifier.messages, set(self._verifier.messages), ""
         survey = self.checks.reading.survey
         while page := await survey.commands(self.record.session_id, after, PAGE_ROWS):
@@ -268,10 +272,10 @@ class _OneSession:
                 if known.command_id.startswith(ID_PREFIX):
                     continue
                 if told is None or (told.seq, told.state) != (known.seq, known.state):
-                    self._note("command", f"{known.command_id} is noted as {known.state}, at {known.seq}")
+                    self._note("command", f"{known.command_id} is recorded as {known.state}, at {known.seq}")
             after = page[-1].command_id
         for message_id in sorted(missing):
-            self._note("command", f"{message_id} is not noted: sent again it would run again")
+            self._note("command", f"{message_id} is not recorded: if sent again, it would run again")
 
     def _note(self, rule: str, detail: str) -> None:
         self.found.append(self._wrong(0, rule, detail))
@@ -281,7 +285,7 @@ class _OneSession:
 
 
 def _hash_file(path: Path) -> tuple[int, str] | None:
-    """Return a file's length and SHA-256; None where it is not there. Blocks."""
+    """Return a file's length and SHA-256; None if it does not exist. Blocks."""
     size, digest = 0, sha256()
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""An export from a server: the file that it writes, as it comes."""
+"""Downloads an export from a server, as it arrives."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CHUNK_BYTES: Final = 64 * 1024
 
 
 def download_export(server: Server, session_id: str, form: Form, write: Callable[[str], None]) -> None:
-    """Hand an export to `write`, piece by piece. Blocks.
+    """Pass an export to `write`, piece by piece. Blocks.
 
     Raises:
         NoSessionError: the server has no such session.
-        LinkLostError: it cannot be reached, refuses, or breaks off; what was written by then is not all.
+        LinkLostError: it cannot be reached, refuses, or the connection breaks; the written part is incomplete.
     """
-    for text in _texts(server, session_id, form):  # its errors alone are the server's, not those of `write`
+    for text in _texts(server, session_id, form):  # only its errors are the server's, not those of `write`
         write(text)
 
 

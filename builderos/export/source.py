@@ -1,4 +1,4 @@
-"""Where an export reads: a database, which gives events as devices see them."""
+"""The source of an export: a database, read as events in the form that devices see."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PAGE_ROWS = 256
 
 
 class NoSessionError(Exception):
-    """There is no such session; one line for a person."""
+    """There is no such session; the text is one line for a person."""
 
 
 class Source(Protocol):
     """Reads one session."""
 
     async def session(self) -> Mapping[str, Any]:
-        """Return its entry as in `GET /api/sessions`. Raises NoSessionError, and what the source may raise."""
+        """Return its entry as in `GET /api/sessions`. Raises NoSessionError, and the source's own errors."""
         ...
 
     async def page(self, after_seq: int) -> Sequence[Frame]:
-        """Return the next events after a position, none at the end."""
+        """Return the next events after a position; empty at the end."""
         ...
 
 
@@ -52,7 +52,7 @@ class Reads(Protocol):
 
 @attrs.frozen
 class FolderSource:
-    """Reads the database, with a server beside it or without. Raises StorageError.
+    """Reads the database, whether a server has it open or not. Raises StorageError.
 
     Attributes:
         page_rows: events that are read and turned into frames at once.
@@ -63,11 +63,11 @@ class FolderSource:
     page_rows: int = PAGE_ROWS
 
     async def session(self) -> Mapping[str, Any]:
-        """See `Source`."""
+        """Implements `Source`."""
         return session_entry(await self._record())
 
     async def page(self, after_seq: int) -> Sequence[Frame]:
-        """See `Source`."""
+        """Implements `Source`."""
         epoch = (await self._record()).epoch
         rows = await self.reading.journal.read(self.session_id, after_seq, self.page_rows)
         return [decode(encode_event(self.session_id, epoch, decode_row(row))) for row in rows]

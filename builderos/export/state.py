@@ -1,7 +1,7 @@
-"""From a journal's events, in order, to what a person reads: questions and answers. Pure.
+"""Turns a journal's events, in order, into questions and answers for a person. Pure.
 
-A turn is told once it has ended, so no more of a session is held than its open turn and the messages that wait.
-A message is told in front of its answer, where one follows; by itself where none ever started.
+A turn is yielded once it has ended, so only the open turn and the waiting messages are in memory. A message is yielded
+before its answer; a message whose turn never started is yielded alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from builderos.client.frames import Frame
 __all__ = ["AnswerItem", "Document", "RequestItem", "TextBlock", "ToolStep"]
 
 _NO_TURN = frozenset({"cancelled", "failed"})
-"""Delivery states after which a message that waited gets no turn."""
+"""Delivery states after which a waiting message gets no turn."""
 
 
 @attrs.define
@@ -29,7 +29,7 @@ class RequestItem:
 
 @attrs.define
 class TextBlock:
-    """A block of the agent's words."""
+    """A block of the agent's text."""
 
     block: str
     content: str = ""
@@ -37,7 +37,7 @@ class TextBlock:
 
 @attrs.define
 class ToolStep:
-    """Something that an agent did on the way: the event that began it, and the one that ended it."""
+    """A step of the agent: the event that began it, and the one that ended it."""
 
     frame: Frame
     end: Frame | None = None
@@ -53,7 +53,7 @@ class AnswerItem:
 
     @property
     def status(self) -> str:
-        """The word that lists of messages have for it."""
+        """The status, as lists of messages show it."""
         return "running" if self.end is None else self.end.kind
 
     @property
@@ -64,14 +64,14 @@ class AnswerItem:
 
 @attrs.define(eq=False)
 class Document:
-    """Takes events, gives questions and answers."""
+    """Takes events, yields questions and answers."""
 
     _waiting: dict[str, RequestItem] = attrs.field(factory=dict)
     _turn: AnswerItem | None = None
     _open: dict[str, ToolStep] = attrs.field(factory=dict)
 
     def take(self, frame: Frame) -> Iterator[RequestItem | AnswerItem]:
-        """Take the next event; yield what is complete by it."""
+        """Take the next event; yield the parts that it completes."""
         turn, kind = self._turn, frame.kind
         if kind == "user_message":
             self._waiting[frame.text("message_id")] = RequestItem(frame)
@@ -91,7 +91,7 @@ class Document:
                 self._go_on(turn, frame)
 
     def rest(self) -> Iterator[RequestItem | AnswerItem]:
-        """Yield what has not ended."""
+        """Yield the unfinished parts."""
         if self._turn is not None:
             yield self._turn
         yield from self._waiting.values()
@@ -125,5 +125,5 @@ class Document:
 
 
 def _key(body: Any) -> str:
-    """Return what the two events of one step have in common."""
+    """Return the key that the two events of one step share."""
     return next((f"{name} {body[name]}" for name in ("tool_id", "request_id", "task_id") if name in body), "")

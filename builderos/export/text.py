@@ -1,4 +1,4 @@
-"""A conversation as Markdown for people and as JSON for programs, a part at a time. Pure."""
+"""A session as Markdown for people and as JSON for programs, one part at a time. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from builderos.export.state import AnswerItem, RequestItem, TextBlock, ToolStep
 __all__ = ["heading", "json_event", "json_message", "json_session", "markdown"]
 
 INPUT_LENGTH = 200
-"""Characters of a tool's input that the Markdown shows; the JSON has it whole."""
+"""Characters of a tool's input in the Markdown; the JSON has it whole."""
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 
@@ -33,7 +33,7 @@ _SESSION_FIELDS = (
 
 
 def heading(session: Mapping[str, Any]) -> str:
-    """Return the Markdown that a session begins with."""
+    """Return the Markdown heading of a session."""
     name = session.get("title") or session["session_id"]
     return (
         f"# {one_line(str(name))}\n\n"
@@ -87,7 +87,7 @@ def _step(step: ToolStep) -> str:
 
 
 def _closed(text: str) -> str:
-    """Return an agent's Markdown, ended, so that an open block of code does not swallow what follows."""
+    """Return an agent's Markdown with an open code block closed, so that it does not swallow the following text."""
     fence = ""
     for line in text.split("\n"):
         found = _FENCE.match(line)
@@ -136,7 +136,7 @@ def json_message(part: RequestItem | AnswerItem) -> str:
 
 
 def json_event(body: Mapping[str, Any]) -> str:
-    """Return an event as devices see it."""
+    """Return an event in the form that devices see."""
     return _json(body)
 
 

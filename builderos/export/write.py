@@ -1,4 +1,4 @@
-"""Writes one conversation as Markdown or JSON, a page after another, to whoever takes the text."""
+"""Writes one session as Markdown or JSON, page by page, to a callback."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Write = Callable[[str], Awaitable[None]]
 
 
 async def write_export(source: Source, form: Form, write: Write) -> None:
-    """Write a session whole; no more of it is held than a page and its open turn.
+    """Write a whole session; only a page and the open turn are in memory.
 
     Raises:
-        Whatever `source` and `write` raise; what was written by then is not all.
+        Any error of `source` and `write`; the written part is then incomplete.
     """
     session = await source.session()
     if form == "md":
@@ -47,7 +47,7 @@ async def _write_markdown(source: Source, session: Mapping[str, Any], write: Wri
 
 
 async def _write_json(source: Source, session: Mapping[str, Any], write: Write) -> None:
-    """Write the session's fields, its messages and, read once more, all its events."""
+    """Write the session's fields, its messages and, in a second pass, all its events."""
     conversation = Document()
     messages, events = _List(), _List()
     await write("{\n" + json_session(session) + ',\n"messages": [')
@@ -83,12 +83,12 @@ async def _each(source: Source, told: Callable[[Frame], str], write: Write) -> N
 
 
 PAGE_ROWS: Final = 16
-"""Events that become text at once: the server has others to serve in between."""
+"""Events that become text at once, so that the server can serve others in between."""
 
 
 @attrs.frozen
 class StoreExports:
-    """See `transport.facilities.Exports`."""
+    """Implements `transport.facilities.Exports`."""
 
     journal: Journal
     catalog: Catalog

@@ -1,11 +1,11 @@
-"""What of the old server's conversations becomes which message here. Pure.
+"""Plans which messages of the old server's sessions become which messages here. Pure.
 
-A message of the old server has no id. Its id here is made from session, role, time and text, so that the same
-message gets the same id from every file, in every import and whatever time zone is given. Messages that are equal
-in all of that are counted.
+A message of the old server has no id. Its id here is made from session, role, time and text. So the same message gets
+the same id from every file, in every import and with any time zone. Messages that are equal in all of these are
+numbered.
 
-An answer belongs to the nearest message before it that has none yet: where two turns ran at once the old server
-wrote question, question, second answer, first answer.
+An answer belongs to the nearest earlier message that has none yet: if two turns ran at once, the old server wrote
+question, question, second answer, first answer.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from storage.legacy_database import OldMessage, OldSession
 __all__ = ["ID_PREFIX", "OldEntry", "SessionPlan", "plan_session"]
 
 ID_PREFIX = "import-"
-"""What every id begins with that is made here: of a user message, and of an answer's turn."""
+"""The prefix of every id that is made here: of a user message, and of an answer's turn."""
 
 ERROR_PREFIX = "Error:"
-"""What the old server's failures begin with, which it kept as answers."""
+"""The beginning of the old server's failures, which it stored as answers."""
 
 ID_LENGTH = 128
 _NOT_ID = re.compile(r"[^A-Za-z0-9._-]")
@@ -38,12 +38,12 @@ _HASH_LENGTH = 32
 
 @attrs.frozen
 class OldEntry:
-    """One message of the old server, in its place here.
+    """One message of the old server, at its place here.
 
     Attributes:
-        message_id: the message's id; for an answer that of its turn.
+        message_id: the message's id; for an answer the id of its turn.
         at_ms: milliseconds since 1970 in UTC.
-        answers: for an answer the id of the user message that it belongs to, None where there is none.
+        answers: for an answer the id of the user message that it belongs to; None if there is none.
     """
 
     message_id: str
@@ -55,17 +55,17 @@ class OldEntry:
 
     @property
     def is_error(self) -> bool:
-        """Whether this answer is none: the old server kept its failures as answers, empty or as a line."""
+        """Whether this answer is a failure: the old server stored failures as answers, empty or as a line."""
         return self.is_answer and (not self.content or self.content.startswith(ERROR_PREFIX))
 
 
 @attrs.frozen
 class SessionPlan:
-    """One session as it is to be: the union of all files, by time.
+    """The planned content of one session: the union of all files, by time.
 
     Attributes:
-        session_id: as the protocol allows it; `old_id` as it was.
-        left_out: entries that were no message of a person or an agent.
+        session_id: as the protocol allows it; `old_id` is the original.
+        left_out: entries that are not a person's or an agent's message.
     """
 
     session_id: str
@@ -83,7 +83,7 @@ class SessionPlan:
 
 
 def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPlan:
-    """Return what one session becomes.
+    """Return the plan for one session.
 
     Args:
         copies: the session as each file has it, one or more.
@@ -107,7 +107,7 @@ def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPl
 
 
 def _union(lists: Sequence[Sequence[OldEntry]]) -> tuple[OldEntry, ...]:
-    """Merge by time, each list in its own order, each message once; an answer keeps the best that is known."""
+    """Merge by time, each list in its own order, each message once; an answer keeps its most reliable question."""
     merged: dict[str, OldEntry] = {}
     places: dict[str | None, int] = {}
     for one in heapq.merge(*lists, key=lambda said: said.at_ms):
@@ -119,7 +119,7 @@ def _union(lists: Sequence[Sequence[OldEntry]]) -> tuple[OldEntry, ...]:
 
 
 def _said(copy: OldSession, zone: tzinfo | None) -> list[OldEntry]:
-    """Return one file's messages with ids, rising times and, for answers, what they answer."""
+    """Return one file's messages with ids, rising times and, for answers, their questions."""
     counted: Counter[tuple[str, str, str]] = Counter()
     at_ms = _moment(copy.created_at, zone) or 0
     waiting: list[str] = []
@@ -150,7 +150,7 @@ def _attachments(message: OldMessage) -> tuple[Attachment, ...]:
 
 
 def _not_before(earliest_ms: int, timestamp: str, zone: tzinfo | None) -> int:
-    """Return a message's moment, where an hour comes twice the later one if the order says so."""
+    """Return a message's time. If an hour occurs twice, the order decides whether it is the later one."""
     at_ms = _moment(timestamp, zone)
     if at_ms is not None and at_ms < earliest_ms:
         at_ms = _moment(timestamp, zone, fold=1)
@@ -158,7 +158,7 @@ def _not_before(earliest_ms: int, timestamp: str, zone: tzinfo | None) -> int:
 
 
 def _moment(text: str, zone: tzinfo | None, fold: int = 0) -> int | None:
-    """Return milliseconds since 1970, None where the text is no time of that epoch."""
+    """Return milliseconds since 1970; None if the text is not a time since then."""
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
@@ -169,7 +169,7 @@ def _moment(text: str, zone: tzinfo | None, fold: int = 0) -> int | None:
 
 
 def _as_id(text: str, default: str) -> str:
-    """Return an id as it is, or made into one that the protocol allows, always the same."""
+    """Return an id unchanged if the protocol allows it, else always the same allowed form of it."""
     if not text:
         return default
     if len(text) <= ID_LENGTH and not _NOT_ID.search(text):

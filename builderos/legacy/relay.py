@@ -1,4 +1,4 @@
-"""The shapes of `bridgehub/1.0` for who answers: what a caller asks, and the one line that it gets. No I/O."""
+"""The requests and answers of `bridgehub/1.0`, from the answering side. No I/O."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ VERSION = "bridgehub/1.0"
 ACTION = "freeform"
 
 AGENTS: dict[str, Literal["claude", "codex"]] = {"codex_to_claude": "claude", "claude_to_codex": "codex"}
-"""Which agent each direction runs."""
+"""The agent of each direction."""
 
 DEFAULT_DIRECTION = "claude_to_codex"
 
 ROLES = ("system", "user", "assistant", "note")
 
 SUMMARY_CHARS = 200
-"""How much of an answer its summary repeats."""
+"""Characters of an answer that its summary repeats."""
 
 
 class InvalidPayload(Exception):
-    """A request is none; the text says where and what, for the caller."""
+    """A request is not valid; the text says where and why, for the caller."""
 
 
 @attrs.frozen
@@ -38,10 +38,10 @@ class ContextNote:
 
 @attrs.frozen
 class Request:
-    """What a caller asks.
+    """A caller's request.
 
     Attributes:
-        capsule: the folder to work in; None where none is named.
+        capsule: the folder to work in; None if none is named.
         payload: the caller's own JSON object, echoed in the answer.
     """
 
@@ -59,7 +59,7 @@ class Request:
 
     @property
     def prompt(self) -> str:
-        """What the agent is told: the context, then the message; the bare message where there is none."""
+        """The prompt for the agent: the context, then the message; only the message if there is no context."""
         if not self.context:
             return self.message
         notes = [f"## {note.title} ({note.role})\n\n{note.content}" for note in self.context]
@@ -71,7 +71,7 @@ def decode_request(text: str) -> Request:
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InvalidPayload(f"the request is no JSON: {error.msg}") from error
+        raise InvalidPayload(f"the request is not JSON: {error.msg}") from error
     outer = _object(body, "the request")
     if outer.get("version", VERSION) != VERSION:
         raise InvalidPayload(f"version must be {VERSION!r}")
@@ -125,7 +125,7 @@ def _text(table: dict[str, Any], where: str, default: str | None = None) -> str:
 
 
 def answered(request: Request, output: str, logs: list[str]) -> str:
-    """Return the line of a good answer. It echoes the request and the prompt, as ever."""
+    """Return the line of a successful answer. It echoes the request and the prompt, as the old relay does."""
     payload = request.payload
     data = {
         "direction": request.direction,

@@ -1,4 +1,4 @@
-"""What `builderos import` tells a person: how far it is, and at the end what came in."""
+"""What `builderos import` prints: its progress, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from builderos.legacy.writer import Imported
 __all__ = ["Progress", "report"]
 
 PROGRESS_S = 2.0
-"""How often a long import tells how far it is."""
+"""How often a long import prints its progress."""
 
 ID_WIDTH = 60
-"""Characters of a session's id in a line: the app's have 79, of which these tell enough."""
+"""Characters of a session's id in a line: the app's ids have 79; these are enough to tell them apart."""
 
 
 @attrs.define(eq=False)
 class Progress:
-    """Writes a line now and then. `total`: how many sessions there are."""
+    """Writes a progress line now and then. `total`: the number of sessions."""
 
     total: int
     _messages: int = 0
     _told_at: float = attrs.field(factory=time.monotonic)
 
     def tell(self, done: int, messages: int) -> None:
-        """Note a session that is done, with so many messages."""
+        """Count a finished session with its messages."""
         self._messages += messages
         now = time.monotonic()
         if now - self._told_at >= PROGRESS_S and done < self.total:
@@ -54,11 +54,11 @@ def _lines(imported: Sequence[Imported], left_out: int, *, dry_run: bool) -> Ite
     verb = "Would import" if dry_run else "Imported"
     yield f"{verb} {_count(added, 'message')} and {_count(new, 'new session')} of {len(imported)}."
     if known:
-        yield f"{_count(known, 'message')} were there already."
+        yield f"{_count(known, 'message')} were already imported."
     if errors:
-        yield f"{_count(errors, 'answer')} of the old server were failures or empty; they have status error."
+        yield f"{_count(errors, 'answer')} of the old server were failures or empty; their status is error."
     if left_out:
-        yield f"{_count(left_out, 'entry', 'entries')} left out: no message of a person or an agent."
+        yield f"{_count(left_out, 'entry', 'entries')} left out: not a message of a person or an agent."
     if dry_run:
         yield "Nothing was changed."
 
@@ -72,7 +72,7 @@ def _what(one: Imported) -> str:
     if one.errors:
         what += f", {_count(one.errors, 'error')}"
     if one.is_rewritten:
-        what += ", put in the order of time (devices load it afresh)"
+        what += ", sorted by time (devices reload the session)"
     return what
 
 

@@ -1,8 +1,8 @@
-"""How a message of the old server becomes events of a journal: the life of a turn, told afterwards. Pure.
+"""Turns a message of the old server into the journal events of a finished turn. Pure.
 
-A question with an answer is a turn like any other. A question without one never started a turn, so its delivery
-`failed`. An answer whose question has one already, or that has none, is a turn of its own, as after a retry. So the
-list of messages has exactly one entry for each message of the old server, in its order.
+A question with an answer is a turn like any other. A question without one never started a turn, so its delivery is
+`failed`. An answer without a question, or whose question already has an answer, is a turn of its own, as after a retry.
+So the list of messages has exactly one entry for each message of the old server, in its order.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ BLOCK = "1"
 
 @attrs.frozen
 class Unit:
-    """Messages that stay together: a question with the answer right behind it, or a single one.
+    """Messages that stay together: a question with the answer directly after it, or a single message.
 
     Attributes:
-        turn_id: of its question: that of the answer, here or later.
+        turn_id: the turn of the question: that of its answer, here or later.
         answered: whether its question has an answer, here or later.
     """
 
@@ -49,18 +49,18 @@ class Unit:
 
     @property
     def at_ms(self) -> int:
-        """When it begins."""
+        """The time of its first message."""
         return self.said[0].at_ms
 
     def until(self, at_ms: int) -> tuple[Unit, ...]:
-        """Return it as it is, or its question and its answer apart where something at `at_ms` lies between."""
+        """Return it unchanged, or split into question and answer if something at `at_ms` lies between."""
         if self.said[-1].at_ms <= at_ms:
             return (self,)
         return tuple(attrs.evolve(self, said=(one,)) for one in self.said)
 
 
 def units(said: Sequence[OldEntry]) -> Iterator[Unit]:
-    """Yield what stays together, in order."""
+    """Yield the units, in order."""
     answers = {one.answers: one.message_id for one in reversed(said) if one.is_answer}
     number = 0
     while number < len(said):
@@ -75,7 +75,7 @@ def units(said: Sequence[OldEntry]) -> Iterator[Unit]:
 
 
 def tell(state: SessionState, unit: Unit, device_id: str) -> Iterator[Entry]:
-    """Yield the entries of a unit, each applied to `state` in the moment that it is made."""
+    """Yield the entries of a unit, and apply each to `state` before the next is made."""
     for place, one in enumerate(unit.said):
         telling = _TurnWriter(state, one, device_id)
         if one.is_answer:
@@ -125,10 +125,10 @@ class _TurnWriter:
 
 
 def encode(item: Committed) -> Entry:
-    """Return the entry of an event of a turn that has ended: searchable, and findable by a later import.
+    """Return the entry for an event of a finished turn: searchable, and recognisable by a later import.
 
-    An answer's text is found in the row that its pieces were folded into, and these are such rows. An imported
-    turn's end carries the turn's id as a command's: so an import knows which answers are there.
+    An answer's text is indexed in the row into which its pieces were folded, and these are such rows. The end of an
+    imported turn has the turn's id as its command id, so an import knows which answers exist.
     """
     entry = encode_entry(item)
     event = item.event
@@ -141,5 +141,5 @@ def encode(item: Committed) -> Entry:
 
 def _error(said: OldEntry) -> TurnError:
     if not said.content:
-        return TurnError("agent_exited", "The old server kept no answer to this.", retryable=False)
-    return TurnError("agent_protocol", "The old server kept this failure as an answer.", retryable=False)
+        return TurnError("agent_exited", "The old server stored no answer to this.", retryable=False)
+    return TurnError("agent_protocol", "The old server stored this failure as an answer.", retryable=False)

@@ -1,8 +1,8 @@
-"""Writes planned sessions into a store that no server has open, through the journal's own seams.
+"""Writes planned sessions into a store that no server has open, through the journal's own interface.
 
-What is there already is known by its ids. What is newer than all that a session has is appended. Where an
-import brings something that belongs before what is there, the session's journal is written anew in the order of
-time, in the next epoch, so that every device loads it afresh.
+Existing messages are recognised by their ids. Messages newer than the whole session are appended. If an import has a
+message that belongs before existing ones, the session's journal is rewritten in the order of time, in the next epoch,
+so that every device reloads it.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ BATCH_ROWS = 512
 """Entries of one append."""
 
 BATCH_BYTES = 1024 * 1024
-"""Payload of one append, but for an entry that has more by itself; bounds what is held in memory."""
+"""Payload of one append, unless a single entry has more; bounds the memory."""
 
 PAGE_ROWS = 512
 
 ASIDE_ID = "~aside"
-"""No device can name a session like this."""
+"""No device can use this as a session's id."""
 
 _ORDERED = ("message_count", "unknown", "resolved", "authors", "authors_floor")
-"""What of a state tells of the order of events, and so changes when a journal is written anew."""
+"""The fields of a state that depend on the order of events, and so change when a journal is rewritten."""
 
 
 class SessionBusyError(Exception):
-    """A turn of the session runs, or messages wait, while something is to be added; one line for a person."""
+    """A turn of the session runs, or messages wait, so nothing can be added; the text is one line for a person."""
 
 
 @attrs.frozen
 class Imported:
-    """What became of one session.
+    """The result for one session.
 
     Attributes:
-        is_new: it was not there before.
-        is_rewritten: its journal was written anew, in the next epoch.
-        added: messages that came in; `known`: that were there already; `errors`: of the added, that are errors.
+        is_new: it did not exist before.
+        is_rewritten: its journal was rewritten, in the next epoch.
+        added: imported messages; `known`: those that existed already; `errors`: the imported ones that are errors.
     """
 
     session_id: str
@@ -66,16 +66,16 @@ class Imported:
 
 @attrs.define(eq=False)
 class SessionWriter:
-    """Writes one session after another. `workspace` is where the agents of new sessions work."""
+    """Writes one session after another. `workspace` is the folder where the agents of new sessions work."""
 
     store: Store
     workspace: Path
 
     async def write(self, plan: SessionPlan) -> Imported:
-        """Bring one session in.
+        """Import one session.
 
         Raises:
-            SessionBusyError: it cannot take anything now.
+            SessionBusyError: it cannot be changed now.
             StorageError: the store failed.
         """
         catalog, session_id = self.store.catalog, plan.session_id
@@ -90,7 +90,7 @@ class SessionWriter:
         if fresh:
             if record is not None and record.summary is not None and record.summary.unfinished:
                 raise SessionBusyError(
-                    f"the session {session_id} has a turn that runs or messages that wait: start the server, "
+                    f"the session {session_id} has a running turn or waiting messages: start the server,  "
                     "let it finish, stop it and import again"
                 )
             is_rewritten = await self._add(plan, fresh)
@@ -107,7 +107,7 @@ class SessionWriter:
         return fresh
 
     async def _add(self, plan: SessionPlan, fresh: Sequence[OldEntry]) -> bool:
-        """Append or write anew; tell which."""
+        """Append or rewrite; return whether it was rewritten."""
         store, session_id = self.store, plan.session_id
         record, state = await load_state(store.catalog, store.journal, session_id)
         was_read = record.read_seq >= record.head_seq
@@ -120,7 +120,7 @@ class SessionWriter:
                 await out.put_unit(unit, plan.device_id)
             await out.finish(state)
             read_seq = record.read_seq
-        # What a person has read there is read here; a message that was unread here stays so.
+        # Messages that a person read there count as read here; a message that was unread here stays unread.
         await store.catalog.note(session_id, read_seq=state.head_seq if was_read else read_seq)
         return bool(newest) and newest[0].at_ms > fresh[0].at_ms
 
@@ -136,7 +136,7 @@ class SessionWriter:
         after, read_seq = 0, 0
         while rows := await store.journal.read(ASIDE_ID, after, PAGE_ROWS):
             for row in rows:
-                # Nothing may come into a turn. A question whose turn starts later waits meanwhile.
+                # A message must not land inside a turn. A question whose turn starts later waits meanwhile.
                 while left and left[0].at_ms < row.at_ms and state.turn is None:
                     await out.queue_arriving(left[0].at_ms)
                     unit, *rest = left.popleft().until(row.at_ms)
@@ -157,7 +157,7 @@ class SessionWriter:
 
 @attrs.define(eq=False)
 class _Out:
-    """Entries on their way into one session, in batches."""
+    """Entries for one session, in batches."""
 
     store: Store
     grant: Grant
@@ -170,7 +170,7 @@ class _Out:
             await self._put(entry)
 
     async def queue_arriving(self, at_ms: int) -> None:
-        """Say of a message whose turn does not start next that it waits."""
+        """Record that a message whose turn does not start next is waiting."""
         for waiting in tuple(self.state.arriving.values()):
             seq = self.state.head_seq + 1
             queued = Delivery(waiting.message_id, "queued")
@@ -179,7 +179,7 @@ class _Out:
             await self._put(encode(item))
 
     async def put_row(self, row: Row) -> None:
-        """Put a row of the earlier journal at the end of the new one."""
+        """Append a row of the earlier journal to the new one."""
         item = decode_row(row)
         last = self.state.head_seq + row.seq - row.first_seq + 1
         item = attrs.evolve(item, first_seq=self.state.head_seq + 1, seq=last)
@@ -192,11 +192,13 @@ class _Out:
                 attrs.evolve(item, event=attrs.evolve(item.event, message_count=self.state.message_count))
             )
         else:
-            entry = attrs.evolve(entry, kind=row.kind, payload=row.payload)  # also of kinds unknown here
+            entry = attrs.evolve(
+                entry, kind=row.kind, payload=row.payload
+            )  # also for kinds that this version does not know
         await self._put(entry)
 
     async def finish(self, state: SessionState) -> None:
-        """Write what waits, and the summary of `state`."""
+        """Write the remaining entries, and the summary of `state`."""
         await self._flush()
         await self._append((), state)
 

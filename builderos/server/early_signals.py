@@ -1,4 +1,4 @@
-"""What a signal does while a server is not up yet, or not any more. Loads nothing that takes time."""
+"""Handles signals before a server is up and after it is down. Loads nothing that takes time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["end_on_signals"]
 def end_on_signals() -> None:
     """Let SIGTERM and SIGINT end the process at once with status 0, until `builderos.server.signals` watches for them.
 
-    At that time there is nothing to put in order: a lock goes with its process. An exception, raised wherever
-    the program happens to be, would show as a traceback or as a module that cannot be imported.
+    At that time there is nothing to clean up: a lock ends with its process. An exception, raised wherever the program
+    happens to be, would show as a traceback or as a failed import.
     """
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)

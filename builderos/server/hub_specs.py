@@ -1,4 +1,4 @@
-"""What a session's hub is started with: the agent's table, the environment, the session's own settings."""
+"""Makes the spec of a session's hub from the agent's table, the environment and the session's own settings."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from bridgehub.protocol.messages import DelegateSpec, HubSpec
 from builderos.agent_config import allows_bypass
 from builderos.config import AcpAgent, Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
+from storage.data_folder import CHECKPOINTS
 from storage.records import SessionRecord
 
 __all__ = ["TRUST_NAME", "HubSpecs", "agent_environment", "agent_options"]
 
 _SESSIONS = uuid.UUID("5a3f7c1e-0b7d-4a52-9d0e-6a1f3b1c2d4e")
-"""Under this name the agent-side ids of our sessions are made; it must never change."""
+"""The namespace of our sessions' agent-side ids; it must never change."""
 
 TRUST_NAME = "trust"
-"""The folder below the data folder in which devices' trust in other folders is kept."""
+"""The folder below the data folder that records which other folders devices trust."""
 
 _OWN = "BUILDEROS_"
 
-_HUBS = frozenset({"env", "delegate", "silence_s"})
+_HUBS = frozenset({"env", "delegate", "silence_s", "checkpoints"})
 """Keys of an agent's table that its driver has nothing to do with."""
 
 
 def agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what agents may know of the server's environment: all of it but what is the server's own."""
+    """Return the part of the server's environment that agents may see: all but the server's own variables."""
     return {name: value for name, value in environment.items() if not name.startswith(_OWN)}
 
 
@@ -44,10 +45,10 @@ class HubSpecs:
     environment: Mapping[str, str] = attrs.field(repr=False)
 
     def spec_for(self, record: SessionRecord, hub_id: str) -> HubSpec:
-        """Return what the hub `hub_id` of a session is started with; `folder` and `socket` are its starter's.
+        """Return the spec of the hub `hub_id` of a session. The hubs' starter adds `folder` and `socket`.
 
-        An agent that was taken out of the config since gets a kind that no driver has: the hub then ends the
-        turn and says so.
+        An agent that was removed from the config gets a kind that no driver has: the hub then ends the turn with an
+        error.
         """
         settings = decode_settings(record.settings)
         agent = self.config.agents.get(record.agent_type)
@@ -60,7 +61,7 @@ class HubSpecs:
             socket="",
             workspace=settings.workspace,
             env={**self.environment, **({} if agent is None else agent.env)},
-            options={} if agent is None else {**agent_options(agent), "allow_bypass": allows_bypass(agent)},
+            options={} if agent is None else agent_options(agent),
             agent_session_id=str(uuid.uuid5(_SESSIONS, f"{record.session_id}/{record.created_at_ms}")),
             model=settings.model,
             permission_mode=settings.permission_mode,
@@ -74,10 +75,15 @@ class HubSpecs:
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
             silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent | AcpAgent) else None,
+            checkpoint_folder=self._checkpoint_folder(agent),
         )
 
+    def _checkpoint_folder(self, agent: Agent | None) -> str:
+        saves = agent is not None and self.config.checkpoints and agent.checkpoints
+        return str(self.data / CHECKPOINTS) if saves else ""
+
     def _delegates(self, agent_type: str) -> dict[str, DelegateSpec]:
-        """Return the agents that one of that name may hand work to: all that take it, but itself."""
+        """Return the agents that this agent may delegate to: all that accept tasks, except itself."""
         return {
             name: DelegateSpec(
                 agent.kind, agent_options(agent), {**self.environment, **agent.env}, tuple(agent.env)
@@ -88,6 +94,10 @@ class HubSpecs:
 
 
 def agent_options(agent: Agent) -> dict[str, Any]:
-    """Return what a driver gets of the agent's table: all but `kind`, what is the hub's, and what was not said."""
+    """Return what a driver gets of the agent's table: all but `kind`, what is the hub's, and what was not said.
+
+    `allow_bypass` is what holds: a table that starts in a mode that never asks allows it.
+    """
     table = attrs.asdict(agent, filter=lambda field, value: field.name not in _HUBS and value is not None)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+    options = {name: list(value) if isinstance(value, tuple) else value for name, value in table.items()}
+    return {**options, "allow_bypass": allows_bypass(agent)}

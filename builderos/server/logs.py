@@ -1,7 +1,6 @@
-"""The server's log: to stderr and to a file of the data folder, written by a thread of its own.
+"""The server's log: to stderr and to a file of the data folder, written by a separate thread.
 
-The event loop only puts records into a bounded queue: a terminal that is paused or a slow disk must not
-stop the server.
+The event loop only puts records into a bounded queue: a paused terminal or a slow disk must not stop the server.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from storage.permissions import open_private
 __all__ = ["FILE_ONLY", "open_logs"]
 
 FILE_ONLY = {"file_only": True}
-"""The `extra` of a record that is for the file alone: a traceback is nothing for a person's screen."""
+"""The `extra` of a record for the file only: a traceback does not help on a person's screen."""
 
 LOG_BYTES = 10 * 1024 * 1024
 """Size at which `server.log` is rotated."""
 
 LOG_FILES = 3
-"""Files kept, the present one among them."""
+"""Files kept, including the current one."""
 
 QUEUE_RECORDS = 10_000
 """Records that wait for the writing thread; beyond it records are dropped and counted."""
@@ -39,7 +38,7 @@ STOP_S = 2.0
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 QUIET = {"hypercorn.access": logging.WARNING, "trio-websocket": logging.ERROR, "asyncio": logging.WARNING}
-"""Libraries that say more than an operator wants to know, and the least level that is kept of them."""
+"""Libraries that log more than an operator needs, each with the lowest level that is kept."""
 
 
 @attrs.define(eq=False)
@@ -68,16 +67,14 @@ class _DroppingHandler(QueueHandler):
 
 
 class _PrivateFile(RotatingFileHandler):
-    """Makes each file for its owner alone: what is logged is nobody else's business."""
+    """Creates each file for its owner only: a log may contain private data."""
 
     def _open(self) -> TextIOWrapper:
         return open(self.baseFilename, self.mode, encoding=self.encoding, opener=open_private)  # type: ignore[return-value]
 
 
 class _Lines(logging.Formatter):
-    """Keeps a record on one line where it has no traceback: text of others must not look like our own
-    lines.
-    """
+    """Keeps a record without a traceback on one line: foreign text must not look like our own lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return super().formatMessage(record).replace("\n", "\\n").replace("\r", "\\r")
@@ -117,6 +114,6 @@ def _stop(listener: QueueListener, records: queue.Queue[logging.LogRecord]) -> N
     try:
         listener.enqueue_sentinel()
     except queue.Full:
-        return  # nobody takes records any more; the thread ends with the process
+        return  # records are no longer taken; the thread ends with the process
     if thread is not None:
         thread.join(STOP_S)

@@ -1,4 +1,4 @@
-"""Journal, hubs and live bus as the sessions see them, each counted from outside."""
+"""Journal, hubs and live bus with counters around them, for `/metrics`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MeasuredJournal:
         durable: bool,
         summary: Summary | None = None,
     ) -> int:
-        """Append, and note how long it took."""
+        """Append, and record how long it took."""
         began = trio.current_time()
         head = await self.inner.append(
             grant, expected_seq, entries, fold=fold, durable=durable, summary=summary
@@ -114,14 +114,14 @@ class MeasuredHubs:
 
 @attrs.frozen(eq=False)
 class MeasuredLive:
-    """A live bus that knows who is behind. See `actors.ports.LiveBus`."""
+    """A live bus that records how far behind each listener is. See `actors.ports.LiveBus`."""
 
     inner: LiveBus
     metrics: Metrics
 
     @contextmanager
     def listen(self, session_id: str, listener: Listener) -> Iterator[Tail]:
-        """Listen, and show how far behind the listener is."""
+        """Listen, and record how far behind the listener is."""
         with self.inner.listen(session_id, listener) as tail:
             if isinstance(listener, Lagging):
                 with self.metrics.following(listener):

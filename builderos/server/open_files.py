@@ -1,4 +1,4 @@
-"""How many files this process may have open, and how many connections fit in."""
+"""How many files this process may open, and how many connections that allows."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 __all__ = ["connections_for", "raise_file_limit"]
 
 LEAST_RESERVE: Final = 128
-"""Open files that are no connections: the database and its readers, logs, sockets of hubs, uploads on their way."""
+"""Open files that are not connections: the database and its readers, logs, sockets of hubs, uploads in progress."""
 
 RESERVED_SHARE: Final = 4
-"""One file in so many is reserved, if that is more: a session's hub takes two."""
+"""One file in this many is reserved, if that is more: a session's hub takes two."""
 
 
 def raise_file_limit() -> int:
-    """Take as many open files as the system allows; return how many that are."""
+    """Raise the limit of open files as far as the system allows; return the limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    for wanted in (hard, 10_240):  # macOS says infinity and takes OPEN_MAX
+    for wanted in (hard, 10_240):  # macOS reports infinity and accepts OPEN_MAX
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (ValueError, OSError):
@@ -27,9 +27,9 @@ def raise_file_limit() -> int:
 
 
 def connections_for(wanted: int, open_files: int) -> int:
-    """Return how many connections the server takes: `wanted`, or what the limit of open files has room for.
+    """Return how many connections the server accepts: `wanted`, or as many as the limit of open files allows.
 
-    Strangers that are turned away come on top of that, up to a quarter of it (`TransportConfig.places`).
+    Connections that are turned away come on top of that, up to a quarter of it (`TransportConfig.places`).
     """
     if open_files in (resource.RLIM_INFINITY, -1):
         return wanted

@@ -11,7 +11,7 @@ __all__ = ["ServeOptions"]
 
 @attrs.frozen(kw_only=True)
 class ServeOptions:
-    """What the command line gave, checked as far as possible without starting anything."""
+    """The values from the command line, checked as far as possible without starting anything."""
 
     host: str
     port: int

@@ -1,6 +1,6 @@
-"""What the server tells a device about its agents: are they installed, are they signed in, what mends it.
+"""Reports to devices whether the agents are installed and signed in, and how to fix what is not.
 
-The doctor's own checks: files and variables are looked at, no process is started and nobody is asked.
+It uses the doctor's checks: they look at files and variables, and start no process.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["ReadinessProbe"]
 
 @attrs.frozen
 class ReadinessProbe:
-    """Looks, each time it is called; blocks for some stats of files.
+    """Checks the agents at each call; blocks for a few stats of files.
 
     Attributes:
-        environment: what agents get of the server's.
+        environment: the part of the server's that agents get.
     """
 
     config: Config
@@ -32,7 +32,7 @@ class ReadinessProbe:
     workspace: Path
 
     def __call__(self) -> Readiness:
-        """Return what there is to mend."""
+        """Return what is missing and how to fix it."""
         agents = tuple(self._agent(name) for name in self.config.agents)
         usable = self.workspace.is_dir() and os.access(self.workspace, os.R_OK | os.X_OK)
         return Readiness(agents, self.workspace, usable)

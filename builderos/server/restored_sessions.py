@@ -1,8 +1,8 @@
-"""What a restored database says of work that its backup had found going on.
+"""Ends the work that was open in a restored database.
 
-Whether an agent finished a turn that was open then, or took a message that waited, nobody can tell any more: both
-may have run after the backup was made. So nothing runs by itself. A turn whose message the agent had ends with
-an error, a message that it may have had becomes `unknown`, and a person decides.
+Nobody can tell whether an agent finished a turn that was open in the backup, or took a message that waited: both may
+have run after the backup was made. So nothing runs by itself. A turn whose message the agent had ends with an error. A
+message that the agent may have had becomes `unknown`, and a person decides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["end_what_was_open"]
 PAGE_SESSIONS = 500
 
 LOST_HUB = "lost"
-"""Stands for the hub of the past that is gone, which cannot be asked; no hub has this id."""
+"""The id of the lost hub of the earlier past; no real hub has this id."""
 
 DETAIL = "the conversation was restored from a backup"
 
@@ -34,7 +34,7 @@ DETAIL = "the conversation was restored from a backup"
 async def end_what_was_open(database: Path, now_ms: int) -> None:
     """Migrate the database, end its open turns and let its sessions forget their hubs and agents' memories.
 
-    Agents are given the journal's own history again: what they remember of the other past is not in it.
+    Agents get the journal's history again: their own memory belongs to the other past.
 
     Raises:
         StorageError: the database failed.
@@ -42,7 +42,7 @@ async def end_what_was_open(database: Path, now_ms: int) -> None:
     async with open_store(database, boot_id=read_boot_id()) as store:
         before: tuple[int, str] | None = None
         while page := await store.catalog.page(PAGE_SESSIONS, before):
-            # Nothing here makes a session newer than those that are still to come: the list runs backwards.
+            # The list runs newest first, and nothing here makes a session newer, so none is missed.
             before = (page[-1].last_activity_ms, page[-1].session_id)
             for record in page:
                 if record.summary is not None:
@@ -66,10 +66,8 @@ async def _end_session(store: Store, record: SessionRecord, now_ms: int) -> None
 
 
 def _lose_hub(step: Step, state: SessionState) -> None:
-    """Let the running turn end as one whose hub died, and one after the other those that wait."""
-    take(
-        step, Resume()
-    )  # also of a session that had failed: what waited there would run with its next message
+    """End the running turn as if its hub had died, then do the same for each waiting message."""
+    take(step, Resume())  # also for a failed session: its waiting messages would run with its next one
     while state.turn is not None:
         state.hub_id = LOST_HUB
         take(step, HubGone(LOST_HUB, "died", DETAIL))

@@ -1,4 +1,4 @@
-"""Removes sessions that nobody has used for long, where the config says so (`retention_days`)."""
+"""Removes sessions without activity for longer than `retention_days`."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ __all__ = ["DAY_MS", "Retention"]
 DAY_MS = 24 * 60 * 60 * 1000
 
 ROUND_S = 24 * 60 * 60.0
-"""Between two rounds: an age is counted in days."""
+"""Time between two rounds: an age is counted in days."""
 
 PAGE_ROWS = 100
-"""Sessions looked at together."""
+"""Sessions in one page."""
 
 log = logging.getLogger("builderos.server.retention")
 
 
 @attrs.define(eq=False)
 class Retention:
-    """Looks at all sessions at the start and then every day.
+    """Checks all sessions at the start and then every day.
 
-    Age is counted from the last event of a session's journal, in UTC; reading does not count. A session with an
-    open turn or a message that waits is left alone, and so is one that `is_in_use` names.
+    Age is counted from the last event of a session's journal, in UTC; reading does not count. A session with an open
+    turn or a waiting message is left alone, and so is one that `is_in_use` names.
 
     Attributes:
-        days: sessions older than this go.
+        days: sessions older than this are removed.
         is_in_use: tells whether a device is attached to a session or its owner is live.
-        remove: removes one session for good; may raise SessionMissing where somebody else did, and ActorError
-            where its owner does not let it go now.
+        remove: removes one session forever. May raise SessionMissing if it was removed meanwhile, and ActorError if its
+            owner does not release it now.
     """
 
     catalog: Catalog
@@ -47,24 +47,24 @@ class Retention:
     remove: Callable[[str], Awaitable[None]]
 
     async def run(self) -> None:
-        """Work until cancelled. A round that storage does not take is logged and tried again the next day."""
+        """Work until cancelled. A round that storage refuses is logged and retried the next day."""
         while True:
             try:
                 await self.run_round()
             except StorageError as error:
-                log.warning("sessions could not be looked at for their age: %s", error)
+                log.warning("retention: cannot read the sessions, trying again tomorrow: %s", error)
             await trio.sleep(ROUND_S)
 
     async def run_round(self) -> int:
-        """Remove what is too old now; return how many sessions went.
+        """Remove sessions that are too old now; return how many.
 
-        Cancellation: between two sessions; one that is being removed goes on at the next start.
+        Cancellation: between two sessions; the next start continues a removal that has begun.
 
         Raises:
-            StorageError: those before it are gone.
+            StorageError: the sessions before it are removed.
         """
         cutoff_ms = self.clock() - int(self.days * DAY_MS)
-        before = (cutoff_ms, "")  # what was active at or after the cutoff does not come
+        before = (cutoff_ms, "")  # sessions active at or after the cutoff are not listed
         removed = kept = 0
         while page := await self.catalog.page(PAGE_ROWS, before):
             before = (page[-1].last_activity_ms, page[-1].session_id)
@@ -86,14 +86,14 @@ class Retention:
                 continue
             try:
                 await self.remove(record.session_id)
-            except (SessionMissing, ActorError):  # somebody was faster, or it has work after all
+            except (SessionMissing, ActorError):  # removed meanwhile, or it has work after all
                 continue
             log.info("session %s: removed by retention", record.session_id)
             removed += 1
         return removed
 
     async def _is_kept(self, session_id: str, seen_ms: int) -> bool:
-        """Look once more right before the removal: the page may be old by now."""
+        """Check once more right before the removal: the page may be old by now."""
         record = await self.catalog.get(session_id)
         if record is None or record.last_activity_ms != seen_ms:
             return True

@@ -1,6 +1,4 @@
-"""`builderos serve` outside of the event loop: options and files before it, exit status and one line after
-it.
-"""
+"""`builderos serve` around the event loop: options and files before it, exit status and one line after it."""
 
 from __future__ import annotations
 
@@ -31,9 +29,8 @@ log = logging.getLogger("builderos.server")
 def start_server(options: ServeOptions) -> int:
     """Run a server until a signal; return its exit status.
 
-    0 after a signal, 2 for a config or certificate that cannot be used, 1 for anything else; the last two
-    with one line on stderr. The first device's key leaves the process's environment before anything else
-    starts.
+    0 after a signal, 2 for a config or certificate that cannot be used, 1 for any other failure; 1 and 2 with one line
+    on stderr. The first device's key is removed from the process's environment before anything else starts.
     """
     key = os.environ.pop("BUILDEROS_API_KEY", "").strip() or None
     end_on_signals()
@@ -45,7 +42,7 @@ def start_server(options: ServeOptions) -> int:
     try:
         return _hold_and_run(options, config, tls, key)
     except StorageLocked as error:
-        return fail(f"{options.data} is held by {error.holder}; --take-over ends it")
+        return fail(f"{options.data} is in use by {error.holder}; use --take-over to stop it")
     except (StorageError, OSError) as error:
         return fail(str(error))
 
@@ -68,7 +65,7 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
 
 
 def _fitting(config: Config) -> Config:
-    """Return the config with as many connections as this process may have open files for."""
+    """Return the config with `max_connections` lowered to the limit of open files."""
     open_files = raise_file_limit()
     connections = connections_for(config.max_connections, open_files)
     if connections < config.max_connections:
@@ -80,10 +77,10 @@ def _fitting(config: Config) -> Config:
 
 
 def _fail_unforeseen(group: BaseExceptionGroup[Exception]) -> int:
-    """Keep the whole story in the log file, and one line on the screen."""
-    log.error("the server ended", exc_info=group, extra=FILE_ONLY)
+    """Write the traceback to the log file, and one line to the screen."""
+    log.error("the server failed", exc_info=group, extra=FILE_ONLY)
     first = unwrap(group)
-    return fail(f"{type(first).__name__}: {first} (server.log tells more)")
+    return fail(f"{type(first).__name__}: {first} (see server.log for details)")
 
 
 def _load_tls(options: ServeOptions) -> Tls | None:

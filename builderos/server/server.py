@@ -1,10 +1,9 @@
-"""One server: its parts made, nested and ended in the right order.
+"""One server: makes, nests and ends its parts in the right order.
 
     data folder and its lock ⊃ store ⊃ hubs' starter ⊃ supervisor ⊃ listener
 
-What is inside uses what is outside, so each part outlives those that need it. At the end the listener tells
-its devices to come back, the actors write their last events, the hubs are stopped or left to go on, and the
-store closes last.
+An inner part uses the outer ones, so each part outlives those that need it. At the end the listener asks its devices to
+reconnect, the actors write their last events, the hubs are stopped or left running, and the store closes last.
 """
 
 from __future__ import annotations
@@ -26,10 +25,12 @@ from actors.events import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
+from actors.workspaces import WorkspaceUndo
 from builderos import VERSION
 from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
+from builderos.server.checkpoints import CheckpointKeeper
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
 from builderos.server.options import ServeOptions
@@ -40,7 +41,7 @@ from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
-from storage.data_folder import DataFolder, read_boot_id
+from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
 from transport.audit_trail import AuditTrail, known_addresses
@@ -53,18 +54,21 @@ from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
 from transport.tries import SignInThrottle
 from transport.uploads import OwnUploads
+from transport.workspace.listing import Roots
+from transport.workspace.parts import Work
+from transport.workspace.removal import SessionRemoval
 
 __all__ = ["ServeError", "ServerContext", "run_server"]
 
 COLLECT_AFTER = 10_000
-"""Objects made and not freed before Python looks for cycles among the young (its own default is 700). Nearly all
-of ours are freed by their count; a look at so many takes a few hundred microseconds of the event loop."""
+"""Objects allocated before Python collects the young generation (its own default is 700). Reference counts free nearly
+all of ours. A collection of this many takes a few hundred microseconds of the event loop."""
 
 FEATURES = tuple(
     (name, True)
     for name in ("sessions", "uploads", "search", "capsules", "notifications", "devices", "metrics")
 )
-"""What `/api/status` says that this server has."""
+"""The features that `/api/status` lists."""
 
 log = logging.getLogger("builderos.server")
 
@@ -75,13 +79,13 @@ class ServeError(Exception):
 
 @attrs.frozen
 class ServerContext:
-    """What a server is made from.
+    """The inputs of a server.
 
     Attributes:
-        options, config: what the person said.
+        options, config: from the command line and the config file.
         folder: held by this process.
         tls: how to speak TLS; None without.
-        key: what `BUILDEROS_API_KEY` said, if anything.
+        key: the value of `BUILDEROS_API_KEY`, if set.
     """
 
     options: ServeOptions
@@ -130,7 +134,7 @@ async def _open_sessions(
     uploads: OwnUploads,
     trail: AuditTrail,
 ) -> AsyncIterator[Supervisor]:
-    """Run everything that makes sessions live. What is left at the end is cancelled; hubs go on."""
+    """Run everything that makes sessions live. At the end, remaining tasks are cancelled; hubs keep running."""
     sockets = find_socket_folder(folder)
     hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
@@ -145,15 +149,16 @@ async def _open_sessions(
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
-        changed=lambda session_id: None,  # the supervisor puts its own in place
+        changed=lambda session_id: None,  # the supervisor replaces it
         path_of=partial(_path_of, uploads),
+        undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
     )
     try:
         async with open_supervisor(deps) as supervisor:
             yield supervisor
     finally:
-        # Not bounded: it waits for the mother process, which ends when its input does, and looks at a folder.
+        # Not bounded: it waits for the fork server, which ends when its input does, and looks at a folder.
         with trio.CancelScope(shield=True):
             await hubs.aclose()
             living = {hub.hub_id for hub in await hubs.living() if hub.alive}
@@ -162,7 +167,7 @@ async def _open_sessions(
 
 @attrs.frozen
 class _Parts:
-    """What is there once sessions are live."""
+    """The parts that exist once sessions are live."""
 
     setup: ServerContext
     store: Store
@@ -172,9 +177,16 @@ class _Parts:
     trail: AuditTrail
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
+    work: Work = attrs.field(init=False)
+
+    @work.default
+    def _make_work(self) -> Work:
+        roots = Roots(workspace_roots(self.setup.config, self.setup.options))
+        data = self.setup.folder.path
+        return Work(roots=roots, checkpoints=data / CHECKPOINTS, worktrees=data / WORKTREES)
 
     def transport_deps(self) -> Deps:
-        """Return what the transport works with."""
+        """Return the services that the transport uses."""
         store, supervisor = self.store, self.supervisor
         return Deps(
             bus=supervisor,
@@ -195,7 +207,7 @@ class _Parts:
         )
 
     def facilities(self) -> HttpServices:
-        """Return what the routes beside the conversation work with."""
+        """Return the services that the HTTP routes use."""
         store, command = self.store, self.setup.config.system.sleep_command
         sleep = None if command is None else SleepCommand(command, agent_environment(os.environ))
         return HttpServices(
@@ -210,6 +222,7 @@ class _Parts:
             sessions=self.supervisor,
             forks=self.supervisor,
             metrics=self.metrics,
+            work=self.work,
             new_id=new_id,
             new_key=new_key,
             new_code=new_code,
@@ -220,19 +233,21 @@ class _Parts:
         )
 
     def readiness(self) -> ReadinessProbe:
-        """Return what looks at the agents' state."""
+        """Return the probe of the agents' state."""
         config, workspace = self.setup.config, Path(self.setup.options.workspace)
         return ReadinessProbe(config, agent_environment(os.environ), Path.home(), workspace)
 
 
 async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> None:
-    """Serve the port until a signal and until all devices were told."""
+    """Serve the port until a signal, then until all devices were notified."""
     setup, store = parts.setup, parts.store
     options, deps = setup.options, parts.transport_deps()
     tls = None if setup.tls is None else setup.tls.context
-    serve = partial(listener.serve, _transport_config(options, setup.config), deps, tls=tls)
+    made = attrs.evolve(_transport_config(options, setup.config), worktrees=parts.work.worktrees)
+    serve = partial(listener.serve, made, deps, tls=tls)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.renderer.run, name="renderer")
+        nursery.start_soon(parts.work.search.run, name="file search")
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:
@@ -249,9 +264,14 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             nursery.start_soon(deps.trail.run, name="audit")
         nursery.start_soon(store.pairings.run, wall_clock_ms, name="pairings")
         if (days := setup.config.retention_days) is not None:
-            sessions = parts.supervisor
-            retention = Retention(store.catalog, days, wall_clock_ms, sessions.is_live, sessions.remove)
+            removal = SessionRemoval(parts.supervisor, store.catalog, parts.work)
+            is_live = parts.supervisor.is_live
+            retention = Retention(store.catalog, days, wall_clock_ms, is_live, removal.remove)
             nursery.start_soon(retention.run, name="retention")
+        keeper = CheckpointKeeper(
+            setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
+        )
+        nursery.start_soon(keeper.run, name="checkpoints")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
@@ -263,7 +283,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Let Python look for cycles seldom, and no more at what lives as long as the server."""
+    """Let Python collect rarely, and never look again at objects that live as long as the server."""
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()
@@ -275,6 +295,13 @@ def _rare_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
+def workspace_roots(config: Config, options: ServeOptions) -> tuple[Path, ...]:
+    """Return the folders that devices may name for new sessions, and all below."""
+    if config.workspace_roots is not None:
+        return tuple(Path(folder).expanduser() for folder in config.workspace_roots)
+    return tuple(dict.fromkeys((Path.home(), Path(options.workspace))))
+
+
 def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
     return TransportConfig(
         host=options.host,
@@ -283,6 +310,7 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         agents=tuple(config.agents),
         bypass_agents=bypass_agents(config),
         workspace=str(options.workspace),
+        workspace_roots=workspace_roots(config, options),
         features=(*FEATURES, ("sleep", config.system.sleep_command is not None)),
         max_connections=config.max_connections,
         max_sessions=config.max_sessions,
@@ -295,18 +323,18 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
 
 @attrs.frozen
 class _Watch:
-    """The supervisor's news about sessions, in the transport's shape."""
+    """Passes the supervisor's news about sessions to the transport."""
 
     supervisor: Supervisor
 
     def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        """Have `listener.changed` called for every session that changes while inside the block."""
+        """Call `listener.changed` for every session that changes while inside the block."""
         return self.supervisor.watch(listener.changed)
 
 
 @attrs.frozen
 class _Address:
-    """Where the server listens."""
+    """The server's address."""
 
     scheme: str
     host: str
@@ -324,7 +352,7 @@ class _Address:
 
     @property
     def local(self) -> str:
-        """An address that works on this machine, where `host` means all of them."""
+        """An address that works on this machine, if `host` means all interfaces."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
         return f"{self.scheme}://{_in_url(host)}:{self.port}"
 
@@ -343,10 +371,10 @@ def _print_banner(address: _Address, database: Path, session_count: int, made_ke
         f"  Sessions {session_count}",
     ]
     if made_key is not None:
-        lines.append(f"  Key      {made_key}   (shown this once; the data folder keeps it)")
+        lines.append(f"  Key      {made_key}   (printed only once; stored in the data folder)")
     try:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
     except OSError:
-        # whoever read us is gone; the interpreter's own flush at its end must not find the pipe again
+        # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""How a signal becomes an orderly end."""
+"""Turns a signal into an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import trio
 __all__ = ["SHUTDOWN_S", "Shutdown"]
 
 SHUTDOWN_S = 30.0
-"""How long an orderly end may take; then everything is cancelled. What was promised is on disk in any
-case.
+"""How long an orderly shutdown may take before everything is cancelled. Promised writes are on disk in any case.
 """
 
 log = logging.getLogger("builderos.server")
@@ -20,7 +19,7 @@ log = logging.getLogger("builderos.server")
 
 @attrs.define(eq=False)
 class Shutdown:
-    """The first signal asks for an orderly end, the second one for an immediate end.
+    """The first signal starts an orderly shutdown, the second one ends the server at once.
 
     Attributes:
         asked: set by the first signal.
@@ -33,7 +32,7 @@ class Shutdown:
     async def run(
         self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Watch for signals until cancelled. `scope` is what the second one, or the time limit, cancels."""
+        """Watch for signals until cancelled. The second one, or the time limit, cancels `scope`."""
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for number in signals:

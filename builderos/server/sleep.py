@@ -15,25 +15,25 @@ import trio
 __all__ = ["SleepCommand"]
 
 LIMIT_S: Final = 10.0
-"""Such a command tells the system and returns."""
+"""Such a command triggers the sleep and returns at once."""
 
 log = logging.getLogger("builderos.server.sleep")
 
 
 @attrs.frozen
 class SleepCommand:
-    """A command of some words; no shell looks at them.
+    """An argv list, run without a shell.
 
     Attributes:
         command: program and arguments.
-        environment: what it runs with, and nothing else.
+        environment: the command's whole environment.
     """
 
     command: Sequence[str]
     environment: Mapping[str, str] = attrs.field(repr=False)
 
     async def run(self) -> bool:
-        """Run it to its end; False where it cannot be run, fails, or takes over 10 s, after which it is killed."""
+        """Run it to its end. False if it cannot be run, fails, or takes over 10 s; then it is killed."""
         try:
             with trio.move_on_after(LIMIT_S) as scope:
                 done = await trio.run_process(
@@ -46,14 +46,14 @@ class SleepCommand:
                     env=self.environment,
                     deliver_cancel=_kill_group,
                 )
-        except (OSError, ValueError) as error:  # the latter of a word that no program can be given
-            log.error("the sleep command cannot be run: %s", error)
+        except (OSError, ValueError) as error:  # ValueError: an argument has a null character
+            log.error("sleep command: cannot be run: %s", error)
             return False
         if scope.cancelled_caught:
-            log.error("the sleep command took over %.0f s", LIMIT_S)
+            log.error("sleep command: killed after %.0f s", LIMIT_S)
             return False
         if done.returncode != 0:
-            log.error("the sleep command ended with status %d", done.returncode)
+            log.error("sleep command: failed with status %d", done.returncode)
         return done.returncode == 0
 
 

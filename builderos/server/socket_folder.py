@@ -1,7 +1,7 @@
-"""Where hubs' sockets lie whose path in the data folder would be longer than a socket's may be.
+"""Finds a folder for the hubs' sockets if their path in the data folder is too long for a socket.
 
-The place is a folder of this data folder alone under the temp folder, made when it is needed and noted in
-the data folder, so that the next server finds the hubs that go on.
+The folder belongs to this data folder only. It lies below the temporary folder, is created on demand and recorded in
+the data folder, so that the next server finds the hubs that keep running.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOTE_NAME = "socket-folder"
 
 
 def find_socket_folder(folder: DataFolder) -> Path:
-    """Return the folder, the same one at each start; the hubs' own where paths are short enough. Blocks."""
+    """Return the folder, the same one at each start; the hubs' own folder if paths are short enough. Blocks."""
     if _fits(folder.hubs_path):
         return folder.hubs_path
     note = folder.path / NOTE_NAME
@@ -33,14 +33,14 @@ def find_socket_folder(folder: DataFolder) -> Path:
         noted = None
     if noted is not None and _is_ours(noted):
         return noted
-    made = Path(tempfile.mkdtemp(prefix="builderos-"))  # 0700, and a name that nobody could prepare
+    made = Path(tempfile.mkdtemp(prefix="builderos-"))  # 0700, and a name that nobody can predict
     with open(note, "w", encoding="utf-8", opener=open_private) as file:
         file.write(str(made))
     return made
 
 
 def tidy_socket_folder(folder: DataFolder, sockets: Path, living: Collection[str]) -> None:
-    """Remove the sockets of hubs that do not live, and the folder with its note where none does. Blocks."""
+    """Remove the sockets of dead hubs, and the folder with its record if no hub lives. Blocks."""
     if sockets == folder.hubs_path:
         return
     for socket in sockets.iterdir():
@@ -52,7 +52,7 @@ def tidy_socket_folder(folder: DataFolder, sockets: Path, living: Collection[str
 
 
 def _is_ours(folder: Path) -> bool:
-    """Tell whether a folder is there and nobody else's: a temp folder that was emptied lets others take the name."""
+    """Return whether a folder exists and is ours: after the temporary folder was emptied, others can take the name."""
     try:
         found = folder.lstat()
     except OSError:

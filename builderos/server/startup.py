@@ -1,4 +1,4 @@
-"""What happens around the start: the first admin key, and the warnings that are logged once the server serves."""
+"""The first admin key, and the warnings that are logged once the server serves."""
 
 from __future__ import annotations
 
@@ -16,47 +16,56 @@ from transport.proxies import is_loopback
 __all__ = ["SHORT_KEY", "ensure_admin_key", "log_startup_warnings", "warn_of_plain_text"]
 
 SHORT_KEY = 20
-"""Characters of a key that a person chose; a fresh one has 64."""
+"""Characters of a key that a person chose; a generated one has 64."""
 
 log = logging.getLogger("builderos.server")
 
 
 def log_startup_warnings(folder: DataFolder, key: str | None) -> None:
-    """Log what others of this machine could read until now, and a key that may be guessed.
+    """Log which files others of this machine could read until now, and a key that may be guessed.
 
     Args:
         folder: the data folder.
-        key: what `BUILDEROS_API_KEY` said, if anything.
+        key: the value of `BUILDEROS_API_KEY`, if set.
     """
     if folder.mended:
         shown = ", ".join(path.name for path in folder.mended[:3])
         more = f" and {len(folder.mended) - 3} more" if len(folder.mended) > 3 else ""
-        advice = " A new key is safer: that one could be read." if folder.key_path in folder.mended else ""
-        log.warning("other users could get at %s%s in %s; not any more.%s", shown, more, folder.path, advice)
+        advice = " Replace the key: others could read it." if folder.key_path in folder.mended else ""
+        log.warning(
+            "other users could read %s%s in %s; permissions have been fixed.%s",
+            shown,
+            more,
+            folder.path,
+            advice,
+        )
     if key is not None and len(key) < SHORT_KEY:
-        log.warning("BUILDEROS_API_KEY is under %d characters: it may be guessed", SHORT_KEY)
+        log.warning(
+            "BUILDEROS_API_KEY: shorter than %d characters, so it may be guessed; choose a longer one",
+            SHORT_KEY,
+        )
 
 
 def warn_of_plain_text(addresses: Iterable[str]) -> None:
     """Log that keys pass in the clear if a server without TLS listens on an address of the network.
 
     Args:
-        addresses: where it listens.
+        addresses: the addresses that it listens on.
     """
     public = [address for address in addresses if not is_loopback(address)]
     if public:
         log.warning(
-            "listening on %s without TLS: the network between can read keys and messages;"
+            "listening on %s without TLS: others on the network can read keys and messages;"
             " use --tls-cert and --tls-key, or listen on 127.0.0.1 behind a tunnel",
             ", ".join(public),
         )
 
 
 async def ensure_admin_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
-    """See that database and key file hold the first device's key; return it where it was made just now.
+    """Make sure that the database and the key file have the first device's key; return the key if it is new.
 
     Args:
-        key: what `BUILDEROS_API_KEY` says, if anything; it replaces an older one.
+        key: the value of `BUILDEROS_API_KEY`, if set; it replaces an older one.
 
     Raises:
         StorageUnavailable: it could not be stored.

@@ -12,25 +12,24 @@ from storage.data_folder import read_holder
 __all__ = ["end_holder"]
 
 GRACE_S = 15.0
-"""How long the holder may take to shut down: it closes its devices, lets busy hubs go and writes its
-database.
+"""How long the holder may take to shut down: it closes its devices, releases busy hubs and writes its database.
 """
 
 LOOK_S = 0.02
-"""How often to look: the end of a process that is no child of ours can only be seen by looking."""
+"""Poll interval: the end of a process that is not our child can only be polled."""
 
 KILL_S = 5.0
-"""How long a killed process may take to be gone."""
+"""How long a killed process may take to end."""
 
 
 def end_holder(data: Path) -> None:
-    """End the server that holds `data`, politely and then by force; return once it is gone. Blocks.
+    """End the server that holds `data`, by SIGTERM and then by force; return once it has ended. Blocks.
 
-    The process is the one that took the lock, by its number and its start time; where that one is gone,
-    nothing is done. Its hubs are left alone, so that turns go on.
+    The holder is found by its process id and start time; if it no longer runs, nothing is done. Its hubs are left
+    alone, so turns continue.
 
     Raises:
-        PermissionError: the process is somebody else's.
+        PermissionError: the process belongs to another user.
     """
     holder = read_holder(data)
     if holder is None or not holder.is_running():
@@ -43,15 +42,15 @@ def end_holder(data: Path) -> None:
         if not _wait_gone(process, GRACE_S):
             process.kill()
             if not _wait_gone(process, KILL_S):
-                raise PermissionError(f"{holder} cannot be ended")
+                raise PermissionError(f"{holder} cannot be stopped")
     except psutil.NoSuchProcess:
         return
     except psutil.AccessDenied as error:
-        raise PermissionError(f"{holder} belongs to somebody else") from error
+        raise PermissionError(f"{holder} belongs to another user") from error
 
 
 def _wait_gone(process: psutil.Process, limit_s: float) -> bool:
-    """Wait until the process has ended; one that its parent has not looked at yet counts as ended."""
+    """Wait until the process has ended. A zombie counts as ended."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:

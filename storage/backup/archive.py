@@ -1,8 +1,8 @@
-"""One file that holds what lasts of a data folder: a tar, so that a person can look into it, with a proof at its end.
+"""The backup file: a tar, so that a person can look into it, with a checksum of everything at its end.
 
-Its members are, in order, the database, the first device's key, the uploads and the blobs; the last one says how many
-there were and gives one hash over all names and contents. A file that was cut off or changed anywhere is refused as a
-whole; so is any name that is none of ours. Everything here blocks.
+Its members are, in order, the database, the first device's key, the uploads and the blobs. The last member holds their
+number and one hash over all names and contents. A file that was cut off or changed anywhere is refused as a whole; so
+is a name that this program does not use. Everything here blocks.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ PROOF = "backup.json"
 FORMAT = "builderos-backup/1"
 
 BARE_MARK = b"SQLite format 3\0"
-"""How a database begins that is no archive."""
+"""The beginning of a bare database, which is not an archive."""
 
 CHUNK_BYTES = 1024 * 1024
 
 MAX_PROOF_BYTES = 64 * 1024
-"""Ours has about two hundred; a larger one is somebody else's."""
+"""The most for the last member. Ours has about two hundred bytes; a larger one is not from this program."""
 
 _NAME = re.compile(
     r"builderos\.db|api-key|backup\.json"
     r"|uploads/[0-9a-z]{32}_[A-Za-z0-9._-]{1,100}"
     r"|blobs/[a-z0-9_=-][a-z0-9._-]{0,200}/[0-9a-f]{64}"
 )
-"""All that a member may be called: a path below the data folder, and no other."""
+"""The names that a member may have: a path below the data folder, and no other."""
 
 
 @attrs.frozen
 class Member:
-    """A file that is to be kept under `name`, its path in the data folder; the first of `paths` that is there."""
+    """A file to store under `name`, its path in the data folder: the first of `paths` that exists."""
 
     name: str
     paths: tuple[Path, ...]
@@ -69,10 +69,10 @@ class Member:
 
 @attrs.frozen
 class Proof:
-    """What the last member tells.
+    """The content of the last member.
 
     Attributes:
-        made_at: when, ISO 8601; for a person.
+        made_at: the time, ISO 8601; for a person.
         schema: the database's version.
         sessions: how many it has. `files`: members besides; `size`: bytes of all of them.
         sha256: over each member's name, size and content hash and over this hash so far, in order.
@@ -89,7 +89,7 @@ class Proof:
 
 @attrs.define
 class _Sum:
-    """What the members add up to so far."""
+    """The members' sum so far."""
 
     files: int = 0
     size: int = 0
@@ -104,10 +104,10 @@ class _Sum:
 def write_archive(
     target: Path, members: Iterable[Member], *, made_at: str, schema: int, sessions: int
 ) -> Proof:
-    """Write a new file `target`, mode 0600, and fsync it. Members that went away meanwhile are left out.
+    """Write a new file `target`, mode 0600, and fsync it. Members removed meanwhile are left out.
 
     Raises:
-        StorageUnavailable: what there is of `target` is of no use.
+        StorageUnavailable: `target` is unusable, if it exists.
     """
     total = _Sum()
     with named_os_errors(target):
@@ -126,10 +126,10 @@ def write_archive(
 
 
 def check_archive(file: Path) -> Proof:
-    """Read the whole file and return its proof; nothing is written anywhere.
+    """Read the whole file and return its proof; write nothing.
 
     Raises:
-        StorageCorrupt: it is no backup, or is not as it was written.
+        StorageCorrupt: it is not a backup, or it was changed since it was written.
         StorageUnavailable: it cannot be read.
     """
     return _read(file, None)
@@ -141,10 +141,10 @@ def unpack_archive(file: Path, folder: Path) -> Proof:
 
 
 def _add(tar: tarfile.TarFile, member: Member, total: _Sum) -> None:
-    assert _NAME.fullmatch(member.name), "names are made by the server"
+    assert _NAME.fullmatch(member.name), "the server makes the names"
     content = _first(member.paths)
     if content is None:
-        return  # a session was removed meanwhile, and this went with it
+        return  # its session was removed meanwhile
     with content:
         size = os.fstat(content.fileno()).st_size
         hashed = _Hashed(content)
@@ -169,7 +169,7 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
 
 @attrs.define
 class _Hashed:
-    """A file that is read once, and hashed while it is."""
+    """A file that is hashed while it is read once."""
 
     file: IO[bytes]
     digest: _Hash = attrs.field(factory=sha256)
@@ -185,7 +185,7 @@ def _read(file: Path, folder: Path | None) -> Proof:
     with _opened(file) as tar:
         for info in tar:
             if proof is not None or info.type != tarfile.REGTYPE or not _NAME.fullmatch(info.name):
-                raise StorageCorrupt(f"{file}: this is no backup of this program")
+                raise StorageCorrupt(f"{file}: this is not a backup of this program")
             content = tar.extractfile(info)
             assert content is not None, "it is a plain file"
             if info.name == PROOF:
@@ -196,7 +196,7 @@ def _read(file: Path, folder: Path | None) -> Proof:
                 )
             tar.members.clear()  # type: ignore[attr-defined]
     if proof is None:
-        raise StorageCorrupt(f"{file}: the backup is not whole: its end is missing")
+        raise StorageCorrupt(f"{file}: the backup is incomplete: its end is missing")
     if (proof.files, proof.size, proof.sha256) != (total.files, total.size, total.sha256):
         raise StorageCorrupt(f"{file}: the backup is damaged")
     return proof
@@ -209,11 +209,11 @@ def _opened(file: Path) -> Iterator[tarfile.TarFile]:
             with tarfile.open(file, mode="r|", bufsize=CHUNK_BYTES) as tar:
                 yield tar
         except (tarfile.TarError, EOFError) as error:
-            raise StorageCorrupt(f"{file}: this is no backup, or it is damaged") from error
+            raise StorageCorrupt(f"{file}: this is not a backup, or it is damaged") from error
 
 
 def _take(content: IO[bytes], target: Path | None) -> str:
-    """Read a member to its end, write it where it is wanted, and return its hash."""
+    """Read a member to its end, write it to `target` if given, and return its hash."""
     digest = sha256()
     if target is None:
         while data := content.read(CHUNK_BYTES):

@@ -1,8 +1,8 @@
-"""Writes a backup of a data folder, beside the server that may have it open or without one.
+"""Writes a backup of a data folder, whether a server has it open or not.
 
-The database is copied first, as it is in one moment; files are only ever added before the row that tells of them, so
-whatever the copy knows of is there afterwards, unless its session was removed meanwhile. What a later server makes
-anew (lock, log, sockets and files of hubs) is left out. Everything here blocks.
+The database is copied first, as one state. A file is always added before its row. So every file that the copy names
+exists afterwards, unless its session was removed meanwhile. Files that a server creates again (lock, log, sockets and
+files of hubs) are left out. Everything here blocks.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _BLOB = re.compile(r"[0-9a-f]{64}")
 
 
 def write_backup(data: Path, target: Path, *, made_at: str) -> Proof:
-    """Write a backup of the folder `data` to `target`, mode 0600, replacing what is there once it is whole.
+    """Write a backup of the folder `data` to `target`, mode 0600. An existing file is replaced once the new one is
+    complete.
 
-    Beside `target` it needs the room of the database once more; `TARGET.partial` and `TARGET.database` are passing.
-    A running server goes on meanwhile; its WAL grows until the database is copied.
+    Beside `target` it needs space for one more copy of the database; `TARGET.partial` and `TARGET.database` are
+    temporary. A running server continues; its WAL grows until the database is copied.
 
     Raises:
-        StorageCorrupt: the database is damaged or none of ours.
-        StorageUnavailable: there is no database, or the backup cannot be written; `target` is as it was.
-            One of the folder's own files is no place for it.
+        StorageCorrupt: the database is damaged or not one of ours.
+        StorageUnavailable: there is no database, or the backup cannot be written; `target` is unchanged.
     """
     database = data / DATABASE
     if _is_own(data, target):
-        raise StorageUnavailable(f"{target}: this is a file of the data folder itself; name another")
+        raise StorageUnavailable(f"{target}: this is a file of the data folder itself; name another file")
     if not database.is_file():
         raise StorageUnavailable(f"{database}: there is no database yet")
     copy = target.with_name(target.name + ".database")
@@ -71,7 +71,7 @@ def write_backup(data: Path, target: Path, *, made_at: str) -> Proof:
 
 
 def check_database(path: Path) -> int:
-    """See that a database that nobody has open is ours and sound; return its version.
+    """Check that a database that nobody has open is ours and sound; return its version.
 
     Raises:
         StorageCorrupt: it is not.
@@ -83,7 +83,8 @@ def check_database(path: Path) -> int:
 
 @contextmanager
 def opened_still(path: Path) -> Iterator[apsw.Connection]:
-    """Open a database that nobody writes to, for reading; no file is made beside it. apsw's errors come out as ours."""
+    """Open a database that nobody writes to, for reading; no file is created beside it. Raises apsw's errors as
+    ours."""
     with mapped_errors(path):
         connection = apsw.Connection(f"file:{quote(str(path))}?immutable=1", flags=_READ_URI)
         try:
@@ -94,36 +95,36 @@ def opened_still(path: Path) -> Iterator[apsw.Connection]:
 
 def _check(connection: apsw.Connection, path: Path) -> int:
     if connection.pragma("application_id") != APPLICATION_ID:
-        raise StorageCorrupt(f"{path}: this is no database of this program")
+        raise StorageCorrupt(f"{path}: this is not a database of this program")
     if connection.pragma("integrity_check", 1) != "ok":
         raise StorageCorrupt(f"{path}: the database is damaged")
     return int(connection.pragma("user_version"))
 
 
 def _is_own(data: Path, target: Path) -> bool:
-    """Tell whether a file is, or lies below, what the data folder itself holds, by whatever way it is named."""
+    """Return whether a file belongs to the data folder or lies below one of its folders, whatever path names it."""
     real, folder = Path(os.path.realpath(target)), Path(os.path.realpath(data))
     first = real.relative_to(folder).parts[:1] if real.is_relative_to(folder) else ()
     return any(fnmatchcase(name, pattern) for name in first for pattern in OWN_NAMES)
 
 
 def _copy(database: Path, copy: Path) -> None:
-    connection = open_writer(database)  # only reads; but one with `query_only` would refuse to copy
+    connection = open_writer(database)  # only reads, but `query_only` would forbid the copy
     try:
         with mapped_errors(database):
             if connection.pragma("application_id") != APPLICATION_ID:
-                raise StorageCorrupt(f"{database}: this is no database of this program")
+                raise StorageCorrupt(f"{database}: this is not a database of this program")
         copy_database(connection, copy)
     finally:
         connection.close()
 
 
 def _look(copy: Path) -> tuple[int, int, list[str]]:
-    """Return the copy's version, how many sessions it has and the uploads that it knows; it must be sound."""
+    """Return the copy's version, its number of sessions and its uploads. Raises if it is not sound."""
     with opened_still(copy) as connection:
         version = _check(connection, copy)
         names: list[str] = []
-        if connection.execute(_HAS_UPLOADS).get:  # a database of before them may be backed up too
+        if connection.execute(_HAS_UPLOADS).get:  # an older database, without uploads, can be backed up too
             names = [name for (name,) in connection.execute(_UPLOADS)]
         return version, connection.execute(_SESSIONS).get, names
 
@@ -133,7 +134,7 @@ def _members(data: Path, copy: Path, names: list[str]) -> Iterator[Member]:
     yield Member(KEY, (data / KEY,))
     for name in names:
         path = data / UPLOADS_NAME / name
-        # One whose row was committed this moment gets its name only now; it is whole.
+        # A file whose row was just committed may not be renamed yet; it is whole.
         yield Member(f"{UPLOADS_NAME}/{name}", (path, path.with_name(name + PART), path))
     for folder in _listed(data / BLOBS_NAME, _FOLDER):
         for blob in _listed(folder, _BLOB):
@@ -146,5 +147,5 @@ def _listed(folder: Path, name: re.Pattern[str]) -> list[Path]:
             return [folder / each for each in sorted(os.listdir(folder)) if name.fullmatch(each)]
     except StorageUnavailable as error:
         if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-            return []  # none yet, or gone with its session
+            return []  # none yet, or removed with its session
         raise

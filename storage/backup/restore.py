@@ -1,4 +1,4 @@
-"""What a restore does to databases: keeps the present one, and makes a past that no device takes for another.
+"""Restores databases: keeps the present one, and gives the sessions of the restored one a new epoch.
 
 Everything here blocks, and is meant for a data folder that this process holds.
 """
@@ -28,7 +28,7 @@ _KEEP_ALIAS_KEY = "INSERT INTO meta (key, value) VALUES ('app_alias_key', ?) ON 
 _RENEW = """
 UPDATE session SET epoch = max(epoch + 1, ?2), owner_epoch = max(owner_epoch + 1, ?3) WHERE session_id = ?1
 """
-# Also one that the backup does not know: a later restore may bring a backup that does.
+# Also a device that the backup does not know: a later restore may bring a backup that does.
 _REVOKE = f"""
 INSERT INTO device ({_DEVICE}) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET revoked_at_ms = coalesce(revoked_at_ms, excluded.revoked_at_ms)
@@ -39,13 +39,13 @@ _FORGET = {
     "app_pair": "DELETE FROM app_pair",
     "app_known": "UPDATE app_known SET burnt = 1",
 }
-"""What opens something and may have ended since: codes, and the return of the iOS app without a key."""
+"""Things that give access and may have ended since: codes, and the iOS app's return without a key."""
 _CLOSED_WELL = "INSERT OR REPLACE INTO meta (key, value) VALUES ('closed_well', '1')"
 
 
 @attrs.frozen
 class Present:
-    """What the folder's own database knows and a backup cannot.
+    """What the folder's own database knows and a backup cannot know.
 
     Attributes:
         places: by session, its epoch and how many owners it has had.
@@ -61,7 +61,7 @@ class Present:
 
 
 def check_backup(file: Path) -> None:
-    """See that `file` is a whole backup, or a sound database that nobody has open. Reads it once; writes nothing.
+    """Check that `file` is a whole backup, or a sound database that nobody has open. Reads it once; writes nothing.
 
     Raises:
         StorageCorrupt, StorageVersion: it cannot be restored.
@@ -75,7 +75,7 @@ def check_backup(file: Path) -> None:
 
 
 def unpack_backup(file: Path, folder: Path) -> Path:
-    """Write what `file` has below `folder`; return its database there, which is ours and sound. As `check_backup`."""
+    """Unpack `file` below `folder`; return its database there, checked. Raises as `check_backup`."""
     database = folder / DATABASE
     if _is_bare(file):
         with named_os_errors(database):
@@ -90,7 +90,7 @@ def unpack_backup(file: Path, folder: Path) -> Path:
 
 
 def read_present(database: Path) -> Present | None:
-    """Return what the folder's own database knows; None where it is damaged. Empty where there is none.
+    """Return what the folder's own database knows; None if it is damaged. Empty if there is none.
 
     Raises:
         StorageUnavailable: it cannot be read now.
@@ -99,7 +99,7 @@ def read_present(database: Path) -> Present | None:
         return Present()
     with named_os_errors(database):
         if not _is_sqlite(database):
-            return None  # not even opened: SQLite would take its WAL away
+            return None  # not even opened: SQLite would remove its WAL
     try:
         connection = open_writer(database)
         try:
@@ -120,9 +120,9 @@ def read_present(database: Path) -> Present | None:
 
 
 def keep_aside(database: Path, aside: Path, *, damaged: bool) -> None:
-    """Keep the present database as `aside`, and leave it without a WAL. Nothing where there is none.
+    """Keep the present database as `aside`, and leave it without a WAL. Does nothing if there is none.
 
-    A damaged one is kept byte for byte, with what lies beside it.
+    A damaged one is kept byte for byte, with the files beside it.
 
     Raises:
         StorageBusy: another program has it open.
@@ -144,19 +144,19 @@ def keep_aside(database: Path, aside: Path, *, damaged: bool) -> None:
             sync_file(aside)
         sync_folder(aside.parent)
         if damaged:
-            for path in beside:  # it would be taken for the WAL of what comes in its place
+            for path in beside:  # else it would be taken for the WAL of the restored one
                 path.unlink(missing_ok=True)
         elif beside[0].exists():
             aside.unlink()
-            raise StorageBusy(f"{database}: another program has it open; close that first")
+            raise StorageBusy(f"{database}: another program has it open; close that program first")
 
 
 def renew(database: Path, present: Present | None, *, first_epoch: int) -> int:
-    """Give each session an epoch, and an owner's number, that no past of it has had; return how many there are.
+    """Give each session an epoch and an owner's number that it has never had; return how many sessions there are.
 
-    That is one more than the larger of those in the backup and in the folder. Of a session that the folder does not
-    know nobody can tell how far its other past had come: it gets at least `first_epoch`. Who was revoked since
-    stays revoked; codes that make a device end, and so does the iOS app's return without a key.
+    Each is one more than the larger of those in the backup and in the folder. For a session that the folder does not
+    know, nobody can tell how far its other past had come: it gets at least `first_epoch`. A device revoked since stays
+    revoked. Codes that make a device end, and so does the iOS app's return without a key.
 
     Raises:
         StorageError: the database failed.
@@ -177,7 +177,7 @@ def renew(database: Path, present: Present | None, *, first_epoch: int) -> int:
             for table, forget in _FORGET.items():
                 if connection.execute(_HAS_TABLE, (table,)).get:
                     connection.execute(forget)
-            connection.execute(_CLOSED_WELL)  # a backup is whole, whatever its server was doing
+            connection.execute(_CLOSED_WELL)  # a backup is complete, whatever its server was doing
             connection.execute("COMMIT")
     finally:
         connection.close()
@@ -199,7 +199,7 @@ def _is_sqlite(file: Path) -> bool:
 
 def _check_version(file: Path, version: int) -> None:
     if not 1 <= version <= len(MIGRATIONS):
-        raise StorageVersion(f"{file}: version {version}, and this program reads 1 to {len(MIGRATIONS)}")
+        raise StorageVersion(f"{file}: version {version}, but this program reads 1 to {len(MIGRATIONS)}")
 
 
 def _copy(database: Path, aside: Path) -> None:

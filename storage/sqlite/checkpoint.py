@@ -1,10 +1,9 @@
-"""Moves committed pages from the WAL into the database file, aside from the writer.
+"""Moves committed pages from the WAL into the database file, outside the writer.
 
-`wal_autocheckpoint` is 0: a checkpoint inside a commit was seen to stall it for 150 to 660 ms. A PASSIVE one
-from a second connection waits for nobody and holds nobody up. But the WAL begins anew only at a commit that
-finds all of it moved, and while the writer never rests there is always a rest (seen: 800 MiB after nine
-seconds). So once the WAL is large, what was committed during such a pass, some hundred pages, is moved by the
-writer itself between two transactions.
+`wal_autocheckpoint` is 0: a checkpoint inside a commit was measured to stall it for 150 to 660 ms. A PASSIVE one from a
+second connection neither waits nor blocks. But the WAL restarts only at a commit that finds all of it moved, and while
+the writer is busy a passive pass never finishes (measured: 800 MiB after nine seconds). So once the WAL is large, the
+writer itself moves the pages committed during such a pass, some hundred, between two transactions.
 """
 
 from __future__ import annotations
@@ -23,17 +22,16 @@ from storage.sqlite.writer import Writer
 __all__ = ["CheckpointStatistics", "Checkpointer", "open_aside"]
 
 CHECKPOINT_PAGES = 1_000
-"""WAL frames (4 KiB each) by which it grows from one checkpoint to the next."""
+"""WAL growth in frames (4 KiB each) between two checkpoints."""
 
 CATCH_UP_PAGES = 4_000
-"""WAL frames (16 MiB) from which on the writer moves the rest itself: seldom, since that costs it two
-fsyncs."""
+"""WAL frames (16 MiB) from which the writer moves the remaining pages itself: rarely, since it costs two fsyncs."""
 
 LOG_WAL_PAGES = 16_384
-"""A WAL beyond this (64 MiB) is logged: a reader holds an old snapshot, or the disk does not keep up."""
+"""A WAL larger than this (64 MiB) is logged: a reader holds an old snapshot, or the disk is too slow."""
 
 RETRY_S = 10.0
-"""Pause after a checkpoint that failed; the WAL goes on growing meanwhile, nothing is lost."""
+"""Pause after a failed checkpoint. The WAL keeps growing meanwhile; nothing is lost."""
 
 _log = logging.getLogger("builderos.storage")
 
@@ -50,14 +48,14 @@ def open_aside(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     """Open a connection to checkpoint from. Raises as `open_writer` does."""
     connection = open_writer(path, vfs=vfs)
     with mapped_errors(path):
-        # A connection that has never read has no WAL open: its checkpoint gives (-1, -1) and does nothing.
+        # A connection that has never read has no WAL open: its checkpoint returns (-1, -1) and does nothing.
         connection.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018
     return connection
 
 
 @attrs.define(eq=False)
 class Checkpointer:
-    """One task, and a connection from `open_aside`. `watch` ties it to the writer's connection."""
+    """One task with a connection from `open_aside`. `watch` ties it to the writer's connection."""
 
     path: Path
     _writer: Writer
@@ -70,15 +68,15 @@ class Checkpointer:
     _is_large: bool = attrs.field(default=False, init=False)
 
     def statistics(self) -> CheckpointStatistics:
-        """Return the figures of now."""
+        """Return the current figures."""
         return CheckpointStatistics(self._wal_pages, self._passes)
 
     def watch(self, connection: apsw.Connection) -> None:
-        """Let the commits of the writer's connection call for checkpoints."""
+        """Let the commits of the writer's connection trigger checkpoints."""
         connection.set_wal_hook(self._on_commit)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Checkpoint whenever the WAL has grown, until cancelled. A pass that has begun is finished first."""
+        """Checkpoint after each growth of the WAL, until cancelled. A pass that has begun is finished first."""
         limiter = trio.CapacityLimiter(1)
         task_status.started()
         while True:
@@ -89,12 +87,12 @@ class Checkpointer:
                 if self._wal_pages >= CATCH_UP_PAGES:
                     await self._writer.run_alone(self._pass)
             except StorageError as error:
-                _log.error("checkpoint failed: %s", error)
+                _log.error("checkpoint failed, the WAL keeps growing: %s", error)
                 await trio.sleep(RETRY_S)
             self._watch_size()
 
     def _on_commit(self, _connection: apsw.Connection, _schema: str, pages: int) -> int:
-        """Note the WAL's length; SQLite calls this on the writer's thread after each commit."""
+        """Record the WAL's length; SQLite calls this on the writer's thread after each commit."""
         if pages < self._wal_pages:
             self._called_at = 0
         self._wal_pages = pages
@@ -115,6 +113,8 @@ class Checkpointer:
         is_large = self._wal_pages > LOG_WAL_PAGES
         if is_large and not self._is_large:
             _log.warning(
-                "%s-wal holds %d pages: a reader keeps it, or the disk is slow", self.path, self._wal_pages
+                "%s-wal holds %d pages: a reader blocks checkpoints, or the disk is slow",
+                self.path,
+                self._wal_pages,
             )
         self._is_large = is_large

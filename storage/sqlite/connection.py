@@ -1,7 +1,7 @@
-"""Opening SQLite, and the one place where its errors become ours.
+"""Opens SQLite, and maps its errors to storage errors in one place.
 
-Every connection passes through `_configure`; every apsw exception that leaves this package passes through
-`storage_error`, which looks at its class and never at its text.
+Every connection passes through `_configure`. Every apsw exception that leaves this package passes through
+`storage_error`, which decides by its class and never by its text.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 APPLICATION_ID = 0x424F5331
-"""`BOS1` in the file's header: tells our database from anybody else's."""
+"""`BOS1` in the file's header: marks a database of this program."""
 
 BUSY_TIMEOUT_MS = 1_000
-"""How long a lock of another process (a backup, a person's `sqlite3`) is waited for before `StorageBusy`."""
+"""How long to wait for a lock of another process (a backup, a person's `sqlite3`) before `StorageBusy`."""
 
 READER_CACHE_KIB = 1_024
-"""Page cache of one reader; pages are read once and passed on, so a large one would only cost memory."""
+"""Page cache of one reader. Pages are read once and passed on, so a larger cache would only cost memory."""
 
 _ROLES: tuple[tuple[type[apsw.Error], type[StorageError], str], ...] = (
     (apsw.FullError, StorageFull, "no space left, or the size limit is reached"),
@@ -49,7 +49,7 @@ _ROLES: tuple[tuple[type[apsw.Error], type[StorageError], str], ...] = (
     (apsw.BusyError, StorageBusy, "another process holds a lock on it"),
     (apsw.LockedError, StorageBusy, "it is locked"),
     (apsw.CorruptError, StorageCorrupt, "the database is damaged; restore a backup"),
-    (apsw.NotADBError, StorageCorrupt, "this is no database; restore a backup"),
+    (apsw.NotADBError, StorageCorrupt, "this is not a database; restore a backup"),
     (apsw.CantOpenError, StorageUnavailable, "the file cannot be opened"),
     (apsw.IOError, StorageUnavailable, "reading or writing failed"),
     (apsw.NoMemError, StorageUnavailable, "out of memory"),
@@ -66,7 +66,7 @@ _OS_ROLES: dict[int, type[StorageUnavailable]] = {
 
 
 def storage_error(error: apsw.Error, path: Path) -> StorageError:
-    """Return our error for SQLite's, with one line that names the file."""
+    """Return the storage error for one of SQLite's, with one line that names the file."""
     if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
         return StorageFull(f"{path}: no space left for its shared memory file")
     for theirs, ours, cause in _ROLES:
@@ -77,7 +77,7 @@ def storage_error(error: apsw.Error, path: Path) -> StorageError:
 
 @contextmanager
 def mapped_errors(path: Path) -> Iterator[None]:
-    """Raise apsw's errors in the block as `storage_error` says; a text that is none is damage too."""
+    """Raise apsw's errors in the block as `storage_error` maps them. A text that is not UTF-8 counts as damage."""
     try:
         yield
     except apsw.Error as error:
@@ -88,7 +88,7 @@ def mapped_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def named_os_errors(path: Path) -> Iterator[None]:
-    """Raise the operating system's errors in the block as ours, in one line that names the file."""
+    """Raise the operating system's errors in the block as storage errors, in one line that names the file."""
     try:
         yield
     except OSError as error:
@@ -101,11 +101,11 @@ def _os_error(error: OSError, path: Path) -> StorageUnavailable:
 
 
 def open_writer(path: Path, *, vfs: str | None = None) -> apsw.Connection:
-    """Open, or make with mode 0600, the database for writing; in WAL mode.
+    """Open the database for writing in WAL mode, or create it with mode 0600.
 
     Raises:
-        StorageCorrupt: the file is no database.
-        StorageUnavailable: it cannot be opened or written; its subclass says why.
+        StorageCorrupt: the file is not a database.
+        StorageUnavailable: it cannot be opened or written; its subclass gives the cause.
     """
     _make_private(path)
     with mapped_errors(path):
@@ -121,7 +121,7 @@ def open_writer(path: Path, *, vfs: str | None = None) -> apsw.Connection:
 def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     """Open an existing database for reading only.
 
-    SQLite may still make the shared-memory file, which a read-only handle could not; hence `query_only`.
+    SQLite may still have to create the shared-memory file, which a read-only handle could not; hence `query_only`.
     """
     with mapped_errors(path):
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
@@ -134,8 +134,8 @@ def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
 
 def _configure(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    # A checkpoint inside a commit stalls everybody for as long as the disk likes; `storage.sqlite.checkpoint` does
-    # them.
+    # A checkpoint inside a commit stalls all callers for as long as the disk takes;
+    # `storage.sqlite.checkpoint` does them.
     connection.pragma("wal_autocheckpoint", 0)
     connection.pragma("synchronous", "normal")
     connection.pragma("foreign_keys", 1)
@@ -143,31 +143,31 @@ def _configure(connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
     if sys.platform == "darwin":
-        # fsync there leaves the data in the drive's cache. It counts only where a sync happens at all, so it
-        # costs nothing while `synchronous` is NORMAL.
+        # fsync on macOS leaves the data in the drive's cache. This setting matters only if a sync happens at
+        # all, so it costs nothing while `synchronous` is NORMAL.
         connection.pragma("fullfsync", 1)
         connection.pragma("checkpoint_fullfsync", 1)
 
 
 def _make_private(path: Path) -> None:
-    """Make the file with mode 0600 whatever the umask; SQLite gives its WAL and shm the mode of the file.
+    """Create the file with mode 0600 whatever the umask; SQLite gives its WAL and shm the mode of the file.
 
-    An existing file is never opened here: the close of any handle on it would drop all locks that SQLite holds
-    on it for this whole process, and another program could then take the WAL away from under us.
+    An existing file is never opened here: closing any handle on it would drop all locks that SQLite holds on it for
+    this process, and another program could then remove the WAL while it is in use.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        with suppress(OSError):  # a file of another owner; SQLite says whether it can be used
+        with suppress(OSError):  # a file of another owner; SQLite reports whether it can be used
             if path.is_file():
                 path.chmod(0o600)
         return
     except OSError as error:
         raise _os_error(error, path) from error
     try:
-        os.fchmod(handle, 0o600)  # the umask may have taken something away
+        os.fchmod(handle, 0o600)  # the umask may have removed permissions
     finally:
-        os.close(handle)  # new and empty, so nobody has a lock on it
+        os.close(handle)  # new and empty, so no connection has a lock on it
 
 
 @contextmanager

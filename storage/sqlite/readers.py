@@ -1,4 +1,4 @@
-"""A few connections that only read, each used by one thread at a time."""
+"""A pool of read-only connections, each used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Readers"]
 T = TypeVar("T")
 
 READERS = 4
-"""Reads at once. A read takes well under a millisecond; more threads would only wait for each other."""
+"""Concurrent reads. A read takes well under a millisecond; more threads would only wait for each other."""
 
 INTERRUPT_S = 0.005
 """Seconds between two attempts to interrupt a read. An attempt between two statements has no effect."""
@@ -34,27 +34,26 @@ class Readers:
     _limiter: trio.CapacityLimiter = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Make the limit of reads at once."""
+        """Create the limiter of concurrent reads."""
         self._limiter = trio.CapacityLimiter(self.size)
 
     @property
     def running(self) -> int:
-        """How many reads are on a thread now."""
+        """Number of reads that run on a thread now."""
         return self._limiter.borrowed_tokens
 
     @property
     def waiting(self) -> int:
-        """How many reads wait for a connection."""
+        """Number of reads that wait for a connection."""
         return self._limiter.statistics().tasks_waiting
 
     async def run(self, read: Callable[[apsw.Connection], T]) -> T:
         """Call `read` on a thread with a connection of its own and return its result.
 
-        `read` sees one state of the database only within one statement, or inside a transaction that it
-        begins and ends itself; it must leave no cursor open, since that would keep the WAL from shrinking.
+        `read` sees one state of the database only within one statement, or inside a transaction that it begins and ends
+        itself. It must not leave a cursor open, since that would keep the WAL from shrinking.
 
-        Cancellation: at any time. A statement that runs is interrupted, and the call returns only after `read`
-        has ended.
+        Cancellation: at any time. A running statement is interrupted, and the call returns only after `read` has ended.
 
         Raises:
             StorageCorrupt, StorageUnavailable: the file could not be read.
@@ -68,7 +67,7 @@ class Readers:
                 await job.stop()
 
     async def all(self, sql: str, bound: tuple[int | str | None, ...] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of one statement; `run` says the rest."""
+        """Return all rows of one statement; raises and is cancelled like `run`."""
         return await self.run(lambda connection: connection.execute(sql, bound).fetchall())
 
     def close(self) -> None:
@@ -82,7 +81,7 @@ class Readers:
         return self._idle.pop() if self._idle else open_reader(self.path, vfs=self.vfs)
 
     def give_back(self, connection: apsw.Connection) -> None:
-        """Make a connection idle again."""
+        """Return a connection to the pool."""
         self._idle.append(connection)
 
 
@@ -90,7 +89,7 @@ class Readers:
 class _Job(Generic[T]):
     """One read: `run` is on its thread, `stop` on the event loop.
 
-    `run` sets `running` before it looks at `stopped`, and `stop` does the opposite: at least one sees the other.
+    `run` sets `running` before it checks `stopped`, and `stop` does the opposite: at least one sees the other.
     """
 
     readers: Readers
@@ -103,7 +102,7 @@ class _Job(Generic[T]):
         self.running = True
         try:
             if self.stopped:
-                raise trio.TooSlowError  # nobody waits for the result
+                raise trio.TooSlowError  # the caller no longer waits for the result
             with mapped_errors(self.readers.path):
                 self.connection = self.readers.take()
                 try:

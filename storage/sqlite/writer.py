@@ -1,13 +1,13 @@
-"""The one writer: a thread that owns the connection and commits for everybody together.
+"""The one writer: a thread that owns the connection and commits the jobs of all callers in groups.
 
-A caller puts a job (a function of the connection) into a queue and sleeps. The thread takes all that waits,
-up to a bound, and runs it in one transaction, each job in a savepoint of its own, so that a bad one fails
-alone; after COMMIT all callers wake in one call into the event loop. While it commits, the next batch
-gathers: the busier the server, the cheaper a job.
+A caller puts a job (a function of the connection) into a queue and sleeps. The thread takes all waiting jobs, up to a
+bound, and runs them in one transaction. Each job has its own savepoint, so a failing one fails alone. After COMMIT one
+call into the event loop wakes all callers. The next batch gathers during the commit: the busier the server, the cheaper
+a job.
 
-The thread takes its batch itself, under a lock, with no task of the event loop between two commits: seen to
-save 50 of 170 µs an append against one `to_thread.run_sync` a batch. The task `Writer.run` only stands for
-the thread: it starts it, and raises what it died of.
+The thread takes its batch itself, under a lock, without a task of the event loop between two commits. That was measured
+to save 50 of 170 µs an append compared with one `to_thread.run_sync` a batch. The task `Writer.run` only represents the
+thread: it starts it, and raises the error that it died of.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = ["Writer", "WriterStatistics"]
 T = TypeVar("T")
 
 BATCH_JOBS = 64
-"""Jobs of one transaction. More would save little and let everybody wait for the slowest."""
+"""Jobs of one transaction. More would save little and make all callers wait for the slowest."""
 
 BATCH_ROWS = 128
-"""Rows of one transaction, but for a job that has more by itself: a thread that works in Python holds the
-event loop up at each turn (seen: 64 rows 3 to 7 ms at the 99th percentile, 512 rows 7 to 9 ms)."""
+"""Rows of one transaction, unless a single job has more. A thread that runs Python delays the event loop at each turn
+(measured: 64 rows 3 to 7 ms at the 99th percentile, 512 rows 7 to 9 ms)."""
 
 BATCH_BYTES = 1024 * 1024
-"""Payload of one transaction, but for a job that has more by itself; bounds how long a commit writes."""
+"""Payload of one transaction, unless a single job has more; bounds how long a commit writes."""
 
 
 @attrs.frozen
 class WriterStatistics:
-    """What the writer has done since it was made.
+    """The writer's counters since it was made.
 
     Attributes:
         waiting: jobs that wait now.
@@ -71,7 +71,7 @@ class _Job:
 
 @attrs.define(eq=False)
 class Writer:
-    """Runs jobs on the one connection that writes. Everything in it happens inside `run`'s lifetime."""
+    """Runs jobs on the one connection that writes. Everything in it happens within `run`'s lifetime."""
 
     path: Path
     _connection: apsw.Connection
@@ -87,9 +87,10 @@ class Writer:
     _done: int = attrs.field(default=0, init=False)
     _commits: int = attrs.field(default=0, init=False)
     _synced: int = attrs.field(default=0, init=False)
+    _batch_ended: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def statistics(self) -> WriterStatistics:
-        """Return the figures of now."""
+        """Return the current figures."""
         return WriterStatistics(len(self._jobs), self._done, self._commits, self._synced)
 
     async def submit(
@@ -97,11 +98,11 @@ class Writer:
     ) -> T:
         """Run `work` in a transaction on the writer's thread; return once it is committed.
 
-        Jobs run in the order of submitting. `work` must be short and must not begin or end transactions; what
-        it raises undoes this job alone and is raised here.
+        Jobs run in the order of submission. `work` must be short and must not begin or end transactions. If it raises,
+        only this job is undone, and the error is raised here.
 
-        Cancellation: a job that still waits is taken back and leaves no trace. One that has begun is not
-        cancelled: its result is returned, and the caller's next checkpoint raises.
+        Cancellation: a job that still waits is removed and leaves no trace. A job that has begun is not cancelled: its
+        result is returned, and the caller's next checkpoint raises.
 
         Args:
             work: called with the connection.
@@ -117,8 +118,16 @@ class Writer:
         job = _Job(work, trio.lowlevel.current_task(), durable, rows, size)
         return cast("T", await self._queue(job))
 
+    async def wait_commit(self, seen: int) -> None:
+        """Return once more than `seen` transactions were committed."""
+        await trio.lowlevel.checkpoint()
+        while self._commits <= seen:
+            self._batch_ended = trio.Event()
+            await self._batch_ended.wait()
+
     async def run_alone(self, work: Callable[[apsw.Connection], T]) -> T:
-        """Run `work` between two transactions, for what SQLite does not do inside one; else like `submit`."""
+        """Run `work` between two transactions, for statements that SQLite does not allow inside one. Otherwise like
+        `submit`."""
         job = _Job(work, trio.lowlevel.current_task(), durable=False, rows=0, size=0, alone=True)
         return cast("T", await self._queue(job))
 
@@ -132,10 +141,10 @@ class Writer:
         return await trio.lowlevel.wait_task_rescheduled(lambda _: self._take_back(job))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve jobs until `close`; raise whatever the thread died of.
+        """Serve jobs until `close`; raise the error that the thread died of.
 
-        Cancellation: none. Whoever started it calls `close` in any case, and until then there may be callers
-        whose cleanup still writes.
+        Cancellation: ignored. The caller must call `close` in any case. Until then the cleanup of other callers may
+        still write.
         """
         self._token = trio.lowlevel.current_trio_token()
         # A daemon, so that a crash of the event loop cannot hang the interpreter; `close` waits for it.
@@ -147,14 +156,14 @@ class Writer:
             raise self._crash
 
     async def close(self) -> None:
-        """Commit what waits and end the thread. Idempotent. Call it shielded: it waits for the disk."""
+        """Commit the waiting jobs and end the thread. Idempotent. Call it shielded: it waits for the disk."""
         with self._lock:
             self._closing = True
             self._ring()
         await self._ended.wait()
 
     def _ring(self) -> None:
-        """Wake the thread if it sleeps. The bell is a lock that the thread waits for; holding `_lock`."""
+        """Wake the thread if it sleeps. The bell is a lock that the thread waits for. Call it with `_lock` held."""
         if self._sleeping:
             self._sleeping = False
             self._bell.release()
@@ -238,7 +247,7 @@ class Writer:
         try:
             connection.execute("COMMIT")
         except apsw.IOError as error:
-            # The commit record may or may not be in the WAL: nobody can tell but by reading it again.
+            # The commit record may or may not be in the WAL. Only reading it again can tell.
             unknown = OutcomeUnknown(f"{self.path}: COMMIT failed with an I/O error")
             unknown.__cause__ = error
             self._abandon(batch, unknown)
@@ -258,20 +267,20 @@ class Writer:
         """Run the transaction's only job: an error undoes it all, so no savepoint is needed."""
         try:
             job.result = outcome.Value(job.work(self._connection))
-        except Exception as error:  # whatever a job raises belongs to its caller
+        except Exception as error:  # any error of a job belongs to its caller
             job.result = outcome.Error(self._role(error))
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
     def _run_job(self, job: _Job) -> None:
-        """Run one job of several in its savepoint. Raises apsw.Error where the whole transaction is lost."""
+        """Run one job of several in its savepoint. Raises apsw.Error if the whole transaction is lost."""
         connection = self._connection
         connection.execute("SAVEPOINT job")
         try:
             job.result = outcome.Value(job.work(connection))
-        except Exception as error:  # whatever a job raises belongs to its caller
+        except Exception as error:  # any error of a job belongs to its caller
             if not connection.in_transaction:
-                # SQLite itself rolled everything back, as it may where the disk is full.
+                # SQLite itself rolled everything back, as it may if the disk is full.
                 if isinstance(error, apsw.Error):
                     raise
                 raise apsw.AbortError("the transaction was lost") from error
@@ -287,7 +296,7 @@ class Writer:
         return role
 
     def _abandon(self, batch: list[_Job], error: StorageError) -> None:
-        """Undo the transaction; every job whose own error is not known yet fails with `error`."""
+        """Undo the transaction; every job without an error of its own fails with `error`."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         for job in batch:
@@ -296,6 +305,7 @@ class Writer:
         self._done += len(batch)
 
     def _wake(self, batch: list[_Job]) -> None:
+        self._batch_ended.set()
         for job in batch:
             lost = outcome.Error(StorageUnavailable(f"{self.path}: the writer died"))
             trio.lowlevel.reschedule(job.task, job.result or lost)
@@ -311,14 +321,14 @@ class Writer:
 
 
 def _forget_results(batch: list[_Job]) -> None:
-    """Nobody may take for committed what the thread died over."""
+    """Give each job an unknown outcome: no caller may take for committed what the thread died over."""
     for job in batch:
         if isinstance(job.result, outcome.Value):
             job.result = outcome.Error(OutcomeUnknown("the writer died in the middle of a commit"))
 
 
 def _copy(error: StorageError) -> StorageError:
-    """One exception object a caller: a shared one would gather everybody's traceback."""
+    """Each caller gets its own exception object: a shared one would collect all callers' tracebacks."""
     made = type(error)(*error.args)
     made.__cause__ = error.__cause__
     return made

@@ -1,4 +1,4 @@
-"""What people did, as all journals have it: rows of a few kinds, over all sessions, with whose label it was."""
+"""Reads what people did from all journals: rows of a few kinds, over all sessions, with the device that did it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ActRow", "Acts"]
 PAGE_ROWS: Final = 256
 
 SCAN_ROWS: Final = 20_000
-"""Rows that one read goes over: it must not hold its view of the database for long, or the WAL grows."""
+"""Rows that one read scans. It must not hold its view of the database for long, or the WAL grows."""
 
 _COLUMNS = (
     "journal.session_id, seq, first_seq, turn_id, kind, journal.device_id, at_ms, payload, commit_no,"
@@ -36,7 +36,7 @@ _LAST: Final = 2**63 - 1
 
 @attrs.frozen
 class ActRow:
-    """A journal's row. `key_id`: the device whose key its label belongs to; None where that is not known."""
+    """A journal's row. `key_id`: the device whose key its label belongs to; None if that is not known."""
 
     row: Row
     key_id: str | None
@@ -51,13 +51,13 @@ class Acts:
     async def page(
         self, after: int, kinds: Collection[str], since_ms: int, session_id: str | None
     ) -> tuple[Sequence[ActRow], int | None]:
-        """Return the next rows, and where to go on; None at the end. A page may be empty and not the last.
+        """Return the next rows, and the place of the next page; None at the end. A page may be empty and not the last.
 
         Args:
-            after: where the page before said to go on; 0 at the beginning.
+            after: the place that the page before returned; 0 at the beginning.
             kinds: of events.
             since_ms: leave out what is older.
-            session_id: only this session's, in the order of its journal; else all, in the order of commits.
+            session_id: only this session's, in the order of its journal; None for all, in the order of commits.
         """
         asked = json.dumps(sorted(kinds)), since_ms, after
         if session_id is not None:
@@ -65,7 +65,7 @@ class Acts:
         return await self._readers.run(partial(_all_sessions, asked))
 
     async def names(self) -> dict[str, str]:
-        """Return what devices are called, revoked ones too, by id."""
+        """Return the names of all devices, revoked ones too, by id."""
         return dict(await self._readers.all(_NAMES))
 
 

@@ -1,8 +1,8 @@
 """Replaces the iOS app's own ids by their aliases in a database of an earlier version (`storage.aliases`).
 
 One pass over the tables, in the transaction of the migration. Rows of the audit stay as they are: their hashes cover
-the ids, and only who owns the data folder reads them. The ids that were readable until now are noted in `app_known`,
-by alias: they stop opening anything once a key is revoked whose holder may have read them.
+the ids, and only the owner of the data folder reads them. `app_known` records, by alias, the ids that were readable
+until now. If a key is revoked whose holder may have read them, they no longer open anything.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CREATE TABLE app_known (
 """
 
 _SESSION_TABLES: Final = ("session", "removal", "summary", "draft", "journal", "command", "upload_use")
-"""Tables whose `session_id` has an index: each session is renamed by itself. The search index is one pass."""
+"""Tables whose `session_id` has an index: each session is renamed by itself. The search index takes one pass."""
 
 _SESSIONS = "SELECT session_id, created_at_ms FROM session UNION SELECT session_id, 0 FROM removal"
 _PAIRED = "SELECT session_id FROM app_pair UNION SELECT session_id FROM app_exchange"
@@ -60,7 +60,7 @@ _FUNCTIONS: Final = ("app_session", "app_device", "app_snapshot", "app_event")
 
 
 def alias_app_ids(connection: apsw.Connection) -> None:
-    """Do it, inside the transaction that the caller began."""
+    """Replace all ids, inside the transaction that the caller began."""
     connection.execute(_PREPARE)
     aliases = read_aliases(connection)
     labels = [label for (label,) in connection.execute(_LABELS)]
@@ -75,7 +75,7 @@ def alias_app_ids(connection: apsw.Connection) -> None:
     for name, function in zip(_FUNCTIONS, made, strict=True):
         connection.create_scalar_function(name, function, 1, deterministic=True)
     try:
-        if raw:  # else nobody with the app's ids was ever here
+        if raw:  # else the app's ids were never used here
             connection.execute(_SNAPSHOTS)
         _rename_sessions(connection, aliases)
         connection.execute(_SCAN)
@@ -85,7 +85,7 @@ def alias_app_ids(connection: apsw.Connection) -> None:
 
 
 def note_known(session_id: str, connection: apsw.Connection) -> None:
-    """Note one session whose own id could be read before it came here; any other id is left alone."""
+    """Record one session whose own id was readable before this migration; any other id is left alone."""
     if is_app_session(session_id):
         alias = read_aliases(connection).session(session_id)
         connection.execute(_KNOWN, (alias, blob_folder(Path(), session_id).name, 0))
@@ -97,7 +97,7 @@ def _note_known(connection: apsw.Connection, aliases: Aliases) -> None:
     paired = [name for (name,) in connection.execute(_PAIRED) if is_app_session(name)]
     gone = [name for (name,) in connection.execute(_AUDITED) if is_app_session(name)]
     for name in dict.fromkeys([*created, *paired, *gone]):
-        # A session that is gone has no time: whoever lost a key may have read it.
+        # A removed session has no time: the holder of any revoked key may have read it.
         burnt = created.get(name, 0) <= revoked_at_ms or (name in gone and name not in created)
         blobs = blob_folder(Path(), name).name
         connection.execute(_KNOWN, (aliases.session(name), blobs, int(burnt)))
@@ -126,12 +126,12 @@ def _walk(value: Any, raw: dict[str, str]) -> Any:
 
 
 def _words(key: str, raw: dict[str, str]) -> str:
-    """Return a key with its labels replaced: one key may be several labels, with a blank between them."""
+    """Return a key with its labels replaced: one key may be several labels, separated by a blank."""
     return " ".join(raw.get(word, word) for word in key.split(" "))
 
 
 def _resolved(payload: bytes, aliases: Aliases) -> bytes:
-    """Return an event's payload with the device that decided replaced, wherever it names one."""
+    """Return an event's payload with the device that decided replaced, wherever the payload names one."""
     if b'"by_device"' not in payload:
         return payload
     return orjson.dumps(_by_alias(orjson.loads(payload), aliases))

@@ -1,6 +1,5 @@
-"""What the shipped app leaves behind between two connections: which ids a key was used with, and which
-answers it has not seen to their end. Times and ids, which are aliases, come from the caller; what they mean is not
-known here.
+"""The iOS app's state between two connections: which ids a key was used with, and which answers it has not seen to
+their end. Times and ids, which are aliases, come from the caller; this module does not interpret them.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ CREATE INDEX app_exchange_by_time ON app_exchange (at_ms);
 """
 
 OPEN_PER_PAIR = 20
-"""Answers of one pair that may wait to be told; the oldest are forgotten beyond that."""
+"""Unfinished answers of one pair that are kept; the oldest are dropped beyond that."""
 
 _USE = """
 INSERT INTO app_pair (device_id, session_id, key_hash, used_at_ms) VALUES (?, ?, ?, ?)
@@ -76,7 +75,7 @@ _CLOSE = "DELETE FROM app_exchange WHERE message_id = ?"
 
 @attrs.frozen
 class OpenExchange:
-    """A message whose answer was told as far as `told` code points."""
+    """A message whose answer the app has seen up to code point `told`."""
 
     message_id: str
     told: int
@@ -84,9 +83,9 @@ class OpenExchange:
 
 @attrs.define(eq=False)
 class AppPairs:
-    """See the module. Nothing here is fsynced: it survives a crash of the server, not of the machine.
+    """All pairs and unfinished answers. Nothing here is fsynced: it survives a crash of the server, not of the machine.
 
-    All raise StorageUnavailable, or StorageCorrupt where the file cannot be read.
+    All methods raise StorageUnavailable, or StorageCorrupt if the file cannot be read.
     """
 
     _writer: Writer
@@ -94,18 +93,18 @@ class AppPairs:
     _devices: Devices
 
     async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
-        """Note that a pair was used with `key` just now; forget those not used for `keep_ms`."""
+        """Record that a pair was used with `key` just now; drop those not used for `keep_ms`."""
         bound = (device_id, session_id, _hash(key), now_ms)
         await self._writer.submit(partial(_use, bound, now_ms - keep_ms), durable=False)
 
     async def note_known(self, session_id: str) -> None:
-        """Note that the app's own id of a session could be read before it came here; any other id is left alone."""
+        """Record that the app's own id of a session was readable before the aliases; any other id is left alone."""
         await self._writer.submit(partial(note_known, session_id), durable=False)
 
     async def owner(self, device_id: str, session_id: str, *, since_ms: int) -> bytes | None:
-        """Return the hash of the key that a pair was last used with, None where that is before `since_ms`.
+        """Return the hash of the key that a pair was last used with; None if that is before `since_ms`.
 
-        None too for a pair whose own ids could be read before there were aliases, once any key was revoked.
+        None too for a pair whose own ids were readable before the aliases, if any key was revoked since.
         """
         rows = await self._readers.all(_OWNER, (device_id, session_id, since_ms))
         if not rows:
@@ -116,16 +115,16 @@ class AppPairs:
     async def open(
         self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int
     ) -> None:
-        """Note that an answer is wanted; forget what was wanted over `keep_ms` ago."""
+        """Record that an answer is wanted; drop those wanted over `keep_ms` ago."""
         bound = (device_id, session_id, message_id, now_ms)
         await self._writer.submit(partial(_open, bound, now_ms - keep_ms), durable=False)
 
     async def open_exchanges(self, device_id: str, session_id: str) -> Sequence[OpenExchange]:
-        """Return what a pair still wants, in the order of asking."""
+        """Return the answers that a pair still wants, in the order of asking."""
         return [OpenExchange(*row) for row in await self._readers.all(_OPEN_ONES, (device_id, session_id))]
 
     async def settle(self, told: Sequence[OpenExchange], closed: Sequence[str]) -> None:
-        """Note how much was told of some answers, and that others are done with."""
+        """Record how much of some answers was sent, and that others are complete."""
         await self._writer.submit(partial(_settle, tuple(told), tuple(closed)), durable=False)
 
 

@@ -1,4 +1,4 @@
-"""One append to one session, as the writer's thread runs it inside a savepoint."""
+"""One append to one session. The writer's thread runs it inside a savepoint."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from storage.records import PIECE_KINDS, Entry, Fold, Grant, Summary
 
 __all__ = ["Append", "append"]
 
-# Right to write, and head, in one statement. It changes nothing where grant or head are stale.
+# Checks the grant and moves the head in one statement. It changes nothing if the grant or the head is stale.
 _ADVANCE = "UPDATE session SET head_seq = ?1 WHERE session_id = ?2 AND owner_epoch = ?3 AND head_seq = ?4"
-# The same with the activity, which has an index; so pieces, by far the most, leave it alone.
+# The same with the last activity, which has an index; so pieces, by far the most rows, do not touch it.
 _ADVANCE_AND_NOTE = """
 UPDATE session SET head_seq = ?1, last_activity_ms = ?5
 WHERE session_id = ?2 AND owner_epoch = ?3 AND head_seq = ?4
@@ -53,7 +53,7 @@ WHERE session_id = ?1
 
 @attrs.frozen
 class Append:
-    """What `actors.ports.Journal.append` was called with, and where commit numbers come from."""
+    """The arguments of `actors.ports.Journal.append`, and the source of commit numbers."""
 
     grant: Grant
     expected_seq: int
@@ -64,7 +64,7 @@ class Append:
 
 
 def append(job: Append, connection: apsw.Connection) -> int:
-    """Write it all and return the new head; the errors are those of the port."""
+    """Write it all and return the new head. Raises as the port does."""
     head = job.expected_seq + sum(_span(entry) for entry in job.entries)
     _advance(job, head, connection)
     seq = job.expected_seq
@@ -98,7 +98,7 @@ def _advance(job: Append, head: int, connection: apsw.Connection) -> None:
         raise SessionMissing(grant.session_id)
     owner_epoch, present = found
     if owner_epoch != grant.owner_epoch:
-        raise Fenced(f"{grant.session_id}: owner {grant.owner_epoch} was followed by {owner_epoch}")
+        raise Fenced(f"{grant.session_id}: owner {grant.owner_epoch} was replaced by owner {owner_epoch}")
     raise SequenceConflict(f"{grant.session_id}: the head is {present}, not {job.expected_seq}")
 
 
@@ -118,7 +118,7 @@ def _fold(job: Append, fold: Fold, head: int, connection: apsw.Connection) -> No
     first, last, searchable = connection.execute(_BORDERS, bound).get
     if first != fold.first_seq or last != fold.last_seq:
         where = f"{job.grant.session_id}: {fold.first_seq} to {fold.last_seq}"
-        raise FoldMismatch(f"{where} does not begin and end with a row; the head is {head}")
+        raise FoldMismatch(f"{where} does not begin and end at a row's boundary; the head is {head}")
     if searchable:
         connection.execute(_UNINDEX, bound)
     connection.execute(_REMOVE, bound)
@@ -133,4 +133,4 @@ def _note(session_id: str, head: int, summary: Summary, connection: apsw.Connect
         return
     connection.execute(_SUMMARY_BUT_SNAPSHOT, (session_id, head, *lists, *rest))
     if connection.changes() != 1:
-        raise ValueError(f"{session_id}: there is no snapshot that could stay")
+        raise ValueError(f"{session_id}: there is no earlier snapshot to keep")

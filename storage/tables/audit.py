@@ -1,13 +1,12 @@
-"""Who came in, who tried to, and what was done that no journal keeps: an append-only table with a hash chain.
+"""The audit: sign-ins, failed sign-ins, and acts that no journal records. An append-only table with a hash chain.
 
-The end of the chain is noted in a file beside the database as well: a table that was cut short, or put back to an
-older state, no longer has the row that the file names.
+A file beside the database records the end of the chain too. If the table was cut short, or replaced by an older state,
+it no longer has the row that the file names.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,8 @@ import attrs
 import trio
 
 from storage.errors import StorageError
-from storage.sqlite.connection import named_os_errors
 from storage.sqlite.readers import Readers
+from storage.sqlite.replace import write_note
 from storage.sqlite.writer import Writer
 from storage.tables.hash_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
 
@@ -45,12 +44,12 @@ MAX_ROWS: Final = 200_000
 """Rows that are kept, about 40 MB."""
 
 SPARE_ROWS: Final = 1_000
-"""How many go at once, so that few transactions have to do with it."""
+"""Rows that are dropped at once, so that few transactions do it."""
 
 PAGE_ROWS: Final = 1_000
 
 HEAD_NAME: Final = "audit-head"
-"""The file, in the data folder."""
+"""The file's name in the data folder."""
 
 HEAD_BYTES: Final = 256
 
@@ -73,7 +72,7 @@ _log = logging.getLogger("builderos.storage")
 
 @attrs.define(eq=False)
 class Audit:
-    """The table. Whatever stores an act calls `note_head` once that is committed."""
+    """The table. A caller that stores an act calls `note_head` once that is committed."""
 
     data: Path
     _writer: Writer
@@ -81,9 +80,9 @@ class Audit:
     _noting: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def append(self, acts: Sequence[Act]) -> None:
-        """Store acts, durably and in this order, and note the end.
+        """Store acts, durably and in this order, and record the end.
 
-        Cancellation: only where nothing is stored; so who is cancelled may store them again.
+        Cancellation: only if nothing was stored, so a cancelled caller may store them again.
 
         Raises:
             StorageUnavailable: they were not stored.
@@ -93,23 +92,23 @@ class Audit:
             await self.note_head()
 
     async def note(self, act: Act) -> None:
-        """Store what was done already: where that fails it is logged, since the act cannot be taken back."""
+        """Store an act that is done already. A failure is logged, since the act cannot be undone."""
         try:
             await self.append([act])
         except StorageError as failed:
             _log.error("%s by %s is not in the audit: %s", act.act, act.device_id, failed)
 
     async def note_head(self) -> None:
-        """Write the end of the chain into its file. One that cannot be written is logged, and no error."""
+        """Write the end of the chain into its file. A failure is logged, not raised."""
         async with self._noting:  # so that no older end is written over a newer one
             try:
                 head = await self._readers.run(read_head)
-                await trio.to_thread.run_sync(_write_head, self.data / HEAD_NAME, head)
+                await trio.to_thread.run_sync(write_note, self.data / HEAD_NAME, str(head))
             except StorageError as failed:
-                _log.warning("the end of the audit cannot be noted: %s", failed)
+                _log.warning("audit: cannot record its end: %s", failed)
 
     async def check_head(self, *, now_ms: int) -> None:
-        """See that the end is the one that was noted; where it is not, that becomes a row of its own. For the start.
+        """Compare the end with the recorded one; if they differ, add a row about it. For start-up.
 
         Raises:
             StorageUnavailable: the table cannot be read or written.
@@ -117,19 +116,19 @@ class Audit:
         noted = await trio.to_thread.run_sync(read_noted_head, self.data)
         found = await self._readers.run(lambda connection: _has(connection, noted))
         if not found:
-            _log.warning("the audit was cut short or put back: it does not have row %s any more", noted)
+            _log.warning("audit: cut short or replaced by an older one: row %s is missing", noted)
             await self.append([Act(at_ms=now_ms, act="audit_cut", subject=str(noted))])
 
     async def addresses(self, act: str, since_ms: int, limit: int) -> Sequence[str]:
-        """Return the addresses that did something since a moment."""
+        """Return the addresses that did an act since a moment."""
         return [row[0] for row in await self._readers.all(_ADDRESSES, (act, since_ms, limit))]
 
     async def page(self, after: int) -> Sequence[AuditRow]:
-        """Return the next rows after a number, none at the end."""
+        """Return the next rows after a number; empty at the end."""
         return [_row(row) for row in await self._readers.all(_PAGE, (after,))]
 
     async def base(self) -> Mark:
-        """Return what comes before the first row."""
+        """Return the mark before the first row."""
         return await self._readers.run(_base)
 
     async def verify(self) -> list[str]:
@@ -158,12 +157,12 @@ def _forget(number: int, connection: apsw.Connection) -> None:
 
 
 def verify_audit(data: Path, connection: apsw.Connection) -> list[str]:
-    """Return what is wrong with the audit, a line each; nothing where the chain is whole up to its noted end.
+    """Return the faults of the audit, a line each; empty if the chain is whole up to its recorded end.
 
-    Blocks: some seconds for a full table. Reads one state, as a transaction of its own.
+    Blocks: some seconds for a full table. Reads one state, in a transaction of its own.
 
     Args:
-        data: the data folder, for the noted end.
+        data: the data folder, for the recorded end.
         connection: of the database; only read.
     """
     connection.execute("BEGIN")
@@ -175,7 +174,7 @@ def verify_audit(data: Path, connection: apsw.Connection) -> list[str]:
     finally:
         connection.execute("COMMIT")
     if noted is None and head != START:
-        faults.append(f"the note of its end, {HEAD_NAME}, is missing or damaged")
+        faults.append(f"the record of its end, {HEAD_NAME}, is missing or damaged")
     return faults
 
 
@@ -186,7 +185,7 @@ def read_head(connection: apsw.Connection) -> Mark:
 
 
 def read_noted_head(data: Path) -> Mark | None:
-    """Return the end that the file notes; None where it does not. Blocks for a moment."""
+    """Return the end that the file records; None if it does not. Blocks briefly."""
     try:
         with (data / HEAD_NAME).open(encoding="ascii") as file:
             return Mark.parse(file.read(HEAD_BYTES))
@@ -200,7 +199,7 @@ def _base(connection: apsw.Connection) -> Mark:
 
 
 def _has(connection: apsw.Connection, mark: Mark | None) -> bool:
-    """Tell whether the chain has a mark; where nothing was noted, whether there is nothing."""
+    """Return whether the chain has a mark; if no mark was recorded, whether the chain is empty."""
     if mark is None:
         return read_head(connection) == START
     if mark == _base(connection):
@@ -213,16 +212,3 @@ def _row(columns: tuple[object, ...]) -> AuditRow:
     number, *fields, digest = columns
     names = [field.name for field in attrs.fields(Act)]
     return AuditRow(number, Act(**dict(zip(names, fields, strict=True))), digest)  # type: ignore[arg-type]
-
-
-def _write_head(path: Path, head: Mark) -> None:
-    partial_path = path.with_name(path.name + ".new")
-    with named_os_errors(partial_path):
-        partial_path.unlink(missing_ok=True)
-        handle = os.open(partial_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(f"{head}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial_path.replace(path)

@@ -1,4 +1,4 @@
-"""Who holds a key: devices and the labels that they go by. Only hashes, compared in constant time."""
+"""The holders of keys: devices and the labels that they use. Only hashes are stored, compared in constant time."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ FIRST_DEVICE = "first"
 """The fixed id of the device whose key lies in the data folder."""
 
 LABELS_PER_DEVICE = 10_000
-"""Labels that one key may ever use: a key that makes up a new one for each attach must not fill the disk."""
+"""Labels that one key may ever use: a key that invents a new label for each attach must not fill the disk."""
 
 SYSTEM_LABELS = frozenset({"time-limit", "desk", "system", "server", "local"})
-"""What this program itself signs decisions and messages with, or may: no device can take one of these names."""
+"""Names that this program signs decisions and messages with, or may use later: a device cannot take one of these."""
 
 CACHED_LABELS = 10_000
-"""Labels whose owner is kept in memory; beyond it the cache starts anew."""
+"""Labels whose owner is kept in memory. Beyond it the cache is emptied."""
 
 _ALL = "SELECT id, name, scope, created_at_ms, revoked_at_ms, key_hash FROM device ORDER BY created_at_ms, id"
 _ADD = """
@@ -49,7 +49,7 @@ _CLAIM = "INSERT INTO label (label, device_id) VALUES (?, ?) ON CONFLICT (label)
 
 @attrs.frozen
 class Device:
-    """A holder of a key. `revoked_at_ms` is None while the key is good."""
+    """A holder of a key. `revoked_at_ms` is None while the key is valid."""
 
     id: str
     name: str
@@ -60,10 +60,10 @@ class Device:
 
 @attrs.define(eq=False)
 class Devices:
-    """All devices, held in memory; `load` comes first.
+    """All devices, held in memory. Call `load` first.
 
-    A device that is added is stored before it counts. A revocation counts at once and is stored as soon as the
-    disk lets it, by `revocations.run`.
+    An added device is stored before it counts. A revocation counts at once, and `revocations.run` stores it as soon as
+    the disk accepts it.
     """
 
     _writer: Writer
@@ -76,7 +76,7 @@ class Devices:
         self.revocations = Revocations(self._writer)
 
     async def load(self) -> None:
-        """Read all devices anew."""
+        """Read all devices again."""
         rows = await self._readers.all(_ALL)
         self._devices = {row[0]: (Device(*row[:5]), row[5]) for row in rows}
 
@@ -85,11 +85,11 @@ class Devices:
         return [device for device, _ in self._devices.values()]
 
     def find(self, key: str) -> Device | None:
-        """Return the device whose good key this is. Its time does not tell how near a wrong key came."""
+        """Return the device that has this valid key. Takes equally long for every wrong key."""
         return self.find_hash(hash_of(key))
 
     def find_hash(self, wanted: bytes) -> Device | None:
-        """Return the device whose good key has this hash, as `AppPairs` keeps it."""
+        """Return the device whose valid key has this hash, as `AppPairs` stores it."""
         found = None
         for device, key_hash in self._devices.values():
             if hmac.compare_digest(wanted, key_hash) and device.revoked_at_ms is None:
@@ -97,7 +97,7 @@ class Devices:
         return found
 
     def get(self, device_id: str) -> Device | None:
-        """Return the device of this id; None where there is none, or its key was revoked."""
+        """Return the device of this id; None if there is none, or its key was revoked."""
         known = self._devices.get(device_id)
         return None if known is None or known[0].revoked_at_ms is not None else known[0]
 
@@ -112,12 +112,12 @@ class Devices:
         made_by: str | None = None,
         noted: Sequence[Act] = (),
     ) -> Device:
-        """Add a device; it owns the label that is its own id. `noted` goes into the audit with it.
+        """Add a device. It owns the label that equals its id. `noted` goes into the audit in the same transaction.
 
-        `made_by` is the device that asked for it: one whose key ended while its request was on the way makes none.
+        `made_by` is the device that asked for it. If its key was revoked meanwhile, nothing is added.
 
         Raises:
-            DeviceRevoked: `made_by` was.
+            DeviceRevoked: `made_by` was revoked.
             DeviceExists: the id is taken, or used as a label by another device.
             StorageUnavailable: nothing was stored.
         """
@@ -129,17 +129,17 @@ class Devices:
         return device
 
     def is_good(self, made_by: str | None) -> bool:
-        """Return whether nobody revoked a maker's key; True without a maker. Any thread may ask."""
+        """Return whether the maker's key is still valid; True without a maker. May be called from any thread."""
         known = None if made_by is None else self._devices.get(made_by)
         return known is None or known[0].revoked_at_ms is None
 
     def admit(self, device: Device, key_hash: bytes) -> None:
-        """Let a device in that was stored by `add_device`, now that it is committed."""
+        """Let in a device that `add_device` stored, once that is committed."""
         self._devices[device.id] = (device, key_hash)
 
     async def set_first_key(self, key: str, *, now_ms: int) -> Device:
-        """Make `key` the first device's; an older one ends with the codes made with it, and a revoked first
-        device is good again.
+        """Make `key` the first device's key. Its older key is revoked with the codes made with it; a revoked first
+        device becomes valid again.
         """
         key_hash = hash_of(key)
         await self._writer.submit(partial(_set_first, key_hash, now_ms), durable=True)
@@ -147,9 +147,10 @@ class Devices:
         return self._devices[FIRST_DEVICE][0]
 
     async def revoke(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
-        """End a device's key, and the codes that it made; `noted` goes into the audit with that.
+        """Revoke a device's key, and the codes that it made; `noted` goes into the audit in the same transaction.
 
-        False if there is no such device or its key has ended already. `revocations.stored` tells whether it is on disk.
+        False if there is no such device or its key is revoked already. `revocations.stored` tells whether it is on
+        disk.
         """
         if not self.shut(device_id, now_ms=now_ms, noted=noted):
             await trio.lowlevel.checkpoint()
@@ -158,7 +159,8 @@ class Devices:
         return True
 
     def shut(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
-        """End a device's key in memory, and owe the disk the rest. Never blocks. Returns as `revoke`."""
+        """Revoke a device's key in memory, and leave the rest to `revocations.run`. Never blocks. Returns as
+        `revoke`."""
         known = self._devices.get(device_id)
         if known is None or known[0].revoked_at_ms is not None:
             return False
@@ -167,10 +169,10 @@ class Devices:
         return True
 
     async def claim_label(self, label: str, device_id: str) -> bool:
-        """Return whether `label` is this device's; a label belongs for good to the first that claimed it.
+        """Return whether `label` belongs to this device. A label belongs forever to the first device that claimed it.
 
-        A device's id is claimed by that device from its beginning. False too once a device has used
-        `LABELS_PER_DEVICE`, and for a name of the system, in whatever case.
+        A device owns the label that equals its id. False too if a device has used `LABELS_PER_DEVICE`, and for a name
+        of the system, in any case.
         """
         await trio.lowlevel.checkpoint()
         if label.lower() in SYSTEM_LABELS:
@@ -188,7 +190,7 @@ class Devices:
 
 
 def hash_of(key: str) -> bytes:
-    """Return what is kept of a key or a code: both are too random to be guessed from it."""
+    """Return the stored hash of a key or a code. Both are too random to be guessed from it."""
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -206,7 +208,7 @@ def _add(
 
 
 def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:
-    """Store a device, on the writer's thread, with what else its transaction does. Raises DeviceExists."""
+    """Store a device, on the writer's thread, inside the caller's transaction. Raises DeviceExists."""
     values = (device.id, device.name, device.scope, key_hash, device.created_at_ms)
     connection.execute(_ADD, values)
     if connection.changes() == 0:

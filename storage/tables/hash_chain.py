@@ -1,8 +1,8 @@
-"""The audit's rows and what ties them together. Pure.
+"""The audit's rows and the hashes that chain them. Pure.
 
-Each row's hash is made from the row and the hash before it, so that no row can be changed, left out or put in
-without every later hash being wrong. It is no signature: whoever may write the database may also count all hashes
-anew. Against that helps only a hash that was noted where he cannot write: an export that was taken away.
+Each row's hash covers the row and the hash before it. So a row that is changed, left out or inserted makes every later
+hash wrong. The hash is not a signature: anyone who can write the database can also recompute all hashes. Only a hash
+that was recorded elsewhere detects that, such as an export kept on another machine.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ __all__ = ["START", "Act", "AuditRow", "Mark", "check_chain", "hash_of_row"]
 
 @attrs.frozen(kw_only=True)
 class Act:
-    """Something that was done, or tried. No secret and no content of anybody is in it, but ids.
+    """An act that was done, or tried. It contains ids, but no secret and no content.
 
     Attributes:
-        at_ms: when, milliseconds since 1970 in UTC.
-        act: a word for what.
-        device_id: whose key; None where nobody's was.
-        address: where from, as far as that is known.
-        session_id: in which session.
-        subject: what it was done to: a device's id.
-        count: how often, since an earlier row of the same.
+        at_ms: the time, milliseconds since 1970 in UTC.
+        act: a word for the act.
+        device_id: the device whose key did it; None if it was nobody's.
+        address: the client's address, if known.
+        session_id: the session that it concerns.
+        subject: the object of the act: a device's id.
+        count: how often, since an earlier row of the same act.
     """
 
     at_ms: int
@@ -42,7 +42,7 @@ class Act:
 
 @attrs.frozen
 class Mark:
-    """A place in the chain: the hash that the row of this number has."""
+    """A place in the chain: the row of this number has this hash."""
 
     number: int
     hash: bytes
@@ -52,7 +52,7 @@ class Mark:
 
     @classmethod
     def parse(cls, text: str) -> Mark | None:
-        """Return the mark that `str` made a text of; None for any other text."""
+        """Return the mark from its text form, as `str` makes it; None for any other text."""
         number, _, digest = text.strip().partition(":")
         try:
             found = bytes.fromhex(digest)
@@ -64,7 +64,7 @@ class Mark:
 
 
 START: Final = Mark(0, bytes(32))
-"""Before the first row."""
+"""The mark before the first row."""
 
 
 @attrs.frozen
@@ -84,12 +84,12 @@ def hash_of_row(previous: bytes, number: int, act: Act) -> bytes:
 
 
 def check_chain(rows: Iterable[AuditRow], before: Mark, head: Mark | None) -> list[str]:
-    """Return what is wrong with a chain, a line each; nothing where it is whole.
+    """Return the faults of a chain, a line each; empty if it is whole.
 
     Args:
         rows: all of them, in the order of their numbers.
-        before: what comes before the first.
-        head: the end that was noted elsewhere; None where nothing was.
+        before: the mark before the first row.
+        head: the end that was recorded elsewhere; None if nothing was.
     """
     faults: list[str] = []
     last, head_seen = before, head is None or head == before
@@ -101,9 +101,9 @@ def check_chain(rows: Iterable[AuditRow], before: Mark, head: Mark | None) -> li
         if head is not None and row.number == head.number:
             head_seen = row.hash == head.hash
             if not head_seen:
-                faults.append(f"row {row.number} is not the one that was noted")
+                faults.append(f"row {row.number} is not the one that was recorded")
                 head_seen = True
         last = Mark(row.number, row.hash)
     if not head_seen and head is not None:
-        faults.append(f"it ends at row {last.number}, and row {head.number} was noted as written")
+        faults.append(f"it ends at row {last.number}, but row {head.number} was recorded as written")
     return faults

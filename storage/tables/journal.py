@@ -18,19 +18,19 @@ from storage.tables.append import Append, append
 __all__ = ["MESSAGE_KINDS", "PAGE_BYTES", "SqliteJournal"]
 
 PAGE_BYTES = 256 * 1024
-"""A page of `read` ends once its payloads pass this; bounds what one reader holds in memory: the rows, what is
-made of them and the frames, so several times this."""
+"""A page of `read` ends once its payloads exceed this. It bounds what one reader holds in memory: the rows, their
+decoded form and the frames, so several times this."""
 
 ENTRY_BYTES = 200
-"""What a row costs beside its payload, about: its keys, and its places in the indexes."""
+"""Approximate cost of a row beside its payload: its keys, and its places in the indexes."""
 
 MESSAGE_KINDS = frozenset({"user_message", "turn_started"})
-"""What the index `journal_message` holds (see `storage.schema`)."""
+"""The kinds in the index `journal_message` (see `storage.schema`)."""
 
 RARE_KINDS = frozenset(
     {"user_message", "task_started", "task_finished", "permission_requested", "permission_resolved"}
 )
-"""What the index `journal_rare` holds."""
+"""The kinds in the index `journal_rare`."""
 
 _COLUMNS = "session_id, seq, first_seq, turn_id, kind, device_id, at_ms, payload, commit_no"
 _RANGE = "session_id = ?1 AND seq > ?2 AND seq < ?3"
@@ -39,7 +39,7 @@ _READ_NEWEST = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} ORDER BY seq DESC
 _KINDS = "kind IN (SELECT value FROM json_each(?5))"
 _READ_KINDS = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_KINDS} ORDER BY seq LIMIT ?4"
 _READ_KINDS_NEWEST = f"SELECT {_COLUMNS} FROM journal WHERE {_RANGE} AND {_KINDS} ORDER BY seq DESC LIMIT ?4"
-# SQLite uses a partial index only where its condition stands in the query word for word.
+# SQLite uses a partial index only if its condition is in the query word for word.
 _MESSAGES = "kind IN ('user_message', 'turn_started')"
 _NO_PIECES = "kind NOT IN ('message', 'thinking')"
 _READ_MESSAGES = (
@@ -85,7 +85,7 @@ _MAX_SEQ = 2**63 - 1
 
 @attrs.define(eq=False)
 class SqliteJournal:
-    """See `actors.ports.Journal` and `actors.ports.Ownership`; what they promise is not repeated here."""
+    """Implements `actors.ports.Journal` and `actors.ports.Ownership`; see there for errors and cancellation."""
 
     _writer: Writer
     _readers: Readers
@@ -101,7 +101,7 @@ class SqliteJournal:
         durable: bool,
         summary: Summary | None = None,
     ) -> int:
-        """Append, fold and note the summary: all or nothing.
+        """Append, fold and store the summary: all or nothing.
 
         Raises:
             FoldMismatch: beside the errors of the port: a fold cuts through a row.
@@ -138,26 +138,26 @@ class SqliteJournal:
         return Head(*found)
 
     async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
-        """Return what is recorded of these commands."""
+        """Return the records of these commands."""
         bound = (session_id, json.dumps(list(command_ids)))
         rows = await self._readers.all(_COMMANDS, bound)
         return {row[0]: Command(*row) for row in rows}
 
     async def first_seq_of_turns(self, session_id: str, count: int) -> int:
-        """Return where the last `count` started turns begin. Raises SessionMissing."""
+        """Return the seq at which the last `count` started turns begin. Raises SessionMissing."""
         head, first = await self._readers.run(
             lambda connection: _first_of_turns(connection, session_id, count)
         )
         return head + 1 if first is None else first
 
     async def check_writable(self) -> None:
-        """Take and give back a few pages and change one: both the file and the WAL must have room."""
+        """Allocate and release a few pages and change one: both the file and the WAL must have room."""
         await self._writer.submit(_probe, durable=True, rows=1)
 
     async def acquire(self, session_id: str) -> Grant:
-        """Take the session over.
+        """Take over the session.
 
-        Without fsync: after a power cut no older owner is left that a grant could be mistaken for.
+        Without fsync: a power cut ends every older owner too, so grants cannot collide.
         """
         return await self._writer.submit(partial(_acquire, session_id), durable=False)
 
@@ -186,7 +186,7 @@ def _page(cursor: apsw.Cursor) -> list[Row]:
 
 
 def _first_of_turns(connection: apsw.Connection, session_id: str, count: int) -> tuple[int, int | None]:
-    # The turns first: what comes between the two statements can only raise the head above them.
+    # The turns first: commits between the two statements can only raise the head above them.
     first = connection.execute(_FIRST_OF_TURNS, (session_id, count)).get
     head = connection.execute(_HEAD, (session_id,)).get
     if head is None:

@@ -1,4 +1,4 @@
-"""Where notifications would go: the tokens that devices registered."""
+"""The push tokens that devices registered for notifications."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from storage.sqlite.writer import Writer
 __all__ = ["TOKENS_PER_OWNER", "Notifications", "Registration"]
 
 TOKENS_PER_OWNER = 32
-"""Tokens that are kept for one key, the newest: an app gets a new one at each install, and nobody says when
-an old one has died."""
+"""Tokens that are kept for one key, the newest. An app gets a new token at each install, and nothing reports that an
+old one has expired."""
 
 _REGISTER = """
 INSERT OR REPLACE INTO notification (device_token, platform, device_id, owner, registered_at_ms)
@@ -26,7 +26,7 @@ DELETE FROM notification WHERE owner = ?1 AND device_token NOT IN
   (SELECT device_token FROM notification WHERE owner = ?1
    ORDER BY registered_at_ms DESC, device_token LIMIT ?2)
 """
-# A revoked key's devices are told nothing any more.
+# The devices of a revoked key get no notifications.
 _ALL = """
 SELECT device_token, platform, device_id, owner, registered_at_ms
 FROM notification JOIN device ON device.id = owner AND revoked_at_ms IS NULL
@@ -53,11 +53,11 @@ class Notifications:
     _readers: Readers
 
     async def register(self, registration: Registration) -> None:
-        """Keep a registration, durably; one with the same token is replaced. Raises StorageUnavailable."""
+        """Store a registration, durably; it replaces one with the same token. Raises StorageUnavailable."""
         await self._writer.submit(partial(_register, registration), durable=True)
 
     async def listing(self) -> Sequence[Registration]:
-        """Return the registrations of all keys that are good, the oldest first."""
+        """Return the registrations of all valid keys, the oldest first."""
         return [Registration(*row) for row in await self._readers.all(_ALL)]
 
 

@@ -1,8 +1,8 @@
-"""Codes that each make one device, once. Only hashes lie here; what a code opens ends by itself.
+"""Pairing codes: each makes one device, once. Only hashes are stored, and each code expires.
 
-A code is as good as a key until it is used: so it lives for minutes, there are few of them, and those that a
-device made end with that device's key. The machine's clock may be set back: so a code also ends by a clock that
-only goes forward, and one that has ended is taken off the disk.
+A code is as good as a key until it is used. So it lives for minutes, there are few, and those that a device made end
+with that device's key. The machine's clock may be set back, so a code also expires by a monotonic clock, and an expired
+code is removed from the disk.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ CREATE INDEX pairing_by_maker ON pairing (made_by);
 """
 
 MAX_PAIRINGS = 20
-"""Codes that are good at once: a person pairs one device after the other."""
+"""Codes that are valid at once: a person pairs one device after the other."""
 
 PAIRING_MS = 10 * 60 * 1000
-"""How long a code is good."""
+"""How long a code is valid."""
 
 RETRY_S = 5.0
-"""How long after a failure it is tried again to take ended codes off the disk."""
+"""Seconds after which a failed removal of expired codes is retried."""
 
 _ALL = "SELECT code_hash, name, scope, made_by, expires_at_ms FROM pairing ORDER BY expires_at_ms"
 _FORGET = "DELETE FROM pairing WHERE expires_at_ms <= ?"
@@ -59,7 +59,8 @@ _log = logging.getLogger("builderos.storage")
 
 @attrs.frozen
 class Pairing:
-    """What a code makes. `name`: None leaves it to the device. `made_by`: whose device's code it is."""
+    """The device that a code makes. `name`: None lets the device choose. `made_by`: the device that created the
+    code."""
 
     code_hash: bytes = attrs.field(repr=False)
     name: str | None
@@ -68,14 +69,15 @@ class Pairing:
     expires_at_ms: int
 
     def left_s(self, now_ms: int) -> float:
-        """Return for how many seconds it is good; not above 0 if it has ended, or the clock is before its making."""
+        """Return for how many seconds it is valid; not above 0 if it has expired, or the clock is before its
+        creation."""
         left_ms = self.expires_at_ms - now_ms
         return left_ms / 1000 if left_ms <= PAIRING_MS else 0.0
 
 
 @attrs.define(eq=False)
 class _Open:
-    """A code that may be good. `ends_at`: by Trio's clock, once that is known."""
+    """A code that may be valid. `ends_at`: by Trio's clock, once that is known."""
 
     pairing: Pairing
     ends_at: float = math.inf
@@ -83,7 +85,7 @@ class _Open:
 
 @attrs.define(eq=False)
 class Pairings:
-    """The codes that are open, held in memory. Changes are durable before they count here; `load` comes first."""
+    """The open codes, held in memory. A change is durable before it counts here. Call `load` first."""
 
     _writer: Writer
     _readers: Readers
@@ -96,7 +98,7 @@ class Pairings:
         self._open = {row[0]: _Open(Pairing(*row)) for row in await self._readers.all(_ALL)}
 
     async def run(self, clock: Callable[[], int]) -> None:
-        """Take codes that have ended off the disk, until cancelled: then no clock brings them back."""
+        """Remove expired codes from the disk, until cancelled: then a wrong clock cannot revive them."""
         while True:
             now_ms = clock()
             ended = [key for key, one in self._open.items() if not self._is_good(one, now_ms)]
@@ -111,16 +113,16 @@ class Pairings:
         try:
             await self._writer.submit(partial(_remove, ended), durable=True)
         except StorageError as failed:
-            _log.warning("pairing codes that have ended cannot be removed yet: %s", failed)
+            _log.warning("pairing codes: cannot remove expired ones yet: %s", failed)
             return False
         for code_hash in ended:
             self._open.pop(code_hash, None)
         return True
 
     def find(self, code: str, *, now_ms: int) -> Pairing | None:
-        """Return what a code makes; None for one that is unknown, used or too old. Never blocks.
+        """Return the pairing of a code; None for one that is unknown, used or expired. Never blocks.
 
-        Its time does not tell how near a wrong code came.
+        Takes equally long for every wrong code.
         """
         wanted, found = hash_of(code), None
         for code_hash, one in self._open.items():
@@ -129,9 +131,9 @@ class Pairings:
         return found
 
     async def open(self, code: str, pairing: Pairing, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
-        """Make a code good; False where `MAX_PAIRINGS` are. Those that have ended are forgotten.
+        """Make a code valid; False if `MAX_PAIRINGS` are. Expired codes are dropped.
 
-        `noted` goes into the audit with it.
+        `noted` goes into the audit in the same transaction.
 
         Raises:
             StorageUnavailable: nothing was stored.
@@ -146,15 +148,15 @@ class Pairings:
         return kept
 
     async def redeem(self, pairing: Pairing, device: Device, key: str, noted: Sequence[Act] = ()) -> bool:
-        """Use a code up for a new device; False, and nothing done, where somebody else was faster.
+        """Use up a code for a new device; False, and no change, if another device was faster.
 
         Code and device change in one transaction.
 
         Args:
-            pairing: what `find` gave.
-            device: what is to be added, made now.
+            pairing: the result of `find`.
+            device: the device to add.
             key: its key.
-            noted: goes into the audit with it.
+            noted: goes into the audit in the same transaction.
 
         Raises:
             DeviceExists: its id is taken; the code stays good.
@@ -174,12 +176,12 @@ class Pairings:
         return True
 
     def of(self, device_id: str, *, now_ms: int) -> Sequence[Pairing]:
-        """Return the codes of a device that are still good."""
+        """Return the codes of a device that are still valid."""
         open_ones = [one for one in self._open.values() if self._is_good(one, now_ms)]
         return [one.pairing for one in open_ones if one.pairing.made_by == device_id]
 
     def _is_good(self, one: _Open, now_ms: int) -> bool:
-        """Return whether a code may still be used; one that has ended once stays so."""
+        """Return whether a code may still be used. An expired code stays expired."""
         now = trio.current_time()
         one.ends_at = min(one.ends_at, now + one.pairing.left_s(now_ms))
         if now < one.ends_at and self._devices.get(one.pairing.made_by) is not None:

@@ -1,4 +1,4 @@
-"""Revocations on their way to the disk: each counts before it is stored, and is tried until the disk takes it."""
+"""Stores revocations. Each counts before it is stored, and is retried until the disk accepts it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from storage.tables.hash_chain import Act
 __all__ = ["Revocations", "end_what_it_opened"]
 
 RETRY_S = 1.0
-"""How long after a failure it is tried again."""
+"""Seconds after which a failed revocation is retried."""
 
 _REVOKE = "UPDATE device SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL"
 _END_PAIRINGS = "DELETE FROM pairing WHERE made_by = ?"
 _END_PAIRS = "DELETE FROM app_pair WHERE key_hash = (SELECT key_hash FROM device WHERE id = ?)"
-# Whoever held a key that ends now may have read these ids (`storage.tables.alias_migration`), and may have noted them.
+# The holder of a key that is revoked now may have read and copied these ids
+# (`storage.tables.alias_migration`).
 _BURN_KNOWN = """
 UPDATE app_known SET burnt = 1;
 DELETE FROM app_pair WHERE session_id IN (SELECT session_id FROM app_known);
@@ -44,7 +45,7 @@ class _Owed:
 
 @attrs.define(eq=False)
 class Revocations:
-    """See the module. `run` stores them.
+    """Revocations that are not on disk yet. `run` stores them.
 
     Attributes:
         any: whether there was one since the start.
@@ -56,20 +57,20 @@ class Revocations:
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def owe(self, device_id: str, at_ms: int, noted: Sequence[Act]) -> None:
-        """Take a revocation that counts already. Never blocks."""
+        """Accept a revocation that counts already. Never blocks."""
         self.any = True
         self._owed[device_id] = _Owed(device_id, at_ms, noted)
         self._wake.set()
 
     @property
     def owes(self) -> bool:
-        """Whether one is not on disk yet."""
+        """Whether a revocation is not on disk yet."""
         return bool(self._owed)
 
     async def stored(self, device_id: str) -> bool:
         """Wait for the first attempt to store a revocation; return whether it is on disk.
 
-        If it is not, `run` goes on trying. Cancellation changes nothing.
+        If it is not, `run` retries it. Cancellation changes nothing.
         """
         owed = self._owed.get(device_id)
         if owed is None:
@@ -79,7 +80,7 @@ class Revocations:
         return device_id not in self._owed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Store revocations until cancelled; what the disk does not take is tried again every second."""
+        """Store revocations until cancelled; retry failed ones every second."""
         task_status.started()
         try:
             while True:
@@ -91,13 +92,13 @@ class Revocations:
         finally:
             for device_id in self._owed:
                 _log.error(
-                    "device %s: its revocation is not on disk, so the next start takes its key again. "
+                    "device %s: its revocation is not on disk, so its key is valid again after the next start.  "
                     "Make room on the disk and revoke it again",
                     device_id,
                 )
 
     async def _store(self) -> bool:
-        """Try to store all that is owed; return whether that worked."""
+        """Try to store all revocations; return whether that worked."""
         for owed in tuple(self._owed.values()):
             work = partial(_revoke, owed.device_id, owed.at_ms, owed.noted)
             try:
@@ -121,6 +122,6 @@ def end_what_it_opened(device_id: str, connection: apsw.Connection) -> None:
 def _revoke(device_id: str, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> None:
     connection.execute(_REVOKE, (now_ms, device_id))
     if connection.changes() == 0:
-        return  # an attempt whose outcome nobody knew had stored it
+        return  # an earlier attempt with unknown outcome had stored it
     end_what_it_opened(device_id, connection)
     append_acts(noted, connection)

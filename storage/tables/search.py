@@ -1,4 +1,4 @@
-"""Full-text search over what the journal's entries gave for it."""
+"""Full-text search over the search texts of the journal's entries."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ QUERY_WORDS = 32
 """Words of a query that count; each costs a look-up."""
 
 SEARCHES = 1
-"""Searches at once, on a connection of their own, so that no other read waits for them. With two, under hostile
+"""Concurrent searches, on a connection of their own, so that other reads do not wait for them. With two, under hostile
 queries on two cores, the 99th percentile of other calls was 140 to 360 ms; with one it is 20 to 30 ms."""
 
 SEARCHES_WAITING = 16
-"""Searches that may wait; one more is refused at once."""
+"""Searches that may wait; further ones are refused at once."""
 
 SEARCH_S = 0.6
-"""Seconds that a search may take, the wait for its turn included. An interrupt needs up to 0.1 s more."""
+"""Seconds that a search may take, including the wait for its turn. An interrupt needs up to 0.1 s more."""
 
-# The newest first and not the best: a page then goes on where the last one ended, whatever came since.
+# Ordered by age, not by rank: so a page continues where the last one ended, whatever was added since.
 _FIND = """
 SELECT journal.session_id, journal.seq, journal.kind, search.text, at_ms, commit_no
 FROM search JOIN journal ON commit_no = search.rowid
@@ -57,13 +57,13 @@ class Search:
     _readers: Readers
 
     async def find(self, query: str, limit: int, before: int | None = None) -> Sequence[Hit]:
-        """Return the newest entries that have all words of `query`, the last one perhaps only begun.
+        """Return the newest entries that have all words of `query`. The last word may be a prefix.
 
-        Cancellation: at any time; a search that runs is interrupted.
+        Cancellation: at any time; a running search is interrupted.
 
         Args:
-            query: plain words; no sign in it has a meaning.
-            limit: at most so many.
+            query: plain words; no character has a special meaning.
+            limit: the most hits to return.
             before: the `commit_no` of the last hit of the page before.
 
         Raises:
@@ -74,7 +74,7 @@ class Search:
             raise SearchBusy("too many searches wait")
         words = _words(query)
         quoted = ['"' + word.replace('"', '""') + '"' for word in words]
-        # No words match nothing, as an empty phrase does.
+        # A query without words matches nothing, as an empty phrase does.
         bound = (" ".join(quoted) + "*" if quoted else '""', _MAX if before is None else before, limit)
         with trio.move_on_after(SEARCH_S):
             return await self._readers.run(partial(_find, bound, words))
@@ -82,7 +82,7 @@ class Search:
 
 
 def _words(query: str) -> list[str]:
-    """Return the words that count. FTS5 splits one at each sign inside it, so `a-b-c` counts as three."""
+    """Return the words that count. FTS5 splits a word at each sign inside it, so `a-b-c` counts as three."""
     words: list[str] = []
     left = QUERY_WORDS
     for word in query.replace("\0", " ").split():

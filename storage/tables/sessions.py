@@ -100,37 +100,37 @@ _SET_ASIDE = (
 )
 
 REMOVED_AT_ONCE = 128
-"""Rows of a removed session that one transaction takes: nobody's append waits for a long history to go."""
+"""Rows of a removed session that one transaction deletes, so that appends do not wait for a long history."""
 
 
 class SessionFiles(Protocol):
-    """What sessions have beside the database."""
+    """The files of sessions, beside the database."""
 
     async def remove_of(self, session_id: str) -> None:
-        """Remove a session's files. Idempotent. Raises StorageUnavailable where some are left."""
+        """Remove a session's files. Idempotent. Raises StorageUnavailable if some are left."""
         ...
 
     async def link_of(self, session_id: str, source_id: str) -> None:
-        """Have a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
+        """Let a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
         ...
 
 
 @attrs.define(eq=False)
 class SqliteCatalog:
-    """See `actors.ports.Catalog`; what it promises is not repeated here."""
+    """Implements `actors.ports.Catalog`; see there for errors and cancellation."""
 
     _writer: Writer
     _readers: Readers
     _files: SessionFiles
     _count: int | None = attrs.field(default=None, init=False)
-    """How many sessions there are; None if only the database can tell."""
+    """Number of sessions; None if only the database knows."""
 
     async def load(self) -> None:
-        """Count the sessions. From now on `count` needs no reader. Raises StorageCorrupt, StorageUnavailable."""
+        """Count the sessions. Afterwards `count` needs no reader. Raises StorageCorrupt, StorageUnavailable."""
         self._count = await self.count()
 
     async def create(self, session: NewSession) -> SessionRecord:
-        """Make a session, durably."""
+        """Create a session, durably."""
         with self._counted():
             made = await self._writer.submit(partial(_create, session), durable=True)
         self._add(1)
@@ -148,7 +148,7 @@ class SqliteCatalog:
         archived: bool | None = None,
         workspace: str | None = None,
     ) -> Sequence[SessionRecord]:
-        """Return sessions, the last used first."""
+        """Return sessions, the most recently used first."""
         at_ms, name = (None, None) if before is None else before
         bound = (limit, at_ms, name, None if archived is None else int(archived), workspace)
         rows = await self._readers.all(_PAGE if before is None else _PAGE_BEFORE, bound)
@@ -163,12 +163,12 @@ class SqliteCatalog:
         return int(found)
 
     async def unfinished(self) -> Sequence[str]:
-        """Return which sessions need looking after."""
+        """Return the sessions that need recovery."""
         rows = await self._readers.all(_UNFINISHED)
         return [session_id for (session_id,) in rows]
 
     async def due(self, limit: int) -> Sequence[tuple[str, int]]:
-        """Return which sessions are to be looked after next, and when."""
+        """Return which sessions are due next, and when."""
         return [(name, at) for name, at in await self._readers.all(_DUE, (limit,))]
 
     async def unread_count(self, session_id: str, after: int) -> int:
@@ -186,58 +186,58 @@ class SqliteCatalog:
         pinned: bool | None = None,
         archived: bool | None = None,
     ) -> None:
-        """Keep a read mark, a draft, or where it stands in lists."""
+        """Store a read mark, a draft, a pin or an archived flag."""
         job = partial(_note, session_id, read_seq, draft, pinned, archived)
         await self._writer.submit(job, durable=False)
 
     async def reveal(self, session_id: str, *, files_of: str) -> None:
-        """Show a session that was made hidden."""
+        """Reveal a session that was created hidden."""
         await self._files.link_of(session_id, files_of)
         await self._writer.submit(partial(_reveal, session_id, files_of), durable=True)
 
     async def remove_hidden(self, session_id: str) -> None:
         """Remove a session that was not revealed."""
-        with trio.CancelScope(
-            shield=True
-        ):  # bounded by the writer; what it gives up is done at the next start
+        with trio.CancelScope(shield=True):  # bounded by the writer; the next start does what it gives up
             try:
                 await self.remove(session_id)
             except (SessionMissing, StorageUnavailable) as error:
-                _log.warning("session %s, made in vain, stays until the next start: %s", session_id, error)
+                _log.warning(
+                    "session %s: abandoned, but cannot be removed until the next start: %s", session_id, error
+                )
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
-        """Remember what an agent offers."""
+        """Store what an agent offers."""
         await self._writer.submit(partial(_keep_offer, agent_type, offer), durable=False)
 
     async def offer_of(self, agent_type: str) -> bytes | None:
-        """Return what an agent last told that it offers."""
+        """Return the last stored offer of an agent."""
         found = await self._readers.run(lambda connection: connection.execute(_OFFER, (agent_type,)).get)
         return None if found is None else bytes(found)
 
     async def remove(self, session_id: str) -> None:
-        """Remove a session for good, with its journal and its files. Its owner must have stopped: an append then misses it.
+        """Remove a session forever, with its journal and its files. Its owner must have stopped: a later append fails.
 
-        It is gone, durably, before its rows are: cancelled or killed in between, the rest goes at the next
-        start. Until then the id cannot be used again.
+        The session is removed durably before its rows are. After a cancellation or a kill, the next start removes the
+        remaining rows. Until then the id cannot be reused.
 
         Raises:
             SessionMissing: there is no such session, and none that is being removed.
-            StorageUnavailable: it may be gone already, and rows be left.
+            StorageUnavailable: it may be removed already, with rows left.
         """
         with self._counted():
             is_new = await self._writer.submit(partial(_remove, session_id), durable=True)
         self._add(-int(is_new))
-        await self._files.remove_of(session_id)  # before the id can be used again
+        await self._files.remove_of(session_id)  # before the id can be reused
         while await self._writer.submit(
             partial(_remove_rows, session_id), durable=False, rows=REMOVED_AT_ONCE
         ):
             pass
 
     async def set_aside(self, session_id: str, aside_id: str) -> None:
-        """Give a session's whole journal to a new session `aside_id`, so that it can be written anew.
+        """Move a session's whole journal to a new session `aside_id`, so that it can be written again.
 
-        The session stays, empty, in the next epoch and with its summary; its owner is fenced off. One
-        transaction for all rows: meant for a database that no server has open.
+        The session stays, empty, in the next epoch and with its summary; its owner is fenced off. One transaction moves
+        all rows: meant for a database that no server has open.
 
         Raises:
             SessionMissing: there is no such session.
@@ -249,14 +249,16 @@ class SqliteCatalog:
         self._add(1)
 
     async def finish_removals(self) -> None:
-        """Go on with what an earlier run of the server began to remove."""
+        """Continue the removals that an earlier run of the server began."""
         for (session_id,) in await self._readers.all(_HIDDEN):
             await self.remove_hidden(session_id)
         for (session_id,) in await self._readers.all(_REMOVALS):
             try:
                 await self.remove(session_id)
             except StorageUnavailable as error:
-                _log.error("session %s could not be removed wholly: %s", session_id, error)
+                _log.error(
+                    "session %s: not completely removed, the next start tries again: %s", session_id, error
+                )
 
     def _add(self, change: int) -> None:
         if self._count is not None:
@@ -264,7 +266,7 @@ class SqliteCatalog:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        """If a commit has an unknown outcome, the database counts from now on."""
+        """After a commit with an unknown outcome, let the database count the sessions."""
         try:
             yield
         except OutcomeUnknown:

@@ -1,7 +1,7 @@
-"""The part of a found text that a person sees. Its cost grows with the text's length and with nothing else.
+"""Cuts the part of a found text that a person sees. Its cost grows only with the text's length.
 
-SQLite's own `snippet()` compares every place of a word with every other one: one word 16,000 times in a text
-takes seconds.
+SQLite's own `snippet()` compares every place of a word with every other one: a text with one word 16,000 times takes
+seconds.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ BEFORE: Final = 60
 """Characters of a snippet before the word that was found."""
 
 PAGE_CHARS: Final = 4 * 1024 * 1024
-"""Characters that the snippets of one page search for their word. After that a snippet is the text's beginning."""
+"""Characters that the snippets of one page search for their word. Beyond that a snippet is the text's beginning."""
 
 _CHUNK: Final = 8_192
-"""Characters that are folded and searched at once. No other thread runs Python meanwhile."""
+"""Characters that are folded and searched at once. Meanwhile no other thread runs Python."""
 
 _LONGEST_WORD: Final = 64
 """Characters of a word that are compared; chunks overlap by as many."""
 
 WORD: Final = re.compile(r"[^\W_]+")
-"""A word as FTS5 takes it, about: letters and digits."""
+"""Approximately a word as FTS5 sees it: letters and digits."""
 
 
 class _Folds(dict[int, str]):
-    """For `str.translate`: each character without case and accent, always one for one."""
+    """For `str.translate`: maps each character to one without case and accent."""
 
     def __missing__(self, code: int) -> str:
         folded = unicodedata.normalize("NFD", chr(code))[:1].casefold()
@@ -48,14 +48,14 @@ class Snippets:
     """Makes the snippets of one page.
 
     Args:
-        words: the words of the query; the last one may be the beginning of a word.
+        words: the words of the query; the last one may be a prefix.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
         tokens = [(token, False) for word in words for token in WORD.findall(word)]
         if tokens:
             tokens[-1] = (tokens[-1][0], True)
-        # The longest word is probably the rarest, so that its first place says most about the text.
+        # The longest word is probably the rarest, so its first place is the most useful one.
         word, is_prefix = max(tokens, key=lambda token: len(token[0]), default=("", True))
         begun = re.escape(word.translate(_FOLDS)[:_LONGEST_WORD])
         whole = not is_prefix and len(word) <= _LONGEST_WORD
@@ -80,7 +80,7 @@ class Snippets:
             if self._left <= 0:
                 return 0
             self._left -= _CHUNK
-            # One character more on the left, so that a word's middle is not taken for its beginning.
+            # One more character on the left, so that the middle of a word is not taken for its beginning.
             left = max(start - 1, 0)
             chunk = text[left : start + _CHUNK + _LONGEST_WORD + 1].translate(_FOLDS)
             found = self._pattern.search(chunk, start - left)
@@ -90,7 +90,7 @@ class Snippets:
 
 
 def _after_space(text: str, start: int) -> int:
-    """Return where the next word begins, if that is near; else `start`."""
+    """Return the start of the next word, if that is near; else `start`."""
     if start == 0:
         return 0
     space = text.find(" ", start, start + BEFORE // 2)

@@ -1,14 +1,16 @@
-"""Reads for whoever checks everything that is kept: whole tables, in the order of their keys, page after page."""
+"""Reads whole tables for an integrity check, in the order of their keys, page after page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import apsw
 import attrs
 
 from storage.records import Command
+from storage.sqlite.commit_mark import find_lost_commits
 from storage.sqlite.readers import Readers
 from storage.tables.uploads import PART, Uploads
 
@@ -22,7 +24,7 @@ _UPLOADS = "SELECT name, size FROM upload WHERE name > ? AND doomed = 0 ORDER BY
 _STRAY_USES = """
 SELECT session_id, name FROM upload_use WHERE name NOT IN (SELECT name FROM upload) ORDER BY session_id, name LIMIT ?
 """
-# A session that is being removed has no row any more and may have a journal still.
+# A session that is being removed has no row any more but may still have a journal.
 _STRAY_SESSIONS = """
 SELECT DISTINCT session_id FROM journal WHERE session_id NOT IN (SELECT session_id FROM session)
   AND session_id NOT IN (SELECT session_id FROM removal) ORDER BY session_id LIMIT ?
@@ -33,7 +35,7 @@ _INTEGRITY = f"PRAGMA integrity_check({_DAMAGE_LINES})"
 
 @attrs.frozen
 class KeptUpload:
-    """An upload's row, and what lies under its name: `size` as noted, `found` as it is; None: no file."""
+    """An upload's row, and the file of its name: `size` as stored, `found` as it is; None: no file."""
 
     name: str
     size: int
@@ -42,40 +44,45 @@ class KeptUpload:
 
 @attrs.frozen(eq=False)
 class Survey:
-    """See the module. Each call sees one state of the database; two calls may see different ones.
+    """Each call sees one state of the database; two calls may see different ones.
 
-    All raise StorageUnavailable and StorageCorrupt where the file cannot be read.
+    All methods raise StorageUnavailable, and StorageCorrupt if the file cannot be read.
     """
 
     _readers: Readers
     _uploads: Uploads
 
     async def damage(self) -> Sequence[str]:
-        """Return what SQLite itself finds wrong with the file; nothing where it is sound.
+        """Return the damage that SQLite itself finds in the file; empty if it is sound.
 
-        Reads every page in one go: a running server's WAL grows meanwhile.
+        Reads every page in one go; the WAL of a running server grows meanwhile.
         """
         rows = await self._readers.all(_INTEGRITY)
         return [text for (text,) in rows if text != "ok"]
+
+    async def lost_commits(self) -> str | None:
+        """Return in words that the newest commits are missing; None if they are not."""
+        lost = await self._readers.run(partial(find_lost_commits, self._readers.path.parent))
+        return None if lost is None else str(lost)
 
     async def sessions(self, after: str, limit: int) -> Sequence[str]:
         """Return sessions' ids after `after`, in order."""
         return [session_id for (session_id,) in await self._readers.all(_SESSIONS, (after, limit))]
 
     async def commands(self, session_id: str, after: str, limit: int) -> Sequence[Command]:
-        """Return what is recorded of a session's commands with ids after `after`, in order."""
+        """Return the records of a session's commands with ids after `after`, in order."""
         return [Command(*row) for row in await self._readers.all(_COMMANDS, (session_id, after, limit))]
 
     async def stray_sessions(self, limit: int) -> Sequence[str]:
-        """Return sessions that have a journal and do not exist."""
+        """Return sessions that have a journal but do not exist."""
         return [session_id for (session_id,) in await self._readers.all(_STRAY_SESSIONS, (limit,))]
 
     async def stray_uses(self, limit: int) -> Sequence[tuple[str, str]]:
-        """Return sessions that have uploads which do not exist, with the uploads' names."""
+        """Return sessions that have uploads that do not exist, with the uploads' names."""
         return [(session_id, name) for session_id, name in await self._readers.all(_STRAY_USES, (limit,))]
 
     async def uploads(self, after: str, limit: int) -> Sequence[KeptUpload]:
-        """Return uploads with names after `after`, in order, and what lies on the disk."""
+        """Return uploads with names after `after`, in order, and the files on the disk."""
         return await self._readers.run(lambda connection: self._look(connection, after, limit))
 
     def _look(self, connection: apsw.Connection, after: str, limit: int) -> list[KeptUpload]:
@@ -83,7 +90,8 @@ class Survey:
         return [KeptUpload(name, size, self._size_of(name)) for name, size in rows]
 
     def _size_of(self, name: str) -> int | None:
-        # The part is a file whose server was killed between its commit and its name; the next start gives it.
+        # The part is a file whose server was killed between the commit and the rename; the next start renames
+        # it.
         for path in (self._uploads.folder / name, self._uploads.folder / (name + PART)):
             try:
                 return path.stat().st_size

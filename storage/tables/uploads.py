@@ -1,9 +1,8 @@
-"""Files that devices brought: a row for each, and the file in a folder under the row's name.
+"""Files that devices uploaded: a row for each, and the file in a folder under the row's name.
 
-A file comes in as `NAME.part`. Once it is whole and on disk its row is committed, and after that it gets its
-name. So a file without `.part` always has a row, and whatever a crash leaves is a `.part`: at the next start
-one with a row gets its name, and one without is removed. Nothing else is ever swept away: a database that
-was restored from an older copy costs no files.
+An incoming file is called `NAME.part`. Once it is whole and on disk, its row is committed; then it is renamed to
+`NAME`. So a file without `.part` always has a row, and a crash leaves only `.part` files. The next start renames one
+with a row and removes one without. It removes nothing else: a database restored from an older copy costs no files.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ from storage.sqlite.writer import Writer
 __all__ = ["PART", "UPLOADS_NAME", "Incoming", "Upload", "Uploads"]
 
 UPLOADS_NAME = "uploads"
-"""The folder in the data folder."""
+"""The folder's name in the data folder."""
 
 PART = ".part"
 """The end of a file's name until its row is committed."""
 
 WRITE_BYTES = 256 * 1024
-"""What is gathered before a write: each write is a thread's work."""
+"""Bytes that are gathered before a write: each write takes a thread."""
 
 _NAME = re.compile(r"[0-9a-z]{32}_[A-Za-z0-9._-]{1,100}")
-"""An id and a harmless name. It has no `/` and begins with no dot, so it is a path in no folder but ours."""
+"""An id and a harmless name. It has no `/` and does not begin with a dot, so it cannot lead out of our folder."""
 
 _COLUMNS = "name, filename, mime_type, type, size, url, device_id, created_at_ms"
 _ADD = f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -62,8 +61,8 @@ class Upload:
 
     Attributes:
         name: its id of 32 characters, `_`, and a harmless form of its file name; unguessable.
-        filename: what the device called it; no path.
-        mime_type, type: what the device said of it.
+        name: its id of 32 characters, `_`, and a harmless form of its file name. Cannot be guessed.
+        filename: the device's name for it; not a path.
         size: bytes.
         url: the address that was given out for it.
         device_id: who brought it.
@@ -81,13 +80,13 @@ class Upload:
 
     @property
     def id(self) -> str:
-        """What it is known by in messages."""
+        """Its id in messages."""
         return self.name[:32]
 
 
 @attrs.define(eq=False)
 class Incoming:
-    """A file that comes in. Made by `Uploads.receive` only."""
+    """An incoming file. Only `Uploads.receive` makes one."""
 
     path: Path
     _file: IO[bytes]
@@ -95,7 +94,7 @@ class Incoming:
     _gathered: bytearray = attrs.field(factory=bytearray)
 
     async def write(self, data: bytes) -> None:
-        """Add to the file. Raises StorageUnavailable, of which StorageFull."""
+        """Add to the file. Raises StorageUnavailable, or its subclass StorageFull."""
         self.size += len(data)
         self._gathered += data
         if len(self._gathered) >= WRITE_BYTES:
@@ -105,7 +104,7 @@ class Incoming:
             await trio.lowlevel.checkpoint()
 
     async def finish(self, name: str) -> None:
-        """See that the file is whole and on disk, as `NAME.part`. Raises StorageUnavailable."""
+        """Make sure that the file is whole and on disk, as `NAME.part`. Raises StorageUnavailable."""
         await trio.to_thread.run_sync(self._finish, name)
 
     def _write(self, data: bytearray) -> None:
@@ -121,8 +120,8 @@ class Incoming:
             self.path = self.path.rename(self.path.with_name(name + PART))
 
     def close(self) -> None:
-        """Close the file and remove what has no name yet. Idempotent; blocks for a moment."""
-        with suppress(OSError):  # what it could not write any more is thrown away
+        """Close the file and remove it if it is not kept. Idempotent; blocks briefly."""
+        with suppress(OSError):  # unwritten data is dropped
             self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -137,59 +136,59 @@ class Uploads:
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """The folder of the files."""
         return self.data / UPLOADS_NAME
 
     def path_of(self, name: str) -> Path | None:
-        """Return where a file of this name lies, be it there or not; None where no upload has such a name."""
+        """Return the path of a file of this name, whether it exists or not; None if no upload can have such a name."""
         return self.folder / name if _NAME.fullmatch(name) else None
 
     @asynccontextmanager
     async def receive(self, upload_id: str) -> AsyncIterator[Incoming]:
-        """Take a file in, under a fresh id. At the end of the block nothing of it is left, but where `keep` was called.
+        """Receive a file under a new id. At the end of the block it is removed, unless `keep` was called.
 
         Raises:
-            StorageUnavailable: it cannot be made.
+            StorageUnavailable: it cannot be created.
         """
         incoming = await trio.to_thread.run_sync(self._open, upload_id)
         try:
             yield incoming
         finally:
-            # Not bounded: it closes and unlinks one file, and a thread could not be left alone with it.
+            # Not bounded: it closes and unlinks one file, and a thread cannot be abandoned with it.
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(incoming.close)
 
     async def keep(self, incoming: Incoming, upload: Upload) -> None:
-        """Keep a file that came in whole: it is on disk, with its row, before this returns.
+        """Keep a file that arrived whole: it is on disk, with its row, before this returns.
 
-        Cancellation: until the file is on disk; from then on it is kept.
+        Cancellation: until the file is on disk; afterwards it is kept.
 
         Raises:
             StorageUnavailable: it was not kept.
             OutcomeUnknown: it may have been.
         """
-        assert _NAME.fullmatch(upload.name), "a name is made by the server"
+        assert _NAME.fullmatch(upload.name), "the server makes the names"
         await incoming.finish(upload.name)
         with trio.CancelScope(shield=True):  # a commit that has begun is not cancelled; both are short
             await self._writer.submit(partial(_add, upload), durable=True)
             await trio.to_thread.run_sync(self._give_name, upload.name)
 
     async def find(self, name: str) -> Upload | None:
-        """Return a file's row; None where there is no such file. Raises StorageUnavailable."""
+        """Return a file's row; None if there is no such file. Raises StorageUnavailable."""
         return await self._readers.run(partial(self._find, name)) if _NAME.fullmatch(name) else None
 
     async def usage(self) -> tuple[int, int]:
-        """Return how many files are kept, and their bytes. Raises StorageUnavailable."""
+        """Return the number of kept files, and their bytes. Raises StorageUnavailable."""
         rows = await self._readers.all(_USAGE)
         return rows[0][0], rows[0][1]
 
     async def use(self, session_id: str, names: Sequence[str]) -> bool:
-        """Note that a session has these files: they stay as long as it does. False where one is gone.
+        """Record that a session has these files: they stay as long as it does. False if one is gone.
 
-        It is durable with the next durable commit, such as that of the message that has them.
+        It becomes durable with the next durable commit, such as that of the message that has them.
 
         Raises:
-            StorageUnavailable: nothing was noted.
+            StorageUnavailable: nothing was recorded.
         """
         return await self._writer.submit(partial(_use, session_id, names), durable=False)
 
@@ -204,12 +203,12 @@ class Uploads:
         await self._writer.submit(partial(_forget, session_id, doomed), durable=False)
 
     async def link_of(self, session_id: str, source_id: str) -> None:
-        """Have a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
+        """Let a session share the blobs of another one. Idempotent. Raises StorageUnavailable."""
         source, target = blob_folder(self.data, source_id), blob_folder(self.data, session_id)
         await trio.to_thread.run_sync(_link_all, source, target)
 
     async def sweep(self) -> None:
-        """See to what a crash left. Call once, before anything comes in. Raises StorageUnavailable."""
+        """Clean up after a crash. Call once, before the first upload. Raises StorageUnavailable."""
         parts = await trio.to_thread.run_sync(self._parts)
         for part in parts:
             name = part.name.removesuffix(PART)
@@ -218,7 +217,7 @@ class Uploads:
 
     async def move_blobs(self) -> None:
         """Move the blobs of sessions that got an alias into the alias's folder. Call at each opening: a hub of an
-        earlier version may have written into the old one. Raises StorageUnavailable.
+        earlier version may have written into the old folder. Raises StorageUnavailable.
         """
         moved = await self._readers.all(_MOVED)
         if moved:

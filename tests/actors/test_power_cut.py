@@ -24,7 +24,8 @@ from actors.supervisor import Supervisor
 from bridgehub.protocol import messages as hub
 from builderos.commands.verify import verify
 from storage.records import NewSession
-from storage.sqlite import checkpoint
+from storage.sqlite import checkpoint, commit_mark
+from storage.sqlite.commit_mark import MARK_NAME
 from storage.store import Store, open_store
 from tests.actors.harness import Harness, act, ask, open_server
 from tests.fakes.scripted_hubs import (
@@ -187,6 +188,7 @@ async def check_cut(folder: Path, cut: Cut, witness: Witness) -> None:
     cut.write_to(folder)
     promises = witness.promises[: cut.known]
     async with opened(folder / "builderos.db", "second") as store:
+        assert not [row for row in await store.audit.page(0) if row.act.act == "commits_lost"]
         for session_id in SESSIONS:
             own = [one for one in promises if one.session_id == session_id]
             items = await items_of(store, session_id)
@@ -236,10 +238,12 @@ def check_promises(promises: list[Promise], items: list[Committed], epoch: int) 
 async def test_power_cuts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(checkpoint, "CHECKPOINT_PAGES", 30)
     monkeypatch.setattr(checkpoint, "CATCH_UP_PAGES", 60)
+    monkeypatch.setattr(commit_mark, "MARK_S", 0.0)
     (tmp_path / "run").mkdir()
     with trio.fail_after(LIMIT_S * 2):
         cuts, witness = await cuts_of(tmp_path / "run", seed, most=50)
         assert len(cuts) == 50
+        assert any(MARK_NAME in cut.files for cut in cuts)
         for number, cut in enumerate(cuts):
             try:
                 await check_cut(tmp_path / f"cut{number}", cut, witness)

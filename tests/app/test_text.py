@@ -39,13 +39,13 @@ def test_a_question_of_trust_is_asked_in_words(options: tuple[str, ...]) -> None
     run = {"kind": "helper", "name": "apiKeyHelper", "from": ".claude/settings.json", "command": "sh key.sh"}
     asked = trust_input("claude", "/w", [run] * 100, 0)
     told = request_text(PermissionRequested("r", "trust", asked, options, about="trust")).splitlines()
-    assert told[0] == "The folder /w holds things that would run or count by themselves:"
+    assert told[0] == "The folder /w has settings that would run or apply by themselves:"
     assert told[1:101] == ["- helper apiKeyHelper (.claude/settings.json): sh key.sh"] * 100
     assert told[-1].startswith("Send allow (or yes) to trust this folder, deny (or no) to ")
     assert ("go on without its settings" in told[-1]) == ("deny" in options)
     for cut in (trust_input("claude", "/w", [run], 5), trust_input("claude", "/w", [run] * 200, 0)):
         request = PermissionRequested("r", "trust", cut, options, about="trust")
-        assert "It is too long to show here whole. Another device can trust it." in request_text(request)
+        assert "It is too long to show here. Another device can trust it." in request_text(request)
         assert not may_be_allowed(request)
 
 

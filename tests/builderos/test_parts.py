@@ -132,7 +132,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "api-key").unlink()
     with pytest.raises(NoServerError, match="--key"):
         find_server(tmp_path, "http://127.0.0.1:1", None)
-    with pytest.raises(NoServerError, match="no address"):
+    with pytest.raises(NoServerError, match="not an address"):
         find_server(tmp_path, "localhost:8080", "k")
 
 
@@ -190,7 +190,7 @@ def test_what_a_hub_is_started_with() -> None:
     assert (spec.hub_id, spec.session_id, spec.agent, spec.kind) == ("h1", "trip", "claude", "claude")
     assert (spec.workspace, spec.model, spec.permission_mode) == ("/work-folder", "opus", "default")
     assert spec.env == {"PATH": "/bin", "A": "1"}
-    assert spec.options == {"permission_mode": "plan"}
+    assert spec.options == {"permission_mode": "plan", "allow_bypass": False}
     assert spec.idle_abandon_s == 5
     assert str(uuid.UUID(spec.agent_session_id)) == spec.agent_session_id
     again = specs.spec_for(record("claude", Settings("/other")), "h2")
@@ -198,14 +198,19 @@ def test_what_a_hub_is_started_with() -> None:
     made_anew = specs.spec_for(record("claude", Settings("/other"), created_at_ms=6), "h3")
     assert made_anew.agent_session_id != spec.agent_session_id
     relay = specs.spec_for(record("r", Settings("/w")), "h4")
-    assert relay.options == {"command": ["a", "b"], "direction": "d", "timeout_s": 600.0}
+    assert relay.options == {
+        "command": ["a", "b"],
+        "direction": "d",
+        "timeout_s": 600.0,
+        "allow_bypass": False,
+    }
     json.dumps(relay.options)
 
 
 def test_whom_an_agent_may_hand_work_to() -> None:
     config = parse_config(
         "max_task_depth = 1\nmax_tasks = 7\n[agents.claude]\nenv = { A = '1' }\nmodel = 'm'\n"
-        "[agents.codex]\ndelegate = false\n[agents.second]\nkind = 'claude'"
+        "[agents.codex]\ndelegate = false\n[agents.second]\nkind = 'claude'\npermission_mode = 'bypassPermissions'"
     )
     specs = HubSpecs(config, Path("/data"), {"PATH": "/bin", "A": "0"})
     spec = specs.spec_for(record("second", Settings("/w")), "h1")
@@ -213,13 +218,14 @@ def test_whom_an_agent_may_hand_work_to() -> None:
     assert set(spec.delegates) == {"claude", "echo"}
     claude = spec.delegates["claude"]
     assert claude == DelegateSpec(
-        "claude", {"permission_mode": "default", "model": "m"}, {"PATH": "/bin", "A": "1"}
-    )
-    assert set(specs.spec_for(record("codex", Settings("/w")), "h2").delegates) == {
         "claude",
-        "echo",
-        "second",
-    }
+        {"permission_mode": "default", "model": "m", "allow_bypass": False},
+        {"PATH": "/bin", "A": "1"},
+        own_env=("A",),
+    )
+    others = specs.spec_for(record("codex", Settings("/w")), "h2").delegates
+    assert set(others) == {"claude", "echo", "second"}
+    assert others["second"].options == {"permission_mode": "bypassPermissions", "allow_bypass": True}
 
 
 def test_an_agent_that_left_the_config_gets_no_driver() -> None:

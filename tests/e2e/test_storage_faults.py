@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from storage.sqlite.commit_mark import MARK_NAME
+from tests.builderos.terminal import run_command
 from tests.e2e.world import all_events, open_http, story_of
+from tests.storage.stores import until
 from tests.support.device import Device
 from tests.support.flawed import Flaws
 from tests.support.server import Server, open_server
@@ -111,3 +114,42 @@ async def test_every_fault_is_told_and_lived_through(place: Path) -> None:
                 said = [event["message_id"] for event in events if event["type"] == "user_message"]
                 started = [event["message_id"] for event in events if event["type"] == "turn_started"]
                 assert said == started == ["m1", "m2"]
+
+
+async def newer_mark(server: Server, before: str) -> str:
+    path = server.data / MARK_NAME
+    await until(lambda: path.exists() and path.read_text() != before)
+    return path.read_text()
+
+
+async def test_a_damaged_wal_is_told_and_lived_through(tmp_path: Path) -> None:
+    """Everybody starts over at an epoch that no device knows, and a session goes on from what is left."""
+    async with open_server(tmp_path) as server:
+        async with server.device() as device:
+            await device.attach("trip", agent="echo")
+            await device.ask("trip", "one")
+        mark = await newer_mark(server, "")
+        await server.terminate()
+        await server.start()
+        async with server.device() as device:
+            await device.attach("trip")
+            await device.ask("trip", "two")
+            await newer_mark(server, mark)
+            after = device.after("trip")
+        await server.kill9()
+        wal = server.data / "builderos.db-wal"
+        content = bytearray(wal.read_bytes())
+        content[500] ^= 1  # in the first frame: nothing of the second run is left
+        wal.write_bytes(content)
+        await server.restart()
+        assert "the newest commits are missing" in server.errors.read_text()
+        async with server.device() as device, open_http(server) as http:
+            attached = await device.attach("trip", after=after)
+            assert attached["replay"] == "snapshot"
+            assert attached["epoch"] > after["epoch"] + 1000
+            end = await device.ask("trip", "three")
+            assert device.text("trip", end["turn_id"]) == "echo: three "
+            said = [one["content"] for one in await all_events(http, "trip") if one["type"] == "user_message"]
+            assert said == ["one", "three"]
+        _, audit, _ = await run_command(server, "audit")
+        assert "commits_lost" in audit

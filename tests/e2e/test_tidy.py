@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import trio
+
 from tests.e2e.world import Shared, open_http
 
 
 async def test_pinned_archived_and_by_workspace(shared: Shared, sid: str) -> None:
+    folder = str(shared.data.parent / "home" / sid)
+    await trio.Path(folder).mkdir()
     async with shared.device() as device, open_http(shared) as http:
 
         async def listed(**query: str) -> dict[str, Any] | None:
             found = (await http.get("/api/sessions", params={"limit": "500", **query})).json()["sessions"]
             return next((one for one in found if one["session_id"] == sid), None)
 
-        await device.attach(sid, agent="echo", settings={"workspace": f"/tmp/{sid}"})
+        await device.attach(sid, agent="echo", settings={"workspace": folder})
         await device.ask(sid, "hello")
         entry = await listed()
         assert entry is not None
-        assert (entry["pinned"], entry["archived"], entry["workspace"]) == (False, False, f"/tmp/{sid}")
+        assert (entry["pinned"], entry["archived"], entry["workspace"]) == (False, False, folder)
         assert (entry["pending"], entry["plan"], entry["held"], entry["background"]) == (0, None, None, 0)
         start = len(device.frames)
         await device.say("organize", session_id=sid, pinned=True, archived=True)
@@ -26,7 +30,7 @@ async def test_pinned_archived_and_by_workspace(shared: Shared, sid: str) -> Non
         assert changed["pinned"]
         assert await listed() is None
         assert await listed(archived="true") is not None
-        assert await listed(archived="all", workspace=f"/tmp/{sid}") is not None
+        assert await listed(archived="all", workspace=folder) is not None
         assert await listed(archived="all", workspace="/elsewhere") is None
         assert (await http.get("/api/sessions", params={"archived": "maybe"})).status_code == 400
         await device.ask(sid, "back")

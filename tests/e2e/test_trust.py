@@ -224,7 +224,7 @@ async def test_the_shipped_app_is_asked_in_words(tmp_path: Path) -> None:
             with trio.fail_after(2 * START_S):
                 await line.say(chat("hello"))
                 words, _ = await line.exchange()
-                assert words.startswith(f"The folder {it.agents.workspace} holds things that would run")
+                assert words.startswith(f"The folder {it.agents.workspace} has settings that would run")
                 assert "- helper apiKeyHelper (.claude/settings.json): touch " in words
                 assert words.endswith("deny (or no) to go on without its settings.")
                 await line.say(chat("what?"))

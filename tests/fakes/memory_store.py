@@ -338,7 +338,7 @@ def _with_snapshot(summary: Summary, before: Summary | None) -> Summary:
     if summary.snapshot is not None:
         return summary
     if before is None:
-        raise ValueError("there is no snapshot that could stay")
+        raise ValueError("there is no earlier snapshot to keep")
     return attrs.evolve(summary, snapshot=before.snapshot, shown=before.shown)
 
 

@@ -128,6 +128,9 @@ class RecordingSink:
         await trio.lowlevel.checkpoint()
         return self.past
 
+    async def work_saved(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def remember(self, data: dict[str, Any]) -> None:
         self.memory = data
         await trio.lowlevel.checkpoint()

@@ -73,7 +73,7 @@ async def a_summary_without_a_snapshot_leaves_the_one_that_is_there(stores: Stor
 @check
 async def a_snapshot_that_is_not_there_cannot_stay(stores: Stores) -> None:
     grant = await started(stores)
-    with pytest.raises(ValueError, match="no snapshot"):
+    with pytest.raises(ValueError, match="no earlier snapshot"):
         await stores.journal.append(
             grant, 0, [entry()], summary=attrs.evolve(summary(), snapshot=None), durable=True
         )

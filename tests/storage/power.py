@@ -2,7 +2,8 @@
 
 The files themselves always have everything, as a page cache shows it. Beside them stands, for each file, what is
 certainly on the disk (all up to its last sync) and what was written since. A cut writes down what a machine would
-find after it: the certain part, and of the rest nothing, all, or any sectors, each by itself and in no order.
+find after it: the certain part, and of the rest nothing, all, or any sectors, each by itself and in no order. The
+note of the newest mark, which lies beside a database, is on the disk as soon as it has its name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Literal
 
 import apsw
 import attrs
+
+from storage.sqlite.commit_mark import MARK_NAME
 
 __all__ = ["Cut", "Power", "Rest", "failing_power"]
 
@@ -114,6 +117,9 @@ class Power:
             return
         rest: Rest = self.dice.choice(["lost", "torn", "torn", "kept"])
         files = {Path(path).name: image.after_cut(rest, self.dice) for path, image in self._images.items()}
+        for note in {Path(path).with_name(MARK_NAME) for path in self._images}:
+            if note.exists():
+                files[MARK_NAME] = note.read_bytes()
         self.cuts.append(Cut(files, rest, self.witness()))
 
 

@@ -78,12 +78,12 @@ def broken(path: Path) -> str:
 
 
 def test_what_is_no_old_database_is_named(tmp_path: Path) -> None:
-    assert "no such file" in broken(tmp_path / "missing.db")
+    assert "does not exist" in broken(tmp_path / "missing.db")
     (tmp_path / "text.db").write_text("not a database, but long enough to be looked at" * 100)
     assert "damaged" in broken(tmp_path / "text.db")
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE sessions (id)")
-    assert "no database of the old server" in broken(tmp_path / "other.db")
+    assert "not a database of the old server" in broken(tmp_path / "other.db")
 
 
 async def test_our_own_database_is_none(tmp_path: Path) -> None:

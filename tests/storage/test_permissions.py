@@ -81,10 +81,10 @@ def test_another_users_key_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "api-key").write_text("planted")
     found = permissions._fix
 
-    def mend(path: Path, me: int) -> list[Path]:
+    def fix(path: Path, me: int) -> list[Path]:
         return found(path, me + (path.name == "api-key"))
 
-    monkeypatch.setattr(permissions, "_mend", mend)
+    monkeypatch.setattr(permissions, "_fix", fix)
     with pytest.raises(InsecureDataFolder, match="api-key belongs to another user"):
         make_private(tmp_path)
 

@@ -12,6 +12,8 @@ from transport.facilities import HttpServices
 from transport.metrics import Metrics
 from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
+from transport.workspace.listing import Roots
+from transport.workspace.parts import Work
 
 __all__ = ["LINKS", "NoSessions", "open_facilities"]
 
@@ -41,6 +43,7 @@ async def open_facilities(folder: Path, *, vfs: str | None = None) -> AsyncItera
             audit=store.audit,
             sessions=NoSessions(),
             metrics=Metrics(),
+            work=Work(roots=Roots((folder,))),
             new_id=lambda: f"{next(numbers):032x}",
             new_key=lambda: f"{next(numbers):064x}",
             new_code=lambda: f"code-{next(numbers)}",

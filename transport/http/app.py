@@ -1,4 +1,4 @@
-"""The HTTP application: routes, and around them the key, the scope and the form of errors."""
+"""The HTTP application: routes, wrapped in authentication, scopes and the form of errors."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from transport.facilities import HttpServices, Port
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
 from transport.http.responses import HttpError, error_response
 from transport.http.routes.capsules import CapsuleRoutes
+from transport.http.routes.changes import ChangeRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
@@ -33,10 +34,12 @@ from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes,
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import TaskRoutes
 from transport.http.routes.web import web_routes
+from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
 from transport.proxies import Forwarded, Proxies
 from transport.signin import SignIns
+from transport.workspace.removal import SessionRemoval
 
 __all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]
 
@@ -61,9 +64,9 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     """Return the application. Blocks: it reads the web client's files.
 
     Args:
-        config, deps: as the listener has them.
-        port: the listener, as far as routes have to do with it.
-        sign_ins: decides whose key a key is.
+        config, deps: the listener's own.
+        port: the listener, as its routes see it.
+        sign_ins: turns a key into its device.
     """
     server = ServerRoutes(config, deps, port.counts)
     sessions = SessionRoutes(deps)
@@ -91,7 +94,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
         middleware=[Middleware(DrainRequestBody), Middleware(SafeHeaders), Middleware(_Errors), *checks],
         exception_handlers={HTTPException: _http_exception},
     )
-    # A path with a slash too many is not there; a redirect would name the host that the client claims.
+    # A path with an extra slash is not found; a redirect would name the host that the client claims.
     app.router.redirect_slashes = False
     return app
 
@@ -100,6 +103,8 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
     uploads = UploadRoutes(facilities, deps.clock, config)
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
+    workspace = WorkspaceRoutes(deps, facilities.work)
+    removal = SessionRemoval(facilities.sessions, deps.catalog, facilities.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
@@ -107,8 +112,12 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("GET /api/sessions/{id}/export", ExportRoutes(facilities.export, deps.catalog).export),
         _route(
             "DELETE /api/sessions/{id}",
-            DeletionRoutes(facilities.sessions, facilities.audit, deps.clock).delete,
+            DeletionRoutes(removal, facilities.audit, deps.clock).delete,
         ),
+        _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, facilities.work).changes),
+        _route("GET /api/sessions/{id}/files", workspace.listing),
+        _route("GET /api/sessions/{id}/file", workspace.file),
+        _route("GET /api/folders", workspace.folders),
         _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
@@ -139,7 +148,7 @@ def _route(action: str, endpoint: Endpoint) -> Route:
 
 
 def _file_route(action: str, endpoint: FileEndpoint) -> Route:
-    """Return a route that is also open to whoever has the signed address, without a key."""
+    """Return a route that is also open to a signed address, without a key."""
     method, path = action.split(" ")
 
     async def checked(request: Request) -> Response:
@@ -168,25 +177,25 @@ async def _http_exception(_: Request, error: Exception) -> Response:
 
 
 def _answer_to(error: Exception) -> Response:
-    """Return what a client is told of an error; logs what is nobody's fault but ours."""
+    """Return the response for an error; log it if it is the server's fault."""
     if isinstance(error, HttpError):
         return error_response(error.status, error.code, str(error))
     if isinstance(error, ClientDisconnect):
-        return error_response(400, "bad_request", "The request broke off.")
+        return error_response(400, "bad_request", "The request is incomplete.")
     if isinstance(error, SessionMissing):
         return error_response(404, "not_found", "There is no such session.")
     if isinstance(error, StorageError):
-        logger.warning("storage failed for an HTTP request: %s", error)
+        logger.warning("HTTP request: storage failed: %s", error)
         return error_response(503, "storage", "The server cannot store or read at the moment.")
     if isinstance(error, ActorError):
         return error_response(503, "unavailable", "The server cannot do that at the moment.")
-    logger.error("an HTTP request failed", exc_info=error)
-    return error_response(500, "internal", "The server made a mistake.")
+    logger.error("HTTP request: failed", exc_info=error)
+    return error_response(500, "internal", "Internal server error; see the server's log.")
 
 
 @attrs.frozen
 class _Errors:
-    """No exception leaves it, and none becomes a traceback for the client."""
+    """The outermost error handler: no exception leaves it, and the client never gets a traceback."""
 
     app: ASGIApp
 

@@ -20,18 +20,19 @@ from transport.signin import BadKeyError, SignIns, TooManyAttemptsError, key_of_
 __all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "DrainRequestBody", "Keys", "SafeHeaders"]
 
 OPEN_PATHS: Final = frozenset({"/api/health"})
-"""What answers without a key, beside the files of the web client."""
+"""Paths that need no key, beside the files of the web client."""
 
 CODE_PATH: Final = "/api/pair"
-"""Where a pairing code is what opens, and no key."""
+"""The path that a pairing code opens instead of a key."""
 
 
 @attrs.frozen
 class Keys:
-    """Lets nobody past without a key, a good pairing code on its path, or a signed address of a file.
+    """Refuses requests without a valid key, except with a valid pairing code on its path, or a signed address of a
+    file.
 
-    Routes find `builderos.device` in the scope, None for a signed address, or `builderos.pairing`. A request ends
-    with its device's key, unless it calls `builderos.spare`.
+    Routes find `builderos.device` in the scope (None for a signed address), or `builderos.pairing`. If the device's key
+    is revoked, its requests end, unless one calls `builderos.spare`.
     """
 
     app: ASGIApp
@@ -46,7 +47,9 @@ class Keys:
             except BadKeyError:
                 raise HttpError(401, "unauthorized", "A valid key is needed.") from None
             except TooManyAttemptsError:
-                raise HttpError(429, "too_many", "Too many wrong keys; wait a moment.") from None
+                raise HttpError(
+                    429, "too_many", "Too many wrong keys from this address. Wait a moment."
+                ) from None
         device: Device | None = scope.get("builderos.device")
         if device is None:
             await self.app(scope, receive, send)
@@ -57,7 +60,7 @@ class Keys:
         with self.underway.of(device.id) as request:
             scope["builderos.spare"] = partial(self.underway.spare, device.id, request)
             await self.app(scope, receive, send)
-        if request.cancelled_caught:  # an answer that has begun breaks off
+        if request.cancelled_caught:  # a response that has begun is cut off
             raise HttpError(401, "unauthorized", "A valid key is needed.")
 
     def _check(self, scope: Scope) -> None:
@@ -107,10 +110,10 @@ COMMON: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
-"""What an answer gets that does not say otherwise itself. A browser's cache is no place for conversations.
+"""Default headers of a response. A browser must not cache private data.
 
-`Strict-Transport-Security` is not among them, over our own TLS either: it holds for all ports of a host's name, and
-would shut a browser out of whatever else that machine serves without TLS. This port speaks nothing but TLS anyway.
+`Strict-Transport-Security` is missing on purpose, even with our own TLS: it applies to all ports of a host's name, and
+would lock a browser out of other services of that machine without TLS. This port speaks only TLS anyway.
 """
 
 
@@ -118,7 +121,7 @@ would shut a browser out of whatever else that machine serves without TLS. This 
 class AliasedPaths:
     """Replaces session ids of the iOS app's own form in a request's path by their aliases (`storage.aliases`).
 
-    Stands behind the check of signed addresses: older ones hold the ids.
+    Runs after the check of signed addresses: older addresses contain the ids.
     """
 
     app: ASGIApp
@@ -132,7 +135,7 @@ class AliasedPaths:
 
 @attrs.frozen
 class SafeHeaders:
-    """Adds to each answer what it lacks."""
+    """Adds the missing headers to each response."""
 
     app: ASGIApp
 
@@ -154,12 +157,12 @@ class SafeHeaders:
 
 @attrs.frozen
 class DrainRequestBody:
-    """The outermost layer. Once the answer begins, the routes read no more, and this does."""
+    """The outermost layer: once the response begins, the routes stop reading, and this layer reads the rest."""
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See the class."""
+        """Implements ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,7 +1,7 @@
-"""A multipart body, cut into its parts as it comes in. Nothing of it is held but one small field at a time.
+"""Cuts a multipart body into its parts as it arrives. Keeps at most one small field in memory.
 
-The parser is python-multipart's, which Starlette uses too; its own form reader is not used since it would
-write each file to the temporary folder first, and would find out about its size last.
+The parser is python-multipart's, which Starlette uses too. Starlette's form reader is not used, since it would first
+write each file to the temporary folder, and check its size last.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 __all__ = ["Data", "MultipartError", "MultipartReader", "PartBegins", "PartEnds", "boundary_of"]
 
 MAX_HEADER_BYTES: Final = 8 * 1024
-"""Of one part's headers together; ours have three short ones."""
+"""Bytes of one part's headers together; ours have three short ones."""
 
 MAX_PARTS: Final = 16
 MAX_BOUNDARY: Final = 200
 
 
 class MultipartError(Exception):
-    """The body is no multipart body."""
+    """The body is not a valid multipart body."""
 
 
 @attrs.frozen
 class PartBegins:
-    """A part: what its headers say. `filename` is None where it is no file."""
+    """The headers of a part. `filename` is None if it is not a file."""
 
     name: str
     filename: str | None
@@ -51,7 +51,7 @@ Piece = PartBegins | Data | PartEnds
 
 
 def boundary_of(content_type: str) -> bytes | None:
-    """Return what separates the parts; None where this is no multipart form. Raises MultipartError."""
+    """Return the boundary between the parts; None if this is not a multipart form. Raises MultipartError."""
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data":
         return None
@@ -62,7 +62,7 @@ def boundary_of(content_type: str) -> bytes | None:
 
 
 class MultipartReader:
-    """Feed it what comes and take the pieces: `for piece in reader.feed(chunk)`."""
+    """Pass each chunk to `feed` and take the pieces: `for piece in reader.feed(chunk)`."""
 
     def __init__(self, boundary: bytes) -> None:
         self._pieces: list[Piece] = []
@@ -88,7 +88,7 @@ class MultipartReader:
 
     @property
     def complete(self) -> bool:
-        """Whether the closing boundary came."""
+        """Whether the closing boundary arrived."""
         return self._complete
 
     def feed(self, data: bytes) -> Iterator[Piece]:
@@ -96,7 +96,7 @@ class MultipartReader:
         try:
             self._parser.write(data)
         except MultipartParseError as error:
-            raise MultipartError("the body is no multipart form") from error
+            raise MultipartError("the body is not a multipart form") from error
         pieces, self._pieces = self._pieces, []
         return iter(pieces)
 

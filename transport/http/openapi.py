@@ -1,4 +1,4 @@
-"""The HTTP interface as OpenAPI 3.1 describes it. The tests hold the server to it."""
+"""The OpenAPI 3.1 description of the HTTP interface. Tests check the server against it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ __all__ = ["describe"]
 
 _REASONS: Final = {
     400: "The request is wrong.",
-    401: "No key, or not a good one.",
+    401: "No key, or not a valid one.",
     403: "This key may not do that, or the config does not allow it.",
-    404: "There is no such thing.",
-    409: "Not as things are now.",
+    404: "Not found.",
+    409: "Conflict with the current state.",
     411: "Content-Length is missing.",
     413: "The body is too large.",
-    415: "The body is of another type than this call takes.",
-    429: "Too many at once; or too many wrong keys from this address.",
-    503: "Not at the moment.",
+    415: "This call does not accept this type of body.",
+    429: "Too many requests at once, or too many wrong keys from this address.",
+    503: "Unavailable at the moment.",
 }
 
 
@@ -45,6 +45,7 @@ def _in_path(name: str, schema: Json = TEXT) -> Json:
 
 _LIMIT: Final = _query("limit", {"type": "integer", "minimum": 1, "maximum": 500})
 _AFTER: Final = _query("after_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
+_PATH_ERRORS: Final = (400, 403, 404, 415)
 _JSON_BODY_ERRORS: Final = (400, 411, 413, 415)
 
 
@@ -56,7 +57,7 @@ def _call(
     body: Json | None = None,
     media_type: str = "application/json",
 ) -> Json:
-    """Return one operation. `errors`: the statuses beside 200 and those that every call may give."""
+    """Return one operation. `errors`: the statuses beside 200 and those that every call may return."""
     content = {media_type: {"schema": answer} if answer is not None else {}}
     responses: Json = {"200": {"description": "Done.", "content": content}}
     for status in sorted({400, 401, 403, 429, 503, *errors}):
@@ -71,7 +72,7 @@ def _call(
 
 
 def _made(call: Json) -> Json:
-    """Return an operation that answers 201 in place of 200."""
+    """Return an operation that returns 201 instead of 200."""
     responses = call["responses"]
     responses["201"] = responses.pop("200")
     return call
@@ -113,7 +114,7 @@ def _reading() -> Json:
         },
         "/api/sessions/{id}/messages": {
             "get": _call(
-                "A conversation",
+                "The messages of a session",
                 messages,
                 400,
                 404,
@@ -124,11 +125,11 @@ def _reading() -> Json:
             "get": _call("The journal", events, 400, 404, parameters=(_in_path("id", ID), _LIMIT, _AFTER))
         },
         "/api/sessions/{id}/tasks": {
-            "get": _call("Delegated work", tasks, 400, 404, parameters=(_in_path("id", ID), _LIMIT, older))
+            "get": _call("Tasks", tasks, 400, 404, parameters=(_in_path("id", ID), _LIMIT, older))
         },
         "/api/sessions/{id}/export": {
             "get": _call(
-                "A session as a file",
+                "Export a session as a file",
                 None,
                 400,
                 404,
@@ -139,7 +140,7 @@ def _reading() -> Json:
         "/api/sessions/{id}/fork": {
             "post": _made(
                 _call(
-                    "A session with the history of another one",
+                    "Fork a session",
                     object_of(session_id=ID),
                     404,
                     409,
@@ -151,7 +152,7 @@ def _reading() -> Json:
         },
         "/api/search": {
             "get": _call(
-                "Full text over all sessions",
+                "Search all sessions",
                 hits,
                 400,
                 parameters=(
@@ -164,13 +165,73 @@ def _reading() -> Json:
     }
 
 
+def _work() -> Json:
+    path = _query("path", TEXT)
+    entry = object_of(name=TEXT, kind=TEXT, size=COUNT, modified=TIME, ignored=BOOL)
+    folder = object_of(name=TEXT, path=TEXT, git={"type": ["object", "null"]})
+    file = object_of(
+        path=TEXT,
+        old_path=nullable("string"),
+        status=TEXT,
+        added=COUNT,
+        removed=COUNT,
+        binary=BOOL,
+        patch=nullable("string"),
+        truncated=BOOL,
+    )
+    changes: Json = {"from": TEXT, "to": nullable("string"), "files": list_of(file), "truncated": BOOL}
+    return {
+        "/api/sessions/{id}/changes": {
+            "get": _call(
+                "What a turn changed, what lies between two checkpoints, or all since the beginning",
+                object_of(**changes),
+                404,
+                parameters=(
+                    _in_path("id", ID),
+                    path,
+                    *(_query(name, TEXT) for name in ("turn", "from", "to")),
+                ),
+            )
+        },
+        "/api/sessions/{id}/files": {
+            "get": _call(
+                "A folder of the workspace, or the names that fit a search",
+                object_of(entries=list_of(entry), truncated=BOOL),
+                *_PATH_ERRORS,
+                parameters=(_in_path("id", ID), path, _query("q", {"type": "string", "maxLength": 200})),
+            )
+        },
+        "/api/sessions/{id}/file": {
+            "get": _call(
+                "A file of the workspace: text as JSON, anything else as a download",
+                None,
+                *_PATH_ERRORS,
+                parameters=(
+                    _in_path("id", ID),
+                    _query("path", TEXT, required=True),
+                    _query("checkpoint", TEXT),
+                ),
+                media_type="*/*",
+            )
+        },
+        "/api/folders": {
+            "get": _call(
+                "Folders for a new session",
+                object_of(path=TEXT, folders=list_of(folder), recent=list_of(folder)),
+                *_PATH_ERRORS,
+                parameters=(path,),
+            )
+        },
+    }
+
+
 def _acting() -> Json:
     closed = object_of(ok=BOOL, session_id=TEXT, process_killed=BOOL, message=TEXT)
     agent = _in_path("agent", {"enum": ["claude", "codex"]})
     return {
         "/api/sessions/{id}": {
             "delete": _call(
-                "Remove a session for good",
+                "Delete a session permanently",
                 object_of(ok=BOOL, session_id=ID),
                 404,
                 409,
@@ -178,11 +239,13 @@ def _acting() -> Json:
             )
         },
         "/api/{agent}/session/{id}/close": {
-            "delete": _call("Be done with a session for now", closed, 404, parameters=(agent, _in_path("id")))
+            "delete": _call(
+                "Close a session's hub if nobody needs it", closed, 404, parameters=(agent, _in_path("id"))
+            )
         },
         "/api/notifications/register": {
             "post": _call(
-                "Keep a device's token",
+                "Register a device's push token",
                 object_of(success=BOOL, message=TEXT),
                 *_JSON_BODY_ERRORS,
                 body=_json(
@@ -198,13 +261,13 @@ def _acting() -> Json:
         },
         "/api/devices": {
             "get": _call(
-                "Who holds a key",
+                "Devices",
                 object_of(devices=list_of(named("Device")), next_after=nullable("string")),
                 400,
                 parameters=(_LIMIT, _query("after", TEXT)),
             ),
             "post": _call(
-                "Make a device; its key is told this once",
+                "Add a device; its key is returned only once",
                 object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),
                 429,
                 *_JSON_BODY_ERRORS,
@@ -213,7 +276,7 @@ def _acting() -> Json:
         },
         "/api/devices/pair": {
             "post": _call(
-                "Make a pairing code, good once and for ten minutes",
+                "Create a pairing code, valid once within ten minutes",
                 object_of(code=TEXT, url=TEXT, qr=TEXT, scope=SCOPE, expires_at=TIME),
                 429,
                 *_JSON_BODY_ERRORS,
@@ -222,7 +285,7 @@ def _acting() -> Json:
         },
         "/api/pair": {
             "post": _call(
-                "Become a device; the code stands where a key would",
+                "Exchange a pairing code, sent in place of a key, for a device's key",
                 object_of(id=TEXT, key=TEXT, name=TEXT, scope=SCOPE),
                 429,
                 *_JSON_BODY_ERRORS,
@@ -253,7 +316,9 @@ def _files() -> Json:
     signature = _query("sig", TEXT)
     blob = (_in_path("session", ID), _in_path("digest", {"type": "string", "pattern": "^[0-9a-f]{64}$"}))
     return {
-        "/api/files/upload": {"post": _call("Bring a file", upload, *_JSON_BODY_ERRORS, 409, 429, body=form)},
+        "/api/files/upload": {
+            "post": _call("Upload a file", upload, *_JSON_BODY_ERRORS, 409, 429, body=form)
+        },
         "/uploads/{name}": {
             "get": _call(
                 "A file; a signed address needs no key",
@@ -293,9 +358,9 @@ def _server() -> Json:
     capsules = object_of(count=COUNT, capsules=list_of(named("Capsule")))
     described: Json = {"type": "object", "required": ["openapi", "info", "paths"]}
     return {
-        "/api/health": {"get": {**_call("Is the server there", health), "security": []}},
-        "/api/status": {"get": _call("What the server can do", status)},
-        "/api/capsules": {"get": _call("What the workspace describes", capsules)},
+        "/api/health": {"get": {**_call("Health check", health), "security": []}},
+        "/api/status": {"get": _call("Status and features", status)},
+        "/api/capsules": {"get": _call("Capsules of the workspace", capsules)},
         "/api/openapi.json": {"get": _call("This description", described)},
         "/metrics": {"get": _call("Counters, for Prometheus", TEXT, media_type="text/plain")},
     }
@@ -307,7 +372,7 @@ def describe(version: str) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "BuilderOS Mobile", "version": version},
         "security": [{"header": []}, {"bearer": []}],
-        "paths": {**_server(), **_reading(), **_acting(), **_files()},
+        "paths": {**_server(), **_reading(), **_work(), **_acting(), **_files()},
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {

@@ -1,4 +1,4 @@
-"""The shapes that the HTTP interface's description is made of: what answers hold."""
+"""The schemas of the OpenAPI description: the fields of responses."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def object_of(**fields: Json) -> Json:
 
 
 def list_of(item: Json) -> Json:
-    """Return a list of such."""
+    """Return a list of such items."""
     return {"type": "array", "items": item}
 
 
 def named(name: str) -> Json:
-    """Return one of `SCHEMAS`."""
+    """Return a reference to one of `SCHEMAS`."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 

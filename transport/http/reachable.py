@@ -1,5 +1,4 @@
-"""Whether a BuilderOS server answers at an address, as seen from this computer: asked before a person carries the address
-to another device."""
+"""Checks whether a BuilderOS server answers at an address, before a person carries the address to another device."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def origin_of(text: str) -> str | None:
-    """Return an address of the form `https://HOST:PORT`, without what comes behind; None if it is none."""
+    """Return an address in the form `https://HOST:PORT`, without a path; None if it is not an address."""
     found = _ORIGIN.match(text)
     rest = "" if found is None else text[found.end() :]
     if found is None or rest not in ("", "/"):
@@ -32,10 +31,10 @@ def origin_of(text: str) -> str | None:
 
 
 async def is_answered(origin: str) -> bool:
-    """Tell whether `GET /api/health` there looks like this program's.
+    """Return whether `GET /api/health` at an address answers like this program.
 
-    Waits at most `_LIMIT_S`. An address that cannot be reached, a certificate that is not good, and any other
-    answer are False. Nothing of the answer is kept or told.
+    Waits at most `_LIMIT_S`. An unreachable address, an invalid certificate and any other answer give False. The answer
+    is neither kept nor passed on.
     """
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]

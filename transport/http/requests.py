@@ -1,4 +1,4 @@
-"""Small JSON bodies of requests: bounded, checked, and without a word of doubt about what they are."""
+"""Reads and validates small JSON bodies of requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_JSON_BYTES: Final = 64 * 1024
 
 
 def check_length(request: Request, most: int, refusal: HttpError) -> None:
-    """Refuse a body whose length is not told in either way, or told as over `most` bytes. Raises HttpError."""
+    """Refuse a body without a length, or with a stated length over `most` bytes. Raises HttpError."""
     if "transfer-encoding" in request.headers:
         return
     told = request.headers.get("content-length")
@@ -28,7 +28,8 @@ def check_length(request: Request, most: int, refusal: HttpError) -> None:
 
 
 async def read_json(request: Request, *, optional: bool = False) -> JsonBody:
-    """Return a request's body, a JSON object; where it is `optional`, none is an empty one. Raises HttpError."""
+    """Return a request's body, a JSON object. If it is `optional`, a missing body counts as an empty object. Raises
+    HttpError."""
     if optional and _has_none(request):
         return JsonBody({})
     too_large = HttpError(413, "too_large", f"The body is over {MAX_JSON_BYTES} bytes.")
@@ -45,7 +46,7 @@ async def read_json(request: Request, *, optional: bool = False) -> JsonBody:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise HttpError(400, "bad_request", "The body is no JSON.") from None
+        raise HttpError(400, "bad_request", "The body is not JSON.") from None
     if not isinstance(found, dict):
         raise HttpError(400, "bad_request", "The body must be an object.")
     return JsonBody(found)
@@ -57,13 +58,13 @@ def _has_none(request: Request) -> bool:
 
 
 class JsonBody:
-    """The fields of a body; unknown ones do not count."""
+    """The fields of a body; unknown fields are ignored."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self._fields = fields
 
     def has(self, name: str) -> bool:
-        """Tell whether a field is there, and not null."""
+        """Return whether a field is present and not null."""
         return self._fields.get(name) is not None
 
     def text(self, name: str, most: int, default: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What routes answer with, and how they read a query. Every error is JSON of one form."""
+"""Responses of the routes, and the parsing of query parameters. Every error is JSON of one form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class JsonAnswer(Response):
 
 
 class HttpError(Exception):
-    """A request cannot be answered as asked; becomes the error answer with `status`, `code` and this text."""
+    """A request is refused; it becomes the error response with `status`, `code` and this text."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,12 +36,12 @@ class HttpError(Exception):
 
 
 def error_response(status: int, code: str, message: str) -> Response:
-    """Return an error's answer."""
+    """Return an error response."""
     return JsonAnswer(error_body(code, message), status_code=status, headers={"Cache-Control": "no-store"})
 
 
 def number_of(request: Request, name: str) -> int | None:
-    """Return a query's whole number, 0 or more; None where it is not given. Raises HttpError."""
+    """Return a query's whole number, 0 or more; None if it is not given. Raises HttpError."""
     text = request.query_params.get(name)
     if text is None:
         return None
@@ -52,7 +52,7 @@ def number_of(request: Request, name: str) -> int | None:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that these digits are, 0 to 2**63 - 1, which a database holds; None for anything else."""
+    """Return the number of these digits, 0 to 2**63 - 1, the range of a database; None for any other text."""
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_INT):
         return None
     return int(text)

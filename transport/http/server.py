@@ -1,8 +1,7 @@
-"""HTTP on one connection: Hypercorn's per-connection class, which is not documented API, is used here and
-nowhere else.
+"""HTTP on one connection. Hypercorn's per-connection class, which is not documented API, is used only here.
 
-Every answer says `Connection: close`. So an Upgrade request never comes second on a kept connection, where
-Hypercorn would meet it; a client that sends one anyway sees a clean end.
+Every response has `Connection: close`. So an Upgrade request never comes second on a kept connection, where Hypercorn
+would handle it; a client that sends one anyway sees a clean end.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from transport.streams import Transport
 __all__ = ["HttpServer"]
 
 AFTER_CLOSE_S: Final = 5.0
-"""How long a route may still run once its connection is closed."""
+"""How long a route may still run after its connection was closed."""
 
 
 class HttpServer:
@@ -43,7 +42,7 @@ class HttpServer:
         self._config = _hypercorn_config(config)
 
     async def serve(self, stream: Transport, head: RequestHead, data: bytes) -> None:
-        """Answer the request that begins with `data`; return once its connection is to be closed."""
+        """Answer the request that begins with `data`; return once its connection can be closed."""
         end = find_end(data) or len(data)
         start = without_upgrade(data[:end])
         if not _is_sound(start):
@@ -60,12 +59,12 @@ class HttpServer:
             nursery.cancel_scope.cancel(reason="answered")
 
     async def stop(self) -> None:
-        """Let idle connections end."""
+        """End idle connections."""
         await self._context.terminated.set()
 
 
 def _is_sound(head: bytes) -> bool:
-    """Tell whether Hypercorn's own parser will take the head: its refusals have no body that tells why."""
+    """Return whether Hypercorn's own parser accepts the head: its own refusals have no body with a reason."""
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(head)
     try:
@@ -75,9 +74,9 @@ def _is_sound(head: bytes) -> bool:
 
 
 async def _limit(http: HttpStream, scope: trio.CancelScope) -> None:
-    """Give up on a request that goes on after its connection closed.
+    """Cancel a request that still runs after its connection closed.
 
-    Hypercorn itself would wait for good where a second request came right behind the first.
+    Hypercorn itself would wait forever if a second request followed the first directly.
     """
     await http.finished.wait()
     scope.deadline = trio.current_time() + AFTER_CLOSE_S

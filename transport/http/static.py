@@ -18,7 +18,7 @@ __all__ = ["WEB_FOLDER", "WebFile", "read_web_files", "without_comments", "witho
 WEB_FOLDER: Final = Path(__file__).parents[1] / "web"
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
-"""Of one file, since all of them stay in memory. The client is a twentieth of that."""
+"""Bytes of one file, since all of them stay in memory. The client is a twentieth of that."""
 
 _INDEX: Final = "index.html"
 
@@ -34,7 +34,7 @@ _TYPES: Final = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-"""What is served; a file that is called otherwise belongs to the work on the client."""
+"""The served types; a file of another type is not part of the client."""
 
 _COMMENTED: Final = frozenset({".css", ".js"})
 
@@ -46,8 +46,8 @@ class WebFile:
     """One file.
 
     Attributes:
-        path: under which it is served; it begins with a slash.
-        etag: with its quotes; another content has another.
+        path: the served path; begins with a slash.
+        etag: with its quotes; differs for other content.
     """
 
     path: str
@@ -57,10 +57,9 @@ class WebFile:
 
 
 def read_web_files(folder: Path) -> tuple[WebFile, ...]:
-    """Return what is served of a folder, sorted by path, `index.html` under `/` as well. Blocks.
+    """Return the served files of a folder, sorted by path, `index.html` under `/` as well. Blocks.
 
-    A folder that is not there has no files. Hidden ones, types that are not known and files over
-    `MAX_FILE_BYTES` are left out.
+    A missing folder has no files. Hidden files, unknown types and files over `MAX_FILE_BYTES` are left out.
     """
     found: list[WebFile] = []
     for path in sorted(folder.rglob("*")):
@@ -86,7 +85,7 @@ def _served(path: Path) -> bytes:
 
 
 _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
-"""What tells the type checker of one expression, inside a line."""
+"""A cast: it gives the type checker the type of one expression, inside a line."""
 
 
 _TEXT: Final = frozenset("\"'`/")
@@ -107,9 +106,8 @@ def without_spaces(script: str) -> str:
 def without_comments(source: str) -> str:
     """Return JavaScript or CSS without comments that begin a line, without casts, and without indentation.
 
-    Anything else stays, comments behind code too: to tell those from a text with `//` in it takes a parser. A
-    template literal may have no line that begins like a comment or with a space; the client has none of several
-    lines.
+    All else stays, also comments after code: to tell those from a text with `//` takes a parser. A template literal
+    must not have a line that begins like a comment or with a space; the client has no multi-line literals.
     """
     lines: list[str] = []
     inside = False

@@ -1,12 +1,11 @@
-"""The stream that Hypercorn speaks HTTP on: it looks like what Hypercorn expects and adds what that lacks.
+"""The stream below Hypercorn: it has the interface that Hypercorn expects, with limits that Hypercorn lacks.
 
-Hypercorn writes under a shield and without a limit; here a write that is not taken in time breaks the
-stream. Hypercorn closes at once; here its close only ends both directions for it, and whoever made the
-stream lets the line drain, since closing a socket with unread input destroys the answer that is still on
-its way.
+Hypercorn writes under a shield and without a limit; here a write that takes too long breaks the stream. Hypercorn
+closes at once; here its close only ends both directions for Hypercorn, and the caller drains the stream, since closing
+a socket with unread input destroys the response that is still in flight.
 
-What comes behind the first request is thrown away: every answer closes its connection, and Hypercorn, where
-it sees a second request come, closes at once, be the first one answered or not.
+Bytes after the first request are dropped: every response closes its connection, and Hypercorn closes at once if it sees
+a second request, whether the first is answered or not.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from transport.streams import PutBackStream, Transport
 __all__ = ["HttpStream", "TlsHttpStream", "drain", "http_stream"]
 
 DRAIN_S: Final = 2.0
-"""How long a peer may be silent after our answer before its connection is cut."""
+"""How long a peer may be silent after our response before its connection is cut."""
 
 DRAIN_TOTAL_S: Final = 30.0
 DRAIN_BYTES: Final = 256 * 1024 * 1024
-"""What is thrown away of a peer that goes on sending after our answer: the rest of a refused upload. Many
-clients read the answer only once they have sent all, and lose it where the connection is cut before."""
+"""Bytes that are dropped from a peer that keeps sending after our response: the rest of a refused upload. Many clients
+read the response only once they have sent everything, and lose it if the connection is cut earlier."""
 
 _BARE: Final = re.compile(rb"HTTP/1\.1 (4[0-9][0-9]) [^\r]*\r\ncontent-length: 0\r\n")
-"""None of our own answers of these statuses is empty."""
+"""Our own responses with these statuses are never empty."""
 
 _READ_BYTES: Final = 64 * 1024
 
 
 class HttpStream(PutBackStream):
-    """See the module.
+    """The stream of one HTTP connection.
 
     Attributes:
         finished: set once Hypercorn has closed it.
@@ -54,11 +53,11 @@ class HttpStream(PutBackStream):
 
     @property
     def socket(self) -> trio.socket.SocketType:
-        """The socket, of which Hypercorn asks the addresses."""
+        """The socket, from which Hypercorn reads the addresses."""
         return _socket_of(self._transport)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """See `trio.abc.ReceiveStream`. Raises ClosedResourceError after or during a close."""
+        """Implements `trio.abc.ReceiveStream`. Raises ClosedResourceError after or during a close."""
         if self.finished.is_set():
             raise trio.ClosedResourceError
         data: bytes | bytearray = b""
@@ -77,7 +76,8 @@ class HttpStream(PutBackStream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """See `trio.abc.SendStream`. Raises BrokenResourceError where the socket takes nothing."""
+        """Implements `trio.abc.SendStream`. Raises BrokenResourceError if the socket accepts nothing within
+        `write_s`."""
         if self.finished.is_set():
             raise trio.ClosedResourceError
         if not self._begun:
@@ -89,10 +89,10 @@ class HttpStream(PutBackStream):
                 await self.inner.send_all(view[start : start + _READ_BYTES])
             if scope.cancelled_caught:
                 await trio.aclose_forcefully(self.inner)
-                raise trio.BrokenResourceError("the socket took nothing")
+                raise trio.BrokenResourceError("the socket accepted nothing")
 
     async def send_eof(self) -> None:
-        """Nothing: Hypercorn calls it beside a write that goes on; `drain` ends our direction later."""
+        """Does nothing: Hypercorn calls it during a write; `drain` ends our direction later."""
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
@@ -104,7 +104,7 @@ class HttpStream(PutBackStream):
 
 
 class TlsHttpStream(HttpStream):
-    """The same over TLS; by these attributes Hypercorn knows the scheme."""
+    """The same over TLS; Hypercorn detects the scheme by these attributes."""
 
     @property
     def transport_stream(self) -> trio.SocketStream:
@@ -113,16 +113,17 @@ class TlsHttpStream(HttpStream):
         return self._transport.transport_stream
 
     async def do_handshake(self) -> None:
-        """Nothing: it was done before the head was read."""
+        """Does nothing: the handshake was done before the head was read."""
         await trio.lowlevel.checkpoint()
 
     def selected_alpn_protocol(self) -> str:
-        """HTTP/1.1 is all that this port speaks."""
+        """Return `http/1.1`, the only protocol of this port."""
         return "http/1.1"
 
 
 def _with_reason(start: bytes) -> bytes:
-    """Return the start of an answer; where Hypercorn gives up on a body that is none, as ours: it says no word."""
+    """Return the start of a response. If Hypercorn refuses an invalid body with an empty response, return our refusal
+    instead."""
     bare = _BARE.match(start)
     if bare is None:
         return start
@@ -134,8 +135,8 @@ def http_stream(stream: Transport, ahead: bytes, left: int | None, write_s: floa
 
     Args:
         stream: the transport.
-        ahead: what was read of it already.
-        left: bytes of the first request, from `ahead` on; None where that is not known.
+        ahead: the bytes that were already read from it.
+        left: bytes of the first request, from `ahead` on; None if unknown.
         write_s: how long the socket may refuse a write.
     """
     kind = TlsHttpStream if isinstance(stream, trio.SSLStream) else HttpStream
@@ -143,7 +144,7 @@ def http_stream(stream: Transport, ahead: bytes, left: int | None, write_s: floa
 
 
 async def drain(stream: Transport) -> None:
-    """Read on for a moment after our last word, until the peer closes, so that it can read that word."""
+    """Keep reading briefly after our last bytes, until the peer closes, so that it can read them."""
     left = DRAIN_BYTES
     end = trio.current_time() + DRAIN_TOTAL_S
     with trio.move_on_after(DRAIN_S) as scope:  # noqa: ASYNC912 - reads until the end

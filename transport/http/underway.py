@@ -1,4 +1,4 @@
-"""HTTP requests that are being answered, by the device that asked: they end with its key."""
+"""The HTTP requests in progress, by device: they end if its key is revoked."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Underway"]
 
 @attrs.define(eq=False)
 class Underway:
-    """See the module. One scope a request."""
+    """The requests in progress, each with a cancel scope."""
 
     _scopes: dict[str, set[trio.CancelScope]] = attrs.field(factory=dict)
 
     @contextmanager
     def of(self, device_id: str) -> Iterator[trio.CancelScope]:
-        """Answer a request inside the block, which `end` cancels."""
+        """Run a request inside the block; `end` cancels it."""
         with trio.CancelScope() as scope:
             self._scopes.setdefault(device_id, set()).add(scope)
             try:
@@ -28,7 +28,7 @@ class Underway:
                 self.spare(device_id, scope)
 
     def spare(self, device_id: str, scope: trio.CancelScope) -> None:
-        """Let a request come to its end by itself: the one that revokes its own key. Idempotent."""
+        """Let one request finish: the one that revokes its own key. Idempotent."""
         scopes = self._scopes.get(device_id, set())
         scopes.discard(scope)
         if not scopes:

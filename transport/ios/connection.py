@@ -1,7 +1,7 @@
-"""One WebSocket connection of the shipped app, from its handshake to its close (PROTOCOL section 4, rules 1-3, 7-9).
+"""One WebSocket connection of the iOS app, from its handshake to its close (PROTOCOL section 4, rules 1-3, 7-9).
 
-The same tasks as for version 3 (trio-websocket's reader, ours, the writer) and one more that asks by ping how
-much has arrived. There is no timer that ends an idle connection.
+The same tasks as for version 3 (trio-websocket's reader, ours, the writer) and one more that measures by ping how much
+has arrived. No timer ends an idle connection.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from transport.websocket.writer import DeviceWriter
 __all__ = ["AppConnection", "AppShared"]
 
 CLAUDE_GAP_S: Final = 0.26
-"""Between two drawn frames on the Claude path: 250 ms, and what a timer may be early on the other side."""
+"""Time between two drawn frames on the Claude path: 250 ms, plus the error of the app's timer."""
 
 READY_AFTER_CONFIG_S: Final = 0.115
-"""The app forgets a `ready` that comes before it has waited for the next tick of its 100 ms poll."""
+"""The app drops a `ready` that arrives before the next tick of its 100 ms poll."""
 
 READY_WITHOUT_CONFIG_S: Final = 0.4
 
 LEAVE_S: Final = 2.0
-"""How long noting what was told may take as a connection ends; where it fails, a few words come twice."""
+"""How long storing the receipts may take when a connection ends. If it fails, a few words are sent twice."""
 
 logger = logging.getLogger("builderos.transport")
 
 
 @attrs.define(eq=False)
 class AppShared:
-    """What all connections of the app share."""
+    """The state that all connections of the app share."""
 
     receipts: Receipts = attrs.field(factory=Receipts)
     tries: Attempts = attrs.field(factory=Attempts)
@@ -59,7 +59,7 @@ class AppShared:
 
 @attrs.define(eq=False)
 class ReadySource:
-    """Says `ready` when it is time, as a source of the writer."""
+    """Sends `ready` at the right time, as a source of the writer."""
 
     writer: DeviceWriter
     clock: Callable[[], int]
@@ -68,11 +68,11 @@ class ReadySource:
     _by_config: bool = False
 
     def signed_in(self, now: float) -> None:
-        """No config has come yet; maybe none will."""
+        """Start the wait: no config has arrived yet, and maybe none will."""
         self._set(now + READY_WITHOUT_CONFIG_S)
 
     def config(self, now: float) -> None:
-        """A config came. One that comes while a `ready` is on its way to another shares it."""
+        """Handle a config. If a `ready` is already on its way, it also answers this one."""
         if not self._by_config:
             self._by_config = True
             self._set(now + READY_AFTER_CONFIG_S)
@@ -82,7 +82,7 @@ class ReadySource:
         self.writer.mark_ready(self)
 
     async def take(self, now: float) -> bytes:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         await trio.lowlevel.checkpoint()
         if now < self._at:
             return b""
@@ -90,19 +90,19 @@ class ReadySource:
         return text_frame(ready(self.clock()))
 
     def due(self, now: float) -> float:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         return self._at
 
 
 @attrs.define(eq=False)
 class AppConnection:
-    """See the module. Lives for one `run`.
+    """One connection of the app. Lives for one `run`.
 
     Attributes:
-        agent: the path's agent, for sessions that the app begins.
-        sign_in: where the connection comes from.
+        agent: the path's agent, for sessions that the app starts.
+        sign_in: the client's address, and the key of its head.
         on_signed_in: called once, when the device may stay.
-        device: who is signed in.
+        device: the device that is signed in.
     """
 
     ws: trio_websocket.WebSocketConnection
@@ -125,7 +125,7 @@ class AppConnection:
         self._ready = ReadySource(self.writer, self.deps.clock)
 
     def request_close(self, code: CloseCode) -> None:
-        """Have what is to be told written, then the close frame, and then `run` end. Never blocks."""
+        """Write all pending frames, then the close frame, then end `run`. Never blocks."""
         self.writer.close(code)
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.config.close_s)
@@ -138,7 +138,7 @@ class AppConnection:
             await self._converse(nursery)
         except trio_websocket.ConnectionClosed:
             return
-        await trio.sleep_forever()  # the writer still says good-bye; it cuts when it has
+        await trio.sleep_forever()  # the writer still sends the close frame; it cancels the scope afterwards
 
     async def _converse(self, nursery: trio.Nursery) -> None:
         first: str | bytes | None = None
@@ -190,7 +190,7 @@ class AppConnection:
         try:
             self.device = await resumption.device(frame, self.sign_in.address, trio.current_time())
         except StorageError as failed:
-            logger.warning("nobody can come back without a key: %s", failed)
+            logger.warning("resume without a key is unavailable: %s", failed)
         self.sign_in.returned(self.device)
         return frame, None
 
@@ -219,7 +219,7 @@ class AppConnection:
         self._wrote.set()
 
     async def _ask_what_arrived(self, conversation: AppConversation, receipts: ConnectionReceipts) -> None:
-        """Ping behind what was written, one at a time; the pong tells that all before it is there."""
+        """Send a ping after each write, one at a time; its pong shows that all earlier frames arrived."""
         try:
             while True:
                 await self._wrote.wait()
@@ -243,6 +243,6 @@ class AppConnection:
                     await self.ws.aclose(code.code, code.reason)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             if self.stream.timed_out:
-                logger.info("the app of device %s was cut: it takes nothing", self.device and self.device.id)
+                logger.info("device %s: connection cut: it accepts nothing", self.device and self.device.id)
         if self._scope is not None:
             self._scope.cancel(reason="the writer has ended")

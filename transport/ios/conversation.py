@@ -1,5 +1,5 @@
-"""What the shipped app says once it is signed in, and what follows from it. The app has no ids, no acknowledgement
-and no acts: a text is a message or the answer to a request, and which of them `AppState` decides.
+"""Handles the texts of the iOS app on one signed-in connection. The app has no ids, no acknowledgement and no commands:
+a text is a message or the answer to a request, and `AppState` decides which.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from transport.websocket.writer import DeviceWriter
 __all__ = ["AppConversation"]
 
 MAX_FEEDS: Final = 64
-"""Sessions that one connection follows. The app uses one a tab, and a tab has a connection of its own."""
+"""Sessions that one connection follows. The app uses one for each tab, and a tab has a connection of its own."""
 
 EXCHANGE_MS: Final = 30 * 24 * 3600 * 1000
-"""How long an answer that nobody fetched is kept for the app."""
+"""How long an answer that the app did not fetch is kept for it."""
 
 logger = logging.getLogger("builderos.transport")
 
 
 class _Refused(Exception):
-    """A text cannot be followed; the text says why, for a person."""
+    """A text that is refused; the error's text is for a person."""
 
     def __init__(self, content: str, code: str | None = None) -> None:
         super().__init__(content)
@@ -56,7 +56,7 @@ class _Refused(Exception):
 
 @attrs.define(eq=False)
 class AppConversation:
-    """See the module. `key` is what the app signed in with, None where it came back without one."""
+    """The state of one connection. `key` is the key of the sign-in; None if the app reconnected without one."""
 
     writer: DeviceWriter
     config: TransportConfig
@@ -71,7 +71,7 @@ class AppConversation:
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
-        """Follow nothing any more, and note what was told."""
+        """Stop following all sessions, and store how much was sent."""
         for feed in self._feeds.values():
             feed.close()
         self._feeds.clear()
@@ -80,17 +80,17 @@ class AppConversation:
             await self.note(left)
 
     async def note(self, receipts: Sequence[Receipt]) -> None:
-        """Keep how much of these answers was seen."""
+        """Store how much of these answers the app has seen."""
         told = [OpenExchange(one.message_id, one.known) for one in receipts if not one.settled]
         closed = [one.message_id for one in receipts if one.settled]
         try:
             await self.ports.pairs.settle(told, closed)
         except StorageError as failed:
-            logger.warning("what the app has seen could not be noted: %s", failed)
+            logger.warning("cannot store what the app has seen: %s", failed)
         self.receipts.forget(receipts)
 
     async def follow(self, frame: ChatFrame) -> None:
-        """Do what a text asks for; whatever stands in its way is told as an `error` that ends the exchange."""
+        """Do what a text asks for. A failure becomes an `error` that ends the exchange."""
         try:
             await self._follow(frame)
         except _Refused as refused:
@@ -98,7 +98,7 @@ class AppConversation:
         except SessionFailed as failed:
             self._send_error(f"The session failed; try again in {failed.retry_in_s:.0f} s.", "session_failed")
         except ShuttingDown:
-            self._send_error("The server is about to stop.", "shutting_down")
+            self._send_error("The server is shutting down.", "shutting_down")
         except SessionMissing:
             self._send_error("There is no such session.", "unknown_session")
         except StorageError as failed:
@@ -134,13 +134,13 @@ class AppConversation:
         if known is not None and known.active and not known.is_lost:
             return known
         if known is None and len(self._feeds) >= MAX_FEEDS:
-            raise _Refused("This connection has too many sessions.", "forbidden")
+            raise _Refused("This connection follows too many sessions.", "forbidden")
         feed = await self._open_feed(session_id, device_id)
         self._feeds[session_id, device_id] = feed
         return feed
 
     async def _open_feed(self, session_id: str, device_id: str) -> AppFeed:
-        # A label that another key used first stays that key's; the app is not shut out for it.
+        # A label that another key used first stays that key's; the app still gets in.
         is_ours = await self.deps.devices.claim_label(device_id, self.device.id)
         label = device_id if is_ours else self.device.id
         await self._find_or_make(session_id, label)
@@ -166,7 +166,7 @@ class AppConversation:
         return feed
 
     def _name_of(self, feed: AppFeed, label: str) -> str:
-        """Return what people call who decided: a label that the device chose, else its name."""
+        """Return the name of the decider for people: a label that the device chose, else its name."""
         device = self.ports.keys.get(label)
         return label if device is None else device.name
 
@@ -175,7 +175,7 @@ class AppConversation:
         if await catalog.get(session_id) is not None:
             return
         if not authorize(self.device.scope, CREATE_SESSION):
-            raise _Refused("This key may not begin conversations.", "forbidden")
+            raise _Refused("This key may not create sessions.", "forbidden")
         if self.agent not in self.config.agents:
             raise _Refused(f"The agent {self.agent} is not configured.", "unknown_agent")
         if await catalog.count() >= self.config.max_sessions:
@@ -186,19 +186,19 @@ class AppConversation:
                 NewSession(session_id, self.agent, label, settings, self.deps.clock(), self.config.workspace)
             )
         except SessionExists:
-            return  # two devices made it at the same time
+            return  # two devices created it at the same time
 
     async def _view(self, session_id: str, label: str) -> SessionView:
         answer = await self._ask(session_id, label, Attach(), self.config.attach_s)
         if isinstance(answer, SessionView):
             return answer
         raise _Refused(
-            answer.content if isinstance(answer, Rejected) else "The session does not answer; try again.",
+            answer.content if isinstance(answer, Rejected) else "The session does not answer. Try again.",
             answer.code if isinstance(answer, Rejected) else "storage",
         )
 
     async def _ask(self, session_id: str, label: str, command: Command, limit_s: float) -> Reply | None:
-        """Submit a command and wait for its answer; None where none came in time."""
+        """Submit a command and wait for its answer; None if none arrives in time."""
         answered = trio.Event()
         replies: list[Reply] = []
 
@@ -244,7 +244,7 @@ class AppConversation:
             await self.note([receipt])
             raise failed
         if taking.cancelled_caught:
-            busy = "The session takes nothing at the moment; try again."
+            busy = "The session accepts no messages at the moment. Try again."
             feed.send_nowait(feed.state.refused(message_id, busy, "storage"))
 
     def _on_sent(self, feed: AppFeed, message_id: str, reply: Reply) -> None:
@@ -254,7 +254,7 @@ class AppConversation:
     async def _files(self, session_id: str, frame: ChatFrame) -> tuple[File, ...]:
         found = await attachments_of(self.deps.uploads, session_id, frame.urls)
         if found is None:
-            raise _Refused("An attachment is no upload of this server.", "bad_attachment")
+            raise _Refused("An attachment is not an upload of this server.", "bad_attachment")
         return found
 
     # ---- decisions ----
@@ -272,11 +272,11 @@ class AppConversation:
             feed.state.decision_refused(meant.request_id, "")
             raise
         if taking.cancelled_caught:
-            busy = "The session takes nothing at the moment; try again."
+            busy = "The session accepts no decisions at the moment. Try again."
             feed.send_nowait(feed.state.decision_refused(meant.request_id, busy))
 
     def _on_decided(self, feed: AppFeed, request_id: str, reply: Reply) -> None:
-        """Only a refusal comes here: a decision that was taken shows as its event."""
+        """Only a refusal gets here: an accepted decision shows as its event."""
         if not isinstance(reply, Rejected):
             return
         if reply.code == "already_resolved":

@@ -1,7 +1,7 @@
-"""One session as one app connection follows it: a cursor on the journal, told in the app's words and pace.
+"""One session on one app connection: reads the journal by a cursor, and sends frames at the app's pace.
 
-A source of the connection's writer, like an attachment of version 3. It reads on only while little waits to
-be written, so a phone that does not read costs no more than `QUEUE_CODE_POINTS`.
+A source of the connection's writer, like an attachment of version 3. It reads on only while little waits to be written,
+so a phone that does not read costs no more than `QUEUE_CODE_POINTS`.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ from transport.websocket.writer import DeviceWriter
 __all__ = ["AppFeed", "Pace"]
 
 QUEUE_CODE_POINTS: Final = 512 * 1024
-"""What may wait to be written before no more is read from the journal."""
+"""Code points that may wait to be written before the feed stops reading the journal."""
 
 CATCH_UP_S: Final = 2.0
-"""How long the tail may take to show what the session's owner has told already."""
+"""How long the tail may take to catch up with the answer of the session's owner."""
 
 STORAGE_RETRY_S: Final = 2.0
 
 PAST_EVENTS: Final = 256
-"""Recent messages and decisions that are looked at for who was first; older ones are over ten minutes or rare."""
+"""Recent messages and decisions that are checked for who decided first; older ones are over ten minutes old, or
+rare."""
 
 _PAST: Final = frozenset({UserMessage.kind, PermissionRequested.kind, PermissionResolved.kind})
 
@@ -55,7 +56,7 @@ logger = logging.getLogger("builderos.transport")
 class Pace:
     """The least time between two frames that the app draws, over all sessions of a connection.
 
-    The app forgets a piece that is followed by another one too soon, and an end too soon after a piece.
+    The app drops a piece that another one follows too soon, and an end that follows a piece too soon.
     """
 
     gap_s: float
@@ -64,7 +65,7 @@ class Pace:
 
 @attrs.frozen
 class FeedPorts:
-    """What a feed holds of the server."""
+    """The parts of the server that a feed uses."""
 
     journal: Journal
     catalog: Catalog
@@ -74,7 +75,7 @@ class FeedPorts:
 
 @attrs.define(eq=False)
 class AppFeed:
-    """See the module. Use: make it, `listen`, `open`, and `close` it."""
+    """The feed of one session. Use: create it, `listen`, `open`, and `close` it."""
 
     session_id: str
     device: AttachedDevice
@@ -97,12 +98,12 @@ class AppFeed:
     _pulling: trio.Lock = attrs.field(factory=trio.Lock)
 
     def listen(self, listening: AbstractContextManager[Tail]) -> None:
-        """Hear of the session's news from now on."""
+        """Listen to the session's tail from now on."""
         self._tail = listening.__enter__()
         self._listening = listening
 
     async def open(self, view: SessionView) -> None:
-        """Follow from the view on. What happened before is only looked at for decisions.
+        """Follow from the view on. Earlier events are only searched for decisions.
 
         Raises:
             StorageError: the journal could not be read.
@@ -124,7 +125,7 @@ class AppFeed:
         self.writer.mark_ready(self)
 
     def close(self) -> None:
-        """Listen no more. Idempotent."""
+        """Stop listening. Idempotent."""
         self.active = False
         listening, self._listening = self._listening, None
         if listening is not None:
@@ -137,31 +138,31 @@ class AppFeed:
         return self._tail is not None and self._tail.epoch != self._epoch
 
     def name_of(self, label: str) -> str | None:
-        """Return what people call an attached device."""
+        """Return the name of an attached device for people."""
         devices = () if self._tail is None else self._tail.devices
         return next((one.name for one in devices if one.device_id == label), None)
 
     def wake(self) -> None:
-        """See `actors.tail.Listener`."""
+        """Implements `actors.tail.Listener`."""
         if self._changed is not None:
             self._changed.set()
         if self.active:
             self.writer.mark_ready(self)
 
     async def say(self, says: Iterable[Say]) -> None:
-        """Put something behind what waits already."""
+        """Queue output after the waiting output."""
         async with self._pulling:
             await self._add(says)
         self.writer.mark_ready(self)
 
     def send_nowait(self, says: Iterable[Say]) -> None:
-        """The same from where nothing may wait. No `Missed`; a count that is not known yet is looked up later."""
+        """The same for callers that must not wait. No `Missed`; a count that is not known yet is looked up later."""
         for say in says:
             self._put(say)
         self.writer.mark_ready(self)
 
     async def catch_up(self) -> None:
-        """Take what the session has shown, as far as there is room for it."""
+        """Read the session's new events, as far as there is room."""
         while self.active and self._may_pull():
             await self._pull()
             if self._failing:
@@ -170,7 +171,7 @@ class AppFeed:
     # ---- the writer's side ----
 
     async def take(self, now: float) -> bytes:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         if self.is_lost:
             await self._lose()
         elif self._may_pull():
@@ -178,7 +179,7 @@ class AppFeed:
         return await self._frames(now)
 
     def due(self, now: float) -> float:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         if self._may_pull():
             return now + STORAGE_RETRY_S if self._failing else now
         if not self._queue:
@@ -198,17 +199,19 @@ class AppFeed:
                 await self._add(self.state.take(taken.items))
             except StorageError as error:
                 if not self._failing:
-                    logger.warning("session %s cannot be read for the app: %s", self.session_id, error)
+                    logger.warning("session %s: cannot be read for the app: %s", self.session_id, error)
                 self._failing = True
             else:
                 self._failing = False
 
     async def _lose(self) -> None:
-        """Say that the session is not what it was; the next message follows it anew."""
+        """Report that the session was restored; the next message follows it again."""
         closes = tuple(self.state.own)
         self.close()
         if closes:
-            self._put(End("The session was restored to another state; send again.", closes=closes))
+            self._put(
+                End("The session was restored to another state. Send your message again.", closes=closes)
+            )
         await trio.lowlevel.checkpoint()
 
     async def _add(self, says: Iterable[Say]) -> None:
@@ -217,8 +220,8 @@ class AppFeed:
                 try:
                     await self._send_missed()
                 except StorageError as error:
-                    # What is owed stays owed: it comes with a later answer.
-                    logger.warning("session %s: nothing missed can be read: %s", self.session_id, error)
+                    # The missed text stays owed: it is sent with a later answer.
+                    logger.warning("session %s: missed answers cannot be read: %s", self.session_id, error)
             else:
                 self._put(say)
 
@@ -233,10 +236,10 @@ class AppFeed:
         self._queued += _size(say)
 
     async def _send_missed(self) -> None:
-        """Put the rest of earlier answers in front of what comes, each under a line that says so."""
+        """Send the rest of earlier answers first, each under a heading."""
         assert self._cursor is not None
         texts: list[str] = []
-        # Taken before the rows: what is settled now may be gone from both by the time they are here.
+        # Taken before the rows: an answer that is settled now may be gone from both by the time they arrive.
         told = set(self.receipts.mine) | self.receipts.all.settled()
         for exchange in await self.ports.pairs.open_exchanges(self.label, self.session_id):
             owed = None if exchange.message_id in told else self.receipts.all.still_owed(exchange)
@@ -268,7 +271,7 @@ class AppFeed:
         return b"".join(frames)
 
     def _next(self) -> Say:
-        """Take the next, with all behind it that may share its frame."""
+        """Take the next output, joined with all after it that may share its frame."""
         say = self._queue.popleft()
         self._queued -= _size(say)
         while self._queue:
@@ -302,7 +305,7 @@ class AppFeed:
         try:
             record = await self.ports.catalog.get(self.session_id)
         except StorageError as error:
-            logger.warning("session %s has no message count for the app: %s", self.session_id, error)
+            logger.warning("session %s: its message count cannot be read: %s", self.session_id, error)
             return 0
         return 0 if record is None or record.summary is None else record.summary.message_count
 

@@ -1,4 +1,4 @@
-"""The rest of an answer that ended while the app was away (PROTOCOL section 4, rule 11), from the journal."""
+"""Reads the rest of an answer that ended while the app was away (PROTOCOL section 4, rule 11), from the journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Rest", "rest_of"]
 PAGE_ROWS: Final = 256
 
 REST_LIMIT: Final = 1024 * 1024
-"""Code points of a rest: more than a phone shows, and what one connection may hold for it."""
+"""Code points of a rest: more than a phone shows, and the most that one connection holds for it."""
 
 CUT: Final = "\n\n[The answer is longer; another device shows all of it.]"
 
@@ -27,7 +27,7 @@ _KINDS: Final = TURN_ENDS | {Message.kind, TurnStarted.kind}
 
 @attrs.frozen
 class Rest:
-    """What the app has not seen of an answer that ended; empty where it saw all."""
+    """The part of an ended answer that the app has not seen; empty if it saw all."""
 
     message_id: str
     text: str
@@ -35,7 +35,7 @@ class Rest:
 
 @attrs.define
 class _Answer:
-    """Gathers one turn's text, less summaries, from `skip` code points on."""
+    """Gathers one turn's text without summaries, from code point `skip` on."""
 
     message_id: str
     skip: int
@@ -75,10 +75,10 @@ class _Answer:
 
 
 async def rest_of(journal: Journal, session_id: str, exchange: OpenExchange, before: int) -> Rest | None:
-    """Return what the app must still be told of one answer; None where its turn has not ended.
+    """Return the part of one answer that the app must still get; None if its turn has not ended.
 
     Args:
-        before: only what the session's tail has shown counts: up to this seq, exclusive.
+        before: only rows below this seq count, which the session's tail has shown.
 
     Raises:
         StorageError: the journal could not be read.

@@ -1,4 +1,4 @@
-"""What there is to say to the shipped app, in order, before it has frames and a pace. Pure."""
+"""The output for the iOS app, in order, before it becomes frames with a pace. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 WHOLE_LIMIT: Final = 1024 * 1024
-"""Code points of a turn that are kept to be told as a whole; more than a phone can show."""
+"""Code points of a turn that are kept for its whole answer; more than a phone can show."""
 
 EARLIER: Final = "[The rest of the earlier answer:]\n\n"
 NOW: Final = "\n\n[The answer to this message:]\n\n"
@@ -34,9 +34,9 @@ NOW: Final = "\n\n[The answer to this message:]\n\n"
 
 @attrs.frozen
 class Text:
-    """A piece for `message`. `told`: the code points of `message_id`'s answer that are out with it.
+    """A piece for `message`. `told`: the code points of `message_id`'s answer that are sent with it.
 
-    `alone`: not to be joined with its neighbours. `request_id`: the request that it shows.
+    `alone`: not joined with its neighbours. `request_id`: the request that it shows.
     """
 
     content: str
@@ -48,7 +48,7 @@ class Text:
 
 @attrs.frozen
 class End:
-    """The end of an exchange: `complete`, or `error` with its text. `closes`: messages that are done with."""
+    """The end of an exchange: `complete`, or `error` with its text. `closes`: messages that are complete."""
 
     error: str | None = None
     code: str | None = None
@@ -67,7 +67,7 @@ class Peer:
 
 @attrs.frozen
 class Missed:
-    """Before what follows: the rest of answers that ended while the app was away."""
+    """Precedes other output: the rest of answers that ended while the app was away."""
 
 
 Say = Text | End | Peer | Missed
@@ -92,20 +92,20 @@ class OwnTurn:
         self.length += len(piece)
 
     def whole(self) -> str:
-        """Return what was kept."""
+        """Return the kept text."""
         return "".join(self.text)
 
 
 @attrs.define
 class PeerTurn:
-    """Another connection's turn: its filter, and how much of each block was told."""
+    """Another connection's turn: its filter, and how much of each block was sent."""
 
     cut: SummaryFilter = attrs.field(factory=SummaryFilter)
     offsets: dict[str, int] = attrs.field(factory=dict)
 
 
 def end_of(item: Committed, closes: tuple[str, ...]) -> End:
-    """Return what a turn's end says."""
+    """Return the output for a turn's end."""
     event = item.event
     if isinstance(event, TurnError):
         return End(bare_error(event.content), event.code, closes=closes)
@@ -116,7 +116,7 @@ def end_of(item: Committed, closes: tuple[str, ...]) -> End:
 
 
 def joined(left: Say, right: Say) -> Say | None:
-    """Return both as one, where they may share a frame."""
+    """Return both outputs as one if they may share a frame."""
     if isinstance(left, Text) and isinstance(right, Text):
         if left.alone or right.alone:
             return None

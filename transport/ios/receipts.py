@@ -1,9 +1,9 @@
-"""How much of what was written has certainly arrived, per answer: the app acknowledges nothing.
+"""Tracks how much of each answer has certainly arrived, since the app acknowledges nothing.
 
-It does answer pings, as every WebSocket must, and a pong tells that all before its ping is there. So each
-answer has what was *written* of it and what is *known* to be there. After a connection that broke, only the
-latter counts: a few words that come twice are better than some that never come. Shared by all connections of
-one server, so that a new one knows of the old, which may still hang in the network.
+The app does answer pings, as every WebSocket must, and a pong shows that everything before its ping has arrived. So
+each answer has a *written* and a *known* length. After a lost connection only the latter counts: a few repeated words
+are better than missing ones. All connections of one server share the receipts, so that a new one knows of the old one,
+which may still hang in the network.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Receipt:
     """One answer on its way over one connection, which is up as long as it is in `Receipts.live`.
 
     Attributes:
-        written: code points.
-        known: of them, those that arrived.
+        written: code points that were written.
+        known: code points of these that arrived.
         ended: its end was written.
         settled: its end arrived.
-        left: its connection is over.
+        left: its connection has ended.
     """
 
     message_id: str
@@ -39,16 +39,16 @@ class Receipt:
 
 @attrs.define(eq=False)
 class Receipts:
-    """The answers of all connections that are up, by message."""
+    """The answers of all live connections, by message."""
 
     live: dict[str, Receipt] = attrs.field(factory=dict)
 
     def settled(self) -> set[str]:
-        """Return the answers that arrived and are not yet noted as such."""
+        """Return the answers that arrived but are not stored as such yet."""
         return {name for name, one in self.live.items() if one.settled}
 
     def still_owed(self, exchange: OpenExchange) -> OpenExchange | None:
-        """Return what another connection must tell of an answer; None where one that is up still does."""
+        """Return the part of an answer that another connection must send; None if a live one still sends it."""
         receipt = self.live.get(exchange.message_id)
         if receipt is None:
             return exchange
@@ -59,10 +59,10 @@ class Receipts:
 
 @attrs.define(eq=False)
 class ConnectionReceipts:
-    """Those of one connection: noted as frames are made, counted as written by `sent`, known by a pong.
+    """The receipts of one connection: created with the frames, written after `sent`, known after a pong.
 
     Attributes:
-        changed: called when more was written than is known to be there.
+        changed: called if more was written than is known to have arrived.
     """
 
     all: Receipts
@@ -71,30 +71,30 @@ class ConnectionReceipts:
     _staged: list[tuple[Receipt, int, bool]] = attrs.field(factory=list)
 
     def open(self, message_id: str) -> Receipt:
-        """An answer is wanted."""
+        """Start the receipt of a wanted answer."""
         made = self.mine[message_id] = self.all.live[message_id] = Receipt(message_id)
         return made
 
     def adopt(self, exchange: OpenExchange) -> None:
-        """This connection tells the rest of an earlier one's answer."""
+        """Take over the rest of an earlier connection's answer."""
         receipt = Receipt(exchange.message_id, exchange.told, exchange.told)
         self.mine[exchange.message_id] = self.all.live[exchange.message_id] = receipt
 
     def wrote(self, message_id: str, told: int) -> None:
-        """Text goes out with the next write."""
+        """Count text that the next write sends."""
         receipt = self.mine.get(message_id)
         if receipt is not None:
             self._staged.append((receipt, told, False))
 
     def ended(self, message_ids: tuple[str, ...]) -> None:
-        """Ends go out with the next write."""
+        """Count ends that the next write sends."""
         for message_id in message_ids:
             receipt = self.mine.get(message_id)
             if receipt is not None:
                 self._staged.append((receipt, 0, True))
 
     def sent(self) -> None:
-        """What was made is written."""
+        """Count the created frames as written."""
         if not self._staged:
             return
         for receipt, told, ended in self._staged:
@@ -104,20 +104,21 @@ class ConnectionReceipts:
         self.changed()
 
     def mark(self) -> list[tuple[Receipt, int, bool]]:
-        """Return how it stands, for `arrived`."""
+        """Return the current state, for `arrived`."""
         return [(one, one.written, one.ended) for one in self.mine.values()]
 
     def arrived(self, mark: list[tuple[Receipt, int, bool]]) -> list[Receipt]:
-        """All up to the mark is there; return the answers that are done with: to be noted, then `forget`."""
+        """Everything up to the mark has arrived; return the complete answers, to be stored and then passed to
+        `forget`."""
         for receipt, written, ended in mark:
             receipt.known, receipt.settled = written, ended
         return self._take_settled()
 
     def leave(self, *, orderly: bool) -> list[Receipt]:
-        """The connection is over; return its answers: to be noted, then `forget`.
+        """The connection has ended; return its answers, to be stored and then passed to `forget`.
 
         Args:
-            orderly: the app said good-bye, or hung up, with nothing lost in between that it waited for.
+            orderly: the app closed the connection, and lost nothing that it waited for.
         """
         left = list(self.mine.values())
         for receipt in left:
@@ -127,7 +128,7 @@ class ConnectionReceipts:
         return left
 
     def forget(self, receipts: Iterable[Receipt]) -> None:
-        """What these told is noted; until then other connections go by the receipts themselves."""
+        """The content of these receipts is stored; until then other connections use the receipts themselves."""
         for receipt in receipts:
             self.mine.pop(receipt.message_id, None)
             if self.all.live.get(receipt.message_id) is receipt:

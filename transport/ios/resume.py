@@ -1,4 +1,5 @@
-"""Who may come back without a key (PROTOCOL section 4, rule 9), and how often it may be tried. No I/O of its own."""
+"""Decides which connections may resume without a key (PROTOCOL section 4, rule 9), and how often they may try. No I/O
+of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from transport.tries import Attempts
 __all__ = ["PAIR_MS", "Resumption", "is_own_pair"]
 
 PAIR_MS: Final = 7 * 24 * 3600 * 1000
-"""How long a pair counts after its last use with a key."""
+"""How long a pair is valid after its last use with a key."""
 
 
 def is_own_pair(frame: ChatFrame) -> bool:
@@ -41,7 +42,7 @@ class Resumption:
     enabled: bool
 
     async def device(self, frame: ChatFrame, address: str, now: float) -> Device | None:
-        """Return the device that a connection acts as, None where its first frame opens nothing.
+        """Return the device that a connection acts as; None if its first frame opens nothing.
 
         Raises:
             StorageError: the pairs could not be read.

@@ -1,12 +1,12 @@
-"""What the shipped app is told of one session over one connection, and what its texts mean there. Pure.
+"""Decides what the iOS app gets of one session over one connection, and what its texts mean. Pure.
 
-The app knows exchanges only: a text goes out, its composer locks, `message` frames come, and one `complete`
-or `error` unlocks it. Turns that came over this connection are *own* ones and answer an exchange; all
-others are told as `peer_…`, which the app as shipped ignores.
+The app knows only exchanges: it sends a text and locks its composer, `message` frames arrive, and one `complete` or
+`error` unlocks the composer. Turns that came over this connection are *own* turns and answer an exchange. All others
+are sent as `peer_…`, which the app ignores.
 
-An own turn is **open** while its exchange is: its text streams. A request for permission ends the exchange
-(the composer must unlock) and the turn is **closed**: nothing of it is told. The app's own decision opens it
-again and the rest streams; where somebody else decided, the end of the turn tells the whole answer.
+An own turn is **open** while its exchange is: its text streams. A permission request ends the exchange (the composer
+must unlock) and the turn is **closed**: none of it is sent. The app's own decision opens it again and the rest streams.
+If somebody else decided, the end of the turn sends the whole answer.
 
 | input | own turn open | own turn closed | no own turn |
 |---|---|---|---|
@@ -54,7 +54,7 @@ from transport.ios.told import MessageRecord
 __all__ = ["AppState", "Decision", "MessageRecord", "Send"]
 
 LATE_MS: Final = 10 * 60 * 1000
-"""How long after somebody else's decision the app's own is answered instead of sent on (rule 10)."""
+"""How long after somebody else's decision the app's own is answered instead of sent to the agent (rule 10)."""
 
 
 @attrs.frozen
@@ -72,18 +72,18 @@ class Decision:
 
 @attrs.define(eq=False)
 class AppState:
-    """See the module.
+    """The state of one session on one connection.
 
     Attributes:
-        session_id: whose session it is.
-        label: what this device's events carry.
-        seen: the request that this connection showed last, of whatever session.
-        name_of: from a label to what people call the device.
+        session_id: the session.
+        label: the label of this device's events.
+        seen: the request that this connection showed last, of any session.
+        name_of: returns a device's name for people by its label.
         own: messages of this connection whose turn has not ended, in the order of sending.
         pending: requests that wait for a person, oldest first.
-        told: the request that the app was told of last, until it is decided.
-        deciding: the request that a decision of the app is on its way to.
-        late: who decided last before the app could, and when.
+        told: the last request that the app got, until it is decided.
+        deciding: the request of the app's decision that is on its way.
+        late: who decided last before the app could, and the time.
     """
 
     session_id: str
@@ -104,7 +104,7 @@ class AppState:
     # ---- what the app does ----
 
     def seed(self, pending: Iterable[PermissionRequested], past: Iterable[Committed]) -> None:
-        """Take what stood when the app came: open requests, and recent events that tell who asked for what."""
+        """Take the state at the start: open requests, and recent events that show who asked for what."""
         for request in pending:
             self.pending[request.request_id] = request
         for item in past:
@@ -114,11 +114,11 @@ class AppState:
                 self._note_late(event, item.at_ms)
 
     def expect(self, message_id: str) -> None:
-        """A message of this connection is on its way."""
+        """Note that a message of this connection is on its way."""
         self.own[message_id] = OwnTurn(message_id)
 
     def read(self, text: str, now_ms: int) -> Send | Decision | list[Say]:
-        """Return what a text means: a message, a decision, or what is answered at once."""
+        """Return the meaning of a text: a message, a decision, or output that answers at once."""
         decision = decision_of(text)
         waiting = [one for one in self.pending if one != self.deciding]
         if waiting:
@@ -134,12 +134,12 @@ class AppState:
         return Send()
 
     def refused(self, message_id: str, content: str, code: str | None) -> list[Say]:
-        """A message was not taken."""
+        """Return the output for a refused message."""
         self.own.pop(message_id, None)
         return [End(bare_error(content), code, closes=(message_id,))]
 
     def too_late(self, request_id: str, by_device: str | None, now_ms: int) -> list[Say]:
-        """A decision came after somebody else's. The exchange that brought it ends, with the next request."""
+        """Handle a decision that came after somebody else's. Its exchange ends, with the next request."""
         if self.deciding != request_id:
             return []
         self.deciding = None
@@ -150,7 +150,7 @@ class AppState:
         return [self._late_text(), *(self._show_next() or [End()])]
 
     def decision_refused(self, request_id: str, content: str) -> list[Say]:
-        """A decision was not taken for any other reason. The exchange that brought it ends."""
+        """Handle a decision that was refused for another reason. Its exchange ends."""
         if self.deciding != request_id:
             return []
         self.deciding = None
@@ -164,7 +164,7 @@ class AppState:
     # ---- what the session does ----
 
     def take(self, items: Iterable[Committed]) -> list[Say]:
-        """Return what to tell of events, which come in the journal's order and once each."""
+        """Return the output for events, which come in the journal's order and once each."""
         items = tuple(items)
         settled = {i.event.request_id for i in items if isinstance(i.event, PermissionResolved)}
         says: list[Say] = []
@@ -218,7 +218,7 @@ class AppState:
     # ---- decisions ----
 
     def _tell(self, request_id: str) -> list[Say]:
-        """Tell a request and end the exchange."""
+        """Show a request and end the exchange."""
         says: list[Say] = []
         for one in self.own.values():
             says += self._missing(one)
@@ -255,11 +255,11 @@ class AppState:
             return says
         self.told = None
         if self.deciding == request_id:
-            return says  # the answer to the app's own decision, which came second, ends the exchange
+            return says  # the answer to the app's own, later decision ends the exchange
         return [*says, *self._show_next()]
 
     def _decided_here(self, request_id: str, said: str) -> list[Say]:
-        """Let the rest of the turn follow; where it is nobody's of this device, say that it was done."""
+        """Continue with the rest of the turn; if the turn is not this device's, confirm the decision."""
         turn_id = self._turn_of.get(request_id)
         if turn_id is not None and self._own_turn(turn_id) is None and self._is_of_this_device(request_id):
             # A turn of an earlier connection of this device: from here on it answers this exchange.
@@ -274,7 +274,7 @@ class AppState:
         return says
 
     def _missing(self, own: OwnTurn) -> list[Say]:
-        """Tell what a closed turn has said meanwhile."""
+        """Return the text of a closed turn that was not sent yet."""
         text = own.whole()[own.told :]
         if not text:
             return []
@@ -310,7 +310,7 @@ class AppState:
             return []
         del self.own[event.message_id]
         closes = (event.message_id,)
-        return [End("The message was taken back by another device.", closes=closes)] if own.open else []
+        return [End("Another device cancelled the message.", closes=closes)] if own.open else []
 
     def _end(self, own: OwnTurn, item: Committed) -> list[Say]:
         says: list[Say] = []
@@ -331,7 +331,7 @@ class AppState:
         if own.length > WHOLE_LIMIT:
             whole += "\n\n[The answer is longer; another device shows all of it.]"
         if any(one.open for one in self.own.values()):
-            # The composer is locked for a later message: an end now would be taken for that one's.
+            # The composer is locked for a later message: an end now would be taken for that message's end.
             self._carried += [whole] if whole else []
             self._carried_ids.append(own.message_id)
             return []
@@ -345,7 +345,7 @@ class AppState:
         text = turn.cut.feed(event.content)
         if not text:
             return []
-        # What was cut out is missing from the offsets too, so that `text[:offset] + content` stays right.
+        # The offsets omit the parts that were cut out too, so that `text[:offset] + content` stays right.
         offset = turn.offsets.get(event.block, event.offset)
         turn.offsets[event.block] = offset + len(text)
         return [Peer("peer_message", attrs.evolve(item, event=Message(text, event.block, offset)))]

@@ -1,4 +1,4 @@
-"""The words between the shipped app and a person: what is cut out of an answer, and what a decision says. Pure."""
+"""Text between the iOS app and a person: removes summaries from answers, and reads decisions. Pure."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _OPEN: Final = "<tts-summary>"
 _CLOSE: Final = "</tts-summary>"
 
 MAX_SUMMARY: Final = 16 * 1024
-"""Code points after which something that began like a summary is taken for text: it bounds what is held."""
+"""Code points after which an unfinished summary counts as text; bounds what is held."""
 
 MAX_INPUT: Final = 8000
-"""Code points of a tool's input that a request shows; a longer one cannot be allowed here."""
+"""Code points of a tool's input that a request shows; a longer request cannot be allowed here."""
 
 _WORDS: Final[dict[str, Literal["allow", "deny"]]] = {
     "allow": "allow",
@@ -39,15 +39,15 @@ _WORDS: Final[dict[str, Literal["allow", "deny"]]] = {
 
 @attrs.define(eq=False)
 class SummaryFilter:
-    """Takes `<tts-summary>…</tts-summary>` out of a text that comes in pieces.
+    """Removes `<tts-summary>…</tts-summary>` from a text that arrives in pieces.
 
-    Whatever may still turn out to be part of one is held back; a summary that never ends is text.
+    Text that may still become part of a summary is held back; a summary that never ends is text.
     """
 
     _held: str = ""
 
     def feed(self, piece: str) -> str:
-        """Return what is certain to be text once `piece` is there."""
+        """Return what is certainly text once `piece` has arrived."""
         text = self._held + piece
         out: list[str] = []
         while text:
@@ -70,7 +70,7 @@ class SummaryFilter:
         return "".join(out)
 
     def flush(self) -> str:
-        """Return what is still held: the text has ended."""
+        """Return the held text: the text has ended."""
         held, self._held = self._held, ""
         return held
 
@@ -84,12 +84,12 @@ def _begun(text: str) -> int:
 
 
 def decision_of(text: str) -> Literal["allow", "deny"] | None:
-    """Return the decision that a message is, None where it is any other text."""
+    """Return the decision that a message means; None for any other text."""
     return _WORDS.get(text.strip().lower())
 
 
 def request_text(request: PermissionRequested) -> str:
-    """Tell a person who has only a text box what is asked and how to answer."""
+    """Return a request and its possible answers, for a person who has only a text box."""
     shown, is_whole = _shown(request)
     if request.about == KIND:
         lines = [shown, ""]
@@ -98,16 +98,14 @@ def request_text(request: PermissionRequested) -> str:
             lines.append(f"Send allow (or yes) to trust this folder, deny (or no) to {no}.")
         else:
             lines.append(
-                f"It is too long to show here whole. Another device can trust it. Send deny (or no) to {no}."
+                f"It is too long to show here. Another device can trust it. Send deny (or no) to {no}."
             )
         return "\n".join(lines)
     lines = [f"Permission needed for the tool {visible(request.tool)}, with this input:", "", shown, ""]
     if request.questions is not None:
         lines += ["It asks something that only another device can answer with choices.", ""]
     if not is_whole:
-        lines.append(
-            "It is too long to show here whole. Another device can allow it. Send deny (or no) to refuse."
-        )
+        lines.append("It is too long to show here. Another device can allow it. Send deny (or no) to refuse.")
         return "\n".join(lines)
     if request.grant:
         lines += [
@@ -120,12 +118,12 @@ def request_text(request: PermissionRequested) -> str:
 
 
 def may_be_allowed(request: PermissionRequested) -> bool:
-    """Tell whether `request_text` shows all that would run."""
+    """Return whether `request_text` shows everything that would run."""
     return _shown(request)[1]
 
 
 def _shown(request: PermissionRequested) -> tuple[str, bool]:
-    """Return what a person sees of a request, and whether that is all of it."""
+    """Return the visible text of a request, and whether it is complete."""
     if request.about != KIND:
         return shown_input(request.input, MAX_INPUT)
     text = visible("\n".join(trust_lines(request.input)))
@@ -133,10 +131,10 @@ def _shown(request: PermissionRequested) -> tuple[str, bool]:
 
 
 def already_decided(name: str) -> str:
-    """Tell that a decision came too late."""
+    """Return the text for a decision that came too late."""
     return f"already decided by {name}"
 
 
 def bare_error(content: str) -> str:
-    """Return an error's text without the `Error:` that the app puts in front itself."""
+    """Return an error's text without the `Error:` that the app adds itself."""
     return re.sub(r"\A(?:\s*Error:)+\s*", "", content) or "Something went wrong."

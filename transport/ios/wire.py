@@ -1,6 +1,6 @@
-"""The frames of the shipped app (PROTOCOL section 4). Pure.
+"""The frames of the iOS app (PROTOCOL section 4). Pure.
 
-The invariant: any text from the app gives a frame, or None for what is to be ignored without a word.
+The invariant: any text from the app gives a frame, or None for one that is silently ignored.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _TOKENS: Final = ("input_tokens", "output_tokens", "cached_input_tokens")
 
 @attrs.frozen
 class ConfigFrame:
-    """The app tells its working directory, which counts for nothing here; it wants a `ready`."""
+    """The app sends its working directory, which is ignored, and expects a `ready`."""
 
 
 @attrs.frozen
 class ChatFrame:
-    """What a person typed.
+    """A text that a person typed.
 
     Attributes:
-        session_id, device_id: None where the frame has none.
-        urls: of the files that came with it.
-        fault: what is wrong with the frame, for the person; None where nothing is.
+        session_id, device_id: None if the frame has none.
+        urls: of the attached files.
+        fault: what is wrong with the frame, for the person; None if nothing is.
     """
 
     content: str
@@ -66,7 +66,7 @@ AppFrame = ChatFrame | ConfigFrame
 
 
 def decode_app(message: str | bytes) -> AppFrame | None:
-    """Return what the app said; None for what is ignored: no text, no object, nothing in it."""
+    """Return the app's frame; None for one that is ignored: not text, not an object, or empty."""
     if isinstance(message, bytes):
         return None
     try:
@@ -96,17 +96,17 @@ def _chat(content: str, body: Mapping[str, Any]) -> ChatFrame:
 
 
 def ready(now_ms: int) -> bytes:
-    """Say that messages may come. The app drops the frame where it names its own config's field."""
+    """Return the frame after which the app sends messages. The app drops it if it names its own config's field."""
     return _frame("ready", "Connected.", now_ms, {"features": _FEATURES})
 
 
 def message(content: str, now_ms: int) -> bytes:
-    """Tell a piece of the answer."""
+    """Return a piece of the answer."""
     return _frame("message", content, now_ms, {})
 
 
 def complete(message_count: int, usage: Usage | None, now_ms: int) -> bytes:
-    """End an exchange."""
+    """Return the end of an exchange."""
     fields: dict[str, Any] = {"message_count": message_count}
     told = {name: getattr(usage, name) for name in _TOKENS if getattr(usage, name, None) is not None}
     if told:
@@ -115,12 +115,12 @@ def complete(message_count: int, usage: Usage | None, now_ms: int) -> bytes:
 
 
 def error(content: str, now_ms: int, code: str | None = None) -> bytes:
-    """End an exchange badly."""
+    """Return the end of a failed exchange."""
     return _frame("error", content, now_ms, {} if code is None else {"code": code})
 
 
 def peer(kind: str, session_id: str, epoch: int, item: Committed) -> bytes:
-    """Tell an event of another connection's turn: the fields of version 3 under a name of its own."""
+    """Return an event of another connection's turn: the fields of version 3 under a name of its own."""
     body = orjson.loads(encode_event(session_id, epoch, item))
     return orjson.dumps({**body, "type": kind})
 

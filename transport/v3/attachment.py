@@ -1,8 +1,7 @@
-"""One device's attachment to one session: how it comes in, and what it then gets.
+"""One device's attachment to one session: its starting point, and the events that it then gets.
 
-Where a device comes in (PROTOCOL section 3, "Attach") is decided by `starting_point`, which is pure but for
-the question to the journal. The first round is taken before `attached` is written, so that its `from_seq`
-and `replay` are exact.
+`starting_point` decides where a device starts (PROTOCOL section 3, "Attach"); it is pure except for its reads of the
+journal. The first batch is taken before `attached` is written, so that its `from_seq` and `replay` are exact.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ from transport.websocket.writer import DeviceWriter
 __all__ = ["Attachment", "FollowsAttachments", "starting_point"]
 
 STORAGE_RETRY_S: Final = 2.0
-"""After a read that failed; the next news of the session tries again at once."""
+"""Pause after a failed read; the session's next event makes it try again at once."""
 
 CATCH_UP_S: Final = 2.0
-"""How long the tail may take to show what the session's owner has told already."""
+"""How long the tail may take to catch up with the answer of the session's owner."""
 
 logger = logging.getLogger("builderos.transport")
 
@@ -56,15 +55,15 @@ async def starting_point(
 
 
 class FollowsAttachments(Protocol):
-    """What an attachment needs of its connection."""
+    """The interface of an attachment's connection."""
 
     @property
     def writer(self) -> DeviceWriter:
-        """Where it announces that it has something."""
+        """The writer that it wakes if it has something to send."""
         ...
 
     def lost(self, attachment: Attachment) -> None:
-        """The session's past changed below it: it must attach anew."""
+        """Handle that the session's past changed: the device must attach again."""
         ...
 
 
@@ -72,13 +71,13 @@ class FollowsAttachments(Protocol):
 class Attachment:
     """A listener of the session's tail and a source of the connection's writer.
 
-    Use: make it, `open` it with the session's view, and `close` it.
+    Use: create it, `open` it with the session's view, and `close` it.
 
     Attributes:
-        own: who listens.
+        own: the device that listens.
         active: whether the writer may ask.
-        replaced: another of the same connection takes its place: it is not shown, and tells of nobody who is.
-        rendered: what it gets of finished answers as HTML; None where it did not ask.
+        replaced: another attachment of the same connection takes its place: it is not shown, and shows no others.
+        rendered: its finished answers as HTML; None if it did not ask for them.
     """
 
     session_id: str
@@ -100,12 +99,12 @@ class Attachment:
 
     @property
     def device(self) -> AttachedDevice | None:
-        """See `actors.tail.Listener`."""
+        """Implements `actors.tail.Listener`."""
         return None if self.replaced else self.own
 
     @property
     def observes(self) -> bool:
-        """Whether it may watch and not act."""
+        """Whether it only observes."""
         return self.own.observe
 
     @property
@@ -116,25 +115,25 @@ class Attachment:
 
     @property
     def lag(self) -> int:
-        """How many positions the device is behind the session's head."""
+        """Positions that the device is behind the session's head."""
         if self._tail is None or self._cursor is None:
             return 0
         return max(self._tail.head_seq - self._cursor.position, 0)
 
     @property
     def devices(self) -> tuple[AttachedDevice, ...]:
-        """Who is attached, this one included."""
+        """The attached devices, this one included."""
         assert self._tail is not None
         return self._tail.devices
 
     def listen(self, listening: AbstractContextManager[Tail]) -> None:
-        """Hear of the session's news from now on."""
+        """Listen to the session's tail from now on."""
         self._tail = listening.__enter__()
         self._listening = listening
         self._news_version = self._tail.news_version
 
     async def open(self, journal: Journal, view: SessionView, position: int, pace_s: float) -> EventBatch:
-        """Take the first round from `position` on. A cancelled `open` must be followed by `close`.
+        """Take the first batch from `position` on. A cancelled `open` must be followed by `close`.
 
         Raises:
             StorageError: the journal could not be read.
@@ -146,7 +145,7 @@ class Attachment:
         return await self._cursor.take(trio.current_time())
 
     async def _reach(self, view: SessionView) -> None:
-        """Wait until the tail has what the view tells: the owner answers before it publishes."""
+        """Wait until the tail has what the view shows: the owner answers before it publishes."""
         assert self._tail is not None
         with trio.move_on_after(CATCH_UP_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
             while self._tail.epoch == view.epoch and self._tail.head_seq < view.head_seq:
@@ -155,19 +154,19 @@ class Attachment:
         self._changed = None
 
     def trouble(self) -> bytes:
-        """Return the frames of what is wrong with the session already."""
+        """Return the frames about a problem that the session has already."""
         assert self._tail is not None
         return self._frames([item for item in self._tail.news_since(0) if isinstance(item, SessionProblem)])
 
     def start(self) -> None:
-        """Let the writer ask from now on."""
+        """Allow the writer to ask from now on."""
         self.active = True
         self.connection.writer.mark_ready(self)
         if self.rendered is not None:
             self.rendered.start()
 
     def close(self) -> None:
-        """Listen no more. Idempotent."""
+        """Stop listening. Idempotent."""
         self.active = False
         if self.rendered is not None:
             self.rendered.close()
@@ -177,21 +176,21 @@ class Attachment:
             listening.__exit__(None, None, None)
 
     def wake(self) -> None:
-        """See `actors.tail.Listener`."""
+        """Implements `actors.tail.Listener`."""
         if self._changed is not None:
             self._changed.set()
         if self.active and not (self._held and self._stays_held()):
             self.connection.writer.mark_ready(self)
 
     def _stays_held(self) -> bool:
-        """Whether what is new waits behind a held piece anyway: then there is nothing to look at yet."""
+        """Whether new events wait behind a held piece anyway: then there is nothing to send yet."""
         assert self._tail is not None
         assert self._cursor is not None
         same_news = self._tail.news_version == self._news_version
         return same_news and self._tail.urgent_seq <= self._cursor.position
 
     async def take(self, now: float) -> bytes:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         assert self._tail is not None
         assert self._cursor is not None
         if self._tail.epoch != self._epoch:
@@ -212,7 +211,7 @@ class Attachment:
         return told + encode_round(taken) if told else encode_round(taken)
 
     def due(self, now: float) -> float:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         assert self._tail is not None
         assert self._cursor is not None
         if self._failing:
@@ -242,6 +241,8 @@ class Attachment:
         if self._failing:
             return b""
         self._failing = True
-        logger.warning("session %s cannot be read for %s: %s", self.session_id, self.own.device_id, error)
-        text = "The session cannot be read at the moment; it is tried again."
+        logger.warning(
+            "session %s: cannot be read for device %s: %s", self.session_id, self.own.device_id, error
+        )
+        text = "The session cannot be read at the moment. The server tries again."
         return text_frame(replies.error("storage", text, self.clock(), self.session_id))

@@ -1,4 +1,4 @@
-"""What a device may send (PROTOCOL section 3), one frozen class per `type`. Decoded in `wire_v3`."""
+"""The frames that a device may send (PROTOCOL section 3), one frozen class per `type`. `v3.decode` makes them."""
 
 from __future__ import annotations
 
@@ -39,15 +39,17 @@ __all__ = [
     "SettingsAsked",
     "SettingsChange",
     "ShortText",
+    "UndoFrame",
     "WarmFrame",
     "WatchSessionsFrame",
+    "WorktreeAsked",
 ]
 
 Id = NewType("Id", str)
 """1 to 128 of `A-Z a-z 0-9 . _ -`."""
 
 MessageId = NewType("MessageId", str)
-"""1 to 128 code points of any kind: it is its device's own, and only ever compared."""
+"""1 to 128 code points of any kind: the device chooses it, and it is only ever compared."""
 
 ShortText = NewType("ShortText", str)
 """1 to 4096 code points: a key, a path, a name."""
@@ -64,8 +66,11 @@ EditedInput = NewType("EditedInput", dict[str, object])
 SettingsChange = NewType("SettingsChange", dict[str, str | None])
 """Any of `model`, `permission_mode`, `effort`; null is the agent's default."""
 
+WorktreeAsked = NewType("WorktreeAsked", object)
+"""True, or the name of a worktree to be; false is none."""
+
 Moment = NewType("Moment", int)
-"""A moment in ISO 8601 with its offset from UTC; here in milliseconds since 1970."""
+"""A time in ISO 8601 with its offset from UTC; here in milliseconds since 1970."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -84,24 +89,25 @@ class Position:
 
 @attrs.frozen
 class SettingsAsked:
-    """What a new session is to be made with; None leaves it to the server."""
+    """The wanted settings of a new session; None leaves a setting to the server."""
 
     workspace: PathText | None = None
     model: ShortText | None = None
     permission_mode: ShortText | None = None
     effort: ShortText | None = None
+    worktree: WorktreeAsked | None = None
 
 
 @attrs.frozen
 class AttachmentRef:
-    """An upload of this server, by its `url`. Whatever else the device says of it is not believed."""
+    """An upload of this server, by its `url`. Other fields from the device are ignored."""
 
     url: ShortText
 
 
 @attrs.frozen
 class AuthFrame:
-    """The first frame, where no header brought a key."""
+    """The first frame, if no header had a key."""
 
     name: ClassVar[str] = "auth"
     token: ShortText = attrs.field(repr=False)
@@ -109,7 +115,7 @@ class AuthFrame:
 
 @attrs.frozen
 class AttachFrame:
-    """Follow a session; make it where it is not there and `agent` is given."""
+    """Follow a session; create it if it does not exist and `agent` is given."""
 
     name: ClassVar[str] = "attach"
     session_id: Id
@@ -125,7 +131,7 @@ class AttachFrame:
 
 @attrs.frozen
 class SendFrame:
-    """Bring a message."""
+    """Send a message."""
 
     name: ClassVar[str] = "send"
     session_id: Id
@@ -138,12 +144,12 @@ class SendFrame:
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "steer" and self.not_before is not None:
-            raise ValueError("a message into the running turn has no time of its own")
+            raise ValueError("a message into the running turn cannot have a time")
 
 
 @attrs.frozen
 class SendNowFrame:
-    """Have a message for later run now."""
+    """Run a message for later now."""
 
     name: ClassVar[str] = "send_now"
     session_id: Id
@@ -152,7 +158,7 @@ class SendNowFrame:
 
 @attrs.frozen
 class CancelFrame:
-    """Take a queued message back."""
+    """Remove a queued message."""
 
     name: ClassVar[str] = "cancel"
     session_id: Id
@@ -194,7 +200,7 @@ class ConfigureFrame:
 
 @attrs.frozen
 class RevokeGrantFrame:
-    """Take back what is allowed for the whole session."""
+    """Revoke a grant for the session."""
 
     name: ClassVar[str] = "revoke_grant"
     session_id: Id
@@ -203,7 +209,7 @@ class RevokeGrantFrame:
 
 @attrs.frozen
 class RenewFrame:
-    """Have the agent start afresh."""
+    """Start the agent's conversation again, without its memory."""
 
     name: ClassVar[str] = "renew"
     session_id: Id
@@ -211,7 +217,7 @@ class RenewFrame:
 
 @attrs.frozen
 class OrganizeFrame:
-    """Pin a session, or take it out of the way."""
+    """Pin or archive a session."""
 
     name: ClassVar[str] = "organize"
     session_id: Id
@@ -221,7 +227,7 @@ class OrganizeFrame:
 
 @attrs.frozen
 class WarmFrame:
-    """Somebody is about to write."""
+    """Tell the server that a person is about to write."""
 
     name: ClassVar[str] = "warm"
     session_id: Id
@@ -229,7 +235,7 @@ class WarmFrame:
 
 @attrs.frozen
 class PaintedFrame:
-    """How long after its moment an event was shown."""
+    """Report how long after its time an event was shown."""
 
     name: ClassVar[str] = "painted"
     session_id: Id
@@ -239,7 +245,7 @@ class PaintedFrame:
 
 @attrs.frozen
 class ResolveFrame:
-    """Say what becomes of an `unknown` message."""
+    """Decide what becomes of an `unknown` message."""
 
     name: ClassVar[str] = "resolve"
     session_id: Id
@@ -257,8 +263,23 @@ class RenameFrame:
 
 
 @attrs.frozen
+class UndoFrame:
+    """Take back what a turn changed, or an earlier undo; exactly one of the two is named."""
+
+    name: ClassVar[str] = "undo"
+    session_id: Id
+    turn_id: ShortText | None = None
+    undo_id: ShortText | None = None
+    force: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if (self.turn_id is None) == (self.undo_id is None):
+            raise ValueError("expected turn_id or undo_id")
+
+
+@attrs.frozen
 class MarkReadFrame:
-    """Note how far this person has read."""
+    """Record how far this person has read."""
 
     name: ClassVar[str] = "mark_read"
     session_id: Id
@@ -267,7 +288,7 @@ class MarkReadFrame:
 
 @attrs.frozen
 class DraftFrame:
-    """Keep what this person is typing."""
+    """Store the text that this person is typing."""
 
     name: ClassVar[str] = "draft"
     session_id: Id
@@ -276,7 +297,7 @@ class DraftFrame:
 
 @attrs.frozen
 class DetachFrame:
-    """Follow a session no more."""
+    """Stop following a session."""
 
     name: ClassVar[str] = "detach"
     session_id: Id
@@ -284,7 +305,7 @@ class DetachFrame:
 
 @attrs.frozen
 class WatchSessionsFrame:
-    """Hear of changes in the list of sessions."""
+    """Get changes in the list of sessions."""
 
     name: ClassVar[str] = "watch_sessions"
 
@@ -310,9 +331,10 @@ CommandFrame = (
     | PaintedFrame
     | ResolveFrame
     | RenameFrame
+    | UndoFrame
     | MarkReadFrame
     | DraftFrame
 )
-"""What goes to the session's owner, from a device that is attached."""
+"""Frames for the session's owner, from an attached device."""
 
 ClientFrame = AuthFrame | AttachFrame | CommandFrame | DetachFrame | WatchSessionsFrame | PingFrame

@@ -1,4 +1,4 @@
-"""From a device's frame to the command for the session's owner, and what is refused at the edge. Pure."""
+"""Turns a device's frame into a command for the session's owner, and refuses what is too large. Pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def answers_to(frame: CommandFrame) -> tuple[str | None, str | None]:
 
 
 def oversized(frame: CommandFrame) -> Rejected | None:
-    """Refuse what is too long to be kept: over 256 KiB as JSON, or a title of over 500 characters."""
+    """Refuse a frame that is too long to store: over 256 KiB as JSON, or a title of over 500 characters."""
     if isinstance(frame, cf.SendFrame | cf.DraftFrame) and not fits(frame.content):
         return refuse(frame, "too_large", "The text is over 256 KiB.")
     if isinstance(frame, cf.RenameFrame) and len(frame.title) > MAX_TITLE:
@@ -53,7 +53,7 @@ def _fits_with_answers(frame: cf.DecideFrame) -> bool:
 
 
 def with_rights(command: Command, scope: str) -> Command:
-    """Return the command with what its author's scope allows beyond the frame itself."""
+    """Return the command with the rights that its author's scope adds to the frame."""
     if isinstance(command, cmd.Decide):
         return attrs.evolve(command, drives=authorize(scope, DECIDE_MORE))
     return command
@@ -61,8 +61,8 @@ def with_rights(command: Command, scope: str) -> Command:
 
 @singledispatch
 def to_command(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
-    """Return the command that `frame` gives. `attachments`: a message's files, looked up."""
-    raise TypeError(f"{type(frame).__name__} is no command")
+    """Return the command of `frame`. `attachments`: a message's files, looked up."""
+    raise TypeError(f"{type(frame).__name__} is not a command")
 
 
 @to_command.register
@@ -128,6 +128,11 @@ def _resolve(frame: cf.ResolveFrame, _: tuple[Attachment, ...] = ()) -> Command:
 @to_command.register
 def _rename(frame: cf.RenameFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Rename(frame.title)
+
+
+@to_command.register
+def _undo(frame: cf.UndoFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.Undo(frame.turn_id, frame.undo_id, frame.force)
 
 
 @to_command.register

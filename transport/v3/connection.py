@@ -1,8 +1,8 @@
 """One WebSocket connection of protocol version 3, from its handshake to its close.
 
-Three tasks: trio-websocket's reader, ours (`run` itself), which takes one frame after another and never
-writes, and the writer. Whoever wants the connection to end calls `request_close`; the writer then flushes,
-the close frame goes out, and the rest is cancelled.
+Three tasks: trio-websocket's reader; ours (`run` itself), which takes one frame after another and never writes; and the
+writer. To end the connection, call `request_close`: the writer flushes and sends the close frame, and the other tasks
+are cancelled.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ logger = logging.getLogger("builderos.transport")
 
 @attrs.define(eq=False)
 class ConnectionV3:
-    """See the module. Lives for one `run`.
+    """One connection. Lives for one `run`.
 
     Attributes:
-        renderings: where finished answers become HTML; None where they do not.
+        renderings: turns finished answers into HTML; None if that is disabled.
         on_signed_in: called once, when the device may stay.
-        sign_in: where it comes from, and the key of its head.
-        device: whose key it was, once that is known.
+        sign_in: the client's address, and the key of its head.
+        device: the device of the key, once that is known.
     """
 
     ws: trio_websocket.WebSocketConnection
@@ -64,10 +64,10 @@ class ConnectionV3:
         self.writer = DeviceWriter(self.stream, self._heartbeats)
 
     def request_close(self, code: CloseCode) -> None:
-        """Have what is to be told written, then the close frame, and then `run` end. Never blocks."""
+        """Write all pending frames, then the close frame, then end `run`. Never blocks."""
         self.writer.close(code)
         if self._scope is not None:
-            # A device that takes nothing, or does not answer our close frame, is cut.
+            # A device that accepts nothing, or does not answer our close frame, is cut.
             self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.config.close_s)
 
     async def run(self, nursery: trio.Nursery) -> None:
@@ -82,7 +82,7 @@ class ConnectionV3:
             await self._converse()
         except trio_websocket.ConnectionClosed:
             return
-        # The writer still has to say good-bye; it cuts when it has.
+        # The writer still has to send the close frame; it cancels the scope afterwards.
         await trio.sleep_forever()
 
     async def _converse(self) -> None:
@@ -108,7 +108,7 @@ class ConnectionV3:
                 self._conversation = None
 
     def _enter(self, key: str | None) -> Device | None:
-        """Return whose key it is; else say that it is no good, and close."""
+        """Return the device of this key; if it is not valid, send an error and close."""
         code = close_codes.BAD_KEY
         try:
             if key is not None:
@@ -151,7 +151,7 @@ class ConnectionV3:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             if self.stream.timed_out:
                 slow, name = close_codes.TOO_SLOW, self.device.id if self.device else "unknown"
-                logger.info("device %s cut (%d): %s", name, slow.code, slow.reason)
+                logger.info("device %s: connection cut (%d): %s", name, slow.code, slow.reason)
         if self._scope is not None:
             self._scope.cancel(reason="the writer has ended")
 

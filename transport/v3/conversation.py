@@ -1,7 +1,7 @@
-"""What a signed-in device says over one connection, and what follows from each frame.
+"""Handles the frames of a signed-in device on one connection.
 
-Frames are taken one after another, so a device may send an `attach` and a `send` without waiting in
-between. Nothing here writes: answers go to the writer's outbox.
+Frames are handled one after another, so a device may send an `attach` and a `send` without waiting in between. Nothing
+here writes: answers go to the writer's outbox.
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ from transport.websocket.writer import DeviceWriter
 __all__ = ["Conversation"]
 
 _FAILURES = (SessionMissing, SessionFailed, ShuttingDown, StorageError)
-"""What a session's owner or the database may answer; a device is told, its connection goes on."""
+"""Failures of a session's owner or of the database: the device gets an error, and its connection continues."""
 
 MAX_ATTACHED: Final = 10_000
-"""Sessions that one connection may follow; each has a place and a listener of its own, and keeps its owner in memory."""
+"""Sessions that one connection may follow. Each has a place and a listener of its own, and keeps its owner in
+memory."""
 
 logger = logging.getLogger("builderos.transport")
 
 
 @attrs.define(eq=False)
 class Conversation:
-    """See the module. A context manager: at its end nothing is attached any more."""
+    """The state of one signed-in connection. A context manager: at its end nothing is attached any more."""
 
     writer: DeviceWriter
     config: TransportConfig
@@ -72,15 +73,15 @@ class Conversation:
             self._watching.__exit__(None, None, None)
 
     def welcome(self) -> None:
-        """Say that the device is signed in."""
+        """Send `ready`."""
         self.writer.put(replies.ready(self.config, self.device, self.deps.clock()))
 
     def heads(self) -> dict[str, tuple[int, int]]:
-        """Return (epoch, head_seq) of each session that is followed."""
+        """Return (epoch, head_seq) of each followed session."""
         return {name: attachment.head for name, attachment in self._attachments.items()}
 
     async def follow(self, frame: cf.ClientFrame) -> None:
-        """Do what a frame asks for, as far as the device may."""
+        """Do what a frame asks for, if the device may."""
         frame = aliased(frame, self.deps.aliases)
         if isinstance(frame, cf.PingFrame):
             self.writer.put(replies.pong(self.deps.clock()))
@@ -96,7 +97,7 @@ class Conversation:
             await self._act(frame)
 
     def _sign_in_again(self, frame: cf.AuthFrame) -> None:
-        """Answer a key that comes after the sign-in, as from a device that sends it in the header too."""
+        """Answer a key after the sign-in: a device may send it in the header and in a frame."""
         found = self.deps.devices.find(frame.token)
         if found is not None and found.id == self.device.id:
             self.welcome()
@@ -109,7 +110,7 @@ class Conversation:
         self._feed_sessions()
 
     def _feed_sessions(self) -> None:
-        """Tell changed entries of sessions from now on: of those that are attached, or of all."""
+        """Send changed entries of sessions from now on: of the attached ones, or of all."""
         if self._watching is None:
             feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self._wants_entry)
             self._watching = self.deps.watch.watch(feed)
@@ -122,7 +123,7 @@ class Conversation:
         session_id = frame.session_id
         earlier = self._attachments.get(session_id)
         if earlier is None and len(self._attachments) >= MAX_ATTACHED:
-            content = f"This connection follows {MAX_ATTACHED} sessions; detach from one."
+            content = f"This connection follows {MAX_ATTACHED} sessions already. Detach from one first."
             self._send_rejected(session_id, Rejected("queue_full", content))
             return
         try:
@@ -157,8 +158,8 @@ class Conversation:
         self.writer.put(replies.detached(session_id, self.deps.clock(), content))
 
     def lost(self, attachment: Attachment) -> None:
-        """See `transport.v3.attachment.FollowsAttachments`."""
-        self._detach(attachment.session_id, "The session was restored to another state: attach again.")
+        """Implements `transport.v3.attachment.FollowsAttachments`."""
+        self._detach(attachment.session_id, "The session was restored to another state. Attach again.")
 
     async def _act(self, frame: cf.CommandFrame) -> None:
         refusal = self._refusal(frame)
@@ -166,7 +167,7 @@ class Conversation:
             self._send_rejected(frame.session_id, refusal)
             return
         if isinstance(frame, cf.PaintedFrame):
-            return  # it tells nobody else anything, and is worth nothing later
+            return  # it changes nothing for other devices, and is worthless later
         try:
             await self._submit(frame)
         except _FAILURES as error:
@@ -197,7 +198,7 @@ class Conversation:
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:
-            busy = refuse(frame, "storage", "The session takes nothing at the moment; try again.")
+            busy = refuse(frame, "storage", "The session accepts no commands at the moment. Try again.")
             self._send_rejected(session_id, busy)
 
     async def _files(self, frame: cf.CommandFrame) -> tuple[File, ...] | None:
@@ -226,11 +227,11 @@ class Conversation:
             text = f"The session failed; try again in {error.retry_in_s:.0f} s."
             self._send_error("session_failed", text, session_id, message_id)
         elif isinstance(error, ShuttingDown):
-            text = "The server is about to stop."
+            text = "The server is shutting down."
             reply = Rejected("shutting_down", text) if frame is None else refuse(frame, "shutting_down", text)
             self._send_rejected(session_id, reply)
         else:
-            logger.warning("session %s: storage failed for a device: %s", session_id, error)
+            logger.warning("session %s: storage failed during a device's command: %s", session_id, error)
             text = "The server cannot store or read at the moment."
             if frame is None:
                 self._send_error("storage", text, session_id)

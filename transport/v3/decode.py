@@ -1,4 +1,4 @@
-"""From a device's text to a frame class (PROTOCOL section 3).
+"""Decodes a device's text into a frame class (PROTOCOL section 3).
 
 The invariant: any text gives a frame or `WireError`, nothing else. Unknown fields are ignored; nothing is
 coerced.
@@ -30,6 +30,7 @@ from transport.v3.client_frames import (
     PathText,
     SettingsChange,
     ShortText,
+    WorktreeAsked,
 )
 
 __all__ = ["FRAME_TYPES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
@@ -37,14 +38,14 @@ __all__ = ["FRAME_TYPES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
 SUBPROTOCOL: Final = "builderos.v3"
 
 MAX_ATTACHMENTS: Final = 32
-"""Files of one message: more than anybody picks by hand, few enough for one event."""
+"""Files of one message: more than a person picks by hand, few enough for one event."""
 
 MAX_ANSWERS_DEPTH: Final = 32
-"""Lists and objects inside each other in `answers`: what is stored must be written again, and the encoder goes
-less deep than the decoder. An agent's questions need three."""
+"""Nesting of lists and objects in `answers`: stored values must be encoded again, and the encoder nests less deep than
+the decoder. An agent's questions need three."""
 
 MAX_INPUT_BYTES: Final = 64 * 1024
-"""JSON of the fields that a decision changes (PROTOCOL section 14)."""
+"""Bytes of JSON of the fields that a decision changes (PROTOCOL section 14)."""
 
 SETTING_NAMES: Final = ("model", "permission_mode", "effort")
 
@@ -60,9 +61,9 @@ class WireError(Exception):
 
     Attributes:
         code: always `bad_frame`; the `code` of the answer.
-        what: what is wrong, one line without the value itself.
-        path: where, from `$`.
-        session_id: the frame's session, where it names a valid one.
+        what: the fault, one line without the value itself.
+        path: the place of the fault, from `$`.
+        session_id: the frame's session, if it names a valid one.
     """
 
     code: Final = "bad_frame"
@@ -75,7 +76,7 @@ class WireError(Exception):
 
 
 class _Wrong(ValueError):
-    """A value is not what its field takes; the text says what it takes."""
+    """A value does not fit its field; the text says what the field expects."""
 
 
 def _exactly(kind: type, says: str) -> Callable[[Any, Any], Any]:
@@ -124,6 +125,12 @@ def _path(value: Any, _: Any) -> PathText:
     return PathText(text)
 
 
+def _worktree(value: Any, _: Any) -> WorktreeAsked:
+    if type(value) is not bool:
+        _short(value, _)
+    return WorktreeAsked(value)
+
+
 def _answers(value: Any, _: Any) -> Answers:
     level = [value]
     for _depth in range(MAX_ANSWERS_DEPTH + 1):
@@ -131,7 +138,7 @@ def _answers(value: Any, _: Any) -> Answers:
         if not nested:
             return Answers(value)
         level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
-    raise _Wrong(f"expected at most {MAX_ANSWERS_DEPTH} lists and objects inside each other")
+    raise _Wrong(f"expected at most {MAX_ANSWERS_DEPTH} nested lists and objects")
 
 
 def _edited_input(value: Any, _: Any) -> EditedInput:
@@ -164,7 +171,7 @@ def _moment(value: Any, _: Any) -> Moment:
 
 
 def make_converter() -> cattrs.Converter:
-    """Return the converter of this format: strict about types, blind to unknown fields."""
+    """Return the converter of this format: strict about types; it ignores unknown fields."""
     converter = cattrs.Converter()
     converter.register_structure_hook(str, _exactly(str, "a string"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
@@ -178,6 +185,7 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(EditedInput, _edited_input)
     converter.register_structure_hook(ShortText, _short)
     converter.register_structure_hook(PathText, _path)
+    converter.register_structure_hook(WorktreeAsked, _worktree)
     converter.register_structure_hook(HistoryCount, lambda value, _: _int(value, 0, 1000))
     converter.register_structure_hook(PaceMs, lambda value, _: _int(value, 0, 10_000))
 
@@ -208,7 +216,7 @@ _CONVERTER: Final = make_converter()
 
 
 def is_id(text: str) -> bool:
-    """Tell whether this may be a session's, a device's or a message's id."""
+    """Return whether a text may be the id of a session, a device or a message."""
     return _ID.fullmatch(text) is not None
 
 
@@ -216,7 +224,7 @@ def decode(text: str | bytes) -> ClientFrame:
     """Return the frame that a device sent.
 
     Raises:
-        WireError: it is no such frame; says what is wrong and where.
+        WireError: it is not a valid frame; says what is wrong and where.
     """
     try:
         body = orjson.loads(text)
@@ -241,7 +249,7 @@ def decode(text: str | bytes) -> ClientFrame:
 
 
 def _locate(error: BaseException, path: str) -> tuple[str, str]:
-    """Return what is wrong and where, of the first thing that is."""
+    """Return the first fault and its place."""
     if isinstance(error, cattrs.ClassValidationError):
         noted, bare = error.group_exceptions()
         if noted:
@@ -252,4 +260,4 @@ def _locate(error: BaseException, path: str) -> tuple[str, str]:
         return "missing", path
     if isinstance(error, _Wrong):
         return str(error), path
-    return "not one of the values it may have", path
+    return "not one of the allowed values", path

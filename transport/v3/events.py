@@ -1,6 +1,6 @@
-"""From a journalled event to the text of its frame (PROTOCOL section 3, "Events").
+"""Encodes a journal event as the text of its frame (PROTOCOL section 3, "Events").
 
-Pure. A round of events is encoded and framed once, for all devices at the same place.
+Pure. A batch of events is encoded and framed once, for all devices at the same place.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CODEC: Final = "v3"
 """The name of this codec's bytes in `EventBatch.encoded`."""
 
 CLIPPED_CODE_POINTS: Final = 8192
-"""What is left of an oversized field: at six bytes a code point ten of them stay below a frame's bound."""
+"""Code points that are left of an oversized field: at six bytes each, ten such fields stay below a frame's bound."""
 
 _STRUCTURE: Final = frozenset(
     {"type", "timestamp", "session_id", "epoch", "seq", "first_seq", "turn_id", "device_id"}
@@ -44,6 +44,10 @@ _FIELDS: Final[dict[str, tuple[str, ...]]] = {
 }
 _ONLY_WHERE_THERE: Final = frozenset(
     {
+        "of_undo",
+        "files",
+        "added",
+        "removed",
         "blob",
         "diff",
         "grant",
@@ -67,7 +71,7 @@ def _second(second: int) -> str:
 
 
 def timestamp(at_ms: int) -> str:
-    """Return a moment as ISO 8601 in UTC with milliseconds and `Z`."""
+    """Return a time as ISO 8601 in UTC with milliseconds and `Z`."""
     second, ms = divmod(at_ms, 1000)
     return f"{_second(second)}.{ms:03d}Z"
 
@@ -98,7 +102,7 @@ def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
 
 
 def encode_round(round_: EventBatch) -> bytes:
-    """Return a round's frames, whole and in order; made once, however many devices take the round."""
+    """Return a batch's frames, complete and in order; encoded once, however many devices take the batch."""
     known = round_.encoded.get(CODEC)
     if known is None:
         session_id, epoch = round_.session_id, round_.epoch
@@ -108,12 +112,12 @@ def encode_round(round_: EventBatch) -> bytes:
 
 
 def shrink(body: dict[str, Any], code_points: int) -> dict[str, Any]:
-    """Return `body` with each free field that is longer than `code_points` cut down to so many, as text."""
+    """Return `body` with each free field that is longer than `code_points` cut to that length, as text."""
     return {name: value if name in _STRUCTURE else clip(value, code_points) for name, value in body.items()}
 
 
 def clip(value: Any, code_points: int) -> Any:
-    """Return `value`, or the beginning of its text where that is longer than `code_points`."""
+    """Return `value`, or the beginning of its text if that is longer than `code_points`."""
     if isinstance(value, str):
         return value[:code_points]
     if value is None or isinstance(value, bool | int | float):
@@ -123,7 +127,7 @@ def clip(value: Any, code_points: int) -> Any:
 
 
 def request_fields(event: ev.PermissionRequested) -> dict[str, Any]:
-    """Return what a device needs to show a permission request."""
+    """Return the fields that a device needs to show a permission request."""
     body: dict[str, Any] = {}
     _add_fields(body, event)
     return body
@@ -142,6 +146,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         _tell_moment(body, "resets_at", event.resets_at_ms)
         if not event.ways:
             del body["ways"]
+    elif isinstance(event, ev.Checkpoint):
+        body["left_out"] = [attrs.asdict(each) for each in event.left_out]
     elif isinstance(event, ev.Complete):
         body["usage"] = _usage(event.usage)
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
@@ -172,13 +178,13 @@ def _tell_moment(body: dict[str, Any], name: str, at_ms: int | None) -> None:
 
 
 def told_held(held: ev.Held) -> dict[str, Any] | None:
-    """Return why the queue waits as devices are told it; None: it does not any more."""
+    """Return the reason why the queue waits, as devices see it; None if it does not wait any more."""
     until = None if held.until_ms is None else timestamp(held.until_ms)
     return {"code": held.code, "until": until} if held.code else None
 
 
 def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
-    """Return what is allowed for the whole session as devices are told it."""
+    """Return the grants of the session, as devices see them."""
     return [
         {
             "grant": one.grant,
@@ -195,7 +201,7 @@ def _usage(usage: ev.Usage | None) -> dict[str, Any]:
 
 
 def event_content(event: Event) -> str:
-    """Return an event's own text, or a line that tells a person what happened."""
+    """Return an event's own text, or a line that describes it to a person."""
     own = getattr(event, "content", None)
     if isinstance(own, str):
         return own
@@ -206,13 +212,13 @@ def _session_updated(event: ev.SessionUpdated) -> str:
     if event.failed is not None:
         return "The session failed." if event.failed else "The session works again."
     if event.title is not None:
-        return f"The session is called {event.title!r} now."
+        return f"The session is now called {event.title!r}."
     if event.settings is not None:
-        return f"The session works with {_settings_line(event.settings)} {_WHEN[event.applies]}."
+        return f"The session uses {_settings_line(event.settings)} {_WHEN[event.applies]}."
     if event.held is not None:
-        return f"The queue waits: {event.held.code}." if event.held.code else "The queue goes on."
+        return f"The queue waits: {event.held.code}." if event.held.code else "The queue continues."
     if event.grants is not None:
-        return f"{len(event.grants)} rights are allowed for the session."
+        return f"{len(event.grants)} grants hold for the session."
     return "The session changed."
 
 
@@ -222,6 +228,21 @@ _WHEN: Final = {"now": "now", "next_turn": "from the next turn on", None: "now"}
 def _settings_line(settings: ev.Settings) -> str:
     told = {"model": settings.model, "mode": settings.permission_mode, "effort": settings.effort}
     return ", ".join(f"{name} {value or 'by default'}" for name, value in told.items())
+
+
+def _checkpoint(event: ev.Checkpoint) -> str:
+    if event.position == "before":
+        return "The workspace is saved as it was before the turn."
+    return f"{_counted(event.files or 0)} changed, +{event.added or 0} −{event.removed or 0}."
+
+
+def _undone(event: ev.Undone) -> str:
+    left = f", {_counted(len(event.conflicts))} left alone" if event.conflicts else ""
+    return f"Changes taken back: {_counted(len(event.files))}{left}."
+
+
+def _counted(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _resolved(event: ev.PermissionResolved) -> str:
@@ -245,4 +266,7 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ),
     ev.Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
     ev.SessionUpdated: _session_updated,
+    ev.Checkpoint: _checkpoint,
+    ev.UndoStarted: lambda event: f"{event.by_device} takes changes back.",
+    ev.Undone: _undone,
 }

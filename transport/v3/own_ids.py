@@ -1,4 +1,4 @@
-"""Ids of the iOS app's own form in a frame become their aliases (`storage.aliases`)."""
+"""Replaces ids of the iOS app's own form in a frame by their aliases (`storage.aliases`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Frame = TypeVar("_Frame")
 
 
 def aliased(frame: _Frame, aliases: Aliases) -> _Frame:
-    """Return a device's frame with aliases in the place of the app's own ids."""
+    """Return a device's frame with the app's own ids replaced by aliases."""
     session_id = getattr(frame, "session_id", None)
     if isinstance(session_id, str) and (alias := aliases.session(session_id)) != session_id:
         frame = attrs.evolve(frame, session_id=alias)  # type: ignore[misc]  # whatever has a field is a class of ours

@@ -1,8 +1,8 @@
-"""Frames `rendered`: a turn has just ended, and its answer as HTML goes to the devices that asked for it.
+"""Sends `rendered` frames: the answer of a turn that just ended, as HTML, for the devices that asked for it.
 
-One task for the whole port: it reads each such answer from the journal once, has it rendered, and gives the
-same bytes to all. A device that has seen no end of a turn gets no rendering of it, so the frame always
-follows the end. Whatever cannot be had in time or size is left out: the device has the text.
+One task for the whole port reads each such answer from the journal once, renders it, and sends the same bytes to all. A
+device that did not see the end of a turn gets no rendering of it, so the frame always follows the end. A rendering that
+is too late or too large is left out: the device has the text.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from transport.websocket.writer import DeviceWriter
 __all__ = ["RenderedFeed", "Renderings"]
 
 MAX_WANTED: Final = 1000
-"""Turns in line, over all sessions; those that end while so many wait are not rendered."""
+"""Turns in line, over all sessions; turns that end while so many wait are not rendered."""
 
 MAX_HELD: Final = 8
-"""Frames that wait for one device's line; when it takes more slowly, the oldest go."""
+"""Frames that wait for one slow device; beyond that the oldest are dropped."""
 
 ROWS: Final = 256
 """Rows of an answer that are read at once."""
@@ -51,10 +51,10 @@ class _Turn:
 
 @attrs.define(eq=False)
 class RenderedFeed:
-    """What one attachment gets of this; a source of the connection's writer.
+    """The renderings for one attachment; a source of the connection's writer.
 
     Attributes:
-        since: ends up to here are of the past; the device has them, or asks for them.
+        since: ends up to here belong to the past; the device has them, or asks for them.
     """
 
     session_id: str
@@ -65,41 +65,41 @@ class RenderedFeed:
     _frames: deque[bytes] = attrs.field(factory=lambda: deque(maxlen=MAX_HELD))
 
     def note(self, items: Iterable[Committed]) -> None:
-        """Have the turns rendered whose ends are among these, which are on their way to the device."""
+        """Ask for renderings of the turns that end in these rows, which are on their way to the device."""
         for item in items:
             if item.event.kind in TURN_ENDS and item.turn_id is not None and item.seq > self.since:
                 self.renderings.want(_Turn(self.session_id, item.turn_id, item.seq), self)
 
     def start(self) -> None:
-        """Let the writer ask from now on."""
+        """Allow the writer to ask from now on."""
         self.active = True
         self.writer.mark_ready(self)
 
     def close(self) -> None:
-        """Want nothing more. Idempotent."""
+        """Drop all wanted renderings. Idempotent."""
         self.active = False
         self._frames.clear()
         self.writer.forget(self)
 
     def put(self, frame: bytes) -> None:
-        """Give the device a frame when it takes more. Never blocks."""
+        """Queue a frame for the device. Never blocks."""
         self._frames.append(frame)
         if self.active:
             self.writer.mark_ready(self)
 
     async def take(self, now: float) -> bytes:
-        """See `transport.websocket.writer.Source`. One frame at a time: each may be as long as a whole round."""
+        """Implements `transport.websocket.writer.Source`. One frame at a time: each may be as long as a whole batch."""
         await trio.lowlevel.checkpoint()
         return self._frames.popleft() if self._frames else b""
 
     def due(self, now: float) -> float:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         return now if self._frames else math.inf
 
 
 @attrs.define(eq=False)
 class Renderings:
-    """See the module."""
+    """The renderings of one port."""
 
     renderer: Renders
     journal: Journal
@@ -108,7 +108,7 @@ class Renderings:
     _more: trio.Event = attrs.field(factory=trio.Event)
 
     def want(self, turn: _Turn, feed: RenderedFeed) -> None:
-        """Give `feed` the turn's frame once it is there. Never blocks."""
+        """Give `feed` the turn's frame once it is ready. Never blocks."""
         if turn not in self._wanted and len(self._wanted) >= MAX_WANTED:
             return
         self._wanted.setdefault(turn, []).append(feed)
@@ -133,10 +133,10 @@ class Renderings:
         try:
             return await self._frame(turn)
         except StorageError as error:
-            logger.warning("an answer of session %s was not rendered: %s", turn.session_id, error)
+            logger.warning("session %s: an answer was not rendered: %s", turn.session_id, error)
         except Exception:
-            # One answer that cannot be read must not keep all others from their devices.
-            logger.exception("an answer of session %s was not rendered", turn.session_id)
+            # An answer that cannot be read must not keep the others from their devices.
+            logger.exception("session %s: an answer was not rendered", turn.session_id)
         return None
 
     async def _frame(self, turn: _Turn) -> bytes | None:
@@ -156,7 +156,7 @@ class Renderings:
         return text_frame(text) if len(text) <= MAX_FRAME_BYTES else None
 
     async def _blocks(self, turn: _Turn) -> dict[str, str] | None:
-        """Return a turn's blocks; None where they are too long to be rendered."""
+        """Return a turn's blocks; None if they are too long to be rendered."""
         starts = await self.journal.read(
             turn.session_id, 0, 1, before=turn.end_seq, kinds={TurnStarted.kind}, newest=True
         )

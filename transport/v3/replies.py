@@ -1,4 +1,4 @@
-"""From what a device is told directly to the text of a frame without `seq` (PROTOCOL section 3). Pure."""
+"""Encodes the frames without `seq`: direct answers to a device (PROTOCOL section 3). Pure."""
 
 from __future__ import annotations
 
@@ -48,15 +48,18 @@ __all__ = [
 ]
 
 HEARTBEAT_SESSIONS: Final = 1000
-"""Sessions that one heartbeat names; a device that follows more gets several."""
+"""Sessions that one heartbeat names; a device that follows more gets several heartbeats."""
+
+MAX_CONFLICTS: Final = 500
+"""Files that a refused undo names."""
 
 SHOWN_DEVICES: Final = 250
-"""Devices that are named to others; of more `device_count` tells how many there are."""
+"""Devices that are listed to others; `device_count` is the full number."""
 
 
 @attrs.frozen
 class _Fit:
-    """How much of what may be long is told, in code points; `devices` in devices."""
+    """The most of each long field that is sent, in code points; `devices` in devices."""
 
     preview: int
     field: int
@@ -71,7 +74,7 @@ _FITTING: Final = (
     _Fit(60, 512, devices=100, grant=100),
     _Fit(10, 32, devices=20, grant=30, draft=4096),
 )
-"""Tried one after the other until `attached` fits into a frame; the last does in every case."""
+"""Tried one after the other until `attached` fits into a frame; the last one always does."""
 
 
 def _frame(kind: str, content: str, now_ms: int, fields: Mapping[str, Any]) -> bytes:
@@ -80,7 +83,7 @@ def _frame(kind: str, content: str, now_ms: int, fields: Mapping[str, Any]) -> b
 
 
 def ready(config: TransportConfig, device: Device, now_ms: int) -> bytes:
-    """Say that the sign-in was good."""
+    """Return the answer to a successful sign-in."""
     fields = {
         "protocol": 3,
         "server_version": config.version,
@@ -93,17 +96,18 @@ def ready(config: TransportConfig, device: Device, now_ms: int) -> bytes:
 
 @attrs.frozen
 class Attached:
-    """What `attached` tells: the session as it stands and where this device comes in."""
+    """The content of `attached`: the session's state and the device's starting point."""
 
     session_id: str
     view: SessionView
     from_seq: int
     replay: str
     devices: tuple[AttachedDevice, ...]
+    worktree: dict[str, object] | None = None
 
 
 def attached(it: Attached, now_ms: int) -> bytes:
-    """Answer an `attach`. Long previews and inputs are cut where the frame would be too large."""
+    """Return the answer to an `attach`. Long previews and inputs are cut if the frame would be too large."""
     text = b""
     for fit in _FITTING:
         text = _frame("attached", f"Attached to {it.session_id}.", now_ms, _attached_fields(it, fit))
@@ -138,6 +142,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         **_devices(it.devices, fit.devices),
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
+        "worktree": it.worktree,
         "held": None if view.held is None else told_held(view.held),
         "plan": [attrs.asdict(one) for one in view.plan],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
@@ -145,14 +150,14 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
 
 
 def _pending(request: PermissionRequested, code_points: int) -> dict[str, Any]:
-    """Return a request; `cut` says that not all of it is there, so that nobody allows what is not shown."""
+    """Return a request. `cut` means that it is incomplete, so that nobody allows what is not shown."""
     whole = request_fields(request)
     short = shrink(whole, code_points)
     return short if short == whole else {**short, "cut": True}
 
 
 def agent(session_id: str, offer: Offer, now_ms: int) -> bytes:
-    """Tell what the session's agent offers."""
+    """Return the frame with the agent's offer."""
     told = attrs.asdict(offer)
     if not offer.truncated:
         del told["truncated"]
@@ -160,7 +165,7 @@ def agent(session_id: str, offer: Offer, now_ms: int) -> bytes:
 
 
 def gauge(session_id: str, told: Mapping[str, Any], now_ms: int) -> bytes:
-    """Tell how full the context is, what the session cost, and which limits there are: what the agent told of it."""
+    """Return the frame with the agent's figures: how full the context is, what the session cost, and its limits."""
     return _frame("gauge", _gauge_line(told), now_ms, {**told, "session_id": session_id})
 
 
@@ -170,7 +175,7 @@ def _gauge_line(told: Mapping[str, Any]) -> str:
     used, window = known.get("used"), known.get("window")
     if isinstance(used, int) and isinstance(window, int) and window > 0:
         return f"The context is {100 * used // window} % full."
-    return "The agent told of its limits."
+    return "The agent reported its limits."
 
 
 def _devices(devices: Sequence[AttachedDevice], most: int = SHOWN_DEVICES) -> dict[str, Any]:
@@ -179,12 +184,12 @@ def _devices(devices: Sequence[AttachedDevice], most: int = SHOWN_DEVICES) -> di
 
 
 def detached(session_id: str, now_ms: int, content: str = "") -> bytes:
-    """Say that this connection follows a session no more."""
+    """Return the frame after which this connection no longer follows a session."""
     return _frame("detached", content or f"Detached from {session_id}.", now_ms, {"session_id": session_id})
 
 
 def accepted(session_id: str, reply: Accepted, now_ms: int) -> bytes:
-    """Say that a message is on disk."""
+    """Return the confirmation that a message is on disk."""
     fields = {
         "session_id": session_id,
         "message_id": reply.message_id,
@@ -195,7 +200,7 @@ def accepted(session_id: str, reply: Accepted, now_ms: int) -> bytes:
 
 
 def rejected(session_id: str, reply: Rejected, now_ms: int) -> bytes:
-    """Say that a command was refused, and why."""
+    """Return the refusal of a command, with its reason."""
     fields: dict[str, Any] = {"session_id": session_id, "code": reply.code}
     if reply.message_id is not None:
         fields["message_id"] = reply.message_id
@@ -205,13 +210,17 @@ def rejected(session_id: str, reply: Rejected, now_ms: int) -> bytes:
         fields["head"] = {"epoch": reply.head.epoch, "seq": reply.head.seq}
     if reply.by_device is not None:
         fields["by_device"] = reply.by_device
+    if reply.by_session is not None:
+        fields["by_session"] = reply.by_session
+    if reply.conflicts is not None:
+        fields["conflicts"] = list(reply.conflicts[:MAX_CONFLICTS])
     return _frame("rejected", reply.content, now_ms, fields)
 
 
 def error(
     code: str, content: str, now_ms: int, session_id: str | None = None, message_id: str | None = None
 ) -> bytes:
-    """Tell of an error that is no event: it ends no turn."""
+    """Return an error that is not an event: it does not end a turn."""
     given = {"code": code, "session_id": session_id, "message_id": message_id}
     return _frame(
         "error", content, now_ms, {name: value for name, value in given.items() if value is not None}
@@ -219,7 +228,7 @@ def error(
 
 
 def bad_frame(wrong: WireError, now_ms: int) -> bytes:
-    """Say what is wrong with a frame, and where."""
+    """Return the error about a wrong frame, with what is wrong and where."""
     fields = {"code": wrong.code, "what": wrong.what, "where": wrong.path}
     if wrong.session_id is not None:
         fields["session_id"] = wrong.session_id
@@ -227,12 +236,12 @@ def bad_frame(wrong: WireError, now_ms: int) -> bytes:
 
 
 def pong(now_ms: int) -> bytes:
-    """Answer a `ping`."""
+    """Return the answer to a `ping`."""
     return _frame("pong", "pong", now_ms, {})
 
 
 def heartbeats(heads: Mapping[str, tuple[int, int]], now_ms: int) -> list[bytes]:
-    """Say where each followed session ends, as (epoch, head_seq): one frame, or several for very many."""
+    """Return each followed session's head, as (epoch, head_seq): one frame, or several for very many sessions."""
     pairs = list(heads.items())
     starts = range(0, max(len(pairs), 1), HEARTBEAT_SESSIONS)
     return [_heartbeat(pairs[start : start + HEARTBEAT_SESSIONS], now_ms) for start in starts]
@@ -244,7 +253,7 @@ def _heartbeat(pairs: Sequence[tuple[str, tuple[int, int]]], now_ms: int) -> byt
 
 
 def news(session_id: str, item: TransientUpdate, own_label: str, now_ms: int) -> bytes | None:
-    """Tell passing news of a session; None where this device, known by its label, is not to hear of it."""
+    """Return a transient update of a session; None if this device, known by its label, must not get it."""
     of = {"session_id": session_id}
     if isinstance(item, Presence):
         names = ", ".join(one.name for one in item.devices[:SHOWN_DEVICES])
@@ -293,12 +302,12 @@ def session_entry(record: SessionRecord) -> dict[str, Any]:
 
 
 def _shown(record: SessionRecord) -> dict[str, Any]:
-    """Return what lists show of a session's settings, its to-do list and its queue."""
+    """Return the parts of a session's settings, to-do list and queue that lists show."""
     shown = record.summary.shown if record.summary is not None else None
     told = {} if shown is None else orjson.loads(shown)
     held = told.get("held")
     settings = told.get("settings")
-    if settings is None:  # nothing happened in it since it was made
+    if settings is None:  # nothing happened in it since it was created
         made = orjson.loads(record.settings) if record.settings else {}
         names = ("workspace", "model", "permission_mode", "effort")
         settings = {name: made.get(name) for name in names}
@@ -311,6 +320,6 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
 
 
 def session_changed(record: SessionRecord, unread: int, now_ms: int) -> bytes:
-    """Tell a device that watches the list of a session's new entry."""
+    """Return a session's new entry for a device that watches the list."""
     fields = {**session_entry(record), "unread": unread}
     return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)

@@ -1,4 +1,5 @@
-"""Entries of changed sessions, each at most once a second: of those that are attached, or after `watch_sessions` of all."""
+"""Sends entries of changed sessions, each at most once a second: of the attached ones, or after `watch_sessions` of
+all."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ INTERVAL_S: Final = 1.0
 """Least time between two entries of one session."""
 
 ENTRIES_AT_ONCE: Final = 16
-"""Entries that are read before the writer looks at its other sources again."""
+"""Entries that are read before the writer asks its other sources again."""
 
 logger = logging.getLogger("builderos.transport")
 
 
 @attrs.define(eq=False)
 class SessionFeed:
-    """A source of the connection's writer. Holds ids only, and no more than there are sessions."""
+    """A source of the connection's writer. Holds only ids, at most one for each session."""
 
     writer: DeviceWriter
     catalog: Catalog
@@ -39,13 +40,13 @@ class SessionFeed:
     _free_at: dict[str, float] = attrs.field(factory=dict)
 
     def changed(self, session_id: str) -> None:
-        """See `transport.ports.SessionListener`."""
+        """Implements `transport.ports.SessionListener`."""
         if session_id not in self._changed and self.wants(session_id):
             self._changed[session_id] = None
             self.writer.mark_ready(self)
 
     async def take(self, now: float) -> bytes:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         self._free_at = {name: at for name, at in self._free_at.items() if at > now}
         due = [name for name in self._changed if name not in self._free_at][:ENTRIES_AT_ONCE]
         texts: list[bytes] = []
@@ -58,7 +59,7 @@ class SessionFeed:
         return b"".join(map(text_frame, texts))
 
     def due(self, now: float) -> float:
-        """See `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.Source`."""
         return min((self._free_at.get(name, now) for name in self._changed), default=math.inf)
 
     async def _entry(self, session_id: str) -> bytes | None:
@@ -68,7 +69,7 @@ class SessionFeed:
                 return None
             unread = await self.catalog.unread_count(session_id, record.read_seq)
         except StorageError as error:
-            # The entry comes with the session's next change; a list that is a little old hurts nobody.
-            logger.warning("no entry of session %s for a list: %s", session_id, error)
+            # The entry is sent with the session's next change; a slightly old list does no harm.
+            logger.warning("session %s: its list entry cannot be read: %s", session_id, error)
             return None
         return replies.session_changed(record, unread, self.clock())

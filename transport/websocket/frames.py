@@ -5,10 +5,10 @@ from __future__ import annotations
 __all__ = ["MAX_CLIENT_FRAME_BYTES", "MAX_FRAME_BYTES", "close_frame", "is_close", "text_frame"]
 
 MAX_CLIENT_FRAME_BYTES = 1024 * 1024
-"""A device's message over this closes its connection (1009)."""
+"""A device's message over this size closes its connection (1009)."""
 
 MAX_FRAME_BYTES = 512 * 1024
-"""No server frame's text is over this (PROTOCOL section 3)."""
+"""The text of a server's frame is never over this size (PROTOCOL section 3)."""
 
 _FIN_TEXT = 0x81
 _FIN_CLOSE = 0x88
@@ -28,7 +28,7 @@ def text_frame(text: bytes) -> bytes:
 
 
 def is_close(frame: bytes | bytearray | memoryview) -> bool:
-    """Tell whether this whole frame is a close frame. (No HTTP text begins with such a byte.)"""
+    """Return whether this whole frame is a close frame. (No HTTP text begins with such a byte.)"""
     return len(frame) > 0 and frame[0] & 0x80 != 0 and frame[0] & 0x0F == _CLOSE_OPCODE
 
 

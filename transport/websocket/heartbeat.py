@@ -1,6 +1,6 @@
-"""When each connection's heartbeat is due.
+"""Triggers the heartbeat of each connection at its time.
 
-One task for all: a deadline of its own would cost a connection memory while it idles and time at every write.
+One task for all connections: a deadline for each would cost memory while it idles and time at every write.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ class Beating(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether it writes no more."""
+        """Whether it has stopped writing."""
         ...
 
     def heartbeat_now(self) -> None:
-        """Have a heartbeat written. Never blocks."""
+        """Queue a heartbeat. Never blocks."""
         ...
 
 
 @attrs.define(eq=False)
 class Heartbeat:
-    """A queue in the order of what is due: that of joining, since the interval is the same for all."""
+    """A queue in the order of due times, which is the order of joining, since the interval is the same for all."""
 
     interval_s: float
     _queue: deque[tuple[float, Beating]] = attrs.field(factory=deque)
 
     def join(self, one: Beating) -> None:
-        """Have `one` beat every interval, the first time after one interval, until it has ended."""
+        """Send a heartbeat to `one` every interval, the first after one interval, until it has ended."""
         self._queue.append((trio.current_time() + self.interval_s, one))
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Send heartbeats until cancelled."""
         while True:
-            # Whoever joins an empty queue while this sleeps is not due before it wakes.
+            # A connection that joins an empty queue while this sleeps is not due before it wakes.
             due = self._queue[0][0] if self._queue else trio.current_time() + self.interval_s
             await trio.sleep_until(due)
             if self._queue and self._queue[0][0] <= trio.current_time():

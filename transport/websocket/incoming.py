@@ -1,12 +1,13 @@
-"""The bytes of a WebSocket peer, cut into whole messages and counted as work before trio-websocket reads them. Pure.
+"""Cuts the bytes of a WebSocket peer into whole messages and counts them as work before trio-websocket reads them.
+Pure.
 
-trio-websocket works through everything that one read brought before another task runs, keeps each fragment of a message
-as an object of its own, and bounds a message by its characters only. So a peer that sends 10,000 empty fragments in one
-read stops the event loop, and a message without an end has no bound. Here a message is put together first: trio-websocket
+trio-websocket works through all bytes of one read before another task runs, keeps each fragment of a message as an
+object of its own, and bounds a message only by its characters. So a peer that sends 10,000 empty fragments in one read
+stops the event loop, and a message without an end has no bound. Here each message is put together first: trio-websocket
 gets it as one frame, and only as many frames at once as `take` was asked for.
 
-A frame that breaks RFC 6455 ends the reading with a close code. wsproto finds the two faults that are left: a text that
-is not UTF-8 and a wrong content of a close frame.
+A frame that breaks RFC 6455 ends the reading with a close code. wsproto finds the two remaining faults: a text that is
+not UTF-8 and wrong content of a close frame.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES
 __all__ = ["MAX_FIRST_BYTES", "WORK_BYTES", "Incoming", "Taken"]
 
 MAX_FIRST_BYTES: Final = 64 * 1024
-"""The longest first message that may hold a key. Until it is checked, nobody may make us keep more."""
+"""The longest first message that may contain a key. Until the key is checked, a peer cannot make the server keep
+more."""
 
 WORK_BYTES: Final = 4 * 1024
-"""So many bytes of a signed-in device's message are as much work as one more frame: JSON has to be read."""
+"""This many bytes of a signed-in device's message count as one more frame: JSON takes work to read."""
 
 _CONTINUATION: Final = 0x0
 _TEXT: Final = 0x1
@@ -39,10 +41,10 @@ _MAX_SHORT: Final = 125
 _TWO_BYTES: Final = 126
 _EIGHT_BYTES: Final = 127
 _LENGTHS: Final = {_TWO_BYTES: 2, _EIGHT_BYTES: 8}
-"""How many more bytes say the size, for a short size that means no size."""
+"""The number of further bytes with the size, for a short size that stands for them."""
 
 _LONGEST: Final = {2: _MAX_SHORT, 8: 0xFFFF}
-"""A size up to this must not be written in so many bytes."""
+"""A size up to this must not be written in that many bytes."""
 
 _EMPTY_TEXT: Final = bytes((0x81, 0x80, 0, 0, 0, 0))
 _NO_MASK: Final = bytes(4)
@@ -51,7 +53,7 @@ _XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(25
 
 @attrs.frozen
 class Taken:
-    """Frames for trio-websocket, and how much work they and what was left out of them are."""
+    """Frames for trio-websocket, and the work that they and the dropped bytes cost."""
 
     data: bytes
     work: int
@@ -59,7 +61,7 @@ class Taken:
 
 @attrs.frozen
 class _Header:
-    """A frame's header. `start` is where its payload begins, counted from the header."""
+    """A frame's header. `start` is the beginning of its payload, counted from the header."""
 
     fin: bool
     opcode: int
@@ -73,16 +75,16 @@ class _Header:
 
 @attrs.define(eq=False)
 class Incoming:
-    """See the module. Holds one message and one read at most.
+    """The reading side of one connection. Holds at most one message and one read.
 
     Attributes:
         first_bytes: the longest first message of a peer that has not signed in.
-        had_message: no message may come before the sign-in any more: it came, or its head brought a key.
+        had_message: no further message may come before the sign-in: one came, or the request's head had a key.
         trusted: whether the peer has signed in.
         closing: our close frame is sent; messages are dropped from now on.
         held: the next frame is a message that waits until the first one has signed the peer in.
-        ended: nothing more is taken from this peer.
-        refused: the close code that this peer gets for what it sent; None while all is well.
+        ended: nothing more is read from this peer.
+        refused: the close code for a fault of this peer; None without a fault.
     """
 
     first_bytes: int = MAX_CLIENT_FRAME_BYTES
@@ -97,7 +99,7 @@ class Incoming:
     _message: bytearray = attrs.field(factory=bytearray)
 
     def feed(self, data: bytes | bytearray) -> None:
-        """Add what was read; only if `take` has nothing left."""
+        """Add the bytes of a read; only if `take` has nothing left."""
         self._raw += data
 
     def take(self, most: int) -> Taken:
@@ -138,7 +140,7 @@ class Incoming:
         return _Header(bool(raw[0] & 0x80), opcode, start, size)
 
     def _is_valid(self, first: int, second: int) -> bool:
-        """Tell whether a frame may begin with these two bytes here."""
+        """Return whether a frame may begin with these two bytes here."""
         opcode = first & 0x0F
         if first & _RESERVED or opcode not in _KNOWN or not second & 0x80:
             return False
@@ -147,7 +149,7 @@ class Incoming:
         return (opcode == _CONTINUATION) == (self._opcode is not None)
 
     def _may_pass(self, header: _Header) -> bool:
-        """Tell whether a frame may be taken before the peer has signed in: only one message may."""
+        """Return whether a frame is allowed before the peer has signed in: only one message is."""
         is_more = self.had_message and not self.trusted and not self.closing
         self.held = is_more and header.opcode not in _CONTROL
         return not self.held
@@ -157,7 +159,7 @@ class Incoming:
         return is_message and len(self._message) + header.size > self.first_bytes
 
     def _next(self, header: _Header) -> bytes:
-        """Cut the next frame off; return what trio-websocket gets for it."""
+        """Cut off the next frame; return the bytes for trio-websocket."""
         frame = self._raw[: header.end]
         del self._raw[: header.end]
         if header.opcode in _CONTROL:
@@ -181,7 +183,7 @@ class Incoming:
         return self._pass_on(_EMPTY_TEXT)
 
     def _whole(self) -> bytes:
-        """Return the message that has come in fragments, as one frame."""
+        """Return the message that arrived in fragments, as one frame."""
         assert self._opcode is not None
         size = len(self._message)
         if size <= _MAX_SHORT:
@@ -196,7 +198,7 @@ class Incoming:
         return frame
 
     def _refuse(self, code: CloseCode) -> None:
-        """Take nothing more; `refused` says why."""
+        """Stop reading; `refused` is the reason."""
         self.refused = code
         self.ended = True
         self._raw.clear()

@@ -1,4 +1,4 @@
-"""Reads a WebSocket peer at the pace that it may have, and hands trio-websocket a few whole frames at once."""
+"""Reads a WebSocket peer at its allowed rate, and passes a few whole frames at once to trio-websocket."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from transport.websocket.incoming import Incoming
 __all__ = ["FrameReader"]
 
 READ_BYTES: Final = 64 * 1024
-"""One read. Small reads make large frames slow; an idle connection holds no buffer either way."""
+"""Bytes of one read. Small reads make large frames slow; an idle connection holds no buffer either way."""
 
 SLICE: Final = 16
 STRANGER_SLICE: Final = 4
-"""Units of work that are handed on before another task runs: about half a millisecond; before the sign-in less."""
+"""Units of work that are passed on before another task runs: about half a millisecond; before the sign-in less."""
 
 FREE_WORK: Final = 4
-"""Units of work of a stranger that need not wait for its turn: its first frame, which may bring the key."""
+"""Units of work of a stranger that need not wait for a turn: its first frame, which may have the key."""
 
 QUIET_WORK: Final = 64
-"""Units of work that a device may bring at once before it has to take turns with others that bring much."""
+"""Units of work that a device may send at once before it takes turns with other busy devices."""
 
 
 def _strange_rate() -> FrameRate:
@@ -34,11 +34,11 @@ def _strange_rate() -> FrameRate:
 
 @attrs.define(eq=False)
 class FrameReader:
-    """See the module.
+    """The reader of one connection.
 
     Attributes:
         turnstile: shared by all connections of the port.
-        incoming: what was read and not yet handed on.
+        incoming: bytes that were read and not passed on yet.
     """
 
     turnstile: Turnstile = attrs.field(factory=Turnstile)
@@ -47,20 +47,20 @@ class FrameReader:
     _go_on: trio.Event = attrs.field(factory=trio.Event)
 
     def trust(self) -> None:
-        """Note that the peer has signed in: it gets a device's rate. Never blocks."""
+        """Switch to a device's rate: the peer has signed in. Never blocks."""
         self.incoming.trusted = True
         self._rate = FrameRate()
         self._go_on.set()
 
     def close(self) -> None:
-        """Note that our close frame is sent: only control frames are handed on. Never blocks."""
+        """Pass on only control frames from now on: our close frame is sent. Never blocks."""
         self.incoming.closing = True
         self._go_on.set()
 
     async def read(self, receive: Callable[[int], Awaitable[bytes | bytearray]]) -> bytes:
         """Return the next frames; nothing at the peer's end, or once `incoming.refused` is set.
 
-        Passes a checkpoint before each return. If the peer may say nothing more, it waits until it is cancelled.
+        Passes a checkpoint before each return. If the peer may send nothing more, it waits until it is cancelled.
 
         Raises:
             BrokenResourceError, ClosedResourceError: from `receive`.

@@ -1,13 +1,12 @@
-"""The one task of a connection that writes: answers from the outbox and rounds from whatever the device
+"""The one task of a connection that writes: answers from the outbox, and event batches from the sources that the device
 follows.
 
-Nothing is queued for a slow device but its few answers. What it follows are sources with a place of their
-own; a source that has something new is only marked, and asked when the socket takes more.
+Only a few answers are queued for a slow device. Each source keeps a place of its own; a source with new events is only
+marked, and read when the socket accepts more.
 
-Order: rounds are collected first, which may wait for the journal, and the outbox is emptied in the moment
-of writing, in front of them. A reply gets into the outbox before its events are published, so `accepted`
-precedes its events. A source that was put away meanwhile is left out, so nothing follows its `detached`,
-and nothing comes twice after a new `attach`.
+Order: batches are collected first, which may wait for the journal. The outbox is emptied at the moment of writing, in
+front of them. A reply gets into the outbox before its events are published, so `accepted` precedes its events. A source
+that was removed meanwhile is left out, so nothing follows its `detached`, and nothing comes twice after a new `attach`.
 """
 
 from __future__ import annotations
@@ -26,38 +25,38 @@ from transport.websocket.frames import text_frame
 __all__ = ["OUTBOX_BYTES", "OUTBOX_COUNT", "DeviceWriter", "RoundSource"]
 
 JOIN_BYTES: Final = 256 * 1024
-"""Rounds are joined into one write up to this and one round more: enough to keep a line busy."""
+"""Batches are joined into one write up to this size and one batch more: enough to keep a connection busy."""
 
 OUTBOX_BYTES: Final = 128 * 1024
 OUTBOX_COUNT: Final = 64
-"""The reader takes no more frames while so much waits to be told. Replies that are under way then still
-come in: at most as many as the mailboxes of the session's owners hold."""
+"""The reader accepts no more frames while this many replies wait. Replies to earlier commands still arrive: at most as
+many as the mailboxes of the sessions' owners hold."""
 
 
 class RoundSource(Protocol):
-    """Something that a device follows."""
+    """A source of frames that a device follows."""
 
     @property
     def active(self) -> bool:
-        """Whether it is still followed."""
+        """Whether the device still follows it."""
         ...
 
     async def take(self, now: float) -> bytes:
-        """Return whole frames that are due, once; empty where there are none. Must not raise."""
+        """Return whole frames that are due, once; empty if there are none. Must not raise."""
         ...
 
     def due(self, now: float) -> float:
-        """Return when `take` may give something: by `now`, a later moment, or infinity until it is woken."""
+        """Return when `take` may return something: by `now`, a later time, or infinity until it is woken."""
         ...
 
 
 @attrs.define(eq=False)
 class DeviceWriter:
-    """See the module.
+    """The writer of one connection.
 
     Attributes:
-        beat: makes the heartbeat's texts.
-        on_sent: called after each write that the socket took whole.
+        beat: returns the texts of a heartbeat.
+        on_sent: called after each complete write.
         ended: nothing is written any more.
     """
 
@@ -76,11 +75,11 @@ class DeviceWriter:
     _beat_due: bool = False
 
     def put(self, text: bytes) -> None:
-        """Tell the device `text`, in order, before any round that is not yet on its way. Never blocks."""
+        """Queue `text` for the device, in order, before any batch that is not being written yet. Never blocks."""
         self.put_frames(text_frame(text))
 
     def put_frames(self, frames: bytes) -> None:
-        """The same with whole frames."""
+        """The same for whole frames."""
         if self.closing is not None or not frames:
             return
         self._outbox.append(frames)
@@ -93,23 +92,23 @@ class DeviceWriter:
         self.wake()
 
     def forget(self, source: RoundSource) -> None:
-        """Ask `source` no more."""
+        """Stop reading `source`."""
         self._ready.pop(source, None)
         self._later.pop(source, None)
 
     def heartbeat_now(self) -> None:
-        """Tell a heartbeat. Never blocks."""
+        """Queue a heartbeat. Never blocks."""
         self._beat_due = True
         self.wake()
 
     def close(self, code: CloseCode) -> None:
-        """Write what is in the outbox, then end `run`. The first code counts."""
+        """Write the outbox, then end `run`. The first code counts."""
         if self.closing is None:
             self.closing = code
             self.wake()
 
     def wake(self) -> None:
-        """Have `run` look again."""
+        """Let `run` check its sources again."""
         self._woken = True
         if self._wake is not None:
             self._wake.set()
@@ -121,11 +120,11 @@ class DeviceWriter:
             await self._room.wait()
 
     async def run(self) -> None:
-        """Write until `close` and then what is left, or until trio-websocket has closed.
+        """Write until `close` and then the rest, or until trio-websocket has closed.
 
         Raises:
             BrokenResourceError, ClosedResourceError: the device is gone.
-            WriteTimedOut: it takes nothing.
+            WriteTimedOut: it accepts nothing.
         """
         try:
             await self._run()
@@ -169,7 +168,7 @@ class DeviceWriter:
         for source in tuple(self._ready):
             if size >= JOIN_BYTES or self.closing is not None:
                 break
-            # It goes to the end of the row, or out of it: the next write begins with another.
+            # It moves to the end of the row, or leaves it: the next write begins with another source.
             self._ready.pop(source, None)
             self._later.pop(source, None)
             if not source.active:

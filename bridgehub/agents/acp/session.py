@@ -30,7 +30,15 @@ from bridgehub.agents.codex.errors import BadOutput, ProgramExited, PromptNotTak
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest
 from bridgehub.blobs import keep_blob
-from bridgehub.protocol.messages import AgentOffered, Consumed, HubEvent, HubSpec, SettingsTold, Setup
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    Consumed,
+    HubEvent,
+    HubSpec,
+    SettingsTold,
+    Setup,
+    ToolEnded,
+)
 
 __all__ = ["AcpSession"]
 
@@ -242,6 +250,10 @@ class AcpSession:
         whole = turn.translator.take_whole(event)
         if whole is not None and self.spec.blob_folder:
             await keep_blob(self.spec.blob_folder, whole)
+        edit = turn.translator.take_edit(event)
+        if edit is not None and isinstance(event, ToolEnded):
+            diff = await trio.to_thread.run_sync(edit.diff, self.spec.workspace, abandon_on_cancel=True)
+            event = attrs.evolve(event, diff=diff)
         await turn.sink.emit(event)
 
     async def _finish(self, turn: _Turn, told: Reply) -> TurnEnd:

@@ -46,6 +46,7 @@ class Translator:
     _ended: dict[str, None] = attrs.field(factory=dict)
     _block: tuple[str, str] = ("", "")
     _blocks: int = 0
+    _edits: dict[str, ToolCall] = attrs.field(factory=dict)
     _wholes: dict[str, Blob] = attrs.field(factory=dict)
 
     def take_whole(self, event: HubEvent) -> Blob | None:
@@ -53,6 +54,10 @@ class Translator:
         if not isinstance(event, ToolBegan | ToolEnded) or event.blob is None:
             return None
         return self._wholes.pop(event.blob["sha256"], None)
+
+    def take_edit(self, event: HubEvent) -> ToolCall | None:
+        """Return, once, the call that ended with an event just given, if it tells what it changed."""
+        return self._edits.pop(event.tool_id, None) if isinstance(event, ToolEnded) else None
 
     def tool(self, tool_id: str) -> ToolCall | None:
         """Return a tool call that has not ended."""
@@ -125,6 +130,8 @@ class Translator:
 
     def _over(self, tool: ToolCall, now: float) -> HubEvent:
         del self._tools[tool.tool_id]
+        if tool.diffs and tool.status != "failed":
+            self._edits[tool.tool_id] = tool
         self._ended[tool.tool_id] = None
         if len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]

@@ -33,6 +33,7 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
+from bridgehub.agents.claude.edits import told_diff
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.blobs import Blob
 from bridgehub.protocol.messages import (
@@ -200,7 +201,8 @@ class ClaudeTranslator:
             return
         for block in message.content:
             if isinstance(block, ToolResultBlock):
-                yield self._tool_ended(block, message.parent_tool_use_id, now)
+                ended = self._tool_ended(block, message.parent_tool_use_id, now)
+                yield attrs.evolve(ended, diff=told_diff(message.tool_use_result))
 
     def _tool_began(
         self, block: ToolUseBlock | ServerToolUseBlock, parent: str | None, now: float
@@ -215,7 +217,7 @@ class ClaudeTranslator:
 
     def _tool_ended(
         self, block: ToolResultBlock | ServerToolResultBlock, parent: str | None, now: float
-    ) -> HubEvent:
+    ) -> ToolEnded:
         tool = self._tools.get(block.tool_use_id)
         whole, self._output = self._output, None
         cut = self._cut(whole or cut_text(tool_output_text(block.content)))

@@ -28,6 +28,7 @@ from claude_agent_sdk import (
 from claude_agent_sdk.types import PermissionRuleValue
 
 from bridgehub.agents.base import Sink
+from bridgehub.agents.claude.edits import wanted_diff
 from bridgehub.agents.claude.switches import Switches
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import cut_json
@@ -137,6 +138,18 @@ class PermissionBroker:
             self._turn.progress.set()
             self._turn.progress = trio.Event()
 
+    async def hold(self, tool_input: Any, tool_use_id: str | None, context: Any) -> dict[str, Any]:
+        """Let a tool wait until the workspace is saved as it was before the turn. Called by the SDK before each tool.
+
+        Answers nothing: whether the tool may run is decided elsewhere.
+        """
+        turn = self._turn
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await turn.sink.work_saved()
+        return {}
+
     async def can_use_tool(
         self, tool: str, tool_input: dict[str, Any], context: ToolPermissionContext
     ) -> PermissionResult:
@@ -169,13 +182,15 @@ class PermissionBroker:
             no_grant = questions or question.tool == PLAN_TOOL
             grant = None if no_grant else grant_of(context.suggestions)
             shown = cut_json(question.tool_input).value
+            words = self._words(question, shown, questions)
+            diff = await trio.to_thread.run_sync(wanted_diff, question.tool, question.tool_input)
             decided = await turn.sink.ask(
                 question.tool,
                 shown,
                 questions,
                 grant=grant,
                 task_id=turn.calls.task_of(context.tool_use_id or ""),
-                words=self._words(question, shown, questions),
+                words=attrs.evolve(words, diff=diff),
             )
             if decided.decision == "allow_session" and grant is not None and self.switches is not None:
                 for one in context.suggestions:

@@ -26,6 +26,7 @@ from claude_agent_sdk import (
     ClaudeSDKError,
     CLIConnectionError,
     CLINotFoundError,
+    HookMatcher,
     ProcessError,
 )
 from claude_agent_sdk.types import SystemPromptPreset
@@ -51,6 +52,9 @@ logger = logging.getLogger("builderos.bridgehub")
 
 START_S = 55.0
 """How long a program may take until it is ready; 0.6 s seen. The SDK's own limit, 60 s, has no class of error."""
+
+HOLD_S = 90.0
+"""How long the program lets a tool wait for the checkpoint before it; a workspace's first one may take a minute."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """One JSON message of the program; the SDK's own 1 MiB is less than a large file that a tool reads."""
@@ -229,6 +233,7 @@ def _options(spec: HubSpec, setup: Setup, asker: PermissionBroker, stderr: deque
             f"Read({reading_rule(folder)})" for folder in setup.folders if not _NO_RULE & set(folder)
         ],
         can_use_tool=asker.can_use_tool,
+        hooks={"PreToolUse": [HookMatcher(hooks=[asker.hold], timeout=HOLD_S)]},  # type: ignore[list-item]
         include_partial_messages=True,
         setting_sources=["user", "project", "local"] if setup.settled.loads else ["user"],
         system_prompt=_PROMPT if setup.settled.loads else _FRESH_PROMPT,

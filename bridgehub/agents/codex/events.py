@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 import orjson
 
-from bridgehub.agents.codex.items import Tool, tool_of, tool_outcome
+from bridgehub.agents.codex.items import Tool, changes_of, diff_of, tool_of, tool_outcome
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.protocol.messages import HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded
@@ -178,6 +178,7 @@ class CodexTranslator:
             is_error,
             duration_ms=duration_ms,
             blob=cut.blob,
+            diff=None if is_error else diff_of(changes_of(item)),
         )
 
     def _tool_began(self, tool: Tool) -> HubEvent:

@@ -18,9 +18,10 @@ from typing import Any
 import attrs
 
 from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.diffs import entry_of_patch, entry_of_texts
 from bridgehub.agents.text import tool_output_text
 
-__all__ = ["Tool", "changes_of", "plan_entries", "tool_of", "tool_outcome"]
+__all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "tool_of", "tool_outcome"]
 
 _LATE = frozenset({"webSearch", "imageView", "imageGeneration"})
 """Items whose input is not there before they are completed."""
@@ -97,6 +98,22 @@ def changes_of(item: Fields) -> list[dict[str, Any]]:
         }
         for change in item.objects("changes")
     ]
+
+
+def diff_of(changes: object) -> list[dict[str, Any]] | None:
+    """Return the changes of `changes_of` as file entries; None where there are none."""
+    found = [change for change in changes if isinstance(change, dict)] if isinstance(changes, list) else []
+    return [_entry_of(change) for change in found] or None
+
+
+def _entry_of(change: dict[str, Any]) -> dict[str, Any]:
+    path, diff, moved = str(change["path"]), str(change["diff"]), change["move_path"]
+    match change["kind"]:
+        case "add":
+            return entry_of_texts(path, None, diff)
+        case "delete":
+            return entry_of_texts(path, diff, None)
+    return entry_of_patch(path, diff) if not moved else entry_of_patch(str(moved), diff, path)
 
 
 def tool_outcome(item: Fields) -> tuple[str, bool]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.codex.items import Tool
+from bridgehub.agents.codex.items import Tool, diff_of
 from bridgehub.agents.codex.protocol import Fields, ServerRequest
+from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided
 
@@ -35,6 +36,12 @@ class Question:
     item_id: str = ""
     questions: list[dict[str, Any]] | None = None
     grant: str | None = None
+    diff: list[dict[str, Any]] | None = None
+
+    @property
+    def words(self) -> RequestWords:
+        """What a person reads of it."""
+        return attrs.evolve(plain_words(self.tool, self.tool_input, self.questions), diff=self.diff)
 
 
 def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question | None:
@@ -109,6 +116,7 @@ def _about_command(params: Fields, item_id: str) -> Question:
 def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
     shown = dict(tool.input) if tool is not None and isinstance(tool.input, dict) else {}
     paths = ", ".join(sorted(str(change["path"]) for change in shown.get("changes", ())))
+    diff = diff_of(shown.get("changes"))
     shown["reason"] = params.maybe_text("reason")
     shown["grant_root"] = params.maybe_text("grantRoot")
     if shown["grant_root"]:
@@ -118,8 +126,10 @@ def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
             _shown(shown),
             item_id,
             grant=_grant(f"change all files below {shown['grant_root']}"),
+            diff=diff,
         )
-    return Question("apply_patch", _shown(shown), item_id, grant=_grant(f"change {paths}") if paths else None)
+    grant = _grant(f"change {paths}") if paths else None
+    return Question("apply_patch", _shown(shown), item_id, grant=grant, diff=diff)
 
 
 def _shown(value: dict[str, Any]) -> Any:

@@ -366,6 +366,7 @@ class CodexSession:
                 question.questions,
                 grant=question.grant,
                 task_id=None if agent is None else agent.codex_id,
+                words=question.words,
             )
             translator.allowed(question.item_id, trio.current_time())
             if decided.decision == "deny" and decided.note:

@@ -65,7 +65,7 @@ async def test_a_letter_answers_the_request_that_is_shown_whole(tmp_path: Path) 
         await one.type("/ask " + "x" * 4001)
         await one.see("cannot be allowed here")
         await one.type("y")
-        await one.see("— it is not shown whole; allow it on another device, or deny it with n —")
+        await one.see("— it is too long to show here; allow it on another device, or deny it with n —")
         await one.type("n")
         await one.see("complete —", times=2)
 
@@ -76,7 +76,7 @@ async def test_commands(tmp_path: Path) -> None:
         open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
     ):
         await one.type("/cancel")
-        await one.see("no message of yours waits")
+        await one.see("you have no waiting message")
         await one.type("/hang")
         await one.see("[you] /hang")
         await one.type("later")
@@ -157,3 +157,40 @@ async def test_lines_from_a_pipe() -> None:
         assert found == ["one", "twö", "", "last", None]
     finally:
         os.close(reading)
+
+
+async def test_the_work_is_shown_and_taken_back(tmp_path: Path) -> None:
+    workspace = tmp_path / "w"
+    workspace.mkdir()
+    note = trio.Path(workspace / "note.txt")
+    async with (
+        open_server(tmp_path, arguments=("--workspace", str(workspace))) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.see("idle")
+        await one.type("/undo")
+        await one.see("— there is nothing to take back yet —")
+        await one.type("/ask work")
+        await one.see("allow it?")
+        await note.write_text("agent\x1b[2J\n")
+        await one.type("y")
+        await one.see("— 1 file, +1 −0 · /changes · /undo —\n")
+        await one.type("/changes")
+        await one.see("A note.txt  +1 −0\n\ndiff --git a/note.txt b/note.txt\n")
+        await one.see("+agent\u241b[2J\n")
+        await one.type("/files")
+        await one.see("\nnote.txt\n")
+        await one.type("/files ?nt")
+        await one.see("note.txt\nnote.txt\n")
+        await one.type("/files note.txt")
+        await one.see("\nagent\u241b[2J\n")
+        await one.type("/files ../..")
+        await one.see("— refused, outside_workspace: The path leaves the workspace. —")
+        await one.type("/undo")
+        await one.see("— Changes taken back: 1 file. —\n  note.txt\n")
+        assert not await note.exists()
+        await one.type("/redo")
+        await one.see("— Changes taken back: 1 file. —\n  note.txt\n", times=2)
+        assert await note.exists()
+        await one.type("/undo force")
+        await one.see("— Changes taken back: 1 file. —\n  note.txt\n", times=3)

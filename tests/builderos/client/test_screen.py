@@ -82,17 +82,17 @@ def test_a_question_of_trust_shows_all_that_would_run() -> None:
     asked = {"folder": "/w", "agent": "claude", "runs": runs}
     told = show(screen, "permission_requested", request_id="r1", tool="trust", kind="trust", input=asked)
     assert told.splitlines() == [
-        "? The folder /w holds things that would run or count by themselves:",
+        "? The folder /w has settings that would run or apply by themselves:",
         "? - hook Stop (.claude/settings.json): sh x.sh⟦700 blanks⟧; evil",
         "? - server s\\u{1b}[2J (.mcp.json)",
-        "? trust this folder? y, or n to go on without its settings; /interrupt ends the turn",
+        "? trust this folder? y, or n to continue without its settings; /interrupt ends the turn",
     ]
     resolved = show(screen, "permission_resolved", request_id="r1", decision="allow", by_device="ipad")
     assert resolved == "— trust in /w: allowed by ipad —\n"
     told = show(
         screen, "permission_requested", request_id="r2", tool="trust", kind="trust", input=asked | {"more": 3}
     )
-    assert "? - and 3 more, which are not listed\n? too long to show here whole" in told
+    assert "? - and 3 more, which are not listed\n? too long to show here" in told
 
 
 def test_others_are_named() -> None:

@@ -156,4 +156,4 @@ async def test_whoever_reads_the_answer_may_have_enough(tmp_path: Path) -> None:
             err = b"".join([chunk async for chunk in process.stderr])
             assert await process.wait() == 1
         await process.stderr.aclose()
-    assert err == b"builderos: the output was closed before its end\n"
+    assert err == b"builderos: the reader closed the output too early\n"

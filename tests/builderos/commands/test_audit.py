@@ -60,7 +60,7 @@ async def play(server: Server) -> Json:
 
 
 async def test_every_act_has_its_author(tmp_path: Path) -> None:
-    async with open_server(tmp_path) as server:
+    async with open_server(tmp_path, config='trusted_proxies = ["127.0.0.0/8"]\n') as server:
         paired = await play(server)
         lines = await audit(server)
         sent = acts(lines, "sent")

@@ -22,6 +22,7 @@ import trio
 from builderos.commands.backup import run_backup, run_restore
 from builderos.commands.verify import run_verify
 from storage.read_only import open_reading
+from storage.sqlite.commit_mark import MARK_NAME
 from storage.store import open_store
 from tests.builderos.commands.test_import_ import options, rows
 from tests.builderos.old_server import said, write_old
@@ -80,7 +81,7 @@ async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) 
         key = server.key
         status, out, err = await run_command(server, "restore", str(file))
         assert (status, out, err.count("\n")) == (1, "", 1)
-        assert f"is held by process {server.pid}" in err
+        assert f"is in use by process {server.pid}" in err
         hubs = hubs_of(server.data)
         await server.kill9()
         assert (await run_command(server, "restore", str(file)))[::2] == (0, "")
@@ -265,7 +266,7 @@ def test_a_restore_needs_the_folder_and_a_database_that_nobody_has_open(
     with (data / "lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run_restore(file, data, now_ms=NOW_MS) == 1
-        assert "is held by" in capsys.readouterr().err
+        assert "is in use by" in capsys.readouterr().err
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(data / "builderos.db")],
         stdin=subprocess.PIPE,
@@ -392,8 +393,10 @@ async def acts_of(data: Path) -> list[str]:
 
 def test_a_restore_is_in_the_audit_and_the_chain_holds(saved: tuple[Path, Path], tmp_path: Path) -> None:
     file, data = saved
+    (data / MARK_NAME).write_text("999999\n")
     for target in (data, tmp_path / "fresh"):
         assert run_restore(file, target, now_ms=NOW_MS) == 0
+        assert not (target / MARK_NAME).exists(), "an older database is no loss"
         assert run_verify(target) == 0
         assert trio.run(acts_of, target) == ["restored"]
         assert (target / "audit-head").stat().st_mode & 0o777 == 0o600

@@ -100,7 +100,7 @@ async def test_the_answer_has_the_old_shape(tmp_path: Path, config: Path) -> Non
 async def test_nobody_is_asked(tmp_path: Path, config: Path) -> None:
     body = await call(json.dumps(request(tmp_path, "/ask may I")), "--config", config)
     assert body["data"]["output"] == "denied"
-    assert [log.startswith("practice was refused") for log in body["logs"]] == [True]
+    assert [log.startswith("practice was denied") for log in body["logs"]] == [True]
 
 
 async def test_a_bad_payload_is_told_in_the_line(config: Path) -> None:
@@ -142,7 +142,7 @@ def test_direction_picks_the_agent_and_codex_is_the_default(tmp_path: Path) -> N
 
 async def test_a_folder_that_is_not_there_and_an_agent_that_is_a_relay(tmp_path: Path, config: Path) -> None:
     body = await call(json.dumps(request(tmp_path / "gone", "x")), "--config", config)
-    assert (body["reason"], body["details"]) == ("invalid_payload", "capsule is no folder on this machine")
+    assert (body["reason"], body["details"]) == ("invalid_payload", "capsule is not a folder on this machine")
     write(config, '[agents.claude]\nkind = "bridgehub/1.0"\ncommand = ["x"]\ndirection = "codex_to_claude"\n')
     body = await call(json.dumps(request(tmp_path, "x")), "--config", config)
     assert (body["ok"], body["reason"]) == (False, "not_configured")
@@ -164,7 +164,7 @@ async def test_claude_answers_and_may_do_nothing_unasked(tmp_path: Path) -> None
         env = environment(**standin_env(standin.url, str(tmp_path / "home")))
         body = await call(json.dumps(request(tmp_path, "make a file")), env=env)
         assert body["data"]["output"] == "I could not"
-        assert body["logs"][0].startswith("Bash was refused")
+        assert body["logs"][0].startswith("Bash was denied")
         assert not (tmp_path / "made.txt").exists()
         assert "make a file" in standin.requests[0].user_texts[-1]
 

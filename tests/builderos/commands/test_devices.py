@@ -107,7 +107,7 @@ async def test_on_a_folder_that_nobody_serves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected", "word"),
     [
-        (["revoke", "../first"], 2, "id"),
+        (["revoke", "../first"], 2, "device ID"),
         (["revoke", "abc"], 1, "no database"),
         (["list"], 1, "no database"),
         (["add", "a\x1b[2Jb"], 2, "name"),

@@ -10,6 +10,7 @@ import apsw
 import pytest
 
 from builderos.commands.doctor import Finding, examine, run_doctor
+from builderos.commands.doctor_git import git_lines
 
 
 def find(
@@ -29,7 +30,7 @@ def make_database(data: Path) -> None:
 def test_a_fresh_machine_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_doctor(tmp_path / "data", None) == 0
     out = capsys.readouterr().out
-    assert "will be made by the first start" in out
+    assert "the first start creates" in out
     assert "BROKEN" not in out
     assert not (tmp_path / "data").exists()
 
@@ -80,7 +81,7 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
 def test_agents_and_how_to_sign_in(tmp_path: Path) -> None:
     assert find(tmp_path, "agent echo").state == "ok"
     claude = find(tmp_path, "agent claude")
-    assert "/login" in claude.mend or "key chain" in claude.detail
+    assert "/login" in claude.mend or "keychain" in claude.detail
     assert find(tmp_path, "agent claude", environment={"ANTHROPIC_API_KEY": "k3y"}) == Finding(
         "ok", "agent claude", "installed, signed in by ANTHROPIC_API_KEY"
     )
@@ -151,3 +152,16 @@ def test_an_agent_of_ones_own(tmp_path: Path) -> None:
     assert find(tmp_path, "agent r", config=config).state == "note"
     config.write_text("[agents.c]\nkind = 'claude'\ncli_path = '/no/such/program'")
     assert "/no/such/program" in find(tmp_path, "agent c", config=config).detail
+
+
+def test_git_that_is_missing_or_too_old_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert [line[:2] for line in git_lines(tmp_path)] == [(False, "git")]
+    program.write_text("#!/bin/sh\necho git version 2.20.1\n")
+    program.chmod(0o755)
+    ((good, _, detail, mend),) = git_lines(tmp_path)
+    assert not good
+    assert "2.20.1" in detail
+    assert "2.38" in mend

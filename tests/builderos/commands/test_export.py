@@ -193,7 +193,7 @@ async def test_a_reader_that_leaves_early(tmp_path: Path) -> None:
         err = b"".join([chunk async for chunk in process.stderr]).decode()
         assert await process.wait() == 1
         await process.stderr.aclose()
-    assert err == "builderos: the output was closed before its end\n"
+    assert err == "builderos: the reader closed the output too early\n"
 
 
 async def breaking_off(announced: int) -> tuple[int, str, str]:

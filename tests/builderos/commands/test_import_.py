@@ -57,7 +57,7 @@ def test_again_adds_nothing_and_leaves_nothing(tmp_path: Path, capsys: pytest.Ca
     content = (data / "builderos.db").read_bytes()
     assert before[1] == [("empty", 1, 0, 0), ("trip", 1, 14, 14)]
     assert run_import(options(data, file, zone="Europe/Berlin")) == 0
-    assert "4 messages were there already." in capsys.readouterr().out
+    assert "4 messages were already imported." in capsys.readouterr().out
     assert (kinds(data), rows(data, "SELECT session_id, epoch, head_seq, read_seq FROM session")) == before
     assert len((data / "builderos.db").read_bytes()) == len(content)
     assert names(data) == {"blobs", "builderos.db", "hubs", "uploads", "lock"}
@@ -130,7 +130,7 @@ def test_a_held_folder_and_a_wrong_zone_are_refused(
     with (data / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run_import(options(data, file)) == 1
-        assert "is held by" in capsys.readouterr().err
+        assert "is in use by" in capsys.readouterr().err
 
 
 def test_a_database_that_is_open_elsewhere_is_left_alone(
@@ -161,7 +161,7 @@ def test_a_session_that_is_busy_takes_nothing(tmp_path: Path, capsys: pytest.Cap
         connection.execute("UPDATE summary SET unfinished = 1")
         connection.commit()
     assert run_import(options(data, write_old(tmp_path / "b.db", {"new": TALK, "trip": TALK}))) == 1
-    assert "the session trip has a turn that runs" in capsys.readouterr().err
+    assert "the session trip has a running turn" in capsys.readouterr().err
     assert rows(data, "SELECT session_id FROM session") == [("trip",)]
 
 
@@ -232,7 +232,7 @@ async def test_a_session_goes_on_and_what_comes_later_finds_its_place(tmp_path: 
             lived = turns_here(await all_events(http, "trip"))
         status, _, err = await run_command(server, "import", str(first))
         assert (status, len(err.splitlines())) == (1, 1)
-        assert "is held by process" in err
+        assert "is in use by process" in err
         assert await server.terminate() == 0
         assert "Imported 0 messages" in await import_into(server, first)
 
@@ -241,7 +241,7 @@ async def test_a_session_goes_on_and_what_comes_later_finds_its_place(tmp_path: 
         second = write_old(
             tmp_path / "b.db", {"trip": [*failed[:2], *between, *failed[2:], *later]}, agent="echo"
         )
-        assert "put in the order of time" in await import_into(server, second)
+        assert "sorted by time" in await import_into(server, second)
         assert "Imported 0 messages" in await import_into(server, first, second)
         await server.start()
         async with server.device() as device, open_http(server) as http:

@@ -41,7 +41,7 @@ def test_an_import_keeps_aliases_only_and_knows_its_messages_again(
     assert rows(data, "SELECT session_id, burnt FROM app_known") == [(alias, 0)]
     assert run_import(options(data, tmp_path / "a.db")) == 0
     told = capsys.readouterr()
-    assert "4 messages were there already." in told.out
+    assert "4 messages were already imported." in told.out
     assert PHONE not in told.out + told.err
 
 

@@ -99,7 +99,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_sound_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verify(data) == 0
-    assert capsys.readouterr().out == "3 sessions, 30 events, 3 blobs, 1 uploads: all is as it must be\n"
+    assert capsys.readouterr().out == "3 sessions, 30 events, 3 blobs, 1 uploads: everything is in order\n"
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,16 @@ def test_a_sound_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("UPDATE summary SET message_count = 3 WHERE session_id = 'trip'", "session trip: count"),
         ("UPDATE summary SET unfinished = 1 WHERE session_id = 'trip'", "session trip: summary"),
         ("DELETE FROM summary WHERE session_id = 'trip'", "session trip: summary"),
-        ("DELETE FROM command WHERE session_id = 'trip'", "session trip: command: m1 is not noted"),
+        ("DELETE FROM command WHERE session_id = 'trip'", "session trip: command: m1 is not recorded"),
         (
             "UPDATE command SET state = 'handed' WHERE session_id = 'trip'",
-            "session trip: command: m1 is noted",
+            "session trip: command: m1 is recorded",
         ),
-        ("UPDATE command SET seq = 2 WHERE session_id = 'trip'", "session trip: command: m1 is noted"),
+        ("UPDATE command SET seq = 2 WHERE session_id = 'trip'", "session trip: command: m1 is recorded"),
         ("DELETE FROM session WHERE session_id = 'trip'", "session trip: stray"),
         ("DELETE FROM upload", "session trip: upload"),
         ("UPDATE audit SET device_id = 'mac' WHERE number = 2", "audit: chain: row 2 was changed"),
-        ("DELETE FROM audit WHERE number = 3", "audit: chain: it ends at row 2, and row 3 was noted"),
+        ("DELETE FROM audit WHERE number = 3", "audit: chain: it ends at row 2, but row 3 was recorded"),
         ("UPDATE upload SET size = 6", f"upload {UPLOAD}: upload: its file has 5 bytes"),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_message_of_which_nothing_came(tmp_path: Path, capsys: pytest.CaptureF
 
     trio.run(write)
     assert run_verify(tmp_path) == 1
-    assert capsys.readouterr().out.startswith("session trip, seq 1: delivery: m2 was accepted, and")
+    assert capsys.readouterr().out.startswith("session trip, seq 1: delivery: m2 was accepted, but")
 
 
 def cut_blob(data: Path) -> None:

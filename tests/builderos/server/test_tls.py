@@ -72,7 +72,7 @@ async def test_connections_stay_and_new_ones_get_the_new_certificate(
                 assert (await serves(url, old), await serves(url, new)) == (True, False)
                 (tmp_path / "cert.pem").write_bytes(new.certificate)  # its key is not there yet
                 await tls.reload()
-                assert "stays as it was" in caplog.text
+                assert "keeping the current certificate" in caplog.text
                 assert "Traceback" not in caplog.text
                 assert await serves(url, old)
                 (tmp_path / "cert.pem").write_bytes(b"nonsense")
@@ -107,7 +107,7 @@ async def test_a_signal_has_the_files_read_anew(tmp_path: Path) -> None:
         assert "strict-transport-security" not in answer.headers, "it would bind the host's other ports too"
         (tmp_path / "cert.pem").write_bytes(b"")
         server._running.send_signal(signal.SIGHUP)
-        await log_says(server, "the certificate stays as it was")
+        await log_says(server, "keeping the current certificate")
         assert await serves(server.url, old)
         new.write(tmp_path)
         server._running.send_signal(signal.SIGHUP)

@@ -72,8 +72,8 @@ def test_every_field_is_covered() -> None:
     [
         (lambda rows: rows.pop(1), "rows 2 to 2 are missing"),
         (lambda rows: rows.pop(0), "rows 1 to 1 are missing"),
-        (lambda rows: rows.pop(), "it ends at row 4, and row 5 was noted as written"),
-        (lambda rows: rows.clear(), "it ends at row 0, and row 5 was noted as written"),
+        (lambda rows: rows.pop(), "it ends at row 4, but row 5 was recorded as written"),
+        (lambda rows: rows.clear(), "it ends at row 0, but row 5 was recorded as written"),
     ],
 )
 def test_missing_rows(spoil: Callable[[list[AuditRow]], object], fault: str) -> None:
@@ -90,7 +90,7 @@ def test_a_chain_that_was_counted_anew_is_not_the_one_that_was_noted() -> None:
         made = Act(at_ms=number, act="nothing happened")
         last = Mark(number, hash_of_row(last.hash, number, made))
         forged.append(AuditRow(number, made, last.hash))
-    assert check_chain(forged, START, noted) == ["row 3 is not the one that was noted"]
+    assert check_chain(forged, START, noted) == ["row 3 is not the one that was recorded"]
 
 
 def test_a_row_that_was_forged_with_its_own_hash_is_seen_by_the_next() -> None:
@@ -127,8 +127,8 @@ async def test_rows_are_chained_over_restarts_and_the_end_is_noted(tmp_path: Pat
     [
         ("UPDATE audit SET address = '198.51.100.1' WHERE number = 2", "row 2 was changed"),
         ("DELETE FROM audit WHERE number = 2", "rows 2 to 2 are missing"),
-        ("DELETE FROM audit WHERE number >= 3", "it ends at row 2, and row 4 was noted"),
-        ("DELETE FROM audit", "it ends at row 0, and row 4 was noted"),
+        ("DELETE FROM audit WHERE number >= 3", "it ends at row 2, but row 4 was recorded"),
+        ("DELETE FROM audit", "it ends at row 0, but row 4 was recorded"),
         ("UPDATE meta SET key = 'x' WHERE key = 'boot_id'", ""),
     ],
 )
@@ -204,7 +204,7 @@ async def test_an_end_that_cannot_be_read_back_undoes_nothing(
         blind = Audit(tmp_path, store.audit._writer, Readers(tmp_path / "nowhere.db"))
         await blind.append([act(1)])
         assert [row.act for row in await store.audit.page(0)] == [act(1)]
-    assert "cannot be noted" in caplog.text
+    assert "cannot record its end" in caplog.text
 
 
 async def test_what_is_cancelled_is_not_stored_and_what_is_stored_is_not_cancelled(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ SAMPLES: list[Event] = [
     ev.TurnError("timeout", "too long", retryable=True),
     ev.Interrupted(None),
     ev.SessionUpdated(title="T"),
+    ev.Checkpoint("turn", "c1", "after", 2, 3, 1, late=True, left_out=(ev.LeftOut("a.bin", "big"),)),
+    ev.UndoStarted("u1", "turn", "ipad", "c2"),
+    ev.Undone("u1", ("a.py",), ("b.py",)),
     ev.PlanUpdated((ev.PlanEntry("one", "pending"),)),
 ]
 
@@ -78,6 +81,24 @@ def test_each_kind_has_what_every_frame_has(event: Event) -> None:
         (SAMPLES[3], {"content": "text", "block": "b", "offset": 3}),
         (SAMPLES[5], {"tool_id": "t", "name": "Bash", "input": {"command": "ls"}, "parent_tool_id": None}),
         (SAMPLES[6], {"output": "out", "is_error": False, "duration_ms": 3}),
+        (
+            ev.Checkpoint("t", "c1", "after", 2, 3, 1, left_out=(ev.LeftOut("a.bin", "big"),)),
+            {
+                "of_turn": "t",
+                "checkpoint_id": "c1",
+                "position": "after",
+                "files": 2,
+                "added": 3,
+                "removed": 1,
+                "late": False,
+                "left_out": [{"path": "a.bin", "reason": "big"}],
+            },
+        ),
+        (
+            ev.UndoStarted("u1", "t", "ipad", "c2"),
+            {"undo_id": "u1", "turn_id": "t", "by_device": "ipad", "checkpoint_id": "c2"},
+        ),
+        (ev.Undone("u1", ("a.py",), ("b.py",)), {"undo_id": "u1", "files": ["a.py"], "conflicts": ["b.py"]}),
         (SAMPLES[7], {"request_id": "r", "tool": "Bash", "options": ["allow", "deny"]}),
         (SAMPLES[8], {"decision": "deny", "by_device": "ipad", "note": "no", "answers": None}),
         (SAMPLES[10], {"content": "half", "state": "running", "result": None, "parent_task_id": None}),

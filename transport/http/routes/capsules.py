@@ -1,4 +1,4 @@
-"""`GET /api/capsules`: what the workspace describes in `*/capsule.json` and `capsules/*/capsule.json`."""
+"""`GET /api/capsules`: the capsules of the workspace, from `*/capsule.json` and `capsules/*/capsule.json`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from transport.ports import Device
 __all__ = ["Capsule", "CapsuleRoutes", "find_capsules"]
 
 FILE_BYTES: Final = 64 * 1024
-"""A capsule's file has some lines; a longer one is none."""
+"""A capsule's file has some lines; a longer file is not a capsule's."""
 
 MAX_TEXT: Final = 1000
 MAX_CAPSULES: Final = 500
 MAX_FOLDERS: Final = 5000
-"""Folders that are looked into; a workspace with more is no list of capsules."""
+"""Folders to search; a workspace with more is not a list of capsules."""
 
 
 @attrs.frozen
@@ -40,18 +40,18 @@ class Capsule:
 
 @attrs.frozen
 class CapsuleRoutes:
-    """See the module."""
+    """The route of the capsules."""
 
     workspace: Path
 
     async def listing(self, _: Request, __: Device) -> Response:
-        """List them."""
+        """Return the capsules."""
         found = await trio.to_thread.run_sync(find_capsules, self.workspace)
         return JsonAnswer({"count": len(found), "capsules": [attrs.asdict(one) for one in found]})
 
 
 def find_capsules(workspace: Path) -> list[Capsule]:
-    """Return the capsules, sorted by name, each name once. Blocks; a file that is none is left out."""
+    """Return the capsules, sorted by name, each name once. Blocks. Files that are not capsules are left out."""
     found: dict[str, Capsule] = {}
     for folder in (workspace, workspace / "capsules"):
         for inner in _folders(folder):
@@ -74,13 +74,13 @@ def _folders(folder: Path) -> Iterator[Path]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads in a circle, say
+    except OSError:  # for example a link that leads in a circle
         return False
 
 
 def _read(folder: Path) -> Capsule | None:
     try:
-        # Not waiting: what is called so may be a pipe that nobody writes to.
+        # Non-blocking: the name may be a pipe without a writer.
         handle = os.open(folder / "capsule.json", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):

@@ -1,4 +1,4 @@
-"""`/api/devices` and pairing: who holds a key, and how a new device gets one.
+"""`/api/devices` and pairing: lists the holders of keys, and gives a new device its key.
 
 A key is returned once, to the one who creates it, and stored as a hash. `POST /api/devices/pair` creates a pairing
 code, the link that carries it and a QR code of the link. `POST /api/pair` exchanges the code for a key, once, within
@@ -43,28 +43,29 @@ __all__ = [
 
 MAX_NAME: Final = 100
 MAX_DEVICES: Final = 1000
-"""Keys that are good at once: each request is compared with all of them."""
+"""Valid keys at once: each request is compared with all of them."""
 
-FIRST_STAYS: Final = "The first device's key lies in the data folder; a new BUILDEROS_API_KEY ends it."
-"""So there is always one device that may do everything: nobody locks himself out."""
+FIRST_STAYS: Final = "The first device cannot be revoked. A new BUILDEROS_API_KEY replaces its key."
+"""The reason why the first device cannot be revoked. So one device keeps all rights, and you cannot lock yourself
+out."""
 
 
 @attrs.frozen
 class DeviceRoutes:
-    """See the module."""
+    """The routes of devices."""
 
     facilities: HttpServices
     port: Port
     clock: Clock
 
     async def listing(self, request: Request, _: Device) -> Response:
-        """The devices whose keys are good, by age. All of them where no `limit` is asked for: there are not many."""
+        """Return the devices with valid keys, by age. All of them if no `limit` is given: there are few."""
         limit, after = limit_of(request, MAX_DEVICES), request.query_params.get("after")
         known = self.facilities.devices.list()
         if after is not None:
             places = [number for number, one in enumerate(known) if one.id == after]
             if not places:
-                raise HttpError(400, "bad_request", "after is no cursor of this list.")
+                raise HttpError(400, "bad_request", "`after` is not a valid cursor for this list.")
             known = known[places[0] + 1 :]
         good = [one for one in known if one.revoked_at_ms is None]
         shown = [
@@ -74,7 +75,7 @@ class DeviceRoutes:
         return JsonAnswer({"devices": shown, "next_after": shown[-1]["id"] if len(good) > limit else None})
 
     async def add(self, request: Request, by: Device) -> Response:
-        """Make a device and its key."""
+        """Add a device and its key."""
         body = await read_json(request)
         name, scope = body.text("name", MAX_NAME), scope_of(body)
         devices = self.facilities.devices
@@ -99,9 +100,9 @@ class DeviceRoutes:
         return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
 
     async def revoke(self, request: Request, by: Device) -> Response:
-        """End a device's key, and its connections.
+        """Revoke a device's key, and close its connections.
 
-        That holds at once, whatever the disk does. `stored`: it is on disk too; if not, that goes on being tried.
+        That takes effect at once, whatever the disk does. `stored`: it is on disk too; if not, the server keeps trying.
         """
         device_id = request.path_params["id"]
         if device_id == FIRST_DEVICE:
@@ -135,9 +136,9 @@ def scope_of(body: JsonBody, default: str | None = None) -> str:
 
 
 def check_room(devices: Devices) -> None:
-    """Refuse a device more than there may be. Raises HttpError."""
+    """Refuse a device beyond the limit. Raises HttpError."""
     if sum(one.revoked_at_ms is None for one in devices.list()) >= MAX_DEVICES:
-        raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already.")
+        raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already. Revoke one first.")
 
 
 UNNAMED: Final = "paired device"
@@ -147,16 +148,16 @@ _SECRET: Final = {"Cache-Control": "no-store"}
 
 @attrs.frozen
 class PairingRoutes:
-    """See the module."""
+    """The routes of pairing."""
 
     facilities: HttpServices
     clock: Clock
 
     async def make(self, request: Request, device: Device) -> Response:
-        """Make a code, in the name of the device that asks: it ends with that device's key.
+        """Create a code in the name of the device that asks: it ends with that device's key.
 
-        `url` in the body is the address that the other device will use; `reached` in the answer then tells whether
-        it answers, as seen from here.
+        `url` in the body is the address that the other device will use. `reached` in the answer tells whether this
+        server can reach it.
         """
         body = await read_json(request, optional=True)
         scope, name = scope_of(body, "drive"), _name(body)
@@ -166,7 +167,7 @@ class PairingRoutes:
         pairing = Pairing(b"", name, scope, device.id, now_ms + PAIRING_MS)
         act = act_of(request, device, "pairing_opened", now_ms)
         if not await self.facilities.pairings.open(code, pairing, now_ms=now_ms, noted=[act]):
-            text = f"{MAX_PAIRINGS} codes are open already; each ends after ten minutes."
+            text = f"{MAX_PAIRINGS} codes are open already. Each expires after ten minutes."
             raise HttpError(429, "too_many", text)
         await self.facilities.audit.note_head()
         url = f"{base}/#pair={code}"
@@ -182,10 +183,10 @@ class PairingRoutes:
         return JsonAnswer(answer, headers=_SECRET)
 
     async def redeem(self, request: Request, pairing: Pairing) -> Response:
-        """Make the device that a good code stands for; whoever comes second gets what a wrong code gets.
+        """Create the device of a valid code. A second request with the code gets the same answer as for a wrong code.
 
-        A request that is refused for anything else leaves the code good. The name that whoever made the code
-        gave it stands; without one it is the device's own.
+        A request that is refused for another reason leaves the code valid. The name from the code's creator wins;
+        without one the device's own name is used.
         """
         name = _name(await read_json(request, optional=True))
         check_room(self.facilities.devices)
@@ -215,7 +216,7 @@ def _name(body: JsonBody) -> str | None:
 
 
 BORDER: Final = 4
-"""Modules of white around it, which the standard asks for."""
+"""White modules around the code, as the standard requires."""
 
 
 def svg_code(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Files: brought by devices, given out again, and the long inputs and outputs of tools."""
+"""Files: uploads and downloads of devices, and the long inputs and outputs of tools."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from transport.signed_urls import UPLOADS_PATH, base_url
 from transport.uploads import MAX_FILE_BYTES, Uploader, receive_upload, too_large
 from transport.v3.decode import is_id
 
-__all__ = ["UploadRoutes"]
+__all__ = ["INLINE_TYPES", "SAFE_HEADERS", "UploadRoutes"]
 
 FORM_BYTES: Final = 64 * 1024
-"""What a form may have beside the file: boundaries, headers, the other parts."""
+"""Bytes of a form beside the file: boundaries, headers, the other parts."""
 
 UPLOADS_AT_ONCE: Final = 8
-"""Of one key. Each holds a file open and up to a megabyte."""
+"""Concurrent uploads of one key. Each holds a file open and up to a megabyte."""
 
-_INLINE: Final = frozenset(
+INLINE_TYPES: Final = frozenset(
     [
         *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/heic", "image/heif"),
         *("image/bmp", "audio/mpeg", "audio/mp4", "audio/aac", "audio/x-m4a", "audio/wav", "audio/x-wav"),
         *("audio/ogg", "audio/webm", "audio/flac"),
     ]
 )
-"""What a browser shows by itself and what can hold no script."""
+"""Types that a browser displays itself and that cannot contain a script."""
 
 _RANGE: Final = re.compile(rb"bytes=([0-9]{1,15})-([0-9]{0,15})")
 
-_SAFE_HEADERS: Final = {
+SAFE_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox",
     "Referrer-Policy": "no-referrer",
@@ -55,7 +55,7 @@ _SAFE_HEADERS: Final = {
 
 @attrs.frozen
 class UploadRoutes:
-    """See the module."""
+    """The routes of files."""
 
     facilities: HttpServices
     clock: Clock
@@ -64,7 +64,7 @@ class UploadRoutes:
     _coming: Counter[str] = attrs.field(factory=Counter)
 
     async def upload(self, request: Request, device: Device) -> Response:
-        """Take a file in."""
+        """Receive a file."""
         try:
             boundary = boundary_of(request.headers.get("content-type", ""))
         except MultipartError as error:
@@ -101,7 +101,7 @@ class UploadRoutes:
         )
 
     async def _check_room(self) -> None:
-        """Refuse what there is no room for beside what is kept and what else is coming. Raises HttpError."""
+        """Refuse an upload without enough room beside the stored files and other uploads. Raises HttpError."""
         files, size = await self.facilities.uploads.stored.usage()
         if files + self._coming["files"] > self.config.max_uploads:
             raise HttpError(
@@ -113,7 +113,7 @@ class UploadRoutes:
             )
 
     async def download(self, request: Request, _: Device | None) -> Response:
-        """Give a file out again."""
+        """Return a file."""
         name = request.path_params["name"]
         stored = self.facilities.uploads.stored
         upload = await stored.find(name)
@@ -123,7 +123,7 @@ class UploadRoutes:
         return _file_answer(request, path, upload.filename, upload.mime_type, upload.size)
 
     async def blob(self, request: Request, _: Device | None) -> Response:
-        """Give a tool's long input or output out."""
+        """Return a tool's long input or output."""
         session_id, digest = request.path_params["session"], request.path_params["digest"]
         path = blob_path(self.facilities.data, session_id, digest) if is_id(session_id) else None
         size = None if path is None else await trio.to_thread.run_sync(_size_of, path)
@@ -140,16 +140,16 @@ def _size_of(path: Path) -> int | None:
 
 
 def _file_answer(request: Request, path: Path, filename: str, mime_type: str, size: int) -> Response:
-    inline = mime_type in _INLINE
+    inline = mime_type in INLINE_TYPES
     media_type = mime_type if inline else "application/octet-stream"
     kind = "inline" if inline else "attachment"
-    headers = {**_SAFE_HEADERS, "Content-Disposition": f"{kind}; filename*=utf-8''{quote(filename, safe='')}"}
+    headers = {**SAFE_HEADERS, "Content-Disposition": f"{kind}; filename*=utf-8''{quote(filename, safe='')}"}
     _forget_bad_range(request, size)
     return FileResponse(path, media_type=media_type, headers=headers)
 
 
 def _forget_bad_range(request: Request, size: int) -> None:
-    """Take a Range that asks for anything but one good range out of the request: the whole file is right too."""
+    """Remove a Range that asks for anything but one valid range: the whole file is a correct answer too."""
     headers = request.scope["headers"]
     ranges = [value for name, value in headers if name == b"range"]
     asked = _RANGE.fullmatch(ranges[0]) if len(ranges) == 1 else None

@@ -1,4 +1,4 @@
-"""`POST /api/notifications/register`: where notifications for a device would go."""
+"""`POST /api/notifications/register`: stores a device's push token."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MAX_DEVICE: Final = 128
 
 @attrs.frozen
 class NotificationRoutes:
-    """See the module."""
+    """The route of notifications."""
 
     notifications: Notifications
     clock: Clock
     aliases: Aliases
 
     async def register(self, request: Request, device: Device) -> Response:
-        """Keep a device's token."""
+        """Store a device's push token."""
         body = await read_json(request)
         registration = Registration(
             device_token=body.text("device_token", MAX_TOKEN),

@@ -1,4 +1,4 @@
-"""`GET /api/search`: full text over all sessions, the newest first."""
+"""`GET /api/search`: full-text search over all sessions, the newest first."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["SearchRoutes"]
 
 HITS_LIMIT: Final = 50
 MAX_QUERY: Final = 1000
-"""Characters; only the first words count anyway."""
+"""Characters of a query; only the first words count anyway."""
 
 _ROLES: Final = {"user_message": "user", "message": "assistant"}
 
 
 @attrs.frozen
 class SearchRoutes:
-    """See the module."""
+    """The route of the search."""
 
     finder: Search
 
     async def search(self, request: Request, _: Device) -> Response:
-        """Find what has all the words."""
+        """Return the entries that have all words."""
         query = request.query_params.get("q")
         if query is None or len(query) > MAX_QUERY:
             raise HttpError(400, "bad_request", f"q must be a text of at most {MAX_QUERY} characters.")
@@ -54,7 +54,7 @@ class SearchRoutes:
         return JsonAnswer({"hits": shown, "next_before": last})
 
     async def _find(self, request: Request, query: str, limit: int, before: int | None) -> Sequence[Hit]:
-        """Search, until the client leaves. Raises HttpError, ClientDisconnect."""
+        """Search, until the client disconnects. Raises HttpError, ClientDisconnect."""
         found: Sequence[Hit] | None = None
         is_busy = False
         async with trio.open_nursery() as nursery:

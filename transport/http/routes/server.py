@@ -1,4 +1,4 @@
-"""The server itself: health, status, metrics, the OpenAPI description, and putting the machine to sleep."""
+"""The server itself: health, status, metrics, the OpenAPI description, and the machine's sleep."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ServerRoutes:
     looking: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def health(self, _: Request) -> Response:
-        """Tell whoever asks that the server serves. Starts nothing."""
+        """Report that the server is up, without a key. Starts nothing."""
         body = {
             "status": "ok",
             "version": self.config.version,
@@ -46,7 +46,7 @@ class ServerRoutes:
         return JsonAnswer(body, headers={"Cache-Control": "no-store"})
 
     async def status(self, _: Request, device: Device) -> Response:
-        """Tell what the server can do, and what agents lack before they can answer."""
+        """Return the server's features, and what agents lack before they can answer."""
         body: dict[str, Any] = {
             "status": "running",
             "version": self.config.version,
@@ -62,7 +62,7 @@ class ServerRoutes:
 
 
 def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
-    """Return the part of the status. Paths of the machine are for those who may send."""
+    """Return the part of the status about agents. Paths of the machine are only for keys that may send."""
     agents = [
         {
             "name": agent.name,
@@ -79,40 +79,40 @@ def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
 
 @attrs.define(eq=False)
 class SystemRoutes:
-    """See the module."""
+    """The route of the machine's sleep."""
 
     facilities: HttpServices
     clock: Clock
     _running: bool = False
 
     async def sleep(self, request: Request, by: Device) -> Response:
-        """Run the command that the config names."""
+        """Run the configured command."""
         sleep = self.facilities.sleep
         if sleep is None:
             raise HttpError(403, "not_configured", "The config names no system.sleep_command.")
         if self._running:
-            raise HttpError(429, "too_many", "The command runs already.")
+            raise HttpError(429, "too_many", "The command is already running.")
         self._running = True
         try:
             worked = await sleep()
         finally:
             self._running = False
         if not worked:
-            raise HttpError(503, "failed", "The command failed; the server's log tells more.")
+            raise HttpError(503, "failed", "The command failed. See the server's log.")
         await self.facilities.audit.note(act_of(request, by, "slept", self.clock()))
-        return JsonAnswer({"ok": True, "message": "The machine goes to sleep."})
+        return JsonAnswer({"ok": True, "message": "The machine is going to sleep."})
 
 
 @attrs.frozen
 class MetricsRoutes:
-    """See the module."""
+    """The route of the metrics."""
 
     facilities: HttpServices
     port: Port
     catalog: Catalog
 
     async def text(self, _: Request, __: Device) -> Response:
-        """Tell all of it."""
+        """Return all metrics."""
         lines = [
             *family(
                 "gauge", "builderos_connections", "Connections now, by kind.", self.port.gauges(), "kind"
@@ -129,10 +129,10 @@ class MetricsRoutes:
 
 @attrs.frozen
 class OpenApiRoutes:
-    """See the module."""
+    """The route of the OpenAPI description."""
 
     version: str
 
     async def description(self, _: Request, __: Device) -> Response:
-        """Give the description."""
+        """Return the description."""
         return JsonAnswer(describe(self.version))

@@ -1,4 +1,4 @@
-"""What is done with a whole session: close, delete, export."""
+"""Actions on a whole session: close, delete, fork, export."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from actors.ports import Catalog, Clock, Ids
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.tables.audit import Audit
 from transport.config import TransportConfig
-from transport.facilities import Exports, Forks, Removes
+from transport.facilities import Exports, Forks
 from transport.http.requests import read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
 from transport.ports import Deps, Device
 from transport.v3.commands import MAX_TITLE
 from transport.v3.decode import is_id
+from transport.workspace.removal import SessionRemoval, WorktreeKept
 
 __all__ = ["ClosingRoutes", "DeletionRoutes", "ExportRoutes", "ForkRoutes"]
 
@@ -37,18 +38,18 @@ logger = logging.getLogger("builderos.transport")
 
 @attrs.frozen
 class ClosingRoutes:
-    """See the module."""
+    """The route that closes a session's hub."""
 
     config: TransportConfig
     deps: Deps
 
     async def close(self, request: Request, device: Device) -> Response:
-        """Close a session's hub where nobody needs it. 200 for every session, there or not."""
+        """Close a session's hub if nobody needs it. Returns 200 for every session, whether it exists or not."""
         if request.path_params["agent"] not in _OLD_AGENTS:
             raise HttpError(404, "not_found", "Not found.")
         session_id = request.path_params["id"]
         killed = await self._close(session_id, device) if is_id(session_id) else False
-        message = "The session's process was ended." if killed else "Nothing had to be ended."
+        message = "The session's process was stopped." if killed else "No process was running."
         return JsonAnswer(
             {"ok": True, "session_id": session_id, "process_killed": killed, "message": message}
         )
@@ -69,41 +70,51 @@ class ClosingRoutes:
                 await self.deps.bus.submit(session_id, Envelope(Close(), author, reply))
                 await answered.wait()
         except (ActorError, StorageError) as error:
-            logger.info("session %s could not be closed: %s", session_id, error)
+            logger.info("session %s: cannot be closed: %s", session_id, error)
         return any(isinstance(answer, Closed) and answer.process_killed for answer in replies)
 
 
 @attrs.frozen
 class DeletionRoutes:
-    """See the module."""
+    """The route that deletes a session."""
 
-    sessions: Removes
+    sessions: SessionRemoval
     audit: Audit
     clock: Clock
 
     async def delete(self, request: Request, by: Device) -> Response:
-        """Remove a session that has nothing to do."""
+        """Delete a session that has no running turn and no waiting message."""
         session_id = request.path_params["id"]
         if not is_id(session_id):
             raise SessionMissing(session_id)
+        force = _flag(request.query_params.get("force"))
         try:
-            await self.sessions.remove(session_id)
+            await self.sessions.remove(session_id, force=force)
         except SessionBusy:
             raise HttpError(409, "busy", "A turn runs or a message waits; interrupt it first.") from None
-        act = attrs.evolve(act_of(request, by, "session_deleted", self.clock()), session_id=session_id)
+        except WorktreeKept as kept:
+            raise HttpError(409, kept.code, str(kept)) from None
+        act = act_of(request, by, "session_deleted", self.clock())
+        act = attrs.evolve(act, session_id=session_id, subject="forced" if force else act.subject)
         await self.audit.note(act)
         return JsonAnswer({"ok": True, "session_id": session_id})
 
 
+def _flag(text: str | None) -> bool:
+    if text not in (None, "true", "false"):
+        raise HttpError(400, "bad_request", "force must be true or false.")
+    return text == "true"
+
+
 @attrs.frozen
 class ForkRoutes:
-    """See the module."""
+    """The route that forks a session."""
 
     forks: Forks | None
     new_id: Ids
 
     async def fork(self, request: Request, by: Device) -> Response:
-        """Make a session with the history of another one, up to a turn."""
+        """Create a session with the history of another one, up to a turn."""
         session_id = request.path_params["id"]
         if self.forks is None or not is_id(session_id):
             raise SessionMissing(session_id)
@@ -113,13 +124,13 @@ class ForkRoutes:
             title = body.text("title", MAX_TITLE)
         after_turn = body.text("after_turn", 256) if body.has("after_turn") else None
         if not is_id(new_id):
-            raise HttpError(400, "bad_request", "session_id is no id.")
+            raise HttpError(400, "bad_request", "session_id is not a valid id.")
         try:
             await self.forks.fork(session_id, after_turn, new_id=new_id, device_id=by.id, title=title)
         except UnknownTurn:
             raise HttpError(404, "unknown_turn", "The session has no such turn.") from None
         except TurnRuns:
-            raise HttpError(409, "busy", "That turn runs; wait for its end.") from None
+            raise HttpError(409, "busy", "That turn is running. Wait for its end.") from None
         except SessionExists:
             raise HttpError(409, "exists", "There is another session with that session_id.") from None
         return JsonAnswer({"session_id": new_id}, 201)
@@ -135,15 +146,15 @@ _WriteAll = Callable[[Callable[[str], Awaitable[None]]], Awaitable[None]]
 
 @attrs.frozen
 class ExportRoutes:
-    """See the module."""
+    """The route that exports a session."""
 
     exports: Exports | None
     catalog: Catalog
 
     async def export(self, request: Request, _: Device) -> Response:
-        """Give a session out. Once it has begun, an error can only break it off."""
+        """Return a session as a file. Once it has begun, an error can only cut it off."""
         if self.exports is None:
-            raise HttpError(404, "not_found", "Sessions are not exported here.")
+            raise HttpError(404, "not_found", "This server does not export sessions.")
         form = _form(request.query_params.get("format", "md"))
         session_id = request.path_params["id"]
         if not is_id(session_id) or await self.catalog.get(session_id) is None:
@@ -166,7 +177,7 @@ def _form(told: str) -> Literal["md", "json"]:
 
 
 class _Streamed(Response):
-    """A body that is written piece by piece; its length is not known."""
+    """A body that is written piece by piece; its length is unknown."""
 
     def __init__(self, write_all: _WriteAll, *, headers: dict[str, str]) -> None:
         super().__init__(headers=headers)

@@ -1,4 +1,4 @@
-"""Sessions, read only: the list, a conversation, and the journal itself."""
+"""Sessions, read only: the list, the messages, and the journal itself."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ ROWS_LIMIT: Final = 200
 _ARCHIVED: Final[dict[str, bool | Literal[""] | None]] = {"true": True, "false": False, "all": None}
 
 PAGE_LENGTH: Final = 4 * 1024 * 1024
-"""Code points of the messages, and of the answers, in one page of a conversation; a single one may be longer."""
+"""Code points of the messages, and of the answers, in one page; a single entry may be longer."""
 
 PAGE_SPAN: Final = 100_000
-"""Events between the first and the last entry of a page: all of them are looked through for the answers."""
+"""Events between the first and the last entry of a page: all of them are read for the answers."""
 
 ANSWER_ROWS: Final = 256
 """Rows of answers that are read at once."""
 
 PAGE_HTML_S: Final = 10.0
-"""How long a page may wait for its renderings; common answers take some milliseconds each."""
+"""How long a page may wait for its renderings; typical answers take some milliseconds each."""
 
 PAGE_HTML_CHARS: Final = 4 * 1024 * 1024
-"""Of all renderings of a page: those of the newest entries, since they are looked at first."""
+"""Characters of all renderings of a page: the newest entries come first, since people look at them first."""
 
 
 @attrs.frozen
 class SessionRoutes:
-    """See the module."""
+    """The routes that read sessions."""
 
     deps: Deps
 
     async def listing(self, request: Request, _: Device) -> Response:
-        """The sessions, newest first."""
+        """Return the sessions, newest first."""
         limit = limit_of(request, SESSIONS_LIMIT)
         before = _decode_cursor(request.query_params.get("before"))
         archived = _ARCHIVED.get(request.query_params.get("archived", "false"), "")
         if archived == "":
-            raise HttpError(400, "bad_request", "archived is true, false or all.")
+            raise HttpError(400, "bad_request", "archived must be true, false or all.")
         workspace = request.query_params.get("workspace")
         found = list(await self.deps.catalog.page(limit + 1, before, archived=archived, workspace=workspace))
         page = found[:limit]
@@ -69,7 +69,7 @@ class SessionRoutes:
         return JsonAnswer(body)
 
     async def events(self, request: Request, _: Device) -> Response:
-        """The journal, in the form of the WebSocket's frames."""
+        """Return the journal, in the form of the WebSocket's frames."""
         record = await self._record(request)
         limit = limit_of(request, ROWS_LIMIT)
         after = number_of(request, "after_seq") or 0
@@ -84,15 +84,15 @@ class SessionRoutes:
         return JsonAnswer(body)
 
     async def messages(self, request: Request, _: Device) -> Response:
-        """The conversation, ascending: after a place, or the last ones before one."""
+        """Return the messages, ascending: those after a place, or the last ones before one."""
         html = request.query_params.get("format") == "html"
         if html and self.deps.renderer is None:
-            raise HttpError(400, "bad_request", "format=html is not available here.")
+            raise HttpError(400, "bad_request", "This server does not render HTML.")
         record = await self._record(request)
         limit = limit_of(request, ROWS_LIMIT)
         before, after = number_of(request, "before_seq"), number_of(request, "after_seq")
         if before is not None and after is not None:
-            raise HttpError(400, "bad_request", "after_seq and before_seq exclude each other.")
+            raise HttpError(400, "bad_request", "Use after_seq or before_seq, not both.")
         body: dict[str, Any] = {"session_id": record.session_id}
         if before is None:
             found, more = await self._after(record.session_id, after or 0, limit + 1)
@@ -103,7 +103,7 @@ class SessionRoutes:
         short = _within_span(page, newest=before is not None)
         page, more = short, more or len(short) < len(page)
         while (made := await self._entries(record.session_id, page, html=html)) is None:
-            # Too much for one answer: a shorter page, and the next one goes on behind it.
+            # Too much for one response: a shorter page, and the next one continues after it.
             half, more = max(len(page) // 2, 1), True
             page = page[:half] if before is None else page[-half:]
         body["next_after"] = page[-1].seq if more and before is None else None
@@ -120,7 +120,7 @@ class SessionRoutes:
         return record
 
     async def _after(self, session_id: str, after: int, count: int) -> tuple[list[Committed], bool]:
-        """Return so many entries, or fewer that are long; and whether it stopped at their length."""
+        """Return up to `count` entries, fewer if they are long; and whether their length was the reason."""
         found: list[Committed] = []
         while len(found) < count and not (full := _length(found) > PAGE_LENGTH):
             page = await self._read(session_id, after, count - len(found), ENTRY_KINDS)
@@ -150,7 +150,7 @@ class SessionRoutes:
     async def _entries(
         self, session_id: str, page: Sequence[Committed], *, html: bool
     ) -> list[dict[str, Any]] | None:
-        """Return the entries; None where several of them are more than one answer may hold."""
+        """Return the entries; None if several of them exceed the size of one response."""
         starts = [item for item in page if isinstance(item.event, TurnStarted)]
         answers = Answers(item.turn_id for item in starts if item.turn_id is not None)
         after = starts[0].seq if starts else 0
@@ -171,7 +171,7 @@ class SessionRoutes:
 
 
 async def _add_html(renderer: Renders, made: Sequence[dict[str, Any]], answers: Answers) -> None:
-    """Give entries their `html`, the newest first, as far as time and room go."""
+    """Add `html` to entries, the newest first, as far as time and size allow."""
     left = PAGE_HTML_CHARS
     with trio.move_on_after(PAGE_HTML_S):  # noqa: ASYNC912 - a page without entries takes no time
         for entry in reversed(made):
@@ -184,7 +184,7 @@ async def _add_html(renderer: Renders, made: Sequence[dict[str, Any]], answers: 
 
 
 def _within_span(page: Sequence[Committed], *, newest: bool) -> list[Committed]:
-    """Return the entries of a page's first, or last, `PAGE_SPAN` events; at least one."""
+    """Return the entries within a page's first, or last, `PAGE_SPAN` events; at least one."""
     if newest:
         return [item for item in page if page[-1].seq - item.seq <= PAGE_SPAN]
     return [item for item in page if item.seq - page[0].seq <= PAGE_SPAN]
@@ -209,5 +209,5 @@ def _decode_cursor(text: str | None) -> tuple[int, str] | None:
     at, _, session_id = plain.partition(":")
     at_ms = whole_number(at)
     if at_ms is None:
-        raise HttpError(400, "bad_request", "before is no cursor of this list.")
+        raise HttpError(400, "bad_request", "`before` is not a valid cursor for this list.")
     return at_ms, session_id

@@ -1,4 +1,4 @@
-"""The ledger of delegated work: one entry a task, from the journal's rows of its start and its end."""
+"""The list of delegated tasks: one entry a task, from the journal's rows of its start and its end."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ END_ROWS: Final = 500
 """Rows of ends that are read at once."""
 
 _Key = tuple[str | None, str]
-"""A turn and a task's id in it: an agent may name its tasks again in the next turn."""
+"""A turn and a task's id in it: an agent may reuse a task's id in the next turn."""
 
 
 @attrs.frozen
 class TaskRoutes:
-    """See the module."""
+    """The route of tasks."""
 
     deps: Deps
 
     async def tasks(self, request: Request, _: Device) -> Response:
-        """The newest tasks, or the newest before a place, in the order in which they began."""
+        """Return the newest tasks, or the newest before a place, in the order in which they began."""
         session_id = request.path_params["id"]
         if not is_id(session_id) or await self.deps.catalog.get(session_id) is None:
             raise HttpError(404, "not_found", "There is no such session.")
@@ -60,7 +60,8 @@ class TaskRoutes:
         return found
 
     async def _ends(self, session_id: str, starts: Sequence[Committed]) -> dict[_Key, Committed]:
-        """Return the ends of those tasks. A turn's end ends its tasks, so the search is as long as they are."""
+        """Return the ends of these tasks. A turn's end ends its tasks, so the search is only as long as the tasks
+        are."""
         missing = {_key(item) for item in starts}
         after = starts[0].seq if starts else 0
         found: dict[_Key, Committed] = {}

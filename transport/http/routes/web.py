@@ -1,4 +1,4 @@
-"""The web client at `/`: its files, to anybody, with headers that let nothing run but these files."""
+"""The web client at `/`: its files, without a key, with headers that allow only these files to run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SOURCES: Final = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
-    # 'self' holds for WebSockets of the same host and port too (Chromium, Firefox, Safari since 15.4).
+    # 'self' also allows WebSockets of the same host and port (Chromium, Firefox, Safari since 15.4).
     "connect-src": "'self'",
-    # data: and blob: are what the page itself has made: previews of what is about to be sent, a QR code.
+    # data: and blob: are made by the page itself: previews of files to send, a QR code.
     "img-src": "'self' data: blob:",
     "media-src": "'self' blob:",
     "manifest-src": "'self'",
@@ -37,16 +37,16 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Names do not change with contents, so every use asks whether it is still the same.
+    # Names do not change with contents, so each use checks whether the file is still the same.
     "Cache-Control": "no-cache",
 }
 
 _KEYED: Final = frozenset({"api", "uploads", "metrics"})
-"""Where a path begins that is none of the client's."""
+"""The first segments of paths that are not the client's."""
 
 
 def is_web_path(path: str) -> bool:
-    """Tell whether a path can only be a file of the client, there or not. What does exist takes no key."""
+    """Return whether a path can only be a file of the client, existing or not. Existing files need no key."""
     return path[:1] == "/" and path[1:].partition("/")[0] not in _KEYED
 
 
@@ -60,7 +60,7 @@ class _WebRoute:
     file: WebFile
 
     async def answer(self, request: Request) -> Response:
-        """Give the file out, or say that the browser has it."""
+        """Return the file, or 304 if the browser has it."""
         headers = {**_HEADERS, "ETag": self.file.etag}
         if self._is_known(request.headers.get("if-none-match", "")):
             return Response(status_code=304, headers=headers)

@@ -59,6 +59,7 @@ async def test_an_answer_chooses_the_agents_option(
             chosen not in ("once", "always", "folder"),
         )
         assert (rig.workspace / "a.txt").exists() is not ended.is_error
+        assert (ended.diff is None) is ended.is_error
 
 
 async def test_a_request_about_an_unknown_call_shows_its_options(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""Saves the workspace around each turn of this hub: before its agent touches anything, and after its end.
+
+Git does the work, at low priority and on a thread. What cannot be saved is told as a notice, and the turn goes on.
+A hub that died between the two left a turn without its second checkpoint; the next hub takes it with its first one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import trio
+
+from bridgehub.outbox import Outbox
+from bridgehub.protocol.messages import Checkpointed, HubSpec, LeftOut, Noticed, Prompt
+from bridgehub.workspace.changes import count_changes
+from bridgehub.workspace.coverage import refusal_of
+from bridgehub.workspace.git import GitFailed, GitMissing
+from bridgehub.workspace.paths import shown
+from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
+from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
+
+__all__ = ["HELD_KINDS", "PROMPT_WAIT_S", "Checkpoints", "undone_text"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("builderos.bridgehub")
+
+HELD_KINDS = frozenset({"claude", "echo"})
+"""Kinds of agents whose first tool waits for the checkpoint."""
+
+PROMPT_WAIT_S = 0.2
+"""How long the prompt of any other agent waits for it."""
+
+SHOWN_LEFT_OUT = 50
+"""Left-out files that an event names."""
+
+
+class _GivenUp(Exception):
+    """The workspace was not saved; the text says why.
+
+    Attributes:
+        for_good: it will not be by this hub.
+        quiet: nobody is told before they ask: it is so by rule.
+    """
+
+    def __init__(self, reason: str, *, for_good: bool = False, quiet: bool = False) -> None:
+        super().__init__(reason)
+        self.for_good = for_good
+        self.quiet = quiet
+
+
+@attrs.define(eq=False)
+class _Saving:
+    """The turn that runs. `before`: its first checkpoint, None while there is none."""
+
+    turn_id: str
+    held: bool
+    over: trio.Event = attrs.field(factory=trio.Event)
+    before: Kept | None = None
+
+
+@attrs.define(eq=False)
+class Checkpoints:
+    """See the module. One a hub."""
+
+    spec: HubSpec
+    outbox: Outbox
+    new_id: Callable[[], str]
+    limits: Limits = LIMITS
+    _store: Store | None = None
+    _is_off: bool = False
+    _saving: _Saving | None = None
+    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether this hub saves anything."""
+        return bool(self.spec.checkpoint_folder) and not self._is_off
+
+    def begin(self, turn_id: str, nursery: trio.Nursery) -> trio.Event:
+        """Begin to save the state before a turn; return what is set once that is done or given up."""
+        saving = self._saving = _Saving(turn_id, self.spec.kind in HELD_KINDS)
+        if self.is_on:
+            nursery.start_soon(self._save_before, saving)
+        else:
+            saving.over.set()
+        return saving.over
+
+    async def hold_prompt(self) -> None:
+        """Wait until a prompt may go to the agent: where its tools cannot be held, a moment."""
+        saving = self._saving
+        if saving is not None and not saving.held:
+            with trio.move_on_after(PROMPT_WAIT_S):  # noqa: ASYNC912 - waits for an event
+                await saving.over.wait()
+
+    async def after(self) -> None:
+        """Save the state after the turn that began last, and say so. Does nothing where it was not saved before."""
+        saving, self._saving = self._saving, None
+        if saving is None:
+            await trio.lowlevel.checkpoint()
+            return
+        await saving.over.wait()
+        if saving.before is None:
+            return
+        try:
+            event = await self._run(self._take_after, saving.turn_id, saving.before)
+        except _GivenUp as exc:
+            await self._give_up(exc)
+        else:
+            await self.outbox.put(event)
+
+    async def _save_before(self, saving: _Saving) -> None:
+        started = trio.current_time()
+        try:
+            late, taken, kept = await self._run(self._take_before, saving.turn_id)
+        except _GivenUp as exc:
+            await self._give_up(exc)
+        else:
+            saving.before = kept
+            if late is not None:
+                await self.outbox.put(late)
+            is_late = not saving.held and trio.current_time() - started > PROMPT_WAIT_S
+            await self.outbox.put(attrs.evolve(taken, late=is_late))
+        finally:
+            saving.over.set()
+
+    async def _give_up(self, given_up: _GivenUp) -> None:
+        if given_up.for_good:
+            self._is_off = True
+        _log.info("no checkpoint: %s", given_up)
+        if given_up.quiet:
+            await trio.lowlevel.checkpoint()
+            return
+        content = f"The workspace was not saved: {given_up}. Changes of this turn cannot be shown or undone."
+        await self.outbox.put(Noticed(None, "no_checkpoint", content))
+
+    async def _run(self, call: Callable[..., T], *arguments: object) -> T:
+        return await trio.to_thread.run_sync(
+            partial(self._guarded, call, *arguments), limiter=self._thread, abandon_on_cancel=True
+        )
+
+    # ---- on a thread ----
+
+    def _guarded(self, call: Callable[..., T], *arguments: object) -> T:
+        try:
+            return call(*arguments)
+        except GitMissing as exc:
+            raise _GivenUp(str(exc), for_good=True) from exc
+        except StoreBusy as exc:
+            raise _GivenUp("another session saves the same folder") from exc
+        except (TooMuch, GitFailed, NoCheckpoint) as exc:
+            raise _GivenUp(str(exc)) from exc
+        except OSError as exc:
+            raise _GivenUp(exc.strerror or type(exc).__name__) from exc
+
+    def _open(self) -> Store:
+        if self._store is None:
+            spec = self.spec
+            data = str(Path(spec.checkpoint_folder).parent)
+            reason = refusal_of(spec.workspace, spec.env.get("HOME", ""), data)
+            if reason:
+                raise _GivenUp(reason, for_good=True, quiet=True)
+            self._store = Store.of(spec.checkpoint_folder, spec.workspace)
+        return self._store
+
+    def _take(self, turn_id: str, position: str) -> tuple[str, Snapshot]:
+        checkpoint_id = self.new_id()
+        note = {"session": self.spec.session_id, "turn": turn_id, "position": position}
+        return checkpoint_id, take(self._open(), self.spec.session_id, checkpoint_id, note, self.limits)
+
+    def _take_before(self, turn_id: str) -> tuple[Checkpointed | None, Checkpointed, Kept]:
+        late = None
+        unsaved = self.spec.unsaved
+        if unsaved is not None:
+            self.spec = attrs.evolve(self.spec, unsaved=None)
+            try:
+                found = self._open().find(self.spec.session_id, unsaved.checkpoint_id)
+                late = attrs.evolve(self._take_after(unsaved.turn_id, found), late=True)
+            except NoCheckpoint:
+                late = None
+        checkpoint_id, taken = self._take(turn_id, "before")
+        event = Checkpointed(None, turn_id, checkpoint_id, "before", left_out=_shown(taken))
+        return late, event, Kept("", taken.tree, taken.left_out)
+
+    def _take_after(self, turn_id: str, before: Kept) -> Checkpointed:
+        checkpoint_id, taken = self._take(turn_id, "after")
+        store = self._open()
+        files, added, removed = count_changes(store, before, Kept("", taken.tree, taken.left_out))
+        return Checkpointed(
+            None, turn_id, checkpoint_id, "after", files, added, removed, left_out=_shown(taken)
+        )
+
+
+def _shown(taken: Snapshot) -> tuple[LeftOut, ...]:
+    names = sorted(taken.left_out.items())[:SHOWN_LEFT_OUT]
+    return tuple(LeftOut(shown(path), reason) for path, reason in names)
+
+
+def undone_text(prompt: Prompt) -> str:
+    """Return what an agent is told of changes that the person took back."""
+    names = "\n".join(f"- {path!r}" for path in prompt.undone)
+    more = f"\n- and {prompt.undone_more} more" if prompt.undone_more else ""
+    return (
+        "[Since your last message the person took changes back that were made earlier in this conversation. "
+        f"These files are not as you left them; read them again before you change them:\n{names}{more}]"
+    )

@@ -1,0 +1,111 @@
+"""`GET /api/sessions/{id}/changes`: what a turn changed, what lies between two checkpoints, or all since the beginning."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.checkpoints import checkpoints_around
+from actors.codec import decode_row
+from actors.events import Checkpoint
+from transport.http.responses import HttpError, JsonAnswer
+from transport.http.routes.workspace import query_of, workspace_of
+from transport.ports import Deps, Device
+from transport.workspace.comparing import CannotCompare, Compares, Wanted
+from transport.workspace.parts import Work
+
+__all__ = ["ChangeRoutes", "compare_error"]
+
+AFTER_WAIT_S: Final = 2.0
+"""How long a turn's second checkpoint is waited for."""
+
+AFTER_LOOK_S: Final = 0.05
+PAGE_ROWS: Final = 200
+
+_NONE: Final = HttpError(404, "no_checkpoint", "The files were not saved there.")
+
+
+def compare_error(failed: CannotCompare) -> HttpError:
+    """Return the answer where nothing can be told."""
+    return HttpError(429 if failed.code == "busy" else 404, failed.code, str(failed))
+
+
+@attrs.frozen
+class ChangeRoutes:
+    """See the module."""
+
+    deps: Deps
+    work: Work
+
+    async def changes(self, request: Request, _: Device) -> Response:
+        """File entries with their patches."""
+        workspace = await workspace_of(self.deps, request)
+        session_id = request.path_params["id"]
+        turn, before, after, path = query_of(request, "turn", "from", "to", "path")
+        if (before is None) != (after is None) or (turn is not None and before is not None):
+            raise HttpError(400, "bad_request", "Give turn, or from and to, or none of them.")
+        if self.work.checkpoints is None:
+            raise _NONE
+        compares = Compares(self.work.checkpoints, workspace, session_id)
+        if turn is not None:
+            wanted = await self._around(compares, turn)
+        elif before is not None:
+            wanted = Wanted(before, after)
+        else:
+            wanted = await self._since_the_beginning(compares)
+        return JsonAnswer(await self._compare(compares, attrs.evolve(wanted, path=path)))
+
+    async def _compare(self, compares: Compares, wanted: Wanted) -> dict[str, object]:
+        comparing, workspace = self.work.comparing, compares.workspace
+        if workspace in comparing:
+            raise HttpError(429, "busy", "Changes in this folder are being looked at; try again in a moment.")
+        comparing.add(workspace)
+        try:
+            call = partial(compares.changes, wanted)
+            return await trio.to_thread.run_sync(call, limiter=self.work.threads)
+        except CannotCompare as failed:
+            raise compare_error(failed) from None
+        finally:
+            comparing.discard(workspace)
+
+    async def _none(self, compares: Compares) -> HttpError:
+        return compare_error(await trio.to_thread.run_sync(compares.why_none, limiter=self.work.threads))
+
+    async def _around(self, compares: Compares, turn_id: str) -> Wanted:
+        """Return the checkpoints of a turn; one that has none after it is compared with the files as they are."""
+        before: str | None = None
+        with trio.move_on_after(AFTER_WAIT_S):
+            while True:
+                around = await checkpoints_around(self.deps.journal, compares.session_id, turn_id)
+                if around.before is None:
+                    break
+                before = around.before
+                if around.after is not None:
+                    return Wanted(before, around.after)
+                await trio.sleep(AFTER_LOOK_S)
+        if before is None:
+            raise await self._none(compares)
+        return Wanted(before, None)
+
+    async def _since_the_beginning(self, compares: Compares) -> Wanted:
+        try:
+            kept = await trio.to_thread.run_sync(compares.kept, limiter=self.work.threads)
+        except CannotCompare as failed:
+            raise compare_error(failed) from None
+        after = 0
+        while kept and (
+            rows := await self.deps.journal.read(
+                compares.session_id, after, PAGE_ROWS, kinds={Checkpoint.kind}
+            )
+        ):
+            for row in rows:
+                event = decode_row(row).event
+                if isinstance(event, Checkpoint) and event.checkpoint_id in kept:
+                    return Wanted(event.checkpoint_id, None)
+            after = rows[-1].seq
+        raise await self._none(compares)

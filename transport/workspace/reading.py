@@ -1,0 +1,75 @@
+"""One file of a workspace: as text where it is one, else as the bytes that it holds. Blocks: called on threads."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import attrs
+
+from bridgehub.workspace.paths import open_file
+
+__all__ = ["MAX_TEXT_BYTES", "OpenFile", "as_text", "open_for_reading"]
+
+MAX_TEXT_BYTES: Final = 1024 * 1024
+"""A longer text is a download."""
+
+
+@attrs.define(eq=False)
+class OpenFile:
+    """An open file, or one that was read: its text where it is one, else its bytes, in `data` or still to be read."""
+
+    size: int
+    text: str | None
+    descriptor: int = -1
+    data: bytes = b""
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, none at the end. Blocks."""
+        if self.descriptor >= 0:
+            return os.read(self.descriptor, size)
+        chunk, self.data = self.data[:size], self.data[size:]
+        return chunk
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def open_for_reading(root: str, path: str) -> OpenFile:
+    """Open a regular file below `root`. Raises PathRefused."""
+    descriptor, told = open_file(root, path)
+    try:
+        text = None
+        if told.st_size <= MAX_TEXT_BYTES:
+            text = as_text(_read_start(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if text is None:
+        return OpenFile(told.st_size, None, descriptor)  # `pread` left it at its beginning
+    os.close(descriptor)
+    return OpenFile(told.st_size, text)
+
+
+def _read_start(descriptor: int) -> bytes:
+    """Read at most one byte more than a text may have: the file may grow while it is read."""
+    got = bytearray()
+    while len(got) <= MAX_TEXT_BYTES:
+        chunk = os.pread(descriptor, MAX_TEXT_BYTES + 1 - len(got), len(got))
+        if not chunk:
+            break
+        got += chunk
+    return bytes(got)
+
+
+def as_text(data: bytes) -> str | None:
+    """Return bytes as text; None where they are none, or too many."""
+    if len(data) > MAX_TEXT_BYTES or b"\0" in data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
