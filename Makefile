@@ -25,7 +25,7 @@ TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirement
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format bench torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format docs bench torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,17 +46,22 @@ check: install ## lint, types and the fast tests, in about a minute
 test: install lint ## lint, then all tests, in two processes (WORKERS=0: in one)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
 
-lint: install $(NODE_STAMP) ## check style and types, of the web client too
+lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of the web client too
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} +
 	@$(BIN)/mypy $(CODE)
+	@$(BIN)/codespell
 	@node_modules/.bin/tsc --project tsconfig.json
 	@node_modules/.bin/tsc --project tsconfig.worker.json
 
-format: install ## format the code
+format: install ## format the code, wrap the pages
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+	@find docs *.md tests/README.md -name '*.md' -exec $(BIN)/python -m tests.support.wrap_markdown {} +
+
+docs: install ## build the documentation site in build/site; a dead link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)

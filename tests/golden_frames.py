@@ -57,6 +57,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
     },
     "renew": {"session_id": SESSION},
     "organize": {"session_id": SESSION, "pinned": True, "archived": False},
+    "undo": {"session_id": "trip", "turn_id": "t1"},
     "warm": {"session_id": SESSION},
     "painted": {"session_id": SESSION, "seq": 131, "ms": 18},
     "send_now": {"session_id": SESSION, "message_id": "7a21"},
@@ -201,6 +202,10 @@ def _events() -> Iterator[tuple[str, bytes]]:
     settings = ev.Settings("/work/trip", "opus", "plan", None)
     changed = ev.SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
+    saved = ev.Checkpoint("t1", "c2", "after", files=4, added=120, removed=8)
+    yield "checkpoint", _event(145, saved, turn=None)
+    yield "undo_started", _event(146, ev.UndoStarted("u1", "t1", "ipad", "c3"), turn=None, device="ipad")
+    yield "undone", _event(147, ev.Undone("u1", ("app.py",), ("notes.md",)), turn=None)
     yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
 
 

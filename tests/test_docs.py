@@ -24,6 +24,12 @@ _FILE = re.compile(r"`([\w-]+\.(?:py|js))`")
 _CONSTANT = re.compile(r"`((?:[a-z_0-9]+\.)+[A-Z][A-Z_0-9]{2,})`")
 _FRAME_RATE = re.compile(r"(?P<rate>[\d,]+) frames a second(?: for long, or (?P<burst>[\d,]+) at once)?")
 
+_DECISION = re.compile(
+    r"# \d+\. .+\n\n- Status: (accepted|proposed|replaced by \d+)\n- Date: 20\d\d-\d\d-\d\d\n\n"
+    r"## Context\n.+\n## Decision\n.+\n## Consequences\n.+",
+    re.DOTALL,
+)
+
 
 def blocks(kind: str) -> list[tuple[str, str]]:
     """Return page and text of each block of a kind."""
@@ -119,3 +125,23 @@ def test_the_frame_rate_is_the_same_everywhere() -> None:
     for page, told in found:
         assert told["rate"] == f"{FRAMES_PER_S:,.0f}", page
         assert told["burst"] in {None, f"{BURST:,}"}, page
+
+
+def test_a_decision_has_its_parts_and_is_listed() -> None:
+    index = (ROOT / "docs/decisions/index.md").read_text()
+    pages = sorted((ROOT / "docs/decisions").glob("0*.md"))
+    assert len(pages) >= 8
+    for page in pages:
+        assert _DECISION.fullmatch(page.read_text()), page.name
+        assert f"({page.name})" in index, page.name
+
+
+def test_a_link_of_the_readme_leads_somewhere() -> None:
+    """`make docs` holds the links of docs/; this holds those of the pages beside it."""
+    links = [
+        (page, link)
+        for page in ROOT.glob("*.md")
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    ]
+    assert len(links) > 20, "the README is read"
+    assert {f"{page.name}: {link}" for page, link in links if not (ROOT / link).exists()} == set()

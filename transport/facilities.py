@@ -27,14 +27,14 @@ class AgentState:
     """Whether an agent of the config could answer now.
 
     Attributes:
-        problem: what it lacks, for a person; empty if nothing is known to be missing.
-        mend: the command that fixes it.
+        problem: what it lacks, for a person; empty where nothing is known to be missing.
+        fix: the command that fixes it.
     """
 
     name: str
     kind: str
     problem: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 @attrs.frozen

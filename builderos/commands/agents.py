@@ -138,7 +138,7 @@ def check_agent(name: str, path: Path | None, environment: Mapping[str, str]) ->
     findings = list(examine_agent(name, agent, {**environment, **agent.env}, Path.home()))
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
-    return FAILED if any(finding.mend for finding in findings) else OK
+    return FAILED if any(finding.fix for finding in findings) else OK
 
 
 def _of_known(known: KnownAgent | None) -> Agent | None:

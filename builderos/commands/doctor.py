@@ -1,4 +1,4 @@
-"""`builderos doctor`: reports what a server would miss on this machine, and how to fix it."""
+"""`builderos doctor`: reports what is missing on this machine, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ State = Literal["ok", "note", "broken"]
 
 @attrs.frozen
 class Finding:
-    """One line of the report. `mend`: the fix; only `broken` makes the command fail."""
+    """One line of the report. `fix`: what to do; only `broken` makes the command fail."""
 
     state: State
     about: str
     detail: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         mark = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}[self.state]
-        return f"{mark} {self.about}: {one_line(self.detail, 400)}{' → ' + self.mend if self.mend else ''}"
+        return f"{mark} {self.about}: {one_line(self.detail, 400)}{' → ' + self.fix if self.fix else ''}"
 
 
 def run_doctor(data: Path, config_file: Path | None) -> int:

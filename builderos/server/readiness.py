@@ -1,4 +1,4 @@
-"""Reports to devices whether the agents are installed and signed in, and how to fix what is not.
+"""What the server tells a device about its agents: are they installed, are they signed in, what fixes it.
 
 It uses the doctor's checks: they look at files and variables, and start no process.
 """
@@ -32,7 +32,7 @@ class ReadinessProbe:
     workspace: Path
 
     def __call__(self) -> Readiness:
-        """Return what is missing and how to fix it."""
+        """Return what there is to fix."""
         agents = tuple(self._agent(name) for name in self.config.agents)
         usable = self.workspace.is_dir() and os.access(self.workspace, os.R_OK | os.X_OK)
         return Readiness(agents, self.workspace, usable)
@@ -40,6 +40,6 @@ class ReadinessProbe:
     def _agent(self, name: str) -> AgentState:
         agent = self.config.agents[name]
         for finding in examine_agent(name, agent, {**self.environment, **agent.env}, self.home):
-            if finding.mend:  # without one it is only a remark
-                return AgentState(name, agent.kind, finding.detail, finding.mend)
+            if finding.fix:  # without one it is only a remark
+                return AgentState(name, agent.kind, finding.detail, finding.fix)
         return AgentState(name, agent.kind)

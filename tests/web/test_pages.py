@@ -339,9 +339,10 @@ def test_a_session_begins_with_its_first_message(site: Site) -> None:
 
 def test_an_agent_that_is_ready_is_offered_first(site: Site) -> None:
     screen = site.signed_in()
+    expect(screen.page.get_by_label("With agent", exact=True).locator("option").first).to_have_text("echo")
     screen.button("New session").click()
-    values = screen.page.get_by_label("Agent", exact=True).locator("option").all_inner_texts()
-    assert values[0] == "echo", values
+    offered = dialog(screen, "New session").get_by_label("Agent", exact=True).locator("option")
+    expect(offered.first).to_have_text("echo")
 
 
 def test_a_search_hit_is_marked_until_the_person_goes_on(site: Site, sid: str) -> None:

@@ -88,7 +88,10 @@ def test_trust_in_a_folder_says_what_would_run(site: Site, sid: str) -> None:
     stage.ask()
     runs = [{"kind": "hook", "name": "post-edit", "from": ".claude/settings.json", "command": "make fmt"}]
     stage.request(
-        "trust", {"folder": "/home/me/found", "runs": runs}, kind="trust", options=["allow", "deny"]
+        "trust",
+        {"folder": "/home/me/found", "runs": runs, "more": 3},
+        kind="trust",
+        options=["allow", "deny"],
     )
     permission = stage.screen.permission
     expect(permission).to_contain_text("/home/me/found")

@@ -179,6 +179,8 @@ def test_a_fork_begins_before_the_message_that_is_changed(site: Site, sid: str) 
         route.fulfill(status=201, json={"session_id": body["session_id"]})
 
     screen.page.route(re.compile("/api/sessions/[^/]+/fork$"), fork)
+    expect(screen.button("Edit and send again")).to_have_count(0)
+    screen.questions.last.hover()
     screen.button("Edit and send again", screen.questions.last).click()
     expect(screen.page).to_have_url(re.compile(r"#/s/s-[0-9a-f]{12}$"))
     expect(screen.box).to_have_value("question 2")

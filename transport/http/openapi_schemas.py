@@ -106,6 +106,13 @@ SCHEMAS: Final[Json] = {
         timestamp=TIME,
     ),
     "Device": object_of(id=TEXT, name=TEXT, scope=SCOPE, created_at=TIME),
-    "Agent": object_of(name=TEXT, kind=TEXT, ready=BOOL, problem=nullable("string"), mend=nullable("string")),
+    "Agent": object_of(
+        name=TEXT,
+        kind=TEXT,
+        ready=BOOL,
+        problem=nullable("string"),
+        fix=nullable("string"),
+        mend=nullable("string"),
+    ),
     "Capsule": object_of(name=TEXT, title=TEXT, purpose=TEXT),
 }

@@ -1,6 +1,6 @@
 """The `acp` driver: any agent that speaks the Agent Client Protocol, one warm program and one conversation a session.
 
-What a turn is, and what proves that a prompt was taken, is told in `session`; how a conversation is taken up again,
+What a turn is, and what proves that a prompt was taken, is described in `session`; how a conversation is taken up again,
 in `start`. Options of the agent's table: `command`.
 """
 
@@ -75,7 +75,7 @@ def make_driver(spec: HubSpec) -> AcpDriver:
 
 @attrs.define(eq=False)
 class AcpDriver:
-    """See the module. Any turn may find the program gone; then a new one takes up the conversation."""
+    """One conversation of a session. Any turn may find the program gone; then a new one takes up the conversation."""
 
     spec: HubSpec
     delegation: Delegation
@@ -183,7 +183,7 @@ class AcpDriver:
             return await session.run_turn(prompt.turn_id, blocks, sink)
 
     async def _ensure_session(self, prompt: Prompt, sink: Sink) -> str:
-        """Have a program running on the session's conversation; return what a new one must be told first.
+        """Have a program running on the session's conversation; return what a new one must know first.
 
         Raises:
             CodexError: it cannot be had.

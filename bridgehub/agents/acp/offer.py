@@ -1,6 +1,6 @@
 """What an agent offers, and what of it is in force: modes, models, efforts and commands. No I/O.
 
-An agent tells modes and models as config options, as older lists of their own, or both; a config option goes first.
+An agent lists modes and models as config options, as older lists of their own, or both; a config option goes first.
 The session's settings are three: model, permission mode and effort. An unset one means what the agent began with.
 """
 
@@ -51,7 +51,7 @@ _KINDS = (
 
 
 def mode_kind(mode_id: str, name: str = "") -> str:
-    """Return the kind of a mode (PROTOCOL section 8), told by its id and its name."""
+    """Return the kind of a mode (PROTOCOL section 8), read from its id and its name."""
     words = "".join(sign for sign in f"{mode_id} {name}".lower() if sign.isalnum())
     return next((kind for kind, marks in _KINDS if any(mark in words for mark in marks)), "ask")
 

@@ -20,17 +20,17 @@ _CUT_SHORT = {
 
 
 def turn_end(
-    turn_id: str, told: Reply, spec: HubSpec, greeting: Greeting, *, stopped: bool
+    turn_id: str, reply: Reply, spec: HubSpec, greeting: Greeting, *, stopped: bool
 ) -> tuple[TurnEnd, Noticed | None]:
     """Return a turn's end from the answer to its prompt, with a notice if one belongs before it.
 
     Args:
-        told: the answer to `session/prompt`.
+        reply: the answer to `session/prompt`.
         stopped: whether it was interrupted.
     """
-    if told.error is not None and not stopped:
-        return _failed(turn_id, told, spec, greeting), None
-    reason = told.result.text("stopReason")
+    if reply.error is not None and not stopped:
+        return _failed(turn_id, reply, spec, greeting), None
+    reason = reply.result.text("stopReason")
     if reason == "refusal" and not stopped:
         content = f"{spec.agent} refused to go on with this conversation."
         return TurnFailed(turn_id, "model_error", content, retryable=False), None
@@ -38,14 +38,14 @@ def turn_end(
         return TurnFailed(turn_id, "model_error", f"{spec.agent} stopped by itself.", retryable=True), None
     cut_short = _CUT_SHORT.get(reason)
     notice = None if cut_short is None else Noticed(turn_id, "answer_cut", cut_short)
-    return _done(turn_id, told.result.inner("usage")), notice
+    return _done(turn_id, reply.result.inner("usage")), notice
 
 
-def _failed(turn_id: str, told: Reply, spec: HubSpec, greeting: Greeting) -> TurnFailed:
-    if told.code == AUTH_REQUIRED:
+def _failed(turn_id: str, reply: Reply, spec: HubSpec, greeting: Greeting) -> TurnFailed:
+    if reply.code == AUTH_REQUIRED:
         return TurnFailed(turn_id, "not_signed_in", sign_in_words(spec, greeting.methods), retryable=False)
-    content = cut_text(f"{spec.agent} failed: {told.error}", 4096).value
-    return TurnFailed(turn_id, "model_error", content, retryable=told.code not in _FINAL_CODES)
+    content = cut_text(f"{spec.agent} failed: {reply.error}", 4096).value
+    return TurnFailed(turn_id, "model_error", content, retryable=reply.code not in _FINAL_CODES)
 
 
 def _done(turn_id: str, usage: Fields) -> TurnDone:

@@ -37,7 +37,7 @@ def make_prompt(
     Args:
         content: what the person wrote.
         attachments: the files, with `path` and `filename`.
-        greeting: tells what the agent takes beside text and links.
+        greeting: says what the agent takes beside text and links.
         earlier: what comes in front.
     """
     blocks: list[dict[str, Any]] = [{"type": "text", "text": earlier}] if earlier else []

@@ -49,7 +49,7 @@ MAX_ASKS = 64
 
 CANCELS = 4
 CANCEL_AGAIN_S = 0.3
-"""How often, and after which time, an agent is told to stop: one that has only just got its prompt does not heed it."""
+"""How often, and after which time, an agent is asked to stop: one that has only just got its prompt does not heed it."""
 
 LAST_ANSWER_S = 0.3
 """How long the answers to open requests may take when their turn is over."""
@@ -142,7 +142,7 @@ class AcpSession:
                 scope.cancel(reason="the turn was interrupted")
 
     async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
-        """Have the agent work with these settings; what it does not take is told."""
+        """Have the agent work with these settings; what it does not take is reported."""
         await self._switches.set_up(setup, tell, turn_id)
 
     @property
@@ -275,7 +275,7 @@ class AcpSession:
     async def _ask(
         self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope, is_too_many: bool
     ) -> None:
-        # A program that is gone is told by `_follow`.
+        # `_follow` reports a program that is gone.
         result: Mapping[str, Any] | None = None
         error: Refusal | None = Refusal("the turn is over", BUSY)
         try:

@@ -1,7 +1,7 @@
 """Starting an agent: the program, its greeting, and its conversation.
 
 The conversation's id is ours to keep (`Sink.remember`); the agent keeps the conversation. A later process resumes it
-if the agent can, else loads it: then the agent tells all of it again before it answers, and nobody listens, so nothing
+if the agent can, else loads it: then the agent repeats all of it before it answers, and nobody listens, so nothing
 is journalled twice. A replay that does not end, or a conversation that is gone, costs the agent's own memory only: it
 is given what was said as text.
 """
@@ -51,7 +51,7 @@ START_S = 60.0
 """How long an agent may take until it is ready; 2 s seen."""
 
 LOAD_S = 30.0
-"""How long an agent may take to load a conversation, with all that it tells of it again."""
+"""How long an agent may take to load a conversation, with all that it repeats of it."""
 
 AUTH_REQUIRED = -32000
 """The protocol's error for an agent that is not signed in."""
@@ -75,7 +75,7 @@ class Greeting:
     """What an agent says of itself.
 
     Attributes:
-        info: its name and version, if it tells.
+        info: its name and version, if it gives them.
         capabilities: what it can.
         methods: how one signs in.
         version: the protocol's version that it speaks.
@@ -88,12 +88,12 @@ class Greeting:
 
     @property
     def loads(self) -> bool:
-        """Whether it can load an earlier conversation, and tells it again."""
+        """Whether it can load an earlier conversation, and repeats it."""
         return self.capabilities.flag("loadSession")
 
     @property
     def resumes(self) -> bool:
-        """Whether it can take up an earlier conversation without telling it again."""
+        """Whether it can take up an earlier conversation without repeating it."""
         return "resume" in self.capabilities.inner("sessionCapabilities").raw
 
     def takes(self, kind: str) -> bool:

@@ -35,7 +35,7 @@ class Switches:
         return self._changing.locked()
 
     async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
-        """Change what differs; what the agent does not take is told, with what holds.
+        """Change what differs; what the agent does not take is reported, with what holds.
 
         Raises:
             ProgramExited, BadOutput: the program went or broke.

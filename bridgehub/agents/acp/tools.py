@@ -54,7 +54,7 @@ def clean_json(value: Any, levels: int = MAX_DEPTH) -> Any:
 
 
 def content_text(block: Fields) -> str:
-    """Return a content block as text; one that is no text is named in brackets."""
+    """Return a content block as text; any other kind is named in brackets."""
     match block.text("type"):
         case "text":
             return block.text("text")
@@ -114,7 +114,7 @@ class ToolCall:
 
     @property
     def command(self) -> str:
-        """The command of a call that executes; empty if it is none, or not told."""
+        """The command of a call that executes; empty if it is none, or not known."""
         if self.kind != "execute" or not isinstance(self.raw_input, dict):
             return ""
         command = self.raw_input.get("command")
@@ -124,11 +124,11 @@ class ToolCall:
 
     @property
     def diffs(self) -> list[Fields]:
-        """The files that it changes, as the agent tells them: `path`, `oldText`, `newText`."""
+        """The files that it changes, as the agent gives them: `path`, `oldText`, `newText`."""
         return [one for one in self.content if one.text("type") == "diff" and one.text("path")]
 
     def trim(self) -> None:
-        """Forget what is too long to be kept until the call ends; whoever needs it now has had it."""
+        """Forget what is too long to be kept until the call ends; those who need it now have had it."""
         if self.raw_input is not None and _size(self.raw_input) > MAX_TOOL_BYTES:
             self.raw_input = {"command": self.command[:MAX_TITLE_CHARS]} if self.command else {}
         if _size([one.raw for one in self.content]) > MAX_TOOL_BYTES:

@@ -56,7 +56,7 @@ class Translator:
         return self._wholes.pop(event.blob["sha256"], None)
 
     def take_edit(self, event: HubEvent) -> ToolCall | None:
-        """Return, once, the call that ended with an event just given, if it tells what it changed."""
+        """Return, once, the call that ended with an event just given, if it says what it changed."""
         return self._edits.pop(event.tool_id, None) if isinstance(event, ToolEnded) else None
 
     def tool(self, tool_id: str) -> ToolCall | None:

@@ -150,7 +150,7 @@ def test_a_check_of_a_known_agent_that_is_missing_names_its_install_command(
 def test_the_doctor_names_the_command_that_installs_a_known_agent(tmp_path: Path) -> None:
     assert add_table("opencode", tmp_path / "config.toml") == 0
     found = {one.about: one for one in examine(tmp_path, None, {"PATH": str(tmp_path)}, tmp_path)}
-    assert (found["agent opencode"].state, found["agent opencode"].mend) == (
+    assert (found["agent opencode"].state, found["agent opencode"].fix) == (
         "note",
         "npm install -g opencode-ai",
     )

@@ -62,7 +62,7 @@ def test_a_folder_that_others_may_read(tmp_path: Path) -> None:
     findings = [
         finding for finding in examine(tmp_path / "data", None, {}, tmp_path) if finding.state == "note"
     ]
-    assert any(finding.mend == f"chmod 700 {tmp_path / 'data'}" for finding in findings)
+    assert any(finding.fix == f"chmod 700 {tmp_path / 'data'}" for finding in findings)
 
 
 def test_a_wrong_config_is_told(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
 def test_agents_and_how_to_sign_in(tmp_path: Path) -> None:
     assert find(tmp_path, "agent echo").state == "ok"
     claude = find(tmp_path, "agent claude")
-    assert "/login" in claude.mend or "keychain" in claude.detail
+    assert "/login" in claude.fix or "key chain" in claude.detail
     assert find(tmp_path, "agent claude", environment={"ANTHROPIC_API_KEY": "k3y"}) == Finding(
         "ok", "agent claude", "installed, signed in by ANTHROPIC_API_KEY"
     )
-    assert find(tmp_path, "agent codex").mend.endswith("codex login")
+    assert find(tmp_path, "agent codex").fix.endswith("codex login")
     keys = {"OPENAI_API_KEY": "k3y", "CODEX_API_KEY": "k3y"}
     assert find(tmp_path, "agent codex", environment=keys).state == "note", "Codex does not read them"
     folder = tmp_path / "codex"
@@ -125,7 +125,7 @@ def test_a_codex_home_in_the_temporary_folder(
     found = [
         one for one in examine(tmp_path, None, environment, tmp_path) if one.about == "agent codex sandbox"
     ]
-    assert [(one.state, bool(one.mend)) for one in found] == ([("note", True)] if is_told else [])
+    assert [(one.state, bool(one.fix)) for one in found] == ([("note", True)] if is_told else [])
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ def test_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
     assert (found["practice"].kind, found["practice"].problem) == ("echo", "")
     assert found["signed-in"].problem == ""
     assert "not signed in" in found["claude"].problem
-    assert found["claude"].mend == f"run {program} and type /login"
+    assert found["claude"].fix == f"run {program} and type /login"
     assert "not there" in found["gone"].problem
-    assert found["relay"].mend
+    assert found["relay"].fix
     (tmp_path / ".claude").mkdir()
     (tmp_path / ".claude" / ".credentials.json").write_text("{}")
     assert {agent.name: agent for agent in look().agents}["claude"].problem == "", "each call looks anew"
@@ -71,11 +71,13 @@ async def test_the_status_tells_it(tmp_path: Path) -> None:
             "kind": "echo",
             "ready": True,
             "problem": None,
+            "fix": None,
             "mend": None,
         }
         relay = by_name["relay"]
         assert (relay["kind"], relay["ready"]) == ("bridgehub/1.0", False)
         assert "/nowhere/relay" in relay["problem"]
+        assert relay["fix"] == relay["mend"] != ""
         async with httpx.AsyncClient(base_url=server.url, headers={"X-API-Key": server.key}) as http:
             made = (await http.post("/api/devices", json={"name": "guest", "scope": "view"})).json()
         guest = await status(server, made["key"])

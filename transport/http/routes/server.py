@@ -13,7 +13,7 @@ from starlette.responses import Response
 from actors.ports import Catalog, Clock
 from transport.auth import authorize
 from transport.config import TransportConfig
-from transport.facilities import HttpServices, Port, Readiness
+from transport.facilities import AgentState, HttpServices, Port, Readiness
 from transport.http.openapi import describe
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
@@ -62,17 +62,15 @@ class ServerRoutes:
 
 
 def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
-    """Return the part of the status about agents. Paths of the machine are only for keys that may send."""
-    agents = [
-        {
-            "name": agent.name,
-            "kind": agent.kind,
-            "ready": not agent.problem,
-            "problem": (agent.problem or None) if tells_paths else None,
-            "mend": (agent.mend or None) if tells_paths else None,
-        }
-        for agent in found.agents
-    ]
+    """Return the part of the status. Paths of the machine are for those who may send."""
+
+    def shown(agent: AgentState) -> dict[str, Any]:
+        problem, fix = (agent.problem or None, agent.fix or None) if tells_paths else (None, None)
+        # `mend` is the old name of `fix`, and stays for one release.
+        facts = {"name": agent.name, "kind": agent.kind, "ready": not agent.problem}
+        return facts | {"problem": problem, "fix": fix, "mend": fix}
+
+    agents = [shown(agent) for agent in found.agents]
     path = str(found.workspace) if tells_paths else None
     return {"agents": agents, "workspace": {"path": path, "ok": found.workspace_ok}}
 

@@ -21,12 +21,12 @@ export function drawFilters(at, sessions, only, changed) {
 		if (!only.delete(name)) only.add(name);
 		changed(only.has("Archived"));
 	};
-	const chips = names.map((name) => {
-		const chip = button(name.replace("@", ""), () => toggle(name), "chip");
+	const old = new Map([...at.children].map((one) => [/** @type {HTMLElement} */ (one).dataset.name ?? "", one]));
+	for (const [name, chip] of old) if (!names.includes(name)) chip.remove();
+	for (const [index, name] of names.entries()) {
+		const chip = old.get(name) ?? button(name.replace("@", ""), () => toggle(name), "chip");
+		chip.setAttribute("data-name", name);
 		chip.setAttribute("aria-pressed", String(only.has(name)));
-		return chip;
-	});
-	const focused = [...at.children].indexOf(/** @type {Element} */ (document.activeElement));
-	at.replaceChildren(...chips);
-	if (focused >= 0) chips[focused]?.focus();
+		if (at.children[index] !== chip) at.insertBefore(chip, at.children[index] ?? null);
+	}
 }

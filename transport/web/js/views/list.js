@@ -92,11 +92,7 @@ export class ListView {
 			else this.sections.insertBefore(group.node, at);
 			this.#fill(group.list, all, how);
 		}
-		for (const [title, group] of this.groups) {
-			if (groups.get(title)?.length) continue;
-			group.node.remove();
-			this.groups.delete(title);
-		}
+		for (const [title, group] of this.groups) group.node.hidden = !groups.get(title)?.length;
 	}
 
 	/** @param {string} title */

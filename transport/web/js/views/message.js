@@ -67,7 +67,7 @@ export class UserView {
 				quiet("Discard", () => this.acts.resolve(messageId, "discard")),
 			],
 		};
-		const [text = "", ...buttons] = states[entry.state] ?? (this.acts.mayFork() ? ["", quiet("Edit and send again", () => this.acts.forkAt(entry))] : []);
+		const [text = "", ...buttons] = states[entry.state] ?? (this.acts.mayFork() ? ["", button("Edit and send again", () => this.acts.forkAt(entry), "quiet again")] : []);
 		this.#state(entry.state, text, this.acts.mayDrive() ? buttons : []);
 	}
 

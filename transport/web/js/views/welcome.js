@@ -15,7 +15,7 @@ export function missing(status) {
 		const name = agent.name === "claude" ? "Claude Code" : agentName(agent.name);
 		const signIn = /not signed in/.test(agent.problem ?? "");
 		const problem = agent.problem ?? "not ready";
-		found.push({ what: signIn ? `${name} isn't signed in` : `${name}: ${problem}`, note: signIn ? `${agent.name}: ${problem}` : "", how: agent.mend ?? "" });
+		found.push({ what: signIn ? `${name} isn't signed in` : `${name}: ${problem}`, note: signIn ? `${agent.name}: ${problem}` : "", how: agent.fix ?? "" });
 	}
 	const workspace = status?.workspace;
 	if (workspace && !workspace.ok) {
