@@ -53,14 +53,10 @@ TO_DO: Final = frozenset(
         "bridgehub/delegation",
         "bridgehub/protocol",
         "bridgehub/trust",
-        "builderos",
+        "bridgehub/workspace",
         "builderos/client",
-        "builderos/commands",
-        "builderos/export",
-        "builderos/legacy",
         "builderos/server",
         "storage",
-        "storage/backup",
         "storage/sqlite",
         "storage/tables",
         "tests",
@@ -88,14 +84,12 @@ TO_DO: Final = frozenset(
         "tests/web/engines",
         "tests/web/load",
         "transport",
-        "transport/http",
         "transport/http/routes",
         "transport/ios",
         "transport/rendering",
         "transport/v3",
         "transport/web/js",
         "transport/web/js/views",
-        "transport/websocket",
     }
 )
 """Folders of code whose texts are still to be rewritten. It only shrinks: a clean folder must leave it."""
@@ -170,10 +164,12 @@ def all_of(texts: Iterator[str]) -> list[str]:
 
 def found_in_code() -> dict[str, dict[str, list[str]]]:
     """Return for each folder its files with banned words."""
-    files = {path: all_of(docs_of_python(path.read_text())) for path in PYTHON}
-    for path in files:
-        if path.is_relative_to(ROOT / "builderos"):
-            files[path] += all_of(texts_of_python(path.read_text()))
+    files: dict[Path, list[str]] = {}
+    for path in PYTHON:
+        if hits(source := path.read_text()):  # to parse them all takes seconds
+            files[path] = all_of(docs_of_python(source))
+            if path.is_relative_to(ROOT / "builderos"):
+                files[path] += all_of(texts_of_python(source))
     files |= {path: all_of(texts_of_web(path.read_text())) for path in sorted(WEB.rglob("*.js"))}
     files |= {path: hits(path.read_text()) for path in sorted(WEB.glob("*.html"))}
     files[Path(__file__)] = []  # it has the words

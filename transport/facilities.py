@@ -27,7 +27,7 @@ class AgentState:
     """Whether an agent of the config could answer now.
 
     Attributes:
-        problem: what it lacks, for a person; empty where nothing is known to be missing.
+        problem: what it lacks, for a person; empty if nothing is known to be missing.
         fix: the command that fixes it.
     """
 

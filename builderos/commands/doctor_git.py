@@ -1,4 +1,4 @@
-"""What `builderos doctor` says of git, without which nothing is saved, and of what the saved states take."""
+"""Reports whether git is good enough for checkpoints, and how much space the checkpoints take."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from storage.data_folder import CHECKPOINTS, WORKTREES
 __all__ = ["LEAST_GIT", "git_lines"]
 
 LEAST_GIT = (2, 38)
-"""The version from which on git merges without touching files."""
+"""The first version of git that merges without touching files."""
 
 _INSTALL = "install git 2.38 or newer"
 
 
 def git_lines(data: Path) -> Iterable[tuple[bool, str, str, str]]:
-    """Yield, of each thing looked at: whether it is good, what it is, what was found, and what mends it."""
+    """Yield, of each thing looked at: whether it is good, what it is, what was found, and how to fix it."""
     if shutil.which("git") is None:
         yield False, "git", "not found: no changes are shown, and nothing can be undone", _INSTALL
         return

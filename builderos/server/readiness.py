@@ -1,4 +1,4 @@
-"""What the server tells a device about its agents: are they installed, are they signed in, what fixes it.
+"""Reports to devices whether the agents are installed and signed in, and how to fix what is not.
 
 It uses the doctor's checks: they look at files and variables, and start no process.
 """
@@ -32,7 +32,7 @@ class ReadinessProbe:
     workspace: Path
 
     def __call__(self) -> Readiness:
-        """Return what there is to fix."""
+        """Return what is missing and how to fix it."""
         agents = tuple(self._agent(name) for name in self.config.agents)
         usable = self.workspace.is_dir() and os.access(self.workspace, os.R_OK | os.X_OK)
         return Readiness(agents, self.workspace, usable)

@@ -81,7 +81,7 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
 def test_agents_and_how_to_sign_in(tmp_path: Path) -> None:
     assert find(tmp_path, "agent echo").state == "ok"
     claude = find(tmp_path, "agent claude")
-    assert "/login" in claude.fix or "key chain" in claude.detail
+    assert "/login" in claude.fix or "keychain" in claude.detail
     assert find(tmp_path, "agent claude", environment={"ANTHROPIC_API_KEY": "k3y"}) == Finding(
         "ok", "agent claude", "installed, signed in by ANTHROPIC_API_KEY"
     )

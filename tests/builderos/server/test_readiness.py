@@ -20,7 +20,7 @@ direction = "codex_to_claude"
 """
 
 
-def test_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
+def test_what_is_missing_and_what_fixes_it(tmp_path: Path) -> None:
     program = tmp_path / "claude"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -39,7 +39,7 @@ def test_what_is_missing_and_what_mends_it(tmp_path: Path) -> None:
     assert found["signed-in"].problem == ""
     assert "not signed in" in found["claude"].problem
     assert found["claude"].fix == f"run {program} and type /login"
-    assert "not there" in found["gone"].problem
+    assert "does not exist" in found["gone"].problem
     assert found["relay"].fix
     (tmp_path / ".claude").mkdir()
     (tmp_path / ".claude" / ".credentials.json").write_text("{}")

@@ -62,7 +62,7 @@ class ServerRoutes:
 
 
 def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
-    """Return the part of the status. Paths of the machine are for those who may send."""
+    """Return the part of the status about agents. Paths of the machine are only for keys that may send."""
 
     def shown(agent: AgentState) -> dict[str, Any]:
         problem, fix = (agent.problem or None, agent.fix or None) if tells_paths else (None, None)
