@@ -30,10 +30,10 @@ _SIGNS = {"added": "A", "modified": "M", "deleted": "D", "renamed": "R", "mode":
 
 @attrs.define(eq=False)
 class Work:
-    """What was told of checkpoints and undos in one session, and the calls about them.
+    """The checkpoints and undos of one session that this device knows, and the calls about them.
 
     Attributes:
-        find: tells where the server is now.
+        find: returns where the server is now.
         show: writes text to the terminal.
     """
 

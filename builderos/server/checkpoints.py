@@ -26,7 +26,7 @@ log = logging.getLogger("builderos.server.checkpoints")
 
 @attrs.define(eq=False)
 class CheckpointKeeper:
-    """See the module. `folder`: of all stores; `days`: how long a checkpoint is kept."""
+    """Removes old checkpoints. `folder`: of all stores; `days`: how long a checkpoint is kept."""
 
     folder: Path
     catalog: Catalog

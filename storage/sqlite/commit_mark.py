@@ -76,7 +76,7 @@ def set_mark(connection: apsw.Connection, number: int) -> None:
 
 
 def forget_noted_mark(data: Path) -> None:
-    """Remove the file: an older database comes in the place of this one, and that is no loss. Blocks.
+    """Remove the file: an older database replaces this one on purpose, so no commits are missing. Blocks.
 
     Raises:
         StorageUnavailable: the folder cannot be written.

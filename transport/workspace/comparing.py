@@ -23,7 +23,7 @@ NOW_LIMITS: Final = Limits(first_s=20.0, later_s=10.0)
 
 
 class CannotCompare(Exception):
-    """Nothing can be told of these checkpoints. `code`: `no_checkpoint`, or `busy` where it may be tried again."""
+    """These checkpoints cannot be compared. `code`: `no_checkpoint`, or `busy` where it may be tried again."""
 
     def __init__(self, code: str, content: str) -> None:
         super().__init__(content)
@@ -66,7 +66,7 @@ class Compares:
             raise CannotCompare("no_checkpoint", f"The saved states cannot be read: {exc}.") from exc
 
     def changes(self, wanted: Wanted) -> dict[str, Any]:
-        """Return what differs, as `/changes` tells it. Raises CannotCompare."""
+        """Return what differs, as `/changes` shows it. Raises CannotCompare."""
         store = self.store
         path = None if wanted.path is None else os.fsencode(wanted.path)
         try:

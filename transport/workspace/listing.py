@@ -44,7 +44,7 @@ PICKER_S: Final = 2.0
 
 @attrs.frozen
 class Entry:
-    """One name in a folder. `modified`: seconds since 1970; `ignored`: git is told to leave it alone."""
+    """One name in a folder. `modified`: seconds since 1970; `ignored`: git ignores it."""
 
     name: str
     kind: str
@@ -149,7 +149,7 @@ class Roots:
 
 
 def list_folders(roots: Roots, path: str | None) -> tuple[Path, list[dict[str, Any]]]:
-    """Return the folders of a folder, for whoever looks for a workspace. Raises PathRefused."""
+    """Return the folders of a folder, to choose a workspace from. Raises PathRefused."""
     folder = roots.folders[0] if path is None else Path(path)
     if path is not None and ("\0" in path or len(path) > 4096 or not folder.is_absolute()):
         raise PathRefused("bad_path", "path must be an absolute path of at most 4096 characters.")

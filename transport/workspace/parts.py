@@ -15,12 +15,12 @@ __all__ = ["Work"]
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """See the module. `search` has to be run by whoever makes this.
+    """The services for files of a workspace. The owner must run `search`.
 
     Attributes:
         checkpoints: where saved states of workspaces lie; None: nowhere.
         worktrees: where worktrees of sessions lie; None: nowhere.
-        comparing: workspaces of which a comparison goes on.
+        comparing: workspaces that are being compared now.
     """
 
     roots: Roots
@@ -29,4 +29,4 @@ class Work:
     comparing: set[str] = attrs.field(factory=set)
     search: FileSearch = attrs.field(factory=FileSearch)
     threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(4))
-    """File work that goes on at once: a slow disk must not take all threads of the server."""
+    """Parallel file work: a slow disk must not take all threads of the server."""

@@ -35,7 +35,7 @@ class WorktreeKept(ActorError):
 
 @attrs.frozen
 class SessionRemoval:
-    """See the module. `sessions` removes the session itself."""
+    """Removes what a session had. `sessions` removes the session itself."""
 
     sessions: Removes
     catalog: Catalog

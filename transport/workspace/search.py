@@ -53,7 +53,7 @@ class _Index:
 
 @attrs.define(eq=False)
 class FileSearch:
-    """See the module. Somebody has to `run` it."""
+    """An index of names for each workspace. A task must `run` it."""
 
     _indexes: dict[str, _Index] = attrs.field(factory=dict)
     _new: trio.Event = attrs.field(factory=trio.Event)

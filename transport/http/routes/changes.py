@@ -31,13 +31,13 @@ _NONE: Final = HttpError(404, "no_checkpoint", "The files were not saved there."
 
 
 def compare_error(failed: CannotCompare) -> HttpError:
-    """Return the answer where nothing can be told."""
+    """Return the answer if there is nothing to show."""
     return HttpError(429 if failed.code == "busy" else 404, failed.code, str(failed))
 
 
 @attrs.frozen
 class ChangeRoutes:
-    """See the module."""
+    """The route of a session's changes."""
 
     deps: Deps
     work: Work

@@ -68,7 +68,7 @@ def path_error(refused: PathRefused) -> HttpError:
 
 
 def query_of(request: Request, *names: str) -> list[str | None]:
-    """Return a query's values; None for one that is not given. Raises HttpError where one is no UTF-8."""
+    """Return a query's values; None for one that is not given. Raises HttpError if one is not UTF-8."""
     try:
         pairs = parse_qsl(
             request.scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict"
@@ -90,7 +90,7 @@ async def workspace_of(deps: Deps, request: Request) -> str:
 
 @attrs.frozen
 class WorkspaceRoutes:
-    """See the module."""
+    """The routes of a workspace's files and folders."""
 
     deps: Deps
     work: Work
