@@ -101,7 +101,7 @@ def make_parser(environment: Mapping[str, str], load: Collection[str]) -> Parser
     for name, command in COMMANDS.items():
         is_wanted = name in load
         parents = [command.common(environment)] if is_wanted else []
-        one = commands.add_parser(name, parents=parents, help=command.help, allow_abbrev=False)
+        subparser = commands.add_parser(name, parents=parents, help=command.help, allow_abbrev=False)
         if is_wanted:
-            command.fill(one)
+            command.fill(subparser)
     return parser

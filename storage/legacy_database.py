@@ -87,7 +87,7 @@ class OldDatabase:
         """Return all ids, the oldest session first. Raises OldDatabaseBroken."""
         with _named(self.path):
             found = [row[0] for row in self._connection.execute(_IDS)]
-        if not all(isinstance(one, str) for one in found):
+        if not all(isinstance(session_id, str) for session_id in found):
             raise OldDatabaseBroken(f"{self.path}: a session has no id")
         return found
 
@@ -112,7 +112,7 @@ class OldDatabase:
             raise OldDatabaseBroken(
                 f"{self.path}: the session {session_id[:80]!r} cannot be read; its data is not a conversation"
             ) from error
-        messages = [_message(one) for one in found if isinstance(one, dict) and one.get("role") in ROLES]
+        messages = [_message(item) for item in found if isinstance(item, dict) and item.get("role") in ROLES]
         return messages, len(found) - len(messages)
 
 
@@ -172,12 +172,12 @@ def _named(path: Path) -> Iterator[None]:
 def _message(body: dict[str, Any]) -> OldMessage:
     metadata = body.get("metadata")
     listed = metadata.get("attachments") if isinstance(metadata, dict) else None
-    files = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    files = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
     return OldMessage(
         role=body["role"],
         content=_text(body.get("content")),
         timestamp=_text(body.get("timestamp")),
-        attachments=tuple(_attachment(one) for one in files),
+        attachments=tuple(_attachment(item) for item in files),
     )
 
 

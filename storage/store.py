@@ -222,8 +222,8 @@ def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
         found: str | None = connection.execute(_META, (key,)).get
         return found
 
-    noted = meta("boot_id")
-    if meta("closed_well") is None and noted is not None and noted != boot_id:
+    last_boot_id = meta("boot_id")
+    if meta("closed_well") is None and last_boot_id is not None and last_boot_id != boot_id:
         connection.execute(_RAISE_EPOCHS)
     generation = int(meta("generation") or 0) + 1
     connection.execute(_SET_META, ("generation", str(generation)))

@@ -18,7 +18,8 @@ PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 _BLOCK = re.compile(r"^```(?P<kind>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\s*(?:\$ |sudo )?(?:\.venv/bin/)?builderos (?P<rest>[a-z].*)$", re.MULTILINE)
-_ROOTS = "actors|bench|bridgehub(?!/[0-9])|builderos|deploy|docs|storage|tests|transport"
+# `builderos/NAME` is a branch of a worktree.
+_ROOTS = "actors|bench|bridgehub(?!/[0-9])|builderos(?!/NAME`)|deploy|docs|storage|tests|transport"
 _PATH = re.compile(rf"`((?:{_ROOTS})/[\w./-]+)(?:::[^`]*)?`")
 _FILE = re.compile(r"`([\w-]+\.(?:py|js))`")
 _CONSTANT = re.compile(r"`((?:[a-z_0-9]+\.)+[A-Z][A-Z_0-9]{2,})`")

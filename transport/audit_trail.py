@@ -133,12 +133,14 @@ class Counting:
 
     def flush(self, now_ms: int, *, everything: bool = False) -> list[Act]:
         """Return the counts whose period has ended, or all counts if `everything`."""
-        due = [key for key, one in self._devices.items() if everything or now_ms >= one.now.until_ms]
+        due = [
+            key for key, sightings in self._devices.items() if everything or now_ms >= sightings.now.until_ms
+        ]
         ended = [act for key in due for act in self._devices.pop(key).now.end(now_ms)]
         return [*ended, *self._end_failing(now_ms, everything=everything)]
 
     def _end_failing(self, now_ms: int, *, everything: bool = False) -> list[Act]:
-        due = [site for site, one in self._failing.items() if everything or now_ms >= one.until_ms]
+        due = [site for site, count in self._failing.items() if everything or now_ms >= count.until_ms]
         ended = [act for site in due for act in self._failing.pop(site).end(now_ms)]
         self._failed_rows += len(ended)
         return ended

@@ -146,7 +146,7 @@ def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Ans
             "message_id": event.message_id,
             "content": event.content,
             "device_id": item.device_id,
-            "attachments": [attrs.asdict(one) for one in event.attachments],
+            "attachments": [attrs.asdict(attachment) for attachment in event.attachments],
             "status": _delivery(states.get(event.message_id)),
         }
     answer = answers.get(item.turn_id or "", Answer())

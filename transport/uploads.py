@@ -52,7 +52,7 @@ class OwnUploads:
 
     async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
         """Record that a session has these files; False if one was removed."""
-        names = [name for one in files if (name := self.links.upload_of(one.url)) is not None]
+        names = [name for file in files if (name := self.links.upload_of(file.url)) is not None]
         return len(names) == len(files) and await self.stored.use(session_id, names)
 
     def path_of(self, attachment: Attachment) -> Path | None:
@@ -160,8 +160,8 @@ async def receive_upload(
         return upload
 
 
-def _bad_form(what: str) -> HttpError:
-    return HttpError(400, "bad_request", f"Bad form: {what}.")
+def _bad_form(fault: str) -> HttpError:
+    return HttpError(400, "bad_request", f"Bad form: {fault}.")
 
 
 def clean_name(said: str) -> str:
@@ -183,6 +183,6 @@ def _name_on_disk(filename: str) -> str:
     return plain if len(plain) <= KEPT_NAME else plain[: KEPT_NAME - 16] + plain[-16:].lstrip("._")
 
 
-def _mime_type(said: str) -> str:
-    text = said.partition(";")[0].strip().lower()
+def _mime_type(header: str) -> str:
+    text = header.partition(";")[0].strip().lower()
     return text if _MIME.fullmatch(text) else "application/octet-stream"

@@ -65,7 +65,7 @@ def _refusal(error: urllib.error.HTTPError) -> Exception:
     """Return the server's own refusal if the answer has one."""
     try:
         with error:
-            told = orjson.loads(error.read(MAX_ANSWER_BYTES))["error"]
-            return RefusedError(str(told["code"]), str(told["message"]))
+            error_body = orjson.loads(error.read(MAX_ANSWER_BYTES))["error"]
+            return RefusedError(str(error_body["code"]), str(error_body["message"]))
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return LinkLostError(f"the server answered {error.code}")

@@ -127,27 +127,27 @@ def _asked(item: Mapping[str, Any]) -> Asked:
 
 
 def _asked_for_trust(item: Mapping[str, Any]) -> Asked:
-    given = item.get("input")
-    told = [line.replace("\n", " ") for line in trust_lines(given)]
-    lines = [part for line in told for part in _wrapped(visible(line))]
-    folder = given.get("folder") if isinstance(given, dict) else None
-    is_whole = lists_all(given) and item.get("cut") is not True and len(lines) <= TRUST_LINES
+    input_ = item.get("input")
+    trust = [line.replace("\n", " ") for line in trust_lines(input_)]
+    lines = [part for line in trust for part in _wrapped(visible(line))]
+    folder = input_.get("folder") if isinstance(input_, dict) else None
+    is_whole = lists_all(input_) and item.get("cut") is not True and len(lines) <= TRUST_LINES
     return Asked(f"trust in {one_line(str(folder))}", tuple(lines[:TRUST_LINES]), is_whole, (), TRUST_OFFER)
 
 
 def _asked_for_tool(item: Mapping[str, Any]) -> Asked:
     tool, grant, questions = item.get("tool"), item.get("grant"), item.get("questions")
     name = one_line(visible(tool)) if isinstance(tool, str) else "a tool"
-    given = item.get("input")
-    text, is_whole = ("", True) if given is None else shown_input(given, SHOWN)
+    input_ = item.get("input")
+    text, is_whole = ("", True) if input_ is None else shown_input(input_, SHOWN)
     lines = _wrapped(f"{name} {text}".rstrip())
-    if questions is not None and not (isinstance(given, dict) and given.get("questions") == questions):
+    if questions is not None and not (isinstance(input_, dict) and input_.get("questions") == questions):
         asks, asks_all = shown_input(questions, SHOWN)
         lines += _wrapped(f"it asks: {asks}")
         is_whole = is_whole and asks_all
     granted = _wrapped(f"  {visible(grant)}") if isinstance(grant, str) and grant else []
     is_whole = is_whole and item.get("cut") is not True and len(lines) + len(granted) <= SHOWN_LINES
-    return Asked(f"{name} {brief(given)}".rstrip(), tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted))
+    return Asked(f"{name} {brief(input_)}".rstrip(), tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted))
 
 
 def _wrapped(text: str) -> list[str]:

@@ -71,8 +71,8 @@ class Screen:
         words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
         if others:
             words.append(f"with {', '.join(others)}")
-        about = "— " + " · ".join(one_line(word) for word in words if word) + " —"
-        return self.say(f"{about}\n{question}" if question else about)
+        heading = "— " + " · ".join(one_line(word) for word in words if word) + " —"
+        return self.say(f"{heading}\n{question}" if question else heading)
 
     def _user_message(self, frame: Frame) -> str:
         author = "you" if frame.device_id == self.me else one_line(frame.device_id or "somebody")
@@ -115,16 +115,16 @@ class Screen:
 
     def _tool_finished(self, frame: Frame) -> str:
         name = self._tools.pop(frame.text("tool_id"), one_line(frame.text("name")))
-        how = "failed" if frame.body.get("is_error") is True else "done"
+        outcome = "failed" if frame.body.get("is_error") is True else "done"
         output = one_line(frame.text("output"), TOOL_LINE)
-        return self.say(f"* {name} {how}{': ' + output if output else ''}")
+        return self.say(f"* {name} {outcome}{': ' + output if output else ''}")
 
     def _permission_requested(self, frame: Frame) -> str:
         request_id = frame.text("request_id")
         return self.say(self.requests.add(request_id, frame.body)) if request_id else ""
 
     def _permission_resolved(self, frame: Frame) -> str:
-        about, question = self.requests.remove(frame.text("request_id"))
+        subject, question = self.requests.remove(frame.text("request_id"))
         words = {
             "allow": "allowed",
             "deny": "denied",
@@ -132,8 +132,8 @@ class Screen:
             "cancelled": "cancelled",
         }
         by = frame.text("by_device")
-        who = f" by {'you' if by == self.me else one_line(by)}" if by else ""
-        line = f"— {about}: {words.get(frame.text('decision'), 'decided')}{who} —"
+        decider = f" by {'you' if by == self.me else one_line(by)}" if by else ""
+        line = f"— {subject}: {words.get(frame.text('decision'), 'decided')}{decider} —"
         return self.say(f"{line}\n{question}" if question else line)
 
     def _task(self, frame: Frame) -> str:

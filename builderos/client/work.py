@@ -1,4 +1,4 @@
-"""What a terminal shows of a session's work: changes, folders and files, long ones through the person's pager."""
+"""Shows a session's work in a terminal: changes, folders and files; long texts go through the user's pager."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _SIGNS = {"added": "A", "modified": "M", "deleted": "D", "renamed": "R", "mode":
 
 @attrs.define(eq=False)
 class Work:
-    """The checkpoints and undos of one session that this device knows, and the calls about them.
+    """The checkpoints and undos of one session, as its events report them, and the calls about them.
 
     Attributes:
-        find: returns where the server is now.
+        find: returns the server's current address.
         show: writes text to the terminal.
     """
 
@@ -45,21 +45,21 @@ class Work:
     last_undo: str | None = None
 
     def note(self, frame: Frame) -> None:
-        """Take note of an event."""
+        """Record an event."""
         if frame.kind == "checkpoint" and frame.text("position") == "after":
             self.last_turn = frame.text("of_turn") or self.last_turn
         elif frame.kind == "undone":
             self.last_undo = frame.text("undo_id") or self.last_undo
 
     def undo_fields(self, words: Sequence[str]) -> Mapping[str, object] | None:
-        """Return what an `undo` frame names for `/undo [force]` and `/redo`; None where there is nothing."""
+        """Return the fields of an `undo` frame for `/undo [force]` and `/redo`; None if there is nothing to undo."""
         force = "force" in words[1:]
         if words[0] == "/redo":
             return None if self.last_undo is None else {"undo_id": self.last_undo, "force": force}
         return None if self.last_turn is None else {"turn_id": self.last_turn, "force": force}
 
     async def changes(self, words: Sequence[str]) -> None:
-        """Show what the last turn changed; with `all` what was changed since the beginning."""
+        """Show what the last turn changed; with `all` everything since the beginning."""
         if "all" not in words[1:] and self.last_turn is None:
             self.show("— no turn of this session has been saved yet; /changes all shows everything —\n")
             await trio.lowlevel.checkpoint()
@@ -70,7 +70,7 @@ class Work:
             await self._page(changes_text(told))
 
     async def files(self, path: str) -> None:
-        """Show a folder or a file of the workspace; behind a `?` the names that fit."""
+        """Show a folder or a file of the workspace; after a `?` the names that match."""
         if path.startswith("?"):
             told = await self._get("files", {"q": path[1:].strip()})
         else:
@@ -84,7 +84,7 @@ class Work:
             await self._page(entries_text(told))
 
     async def _get(self, what: str, query: Mapping[str, str], *, quiet: str = "") -> Mapping[str, Any] | None:
-        """Return an answer; an empty one where an error was shown, None where it is the one of `quiet`."""
+        """Return an answer; an empty one if an error was shown, None if the error is that of `quiet`."""
         path = f"/api/sessions/{self.session_id}/{what}?{urlencode(query)}"
         try:
             return await trio.to_thread.run_sync(self._call, path)
@@ -100,7 +100,7 @@ class Work:
         return call(self.find(), "GET", path, most_bytes=MAX_ANSWER_BYTES)
 
     async def _page(self, text: str) -> None:
-        """Show a text: on a terminal through the pager, where there is one."""
+        """Show a text: on a terminal through the pager, if there is one."""
         if self.is_tty:
             command = shlex.split(os.environ.get("PAGER") or PAGER)
             environment = {**os.environ, "LESSSECURE": "1"}
@@ -138,7 +138,7 @@ def entries_text(told: Mapping[str, Any]) -> str:
     """Return a folder's entries, or those of a search, a line each."""
     entries = [one for one in told.get("entries") or () if isinstance(one, dict)]
     if not entries:
-        return "— nothing there —\n"
+        return "— nothing found —\n"
     lines = [_entry_line(one) for one in entries]
     return "\n".join([*lines, *(["… and more"] if told.get("truncated") else [])]) + "\n"
 

@@ -82,7 +82,7 @@ class _Asked:
     as_json: bool
 
     def wants(self, line: Line, aliases: Aliases) -> bool:
-        asked, found = (one and aliases.session(one) for one in (self.session_id, line.session_id))
+        asked, found = (id_ and aliases.session(id_) for id_ in (self.session_id, line.session_id))
         return (asked is None or found == asked) and line.at_ms >= self.since_ms
 
 
@@ -121,8 +121,8 @@ def _damage_named(database: Path) -> Iterator[None]:
     except (StorageError, OSError):
         raise
     except Exception as error:
-        what = "an act cannot be read; run builderos doctor --verify for details"
-        raise StorageCorrupt(f"{database}: {what}") from error
+        fault = "an act cannot be read; run builderos doctor --verify for details"
+        raise StorageCorrupt(f"{database}: {fault}") from error
 
 
 async def _merge(reading: Reading, asked: _Asked, writer: _Writer) -> None:
@@ -287,10 +287,10 @@ def json_line(line: Line, names: Mapping[str, str]) -> bytes:
 
 def text_line(line: Line, names: Mapping[str, str]) -> str:
     """Return a line for people, with its line end."""
-    who = names.get(line.key_id or "") or line.key_id or "unknown device"
+    actor = names.get(line.key_id or "") or line.key_id or "unknown device"
     if line.device is not None and line.device != line.key_id:
-        who += f" as {line.device}"
-    parts = [timestamp(line.at_ms), line.act, who]
+        actor += f" as {line.device}"
+    parts = [timestamp(line.at_ms), line.act, actor]
     if line.address is not None:
         parts.append(f"from {line.address}")
     if line.session_id is not None:

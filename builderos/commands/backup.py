@@ -80,7 +80,9 @@ def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
 def _say_who_may_enter(restored: _Restored) -> None:
     """Print which keys the restore made valid: one of them may have been revoked since the backup."""
     if restored.revived:
-        named = ", ".join(f"{one_line(one.name)} ({one.id}, {one.scope})" for one in restored.revived)
+        named = ", ".join(
+            f"{one_line(device.name)} ({device.id}, {device.scope})" for device in restored.revived
+        )
         sys.stdout.write(
             f"These keys come from the backup and are valid now: {named}. One may have been revoked since the backup; "
             "to revoke it again: `builderos devices revoke ID`.\n"

@@ -93,30 +93,32 @@ class ServerDevices:
         found = (await self._call("GET", "/api/devices")).get("devices")
         names = [field.name for field in attrs.fields(Known)]
         return [
-            Known(*(str(one.get(name)) for name in names)) for one in found or () if isinstance(one, dict)
+            Known(*(str(device.get(name)) for name in names))
+            for device in found or ()
+            if isinstance(device, dict)
         ]
 
     async def add(self, name: str, scope: str) -> Made:
         """Implements `DeviceList`."""
-        told = await self._call("POST", "/api/devices", {"name": name, "scope": scope})
-        return Made(_text(told, "id"), _text(told, "key"))
+        answer = await self._call("POST", "/api/devices", {"name": name, "scope": scope})
+        return Made(_text(answer, "id"), _text(answer, "key"))
 
     async def pair(self, name: str | None, scope: str) -> PairingLink:
         """Implements `DeviceList`."""
-        told = await self._call("POST", "/api/devices/pair", {"name": name, "scope": scope})
-        return PairingLink(_text(told, "code"), _text(told, "url"), _text(told, "expires_at"))
+        answer = await self._call("POST", "/api/devices/pair", {"name": name, "scope": scope})
+        return PairingLink(_text(answer, "code"), _text(answer, "url"), _text(answer, "expires_at"))
 
     async def revoke(self, device_id: str) -> bool:
         """Implements `DeviceList`. The caller checks `device_id`, because it becomes part of the address."""
-        told = await self._call("DELETE", f"/api/devices/{device_id}")
-        return told.get("stored") is not False
+        answer = await self._call("DELETE", f"/api/devices/{device_id}")
+        return answer.get("stored") is not False
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         return await trio.to_thread.run_sync(call, self.server, method, path, body)
 
 
-def _text(told: Mapping[str, Any], name: str) -> str:
-    value = told.get(name)
+def _text(answer: Mapping[str, Any], name: str) -> str:
+    value = answer.get(name)
     if not isinstance(value, str):
         raise LinkLostError(f"the server's answer has no {name}")
     return value
@@ -134,9 +136,9 @@ class FolderDevices:
         """Implements `DeviceList`."""
         await trio.lowlevel.checkpoint()
         return [
-            Known(one.id, one.name, one.scope, timestamp(one.created_at_ms))
-            for one in self.store.devices.list()
-            if one.revoked_at_ms is None
+            Known(device.id, device.name, device.scope, timestamp(device.created_at_ms))
+            for device in self.store.devices.list()
+            if device.revoked_at_ms is None
         ]
 
     async def add(self, name: str, scope: str) -> Made:
@@ -158,8 +160,8 @@ class FolderDevices:
         await ensure_admin_key(self.store, self.folder, self.first_key)
         code, now_ms = new_code(), wall_clock_ms()
         pairing = Pairing(b"", name, scope, stored.FIRST_DEVICE, now_ms + PAIRING_MS)
-        noted = [_act("pairing_opened", None)]
-        if not await self.store.pairings.open(code, pairing, now_ms=now_ms, noted=noted):
+        acts = [_act("pairing_opened", None)]
+        if not await self.store.pairings.open(code, pairing, now_ms=now_ms, noted=acts):
             raise RefusedError("too_many", f"{MAX_PAIRINGS} codes are open already")
         await self.store.audit.note_head()
         return PairingLink(code, None, timestamp(pairing.expires_at_ms))
@@ -168,9 +170,9 @@ class FolderDevices:
         """Implements `DeviceList`."""
         if device_id == stored.FIRST_DEVICE:
             raise RefusedError("first_device", FIRST_STAYS)
-        noted = [_act("revoked", device_id)]
+        acts = [_act("revoked", device_id)]
         devices = self.store.devices
-        if not await devices.revoke(device_id, now_ms=wall_clock_ms(), noted=noted):
+        if not await devices.revoke(device_id, now_ms=wall_clock_ms(), noted=acts):
             raise RefusedError("not_found", "There is no such device.")
         if not await devices.revocations.stored(device_id):
             raise StorageUnavailable(

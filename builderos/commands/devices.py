@@ -175,7 +175,7 @@ def _show(link: PairingLink, address: str, scope: str) -> None:
 
 def table(devices: Sequence[Known]) -> str:
     """Return the devices as lines of aligned columns, a heading first."""
-    rows = [HEADINGS, *(tuple(one_line(cell, 128) for cell in attrs.astuple(one)) for one in devices)]
+    rows = [HEADINGS, *(tuple(one_line(cell, 128) for cell in attrs.astuple(device)) for device in devices)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)
@@ -209,6 +209,6 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    given = vars(arguments)
-    names = [field.name for field in attrs.fields(DevicesOptions) if field.name in given]
-    return run_devices(DevicesOptions(**{name: given[name] for name in names}))
+    options = vars(arguments)
+    names = [field.name for field in attrs.fields(DevicesOptions) if field.name in options]
+    return run_devices(DevicesOptions(**{name: options[name] for name in names}))

@@ -130,60 +130,60 @@ def _is_installed(name: str) -> bool:
 
 def examine_agent(name: str, agent: Agent, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
     """Return what one agent lacks, by looking only at files and variables."""
-    about = f"agent {name}"
+    subject = f"agent {name}"
     if isinstance(agent, ClaudeAgent):
-        yield _claude(about, agent, environment, home)
+        yield _claude(subject, agent, environment, home)
     elif isinstance(agent, CodexAgent):
-        yield _codex(about, agent, environment, home)
+        yield _codex(subject, agent, environment, home)
     elif isinstance(agent, EchoAgent):
-        yield Finding("ok", about, "needs nothing")
+        yield Finding("ok", subject, "needs nothing")
     else:
         program = agent.command[0]
         if shutil.which(program, path=environment.get("PATH")) is None:
-            yield Finding("note", about, f"{program} is not found", "fix its command in the config")
+            yield Finding("note", subject, f"{program} is not found", "fix its command in the config")
         else:
-            yield Finding("ok", about, f"{program} is installed")
+            yield Finding("ok", subject, f"{program} is installed")
 
 
-def _claude(about: str, agent: ClaudeAgent, environment: Mapping[str, str], home: Path) -> Finding:
+def _claude(subject: str, agent: ClaudeAgent, environment: Mapping[str, str], home: Path) -> Finding:
     package = importlib.util.find_spec("claude_agent_sdk")
     if package is None or package.origin is None:
-        return Finding("note", about, "the Claude Agent SDK is not installed", "make install")
+        return Finding("note", subject, "the Claude Agent SDK is not installed", "make install")
     bundled = Path(package.origin).parent / "_bundled" / "claude"
     program = Path(agent.cli_path) if agent.cli_path else bundled
     if not os.access(program, os.X_OK):
-        return Finding("note", about, f"the program {program} does not exist", "make install")
+        return Finding("note", subject, f"the program {program} does not exist", "make install")
     folder = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     variables = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
     signed_in = _first_set(environment, variables) or _there(folder / ".credentials.json")
     if signed_in:
-        return Finding("ok", about, f"installed, signed in by {signed_in}")
+        return Finding("ok", subject, f"installed, signed in by {signed_in}")
     if sys.platform == "darwin":  # the keychain stores it there, and asks a person before it answers
-        return Finding("note", about, "installed; only the keychain knows whether it is signed in")
-    return Finding("note", about, "installed, not signed in", f"run {program} and type /login")
+        return Finding("note", subject, "installed; only the keychain knows whether it is signed in")
+    return Finding("note", subject, "installed, not signed in", f"run {program} and type /login")
 
 
-def _codex(about: str, agent: CodexAgent, environment: Mapping[str, str], home: Path) -> Finding:
+def _codex(subject: str, agent: CodexAgent, environment: Mapping[str, str], home: Path) -> Finding:
     if importlib.util.find_spec("openai_codex") is None:
-        return Finding("note", about, "Codex is not installed", "make install")
+        return Finding("note", subject, "Codex is not installed", "make install")
     package = importlib.util.find_spec("codex_cli_bin")
     if agent.cli_path:
         program = Path(agent.cli_path)
         if not os.access(program, os.X_OK):
-            return Finding("note", about, f"the program {program} does not exist", "fix its cli_path")
+            return Finding("note", subject, f"the program {program} does not exist", "fix its cli_path")
     elif package is None or package.origin is None:
-        return Finding("note", about, "the Codex program is not installed", "make install")
+        return Finding("note", subject, "the Codex program is not installed", "make install")
     else:
         program = Path(package.origin).parent / "bin" / "codex"
     folder = Path(environment.get("CODEX_HOME") or home / ".codex")
     # `codex app-server` does not read a key from the environment, so it is not a sign-in.
     signed_in = _there(folder / "auth.json") or _model_provider(folder / "config.toml")
     if signed_in:
-        return Finding("ok", about, f"installed, signed in by {signed_in}")
-    return Finding("note", about, "installed, not signed in", f"{program} login")
+        return Finding("ok", subject, f"installed, signed in by {signed_in}")
+    return Finding("note", subject, "installed, not signed in", f"{program} login")
 
 
-def _codex_sandbox(about: str, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
+def _codex_sandbox(subject: str, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
     """With bubblewrap, Codex sandboxes by a helper in its home; it puts no helper below the temporary folder."""
     if sys.platform != "linux" or shutil.which("bwrap", path=environment.get("PATH")) is None:
         return
@@ -191,7 +191,7 @@ def _codex_sandbox(about: str, environment: Mapping[str, str], home: Path) -> It
     temporary = Path(environment.get("TMPDIR") or "/tmp").resolve()
     if folder.is_relative_to(temporary):
         detail = f"Codex's home {folder} is in the temporary folder {temporary}, so each command in its sandbox fails"
-        yield Finding("note", about, detail, "set CODEX_HOME to a folder elsewhere, or TMPDIR")
+        yield Finding("note", subject, detail, "set CODEX_HOME to a folder elsewhere, or TMPDIR")
 
 
 def _model_provider(path: Path) -> str:
@@ -219,18 +219,18 @@ def _there(path: Path) -> str:
 
 
 def _data_folder(data: Path) -> Iterable[Finding]:
-    about = "data folder"
+    subject = "data folder"
     if not data.exists():
         yield _not_made_yet(data)
         return
     if not data.is_dir() or not os.access(data, os.R_OK | os.W_OK | os.X_OK):
-        yield Finding("broken", about, f"{data} cannot be written", f"chown or chmod {data}")
+        yield Finding("broken", subject, f"{data} cannot be written", f"chown or chmod {data}")
         return
     holder = read_holder(data)
     held = f"held by {holder}" if holder is not None and holder.is_running() else "held by nobody"
-    yield Finding("ok", about, f"{data}, {held}")
+    yield Finding("ok", subject, f"{data}, {held}")
     if data.stat().st_mode & 0o077:
-        yield Finding("note", about, "other users of this machine may read it", f"chmod 700 {data}")
+        yield Finding("note", subject, "other users of this machine may read it", f"chmod 700 {data}")
     yield _disk(data)
     yield _database(data / DATABASE_NAME)
     yield _hub_clock(data / "hubs")

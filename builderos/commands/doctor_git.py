@@ -1,4 +1,4 @@
-"""What `builderos doctor` says of git, without which nothing is saved, and of what the saved states take."""
+"""Reports whether git is good enough for checkpoints, and how much space the checkpoints take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.data_folder import CHECKPOINTS, WORKTREES
 __all__ = ["LEAST_GIT", "git_lines"]
 
 LEAST_GIT = (2, 38)
-"""The version from which on git merges without touching files."""
+"""The first version of git that merges without touching files."""
 
 _INSTALL = "install git 2.38 or newer"
 

@@ -104,7 +104,7 @@ def _import(
         if database.exists():
             _copy(database, copy, migrate=not options.dry_run)
         imported, left_out = trio.run(_write, files, zone, copy, options.workspace)
-    if not options.dry_run and any(one.is_new or one.added for one in imported):
+    if not options.dry_run and any(session.is_new or session.added for session in imported):
         put_database(copy, database)
     return imported, left_out
 

@@ -170,14 +170,14 @@ class _Checks:
             before = await self.reading.catalog.get(session_id)
             if before is None:
                 return []
-            one = _OneSession(self, before)
-            await one.read()
+            reading = _OneSession(self, before)
+            await reading.read()
             held_still = await self.reading.catalog.get(session_id) == before
-            found = one.found if held_still else one.found_while_written
+            found = reading.found if held_still else reading.found_while_written
             always = found if always is None else [wrong for wrong in always if wrong in found]
             if held_still or not always:
-                self.event_count += one.rows
-                self.blob_count += len(one.blobs)
+                self.event_count += reading.rows
+                self.blob_count += len(reading.blobs)
                 return found if held_still else []
         return always or []
 
@@ -223,8 +223,8 @@ class _OneSession:
         if isinstance(item.event, ToolStarted | ToolFinished) and isinstance(item.event.blob, dict):
             await self._check_blob(row.seq, item.event.blob)
 
-    async def _check_blob(self, seq: int, told: dict[str, Any]) -> None:
-        digest, size = str(told.get("sha256")), told.get("size")
+    async def _check_blob(self, seq: int, reference: dict[str, Any]) -> None:
+        digest, size = str(reference.get("sha256")), reference.get("size")
         if digest in self.blobs:
             return
         self.blobs.add(digest)
@@ -249,11 +249,11 @@ class _OneSession:
             self._note(
                 "count", f"recorded as {summary.message_count}, but there are {verifier.message_count}"
             )
-        for message_id, told in verifier.messages.items():
-            if told.state == "accepted" and not message_id.startswith(ID_PREFIX):
+        for message_id, message in verifier.messages.items():
+            if message.state == "accepted" and not message_id.startswith(ID_PREFIX):
                 detail = f"{message_id} was accepted, but it neither waits nor was handed over"
-                self.found.append(self._wrong(told.seq, "delivery", detail))
-        waits = [told.state for told in verifier.messages.values()].count("queued")
+                self.found.append(self._wrong(message.seq, "delivery", detail))
+        waits = [message.state for message in verifier.messages.values()].count("queued")
         # Waiting messages may be for later, or held back: then the session needs no recovery.
         may_wait = summary.unfinished or verifier.open_turn is None
         if (summary.unfinished and verifier.open_turn is None and not waits) or not may_wait:
@@ -268,10 +268,10 @@ class _OneSession:
         while page := await survey.commands(self.record.session_id, after, PAGE_ROWS):
             for known in page:
                 missing.discard(known.command_id)
-                told = messages.get(known.command_id)
+                message = messages.get(known.command_id)
                 if known.command_id.startswith(ID_PREFIX):
                     continue
-                if told is None or (told.seq, told.state) != (known.seq, known.state):
+                if message is None or (message.seq, message.state) != (known.seq, known.state):
                     self._note("command", f"{known.command_id} is recorded as {known.state}, at {known.seq}")
             after = page[-1].command_id
         for message_id in sorted(missing):

@@ -79,11 +79,11 @@ def _answer(answer: AnswerItem, agent: str) -> Iterator[str]:
 def _step(step: ToolStep) -> str:
     frame, end = step.frame, step.end
     if frame.kind == "tool_started":
-        given = one_line(orjson.dumps(frame.body.get("input")).decode(), INPUT_LENGTH).replace("`", "'")
+        input_ = one_line(orjson.dumps(frame.body.get("input")).decode(), INPUT_LENGTH).replace("`", "'")
         failed = end is not None and end.body.get("is_error") is True
-        return f"- {one_line(frame.text('name'))}: `{given}`{' (failed)' if failed else ''}\n"
-    told = frame.content if end is None else f"{frame.content} {end.content}"
-    return f"- {one_line(told, 500)}\n"
+        return f"- {one_line(frame.text('name'))}: `{input_}`{' (failed)' if failed else ''}\n"
+    text = frame.content if end is None else f"{frame.content} {end.content}"
+    return f"- {one_line(text, 500)}\n"
 
 
 def _closed(text: str) -> str:

@@ -73,11 +73,11 @@ class _List:
         return told
 
 
-async def _each(source: Source, told: Callable[[Frame], str], write: Write) -> None:
+async def _each(source: Source, to_text: Callable[[Frame], str], write: Write) -> None:
     after = 0
     while page := await source.page(after):
         for frame in page:
-            if text := told(frame):
+            if text := to_text(frame):
                 await write(text)
         after = page[-1].seq or 0
 

@@ -90,18 +90,18 @@ def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPl
         zone: of naive times; None is this machine's own.
     """
     created = [(_moment(copy.created_at, zone) or 0, number) for number, copy in enumerate(copies)]
-    known = [one for one in created if one[0]]
+    known = [time for time in created if time[0]]
     first_ms, first = min(known or created)
     oldest = copies[first]
-    said = _union([_said(copy, zone) for copy in copies])
-    starts = [ms for ms in (first_ms, said[0].at_ms if said else 0) if ms]
+    entries = _union([_said(copy, zone) for copy in copies])
+    starts = [ms for ms in (first_ms, entries[0].at_ms if entries else 0) if ms]
     return SessionPlan(
         session_id=_as_id(oldest.session_id, "session"),
         old_id=oldest.session_id,
         agent_type=_as_id(oldest.agent_type, "claude"),
         device_id=_as_id(oldest.device_id, "unknown-device"),
         created_at_ms=min(starts, default=0),
-        said=said,
+        said=entries,
         left_out=sum(copy.left_out for copy in copies),
     )
 
@@ -110,11 +110,11 @@ def _union(lists: Sequence[Sequence[OldEntry]]) -> tuple[OldEntry, ...]:
     """Merge by time, each list in its own order, each message once; an answer keeps its most reliable question."""
     merged: dict[str, OldEntry] = {}
     places: dict[str | None, int] = {}
-    for one in heapq.merge(*lists, key=lambda said: said.at_ms):
-        known = merged.setdefault(one.message_id, one)
-        place = places.setdefault(one.message_id, len(places))
-        if known.answers is None and places.get(one.answers, place) < place:
-            merged[one.message_id] = attrs.evolve(known, answers=one.answers)
+    for entry in heapq.merge(*lists, key=lambda entry: entry.at_ms):
+        known = merged.setdefault(entry.message_id, entry)
+        place = places.setdefault(entry.message_id, len(places))
+        if known.answers is None and places.get(entry.answers, place) < place:
+            merged[entry.message_id] = attrs.evolve(known, answers=entry.answers)
     return tuple(merged.values())
 
 
@@ -146,7 +146,7 @@ def _message_id(session_id: str, key: Iterable[str], number: int) -> str:
 
 
 def _attachments(message: OldMessage) -> tuple[Attachment, ...]:
-    return tuple(Attachment(**attrs.asdict(one)) for one in message.attachments)
+    return tuple(Attachment(**attrs.asdict(attachment)) for attachment in message.attachments)
 
 
 def _not_before(earliest_ms: int, timestamp: str, zone: tzinfo | None) -> int:

@@ -45,12 +45,12 @@ def report(imported: Sequence[Imported], left_out: int, *, dry_run: bool) -> Non
 
 
 def _lines(imported: Sequence[Imported], left_out: int, *, dry_run: bool) -> Iterator[str]:
-    for one in imported:
-        if one.is_new or one.added:
-            yield f"{one_line(one.session_id, ID_WIDTH)}  {_what(one)}"
-    new = sum(one.is_new for one in imported)
-    added, known = sum(one.added for one in imported), sum(one.known for one in imported)
-    errors = sum(one.errors for one in imported)
+    for session in imported:
+        if session.is_new or session.added:
+            yield f"{one_line(session.session_id, ID_WIDTH)}  {_what(session)}"
+    new = sum(session.is_new for session in imported)
+    added, known = sum(session.added for session in imported), sum(session.known for session in imported)
+    errors = sum(session.errors for session in imported)
     verb = "Would import" if dry_run else "Imported"
     yield f"{verb} {_count(added, 'message')} and {_count(new, 'new session')} of {len(imported)}."
     if known:
@@ -63,17 +63,17 @@ def _lines(imported: Sequence[Imported], left_out: int, *, dry_run: bool) -> Ite
         yield "Nothing was changed."
 
 
-def _what(one: Imported) -> str:
-    what = f"+{_count(one.added, 'message')}"
-    if one.is_new:
-        what += ", new"
-    if one.known:
-        what += f", {one.known} known"
-    if one.errors:
-        what += f", {_count(one.errors, 'error')}"
-    if one.is_rewritten:
-        what += ", sorted by time (devices reload the session)"
-    return what
+def _what(session: Imported) -> str:
+    text = f"+{_count(session.added, 'message')}"
+    if session.is_new:
+        text += ", new"
+    if session.known:
+        text += f", {session.known} known"
+    if session.errors:
+        text += f", {_count(session.errors, 'error')}"
+    if session.is_rewritten:
+        text += ", sorted by time (devices reload the session)"
+    return text
 
 
 def _count(number: int, word: str, many: str | None = None) -> str:

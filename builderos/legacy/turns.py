@@ -56,29 +56,31 @@ class Unit:
         """Return it unchanged, or split into question and answer if something at `at_ms` lies between."""
         if self.said[-1].at_ms <= at_ms:
             return (self,)
-        return tuple(attrs.evolve(self, said=(one,)) for one in self.said)
+        return tuple(attrs.evolve(self, said=(entry,)) for entry in self.said)
 
 
-def units(said: Sequence[OldEntry]) -> Iterator[Unit]:
+def units(entries: Sequence[OldEntry]) -> Iterator[Unit]:
     """Yield the units, in order."""
-    answers = {one.answers: one.message_id for one in reversed(said) if one.is_answer}
+    answers = {entry.answers: entry.message_id for entry in reversed(entries) if entry.is_answer}
     number = 0
-    while number < len(said):
-        one = said[number]
-        after = said[number + 1] if number + 1 < len(said) else None
-        pair = not one.is_answer and after is not None and answers.get(one.message_id) == after.message_id
-        together = tuple(said[number : number + 2]) if pair else (one,)
+    while number < len(entries):
+        entry = entries[number]
+        after = entries[number + 1] if number + 1 < len(entries) else None
+        pair = not entry.is_answer and after is not None and answers.get(entry.message_id) == after.message_id
+        together = tuple(entries[number : number + 2]) if pair else (entry,)
         yield Unit(
-            together, answers.get(one.message_id, one.message_id), one.is_answer or one.message_id in answers
+            together,
+            answers.get(entry.message_id, entry.message_id),
+            entry.is_answer or entry.message_id in answers,
         )
         number += len(together)
 
 
 def tell(state: SessionState, unit: Unit, device_id: str) -> Iterator[Entry]:
     """Yield the entries of a unit, and apply each to `state` before the next is made."""
-    for place, one in enumerate(unit.said):
-        telling = _TurnWriter(state, one, device_id)
-        if one.is_answer:
+    for place, entry in enumerate(unit.said):
+        telling = _TurnWriter(state, entry, device_id)
+        if entry.is_answer:
             yield from telling.answer()
         else:
             yield from telling.question(unit, waits=place + 1 == len(unit.said))
@@ -139,7 +141,7 @@ def encode(item: Committed) -> Entry:
     return entry
 
 
-def _error(said: OldEntry) -> TurnError:
-    if not said.content:
+def _error(answer: OldEntry) -> TurnError:
+    if not answer.content:
         return TurnError("agent_exited", "The old server stored no answer to this.", retryable=False)
     return TurnError("agent_protocol", "The old server stored this failure as an answer.", retryable=False)

@@ -94,16 +94,16 @@ class SessionWriter:
                     "let it finish, stop it and import again"
                 )
             is_rewritten = await self._add(plan, fresh)
-        errors = sum(said.is_error for said in fresh)
+        errors = sum(entry.is_error for entry in fresh)
         known = len(plan.said) - len(fresh)
         return Imported(session_id, record is None, is_rewritten, len(fresh), known, errors)
 
-    async def _unknown(self, session_id: str, said: Sequence[OldEntry]) -> list[OldEntry]:
+    async def _unknown(self, session_id: str, entries: Sequence[OldEntry]) -> list[OldEntry]:
         fresh: list[OldEntry] = []
-        for start in range(0, len(said), PAGE_ROWS):
-            page = said[start : start + PAGE_ROWS]
-            known = await self.store.journal.find_commands(session_id, [one.message_id for one in page])
-            fresh += [one for one in page if one.message_id not in known]
+        for start in range(0, len(entries), PAGE_ROWS):
+            page = entries[start : start + PAGE_ROWS]
+            known = await self.store.journal.find_commands(session_id, [entry.message_id for entry in page])
+            fresh += [entry for entry in page if entry.message_id not in known]
         return fresh
 
     async def _add(self, plan: SessionPlan, fresh: Sequence[OldEntry]) -> bool:

@@ -1,4 +1,4 @@
-"""Clears checkpoints up: every day, those of removed sessions, of great age, and over the room for all."""
+"""Removes checkpoints every day: those of removed sessions, old ones, and the oldest beyond the space limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.errors import StorageError
 __all__ = ["CheckpointKeeper"]
 
 FIRST_S = 300.0
-"""After the start; there is no hurry."""
+"""Delay after the start, since it is not urgent."""
 
 ROUND_S = 24 * 60 * 60.0
 PAGE_ROWS = 500
@@ -26,7 +26,7 @@ log = logging.getLogger("builderos.server.checkpoints")
 
 @attrs.define(eq=False)
 class CheckpointKeeper:
-    """Removes old checkpoints. `folder`: of all stores; `days`: how long a checkpoint is kept."""
+    """The task that removes checkpoints. `folder`: of all stores; `days`: how long a checkpoint is kept."""
 
     folder: Path
     catalog: Catalog
@@ -34,17 +34,17 @@ class CheckpointKeeper:
     clock: Clock
 
     async def run(self) -> None:
-        """Work until cancelled. A round that storage does not take is left for the next day."""
+        """Work until cancelled. A round that storage refuses is left for the next day."""
         await trio.sleep(FIRST_S)
         while True:
             try:
                 await self.run_round()
             except StorageError as error:
-                log.warning("checkpoints could not be looked at: %s", error)
+                log.warning("checkpoints: cannot be read, trying again tomorrow: %s", error)
             await trio.sleep(ROUND_S)
 
     async def run_round(self) -> int:
-        """Remove what is not needed any more; return how many checkpoints went. Raises StorageError."""
+        """Remove checkpoints that are not needed any more; return how many. Raises StorageError."""
         sessions: list[str] = []
         before: tuple[int, str] | None = None
         while page := await self.catalog.page(PAGE_ROWS, before):
@@ -53,5 +53,5 @@ class CheckpointKeeper:
         oldest_s = (self.clock() - int(self.days * DAY_MS)) // 1000
         gone = await trio.to_thread.run_sync(prune, self.folder, sessions, oldest_s, abandon_on_cancel=True)
         if gone:
-            log.info("%d checkpoints removed", gone)
+            log.info("checkpoints: %d removed", gone)
         return gone

@@ -28,11 +28,11 @@ def find_socket_folder(folder: DataFolder) -> Path:
         return folder.hubs_path
     note = folder.path / NOTE_NAME
     try:
-        noted = Path(note.read_text(encoding="utf-8"))
+        recorded = Path(note.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        noted = None
-    if noted is not None and _is_ours(noted):
-        return noted
+        recorded = None
+    if recorded is not None and _is_ours(recorded):
+        return recorded
     made = Path(tempfile.mkdtemp(prefix="builderos-"))  # 0700, and a name that nobody can predict
     with open(note, "w", encoding="utf-8", opener=open_private) as file:
         file.write(str(made))

@@ -29,12 +29,12 @@ def log_startup_warnings(folder: DataFolder, key: str | None) -> None:
         key: the value of `BUILDEROS_API_KEY`, if set.
     """
     if folder.fixed:
-        shown = ", ".join(path.name for path in folder.fixed[:3])
+        names = ", ".join(path.name for path in folder.fixed[:3])
         more = f" and {len(folder.fixed) - 3} more" if len(folder.fixed) > 3 else ""
         advice = " Replace the key: others could read it." if folder.key_path in folder.fixed else ""
         log.warning(
             "other users could read %s%s in %s; permissions have been fixed.%s",
-            shown,
+            names,
             more,
             folder.path,
             advice,

@@ -1,9 +1,9 @@
-"""Notices that commits are gone.
+"""Detects lost commits.
 
-SQLite reads a WAL up to its first damaged frame and leaves out what follows, without an error. So while there are
-commits, a mark is committed durably, at most once in `MARK_S`; its number is then written to a file beside the
-database. The file is never ahead of a database that has all its commits. If it is, the WAL was damaged, or an older
-copy lies in the database's place.
+SQLite reads a WAL up to its first damaged frame and drops the rest without an error. So while there are commits, a mark
+is committed durably, at most once in `MARK_S`; then its number is written to a file beside the database. The file is
+never ahead of a database that has all its commits. If it is, the WAL was damaged, or an older copy replaced the
+database.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 MARK_NAME: Final = "commit-head"
-"""The file, in the data folder."""
+"""The file's name in the data folder."""
 
 MARK_S: Final = 1.0
-"""Seconds from a commit to its mark: what was committed since the last mark can go unnoticed."""
+"""Seconds from a commit to its mark: a loss of commits since the last mark can go unnoticed."""
 
 NOTE_BYTES: Final = 64
 MAX_MARK: Final = 2**62
@@ -49,17 +49,17 @@ _log = logging.getLogger("builderos.storage")
 
 @attrs.frozen
 class LostCommits:
-    """The database ends at the mark `kept`, and its file names the mark `noted`, which is newer."""
+    """The database ends at the mark `kept`, but its file names the newer mark `noted`."""
 
     kept: int
     noted: int
 
     def __str__(self) -> str:
-        return f"the database ends at mark {self.kept}, and {MARK_NAME} names mark {self.noted}"
+        return f"the database ends at mark {self.kept}, but {MARK_NAME} names mark {self.noted}"
 
 
 def find_lost_commits(data: Path, connection: apsw.Connection) -> LostCommits | None:
-    """Return what the database lacks; None if it has the noted mark, or if none is noted. Blocks for a moment.
+    """Return what the database lacks; None if it has the recorded mark, or if none is recorded. Blocks briefly.
 
     Args:
         data: the data folder.
@@ -71,12 +71,12 @@ def find_lost_commits(data: Path, connection: apsw.Connection) -> LostCommits | 
 
 
 def set_mark(connection: apsw.Connection, number: int) -> None:
-    """Write the mark's number into the database, inside a transaction of the caller."""
+    """Write the mark's number into the database, inside the caller's transaction."""
     connection.execute(_SET_MARK, (str(number),))
 
 
 def forget_noted_mark(data: Path) -> None:
-    """Remove the file: an older database replaces this one on purpose, so no commits are missing. Blocks.
+    """Remove the file, before an older database replaces this one on purpose. Blocks.
 
     Raises:
         StorageUnavailable: the folder cannot be written.
@@ -96,11 +96,11 @@ class CommitMarks:
     _marked: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Begin with the next commit."""
+        """Start with the next commit."""
         self._marked = self._writer.statistics().commits
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Mark until cancelled. A mark that cannot be written is logged; the next commit brings another."""
+        """Mark commits until cancelled. A mark that cannot be written is logged; the next commit sets another."""
         task_status.started()
         while True:
             await self._writer.wait_commit(self._marked)
@@ -109,14 +109,14 @@ class CommitMarks:
                 await self._mark()
             except StorageError as error:
                 self._marked = self._writer.statistics().commits
-                _log.warning("the newest commit cannot be marked: %s", error)
+                _log.warning("commit mark: cannot be written: %s", error)
 
     async def _mark(self) -> None:
         number, self._marked = await self._writer.submit(self._advance, durable=True)
         await trio.to_thread.run_sync(write_note, self.data / MARK_NAME, str(number))
 
     def _advance(self, connection: apsw.Connection) -> tuple[int, int]:
-        """Return the new mark, and how many commits there are with this one. On the writer's thread."""
+        """Return the new mark, and how many commits there are including this one. On the writer's thread."""
         number = _read_mark(connection) + 1
         set_mark(connection, number)
         return number, self._writer.statistics().commits + 1

@@ -119,9 +119,9 @@ def _replaced(payload: bytes, raw: dict[str, str]) -> bytes:
 
 def _walk(value: Any, raw: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {_words(key, raw): _walk(one, raw) for key, one in value.items()}
+        return {_words(key, raw): _walk(item, raw) for key, item in value.items()}
     if isinstance(value, list):
-        return [_walk(one, raw) for one in value]
+        return [_walk(item, raw) for item in value]
     return raw.get(value, value) if isinstance(value, str) else value
 
 
@@ -139,9 +139,9 @@ def _resolved(payload: bytes, aliases: Aliases) -> bytes:
 
 def _by_alias(value: Any, aliases: Aliases) -> Any:
     if isinstance(value, list):
-        return [_by_alias(one, aliases) for one in value]
+        return [_by_alias(item, aliases) for item in value]
     if not isinstance(value, dict):
         return value
     by_device = value.get("by_device")
     renamed = {"by_device": aliases.device(by_device)} if isinstance(by_device, str) else {}
-    return {name: _by_alias(one, aliases) for name, one in value.items()} | renamed
+    return {name: _by_alias(item, aliases) for name, item in value.items()} | renamed

@@ -143,8 +143,10 @@ def _open(bound: tuple[str, str, str, int], before_ms: int, connection: apsw.Con
     connection.execute(_FORGET_EXCHANGES, (before_ms,))
 
 
-def _settle(told: tuple[OpenExchange, ...], closed: tuple[str, ...], connection: apsw.Connection) -> None:
-    for one in told:
-        connection.execute(_TOLD, (one.told, one.message_id))
+def _settle(
+    exchanges: tuple[OpenExchange, ...], closed: tuple[str, ...], connection: apsw.Connection
+) -> None:
+    for exchange in exchanges:
+        connection.execute(_TOLD, (exchange.told, exchange.message_id))
     for message_id in closed:
         connection.execute(_CLOSE, (message_id,))

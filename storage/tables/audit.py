@@ -113,11 +113,11 @@ class Audit:
         Raises:
             StorageUnavailable: the table cannot be read or written.
         """
-        noted = await trio.to_thread.run_sync(read_noted_head, self.data)
-        found = await self._readers.run(lambda connection: _has(connection, noted))
+        recorded = await trio.to_thread.run_sync(read_noted_head, self.data)
+        found = await self._readers.run(lambda connection: _has(connection, recorded))
         if not found:
-            _log.warning("audit: cut short or replaced by an older one: row %s is missing", noted)
-            await self.append([Act(at_ms=now_ms, act="audit_cut", subject=str(noted))])
+            _log.warning("audit: cut short or replaced by an older one: row %s is missing", recorded)
+            await self.append([Act(at_ms=now_ms, act="audit_cut", subject=str(recorded))])
 
     async def addresses(self, act: str, since_ms: int, limit: int) -> Sequence[str]:
         """Return the addresses that did an act since a moment."""
@@ -167,13 +167,13 @@ def verify_audit(data: Path, connection: apsw.Connection) -> list[str]:
     """
     connection.execute("BEGIN")
     try:
-        noted = read_noted_head(data)
+        recorded = read_noted_head(data)
         base, head = _base(connection), read_head(connection)
         rows = (_row(row) for row in connection.execute(f"SELECT {_COLUMNS} FROM audit ORDER BY number"))
-        faults = check_chain(rows, base, noted)
+        faults = check_chain(rows, base, recorded)
     finally:
         connection.execute("COMMIT")
-    if noted is None and head != START:
+    if recorded is None and head != START:
         faults.append(f"the record of its end, {HEAD_NAME}, is missing or damaged")
     return faults
 

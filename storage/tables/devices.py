@@ -198,13 +198,13 @@ def _add(
     device: Device,
     key_hash: bytes,
     is_good: Callable[[], bool],
-    noted: Sequence[Act],
+    acts: Sequence[Act],
     connection: apsw.Connection,
 ) -> None:
     if not is_good():
         raise DeviceRevoked(device.id)
     add_device(device, key_hash, connection)
-    append_acts(noted, connection)
+    append_acts(acts, connection)
 
 
 def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:

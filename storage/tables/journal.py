@@ -107,7 +107,7 @@ class SqliteJournal:
             FoldMismatch: beside the errors of the port: a fold cuts through a row.
         """
         job = Append(grant, expected_seq, entries, fold, summary, self._next_commit_no)
-        folded = sum(one.last_seq - one.first_seq + 1 for one in fold)
+        folded = sum(part.last_seq - part.first_seq + 1 for part in fold)
         rows = len(entries) + folded
         size = rows * ENTRY_BYTES + sum(len(entry.payload) for entry in entries)
         return await self._writer.submit(partial(append, job), durable=durable, rows=rows, size=size)

@@ -61,7 +61,13 @@ class Notifications:
         return [Registration(*row) for row in await self._readers.all(_ALL)]
 
 
-def _register(one: Registration, connection: apsw.Connection) -> None:
-    values = (one.device_token, one.platform, one.device_id, one.owner, one.registered_at_ms)
+def _register(registration: Registration, connection: apsw.Connection) -> None:
+    values = (
+        registration.device_token,
+        registration.platform,
+        registration.device_id,
+        registration.owner,
+        registration.registered_at_ms,
+    )
     connection.execute(_REGISTER, values)
-    connection.execute(_FORGET_OLD, (one.owner, TOKENS_PER_OWNER))
+    connection.execute(_FORGET_OLD, (registration.owner, TOKENS_PER_OWNER))

@@ -101,11 +101,11 @@ class Pairings:
         """Remove expired codes from the disk, until cancelled: then a wrong clock cannot revive them."""
         while True:
             now_ms = clock()
-            ended = [key for key, one in self._open.items() if not self._is_good(one, now_ms)]
+            ended = [key for key, entry in self._open.items() if not self._is_good(entry, now_ms)]
             if ended and not await self._remove(ended):
                 await trio.sleep(RETRY_S)
                 continue
-            with trio.move_on_at(min((one.ends_at for one in self._open.values()), default=math.inf)):
+            with trio.move_on_at(min((entry.ends_at for entry in self._open.values()), default=math.inf)):
                 await self._wake.wait()
             self._wake = trio.Event()
 
@@ -125,9 +125,9 @@ class Pairings:
         Takes equally long for every wrong code.
         """
         wanted, found = hash_of(code), None
-        for code_hash, one in self._open.items():
-            if hmac.compare_digest(wanted, code_hash) and self._is_good(one, now_ms):
-                found = one.pairing
+        for code_hash, entry in self._open.items():
+            if hmac.compare_digest(wanted, code_hash) and self._is_good(entry, now_ms):
+                found = entry.pairing
         return found
 
     async def open(self, code: str, pairing: Pairing, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
@@ -141,7 +141,7 @@ class Pairings:
         stored = attrs.evolve(pairing, code_hash=hash_of(code))
         kept = await self._writer.submit(partial(_open, stored, now_ms, noted), durable=True)
         if kept:
-            live = {key: one for key, one in self._open.items() if one.pairing.expires_at_ms > now_ms}
+            live = {key: entry for key, entry in self._open.items() if entry.pairing.expires_at_ms > now_ms}
             self._open = {**live, stored.code_hash: _Open(stored)}
             self._is_good(self._open[stored.code_hash], now_ms)  # its time begins
             self._wake.set()
@@ -177,25 +177,25 @@ class Pairings:
 
     def of(self, device_id: str, *, now_ms: int) -> Sequence[Pairing]:
         """Return the codes of a device that are still valid."""
-        open_ones = [one for one in self._open.values() if self._is_good(one, now_ms)]
-        return [one.pairing for one in open_ones if one.pairing.made_by == device_id]
+        open_ones = [entry for entry in self._open.values() if self._is_good(entry, now_ms)]
+        return [entry.pairing for entry in open_ones if entry.pairing.made_by == device_id]
 
-    def _is_good(self, one: _Open, now_ms: int) -> bool:
+    def _is_good(self, entry: _Open, now_ms: int) -> bool:
         """Return whether a code may still be used. An expired code stays expired."""
         now = trio.current_time()
-        one.ends_at = min(one.ends_at, now + one.pairing.left_s(now_ms))
-        if now < one.ends_at and self._devices.get(one.pairing.made_by) is not None:
+        entry.ends_at = min(entry.ends_at, now + entry.pairing.left_s(now_ms))
+        if now < entry.ends_at and self._devices.get(entry.pairing.made_by) is not None:
             return True
         self._wake.set()
         return False
 
 
-def _open(pairing: Pairing, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> bool:
+def _open(pairing: Pairing, now_ms: int, acts: Sequence[Act], connection: apsw.Connection) -> bool:
     connection.execute(_FORGET, (now_ms,))
     if connection.execute(_COUNT).get >= MAX_PAIRINGS:
         return False
     connection.execute(_ADD, attrs.astuple(pairing))
-    append_acts(noted, connection)
+    append_acts(acts, connection)
     return True
 
 
@@ -209,7 +209,7 @@ def _redeem(
     device: Device,
     key_hash: bytes,
     is_good: Callable[[], bool],
-    noted: Sequence[Act],
+    acts: Sequence[Act],
     connection: apsw.Connection,
 ) -> bool:
     if not is_good():
@@ -218,5 +218,5 @@ def _redeem(
     if connection.changes() == 0:
         return False
     add_device(device, key_hash, connection)
-    append_acts(noted, connection)
+    append_acts(acts, connection)
     return True

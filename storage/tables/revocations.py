@@ -119,9 +119,9 @@ def end_what_it_opened(device_id: str, connection: apsw.Connection) -> None:
     connection.execute(_BURN_KNOWN)
 
 
-def _revoke(device_id: str, now_ms: int, noted: Sequence[Act], connection: apsw.Connection) -> None:
+def _revoke(device_id: str, now_ms: int, acts: Sequence[Act], connection: apsw.Connection) -> None:
     connection.execute(_REVOKE, (now_ms, device_id))
     if connection.changes() == 0:
         return  # an earlier attempt with unknown outcome had stored it
     end_what_it_opened(device_id, connection)
-    append_acts(noted, connection)
+    append_acts(acts, connection)

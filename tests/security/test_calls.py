@@ -93,6 +93,14 @@ CALLS: Final = {
     "GET /api/sessions/{id}/events": Call("view", "/api/sessions/seen/events", tells="quokka"),
     "GET /api/sessions/{id}/tasks": Call("view", "/api/sessions/seen/tasks", tells='"tasks":[]'),
     "GET /api/sessions/{id}/export": Call("view", "/api/sessions/seen/export?format=md", tells="quokka"),
+    "GET /api/sessions/{id}/changes": Call(
+        "view", "/api/sessions/seen/changes", tells="no_checkpoint", status=404
+    ),
+    "GET /api/sessions/{id}/files": Call("drive", "/api/sessions/seen/files", tells='"entries":['),
+    "GET /api/sessions/{id}/file": Call(
+        "drive", "/api/sessions/seen/file?path=nothing", tells="not_found", status=404
+    ),
+    "GET /api/folders": Call("drive", "/api/folders", tells='"folders":['),
     "GET /api/search": Call("view", "/api/search?q=quokka", tells="quokka"),
     "GET /api/capsules": Call("view", "/api/capsules", tells='"capsules":[]'),
     "GET /uploads/{name}": Call("view", fresh_upload, tells="abc"),

@@ -153,7 +153,7 @@ def test_decisions_and_tasks_come_and_go(screen: Screen) -> None:
     begun = [
         *turn(1, "x")[:2],
         event(3, "permission_requested", request_id="r1", tool="Bash", input={}, options=["allow"]),
-        event(4, "task_started", task_id="k1", title="ReadinessProbe", agent_type="codex", state="running"),
+        event(4, "task_started", task_id="k1", title="Look around", agent_type="codex", state="running"),
     ]
     waiting = follow(screen, begun)
     assert (waiting["state"], waiting["pending"], waiting["tasks"]) == ("waiting", ["r1"], ["k1"])

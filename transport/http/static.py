@@ -73,7 +73,7 @@ def read_web_files(folder: Path) -> tuple[WebFile, ...]:
         found.append(WebFile(f"/{name.as_posix()}", media_type, etag, body))
         if name.as_posix() == _INDEX:
             found.append(WebFile("/", media_type, etag, body))
-    return tuple(sorted(found, key=lambda one: one.path))
+    return tuple(sorted(found, key=lambda file: file.path))
 
 
 def _served(path: Path) -> bytes:

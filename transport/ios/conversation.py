@@ -81,10 +81,12 @@ class AppConversation:
 
     async def note(self, receipts: Sequence[Receipt]) -> None:
         """Store how much of these answers the app has seen."""
-        told = [OpenExchange(one.message_id, one.known) for one in receipts if not one.settled]
-        closed = [one.message_id for one in receipts if one.settled]
+        exchanges = [
+            OpenExchange(receipt.message_id, receipt.known) for receipt in receipts if not receipt.settled
+        ]
+        closed = [receipt.message_id for receipt in receipts if receipt.settled]
         try:
-            await self.ports.pairs.settle(told, closed)
+            await self.ports.pairs.settle(exchanges, closed)
         except StorageError as failed:
             logger.warning("cannot store what the app has seen: %s", failed)
         self.receipts.forget(receipts)
@@ -280,7 +282,7 @@ class AppConversation:
         if not isinstance(reply, Rejected):
             return
         if reply.code == "already_resolved":
-            says = feed.state.too_late(request_id, reply.by_device, self.deps.clock())
+            outputs = feed.state.too_late(request_id, reply.by_device, self.deps.clock())
         else:
-            says = feed.state.decision_refused(request_id, reply.content)
-        feed.send_nowait(says)
+            outputs = feed.state.decision_refused(request_id, reply.content)
+        feed.send_nowait(outputs)

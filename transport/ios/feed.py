@@ -140,7 +140,7 @@ class AppFeed:
     def name_of(self, label: str) -> str | None:
         """Return the name of an attached device for people."""
         devices = () if self._tail is None else self._tail.devices
-        return next((one.name for one in devices if one.device_id == label), None)
+        return next((device.name for device in devices if device.device_id == label), None)
 
     def wake(self) -> None:
         """Implements `actors.tail.Listener`."""
@@ -227,10 +227,10 @@ class AppFeed:
 
     def _put(self, say: Say) -> None:
         if isinstance(say, Text) and not fits(say.content):
-            told = say.told - len(say.content)
+            before = say.told - len(say.content)
             for part in split_text(say.content):
-                told += len(part)
-                self._put(attrs.evolve(say, content=part, told=max(0, told)))
+                before += len(part)
+                self._put(attrs.evolve(say, content=part, told=max(0, before)))
             return
         self._queue.append(say)
         self._queued += _size(say)
@@ -240,9 +240,9 @@ class AppFeed:
         assert self._cursor is not None
         texts: list[str] = []
         # Taken before the rows: an answer that is settled now may be gone from both by the time they arrive.
-        told = set(self.receipts.mine) | self.receipts.all.settled()
+        known = set(self.receipts.mine) | self.receipts.all.settled()
         for exchange in await self.ports.pairs.open_exchanges(self.label, self.session_id):
-            owed = None if exchange.message_id in told else self.receipts.all.still_owed(exchange)
+            owed = None if exchange.message_id in known else self.receipts.all.still_owed(exchange)
             if owed is None:
                 continue
             before = self._cursor.position + 1

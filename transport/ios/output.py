@@ -120,10 +120,10 @@ def joined(left: Say, right: Say) -> Say | None:
     if isinstance(left, Text) and isinstance(right, Text):
         if left.alone or right.alone:
             return None
-        told: Mapping[str, Any] = {"message_id": right.message_id, "told": right.told}
+        progress: Mapping[str, Any] = {"message_id": right.message_id, "told": right.told}
         if right.message_id is None:
-            told = {"message_id": left.message_id, "told": left.told}
-        return Text(left.content + right.content, **told)
+            progress = {"message_id": left.message_id, "told": left.told}
+        return Text(left.content + right.content, **progress)
     if isinstance(left, Peer) and isinstance(right, Peer):
         one, two = left.item.event, right.item.event
         if (

@@ -45,7 +45,7 @@ class Receipts:
 
     def settled(self) -> set[str]:
         """Return the answers that arrived but are not stored as such yet."""
-        return {name for name, one in self.live.items() if one.settled}
+        return {name for name, receipt in self.live.items() if receipt.settled}
 
     def still_owed(self, exchange: OpenExchange) -> OpenExchange | None:
         """Return the part of an answer that another connection must send; None if a live one still sends it."""
@@ -105,7 +105,7 @@ class ConnectionReceipts:
 
     def mark(self) -> list[tuple[Receipt, int, bool]]:
         """Return the current state, for `arrived`."""
-        return [(one, one.written, one.ended) for one in self.mine.values()]
+        return [(receipt, receipt.written, receipt.ended) for receipt in self.mine.values()]
 
     def arrived(self, mark: list[tuple[Receipt, int, bool]]) -> list[Receipt]:
         """Everything up to the mark has arrived; return the complete answers, to be stored and then passed to

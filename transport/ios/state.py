@@ -11,10 +11,10 @@ If somebody else decided, the end of the turn sends the whole answer.
 | input | own turn open | own turn closed | no own turn |
 |---|---|---|---|
 | piece | `Text` | kept | `Peer` |
-| request for permission | `Text` that tells it, `End` | the same, unless one is told already | noted |
-| decided by the app | – | open again, `Text` of what is missing | `Text` that says so, `End` |
-| decided elsewhere | – | the next request, or nothing until the end | noted |
-| the turn's end | `Text`, `End` | `Text` of the whole, `End` | `Peer` |
+| permission request | `Text` with it, `End` | the same, unless one is shown already | kept |
+| decided by the app | – | open again, `Text` of the missing part | `Text` with the decision, `End` |
+| decided elsewhere | – | the next request, or nothing until the end | kept |
+| end of the turn | `Text`, `End` | `Text` of the whole answer, `End` | `Peer` |
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class AppState:
     def read(self, text: str, now_ms: int) -> Send | Decision | list[Say]:
         """Return the meaning of a text: a message, a decision, or output that answers at once."""
         decision = decision_of(text)
-        waiting = [one for one in self.pending if one != self.deciding]
+        waiting = [request_id for request_id in self.pending if request_id != self.deciding]
         if waiting:
             seen = self.seen.of(self.session_id)
             if seen is None or seen not in waiting:
@@ -208,7 +208,7 @@ class AppState:
     def _own_turn(self, turn_id: str | None) -> OwnTurn | None:
         if turn_id is None:
             return None
-        return next((one for one in self.own.values() if one.turn_id == turn_id), None)
+        return next((own for own in self.own.values() if own.turn_id == turn_id), None)
 
     def _is_of_this_device(self, request_id: str) -> bool:
         turn_id = self._turn_of.get(request_id)
@@ -220,15 +220,15 @@ class AppState:
     def _tell(self, request_id: str) -> list[Say]:
         """Show a request and end the exchange."""
         says: list[Say] = []
-        for one in self.own.values():
-            says += self._missing(one)
-            one.open = False
+        for own in self.own.values():
+            says += self._missing(own)
+            own.open = False
         self.told = request_id
-        shown = Text(request_text(self.pending[request_id]), alone=True, request_id=request_id)
-        return [*says, shown, End()]
+        request = Text(request_text(self.pending[request_id]), alone=True, request_id=request_id)
+        return [*says, request, End()]
 
     def _show_next(self) -> list[Say]:
-        self.told = next((one for one in self.pending if one != self.deciding), None)
+        self.told = next((request_id for request_id in self.pending if request_id != self.deciding), None)
         return [] if self.told is None or not self.own else self._tell(self.told)
 
     def _requested(self, event: PermissionRequested, settled: set[str]) -> list[Say]:
@@ -268,9 +268,9 @@ class AppState:
         if not self.own:
             return [Text(said, alone=True), End()]
         says: list[Say] = []
-        for one in self.own.values():
-            says += self._missing(one)
-            one.open = True
+        for own in self.own.values():
+            says += self._missing(own)
+            own.open = True
         return says
 
     def _missing(self, own: OwnTurn) -> list[Say]:
@@ -330,7 +330,7 @@ class AppState:
         whole = own.whole()
         if own.length > WHOLE_LIMIT:
             whole += "\n\n[The answer is longer; another device shows all of it.]"
-        if any(one.open for one in self.own.values()):
+        if any(turn.open for turn in self.own.values()):
             # The composer is locked for a later message: an end now would be taken for that message's end.
             self._carried += [whole] if whole else []
             self._carried_ids.append(own.message_id)

@@ -90,9 +90,9 @@ def decision_of(text: str) -> Literal["allow", "deny"] | None:
 
 def request_text(request: PermissionRequested) -> str:
     """Return a request and its possible answers, for a person who has only a text box."""
-    shown, is_whole = _shown(request)
+    text, is_whole = _shown(request)
     if request.about == KIND:
-        lines = [shown, ""]
+        lines = [text, ""]
         no = "go on without its settings" if "deny" in request.options else "end this message"
         if is_whole:
             lines.append(f"Send allow (or yes) to trust this folder, deny (or no) to {no}.")
@@ -101,7 +101,7 @@ def request_text(request: PermissionRequested) -> str:
                 f"It is too long to show here. Another device can trust it. Send deny (or no) to {no}."
             )
         return "\n".join(lines)
-    lines = [f"Permission needed for the tool {visible(request.tool)}, with this input:", "", shown, ""]
+    lines = [f"Permission needed for the tool {visible(request.tool)}, with this input:", "", text, ""]
     if request.questions is not None:
         lines += ["It asks something that only another device can answer with choices.", ""]
     if not is_whole:

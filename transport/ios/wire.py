@@ -108,9 +108,9 @@ def message(content: str, now_ms: int) -> bytes:
 def complete(message_count: int, usage: Usage | None, now_ms: int) -> bytes:
     """Return the end of an exchange."""
     fields: dict[str, Any] = {"message_count": message_count}
-    told = {name: getattr(usage, name) for name in _TOKENS if getattr(usage, name, None) is not None}
-    if told:
-        fields["usage"] = told
+    tokens = {name: getattr(usage, name) for name in _TOKENS if getattr(usage, name, None) is not None}
+    if tokens:
+        fields["usage"] = tokens
     return _frame("complete", "Response complete", now_ms, fields)
 
 

@@ -115,9 +115,9 @@ class Attaching:
             # From here to `start` without a checkpoint: the writer sees one attachment or the other.
             self.earlier.close()
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
-        told = replies.Attached(frame.session_id, view, from_seq, replay, attachment.devices, worktree)
+        answer = replies.Attached(frame.session_id, view, from_seq, replay, attachment.devices, worktree)
         now_ms = self.deps.clock()
-        texts = [replies.attached(told, now_ms), replies.agent(frame.session_id, view.offer, now_ms)]
+        texts = [replies.attached(answer, now_ms), replies.agent(frame.session_id, view.offer, now_ms)]
         if view.gauge:
             texts.append(replies.gauge(frame.session_id, view.gauge, now_ms))
         return texts, first

@@ -196,19 +196,19 @@ class Attachment:
         if self._tail.epoch != self._epoch:
             self.connection.lost(self)
             return b""
-        told = self._take_news()
+        frames = self._take_news()
         if self._cursor.position >= self._tail.head_seq:
-            return told
+            return frames
         try:
             taken = await self._cursor.take(now)
         except StorageError as error:
-            return told + self._storage_failed(error)
+            return frames + self._storage_failed(error)
         self._failing = False
         if taken.items:
             self.on_taken(self.session_id, taken.items[-1].seq)
             if self.rendered is not None:
                 self.rendered.note(taken.items)
-        return told + encode_round(taken) if told else encode_round(taken)
+        return frames + encode_round(taken) if frames else encode_round(taken)
 
     def due(self, now: float) -> float:
         """Implements `transport.websocket.writer.Source`."""

@@ -78,10 +78,10 @@ class _Wrong(ValueError):
     """A value does not fit its field; the text says what the field expects."""
 
 
-def _exactly(kind: type, says: str) -> Callable[[Any, Any], Any]:
+def _exactly(kind: type, expected: str) -> Callable[[Any, Any], Any]:
     def hook(value: Any, _: Any) -> Any:
         if type(value) is not kind:
-            raise _Wrong(f"expected {says}")
+            raise _Wrong(f"expected {expected}")
         return value
 
     return hook
@@ -133,10 +133,10 @@ def _worktree(value: Any, _: Any) -> WorktreeAsked:
 def _answers(value: Any, _: Any) -> Answers:
     level = [value]
     for _depth in range(MAX_ANSWERS_DEPTH + 1):
-        nested = [one for one in level if isinstance(one, dict | list)]
+        nested = [item for item in level if isinstance(item, dict | list)]
         if not nested:
             return Answers(value)
-        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
     raise _Wrong(f"expected at most {MAX_ANSWERS_DEPTH} nested lists and objects")
 
 
@@ -157,16 +157,16 @@ def _settings_change(value: Any, _: Any) -> SettingsChange:
 
 
 def _moment(value: Any, _: Any) -> Moment:
-    says = "expected a moment as 2026-12-01T09:00:00.000Z"
+    expected = "expected a moment as 2026-12-01T09:00:00.000Z"
     if type(value) is not str or len(value) > _MAX_MOMENT:
-        raise _Wrong(says)
+        raise _Wrong(expected)
     try:
-        told = datetime.fromisoformat(value)
-        if told.tzinfo is None:
-            raise _Wrong(says + ", with its offset")
-        return Moment(int(told.timestamp() * 1000))
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise _Wrong(expected + ", with its offset")
+        return Moment(int(moment.timestamp() * 1000))
     except (ValueError, OverflowError):
-        raise _Wrong(says) from None
+        raise _Wrong(expected) from None
 
 
 def make_converter() -> cattrs.Converter:
@@ -248,9 +248,9 @@ def decode(text: str | bytes) -> ClientFrame:
 def _locate(error: BaseException, path: str) -> tuple[str, str]:
     """Return the first fault and its place."""
     if isinstance(error, cattrs.ClassValidationError):
-        noted, bare = error.group_exceptions()
-        if noted:
-            cause, note = noted[0]
+        notes, bare = error.group_exceptions()
+        if notes:
+            cause, note = notes[0]
             return _locate(cause, f"{path}.{note.name}")
         return _locate(bare[0], path)
     if isinstance(error, KeyError):

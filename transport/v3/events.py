@@ -153,7 +153,7 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
     elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
         body["result"] = None
     elif isinstance(event, ev.PlanUpdated):
-        body["entries"] = [attrs.asdict(one) for one in event.entries]
+        body["entries"] = [attrs.asdict(entry) for entry in event.entries]
     elif isinstance(event, ev.SessionUpdated):
         if event.settings is not None:
             body["settings"] = attrs.asdict(event.settings)
@@ -186,17 +186,17 @@ def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
     """Return the grants of the session, as devices see them."""
     return [
         {
-            "grant": one.grant,
-            "by_device": one.by_device,
-            "at": None if one.at_ms is None else timestamp(one.at_ms),
+            "grant": grant.grant,
+            "by_device": grant.by_device,
+            "at": None if grant.at_ms is None else timestamp(grant.at_ms),
         }
-        for one in grants
+        for grant in grants
     ]
 
 
 def _usage(usage: ev.Usage | None) -> dict[str, Any]:
-    told = {} if usage is None else attrs.asdict(usage)
-    return {name: value for name, value in told.items() if value is not None}
+    counts = {} if usage is None else attrs.asdict(usage)
+    return {name: value for name, value in counts.items() if value is not None}
 
 
 def event_content(event: Event) -> str:
@@ -225,8 +225,8 @@ _WHEN: Final = {"now": "now", "next_turn": "from the next turn on", None: "now"}
 
 
 def _settings_line(settings: ev.Settings) -> str:
-    told = {"model": settings.model, "mode": settings.permission_mode, "effort": settings.effort}
-    return ", ".join(f"{name} {value or 'by default'}" for name, value in told.items())
+    values = {"model": settings.model, "mode": settings.permission_mode, "effort": settings.effort}
+    return ", ".join(f"{name} {value or 'by default'}" for name, value in values.items())
 
 
 def _checkpoint(event: ev.Checkpoint) -> str:

@@ -158,10 +158,10 @@ def _pending(request: PermissionRequested, code_points: int) -> dict[str, Any]:
 
 def agent(session_id: str, offer: Offer, now_ms: int) -> bytes:
     """Return the frame with the agent's offer."""
-    told = attrs.asdict(offer)
+    fields = attrs.asdict(offer)
     if not offer.truncated:
-        del told["truncated"]
-    return _frame("agent", "What the agent offers.", now_ms, {"session_id": session_id, "agent": told})
+        del fields["truncated"]
+    return _frame("agent", "What the agent offers.", now_ms, {"session_id": session_id, "agent": fields})
 
 
 def gauge(session_id: str, told: Mapping[str, Any], now_ms: int) -> bytes:
@@ -169,8 +169,8 @@ def gauge(session_id: str, told: Mapping[str, Any], now_ms: int) -> bytes:
     return _frame("gauge", _gauge_line(told), now_ms, {**told, "session_id": session_id})
 
 
-def _gauge_line(told: Mapping[str, Any]) -> str:
-    context = told.get("context")
+def _gauge_line(figures: Mapping[str, Any]) -> str:
+    context = figures.get("context")
     known = context if isinstance(context, dict) else {}
     used, window = known.get("used"), known.get("window")
     if isinstance(used, int) and isinstance(window, int) and window > 0:
@@ -179,8 +179,8 @@ def _gauge_line(told: Mapping[str, Any]) -> str:
 
 
 def _devices(devices: Sequence[AttachedDevice], most: int = SHOWN_DEVICES) -> dict[str, Any]:
-    told: dict[str, Any] = {"devices": [attrs.asdict(one) for one in devices[:most]]}
-    return told if len(devices) <= most else {**told, "device_count": len(devices)}
+    fields: dict[str, Any] = {"devices": [attrs.asdict(device) for device in devices[:most]]}
+    return fields if len(devices) <= most else {**fields, "device_count": len(devices)}
 
 
 def detached(session_id: str, now_ms: int, content: str = "") -> bytes:
@@ -221,10 +221,8 @@ def error(
     code: str, content: str, now_ms: int, session_id: str | None = None, message_id: str | None = None
 ) -> bytes:
     """Return an error that is not an event: it does not end a turn."""
-    given = {"code": code, "session_id": session_id, "message_id": message_id}
-    return _frame(
-        "error", content, now_ms, {name: value for name, value in given.items() if value is not None}
-    )
+    ids = {"code": code, "session_id": session_id, "message_id": message_id}
+    return _frame("error", content, now_ms, {name: value for name, value in ids.items() if value is not None})
 
 
 def bad_frame(wrong: WireError, now_ms: int) -> bytes:
@@ -256,7 +254,7 @@ def news(session_id: str, item: TransientUpdate, own_label: str, now_ms: int) ->
     """Return a transient update of a session; None if this device, known by its label, must not get it."""
     of = {"session_id": session_id}
     if isinstance(item, Presence):
-        names = ", ".join(one.name for one in item.devices[:SHOWN_DEVICES])
+        names = ", ".join(device.name for device in item.devices[:SHOWN_DEVICES])
         return _frame("presence", f"Attached: {names or 'nobody'}.", now_ms, {**of, **_devices(item.devices)})
     if isinstance(item, OfferChanged):
         return agent(session_id, item.offer, now_ms)
@@ -304,9 +302,9 @@ def session_entry(record: SessionRecord) -> dict[str, Any]:
 def _shown(record: SessionRecord) -> dict[str, Any]:
     """Return the parts of a session's settings, to-do list and queue that lists show."""
     shown = record.summary.shown if record.summary is not None else None
-    told = {} if shown is None else orjson.loads(shown)
-    held = told.get("held")
-    settings = told.get("settings")
+    fields = {} if shown is None else orjson.loads(shown)
+    held = fields.get("held")
+    settings = fields.get("settings")
     if settings is None:  # nothing happened in it since it was created
         made = orjson.loads(record.settings) if record.settings else {}
         names = ("workspace", "model", "permission_mode", "effort")
@@ -314,7 +312,7 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
     return {
         "workspace": settings["workspace"] or record.workspace,
         "settings": settings,
-        "plan": told.get("plan"),
+        "plan": fields.get("plan"),
         "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
     }
 

@@ -45,7 +45,7 @@ class Heartbeat:
             due = self._queue[0][0] if self._queue else trio.current_time() + self.interval_s
             await trio.sleep_until(due)
             if self._queue and self._queue[0][0] <= trio.current_time():
-                _, one = self._queue.popleft()
-                if not one.ended:
-                    one.heartbeat_now()
-                    self.join(one)
+                _, connection = self._queue.popleft()
+                if not connection.ended:
+                    connection.heartbeat_now()
+                    self.join(connection)

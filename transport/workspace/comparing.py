@@ -1,4 +1,4 @@
-"""What changed in a workspace, and its files as they were: reads the checkpoints. Blocks: called on threads."""
+"""Compares the states of a workspace, and reads its files as they were, from checkpoints. Blocks: called on threads."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from transport.workspace.reading import OpenFile, as_text
 __all__ = ["CannotCompare", "Compares", "Wanted"]
 
 NOW_LIMITS: Final = Limits(first_s=20.0, later_s=10.0)
-"""Of saving the files as they are: a person waits for it."""
+"""The limits for saving the current files: a person waits for it."""
 
 
 class CannotCompare(Exception):
-    """These checkpoints cannot be compared. `code`: `no_checkpoint`, or `busy` where it may be tried again."""
+    """These checkpoints cannot be compared. `code`: `no_checkpoint`, or `busy` if a retry may help."""
 
     def __init__(self, code: str, content: str) -> None:
         super().__init__(content)
@@ -32,7 +32,7 @@ class CannotCompare(Exception):
 
 @attrs.frozen
 class Wanted:
-    """Which changes: between two checkpoints; `after` None: the files as they are. `path`: that file alone."""
+    """The wanted changes: between two checkpoints; `after` None: the current files. `path`: only that file."""
 
     before: str
     after: str | None
@@ -53,20 +53,20 @@ class Compares:
         return Store.of(str(self.folder), self.workspace)
 
     def why_none(self) -> CannotCompare:
-        """Return what is said where no state is kept."""
+        """Return the error for a workspace without a checkpoint."""
         reason = refusal_of(self.workspace, os.environ.get("HOME", ""), str(self.folder.parent))
         more = f": {reason}" if reason else ""
         return CannotCompare("no_checkpoint", f"The files were not saved there{more}.")
 
     def kept(self) -> set[str]:
-        """Return the ids of the session's checkpoints that are kept. Raises CannotCompare."""
+        """Return the ids of the session's stored checkpoints. Raises CannotCompare."""
         try:
             return self.store.names(self.session_id)
         except (GitFailed, GitMissing) as exc:
             raise CannotCompare("no_checkpoint", f"The saved states cannot be read: {exc}.") from exc
 
     def changes(self, wanted: Wanted) -> dict[str, Any]:
-        """Return what differs, as `/changes` shows it. Raises CannotCompare."""
+        """Return the differences, in the form of `/changes`. Raises CannotCompare."""
         store = self.store
         path = None if wanted.path is None else os.fsencode(wanted.path)
         try:
@@ -74,11 +74,11 @@ class Compares:
             after = self._now(store) if wanted.after is None else store.find(self.session_id, wanted.after)
             found = compare(store, before, after, path=path)
         except NoCheckpoint as exc:
-            raise CannotCompare("no_checkpoint", "That state of the files is not kept (any more).") from exc
+            raise CannotCompare("no_checkpoint", "That state of the files is not stored any more.") from exc
         except StoreBusy as exc:
-            raise CannotCompare("busy", "The folder is being saved; try again in a moment.") from exc
+            raise CannotCompare("busy", "The folder is being saved. Try again in a moment.") from exc
         except (GitFailed, GitMissing, TooMuch, OSError) as exc:
-            raise CannotCompare("no_checkpoint", f"The changes cannot be told: {exc}.") from exc
+            raise CannotCompare("no_checkpoint", f"The changes cannot be computed: {exc}.") from exc
         ends = {"from": wanted.before, "to": wanted.after}
         return {**ends, "files": found.files, "truncated": found.truncated}
 
@@ -87,7 +87,7 @@ class Compares:
         return Kept("", taken.tree, taken.left_out)
 
     def file(self, path: str, checkpoint_id: str) -> OpenFile:
-        """Return a file as it was; of a link its target. Raises PathRefused, CannotCompare."""
+        """Return a file as it was; for a link its target. Raises PathRefused, CannotCompare."""
         check_path(path)
         names = [name for name in path.split("/") if name not in ("", ".")]
         if ".." in names:
@@ -98,7 +98,7 @@ class Compares:
             mode, blob = _entry(store, kept.tree, "/".join(names))
             data = store.git("cat-file", "blob", blob)
         except NoCheckpoint as exc:
-            raise CannotCompare("no_checkpoint", "That state of the files is not kept (any more).") from exc
+            raise CannotCompare("no_checkpoint", "That state of the files is not stored any more.") from exc
         except (GitFailed, GitMissing) as exc:
             raise CannotCompare("no_checkpoint", f"The file cannot be read: {exc}.") from exc
         text = data.decode("utf-8", "replace") if mode == "120000" else as_text(data)
@@ -108,13 +108,13 @@ class Compares:
 def _entry(store: Store, tree: str, path: str) -> tuple[str, str]:
     """Return mode and blob of a file in a tree. Raises PathRefused, GitFailed, GitMissing."""
     if not path:
-        raise PathRefused("not_a_file", "That is no file.")
+        raise PathRefused("not_a_file", "That is not a file.")
     told = store.git("--literal-pathspecs", "ls-tree", "-z", tree, "--", path)
     for line in told.split(b"\0"):
         meta, _, name = line.partition(b"\t")
         if name == os.fsencode(path):
             mode, kind, blob = meta.decode().split(" ")
             if kind != "blob":
-                raise PathRefused("not_a_file", "That is no file.")
+                raise PathRefused("not_a_file", "That is not a file.")
             return mode, blob
     raise PathRefused("missing", "There was no such file.")

@@ -1,4 +1,4 @@
-"""Which language a file is in, by its name, as the colouring knows it."""
+"""Finds the language of a file by its name, for syntax colouring."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ _ENDINGS: Final = {
 
 
 def language_of(name: str) -> str:
-    """Return the name of a file's language; empty where nothing is known of it."""
+    """Return the name of a file's language; empty if it is unknown."""
     plain = name.rpartition("/")[2].casefold()
     return _NAMES.get(plain) or _ENDINGS.get(plain.rpartition(".")[2] if "." in plain else "", "")

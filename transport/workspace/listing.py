@@ -1,4 +1,4 @@
-"""What lies in a folder of a workspace, and in folders that a new session may work in. Blocks: called on threads."""
+"""Lists a folder of a workspace, and the folders that a new session may work in. Blocks: called on threads."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ __all__ = [
 ]
 
 MAX_ENTRIES: Final = 2000
-"""Of one folder; more are left out and said to be."""
+"""Entries of one folder; further ones are left out and reported."""
 
 MAX_FOLDERS: Final = 500
-"""Folders that the picker shows of one."""
+"""Folders of one folder that the picker shows."""
 
 GIT_S: Final = 2.0
-"""What git may take to tell what is ignored, or whether a repository is dirty."""
+"""How long git may take to list ignored files, or to check whether a repository is dirty."""
 
 PICKER_S: Final = 2.0
-"""What all repositories of one folder may take; of those that are left `dirty` is null."""
+"""How long all repositories of one folder may take; `dirty` of the rest is null."""
 
 
 @attrs.frozen
@@ -91,13 +91,13 @@ def _ignored(folder: str, names: Sequence[str]) -> frozenset[str]:
     given = b"".join(b"./" + os.fsencode(name) + b"\0" for name in names)
     try:
         done = run_git("check-ignore", "-z", "--stdin", cwd=folder, given=given, ok=(0, 1), limit_s=GIT_S)
-    except (GitFailed, GitMissing):  # no repository, or none that may be read: nothing is ignored
+    except (GitFailed, GitMissing):  # not a repository, or not a readable one: nothing is ignored
         return frozenset()
     return frozenset(os.fsdecode(name[2:]) for name in done.output.split(b"\0") if name)
 
 
 def look_up(root: str, found: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """Return the entries of a search's finds; what is gone meanwhile is left out."""
+    """Return the entries of a search's results; files removed meanwhile are left out."""
     entries: list[dict[str, Any]] = []
     for one in found:
         try:
@@ -127,17 +127,17 @@ def look_up(root: str, found: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 @attrs.frozen
 class Roots:
-    """Folders that sessions may work in, and all below them."""
+    """The folders that sessions may work in, and everything below them."""
 
     folders: tuple[Path, ...]
 
     def allows(self, folder: Path) -> bool:
-        """Tell whether `folder`, its links followed, is one of them or below one."""
+        """Return whether `folder`, its links followed, is one of them or below one."""
         real = Path(os.path.realpath(folder))
         return any(real.is_relative_to(os.path.realpath(root)) for root in self.folders)
 
     def check(self, folder: Path) -> None:
-        """Raise PathRefused unless sessions may work in `folder`, which is there."""
+        """Raise PathRefused unless `folder` exists and sessions may work in it."""
         if not self.allows(folder):
             raise PathRefused("outside", "The folder is outside of workspace_roots.")
         try:
@@ -145,11 +145,11 @@ class Roots:
         except OSError:
             raise PathRefused("missing", "There is no such folder.") from None
         if not is_folder:
-            raise PathRefused("not_a_folder", "That is no folder.")
+            raise PathRefused("not_a_folder", "That is not a folder.")
 
 
 def list_folders(roots: Roots, path: str | None) -> tuple[Path, list[dict[str, Any]]]:
-    """Return the folders of a folder, to choose a workspace from. Raises PathRefused."""
+    """Return the folders of a folder, for the choice of a workspace. Raises PathRefused."""
     folder = roots.folders[0] if path is None else Path(path)
     if path is not None and ("\0" in path or len(path) > 4096 or not folder.is_absolute()):
         raise PathRefused("bad_path", "path must be an absolute path of at most 4096 characters.")
@@ -159,7 +159,7 @@ def list_folders(roots: Roots, path: str | None) -> tuple[Path, list[dict[str, A
         with os.scandir(real) as scanned:
             names = sorted(islice(_folder_names(scanned), MAX_FOLDERS), key=lambda one: (one[0] == ".", one))
     except OSError:
-        raise PathRefused("unreadable", "The server may not read that folder.") from None
+        raise PathRefused("unreadable", "The server has no permission to read that folder.") from None
     until = time.monotonic() + PICKER_S
     return real, [describe_folder(real / name, until) for name in names]
 
@@ -172,7 +172,7 @@ def _folder_names(scanned: Iterator[os.DirEntry[str]]) -> Iterator[str]:
 
 
 def describe_folder(folder: Path, until: float) -> dict[str, Any]:
-    """Return how the picker shows a folder; git may be asked until `until` of the monotonic clock."""
+    """Return a folder as the picker shows it; git may run until `until` of the monotonic clock."""
     return {"name": shown(folder.name), "path": shown(str(folder)), "git": _git_of(folder, until)}
 
 
@@ -186,7 +186,7 @@ def _git_of(folder: Path, until: float) -> dict[str, Any] | None:
 
 
 def _read_head(git: Path) -> str | None:
-    """Return what HEAD of a repository or a linked worktree says; None where there is none."""
+    """Return the content of HEAD in a repository or a linked worktree; None if there is none."""
     try:
         if git.is_file():
             told = git.read_text(errors="replace")[:4096]

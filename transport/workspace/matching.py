@@ -1,8 +1,8 @@
-"""Finds paths by a few of their letters: the best first. Pure.
+"""Finds paths by some of their letters, the best match first. Pure.
 
-The paths lie in order of their length, the ignored ones behind all others, so of many that fit equally well the first
-ones are the best. They are looked through in rounds, from the strictest question to the mildest, and a round that has
-found enough ends the search. So a hundred thousand paths take some ten milliseconds, whatever the query.
+The paths are ordered by length, with ignored ones last, so among equally good matches the first ones are the best. The
+search runs in rounds, from the strictest rule to the mildest, and ends after a round that has found enough. So a
+hundred thousand paths take some ten milliseconds, whatever the query.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["MAX_QUERY_CHARS", "Candidate", "Names", "best"]
 MAX_QUERY_CHARS: Final = 200
 
 MAX_SCORED: Final = 5_000
-"""Paths with the letters here and there that are put in order; of more the shortest ones."""
+"""Paths with scattered letters that are ranked; beyond that the shortest ones."""
 
 ENOUGH: Final = 5
-"""With so many paths that have the words as they are, letters here and there do not matter any more."""
+"""If this many paths contain the words as they are, scattered letters are not searched."""
 
 
 @attrs.frozen
@@ -33,8 +33,8 @@ class Candidate:
 
 @attrs.define(eq=False)
 class Names:
-    """Paths as they are searched: `folded` in lower case, `names` the part behind the last slash, `letters` which of
-    some common letters are in it, as bits."""
+    """Paths prepared for the search: `folded` in lower case, `names` the part after the last slash, `letters` some
+    common letters in it, as bits."""
 
     candidates: list[Candidate]
     folded: list[str]
@@ -43,7 +43,7 @@ class Names:
 
     @classmethod
     def of(cls, candidates: Iterable[Candidate]) -> Names:
-        """Put paths in their order."""
+        """Sort paths and prepare them."""
         ordered = sorted(candidates, key=lambda one: (one.ignored, len(one.path), one.path))
         folded = [one.path.casefold() for one in ordered]
         names = [path[path.rfind("/") + 1 :] for path in folded]
@@ -58,10 +58,10 @@ def _bits(text: str) -> int:
 
 
 def best(names: Names, query: str, most: int) -> list[Candidate]:
-    """Return the `most` candidates that fit `query` best: they have the letters of each word in this order.
+    """Return the `most` best candidates for `query`: they have the letters of each word in this order.
 
-    The file's own name comes before what stands in its path, letters behind each other before letters here and
-    there, and ignored files come last.
+    Matches in the file's own name come before those in its path, adjacent letters before scattered ones, and ignored
+    files come last.
     """
     words = query.casefold().split()
     if not words:
@@ -104,7 +104,7 @@ def _containing(texts: Sequence[str], words: Sequence[str]) -> Iterable[int]:
 
 
 def _scattered(names: Names, words: Sequence[str]) -> Iterable[int]:
-    """Return the paths that have the letters here and there, the closest together first."""
+    """Return the paths with scattered letters, the closest together first."""
     needed = _bits("".join(words))
     scored: list[tuple[bool, int, int]] = []
     for at in [at for at, bits in enumerate(names.letters) if bits & needed == needed]:

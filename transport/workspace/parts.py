@@ -1,4 +1,4 @@
-"""What the routes about a session's work share: where it works, and who may see what of it."""
+"""Shared parts of the routes about a session's work: its folder, and which keys may see it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Work"]
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """The services for files of a workspace. The owner must run `search`.
+    """The parts. The caller must run `search`.
 
     Attributes:
-        checkpoints: where saved states of workspaces lie; None: nowhere.
-        worktrees: where worktrees of sessions lie; None: nowhere.
-        comparing: workspaces that are being compared now.
+        checkpoints: the folder of workspaces' checkpoints; None: no checkpoints.
+        worktrees: the folder of sessions' worktrees; None: no worktrees.
+        comparing: workspaces whose comparison is running.
     """
 
     roots: Roots
@@ -29,4 +29,4 @@ class Work:
     comparing: set[str] = attrs.field(factory=set)
     search: FileSearch = attrs.field(factory=FileSearch)
     threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(4))
-    """Parallel file work: a slow disk must not take all threads of the server."""
+    """Concurrent file work: a slow disk must not take all threads of the server."""

@@ -1,4 +1,4 @@
-"""One file of a workspace: as text where it is one, else as the bytes that it holds. Blocks: called on threads."""
+"""Reads one file of a workspace, as text if it is text, else as bytes. Blocks: called on threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_TEXT_BYTES: Final = 1024 * 1024
 
 @attrs.define(eq=False)
 class OpenFile:
-    """An open file, or one that was read: its text where it is one, else its bytes, in `data` or still to be read."""
+    """An open file, or one that was read: its text if it is text, else its bytes, in `data` or still to be read."""
 
     size: int
     text: str | None
@@ -25,7 +25,7 @@ class OpenFile:
     data: bytes = b""
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, none at the end. Blocks."""
+        """Return the next bytes; empty at the end. Blocks."""
         if self.descriptor >= 0:
             return os.read(self.descriptor, size)
         chunk, self.data = self.data[:size], self.data[size:]
@@ -55,7 +55,7 @@ def open_for_reading(root: str, path: str) -> OpenFile:
 
 
 def _read_start(descriptor: int) -> bytes:
-    """Read at most one byte more than a text may have: the file may grow while it is read."""
+    """Read at most one byte more than a text may have: the file may grow during the read."""
     got = bytearray()
     while len(got) <= MAX_TEXT_BYTES:
         chunk = os.pread(descriptor, MAX_TEXT_BYTES + 1 - len(got), len(got))
@@ -66,7 +66,7 @@ def _read_start(descriptor: int) -> bytes:
 
 
 def as_text(data: bytes) -> str | None:
-    """Return bytes as text; None where they are none, or too many."""
+    """Return bytes as text; None if they are not text, or too many."""
     if len(data) > MAX_TEXT_BYTES or b"\0" in data:
         return None
     try:

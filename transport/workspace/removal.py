@@ -1,4 +1,4 @@
-"""Removes a session with what it had of a workspace: its checkpoints, and its worktree where that is its alone."""
+"""Removes a session with its checkpoints, and with its worktree if no other session uses it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger("builderos.transport")
 
 
 class WorktreeKept(ActorError):
-    """The session stays because of its worktree. `code`: `worktree_dirty` or `worktree_in_use`."""
+    """The session cannot be removed because of its worktree. `code`: `worktree_dirty` or `worktree_in_use`."""
 
     def __init__(self, code: Literal["worktree_dirty", "worktree_in_use"], content: str) -> None:
         super().__init__(content)
@@ -35,18 +35,18 @@ class WorktreeKept(ActorError):
 
 @attrs.frozen
 class SessionRemoval:
-    """Removes what a session had. `sessions` removes the session itself."""
+    """Removes sessions with their work. `sessions` removes the session itself."""
 
     sessions: Removes
     catalog: Catalog
     work: Work
 
     async def remove(self, session_id: str, *, force: bool = False) -> None:
-        """Remove a session for good. With `force` also a worktree with work that is nowhere else.
+        """Remove a session permanently. With `force` also a worktree with work that exists nowhere else.
 
         Raises:
             WorktreeKept: nothing was removed.
-            SessionMissing, SessionBusy, ShuttingDown, StorageUnavailable: see `Removes`.
+            SessionMissing, SessionBusy, ShuttingDown, StorageUnavailable: as in `Removes`.
         """
         record = await self.catalog.get(session_id)
         if record is None:
@@ -89,7 +89,7 @@ class SessionRemoval:
             raise WorktreeKept("worktree_dirty", f"{exc} Remove it with force=true.") from exc
         if look.dirty or look.ahead:
             what = "has changes that are not committed" if look.dirty else f"is {look.ahead} commits ahead"
-            content = f"The worktree on {worktree.branch} {what}; merge it, or remove it with force=true."
+            content = f"The worktree on {worktree.branch} {what}. Merge it, or remove it with force=true."
             raise WorktreeKept("worktree_dirty", content)
 
     def _tidy(self, session_id: str, worktree: Worktree | None) -> None:

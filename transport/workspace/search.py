@@ -1,8 +1,8 @@
-"""The names of a workspace's files, for a search while somebody types.
+"""Searches the names of a workspace's files while a person types.
 
-An index is made by the first question about a workspace and followed as long as questions come: it is made again
-every few seconds, so that a new file is found soon, and dropped a minute after the last question. It holds git's own
-list where there is a repository, else what a walk finds.
+The first search in a workspace makes an index. While searches continue, it is made again every few seconds, so that new
+files are found soon; it is dropped a minute after the last search. It holds git's own list if there is a repository,
+else the result of a walk.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from transport.workspace.matching import Candidate, Names, best
 __all__ = ["FileSearch", "list_paths"]
 
 MAX_PATHS: Final = 300_000
-"""Of one workspace; what comes behind is not found."""
+"""Paths of one workspace; further ones are not found."""
 
 MAX_IGNORED: Final = 20_000
 MAX_INDEXES: Final = 8
-"""Workspaces that are followed at once; the one that was asked about longest ago is dropped."""
+"""Workspaces with an index at once; beyond that the one with the oldest search is dropped."""
 
 FRESH_S: Final = 1.0
-"""An index younger than this is taken as it is."""
+"""An index younger than this is used as it is."""
 
 AGAIN_S: Final = 3.0
-"""How often a followed index is made again."""
+"""How often the index is made again while it is in use."""
 
 FOLLOWED_S: Final = 60.0
 PATIENCE_S: Final = 0.08
-"""How long a question waits for a newer index where an older one is there."""
+"""How long a search waits for a newer index if there is an older one."""
 
 LIST_S: Final = 10.0
-"""What git may take to list the files."""
+"""How long git may take to list the files."""
 
 
 @attrs.define(eq=False)
@@ -53,14 +53,14 @@ class _Index:
 
 @attrs.define(eq=False)
 class FileSearch:
-    """An index of names for each workspace. A task must `run` it."""
+    """The search over all workspaces. The caller must run `run`."""
 
     _indexes: dict[str, _Index] = attrs.field(factory=dict)
     _new: trio.Event = attrs.field(factory=trio.Event)
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(2))
 
     async def find(self, root: str, query: str, most: int) -> list[Candidate]:
-        """Return the paths below `root` that fit best. Waits for the first index of a workspace."""
+        """Return the best matching paths below `root`. Waits for the first index of a workspace."""
         index = self._indexes.pop(root, None) or _Index(root)
         self._indexes[root] = index  # the newest last
         index.asked_at = trio.current_time()
@@ -88,7 +88,7 @@ class FileSearch:
                 await self._new.wait()
 
     async def _follow(self, root: str, running: set[str]) -> None:
-        """Make the index of one workspace again and again until nobody asks about it."""
+        """Make the index of one workspace again and again until its searches end."""
         try:
             while (index := self._indexes.get(root)) is not None:
                 if trio.current_time() - index.asked_at > FOLLOWED_S:
@@ -100,7 +100,7 @@ class FileSearch:
                 index.made_at = started
                 index.made.set()
                 index.made = trio.Event()
-                # A workspace whose list takes long is listed less often.
+                # A workspace that is slow to list is listed less often.
                 pause = max(AGAIN_S, 5 * (trio.current_time() - started))
                 with trio.move_on_after(pause):
                     await index.wanted.wait()
@@ -110,7 +110,7 @@ class FileSearch:
 
 
 def list_paths(root: str) -> Names:
-    """Return the paths below `root`. Blocks; a folder that cannot be read has none."""
+    """Return the paths below `root`. Blocks; an unreadable folder has none."""
     try:
         known = _git_list(root, "--cached", "--others")
         ignored = _git_list(root, "--others", "--ignored")
@@ -127,7 +127,7 @@ def _git_list(root: str, *which: str) -> list[str]:
 
 
 def _walk(root: str) -> Iterator[str]:
-    """Yield what a walk finds, the upper folders first; `.git` is left out and no link followed."""
+    """Yield the files of a walk, the upper folders first; `.git` is left out and no link followed."""
     waiting, found = [""], 0
     while waiting:
         folders: list[str] = []

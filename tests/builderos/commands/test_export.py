@@ -52,7 +52,7 @@ def test_a_turn_with_tools_and_a_question() -> None:
     question, answer = parts(
         ASKED,
         STARTED,
-        ("message", {"block": "1", "offset": 0, "content": "ReadinessProbe"}),
+        ("message", {"block": "1", "offset": 0, "content": "Read"}),
         ("message", {"block": "1", "offset": 4, "content": "ing."}),
         ("tool_started", {"tool_id": "x", "name": "Bash", "input": {"command": "ls `a`"}}),
         ("tool_finished", {"tool_id": "x", "name": "Bash", "output": "no", "is_error": True}),
@@ -63,14 +63,14 @@ def test_a_turn_with_tools_and_a_question() -> None:
     )
     assert markdown(question, "claude") == "\n## phone, 2026-01-02 03:04:05\n\n> do it\n> # now\n"
     assert markdown(answer, "claude") == (
-        "\n### claude\n\nLooking.\n\n"
+        "\n### claude\n\nReading.\n\n"
         '- Bash: `{"command":"ls \'a\'"}` (failed)\n'
         "- Write asks for permission. Denied by mac.\n"
         "\n```\nopen code\n```\n"
         "\n**Error** (model_error): overloaded\n"
     )
     assert isinstance(answer, AnswerItem)
-    assert (answer.status, answer.content) == ("error", "Looking.```\nopen code")
+    assert (answer.status, answer.content) == ("error", "Reading.```\nopen code")
 
 
 def test_what_has_no_answer_says_why() -> None:

@@ -171,7 +171,7 @@ async def test_a_mark_that_cannot_be_written_is_logged_and_comes_later(
         await marked(tmp_path, store)
         (tmp_path / f"{MARK_NAME}.new").mkdir()
         await store.settle("one", "value")
-        await until(lambda: "cannot be marked" in caplog.text)
+        await until(lambda: "commit mark: cannot be written" in caplog.text)
         (tmp_path / f"{MARK_NAME}.new").rmdir()
         await marked(tmp_path, store)
 

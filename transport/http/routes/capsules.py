@@ -47,7 +47,7 @@ class CapsuleRoutes:
     async def listing(self, _: Request, __: Device) -> Response:
         """Return the capsules."""
         found = await trio.to_thread.run_sync(find_capsules, self.workspace)
-        return JsonAnswer({"count": len(found), "capsules": [attrs.asdict(one) for one in found]})
+        return JsonAnswer({"count": len(found), "capsules": [attrs.asdict(capsule) for capsule in found]})
 
 
 def find_capsules(workspace: Path) -> list[Capsule]:
@@ -86,14 +86,14 @@ def _read(folder: Path) -> Capsule | None:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return None
             raw = file.read(FILE_BYTES + 1)
-        told = orjson.loads(raw) if len(raw) <= FILE_BYTES else None
+        body = orjson.loads(raw) if len(raw) <= FILE_BYTES else None
     except (OSError, orjson.JSONDecodeError):
         return None
-    if not isinstance(told, dict):
+    if not isinstance(body, dict):
         return None
 
     def text(key: str, otherwise: str) -> str:
-        value = told.get(key)
+        value = body.get(key)
         return value.strip()[:MAX_TEXT] if isinstance(value, str) and value.strip() else otherwise
 
     name = text("name", os.fsencode(folder.name).decode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""`GET /api/sessions/{id}/changes`: what a turn changed, what lies between two checkpoints, or all since the beginning."""
+"""`GET /api/sessions/{id}/changes`: the changes of a turn, between two checkpoints, or since the beginning."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transport.workspace.parts import Work
 __all__ = ["ChangeRoutes", "compare_error"]
 
 AFTER_WAIT_S: Final = 2.0
-"""How long a turn's second checkpoint is waited for."""
+"""How long to wait for a turn's second checkpoint."""
 
 AFTER_LOOK_S: Final = 0.05
 PAGE_ROWS: Final = 200
@@ -31,24 +31,24 @@ _NONE: Final = HttpError(404, "no_checkpoint", "The files were not saved there."
 
 
 def compare_error(failed: CannotCompare) -> HttpError:
-    """Return the answer if there is nothing to show."""
+    """Return the response if the changes cannot be computed."""
     return HttpError(429 if failed.code == "busy" else 404, failed.code, str(failed))
 
 
 @attrs.frozen
 class ChangeRoutes:
-    """The route of a session's changes."""
+    """The route of the changes."""
 
     deps: Deps
     work: Work
 
     async def changes(self, request: Request, _: Device) -> Response:
-        """File entries with their patches."""
+        """Return the changed files with their patches."""
         workspace = await workspace_of(self.deps, request)
         session_id = request.path_params["id"]
         turn, before, after, path = query_of(request, "turn", "from", "to", "path")
         if (before is None) != (after is None) or (turn is not None and before is not None):
-            raise HttpError(400, "bad_request", "Give turn, or from and to, or none of them.")
+            raise HttpError(400, "bad_request", "Give `turn`, or `from` and `to`, or none of them.")
         if self.work.checkpoints is None:
             raise _NONE
         compares = Compares(self.work.checkpoints, workspace, session_id)
@@ -63,7 +63,9 @@ class ChangeRoutes:
     async def _compare(self, compares: Compares, wanted: Wanted) -> dict[str, object]:
         comparing, workspace = self.work.comparing, compares.workspace
         if workspace in comparing:
-            raise HttpError(429, "busy", "Changes in this folder are being looked at; try again in a moment.")
+            raise HttpError(
+                429, "busy", "Changes in this folder are being compared already. Try again in a moment."
+            )
         comparing.add(workspace)
         try:
             call = partial(compares.changes, wanted)
@@ -77,7 +79,7 @@ class ChangeRoutes:
         return compare_error(await trio.to_thread.run_sync(compares.why_none, limiter=self.work.threads))
 
     async def _around(self, compares: Compares, turn_id: str) -> Wanted:
-        """Return the checkpoints of a turn; one that has none after it is compared with the files as they are."""
+        """Return the checkpoints of a turn; without a second one, the turn is compared with the current files."""
         before: str | None = None
         with trio.move_on_after(AFTER_WAIT_S):
             while True:

@@ -63,16 +63,23 @@ class DeviceRoutes:
         limit, after = limit_of(request, MAX_DEVICES), request.query_params.get("after")
         known = self.facilities.devices.list()
         if after is not None:
-            places = [number for number, one in enumerate(known) if one.id == after]
+            places = [number for number, device in enumerate(known) if device.id == after]
             if not places:
                 raise HttpError(400, "bad_request", "`after` is not a valid cursor for this list.")
             known = known[places[0] + 1 :]
-        good = [one for one in known if one.revoked_at_ms is None]
-        shown = [
-            {"id": one.id, "name": one.name, "scope": one.scope, "created_at": timestamp(one.created_at_ms)}
-            for one in good[:limit]
+        good = [device for device in known if device.revoked_at_ms is None]
+        entries = [
+            {
+                "id": device.id,
+                "name": device.name,
+                "scope": device.scope,
+                "created_at": timestamp(device.created_at_ms),
+            }
+            for device in good[:limit]
         ]
-        return JsonAnswer({"devices": shown, "next_after": shown[-1]["id"] if len(good) > limit else None})
+        return JsonAnswer(
+            {"devices": entries, "next_after": entries[-1]["id"] if len(good) > limit else None}
+        )
 
     async def add(self, request: Request, by: Device) -> Response:
         """Add a device and its key."""
@@ -137,7 +144,7 @@ def scope_of(body: JsonBody, default: str | None = None) -> str:
 
 def check_room(devices: Devices) -> None:
     """Refuse a device beyond the limit. Raises HttpError."""
-    if sum(one.revoked_at_ms is None for one in devices.list()) >= MAX_DEVICES:
+    if sum(device.revoked_at_ms is None for device in devices.list()) >= MAX_DEVICES:
         raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already. Revoke one first.")
 
 

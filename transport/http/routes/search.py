@@ -40,7 +40,7 @@ class SearchRoutes:
         before = number_of(request, "before")
         hits = await self._find(request, query, limit + 1, before)
         page = hits[:limit]
-        shown = [
+        entries = [
             {
                 "session_id": hit.session_id,
                 "seq": hit.seq,
@@ -51,7 +51,7 @@ class SearchRoutes:
             for hit in page
         ]
         last = str(page[-1].commit_no) if len(hits) > limit else None
-        return JsonAnswer({"hits": shown, "next_before": last})
+        return JsonAnswer({"hits": entries, "next_before": last})
 
     async def _find(self, request: Request, query: str, limit: int, before: int | None) -> Sequence[Hit]:
         """Search, until the client disconnects. Raises HttpError, ClientDisconnect."""

@@ -168,10 +168,10 @@ class ExportRoutes:
         return _Streamed(partial(self.exports, session_id, form), headers=headers)
 
 
-def _form(told: str) -> Literal["md", "json"]:
-    if told == "md":
+def _form(text: str) -> Literal["md", "json"]:
+    if text == "md":
         return "md"
-    if told == "json":
+    if text == "json":
         return "json"
     raise HttpError(400, "bad_request", "format must be md or json.")
 

@@ -63,7 +63,7 @@ class SessionRoutes:
         page = found[:limit]
         body = {
             "total": await self.deps.catalog.count(),
-            "sessions": [session_entry(one) for one in page],
+            "sessions": [session_entry(record) for record in page],
             "next_before": _encode_cursor(page[-1]) if len(found) > limit else None,
         }
         return JsonAnswer(body)

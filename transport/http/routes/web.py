@@ -66,6 +66,6 @@ class _WebRoute:
             return Response(status_code=304, headers=headers)
         return Response(self.file.body, headers=headers, media_type=self.file.media_type)
 
-    def _is_known(self, told: str) -> bool:
-        tags = [tag.strip().removeprefix("W/") for tag in told.split(",")]
+    def _is_known(self, header: str) -> bool:
+        tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
         return self.file.etag in tags or tags == ["*"]

@@ -32,11 +32,11 @@ from transport.workspace.reading import OpenFile, open_for_reading
 __all__ = ["WorkspaceRoutes", "file_answer", "path_error", "query_of", "workspace_of"]
 
 BEST: Final = 50
-"""Names that a search gives."""
+"""Names that a search returns."""
 
 RECENT: Final = 10
 RECENT_SESSIONS: Final = 100
-"""Sessions among which recent workspaces are looked for."""
+"""Sessions that are searched for recent workspaces."""
 
 CHUNK_BYTES: Final = 256 * 1024
 
@@ -63,7 +63,7 @@ _TYPES: Final = {
 
 
 def path_error(refused: PathRefused) -> HttpError:
-    """Return the answer to a path that cannot be used."""
+    """Return the response to a path that cannot be used."""
     return HttpError(_STATUS[refused.code], _CODES.get(refused.code, refused.code), str(refused))
 
 
@@ -90,13 +90,13 @@ async def workspace_of(deps: Deps, request: Request) -> str:
 
 @attrs.frozen
 class WorkspaceRoutes:
-    """The routes of a workspace's files and folders."""
+    """The routes of a session's workspace."""
 
     deps: Deps
     work: Work
 
     async def listing(self, request: Request, _: Device) -> Response:
-        """A folder's entries, or the names that fit a search."""
+        """Return a folder's entries, or the names that match a search."""
         root = await workspace_of(self.deps, request)
         path, query = query_of(request, "path", "q")
         if query is not None:
@@ -116,7 +116,7 @@ class WorkspaceRoutes:
         return {"entries": entries, "truncated": len(found) > BEST}
 
     async def file(self, request: Request, device: Device) -> Response:
-        """A file of the workspace: a text with its colours, or a download."""
+        """Return a file of the workspace: a text with its colours, or a download."""
         root = await workspace_of(self.deps, request)
         path, checkpoint = query_of(request, "path", "checkpoint")
         if path is None:
@@ -139,7 +139,7 @@ class WorkspaceRoutes:
         return Compares(self.work.checkpoints, root, request.path_params["id"]).file(path, checkpoint)
 
     async def folders(self, request: Request, _: Device) -> Response:
-        """Folders that a new session may work in."""
+        """Return folders that a new session may work in."""
         (path,) = query_of(request, "path")
         try:
             folder, folders = await self._thread(list_folders, self.work.roots, path)
@@ -149,7 +149,7 @@ class WorkspaceRoutes:
         return JsonAnswer({"path": str(folder), "folders": folders, "recent": recent})
 
     async def _recent(self) -> list[dict[str, Any]]:
-        """Return the folders that sessions worked in lately, the newest first."""
+        """Return the folders that sessions worked in recently, the newest first."""
         page = await self.deps.catalog.page(RECENT_SESSIONS)
         names = list(dict.fromkeys(decode_settings(one.settings).workspace for one in page))
         found: list[dict[str, Any]] = await self._thread(self._describe, names)
@@ -177,7 +177,7 @@ class WorkspaceRoutes:
 
 
 async def file_answer(deps: Deps, path: str, opened: OpenFile) -> Response:
-    """Answer with a file: text as JSON with its colours, anything else as a download."""
+    """Return a file: text as JSON with its colours, anything else as a download."""
     if opened.text is None:
         return _Download(path, opened)
     language = language_of(path)
@@ -188,7 +188,7 @@ async def file_answer(deps: Deps, path: str, opened: OpenFile) -> Response:
 
 
 def _fenced(text: str, language: str) -> str:
-    """Return a text as a piece of code in Markdown, behind a fence that is longer than any in it."""
+    """Return a text as a code block in Markdown, with a fence longer than any in it."""
     longest = run = 0
     for sign in text:
         run = run + 1 if sign == "`" else 0
@@ -198,7 +198,7 @@ def _fenced(text: str, language: str) -> str:
 
 
 class _Download(Response):
-    """Streams an open file and closes it, also where the device goes away."""
+    """Streams an open file and closes it, even if the device disconnects."""
 
     def __init__(self, path: str, opened: OpenFile) -> None:
         self.opened = opened
@@ -223,7 +223,7 @@ class _Download(Response):
             while left > 0:
                 chunk = await trio.to_thread.run_sync(self.opened.read, min(left, CHUNK_BYTES))
                 if not chunk:
-                    break  # it became shorter: the connection breaks off, and the device sees that
+                    break  # it became shorter: the response is cut off, and the device notices that
                 left -= len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})

@@ -4,7 +4,7 @@ import { Client } from "./client.js";
 import { moreStyles } from "./dom.js";
 import { forgetAll, randomHex, recall, remember, setTheme } from "./identity.js";
 import { modeOf, sessionName } from "./names.js";
-import { closeDialogs, goTo, routeOf } from "./router.js";
+import { closeDialogs, goTo, here, routeOf } from "./router.js";
 import { ConversationView } from "./views/conversation.js";
 import { ListView } from "./views/list.js";
 import { Shell, connectionText } from "./views/shell.js";
@@ -320,6 +320,7 @@ export class App {
 		this.client?.stop();
 		this.client = null;
 		forgetAll(drafts);
+		here.sheet = 0;
 		history.replaceState(null, "", "/#/");
 		this.askForKey(trouble);
 		await this.store.clear("kept");

@@ -27,12 +27,16 @@ export function closeDialogs() {
 	for (const one of document.querySelectorAll("dialog")) one.close();
 }
 
+/** The history's entry that the page is at, if it is a dialog's (views/dialogs.js); else 0. */
+export const here = { sheet: 0 };
+
 /** Go to an address. The history entry of an open dialog becomes that of the new page (views/dialogs.js). @param {string} hash */
 export function goTo(hash) {
 	if (location.hash !== hash && !history.state?.sheet) {
 		location.hash = hash;
 		return;
 	}
+	here.sheet = 0;
 	history.replaceState(null, "", hash); // at once in every engine, and so before the dialog's own end
 	dispatchEvent(new Event("hashchange"));
 }

@@ -2,14 +2,23 @@
 // gesture closes it and leaves the page where it is.
 
 import { button, el, iconButton } from "../dom.js";
+import { here } from "../router.js";
 
 /** @type {HTMLDialogElement[]} */
 const open = [];
 let count = 0;
 
+/** The address at which the last dialog was opened. */
+let where = "";
+
+// A dialog that was closed by other means leaves its entry: to take it out at once could undo where the page goes next. So
+// a step back over such an entry goes one further.
 addEventListener("popstate", () => {
-	const state = history.state?.sheet ?? 0;
-	for (const one of [...open]) if (Number(one.dataset.sheet) > state) one.close();
+	const from = here.sheet;
+	here.sheet = history.state?.sheet ?? 0;
+	const over = open.filter((one) => one.open && Number(one.dataset.sheet) > here.sheet);
+	for (const one of over) one.close();
+	if (from > here.sheet && !over.length && location.hash === where) history.back();
 });
 
 /**
@@ -24,14 +33,14 @@ export function openDialog(name, ...children) {
 	dialog.onclose = () => {
 		dialog.remove();
 		open.splice(open.indexOf(dialog), 1);
-		// Whatever comes next may have taken this entry's place by then.
-		setTimeout(() => history.state?.sheet === number && history.back());
 	};
 	dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 	document.body.append(dialog);
 	const below = history.state?.sheet;
 	const left = below && !open.some((one) => one.open && Number(one.dataset.sheet) === below);
 	history[left ? "replaceState" : "pushState"]({ sheet: number }, "");
+	here.sheet = number;
+	where = location.hash;
 	open.push(dialog);
 	dialog.showModal();
 	return dialog;
