@@ -11,7 +11,16 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from actors.events import Attachment, Decision, Held, PermissionRequested, PlanEntry, SessionGrant, Settings
+from actors.events import (
+    Attachment,
+    Decision,
+    Held,
+    PermissionRequested,
+    PlanEntry,
+    SessionGrant,
+    Settings,
+    TaskStarted,
+)
 from actors.offer import NO_OFFER, Offer
 
 __all__ = [
@@ -42,6 +51,7 @@ __all__ = [
     "SendNow",
     "SessionView",
     "Settings",
+    "StopTask",
     "Undo",
     "Warm",
 ]
@@ -64,6 +74,7 @@ RejectCode = Literal[
     "bad_worktree",
     "bypass_disabled",
     "unknown_grant",
+    "unknown_task",
     "too_many",
     "bad_time",
     "busy",
@@ -131,10 +142,19 @@ class Cancel:
 
 @attrs.frozen
 class Interrupt:
-    """Stop the running turn; with `turn_id` only that one."""
+    """Stop the running turn; with `turn_id` only that one. `background`: stop the tasks in the background instead."""
 
     name: ClassVar[str] = "interrupt"
     turn_id: str | None = None
+    background: bool = False
+
+
+@attrs.frozen
+class StopTask:
+    """Stop one task in the background."""
+
+    name: ClassVar[str] = "stop_task"
+    task_id: str
 
 
 @attrs.frozen
@@ -255,6 +275,7 @@ Command = (
     | SendNow
     | Cancel
     | Interrupt
+    | StopTask
     | Decide
     | Configure
     | RevokeGrant
@@ -321,6 +342,7 @@ class SessionView:
         offer: what its agent offers, as far as that is known.
         plan: the agent's newest to-do list.
         gauge: what the agent last told of its context, cost and limits.
+        background: its tasks that go on after their turn.
     """
 
     epoch: int
@@ -338,6 +360,7 @@ class SessionView:
     gauge: Mapping[str, Any] = attrs.field(factory=dict)
     plan: tuple[PlanEntry, ...] = ()
     held: Held | None = None
+    background: tuple[TaskStarted, ...] = ()
 
 
 @attrs.frozen

@@ -118,10 +118,11 @@ class Delivery:
 
 @attrs.frozen
 class TurnStarted:
-    """The turn of `message_id` begins."""
+    """The turn of `message_id` begins; without one the agent began by itself, and `cause` says why."""
 
     kind: ClassVar[str] = "turn_started"
-    message_id: str
+    message_id: str | None
+    cause: str | None = None
 
 
 @attrs.frozen
@@ -225,7 +226,7 @@ class PermissionResolved:
 
 @attrs.frozen
 class TaskStarted:
-    """Delegated work began."""
+    """Delegated work began. `background`: it may go on after its turn."""
 
     kind: ClassVar[str] = "task_started"
     task_id: str
@@ -233,6 +234,7 @@ class TaskStarted:
     agent_type: str
     parent_task_id: str | None = None
     state: TaskState = "running"
+    background: bool = False
 
 
 @attrs.frozen
@@ -246,6 +248,7 @@ class TaskProgress:
     progress: str
     parent_task_id: str | None = None
     state: TaskState = "running"
+    background: bool = False
 
 
 @attrs.frozen
@@ -259,6 +262,7 @@ class TaskFinished:
     state: TaskState
     result: str | None
     parent_task_id: str | None = None
+    background: bool = False
 
 
 @attrs.frozen

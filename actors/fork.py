@@ -110,7 +110,14 @@ class Forking:
             items = [decode_row(row) for row in rows if row.turn_id in turns]
             await self._append(grant, state, [one for one in items if not isinstance(one.event, _LEFT_OUT)])
             after = rows[-1].seq
-        for kept in (state.queue, state.unknown, state.arriving, state.grants, state.grants_at):
+        for kept in (
+            state.queue,
+            state.unknown,
+            state.arriving,
+            state.grants,
+            state.grants_at,
+            state.background,
+        ):
             kept.clear()  # what waits or is allowed in the source stays there
         state.plan, state.held = (), None
         await self._append(grant, state, [], durable=True)

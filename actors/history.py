@@ -69,7 +69,8 @@ class _Turns:
                 self._answers.setdefault(turn_id, []).append(event.content)
             case TurnStarted():
                 self._started.add(turn_id)
-                self._tried.add(event.message_id)
+                if event.message_id is not None:
+                    self._tried.add(event.message_id)
                 answer = "".join(reversed(self._answers.pop(turn_id, [])))
                 said = [PastMessage("assistant", answer)] if answer else []
                 return said + [PastMessage("user", text) for text in self._steered.pop(turn_id, [])]

@@ -106,7 +106,7 @@ class _Open:
     """The running turn."""
 
     turn_id: str
-    message_id: str
+    message_id: str | None
     handed: bool = False
     settled: bool = False
     steered: set[str] = attrs.field(factory=set)
@@ -141,6 +141,7 @@ class Verifier:
     message_count: int = 0
     messages: dict[str, MessageRecord] = attrs.field(factory=dict)
     _ended: set[str] = attrs.field(factory=set)
+    _background: set[str] = attrs.field(factory=set)
     _turn: _Open | None = None
 
     @property
@@ -166,6 +167,8 @@ class Verifier:
                 pass
             case Notice() if item.turn_id is None or self._waits(item, event):
                 pass
+            case TaskStarted(background=True) | TaskProgress(background=True) | TaskFinished(background=True):
+                self._worked_in_background(item, event)
             case _ if turn is None or item.turn_id != turn.turn_id:
                 self._note(item, "turn", f"{event.kind} of {item.turn_id}, which does not run")
             case _ if not turn.handed:
@@ -258,17 +261,32 @@ class Verifier:
         if self._turn is not None:
             self._note(item, "turn", f"{turn_id} started while {self._turn.turn_id} runs")
             self._ended.add(self._turn.turn_id)
-        told = self.messages.get(event.message_id)
-        if told is None and not self._is_imported(event.message_id):
-            self._note(item, "message", f"a turn of {event.message_id}, which nobody sent")
-        self._turn = _Open(turn_id, event.message_id)
+        message_id = event.message_id
+        if message_id is None:
+            if event.cause is None:
+                self._note(item, "turn", f"{turn_id} has neither a message nor a cause")
+        elif message_id not in self.messages and not self._is_imported(message_id):
+            self._note(item, "message", f"a turn of {message_id}, which nobody sent")
+        self._turn = _Open(turn_id, message_id, handed=message_id is None)
+
+    def _worked_in_background(
+        self, item: Committed, event: TaskStarted | TaskProgress | TaskFinished
+    ) -> None:
+        if item.turn_id is not None and (self._turn is None or self._turn.turn_id != item.turn_id):
+            self._note(item, "turn", f"{event.kind} of {item.turn_id}, which does not run")
+        if isinstance(event, TaskStarted):
+            self._background.add(event.task_id)
+        elif event.task_id not in self._background:
+            self._note(item, "task", f"{event.kind} of {event.task_id}, which is not open")
+        elif isinstance(event, TaskFinished):
+            self._background.remove(event.task_id)
 
     def _end(self, item: Committed, turn: _Open) -> None:
         kind = item.event.kind
         for rule, left in (("permission", turn.requests), ("task", turn.tasks)):
             for one in sorted(left):
                 self._note(item, "task" if rule == "task" else "permission", f"{one} is open at the end")
-        told = self.messages.get(turn.message_id)
+        told = None if turn.message_id is None else self.messages.get(turn.message_id)
         if told is not None and told.state not in _OUTCOMES[kind]:
             self._note(item, "turn", f"{kind}, and {turn.message_id} is {told.state}")
         for message_id in sorted(turn.steered):

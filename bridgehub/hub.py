@@ -34,6 +34,7 @@ from bridgehub.protocol.messages import (
     Prompt,
     Steer,
     Stop,
+    StopTask,
     ToHub,
     Welcome,
 )
@@ -105,6 +106,7 @@ class Hub:
             steered=turns.steered,
             history_wanted=turns.asking.history_limit,
             takes_setup=True,
+            head_seq=self.outbox.head_seq,
         )
 
     def take_nowait(self, message: ToHub) -> None:
@@ -116,6 +118,8 @@ class Hub:
                 self.turns.prompt_nowait(message)
             case InterruptTurn():
                 self.turns.interrupt_nowait(message.turn_id)
+            case StopTask(task_id):
+                self.turns.stop_task_nowait(task_id)
             case Decided():
                 self.turns.asking.decide_nowait(message)
             case Steer():
@@ -177,7 +181,7 @@ class Hub:
             if links.attached:
                 await self._changes.park()
                 continue
-            running, seen_seq = turns.running, outbox.head_seq
+            running, seen_seq = turns.is_busy, outbox.head_seq
             limit_s = spec.busy_abandon_s if running else spec.idle_abandon_s
             since = max(links.detached_at, active_at if running else turns.ended_at)
             with trio.move_on_at(since + limit_s) as scope:

@@ -26,6 +26,7 @@ import trio
 
 from bridgehub.protocol.codec import encode_reported, json_size
 from bridgehub.protocol.framing import MAX_LINE_BYTES
+from bridgehub.protocol.limits import clip
 from bridgehub.protocol.messages import HubEvent, TextPiece
 from bridgehub.spool import Spool
 
@@ -94,12 +95,13 @@ class Outbox:
     async def put(self, event: HubEvent) -> None:
         """Number and keep an event. Checkpoints only where it waits for room.
 
-        A piece over 256 KiB as JSON becomes several. Cancelling one that waits leaves no trace of it, or of
-        that part of a long piece.
+        What is too long in it is cut (`protocol.limits`); a piece over 256 KiB as JSON becomes several. Cancelling one
+        that waits leaves no trace of it, or of that part of a long piece.
 
         Raises:
             EventTooLarge: the event, not being a piece, is over the limit of a line.
         """
+        event = clip(event)
         if type(event) is TextPiece:
             if len(event.text) * 6 > MAX_PIECE_BYTES and json_size(event.text) > MAX_PIECE_BYTES:
                 middle = len(event.text) // 2
@@ -126,6 +128,7 @@ class Outbox:
 
         It gets its number when a link takes it; one that nobody took is lost with the hub.
         """
+        event = clip(event)
         if len(encode_reported(1, 1, event)) > MAX_LINE_BYTES - _LINE_OVERHEAD_BYTES:
             _log.warning("%s is too long for a line and was left out", type(event).__name__)
             return

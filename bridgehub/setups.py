@@ -61,7 +61,7 @@ class Setups:
                 continue  # the next turn starts with them
             self._brought = setup
             try:
-                await found.configure(setup, self._tell)
+                await found.configure(setup, self.tell)
             except Exception:
                 _log.exception("the settings could not be changed now; the next turn starts with them")
 
@@ -77,7 +77,7 @@ class Setups:
             return
         with trio.move_on_after(GAUGE_S):
             try:
-                await driver.after_turn(self._tell)
+                await driver.after_turn(self.tell)
             except Exception as exc:
                 _log.info("the gauge is not known: %s", type(exc).__name__)
 
@@ -101,7 +101,8 @@ class Setups:
         self._is_revoked |= bool(self.asking.grants - set(setup.grants))
         self.asking.grants = set(setup.grants)
 
-    async def _tell(self, event: HubEvent) -> None:
+    async def tell(self, event: HubEvent) -> None:
+        """Report an event that is of no turn."""
         if isinstance(event, AgentOffered | Gauged):
             self.newest_nowait(event)
             await trio.lowlevel.checkpoint()

@@ -129,6 +129,7 @@ class TurnSink:
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
     tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
+    note: Callable[[HubEvent], object] = lambda event: None
     silence: InactivityWatchdog = attrs.field(factory=InactivityWatchdog)
     workspace: str = ""
     saved: trio.Event | None = None
@@ -152,6 +153,7 @@ class TurnSink:
         self.silence.heard(event)
         if isinstance(event, ToolEnded) and event.diff:
             event = attrs.evolve(event, diff=relative_diff(event.diff, self.workspace))
+        self.note(event)
         if isinstance(event, PlanChanged):
             self._plan = event
         if self._plan is not None and trio.current_time() >= self._plan_at:

@@ -24,8 +24,9 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.base import AgentDriver, TurnEnd
+from bridgehub.agents.base import AgentDriver, SelfStarter, TurnEnd
 from bridgehub.agents.registry import AgentMissing
+from bridgehub.between_turns import BetweenTurns
 from bridgehub.checkpoints import Checkpoints, undone_text
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
@@ -38,6 +39,7 @@ from bridgehub.protocol.messages import (
     SteerLost,
     SteerRefused,
     SteerTaken,
+    TurnBegan,
     TurnFailed,
     TurnStopped,
 )
@@ -87,7 +89,9 @@ class _Steering:
 
 @attrs.define(eq=False)
 class _Turn:
-    prompt: Prompt
+    turn_id: str
+    prompt: Prompt | None
+    """None: the agent began it by itself."""
     sink: TurnSink
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     stopping: bool = False
@@ -126,7 +130,6 @@ class TurnRunner:
     last_turn_id: str | None = None
     ended_at: float = 0.0
     _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
-    _prompts: trio.MemoryReceiveChannel[Prompt] = attrs.field(init=False)
     _seen: dict[str, None] = attrs.field(factory=dict)
     _stop_early: set[str] = attrs.field(factory=set)
     _pending: int = 0
@@ -136,18 +139,26 @@ class TurnRunner:
     _ids: int = 0
     _masker: Masker = attrs.field(init=False)
     _setups: Setups = attrs.field(init=False)
+    _between: BetweenTurns = attrs.field(init=False)
+    _not_begun: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        self._queue, self._prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
+        self._queue, prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
         self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
         self.checkpoints = Checkpoints(self.spec, self.outbox, self.new_id)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
+        self._between = BetweenTurns(self.outbox, prompts, self._setups.tell, self._background_changed)
 
     @property
     def running(self) -> bool:
         """Whether a turn runs or waits to."""
         return self._pending > 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn runs or waits to, or anything goes on in the background."""
+        return self.running or bool(self._between.background)
 
     @property
     def steered(self) -> tuple[str, ...]:
@@ -181,6 +192,7 @@ class TurnRunner:
         if len(self._seen) > TURN_IDS_KEPT:
             del self._seen[next(iter(self._seen))]
         self.last_turn_id = prompt.turn_id
+        self._not_begun.add(prompt.turn_id)
         self._pending += 1
         self.on_change()
 
@@ -191,15 +203,21 @@ class TurnRunner:
     def interrupt_nowait(self, turn_id: str) -> None:
         """Have that turn stopped; nothing where it does not run."""
         turn = self._turn
-        if turn is not None and turn.prompt.turn_id == turn_id:
+        if turn is not None and turn.turn_id == turn_id:
             turn.stop()
-        elif self._pending and turn_id == self.last_turn_id:
-            self._stop_early.add(turn_id)  # its prompt has come, its turn has not begun
+        elif turn_id in self._not_begun:
+            self._stop_early.add(turn_id)
+            if turn is not None and turn.prompt is None:
+                turn.stop()  # what the agent does by itself belongs to the message that waits for it
+
+    def stop_task_nowait(self, task_id: str) -> None:
+        """Have a task in the background ended; nothing if it does not run."""
+        self._between.stop_task_nowait(task_id)
 
     def steer_nowait(self, steer: Steer) -> None:
         """Give the running turn one more message; nothing where that turn does not run or had it before."""
         turn = self._turn
-        if turn is None or turn.prompt.turn_id != steer.turn_id or steer.message_id in turn.steered:
+        if turn is None or turn.turn_id != steer.turn_id or steer.message_id in turn.steered:
             return
         turn.steered[steer.message_id] = steering = _Steering(steer)
         turn.wanted.append(steering)
@@ -210,7 +228,10 @@ class TurnRunner:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._setups.bring, lambda: self._driver)
             nursery.start_soon(self._setups.tell_newest)
-            async for prompt in self._prompts:
+            nursery.start_soon(self._between.stop_tasks, lambda: self._driver)
+            while True:
+                prompt = await self._between.next_prompt(self._driver)
+                self._pending += prompt is None
                 await self._run_turn(prompt, nursery)
                 nursery.start_soon(self._setups.after_turn, self._driver)
                 self._pending -= 1
@@ -224,29 +245,45 @@ class TurnRunner:
         if driver is not None:
             await _put_away(driver)
 
-    async def _run_turn(self, prompt: Prompt, nursery: trio.Nursery) -> None:
-        prompt = attrs.evolve(prompt, setup=self._setups.begin_turn(prompt.setup))
-        if self._setups.take_revoked():
-            await self.aclose()  # its program keeps rights for as long as it lives
+    def _background_changed(self) -> None:
+        self.ended_at = trio.current_time()
+        self.on_change()
+
+    async def _begin_turn(self, prompt: Prompt | None) -> _Turn:
+        if prompt is not None:
+            self._not_begun.discard(prompt.turn_id)
+            prompt = attrs.evolve(prompt, setup=self._setups.begin_turn(prompt.setup))
+            if self._setups.take_revoked():
+                await self.aclose()  # its program keeps rights for as long as it lives
+                await self._between.lose_all()
+        turn_id = self.new_id() if prompt is None else prompt.turn_id
+        if prompt is None:
+            await self.outbox.put(TurnBegan(turn_id))
         sink = TurnSink(
             self.asking,
             self.outbox,
             self.new_id,
-            prompt.turn_id,
+            turn_id,
             self._keep_memory,
             self._setups.newest_nowait,
             self._masker,
+            self._between.note,
         )
         sink.workspace = self.spec.workspace
-        turn = self._turn = _Turn(prompt, sink)
-        if prompt.turn_id in self._stop_early:
-            self._stop_early.clear()
+        turn = self._turn = _Turn(turn_id, prompt, sink)
+        if turn_id in self._stop_early:
+            self._stop_early.discard(turn_id)
             turn.stop()
+        return turn
+
+    async def _run_turn(self, prompt: Prompt | None, nursery: trio.Nursery) -> None:
+        turn = await self._begin_turn(prompt)
+        sink = turn.sink
         if self._kill_over is not None:
             await self._kill_over.wait()  # or it would take the fresh agent for the old one
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
-            sink.saved = self.checkpoints.begin(prompt.turn_id, nursery)
+            sink.saved = self.checkpoints.begin(turn.turn_id, nursery)
             await self.checkpoints.hold_prompt()
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(self._steer, turn, driver)
@@ -261,6 +298,11 @@ class TurnRunner:
                 nursery.start_soon(_put_away, driver)
             if turn.silent or (isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE):
                 await self._kill_below(nursery)  # the commands of its tools would go on
+                await self._between.lose_all()
+        if self._driver is None:
+            await self._between.lose_all()
+        elif turn.stopping:
+            await self._between.stop_tasks_of(self._driver, turn.turn_id)
         await sink.flush_plan()
         sink.closed = True
         self._turn = None
@@ -268,11 +310,11 @@ class TurnRunner:
         for steering in turn.steered.values():
             if not steering.reported:
                 steering.reported = True
-                await self.outbox.put(steering.outcome(prompt.turn_id, steering.steer.message_id))
+                await self.outbox.put(steering.outcome(turn.turn_id, steering.steer.message_id))
         if turn.silent and not turn.stopping:
             await self.outbox.put(self._timed_out(turn))
         elif turn.stopping or turn.end is None:
-            await self.outbox.put(TurnStopped(prompt.turn_id))
+            await self.outbox.put(TurnStopped(turn.turn_id))
         else:
             await self.outbox.put(self._masker.event(turn.end))
 
@@ -284,7 +326,7 @@ class TurnRunner:
             try:
                 self._driver = self.make_driver(self.spec)
             except AgentMissing as exc:
-                turn.finish(TurnFailed(turn.prompt.turn_id, "not_installed", str(exc), retryable=False))
+                turn.finish(TurnFailed(turn.turn_id, "not_installed", str(exc), retryable=False))
             except Exception as exc:
                 _log.exception("no driver for agent %s", self.spec.agent)
                 turn.finish(self._exited(turn, exc))
@@ -294,9 +336,12 @@ class TurnRunner:
         end: TurnEnd | None = None
         try:
             with turn.scope:
-                end = await driver.run_turn(self._told_undone(turn.prompt), turn.sink)
+                if turn.prompt is not None:
+                    end = await driver.run_turn(self._told_undone(turn.prompt), turn.sink)
+                elif isinstance(driver, SelfStarter):
+                    end = await driver.run_own_turn(turn.turn_id, turn.sink)
         except* Exception as group:
-            _log.exception("turn %s: the driver failed", turn.prompt.turn_id)
+            _log.exception("turn %s: the driver failed", turn.turn_id)
             end = self._exited(turn, group)
         finally:
             turn.finish(end)
@@ -334,14 +379,14 @@ class TurnRunner:
             try:
                 taken = await driver.steer(steering.steer)
             except Exception:
-                _log.exception("turn %s: a message could not be steered", turn.prompt.turn_id)
+                _log.exception("turn %s: a message could not be steered", turn.turn_id)
                 return
             finally:
                 steering.tried.set()
             steering.outcome = SteerTaken if taken else SteerRefused
         if not steering.reported:
             # Marked behind the put: one that is cancelled left no trace, and the turn's end puts it.
-            await self.outbox.put(steering.outcome(turn.prompt.turn_id, steering.steer.message_id))
+            await self.outbox.put(steering.outcome(turn.turn_id, steering.steer.message_id))
             steering.reported = True
 
     async def _end_steering(self, turn: _Turn) -> None:
@@ -361,7 +406,7 @@ class TurnRunner:
             try:
                 await driver.interrupt()
             except Exception:
-                _log.exception("turn %s: the driver could not be asked to stop", turn.prompt.turn_id)
+                _log.exception("turn %s: the driver could not be asked to stop", turn.turn_id)
             await turn.driven.wait()
         if turn.driven.is_set():
             return
@@ -386,11 +431,11 @@ class TurnRunner:
 
     def _timed_out(self, turn: _Turn) -> TurnFailed:
         content = f"agent {self.spec.agent!r} said nothing for {self.spec.silence_s:g} s and was stopped"
-        return TurnFailed(turn.prompt.turn_id, "timeout", content, retryable=True)
+        return TurnFailed(turn.turn_id, "timeout", content, retryable=True)
 
     def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
         content = f"agent {self.spec.agent!r} failed: {type(unwrap(error)).__name__}"
-        return TurnFailed(turn.prompt.turn_id, "agent_exited", content, retryable=True)
+        return TurnFailed(turn.turn_id, "agent_exited", content, retryable=True)
 
 
 def _is_exit(end: TurnEnd) -> bool:

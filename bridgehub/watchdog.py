@@ -39,7 +39,7 @@ class InactivityWatchdog:
             self._working.add(("tool", event.tool_id))
         elif isinstance(event, ToolEnded):
             self._working.discard(("tool", event.tool_id))
-        elif isinstance(event, TaskBegan):
+        elif isinstance(event, TaskBegan) and not event.background:
             self._working.add(("task", event.task_id))
         elif isinstance(event, TaskEnded):
             self._working.discard(("task", event.task_id))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -109,7 +108,12 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    path: Path, *, boot_id: str, vfs: str | None = None, migrations: Sequence[Migration] = MIGRATIONS
+    path: Path,
+    *,
+    boot_id: str,
+    now_ms: int = 0,
+    vfs: str | None = None,
+    migrations: Sequence[Migration] = MIGRATIONS,
 ) -> AsyncIterator[Store]:
     """Open the database at `path`, creating or migrating it first.
 
@@ -127,6 +131,7 @@ async def open_store(
         boot_id: names this run of the machine (`storage.data_folder.read_boot_id`). Where it differs from the one
             noted and the database was not closed well, the power failed: sessions that were busy then get a
             new epoch. All sessions get one if the newest commits are missing (`storage.sqlite.commit_mark`).
+        now_ms: milliseconds since 1970, for what is written if commits are missing.
         vfs: the SQLite VFS, for tests that let the disk fail.
         migrations: for tests of migration.
 
@@ -137,7 +142,7 @@ async def open_store(
     """
     limiter = trio.CapacityLimiter(1)
     connection, aside, generation = await trio.to_thread.run_sync(
-        lambda: _open(path, boot_id, vfs, migrations), limiter=limiter
+        lambda: _open(path, boot_id, now_ms, vfs, migrations), limiter=limiter
     )
     writer = Writer(path, connection)
     readers = Readers(path, vfs)
@@ -198,7 +203,7 @@ async def open_store(
 
 
 def _open(
-    path: Path, boot_id: str, vfs: str | None, migrations: Sequence[Migration]
+    path: Path, boot_id: str, now_ms: int, vfs: str | None, migrations: Sequence[Migration]
 ) -> tuple[apsw.Connection, apsw.Connection, int]:
     connection = open_writer(path, vfs=vfs)
     try:
@@ -207,7 +212,7 @@ def _open(
             connection.pragma("synchronous", "full")
             connection.execute("BEGIN IMMEDIATE")
             generation = _begin_generation(connection, boot_id)
-            _look_for_lost_commits(connection, path)
+            _look_for_lost_commits(connection, path, now_ms)
             connection.execute("COMMIT")
             connection.pragma("synchronous", "normal")
         aside = open_aside(path, vfs=vfs)
@@ -232,12 +237,11 @@ def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
     return generation
 
 
-def _look_for_lost_commits(connection: apsw.Connection, path: Path) -> None:
+def _look_for_lost_commits(connection: apsw.Connection, path: Path, now_ms: int) -> None:
     """If commits are gone, give all sessions new epochs and the audit a row, and log it."""
     lost = find_lost_commits(path.parent, connection)
     if lost is None:
         return
-    now_ms = time.time_ns() // 1_000_000
     connection.execute(_RENEW_ALL, (now_ms // 1000,))
     append_acts([Act(at_ms=now_ms, act="commits_lost", subject=f"{lost.kept}-{lost.noted}")], connection)
     set_mark(connection, lost.noted)

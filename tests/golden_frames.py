@@ -62,6 +62,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
     "painted": {"session_id": SESSION, "seq": 131, "ms": 18},
     "send_now": {"session_id": SESSION, "message_id": "7a21"},
     "cancel": {"session_id": SESSION, "message_id": "7a21"},
+    "stop_task": {"session_id": SESSION, "task_id": "b1"},
     "interrupt": {"session_id": SESSION, "turn_id": "t1"},
     "decide": {"session_id": SESSION, "request_id": "r1", "decision": "deny", "note": "not on main"},
     "configure": {"session_id": SESSION, "settings": {"model": "opus", "permission_mode": "plan"}},
@@ -195,6 +196,9 @@ def _events() -> Iterator[tuple[str, bytes]]:
         "task_finished",
         _event(139, ev.TaskFinished("k1", "Look for tests", "codex", "succeeded", "12 found")),
     )
+    dug = ev.TaskFinished("b1", "Run the tests", "command", "succeeded", "exit code 0", background=True)
+    yield "task_finished-background", _event(145, dug, turn=None)
+    yield "turn_started-background", _event(146, ev.TurnStarted(None, "background"), turn="hub-7")
     yield "error", _event(140, ev.TurnError("not_signed_in", "Run claude and type /login.", retryable=True))
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
     todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))

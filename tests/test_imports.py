@@ -36,6 +36,7 @@ PURE_FILES = (
     "bridgehub/protocol/codec.py",
     "bridgehub/protocol/events.py",
     "bridgehub/protocol/framing.py",
+    "bridgehub/protocol/limits.py",
     "bridgehub/protocol/messages.py",
     "builderos/export/state.py",
     "builderos/client/state.py",

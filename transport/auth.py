@@ -29,6 +29,7 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "configure": "drive",
     "revoke_grant": "approve",
     "renew": "drive",
+    "stop_task": "drive",
     "organize": "drive",
     "warm": "drive",
     "painted": "view",

@@ -150,6 +150,7 @@ def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Ans
             "status": _delivery(states.get(event.message_id)),
         }
     answer = answers.get(item.turn_id or "", Answer())
+    cause = getattr(event, "cause", None)
     made: dict[str, Any] = {
         **base,
         "role": "assistant",
@@ -157,5 +158,6 @@ def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Ans
         "device_id": None,
         "attachments": [],
         "status": answer.status,
+        **({} if cause is None else {"cause": cause}),
     }
     return made if answer.error is None else {**made, "error": answer.error}

@@ -17,7 +17,7 @@ import trio
 
 from actors.codec import encode_entry
 from actors.commands import Envelope, Interrupt, Send
-from actors.events import TURN_ENDS, Committed
+from actors.events import TURN_ENDS, Committed, TaskFinished
 from actors.pieces import join_pieces
 from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.session.effects import Answer, Effect, HandOver, SteerHub
@@ -212,6 +212,8 @@ class SessionActor:
             return self._idle_since + config.link_patience_s if waits else math.inf
         if turn is not None:
             return self._stop_at
+        if state.background:
+            return math.inf
         if state.hub_id is not None:
             return self._idle_since + config.hub_idle_s
         if state.undo is not None or state.planning is not None:
@@ -327,7 +329,7 @@ class SessionActor:
             self._stop_at = math.inf
         elif self._stop_at == math.inf:
             self._stop_at = trio.current_time() + self.deps.config.interrupt_limit_s
-        if turn is not None or any(item.event.kind in TURN_ENDS for item in items):
+        if turn is not None or any(item.event.kind in TURN_ENDS | {TaskFinished.kind} for item in items):
             self._idle_since = trio.current_time()
         if any(item.event.kind not in BULK_KINDS for item in items):
             self.deps.changed(self.session_id)

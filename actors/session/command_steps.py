@@ -26,10 +26,12 @@ from actors.commands import (
     RevokeGrant,
     Send,
     SendNow,
+    StopTask,
     Undo,
     Warm,
 )
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
+from actors.session.background_steps import stop_task
 from actors.session.decisions import refusal_of_decision
 from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub
 from actors.session.inputs import FromDevice
@@ -66,6 +68,11 @@ def take_command(step: Step, given: FromDevice) -> None:
             _cancel(step, envelope, cancel)
         case Interrupt() as interrupt:
             _interrupt(step, envelope, interrupt)
+        case StopTask(task_id):
+            if task_id in step.state.background:
+                stop_task(step, task_id)
+            else:
+                _reject(step, envelope, "unknown_task", "no such task runs in the background")
         case Decide() as decide:
             _decide(step, envelope, decide)
         case Configure() as change:
@@ -138,7 +145,12 @@ def _refusal_of(step: Step, envelope: Envelope, send: Send) -> tuple[RejectCode,
         return "stale_head", "somebody else has written since; look, then send again"
     turn = state.turn
     if send.mode == "steer" and turn is not None:
-        if not state.can_steer or not turn.consumed or turn.stopping_by is not None:
+        if (
+            turn.message_id is None
+            or not state.can_steer
+            or not turn.consumed
+            or turn.stopping_by is not None
+        ):
             return "cannot_steer", "this agent takes no message now, in the middle of its turn"
         if len(turn.steered) >= MAX_STEERED:
             return "queue_full", f"{MAX_STEERED} messages were steered into this turn already"
@@ -171,6 +183,12 @@ def _cancel(step: Step, envelope: Envelope, cancel: Cancel) -> None:
 
 def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
     turn, author = step.state.turn, envelope.author.device_id
+    if interrupt.background:
+        for task_id in step.state.background:
+            stop_task(step, task_id)
+        if not step.state.background:
+            _reject(step, envelope, "nothing_to_interrupt", "nothing runs in the background")
+        return
     if turn is None or interrupt.turn_id not in (None, turn.turn_id):
         _reject(step, envelope, "nothing_to_interrupt", "no such turn runs")
         return
@@ -256,7 +274,8 @@ def _mark_read(step: Step, envelope: Envelope, seq: int) -> None:
 
 def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
     state = step.state
-    ends = state.hub_id is not None and state.turn is None and state.next_waiting() is None and not watched
+    is_busy = state.turn is not None or bool(state.background)
+    ends = state.hub_id is not None and not is_busy and state.next_waiting() is None and not watched
     if ends:
         step.release_hub(StopHub)
     _answer(step, envelope, Closed(process_killed=ends))

@@ -22,9 +22,12 @@ def hub_ready(step: Step, given: HubReady) -> None:
         return
     state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
     step.tell_setup()
+    for task_id, task in state.background.items():
+        if task.is_stopping:
+            step.do(SendToHub(hub.StopTask(task_id)))
     if turn is None:
         return
-    if welcome.last_turn_id != turn.turn_id:
+    if turn.message_id is not None and welcome.last_turn_id != turn.turn_id:
         if turn.stopping_by is not None and not turn.consumed:
             step.stop_turn()  # the agent never had the prompt, and need not
             return
@@ -43,7 +46,7 @@ def hub_ready(step: Step, given: HubReady) -> None:
     for message_id, waiting in turn.steered.items():
         if message_id not in turn.steered_taken and message_id not in welcome.steered:
             step.do(SteerHub(turn.turn_id, message_id, waiting.seq))
-    if welcome.history_wanted:
+    if welcome.history_wanted and turn.message_id is not None:
         step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, welcome.history_wanted))
     if turn.stopping_by is not None:
         step.do(SendToHub(hub.InterruptTurn(turn.turn_id)))
@@ -59,6 +62,7 @@ def hub_gone(step: Step, given: HubGone) -> None:
     if given.hub_id != state.hub_id:
         return
     state.hub_id, state.hub_seq = None, 0
+    step.cancel_background()
     turn = state.turn
     if turn is None:
         return

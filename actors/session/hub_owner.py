@@ -221,8 +221,10 @@ class HubOwner:
 
     async def _serve(self, hub_id: str, link: HubLink) -> bool:
         """Carry messages both ways until the link breaks; tell whether any event came."""
-        # First the welcome, then the link: what is told before the session saw the welcome is dropped, since
-        # the welcome was made before it and would make the session judge by an older word.
+        # First what the hub had said before the welcome, so that the session judges by what it knows then. Then the
+        # welcome, and only then the link: what is told before the session saw the welcome is dropped, since the
+        # welcome was made before it and would make the session judge by an older word.
+        await self._catch_up(hub_id, link)
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()
         self._urgent.clear()
@@ -244,6 +246,15 @@ class HubOwner:
                 failure = exc
                 nursery.cancel_scope.cancel(reason="link lost")
         return _heard_until(failure, heard=heard)
+
+    async def _catch_up(self, hub_id: str, link: HubLink) -> None:
+        """Bring the session what the hub said before its welcome. Raises HubError."""
+        seq = self.acked(hub_id)
+        while seq < link.welcome.head_seq:
+            batch = await link.receive()
+            for events in _slices(batch):
+                await self.mailbox.put_from_hub(HubBatch(hub_id, events))
+            seq = batch[-1].seq if batch else seq
 
     async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
         try:

@@ -18,6 +18,7 @@ from actors.events import (
     Message,
     Notice,
     PermissionRequested,
+    PlanEntry,
     PlanUpdated,
     RequestKind,
     SessionUpdated,
@@ -31,10 +32,10 @@ from actors.events import (
     Usage,
 )
 from actors.pieces import split_text
+from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn
 from actors.session.command_steps import take_command
 from actors.session.effects import CarryOutUndo, KillHub, SendHistory, SendToHub, StopHub
 from actors.session.hub_life_steps import hub_gone, hub_ready
-from actors.session.hub_limits import clip, is_flat, plan_entries, violation_of
 from actors.session.inputs import (
     FromDevice,
     FromHub,
@@ -53,6 +54,7 @@ from actors.session.settings_steps import allow_under_mode, gauged, offered, set
 from actors.session.step import Step
 from actors.session.undo_steps import undo_carried, undo_planned
 from bridgehub.protocol import messages as hub
+from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
 
@@ -119,13 +121,11 @@ def _reported(step: Step, given: FromHub) -> None:
         _reject_hub(step, f"after its event {state.hub_seq} came {reported.first_seq}")
         return
     state.hub_seq = reported.seq
-    event = reported.event
-    if type(event) is not hub.TextPiece:
-        event = clip(event)
-    if fault := violation_of(event):
-        _reject_hub(step, fault)
-        return
+    event = clip(reported.event)
     if _reported_of_session(step, event):
+        return
+    if isinstance(event, hub.TurnBegan):
+        own_turn_began(step, event.turn_id)
         return
     if isinstance(event, hub.Checkpointed):
         step.emit(_checkpoint(event))
@@ -134,9 +134,16 @@ def _reported(step: Step, given: FromHub) -> None:
         step.emit(_notice(event))  # the hub's own word: it says nothing of a turn
         return
     turn = state.turn
+    is_own = turn is not None and event.turn_id is not None and event.turn_id == turn.own_turn_id
+    if turn is not None and is_own:
+        belonging = told_of_own_turn(step, turn, event)
+        if belonging is None:
+            return
+        event = belonging
     if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
-    if not turn.consumed and not _says_nothing_of_taking(event):
+    if not turn.consumed and not is_own and not _says_nothing_of_taking(event):
+        assert turn.message_id is not None, "the agent's own turn is consumed from its start"
         step.emit_in_turn(Delivery(turn.message_id, "consumed"))
     match event:
         case hub.Consumed():
@@ -145,7 +152,7 @@ def _reported(step: Step, given: FromHub) -> None:
             _piece(step, event, span=reported.seq - reported.first_seq + 1)
         case hub.PermissionAsked():
             _asked(step, event)
-        case hub.HistoryWanted():
+        case hub.HistoryWanted() if turn.message_id is not None:
             step.do(SendHistory(turn.turn_id, turn.message_id, turn.started_seq, event.limit_bytes))
         case hub.SteerTaken() | hub.SteerRefused() | hub.SteerLost():
             _steered(step, event)
@@ -167,7 +174,7 @@ def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
         case hub.SettingsTold():
             settings_told(step, event)
         case _:
-            return False
+            return told_in_background(step, event)
     return True
 
 
@@ -221,12 +228,10 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
 def _asked(step: Step, event: hub.PermissionAsked) -> None:
     turn = step.state.turn
     assert turn is not None
-    if turn.stopping_by is not None:
-        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
-        return
     if event.request_id in turn.requests or event.request_id in turn.decided:
         return
-    if len(turn.requests) >= MAX_OPEN_REQUESTS:
+    is_one_too_many = len(turn.requests) >= MAX_OPEN_REQUESTS or len(event.request_id) > MAX_ID_CHARS
+    if turn.stopping_by is not None or is_one_too_many:
         step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
@@ -316,7 +321,7 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                 )
             )
         case hub.PlanChanged():
-            step.emit_in_turn(PlanUpdated(plan_entries(event.entries)))
+            step.emit_in_turn(PlanUpdated(tuple(PlanEntry(**one) for one in event.entries)))
         case hub.Noticed():
             step.emit_in_turn(_notice(event))
         case _:
@@ -343,6 +348,7 @@ def _mark_failed(step: Step, detail: str) -> None:
     turn = step.state.turn
     step.state.failed = True  # before the turn's end, so that nothing that waits starts
     step.state.hub_id, step.state.hub_seq = None, 0
+    step.cancel_background()
     if turn is not None:
         content = f"the session failed: {detail}"
         if turn.consumed:

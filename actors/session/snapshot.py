@@ -13,7 +13,7 @@ import orjson
 from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
 from actors.events import Held, PlanEntry, Settings
-from actors.session.state import RunningUndo, SessionState, Turn, WaitingMessage
+from actors.session.state import BackgroundTask, RunningUndo, SessionState, Turn, WaitingMessage
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
@@ -49,6 +49,7 @@ class _Snapshot:
     plan: tuple[PlanEntry, ...] = ()
     held: Held | None = None
     renewals: int = 0
+    background: dict[str, BackgroundTask] = attrs.field(factory=dict)
     epoch: int = 0
 
 
@@ -71,13 +72,19 @@ def summary(state: SessionState) -> Summary:
         state=state.word,
         message_count=state.message_count,
         pending_count=len(state.turn.requests) if state.turn else 0,
-        unfinished=state.turn is not None or state.next_waiting() is not None or state.undo is not None,
+        unfinished=_is_unfinished(state),
         due_at_ms=state.due_at_ms(),
         shown=None if snapshot is None else _shown(state),
         snapshot=snapshot,
         hub_id=state.hub_id,
         hub_seq=state.hub_seq,
     )
+
+
+def _is_unfinished(state: SessionState) -> bool:
+    """Tell whether a server that starts must look after the session without being asked."""
+    waits = state.turn is not None or state.next_waiting() is not None
+    return waits or state.undo is not None or bool(state.background)
 
 
 def _shown(state: SessionState) -> bytes:
@@ -88,6 +95,7 @@ def _shown(state: SessionState) -> bytes:
             "settings": attrs.asdict(state.settings),
             "plan": {"done": done, "total": len(state.plan)} if state.plan else None,
             "held": None if state.held is None else attrs.asdict(state.held),
+            "background": len(state.background),
         }
     )
 
@@ -158,4 +166,5 @@ def view(state: SessionState) -> SessionView:
         gauge=state.gauge,
         plan=state.plan,
         held=state.held,
+        background=tuple(one.started for one in state.background.values()),
     )

@@ -28,6 +28,7 @@ from actors.events import (
     SessionUpdated,
     Settings,
     TaskFinished,
+    TaskProgress,
     TaskStarted,
     Thinking,
     TurnError,
@@ -40,7 +41,15 @@ from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
 from bridgehub.protocol.trust import declined_by
 
-__all__ = ["PREVIEW_LENGTH", "RunningUndo", "SessionState", "Turn", "WaitingMessage", "apply"]
+__all__ = [
+    "PREVIEW_LENGTH",
+    "BackgroundTask",
+    "RunningUndo",
+    "SessionState",
+    "Turn",
+    "WaitingMessage",
+    "apply",
+]
 
 PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
@@ -93,10 +102,20 @@ class WaitingMessage:
 
 
 @attrs.define
+class BackgroundTask:
+    """Work that may go on after its turn, `turn_id`. `is_stopping`: somebody wants it to end."""
+
+    started: TaskStarted
+    turn_id: str | None
+    is_stopping: bool = False
+
+
+@attrs.define
 class Turn:
-    """The running turn.
+    """The running turn. One without a message was begun by the agent itself.
 
     Attributes:
+        own_turn_id: a turn of the agent's own that it was in while this one's message was on its way to it.
         started_seq: the seq of `turn_started`; its pieces come after it.
         consumed: whether the agent said that it took the prompt.
         stopping_by: who interrupted it, None while nobody did.
@@ -108,11 +127,12 @@ class Turn:
     """
 
     turn_id: str
-    message_id: str
+    message_id: str | None
     device_id: str
     message_seq: int
     started_seq: int
     consumed: bool = False
+    own_turn_id: str | None = None
     stopping_by: str | None = None
     steered: dict[str, WaitingMessage] = attrs.field(factory=dict)
     steered_taken: dict[str, None] = attrs.field(factory=dict)
@@ -140,6 +160,7 @@ class SessionState:
     """See the module.
 
     Attributes:
+        background: work that may go on after its turn, by task id.
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
         declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
@@ -174,6 +195,7 @@ class SessionState:
     read_seq: int = 0
     draft: str = ""
     leaving: dict[str, None] = attrs.field(factory=dict)
+    background: dict[str, BackgroundTask] = attrs.field(factory=dict)
     grants: dict[str, str | None] = attrs.field(factory=dict)
     declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)
@@ -281,6 +303,9 @@ def apply(state: SessionState, item: Committed) -> bool:
         _apply_start(state, event, item)
         _note_author(state, item)
         return False
+    if isinstance(event, TaskStarted | TaskProgress | TaskFinished) and event.background:
+        _apply_to_background(state, event, item)
+        return False
     _note_author(state, item)
     match event:
         case UserMessage():
@@ -351,8 +376,18 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
             pass
 
 
+def _apply_to_background(
+    state: SessionState, event: TaskStarted | TaskProgress | TaskFinished, item: Committed
+) -> None:
+    match event:
+        case TaskStarted():
+            state.background[event.task_id] = BackgroundTask(event, item.turn_id)
+        case TaskFinished():
+            state.background.pop(event.task_id, None)
+
+
 def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> None:
-    waiting = _take(state, event.message_id)
+    waiting = None if event.message_id is None else _take(state, event.message_id)
     state.message_count += 1
     state.turn = Turn(
         turn_id=item.turn_id or "",
@@ -360,6 +395,7 @@ def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> No
         device_id=item.device_id or (waiting.device_id if waiting else ""),
         message_seq=waiting.seq if waiting else 0,
         started_seq=item.seq,
+        consumed=event.message_id is None,
     )
     state.turn.preview = waiting.preview if waiting else ""
 

@@ -99,7 +99,8 @@ class Step:
                 )
             )
         self._end_steered(turn, delivery, hub_said=hub_said)
-        self.emit_in_turn(Delivery(turn.message_id, delivery))
+        if turn.message_id is not None:
+            self.emit_in_turn(Delivery(turn.message_id, delivery))
         self.folds += turn.answer.folds()
         self.emit_in_turn(end, device_id=device_id)
         self.take_back_lent_rights()
@@ -134,6 +135,7 @@ class Step:
         """End the turn as interrupted by whoever asked for it."""
         assert self.state.turn is not None
         by = self.state.turn.stopping_by
+        self.cancel_background(of_turn=self.state.turn.turn_id)
         self.end_turn("interrupted", Interrupted(by), device_id=by, hub_said=hub_said)
 
     def cancel_requests(self, by_device: str | None) -> None:
@@ -142,6 +144,23 @@ class Step:
         assert turn is not None
         for request_id in tuple(turn.requests):
             self.emit_in_turn(PermissionResolved(request_id, "cancelled", by_device), device_id=by_device)
+
+    def cancel_background(self, *, of_turn: str | None = None) -> None:
+        """Close the tasks in the background, all of them or those that one turn started: they end, or have ended."""
+        turn_id = None if self.state.turn is None else self.state.turn.turn_id
+        for one in tuple(self.state.background.values()):
+            if of_turn is None or one.turn_id == of_turn:
+                task = one.started
+                ended = TaskFinished(
+                    task.task_id,
+                    task.title,
+                    task.agent_type,
+                    "cancelled",
+                    None,
+                    task.parent_task_id,
+                    background=True,
+                )
+                self.emit(ended, turn_id=turn_id)
 
     @property
     def is_undoing(self) -> bool:
@@ -179,6 +198,7 @@ class Step:
         """Forget the hub, then end it: what is sent from now on goes to a new one."""
         state = self.state
         if state.hub_id is not None:
+            self.cancel_background()
             self.do(ending(state.hub_id))
             state.leaving[state.hub_id] = None
             state.control_dirty = True
@@ -211,6 +231,7 @@ def setup_of(state: SessionState) -> Setup:
 
 def hand_over(state: SessionState, turn: Turn) -> HandOver:
     """Return the effect that gives the running turn's message to the hub."""
+    assert turn.message_id is not None, "the agent's own turn has nothing to hand over"
     return HandOver(turn.turn_id, turn.message_id, turn.message_seq, state.taken)
 
 

@@ -26,6 +26,9 @@ def ask_undo(step: Step, envelope: Envelope, undo: Undo) -> None:
         what = "a turn runs" if state.turn is not None else "the session is busy"
         _reject(step, envelope, "busy", f"{what}; undo once it has ended")
         return
+    if state.background and not undo.force:
+        _reject(step, envelope, "busy", "something runs in the background; stop it, or undo by force")
+        return
     wanted = RunningUndo(step.new_id(), undo.turn_id, undo.undo_id, envelope.author.device_id)
     state.planning = (wanted, envelope)
     step.do(PlanUndo(wanted.undo_id, undo.turn_id, undo.undo_id, undo.force))

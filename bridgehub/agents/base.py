@@ -7,7 +7,7 @@ driver translates; numbers, buffers, links and processes to kill are the hub's b
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
 
@@ -26,7 +26,7 @@ from bridgehub.protocol.messages import (
 if TYPE_CHECKING:
     from bridgehub.trust.finding import Findings
 
-__all__ = ["JOIN_S", "AgentDriver", "Sink", "Tell", "TurnEnd", "refused_at_once"]
+__all__ = ["JOIN_S", "AgentDriver", "SelfStarter", "Sink", "Tell", "TurnEnd", "refused_at_once"]
 
 TurnEnd = TurnDone | TurnFailed
 
@@ -107,6 +107,34 @@ class Sink(Protocol):
 
     def new_id(self) -> str:
         """Return an id, unique in this session."""
+        ...
+
+
+@runtime_checkable
+class SelfStarter(Protocol):
+    """What a driver has besides, if its agent does something without a prompt.
+
+    Work that may go on after its turn is told as `TaskBegan` with `background`, and its end as `TaskEnded`, in a turn or
+    between two.
+    """
+
+    async def wait_own_work(self, tell: Tell) -> None:
+        """Report what happens between two turns; return once the agent has begun with something by itself.
+
+        Cancelled when a prompt comes. What it has taken from the agent by then is told in that prompt's turn.
+        """
+        ...
+
+    async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
+        """Report what the agent does until it is done. Called after `wait_own_work` returned, like `run_turn`."""
+        ...
+
+    async def stop_task(self, task_id: str, tell: Tell) -> None:
+        """End a task in the background, in a turn or between two. Its `TaskEnded` may follow.
+
+        Raises:
+            Exception: it could not be asked to; it counts as ended all the same.
+        """
         ...
 
 

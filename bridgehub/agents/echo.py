@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -82,6 +83,8 @@ OFFER: dict[str, Any] = {
 PRACTICE_CHARS = 100
 """How much of `/ask`'s text the title of its request shows."""
 
+_SECONDS = re.compile(r"\d{1,6}(\.\d{1,3})?")
+
 _DIRECTIVE = re.compile(r"/(words|clock) (\d{1,9})(?: (\d{1,9}(?:\.\d{1,9})?))?|/(big) (\d{1,12})")
 
 
@@ -142,6 +145,11 @@ class EchoDriver:
     setup: Setup = attrs.field(factory=Setup)
     turns: int = 0
     _scope: trio.CancelScope | None = None
+    _background: dict[str, float] = attrs.field(factory=dict)
+    """When each task in the background ends."""
+    _wakes: int = 0
+    """Of these that ended, how many have not woken the agent yet."""
+    _background_changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run_turn(self, prompt: Prompt, sink: PracticeSink) -> TurnDone:
         """Take the prompt, answer it, and return."""
@@ -149,7 +157,10 @@ class EchoDriver:
             await sink.emit(AgentOffered(None, OFFER))
             await self._set_up(prompt.setup or self.setup, sink.emit)
             await sink.emit(Consumed(prompt.turn_id))
-            await self._answer(prompt, _Answer(prompt.turn_id, sink, sink.new_id()))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_all, sink.emit)
+                await self._answer(prompt, _Answer(prompt.turn_id, sink, sink.new_id()))
+                nursery.cancel_scope.cancel(reason="the turn is over")
         return TurnDone(prompt.turn_id)
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
@@ -163,6 +174,42 @@ class EchoDriver:
             setup = attrs.evolve(setup, permission_mode=mode)
             await tell(SettingsTold(None, {"permission_mode": mode}, "echo may not work without asking"))
         self.setup = setup
+
+    async def wait_own_work(self, tell: Tell) -> None:
+        """Wait for the end of a task in the background: it wakes the agent."""
+        while not self._wakes:
+            await self._end_next(tell)
+        await trio.lowlevel.checkpoint()
+
+    async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnDone:
+        """Say that it woke."""
+        self._wakes -= 1
+        with trio.CancelScope() as self._scope:
+            await sink.emit(TextPiece(turn_id, "text", sink.new_id(), "woken"))
+        return TurnDone(turn_id)
+
+    async def stop_task(self, task_id: str, tell: Tell) -> None:
+        """End a task in the background before its time."""
+        if self._background.pop(task_id, None) is not None:
+            await tell(TaskEnded(None, task_id, "cancelled"))
+        self._background_changed.set()
+        await trio.lowlevel.checkpoint()
+
+    async def _end_next(self, tell: Tell) -> None:
+        """Wait for the end of the next task in the background, or for a change of what there is, and tell it."""
+        self._background_changed = trio.Event()
+        task_id = min(self._background, key=self._background.__getitem__, default=None)
+        due = math.inf if task_id is None else self._background[task_id]
+        with trio.move_on_at(due) as waited:
+            await self._background_changed.wait()
+        if task_id is not None and waited.cancelled_caught:
+            await tell(TaskEnded(None, task_id, "succeeded", "done"))
+            del self._background[task_id]
+            self._wakes += 1
+
+    async def _end_all(self, tell: Tell) -> None:
+        while True:
+            await self._end_next(tell)
 
     async def after_turn(self, tell: Tell) -> None:
         """Tell a practice gauge: a hundred tokens for each turn."""
@@ -208,6 +255,8 @@ class EchoDriver:
                 await _work_through(rest, answer)
             case "/settings" if not rest:
                 await answer.say(_told_settings(self.setup))
+            case "/background" if _SECONDS.fullmatch(rest):
+                await self._begin_in_background(float(rest), answer)
             case "/task" if rest:
                 await _run_task(rest, answer)
             case _:
@@ -236,6 +285,14 @@ class EchoDriver:
             self.setup = attrs.evolve(self.setup, permission_mode=ASK)
             await answer.sink.emit(SettingsTold(answer.turn_id, {"permission_mode": ASK}))
         await answer.say(f"approved: {changed.get('plan', text)}")
+
+    async def _begin_in_background(self, seconds: float, answer: _Answer) -> None:
+        task_id = answer.sink.new_id()
+        title = f"Wait {seconds:g} s"
+        await answer.sink.emit(TaskBegan(answer.turn_id, task_id, title, "echo", background=True))
+        self._background[task_id] = trio.current_time() + seconds
+        self._background_changed.set()
+        await answer.say("started")
 
     async def _stream(self, content: str, answer: _Answer) -> None:
         directive = _DIRECTIVE.fullmatch(content)

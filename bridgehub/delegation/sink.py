@@ -104,7 +104,7 @@ class TaskSink:
             case TaskBegan():
                 self._open[event.task_id] = None
                 parent_id = event.parent_task_id or self.task_id
-                await self.parent.emit(attrs.evolve(event, parent_task_id=parent_id))
+                await self.parent.emit(attrs.evolve(event, parent_task_id=parent_id, background=False))
             case TaskEnded():
                 self._open.pop(event.task_id, None)
                 await self.parent.emit(event)

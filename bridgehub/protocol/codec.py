@@ -32,6 +32,7 @@ __all__ = [
     "decode_to_hub",
     "encode",
     "encode_reported",
+    "json_bytes",
     "json_size",
     "make_converter",
 ]
@@ -100,6 +101,11 @@ def encode_reported(first_seq: int, seq: int, event: HubEvent) -> bytes:
         union: Any = HubEvent
         body = _CONVERTER.unstructure(event, unstructure_as=union)
     return _dumps({"type": "reported", "seq": seq, "first_seq": first_seq, "event": body})
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return any value as the JSON that a line carries of it."""
+    return _dumps(value)[:-1]
 
 
 def json_size(text: str) -> int:

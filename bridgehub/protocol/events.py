@@ -31,10 +31,18 @@ __all__ = [
     "TextPiece",
     "ToolBegan",
     "ToolEnded",
+    "TurnBegan",
     "TurnDone",
     "TurnFailed",
     "TurnStopped",
 ]
+
+
+@attrs.frozen
+class TurnBegan:
+    """The agent began with a turn that no prompt asked for. `turn_id` is the hub's, unique in the session."""
+
+    turn_id: str
 
 
 @attrs.frozen
@@ -203,29 +211,30 @@ class PlanChanged:
 
 @attrs.frozen
 class TaskBegan:
-    """Delegated work began."""
+    """Delegated work began. `background`: it may go on after its turn, and ends by `TaskEnded` in any case."""
 
-    turn_id: str
+    turn_id: str | None
     task_id: str
     title: str
     agent_type: str
     parent_task_id: str | None = None
+    background: bool = False
 
 
 @attrs.frozen
 class TaskProgressed:
-    """A word from delegated work."""
+    """A word from delegated work. `turn_id` None: of work in the background, between two turns."""
 
-    turn_id: str
+    turn_id: str | None
     task_id: str
     progress: str
 
 
 @attrs.frozen
 class TaskEnded:
-    """Delegated work ended."""
+    """Delegated work ended. `turn_id` None: of work in the background, between two turns."""
 
-    turn_id: str
+    turn_id: str | None
     task_id: str
     state: Literal["succeeded", "failed", "cancelled"]
     result: str | None = None
@@ -332,6 +341,7 @@ HubEvent = (
     | TaskProgressed
     | TaskEnded
     | Noticed
+    | TurnBegan
     | Checkpointed
     | TurnDone
     | TurnFailed

@@ -37,6 +37,7 @@ from bridgehub.protocol.events import (
     TextPiece,
     ToolBegan,
     ToolEnded,
+    TurnBegan,
     TurnDone,
     TurnFailed,
     TurnStopped,
@@ -76,6 +77,7 @@ __all__ = [
     "SteerRefused",
     "SteerTaken",
     "Stop",
+    "StopTask",
     "TaskBegan",
     "TaskEnded",
     "TaskProgressed",
@@ -83,6 +85,7 @@ __all__ = [
     "ToHub",
     "ToolBegan",
     "ToolEnded",
+    "TurnBegan",
     "TurnDone",
     "TurnFailed",
     "TurnStopped",
@@ -277,6 +280,13 @@ class InterruptTurn:
 
 
 @attrs.frozen
+class StopTask:
+    """End that work in the background; `TaskEnded` follows. Ignored if it does not run."""
+
+    task_id: str
+
+
+@attrs.frozen
 class Decided:
     """A person's answer to a `PermissionAsked`. Ignored if it does not wait.
 
@@ -310,7 +320,9 @@ class Stop:
     """End now, with the agent and its whole tree."""
 
 
-ToHub = Hello | Configure | Prompt | Steer | History | InterruptTurn | Decided | Ack | Detach | Stop
+ToHub = (
+    Hello | Configure | Prompt | Steer | History | InterruptTurn | StopTask | Decided | Ack | Detach | Stop
+)
 
 
 # ---- hub to server ----
@@ -326,6 +338,7 @@ class Welcome:
         running: whether that turn still runs.
         waiting: ids of the permission requests that wait for `Decided`.
         steered: ids of the messages that were steered into that turn.
+        head_seq: the hub's newest event when it said this: what lies before it is told before this is judged.
         history_wanted: the `limit_bytes` of a `HistoryWanted` that waits; 0 where none does.
         can_steer: whether the agent takes messages in mid-turn.
         takes_setup: whether the hub takes `Configure` and `Prompt.setup`; one that does not is older, and is replaced
@@ -342,6 +355,7 @@ class Welcome:
     steered: tuple[str, ...] = ()
     history_wanted: int = 0
     takes_setup: bool = False
+    head_seq: int = 0
 
 
 @attrs.frozen

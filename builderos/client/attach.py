@@ -6,8 +6,8 @@ import os
 import random
 import signal
 import sys
-from collections import deque
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Literal, TextIO
 
 import attrs
@@ -16,17 +16,12 @@ import trio
 from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
+from builderos.client.keyboard import KeyboardReader, LineReader, keys_one_by_one
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
 from builderos.client.work import Work
 
-__all__ = ["LineReader", "attach"]
-
-READ_BYTES = 4096
-"""Bytes of one read from the keyboard: a terminal returns no longer line."""
-
-MAX_LINE_BYTES = 256 * 1024
-"""A longer line is cut here; the server accepts no longer message."""
+__all__ = ["attach"]
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
 
@@ -41,36 +36,6 @@ _UNDOING = frozenset({"/undo", "/redo"})
 
 
 @attrs.define(eq=False)
-class LineReader:
-    """Lines from a descriptor.
-
-    Does not use `sys.stdin`: a thread that waits inside its buffer would hold a lock that the interpreter needs to
-    exit. This thread can be left behind.
-    """
-
-    descriptor: int
-    _lines: deque[bytes] = attrs.field(factory=deque)
-    _rest: bytes = b""
-    _ended: bool = False
-
-    async def next_line(self) -> str | None:
-        """Return the next line, without its end; None at the end of input. A cancelled call may lose input."""
-        await trio.lowlevel.checkpoint()
-        while not self._lines and not self._ended:
-            await self._fill()
-        return self._lines.popleft().decode(errors="replace").rstrip("\r") if self._lines else None
-
-    async def _fill(self) -> None:
-        chunk = await trio.to_thread.run_sync(os.read, self.descriptor, READ_BYTES, abandon_on_cancel=True)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        self._lines.extend(lines)
-        self._ended = not chunk
-        if self._rest and (self._ended or len(self._rest) > MAX_LINE_BYTES):
-            self._lines.append(self._rest)
-            self._rest = b""
-
-
-@attrs.define(eq=False)
 class _Terminal:
     """Keyboard and screen of one attach."""
 
@@ -81,6 +46,7 @@ class _Terminal:
     is_tty: bool
     scope: trio.CancelScope
     work: Work
+    set_mode: Callable[[], None] = lambda: None
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
     _held: list[str] | None = None
@@ -114,7 +80,7 @@ class _Terminal:
             self.scope.cancel(reason="nobody reads")
 
     async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
-        lines = LineReader(descriptor)
+        lines = KeyboardReader(descriptor) if self.is_tty else LineReader(descriptor)
         while (line := await lines.next_line()) is not None and line != "/quit":
             if line:
                 await self._obey(follower, line)
@@ -124,10 +90,13 @@ class _Terminal:
         await trio.lowlevel.checkpoint()
 
     async def run_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGCONT) as signals:
             task_status.started()
-            async for _ in signals:
-                self.scope.cancel(reason="signal")
+            async for number in signals:
+                if number == signal.SIGCONT:
+                    self.set_mode()  # a shell has set its own while we were stopped
+                else:
+                    self.scope.cancel(reason="signal")
         await trio.lowlevel.checkpoint()
 
     async def _obey(self, follower: Follower, line: str) -> None:
@@ -231,9 +200,9 @@ async def attach(
         RefusedError: the key is not valid, or it does not allow this session.
     """
     failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    is_tty = os.isatty(descriptor)
+    async with AsyncExitStack() as modes, trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        is_tty = os.isatty(descriptor)
         work = Work(find, follow.session_id, lambda text: terminal.put(text), is_tty)
         terminal = _Terminal(follow, screen, sys.stdout, new_id, is_tty, nursery.cancel_scope, work)
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
@@ -244,6 +213,8 @@ async def attach(
             failure = error
             nursery.cancel_scope.cancel(reason="no connection")
         else:
+            if is_tty:
+                terminal.set_mode = modes.enter_context(keys_one_by_one(descriptor))
             nursery.start_soon(terminal.run_keyboard, follower, descriptor)
     if failure is not None:
         raise failure

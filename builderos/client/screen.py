@@ -88,7 +88,8 @@ class Screen:
     def _turn_started(self, frame: Frame) -> str:
         self._lengths.clear()
         self._tools.clear()
-        return ""
+        by_itself = frame.body.get("message_id") is None and frame.body.get("cause") == "background"
+        return self.say("— the agent goes on by itself —") if by_itself else ""
 
     def _piece(self, frame: Frame) -> str:
         block = frame.text("block")
@@ -137,7 +138,8 @@ class Screen:
         return self.say(f"{line}\n{question}" if question else line)
 
     def _task(self, frame: Frame) -> str:
-        news = frame.text("progress") or frame.text("result") or frame.text("state")
+        progress = frame.content if frame.kind == "task_progress" else ""
+        news = progress or frame.text("result") or frame.text("state")
         return self.say(f"> {one_line(frame.text('title'))}: {one_line(news, TOOL_LINE)}")
 
     def _notice(self, frame: Frame) -> str:

@@ -147,7 +147,7 @@ async def _note_restore(
         The devices with valid keys that are not `known`; each has a row in the audit too.
     """
     subject = None if noted is None else str(noted)
-    async with open_store(copy, boot_id=read_boot_id()) as store:
+    async with open_store(copy, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
         good = [one for one in store.devices.list() if one.revoked_at_ms is None]
         revived = [one for one in good if one.id not in known and one.id != FIRST_DEVICE]
         acts = [("restored", subject), *(("device_restored", one.id) for one in revived)]

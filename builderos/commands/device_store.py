@@ -201,5 +201,5 @@ async def open_folder_devices(data: Path, first_key: str | None) -> AsyncIterato
         StorageError: it cannot be opened.
     """
     with open_data_folder(data) as folder:
-        async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
+        async with open_store(folder.database_path, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
             yield FolderDevices(store, folder, first_key)

@@ -21,6 +21,7 @@ import trio
 
 from bridgehub.protocol.errors import unwrap
 from builderos.exit_status import MISUSED, OK, fail
+from builderos.ids import wall_clock_ms
 from builderos.legacy.plan import plan_session
 from builderos.legacy.report import Progress, report
 from builderos.legacy.writer import Imported, SessionBusyError, SessionWriter
@@ -114,7 +115,7 @@ async def _write(
 ) -> tuple[list[Imported], int]:
     session_ids = list(dict.fromkeys(one for file in files for one in file.session_ids()))
     progress, imported, left_out = Progress(len(session_ids)), [], 0
-    async with open_store(copy, boot_id=read_boot_id()) as store:
+    async with open_store(copy, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
         writer = SessionWriter(store, workspace)
         for session_id in session_ids:
             # One session at a time: only one long session is in memory.
@@ -141,7 +142,7 @@ def _copy(database: Path, copy: Path, *, migrate: bool) -> None:
 
 
 async def _open_once(database: Path) -> None:
-    async with open_store(database, boot_id=read_boot_id()):
+    async with open_store(database, boot_id=read_boot_id(), now_ms=wall_clock_ms()):
         await trio.lowlevel.checkpoint()
 
 

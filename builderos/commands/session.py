@@ -169,7 +169,7 @@ def add_send(parser: argparse.ArgumentParser) -> None:
         "5 unknown: the message may or may not have reached the agent."
     )
     _add_target(parser)
-    parser.add_argument("text", metavar="TEXT", help="the message")
+    parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
     parser.add_argument(
         "--message-id",
         metavar="ID",
@@ -179,11 +179,17 @@ def add_send(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_send)
 
 
+def _read_message() -> str:
+    """Return what stands on standard input, less a last line end: all that a server takes, and enough to tell more."""
+    data = sys.stdin.buffer.read(MAX_MESSAGE_BYTES + 2)
+    return data.decode(errors="surrogateescape").removesuffix("\n")
+
+
 def _send(arguments: argparse.Namespace) -> int:
     return run_send(
         (arguments.data, arguments.url, arguments.key),
         _target(arguments),
-        arguments.text,
+        _read_message() if arguments.text == "-" else arguments.text,
         message_id=arguments.message_id,
         wait=arguments.wait,
     )

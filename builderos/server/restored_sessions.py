@@ -16,7 +16,7 @@ from actors.session.loading import load_state
 from actors.session.snapshot import summary
 from actors.session.state import SessionState
 from actors.session.step import Step
-from builderos.ids import new_id
+from builderos.ids import new_id, wall_clock_ms
 from storage.data_folder import read_boot_id
 from storage.records import SessionRecord
 from storage.store import Store, open_store
@@ -39,7 +39,7 @@ async def end_what_was_open(database: Path, now_ms: int) -> None:
     Raises:
         StorageError: the database failed.
     """
-    async with open_store(database, boot_id=read_boot_id()) as store:
+    async with open_store(database, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
         before: tuple[int, str] | None = None
         while page := await store.catalog.page(PAGE_SESSIONS, before):
             # The list runs newest first, and nothing here makes a session newer, so none is missed.

@@ -105,7 +105,7 @@ async def run_server(setup: ServerContext) -> None:
     folder = setup.folder
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.run, nursery.cancel_scope)
-        async with open_store(folder.database_path, boot_id=read_boot_id()) as store:
+        async with open_store(folder.database_path, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
             made_key = await ensure_admin_key(store, folder, setup.key)
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())

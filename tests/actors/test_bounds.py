@@ -14,14 +14,7 @@ import actors.session.hub_steps
 from actors.commands import Decide, Resolve, Send
 from actors.events import PermissionRequested, TaskFinished, ToolFinished, ToolStarted
 from actors.hubs.processes import LEFT_BYTES
-from actors.session.effects import KillHub, SendToHub
-from actors.session.hub_limits import (
-    MAX_GRANT_CHARS,
-    MAX_ID_CHARS,
-    MAX_TEXT_CHARS,
-    MAX_VALUE_BYTES,
-    MAX_VALUE_DEPTH,
-)
+from actors.session.effects import SendToHub
 from actors.session.hub_owner import TELLS_WAITING, HubOwner
 from actors.session.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
 from actors.session.mailbox import Mailbox
@@ -30,6 +23,13 @@ from actors.session.state import DECIDED_KEPT, UNKNOWN_KEPT
 from actors.tail import ROUNDS_KEPT, Tail
 from bridgehub.protocol import messages as hub
 from bridgehub.protocol.codec import encode
+from bridgehub.protocol.limits import (
+    MAX_GRANT_CHARS,
+    MAX_ID_CHARS,
+    MAX_TEXT_CHARS,
+    MAX_VALUE_BYTES,
+    MAX_VALUE_DEPTH,
+)
 from tests.actors.core import Core
 from tests.actors.hub_folder import HUB, open_hubs
 from tests.actors.session.test_hub_owner import open_desk, spec
@@ -95,26 +95,57 @@ def test_long_texts_are_cut() -> None:
     assert len(getattr(core.events[0].event, "content", "")) == MAX_TEXT_CHARS + 1
 
 
-LONG = "i" * (MAX_ID_CHARS + 1)
+LONG = "i" * 4600
 
 
 @pytest.mark.parametrize(
     "event",
     [
         hub.TextPiece("t", "text", LONG, "a"),
-        hub.ToolBegan("t", LONG, "bash", {}),
-        hub.PermissionAsked("t", LONG, "bash", {}, OPTIONS),
-        hub.TaskBegan("t", LONG, "title", "echo"),
+        hub.ToolBegan("t", LONG, LONG, {}, LONG),
+        hub.ToolEnded("t", LONG, LONG, "", is_error=False, parent_tool_id=LONG),
+        hub.PermissionAsked("t", "p", LONG, {}, OPTIONS, task_id=LONG),
+        hub.TaskBegan("t", LONG, "title", LONG, LONG),
         hub.Noticed("t", LONG, "content"),
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_a_hub_that_makes_up_endless_ids_is_ended(event: Any) -> None:
+def test_a_foreign_id_of_any_length_is_kept_short_and_ends_nothing(event: Any) -> None:
     core = in_phase("consumed")
-    hub_id = core.hub_id
-    words = core.hear(attrs.evolve(event, turn_id=core.turn_id))
-    assert words == ["d:failed", "error agent_protocol"]
-    assert KillHub(hub_id) in core.effects
+    (kind,) = core.hear(attrs.evolve(event, turn_id=core.turn_id))
+    kept = [value for value in attrs.astuple(core.events[0].event) if isinstance(value, str)]
+    assert kind in (
+        "message",
+        "tool_started",
+        "tool_finished",
+        "permission_requested",
+        "task_started",
+        "notice",
+    )
+    assert all(len(value) <= MAX_ID_CHARS for value in kept)
+    assert sum(value.startswith("iii") for value in kept) >= 1
+    assert core.hear(hub.TurnDone(core.turn_id))[-1] == "complete"
+
+
+def test_what_belongs_to_one_long_id_still_does_and_two_of_them_stay_two() -> None:
+    core = in_phase("consumed")
+    turn, other = core.turn_id, LONG[:-1] + "j"
+    core.hear(hub.ToolBegan(turn, LONG, "bash", {}), hub.ToolEnded(turn, LONG, "bash", "", is_error=False))
+    began, ended = (event.event for event in core.events)
+    assert isinstance(began, ToolStarted)
+    assert isinstance(ended, ToolFinished)
+    assert began.tool_id == ended.tool_id
+    core.hear(hub.TaskBegan(turn, LONG, "a", "echo"), hub.TaskBegan(turn, other, "b", "echo", LONG))
+    assert core.state.turn is not None
+    first, second = core.state.turn.tasks.values()
+    assert (first.task_id != second.task_id, second.parent_task_id) == (True, first.task_id)
+    assert core.hear(hub.TaskEnded(turn, LONG, "succeeded", None)) == ["task_finished"]
+
+
+def test_a_request_whose_id_no_session_keeps_is_answered_with_no() -> None:
+    core = in_phase("consumed")
+    assert core.hear(hub.PermissionAsked(core.turn_id, LONG, "bash", {}, OPTIONS)) == []
+    assert core.orders == [SendToHub(hub.Decided(LONG, "cancelled"))]
 
 
 def test_open_tasks_are_bounded() -> None:

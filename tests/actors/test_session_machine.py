@@ -21,6 +21,7 @@ from actors.commands import (
     Resolve,
     Send,
     SendNow,
+    StopTask,
 )
 from actors.invariants import violations
 from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume, TimeCame
@@ -165,6 +166,7 @@ class SessionMachine(RuleBasedStateMachine):
         then=THEN,
     )
     def pieces(self, channel: Channel, block: str, texts: list[str], then: Fate | None) -> None:
+        block = block if self.busy.own is None else f"{block}-{self.busy.own}"
         for text in texts:
             self.world.report(self.busy, hub.TextPiece(self.busy.running or "", channel, block, text))
         self.then(then)
@@ -192,6 +194,35 @@ class SessionMachine(RuleBasedStateMachine):
             "notice": hub.Noticed(None, "history_cut", "older messages were left out"),
         }
         self.world.report(self.busy, event[what])
+        self.then(then)
+
+    @precondition(lambda self: self.hub is not None and not self.is_busy)
+    @rule(then=THEN)
+    def begin_by_itself(self, then: Fate | None) -> None:
+        self.world.begin_own_turn(self.busy)
+        self.then(then)
+
+    @precondition(lambda self: self.hub is not None)
+    @rule(what=st.sampled_from(["begins", "begins", "ends", "says"]), then=THEN)
+    def work_in_background(self, what: str, then: Fate | None) -> None:
+        model = self.busy
+        if what == "begins" or not model.background:
+            model.background.append(f"b{model.hub_id}{len(model.log)}")
+            began = hub.TaskBegan(model.running, model.background[-1], "dig", "echo", background=True)
+            self.world.report(model, began)
+        elif what == "ends":
+            self.world.report(model, hub.TaskEnded(model.running, model.background.pop(), "succeeded"))
+        else:
+            self.world.report(model, hub.TaskProgressed(model.running, model.background[-1], "digging"))
+        self.then(then)
+
+    @rule(device=DEVICE, pick=PICK, what=st.sampled_from(["one", "all", "none"]), then=THEN)
+    def stop_in_background(self, device: str, pick: int, what: str, then: Fate | None) -> None:
+        known = list(self.world.core.state.background)
+        if what == "all" or not known:
+            self.give(Interrupt(background=True), device)
+        else:
+            self.give(StopTask(known[pick % len(known)] if what == "one" else "unknown"), device)
         self.then(then)
 
     @precondition(lambda self: self.hub is not None)

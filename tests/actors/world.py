@@ -49,6 +49,9 @@ class ModelHub:
     linked: bool = False
     had: list[str] = attrs.field(factory=list)
     running: str | None = None
+    own: str | None = None  # that turn, if the agent began it by itself
+    pending: list[str] = attrs.field(factory=list)  # prompts that wait for its end
+    background: list[str] = attrs.field(factory=list)
     stopping: bool = False
     waiting: list[str] = attrs.field(factory=list)
     log: list[hub.Reported] = attrs.field(factory=list)
@@ -96,8 +99,8 @@ class World:
             welcome = hub.Welcome(
                 1, hub_id, 7, last, model.running is not None, tuple(model.waiting), takes_setup=True
             )
-            self.inbox.append(HubReady(hub_id, welcome))
             self.inbox.extend(self._unacknowledged(model))
+            self.inbox.append(HubReady(hub_id, welcome))
 
     def reap(self, hub_id: str) -> None:
         """The hub is dead: what it left, then its end."""
@@ -113,8 +116,10 @@ class World:
         reported = hub.Reported(seq, seq, event)
         model.log.append(reported)
         if isinstance(event, hub.TurnDone | hub.TurnFailed | hub.TurnStopped):
-            model.running, model.stopping = None, False
+            model.running, model.own, model.stopping = None, None, False
             model.waiting.clear()
+        if model.running is None and model.pending:
+            model.running = model.pending.pop()
         if model.linked:
             self.inbox.append(FromHub(model.hub_id, reported))
 
@@ -174,6 +179,9 @@ class World:
                     self.current.waiting.remove(message.request_id)
                 if isinstance(message, hub.InterruptTurn) and message.turn_id == self.current.running:
                     self.current.stopping = True
+                if isinstance(message, hub.StopTask) and message.task_id in self.current.background:
+                    self.current.background.remove(message.task_id)
+                    self.report(self.current, hub.TaskEnded(None, message.task_id, "cancelled"))
             case _:
                 pass
 
@@ -181,9 +189,17 @@ class World:
         if turn_id in model.had:
             return
         assert not any(turn_id in other.had for other in self.hubs.values()), "handed over twice"
-        assert model.running is None, "a hub is busy with another turn"
+        assert model.running == model.own, "a hub is busy with another turn"
         model.had.append(turn_id)
-        model.running = turn_id
+        if model.own is not None:
+            model.pending.append(turn_id)
+        else:
+            model.running = turn_id
+
+    def begin_own_turn(self, model: ModelHub) -> None:
+        """The agent begins with something by itself."""
+        model.running = model.own = f"{model.hub_id}-{len(model.log)}"
+        self.report(model, hub.TurnBegan(model.own))
 
     # ---- what must always be true ----
 
@@ -214,7 +230,8 @@ class World:
                 assert item.turn_id == self.open_turn
             case TurnStarted(message_id):
                 assert self.open_turn is None
-                self._check_order(message_id)
+                if message_id is not None:
+                    self._check_order(message_id)
                 assert item.turn_id is not None
                 assert item.turn_id not in self.started
                 self.started.add(item.turn_id)
@@ -245,12 +262,15 @@ class World:
         assert len(self.queue) <= MAX_QUEUED
 
     def _said(self, turn_id: str) -> dict[tuple[str, str], str]:
-        """Return the texts of a turn as its hub said them."""
+        """Return the texts of a turn as its hub said them; the agent's own turns have blocks of their own."""
+        told = self.texts.get(turn_id, {})
         texts: dict[tuple[str, str], str] = {}
         for model in self.hubs.values():
             for event in (reported.event for reported in model.log):
-                if isinstance(event, hub.TextPiece) and event.turn_id == turn_id and event.text:
+                if isinstance(event, hub.TextPiece) and event.text:
                     key = ("message" if event.channel == "text" else "thinking", event.block)
+                    if event.turn_id != turn_id and not ("-" in event.block and key in told):
+                        continue
                     texts[key] = texts.get(key, "") + event.text
         return texts
 
@@ -260,6 +280,7 @@ class World:
         assert list(live.queue) == self.queue
         assert (live.turn.turn_id if live.turn else None) == self.open_turn
         assert not live.arriving
+        assert live.hub_id is not None or not live.background, "a task outlived its hub"
         assert control(live) == control(loaded)
 
     def _check_effects(self, step: Step) -> None:

@@ -11,7 +11,21 @@ from trio.testing import wait_all_tasks_blocked
 
 from bridgehub.outbox import BATCH_BYTES, MAX_PIECE_BYTES, EventTooLarge, Outbox
 from bridgehub.protocol.codec import decode_from_hub, json_size
-from bridgehub.protocol.messages import Consumed, HubEvent, Noticed, Reported, TextPiece, ToolBegan
+from bridgehub.protocol.limits import clip
+from bridgehub.protocol.messages import (
+    AgentMemory,
+    Consumed,
+    HubEvent,
+    Noticed,
+    PermissionAsked,
+    PlanChanged,
+    Reported,
+    SettingsTold,
+    TaskBegan,
+    TextPiece,
+    ToolBegan,
+    TurnDone,
+)
 from bridgehub.spool import Spool
 
 
@@ -96,8 +110,34 @@ async def test_a_long_piece_is_cut_only_over_the_limit(tmp_path: Path) -> None:
 async def test_an_event_over_a_line_is_refused_and_leaves_no_trace(tmp_path: Path) -> None:
     box = make_outbox(tmp_path)
     with pytest.raises(EventTooLarge):
-        await box.put(ToolBegan("t", "x", "n", "y" * (9 << 20)))
+        await box.put(AgentMemory("t", {"all": "y" * (9 << 20)}))
     assert box.head_seq == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        ToolBegan("t", "i" * 4600, "n", "y" * (9 << 20)),
+        ToolBegan("t", "i", "n", {"lone": "\ud800" * (3 << 20)}),
+        TaskBegan("t", "k", "t" * (9 << 20), "a"),
+        PlanChanged("t", ({"content": "p" * (9 << 20)}, {"content": 7})),
+        PermissionAsked("t", "p", "n", {}, (), [{"question": "q" * (9 << 20)}]),
+        SettingsTold(None, {"model": "m"}, "r" * (9 << 20)),
+        Noticed("t", "c" * 500, "x", attempt=2**70),
+        TurnDone("t", input_tokens=2**70, output_tokens=-(2**70), cost_usd=float("inf")),
+        TextPiece("t", "text", "b" * 4600, "x"),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+async def test_what_an_agent_makes_too_long_fits_into_a_line_that_a_server_reads(
+    tmp_path: Path, event: HubEvent
+) -> None:
+    box = make_outbox(tmp_path)
+    box.attach(0)
+    await box.put(event)
+    (told,) = decoded(await box.take())
+    assert type(told.event) is type(event)
+    assert clip(told.event) == told.event
 
 
 async def test_put_waits_for_a_server_that_does_not_acknowledge(tmp_path: Path) -> None:

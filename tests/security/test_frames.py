@@ -77,6 +77,7 @@ FRAMES: Final = {
     "send_now": Row("drive", "a message for later", {"message_id": "MESSAGE"}, {"type": "turn_started"}),
     "cancel": Row("drive", "a queue", {"message_id": "MESSAGE"}, {"type": "delivery", "state": "cancelled"}),
     "interrupt": Row("drive", "a turn", {}, {"type": "interrupted"}),
+    "stop_task": Row("drive", "nothing", {"task_id": "none"}, {"type": "rejected", "code": "unknown_task"}),
     "resolve": Row(
         "drive",
         "a queue",

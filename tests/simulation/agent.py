@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from bridgehub.agents.base import TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.echo import PracticeSink
 from bridgehub.protocol import messages as hub
 from tests.simulation.chaos import Chaos
@@ -17,7 +17,13 @@ from tests.simulation.plan import Does
 if TYPE_CHECKING:
     from tests.simulation.hubs import HubProcess
 
-__all__ = ["AgentLog", "PlannedDriver", "TakenTurn"]
+__all__ = ["OWN_BLOCK", "AgentLog", "PlannedDriver", "TakenTurn"]
+
+
+OWN_BLOCK = "own"
+"""The block of what an agent says by itself, in whichever turn that is."""
+
+OWN_TURN_S = 0.5
 
 
 @attrs.define(eq=False)
@@ -68,6 +74,7 @@ class PlannedDriver:
     can_steer: bool
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _deaf: bool = False
+    _background: dict[str, float] = attrs.field(factory=dict)
 
     async def run_turn(self, prompt: hub.Prompt, sink: PracticeSink) -> TurnEnd:
         """Do what the plan says."""
@@ -107,6 +114,9 @@ class PlannedDriver:
                 await trio.sleep(amount)
                 await sink.emit(hub.TaskProgressed(turn_id, name, "half"))
                 await sink.emit(hub.TaskEnded(turn_id, name, "succeeded", "done"))
+            case "background":
+                await sink.emit(hub.TaskBegan(turn_id, name, "dig", "echo", background=True))
+                self._background[name] = trio.current_time() + amount
             case "slow":
                 await trio.sleep(amount)
             case "remember":
@@ -117,6 +127,29 @@ class PlannedDriver:
                 pass
             case _:
                 await self._misbehave(what, sink)
+
+    async def wait_own_work(self, tell: Tell) -> None:
+        """Wait for the end of something in the background: it wakes the agent."""
+        if not self._background or not self.process.alive:
+            await trio.sleep_forever()
+        name = min(self._background, key=self._background.__getitem__)
+        await trio.sleep_until(self._background[name])
+        await tell(hub.TaskEnded(None, name, "succeeded", "done"))
+        del self._background[name]
+
+    async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
+        """Say something in a block of its own."""
+        self._deaf = False
+        with trio.CancelScope() as self._scope:
+            self.process.chaos.tick()
+            await sink.emit(hub.TextPiece(turn_id, "text", OWN_BLOCK, "woken "))
+            await trio.sleep(OWN_TURN_S)
+        return hub.TurnDone(turn_id)
+
+    async def stop_task(self, task_id: str, tell: Tell) -> None:
+        """End something in the background."""
+        if self._background.pop(task_id, None) is not None:
+            await tell(hub.TaskEnded(None, task_id, "cancelled"))
 
     async def _misbehave(self, what: str, sink: PracticeSink) -> None:
         match what:

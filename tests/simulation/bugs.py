@@ -51,7 +51,7 @@ def _acknowledged_early() -> Replaced:
         whole(self, batch)
         self.acknowledge(batch[-1].seq)
 
-    return HubOwner, "_weigh", weigh
+    return HubOwner, "_account", weigh
 
 
 def _duplicates_forgotten() -> Replaced:

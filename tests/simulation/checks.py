@@ -17,6 +17,7 @@ from actors.events import (
     UserMessage,
 )
 from actors.invariants import violations
+from tests.simulation.agent import OWN_BLOCK
 from tests.simulation.device import SimDevice
 from tests.simulation.view import DeviceView
 from tests.support.invariants import accepted_problems, committed_of, view_problems
@@ -92,6 +93,7 @@ def _check_turns(world: World, session_id: str, items: list[Committed]) -> None:
             continue
         end, texts = ends[turn_id], texts_of(items, turn_id)
         where = f"turn {turn_id} of {taken.message_id} in {session_id}"
+        texts = {key: text for key, text in texts.items() if key[1] != OWN_BLOCK}
         if isinstance(end, Complete):
             if taken.ended != "done":
                 world.chaos.complain(f"{where} is complete, and its agent did not end")

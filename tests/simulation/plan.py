@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 Does = tuple[str, float]
-"""One action of an agent: `take` `say` `think` `ask` `tool` `task` `slow` `hang` `deaf` `die` `garbage` `raise`
-`fail` `done` `remember` `history` `grant`, and a figure (seconds, or how much)."""
+"""One action of an agent: `take` `say` `think` `ask` `tool` `task` `background` `slow` `hang` `deaf` `die` `garbage`
+`raise` `fail` `done` `remember` `history` `grant`, and a figure (seconds, or how much)."""
 
 ActKind = Literal[
     "interrupt",
@@ -170,6 +170,7 @@ _MIDDLES: tuple[str, ...] = (
     "ask",
     "tool",
     "task",
+    "background",
     "slow",
     "slow",
     "grant",

@@ -18,11 +18,15 @@ LIMIT_S = 40.0
 """A test that takes longer hangs."""
 
 
+NOW_MS = 1_800_000_000_000
+"""What a clock says in these tests."""
+
+
 @asynccontextmanager
 async def opened(path: Path, *, boot_id: str = "boot", vfs: str | None = None) -> AsyncIterator[Store]:
     """`open_store` under the tests' limit."""
     with trio.fail_after(LIMIT_S):
-        async with open_store(path, boot_id=boot_id, vfs=vfs) as store:
+        async with open_store(path, boot_id=boot_id, now_ms=NOW_MS, vfs=vfs) as store:
             yield store
 
 

@@ -110,7 +110,7 @@ def prompt_problems(journal: Sequence[Committed], taken: Sequence[str]) -> list[
     answered: set[str] = set()
     for item in journal:
         if isinstance(item.event, TurnStarted):
-            turns[words.get(item.event.message_id, "")] += 1
+            turns[words.get(item.event.message_id or "", "")] += 1
         elif item.event.kind == "delivery" and getattr(item.event, "state", "") == "answered":
             answered.add(words.get(getattr(item.event, "message_id", ""), ""))
     had = Counter(taken)

@@ -39,6 +39,7 @@ __all__ = [
     "SettingsAsked",
     "SettingsChange",
     "ShortText",
+    "StopTaskFrame",
     "UndoFrame",
     "WarmFrame",
     "WatchSessionsFrame",
@@ -167,11 +168,21 @@ class CancelFrame:
 
 @attrs.frozen
 class InterruptFrame:
-    """Stop the running turn."""
+    """Stop the running turn, or the tasks in the background."""
 
     name: ClassVar[str] = "interrupt"
     session_id: Id
     turn_id: ShortText | None = None
+    background: bool = False
+
+
+@attrs.frozen
+class StopTaskFrame:
+    """Stop one task in the background."""
+
+    name: ClassVar[str] = "stop_task"
+    session_id: Id
+    task_id: ShortText
 
 
 @attrs.frozen
@@ -321,6 +332,7 @@ CommandFrame = (
     | SendNowFrame
     | CancelFrame
     | InterruptFrame
+    | StopTaskFrame
     | DecideFrame
     | ConfigureFrame
     | RevokeGrantFrame

@@ -84,7 +84,12 @@ def _cancel(frame: cf.CancelFrame, _: tuple[Attachment, ...] = ()) -> Command:
 
 @to_command.register
 def _interrupt(frame: cf.InterruptFrame, _: tuple[Attachment, ...] = ()) -> Command:
-    return cmd.Interrupt(frame.turn_id)
+    return cmd.Interrupt(frame.turn_id, frame.background)
+
+
+@to_command.register
+def _stop_task(frame: cf.StopTaskFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.StopTask(frame.task_id)
 
 
 @to_command.register

@@ -49,6 +49,7 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "added",
         "removed",
         "blob",
+        "cause",
         "diff",
         "grant",
         "questions",
@@ -150,8 +151,10 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         body["left_out"] = [attrs.asdict(each) for each in event.left_out]
     elif isinstance(event, ev.Complete):
         body["usage"] = _usage(event.usage)
-    elif isinstance(event, ev.TaskStarted | ev.TaskProgress):
-        body["result"] = None
+    elif isinstance(event, ev.TaskStarted | ev.TaskProgress | ev.TaskFinished):
+        body.setdefault("result", None)
+        if not event.background:
+            del body["background"]
     elif isinstance(event, ev.PlanUpdated):
         body["entries"] = [attrs.asdict(entry) for entry in event.entries]
     elif isinstance(event, ev.SessionUpdated):

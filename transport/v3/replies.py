@@ -145,6 +145,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "worktree": it.worktree,
         "held": None if view.held is None else told_held(view.held),
         "plan": [attrs.asdict(one) for one in view.plan],
+        "background": [attrs.asdict(one) for one in view.background],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
     }
 
@@ -292,7 +293,6 @@ def session_entry(record: SessionRecord) -> dict[str, Any]:
         "pinned": record.pinned,
         "archived": record.archived,
         "pending": summary.pending_count if summary else 0,
-        "background": 0,
         "where": None,
         "machine": None,
         **_shown(record),
@@ -313,6 +313,7 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
         "workspace": settings["workspace"] or record.workspace,
         "settings": settings,
         "plan": fields.get("plan"),
+        "background": fields.get("background", 0),
         "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
     }
 

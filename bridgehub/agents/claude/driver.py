@@ -34,6 +34,7 @@ from bridgehub.protocol.messages import (
     Prompt,
     Setup,
     Steer,
+    TaskEnded,
     TurnDone,
     TurnFailed,
 )
@@ -49,6 +50,9 @@ __all__ = ["ClaudeDriver", "make_driver"]
 logger = logging.getLogger("builderos.bridgehub")
 
 _PACKAGE = "claude_agent_sdk"
+
+_PROGRAM_GONE = ("agent_exited", "agent_protocol")
+"""Ends after which there is no program any more."""
 
 HISTORY_BYTES = 200_000
 """How much of the session's history a program without memory is given again: about 50,000 tokens."""
@@ -115,7 +119,9 @@ class ClaudeDriver:
                 end = await self._try(self._module, prompt, sink)
         finally:
             self._began = trio.Event()
-        return self._judged(end) or _exited(prompt, "Claude Code ended twice before it took the message.")
+        return self._judged(end) or _exited(
+            prompt.turn_id, "Claude Code ended twice before it took the message."
+        )
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Change what the running program can change at once; without one the next turn does. See `AgentDriver`."""
@@ -125,6 +131,40 @@ class ClaudeDriver:
             return
         for told in await self._session.switches.bring(setup):
             await tell(told)
+
+    async def wait_own_work(self, tell: Tell) -> None:
+        """Report what happens between two turns; return once Claude Code begins with something by itself."""
+        if self._session is not None:
+            try:
+                await self._session.wait_own_work(tell)
+            except (ProgramExited, BadOutput) as error:
+                logger.info("between two turns: %s", error)
+            else:
+                return
+            await self._lose(tell)
+        await trio.sleep_forever()
+
+    async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
+        """Report what Claude Code does by itself until it is done. See `SelfStarter`."""
+        session = self._session
+        assert session is not None, "only a program that is up begins by itself"
+        ended: TurnEnd | None = None
+        try:
+            async with self.delegation.open_turn(turn_id, sink):
+                ended = await session.run_own_turn(turn_id, sink)
+        except* ProgramExited as group:
+            ended = _exited(turn_id, str(unwrap(group)))
+        except* BadOutput as group:
+            ended = _unreadable(turn_id, unwrap(group))
+        assert ended is not None
+        if isinstance(ended, TurnFailed) and ended.code in _PROGRAM_GONE:
+            await self._lose(sink.emit)
+        return ended
+
+    async def stop_task(self, task_id: str, tell: Tell) -> None:
+        """End a command in the background; what the program says of its end comes on its own. See `SelfStarter`."""
+        if self._session is not None:
+            await self._session.stop_task(task_id)
 
     async def after_turn(self, tell: Tell) -> None:
         """Tell how full the context is, what the conversation cost, and which limits there are."""
@@ -163,6 +203,13 @@ class ClaudeDriver:
         else:
             await session.aclose()
 
+    async def _lose(self, tell: Tell) -> None:
+        """End the program, and say that what ran in its background has ended."""
+        session = self._session
+        await self.aclose()
+        for task_id in () if session is None else tuple(session.background.running):
+            await tell(TaskEnded(None, task_id, "cancelled"))
+
     async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
         """Run the turn; None where the program had died in the meantime and the prompt was not sent."""
         failed: TurnFailed | None = None
@@ -193,9 +240,10 @@ class ClaudeDriver:
         """Have a program running; return the turn's end where that cannot be."""
         settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
-        if self._session is not None and (stamp, settled) == (self._stamp, self._settled):
-            return None
-        await self.aclose()  # it holds settings that were edited since
+        session, known = self._session, (self._stamp, self._settled)
+        if session is not None and ((stamp, settled) == known or session.background.running):
+            return None  # what it has in the background is worth more than settings that were edited since
+        await self._lose(sink.emit)
         self._stamp, self._settled = stamp, settled
         if not await trio.Path(self.spec.workspace).is_dir():
             told = f"The workspace {self.spec.workspace} is not there any more."
@@ -211,9 +259,9 @@ class ClaudeDriver:
             )
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
         except ProgramExited as error:
-            return _exited(prompt, str(error))
+            return _exited(prompt.turn_id, str(error))
         except BadOutput as error:
-            return _unreadable(prompt, error)
+            return _unreadable(prompt.turn_id, error)
         self._has_past |= not is_new
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
         return None
@@ -266,15 +314,15 @@ class ClaudeDriver:
         except* PromptNotSent:
             ended, self._earlier = None, earlier
         except* ProgramExited as group:
-            ended = _exited(prompt, str(unwrap(group)))
+            ended = _exited(prompt.turn_id, str(unwrap(group)))
         except* BadOutput as group:
-            ended = _unreadable(prompt, unwrap(group))
+            ended = _unreadable(prompt.turn_id, unwrap(group))
         if ended is not None:
             await self._remember(attrs.evolve(self._memory, is_cleared=session.is_cleared), sink)
         if keep:
             await trio.lowlevel.checkpoint()
         else:
-            await self.aclose()
+            await self._lose(sink.emit)
         return ended
 
 
@@ -283,11 +331,11 @@ async def _load() -> ModuleType:
     return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude.start")
 
 
-def _exited(prompt: Prompt, told: str) -> TurnFailed:
-    return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=True)
+def _exited(turn_id: str, told: str) -> TurnFailed:
+    return TurnFailed(turn_id, "agent_exited", told, retryable=True)
 
 
-def _unreadable(prompt: Prompt, error: BaseException) -> TurnFailed:
+def _unreadable(turn_id: str, error: BaseException) -> TurnFailed:
     logger.warning("Claude Code said what its SDK cannot read: %s", error)
     told = "Claude Code said something that its SDK cannot read; see the hub's log."
-    return TurnFailed(prompt.turn_id, "agent_protocol", told, retryable=True)
+    return TurnFailed(turn_id, "agent_protocol", told, retryable=True)

@@ -47,7 +47,7 @@ from bridgehub.protocol.messages import (
     ToolEnded,
 )
 
-__all__ = ["ClaudeTranslator"]
+__all__ = ["DELEGATED", "TASK_ENDS", "ClaudeTranslator"]
 
 Channel = Literal["text", "thinking"]
 
@@ -56,10 +56,10 @@ _DELTAS: dict[str, tuple[Channel, str]] = {
     "thinking_delta": ("thinking", "thinking"),
 }
 
-_DELEGATED = frozenset({"local_agent", "local_workflow", "remote_agent", None})
+DELEGATED = frozenset({"local_agent", "local_workflow", "remote_agent", None})
 """Kinds of task that are delegated work; the program also calls a shell in the background a task."""
 
-_TASK_ENDS: dict[str, Literal["succeeded", "failed", "cancelled"]] = {
+TASK_ENDS: dict[str, Literal["succeeded", "failed", "cancelled"]] = {
     "completed": "succeeded",
     "failed": "failed",
     "stopped": "cancelled",
@@ -255,13 +255,16 @@ class ClaudeTranslator:
                 if task_id in self._tasks.values():
                     yield TaskProgressed(self.turn_id, task_id, cut_text(description).value)
             case TaskUpdatedMessage(task_id=task_id, status=status):
-                if status in _TASK_ENDS and task_id in self._tasks.values():
-                    self._task_ends[task_id] = _TASK_ENDS[status]
+                if status in TASK_ENDS and task_id in self._tasks.values():
+                    self._task_ends[task_id] = TASK_ENDS[status]
             case TaskNotificationMessage(task_id=task_id, status=status, summary=summary):
                 if task_id in self._tasks.values():
-                    yield from self._end_task(task_id, _TASK_ENDS.get(status, "failed"), summary)
+                    yield from self._end_task(task_id, TASK_ENDS.get(status, "failed"), summary)
             case SystemMessage(subtype="api_retry", data=data):
                 yield self._retry(data)
+            case SystemMessage(subtype="informational", data=data) if isinstance(data.get("content"), str):
+                # What the program says to the person: why a hook refused the prompt, say.
+                yield Noticed(self.turn_id, "agent_says", cut_text(data["content"]).value)
             case SystemMessage(subtype="compact_boundary"):
                 yield Noticed(
                     self.turn_id,
@@ -270,7 +273,7 @@ class ClaudeTranslator:
                 )
 
     def _task_began(self, message: TaskStartedMessage) -> Iterator[HubEvent]:
-        if message.task_type not in _DELEGATED or message.task_id in self._tasks.values():
+        if message.task_type not in DELEGATED or message.task_id in self._tasks.values():
             return
         origin = message.tool_use_id or message.task_id
         above = self._parents.get(origin)

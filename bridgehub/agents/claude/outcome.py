@@ -46,7 +46,7 @@ class Outcome:
     limit: RateLimitInfo | None = None
     """What the service last said of the person's limits, in this turn."""
     answered: bool = False
-    """Whether the prompt has its result."""
+    """Whether the prompt has its result; there is none to wait for in a turn that the program began by itself."""
     _last: ResultMessage | None = None
     _error_class: str | None = None
     _tokens: dict[str, int] = attrs.field(factory=dict)

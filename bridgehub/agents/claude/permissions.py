@@ -1,8 +1,8 @@
 """How a permission question of Claude Code reaches a person and comes back.
 
 The SDK calls back from a task of its own, outside every nursery. The question is therefore carried into the
-running turn's nursery: there it waits for the person, and ends with the turn. Where no turn runs, nobody can
-be asked, and the answer is no.
+running turn's nursery: there it waits for the person, and ends with the turn. If no turn runs, the program has just
+begun with something by itself, and the question waits a moment for the turn of that.
 
 What a person allows for the session goes to the program as the rules that it suggests for such calls. They die
 with it; the hub, and the hubs after it, keep the words for them (`grant`), and answer by themselves when the
@@ -61,6 +61,9 @@ _MODES = {
 _EDITABLE = {"Bash": "command", "ExitPlanMode": "plan"}
 """Fields of a tool's input that a person may change before the call is allowed."""
 
+TURN_COMES_S = 10.0
+"""How long a question waits for the turn that it belongs to."""
+
 _NO_TURN = "Nobody can be asked between two turns. Ask again in the next one."
 _TURN_OVER = "The turn ended before anybody answered."
 
@@ -110,6 +113,7 @@ class PermissionBroker:
     may_bypass: bool = False
     switches: Switches | None = None
     _turn: _Turn | None = None
+    _opened: trio.Event = attrs.field(factory=trio.Event)
 
     @asynccontextmanager
     async def open_turn(self, sink: Sink, calls: AnnouncedCalls) -> AsyncIterator[None]:
@@ -124,10 +128,11 @@ class PermissionBroker:
         """
         async with trio.open_nursery() as nursery:
             turn = self._turn = _Turn(nursery, sink, calls)
+            self._opened.set()
             try:
                 yield
             finally:
-                self._turn = None
+                self._turn, self._opened = None, trio.Event()
                 nursery.cancel_scope.cancel(reason="the turn is over")
                 for question in turn.open:
                     question.answered.set()
@@ -162,7 +167,10 @@ class PermissionBroker:
             await trio.lowlevel.checkpoint()
             return _allow_reading(str(tool_input["file_path"]))
         if turn is None:
-            await trio.lowlevel.checkpoint()
+            with trio.move_on_after(TURN_COMES_S):
+                await self._opened.wait()
+            turn = self._turn
+        if turn is None:
             return PermissionResultDeny(message=_NO_TURN)
         question = _Question(tool, tool_input, context)
         turn.open.add(question)

@@ -13,6 +13,9 @@ then starts a turn of its own with what they found. It says by `session_state_ch
 (`running`) or not (`idle`); the turn ends once its prompt has a result and the program is idle. A program
 that does not report its state ends it with the result. A message that was steered into the turn holds it until
 the program has taken that one too (`claude_steer`).
+
+**Between two turns** the program goes on by itself when a command in its background has ended: it says `running`, and what
+follows until `idle` is a turn of its own. What it said when a prompt overtook that is told in the prompt's turn.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
-from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.claude.background import Background
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSent
 from bridgehub.agents.claude.events import ClaudeTranslator
 from bridgehub.agents.claude.gauge import ClaudeGauge
@@ -114,6 +118,11 @@ class ClaudeSession:
     _conversation: str = ""
     """The program's own id of its conversation."""
     _steers: Steers = attrs.field(factory=Steers)
+    _early: deque[Any] = attrs.field(factory=deque)
+    """Messages that were read between two turns and belong to the next one."""
+    _owed: deque[HubEvent] = attrs.field(factory=deque)
+    """Events that were read between two turns and are not told yet."""
+    background: Background = attrs.field(factory=Background)
     switches: Switches = attrs.field(kw_only=True)
     """Its model, permission mode and effort."""
 
@@ -147,6 +156,54 @@ class ClaudeSession:
             await sink.emit(told)
         self._cost_total = self.gauge.cost_usd = outcome.cost_total
         return outcome.end(interrupted=self._interrupted)
+
+    async def wait_own_work(self, tell: Tell) -> None:
+        """Report what happens between two turns; return once the program begins with something by itself.
+
+        Raises ProgramExited, BadOutput: as `run_turn`.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            while self._owed:
+                await tell(self._owed[0])
+                self._owed.popleft()
+            if self._early:
+                return
+            message = await self._next()
+            match message:
+                case SystemMessage(subtype="session_state_changed", data=data):
+                    self._state = str(data.get("state"))
+                    if self._state == "running":
+                        self._early.append(message)
+                case SystemMessage(subtype="status", data=data):
+                    mode = data.get("permissionMode")
+                    if isinstance(mode, str) and (told := self.switches.note_mode(mode)):
+                        self._owed.append(told)
+                case _:
+                    self._owed += self.background.translate(message, None)
+
+    async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
+        """Report what the program does by itself until it is idle.
+
+        Raises ProgramExited, BadOutput: as `run_turn`.
+        """
+        outcome = Outcome(turn_id, "", self._cost_total, answered=True)
+        translator = ClaudeTranslator(turn_id)
+        self._interrupted, self._reading, self._sent = False, True, trio.Event()
+        self._unfinished, self._state = True, "running"
+        self._sent.set()
+        try:
+            async with self._asker.open_turn(sink, translator):
+                await self._follow(outcome, translator, sink)
+        finally:
+            self._reading = False
+        self._unfinished = False
+        self._cost_total = self.gauge.cost_usd = outcome.cost_total
+        return outcome.end(interrupted=self._interrupted)
+
+    async def stop_task(self, task_id: str) -> None:
+        """Have the program end a command in its background. Raises Exception: it refused, or is gone."""
+        await self.switches.ask({"subtype": "stop_task", "task_id": task_id})
 
     async def steer(self, turn_id: str, message_id: str, content: Content) -> bool:
         """Send one more message into the running turn; return whether the program took it.
@@ -247,6 +304,9 @@ class ClaudeSession:
     async def _follow(self, outcome: Outcome, translator: ClaudeTranslator, sink: Sink) -> None:
         consumed = False
         await trio.lowlevel.checkpoint()
+        while self._owed:
+            await sink.emit(self._owed[0])
+            self._owed.popleft()
         while not (outcome.answered and self._state in (None, "idle")) or self._steers.waiting:
             message = await self._next()
             named = named_uuids(message)
@@ -256,6 +316,8 @@ class ClaudeSession:
                 await sink.emit(Consumed(outcome.turn_id))
             if isinstance(message, UserMessage):
                 await self._fetch_output(message, translator, sink)
+            for event in self.background.translate(message, outcome.turn_id):
+                await sink.emit(event)
             for event in translator.translate(message, trio.current_time()):
                 await self._keep(translator, sink)
                 await sink.emit(event)
@@ -322,8 +384,16 @@ class ClaudeSession:
                 await sink.emit(Noticed(translator.turn_id, "output_cut", told))
 
     async def _next(self) -> Any:
+        if self._early and self._reading:
+            await trio.lowlevel.checkpoint()
+            return self._early.popleft()
         try:
             return await anext(self._messages)
+        except trio.Cancelled:
+            self._messages = (
+                self._client.receive_messages()
+            )  # an iterator that was cut off gives nothing more
+            raise
         except StopAsyncIteration:
             self._unfinished = False  # there is nobody left to interrupt
             raise ProgramExited(self._last_words(0)) from None

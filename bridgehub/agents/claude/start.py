@@ -1,7 +1,7 @@
 """Starting Claude Code: with which options, and on which conversation.
 
 The id of a session's conversation is `HubSpec.agent_session_id`. Where the program has a transcript of that
-id the conversation is resumed, else begun under it. One that cannot be resumed any more is begun anew under
+id the conversation is resumed, else begun under it. One that the program does not know any more is begun anew under
 the next id of a fixed row, so that a later hub finds the newest one again. So is one that the person cleared
 (`/clear`): the program goes on under an id of its own, which no later hub would know.
 """
@@ -77,6 +77,9 @@ _OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", "CLAUDE_CODE_ENABLE_TO
 _NO_RULE = frozenset(",()*?[]{}\\!")
 """Characters that mean something in a rule: of a folder with one the files are let in one by one."""
 
+_NO_CONVERSATION = "No conversation found with session ID"
+"""How the program says that it knows no conversation of an id. Nothing else means that one is lost."""
+
 _ROW = uuid.UUID("0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52")
 """Namespace of the later ids of a conversation; must never change."""
 
@@ -120,7 +123,9 @@ class ConversationRow:
 
 
 async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool]:
-    """Start the program on the session's newest conversation, or on a new one.
+    """Start the program on the session's newest conversation, or on a new one if it says that it has none of that id.
+
+    A program that does not come up for any other reason has lost nothing: the next try may take the conversation up.
 
     Returns:
         The session, and whether its conversation is a new one.
@@ -140,6 +145,8 @@ async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool
     try:
         return await _start(spec, setup, resume=row.ids[newest]), False
     except ProgramExited as error:
+        if _NO_CONVERSATION not in str(error):
+            raise
         logger.warning("the conversation of %s cannot be resumed: %s", spec.session_id, error)
         return await _start(spec, setup, session_id=following), True
 

@@ -20,6 +20,7 @@ from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
     CodexError,
+    NotResumed,
     NotSignedIn,
     ProgramExited,
     ProgramMissing,
@@ -69,6 +70,9 @@ HISTORY_BYTES = 200 * 1024
 
 _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
 
+
+COMPACT = "/compact"
+"""The one command of Codex's own terminal that is taken here; there it is no text for the model either."""
 
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
@@ -192,11 +196,13 @@ class CodexDriver:
                 await self.aclose()
             return TurnDone(prompt.turn_id)
         assert self._session is not None, "a turn runs on a program that is up"
-        inputs = user_inputs(prompt.content, prompt.attachments, context)
+        inputs = None
+        if prompt.content.strip() != COMPACT:
+            inputs = user_inputs(prompt.content, prompt.attachments, context)
         async with open_codex_turn(self.delegation, prompt.turn_id, sink):
             return await self._run_turns(prompt, inputs, sink)
 
-    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]], sink: Sink) -> TurnEnd:
+    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]] | None, sink: Sink) -> TurnEnd:
         """Run a turn, and after a plan the turns that a person's answer to it asks for."""
         turn_id = prompt.turn_id
         while True:
@@ -316,6 +322,8 @@ def _failed(turn_id: str, error: BaseException) -> TurnFailed:
             _log.warning("Codex said what is not its protocol: %s", error)
             told = f"Codex said something that cannot be read: {error}."
             return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
+        case NotResumed():
+            return TurnFailed(turn_id, "agent_exited", str(error), retryable=True, ways=("renew",))
         case CallRefused():
             told = f"Codex refused what it was asked: {error}"
             return TurnFailed(turn_id, "agent_exited", told, retryable=False)

@@ -6,6 +6,7 @@ __all__ = [
     "BadOutput",
     "CallRefused",
     "CodexError",
+    "NotResumed",
     "NotSignedIn",
     "ProgramExited",
     "ProgramMissing",
@@ -36,6 +37,10 @@ class BadOutput(CodexError):
 
 class CallRefused(CodexError):
     """The program answered a call with an error; the text is the program's."""
+
+
+class NotResumed(CodexError):
+    """The thread is there and could not be taken up now; it stays the session's, and a later try may succeed."""
 
 
 class NotSignedIn(CodexError):

@@ -72,6 +72,8 @@ class _Turn:
     translator: CodexTranslator
     codex_id: str = ""
     usage: Usage = attrs.field(factory=Usage)
+    compacts: bool = False
+    """It is no prompt's: the conversation is summed up."""
     consumed: bool = False
     interrupted: bool = False
     broke: bool = True
@@ -116,9 +118,15 @@ class CodexSession:
         return self.program.usable and not self._stale
 
     async def run_turn(
-        self, turn_id: str, inputs: Sequence[UserInput], sink: Sink, changes: dict[str, Any] | None = None
+        self,
+        turn_id: str,
+        inputs: Sequence[UserInput] | None,
+        sink: Sink,
+        changes: dict[str, Any] | None = None,
     ) -> TurnEnd:
         """Send the inputs as a prompt and report until the turn is over. `changes`: settings from this turn on.
+
+        Without inputs Codex sums the conversation up instead, to make room.
 
         A cancelled turn leaves the session unusable.
 
@@ -127,6 +135,7 @@ class CodexSession:
                 went before it began with the prompt), or of what `sink` raised.
         """
         turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
+        turn.compacts = inputs is None
         self._agents.open_turn(turn_id)
         try:
             async with trio.open_nursery() as nursery:
@@ -193,7 +202,11 @@ class CodexSession:
         except CodexError as error:
             _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
 
-    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput], changes: dict[str, Any]) -> None:
+    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput] | None, changes: dict[str, Any]) -> None:
+        if inputs is None:
+            with suppress(ProgramExited, BadOutput):  # as below
+                await self.program.call("thread/compact/start", {"threadId": self.thread_id})
+            return
         prompt = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
         params = prompt | changes
         try:
@@ -266,6 +279,10 @@ class CodexSession:
                 turn.started.set()
             case "item/started" if told.params.inner("item").text("type") == "userMessage":
                 await self._note_taken(turn, told.params.inner("item").text("clientId"))
+            case "item/started" if told.params.inner("item").text("type") == "contextCompaction":
+                if turn.compacts and not turn.consumed:
+                    turn.consumed = True
+                    await turn.sink.emit(Consumed(turn.turn_id))
             case "item/completed" if told.params.inner("item").text("type") == "plan":
                 self.plan = told.params.inner("item").text("text")
                 for event in turn.translator.translate(told, trio.current_time()):

@@ -17,7 +17,13 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.codex.errors import CallRefused, ProgramExited, ProgramMissing, WorkspaceGone
+from bridgehub.agents.codex.errors import (
+    CallRefused,
+    NotResumed,
+    ProgramExited,
+    ProgramMissing,
+    WorkspaceGone,
+)
 from bridgehub.agents.codex.folder import FolderWords
 from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
@@ -57,6 +63,12 @@ _UNHEARD = (
     "thread/readState/changed",
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
+
+_NO_THREAD = "no rollout found for thread id"
+"""How Codex says that it knows no thread of an id. Nothing else means that a conversation is lost."""
+
+_IN_USE = "already has an active writer"
+"""How it says that another Codex has the thread open."""
 
 
 @attrs.frozen
@@ -162,12 +174,15 @@ async def initialize(program: Program) -> bool:
 async def open_thread(
     program: Program, spec: HubSpec, thread_id: str | None, words: FolderWords
 ) -> tuple[str, bool, Fields]:
-    """Resume the thread, or start one where there is none or it cannot be resumed.
+    """Resume the thread, or start one if there is none or Codex says for certain that it has none of this id.
+
+    Any other failure to resume may pass: the thread may be open in another Codex, say.
 
     Returns:
         The thread's id, whether it is new, and what Codex said of its settings.
 
     Raises:
+        NotResumed: the thread could not be taken up now.
         CallRefused: Codex does not want these settings.
         ProgramExited, BadOutput: it went, or broke.
     """
@@ -178,11 +193,21 @@ async def open_thread(
                 resume = params | {"threadId": thread_id, "excludeTurns": True}
                 told = await program.call("thread/resume", resume)
                 return told.inner("thread").text("id") or thread_id, False, told
-            except CallRefused:
-                pass  # gone, or not readable: a new one
+            except CallRefused as error:
+                if not str(error).startswith(_NO_THREAD):
+                    raise NotResumed(_not_resumed(str(error))) from error
         told = await program.call("thread/start", params)
         return told.inner("thread").text("id"), True, told
     raise ProgramExited(f"Codex did not open its thread within {START_S:g} s.")
+
+
+def _not_resumed(reason: str) -> str:
+    if _IN_USE in reason:
+        return "The conversation is open in another Codex. Close it there, then send the message again."
+    return (
+        "Codex could not take up the conversation, which is kept. Send the message again; if that never helps, "
+        f"start the agent afresh. Codex said: {reason}"
+    )
 
 
 def history_text(history: History) -> str:

@@ -126,10 +126,12 @@ def offer_of(models: Fields) -> dict[str, Any]:
     return {
         "models": [_model(one) for one in models.objects("data") if not one.flag("hidden")],
         "modes": list(_MODES),
-        "commands": [],
+        "commands": [
+            {"name": "compact", "description": "Sum the conversation up to make room.", "argument_hint": ""}
+        ],
         "mcp_servers": [],
         "applies": {"model": "next_turn", "permission_mode": "next_turn", "effort": "next_turn"},
-        "can": ["steer", "images", "fork"],
+        "can": ["steer", "images", "compact", "fork"],
     }
 
 

@@ -11,8 +11,8 @@ from actors.codec import decode_event, encode_event
 from actors.commands import Decide, Send
 from actors.events import PermissionRequested, PermissionResolved
 from actors.session.effects import SendToHub
-from actors.session.hub_limits import MAX_DIFF_BYTES, MAX_VALUE_BYTES
 from bridgehub.protocol import messages as hub
+from bridgehub.protocol.limits import MAX_DIFF_BYTES, MAX_VALUE_BYTES
 from tests.actors.core import Core
 
 OPTIONS = ("allow", "deny", "allow_session")

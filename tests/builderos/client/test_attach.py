@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from builderos.client.attach import LineReader
+from builderos.client.keyboard import LineReader
 from tests.builderos.terminal import open_terminal, run_command
 from tests.support.server import open_server
 

@@ -168,3 +168,14 @@ def test_any_frame_is_shown_safely(kind: str, fields: dict[str, Any]) -> None:
 
 def test_lone_surrogates_can_be_written() -> None:
     assert sanitise("a\ud800b") == "a\ufffdb"
+
+
+def test_tasks_tell_how_far_they_are_and_a_turn_without_a_message_is_named() -> None:
+    screen = Screen("me")
+    told = show(screen, "task_started", title="Dig", state="running", content="Task started: Dig")
+    assert told == "> Dig: running\n"
+    told = show(screen, "task_progress", title="Dig", state="running", content="half\n done")
+    assert told == "> Dig: half done\n"
+    assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == "> Dig: found\n"
+    told = show(screen, "turn_started", message_id=None, cause="background")
+    assert told == "— the agent goes on by itself —\n"

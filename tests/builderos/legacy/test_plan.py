@@ -64,8 +64,8 @@ def told(*copies: OldSession) -> list[str]:
                     words.append(f"user {event.content}")
                 case Delivery():
                     words.append(f"d:{event.state} {names[event.message_id]}")
-                case TurnStarted():
-                    words.append(f"turn {names[event.message_id]}")
+                case TurnStarted(str(message_id)):
+                    words.append(f"turn {names[message_id]}")
                 case Message():
                     words.append(f"says {event.content}")
                 case Complete():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -154,3 +155,17 @@ async def test_an_answer_that_breaks_off_is_begun_again_in_a_new_block(tmp_path:
             "notice",
             "msg_standin_2:0",
         ]
+
+
+async def test_a_prompt_that_a_hook_refuses_ends_with_the_reason(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        hook = {"type": "command", "command": "echo no such words here >&2; exit 2"}
+        settings = rig.home / ".claude" / "settings.json"
+        settings.parent.mkdir(exist_ok=True)
+        settings.write_text(json.dumps({"hooks": {"UserPromptSubmit": [{"hooks": [hook]}]}}))
+        end, sink = await rig.turn(rig.driver(), "hello")
+        assert isinstance(end, TurnDone)
+        (notice,) = sink.of(Noticed)
+        assert notice.code == "agent_says"
+        assert "no such words here" in notice.content
+        assert rig.standin.requests == []

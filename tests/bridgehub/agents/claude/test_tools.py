@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from bridgehub.protocol.limits import MAX_ID_CHARS
 from bridgehub.protocol.messages import (
     Consumed,
     Decided,
@@ -20,6 +21,7 @@ from bridgehub.protocol.messages import (
     ToolEnded,
     TurnDone,
 )
+from tests.bridgehub.claude_hub import open_claude_hub
 from tests.standin.replies import Answer, Text, ToolUse
 from tests.standin.requests import Seen
 from tests.standin.rig import SDK_DROPS_GENERATORS, Asked, RecordingSink, open_rig, program_pids
@@ -222,3 +224,17 @@ async def test_an_interrupt_ends_the_sub_agents_too(tmp_path: Path) -> None:
         end, after = await rig.turn(driver, "two")
         assert isinstance(end, TurnDone)
         assert "last: two" in after.text()
+
+
+@pytest.mark.parametrize("length", [1005, 4600])
+async def test_a_tool_call_with_a_very_long_id_is_a_tool_call(tmp_path: Path, length: int) -> None:
+    async with open_rig(tmp_path) as rig, open_claude_hub(rig, tmp_path) as opened:
+        call = ToolUse("Bash", {"command": "echo yes", "description": "try it"}, "toolu_" + "i" * length)
+        rig.standin.script(Answer.of(call), Answer.of("done"))
+        told = [item.event for item in await (await opened.reader()).turn("t1", "one")]
+        began = next(event for event in told if isinstance(event, ToolBegan))
+        ended = next(event for event in told if isinstance(event, ToolEnded))
+        assert isinstance(told[-1], TurnDone)
+        assert began.tool_id == ended.tool_id
+        assert len(began.tool_id) <= MAX_ID_CHARS
+        assert "yes" in ended.output

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from bridgehub.agents.codex import start
 from bridgehub.agents.codex.driver import CodexDriver
+from bridgehub.agents.codex.start import find_program
 from bridgehub.protocol.messages import (
     Consumed,
     History,
@@ -16,10 +18,11 @@ from bridgehub.protocol.messages import (
     Steer,
     TextPiece,
     TurnDone,
+    TurnFailed,
 )
 from tests.standin.openai_rig import CodexRig, CodexSink, open_codex_rig
 from tests.standin.replies import Answer, Hang, Text, Thinking
-from tests.standin.rig import TURN_S
+from tests.standin.rig import TURN_S, stopped_at_its_start
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000"
@@ -83,6 +86,56 @@ async def test_a_lost_thread_gets_the_history_again(tmp_path: Path) -> None:
         assert prompt == "who am I"
         assert sink.memory["thread_id"] != lost["thread_id"]
         assert sink.wanted_bytes > 100_000
+
+
+@pytest.mark.parametrize("why", ["open elsewhere", "spoilt", "hangs"])
+async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        person = rig.driver()
+        _, sink = await rig.turn(person, "first")
+        (rollout,) = rig.home.glob(".codex/sessions/*/*/*/rollout-*.jsonl")
+        if why != "open elsewhere":
+            await person.aclose()
+        whole, driver = rollout.read_bytes(), rig.driver(agent_memory=sink.memory)
+        if why == "spoilt":
+            rollout.write_bytes(b"")
+        if why == "hangs":
+            driver.spec = rig.spec(
+                options=stopped_at_its_start(find_program(rig.spec()), tmp_path), agent_memory=sink.memory
+            )
+            monkeypatch.setattr(start, "START_S", 1.0)
+        past = History("", (PastMessage("user", "first"),), left_out=0)
+        for _ in range(2):
+            end, failed = await rig.turn(driver, "lost?", CodexSink(past=past))
+            assert isinstance(end, TurnFailed)
+            assert (end.code, end.retryable) == ("agent_exited", True)
+            assert ("another Codex" in end.content) == (why == "open elsewhere")
+            assert (failed.events, failed.memory, failed.wanted_bytes) == ([], {}, 0)
+        await person.aclose()
+        rollout.write_bytes(whole)
+        driver.spec = rig.spec(agent_memory=sink.memory)
+        end, again = await rig.turn(driver, "second")
+        assert isinstance(end, TurnDone)
+        assert rig.standin.requests[-1].user_texts == ("first", "second")
+        assert (again.memory, again.of(Noticed)) == ({}, [])
+
+
+async def test_compact_sums_the_conversation_up_and_is_no_text(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        await rig.turn(driver, "first")
+        rig.standin.script(Answer.of("MARKER-SUMMARY"))
+        end, sink = await rig.turn(driver, "/compact")
+        assert isinstance(end, TurnDone)
+        assert sink.events[0] == Consumed("turn-2")
+        assert "context_compacted" in [notice.code for notice in sink.of(Noticed)]
+        assert sink.text() == ""
+        await rig.turn(driver, "after")
+        said = rig.standin.requests[-1].user_texts
+        assert "/compact" not in said
+        assert any("MARKER-SUMMARY" in text for text in said)
 
 
 async def test_a_first_turn_asks_for_no_history(tmp_path: Path) -> None:

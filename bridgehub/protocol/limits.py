@@ -1,29 +1,32 @@
 """What a hub says, cut to what a session keeps of it. Pure.
 
-A hub is our own program, but what it tells comes from an agent, and a driver may be somebody else's. Our drivers cut
-long texts themselves (the whole lies in a blob); these bounds are for the others, and for what a broken one makes up.
+What a hub tells comes from an agent, and through it from a model service and whatever stands in front of that: ids of
+thousands of characters were seen. These bounds are for memory. A foreign value over one is shortened, and is never a
+reason to end anything. Both ends of the link do this, the hub so that each event fits into a line, the server because a
+hub may be an older one. What was shortened once is within its bound and stays as it is.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import attrs
-import orjson
 
-from actors.events import PlanEntry, PlanStatus
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.codec import json_bytes
 
 __all__ = [
     "MAX_GRANT_CHARS",
     "MAX_ID_CHARS",
+    "MAX_PLAN_CHARS",
+    "MAX_PLAN_ENTRIES",
     "MAX_TEXT_CHARS",
     "MAX_VALUE_BYTES",
     "MAX_VALUE_DEPTH",
     "clip",
     "is_flat",
-    "plan_entries",
-    "violation_of",
+    "short_id",
 ]
 
 MAX_ID_CHARS = 256
@@ -57,22 +60,60 @@ MAX_PLAN_CHARS = 500
 MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
 
-_IDS = ("turn_id", "of_turn", "checkpoint_id", "block", "tool_id", "request_id", "task_id", "parent_tool_id",
-        "parent_task_id", "name", "tool",
-        "code", "agent_type")  # fmt: skip
+MAX_NUMBER = 2**53
+"""A count that is larger is told as this: the largest that every JSON library reads."""
+
+_IDS = (
+    "block",
+    "tool_id",
+    "task_id",
+    "parent_tool_id",
+    "parent_task_id",
+    "name",
+    "tool",
+    "code",
+    "agent_type",
+    "of_turn",
+    "checkpoint_id",
+)
+
+_NUMBERS = ("input_tokens", "output_tokens", "cached_input_tokens", "duration_ms", "attempt")
+
+_DIGEST_CHARS = 32
 
 
-def violation_of(event: hub.HubEvent) -> str:
-    """Return what of an event no session can take, for a person; empty where it is fit."""
-    for name in _IDS:
-        found = getattr(event, name, None)
-        if isinstance(found, str) and len(found) > MAX_ID_CHARS:
-            return f"a {name} of {len(found)} characters"
-    return ""
+def short_id(given: str) -> str:
+    """Return an id, or of one over `MAX_ID_CHARS` its beginning and a hash: the same id always becomes the same."""
+    if len(given) <= MAX_ID_CHARS:
+        return given
+    digest = sha256(given.encode(errors="surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+    return f"{given[: MAX_ID_CHARS - _DIGEST_CHARS - 1]}~{digest}"
 
 
 def clip(event: hub.HubEvent) -> hub.HubEvent:
-    """Return an event with its texts and values cut to their bounds; nearly always the event itself."""
+    """Return an event with its ids, texts, numbers and values cut to their bounds; nearly always the event itself.
+
+    Ids that a hub makes (`turn_id`, `request_id`, `message_id`) stay as they are: the hub is told them again.
+    """
+    if type(event) is hub.TextPiece:
+        return event if len(event.block) <= MAX_ID_CHARS else attrs.evolve(event, block=short_id(event.block))
+    return _clip_values(_clip_fields(event))
+
+
+def _clip_fields(event: hub.HubEvent) -> hub.HubEvent:
+    changes: dict[str, Any] = {}
+    for name in _IDS:
+        found = getattr(event, name, None)
+        if isinstance(found, str) and len(found) > MAX_ID_CHARS:
+            changes[name] = short_id(found)
+    for name in _NUMBERS:
+        number = getattr(event, name, None)
+        if number is not None and (type(number) is not int or abs(number) > MAX_NUMBER):
+            changes[name] = max(-MAX_NUMBER, min(MAX_NUMBER, int(number)))
+    return attrs.evolve(event, **changes) if changes else event
+
+
+def _clip_values(event: hub.HubEvent) -> hub.HubEvent:
     match event:
         case hub.ToolBegan():
             return attrs.evolve(event, input=value(event.input), blob=_blob(event.blob))
@@ -82,11 +123,14 @@ def clip(event: hub.HubEvent) -> hub.HubEvent:
             )
         case hub.PermissionAsked():
             return _request(event)
+        case hub.PlanChanged():
+            return attrs.evolve(event, entries=_plan_entries(event.entries))
         case hub.Gauged():
-            fits = is_flat(event.gauge, 8) and len(orjson.dumps(event.gauge)) <= MAX_GAUGE_BYTES
+            fits = is_flat(event.gauge, 8) and len(json_bytes(event.gauge)) <= MAX_GAUGE_BYTES
             return event if fits else attrs.evolve(event, gauge={})
         case hub.SettingsTold():
-            return attrs.evolve(event, settings={name: _setting(one) for name, one in event.settings.items()})
+            settings = {name: _setting(one) for name, one in event.settings.items()}
+            return attrs.evolve(event, settings=settings, refused=event.refused and text(event.refused))
         case hub.TaskBegan():
             return attrs.evolve(event, title=event.title[:MAX_TITLE_CHARS])
         case hub.TaskProgressed():
@@ -118,21 +162,21 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
 
 
 def _diff(given: Any) -> Any:
-    fits = given is not None and is_flat(given) and len(orjson.dumps(given)) <= MAX_DIFF_BYTES
+    fits = given is not None and is_flat(given) and len(json_bytes(given)) <= MAX_DIFF_BYTES
     return given if fits else None
 
 
-def plan_entries(given: tuple[dict[str, Any], ...]) -> tuple[PlanEntry, ...]:
-    """Return a to-do list as it is journalled: what is no entry is left out, what is too much is cut."""
+def _plan_entries(given: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """Return a to-do list's entries: what is none is left out, what is too much is cut."""
     known = [one for one in given if isinstance(one.get("content"), str)]
     return tuple(
-        PlanEntry(one["content"][:MAX_PLAN_CHARS], _status(one.get("status")))
+        {"content": one["content"][:MAX_PLAN_CHARS], "status": _status(one.get("status"))}
         for one in known[:MAX_PLAN_ENTRIES]
     )
 
 
-def _status(given: object) -> PlanStatus:
-    return "in_progress" if given == "in_progress" else "completed" if given == "completed" else "pending"
+def _status(given: object) -> str:
+    return given if isinstance(given, str) and given in ("in_progress", "completed") else "pending"
 
 
 def _setting(given: str | None) -> str | None:
@@ -161,7 +205,7 @@ def value(given: Any) -> Any:
     """Return a foreign value, or what can be shown of one that is too large or nested too deeply."""
     if not is_flat(given):
         return {"clipped": f"nested over {MAX_VALUE_DEPTH} levels"}
-    whole = orjson.dumps(given)
+    whole = json_bytes(given)
     if len(whole) <= MAX_VALUE_BYTES:
         return given
     return {"clipped": whole[: MAX_VALUE_BYTES // 4].decode(errors="ignore") + "…"}
