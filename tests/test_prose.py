@@ -54,6 +54,7 @@ TO_DO: Final = frozenset(
         "bridgehub/protocol",
         "bridgehub/trust",
         "bridgehub/workspace",
+        "builderos/client",
         "tests",
         "tests/actors",
         "tests/actors/hubs",
