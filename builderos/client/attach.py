@@ -113,6 +113,9 @@ class _Terminal:
             self._print_lost(await follower.act("interrupt"))
         elif line == "/cancel":
             await self._cancel(follower)
+        elif (chosen := self.screen.requests.option(line)) is not None:
+            request_id, option = chosen
+            self._print_lost(await follower.act("decide", request_id=request_id, option=option))
         elif line.lower() in DECISIONS and self.screen.requests.shown is not None:
             await self._decide(follower, self.screen.requests.shown, line.lower())
         else:

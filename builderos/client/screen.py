@@ -134,6 +134,8 @@ class Screen:
         }
         by = frame.text("by_device")
         decider = f" by {'you' if by == self.me else one_line(by)}" if by else ""
+        option = frame.text("option")
+        decider = f" ({one_line(option)}){decider}" if option else decider
         line = f"— {subject}: {words.get(frame.text('decision'), 'decided')}{decider} —"
         return self.say(f"{line}\n{question}" if question else line)
 
