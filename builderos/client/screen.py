@@ -1,7 +1,7 @@
 """A session on a terminal: frames in, text out. Pure.
 
 The stream is written piece by piece as it arrives. A piece may overlap text that was already shown (a folded frame
-after a reconnect): its offset tells which part is new. Foreign text goes through `sanitise`.
+after a reconnect): its offset shows which part is new. Foreign text goes through `sanitise`.
 """
 
 from __future__ import annotations
