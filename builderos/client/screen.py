@@ -89,7 +89,7 @@ class Screen:
         self._lengths.clear()
         self._tools.clear()
         by_itself = frame.body.get("message_id") is None and frame.body.get("cause") == "background"
-        return self.say("— the agent goes on by itself —") if by_itself else ""
+        return self.say("— the agent continues by itself —") if by_itself else ""
 
     def _piece(self, frame: Frame) -> str:
         block = frame.text("block")
