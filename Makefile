@@ -9,6 +9,7 @@ ARGS ?=
 WORKERS ?= 2
 UV ?= uv
 NPM ?= npm
+OPENCODE_VERSION := 1.18.33
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +25,7 @@ TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirement
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test lint format docs bench torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format docs bench torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +65,16 @@ docs: install ## build the documentation site in build/site; a dead link fails
 
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
+
+# Into build/, and with its one install script, which puts the right program in its place.
+OPENCODE := build/agents/.opencode-$(OPENCODE_VERSION)
+$(OPENCODE):
+	@mkdir -p build/agents
+	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/agents opencode-ai@$(OPENCODE_VERSION)
+	@touch $@
+
+test-agents: install $(OPENCODE) ## run real agents of the Agent Client Protocol (354 MB in build/)
+	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py $(ARGS)
 
 torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)

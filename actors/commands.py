@@ -164,6 +164,7 @@ class Decide:
     Attributes:
         input: fields of the request's input as the person changed them.
         mode: the mode to switch to along with the answer.
+        option: an option of the agent's own, by its label.
         drives: whether the author may do what needs the scope `drive`: change the input, switch, trust a folder.
     """
 
@@ -174,6 +175,7 @@ class Decide:
     answers: Any = None
     input: dict[str, Any] | None = None
     mode: str | None = None
+    option: str | None = None
     drives: bool = False
 
 

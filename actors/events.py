@@ -188,6 +188,7 @@ class PermissionRequested:
         modes: the modes under which the agent would not have asked.
         diff: what an edit changes, as file entries.
         editable: fields of `input` that a decision may change.
+        denying: those of the agent's own options that deny; no device is told.
     """
 
     kind: ClassVar[str] = "permission_requested"
@@ -203,6 +204,7 @@ class PermissionRequested:
     modes: tuple[str, ...] = ()
     diff: Any = None
     editable: tuple[str, ...] = ()
+    denying: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -212,6 +214,7 @@ class PermissionResolved:
     Attributes:
         input: fields of the request's input as the person changed them; None: it ran as it was asked.
         mode: the mode that the person switched to along with the answer.
+        option: the agent's own option that the person chose, by its label.
     """
 
     kind: ClassVar[str] = "permission_resolved"
@@ -222,6 +225,7 @@ class PermissionResolved:
     answers: Any = None
     input: Any = None
     mode: str | None = None
+    option: str | None = None
 
 
 @attrs.frozen

@@ -192,7 +192,7 @@ class TurnSink:
             request_id,
             tool,
             tool_input,
-            OPTIONS,
+            OPTIONS if words.options is None else words.options,
             questions,
             grant,
             task_id,
@@ -201,6 +201,7 @@ class TurnSink:
             words.modes,
             relative_diff(words.diff, self.workspace),
             words.editable,
+            words.denying,
         )
         with self.silence.held():
             return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))

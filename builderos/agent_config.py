@@ -8,7 +8,16 @@ import attrs
 
 from builderos.config_values import not_empty, positive
 
-__all__ = ["KINDS", "Agent", "BridgeHubAgent", "ClaudeAgent", "CodexAgent", "EchoAgent", "allows_bypass"]
+__all__ = [
+    "KINDS",
+    "AcpAgent",
+    "Agent",
+    "BridgeHubAgent",
+    "ClaudeAgent",
+    "CodexAgent",
+    "EchoAgent",
+    "allows_bypass",
+]
 
 SILENCE_S = 1800.0
 """How long Claude Code or Codex may be silent while no tool runs and no request waits. Models think for some minutes at
@@ -86,7 +95,20 @@ class BridgeHubAgent:
     env: dict[str, str] = attrs.field(factory=dict, repr=False)
 
 
-Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent
+@attrs.frozen(kw_only=True)
+class AcpAgent:
+    """An agent that speaks the Agent Client Protocol. `command`: how it is started; `silence_s`: see `SILENCE_S`."""
+
+    kind: ClassVar[str] = "acp"
+    command: tuple[str, ...] = attrs.field(validator=not_empty)
+    silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
+    delegate: bool = True
+    checkpoints: bool = True
+    allow_bypass: bool = False
+    env: dict[str, str] = attrs.field(factory=dict, repr=False)
+
+
+Agent = ClaudeAgent | CodexAgent | EchoAgent | BridgeHubAgent | AcpAgent
 
 
 def allows_bypass(agent: Agent) -> bool:
@@ -101,5 +123,5 @@ def allows_bypass(agent: Agent) -> bool:
 
 
 KINDS: dict[str, type[Agent]] = {
-    cls.kind: cls for cls in (ClaudeAgent, CodexAgent, EchoAgent, BridgeHubAgent)
+    cls.kind: cls for cls in (ClaudeAgent, CodexAgent, EchoAgent, BridgeHubAgent, AcpAgent)
 }

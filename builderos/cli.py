@@ -58,6 +58,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "audit": Command(
         "audit:add_audit", data_options, "list sign-ins, failed sign-ins and what each device did"
     ),
+    "agents": Command("agents:add_agents", data_options, "list known agents, add and check one"),
     "doctor": Command("doctor:add_doctor", data_options, "check this machine and suggest fixes"),
 }
 

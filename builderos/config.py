@@ -18,6 +18,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from builderos.agent_config import (
     KINDS,
+    AcpAgent,
     Agent,
     BridgeHubAgent,
     ClaudeAgent,
@@ -36,6 +37,7 @@ from builderos.config_values import (
 )
 
 __all__ = [
+    "AcpAgent",
     "Agent",
     "BridgeHubAgent",
     "ClaudeAgent",
@@ -44,6 +46,7 @@ __all__ = [
     "ConfigError",
     "EchoAgent",
     "System",
+    "config_path",
     "load_config",
     "parse_agents",
     "parse_config",
@@ -56,6 +59,9 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 MAX_CONFIG_BYTES = 1024 * 1024
 """A config is a page or two; a larger file is not a config."""
+
+CONFIG_NAME = "config.toml"
+"""The config in a data folder."""
 
 MAX_TASK_DEPTH = 8
 """The limit of `max_task_depth`: agents below each other. Each is a program of up to 300 MB."""
@@ -161,6 +167,12 @@ class Config:
 def bypass_agents(config: Config) -> frozenset[str]:
     """Return the names of the agents that may work in a mode that never asks."""
     return frozenset(name for name, agent in config.agents.items() if allows_bypass(agent))
+
+
+def config_path(given: Path | None, data: Path) -> Path | None:
+    """Return which config file counts: the one that was named, else `config.toml` in the data folder if it is there."""
+    own = data / CONFIG_NAME
+    return given or (own if own.is_file() else None)
 
 
 def load_config(path: Path | None) -> Config:

@@ -32,7 +32,7 @@ from actors.commands import (
 )
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.background_steps import stop_task
-from actors.session.decisions import refusal_of_decision
+from actors.session.decisions import decision_of, refusal_of_decision
 from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub
 from actors.session.inputs import FromDevice
 from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
@@ -209,15 +209,17 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         if refusal is not None:
             _answer(step, envelope, Rejected(*refusal, request_id=request_id))
             return
-        changes = decide.decision in ("allow", "allow_session")
+        decision = decision_of(state.turn.requests[request_id], decide)
+        changes = decision in ("allow", "allow_session")
         resolved = PermissionResolved(
             request_id,
-            decide.decision,
+            decision,
             author,
             decide.note,
             decide.answers,
             decide.input if changes else None,
             decide.mode if changes else None,
+            decide.option,
         )
         request = state.turn.requests[request_id]
         step.emit_in_turn(resolved, device_id=author)

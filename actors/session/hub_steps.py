@@ -251,6 +251,7 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
             event.modes,
             event.diff,
             event.editable,
+            event.denying,
         )
     )
     allow_under_mode(step, event.request_id)  # it was asked before that mode reached the agent

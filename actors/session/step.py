@@ -244,4 +244,5 @@ def decided(resolved: PermissionResolved) -> Decided:
         resolved.answers,
         resolved.input,
         resolved.mode,
+        resolved.option,
     )

@@ -18,6 +18,7 @@ _MODULES = {
     "echo": "bridgehub.agents.echo",
     "claude": "bridgehub.agents.claude.driver",
     "codex": "bridgehub.agents.codex.driver",
+    "acp": "bridgehub.agents.acp.driver",
     "bridgehub/1.0": "bridgehub.agents.relay.driver",
 }
 

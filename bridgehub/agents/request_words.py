@@ -48,6 +48,9 @@ class RequestWords:
         modes: the modes under which the agent would not have asked.
         diff: what an edit changes, as file entries.
         editable: fields of the input that a person may change.
+        options: what a person may answer; None: allow, deny and allow for the session. One that is none of these is
+            the agent's own, by its label, and comes back as `Decided.option`.
+        denying: those of the agent's own options that deny.
     """
 
     kind: Kind
@@ -55,6 +58,8 @@ class RequestWords:
     modes: tuple[str, ...] = ()
     diff: Any = None
     editable: tuple[str, ...] = ()
+    options: tuple[str, ...] | None = None
+    denying: tuple[str, ...] = ()
 
 
 def plain_words(tool: str, tool_input: object, questions: object = None) -> RequestWords:

@@ -3,7 +3,8 @@
 For Claude: put `claude_server(delegation)` among `mcp_servers` under the name `SERVER`, and `CLAUDE_TOOL`
 among `allowed_tools`, which spares the question. For Codex: give `codex_arguments(delegation)` to the program
 and wrap each turn into `open_codex_turn` instead of `Delegation.open_turn`. The server that Codex then starts
-is `delegation_stdio`; it reaches the hub over a socket that only this user may open.
+is `delegation_stdio`; it reaches the hub over a socket that only this user may open. An agent of the Agent Client Protocol
+starts the same one: give it `acp_servers(delegation)`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
 if TYPE_CHECKING:
     from claude_agent_sdk import McpSdkServerConfig
 
-__all__ = ["CLAUDE_TOOL", "SERVER", "claude_server", "codex_arguments", "open_codex_turn"]
+__all__ = ["CLAUDE_TOOL", "SERVER", "acp_servers", "claude_server", "codex_arguments", "open_codex_turn"]
 
 CLAUDE_TOOL = f"mcp__{SERVER}__{TOOL}"
 """The tool's full name for Claude Code."""
@@ -80,6 +81,16 @@ def codex_arguments(delegation: Delegation) -> tuple[str, ...]:
         # A JSON text, list or number of ours is the same in TOML.
         options += ["-c", f"mcp_servers.{SERVER}.{name}={orjson.dumps(value).decode()}"]
     return tuple(options)
+
+
+def acp_servers(delegation: Delegation) -> list[dict[str, Any]]:
+    """Return the MCP servers of a conversation over the Agent Client Protocol; empty if nothing is offered."""
+    if not delegation.offered:
+        return []
+    door = socket_path_of(delegation.spec)
+    arguments = ["-I", str(Path(stdio_server.__file__)), os.fspath(door), *delegation.offered]
+    env = [{"name": name, "value": value} for name, value in _markers(delegation).items()]
+    return [{"name": SERVER, "command": sys.executable, "args": arguments, "env": env}]
 
 
 @asynccontextmanager

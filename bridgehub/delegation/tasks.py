@@ -57,8 +57,8 @@ PUT_AWAY_S = 12.0
 _READING = {"codex": "read-only"}
 """The mode in which a kind of agent changes nothing, if it is not `plan`: that of Codex ends with a plan to approve."""
 
-RELAYS = frozenset({"bridgehub/1.0"})
-"""Kinds of agents that know no permission mode."""
+RELAYS = frozenset({"bridgehub/1.0", "acp"})
+"""Kinds of agents that know no permission mode, or of which nobody knows before they run whether they have one."""
 
 _CONVERSATIONS = uuid.UUID("3f4b1b0e-6c1e-4a58-8a3f-5b1d6f0c9f52")
 """Namespace of the delegates' own conversations; must never change."""

@@ -184,6 +184,7 @@ class PermissionAsked:
         modes: the modes under which the agent would not have asked.
         diff: what an edit changes, as file entries (PROTOCOL section 9).
         editable: fields of `input` that a person may change.
+        denying: those of `options` that deny, beside `deny` itself.
     """
 
     turn_id: str
@@ -199,6 +200,7 @@ class PermissionAsked:
     modes: tuple[str, ...] = ()
     diff: Any = None
     editable: tuple[str, ...] = ()
+    denying: tuple[str, ...] = ()
 
 
 @attrs.frozen

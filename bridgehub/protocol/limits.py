@@ -158,6 +158,7 @@ def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:
         modes=_names(event.modes),
         diff=_diff(event.diff),
         editable=_names(event.editable) if shown is event.input else (),
+        denying=_names(event.denying),
     )
 
 

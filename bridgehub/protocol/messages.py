@@ -293,6 +293,7 @@ class Decided:
     Attributes:
         input: fields of the request's input as the person changed them; None: the input as it was.
         mode: the mode to switch to along with the answer.
+        option: the agent's own option that the person chose, by its label; it says more than `decision`.
     """
 
     request_id: str
@@ -301,6 +302,7 @@ class Decided:
     answers: Any = None
     input: Any = None
     mode: str | None = None
+    option: str | None = None
 
 
 @attrs.frozen

@@ -21,6 +21,7 @@ import trio
 from bridgehub.agents.base import Sink
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.protocol.messages import HubSpec
+from bridgehub.trust.acp_files import find_acp
 from bridgehub.trust.claude_files import find_claude
 from bridgehub.trust.codex_files import find_codex
 from bridgehub.trust.finding import Findings
@@ -45,33 +46,41 @@ class Settled:
     Attributes:
         loads: whether the folder's settings may be loaded.
         digest: the state of its files; empty if nothing runs there.
+        may_deny: whether the program can leave the settings out.
         environment: the variables that the folder sets.
     """
 
     loads: bool
     digest: str = ""
     environment: frozenset[str] = frozenset()
+    may_deny: bool = True
 
 
-async def settle(spec: HubSpec, sink: Sink, options: tuple[str, ...] = ("allow", "deny")) -> Settled:
+async def settle(spec: HubSpec, sink: Sink, options: tuple[str, ...] | None = None) -> Settled:
     """Return whether the settings of the workspace may be loaded; wait for a person if need be.
 
     Args:
         spec: what the agent is started with; its kind says which files count.
         sink: whom to ask.
-        options: what a person may answer.
+        options: what a person may answer; None: yes or no, and only yes for an agent that reads its own settings anyway.
     """
     while True:
         found = await trio.to_thread.run_sync(_find, spec)
         settled = Settled(True, found.digest, found.environment)
         if not found.runs or await trio.to_thread.run_sync(_is_trusted, spec, found):
             return settled
-        decided = await sink.ask_trust(spec.kind, found, options)
+        offered = options or _options(spec, found)
+        decided = await sink.ask_trust(spec.kind, found, offered)
         if decided.decision not in ("allow", "allow_session"):
-            return attrs.evolve(settled, loads=False)
+            return attrs.evolve(settled, loads=False, may_deny="deny" in offered)
         if (await trio.to_thread.run_sync(_find, spec)).digest == found.digest:
             await trio.to_thread.run_sync(_keep, spec, found)
             return settled
+
+
+def _options(spec: HubSpec, found: Findings) -> tuple[str, ...]:
+    reads_itself = spec.kind == "acp" and any(run.kind != "server" for run in found.runs)
+    return ("allow",) if reads_itself else ("allow", "deny")
 
 
 def _find(spec: HubSpec) -> Findings:
@@ -80,6 +89,8 @@ def _find(spec: HubSpec) -> Findings:
             return find_claude(spec.workspace, config_folder(spec.env), spec.counts_as)
         case "codex":
             return find_codex(spec.workspace, codex_home(spec.env), spec.counts_as)
+        case "acp":
+            return find_acp(spec)
     return _both(spec)
 
 

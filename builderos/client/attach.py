@@ -123,6 +123,9 @@ class _Terminal:
             await self.orders.act(follower, "interrupt")
         elif line == "/cancel":
             await self._cancel(follower)
+        elif (chosen := self.screen.requests.option(line)) is not None:
+            request_id, option = chosen
+            await self.orders.act(follower, "decide", request_id=request_id, option=option)
         elif (answer := self.screen.requests.answer_in(line)) is not None:
             await self._decide(follower, answer)
         elif not await self.orders.obey(follower, line):

@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
+from actors.session.decisions import own_options
 from builderos.client.terminal import one_line, sanitise
 from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
@@ -52,6 +53,7 @@ class Asked:
         offer: the answers that a person may give to a whole request.
         grant: the lines that describe what "for this session" allows; empty if that is not offered.
         is_plan: it is a plan, whose answer may have a mode or words.
+        options: what the agent offers in its own words; chosen by number.
     """
 
     brief: str
@@ -60,6 +62,7 @@ class Asked:
     grant: tuple[str, ...]
     offer: str = "allow it? y or n"
     is_plan: bool = False
+    options: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -70,7 +73,15 @@ class Asked:
             offer = ["a allows, for this session:", *self.grant, "allow it? y, n, or a for this session"]
         else:
             offer = [self.offer]
+        if self.is_whole:
+            numbered = (f"  {number} {visible(one)}" for number, one in enumerate(self.options, 1))
+            offer = [*(part for line in numbered for part in _wrapped(line)), *offer]
         return "\n".join(f"? {line}" for line in (*self.lines, *offer))
+
+    def option(self, line: str) -> str | None:
+        """Return the option that a line chooses by its number; None if it is no such number."""
+        number = int(line) if line.isascii() and line.isdigit() and len(line) <= 2 else 0
+        return self.options[number - 1] if self.is_whole and 0 < number <= len(self.options) else None
 
     def refusal(self, letter: str) -> str | None:
         """Return why a letter cannot answer this request; None if it can."""
@@ -140,6 +151,11 @@ class Requests:
             return Answer(self.shown, letter, mode=rest or None)
         return Answer(self.shown, letter, note=rest or None)
 
+    def option(self, line: str) -> tuple[str, str] | None:
+        """Return the id of the request that is shown and the agent's own option that a line chooses; None if none."""
+        option = None if self.shown is None else self.waiting[self.shown].option(line)
+        return None if self.shown is None or option is None else (self.shown, option)
+
     def _next(self) -> str:
         if self.shown is not None or not self.waiting:
             return ""
@@ -166,10 +182,11 @@ def _asked_for_plan(item: Mapping[str, Any], plan: str) -> Asked:
     others = {name: value for name, value in item["input"].items() if name != "plan"}
     about, is_whole = shown_input(others, SHOWN) if others else ("", True)
     lines = [*_wrapped(visible(plan[:PLAN_CHARS])), *(_wrapped(about) if about else ())]
+    own = own_options(tuple(one for one in item.get("options") or () if isinstance(one, str)))
     is_whole = (
         is_whole and item.get("cut") is not True and len(plan) <= PLAN_CHARS and len(lines) <= PLAN_LINES
     )
-    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True)
+    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True, options=own)
 
 
 def _asked_for_trust(item: Mapping[str, Any]) -> Asked:
@@ -192,8 +209,11 @@ def _asked_for_tool(item: Mapping[str, Any]) -> Asked:
         lines += _wrapped(f"it asks: {asks}")
         is_whole = is_whole and asks_all
     granted = _wrapped(f"  {visible(grant)}") if isinstance(grant, str) and grant else []
-    is_whole = is_whole and item.get("cut") is not True and len(lines) + len(granted) <= SHOWN_LINES
-    return Asked(f"{name} {brief(input_)}".rstrip(), tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted))
+    own = own_options(tuple(one for one in item.get("options") or () if isinstance(one, str)))
+    shown = len(lines) + len(granted) + len(own)
+    is_whole = is_whole and item.get("cut") is not True and shown <= SHOWN_LINES
+    about = f"{name} {brief(input_)}".rstrip()
+    return Asked(about, tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted), options=own)
 
 
 def _wrapped(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """A session on a terminal: frames in, text out. Pure.
 
 The stream is written piece by piece as it arrives. A piece may overlap text that was already shown (a folded frame
-after a reconnect): its offset tells which part is new. Foreign text goes through `sanitise`.
+after a reconnect): its offset shows which part is new. Foreign text goes through `sanitise`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Screen:
         self._lengths.clear()
         self._tools.clear()
         by_itself = frame.body.get("message_id") is None and frame.body.get("cause") == "background"
-        return self.say("— the agent goes on by itself —") if by_itself else ""
+        return self.say("— the agent continues by itself —") if by_itself else ""
 
     def _piece(self, frame: Frame) -> str:
         block = frame.text("block")
@@ -138,6 +138,8 @@ class Screen:
         }
         by = frame.text("by_device")
         decider = f" by {'you' if by == self.me else one_line(by)}" if by else ""
+        option = frame.text("option")
+        decider = f" ({one_line(option)}){decider}" if option else decider
         line = f"— {subject}: {words.get(frame.text('decision'), 'decided')}{decider} —"
         return self.say(f"{line}\n{question}" if question else line)
 

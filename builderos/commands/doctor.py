@@ -15,9 +15,20 @@ from typing import Literal
 
 import attrs
 
+from bridgehub.agents.acp.known import known_of
 from builderos.client.terminal import one_line
 from builderos.commands.doctor_git import git_lines
-from builderos.config import Agent, ClaudeAgent, CodexAgent, Config, ConfigError, EchoAgent, load_config
+from builderos.config import (
+    AcpAgent,
+    Agent,
+    ClaudeAgent,
+    CodexAgent,
+    Config,
+    ConfigError,
+    EchoAgent,
+    config_path,
+    load_config,
+)
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
@@ -69,21 +80,21 @@ class Finding:
         return f"{mark} {self.about}: {one_line(self.detail, 400)}{' → ' + self.fix if self.fix else ''}"
 
 
-def run_doctor(data: Path, config_path: Path | None) -> int:
+def run_doctor(data: Path, config_file: Path | None) -> int:
     """Print the report; return 1 if something that a server needs is broken, else 0."""
-    findings = examine(data, config_path, os.environ, Path.home())
+    findings = examine(data, config_file, os.environ, Path.home())
     for finding in findings:
         sys.stdout.write(f"{finding}\n")
     return FAILED if any(finding.state == "broken" for finding in findings) else OK
 
 
 def examine(
-    data: Path, config_path: Path | None, environment: Mapping[str, str], home: Path
+    data: Path, config_file: Path | None, environment: Mapping[str, str], home: Path
 ) -> list[Finding]:
     """Return all findings; changes nothing and does not create a missing folder."""
     findings = [_python(), *_packages()]
     try:
-        config = load_config(config_path)
+        config = load_config(config_path(config_file, data))
     except ConfigError as error:
         config = Config()
         findings.append(Finding("broken", "config", str(error), "fix that key"))
@@ -139,7 +150,10 @@ def examine_agent(name: str, agent: Agent, environment: Mapping[str, str], home:
         yield Finding("ok", subject, "needs nothing")
     else:
         program = agent.command[0]
-        if shutil.which(program, path=environment.get("PATH")) is None:
+        known = known_of(agent.command) if isinstance(agent, AcpAgent) else None
+        if known is not None and shutil.which(program, path=environment.get("PATH")) is None:
+            yield Finding("note", subject, f"{program} is not installed", known.install)
+        elif shutil.which(program, path=environment.get("PATH")) is None:
             yield Finding("note", subject, f"{program} is not found", "fix its command in the config")
         else:
             yield Finding("ok", subject, f"{program} is installed")

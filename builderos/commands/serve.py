@@ -33,7 +33,10 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         help="folder that agents work in (default: the current folder)",
     )
     parser.add_argument(
-        "--config", type=as_path, metavar="FILE", help="TOML file, see docs/user/configuration.md"
+        "--config",
+        type=as_path,
+        metavar="FILE",
+        help="TOML file, see docs/user/configuration.md (default: config.toml in the data folder, if it is there)",
     )
     parser.add_argument("--tls-cert", type=as_path, metavar="FILE", help="certificate chain, PEM")
     parser.add_argument("--tls-key", type=as_path, metavar="FILE", help="private key of the certificate, PEM")

@@ -12,7 +12,7 @@ import attrs
 from actors.codec import decode_settings
 from bridgehub.protocol.messages import DelegateSpec, HubSpec
 from builderos.agent_config import allows_bypass
-from builderos.config import Agent, ClaudeAgent, CodexAgent, Config
+from builderos.config import AcpAgent, Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
 from storage.data_folder import CHECKPOINTS
 from storage.records import SessionRecord
@@ -74,7 +74,7 @@ class HubSpecs:
             max_tasks=self.config.max_tasks,
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
-            silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent) else None,
+            silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent | AcpAgent) else None,
             checkpoint_folder=self._checkpoint_folder(agent),
         )
 

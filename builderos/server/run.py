@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from bridgehub.protocol.errors import unwrap
-from builderos.config import Config, ConfigError, load_config
+from builderos.config import Config, ConfigError, config_path, load_config
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.server.early_signals import end_on_signals
 from builderos.server.logs import FILE_ONLY, open_logs
@@ -35,7 +35,7 @@ def start_server(options: ServeOptions) -> int:
     key = os.environ.pop("BUILDEROS_API_KEY", "").strip() or None
     end_on_signals()
     try:
-        config = load_config(options.config)
+        config = load_config(config_path(options.config, options.data))
         tls = _load_tls(options)
     except ConfigError as error:
         return fail(str(error), MISUSED)

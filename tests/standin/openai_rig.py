@@ -14,7 +14,7 @@ import trio
 
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.codex.driver import CodexDriver, make_driver
-from bridgehub.agents.codex.program import RUN
+from bridgehub.agents.codex.marked import RUN
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.messages import Decided, HubSpec, Prompt
 from tests.standin.openai import OpenAIStandIn, codex_env, open_openai

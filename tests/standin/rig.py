@@ -148,9 +148,9 @@ class RecordingSink:
         """Return the pieces of one channel, joined."""
         return "".join(piece.text for piece in self.of(TextPiece) if piece.channel == channel)
 
-    async def until(self, seen: Callable[[RecordingSink], bool]) -> None:
+    async def until(self, seen: Callable[[RecordingSink], bool], limit_s: float = TURN_S) -> None:
         """Wait until the record satisfies `seen`."""
-        with trio.fail_after(TURN_S):
+        with trio.fail_after(limit_s):
             await trio.lowlevel.checkpoint()
             while not seen(self):
                 await self._news.wait()

@@ -149,3 +149,14 @@ def test_a_waiting_question_is_answered_in_the_inbox(site: Site, sid: str) -> No
         assert resolved["decision"] == "allow"
     expect(needs).to_have_count(0)
     expect(heading).to_have_count(0)
+
+
+def test_an_option_of_the_agents_own_is_a_button_by_its_words(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    screen = stage.screen
+    stage.ask()
+    stage.request("edit", {"title": "Write a.txt"}, options=["deny", "Always allow in this folder"])
+    expect(screen.button("Deny", screen.permission)).to_be_visible()
+    expect(screen.permission.get_by_role("button", name="Allow", exact=True)).to_have_count(0)
+    screen.button("Always allow in this folder", screen.permission).click()
+    assert stage.wait_sent("decide")["option"] == "Always allow in this folder"

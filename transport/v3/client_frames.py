@@ -187,16 +187,17 @@ class StopTaskFrame:
 
 @attrs.frozen
 class DecideFrame:
-    """Answer a permission request."""
+    """Answer a permission request: by a decision, or by an option of the agent's own."""
 
     name: ClassVar[str] = "decide"
     session_id: Id
     request_id: ShortText
-    decision: Literal["allow", "deny", "allow_session"]
+    decision: Literal["allow", "deny", "allow_session"] | None = None
     note: str | None = None
     answers: Answers | None = None
     input: EditedInput | None = None
     mode: ShortText | None = None
+    option: ShortText | None = None
 
 
 @attrs.frozen

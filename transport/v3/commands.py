@@ -94,7 +94,10 @@ def _stop_task(frame: cf.StopTaskFrame, _: tuple[Attachment, ...] = ()) -> Comma
 
 @to_command.register
 def _decide(frame: cf.DecideFrame, _: tuple[Attachment, ...] = ()) -> Command:
-    return cmd.Decide(frame.request_id, frame.decision, frame.note, frame.answers, frame.input, frame.mode)
+    decision = frame.decision or "allow"
+    return cmd.Decide(
+        frame.request_id, decision, frame.note, frame.answers, frame.input, frame.mode, frame.option
+    )
 
 
 @to_command.register

@@ -20,6 +20,7 @@ from transport.v3.client_frames import (
     Answers,
     AttachmentRef,
     ClientFrame,
+    DecideFrame,
     EditedInput,
     HistoryCount,
     Id,
@@ -242,6 +243,8 @@ def decode(text: str | bytes) -> ClientFrame:
     except Exception as error:
         what, path = _locate(error, "$")
         raise WireError(what, path, known) from None
+    if isinstance(frame, DecideFrame) and frame.decision is None and frame.option is None:
+        raise WireError("missing", "$.decision", known)
     return frame
 
 

@@ -169,8 +169,9 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
     elif isinstance(event, ev.PermissionRequested):
         body["kind"] = body.pop("about")
         body["title"] = event_content(event)
+        del body["denying"]
     elif isinstance(event, ev.PermissionResolved):
-        for name in ("input", "mode"):
+        for name in ("input", "mode", "option"):
             if body[name] is None:
                 del body[name]
 

@@ -36,7 +36,11 @@ class BadOutput(CodexError):
 
 
 class CallRefused(CodexError):
-    """The program answered a call with an error; the text is the program's."""
+    """The program answered a call with an error; the text is the program's, `code` the error's number."""
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class NotResumed(CodexError):

@@ -1,9 +1,10 @@
-"""One running `codex app-server`: its process, its pipes, and calls over them.
+"""One running program that speaks JSON-RPC, such as `codex app-server`: its process, its pipes, calls over them.
 
 The program lives longer than a turn, so its pipes are drained by tasks of Trio's own (system tasks), which
 end with the program and let no exception out. What it says goes to whoever listens (`listen`): the running
 turn. That one is waited for, so a flood stays in the program and grows nothing here. Between two turns
-nobody listens, and what is said is dropped; a question is answered by an error then.
+nobody listens, and what is said is dropped, unless somebody hears it (`idle`); a question is answered by an error
+then.
 
 Every process that the program starts has `RUN` in its environment, by which `aclose` finds those that the
 program left behind.
@@ -15,19 +16,20 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
-import psutil
 import trio
 
 from bridgehub.agents.base import JOIN_S
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited
+from bridgehub.agents.codex.marked import RUN, kill_marked
 from bridgehub.agents.codex.protocol import (
     Fields,
     Lines,
+    Message,
     Notification,
     Reply,
     ServerRequest,
@@ -35,17 +37,10 @@ from bridgehub.agents.codex.protocol import (
     encode,
     is_piece,
 )
-from bridgehub.protocol.process_tree import wait_gone
 
-__all__ = ["RUN", "Batch", "Program", "start_program"]
+__all__ = ["RUN", "Batch", "Program", "Speech", "start_program"]
 
 _log = logging.getLogger("builderos.bridgehub")
-
-RUN = "BUILDEROS_CODEX_RUN"
-"""The environment variable that marks the program and all that it starts."""
-
-CALL = "CODEX_TOOL_CALL_ID"
-"""The variable by which the program itself marks what a command starts; its value is the item's id."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """One line of the program; the largest seen, a command's output as JSON, is about 1.5 MB."""
@@ -68,13 +63,30 @@ LAST_WORDS_S = 1.0
 CLOSE_S = 0.5
 """How long a program may take to end after its input closed; 0.06 s seen."""
 
-KILL_ROUNDS = 5
-"""How often what it left behind is looked for, since the dying may start others."""
-
 METHOD_NOT_FOUND = -32601
 
-Batch = tuple[Notification | ServerRequest, ...]
-"""What came with one read, in order: one hand-over for all of it is several times cheaper than one for each."""
+Batch = tuple[Message, ...]
+"""What came with one read, in order: one hand-over for all of it is several times cheaper than one for each.
+
+Replies are in it only if they answer what was sent by `post`.
+"""
+
+
+@attrs.frozen
+class Speech:
+    """How a kind of program speaks.
+
+    Attributes:
+        name: what a person calls it.
+        version: the value of `jsonrpc` in each message; empty: none is written.
+        is_piece: tells whether a message is a piece of an answer.
+        idle: hears what is said while nobody listens; its result, if any, answers a question.
+    """
+
+    name: str = "Codex"
+    version: str = ""
+    is_piece: Callable[[Message], bool] = is_piece
+    idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None] = lambda message: None
 
 
 @attrs.define(eq=False)
@@ -97,6 +109,8 @@ class Program:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _fault: CodexError | None = None
     _over: bool = False
+    _posted: set[int] = attrs.field(factory=set)
+    _speech: Speech = attrs.field(factory=Speech)
     _torn: bool = False
     """A line was cut off while it was written: what the program reads next would be nonsense."""
 
@@ -104,6 +118,11 @@ class Program:
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
+
+    @property
+    def next_id(self) -> int:
+        """The id of the call that comes next."""
+        return self._ids + 1
 
     @property
     def usable(self) -> bool:
@@ -149,25 +168,35 @@ class Program:
         if call.reply is None:
             raise self.fault
         if call.reply.error is not None:
-            raise CallRefused(call.reply.error)
+            raise CallRefused(call.reply.error, call.reply.code)
         return call.reply.result
+
+    async def post(self, method: str, params: Mapping[str, Any]) -> None:
+        """Call the program; its answer comes to the listener, in order. Raises ProgramExited.
+
+        The id of the call is `next_id` as it was before.
+        """
+        number = self.next_id
+        self._ids += 1
+        self._posted.add(number)
+        await self._write({"id": number, "method": method, "params": params})
 
     async def tell(self, method: str, params: Mapping[str, Any] | None = None) -> None:
         """Call the program and do not care for its answer. Raises ProgramExited."""
         self._ids += 1
         await self._write({"id": self._ids, "method": method, "params": params or {}})
 
-    async def notify(self, method: str) -> None:
+    async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
         """Tell the program something that it does not answer. Raises ProgramExited."""
-        await self._write({"method": method})
+        await self._write({"method": method} if params is None else {"method": method, "params": params})
 
-    async def answer(self, request: ServerRequest, result: Mapping[str, Any]) -> None:
+    async def answer(self, request: ServerRequest, result: Mapping[str, Any] | None) -> None:
         """Answer a question of the program. Raises ProgramExited."""
         await self._write({"id": request.request_id, "result": result})
 
-    async def refuse(self, request: ServerRequest, why: str) -> None:
+    async def refuse(self, request: ServerRequest, why: str, code: int = METHOD_NOT_FOUND) -> None:
         """Answer a question of the program by an error. Raises ProgramExited."""
-        error = {"code": METHOD_NOT_FOUND, "message": why}
+        error = {"code": code, "message": why}
         await self._write({"id": request.request_id, "error": error})
 
     async def aclose(self) -> None:
@@ -183,14 +212,14 @@ class Program:
                     os.killpg(self._process.pid, signal.SIGKILL)
             self._scope.cancel(reason="the program is put away")
         await self._process.wait()
-        await trio.to_thread.run_sync(_kill_marked, self._run_id)
+        await trio.to_thread.run_sync(kill_marked, self._run_id)
 
     async def kill_commands(self, spared: Container[str]) -> None:
         """Kill what the program's commands left running, those calls excepted whose id is in `spared`.
 
         A command may put itself out of the program's reach, by a session of its own.
         """
-        await trio.to_thread.run_sync(_kill_marked, self._run_id, spared, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(kill_marked, self._run_id, spared, abandon_on_cancel=True)
 
     async def run(self) -> None:
         """Drain the pipes until the program is over. A system task: nothing may leave it."""
@@ -203,7 +232,7 @@ class Program:
                         await self._process.wait()
                     nursery.cancel_scope.cancel(reason="the program said its last word")
         except* Exception:
-            _log.exception("the pipes of Codex could not be read")
+            _log.exception("the pipes of %s could not be read", self._speech.name)
         finally:
             self._end()
 
@@ -218,14 +247,16 @@ class Program:
 
     async def _hear(self, lines: Iterator[bytearray]) -> bool:
         """Take lines; return whether the last of them was a piece of an answer."""
-        batch: list[Notification | ServerRequest] = []
+        batch: list[Message] = []
         fault: BadOutput | None = None
         try:
             for line in lines:
                 message = decode(line)
-                if isinstance(message, Reply):
+                if isinstance(message, Reply) and message.request_id not in self._posted:
                     self._take_reply(message)
                 else:
+                    if isinstance(message, Reply):
+                        self._posted.discard(message.request_id)
                     batch.append(message)
         except BadOutput as error:
             fault = error
@@ -233,7 +264,7 @@ class Program:
             await self._hand_over(tuple(batch))
         if fault is not None:
             raise fault
-        return bool(batch) and is_piece(batch[-1])
+        return bool(batch) and self._speech.is_piece(batch[-1])
 
     def _take_reply(self, reply: Reply) -> None:
         call = self._calls.get(reply.request_id)
@@ -247,9 +278,15 @@ class Program:
                 await self._listener.send(batch)
                 return
         for message in batch:
+            if isinstance(message, Reply):
+                continue
+            heard = self._speech.idle(message)
             if isinstance(message, ServerRequest):
                 with suppress(ProgramExited):
-                    await self.refuse(message, "nobody can be asked between two turns")
+                    if heard is not None:
+                        await self.answer(message, heard)
+                    else:
+                        await self.refuse(message, "nobody can be asked between two turns")
 
     async def _drain_stderr(self) -> None:
         while chunk := await _receive(self._process.stderr):
@@ -257,7 +294,7 @@ class Program:
             del self._stderr[:-STDERR_BYTES]
 
     async def _write(self, message: Mapping[str, Any]) -> None:
-        line = encode(message)
+        line = encode({"jsonrpc": self._speech.version, **message} if self._speech.version else message)
         assert self._process.stdin is not None
         async with self._writing:
             gone, whole = False, False
@@ -289,10 +326,17 @@ class Program:
         if code is not None and code < 0:
             how = f"was ended by signal {-code}"
         words = self._stderr.decode(errors="replace").strip()
-        return f"Codex {how}." + (f" Its last words:\n{words}" if words else "")
+        return f"{self._speech.name} {how}." + (f" Its last words:\n{words}" if words else "")
 
 
-async def start_program(command: Sequence[str], *, env: Mapping[str, str], cwd: str, run_id: str) -> Program:
+async def start_program(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str,
+    run_id: str,
+    speech: Speech | None = None,
+) -> Program:
     """Start the process; it has said nothing yet.
 
     Args:
@@ -300,6 +344,7 @@ async def start_program(command: Sequence[str], *, env: Mapping[str, str], cwd: 
         env: its whole environment.
         cwd: where it starts.
         run_id: the value of `RUN`, unlike that of any other program.
+        speech: how it speaks; None: as Codex does.
 
     Raises:
         OSError: it cannot be started.
@@ -313,8 +358,8 @@ async def start_program(command: Sequence[str], *, env: Mapping[str, str], cwd: 
         cwd=cwd,
         start_new_session=True,
     )
-    program = Program(process, run_id)
-    trio.lowlevel.spawn_system_task(program.run, name="codex pipes")
+    program = Program(process, run_id, speech=speech or Speech())
+    trio.lowlevel.spawn_system_task(program.run, name="agent pipes")
     return program
 
 
@@ -324,29 +369,3 @@ async def _receive(stream: trio.abc.ReceiveStream | None) -> bytes | bytearray:
         return await stream.receive_some(READ_BYTES)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return b""
-
-
-def _kill_marked(run_id: str, spared: Container[str] | None = None) -> None:
-    """Kill all processes of a run, or those of its commands only, but for the spared ones.
-
-    Blocking: some 50 ms on a machine with a few hundred processes.
-    """
-    for _ in range(KILL_ROUNDS):
-        found = [process for pid in psutil.pids() if (process := _marked(pid, run_id, spared)) is not None]
-        if not found:
-            return
-        for process in found:
-            with suppress(psutil.Error):
-                process.kill()
-        wait_gone(found, LAST_WORDS_S)
-
-
-def _marked(pid: int, run_id: str, spared: Container[str] | None) -> psutil.Process | None:
-    with suppress(psutil.Error, OSError):
-        process = psutil.Process(pid)
-        env = process.environ()
-        if env.get(RUN) != run_id or process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        if spared is None or (CALL in env and env[CALL] not in spared):
-            return process
-    return None

@@ -1,4 +1,4 @@
-"""The lines of `codex app-server`: JSON-RPC without the `jsonrpc` member. No I/O.
+"""The lines of `codex app-server` and of other agents: JSON-RPC, with or without its `jsonrpc` member. No I/O.
 
 All reading of the program's JSON is done through `Fields`, which takes nothing for granted: a field that is
 missing or of another kind is as good as absent. So a newer program may say more, or less, than was known.
@@ -92,11 +92,12 @@ class ServerRequest:
 
 @attrs.frozen
 class Reply:
-    """The program answers a call of ours; `error` is its text where it refused."""
+    """The program answers a call of ours; `error` is its text if it refused, `code` the number of that error."""
 
     request_id: int
     result: Fields
     error: str | None = None
+    code: int | None = None
 
 
 Message = Notification | ServerRequest | Reply
@@ -140,8 +141,9 @@ def decode(line: bytes | bytearray) -> Message:
         if isinstance(request_id, int | str):
             return ServerRequest(request_id, method, fields.inner("params"))
     elif isinstance(request_id, int):
-        error = fields.inner("error").text("message") or "no reason given" if "error" in told else None
-        return Reply(request_id, fields.inner("result"), error)
+        refusal = fields.inner("error")
+        error = refusal.text("message") or "no reason given" if "error" in told else None
+        return Reply(request_id, fields.inner("result"), error, refusal.count("code"))
     raise BadOutput("a line that is no message of the protocol")
 
 
@@ -150,7 +152,7 @@ def is_piece(message: Message) -> bool:
     return isinstance(message, Notification) and message.method == _PIECE
 
 
-def joined(messages: Sequence[Notification | ServerRequest]) -> Iterator[Notification | ServerRequest]:
+def joined(messages: Sequence[Message]) -> Iterator[Message]:
     """Give the messages in order, with neighbouring pieces of one answer as one."""
     pieces: list[str] = []
     last: Notification | None = None
@@ -167,8 +169,8 @@ def joined(messages: Sequence[Notification | ServerRequest]) -> Iterator[Notific
         yield _with_delta(last, pieces)
 
 
-def _same_block(one: Notification, other: Notification | ServerRequest) -> bool:
-    return all(
+def _same_block(one: Notification, other: Message) -> bool:
+    return isinstance(other, Notification) and all(
         one.params.value(name) == other.params.value(name) for name in ("threadId", "turnId", "itemId")
     )
 

@@ -222,7 +222,7 @@ class CodexSession:
                 if isinstance(message, ServerRequest):
                     turn.asks[message.request_id] = scope = trio.CancelScope()
                     nursery.start_soon(self._ask, turn, message, scope)
-                else:
+                elif isinstance(message, Notification):
                     await self._take(turn, message)
             if turn.is_spoilt:
                 await self._stop_agents()

@@ -100,3 +100,28 @@ def test_rows_of_earlier_versions_load() -> None:
         "r", "deny", "mac"
     )
     assert decode_event("permission_requested", encode_event(event)) == event
+
+
+OWN = (*OPTIONS, "Always in this folder", "Reject always")
+
+
+def test_an_option_of_the_agents_own_is_recorded_with_what_it_comes_to() -> None:
+    core = asked(options=OWN, denying=("Reject always",))
+    core.do(Decide("p1", "allow", option="Always in this folder"), "mac")
+    assert core.events[0].event == PermissionResolved("p1", "allow", "mac", option="Always in this folder")
+    assert core.orders == [SendToHub(hub.Decided("p1", "allow", option="Always in this folder"))]
+
+
+def test_an_option_that_denies_is_a_denial_whatever_else_is_said() -> None:
+    core = asked(options=OWN, denying=("Reject always",))
+    core.reload()
+    core.do(Decide("p1", "allow", option="Reject always"), "mac")
+    assert core.events[0].event == PermissionResolved("p1", "deny", "mac", option="Reject always")
+
+
+@pytest.mark.parametrize("option", ["no such option", "allow"])
+def test_an_option_that_is_not_offered_leaves_the_request_open(option: str) -> None:
+    core = asked(options=OWN)
+    core.do(Decide("p1", "allow", option=option), "mac")
+    assert core.reply_word == "rejected bad_setting"
+    assert request_of(core).options == OWN

@@ -111,3 +111,16 @@ def test_no_text_can_look_like_a_line_of_ours(tool: str, command: str, grant: st
     text = asked(requests, tool=tool, input={"command": command}, grant=grant)
     assert all(line.startswith("? ") for line in text.split("\n"))
     assert text.isprintable() or set(filter(lambda char: not char.isprintable(), text)) <= {"\n"}
+
+
+def test_an_option_of_the_agents_own_is_chosen_by_its_number() -> None:
+    requests = Requests()
+    options = ["allow", "deny", "Always in this folder", "Reject\x1b[2J always"]
+    text = asked(requests, input={"command": "ls"}, options=options)
+    assert "?   1 Always in this folder" in text.split("\n")
+    assert "\x1b" not in text
+    assert requests.option("1") == ("r", "Always in this folder")
+    assert requests.option("2") == ("r", "Reject\x1b[2J always")
+    assert [requests.option(line) for line in ("0", "3", "y", "²", "")] == [None] * 5
+    requests.reset([{"request_id": "r", "tool": "Bash", "input": "x" * (SHOWN + 1), "options": options}])
+    assert requests.option("1") is None

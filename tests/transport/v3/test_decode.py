@@ -220,3 +220,11 @@ def test_answers_that_could_not_be_written_again(depth: int) -> None:
 
 def test_a_key_is_not_shown() -> None:
     assert "s3cret" not in repr(decoded({"type": "auth", "token": "s3cret"}))
+
+
+def test_a_decision_needs_a_word_or_an_option() -> None:
+    body = {"type": "decide", "session_id": "t", "request_id": "r"}
+    frame = decoded({**body, "option": "Always in this folder"})
+    assert isinstance(frame, DecideFrame)
+    assert (frame.decision, frame.option) == (None, "Always in this folder")
+    assert wrong(body).path == "$.decision"

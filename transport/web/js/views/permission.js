@@ -4,7 +4,7 @@ import { button, el, setText } from "../dom.js";
 import { agentName } from "../names.js";
 import { describe, inputText, toolName } from "../tools.js";
 
-/** @typedef {{note?: string, answers?: Record<string, any>, mode?: string, input?: Record<string, any>}} More */
+/** @typedef {{note?: string, answers?: Record<string, any>, mode?: string, input?: Record<string, any>, option?: string}} More */
 /** @typedef {(request: Asked, decision: string, more: More) => void} Decide */
 
 /** Characters of an input that are shown; a person reads no more before a decision. */
@@ -136,6 +136,8 @@ export class PermissionView {
 			act("deny")();
 		};
 		const lasting = (!request.options.length || request.options.includes("allow_session"));
+		// The agent's own, by its words. Whether one allows or denies the server knows.
+		const own = request.options.filter((option) => !["allow", "deny", "allow_session"].includes(option));
 		const grant = lasting && request.grant ? el("p.hint.grant", "“Allow for this session” lets ", agentName(agent), ": ", el("b", request.grant)) : null;
 		const plan = request.kind === "plan" || request.modes.length ? this.#later("modes", request, agent) : null;
 		const made = el(
@@ -143,8 +145,9 @@ export class PermissionView {
 			reason,
 			el(
 				"div.choice",
-				button("Allow", act("allow"), "primary"),
+				!request.options.length || request.options.includes("allow") ? button("Allow", act("allow"), "primary") : null,
 				lasting ? button("Allow for this session", act("allow_session")) : null,
+				...own.map((option) => button(option, () => this.acts.decide(request, "allow", { option }))),
 				button("Deny", act("deny"), "danger"),
 			),
 			why,

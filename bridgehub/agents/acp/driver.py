@@ -1,0 +1,284 @@
+"""The `acp` driver: any agent that speaks the Agent Client Protocol, one warm program and one conversation a session.
+
+What a turn is, and what proves that a prompt was taken, is described in `session`; how a conversation is taken up again,
+in `start`. Options of the agent's table: `command`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.agents.acp.offer import Offer
+from bridgehub.agents.acp.prompt import make_prompt
+from bridgehub.agents.acp.servers import workspace_servers
+from bridgehub.agents.acp.session import AcpSession
+from bridgehub.agents.acp.start import (
+    Greeting,
+    ReplayEndless,
+    greet,
+    new_session,
+    open_program,
+    take_up_session,
+)
+from bridgehub.agents.acp.terminals import Terminals
+from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.codex.errors import (
+    BadOutput,
+    CallRefused,
+    CodexError,
+    NotSignedIn,
+    ProgramExited,
+    ProgramMissing,
+    PromptNotTaken,
+    WorkspaceGone,
+)
+from bridgehub.agents.codex.marked import RUN
+from bridgehub.agents.codex.program import Program
+from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
+from bridgehub.agents.codex.start import history_text
+from bridgehub.delegation.mcp import acp_servers, open_codex_turn
+from bridgehub.delegation.tasks import Delegation
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    HubSpec,
+    Noticed,
+    Prompt,
+    Setup,
+    Steer,
+    TurnDone,
+    TurnFailed,
+)
+from bridgehub.protocol.process_tree import MARKER
+from bridgehub.trust.gate import Settled, settle
+
+__all__ = ["AcpDriver", "make_driver"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+HISTORY_BYTES = 200 * 1024
+"""How much of the session is given again to a new conversation."""
+
+
+class NotTrusted(CodexError):
+    """The folder's settings, which the agent would load, are trusted by nobody."""
+
+
+def make_driver(spec: HubSpec) -> AcpDriver:
+    """Return a driver that has started nothing yet."""
+    return AcpDriver(spec, Delegation(spec))
+
+
+@attrs.define(eq=False)
+class AcpDriver:
+    """One conversation of a session. Any turn may find the program gone; then a new one takes up the conversation."""
+
+    spec: HubSpec
+    delegation: Delegation
+    can_steer: bool = False
+    _memory: dict[str, Any] = attrs.field(init=False)
+    _wanted: Setup = attrs.field(init=False)
+    _program: Program | None = None
+    _session: AcpSession | None = None
+    _terminals: Terminals | None = None
+    _notes: list[str] = attrs.field(factory=list)
+    _settled: Settled | None = None
+    """Under which word about the folder's settings the program was started."""
+    _starting: trio.CancelScope | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self._wanted = Setup.of_spec(self.spec)
+        self._memory = dict(self.spec.agent_memory or {})
+        self.delegation.mode_now = self._mode_now
+
+    async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
+        """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
+
+        A cancelled turn leaves a program that must not be used again: close the driver.
+        """
+        self._wanted = prompt.setup or self._wanted
+        end = await self._try(prompt, sink)
+        if end is None:  # it had died since the last turn, which is noticed only now
+            end = await self._try(prompt, sink)
+        if end is None:
+            error = ProgramExited(f"{self.spec.agent} ended twice before it took the message.")
+            end = self._failed(prompt.turn_id, error)
+        if isinstance(end, TurnFailed) and end.code != "model_error":
+            await self.aclose()  # the next turn finds what was put right meanwhile
+        return end
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Take the settings at once if the program runs, else with the next turn."""
+        self._wanted = setup
+        session = self._session
+        if session is None or not session.usable:
+            await trio.lowlevel.checkpoint()
+            return
+        await session.set_up(setup, tell, None)
+        await tell(AgentOffered(None, session.offer.told()))
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Tell nothing: what the agent reports comes in its turns."""
+        await trio.lowlevel.checkpoint()
+
+    async def steer(self, steer: Steer) -> bool:
+        """Refuse: the protocol has no way to give a running turn one more message."""
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async def interrupt(self) -> None:
+        """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""
+        if self._starting is not None:
+            self._starting.cancel(reason="the turn was interrupted")
+        elif self._session is not None:
+            await self._session.interrupt()
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """End the agent's process, its commands and what they started. Idempotent."""
+        program, self._program, self._session = self._program, None, None
+        terminals, self._terminals = self._terminals, None
+        try:
+            if terminals is not None:
+                await terminals.aclose()
+        finally:
+            if program is not None:
+                await program.aclose()
+        await trio.lowlevel.checkpoint()
+
+    async def _try(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
+        """Run the turn; None if the program ended before it had the prompt."""
+        end: TurnEnd | None = None
+        try:
+            end = await self._run(prompt, sink)
+        except* PromptNotTaken:
+            await self.aclose()
+        except* CodexError as group:
+            end = self._failed(prompt.turn_id, _first(group))
+        return end
+
+    async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd:
+        context: str | None = None
+        with trio.CancelScope() as starting:
+            self._starting = starting
+            try:
+                context = await self._ensure_session(prompt, sink)
+            finally:
+                self._starting = None
+        session = self._session
+        if starting.cancel_called or session is None:
+            if starting.cancelled_caught:
+                await self.aclose()
+            return TurnDone(prompt.turn_id)
+        earlier = "\n\n".join(part for part in (context, *self._notes) if part)
+        self._notes.clear()
+        blocks = await trio.to_thread.run_sync(
+            make_prompt, prompt.content, prompt.attachments, session.greeting, earlier
+        )
+        async with open_codex_turn(self.delegation, prompt.turn_id, sink):
+            return await session.run_turn(prompt.turn_id, blocks, sink)
+
+    async def _ensure_session(self, prompt: Prompt, sink: Sink) -> str:
+        """Have a program running on the session's conversation; return what a new one must know first.
+
+        Raises:
+            CodexError: it cannot be had.
+        """
+        is_new = False
+        settled = await settle(self.spec, sink)
+        if not settled.loads and not settled.may_deny:
+            raise NotTrusted(
+                f"{self.spec.agent} was not started: nobody trusted the folder, whose settings it cannot leave out."
+            )
+        if self._session is None or not self._session.usable or settled != self._settled:
+            self._settled = settled
+            known = self._memory.get("session_id")
+            try:
+                is_new = await self._open_session(sink, known if isinstance(known, str) else None)
+            except ReplayEndless as error:
+                _log.warning("%s", error)
+                is_new = await self._open_session(sink, None)
+        session = self._session
+        assert session is not None, "it was just opened"
+        await session.set_up(self._wanted, sink.emit, prompt.turn_id)
+        await sink.emit(AgentOffered(None, session.offer.told()))
+        if not is_new or not prompt.taken_before:
+            return ""
+        history = await sink.history(HISTORY_BYTES)
+        if not history.messages:
+            return ""
+        told = f"{self.spec.agent} could not take up the earlier conversation; what was said in it is given to it again."
+        await sink.emit(Noticed(prompt.turn_id, "context_given_again", told))
+        return history_text(history)
+
+    async def _open_session(self, sink: Sink, known: str | None) -> bool:
+        """Start a program and its conversation; return whether that is a new one."""
+        await self.aclose()
+        run_id = f"{self.spec.hub_id}/{sink.new_id()}"
+        program = self._program = await open_program(self.spec, run_id, self._hear_idle)
+        env = {**self.spec.env, MARKER: self.spec.hub_id, RUN: run_id}
+        terminals = self._terminals = Terminals(env)
+        greeting = await greet(program, self.spec.agent)
+        servers = acp_servers(self.delegation)
+        if self._settled is not None and self._settled.loads and self._settled.digest:
+            servers += await trio.to_thread.run_sync(workspace_servers, self.spec, greeting)
+        told = None
+        if known is not None:
+            told = await take_up_session(program, self.spec, greeting, servers, known)
+        is_new, session_id = told is None, known or ""
+        if told is None:
+            session_id, told = await new_session(program, self.spec, greeting, servers)
+        offer = _offer(told, greeting, None if is_new else self._memory.get("defaults"))
+        self._session = AcpSession(self.spec, program, session_id, greeting, offer, terminals, self._notes)
+        if is_new:
+            self._memory = {"session_id": session_id, "defaults": dict(offer.defaults)}
+            await sink.remember(self._memory)
+        return is_new
+
+    def _mode_now(self) -> str | None:
+        """Return the mode; one of the agent's own in which it changes nothing is `plan`."""
+        mode, session = self._wanted.permission_mode, self._session
+        is_plan = session is not None and session.offer.kind_of(mode) == "plan"
+        return "plan" if is_plan else mode
+
+    def _hear_idle(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
+        session = self._session
+        return None if session is None else session.hear_idle(message)
+
+    def _failed(self, turn_id: str, error: BaseException) -> TurnFailed:
+        name = self.spec.agent
+        match error:
+            case ProgramMissing():
+                return TurnFailed(turn_id, "not_installed", str(error), retryable=False)
+            case NotSignedIn():
+                return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
+            case BadOutput():
+                told = f"{name} said something that is not its protocol: {error}."
+                return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
+            case CallRefused():
+                told = f"{name} refused what it was asked: {error}"
+                return TurnFailed(turn_id, "agent_exited", told[:4096], retryable=False)
+            case NotTrusted():
+                return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)
+            case WorkspaceGone():
+                return TurnFailed(turn_id, "agent_exited", str(error), retryable=False)
+        return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)
+
+
+def _offer(told: Fields, greeting: Greeting, defaults: Any) -> Offer:
+    can = ("images",) if greeting.takes("image") else ()
+    offer = Offer(can=can)
+    offer.read_session(told)
+    offer.note_defaults(defaults if isinstance(defaults, dict) else None)
+    return offer
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,303 @@
+"""One conversation on a running agent: its turns.
+
+**When a prompt is taken.** The protocol has no word for it. The prompt counts as taken once it is written to the
+agent whole, or with the first thing that the agent says in the turn: from then on it may work.
+
+**When a turn is over.** With the answer to `session/prompt`. It comes in order with what was said before.
+
+**Interrupts.** `session/cancel`, then every open request is answered `cancelled`; the end is the agent's answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.agents.acp.offer import Offer
+from bridgehub.agents.acp.outcome import turn_end
+from bridgehub.agents.acp.requests import Refusal, Requests
+from bridgehub.agents.acp.start import CANCELLED, Greeting
+from bridgehub.agents.acp.switches import Switches
+from bridgehub.agents.acp.terminals import Terminals
+from bridgehub.agents.acp.translate import Translator, joined
+from bridgehub.agents.base import Sink, Tell, TurnEnd
+from bridgehub.agents.codex.errors import BadOutput, ProgramExited, PromptNotTaken
+from bridgehub.agents.codex.program import Batch, Program
+from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest
+from bridgehub.blobs import keep_blob
+from bridgehub.protocol.messages import (
+    AgentOffered,
+    Consumed,
+    HubEvent,
+    HubSpec,
+    SettingsTold,
+    Setup,
+    ToolEnded,
+)
+
+__all__ = ["AcpSession"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+MAX_ASKS = 64
+"""Requests of one turn that wait at once; one more is refused."""
+
+CANCELS = 4
+CANCEL_AGAIN_S = 0.3
+"""How often, and after which time, an agent is asked to stop: one that has only just got its prompt does not heed it."""
+
+LAST_ANSWER_S = 0.3
+"""How long the answers to open requests may take when their turn is over."""
+
+BUSY = -32004
+"""Our error for a request too many."""
+
+_PERMISSION = "session/request_permission"
+
+
+@attrs.define(eq=False)
+class _Turn:
+    turn_id: str
+    sink: Sink
+    translator: Translator
+    requests: Requests
+    prompt_id: int | None = None
+    consumed: bool = False
+    interrupted: bool = False
+    asks: set[trio.CancelScope] = attrs.field(factory=set)
+
+
+@attrs.define(eq=False)
+class AcpSession:
+    """A running program with its conversation. One turn at a time; after an error it must be closed."""
+
+    spec: HubSpec
+    program: Program
+    session_id: str
+    greeting: Greeting
+    offer: Offer
+    terminals: Terminals
+    notes: list[str] = attrs.field(factory=list)
+    _turn: _Turn | None = None
+    _switches: Switches = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._switches = Switches(self.spec, self.program, self.session_id, self.offer)
+
+    @property
+    def usable(self) -> bool:
+        """Whether another turn may run on it."""
+        return self.program.usable
+
+    def hear_idle(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
+        """Take what is said between two turns; a permission is nobody's to give then."""
+        if isinstance(message, ServerRequest):
+            return CANCELLED if message.method == _PERMISSION else None
+        self._note_state(message)
+        return None
+
+    async def run_turn(self, turn_id: str, blocks: list[dict[str, Any]], sink: Sink) -> TurnEnd:
+        """Send the prompt and report until the turn is over. A cancelled turn leaves the session unusable.
+
+        Raises:
+            ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` if it went before it
+                had the prompt), or of what `sink` raised.
+        """
+        turn = self._turn = self._open_turn(turn_id, sink)
+        try:
+            async with trio.open_nursery() as nursery:
+                with self.program.listen() as batches:
+                    nursery.start_soon(self._begin, turn, blocks)
+                    end = await self._follow(turn, batches, nursery)
+                    nursery.cancel_scope.cancel(reason="the turn is over")
+        finally:
+            self._turn = None
+        for event in turn.translator.flush():
+            await self._emit(turn, event)
+        return end
+
+    async def interrupt(self) -> None:
+        """Ask the agent to stop the turn. Its end is the answer."""
+        turn = self._turn
+        if turn is None:
+            await trio.lowlevel.checkpoint()
+            return
+        turn.interrupted = True
+        for again in range(CANCELS):
+            if again:
+                await trio.sleep(CANCEL_AGAIN_S)
+            if self._turn is not turn:
+                return
+            try:
+                await self.program.notify("session/cancel", {"sessionId": self.session_id})
+            except ProgramExited as error:
+                _log.info("the interrupt did not reach the agent: %s", type(error).__name__)
+            self.terminals.kill_all()
+            for scope in tuple(turn.asks):
+                scope.cancel(reason="the turn was interrupted")
+
+    async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
+        """Have the agent work with these settings; what it does not take is reported."""
+        await self._switches.set_up(setup, tell, turn_id)
+
+    @property
+    def _may_bypass(self) -> bool:
+        return self.spec.options.get("allow_bypass") is True
+
+    # ---- a turn ----
+
+    def _open_turn(self, turn_id: str, sink: Sink) -> _Turn:
+        translator = Translator(turn_id, sink.new_id(), self.terminals.text)
+        turn: _Turn
+
+        async def emit(event: HubEvent) -> None:
+            await self._emit(turn, event)
+
+        requests = Requests(
+            self.spec.workspace,
+            self.session_id,
+            sink,
+            emit,
+            translator,
+            self.terminals,
+            self.offer,
+            self.notes,
+            self._may_bypass,
+        )
+        turn = _Turn(turn_id, sink, translator, requests)
+        return turn
+
+    async def _begin(self, turn: _Turn, blocks: list[dict[str, Any]]) -> None:
+        params = {"sessionId": self.session_id, "prompt": blocks}
+        with suppress(
+            ProgramExited, BadOutput
+        ):  # `_follow` finds the same, once it has read what was said before
+            turn.prompt_id = self.program.next_id
+            await self.program.post("session/prompt", params)
+            await self._consume(turn)
+
+    async def _consume(self, turn: _Turn) -> None:
+        if not turn.consumed:
+            turn.consumed = True
+            await turn.sink.emit(Consumed(turn.turn_id))
+
+    async def _follow(
+        self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
+    ) -> TurnEnd:
+        while True:
+            for message in joined(await self._next(turn, batches)):
+                if isinstance(message, Reply):
+                    if message.request_id == turn.prompt_id:
+                        return await self._finish(turn, message)
+                elif isinstance(message, ServerRequest):
+                    self._start_ask(turn, message, nursery)
+                else:
+                    await self._hear(turn, message)
+
+    async def _next(self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch]) -> Batch:
+        try:
+            return await batches.receive()
+        except trio.EndOfChannel:
+            fault = self.program.fault
+            if isinstance(fault, ProgramExited) and not turn.consumed:
+                raise PromptNotTaken(str(fault)) from None
+            raise fault from None
+
+    async def _hear(self, turn: _Turn, told: Notification) -> None:
+        if told.method != "session/update" or told.params.text("sessionId") != self.session_id:
+            return
+        held = (
+            self.offer.value_of("permission_mode"),
+            self.offer.value_of("model"),
+            self.offer.value_of("effort"),
+        )
+        if self._note_state(told):
+            await self._tell_changes(turn, held)
+            return
+        for event in turn.translator.translate(told.params.inner("update"), trio.current_time()):
+            await self._emit(turn, event)
+
+    def _note_state(self, told: Notification) -> bool:
+        """Take what is said of the conversation as a whole; return whether it is such."""
+        if told.method != "session/update" or told.params.text("sessionId") != self.session_id:
+            return False
+        update = told.params.inner("update")
+        match update.text("sessionUpdate"):
+            case "current_mode_update":
+                self.offer.read_mode(update)
+            case "config_option_update":
+                self.offer.read_options(update)
+            case "available_commands_update":
+                self.offer.read_commands(update)
+            case _:
+                return False
+        return True
+
+    async def _tell_changes(self, turn: _Turn, held: tuple[str | None, ...]) -> None:
+        now = {name: self.offer.value_of(name) for name in ("permission_mode", "model", "effort")}
+        changed = {name: value for (name, value), old in zip(now.items(), held, strict=True) if value != old}
+        if changed and not self._switches.busy:
+            await turn.sink.emit(SettingsTold(turn.turn_id, changed))
+        await turn.sink.emit(AgentOffered(None, self.offer.told()))
+
+    async def _emit(self, turn: _Turn, event: HubEvent) -> None:
+        await self._consume(turn)
+        whole = turn.translator.take_whole(event)
+        if whole is not None and self.spec.blob_folder:
+            await keep_blob(self.spec.blob_folder, whole)
+        edit = turn.translator.take_edit(event)
+        if edit is not None and isinstance(event, ToolEnded):
+            diff = await trio.to_thread.run_sync(edit.diff, self.spec.workspace, abandon_on_cancel=True)
+            event = attrs.evolve(event, diff=diff)
+        await turn.sink.emit(event)
+
+    async def _finish(self, turn: _Turn, told: Reply) -> TurnEnd:
+        await self._consume(turn)
+        end, notice = turn_end(turn.turn_id, told, self.spec, self.greeting, stopped=turn.interrupted)
+        if notice is not None:
+            await turn.sink.emit(notice)
+        return end
+
+    # ---- requests ----
+
+    def _start_ask(self, turn: _Turn, request: ServerRequest, nursery: trio.Nursery) -> None:
+        scope = trio.CancelScope()
+        if turn.interrupted:
+            scope.cancel(reason="the turn was interrupted")
+        nursery.start_soon(self._ask, turn, request, scope, len(turn.asks) >= MAX_ASKS)
+        turn.asks.add(scope)
+
+    async def _ask(
+        self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope, is_too_many: bool
+    ) -> None:
+        # `_follow` reports a program that is gone.
+        result: Mapping[str, Any] | None = None
+        error: Refusal | None = Refusal("the turn is over", BUSY)
+        try:
+            with scope:
+                if is_too_many:
+                    error = Refusal("too many requests at once", BUSY)
+                else:
+                    try:
+                        result, error = await turn.requests.answer(request.method, request.params), None
+                    except Refusal as refusal:
+                        error = refusal
+        finally:
+            turn.asks.discard(scope)
+            with trio.move_on_after(LAST_ANSWER_S, shield=True), suppress(ProgramExited, BadOutput):
+                await self._reply(request, result, error)
+
+    async def _reply(
+        self, request: ServerRequest, result: Mapping[str, Any] | None, error: Refusal | None
+    ) -> None:
+        if error is None:
+            await self.program.answer(request, result)
+        elif request.method == _PERMISSION:
+            await self.program.answer(request, CANCELLED)
+        else:
+            await self.program.refuse(request, str(error), error.code)

@@ -1,0 +1,229 @@
+"""Starting an agent: the program, its greeting, and its conversation.
+
+The conversation's id is ours to keep (`Sink.remember`); the agent keeps the conversation. A later process resumes it
+if the agent can, else loads it: then the agent repeats all of it before it answers, and nobody listens, so nothing
+is journalled twice. A replay that does not end, or a conversation that is gone, costs the agent's own memory only: it
+is given what was said as text.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.agents.acp.known import known_of
+from bridgehub.agents.codex.errors import (
+    BadOutput,
+    CallRefused,
+    CodexError,
+    NotSignedIn,
+    ProgramExited,
+    ProgramMissing,
+    WorkspaceGone,
+)
+from bridgehub.agents.codex.program import Program, Speech, start_program
+from bridgehub.agents.codex.protocol import Fields, Message, Notification, ServerRequest
+from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.process_tree import MARKER
+
+__all__ = [
+    "AUTH_REQUIRED",
+    "CANCELLED",
+    "Greeting",
+    "ReplayEndless",
+    "greet",
+    "is_piece",
+    "new_session",
+    "open_program",
+    "sign_in_words",
+    "take_up_session",
+]
+
+VERSION = 1
+"""The protocol's version that we speak."""
+
+START_S = 60.0
+"""How long an agent may take until it is ready; 2 s seen."""
+
+LOAD_S = 30.0
+"""How long an agent may take to load a conversation, with all that it repeats of it."""
+
+AUTH_REQUIRED = -32000
+"""The protocol's error for an agent that is not signed in."""
+
+MAX_METHODS = 8
+MAX_METHOD_CHARS = 200
+
+CANCELLED: Mapping[str, Any] = {"outcome": {"outcome": "cancelled"}}
+"""The answer to a permission request that nobody decided."""
+
+_CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
+_PIECES = ("agent_message_chunk", "agent_thought_chunk")
+
+
+class ReplayEndless(CodexError):
+    """The agent did not come to the end of a conversation that it took up."""
+
+
+@attrs.frozen
+class Greeting:
+    """What an agent says of itself.
+
+    Attributes:
+        info: its name and version, if it gives them.
+        capabilities: what it can.
+        methods: how one signs in.
+        version: the protocol's version that it speaks.
+    """
+
+    info: Fields
+    capabilities: Fields
+    methods: tuple[Fields, ...]
+    version: int
+
+    @property
+    def loads(self) -> bool:
+        """Whether it can load an earlier conversation, and repeats it."""
+        return self.capabilities.flag("loadSession")
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it can take up an earlier conversation without repeating it."""
+        return "resume" in self.capabilities.inner("sessionCapabilities").raw
+
+    def takes(self, kind: str) -> bool:
+        """Tell whether a prompt may hold `image`, `audio` or `embeddedContext`."""
+        return self.capabilities.inner("promptCapabilities").flag(kind)
+
+
+def is_piece(message: Message) -> bool:
+    """Tell whether a message is a piece of an answer."""
+    return isinstance(message, Notification) and (
+        message.params.inner("update").text("sessionUpdate") in _PIECES
+    )
+
+
+async def open_program(
+    spec: HubSpec, run_id: str, idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None]
+) -> Program:
+    """Start the program.
+
+    Args:
+        run_id: the value of the variable that marks its processes.
+        idle: hears what it says between two turns.
+
+    Raises:
+        ProgramMissing: there is none.
+        WorkspaceGone: the folder is not there.
+        ProgramExited: it cannot be run.
+    """
+    command = [str(word) for word in spec.options["command"]]
+    path = await trio.to_thread.run_sync(_find, command[0], spec)
+    env = {**spec.env, MARKER: spec.hub_id}
+    speech = Speech(spec.agent, "2.0", is_piece, idle)
+    try:
+        return await start_program(
+            [path, *command[1:]], env=env, cwd=spec.workspace, run_id=run_id, speech=speech
+        )
+    except OSError as error:
+        raise ProgramExited(f"{spec.agent} could not be started: {error.strerror}.") from error
+
+
+def _find(program: str, spec: HubSpec) -> str:
+    if not Path(spec.workspace).is_dir():
+        raise WorkspaceGone(f"The workspace {spec.workspace} is not there any more.")
+    path = shutil.which(program, path=spec.env.get("PATH"))
+    if path is not None:
+        return path
+    known = known_of([program])
+    fix = "Correct `command` in the agent's table." if known is None else f"Install it: `{known.install}`."
+    raise ProgramMissing(f"The program {program} is not found. {fix}")
+
+
+async def greet(program: Program, name: str) -> Greeting:
+    """Greet a fresh program.
+
+    Raises:
+        ProgramExited: it went, or did not answer in time.
+        BadOutput: it speaks something else.
+        CallRefused: it does not want us.
+    """
+    capabilities = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": True}
+    params = {"protocolVersion": VERSION, "clientCapabilities": capabilities, "clientInfo": _CLIENT}
+    with trio.move_on_after(START_S):
+        told = await program.call("initialize", params)
+        version = told.count("protocolVersion")
+        if version != VERSION:
+            raise BadOutput(f"it speaks version {version} of the Agent Client Protocol, we speak {VERSION}")
+        return Greeting(
+            told.inner("agentInfo"),
+            told.inner("agentCapabilities"),
+            told.objects("authMethods")[:MAX_METHODS],
+            version,
+        )
+    raise ProgramExited(f"{name} did not come up within {START_S:g} s.")
+
+
+def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:
+    """Return what a person does about an agent that is not signed in."""
+    ways = [
+        ": ".join(part[:MAX_METHOD_CHARS] for part in (one.text("name"), one.text("description")) if part)
+        for one in methods
+    ]
+    known = known_of(spec.options["command"])
+    command = f" Run `{known.sign_in}` in a terminal there." if known is not None else ""
+    listed = f" It offers: {'; '.join(way for way in ways if way)}." if any(ways) else ""
+    return f"{spec.agent} is not signed in on this machine.{command}{listed}"
+
+
+async def new_session(
+    program: Program, spec: HubSpec, greeting: Greeting, servers: list[dict[str, Any]]
+) -> tuple[str, Fields]:
+    """Begin a conversation; return its id and what the agent says of it.
+
+    Raises:
+        NotSignedIn: the agent has no account.
+        CallRefused, ProgramExited, BadOutput: it refused, went or broke.
+    """
+    with trio.move_on_after(START_S):
+        try:
+            told = await program.call("session/new", {"cwd": spec.workspace, "mcpServers": servers})
+        except CallRefused as error:
+            if error.code == AUTH_REQUIRED:
+                raise NotSignedIn(sign_in_words(spec, greeting.methods)) from None
+            raise
+        session_id = told.text("sessionId")
+        if not session_id:
+            raise BadOutput("its new session has no id")
+        return session_id, told
+    raise ProgramExited(f"{spec.agent} did not begin a conversation within {START_S:g} s.")
+
+
+async def take_up_session(
+    program: Program, spec: HubSpec, greeting: Greeting, servers: list[dict[str, Any]], session_id: str
+) -> Fields | None:
+    """Take up an earlier conversation; return what the agent says of it, None if it cannot.
+
+    Raises:
+        NotSignedIn: the agent has no account.
+        ReplayEndless: it does not come to an end; its program must not be used again.
+        ProgramExited, BadOutput: it went or broke.
+    """
+    if not greeting.loads and not greeting.resumes:
+        await trio.lowlevel.checkpoint()
+        return None
+    method = "session/resume" if greeting.resumes else "session/load"
+    params = {"sessionId": session_id, "cwd": spec.workspace, "mcpServers": servers}
+    with trio.move_on_after(LOAD_S):  # noqa: ASYNC912 - the call waits
+        try:
+            return await program.call(method, params)
+        except CallRefused as error:
+            if error.code == AUTH_REQUIRED:
+                raise NotSignedIn(sign_in_words(spec, greeting.methods)) from None
+            return None
+    raise ReplayEndless(f"{spec.agent} did not take up its conversation within {LOAD_S:g} s.")

@@ -1,0 +1,68 @@
+"""Has the agent work with the session's settings: mode, model and effort, one call for each that differs."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from bridgehub.agents.acp.offer import SETTINGS, Offer
+from bridgehub.agents.base import Tell
+from bridgehub.agents.codex.errors import CallRefused
+from bridgehub.agents.codex.program import Program
+from bridgehub.protocol.messages import HubSpec, SettingsTold, Setup
+
+__all__ = ["Switches"]
+
+SET_S = 10.0
+"""How long an agent may take to change a setting."""
+
+MAX_REASON_CHARS = 500
+
+
+@attrs.define(eq=False)
+class Switches:
+    """Those of one conversation."""
+
+    spec: HubSpec
+    program: Program
+    session_id: str
+    offer: Offer
+    _changing: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a change is under way, which the agent may tell of before it answers."""
+        return self._changing.locked()
+
+    async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
+        """Change what differs; what the agent does not take is reported, with what holds.
+
+        Raises:
+            ProgramExited, BadOutput: the program went or broke.
+        """
+        may_bypass = self.spec.options.get("allow_bypass") is True
+        async with self._changing:
+            for name in SETTINGS:
+                value = getattr(setup, name) or self.offer.defaults.get(name)
+                choice = self.offer.choices.get(name)
+                if value is None or (choice is not None and choice.current == value):
+                    continue
+                refused = self.offer.refusal(name, value, may_bypass=may_bypass)
+                refused = refused or await self._change(name, value)
+                if refused is not None:
+                    told = {name: self.offer.value_of(name)}
+                    await tell(SettingsTold(turn_id, told, f"{self.spec.agent}: {refused}"))
+            await trio.lowlevel.checkpoint()
+
+    async def _change(self, name: str, value: str) -> str | None:
+        """Change one setting; return why the agent did not."""
+        change, choice = self.offer.change(name, value, self.session_id), self.offer.choices[name]
+        before, choice.current = choice.current, value
+        try:
+            with trio.fail_after(SET_S):
+                told = await self.program.call(change.method, change.params)
+        except (CallRefused, trio.TooSlowError) as error:
+            choice.current = before
+            return str(error)[:MAX_REASON_CHARS] or f"it did not answer within {SET_S:g} s"
+        self.offer.read_options(told)
+        return None

@@ -1,0 +1,190 @@
+"""An agent's tool calls: a name, an input and an output that a client can draw. No I/O.
+
+The protocol has no names of tools, so the name is the call's kind (`execute`, `edit`, …), `tool` for the others.
+The input has `title`, `paths`, `command` (of a call that executes) and `input`, the agent's own; an absent part is
+left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import orjson
+
+from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.diffs import entry_of_texts, relative
+from bridgehub.agents.text import MAX_TOOL_BYTES, clean_text
+
+__all__ = ["KINDS", "ToolCall", "clean_id", "clean_json", "content_text"]
+
+KINDS = frozenset({"read", "edit", "delete", "move", "search", "execute", "think", "fetch", "switch_mode"})
+
+MAX_PATHS = 50
+MAX_TITLE_CHARS = 500
+MAX_ID_CHARS = 200
+
+MAX_DIFF_CHARS = 1024 * 1024
+MAX_DIFF_LINES = 4000
+"""Of both texts of a diff together: the comparison of longer ones takes too long."""
+
+MAX_DEPTH = 32
+
+
+def clean_id(given: str) -> str:
+    """Return an id as the session can keep it: a long one is replaced by its hash."""
+    if len(given) <= MAX_ID_CHARS:
+        return clean_text(given)
+    return hashlib.sha256(given.encode(errors="surrogatepass")).hexdigest()
+
+
+def clean_json(value: Any, levels: int = MAX_DEPTH) -> Any:
+    """Return JSON data with every string clean; what is nested too deeply is left out."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if levels <= 0:
+        return None if isinstance(value, dict | list) else value
+    if isinstance(value, list):
+        return [clean_json(part, levels - 1) for part in value]
+    if isinstance(value, dict):
+        return {clean_text(str(name)): clean_json(part, levels - 1) for name, part in value.items()}
+    return value
+
+
+def content_text(block: Fields) -> str:
+    """Return a content block as text; any other kind is named in brackets."""
+    match block.text("type"):
+        case "text":
+            return block.text("text")
+        case "resource_link":
+            return f"[{block.text('name') or 'file'}]({block.text('uri')})"
+        case "resource":
+            return block.inner("resource").text("text") or f"[{block.inner('resource').text('uri')}]"
+    return f"[{block.text('type') or 'data'}]"
+
+
+@attrs.define(eq=False)
+class ToolCall:
+    """A tool call, with all that was said of it. `since`: the monotonic second at which it began."""
+
+    tool_id: str
+    title: str = ""
+    kind: str = "other"
+    status: str = "pending"
+    paths: list[str] = attrs.field(factory=list)
+    raw_input: Any = None
+    raw_output: Any = None
+    content: tuple[Fields, ...] = ()
+    is_begun: bool = False
+    since: float = 0.0
+
+    def take(self, told: Fields) -> None:
+        """Take a `tool_call` or an update of it: what is said replaces what was said."""
+        self.title = clean_text(told.text("title")[:MAX_TITLE_CHARS]) or self.title
+        kind = told.text("kind")
+        if kind:
+            self.kind = kind if kind in KINDS else "other"
+        self.status = told.text("status") or self.status
+        if told.value("locations") is not None:
+            found = [clean_text(one.text("path")) for one in told.objects("locations")[:MAX_PATHS]]
+            self.paths = [path for path in found if path]
+        if told.value("rawInput") not in (None, {}):
+            self.raw_input = clean_json(told.value("rawInput"))
+        if told.value("rawOutput") is not None:
+            self.raw_output = clean_json(told.value("rawOutput"))
+        if told.value("content") is not None:
+            self.content = told.objects("content")
+
+    @property
+    def name(self) -> str:
+        """What a client knows it by."""
+        return self.kind if self.kind in KINDS else "tool"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.status in ("completed", "failed")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is enough to show: some agents announce a call first, and its input after that."""
+        return self.raw_input is not None or bool(self.diffs) or self.status != "pending"
+
+    @property
+    def command(self) -> str:
+        """The command of a call that executes; empty if it is none, or not known."""
+        if self.kind != "execute" or not isinstance(self.raw_input, dict):
+            return ""
+        command = self.raw_input.get("command")
+        if isinstance(command, list):
+            command = " ".join(str(word) for word in command)
+        return command if isinstance(command, str) else ""
+
+    @property
+    def diffs(self) -> list[Fields]:
+        """The files that it changes, as the agent gives them: `path`, `oldText`, `newText`."""
+        return [one for one in self.content if one.text("type") == "diff" and one.text("path")]
+
+    def trim(self) -> None:
+        """Forget what is too long to be kept until the call ends; those who need it now have had it."""
+        if self.raw_input is not None and _size(self.raw_input) > MAX_TOOL_BYTES:
+            self.raw_input = {"command": self.command[:MAX_TITLE_CHARS]} if self.command else {}
+        if _size([one.raw for one in self.content]) > MAX_TOOL_BYTES:
+            self.content = ()
+        if _size(self.raw_output) > MAX_TOOL_BYTES:
+            self.raw_output = None
+
+    def shown_input(self) -> dict[str, Any]:
+        """Return its input as a client sees it."""
+        paths = self.paths or [clean_text(one.text("path")) for one in self.diffs[:MAX_PATHS]]
+        shown = {"title": self.title, "command": self.command, "paths": paths, "input": self.raw_input}
+        return {name: value for name, value in shown.items() if value}
+
+    def output(self, terminal_text: Callable[[str], str]) -> str:
+        """Return what it gave; `terminal_text` knows the output of our terminals."""
+        parts = []
+        for one in self.content:
+            match one.text("type"):
+                case "content":
+                    parts.append(content_text(one.inner("content")))
+                case "terminal":
+                    parts.append(terminal_text(one.text("terminalId")))
+        told = "\n".join(part for part in parts if part)
+        if told or self.raw_output is None:
+            return clean_text(told)
+        if isinstance(self.raw_output, dict) and isinstance(self.raw_output.get("output"), str):
+            return str(self.raw_output["output"])
+        return self.raw_output if isinstance(self.raw_output, str) else _json(self.raw_output)
+
+    def diff(self, workspace: str) -> list[dict[str, Any]] | None:
+        """Return what it changes as file entries (PROTOCOL section 9). May take long: use a thread."""
+        entries = []
+        for one in self.diffs[:MAX_PATHS]:
+            old, new = one.maybe_text("oldText"), one.maybe_text("newText")
+            size = len(old or "") + len(new or "")
+            lines = (old or "").count("\n") + (new or "").count("\n")
+            if size <= MAX_DIFF_CHARS and lines <= MAX_DIFF_LINES:
+                path = relative(clean_text(one.text("path")), workspace)
+                texts = (None if text is None else clean_text(text) for text in (old, new))
+                entries.append(entry_of_texts(path, *texts))
+        return entries or None
+
+
+def _size(value: Any) -> int:
+    """Return about how many characters a JSON value holds."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, list):
+        return 8 + sum(map(_size, value))
+    if isinstance(value, dict):
+        return 8 + sum(len(name) + _size(part) for name, part in value.items())
+    return 8
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a number that is too large for it
+        return str(value)

@@ -1,0 +1,209 @@
+"""What an agent's updates mean: one turn's translation into hub events. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import attrs
+
+from bridgehub.agents.acp.tools import ToolCall, clean_id, content_text
+from bridgehub.agents.codex.protocol import Fields, Message, Notification
+from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
+from bridgehub.blobs import Blob
+from bridgehub.protocol.messages import Gauged, HubEvent, PlanChanged, TextPiece, ToolBegan, ToolEnded
+
+__all__ = ["Translator", "joined"]
+
+Channel = Literal["text", "thinking"]
+
+_CHANNELS: dict[str, Channel] = {"agent_message_chunk": "text", "agent_thought_chunk": "thinking"}
+
+MAX_OPEN = 200
+"""Tool calls that run at once; one more is not shown."""
+
+MAX_ENDED = 10_000
+"""Ended tool calls that are remembered, the newest: later updates of them mean nothing."""
+
+MAX_PLAN = 100
+
+_CUT_OFF = "It was cut off with the turn."
+
+
+@attrs.define(eq=False)
+class Translator:
+    """Translates the updates of one turn, in order. `now` is a monotonic clock in seconds.
+
+    Attributes:
+        prefix: what our names of blocks begin with; unique to the turn.
+        terminal_text: returns what a terminal of ours printed.
+    """
+
+    turn_id: str
+    prefix: str
+    terminal_text: Callable[[str], str] = lambda terminal_id: ""
+    _tools: dict[str, ToolCall] = attrs.field(factory=dict)
+    _ended: dict[str, None] = attrs.field(factory=dict)
+    _block: tuple[str, str] = ("", "")
+    _blocks: int = 0
+    _edits: dict[str, ToolCall] = attrs.field(factory=dict)
+    _wholes: dict[str, Blob] = attrs.field(factory=dict)
+
+    def take_whole(self, event: HubEvent) -> Blob | None:
+        """Return, once, what an event just given carries only the beginning of; None if it has all."""
+        if not isinstance(event, ToolBegan | ToolEnded) or event.blob is None:
+            return None
+        return self._wholes.pop(event.blob["sha256"], None)
+
+    def take_edit(self, event: HubEvent) -> ToolCall | None:
+        """Return, once, the call that ended with an event just given, if it says what it changed."""
+        return self._edits.pop(event.tool_id, None) if isinstance(event, ToolEnded) else None
+
+    def tool(self, tool_id: str) -> ToolCall | None:
+        """Return a tool call that has not ended."""
+        return self._tools.get(clean_id(tool_id))
+
+    def translate(self, update: Fields, now: float) -> Iterator[HubEvent]:
+        """Give the events of one update; one that is not known gives none."""
+        kind = update.text("sessionUpdate")
+        match kind:
+            case "agent_message_chunk" | "agent_thought_chunk":
+                text = content_text(update.inner("content"))
+                yield from self._text(_CHANNELS[kind], update.text("messageId"), text)
+            case "tool_call" | "tool_call_update":
+                yield from self.note_tool(update, now)
+            case "plan":
+                yield PlanChanged(self.turn_id, _entries(update))
+            case "plan_update":
+                yield PlanChanged(self.turn_id, _entries(update.inner("plan")))
+            case "plan_removed":
+                yield PlanChanged(self.turn_id, ())
+            case "usage_update":
+                gauge = _gauge(update)
+                if gauge:
+                    yield Gauged(self.turn_id, gauge)
+
+    def note_tool(self, told: Fields, now: float, *, begin: bool = False) -> Iterator[HubEvent]:
+        """Take what is said of a tool call. `begin`: it waits for a person, so it is shown as it is."""
+        tool_id = clean_id(told.text("toolCallId"))
+        if not tool_id or tool_id in self._ended:
+            return
+        tool = self._tools.get(tool_id)
+        if tool is None:
+            if len(self._tools) >= MAX_OPEN:
+                return
+            tool = self._tools[tool_id] = ToolCall(tool_id, since=now)
+        tool.take(told)
+        self._block = ("", "")
+        if (begin or tool.is_ready) and not tool.is_begun:
+            yield self._began(tool)
+        if tool.is_over:
+            yield self._over(tool, now)
+        else:
+            tool.trim()
+
+    def allowed(self, tool_id: str, now: float) -> None:
+        """Count a tool call's time from now on: before it waited for a person."""
+        tool = self.tool(tool_id)
+        if tool is not None:
+            tool.since = now
+
+    def flush(self) -> Iterator[HubEvent]:
+        """End the tool calls that the turn's end leaves open."""
+        for tool in self._tools.values():
+            if not tool.is_begun:
+                yield self._began(tool)
+            yield ToolEnded(self.turn_id, tool.tool_id, tool.name, _CUT_OFF, is_error=True)
+        self._tools.clear()
+
+    def _text(self, channel: Channel, message_id: str, text: str) -> Iterator[HubEvent]:
+        if self._block != (channel, message_id) or not self._blocks:
+            self._block = (channel, message_id)
+            self._blocks += 1
+        for piece in split_text(clean_text(text)):
+            yield TextPiece(self.turn_id, channel, f"{self.prefix}-{self._blocks}", piece)
+
+    def _began(self, tool: ToolCall) -> HubEvent:
+        tool.is_begun = True
+        cut = self._kept(cut_json(tool.shown_input()))
+        return ToolBegan(self.turn_id, tool.tool_id, tool.name, cut.value, blob=cut.blob)
+
+    def _over(self, tool: ToolCall, now: float) -> HubEvent:
+        del self._tools[tool.tool_id]
+        if tool.diffs and tool.status != "failed":
+            self._edits[tool.tool_id] = tool
+        self._ended[tool.tool_id] = None
+        if len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
+        cut = self._kept(cut_text(tool.output(self.terminal_text)))
+        return ToolEnded(
+            self.turn_id,
+            tool.tool_id,
+            tool.name,
+            cut.value,
+            tool.status == "failed",
+            duration_ms=max(0, round((now - tool.since) * 1000)),
+            blob=cut.blob,
+        )
+
+    def _kept(self, cut: Cut) -> Cut:
+        if cut.whole is not None:
+            self._wholes[cut.whole.sha256] = cut.whole
+        return cut
+
+
+def joined(messages: tuple[Message, ...]) -> Iterator[Message]:
+    """Give the messages in order, with neighbouring pieces of one answer as one."""
+    texts: list[str] = []
+    last: Notification | None = None
+    key: Any = None
+    for message in messages:
+        found = _piece_key(message)
+        if last is not None and found != key:
+            yield _with_text(last, texts)
+            last, texts = None, []
+        if found is None or not isinstance(message, Notification):
+            yield message
+            continue
+        last, key = message, found
+        texts.append(message.params.inner("update").inner("content").text("text"))
+    if last is not None:
+        yield _with_text(last, texts)
+
+
+def _piece_key(message: Message) -> Any:
+    if not isinstance(message, Notification) or message.method != "session/update":
+        return None
+    update = message.params.inner("update")
+    if update.text("sessionUpdate") not in _CHANNELS or update.inner("content").text("type") != "text":
+        return None
+    return message.params.text("sessionId"), update.text("sessionUpdate"), update.text("messageId")
+
+
+def _with_text(last: Notification, texts: list[str]) -> Notification:
+    if len(texts) == 1:
+        return last
+    update = {**last.params.inner("update").raw, "content": {"type": "text", "text": "".join(texts)}}
+    return Notification(last.method, Fields({**last.params.raw, "update": update}))
+
+
+def _entries(told: Fields) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"content": clean_text(one.text("content")), "status": one.text("status") or "pending"}
+        for one in told.objects("entries")[:MAX_PLAN]
+    )
+
+
+def _gauge(update: Fields) -> dict[str, Any]:
+    used, size, cost = update.count("used"), update.count("size"), update.inner("cost")
+    gauge: dict[str, Any] = {}
+    if used is not None and size is not None:
+        gauge["context"] = {"used": used, "window": size}
+    amount = cost.value("amount")
+    if (
+        isinstance(amount, int | float)
+        and not isinstance(amount, bool)
+        and cost.text("currency") in ("", "USD")
+    ):
+        gauge["cost_usd"] = amount
+    return gauge

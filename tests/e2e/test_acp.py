@@ -1,0 +1,111 @@
+"""An agent of the ACP through a whole server: two devices, its own options, and deaths of server, hub and agent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.e2e.world import hubs_of, kinds_of_turn, open_http, wait_processes_gone
+from tests.standin.acp_rig import agent_command
+from tests.support.server import Server, open_server
+
+
+@asynccontextmanager
+async def open_place(folder: Path) -> AsyncIterator[Server]:
+    """A server whose config lies in its data folder."""
+    workspace, kept, data = folder / "workspace", folder / "kept", folder / "data"
+    for path in (workspace, kept, data):
+        path.mkdir()
+    command = json.dumps(agent_command(kept))
+    (data / "config.toml").write_text(f'[agents.mine]\nkind = "acp"\ncommand = {command}\n')
+    async with open_server(folder, start=False) as server:
+        server.arguments = ("--workspace", str(workspace))  # without --config
+        await server.start()
+        yield server
+
+
+async def test_an_option_is_chosen_by_another_device_and_the_file_is_there(place: Path, sid: str) -> None:
+    async with open_place(place) as server, server.device() as one, server.device() as two:
+        await one.attach(sid, agent="mine")
+        await two.attach(sid)
+        await one.send(sid, "write a.txt hello")
+        asked = await two.wait_for("permission_requested", limit_s=30)
+        assert asked["options"] == [
+            "allow",
+            "deny",
+            "allow_session",
+            "Always allow in this folder",
+            "Reject always",
+        ]
+        assert (asked["kind"], asked["title"], asked["diff"][0]["path"]) == ("edit", "Write a.txt", "a.txt")
+        assert "denying" not in asked
+        wrong = {"session_id": sid, "request_id": asked["request_id"], "option": "no such option"}
+        await two.say("decide", **wrong)
+        assert (await two.wait_for("rejected"))["code"] == "bad_setting"
+        await two.say("decide", **wrong | {"option": "Always allow in this folder"})
+        resolved = await one.wait_for("permission_resolved", start=0)
+        assert (resolved["decision"], resolved["option"]) == ("allow", "Always allow in this folder")
+        finished = await one.wait_for("tool_finished", start=0)
+        assert (finished["output"], finished["name"]) == ("chose folder", "edit")
+        assert (await one.wait_for("complete", start=0))["usage"]["input_tokens"] == 7
+        assert (place / "workspace" / "a.txt").read_text() == "hello\n"
+
+
+async def test_mode_and_model_are_changed_and_what_is_offered_is_told(place: Path, sid: str) -> None:
+    async with open_place(place) as server, server.device() as one, server.device() as two:
+        await one.attach(sid, agent="mine")
+        await two.attach(sid)
+        await one.ask(sid, "hello")
+        offer = (
+            await two.wait_for(lambda frame: frame["type"] == "agent" and frame["agent"]["modes"], start=0)
+        )["agent"]
+        assert [mode["kind"] for mode in offer["modes"]] == ["ask", "plan", "bypass"]
+        await two.say("configure", session_id=sid, settings={"permission_mode": "plan", "model": "large"})
+        await one.wait_for("session_updated", start=0)
+        end = await one.ask(sid, "settings")
+        assert one.text(sid, end["turn_id"]) == "mode=plan model=large"
+        await two.say("configure", session_id=sid, settings={"permission_mode": "yolo"})
+        assert (await two.wait_for("rejected"))["code"] == "bypass_disabled"
+        await one.send(sid, "wait for me")
+        running = await one.wait_for("message", content="waiting", limit_s=30)
+        await one.say("send", session_id=sid, message_id="more", content="more", mode="steer")
+        assert (await one.wait_for("rejected"))["code"] == "cannot_steer"
+        await two.say("interrupt", session_id=sid)
+        await one.wait_for("interrupted", turn_id=running["turn_id"])
+
+
+async def test_a_turn_outlives_the_server_and_a_conversation_its_hub_and_agent(place: Path, sid: str) -> None:
+    async with open_place(place) as server:
+        async with server.device() as device:
+            await device.attach(sid, agent="mine")
+            await device.ask(sid, "one")
+            await device.send(sid, "write a.txt hello")
+            asked = await device.wait_for("permission_requested", limit_s=30)
+        await server.kill9()
+        await server.restart()
+        async with server.device() as device:
+            await device.attach(sid)
+            await device.say("decide", session_id=sid, request_id=asked["request_id"], decision="allow")
+            finished = await device.wait_for("complete", start=0, turn_id=asked["turn_id"], limit_s=30)
+            kinds = kinds_of_turn(device.events(sid), finished["turn_id"])
+            assert kinds[-1] == "d:answered" or "complete" in kinds
+            hub = hubs_of(server.data)[sid]
+            programs = [one for one in hub.children(recursive=True) if "acp_agent" in " ".join(one.cmdline())]
+            assert programs
+            hub.kill()
+            await wait_processes_gone([hub, *programs])
+            end = await device.ask(sid, "again")
+            assert device.text(sid, end["turn_id"]) == "you said again (3)"
+            await device.send(sid, "die now")
+            error = await device.wait_for("error", limit_s=30)
+            assert error["code"] == "agent_exited"
+            end = await device.ask(sid, "after")
+            assert device.text(sid, end["turn_id"]) == "you said after (5)"
+
+
+async def test_the_status_tells_of_an_agent_that_is_missing(place: Path) -> None:
+    async with open_place(place) as server, open_http(server) as http:
+        agents = {one["name"]: one for one in (await http.get("/api/status")).json()["agents"]}
+        assert (agents["mine"]["kind"], agents["mine"]["ready"]) == ("acp", True)
