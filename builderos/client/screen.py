@@ -13,6 +13,7 @@ import attrs
 
 from builderos.client.frames import Frame
 from builderos.client.requests import Requests, brief
+from builderos.client.steering import SETTINGS, clock_time
 from builderos.client.terminal import one_line, sanitise
 
 __all__ = ["Screen"]
@@ -69,6 +70,7 @@ class Screen:
         others = sorted({name for item in frame.tables("devices") if (name := _name(item)) != self.me})
         title = frame.text("title")
         words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
+        words += _settings_words(frame.body.get("settings"))
         if others:
             words.append(f"with {', '.join(others)}")
         heading = "— " + " · ".join(one_line(word) for word in words if word) + " —"
@@ -77,7 +79,9 @@ class Screen:
     def _user_message(self, frame: Frame) -> str:
         author = "you" if frame.device_id == self.me else one_line(frame.device_id or "somebody")
         files = "".join(f" [{_name_of_file(item)}]" for item in frame.tables("attachments"))
-        return self.say(f"[{author}] {sanitise(frame.content)}{files}")
+        at = clock_time(frame.text("not_before"))
+        later = f" (for {at})" if at else ""
+        return self.say(f"[{author}] {sanitise(frame.content)}{files}{later}")
 
     def _delivery(self, frame: Frame) -> str:
         state = frame.text("state")
@@ -183,6 +187,15 @@ def _texts(frame: Frame, name: str) -> list[str]:
 def _name(item: Mapping[str, Any]) -> str:
     label = item.get("device_id")
     return one_line(label) if isinstance(label, str) else "?"
+
+
+def _settings_words(settings: Any) -> list[str]:
+    """Return, of a session's settings, what a person chose."""
+    if not isinstance(settings, dict):
+        return []
+    return [
+        f"{name} {value}" for name, field in SETTINGS.items() if isinstance(value := settings.get(field), str)
+    ]
 
 
 def _name_of_file(item: Mapping[str, Any]) -> str:
