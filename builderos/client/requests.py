@@ -52,8 +52,8 @@ class Asked:
         is_whole: `lines` are the whole content.
         offer: the answers that a person may give to a whole request.
         grant: the lines that describe what "for this session" allows; empty if that is not offered.
-        is_plan: it is a plan, whose answer may have a mode or words.
         options: what the agent offers in its own words; chosen by number.
+        is_plan: it is a plan, whose answer may have a mode or words.
     """
 
     brief: str
@@ -61,8 +61,8 @@ class Asked:
     is_whole: bool
     grant: tuple[str, ...]
     offer: str = "allow it? y or n"
-    is_plan: bool = False
     options: tuple[str, ...] = ()
+    is_plan: bool = False
 
     @property
     def text(self) -> str:
@@ -137,6 +137,11 @@ class Requests:
             self.shown = None
         return "the request" if asked is None else asked.brief, self._next()
 
+    def option(self, line: str) -> tuple[str, str] | None:
+        """Return the id of the request that is shown and the agent's own option that a line chooses; None if none."""
+        option = None if self.shown is None else self.waiting[self.shown].option(line)
+        return None if self.shown is None or option is None else (self.shown, option)
+
     def answer_in(self, line: str) -> Answer | None:
         """Return the answer that a typed line is to the request that is shown; None if it is none."""
         if self.shown is None:
@@ -150,11 +155,6 @@ class Requests:
         if letter == "y":
             return Answer(self.shown, letter, mode=rest or None)
         return Answer(self.shown, letter, note=rest or None)
-
-    def option(self, line: str) -> tuple[str, str] | None:
-        """Return the id of the request that is shown and the agent's own option that a line chooses; None if none."""
-        option = None if self.shown is None else self.waiting[self.shown].option(line)
-        return None if self.shown is None or option is None else (self.shown, option)
 
     def _next(self) -> str:
         if self.shown is not None or not self.waiting:
@@ -182,11 +182,10 @@ def _asked_for_plan(item: Mapping[str, Any], plan: str) -> Asked:
     others = {name: value for name, value in item["input"].items() if name != "plan"}
     about, is_whole = shown_input(others, SHOWN) if others else ("", True)
     lines = [*_wrapped(visible(plan[:PLAN_CHARS])), *(_wrapped(about) if about else ())]
-    own = own_options(tuple(one for one in item.get("options") or () if isinstance(one, str)))
     is_whole = (
         is_whole and item.get("cut") is not True and len(plan) <= PLAN_CHARS and len(lines) <= PLAN_LINES
     )
-    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True, options=own)
+    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True)
 
 
 def _asked_for_trust(item: Mapping[str, Any]) -> Asked:
