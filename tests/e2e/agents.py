@@ -90,15 +90,8 @@ async def open_agents(
     async with open_standin() as claude, open_openai() as codex:
         claude_table = standin_env(claude.url, str(home)) | dict(claude_env or {})
         codex_table = codex_env(codex.url, str(home), codex_config) | dict(codex_env_more or {})
-        tables = _table("claude", claude_table, kind="claude", allow_bypass=True, silence_s=silence_s)
-        tables += _table(
-            "codex",
-            codex_table,
-            kind="codex",
-            approval="on-request",
-            allow_bypass=True,
-            silence_s=silence_s,
-        )
+        tables = _table("claude", claude_table, kind="claude", silence_s=silence_s)
+        tables += _table("codex", codex_table, kind="codex", approval="on-request", silence_s=silence_s)
         arguments = ("--workspace", str(workspace))
         async with open_server(
             folder, config=config + tables, arguments=arguments, environment=environment
