@@ -300,7 +300,7 @@ class Notice:
 class Complete:
     """A turn's good end. Length and hash are those of the answer's text (PROTOCOL section 3, Text).
 
-    `position`: where the agent's own record of the conversation stood then, for a fork. No device is told.
+    `agent_position`: where the agent's own record of the conversation stood then, for a fork. No device is told.
     """
 
     kind: ClassVar[str] = "complete"
@@ -308,7 +308,7 @@ class Complete:
     text_length: int
     text_sha256: str
     usage: Usage | None = None
-    position: dict[str, str] | None = None
+    agent_position: dict[str, str] | None = None
 
 
 @attrs.frozen

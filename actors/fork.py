@@ -114,7 +114,7 @@ class Forking:
             items = [decode_row(row) for row in rows if row.turn_id in turns]
             await self._append(grant, state, [one for one in items if not isinstance(one.event, _LEFT_OUT)])
             for ended in (one.event for one in items if one.event.kind in TURN_ENDS):
-                position = ended.position if isinstance(ended, Complete) else None
+                position = ended.agent_position if isinstance(ended, Complete) else None
             after = rows[-1].seq
         state.agent_memory = None if position is None else {FORK: position}
         for kept in (

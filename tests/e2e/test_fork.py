@@ -89,7 +89,7 @@ async def _talk(place: Agents, agent: str, device: Device, sid: str, said: str, 
     begun = await begin(device, sid, said)
     end = await end_of(device, begun["turn_id"])
     assert end["type"] == "complete", end
-    assert "position" not in end
+    assert "agent_position" not in end
     return str(begun["turn_id"])
 
 

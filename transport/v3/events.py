@@ -40,7 +40,7 @@ _STRUCTURE: Final = frozenset(
 )
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
     cls.kind: tuple(
-        field.name for field in attrs.fields(cls) if field.name not in {"content", "progress", "position"}
+        field.name for field in attrs.fields(cls) if field.name not in {"content", "progress", "agent_position"}
     )
     for cls in get_args(Event)
 }

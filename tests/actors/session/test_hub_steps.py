@@ -88,7 +88,7 @@ def test_a_turn_s_end_keeps_the_agent_s_position(
     core = in_phase("consumed")
     step = core.step(core.reported(hub.TurnDone(core.turn_id, position=told)))
     (end,) = [item.event for item in step.events if isinstance(item.event, Complete)]
-    assert end.position == kept
+    assert end.agent_position == kept
     assert decode_event("complete", encode_event(end)) == end
 
 
