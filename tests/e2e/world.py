@@ -33,6 +33,7 @@ __all__ = [
     "run_shared",
     "sha256",
     "story_of",
+    "story_up_to",
     "wait_processes_gone",
 ]
 
@@ -177,6 +178,20 @@ def story_of(frames: Iterable[Json]) -> Story:
     assert first > 0, "there is no event"
     told = tuple((*name, text) for name, text in blocks.items())
     return Story(first, position - first + 1, tuple(facts), told)
+
+
+async def story_up_to(device: Device, session_id: str, seq: int, *, seen: Iterable[Json] = ()) -> Story:
+    """Return what a device saw of a session up to an event, waiting for that. `seen`: on earlier connections.
+
+    A turn's end is not the last event: `checkpoint` follows when the workspace is saved.
+    """
+    await device.wait_for(
+        lambda frame: (
+            "epoch" in frame and frame.get("session_id") == session_id and frame.get("seq", 0) >= seq
+        ),
+        start=0,
+    )
+    return story_of(frame for frame in (*seen, *device.events(session_id)) if frame["seq"] <= seq)
 
 
 def kinds_of_turn(frames: Iterable[Json], turn_id: str) -> list[str]:
