@@ -182,6 +182,25 @@ def test_a_hit_leads_there_again_after_scrolling_away(site: Site, sid: str) -> N
         expect(found).not_to_be_in_viewport()
 
 
+def test_no_message_lies_over_the_way_to_the_newest(site: Site, sid: str) -> None:
+    site.make(sid, *(f"filler {number} " * 30 for number in range(20)))
+    screen = site.signed_in(size=DESKTOP, to=sid)
+    expect(screen.questions.last).to_be_in_viewport()
+    expect(screen.articles).to_have_count(40)
+    screen.log.evaluate("(log) => { log.scrollTop = 0; }")
+    newest = screen.button("Jump to latest")
+    expect(newest).to_be_visible()
+    screen.questions.nth(10).evaluate(
+        """(question) => {
+            const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
+            const log = question.closest("[role=log]");
+            log.scrollTop += middle(question) - middle(log.parentElement.querySelector(":scope > button"));
+        }"""
+    )
+    newest.click()
+    expect(screen.questions.last).to_be_in_viewport()
+
+
 def test_a_hit_takes_a_few_lines_however_long_its_words(site: Site, sid: str) -> None:
     site.make(sid, "wombat" * 3000)
     screen = site.signed_in()
