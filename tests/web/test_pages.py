@@ -160,8 +160,10 @@ def test_the_palette_goes_to_a_session(site: Site, sid: str) -> None:
         phone.attach(sid)
         phone.say("rename", session_id=sid, title="Wholemeal rye")
         phone.wait_for("session_updated")
+    site.make(f"{sid}-renewed-houses")  # it has the letters of "new ses", too
     screen = site.signed_in(size=DESKTOP)
     expect(screen.link_to(sid)).to_contain_text("Wholemeal")
+    expect(screen.link_to(f"{sid}-renewed-houses")).to_be_visible()
     screen.page.keyboard.press("Control+k")
     box = screen.page.get_by_role("combobox", name="Go to or do")
     expect(box).to_be_focused()
@@ -317,7 +319,7 @@ def test_sessions_stand_by_project(site: Site, sid: str) -> None:
     screen.page.route("**/api/sessions?*", lambda route: route.fulfill(json=answer))
     screen.go(f"#key={site.key}")
     expect(screen.sessions.get_by_role("heading")).to_have_text(["Pinned", "garden", "bakery"])
-    for chip, count in (("DrainRequestBody", 1), ("codex", 3)):
+    for chip, count in (("Unread", 1), ("codex", 3)):
         screen.button(chip).click()
         expect(screen.sessions.get_by_role("link")).to_have_count(count)
         screen.button(chip).click()

@@ -182,6 +182,25 @@ def test_a_hit_leads_there_again_after_scrolling_away(site: Site, sid: str) -> N
         expect(found).not_to_be_in_viewport()
 
 
+def test_no_message_lies_over_the_way_to_the_newest(site: Site, sid: str) -> None:
+    site.make(sid, *(f"filler {number} " * 30 for number in range(20)))
+    screen = site.signed_in(size=DESKTOP, to=sid)
+    expect(screen.questions.last).to_be_in_viewport()
+    expect(screen.articles).to_have_count(40)
+    screen.log.evaluate("(log) => { log.scrollTop = 0; }")
+    newest = screen.button("Jump to latest")
+    expect(newest).to_be_visible()
+    screen.questions.nth(10).evaluate(
+        """(question) => {
+            const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
+            const log = question.closest("[role=log]");
+            log.scrollTop += middle(question) - middle(log.parentElement.querySelector(":scope > button"));
+        }"""
+    )
+    newest.click()
+    expect(screen.questions.last).to_be_in_viewport()
+
+
 def test_a_hit_takes_a_few_lines_however_long_its_words(site: Site, sid: str) -> None:
     site.make(sid, "wombat" * 3000)
     screen = site.signed_in()
@@ -191,6 +210,19 @@ def test_a_hit_takes_a_few_lines_however_long_its_words(site: Site, sid: str) ->
     hit = screen.page.get_by_role("list", name="Search results", exact=True).get_by_role("link").first
     expect(hit).to_be_visible()
     assert hit.evaluate("(link) => link.getBoundingClientRect().height") < 250
+
+
+def test_a_part_that_does_not_load_leaves_the_list_as_it_is(site: Site, sid: str) -> None:
+    for name in (sid, f"{sid}-2"):
+        site.make(name)
+    screen = site.screen(service_workers="block")
+    screen.page.route(re.compile(r"/js/views/(filters|hits)\.js"), lambda route: route.abort())
+    screen.go(f"#key={site.key}")
+    expect(screen.link_to(sid)).to_be_visible()
+    box = screen.page.get_by_role("searchbox", name="Search", exact=True)
+    box.fill("anything")
+    box.press("Enter")
+    expect(screen.page.get_by_text("Couldn't load the search.")).to_be_visible()
 
 
 def test_search_without_a_hit(site: Site) -> None:

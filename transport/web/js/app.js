@@ -220,8 +220,8 @@ export class App {
 	/** Look into the sessions that wait for somebody. @param {Client} client @param {string[]} ids */
 	async #peek(client, ids) {
 		if (!client.peeks && ids.length) {
-			const { Peeks } = await import("./peeks.js");
-			client.peeks ??= new Peeks(client, () => this.#draw("list"));
+			const part = await import("./peeks.js").catch(() => null);
+			if (part) client.peeks ??= new part.Peeks(client, () => this.#draw("list"));
 		}
 		client.peeks?.want(ids);
 	}

@@ -150,13 +150,14 @@ export class ListView {
 	async #filter(sessions) {
 		const few = sessions.length < 2 || !sessions.some((one) => one.unread || one.archived !== undefined || one.agent_type !== sessions[0]?.agent_type);
 		if (few && !this.only.size) return;
-		const { drawFilters } = await import("./filters.js");
-		drawFilters(this.filters, sessions, this.only, (archived) => this.acts.redraw(archived));
+		const part = await import("./filters.js").catch(() => null); // offline it may not be kept yet; the next change of the list tries again
+		part?.drawFilters(this.filters, sessions, this.only, (archived) => this.acts.redraw(archived));
 	}
 
 	async #search() {
-		const { search } = await import("./hits.js");
-		await search(this.query, this.results, this.known, this.acts.search);
+		const part = await import("./hits.js").catch(() => null);
+		if (part) await part.search(this.query, this.results, this.known, this.acts.search);
+		else this.results.replaceChildren(el("p.hint", "Couldn't load the search. Check the connection and reload the page."));
 	}
 }
 

@@ -1,4 +1,5 @@
-// The command palette: type a few letters, press Enter.
+// The command palette: type a few letters, press Enter. A name that begins with these letters comes before one that has them
+// anywhere.
 
 import { ago, el, setAttr } from "../dom.js";
 import { sessionName } from "../names.js";
@@ -49,7 +50,10 @@ export function palette(sessions, commands) {
 	const draw = () => {
 		const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
 		const fits = (/** @type {Choice} */ one) => words.every((word) => `${one.name} ${one.hint}`.toLowerCase().includes(word));
-		shown = (words.length ? all.filter(fits) : [...commands, ...all.slice(0, MOST - commands.length)]).slice(0, MOST);
+		const begins = (/** @type {Choice} */ one) => one.name.toLowerCase().startsWith(words.join(" "));
+		const found = all.filter(fits);
+		const best = [...found.filter(begins), ...found.filter((one) => !begins(one))];
+		shown = (words.length ? best : [...commands, ...all.slice(0, MOST - commands.length)]).slice(0, MOST);
 		at = 0;
 		list.replaceChildren(
 			...shown.map((one, index) => el("li", { id: `choice-${index}`, role: "option", onclick: () => take(one) }, el("span", one.name), el("small", one.hint))),
