@@ -47,6 +47,7 @@ const FIRST = [
 	"/js/views/signin.js",
 	"/js/views/start.js",
 	"/js/views/turn.js",
+	"/js/work.js",
 ];
 /** What is loaded when somebody first uses it: fetched once the first page is idle. */
 const REST = [
@@ -58,6 +59,7 @@ const REST = [
 	"/js/tools.js",
 	"/js/upload.js",
 	"/js/views/asks.js",
+	"/js/views/changed.js",
 	"/js/views/creation.js",
 	"/js/views/details.js",
 	"/js/views/dialogs.js",
@@ -76,6 +78,7 @@ const REST = [
 	"/js/views/tasks.js",
 	"/js/views/tool.js",
 	"/js/views/toolbody.js",
+	"/js/views/undo.js",
 	"/js/views/ways.js",
 	"/js/views/welcome.js",
 	"/js/voice.js",
