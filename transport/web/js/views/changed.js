@@ -12,9 +12,11 @@ export function drawChanged(at, entry, acts) {
 	if (at.dataset.version === version) return;
 	at.dataset.version = version;
 	const act = () => acts.open(() => import("./undo.js"), (part, session) => part.undo(session, entry, acts.say));
+	const view = () => acts.open(() => import("./changes.js"), (part, session) => part.showChanges(session, entry.turn));
 	const counts = `${filesText(changed.files)}, +${changed.added} −${changed.removed}`;
 	at.replaceChildren(
 		el("span.facts-line", undo ? `${counts} · undone` : counts),
+		button("View", view, "quiet"),
 		mayUndo ? button(undo ? "Redo" : "Undo", act, "quiet") : "",
 	);
 }
