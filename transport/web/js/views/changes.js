@@ -3,6 +3,7 @@
 import { ApiError } from "../api.js";
 import { button, el, setAttr } from "../dom.js";
 import { filesText } from "../work.js";
+import { showFile } from "./file.js";
 import { openPane } from "./pane.js";
 import { drawPatch } from "./patch.js";
 
@@ -81,11 +82,18 @@ class ChangesView {
 		const body = el("div.changedbody");
 		const row = el("details.changedfile", { open }, el("summary", el("b", name), el("span.toolstate", facts.join(" · "))), body);
 		const fill = () => {
-			if (row.open && !body.firstChild) body.append(...this.#body(file, body));
+			if (row.open && !body.firstChild) body.append(...this.#opener(file), ...this.#body(file, body));
 		};
 		row.ontoggle = fill;
 		fill();
 		return row;
+	}
+
+	/** @param {FileDiff} file */
+	#opener({ path, status }) {
+		const { client } = this.session;
+		if (status === "deleted" || !client.may("drive")) return [];
+		return [button("Open file", () => showFile(this.session, path, (text) => client.views.say(text), true), "quiet")];
 	}
 
 	/** @param {FileDiff} file @param {HTMLElement} body @returns {HTMLElement[]} */
@@ -97,7 +105,7 @@ class ChangesView {
 			load.disabled = true;
 			try {
 				const whole = (await this.#fetch(file.path)).files.find((/** @type {FileDiff} */ one) => one.path === file.path);
-				body.replaceChildren(whole?.patch ? drawPatch(whole.patch) : el("p.hint", "These changes are too long to show here."));
+				body.replaceChildren(...this.#opener(file), whole?.patch ? drawPatch(whole.patch) : el("p.hint", "These changes are too long to show here."));
 			} catch (error) {
 				load.disabled = false;
 				body.replaceChildren(el("p.hint", { role: "alert" }, wrong(error)), load);
