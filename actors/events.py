@@ -298,13 +298,17 @@ class Notice:
 
 @attrs.frozen
 class Complete:
-    """A turn's good end. Length and hash are those of the answer's text (PROTOCOL section 3, Text)."""
+    """A turn's good end. Length and hash are those of the answer's text (PROTOCOL section 3, Text).
+
+    `agent_position`: where the agent's own record of the conversation stood then, for a fork. No device is told.
+    """
 
     kind: ClassVar[str] = "complete"
     message_count: int
     text_length: int
     text_sha256: str
     usage: Usage | None = None
+    agent_position: dict[str, str] | None = None
 
 
 @attrs.frozen

@@ -1,7 +1,8 @@
 """A new session with the history of another one, up to a turn.
 
 The copy is written in batches and hidden until it is whole; what a crash leaves of it is removed at the next start. Its
-agent knows nothing yet: with the first message it is given the history as text.
+agent knows nothing yet: with the first message its driver makes a fork of the agent's own record, if the last turn's
+end noted the place; else, or if that fails, the agent is given the history as text.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ __all__ = ["Forking", "TurnRuns", "UnknownTurn", "settings_of_fork", "workspace_
 
 BATCH_ROWS = 500
 """Rows of one transaction; a page of the journal is also bounded in bytes."""
+
+FORK = "fork"
+"""In a driver's memory: the position in the source's record up to which the agent shall remember."""
 
 _LEFT_OUT = (TaskStarted, TaskProgress, TaskFinished)
 
@@ -105,11 +109,14 @@ class Forking:
         grant = await self.ownership.acquire(record.session_id)
         state = restore(record)
         state.title = title
-        after = 0
+        after, position = 0, None
         while turns and (rows := await self.journal.read(source_id, after, BATCH_ROWS)):
             items = [decode_row(row) for row in rows if row.turn_id in turns]
             await self._append(grant, state, [one for one in items if not isinstance(one.event, _LEFT_OUT)])
+            for ended in (one.event for one in items if one.event.kind in TURN_ENDS):
+                position = ended.agent_position if isinstance(ended, Complete) else None
             after = rows[-1].seq
+        state.agent_memory = None if position is None else {FORK: position}
         for kept in (
             state.queue,
             state.unknown,

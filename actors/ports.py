@@ -364,7 +364,7 @@ class Hubs(Protocol):
         ...
 
     async def forget(self, hub_id: str) -> None:
-        """Remove a buried hub's files, once its last events are journalled."""
+        """Remove a buried hub's files, once its last events are journalled. One that started late is killed first."""
         ...
 
     async def find(self, hub_id: str) -> FoundHub | None:

@@ -74,11 +74,11 @@ class DataFolder:
     """A folder that this process holds. Only `open_data_folder` makes one. Its methods block briefly.
 
     Attributes:
-        mended: files that others of this machine could read or write until now.
+        fixed: files that others of this machine could read or write until now.
     """
 
     path: Path
-    mended: tuple[Path, ...]
+    fixed: tuple[Path, ...]
     _lock_fd: int
 
     @property
@@ -154,7 +154,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
     """
     with named_os_errors(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mended = tuple(make_private(path))
+    fixed = tuple(make_private(path))
     with named_os_errors(path):
         lock_fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -162,7 +162,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageLocked(str(_read_note(lock_fd) or "another process")) from error
-        folder = DataFolder(path, mended, lock_fd)
+        folder = DataFolder(path, fixed, lock_fd)
         with named_os_errors(path):
             os.fchmod(lock_fd, 0o600)
             _write_note(lock_fd, "")
@@ -177,7 +177,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
 def read_holder(path: Path) -> Holder | None:
     """Return the process that holds the data folder, or held it last; None if nobody ever did.
 
-    `Holder.is_running` tells whether it still runs.
+    `Holder.is_running` says whether it still runs.
     """
     try:
         lock_fd = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)

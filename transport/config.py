@@ -23,7 +23,7 @@ class TransportConfig:
         workspace: where agents of new sessions work unless `settings` says otherwise.
         workspace_roots: folders that a device may name for a new session, and all below; None: whatever it names.
         worktrees: where worktrees of sessions are made; None: they are refused.
-        features: what `/api/status` tells.
+        features: what `/api/status` reports.
         web: the folder with the web client's files.
         max_connections: open connections of all kinds; more WebSockets are closed with 4429.
         max_waiting: connections without a key whose request is not answered, and, counted separately, WebSockets that

@@ -93,7 +93,7 @@ class HttpServices:
     Attributes:
         data: the data folder, for blobs.
         work: the folders that sessions work in.
-        sleep: puts the machine to sleep, and tells whether that worked; None where nobody said how.
+        sleep: puts the machine to sleep, and returns whether that worked; None if no command is configured.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         export: None where sessions cannot be written out.
         more_metrics: figures of other parts, in the text form of Prometheus.

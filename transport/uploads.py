@@ -89,7 +89,7 @@ class _Form:
     field_bytes: int = 0
 
     async def take(self, piece: Piece, incoming: stored.Incoming) -> None:
-        """Take a piece; the file's own go on to `incoming`. Raises HttpError."""
+        """Take a piece; the file's own pieces reach `incoming`. Raises HttpError."""
         if isinstance(piece, PartBegins):
             self._begins(piece)
         elif isinstance(piece, Data):

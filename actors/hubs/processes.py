@@ -137,7 +137,11 @@ class ProcessHubs:
         return await trio.to_thread.run_sync(self._reap, hub_id, last_seq, limiter=self._kills)
 
     async def forget(self, hub_id: str) -> None:
-        """Remove a buried hub's files, once its last events are journalled. Idempotent."""
+        """Remove a buried hub's files, once its last events are journalled. Idempotent.
+
+        One that lives is killed first: its start may have been under way, for an earlier server, while it was
+        looked for. One that cannot be killed keeps its files, so that `living` names it.
+        """
         await trio.to_thread.run_sync(self._forget, hub_id, limiter=self._looks)
 
     async def find(self, hub_id: str) -> FoundHub | None:
@@ -210,6 +214,13 @@ class ProcessHubs:
         if not is_hub_id(hub_id):
             return
         self._places.pop(hub_id, None)
+        there = read_pid_file(self.folder / hub_id)
+        if there is not None and is_alive(there.pid, there.started):
+            try:
+                self._kill(hub_id)
+            except HubKillFailed as exc:
+                _log.warning("hub %s keeps its files: %s", hub_id, exc)
+                return
         shutil.rmtree(self.folder / hub_id, ignore_errors=True)
         self.socket_of(hub_id).unlink(missing_ok=True)
 

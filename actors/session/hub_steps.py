@@ -61,6 +61,9 @@ __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPE
 MAX_MEMORY_BYTES = 16 * 1024
 """JSON of what a driver may have remembered; it is written with every change of the session's state."""
 
+MAX_POSITION_BYTES = 1024
+"""JSON of a turn's position in the agent's own record; a longer one is left out, and a fork gives the history as text."""
+
 MAX_OPEN_REQUESTS = 64
 """Questions that wait for a person in one turn; each is in the session's snapshot. One more is answered `cancelled`."""
 
@@ -270,6 +273,7 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
                 answer.length,
                 answer.sha256(),
                 usage if usage != Usage() else None,
+                _position(event.position),
             )
             step.end_turn("answered", end, hub_said=True)
         case hub.TurnFailed():
@@ -279,6 +283,10 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
             step.end_turn("failed", failure, hub_said=True)
         case hub.TurnStopped():
             step.stop_turn(hub_said=True)
+
+
+def _position(told: dict[str, str] | None) -> dict[str, str] | None:
+    return told if told is not None and len(orjson.dumps(told)) <= MAX_POSITION_BYTES else None
 
 
 def _work(step: Step, event: hub.HubEvent) -> None:

@@ -286,13 +286,17 @@ class Checkpointed:
 
 @attrs.frozen
 class TurnDone:
-    """The turn came to its good end."""
+    """The turn came to its good end.
+
+    `position`: where the agent's own record of the conversation stands now, for a fork; None if it cannot fork there.
+    """
 
     turn_id: str
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
     cost_usd: float | None = None
+    position: dict[str, str] | None = None
 
 
 @attrs.frozen

@@ -16,20 +16,17 @@ import trio
 from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
-from builderos.client.keyboard import KeyboardReader, LineReader, keys_one_by_one
+from builderos.client.keyboard import KeyboardReader, LineEditor, LineReader, keys_one_by_one
+from builderos.client.orders import HELP, OWN_COMMANDS, Orders
+from builderos.client.requests import Answer
 from builderos.client.screen import Screen
 from builderos.client.state import Follow
+from builderos.client.steering import Steering
 from builderos.client.work import Work
 
 __all__ = ["attach"]
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
-
-HELP = (
-    "/interrupt stops the turn · /cancel takes your last message back · /changes [all] shows what was changed · "
-    "/undo [force] takes the last turn's changes back · /redo takes that back · /files [PATH or ?NAME] shows files · "
-    "/quit leaves · any other line is sent"
-)
 
 _READING = frozenset({"/changes", "/files"})
 _UNDOING = frozenset({"/undo", "/redo"})
@@ -39,6 +36,7 @@ _UNDOING = frozenset({"/undo", "/redo"})
 class _Terminal:
     """Keyboard and screen of one attach."""
 
+    find: Callable[[], Server]
     follow: Follow
     screen: Screen
     output: TextIO
@@ -46,21 +44,32 @@ class _Terminal:
     is_tty: bool
     scope: trio.CancelScope
     work: Work
+    steering: Steering
+    clock: Callable[[], int]
     set_mode: Callable[[], None] = lambda: None
+    orders: Orders = attrs.field(init=False)
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
     _held: list[str] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.orders = Orders(self.steering, self.find, self.say, self._send, self.clock)
 
     def on_frame(self, frame: Frame) -> None:
         self.work.note(frame)
         if frame.kind == "attached" and frame.text("device_id"):
             self.screen.me = frame.text("device_id")
-        if not (frame.kind == "user_message" and frame.text("message_id") in self._typed):
+        self.steering.take(frame)
+        is_known = frame.kind == "user_message" and frame.text("message_id") in self._typed
+        if not is_known or frame.text("not_before"):
             self.write(self.screen.show(frame))
         self._leave_if_done()
 
     def on_lost(self, why: str) -> None:
-        self.write(self.screen.say(f"— {why}; trying again —"))
+        self.say(f"— {why}; trying again —")
+
+    def say(self, line: str) -> None:
+        self.write(self.screen.say(line))
 
     def write(self, text: str) -> None:
         if self._held is not None:
@@ -80,7 +89,8 @@ class _Terminal:
             self.scope.cancel(reason="nobody reads")
 
     async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
-        lines = KeyboardReader(descriptor) if self.is_tty else LineReader(descriptor)
+        editor = LineEditor(lambda line: self.steering.completions(line, OWN_COMMANDS))
+        lines = KeyboardReader(descriptor, editor) if self.is_tty else LineReader(descriptor)
         while (line := await lines.next_line()) is not None and line != "/quit":
             if line:
                 await self._obey(follower, line)
@@ -102,24 +112,24 @@ class _Terminal:
     async def _obey(self, follower: Follower, line: str) -> None:
         await trio.lowlevel.checkpoint()
         if line == "/help":
-            self.write(self.screen.say(HELP))
+            self.say(HELP)
         elif (words := line.split()) and words[0] in _READING:
             await self._read(words)
         elif self.follow.observe:
-            self.write(self.screen.say("— you observe; nothing is sent —"))
+            self.say("— you observe; nothing is sent —")
         elif words and words[0] in _UNDOING:
             await self._undo(follower, words)
         elif line == "/interrupt":
-            self._print_lost(await follower.act("interrupt"))
+            await self.orders.act(follower, "interrupt")
         elif line == "/cancel":
             await self._cancel(follower)
         elif (chosen := self.screen.requests.option(line)) is not None:
             request_id, option = chosen
-            self._print_lost(await follower.act("decide", request_id=request_id, option=option))
-        elif line.lower() in DECISIONS and self.screen.requests.shown is not None:
-            await self._decide(follower, self.screen.requests.shown, line.lower())
-        else:
-            await self._send(follower, line)
+            await self.orders.act(follower, "decide", request_id=request_id, option=option)
+        elif (answer := self.screen.requests.answer_in(line)) is not None:
+            await self._decide(follower, answer)
+        elif not await self.orders.obey(follower, line):
+            await self._send(follower, line.removeprefix("/") if line.startswith("//") else line)
 
     async def _read(self, words: list[str]) -> None:
         """Show changes or files. What comes meanwhile is written behind them."""
@@ -136,40 +146,36 @@ class _Terminal:
     async def _undo(self, follower: Follower, words: list[str]) -> None:
         fields = self.work.undo_fields(words)
         if fields is None:
-            self.write(self.screen.say("— there is nothing to take back yet —"))
+            self.say("— there is nothing to take back yet —")
             await trio.lowlevel.checkpoint()
         else:
-            self._print_lost(await follower.act("undo", **fields))
+            await self.orders.act(follower, "undo", **fields)
 
-    async def _decide(self, follower: Follower, request_id: str, letter: str) -> None:
-        why_not = self.screen.requests.waiting[request_id].refusal(letter)
+    async def _decide(self, follower: Follower, answer: Answer) -> None:
+        why_not = self.screen.requests.waiting[answer.request_id].refusal(answer.letter)
         if why_not is None:
-            decision = DECISIONS[letter]
-            self._print_lost(await follower.act("decide", request_id=request_id, decision=decision))
+            fields = {"mode": answer.mode, "note": answer.note, "decision": DECISIONS[answer.letter]}
+            await self.orders.act(follower, "decide", request_id=answer.request_id, **fields)
         else:
-            self.write(self.screen.say(f"— {why_not} —"))
+            self.say(f"— {why_not} —")
             await trio.lowlevel.checkpoint()
 
-    async def _send(self, follower: Follower, line: str) -> None:
+    async def _send(self, follower: Follower, line: str, not_before: str | None = None) -> None:
         message_id = self.new_id()
         if self.is_tty:
             self._typed.add(message_id)
         try:
-            await follower.send(message_id, line)
+            await follower.send(message_id, line, not_before)
         except OverflowError as error:
-            self.write(self.screen.say(f"— not sent: {error} —"))
+            self.say(f"— not sent: {error} —")
 
     async def _cancel(self, follower: Follower) -> None:
         message_id = self.follow.newest_own
         if message_id is None:
-            self.write(self.screen.say("— you have no waiting message —"))
+            self.say("— you have no waiting message —")
             await trio.lowlevel.checkpoint()
         else:
-            self._print_lost(await follower.act("cancel", message_id=message_id))
-
-    def _print_lost(self, went_out: bool) -> None:
-        if not went_out:
-            self.write(self.screen.say("— not connected; try again in a moment —"))
+            await self.orders.act(follower, "cancel", message_id=message_id)
 
     def _leave_if_done(self) -> None:
         if (self._leaving == "settled" and self.follow.is_settled) or (
@@ -184,6 +190,7 @@ async def attach(
     *,
     chance: random.Random,
     new_id: Callable[[], str],
+    clock: Callable[[], int],
     descriptor: int = 0,
 ) -> None:
     """Show the session and send typed lines, until end of input, `/quit` or ctrl-C.
@@ -196,6 +203,7 @@ async def attach(
         follow: the session to show.
         chance: for the back-off.
         new_id: makes message ids.
+        clock: milliseconds since 1970 in UTC.
         descriptor: the source of lines.
 
     Raises:
@@ -207,7 +215,8 @@ async def attach(
     async with AsyncExitStack() as modes, trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
         work = Work(find, follow.session_id, lambda text: terminal.put(text), is_tty)
-        terminal = _Terminal(follow, screen, sys.stdout, new_id, is_tty, nursery.cancel_scope, work)
+        scope, steering = nursery.cancel_scope, Steering()
+        terminal = _Terminal(find, follow, screen, sys.stdout, new_id, is_tty, scope, work, steering, clock)
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:

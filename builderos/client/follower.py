@@ -67,9 +67,9 @@ class Follower:
                 self._link, self.follow.attached = None, False
             await trio.sleep(backoff.next_s())
 
-    async def send(self, message_id: str, content: str) -> None:
+    async def send(self, message_id: str, content: str, not_before: str | None = None) -> None:
         """Send a message, now or after the next attach, exactly once. Raises OverflowError."""
-        frame = self.follow.send_frame(message_id, content)
+        frame = self.follow.send_frame(message_id, content, not_before)
         if frame is not None:
             await self._write(frame)
         else:

@@ -56,8 +56,9 @@ class Line:
 
 @attrs.define(eq=False)
 class LineEditor:
-    """The line that is being typed. Pure."""
+    """The line that is being typed. Pure. `complete` returns what the last word of a line may become."""
 
+    complete: Callable[[str], list[str]] = lambda line: []
     _line: list[str] = attrs.field(factory=list)
     _pending: str = ""
     _is_paste: bool = False
@@ -112,6 +113,8 @@ class LineEditor:
             yield self._erased(len(self._line) - max(kept.rfind(" "), kept.rfind("\n")) - 1)
         elif key == _END and not self._line:
             yield Line(None)
+        elif key == _TAB and (found := self.complete("".join(self._line))):
+            yield from self._completed(found)
         elif key == _TAB or unicodedata.category(key) != "Cc":
             yield from self._add(key)
 
@@ -119,6 +122,17 @@ class LineEditor:
         room = MAX_LINE_BYTES - len(self._line)
         self._line += text[:room]
         yield sanitise(text[:room])
+
+    def _completed(self, found: list[str]) -> Iterator[str]:
+        """Add what all of `found` begin with; show them if that is nothing more."""
+        line = "".join(self._line)
+        first, last = min(found), max(found)
+        shared = next((n for n, one in enumerate(first) if one != last[n : n + 1]), len(first))
+        rest = first[len(line.rpartition(" ")[2]) : shared]
+        if rest:
+            yield from self._add(rest)
+        elif len(found) > 1:
+            yield f"\n{sanitise('  '.join(found))}\n{sanitise(line)}"
 
     def _erased(self, count: int) -> str:
         gone = self._line[len(self._line) - count :]

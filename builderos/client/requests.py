@@ -16,7 +16,7 @@ from builderos.client.terminal import one_line, sanitise
 from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
 
-__all__ = ["Asked", "Requests", "brief"]
+__all__ = ["Answer", "Asked", "Requests", "brief"]
 
 BRIEF: Final = 160
 """Code points of a tool's input on a line of its own."""
@@ -31,6 +31,12 @@ TRUST_LINES: Final = 300
 """Lines of a trust request: most of what a folder would run takes a line each."""
 
 TRUST_OFFER: Final = "trust this folder? y, or n to continue without its settings; /interrupt ends the turn"
+
+PLAN_CHARS: Final = 20_000
+PLAN_LINES: Final = 300
+"""The same of a plan, which is written to be read."""
+
+PLAN_OFFER: Final = "approve it? y, y MODE to change the mode too, n, or n WORDS for another plan"
 
 COLUMNS: Final = 100
 """Code points of a line. Each line of a request begins with our own prefix."""
@@ -47,6 +53,7 @@ class Asked:
         offer: the answers that a person may give to a whole request.
         grant: the lines that describe what "for this session" allows; empty if that is not offered.
         options: what the agent offers in its own words; chosen by number.
+        is_plan: it is a plan, whose answer may have a mode or words.
     """
 
     brief: str
@@ -55,6 +62,7 @@ class Asked:
     grant: tuple[str, ...]
     offer: str = "allow it? y or n"
     options: tuple[str, ...] = ()
+    is_plan: bool = False
 
     @property
     def text(self) -> str:
@@ -82,6 +90,16 @@ class Asked:
         if letter == "a" and not self.grant:
             return "this request cannot be allowed for the whole session; y allows it once"
         return None
+
+
+@attrs.frozen
+class Answer:
+    """What a person typed about the request that is shown; `letter` is y, n or a."""
+
+    request_id: str
+    letter: str
+    mode: str | None = None
+    note: str | None = None
 
 
 @attrs.define(eq=False)
@@ -124,6 +142,20 @@ class Requests:
         option = None if self.shown is None else self.waiting[self.shown].option(line)
         return None if self.shown is None or option is None else (self.shown, option)
 
+    def answer_in(self, line: str) -> Answer | None:
+        """Return the answer that a typed line is to the request that is shown; None if it is none."""
+        if self.shown is None:
+            return None
+        letter, _, rest = line.partition(" ")
+        letter, rest = letter.lower(), rest.strip()
+        if letter not in {"y", "n", "a"} or (
+            rest and not (self.waiting[self.shown].is_plan and letter != "a")
+        ):
+            return None
+        if letter == "y":
+            return Answer(self.shown, letter, mode=rest or None)
+        return Answer(self.shown, letter, note=rest or None)
+
     def _next(self) -> str:
         if self.shown is not None or not self.waiting:
             return ""
@@ -139,7 +171,21 @@ def brief(value: Any) -> str:
 
 
 def _asked(item: Mapping[str, Any]) -> Asked:
-    return _asked_for_trust(item) if item.get("kind") == KIND else _asked_for_tool(item)
+    if item.get("kind") == KIND:
+        return _asked_for_trust(item)
+    given = item.get("input")
+    plan = given.get("plan") if item.get("kind") == "plan" and isinstance(given, dict) else None
+    return _asked_for_plan(item, plan) if isinstance(plan, str) else _asked_for_tool(item)
+
+
+def _asked_for_plan(item: Mapping[str, Any], plan: str) -> Asked:
+    others = {name: value for name, value in item["input"].items() if name != "plan"}
+    about, is_whole = shown_input(others, SHOWN) if others else ("", True)
+    lines = [*_wrapped(visible(plan[:PLAN_CHARS])), *(_wrapped(about) if about else ())]
+    is_whole = (
+        is_whole and item.get("cut") is not True and len(plan) <= PLAN_CHARS and len(lines) <= PLAN_LINES
+    )
+    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True)
 
 
 def _asked_for_trust(item: Mapping[str, Any]) -> Asked:

@@ -1,7 +1,7 @@
 """A session on a terminal: frames in, text out. Pure.
 
 The stream is written piece by piece as it arrives. A piece may overlap text that was already shown (a folded frame
-after a reconnect): its offset tells which part is new. Foreign text goes through `sanitise`.
+after a reconnect): its offset shows which part is new. Foreign text goes through `sanitise`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import attrs
 
 from builderos.client.frames import Frame
 from builderos.client.requests import Requests, brief
+from builderos.client.steering import SETTINGS, clock_time
 from builderos.client.terminal import one_line, sanitise
 
 __all__ = ["Screen"]
@@ -69,6 +70,7 @@ class Screen:
         others = sorted({name for item in frame.tables("devices") if (name := _name(item)) != self.me})
         title = frame.text("title")
         words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
+        words += _settings_words(frame.body.get("settings"))
         if others:
             words.append(f"with {', '.join(others)}")
         heading = "— " + " · ".join(one_line(word) for word in words if word) + " —"
@@ -77,7 +79,9 @@ class Screen:
     def _user_message(self, frame: Frame) -> str:
         author = "you" if frame.device_id == self.me else one_line(frame.device_id or "somebody")
         files = "".join(f" [{_name_of_file(item)}]" for item in frame.tables("attachments"))
-        return self.say(f"[{author}] {sanitise(frame.content)}{files}")
+        at = clock_time(frame.text("not_before"))
+        later = f" (for {at})" if at else ""
+        return self.say(f"[{author}] {sanitise(frame.content)}{files}{later}")
 
     def _delivery(self, frame: Frame) -> str:
         state = frame.text("state")
@@ -89,7 +93,7 @@ class Screen:
         self._lengths.clear()
         self._tools.clear()
         by_itself = frame.body.get("message_id") is None and frame.body.get("cause") == "background"
-        return self.say("— the agent goes on by itself —") if by_itself else ""
+        return self.say("— the agent continues by itself —") if by_itself else ""
 
     def _piece(self, frame: Frame) -> str:
         block = frame.text("block")
@@ -183,6 +187,15 @@ def _texts(frame: Frame, name: str) -> list[str]:
 def _name(item: Mapping[str, Any]) -> str:
     label = item.get("device_id")
     return one_line(label) if isinstance(label, str) else "?"
+
+
+def _settings_words(settings: Any) -> list[str]:
+    """Return, of a session's settings, what a person chose."""
+    if not isinstance(settings, dict):
+        return []
+    return [
+        f"{name} {value}" for name, field in SETTINGS.items() if isinstance(value := settings.get(field), str)
+    ]
 
 
 def _name_of_file(item: Mapping[str, Any]) -> str:

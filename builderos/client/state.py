@@ -98,17 +98,21 @@ class Follow:
             observe=self.observe,
         )
 
-    def send_frame(self, message_id: str, content: str) -> str | None:
+    def send_frame(self, message_id: str, content: str, not_before: str | None = None) -> str | None:
         """Keep a message until it is accepted; return its frame if it can be sent now.
+
+        One for later, `not_before` a moment of the protocol, counts as done once it is accepted.
 
         Raises:
             OverflowError: too many messages wait already.
         """
         if len(self._outbox) >= MAX_OUTBOX:
             raise OverflowError(f"{MAX_OUTBOX} messages wait for the server already; try again later")
-        frame = encode("send", session_id=self.session_id, message_id=message_id, content=content)
+        fields = {"message_id": message_id, "content": content, "not_before": not_before}
+        frame = encode("send", session_id=self.session_id, **fields)
         self._outbox[message_id] = frame
-        self._running[message_id] = None
+        if not_before is None:
+            self._running[message_id] = None
         return frame if self.attached else None
 
     def take(self, frame: Frame) -> list[str]:

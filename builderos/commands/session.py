@@ -20,7 +20,7 @@ from builderos.client.sessions import fetch_sessions, table
 from builderos.client.state import Follow, RefusedError
 from builderos.client.terminal import one_line
 from builderos.exit_status import MISUSED, OK, fail
-from builderos.ids import new_id, new_random
+from builderos.ids import new_id, new_random, wall_clock_ms
 from builderos.options import between
 
 __all__ = ["Target", "add_attach", "add_send", "add_sessions", "run_attach", "run_send", "run_sessions"]
@@ -115,7 +115,7 @@ def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> 
     follow = Follow(target.session_id, target.agent, device_id, observe=observe, history=history)
 
     async def work(find: Find) -> int:
-        await attach(find, follow, chance=new_random(), new_id=new_id)
+        await attach(find, follow, chance=new_random(), new_id=new_id, clock=wall_clock_ms)
         return OK
 
     return _with_server(where, lambda find: trio.run(work, find))

@@ -92,7 +92,7 @@ class MeasuredHubs:
         return await self.inner.connect(hub_id, owner_epoch=owner_epoch, last_seq=last_seq)
 
     async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
-        """Bury."""
+        """Reap."""
         return await self.inner.reap(hub_id, last_seq=last_seq)
 
     async def stop(self, hub_ids: Collection[str]) -> Collection[str]:

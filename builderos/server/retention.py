@@ -35,7 +35,7 @@ class Retention:
 
     Attributes:
         days: sessions older than this are removed.
-        is_in_use: tells whether a device is attached to a session or its owner is live.
+        is_in_use: returns whether a device is attached to a session or its owner is live.
         remove: removes one session forever. May raise SessionMissing if it was removed meanwhile, and ActorError if its
             owner does not release it now.
     """

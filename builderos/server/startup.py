@@ -28,10 +28,10 @@ def log_startup_warnings(folder: DataFolder, key: str | None) -> None:
         folder: the data folder.
         key: the value of `BUILDEROS_API_KEY`, if set.
     """
-    if folder.mended:
-        names = ", ".join(path.name for path in folder.mended[:3])
-        more = f" and {len(folder.mended) - 3} more" if len(folder.mended) > 3 else ""
-        advice = " Replace the key: others could read it." if folder.key_path in folder.mended else ""
+    if folder.fixed:
+        names = ", ".join(path.name for path in folder.fixed[:3])
+        more = f" and {len(folder.fixed) - 3} more" if len(folder.fixed) > 3 else ""
+        advice = " Replace the key: others could read it." if folder.key_path in folder.fixed else ""
         log.warning(
             "other users could read %s%s in %s; permissions have been fixed.%s",
             names,

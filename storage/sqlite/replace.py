@@ -1,4 +1,4 @@
-"""Puts a finished file into the place of another, in one rename: whoever is killed left the old or the new one."""
+"""Puts a finished file into the place of another, in one rename: a kill leaves the old one or the new one."""
 
 from __future__ import annotations
 

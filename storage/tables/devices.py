@@ -149,7 +149,7 @@ class Devices:
     async def revoke(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
         """Revoke a device's key, and the codes that it made; `noted` goes into the audit in the same transaction.
 
-        False if there is no such device or its key is revoked already. `revocations.stored` tells whether it is on
+        False if there is no such device or its key is revoked already. `revocations.stored` says whether it is on
         disk.
         """
         if not self.shut(device_id, now_ms=now_ms, noted=noted):

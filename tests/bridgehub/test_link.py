@@ -183,7 +183,7 @@ async def test_nobody_there_ends_an_idle_hub_and_its_events_are_left(tmp_path: P
         with trio.fail_after(20):
             await opened.over.wait()
     left = (tmp_path / "left").read_bytes()
-    assert left.count(b"\n") == len(reader.events)
+    assert left.count(b"\n") == len(reader.events) + len(reader.newest)
     assert not (tmp_path / "s").exists()
 
 
@@ -195,7 +195,7 @@ async def test_a_server_that_is_there_keeps_an_idle_hub(tmp_path: Path) -> None:
 
 
 async def test_a_stalled_turn_is_given_up_later_and_a_working_one_is_not(tmp_path: Path) -> None:
-    async with open_hub(tmp_path, idle_abandon_s=0.05, busy_abandon_s=0.3) as opened:
+    async with open_hub(tmp_path, idle_abandon_s=0.3, busy_abandon_s=0.3) as opened:
         reader = await opened.reader()
         await reader.link.send(prompt("t1", "/words 60 10"))
         await reader.read()
@@ -208,7 +208,7 @@ async def test_a_stalled_turn_is_given_up_later_and_a_working_one_is_not(tmp_pat
 
 
 async def test_a_hanging_turn_is_given_up(tmp_path: Path) -> None:
-    async with open_hub(tmp_path, idle_abandon_s=0.01, busy_abandon_s=0.3) as opened:
+    async with open_hub(tmp_path, idle_abandon_s=0.3, busy_abandon_s=0.6) as opened:
         reader = await opened.reader()
         await reader.link.send(prompt("t1", "/hang"))
         await reader.read_until(Consumed)
@@ -216,7 +216,7 @@ async def test_a_hanging_turn_is_given_up(tmp_path: Path) -> None:
         start = trio.current_time()
         with trio.fail_after(20):
             await opened.over.wait()
-        assert trio.current_time() - start > 0.29
+        assert trio.current_time() - start > 0.59
 
 
 async def test_the_log_begins_anew_when_it_is_too_long(tmp_path: Path) -> None:

@@ -24,7 +24,10 @@ ASKING = {"claude": {}, "codex": {"permission_mode": "untrusted"}}
 """Settings of a session in which each command asks."""
 
 FREE = {"permission_mode": "bypassPermissions"}
-"""Settings of a session in which nothing asks, and no sandbox hides a command's processes."""
+"""Settings of a session in which nothing asks, and no sandbox hides a command's processes.
+
+The agents' tables allow it with `allow_bypass`.
+"""
 
 START_S = 30.0
 """The first turn of a session starts the program: two seconds, on a busy machine many more."""
@@ -53,7 +56,7 @@ def bash(agent: str, command: str) -> ToolUse:
 
 
 def _table(name: str, env: Mapping[str, str], **options: str | float) -> str:
-    lines = [f"{option} = {json.dumps(value)}" for option, value in options.items()]
+    lines = ["allow_bypass = true", *(f"{option} = {json.dumps(value)}" for option, value in options.items())]
     values = [
         f"{name} = {json.dumps(value)}" for name, value in env.items() if name not in ("PATH", "LANG", "HOME")
     ]

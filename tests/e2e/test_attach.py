@@ -64,11 +64,12 @@ async def test_ids_that_are_fine(shared: Shared, name: str) -> None:
 
 
 async def test_settings_of_a_new_session(shared: Shared, sid: str) -> None:
-    asked = {"model": "large", "permission_mode": "plan", "workspace": str(shared.data.parent / "home")}
+    asked = {"model": "echo-2", "permission_mode": "plan", "workspace": str(shared.data.parent / "home")}
+    kept = {**asked, "effort": None}
     async with shared.device() as device:
-        assert (await device.attach(sid, agent="echo", settings=asked))["settings"] == asked
-        again = await device.attach(sid, settings={"model": "small"})
-        assert again["settings"] == asked, "only when a session is made"
+        assert (await device.attach(sid, agent="echo", settings=asked))["settings"] == kept
+        again = await device.attach(sid, settings={"model": "echo-1"})
+        assert again["settings"] == kept, "only when a session is made"
 
 
 async def test_the_label_is_what_others_see(shared: Shared, sid: str) -> None:

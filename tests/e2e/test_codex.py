@@ -35,7 +35,7 @@ async def open_place(folder: Path) -> AsyncIterator[Place]:
         table = "".join(
             f'{name} = "{value}"\n' for name, value in env.items() if name not in ("PATH", "LANG")
         )
-        config = f'[agents.codex]\nkind = "codex"\napproval = "untrusted"\n[agents.codex.env]\n{table}'
+        config = f'[agents.codex]\nkind = "codex"\napproval = "untrusted"\nallow_bypass = true\n[agents.codex.env]\n{table}'
         async with open_server(folder, config=config, arguments=("--workspace", str(workspace))) as server:
             yield Place(server, standin, workspace)
 

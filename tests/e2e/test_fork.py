@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
+from tests.e2e.agents import AGENTS, Agents, begin, end_of, open_agents
 from tests.e2e.world import Shared, all_events, open_http
+from tests.standin.replies import Answer
+from tests.support.device import Device
 from tests.support.server import open_server
 
 
@@ -75,3 +81,77 @@ async def test_a_fork_outlives_the_deletion_of_its_source(tmp_path: Path) -> Non
             await device.attach("other")
             again = await device.ask("other", "/turns")
             assert device.text("other", again["turn_id"]) == "turns=2"
+
+
+async def _talk(place: Agents, agent: str, device: Device, sid: str, said: str, answer: str) -> str:
+    """Have one turn; return its id."""
+    place.standin(agent).script(Answer.of(answer))
+    begun = await begin(device, sid, said)
+    end = await end_of(device, begun["turn_id"])
+    assert end["type"] == "complete", end
+    assert "agent_position" not in end
+    return str(begun["turn_id"])
+
+
+async def _fork(place: Agents, turn_id: str, name: str, source: str = "trip") -> None:
+    async with open_http(place.server) as http:
+        made = await http.post(
+            f"/api/sessions/{source}/fork", json={"after_turn": turn_id, "session_id": name}
+        )
+        assert made.status_code == 201
+
+
+def _heard(place: Agents, agent: str) -> str:
+    """Return what the model service was last asked."""
+    return json.dumps(place.standin(agent).requests[-1].body)
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_an_agent_forks_its_own_record(tmp_path: Path, agent: str) -> None:
+    async with open_agents(tmp_path) as place, place.server.device() as device:
+        await device.attach("trip", agent=agent)
+        first = await _talk(place, agent, device, "trip", "say alpha", "answer alpha")
+        await _talk(place, agent, device, "trip", "say beta", "answer beta")
+        await _fork(place, first, "other")
+        await device.attach("other")
+        second = await _talk(place, agent, device, "other", "say gamma", "answer gamma")
+        heard = _heard(place, agent)
+        assert [heard.count(word) for word in ("say alpha", "answer alpha", "say gamma")] == [1, 1, 1]
+        assert "beta" not in heard
+        assert device.events("other", "notice") == []
+        await _talk(place, agent, device, "trip", "say delta", "answer delta")
+        assert ["gamma" in _heard(place, agent), "answer beta" in _heard(place, agent)] == [False, True]
+        await _fork(place, second, "third", "other")
+        await place.server.kill9()
+        await place.server.restart()
+        async with place.server.device() as again:
+            await again.attach("other")
+            await _talk(place, agent, again, "other", "say eta", "answer eta")
+            assert "answer gamma" in _heard(place, agent)
+            await again.attach("third")
+            await _talk(place, agent, again, "third", "say zeta", "answer zeta")
+            heard = _heard(place, agent)
+            assert [heard.count(f"answer {word}") for word in ("alpha", "beta", "gamma", "eta")] == [
+                1,
+                0,
+                1,
+                0,
+            ]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+async def test_a_record_that_cannot_be_forked_is_given_as_text(tmp_path: Path, agent: str) -> None:
+    async with open_agents(tmp_path) as place, place.server.device() as device:
+        await device.attach("trip", agent=agent)
+        first = await _talk(place, agent, device, "trip", "say alpha", "answer alpha")
+        await _fork(place, first, "other")
+        records = [
+            path for path in place.home.rglob("*.jsonl") if "alpha" in path.read_text(errors="replace")
+        ]
+        assert records
+        for record in records:
+            record.unlink()
+        await device.attach("other")
+        await _talk(place, agent, device, "other", "say gamma", "answer gamma")
+        assert "answer alpha" in _heard(place, agent)
+        assert [told["code"] for told in device.events("other", "notice")] == ["context_given_again"]

@@ -300,6 +300,8 @@ class HubHandle:
     async def forget(self, hub_id: str) -> None:
         """See `actors.ports.Hubs`."""
         await self._arrive()
+        if found := self.machine.processes.get(hub_id):
+            found.kill()
         self.machine.forgotten.add(hub_id)
 
     async def find(self, hub_id: str) -> FoundHub | None:

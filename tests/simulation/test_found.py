@@ -14,7 +14,7 @@ from tests.simulation.bugs import plant
 from tests.simulation.history import run_history
 from tests.simulation.plan import DevicePlan, Fault, Knobs, MessagePlan, Plan
 
-SEEDS = range(12)
+SEEDS = range(24)
 
 STALE_OWNER_HANDS_OVER = Plan(
     seed=0,
@@ -36,6 +36,15 @@ STALE_OWNER_TAKES_BACK = attrs.evolve(
 second, whose devices then saw no more of it."""
 
 
+HUB_STARTS_LATE = attrs.evolve(
+    STALE_OWNER_HANDS_OVER,
+    faults=(Fault("second_server", at_s=0.6, amount=2.0),),
+    knobs=Knobs(start_s=1.0, store_delay_s=0.2),
+)
+"""The other server journals that the hub never started, and before it forgets that hub the hub is there: nobody knew
+of it any more, and it lived on after all was stopped."""
+
+
 def _wrong(plan: Plan) -> set[str]:
     """Return what goes wrong in a plan under any of several schedules."""
     outcomes = [run_history(attrs.evolve(plan, seed=seed)) for seed in SEEDS]
@@ -47,6 +56,7 @@ def _wrong(plan: Plan) -> set[str]:
     [
         pytest.param(STALE_OWNER_HANDS_OVER, id="a stale owner hands a message over"),
         pytest.param(STALE_OWNER_TAKES_BACK, id="a stale owner takes the session back"),
+        pytest.param(HUB_STARTS_LATE, id="a hub starts late"),
     ],
 )
 def test_what_was_mended_holds(plan: Plan) -> None:

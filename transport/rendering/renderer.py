@@ -75,11 +75,11 @@ class _Request:
 
 
 class _Broken(Exception):
-    """The process ended or said what is no answer."""
+    """The process ended, or its output is not an answer."""
 
 
 class Renderer:
-    """See the module. Somebody has to `run` it."""
+    """Runs the rendering process. A task must `run` it."""
 
     def __init__(self, limits: RenderLimits | None = None) -> None:
         self.limits = limits or RenderLimits()

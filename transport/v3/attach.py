@@ -173,7 +173,7 @@ class Attaching:
             ) from None
 
     async def _look_at_worktree(self, workspace: str) -> dict[str, object] | None:
-        """Return what `attached` tells of the session's worktree; None where it has none of ours."""
+        """Return what `attached` shows of the session's worktree; None if it has none of ours."""
         root = self.config.worktrees
         if root is None or not workspace.startswith(str(root)):
             return None

@@ -39,7 +39,9 @@ _STRUCTURE: Final = frozenset(
     {"type", "timestamp", "session_id", "epoch", "seq", "first_seq", "turn_id", "device_id"}
 )
 _FIELDS: Final[dict[str, tuple[str, ...]]] = {
-    cls.kind: tuple(field.name for field in attrs.fields(cls) if field.name not in {"content", "progress"})
+    cls.kind: tuple(
+        field.name for field in attrs.fields(cls) if field.name not in {"content", "progress", "agent_position"}
+    )
     for cls in get_args(Event)
 }
 _ONLY_WHERE_THERE: Final = frozenset(

@@ -250,7 +250,9 @@ class ClaudeDriver:
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
-            setup = module.Setup(memory.is_cleared, memory.folders, self._readable, self.delegation, settled)
+            setup = module.Setup(
+                memory.is_cleared, memory.folders, self._readable, self.delegation, settled, memory.fork
+            )
             self._session, is_new = await module.open_session(self._spec_now(), setup)
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:

@@ -13,6 +13,7 @@ import attrs
 from claude_agent_sdk import AssistantMessage, RateLimitInfo, ResultMessage
 
 from bridgehub.agents.base import TurnEnd
+from bridgehub.agents.claude.memory import Position
 from bridgehub.agents.text import cut_text
 from bridgehub.protocol.messages import TurnDone, TurnFailed
 
@@ -48,6 +49,8 @@ class Outcome:
     answered: bool = False
     """Whether the prompt has its result; there is none to wait for in a turn that the program began by itself."""
     _last: ResultMessage | None = None
+    position: Position | None = None
+    """The last message of the agent's main conversation, as far as it came."""
     _error_class: str | None = None
     _tokens: dict[str, int] = attrs.field(factory=dict)
 
@@ -59,6 +62,8 @@ class Outcome:
         if isinstance(message, AssistantMessage):
             if message.parent_tool_use_id is None:
                 self._error_class = message.error
+                told = {"conversation": message.session_id, "message": message.uuid}
+                self.position = Position.of(told) or self.position
             return
         if not self.answered and not self._is_mine(message):
             return
@@ -126,6 +131,7 @@ class Outcome:
             output_tokens=self._sum("output_tokens"),
             cached_input_tokens=self._sum("cache_read_input_tokens"),
             cost_usd=self._spent(),
+            position=None if self.position is None else self.position.told(),
         )
 
     def _spent(self) -> float | None:

@@ -33,6 +33,7 @@ from claude_agent_sdk.types import SystemPromptPreset
 
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
 from bridgehub.agents.claude.held_file import hold
+from bridgehub.agents.claude.memory import Position
 from bridgehub.agents.claude.offer import ClaudeOffer
 from bridgehub.agents.claude.permissions import PermissionBroker, reading_rule
 from bridgehub.agents.claude.session import ClaudeSession, told_end
@@ -77,6 +78,7 @@ _OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", "CLAUDE_CODE_ENABLE_TO
 _NO_RULE = frozenset(",()*?[]{}\\!")
 """Characters that mean something in a rule: of a folder with one the files are let in one by one."""
 
+_NO_MESSAGE = "No message found with message.uuid"
 _NO_CONVERSATION = "No conversation found with session ID"
 """How the program says that it knows no conversation of an id. Nothing else means that one is lost."""
 
@@ -94,6 +96,7 @@ class Setup:
         readable: the files that are attached from now on; the driver adds to it.
         delegation: what brings work to other agents.
         settled: what holds for the settings of the workspace.
+        fork: what a session without a conversation of its own goes on from.
     """
 
     anew: bool
@@ -101,6 +104,7 @@ class Setup:
     readable: set[str]
     delegation: Delegation
     settled: Settled
+    fork: Position | None = None
 
 
 @attrs.frozen
@@ -137,6 +141,13 @@ async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool
     """
     row = ConversationRow.of(spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
+    if newest is None and setup.fork is not None and not setup.anew:
+        try:
+            return await _start(spec, setup, session_id=row.ids[0], resume=setup.fork), False
+        except ProgramExited as error:
+            if not any(words in str(error) for words in (_NO_CONVERSATION, _NO_MESSAGE)):
+                raise
+            logger.warning("the conversation of %s cannot be forked: %s", spec.session_id, error)
     if newest is None:
         return await _start(spec, setup, session_id=row.ids[0]), True
     following = row.ids[min(newest + 1, MAX_CONVERSATIONS - 1)]
@@ -152,14 +163,20 @@ async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool
 
 
 async def _start(
-    spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | None = None
+    spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | Position | None = None
 ) -> ClaudeSession:
+    """Start the program. `resume`: a conversation to go on with, or a place in one to go on from under `session_id`."""
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
     asker = PermissionBroker(setup.readable, may_bypass=_may_bypass(spec))
     options = _options(spec, setup, asker, stderr)
     held = ExitStack()
     await trio.to_thread.run_sync(_hold_files, spec, setup.settled, options, held)
-    options.session_id, options.resume = session_id, resume
+    options.session_id = session_id
+    if isinstance(resume, Position):
+        options.resume, options.resume_session_at = resume.conversation, resume.message
+        options.fork_session = True
+    else:
+        options.resume = resume
     if (server := claude_server(setup.delegation)) is not None:
         options.mcp_servers = {SERVER: server}
         options.allowed_tools.append(CLAUDE_TOOL)

@@ -35,6 +35,7 @@ from bridgehub.agents.codex.session import CodexSession
 from bridgehub.agents.codex.start import (
     Instructions,
     Settings,
+    Thread,
     history_text,
     initialize,
     open_program,
@@ -95,7 +96,7 @@ class CodexDriver:
     spec: HubSpec
     delegation: Delegation
     can_steer: bool = True
-    _thread_id: str | None = attrs.field(init=False)
+    _thread: Thread = attrs.field(init=False)
     _told: str = attrs.field(init=False)
     """Which instructions of the folder the thread was given by us (`FolderWords.mark`)."""
     _program: Program | None = None
@@ -113,8 +114,7 @@ class CodexDriver:
         self._wanted = Setup.of_spec(self.spec)
         self.delegation.mode_now = self._mode_now
         memory = self.spec.agent_memory or {}
-        known = memory.get("thread_id")
-        self._thread_id = known if isinstance(known, str) else None
+        self._thread = Thread.of(memory)
         self._told = str(memory.get("instructions") or "")
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
@@ -270,13 +270,13 @@ class CodexDriver:
             raise NotSignedIn(NOT_SIGNED_IN)
         words = await trio.to_thread.run_sync(FolderWords.of, self.spec, settled)
         spec = self._spec_now()
-        thread_id, is_new, told = await open_thread(program, spec, self._thread_id, words)
+        thread_id, is_new, told = await open_thread(program, spec, self._thread, words)
         await self._note_settings(program, Settings.of(spec), told, sink)
         self._has_past |= not is_new
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
         news = words.instructions if not is_new and words.mark != self._told else ""
-        if is_new or news:
-            self._thread_id, self._told = thread_id, words.mark
+        if is_new or news or thread_id != self._thread.thread_id:
+            self._thread, self._told = Thread(thread_id), words.mark
             await sink.remember(
                 {"thread_id": thread_id, **({"instructions": words.mark} if words.mark else {})}
             )

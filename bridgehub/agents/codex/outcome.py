@@ -67,7 +67,13 @@ class Usage:
 
 
 def turn_end(
-    turn_id: str, turn: Fields, usage: Usage, *, retried: bool, resets_at_ms: int | None = None
+    turn_id: str,
+    turn: Fields,
+    usage: Usage,
+    *,
+    retried: bool,
+    resets_at_ms: int | None = None,
+    position: dict[str, str] | None = None,
 ) -> TurnEnd:
     """Return a turn's end from the `turn` of `turn/completed`.
 
@@ -77,9 +83,10 @@ def turn_end(
         usage: the tokens up to now.
         retried: whether the service had failed before; then another try may do.
         resets_at_ms: when the person's limit is over, if one is reached.
+        position: where Codex's own record stands after a good end.
     """
     if turn.text("status") != "failed":
-        return usage.done(turn_id)
+        return attrs.evolve(usage.done(turn_id), position=position)
     error = turn.inner("error")
     status, kind = http_status(error), _kind(error)
     if status == 401 or kind == "unauthorized":

@@ -342,6 +342,7 @@ class CodexSession:
             turn.usage,
             retried=retried,
             resets_at_ms=self.gauge.resets_at_ms,
+            position={"thread": self.thread_id, "turn": turn.codex_id},
         )
 
     def _spare(self, items: frozenset[str]) -> None:

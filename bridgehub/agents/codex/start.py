@@ -36,6 +36,7 @@ from bridgehub.trust.records import codex_home
 __all__ = [
     "Instructions",
     "Settings",
+    "Thread",
     "find_program",
     "history_text",
     "initialize",
@@ -89,6 +90,26 @@ class Settings:
         """Return the fields of `thread/start` and `thread/resume`: a resume forgets what is not said again."""
         told = {"approvalPolicy": self.approval, "sandbox": self.sandbox, "model": self.model}
         return {"cwd": workspace} | {name: value for name, value in told.items() if value is not None}
+
+
+@attrs.frozen
+class Thread:
+    """Which thread a session goes on with. `fork_after`: with a fork of it, up to this turn of Codex's own."""
+
+    thread_id: str | None = None
+    fork_after: str | None = None
+
+    @classmethod
+    def of(cls, memory: dict[str, Any]) -> Thread:
+        """Read what an earlier hub remembered, or a fork was given; what is not understood counts as not said."""
+        thread_id, fork = memory.get("thread_id"), memory.get("fork")
+        if isinstance(thread_id, str):
+            return cls(thread_id)
+        if isinstance(fork, dict):
+            source, turn_id = fork.get("thread"), fork.get("turn")
+            if isinstance(source, str) and isinstance(turn_id, str):
+                return cls(source, turn_id)
+        return cls()
 
 
 @attrs.frozen
@@ -172,11 +193,11 @@ async def initialize(program: Program) -> bool:
 
 
 async def open_thread(
-    program: Program, spec: HubSpec, thread_id: str | None, words: FolderWords
+    program: Program, spec: HubSpec, thread: Thread, words: FolderWords
 ) -> tuple[str, bool, Fields]:
-    """Resume the thread, or start one if there is none or Codex says for certain that it has none of this id.
+    """Resume or fork the thread, or start one if there is none, or Codex says for certain that it has none of this id.
 
-    Any other failure to resume may pass: the thread may be open in another Codex, say.
+    Any other failure to resume may pass: the thread may be open in another Codex, say. A refused fork is a new thread.
 
     Returns:
         The thread's id, whether it is new, and what Codex said of its settings.
@@ -188,13 +209,14 @@ async def open_thread(
     """
     params = Settings.of(spec).params(spec.workspace) | words.params()
     with trio.move_on_after(START_S):
-        if thread_id is not None:
+        if thread.thread_id is not None:
+            known = {"threadId": thread.thread_id, "excludeTurns": True}
+            up_to = {} if thread.fork_after is None else {"lastTurnId": thread.fork_after}
             try:
-                resume = params | {"threadId": thread_id, "excludeTurns": True}
-                told = await program.call("thread/resume", resume)
-                return told.inner("thread").text("id") or thread_id, False, told
+                told = await program.call("thread/fork" if up_to else "thread/resume", params | known | up_to)
+                return told.inner("thread").text("id") or thread.thread_id, False, told
             except CallRefused as error:
-                if not str(error).startswith(_NO_THREAD):
+                if not up_to and not str(error).startswith(_NO_THREAD):
                     raise NotResumed(_not_resumed(str(error))) from error
         told = await program.call("thread/start", params)
         return told.inner("thread").text("id"), True, told

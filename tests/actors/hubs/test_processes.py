@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+import actors.hubs.processes
 from actors.errors import HubLost, HubStartFailed
 from actors.hubs.processes import ProcessHubs
 from actors.ports import FoundHub
@@ -51,6 +52,32 @@ async def test_a_hub_starts_answers_and_stops(tmp_path: Path, by_exec: bool) -> 
         assert await hubs.living() == [FoundHub(HUB, "trip", alive=False)]
         await hubs.forget(HUB)
         assert await hubs.living() == []
+
+
+async def test_forgetting_a_hub_that_started_late_ends_it(tmp_path: Path) -> None:
+    """A server judged that it never started, while the start that an earlier server had ordered went on."""
+    async with open_hubs(tmp_path) as hubs:
+        assert await hubs.reap(HUB, last_seq=0) == []
+        await hubs.start(spec_of())
+        record = read_pid_file(hubs.folder / HUB)
+        assert record is not None
+        await hubs.forget(HUB)
+        assert not lives(record.pid)
+        assert await hubs.living() == []
+
+
+async def test_a_hub_that_cannot_be_killed_keeps_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TreeKillFailed((1,))
+
+    async with open_hubs(tmp_path) as hubs:
+        await hubs.start(spec_of())
+        with monkeypatch.context() as spoilt:
+            spoilt.setattr(actors.hubs.processes, "kill_tree", fail)
+            await hubs.forget(HUB)
+        assert await hubs.living() == [FoundHub(HUB, "trip", alive=True)]
 
 
 async def test_nobody_there_is_hub_lost(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 import actors.session.hub_steps
+from actors.codec import decode_event, encode_event
 from actors.commands import Decide, Interrupt, Send
 from actors.events import (
     Complete,
@@ -75,6 +76,20 @@ ENDS: list[tuple[str, Callable[[str], hub.HubEvent], bool, list[str]]] = [
 ]
 CLOSING = ["permission_resolved", "task_finished"]
 NEXT = ["turn_started", "d:handed"]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(None, None), ({"thread": "t"}, {"thread": "t"}), ({"thread": "x" * 2000}, None)],
+)
+def test_a_turn_s_end_keeps_the_agent_s_position(
+    told: dict[str, str] | None, kept: dict[str, str] | None
+) -> None:
+    core = in_phase("consumed")
+    step = core.step(core.reported(hub.TurnDone(core.turn_id, position=told)))
+    (end,) = [item.event for item in step.events if isinstance(item.event, Complete)]
+    assert end.agent_position == kept
+    assert decode_event("complete", encode_event(end)) == end
 
 
 @pytest.mark.parametrize(("event", "words"), [pytest.param(r[1], r[2], id=r[0]) for r in REPORTS])

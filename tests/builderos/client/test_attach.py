@@ -159,6 +159,88 @@ async def test_lines_from_a_pipe() -> None:
         os.close(reading)
 
 
+async def test_a_session_is_steered(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.type("hello")
+        await one.see("— complete —\n")
+        await one.type("/model")
+        await one.see("— /model: echo-1, echo-2 —")
+        await one.type("/model echo-2")
+        await one.see("The session uses model echo-2, mode by default, effort by default now.")
+        await one.type("/effort high")
+        await one.see("model echo-2, mode by default, effort high now.")
+        await one.type("/plan")
+        await one.see("model echo-2, mode plan, effort high now.")
+        await one.type("/model -")
+        await one.see("model by default, mode plan, effort high now.")
+        await one.type("/mode nonsense")
+        await one.see("refused, bad_setting")
+        await one.type("/settings")
+        await one.see("model=echo-1 mode=plan effort=high")
+        await one.type("/status")
+        await one.see("— model as the agent has it · mode plan · effort high")
+        await one.type("/fork a copy")
+        await one.see("— forked: builderos attach ")
+        await one.type("/pin")
+        await one.see("— pin: done —")
+        await one.type("/renew")
+        await one.see("starts afresh")
+        await one.type("//sendnow is text")
+        await one.see("[you] /sendnow is text")
+
+
+async def test_a_plan_is_approved_with_a_mode_or_sent_back_with_words(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.type("/plan paint it")
+        await one.see(
+            "paint it\n? approve it? y, y MODE to change the mode too, n, or n WORDS for another plan"
+        )
+        await one.type("y nonsense")
+        await one.see("refused, bad_setting")
+        await one.type("y edits")
+        await one.see("— the plan: allowed by you —")
+        await one.see("mode edits")
+        await one.see("— complete —")
+        await one.type("/plan it again")
+        await one.see("? approve it?", times=2)
+        await one.type("n do it in blue")
+        await one.see("— the plan: denied by you —")
+        await one.see("do it in blue")
+
+
+async def test_messages_for_later(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.type("/later tomorrow go on")
+        await one.see("not sent: it is /later TIME TEXT")
+        await one.type("/sendnow")
+        await one.see("there is no such message for later")
+        for text in ("first", "second", "third"):
+            await one.type(f"/later +1d {text}")
+            await one.see(f"[you] {text} (for ")
+        await one.type("/queue")
+        await one.see(" third\n")
+        await one.type("/sendnow")
+        await one.see("there is no such message for later", times=2)
+        await one.type("/sendnow 2")
+        await one.see("echo: second \n— complete —")
+        await one.type("/cancel 2")
+        await one.see("— cancelled —")
+        await one.type("/sendnow")
+        await one.see("echo: first \n— complete —")
+        await one.type("/later +2d not now")
+        await one.see("[you] not now (for ")
+        assert await one.end_input() == 0
+
+
 async def test_the_work_is_shown_and_taken_back(tmp_path: Path) -> None:
     workspace = tmp_path / "w"
     workspace.mkdir()

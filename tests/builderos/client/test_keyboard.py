@@ -25,6 +25,30 @@ def typed(*chunks: bytes) -> tuple[list[str | None], str]:
     return lines, "".join(one for one in told if isinstance(one, str))
 
 
+@pytest.mark.parametrize(
+    ("keys", "line", "shown"),
+    [
+        (b"/mod\t\r", "/mode", "/mode\n"),
+        (b"/mode\t\r", "/mode", "/mode\n/mode  /model\n/mode\n"),
+        (b"/model o\t\r", "/model opus", "/model opus\n"),
+        (b"/model opus\t\r", "/model opus", "/model opus\n"),
+        (b"a\tb\r", "a\tb", "a\tb\n"),
+        (b"\x1b[200~/mod\t\x1b[201~\r", "/mod\t", "/mod\t\n"),
+    ],
+)
+def test_tab_completes_what_is_known(keys: bytes, line: str, shown: str) -> None:
+    known = {
+        "/mod": ["/mode", "/model"],
+        "/mode": ["/mode", "/model"],
+        "/model o": ["opus"],
+        "/model opus": ["opus"],
+    }
+    editor = LineEditor(lambda line: known.get(line, []))
+    told = list(editor.feed(keys))
+    assert [one.text for one in told if isinstance(one, Line)] == [line]
+    assert "".join(one for one in told if isinstance(one, str)) == shown
+
+
 def paste(text: str) -> bytes:
     return b"\x1b[200~" + text.encode() + b"\x1b[201~"
 

@@ -163,7 +163,7 @@ class PairingRoutes:
     async def make(self, request: Request, device: Device) -> Response:
         """Create a code in the name of the device that asks: it ends with that device's key.
 
-        `url` in the body is the address that the other device will use. `reached` in the answer tells whether this
+        `url` in the body is the address that the other device will use. `reached` in the answer says whether this
         server can reach it.
         """
         body = await read_json(request, optional=True)

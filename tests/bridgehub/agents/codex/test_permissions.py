@@ -80,7 +80,9 @@ def test_more_rights_are_given_as_asked_and_for_no_longer_than_was_said() -> Non
 
 def test_a_yes_for_a_whole_folder_says_so() -> None:
     request = asked("item/fileChange/requestApproval", itemId="1", grantRoot="/srv")
-    patch = Tool("1", "apply_patch", {"changes": [{"path": "/srv/a", "kind": "add", "diff": "x"}]})
+    patch = Tool(
+        "1", "apply_patch", {"changes": [{"path": "/srv/a", "kind": "add", "diff": "x", "move_path": None}]}
+    )
     question = question_of(request, (patch,))
     assert question is not None
     assert question.grant == "change all files below /srv"

@@ -29,7 +29,7 @@ from bridgehub.protocol.messages import (
 from tests.bridgehub.hub_harness import make_spec
 from tests.standin.rig import RecordingSink, eventually
 
-RELAY = str(Path(__file__).with_name("relay_program.py"))
+RELAY = str(Path(__file__).parents[2] / "relay_program.py")
 SECRET = "open-sesame-4711"
 
 

@@ -1,0 +1,177 @@
+"""What a terminal knows of how its session can be steered: what is offered, what is set, what waits. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from builderos.client.frames import Frame
+from builderos.client.terminal import one_line
+
+__all__ = ["SETTINGS", "Scheduled", "Steering", "clock_time"]
+
+SETTINGS: Final = {"model": "model", "mode": "permission_mode", "effort": "effort"}
+"""Command of the terminal: field of the session's settings."""
+
+MAX_CHOICES: Final = 300
+"""Names of one list that are kept; the server sends no longer one."""
+
+
+@attrs.frozen
+class Scheduled:
+    """A message that waits for its time, or is held past it."""
+
+    message_id: str
+    brief: str
+    not_before: str
+
+
+@attrs.define(eq=False)
+class Steering:
+    """See the module.
+
+    Attributes:
+        last_turn: the newest turn that ended; a fork goes up to it.
+        scheduled: messages for later by id, oldest first.
+    """
+
+    last_turn: str | None = None
+    scheduled: dict[str, Scheduled] = attrs.field(factory=dict)
+    _models: list[Mapping[str, Any]] = attrs.field(factory=list)
+    _modes: list[Mapping[str, Any]] = attrs.field(factory=list)
+    _commands: list[str] = attrs.field(factory=list)
+    _settings: Mapping[str, Any] = attrs.field(factory=dict)
+    _gauge: Mapping[str, Any] = attrs.field(factory=dict)
+    _held: Mapping[str, Any] | None = None
+
+    def take(self, frame: Frame) -> None:
+        """Note what a frame tells of all this."""
+        match frame.kind:
+            case "attached":
+                self.scheduled = {}
+                for item in frame.tables("queue"):
+                    self._schedule(item)
+                self._settings, self._held = _table(frame.body, "settings"), frame.body.get("held")
+            case "agent":
+                offered = _table(frame.body, "agent")
+                self._models, self._modes = _tables(offered, "models"), _tables(offered, "modes")
+                self._commands = [
+                    name for one in _tables(offered, "commands") if (name := _text(one, "name"))
+                ]
+            case "gauge":
+                self._gauge = frame.body
+            case "session_updated":
+                self._settings = _table(frame.body, "settings") or self._settings
+                self._held = frame.body.get("held", self._held)
+            case "user_message":
+                self._schedule({"content": frame.content, **frame.body})
+            case "turn_started":
+                self.scheduled.pop(frame.text("message_id"), None)
+            case "delivery" if frame.text("state") == "cancelled":
+                self.scheduled.pop(frame.text("message_id"), None)
+        if frame.ends_turn:
+            self.last_turn = frame.turn_id
+
+    def choices(self, command: str) -> list[str]:
+        """Return what a command's word may be, as far as that is known."""
+        match command:
+            case "model":
+                return _ids(self._models)
+            case "mode":
+                return _ids(self._modes)
+            case "effort":
+                efforts = self._model().get("efforts")
+                return [one for one in efforts if isinstance(one, str)] if isinstance(efforts, list) else []
+        return []
+
+    def plan_mode(self) -> str | None:
+        """Return the mode in which the agent plans and changes nothing; None if it offers none."""
+        return next((_text(one, "id") for one in self._modes if one.get("kind") == "plan"), None)
+
+    def completions(self, line: str, own: list[str]) -> list[str]:
+        """Return what the last word of `line` may become.
+
+        Args:
+            line: what is typed so far.
+            own: the terminal's own commands.
+        """
+        command, has_argument, typed = line.partition(" ")
+        if not has_argument:
+            known = [*own, *(f"/{name}" for name in self._commands)] if line.startswith("/") else []
+            return sorted({one_line(name) for name in known if name.startswith(line)})
+        asked = "mode" if command in {"y", "Y"} else command.removeprefix("/")
+        return [one for one in self.choices(asked) if one.startswith(typed) and one == one_line(one)]
+
+    def status(self) -> str:
+        """Return how the session stands, on one safe line."""
+        words = [
+            f"{name} {self._settings.get(field) or 'as the agent has it'}" for name, field in SETTINGS.items()
+        ]
+        context = _table(self._gauge, "context")
+        used, window = _number(context, "used"), _number(context, "window")
+        if window:
+            words.append(f"context {100 * used / window:.0f} % of {window:,.0f}")
+        if cost := _number(self._gauge, "cost_usd"):
+            words.append(f"${cost:.2f}")
+        for one in _tables(self._gauge, "limits"):
+            until = clock_time(_text(one, "resets_at"))
+            words.append(
+                f"{_text(one, 'name')} {_number(one, 'used_percent'):.0f} %" + (until and f" until {until}")
+            )
+        if isinstance(self._held, dict):
+            until = clock_time(_text(self._held, "until"))
+            words.append(f"queue held, {_text(self._held, 'code')}" + (until and f", until {until}"))
+        if self.scheduled:
+            words.append(f"{len(self.scheduled)} for later")
+        return " · ".join(one_line(word) for word in words)
+
+    def _model(self) -> Mapping[str, Any]:
+        wanted = self._settings.get("model")
+        models = [
+            one
+            for one in self._models
+            if one.get("id") == wanted or (not wanted and one.get("default") is True)
+        ]
+        return models[0] if models else {}
+
+    def _schedule(self, item: Mapping[str, Any]) -> None:
+        message_id, not_before = _text(item, "message_id"), _text(item, "not_before")
+        if message_id and not_before:
+            brief = one_line(_text(item, "content"), 60)
+            self.scheduled[message_id] = Scheduled(message_id, brief, not_before)
+
+
+def clock_time(moment: str) -> str:
+    """Return a moment of the protocol as this machine's clock shows it; empty if it is none."""
+    try:
+        at = datetime.fromisoformat(moment).astimezone()
+    except (ValueError, OverflowError):
+        return ""
+    return at.strftime("%Y-%m-%d %H:%M")
+
+
+def _ids(items: list[Mapping[str, Any]]) -> list[str]:
+    return [name for one in items[:MAX_CHOICES] if (name := _text(one, "id"))]
+
+
+def _table(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _tables(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    value = body.get(name)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(body: Mapping[str, Any], name: str) -> float:
+    value = body.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
