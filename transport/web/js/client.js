@@ -144,7 +144,7 @@ export class Client {
 		const ofAttach = !frame.message_id && !frame.request_id && !this.attached.has(frame.session_id);
 		if (ofAttach && frame.code === "forbidden" && this.may("approve")) this.#otherLabel(frame);
 		else if (ofAttach && this.#settle(`attach ${frame.session_id}`, null)) return;
-		else this.views.say(frame.content);
+		else if (frame.session_id !== this.open?.id || !this.open?.refused?.(frame)) this.views.say(frame.content);
 	}
 
 	/** This browser had another key before, and its device_id is that key's. @param {Frame} frame */

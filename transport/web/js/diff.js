@@ -97,3 +97,19 @@ export function readPatch(patch) {
 	const start = patch.search(/^@@/m);
 	return start < 0 ? [] : readDiff(patch.slice(start)).filter((one) => !one.text.startsWith("\\ No newline"));
 }
+
+/** The lines of a patch with their numbers: in the old file for a removed line, else in the new one; 0 for none. @param {string} patch @returns {(Line & {number: number})[]} */
+export function numbered(patch) {
+	let [before, after] = [0, 0];
+	return readPatch(patch).map((one) => {
+		if (one.sign === "@") {
+			const [, from, to] = /^@@ -(\d+)(?:,\d+)? \+(\d+)/.exec(one.text) ?? [];
+			[before, after] = [Number(from ?? 0), Number(to ?? 0)];
+			return { ...one, number: 0 };
+		}
+		const number = one.sign === "-" ? before : after;
+		if (one.sign !== "+") before++;
+		if (one.sign !== "-") after++;
+		return { ...one, number };
+	});
+}

@@ -2,6 +2,7 @@
 
 import { randomHex } from "./identity.js";
 import { goTo } from "./router.js";
+import { showChanges } from "./views/changes.js";
 import { newSession } from "./views/creation.js";
 import { sessionDetails } from "./views/details.js";
 import { confirmed } from "./views/dialogs.js";
@@ -49,6 +50,7 @@ export function palette(app, client) {
 	openPalette(client.sessions.list, [
 		{ name: "New session", hint: "N", act: () => create(app, client) },
 		...(open ? [{ name: "Details of this session", hint: "", act: () => details(app, client) }] : []),
+		...(open ? [{ name: "Changes of this session", hint: "", act: () => showChanges(open, null) }] : []),
 		...(open?.journal.turn ? [{ name: "Stop this turn", hint: "", act: () => open.interrupt() }] : []),
 		{ name: "All sessions", hint: "", act: () => goTo("#/") },
 		...(client.may("admin") ? [{ name: "Pair a device", hint: "", act: () => pair(app, client) }] : []),

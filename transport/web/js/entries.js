@@ -13,7 +13,7 @@ export function userEntry(messageId, from, state) {
 export function answerEntry(from) {
 	const { seq, turn_id: turn, timestamp: at, cause } = from;
 	const lists = { parts: [], blocks: [], tools: [] };
-	return { kind: "answer", key: `t:${turn}`, seq, place: seq, turn, at, ...lists, status: "running", end: null, passing: "", html: null, cause: cause ?? "" };
+	return { kind: "answer", key: `t:${turn}`, seq, place: seq, turn, at, ...lists, status: "running", end: null, passing: "", html: null, cause: cause ?? "", changed: null, undo: "" };
 }
 
 /** @param {any} one @returns {AnswerEntry} */

@@ -3,6 +3,7 @@
 import { answerEntry, asked, askedTool, dropBlock, finishTool, startTool, userEntry } from "./entries.js";
 import { noticeText, takePiece } from "./pieces.js";
 import { Timeline } from "./timeline.js";
+import { takeWork } from "./work.js";
 
 /** Entries that are kept for a time without a server. */
 const KEPT = 100;
@@ -47,6 +48,8 @@ export class Journal extends Timeline {
 		/** @type {Gauge | null} */
 		this.gauge = null;
 		this.readSeq = 0;
+		/** @type {Map<string, {turn: string | null, back: boolean}>} undos: of which turn, and whether they put its changes back */
+		this.undos = new Map();
 	}
 
 	get state() {
@@ -97,6 +100,7 @@ export class Journal extends Timeline {
 		this.clear(frame.from_seq);
 		this.pending.clear();
 		this.tasks.clear();
+		this.undos.clear();
 		this.turn = null;
 		this.epoch = frame.epoch;
 		this.seq = frame.from_seq - 1;
@@ -163,6 +167,11 @@ export class Journal extends Timeline {
 				break;
 			case "notice":
 				this.#notice(frame);
+				break;
+			case "checkpoint":
+			case "undo_started":
+			case "undone":
+				takeWork(this, frame);
 				break;
 			case "session_updated":
 				this.#updated(frame);

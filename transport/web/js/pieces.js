@@ -63,7 +63,7 @@ export function noticeText(frame) {
 
 /** A line's first words and what stands below them. @param {Line} line @param {NameOf} nameOf @returns {[string, ...string[]]} */
 export function lineText(line, nameOf) {
-	if (!line.decision) return [line.text];
+	if (!line.decision) return line.note ? [line.text, line.note] : [line.text];
 	const words = { deny: "Denied", cancelled: "Cancelled" };
 	const word = words[/** @type {"deny"} */ (line.decision)] ?? "Allowed";
 	const lasting = line.decision !== "allow_session" ? "" : line.grant ? `for this session: ${line.grant}` : "for this session";

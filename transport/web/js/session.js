@@ -38,6 +38,8 @@ export class OpenSession {
 		this.left = false;
 		/** @type {Set<() => void>} who else shows something of this session */
 		this.watchers = new Set();
+		/** @type {((frame: Frame) => boolean) | undefined} who takes the next refusal; false passes it on */
+		this.refused = undefined;
 		/** Whether this page made the session, which then is called by its first message. */
 		this.nameless = Boolean(making.agent);
 	}

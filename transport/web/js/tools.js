@@ -151,3 +151,12 @@ export function inputText(value) {
 		.map(([name, one]) => `${name}: ${typeof one === "string" ? one : JSON.stringify(one, null, 2)}`)
 		.join("\n");
 }
+
+/** Files of the workspace that a call is about, relative to it; each once. @param {Pick<Tool, "input" | "diff">} tool @param {string | undefined} workspace @returns {string[]} */
+export function filesOf({ input, diff }, workspace) {
+	const changes = Array.isArray(input?.changes) ? input.changes : [];
+	const named = [...(diff ?? []), ...changes].map((/** @type {any} */ one) => one?.path);
+	const all = [input?.file_path ?? input?.notebook_path ?? input?.path, ...named].filter((one) => typeof one === "string");
+	const inside = all.map((one) => relative(one, workspace)).filter((one) => one && !one.startsWith("/"));
+	return [...new Set(inside)];
+}

@@ -98,6 +98,10 @@ interface AnswerEntry {
   passing: string;
   html: string | null;
   cause: string;
+  /** How much it changed; null until the server told. */
+  changed: { files: number; added: number; removed: number } | null;
+  /** The undo that took its changes back; "" if none did, or a redo followed. */
+  undo: string;
 }
 
 /** A decision or a notice: in its turn, or between the messages. */
@@ -314,6 +318,8 @@ interface Acts {
   copy: (text: string) => void;
   /** What else a finished answer's foot has. */
   more: (entry: AnswerEntry) => HTMLElement[];
+  /** Load a part of the page and use it for this session. */
+  open: <T>(part: () => Promise<T>, use: (part: T, session: OpenSession) => void) => void;
   /** Draw an entry again. */
   redraw: (key: string) => void;
   say: (text: string) => void;

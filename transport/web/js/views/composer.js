@@ -1,6 +1,6 @@
 // Where a person writes: text, files, voice; what is typed is the session's draft on every device.
 
-import { button, el, iconButton, setAttr, setText, sizeText } from "../dom.js";
+import { button, el, iconButton, moreStyles, setAttr, setText, sizeText } from "../dom.js";
 
 /** What the server takes. */
 const MAX_FILE_BYTES = 50_000_000;
@@ -53,6 +53,8 @@ export class ComposerView {
 			this.session?.setDraft(this.text.value);
 			this.#drawOffer();
 			this.#fit();
+			if (this.mention) this.mention.update();
+			else if (this.text.value.includes("@")) this.#mention();
 		};
 		this.text.onkeydown = (event) => this.#onKey(event);
 		this.text.onpaste = (event) => {
@@ -65,6 +67,15 @@ export class ComposerView {
 			this.picker.value = "";
 		};
 	}
+
+	/** Load the search of files. */
+	async #mention() {
+		const [part] = await Promise.all([import("./mention.js"), moreStyles()]).catch(() => []); // the next key tries again
+		if (part) (this.mention ??= new part.MentionView(this)).update();
+	}
+
+	/** @type {import("./mention.js").MentionView | undefined} */
+	mention = undefined;
 
 	/** @param {KeyboardEvent} event */
 	#onKey(event) {

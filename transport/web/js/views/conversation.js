@@ -90,6 +90,7 @@ export class ConversationView {
 			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
 			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
 			more: (entry) => this.#more(entry),
+			open: (part, use) => this.#open(part, use),
 			redraw: (key) => {
 				this.session?.journal.dirty.add(key);
 				this.client.views.session();

@@ -3,6 +3,7 @@
 import { ApiError } from "../api.js";
 import { button, clockTime, el, field } from "../dom.js";
 import { modeOf } from "../names.js";
+import { showChanges } from "./changes.js";
 import { confirmed, openDialog } from "./dialogs.js";
 import { saveFile } from "./share.js";
 
@@ -36,11 +37,16 @@ export function sessionDetails(session, say, gone) {
 		client.may("drive") ? form : null,
 		shown,
 		granted,
+		el("div.choice", button("Show all changes", () => changes())),
 		el("p.label", "Export"),
 		el("div.choice", button("Markdown", save("md")), button("JSON", save("json"))),
 		client.may("drive") ? el("div.choice", ...tidies) : null,
 		client.may("admin") ? el("div.choice", button("Delete", () => remove(session, dialog, say, gone), "danger")) : null,
 	);
+	const changes = () => {
+		dialog.close();
+		showChanges(session, null);
+	};
 	session.watchers.add(draw);
 	dialog.addEventListener("close", () => session.watchers.delete(draw));
 }

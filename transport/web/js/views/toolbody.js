@@ -3,12 +3,14 @@
 import { readAnsi } from "../ansi.js";
 import { changesOf, readPatch } from "../diff.js";
 import { button, el } from "../dom.js";
-import { commandOf, describe, inputText, relative } from "../tools.js";
+import { commandOf, describe, filesOf, inputText, relative } from "../tools.js";
 import { markdown } from "./markdown.js";
 
 /** Lines of a diff, and characters of a text, that are drawn; the rest is counted. */
 const LINES = 400;
 const CHARS = 100_000;
+/** Files of a call that can be opened. */
+const FILES = 20;
 
 /** @param {HTMLElement} at @param {Tool} tool @param {Acts} acts */
 export function fillTool(at, tool, acts) {
@@ -16,11 +18,22 @@ export function fillTool(at, tool, acts) {
 	const whole = (/** @type {string | undefined} */ url, /** @type {string} */ what) =>
 		url ? [button(`Save the whole ${what}`, () => acts.save(url, `${name}-${what}.txt`), "quiet")] : [];
 	at.replaceChildren(
+		...fileButtons(tool, acts),
 		...drawInput(tool, acts.workspace()),
 		...whole(inputBlob, "input"),
 		...(output ? drawOutput(tool, output, acts.workspace()) : []),
 		...whole(outputBlob, "output"),
 	);
+}
+
+/** Buttons that open the files of a call. @param {Tool} tool @param {Acts} acts */
+function fileButtons(tool, acts) {
+	const { kind } = describe(tool.name, tool.input, acts.workspace());
+	if (!acts.mayDrive() || (kind !== "edit" && kind !== "read")) return [];
+	return filesOf(tool, acts.workspace()).slice(0, FILES).map((path) => {
+		const show = () => acts.open(() => import("./file.js"), (part, session) => part.showFile(session, path, acts.say));
+		return button(`Open ${path}`, show, "quiet path");
+	});
 }
 
 /**

@@ -21,6 +21,9 @@ function loadCalls(again) {
 	loading.then(again);
 }
 
+/** @type {typeof import("./changed.js") | null} how the line about its changes is drawn: loaded with the first one */
+let changes = null;
+
 const canSpeak = "speechSynthesis" in window && typeof SpeechSynthesisUtterance === "function";
 
 /** Characters of running text that are laid out together, and how many more there may be until a space comes. */
@@ -95,8 +98,9 @@ export class AnswerView {
 		this.body = el("div.body");
 		this.passing = el("p.passing-note", { hidden: true });
 		this.ending = el("p.ending", { hidden: true });
+		this.changed = el("div.foot.changed", { hidden: true });
 		this.foot = el("div.foot", { hidden: true });
-		this.node = el("article", { "data-role": "assistant", tabindex: -1 }, this.who, this.body, this.passing, this.ending, this.foot);
+		this.node = el("article", { "data-role": "assistant", tabindex: -1 }, this.who, this.body, this.passing, this.ending, this.changed, this.foot);
 		/** @type {Map<Part, TextView | ThinkingView | LineView>} */
 		this.views = new Map();
 		/** @type {Map<string, import("./tool.js").RunView>} by the first call's id */
@@ -124,6 +128,17 @@ export class AnswerView {
 		this.ending.hidden = !ending;
 		if (!running && !this.foot.firstChild) this.#foot(entry);
 		this.foot.hidden = running;
+		this.changed.hidden = !entry.changed?.files;
+		if (entry.changed?.files) this.#changed(entry);
+	}
+
+	/** @param {AnswerEntry} entry */
+	#changed(entry) {
+		if (changes) changes.drawChanged(this.changed, entry, this.acts);
+		else import("./changed.js").then((module) => {
+			changes = module;
+			this.acts.redraw(entry.key);
+		}, () => {}); // the next drawing tries again
 	}
 
 	/** The same turn came again, as after a reconnection without a position: nothing of the old one's parts counts. */

@@ -1,0 +1,98 @@
+"""The view of what a turn, or the whole session, changed."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.web.axe import faults
+from tests.web.repository import make_repository
+from tests.web.world import DESKTOP, PHONE, Screen, Site, Size
+
+LONG = "word " * 200
+
+
+def view_of(screen: Screen, size: Size) -> Locator:
+    """Open the changes of the last turn."""
+    screen.button("View", screen.answers.last.locator(".changed")).click()
+    kind = "region" if size is DESKTOP else "dialog"
+    return screen.page.get_by_role(kind, name="Changes", exact=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=lambda one: one.name)
+def test_changes_of_a_turn_and_of_the_session(site: Site, sid: str, size: Size) -> None:
+    work = make_repository(site, sid, {"a.txt": "one\ntwo\n", "gone.txt": "x\n"})
+    work.turn({"first.txt": "1\n"})
+    work.turn({"a.txt": f"one\n<b>{LONG}</b>\n", "gone.txt": None})
+    screen = site.signed_in(to=sid, size=size)
+    view = view_of(screen, size)
+    expect(view.get_by_text("2 files, +1 −2.")).to_be_visible()
+    expect(view.get_by_text("first.txt")).to_have_count(0)
+    added = view.locator(".added")
+    expect(added).to_contain_text("+<b>word word")
+    expect(added).to_have_attribute("data-number", "2")
+    assert added.evaluate("(one) => one.scrollWidth <= one.clientWidth"), "a long line wraps"
+    assert view.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    box = view.bounding_box()
+    assert box
+    assert (box["width"] == size.width) == (size is PHONE)
+    assert faults(screen.page) == []
+    view.get_by_text("a.txt").click()
+    expect(added).to_be_hidden()
+    screen.button("Whole session", view).click()
+    expect(view.get_by_text("3 files, +2 −2.")).to_be_visible()
+    expect(view.get_by_text("first.txt")).to_be_visible()
+    screen.button("Close", view).click()
+    expect(view).to_have_count(0)
+    expect(screen.log).to_be_visible()
+
+
+def test_a_long_patch_is_drawn_in_parts(site: Site, sid: str) -> None:
+    work = make_repository(site, sid, {"a.txt": "one\n"})
+    work.turn({"big.txt": "".join(f"line {number}\n" for number in range(5000))})
+    screen = site.signed_in(to=sid)
+    view = view_of(screen, PHONE)
+    expect(view.get_by_text("1 file, +5000 −0.")).to_be_visible()
+    assert view.locator(".added").count() == 0, "a long patch is drawn when it is opened"
+    view.get_by_text("big.txt").click()
+    expect(view.locator(".added").first).to_have_text("+line 0")
+    assert view.locator(".added").count() < 1000
+    more = view.get_by_role("button", name="Show more lines")
+    while more.is_visible():
+        more.scroll_into_view_if_needed()
+        screen.page.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => done(true)))")
+    assert view.locator(".added").count() == 5000
+    expect(view.locator(".added").last).to_have_text("+line 4999")
+
+
+def test_a_file_whose_patch_was_left_out_is_fetched_on_request(site: Site, sid: str) -> None:
+    work = make_repository(site, sid, {"a.txt": "one\n"})
+    work.turn({"huge.txt": "".join(f"{number} {'x' * 90}\n" for number in range(4000))})
+    screen = site.signed_in(to=sid)
+    view = view_of(screen, PHONE)
+    view.get_by_text("huge.txt").click()
+    screen.button("Show this file's changes", view).click()
+    expect(view.locator(".added").first).to_contain_text("+0 xxx")
+
+
+def test_a_refusal_is_shown_and_can_be_tried_again(site: Site, sid: str) -> None:
+    work = make_repository(site, sid, {"a.txt": "one\n"})
+    work.turn({"a.txt": "two\n"})
+    screen = site.signed_in(to=sid)
+    busy = '{"error":{"code":"busy","message":"Being compared already."}}'
+    screen.page.route("**/changes?*", lambda route: route.fulfill(status=429, body=busy), times=1)
+    view = view_of(screen, PHONE)
+    expect(view.get_by_text("Being compared already.")).to_be_visible()
+    screen.button("Try again", view).click()
+    expect(view.get_by_text("1 file, +1 −1.")).to_be_visible()
+
+
+def test_the_details_lead_to_all_changes(site: Site, sid: str) -> None:
+    work = make_repository(site, sid, {"a.txt": "one\n"})
+    work.turn({"a.txt": "two\n"})
+    screen = site.signed_in(to=sid)
+    screen.button("Details").click()
+    screen.button("Show all changes").click()
+    view = screen.page.get_by_role("dialog", name="Changes", exact=True)
+    expect(view.get_by_text("1 file, +1 −1.")).to_be_visible()
+    expect(screen.button("This turn", view)).to_have_count(0)
