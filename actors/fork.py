@@ -8,6 +8,7 @@ end noted the place; else, or if that fails, the agent is given the history as t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import attrs
 
@@ -70,18 +71,19 @@ class Forking:
         if source is None:
             raise SessionMissing(source_id)
         turns = await self._turns_up_to(source_id, after_turn)
-        try:
+        record: SessionRecord | None = None
+        with suppress(SessionExists):
             record = await self.catalog.create(attrs.evolve(new, hidden=True))
-        except SessionExists:
+        if record is None:
             made = await self.catalog.get(new.session_id)
             if made is not None and made.settings == new.settings:
                 return
-            raise
+            raise SessionExists(new.session_id)
         try:
             await self._copy(source_id, record, turns, restore(source).title if title is None else title)
             await self.catalog.reveal(new.session_id, files_of=source_id)
         except BaseException:
-            await self.catalog.remove_hidden(new.session_id)
+            await self.catalog.remove_hidden(new.session_id)  # noqa: ASYNC102 - shielded, and bounded by the writer
             raise
 
     async def _turns_up_to(self, source_id: str, after_turn: str | None) -> frozenset[str]:

@@ -107,7 +107,7 @@ class BetweenTurns:
 
     async def _stop(self, driver: object, task_id: str) -> None:
         if isinstance(driver, SelfStarter):
-            with trio.move_on_after(STOP_TASK_S):
+            with trio.move_on_after(STOP_TASK_S):  # noqa: ASYNC912 - the driver waits
                 try:
                     await driver.stop_task(task_id, self.tell_and_note)
                 except Exception:

@@ -75,7 +75,7 @@ class Setups:
         if driver is None:
             await trio.lowlevel.checkpoint()
             return
-        with trio.move_on_after(GAUGE_S):
+        with trio.move_on_after(GAUGE_S):  # noqa: ASYNC912 - the driver waits
             try:
                 await driver.after_turn(self.tell)
             except Exception as exc:

@@ -197,7 +197,7 @@ class SqliteCatalog:
 
     async def remove_hidden(self, session_id: str) -> None:
         """Remove a session that was not revealed."""
-        with trio.CancelScope(shield=True):  # bounded by the writer; the next start does what it gives up
+        with trio.CancelScope(shield=True):  # noqa: ASYNC912 - bounded by the writer; the next start does the rest
             try:
                 await self.remove(session_id)
             except (SessionMissing, StorageUnavailable) as error:

@@ -88,7 +88,9 @@ FRAMES: Final = {
     "renew": Row("drive", "an answer", {}, {"type": "notice", "code": "renewed"}),
     "organize": Row("drive", "nothing", {"pinned": True}, {"type": "session_changed", "pinned": True}),
     "warm": Row("drive", "nothing", {}, {"type": "pong"}),
-    "undo": Row("drive", "nothing", {"turn_id": "t"}, {"type": "rejected", "code": "no_checkpoint"}),
+    "undo": Row(
+        "drive", "nothing", {"turn_id": "t", "force": True}, {"type": "rejected", "code": "no_checkpoint"}
+    ),
     "rename": Row("drive", "nothing", {"title": "T"}, {"type": "session_updated", "title": "T"}),
     "draft": Row(
         "drive",

@@ -301,7 +301,7 @@ async def test_a_search_ends_with_its_client(tmp_path: Path, monkeypatch: pytest
                 b"GET /api/search?q=x HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\n\r\n"
             )
         finder = world.facilities.search
-        with trio.fail_after(LIMIT_S):
+        with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits for its condition
             while finder._readers.running < search.SEARCHES:
                 await trio.testing.wait_all_tasks_blocked(0.01)
             for peer in peers:

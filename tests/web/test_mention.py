@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Locator, expect
 
 from tests.web.axe import faults
@@ -11,7 +13,7 @@ from tests.web.world import DESKTOP, Screen, Site
 FILES = {"src/oven.py": "1\n", "src/bread.py": "2\n", "README.md": "3\n"}
 
 
-def open_box(site: Site, sid: str, **more: object) -> tuple[Screen, Locator]:
+def open_box(site: Site, sid: str, **more: Any) -> tuple[Screen, Locator]:
     work = make_repository(site, sid, FILES)
     with site.phone() as phone:
         work.attach(phone)

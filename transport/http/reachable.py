@@ -39,7 +39,7 @@ async def is_answered(origin: str) -> bool:
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     request = f"GET /api/health HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
-    with trio.move_on_after(_LIMIT_S):
+    with trio.move_on_after(_LIMIT_S):  # noqa: ASYNC912 - connecting waits
         try:
             stream = await _connect(parts.scheme, host, port)
             async with stream:

@@ -118,7 +118,7 @@ async def test_a_paste_into_a_terminal_arrives_whole_and_the_terminal_is_as_befo
 
     async def see(text: bytes) -> None:
         nonlocal shown
-        with trio.fail_after(40):
+        with trio.fail_after(40):  # noqa: ASYNC912 - waits for its condition
             while text not in shown:
                 shown += await trio.to_thread.run_sync(os.read, keyboard, 65536)
 

@@ -145,7 +145,7 @@ async def on_terminal(command: Sequence[str], environment: Mapping[str, str]) ->
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(trio.run_process, command, stdout=theirs, cwd=ROOT, env=environment))
             shown = b""
-            with trio.fail_after(30):
+            with trio.fail_after(30):  # noqa: ASYNC912 - waits for its condition
                 while not shown.endswith((b"complete*\n", b"]\n}\n", b"c\xe2\x90\xa1 \n")):
                     shown += await trio.to_thread.run_sync(os.read, ours, 65536, abandon_on_cancel=True)
         return shown.decode()
