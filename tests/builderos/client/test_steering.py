@@ -1,4 +1,4 @@
-"""What a terminal tells of a session's settings and gauges, and what it completes."""
+"""What a terminal shows of a session's settings and gauges, and what it completes."""
 
 from __future__ import annotations
 
