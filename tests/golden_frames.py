@@ -203,7 +203,7 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
     todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
     yield "plan_updated", _event(144, todo)
-    settings = ev.Settings("/work/trip", "opus", "plan", None)
+    settings = ev.Settings("/srv/trip", "opus", "plan", None)
     changed = ev.SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
     saved = ev.Checkpoint("t1", "c2", "after", files=4, added=120, removed=8)
