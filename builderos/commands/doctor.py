@@ -18,6 +18,7 @@ import attrs
 from bridgehub.agents.acp.known import known_of
 from builderos.client.terminal import one_line
 from builderos.commands.doctor_git import git_lines
+from builderos.commands.doctor_push import push_lines
 from builderos.config import (
     AcpAgent,
     Agent,
@@ -106,6 +107,8 @@ def examine(
         if isinstance(agent, CodexAgent):
             findings += _codex_sandbox(f"agent {name} sandbox", own, home)
     for good, about, detail, fix in git_lines(data):
+        findings.append(Finding("ok" if good else "note", about, detail, fix))
+    for good, about, detail, fix in push_lines(data / DATABASE_NAME, config.push):
         findings.append(Finding("ok" if good else "note", about, detail, fix))
     return [*findings, *_data_folder(data)]
 
