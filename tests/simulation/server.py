@@ -231,15 +231,14 @@ class SimServer:
         frames = _Frames(end, b"", b"", WRITE_S)
         socket: Any = _LineSocket(end, frames)
         sign_in = SignIn(SignIns(self.devices), "127.0.0.1", key)
-        on_signed_in: Callable[[], None] = lambda: None  # noqa: E731
         connection = ConnectionV3(
-            cast("trio_websocket.WebSocketConnection", socket),
-            frames,
-            self._config,
-            self._deps,
-            self._pulse,
-            on_signed_in,
-            sign_in,
+            ws=cast("trio_websocket.WebSocketConnection", socket),
+            stream=frames,
+            config=self._config,
+            deps=self._deps,
+            sign_in=sign_in,
+            on_signed_in=lambda: None,
+            pulse=self._pulse,
         )
         async with trio.open_nursery() as nursery:
             self._connections[connection] = None
