@@ -57,7 +57,6 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
         grant, record.head_seq, entries, fold=step.folds, durable=True, summary=summary(state)
     )
     tail.reset(state.epoch, head)
-    deps.changed(session_id)
     if hub_id is not None:
         await deps.hubs.forget(hub_id)
 

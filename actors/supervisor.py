@@ -126,6 +126,11 @@ class Supervisor:
             child.mailbox.wake()  # the actor may have been waiting for the last device to go
             self._let_go(child)
 
+    def listeners(self) -> Iterator[Listener]:
+        """Yield all that listen to a session now."""
+        for child in self._children.values():
+            yield from child.tail.listeners
+
     @contextmanager
     def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
         """Call `changed` with a session's id whenever its entry in a list may have changed."""
@@ -323,7 +328,7 @@ class Supervisor:
 
     async def _run_once(self, child: _Child) -> bool:
         """Run the session's actor to its end; tell whether to start it again."""
-        actor = SessionActor(child.session_id, self._deps, child.mailbox, child.tail)
+        actor = SessionActor(child.session_id, self._deps, child.mailbox, child.tail, self._note_change)
         died_of = await run_guarded(actor.run)
         if died_of is None:
             return not child.mailbox.is_empty
@@ -347,6 +352,7 @@ class Supervisor:
         )
         if died_of is not None:
             log.error("session %s: its end could not be journalled", child.session_id, exc_info=died_of)
+        self._note_change(child.session_id)
 
     def _turn_away(self, child: _Child, content: str) -> None:
         child.tail.post_nowait(SessionProblem("session_failed", f"the session failed: {content}"))
@@ -375,7 +381,6 @@ async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
     """
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(deps, nursery)
-        supervisor._deps = attrs.evolve(deps, changed=supervisor._note_change)
         nursery.start_soon(supervisor.keep_time)
         try:
             yield supervisor

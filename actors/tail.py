@@ -153,6 +153,11 @@ class Tail:
         return tuple(listener.device for listener in self._listeners if listener.device is not None)
 
     @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """All that listen, devices or not."""
+        return tuple(self._listeners)
+
+    @property
     def is_watched(self) -> bool:
         """Whether anybody listens."""
         return bool(self._listeners)

@@ -69,6 +69,7 @@ class ProcessHubs:
             data folder alone under the temp folder, whose name the wiring notes. Made when needed.
         name_of: from the session id that a hub was started with to today's: hubs of an earlier version have the iOS
             app's own ids.
+        on_start: called with the session's id when a hub is about to start.
         by_exec: hubs are programs of their own instead of forks; right where fork is not safe (macOS).
     """
 
@@ -76,6 +77,7 @@ class ProcessHubs:
     short_folder: Path
     by_exec: bool = sys.platform == "darwin"
     name_of: Callable[[str], str] = str
+    on_start: Callable[[str], None] = lambda session_id: None
     _fork_server: ForkServer = attrs.field(init=False)
     _places: dict[str, Leftovers] = attrs.field(factory=dict)
     _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -108,6 +110,7 @@ class ProcessHubs:
         """
         if not is_hub_id(spec.hub_id):
             raise HubStartFailed("the hub's id is none")
+        self.on_start(spec.session_id)
         await trio.to_thread.run_sync(self._start, spec, limiter=self._starts)
 
     async def connect(self, hub_id: str, *, owner_epoch: int, last_seq: int) -> SocketHubLink:

@@ -38,7 +38,6 @@ async def test_an_end_that_storage_refused_is_written_whole(autojump_clock: trio
             new_id=lambda: "id1",
             spec_for=spec_for,
             config=ActorConfig(),
-            changed=lambda session_id: None,
         )
         store.fail_next_append(StorageUnavailable("full"))
         with trio.fail_after(60):

@@ -28,7 +28,7 @@ from storage.aliases import Aliases
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable
 from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
-from transport.ports import Deps, SessionListener
+from transport.ports import Deps
 
 __all__ = ["ALIASES", "FakeServer", "FakeSession", "accept"]
 
@@ -110,7 +110,7 @@ OnCommand = Callable[[FakeSession, Envelope], None]
 
 @attrs.define(eq=False)
 class FakeServer:
-    """`Journal`, `Catalog`, `CommandBus`, `LiveBus` and `SessionWatch` at once."""
+    """`Journal`, `Catalog`, `CommandBus` and `LiveBus` at once."""
 
     devices: FakeDevices = attrs.field(factory=FakeDevices)
     sessions: dict[str, FakeSession] = attrs.field(factory=dict)
@@ -121,7 +121,7 @@ class FakeServer:
     before_count: Callable[[], Awaitable[None]] | None = None
     now_ms: int = START_MS
     offers: dict[str, bytes] = attrs.field(factory=dict)
-    watchers: list[SessionListener] = attrs.field(factory=list)
+    watchers: list[Callable[[str], None]] = attrs.field(factory=list)
 
     def deps(self) -> Deps:
         return Deps(
@@ -130,7 +130,7 @@ class FakeServer:
             catalog=self,
             journal=self,
             devices=self.devices,
-            watch=self,
+            watch=self.watch,
             clock=lambda: self.now_ms,
             aliases=ALIASES,
         )
@@ -206,12 +206,12 @@ class FakeServer:
         return self._session(session_id).tail.listen(listener)
 
     @contextmanager
-    def watch(self, listener: SessionListener) -> Iterator[None]:
-        self.watchers.append(listener)
+    def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
+        self.watchers.append(changed)
         try:
             yield
         finally:
-            self.watchers.remove(listener)
+            self.watchers.remove(changed)
 
     # ---- Journal ----
 

@@ -111,7 +111,7 @@ class Conversation:
         """Send changed entries of sessions from now on: of the attached ones, or of all."""
         if self._watching is None:
             feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self._wants_entry)
-            self._watching = self.deps.watch.watch(feed)
+            self._watching = self.deps.watch(feed.changed)
             self._watching.__enter__()
 
     def _wants_entry(self, session_id: str) -> bool:

@@ -40,7 +40,7 @@ class SessionFeed:
     _free_at: dict[str, float] = attrs.field(factory=dict)
 
     def changed(self, session_id: str) -> None:
-        """Implements `transport.ports.SessionListener`."""
+        """Note that a session's entry may have changed."""
         if session_id not in self._changed and self.wants(session_id):
             self._changed[session_id] = None
             self.writer.mark_ready(self)
