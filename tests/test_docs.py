@@ -12,7 +12,7 @@ import pytest
 from builderos.cli import make_parser
 from builderos.config import parse_config
 from tests.test_imports import ALLOWED, ROOT
-from transport.frame_rate import BURST, FRAMES_PER_S
+from transport.limits import BURST, FRAMES_PER_S
 
 PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 

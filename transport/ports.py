@@ -12,10 +12,10 @@ from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
+from transport.attempts import SignInThrottle
 from transport.audit_trail import AuditTrail
 from transport.facilities import HttpServices
 from transport.rendering.protocol import Block
-from transport.tries import SignInThrottle
 
 __all__ = [
     "SCOPES",

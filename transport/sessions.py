@@ -1,9 +1,10 @@
-"""What every protocol does with a session: finds or creates it, asks its owner, and names its failures."""
+"""What every protocol does with a session: finds or creates it, asks its owner, looks up a message's files, and names
+failures."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
 
 import attrs
@@ -12,14 +13,24 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Author, Command, Envelope, Reply, Settings
 from actors.errors import ActorError, SessionFailed, ShuttingDown
+from actors.events import Attachment
 from actors.ports import CommandBus
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
 from transport.auth import CREATE_SESSION, authorize
 from transport.config import TransportConfig
-from transport.ports import Deps, Device
+from transport.ports import Deps, Device, Uploads
 
-__all__ = ["FAILURES", "NO_ANSWER", "Failure", "SessionRefused", "ask", "failure_of", "find_or_create"]
+__all__ = [
+    "FAILURES",
+    "NO_ANSWER",
+    "Failure",
+    "SessionRefused",
+    "ask",
+    "attachments_of",
+    "failure_of",
+    "find_or_create",
+]
 
 FAILURES: Final = (SessionMissing, SessionFailed, ShuttingDown, StorageError)
 """Failures of a session's owner or of the database: the device gets an error, and its connection continues."""
@@ -118,3 +129,26 @@ async def find_or_create(
         await deps.catalog.create(new)
     except SessionExists:
         return  # two devices created it at the same time: both use the one that exists
+
+
+async def attachments_of(
+    uploads: Uploads | None, session_id: str, urls: Sequence[str]
+) -> tuple[Attachment, ...] | None:
+    """Return the files that a message names, and record that its session has them; None if one is not an upload.
+
+    Name, type and size come from the upload; other fields from the device are ignored.
+
+    Raises:
+        StorageUnavailable: it could not be read or recorded.
+    """
+    if not urls:
+        return ()
+    if uploads is None:
+        return None
+    found: list[Attachment] = []
+    for url in urls:
+        file = await uploads.find(url)
+        if file is None:
+            return None
+        found.append(file)
+    return tuple(found) if await uploads.use(session_id, found) else None

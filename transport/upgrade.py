@@ -12,14 +12,13 @@ import trio_websocket
 
 from transport.config import TransportConfig
 from transport.ios.connection import AppConnection, AppShared
-from transport.limits import Place, Places
+from transport.limits import Place, Places, Turnstile
 from transport.ports import AppPorts, Deps
 from transport.proxies import Proxies
 from transport.refusals import Refusal
 from transport.request_head import RequestHead, find_end
 from transport.signin import SignIn, SignIns, key_of_headers
 from transport.streams import FrameStream, Transport
-from transport.turnstile import Turnstile
 from transport.v3.connection import ConnectionV3
 from transport.v3.decode import SUBPROTOCOL
 from transport.v3.rendered import Renderings

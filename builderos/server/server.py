@@ -44,6 +44,7 @@ from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
+from transport.attempts import SignInThrottle
 from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
 from transport.facilities import HttpServices
@@ -52,7 +53,6 @@ from transport.permission_timeout import PermissionTimeouts
 from transport.ports import AppPorts, Deps
 from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
-from transport.tries import SignInThrottle
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
 from transport.workspace.parts import Work

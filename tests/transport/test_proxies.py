@@ -10,8 +10,8 @@ import pytest
 from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_more_http import open_world
 from transport import tries
+from transport.attempts import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 from transport.proxies import LOOPBACK, Proxies
-from transport.tries import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 
 
 def client(peer: str, *lines: str, named: tuple[str, ...] = LOOPBACK) -> str:

@@ -27,9 +27,16 @@ from transport.ios.resume import PAIR_MS, is_own_pair
 from transport.ios.state import AppState, Decision, MessageRecord, Send
 from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
 from transport.ios.wire import error as error_frame
-from transport.message_files import attachments_of
 from transport.ports import AppPorts, Deps, Device
-from transport.sessions import FAILURES, NO_ANSWER, SessionRefused, ask, failure_of, find_or_create
+from transport.sessions import (
+    FAILURES,
+    NO_ANSWER,
+    SessionRefused,
+    ask,
+    attachments_of,
+    failure_of,
+    find_or_create,
+)
 from transport.websocket.writer import DeviceWriter
 
 __all__ = ["AppConversation"]

@@ -21,9 +21,8 @@ from actors.events import Attachment as File
 from storage.errors import StorageError
 from transport.auth import OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
-from transport.message_files import attachments_of
 from transport.ports import Deps, Device
-from transport.sessions import FAILURES, SessionRefused, failure_of
+from transport.sessions import FAILURES, SessionRefused, attachments_of, failure_of
 from transport.v3 import client_frames as cf
 from transport.v3 import replies
 from transport.v3.attach import Attaching, AttachRefused
