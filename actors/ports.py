@@ -16,7 +16,7 @@ from actors.commands import Envelope
 from actors.tail import Listener, Tail
 from bridgehub.protocol.messages import HubSpec, Reported, ToHub, Welcome
 from storage.records import (
-    Command,
+    CommandRecord,
     Entry,
     Fold,
     Grant,
@@ -112,7 +112,7 @@ class Journal(Protocol):
         """Return the committed end of a session. Raises SessionMissing."""
         ...
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         """Return what is recorded of those of `command_ids` that were ever committed in this session."""
         ...
 

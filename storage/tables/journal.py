@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from storage.errors import SessionMissing
-from storage.records import Command, Entry, Fold, Grant, Head, Row, Summary
+from storage.records import CommandRecord, Entry, Fold, Grant, Head, Row, Summary
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.append import Append, append
@@ -152,11 +152,11 @@ class SqliteJournal:
             raise SessionMissing(session_id)
         return Head(*found)
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         """Return the records of these commands."""
         bound = (session_id, json.dumps(list(command_ids)))
         rows = await self._readers.all(_COMMANDS, bound)
-        return {row[0]: Command(*row) for row in rows}
+        return {row[0]: CommandRecord(*row) for row in rows}
 
     async def first_seq_of_turns(self, session_id: str, count: int) -> int:
         """Return the seq at which the last `count` started turns begin. Raises SessionMissing."""

@@ -26,7 +26,7 @@ from actors.events import (
 from actors.tail import Listener, Tail
 from storage.aliases import Aliases
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable
-from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
+from storage.records import CommandRecord, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
 from transport.ports import Deps
 
@@ -44,7 +44,7 @@ class FakeSession:
     record: SessionRecord
     tail: Tail
     rows: list[Row] = attrs.field(factory=list)
-    commands: dict[str, Command] = attrs.field(factory=dict)
+    commands: dict[str, CommandRecord] = attrs.field(factory=dict)
     state: str = "idle"
     pending: tuple[PermissionRequested, ...] = ()
     turn_id: str | None = None
@@ -87,7 +87,7 @@ class FakeSession:
         if entry.command_id is not None and entry.command_state is not None:
             first = self.commands.get(entry.command_id)
             seq = first.seq if first else item.seq
-            self.commands[entry.command_id] = Command(entry.command_id, seq, entry.command_state)
+            self.commands[entry.command_id] = CommandRecord(entry.command_id, seq, entry.command_state)
 
     def view(self) -> SessionView:
         record = self.record
@@ -251,7 +251,7 @@ class FakeServer:
         session = self._session(session_id)
         return Head(session.record.epoch, session.head_seq)
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         known = self._session(session_id).commands
         return {one: known[one] for one in command_ids if one in known}
 

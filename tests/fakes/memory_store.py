@@ -23,7 +23,7 @@ from storage.errors import (
 )
 from storage.records import (
     PIECE_KINDS,
-    Command,
+    CommandRecord,
     Entry,
     Fold,
     Grant,
@@ -42,7 +42,7 @@ __all__ = ["MemoryStore"]
 class _Session:
     record: SessionRecord
     rows: list[Row] = attrs.field(factory=list)
-    commands: dict[str, Command] = attrs.field(factory=dict)
+    commands: dict[str, CommandRecord] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -133,7 +133,7 @@ class MemoryStore:
         record = self._known(session_id).record
         return Head(record.epoch, record.head_seq)
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         """See `actors.ports.Journal`."""
         await self.enter(writes=False)
         found = self._sessions.get(session_id)
@@ -319,7 +319,7 @@ class MemoryStore:
 
     def _row(self, session: _Session, entry: Entry, first: int, seq: int) -> Row:
         if entry.command_id is not None:
-            known = session.commands.get(entry.command_id) or Command(entry.command_id, seq, "")
+            known = session.commands.get(entry.command_id) or CommandRecord(entry.command_id, seq, "")
             state = known.state if entry.command_state is None else entry.command_state
             session.commands[entry.command_id] = attrs.evolve(known, state=state)
         return Row(

@@ -22,7 +22,7 @@ from actors.session.snapshot import restore as restore_state
 from actors.session.state import SessionState
 from actors.session.step import Step
 from actors.tail import EventBatch
-from storage.records import Command, SessionRecord
+from storage.records import CommandRecord, SessionRecord
 from tests.simulation.store import StoreHandle
 
 __all__ = ["BUGS", "plant"]
@@ -59,7 +59,7 @@ def _duplicates_forgotten() -> Replaced:
 
     async def find_commands(
         self: StoreHandle, session_id: str, command_ids: Sequence[str]
-    ) -> dict[str, Command]:
+    ) -> dict[str, CommandRecord]:
         return {}
 
     return StoreHandle, "find_commands", find_commands

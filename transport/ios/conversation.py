@@ -24,7 +24,7 @@ from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
 from transport.ios.resume import PAIR_MS, is_own_pair
-from transport.ios.state import AppState, Decision, MessageRecord, Send
+from transport.ios.state import AppState, Decision, LastRequest, Send
 from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
 from transport.ios.wire import error as error_frame
 from transport.ports import AppPorts, Deps, Device
@@ -63,7 +63,7 @@ class AppConversation:
     key: str | None = attrs.field(repr=False)
     pace: Pace
     receipts: ConnectionReceipts
-    told: MessageRecord = attrs.field(factory=MessageRecord)
+    told: LastRequest = attrs.field(factory=LastRequest)
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:

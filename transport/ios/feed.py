@@ -24,7 +24,7 @@ from actors.ports import Catalog, Clock, Journal
 from storage.errors import StorageError
 from transport.ios import wire
 from transport.ios.missed import rest_of
-from transport.ios.output import EARLIER, NOW, End, Missed, Peer, Say, Text, joined
+from transport.ios.output import EARLIER, NOW, End, Missed, Output, Peer, Text, joined
 from transport.ios.receipts import ConnectionReceipts
 from transport.ios.state import AppState
 from transport.ports import AppPairs
@@ -75,7 +75,7 @@ class AppFeed(Follower):
     ports: FeedPorts
     pace: Pace
     receipts: ConnectionReceipts
-    _queue: deque[Say] = attrs.field(factory=deque)
+    _queue: deque[Output] = attrs.field(factory=deque)
     _queued: int = 0
     _extra: tuple[str, ...] = ()
     _pulling: trio.Lock = attrs.field(factory=trio.Lock)
@@ -99,13 +99,13 @@ class AppFeed(Follower):
         """Return the name of an attached device for people."""
         return next((device.name for device in self.tail.devices if device.device_id == label), None)
 
-    async def say(self, says: Iterable[Say]) -> None:
+    async def say(self, says: Iterable[Output]) -> None:
         """Queue output after the waiting output."""
         async with self._pulling:
             await self._add(says)
         self.writer.mark_ready(self)
 
-    def send_nowait(self, says: Iterable[Say]) -> None:
+    def send_nowait(self, says: Iterable[Output]) -> None:
         """The same for callers that must not wait. No `Missed`; a count that is not known yet is looked up later."""
         for say in says:
             self._put(say)
@@ -161,7 +161,7 @@ class AppFeed(Follower):
             )
         await trio.lowlevel.checkpoint()
 
-    async def _add(self, says: Iterable[Say]) -> None:
+    async def _add(self, says: Iterable[Output]) -> None:
         for say in says:
             if isinstance(say, Missed):
                 try:
@@ -172,7 +172,7 @@ class AppFeed(Follower):
             else:
                 self._put(say)
 
-    def _put(self, say: Say) -> None:
+    def _put(self, say: Output) -> None:
         if isinstance(say, Text) and not fits(say.content):
             before = say.told - len(say.content)
             for part in split_text(say.content):
@@ -216,7 +216,7 @@ class AppFeed(Follower):
                 self.pace.free_at = now + self.pace.gap_s
         return b"".join(frames)
 
-    def _next(self) -> Say:
+    def _next(self) -> Output:
         """Take the next output, joined with all after it that may share its frame."""
         say = self._queue.popleft()
         self._queued -= _size(say)
@@ -228,7 +228,7 @@ class AppFeed(Follower):
             say = both
         return say
 
-    async def _encode(self, say: Say) -> bytes:
+    async def _encode(self, say: Output) -> bytes:
         now_ms = self.ports.clock()
         if isinstance(say, Text):
             if say.message_id is not None:
@@ -256,18 +256,18 @@ class AppFeed(Follower):
         return 0 if record is None or record.summary is None else record.summary.message_count
 
 
-def _is_paced(say: Say) -> bool:
+def _is_paced(say: Output) -> bool:
     return not (isinstance(say, Peer) and say.kind == "peer_user_message")
 
 
-def _size(say: Say) -> int:
+def _size(say: Output) -> int:
     if isinstance(say, Text):
         return len(say.content)
     event = say.item.event if isinstance(say, Peer) else None
     return len(event.content) if isinstance(event, Message) else 1
 
 
-def _may_join(say: Say) -> bool:
+def _may_join(say: Output) -> bool:
     content = say.content if isinstance(say, Text) else ""
     if isinstance(say, Peer) and isinstance(say.item.event, Message):
         content = say.item.event.content
