@@ -20,9 +20,10 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from tests.standin.driver_rig import TURN_S
 from tests.standin.openai_rig import CodexRig, CodexSink, open_codex_rig
 from tests.standin.replies import Answer, Hang, Text, Thinking
-from tests.standin.rig import TURN_S, stopped_at_its_start
+from tests.standin.rig import stopped_at_its_start
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000"
