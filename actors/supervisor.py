@@ -140,6 +140,11 @@ class Supervisor:
         finally:
             del self._watchers[changed]
 
+    def note_change(self, session_id: str) -> None:
+        """Tell all who watch that a session's entry in a list may have changed. Never blocks."""
+        for changed in tuple(self._watchers):
+            changed(session_id)
+
     async def remove(self, session_id: str) -> None:
         """Remove a session for good: its owner stops, its hub ends, its devices are detached.
 
@@ -175,7 +180,7 @@ class Supervisor:
         # Whoever is attached finds that its past is gone; a new session of this id gets a tail of its own.
         self._children.pop(session_id, None)
         child.tail.reset(child.tail.epoch + 1, 0)
-        self._note_change(session_id)
+        self.note_change(session_id)
 
     async def fork(
         self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
@@ -196,7 +201,7 @@ class Supervisor:
         workspace = workspace_of(settings)
         new = NewSession(new_id, source.agent_type, device_id, settings, deps.clock(), workspace)
         await Forking(deps.journal, deps.ownership, deps.catalog).fork(session_id, after_turn, new, title)
-        self._note_change(new_id)
+        self.note_change(new_id)
 
     async def _stop(self, child: _Child) -> None:
         if child.running:
@@ -328,7 +333,7 @@ class Supervisor:
 
     async def _run_once(self, child: _Child) -> bool:
         """Run the session's actor to its end; tell whether to start it again."""
-        actor = SessionActor(child.session_id, self._deps, child.mailbox, child.tail, self._note_change)
+        actor = SessionActor(child.session_id, self._deps, child.mailbox, child.tail, self.note_change)
         died_of = await run_guarded(actor.run)
         if died_of is None:
             return not child.mailbox.is_empty
@@ -352,7 +357,7 @@ class Supervisor:
         )
         if died_of is not None:
             log.error("session %s: its end could not be journalled", child.session_id, exc_info=died_of)
-        self._note_change(child.session_id)
+        self.note_change(child.session_id)
 
     def _turn_away(self, child: _Child, content: str) -> None:
         child.tail.post_nowait(SessionProblem("session_failed", f"the session failed: {content}"))
@@ -365,10 +370,6 @@ class Supervisor:
         idle = not child.running and child.failed_at is None and not child.tail.is_watched
         if idle and child.session_id not in self._removing and self._children.get(child.session_id) is child:
             del self._children[child.session_id]
-
-    def _note_change(self, session_id: str) -> None:
-        for changed in tuple(self._watchers):
-            changed(session_id)
 
 
 @asynccontextmanager
