@@ -18,7 +18,7 @@ from tests.fakes.memory_store import MemoryStore
 TURN = ["user_message", "turn_started", "d:handed", "d:consumed", "message", "d:answered", "complete"]
 
 
-async def test_a_message_does_not_wait_for_ever_on_a_hub_that_takes_no_link(
+async def test_a_message_leaves_a_hub_that_takes_no_link(
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness() as harness, open_server(harness) as server:

@@ -210,7 +210,7 @@ async def test_several_requests_come_oldest_first(autojump_clock: MockClock) -> 
         assert [(one["request_id"], one["decision"]) for one in decided] == [("r1", "allow"), ("r2", "deny")]
 
 
-async def test_the_second_request_is_told_when_the_first_is_decided_elsewhere(
+async def test_the_second_request_follows_a_decision_elsewhere(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world, world.signed_in() as line:
@@ -344,7 +344,7 @@ async def test_a_word_on_a_new_connection_decides_nothing_unseen(
             assert requests_decided(session) == ["r1", "r2"]
 
 
-async def test_a_word_is_for_the_request_that_was_shown_last_of_all_sessions(
+async def test_a_word_is_for_the_request_that_was_shown_last(
     autojump_clock: MockClock,
 ) -> None:
     other = SESSION.replace("bbbbbbbb", "cccccccc")

@@ -213,7 +213,7 @@ async def decide(device: Device, sid: str, request: Json, decision: str) -> None
     await device.say("decide", session_id=sid, request_id=request["request_id"], decision=decision)
 
 
-async def test_what_was_allowed_for_the_session_is_kept_with_its_author(place: Path) -> None:
+async def test_what_the_session_allows_is_kept_with_its_author(place: Path) -> None:
     """Decided by the second device, shown to a third, and known to the next hub of the session."""
     async with open_agents(place) as at:
         for agent in AGENTS:

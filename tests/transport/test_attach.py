@@ -36,7 +36,7 @@ async def follow(client: Client, position: int, head: int) -> list[dict[str, obj
     return frames
 
 
-async def test_after_a_position_comes_what_was_missed_then_what_is_live() -> None:
+async def test_after_a_position_the_missed_then_the_live_events() -> None:
     async with open_server() as served, served.client() as one:
         session = served.fakes.add_session("trip")
         one_turn(session, 1)

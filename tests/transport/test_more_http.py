@@ -222,7 +222,7 @@ async def test_devices_are_listed_by_pages(tmp_path: Path) -> None:
             assert error(await world.http.get("/api/devices", params=query)) == (400, "bad_request")
 
 
-async def test_a_key_that_ends_while_its_request_is_on_the_way_makes_no_device(tmp_path: Path) -> None:
+async def test_a_key_revoked_during_its_request_makes_no_device(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         devices = world.facilities.devices
         await devices.add(name="p", scope="admin", key="k", device_id="phone", now_ms=1)

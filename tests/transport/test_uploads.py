@@ -75,7 +75,7 @@ def error(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-async def test_a_file_comes_in_and_goes_out_by_key_and_by_signed_address(tmp_path: Path) -> None:
+async def test_a_file_is_uploaded_and_fetched_by_key_and_address(tmp_path: Path) -> None:
     data = os.urandom(700_000)
     async with open_world(tmp_path) as world, httpx.AsyncClient() as stranger:
         answer = await world.bring("réport 1.pdf", data, "application/pdf")

@@ -170,7 +170,7 @@ def test_lone_surrogates_can_be_written() -> None:
     assert sanitise("a\ud800b") == "a\ufffdb"
 
 
-def test_tasks_tell_how_far_they_are_and_a_turn_without_a_message_is_named() -> None:
+def test_tasks_show_progress_and_a_turn_without_message_a_name() -> None:
     screen = Screen("me")
     told = show(screen, "task_started", title="Dig", state="running", content="Task started: Dig")
     assert told == "> Dig: running\n"

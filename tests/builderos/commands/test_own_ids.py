@@ -33,7 +33,7 @@ def imported(folder: Path) -> tuple[Path, str]:
     return data, str(alias)
 
 
-def test_an_import_keeps_aliases_only_and_knows_its_messages_again(
+def test_an_import_keeps_aliases_and_knows_its_messages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, alias = imported(tmp_path)

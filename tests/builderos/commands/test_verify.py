@@ -202,7 +202,7 @@ def test_damage_on_the_disk(
     assert line in capsys.readouterr().out
 
 
-def test_an_upload_whose_server_was_killed_before_it_had_its_name(data: Path) -> None:
+def test_an_upload_whose_server_was_killed(data: Path) -> None:
     path = data / "uploads" / UPLOAD
     path.rename(path.with_name(f"{UPLOAD}.part"))
     assert run_verify(data) == 0

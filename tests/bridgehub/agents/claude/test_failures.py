@@ -32,7 +32,7 @@ async def test_not_signed_in_says_what_to_do(tmp_path: Path) -> None:
         assert rig.standin.requests == []
 
 
-async def test_errors_of_the_service_end_the_turn_and_the_program_goes_on(tmp_path: Path) -> None:
+async def test_errors_of_the_service_end_the_turn_only(tmp_path: Path) -> None:
     """One program for all of them: each is retried once at most, after about 0.6 s."""
     cases = [
         (Failure(401, "authentication_error", "bad key"), "not_signed_in", False),

@@ -41,7 +41,7 @@ def answering(decided: Decided) -> RecordingSink:
     return RecordingSink(decide=lambda asked: decided)
 
 
-async def test_allowed_for_the_session_is_not_asked_again_and_leaves_no_trace(tmp_path: Path) -> None:
+async def test_allowed_for_the_session_is_not_asked_again(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         driver = rig.driver()
         for tool in (bash("python3 -c 'print(1)'"), bash("touch made.txt && echo yes")):

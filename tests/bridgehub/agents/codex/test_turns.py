@@ -46,7 +46,7 @@ async def test_text_and_reasoning_stream_as_they_were_said(tmp_path: Path) -> No
         assert rig.standin.other_calls == []
 
 
-async def test_the_second_turn_has_the_context_and_runs_on_the_same_program(tmp_path: Path) -> None:
+async def test_the_second_turn_has_context_and_the_same_program(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver = rig.driver()
         _, sink = await rig.turn(driver, "first")
@@ -248,7 +248,7 @@ async def test_files_go_by_path_and_pictures_as_pictures(tmp_path: Path) -> None
         assert f"- photo.png: {picture}" in said
 
 
-async def test_instructions_count_and_an_edit_counts_from_the_next_turn(tmp_path: Path) -> None:
+async def test_edited_instructions_count_from_the_next_turn(tmp_path: Path) -> None:
     """Codex reads the workspace's in a new process only, so the driver starts one; the thread goes on."""
     async with open_codex_rig(tmp_path) as rig:
         driver = rig.driver()
