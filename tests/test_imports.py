@@ -89,6 +89,7 @@ SHARED_BY_COMMANDS = ("builderos.commands.device_store", "builderos.commands.ver
 """Modules of `builderos/commands` that are no command's own; a command imports no other command."""
 
 PURE_FILES = (
+    "actors/session/ack_pacer.py",
     "actors/codec.py",
     "actors/session/command_steps.py",
     "actors/commands.py",
