@@ -74,7 +74,7 @@ class _Child:
 
 @attrs.define(eq=False)
 class Supervisor:
-    """See the module. Made by `open_supervisor` only."""
+    """Runs an actor for each session that is in use. Made by `open_supervisor` only."""
 
     _deps: SessionDeps
     _nursery: trio.Nursery
@@ -152,7 +152,7 @@ class Supervisor:
 
         Raises:
             SessionMissing: there is no such session, or somebody removes it already.
-            SessionBusy: it has work to do, and goes on with it.
+            SessionBusy: it has work to do, and continues.
             ShuttingDown: the server is about to stop.
             StorageUnavailable: as `Catalog.remove`.
         """
@@ -177,7 +177,7 @@ class Supervisor:
                 self._ensure_running(self._child(session_id))  # its entry may have gone with its actor
             elif not removed:
                 self._let_go(child)
-        # Whoever is attached finds that its past is gone; a new session of this id gets a tail of its own.
+        # An attached device finds that its past is gone; a new session of this id gets a tail of its own.
         self._children.pop(session_id, None)
         child.tail.reset(child.tail.epoch + 1, 0)
         self.note_change(session_id)
@@ -280,7 +280,7 @@ class Supervisor:
     async def close(self, *, stop_hubs: bool) -> None:
         """Stop all actors; then end every hub, or without `stop_hubs` only those of idle sessions.
 
-        A hub in the middle of a turn goes on alone and is taken over by the next server. Idempotent.
+        A hub in the middle of a turn continues alone and is taken over by the next server. Idempotent.
         """
         self._closing = True
         for child in self._children.values():

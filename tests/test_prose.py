@@ -41,19 +41,12 @@ BANNED: Final = {
 
 TO_DO: Final = frozenset(
     {
-        "actors",
-        "actors/hubs",
-        "actors/session",
         "bench",
         "bridgehub",
         "bridgehub/agents",
         "bridgehub/agents/claude",
         "bridgehub/agents/codex",
-        "bridgehub/agents/relay",
-        "bridgehub/delegation",
-        "bridgehub/protocol",
         "bridgehub/trust",
-        "bridgehub/workspace",
         "builderos/client",
         "tests",
         "tests/actors",
@@ -79,7 +72,6 @@ TO_DO: Final = frozenset(
         "tests/web",
         "tests/web/engines",
         "tests/web/load",
-        "transport/ios",
         "transport/web/js",
         "transport/web/js/views",
     }

@@ -1,6 +1,6 @@
 """Starts, finds and ends the hub processes of one data folder (`actors.ports.Hubs`).
 
-Everything that blocks runs on threads: starting (one at a time, through the mother process), and looking for
+Everything that blocks runs on threads: starting (one at a time, through the fork server), and looking for
 and killing processes. What is known of a hub lies in its folder, not in memory, so a server that comes later
 knows the same.
 """
@@ -52,8 +52,7 @@ LOOKS_AT_ONCE = 4
 """Threads that may read or remove hubs' files: apart from the kills, which may take seconds each."""
 
 LEFT_BYTES = 2 * 1024 * 1024
-"""Bytes of lines that one burial gives back, and one line more: what a hub left may be 64 MiB, and many may be buried
-at once."""
+"""Bytes of lines that one `reap` returns, and one line more: a hub may leave 64 MiB, and many may be reaped at once."""
 
 _LEFT_FILES = (LEFT_NAME, SPOOL_NAME)
 _FORK_SERVER_LOG = "mother.log"
@@ -61,7 +60,7 @@ _FORK_SERVER_LOG = "mother.log"
 
 @attrs.define(eq=False)
 class ProcessHubs:
-    """See the module. `aclose` lets the mother go; hubs go on.
+    """The hub processes of one data folder. `aclose` ends the fork server; hubs keep running.
 
     Attributes:
         folder: `DIR/hubs`, made with mode 0700 where it is not there.
@@ -89,7 +88,7 @@ class ProcessHubs:
 
     @property
     def fork_server_pid(self) -> int | None:
-        """The mother's process id; None while there is none."""
+        """The fork server's process id; None while there is none."""
         return self._fork_server.pid
 
     def socket_of(self, hub_id: str) -> Path:
@@ -119,7 +118,7 @@ class ProcessHubs:
         Raises:
             HubLost: there is no such hub, or it died.
             HubFenced: a later owner holds it.
-            HubProtocolError: what answers is no hub.
+            HubProtocolError: what answers is not a hub.
         """
         record = await trio.to_thread.run_sync(read_pid_file, self.folder / hub_id)
         if record is None:
@@ -140,7 +139,7 @@ class ProcessHubs:
         return await trio.to_thread.run_sync(self._reap, hub_id, last_seq, limiter=self._kills)
 
     async def forget(self, hub_id: str) -> None:
-        """Remove a buried hub's files, once its last events are journalled. Idempotent.
+        """Remove a reaped hub's files, once its last events are journalled. Idempotent.
 
         One that lives is killed first: its start may have been under way, for an earlier server, while it was
         looked for. One that cannot be killed keeps its files, so that `living` names it.
@@ -169,7 +168,7 @@ class ProcessHubs:
         return await trio.to_thread.run_sync(self._stop, frozenset(hub_ids), limiter=self._kills)
 
     async def aclose(self) -> None:
-        """Let the mother process end. Idempotent; not cancelled while it waits (2 s at most)."""
+        """Let the fork server end. Idempotent; not cancelled while it waits (2 s at most)."""
         await trio.to_thread.run_sync(self._fork_server.close, limiter=self._starts)
 
     # ---- on threads ----

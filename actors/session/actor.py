@@ -57,7 +57,7 @@ BULK_KINDS = frozenset(
 
 @attrs.define(eq=False)
 class SessionActor:
-    """See the module. `mailbox` and `tail` are the supervisor's and outlive this actor.
+    """The one task that writes a session's events. `mailbox` and `tail` are the supervisor's and outlive it.
 
     Attributes:
         changed: called after each commit that the session's entry in a list may show, and for a session that is new.
@@ -140,7 +140,7 @@ class SessionActor:
         if state.hub_id is not None:
             self._owner.adopt(state.hub_id)
         if state.head_seq == 0:
-            self.changed(self.session_id)  # it may have been made this moment: no event tells that
+            self.changed(self.session_id)  # it may be new: no event shows that
 
     def _acked(self, hub_id: str) -> int:
         known, seq = self._committed_hub
@@ -236,7 +236,7 @@ class SessionActor:
         if trio.current_time() < self._own_deadline():
             return []  # only the clock was looked at
         if state.turn is not None:
-            # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` tells the rest.
+            # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` brings the rest.
             self._stop_at = math.inf
             self._idle_since = trio.current_time()
             if state.hub_id is not None:
@@ -366,7 +366,7 @@ class SessionActor:
 
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
         """Refuse what storage does not take. One wish to stop the running turn is kept, and is the first thing that
-        is committed once it can be: whoever pressed Stop need not press it until then."""
+        is committed once it can be: a person who pressed Stop need not press it again."""
         self._taken = []
         for one in mail:
             if not isinstance(one, Envelope) or not isinstance(one.command, Interrupt):

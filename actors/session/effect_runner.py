@@ -69,7 +69,7 @@ class SessionDeps:
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `audited`
     takes what goes into the audit beside the journal; it never blocks.
-    `allows_bypass` tells whether the config lets an agent work without asking;
+    `allows_bypass` returns whether the config lets an agent work without asking;
     `is_revoked`, whether a key, by its id, is not good any more.
     """
 
@@ -177,7 +177,7 @@ class EffectRunner:
     async def _keep_offer(self, offer: Offer) -> None:
         try:
             await self.deps.catalog.keep_offer(self.record.agent_type, encode_offer(offer))
-        except STORAGE_DOWN as exc:  # the agent tells it again with its next start
+        except STORAGE_DOWN as exc:  # the agent reports it again with its next start
             log.warning("session %s: what its agent offers was not kept: %s", self.session_id, exc)
 
     async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:

@@ -1,7 +1,7 @@
 """Owns the hub of one session: starts it, keeps a link to it, ends it, and says what became of it.
 
 Orders come from the session's actor after a commit and never wait. Hubs of one session live one after the other: the next
-is started only when the one before is dead with its whole tree (ARCHITECTURE, Hub). What is told while no link is
+is started only when the one before is dead with its whole tree (ARCHITECTURE, Hub). What is sent while no link is
 up is dropped on purpose: `HubReady` makes the session say again whatever still matters.
 """
 
@@ -47,7 +47,7 @@ CLEANUP_S = 0.5
 
 @attrs.define(eq=False)
 class _Life:
-    """One hub, from its start or adoption to its burial."""
+    """One hub, from its start or adoption until it is reaped."""
 
     hub_id: str
     spec: HubSpec | None
@@ -59,7 +59,7 @@ class _Life:
 
 @attrs.define(eq=False)
 class HubOwner:
-    """See the module. `acked`: returns the last event of a hub that is committed."""
+    """The owner of one session's hubs. `acked`: returns the last event of a hub that is committed."""
 
     session_id: str
     hubs: Hubs
@@ -101,7 +101,7 @@ class HubOwner:
                 life.scope.cancel(reason=f"hub is to {ending}")
 
     def finish(self, hub_id: str) -> None:
-        """Kill what an earlier owner had let go and did not come to bury."""
+        """Kill a hub that an earlier owner had released and not reaped."""
         life = _Life(hub_id, None, ending="kill")
         life.scope.cancel(reason="hub was let go")
         self._add(life)
@@ -178,7 +178,7 @@ class HubOwner:
             try:
                 heard = await self._link_once(hub_id)
             except HubLost as exc:
-                found = await self.hubs.find(hub_id)  # noqa: ASYNC120 - the lost link is told in what is raised again
+                found = await self.hubs.find(hub_id)  # noqa: ASYNC120 - the error that is raised again names the lost link
                 if found is None or not found.alive:
                     raise
                 log.warning("session %s: hub %s takes no link: %s", self.session_id, hub_id, exc)
@@ -199,7 +199,7 @@ class HubOwner:
     async def _serve(self, hub_id: str, link: HubLink) -> bool:
         """Carry messages both ways until the link breaks; tell whether any event came."""
         # First what the hub had said before the welcome, so that the session judges by what it knows then. Then the
-        # welcome, and only then the link: what is told before the session saw the welcome is dropped, since the
+        # welcome, and only then the link: what is sent before the session saw the welcome is dropped, since the
         # welcome was made before it and would make the session judge by an older word.
         await self._catch_up(hub_id, link)
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))

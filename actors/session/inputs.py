@@ -86,7 +86,7 @@ class MarkFailed:
 
 @attrs.frozen
 class Resume:
-    """The session's actor was started: a failed session works again, and what waits goes on.
+    """The session's actor was started: a failed session works again, and what waits continues.
 
     `revoked`: as in `TimeCame`.
     """

@@ -63,7 +63,7 @@ class AppConversation:
     key: str | None = attrs.field(repr=False)
     pace: Pace
     receipts: ConnectionReceipts
-    told: LastRequest = attrs.field(factory=LastRequest)
+    seen: LastRequest = attrs.field(factory=LastRequest)
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
@@ -151,7 +151,7 @@ class AppConversation:
             own=AttachedDevice(label, self.device.name, observe=False),
             writer=self.writer,
             label=device_id,
-            state=AppState(session_id, label, self.told),
+            state=AppState(session_id, label, self.seen),
             ports=FeedPorts(deps.journal, deps.catalog, self.ports.pairs, deps.clock),
             pace=self.pace,
             receipts=self.receipts,

@@ -81,7 +81,7 @@ class AppState:
         name_of: returns a device's name for people by its label.
         own: messages of this connection whose turn has not ended, in the order of sending.
         pending: requests that wait for a person, oldest first.
-        told: the last request that the app got, until it is decided.
+        shown: the request that the app got last, until it is decided.
         deciding: the request of the app's decision that is on its way.
         late: who decided last before the app could, and the time.
     """
@@ -92,7 +92,7 @@ class AppState:
     name_of: Callable[[str], str] = str
     own: dict[str, OwnTurn] = attrs.field(factory=dict)
     pending: dict[str, PermissionRequested] = attrs.field(factory=dict)
-    told: str | None = None
+    shown: str | None = None
     deciding: str | None = None
     late: tuple[str | None, int] | None = None
     _carried: list[str] = attrs.field(factory=list)
@@ -124,9 +124,9 @@ class AppState:
         if waiting:
             seen = self.seen.of(self.session_id)
             if seen is None or seen not in waiting:
-                return self._tell(waiting[0])
+                return self._show(waiting[0])
             if decision is None or (decision == "allow" and not may_be_allowed(self.pending[seen])):
-                return self._tell(seen)
+                return self._show(seen)
             self.deciding = seen
             return Decision(seen, decision)
         if decision is not None and self.late is not None and now_ms - self.late[1] <= LATE_MS:
@@ -144,8 +144,8 @@ class AppState:
             return []
         self.deciding = None
         self.pending.pop(request_id, None)
-        if self.told == request_id:
-            self.told = None
+        if self.shown == request_id:
+            self.shown = None
         self.late = (by_device, now_ms)
         return [self._late_text(), *(self._show_next() or [End()])]
 
@@ -217,43 +217,43 @@ class AppState:
 
     # ---- decisions ----
 
-    def _tell(self, request_id: str) -> list[Output]:
+    def _show(self, request_id: str) -> list[Output]:
         """Show a request and end the exchange."""
         says: list[Output] = []
         for own in self.own.values():
             says += self._missing(own)
             own.open = False
-        self.told = request_id
+        self.shown = request_id
         request = Text(request_text(self.pending[request_id]), alone=True, request_id=request_id)
         return [*says, request, End()]
 
     def _show_next(self) -> list[Output]:
-        self.told = next((request_id for request_id in self.pending if request_id != self.deciding), None)
-        return [] if self.told is None or not self.own else self._tell(self.told)
+        self.shown = next((request_id for request_id in self.pending if request_id != self.deciding), None)
+        return [] if self.shown is None or not self.own else self._show(self.shown)
 
     def _requested(self, event: PermissionRequested, settled: set[str]) -> list[Output]:
         self.pending[event.request_id] = event
-        if event.request_id in settled or not self.own or self.told is not None:
+        if event.request_id in settled or not self.own or self.shown is not None:
             return []
-        return self._tell(event.request_id)
+        return self._show(event.request_id)
 
     def _resolved(self, event: PermissionResolved, item: Committed) -> list[Output]:
         request_id = event.request_id
         self.pending.pop(request_id, None)
-        was_told = self.told == request_id
+        was_shown = self.shown == request_id
         mine = self.deciding == request_id and event.by_device == self.label
         if mine:
             self.deciding = None
             said = "Denied." if event.decision == "deny" else "Allowed."
             says = self._decided_here(request_id, said)
         else:
-            if was_told or self._is_of_this_device(request_id):
+            if was_shown or self._is_of_this_device(request_id):
                 self._note_late(event, item.at_ms)
             says = []
         self._turn_of.pop(request_id, None)
-        if not was_told and not mine:
+        if not was_shown and not mine:
             return says
-        self.told = None
+        self.shown = None
         if self.deciding == request_id:
             return says  # the answer to the app's own, later decision ends the exchange
         return [*says, *self._show_next()]
