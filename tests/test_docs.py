@@ -53,7 +53,7 @@ def command_lines() -> list[tuple[str, str]]:
 
 
 def _found(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """Yield page and name of each hit; the change log tells of what was."""
+    """Yield page and name of each hit; the change log names what was."""
     for page in PAGES:
         if page.name != "CHANGELOG.md":
             yield from (

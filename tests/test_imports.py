@@ -86,7 +86,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 """Sub-folder: what in its own folder it may not import. It lies below, or it is a neighbour of the same kind."""
 
 SHARED_BY_COMMANDS = ("builderos.commands.device_store", "builderos.commands.verify")
-"""Modules of `builderos/commands` that are no command's own; a command imports no other command."""
+"""Modules of `builderos/commands` that no command owns; a command imports no other command."""
 
 PURE_FILES = (
     "actors/session/ack_pacer.py",

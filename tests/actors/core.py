@@ -158,12 +158,12 @@ class Core:
 
     @property
     def orders(self) -> list[Effect]:
-        """Effects of the last batch but answers, and the settings that each new link is told."""
+        """Effects of the last batch but answers, and the settings that each new link gets."""
         return [one for one in self.effects if not isinstance(one, Answer) and not _is_setup(one)]
 
     @property
     def setups(self) -> list[hub.Setup]:
-        """The settings that the last batch told the hub."""
+        """The settings that the last batch sent to the hub."""
         return [
             one.message.setup
             for one in self.effects

@@ -1,4 +1,4 @@
-"""When a hub is told what is committed: pieces together, anything else at once, and text in bounds."""
+"""When a hub learns what is committed: pieces together, anything else at once, and text in bounds."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CALM_CALLS = 60
 
 @attrs.define(eq=False)
 class FlawedStore(MemoryStore):
-    """Can be told that its rows, or all of it, cannot be read. `calls` counts refused reads; too many are a defect."""
+    """Its rows, or all of it, can be made unreadable. `calls` counts refused reads; too many are a defect."""
 
     rows_lost: bool = False
     all_lost: bool = False
@@ -133,7 +133,7 @@ async def test_an_unreadable_message_is_handed_once_it_can_be(
 async def test_a_stop_that_storage_refuses_is_kept_and_done_later(
     autojump_clock: MockClock,
 ) -> None:
-    """And not before: what the hub is told follows its commit, as everything does."""
+    """And not before: what the hub gets follows its commit, as everything does."""
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts["hang"] = [Say("a"), Hang()]
         await ask(server, Send("m1", "hang"))

@@ -84,7 +84,7 @@ async def test_a_hub_s_id_is_on_disk_before_the_hub_starts(autojump_clock: MockC
         await ask(server, Send("m1", "a"))
         await harness.until("complete")
         harness.hubs.newest.kill()
-        await trio.sleep(0.5)  # its burial has begun
+        await trio.sleep(0.5)  # its cleanup has begun
         await ask(server, Send("m2", "b"))
         await harness.until(*TURN, *TURN)
     assert len(harness.hubs.hubs) == 2

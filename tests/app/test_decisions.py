@@ -50,7 +50,7 @@ def finish(session: FakeSession, text: str, offset: int) -> None:
 
 
 async def told_of(world: World, line: Line) -> FakeSession:
-    """Send a message whose turn asks; return its session once the app was told."""
+    """Send a message whose turn asks; return its session once the app knows."""
     world.fakes.on_command = talk("before ", then=lambda session, _: ask(session, "r1"))
     await line.say(my("go"))
     first = await line.frame("message")
@@ -158,7 +158,7 @@ async def test_the_turn_ends_with_the_request_open(autojump_clock: MockClock) ->
 
 
 async def test_another_device_is_first_by_a_hair(autojump_clock: MockClock) -> None:
-    """The app's `allow` is on its way as the other one's decision is journalled and not yet told."""
+    """The app's `allow` is on its way as the other one's decision is journalled and not yet shown."""
     async with open_world() as world, world.signed_in() as line:
         session = await told_of(world, line)
         session.pending = ()

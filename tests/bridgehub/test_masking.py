@@ -1,4 +1,4 @@
-"""Secrets of an environment are masked in what is told about an agent, and nowhere else."""
+"""Secrets of an environment are masked in reports about an agent, and nowhere else."""
 
 from __future__ import annotations
 

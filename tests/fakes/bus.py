@@ -1,6 +1,6 @@
 """A whole server behind the transport, in memory: journal, catalog, bus, tail and devices.
 
-`FakeSession.publish` is what a session's owner does: it journals events, then tells them. A command is
+`FakeSession.publish` is what a session's owner does: it journals events, then publishes them. A command is
 noted, and answered by `on_command` where a test gives one; an `Attach` is answered always.
 """
 
@@ -39,7 +39,7 @@ ALIASES = Aliases(b"for tests")
 
 @attrs.define(eq=False)
 class FakeSession:
-    """One session: its rows, its tail, and the state that an attach is told."""
+    """One session: its rows, its tail, and the state that an attach gets."""
 
     record: SessionRecord
     tail: Tail

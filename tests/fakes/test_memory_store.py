@@ -1,4 +1,4 @@
-"""What the store in memory can do beside the contract: fail when it is told to."""
+"""What the store in memory can do beside the contract: fail on demand."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ async def test_attaching_again_shows_nobody_twice() -> None:
             await phone.send(type="ping")
             await phone.receive("pong")
             await ipad.receive("presence")
-            # The owner's answer is ahead of the tail, so this attach waits while the earlier one goes on.
+            # The owner's answer is ahead of the tail, so this attach waits while the earlier one continues.
             items = session.journal_only(Message("a", "b", 0))
             await phone.send(type="attach", session_id="trip", observe=True)
             presence = await ipad.receive("presence")

@@ -27,7 +27,7 @@ BEGIN = 'B\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\
 
 
 async def until(predicate: Callable[[], bool]) -> None:
-    """Wait for what a folder or the other end shows: neither tells by itself."""
+    """Wait for what a folder or the other end shows: neither gives an event."""
     with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
         while not predicate():  # noqa: ASYNC110
             await trio.sleep(0.01)

@@ -265,7 +265,7 @@ async def test_a_hub_that_dies_idle_costs_no_message(autojump_clock: MockClock) 
         await ask(server, Send("m1", "a"))
         await harness.until("complete")
         harness.hubs.newest.kill()
-        await trio.sleep(0.5)  # its burial has begun
+        await trio.sleep(0.5)  # its cleanup has begun
         await ask(server, Send("m2", "b"))
         assert await harness.until(*TURN) == TURN * 2
 

@@ -1,4 +1,4 @@
-"""What a request tells a person, and which answers it takes."""
+"""What a request shows to a person, and which answers it takes."""
 
 from __future__ import annotations
 

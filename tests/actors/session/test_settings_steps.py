@@ -22,7 +22,7 @@ OPTIONS = ("allow", "deny", "allow_session")
 
 
 def running(*, bypass: bool = False) -> Core:
-    """Return a session whose agent told what it offers and works on a message."""
+    """Return a session whose agent reported its offer and works on a message."""
     core = Core()
     core.state.allows_bypass = bypass
     core.do(Send("m1", "go"))

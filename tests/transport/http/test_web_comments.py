@@ -61,7 +61,7 @@ def test_a_style_sheet_keeps_its_rules() -> None:
 
 
 def test_a_line_like_an_expression_stays_apart() -> None:
-    # Were a line to begin with a bracket once its comment is gone, it would go on with the statement above.
+    # Were a line to begin with a bracket once its comment is gone, it would continue the statement above.
     for file in sorted(WEB_FOLDER.rglob("*.js")):
         lines = file.read_text().split("\n")
         for before, line in pairwise(lines):

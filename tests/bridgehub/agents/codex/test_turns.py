@@ -249,7 +249,7 @@ async def test_files_go_by_path_and_pictures_as_pictures(tmp_path: Path) -> None
 
 
 async def test_edited_instructions_count_from_the_next_turn(tmp_path: Path) -> None:
-    """Codex reads the workspace's in a new process only, so the driver starts one; the thread goes on."""
+    """Codex reads the workspace's in a new process only, so the driver starts one; the thread continues."""
     async with open_codex_rig(tmp_path) as rig:
         driver = rig.driver()
         (rig.home / ".codex" / "AGENTS.md").write_text("MARKER-HOME-1")
