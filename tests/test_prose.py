@@ -44,13 +44,6 @@ TO_DO: Final = frozenset(
         "bridgehub/agents",
         "bridgehub/agents/claude",
         "bridgehub/agents/codex",
-        "tests/bridgehub/agents/claude",
-        "tests/builderos/commands",
-        "tests/e2e",
-        "tests/security",
-        "tests/simulation",
-        "tests/standin",
-        "tests/web",
         "transport/web/js",
         "transport/web/js/views",
     }

@@ -66,7 +66,7 @@ def _duplicates_forgotten() -> Replaced:
 
 
 def _page_off_by_one() -> Replaced:
-    """A reader that has fallen behind the tail goes on one event too late."""
+    """A reader that has fallen behind the tail continues one event too late."""
 
     async def page(self: Cursor) -> EventBatch:
         tail = self.tail

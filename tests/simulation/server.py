@@ -78,7 +78,7 @@ class _Frames(FrameStream):
 
 @attrs.define(eq=False)
 class SimServer:
-    """See the module. Made, run, and killed or stopped; the next one is another object."""
+    """A simulated server. Made, run, and killed or stopped; the next one is another object."""
 
     chaos: Chaos
     store: SharedStore

@@ -74,7 +74,7 @@ class Asked:
 
 @attrs.define(eq=False)
 class RecordingSink:
-    """Keeps what it is told, in order; answers questions by `decide`, or never where that is None."""
+    """Keeps what is reported, in order; answers questions by `decide`, or never if that is None."""
 
     decide: Callable[[Asked], Decided] | None = None
     events: list[HubEvent | Asked] = attrs.field(factory=list)

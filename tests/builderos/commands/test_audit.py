@@ -31,7 +31,7 @@ def acts(lines: list[Json], act: str) -> list[Json]:
 
 
 async def play(server: Server) -> Json:
-    """Let a paired device do everything once; return what it was told of itself."""
+    """Let a paired device do everything once; return what it learnt of itself."""
     async with open_http(server) as http:
         made = (await http.post("/api/devices/pair", json={"name": "iPad", "scope": "drive"})).json()
         proxy = {"X-Forwarded-For": "198.51.100.9"}

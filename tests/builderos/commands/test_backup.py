@@ -60,7 +60,7 @@ def path_of(upload: Json) -> str:
 
 
 async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) -> None:
-    """What was said before it is there afterwards with its files, what came later is gone and devices are told so."""
+    """What was said before it is there afterwards with its files, what came later is gone and devices see that."""
     file = tmp_path / "saved.tar"
     async with open_server(tmp_path) as server:
         kept = await upload(server, b"an attachment")
@@ -110,7 +110,7 @@ async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) 
 
 
 async def test_a_restore_on_another_machine(tmp_path: Path) -> None:
-    """The key goes along, so that the person's devices need not be told anything; a long tool text is there, too."""
+    """The key goes along, so that the person's devices need nothing new; a long tool text is there, too."""
     file, blob = tmp_path / "saved.tar", b"x" * 100_000
     name = sha256(blob).hexdigest()
     (tmp_path / "one").mkdir()
@@ -345,7 +345,7 @@ code = run(Path(sys.argv[3]), Path(sys.argv[4]), now_ms=1_790_000_000_000)
 print(renamed)
 sys.exit(code)
 """
-"""Runs a command and dies before its N-th act on a file; else tells which of them was the last rename."""
+"""Runs a command and dies before its N-th act on a file; else prints which of them was the last rename."""
 
 
 def killed_at(step: int, which: str, file: Path, data: Path) -> tuple[int, str]:

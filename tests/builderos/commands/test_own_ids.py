@@ -1,4 +1,4 @@
-"""The iOS app's own ids in commands and imports: the ids go on to work, and only aliases come out."""
+"""The iOS app's own ids in commands and imports: the ids still work, and only aliases come out."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def test_errors_of_the_service_end_the_turn_only(tmp_path: Path) -> None:
             assert isinstance(end, TurnFailed), failure
             assert (end.code, end.retryable) == (code, retryable), failure
             assert isinstance(sink.events[0], Consumed)
-            # The program tells the error as an assistant's message too: that is no answer.
+            # The program reports the error as an assistant's message too: that is not an answer.
             assert not sink.of(TextPiece), failure
             retried = failure.status in {401, 429, 500, 529}
             notices = sink.of(Noticed)

@@ -52,7 +52,7 @@ async def test_context_lasts_over_turns_and_processes(tmp_path: Path) -> None:
         three, sink = await rig.turn(rig.driver(), "third words")
         assert rig.standin.requests[2].user_texts == ("first words", "second words", "third words")
         assert not sink.of(Noticed)
-        # 11 uncached and 5 cached tokens; the cost is that of the turn, though the program tells a sum over
+        # 11 uncached and 5 cached tokens; the cost is that of the turn, though the program reports a sum over
         # its life, and unknown where it resumed, since that sum then begins nobody knows where.
         assert isinstance(one, TurnDone)
         assert one.cost_usd
