@@ -25,7 +25,7 @@ TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirement
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format docs bench torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format docs coverage bench torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,11 @@ format: install ## format the code, wrap the pages
 
 docs: install ## build the documentation site in build/site; a dead link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+coverage: install ## how much the unit and actor tests run (ARGS="tests/storage": others)
+	@mkdir -p build
+	@$(BIN)/python -m coverage run -m pytest -q -n 0 $(or $(ARGS),-m "unit or actors")
+	@$(BIN)/python -m coverage report
 
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)

@@ -85,7 +85,7 @@ def parse_frame(text: str) -> dict[str, Any]:
     """Return the message of a frame.
 
     Raises:
-        BenchError: it is no JSON object with a type.
+        BenchError: it is not a JSON object with a type.
     """
     try:
         found = orjson.loads(text)

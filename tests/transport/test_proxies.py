@@ -10,8 +10,8 @@ import pytest
 from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_more_http import open_world
 from transport import tries
+from transport.attempts import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 from transport.proxies import LOOPBACK, Proxies
-from transport.tries import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 
 
 def client(peer: str, *lines: str, named: tuple[str, ...] = LOOPBACK) -> str:
@@ -66,7 +66,7 @@ async def test_who_is_not_named_says_nothing_about_host_and_scheme(tmp_path: Pat
             assert told["url"].startswith(f"{served.base}/uploads/")
 
 
-async def test_wrong_keys_are_counted_by_the_clients_address_on_http_and_websocket(
+async def test_wrong_keys_are_counted_by_the_clients_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tries, "SIGN_IN_TRIES", 4)

@@ -265,9 +265,7 @@ BEGUN = 'tell(method="turn/started", params={"threadId": "01a2033a-5186-7871-8b9
         (f"{BEGUN}; import os, time; os.close(1); time.sleep(60)", "agent_exited"),
     ],
 )
-async def test_garbage_and_exits_end_the_turn_and_the_next_starts_afresh(
-    tmp_path: Path, on_turn: str, code: str
-) -> None:
+async def test_garbage_and_exits_end_the_turn_only(tmp_path: Path, on_turn: str, code: str) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver = rig.driver(**fake(rig, on_turn))
         end, _ = await rig.turn(driver, "hello")
