@@ -61,13 +61,14 @@ class SessionActor:
 
     Attributes:
         changed: called after each commit that the session's entry in a list may show, and for a session that is new.
+            An actor that is spawned alone has nobody to call.
     """
 
     session_id: str
     deps: SessionDeps
     mailbox: Mailbox
     tail: Tail
-    changed: Callable[[str], None]
+    changed: Callable[[str], None] = lambda session_id: None
     _record: SessionRecord = attrs.field(init=False)
     _grant: Grant = attrs.field(init=False)
     _is_owner: bool = False
