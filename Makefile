@@ -6,7 +6,7 @@
 PYTHON ?= python3
 AGENTS ?= claude codex
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 UV ?= uv
 NPM ?= npm
 OPENCODE_VERSION := 1.18.33
@@ -41,10 +41,10 @@ check: install ## lint, types and the fast tests, in about a minute
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "unit or actors" $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "unit or actors" $(ARGS)
 
-test: install lint ## lint, then all tests, in two processes (WORKERS=0: in one)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
+test: install lint ## lint, then all tests, in three processes (WORKERS=0: in one)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 20 $(ARGS)
 
 lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of the web client too
 	@$(BIN)/ruff check $(CODE)

@@ -201,10 +201,10 @@ class HubOwner:
         # First what the hub had said before the welcome, so that the session judges by what it knows then. Then the
         # welcome, and only then the link: what is sent before the session saw the welcome is dropped, since the
         # welcome was made before it and would make the session judge by an older word.
+        self._acks = AckPacer()
         await self._catch_up(hub_id, link)
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()
-        self._acks = AckPacer()
         self._link = link
         heard = False
         failure: HubError | None = None
@@ -214,9 +214,7 @@ class HubOwner:
                 while True:
                     batch = await link.receive()
                     heard = True
-                    self._acks.received(batch)
-                    for events in _slices(batch):
-                        await self.mailbox.put_from_hub(HubBatch(hub_id, events))
+                    await self._receive(hub_id, batch)
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
                 failure = exc
                 nursery.cancel_scope.cancel(reason="link lost")
@@ -227,9 +225,14 @@ class HubOwner:
         seq = self.acked(hub_id)
         while seq < link.welcome.head_seq:
             batch = await link.receive()
-            for events in _slices(batch):
-                await self.mailbox.put_from_hub(HubBatch(hub_id, events))
+            await self._receive(hub_id, batch)
             seq = batch[-1].seq if batch else seq
+
+    async def _receive(self, hub_id: str, batch: Sequence[Reported]) -> None:
+        """Bring the session what the hub reports; it is acknowledged once it is committed."""
+        self._acks.received(batch)
+        for events in _slices(batch):
+            await self.mailbox.put_from_hub(HubBatch(hub_id, events))
 
     async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
         try:

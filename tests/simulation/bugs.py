@@ -45,13 +45,13 @@ def _effects_first() -> Replaced:
 
 def _acknowledged_early() -> Replaced:
     """Events of the hub are acknowledged when they come, not when they are in the journal."""
-    whole = HubOwner._account
+    whole = HubOwner._receive
 
-    def weigh(self: HubOwner, batch: Sequence[Any]) -> None:
-        whole(self, batch)
+    async def receive(self: HubOwner, hub_id: str, batch: Sequence[Any]) -> None:
         self.acknowledge(batch[-1].seq)
+        await whole(self, hub_id, batch)
 
-    return HubOwner, "_account", weigh
+    return HubOwner, "_receive", receive
 
 
 def _duplicates_forgotten() -> Replaced:

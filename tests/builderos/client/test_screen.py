@@ -182,5 +182,5 @@ def test_tasks_show_progress_and_a_turn_without_message_a_name() -> None:
 
 
 def test_a_table_is_aligned_and_safe() -> None:
-    rows = [["trip", None], ["a\x1b[2J", "x" * 200]]
+    rows: list[list[object]] = [["trip", None], ["a\x1b[2J", "x" * 200]]
     assert table(("NAME", "TITLE"), rows) == f"NAME   TITLE\ntrip\na␛[2J  {'x' * 127}…\n"
