@@ -278,6 +278,7 @@ async def test_slow_searches_are_busy_and_nobody_waits_for_them(
     monkeypatch.setattr(search, "_FIND", ENDLESS)
     told: list[tuple[int, str]] = []
     async with open_world(tmp_path) as world:
+        await world.http.get("/metrics")  # the first one loads a library
 
         async def search_in_vain() -> None:
             told.append(error(await world.http.get("/api/search", params={"q": "x"})))
