@@ -53,7 +53,7 @@ class AlertConsumer:
     _since_pruned: int = PRUNE_EVERY
 
     def changed(self, session_id: str) -> None:
-        """Implements `transport.ports.SessionListener`."""
+        """Note that a session may have changed."""
         self._changed[session_id] = None
         self._wake.set()
 
@@ -64,7 +64,7 @@ class AlertConsumer:
     async def run(self) -> None:
         """Read, raise, settle and climb until cancelled."""
         around = self.around
-        with around.deps.watch.watch(self):
+        with around.deps.watch(self.changed):
             around.attention.changed = self.wake
             await self._until_stored(self.begin)
             while True:

@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 
+from builderos.agent_checks import Finding
 from builderos.ids import wall_clock_ms
 from storage.sqlite.connection import BUSY_TIMEOUT_MS
 from transport.push.notifier import has_packages
@@ -22,8 +23,14 @@ _LAST = "SELECT max(shown_at_ms) FROM delivery"
 _PLAIN_ORIGINS = "SELECT count(*) FROM channel WHERE origin LIKE 'http://%'"
 
 
-def push_lines(database: Path, settings: PushSettings) -> Iterable[Line]:
-    """Return for each line whether it is good, its subject, its detail and its fix."""
+def push_lines(database: Path, settings: PushSettings) -> Iterable[Finding]:
+    """Return what doctor says of notifications."""
+    for good, about, detail, fix in _lines(database, settings):
+        yield Finding("ok" if good else "note", about, detail, fix)
+
+
+def _lines(database: Path, settings: PushSettings) -> Iterable[Line]:
+    """Yield for each line whether it is good, its subject, its detail and its fix."""
     if not has_packages():
         yield False, "notifications", "the extra `push` is not installed", "make install"
         return
