@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from actors.crashes import run_guarded
 from storage.errors import StorageError
 from transport.ports import Deps
 from transport.push.notifier import Notifier
@@ -19,13 +20,18 @@ logger = logging.getLogger("builderos.transport")
 
 
 async def run_notifier(notifier: Notifier, deps: Deps) -> None:
-    """Wait for a channel that can be served, then serve all, until cancelled."""
-    while True:
-        try:
-            await notifier.wait_needed()
-            from transport.push.engine import run_engine
+    """Wait for a channel that can be served, then serve all, until cancelled. Its crashes stay here."""
 
-            await run_engine(notifier, deps)
-        except StorageError as error:
-            logger.warning("notifications: the database fails, next try in %.0f s: %s", RETRY_S, error)
-            await trio.sleep(RETRY_S)
+    async def serve() -> None:
+        await notifier.wait_needed()
+        from transport.push.engine import run_engine
+
+        await run_engine(notifier, deps)
+
+    while True:
+        died_of = await run_guarded(serve)
+        if isinstance(died_of, ExceptionGroup) and died_of.subgroup(StorageError) is not None:
+            logger.warning("notifications: the database fails, next try in %.0f s", RETRY_S)
+        else:
+            logger.error("notifications: stopped, next try in %.0f s", RETRY_S, exc_info=died_of)
+        await trio.sleep(RETRY_S)
