@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from builderos.client.connection import LinkLostError, Server
+from builderos.client.server import LinkLostError, Server
 from builderos.client.terminal import one_line
 
 __all__ = ["fetch_sessions", "table"]
