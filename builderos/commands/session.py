@@ -64,11 +64,10 @@ class Target:
 
 def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) -> int:
     """Print the sessions; return the exit status."""
-
-    from builderos.client.sessions import fetch_sessions, table
+    from builderos.client.sessions import fetch_sessions, session_table
 
     def work(find: Find) -> int:
-        sys.stdout.write(table(fetch_sessions(find(), limit)))
+        sys.stdout.write(session_table(fetch_sessions(find(), limit)))
         return OK
 
     return _with_server((data, url, key), work)
