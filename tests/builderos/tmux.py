@@ -91,7 +91,11 @@ async def open_tmux(
     """Run `builderos` with `arguments` in a terminal while inside the block; a shell shows its status afterwards."""
     pipe = _prepared(folder)
     window = Tmux(folder)
-    own = {"XDG_STATE_HOME": str(state or folder / "state"), "TERM": "tmux-256color"}
+    own = {
+        "EDITOR": "sed -i s/draft/edited/",
+        "XDG_STATE_HOME": str(state or folder / "state"),
+        "TERM": "tmux-256color",
+    }
     variables = " ".join(
         f"{name}={shlex.quote(value)}" for name, value in {**server.environment, **own}.items()
     )

@@ -259,7 +259,9 @@ class SessionScreen(Screen[None]):
         if self.composer.text or self.wanted is not None:
             self.wanted = None
             self.composer.clear_all()
-        elif self.conversation.turn_id is not None and not self._again("ctrl+c"):
+            self._draw_bars()
+            return
+        if self.conversation.turn_id is not None and not self._again("ctrl+c"):
             self.client.act("interrupt", turn_id=self.conversation.turn_id)
         elif self._again("ctrl+c"):
             self.app.leave()

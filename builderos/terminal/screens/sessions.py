@@ -33,7 +33,11 @@ SEARCH_AFTER_S: Final = 0.3
 SEARCHED: Final = 3
 """Letters from which on what was said is searched too."""
 
-_MARKS: Final = {"running": ("▶ ", "ansi_green"), "waiting": ("? ", "ansi_yellow"), "failed": ("✗ ", "ansi_red")}
+_MARKS: Final = {
+    "running": ("▶ ", "green"),
+    "waiting": ("? ", "yellow"),
+    "failed": ("✗ ", "red"),
+}
 
 
 class SessionsScreen(Screen[None]):

@@ -22,7 +22,11 @@ MOST: Final = 8
 
 _MARKS: Final = {"completed": "✔", "in_progress": "▶", "pending": "○"}
 _STATES: Final = {"running": "▶", "succeeded": "✔", "failed": "✗", "cancelled": "⊘"}
-_DOTS: Final = {"live": ("●", "ansi_green"), "reconnecting": ("◌", "ansi_yellow"), "offline": ("○", "ansi_red")}
+_DOTS: Final = {
+    "live": ("●", "green"),
+    "reconnecting": ("◌", "yellow"),
+    "offline": ("○", "red"),
+}
 
 
 class Bar(Static):
@@ -76,7 +80,7 @@ def working_text(conversation: Conversation, now: datetime) -> Text:
     if conversation.turn_id is None:
         return Text("")
     if conversation.pending:
-        return Text("A question waits · tab answers it", "ansi_yellow")
+        return Text("A question waits · tab answers it", "yellow")
     words = ["Working" + _since(conversation.began_at, now)]
     answer = conversation.timeline.answers.get(conversation.turn_id)
     tool = _now(answer) if answer is not None else None
@@ -86,7 +90,7 @@ def working_text(conversation: Conversation, now: datetime) -> Text:
     done = sum(one.get("status") == "completed" for one in conversation.plan)
     if conversation.plan:
         words.append(f"to-do {done}/{len(conversation.plan)}")
-    return Text(" · ".join(flat(word) for word in words) + " · ctrl+c stops", "ansi_yellow")
+    return Text(" · ".join(flat(word) for word in words) + " · ctrl+c stops", "yellow")
 
 
 def pending_text(conversation: Conversation) -> Text:

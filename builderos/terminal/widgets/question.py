@@ -103,7 +103,7 @@ class Question(Vertical, can_focus=True):
         for key, meaning in () if self.is_view_only else asking.keys:
             keys.append(f" {key} ", "bold reverse").append(f" {flat(meaning)}  ")
         if not asking.asked.is_whole and not asking.questions:
-            keys.append("It is too long to show here: allow it on another device.", "ansi_yellow")
+            keys.append("It is too long to show here: allow it on another device.", "yellow")
         keys.append(" esc  back to the text" if self.has_focus else " tab  answer", "dim")
         self._keys.say(keys)
 

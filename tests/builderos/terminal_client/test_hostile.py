@@ -98,7 +98,7 @@ def segments(lines: list[list[Segment]]) -> list[Segment]:
     return [one for line in lines for one in line]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(max_size=300), st.integers(1, 60), st.integers(1, 9))
 def test_any_text_in_any_pieces(text: str, width: int, step: int) -> None:
     """Markdown that comes in pieces: never a control character, a link or a meta of Rich."""
@@ -146,7 +146,7 @@ PIECES: Final = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40))
 def test_a_growing_text_ends_as_the_whole_one(pieces: list[str]) -> None:
     """What was drawn while it grew is, at the end, what one drawing of it all gives: word for word."""

@@ -71,6 +71,12 @@ async def test_a_day_in_a_terminal(tmp_path: Path) -> None:
             )
             await window.type("awake")
             await window.see("echo: awake")
+            await window.keys("-l", "a draft")
+            await window.see("│ a draft")
+            await window.keys("C-g")  # an editor of the person's own: here it is `sed`
+            await window.see("│ a edited")
+            await window.keys("C-c")
+            await window.until(lambda screen: "edited" not in screen, "the empty box")
             shown = await leave(window)
             assert "STATUS=0" in shown
             assert re.search(r"(?<!-)\becho\b", shown), "the terminal shows what is typed again"

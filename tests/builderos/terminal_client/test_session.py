@@ -178,7 +178,6 @@ def test_ctrl_c_empties_stops_and_leaves(tmp_path: Path) -> None:
         await stage.press("x", "ctrl+c")
         assert stage.screen.composer.text == ""
         assert stage.link.of("interrupt") == []
-        stage.screen._pressed = ("", 0.0)
         await stage.press("ctrl+c")
         assert stage.link.of("interrupt") == [{"session_id": "trip", "turn_id": "t1"}]
         stage.event("interrupted", turn_id="t1", by_device="terminal")
