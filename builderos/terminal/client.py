@@ -67,6 +67,7 @@ class Client:
 
     Attributes:
         find: returns the server's current address. Blocks briefly.
+        clock: milliseconds since 1970 in UTC.
         device_id: our label.
         observe: watch only.
         history: turns to load first.
@@ -78,6 +79,7 @@ class Client:
     keep: Keep
     chance: random.Random
     new_id: Callable[[], str]
+    clock: Callable[[], int]
     device_id: str = "terminal"
     observe: bool = False
     history: int = 50
@@ -114,7 +116,7 @@ class Client:
         self._filled(follow)
         for one in self._waiting.values():
             if one.session_id == session_id:
-                conversation.wait(one.message_id, one.content, _now(), one.not_before or "")
+                conversation.wait(one.message_id, one.content, self._at(), one.not_before or "")
         self.wire.show(follow)
         return conversation
 
@@ -169,7 +171,7 @@ class Client:
             self.keep.wait(message)
         try:
             self._waiting[message_id] = message
-            conversation.wait(message_id, text, _now(), not_before or "")
+            conversation.wait(message_id, text, self._at(), not_before or "")
             self.wire.message(follow, message_id, text, not_before=not_before, mode=mode)
         except OverflowError as error:
             self._forget(message_id)
@@ -252,6 +254,13 @@ class Client:
         self.sessions.fill(found.get("sessions"))
         self.view.changed()
 
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return datetime.fromtimestamp(self.clock() / 1000, UTC)
+
+    def _at(self) -> str:
+        return wire_moment(self.now())
+
     # ---- what the wire hears ----
 
     def on_frame(self, frame: Frame) -> None:
@@ -311,7 +320,3 @@ class Client:
         if self.conversation is not None:
             self.conversation.drop(message_id)
         self.view.changed()
-
-
-def _now() -> str:
-    return wire_moment(datetime.now(UTC))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from builderos.client.server import Server
 from builderos.client.state import RefusedError
 from builderos.exit_status import FAILED, OK, fail
-from builderos.ids import new_id, new_random
+from builderos.ids import new_id, new_random, wall_clock_ms
 from builderos.terminal.client import Client, NoView
 from builderos.terminal.keep import Keep, state_folder
 
@@ -61,7 +61,7 @@ def run_terminal(
     """
     gc.disable()  # until the first screen is drawn: what is loaded meanwhile stays
     keep = Keep(state_folder(os.environ, Path.home()), place)
-    client = Client(find, keep, new_random(), new_id, device_id, observe, history, is_own)
+    client = Client(find, keep, new_random(), new_id, wall_clock_ms, device_id, observe, history, is_own)
     if session_id is not None:
         client.open(session_id, agent)
     client.restore()

@@ -118,7 +118,7 @@ def _later(screen: SessionScreen, rest: str) -> None:
     if not typed:
         screen.want(f"When, and what? TIME TEXT, TIME is {FORMS}", text, lambda given: _later(screen, given))
         return
-    at = moment_of(typed, datetime.now().astimezone())
+    at = moment_of(typed, screen.client.now().astimezone())
     if at is None or not text:
         screen.app.say(f"Not sent: it is TIME TEXT, and TIME is {FORMS}.")
         screen.composer.put(rest)

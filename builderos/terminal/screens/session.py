@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from textual import events
@@ -124,7 +123,7 @@ class SessionScreen(Screen[None]):
         self.changed()
 
     def _draw_bars(self) -> None:
-        now = datetime.now(UTC)
+        now = self.client.now()
         working = working_text(self.conversation, now)
         self.working.say(working)
         self.working.display = bool(working.plain)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -99,7 +98,7 @@ class SessionsScreen(Screen[None]):
         if version == self._drawn:
             return
         self._drawn = version
-        now = datetime.now(UTC)
+        now = self.client.now()
         known = self.client.sessions.listed(archived=self._archived)
         rows = [Row(name_of(one), hint_of(one, now), one) for one in known]
         self._fill([*ranked(rows, self.search.value), *self._hits])

@@ -22,6 +22,7 @@ from builderos.terminal.screens.session import SessionScreen
 __all__ = ["Sent", "Stage", "no_server", "on_stage"]
 
 TIME: Final = "2026-11-29T12:00:00.000Z"
+NOW_MS: Final = 1_795_953_600_000
 
 
 def no_server() -> Server:
@@ -144,7 +145,9 @@ def on_stage(
     async def run() -> None:
         counter = iter(range(10_000))
         keep = Keep(folder, "here")
-        client = Client(no_server, keep, random.Random(1), lambda: f"id-{next(counter)}", **how)
+        client = Client(
+            no_server, keep, random.Random(1), lambda: f"id-{next(counter)}", lambda: NOW_MS, **how
+        )
         client.open("trip")
         link = Sent()
         client.wire._link = link  # type: ignore[assignment]

@@ -57,7 +57,7 @@ async def test_a_day_in_a_terminal(tmp_path: Path) -> None:
             screen = await window.see("w599", "echo: written without a server")
             words = [int(one) for one in re.findall(r"\bw(\d+)\b", screen)]
             assert words == list(range(words[0], 600))
-            # a laptop sleeps while the server restarts, and somebody else goes on
+            # a laptop sleeps while the server restarts, and somebody else continues
             client = psutil.Process(await window.pid())
             client.suspend()
             await server.terminate()
