@@ -9,15 +9,20 @@ from typing import Any
 import orjson
 import pytest
 
+from builderos.cli import main
 from builderos.client.frames import decode
+from builderos.exit_status import MISUSED
+from builderos.terminal.draw import flow
 from builderos.terminal.draw.entry import Drawing, Look, Pen
 from builderos.terminal.draw.layout import Layout
+from builderos.terminal.draw.lines import Segments
 from builderos.terminal.driver import PASTE_BEGIN, PASTE_END, Pastes
 from builderos.terminal.keep import Keep, Waiting, state_folder
 from builderos.terminal.model.conversation import Conversation
 from builderos.terminal.model.entries import Answer, Entry, Message
 from builderos.terminal.model.sessions import Sessions, ago, hint_of
 from builderos.terminal.model.tools import describe
+from builderos.terminal.run import can_run
 
 NOW = datetime.fromisoformat("2026-11-29T12:00:00+00:00")
 
@@ -176,3 +181,31 @@ def test_pastes_are_cut_out_of_what_is_read(step: int) -> None:
     typed = "".join(text for text, is_paste in found if not is_paste)
     assert pasted == ["x\x1b[31m\ny", ""]
     assert typed == "ab\x1b[Ac\x1b"
+
+
+def test_a_long_answer_is_not_laid_out_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20,000 words without a new line: what is drawn as Markdown stays a small part of all that is shown."""
+    drawn: list[int] = []
+    draw = flow.markdown_lines
+
+    def count(text: str, width: int, style: str) -> list[Segments]:
+        drawn.append(len(text))
+        return draw(text, width, style)
+
+    monkeypatch.setattr(flow, "markdown_lines", count)
+    growing, text = flow.Flow(), ""
+    for number in range(200):
+        text += "".join(f"w{word} " for word in range(100 * number, 100 * number + 100))
+        lines = growing.lines(text, 80, cuts=0, ended=False, style="ansi_dark")
+    assert sum(drawn) < 20_000
+    assert len(lines) > len(text) // 80
+    assert text.split() == "".join(one.text + " " for line in lines for one in line).split()
+
+
+def test_without_a_terminal_all_is_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not can_run({"TERM": "xterm"}), "the standard input of a test is no terminal"
+    assert not can_run({"TERM": "dumb"})
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == MISUSED
+    assert "COMMAND" in capsys.readouterr().err
