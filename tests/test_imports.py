@@ -62,6 +62,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "builderos.export": ("builderos.commands", "builderos.legacy", "builderos.server"),
     "builderos.legacy": ("builderos.commands", "builderos.export", "builderos.server"),
     "builderos.server": ("builderos.commands", "builderos.legacy"),
+    "builderos.terminal": ("builderos.commands", "builderos.export", "builderos.legacy", "builderos.server"),
     "storage.sqlite": ("storage.backup", "storage.store", "storage.tables"),
     "storage.tables": ("storage.backup", "storage.store"),
     "transport.http": ("transport.ios", "transport.listener", "transport.upgrade", "transport.websocket"),
@@ -73,6 +74,13 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "transport.upgrade",
         "transport.v3",
         "transport.websocket",
+    ),
+    "transport.push": (
+        "transport.http",
+        "transport.ios",
+        "transport.listener",
+        "transport.upgrade",
+        "transport.v3",
     ),
     "transport.rendering": (
         "transport.http",
