@@ -54,6 +54,7 @@ from transport.permission_timeout import PermissionTimeouts
 from transport.ports import AppPorts, Deps
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
+from transport.push.start import run_notifier
 from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
@@ -282,7 +283,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
         )
         nursery.start_soon(keeper.run, name="checkpoints")
-        nursery.start_soon(parts.notifier.run, deps, name="notifications")
+        nursery.start_soon(run_notifier, parts.notifier, deps, name="notifications")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
