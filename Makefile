@@ -19,9 +19,9 @@ ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,AS
 
 # One stamp for each requirement file, newer than the file once it is installed.
 stamps_of = $(1:%=$(STAMPS)/%)
-TO_SERVE := $(call stamps_of,requirements.txt requirements-terminal.txt $(AGENTS:%=requirements-%.txt) project)
+TO_SERVE := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt $(AGENTS:%=requirements-%.txt) project)
 NODE_STAMP := node_modules/.installed
-TO_WORK := $(call stamps_of,requirements.txt requirements-terminal.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
+TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -94,7 +94,7 @@ web-load: install ## load the web client, with figures (ARGS="--only stream --se
 # One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
 sbom: $(call stamps_of,requirements-audit.txt) ## what a server is made of, as CycloneDX, in build/sbom*.json
 	@mkdir -p build
-	@for file in requirements requirements-terminal requirements-claude requirements-codex; do \
+	@for file in requirements requirements-push requirements-terminal requirements-claude requirements-codex; do \
 		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 			--of JSON --output-file build/sbom$${file#requirements}.json $$file.txt || exit 1; \
 	done
@@ -122,7 +122,7 @@ lock: ## pin the requirements again; needs uv
 	@test -f build/all.txt || cat requirements*.txt > build/all.txt
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
 	@$(COMPILE) --generate-hashes build/build.in --constraints build/all.txt > requirements.txt
-	@for extra in claude codex terminal dev audit; do \
+	@for extra in push terminal claude codex dev audit; do \
 		$(COMPILE) --generate-hashes --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
 	done
 
