@@ -68,6 +68,8 @@ class _Sending:
                 self.ended.set()
         elif frame.kind == "permission_requested":
             fail("the agent waits for a decision: answer it with builderos attach")
+        elif frame.kind == "block_dropped":
+            fail("the answer broke off and begins again")
         elif frame.kind == "error" and frame.ends_turn:
             fail(f"{frame.text('code')}: {frame.content}")
 

@@ -10,7 +10,7 @@ from actors.codec import decode_row
 from actors.events import TURN_ENDS, Committed, Message, TurnError, TurnStarted
 from actors.ports import Journal
 from storage.tables.app_exchanges import OpenExchange
-from transport.ios.text import SummaryFilter, bare_error
+from transport.ios.text import BEGUN_AGAIN, SummaryFilter, bare_error
 
 __all__ = ["Rest", "rest_of"]
 
@@ -54,7 +54,7 @@ class _Answer:
         elif item.turn_id != self.turn_id or self.turn_id is None:
             return
         elif isinstance(event, Message):
-            self.add(self.cut.feed(event.content))
+            self.add(self.cut.feed(event.content) if event.content else self.cut.flush() + BEGUN_AGAIN)
         elif event.kind in TURN_ENDS:
             self.add(self.cut.flush())
             self.end = (

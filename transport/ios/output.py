@@ -131,6 +131,8 @@ def joined(left: Say, right: Say) -> Say | None:
             and isinstance(one, Message)
             and isinstance(two, Message)
             and one.block == two.block
+            and one.content
+            and two.content
         ):
             event = attrs.evolve(one, content=one.content + two.content)
             return Peer(left.kind, attrs.evolve(left.item, seq=right.item.seq, event=event))

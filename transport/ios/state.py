@@ -48,7 +48,15 @@ from transport.ios.output import (
     Text,
     end_of,
 )
-from transport.ios.text import already_decided, bare_error, decision_of, may_be_allowed, request_text
+from transport.ios.text import (
+    BEGUN_AGAIN,
+    SummaryFilter,
+    already_decided,
+    bare_error,
+    decision_of,
+    may_be_allowed,
+    request_text,
+)
 from transport.ios.told import MessageRecord
 
 __all__ = ["AppState", "Decision", "MessageRecord", "Send"]
@@ -297,7 +305,7 @@ class AppState:
         return says
 
     def _piece(self, own: OwnTurn, content: str) -> list[Say]:
-        text = own.cut.feed(content)
+        text = own.cut.feed(content) if content else own.cut.flush() + BEGUN_AGAIN
         own.add(text)
         if not text or not own.open:
             return []
@@ -342,6 +350,9 @@ class AppState:
 
     def _peer_piece(self, item: Committed, event: Message) -> list[Say]:
         turn = self._peers.setdefault(item.turn_id or "", PeerTurn())
+        if not event.content:  # the block is taken back
+            turn.cut, turn.offsets[event.block] = SummaryFilter(), 0
+            return [Peer("peer_message", item)]
         text = turn.cut.feed(event.content)
         if not text:
             return []

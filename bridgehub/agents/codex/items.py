@@ -21,7 +21,7 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_patch, entry_of_texts
 from bridgehub.agents.text import tool_output_text
 
-__all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "tool_of", "tool_outcome"]
+__all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "shown_parts", "tool_of", "tool_outcome"]
 
 _LATE = frozenset({"webSearch", "imageView", "imageGeneration"})
 """Items whose input is not there before they are completed."""
@@ -132,6 +132,16 @@ def tool_outcome(item: Fields) -> tuple[str, bool]:
         case "collabAgentToolCall" | "fileChange":
             return status, failed
     return status or "done", failed
+
+
+def shown_parts(item: Fields) -> object:
+    """Return the parts of a completed tool call's output, of which some may be pictures; None if it has no parts."""
+    match item.text("type"):
+        case "mcpToolCall":
+            return item.inner("result").value("content")
+        case "dynamicToolCall":
+            return item.value("contentItems")
+    return None
 
 
 def _command_output(item: Fields, status: str) -> str:

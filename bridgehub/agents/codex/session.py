@@ -317,9 +317,9 @@ class CodexSession:
             await turn.sink.emit(Noticed(turn.turn_id, "agent_warning", message))
 
     async def _emit(self, turn: _Turn, event: HubEvent) -> None:
-        whole = turn.translator.take_whole(event) or self._agents.take_whole(event)
-        if whole is not None and self.blob_folder and getattr(event, "blob", None) is not None:
-            await keep_blob(self.blob_folder, blob_of(whole))
+        for whole in turn.translator.take_wholes(event) or self._agents.take_wholes(event):
+            if self.blob_folder:
+                await keep_blob(self.blob_folder, blob_of(whole))
         await turn.sink.emit(event)
 
     async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:

@@ -176,6 +176,8 @@ def test_tasks_tell_how_far_they_are_and_a_turn_without_a_message_is_named() -> 
     assert told == "> Dig: running\n"
     told = show(screen, "task_progress", title="Dig", state="running", content="half\n done")
     assert told == "> Dig: half done\n"
-    assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == "> Dig: found\n"
+    assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == (
+        "> Dig: succeeded: found\n"
+    )
     told = show(screen, "turn_started", message_id=None, cause="background")
     assert told == "— the agent continues by itself —\n"
