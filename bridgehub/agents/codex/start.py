@@ -10,6 +10,7 @@ costs about a fifth of a second, and loses nothing but commands in the backgroun
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,8 @@ _UNHEARD = (
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
 
-_NO_THREAD = "no rollout found for thread id"
-"""How Codex says that it knows no thread of an id. Nothing else means that a conversation is lost."""
+_NO_THREAD = ("no rollout found for thread id", "invalid session id")
+"""How Codex says that it knows no thread of an id, or can have none. Nothing else means that a conversation is lost."""
 
 _IN_USE = "already has an active writer"
 """How it says that another Codex has the thread open."""
@@ -143,6 +144,8 @@ def find_program(spec: HubSpec) -> str:
     if own is not None:
         if not Path(own).is_file():
             raise ProgramMissing(f"There is no Codex program at {own}. Mend `cli_path` of the agent.")
+        if not os.access(own, os.X_OK):
+            raise ProgramMissing(f"The file {own} is not executable. Mend it, or `cli_path` of the agent.")
         return str(own)
     package = importlib.util.find_spec(_PACKAGE)  # finds it without importing
     if package is None or package.origin is None:
