@@ -25,7 +25,7 @@ from actors.ports import Catalog, Clock, Journal
 from actors.tail import AttachedDevice, Tail
 from storage.errors import StorageError
 from transport.ios import wire
-from transport.ios.missed import rest_of
+from transport.ios.missed import rest_of, said_by_itself
 from transport.ios.output import EARLIER, NOW, End, Missed, Peer, Say, Text, joined
 from transport.ios.receipts import ConnectionReceipts
 from transport.ios.state import AppState
@@ -253,6 +253,8 @@ class AppFeed:
             self._extra += (rest.message_id,)
             if rest.text:
                 texts.append(rest.text)
+        before = self._cursor.position + 1
+        texts += await said_by_itself(self.ports.journal, self.session_id, self.label, before)
         if texts:
             self._put(Text(EARLIER + "\n\n".join(texts) + NOW))
 
