@@ -131,6 +131,8 @@ class Follow:
             self._note(frame)
         elif frame.kind == "attached":
             return self._attach(frame)
+        elif frame.kind == "detached" and self.attached:
+            raise ReconnectError("the session's past has changed")
         elif frame.kind == "accepted":
             self._accept(frame)
         elif frame.kind == "rejected":
@@ -157,7 +159,7 @@ class Follow:
         epoch = frame.epoch or 0
         if frame.text("replay") != "ok" or self.position is None or self.position.epoch != epoch:
             self.position = Position(epoch, frame.number("from_seq") - 1)
-        self.attached = True
+        self.attached, self.agent = True, None  # one that is deleted meanwhile is not made again
         return list(self._outbox.values())
 
     def _advance(self, frame: Frame) -> None:

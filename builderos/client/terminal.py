@@ -13,7 +13,15 @@ from typing import Final
 
 import segno
 
-__all__ = ["one_line", "sanitise", "terminal_code", "write_json", "write_text"]
+__all__ = ["OutputError", "one_line", "sanitise", "terminal_code", "write_json", "write_text"]
+
+
+class OutputError(Exception):
+    """What a command shows cannot be written: the disk is full, say, or the output was closed before it began."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(f"the output cannot be written: {reason or 'it is closed'}")
+
 
 REPLACEMENT = "\ufffd"
 
