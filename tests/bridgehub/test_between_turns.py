@@ -167,8 +167,10 @@ async def test_the_first_checkpoint_of_a_turn_that_the_agent_began_is_late(tmp_p
     driver = WakingDriver(begin_task)
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    folders = {"checkpoint_folder": str(tmp_path / "checkpoints"), "workspace": str(workspace)}
-    async with open_hub(tmp_path, lambda spec: driver, **folders) as opened:
+    kept = str(tmp_path / "checkpoints")
+    async with open_hub(
+        tmp_path, lambda spec: driver, checkpoint_folder=kept, workspace=str(workspace)
+    ) as opened:
         reader = await opened.reader()
         await reader.link.send(prompt("t1", "x"))
         saved = [await _next_checkpoint(reader) for _ in range(2)]

@@ -114,8 +114,9 @@ def test_a_picture_of_a_call_is_fetched_once_somebody_wants_it(site: Site, sid: 
     stage.ask()
     picture = {"mime_type": "image/png", "size": len(dot), "sha256": "ab", "url": f"/uploads/blobs/{sid}/ab"}
     stage.tool("Read", {"file_path": "a.png"}, output="[picture: png, 1 KB]", pictures=[picture])
+    expect(stage.screen.answers.last.locator("details.tool")).to_have_count(1)
     open_rows(stage)
-    show = stage.screen.button("Show the picture", stage.screen.answers.last)
+    show = stage.screen.button("Show the picture, 70 B", stage.screen.answers.last)
     expect(show).to_be_visible()
     assert asked == []
     show.click()

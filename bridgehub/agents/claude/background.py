@@ -11,12 +11,12 @@ order to forget one of them; whoever ends it must end the program.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import attrs
+import trio
 from claude_agent_sdk import (
     SystemMessage,
     TaskNotificationMessage,
@@ -37,11 +37,10 @@ _AGENT_TYPE = "command"
 _TIMER = "timer"
 """The same, of what is scheduled."""
 
-FIRES_EARLY_MS = 60_000
-"""How long before its time something that is scheduled may begin."""
+FIRES_LATE_S = 180.0
+"""How long after its time something that is scheduled is waited for; then it counts as forgotten.
 
-FIRES_LATE_MS = 120_000
-"""How long after its time it is waited for; then it counts as forgotten."""
+The program begins at the turn of a minute, so up to a minute later than it was asked to."""
 
 TITLE_CHARS = 200
 
@@ -55,10 +54,9 @@ class Background:
 
     running: dict[str, Literal["succeeded", "failed", "cancelled"]] = attrs.field(factory=dict)
     """How each will have ended, as far as that was told already."""
-    timers: dict[str, int | None] = attrs.field(factory=dict)
-    """What is scheduled, and when it begins, milliseconds since 1970 in UTC; None: again and again."""
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    """The wall clock: the program schedules by it."""
+    timers: dict[str, float | None] = attrs.field(factory=dict)
+    """What is scheduled, and when it begins at the earliest, by `clock`; None: again and again."""
+    clock: Callable[[], float] = trio.current_time
     _titles: dict[str, str] = attrs.field(factory=dict)
 
     @property
@@ -68,14 +66,14 @@ class Background:
 
     def wait_s(self) -> float:
         """Return how long until the first of what is scheduled counts as forgotten, seconds."""
-        known = [at for at in self.timers.values() if at is not None]
-        return max(0, min(known) + FIRES_LATE_MS - self.now_ms()) / 1000 if known else math.inf
+        known = [at for at in self.timers.values() if at is not None and math.isfinite(at)]
+        return max(0.0, min(known) + FIRES_LATE_S - self.clock()) if known else math.inf
 
-    def fired(self) -> Iterator[HubEvent]:
-        """Give the end of what was scheduled for now: the program has begun by itself, or it is late."""
-        now_ms = self.now_ms()
+    def fired(self, *, began: bool) -> Iterator[HubEvent]:
+        """Give the end of what was scheduled for now. `began`: the program begins by itself, so it is not late."""
+        now = self.clock() - (0 if began else FIRES_LATE_S)
         for task_id, at in tuple(self.timers.items()):
-            if at is not None and at - FIRES_EARLY_MS <= now_ms:
+            if at is not None and at <= now:
                 del self.timers[task_id]
                 yield TaskEnded(None, task_id, "succeeded")
 
@@ -113,16 +111,20 @@ class Background:
     def _scheduled(self, result: dict[str, Any], turn_id: str | None) -> Iterator[HubEvent]:
         """Take the result of a tool that schedules something or forgets it; of any other, nothing."""
         match result:
-            case {"scheduledFor": int(at)}:
+            case {"scheduledFor": int(at), "clampedDelaySeconds": int() | float() as delay}:
                 begins = datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M UTC")
-                yield from self._set_timer(f"wakeup-{at}", at, f"Continues at {begins}", turn_id)
-            case {"id": str(job), "humanSchedule": str(words), "recurring": recurring, "nextFireAt": int(at)}:
-                yield from self._set_timer(f"cron-{job}", None if recurring else at, words, turn_id)
+                begins_at = self.clock() + delay
+                yield from self._set_timer(f"wakeup-{at}", begins_at, f"Continues at {begins}", turn_id)
+            case {"id": str(job), "humanSchedule": str(words), "recurring": recurring}:
+                # Once: at a time that only the program's clock knows, so it is over when the program begins by itself.
+                yield from self._set_timer(f"cron-{job}", None if recurring else -math.inf, words, turn_id)
             case {"id": str(job)} if f"cron-{job}" in self.timers:
                 del self.timers[f"cron-{job}"]
                 yield TaskEnded(turn_id, f"cron-{job}", "cancelled")
 
-    def _set_timer(self, task_id: str, at: int | None, title: str, turn_id: str | None) -> Iterator[HubEvent]:
+    def _set_timer(
+        self, task_id: str, at: float | None, title: str, turn_id: str | None
+    ) -> Iterator[HubEvent]:
         if task_id not in self.timers:
             self.timers[task_id] = at
             yield TaskBegan(turn_id, task_id, clean_text(title)[:TITLE_CHARS], _TIMER, background=True)

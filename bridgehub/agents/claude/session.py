@@ -160,14 +160,14 @@ class ClaudeSession:
             with trio.move_on_after(self.background.wait_s()):
                 message = await self._next()
             if message is None:
-                self._owed += self.background.fired()
+                self._owed += self.background.fired(began=False)
                 continue
             match message:
                 case SystemMessage(subtype="session_state_changed", data=data):
                     self._state = str(data.get("state"))
                     if self._state == "running":
                         self._early.append(message)
-                        self._owed += self.background.fired()
+                        self._owed += self.background.fired(began=True)
                 case SystemMessage(subtype="status", data=data):
                     mode = data.get("permissionMode")
                     if isinstance(mode, str) and (told := self.switches.note_mode(mode)):

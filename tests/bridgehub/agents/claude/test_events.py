@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import orjson
@@ -23,7 +24,7 @@ from claude_agent_sdk import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.claude.background import Background
+from bridgehub.agents.claude.background import FIRES_LATE_S, Background
 from bridgehub.agents.claude.events import ClaudeTranslator
 from bridgehub.agents.claude.outcome import Outcome
 from bridgehub.agents.claude.permissions import _changed_input
@@ -321,17 +322,24 @@ def scheduling(result: dict[str, Any]) -> UserMessage:
 
 
 def test_what_is_scheduled_is_a_task_until_it_begins_or_is_forgotten() -> None:
-    background = Background(now_ms=lambda: 1_000_000)
-    cron = {"id": "a1", "humanSchedule": "Every 5 minutes", "recurring": True, "nextFireAt": 1_300_000}
-    (began,) = background.translate(scheduling({"scheduledFor": 1_120_000}), "t")
+    now = 1000.0
+    background = Background(clock=lambda: now)
+    wakeup = {"scheduledFor": 1_120_000, "clampedDelaySeconds": 60}
+    cron = {"id": "a1", "humanSchedule": "Every 5 minutes", "recurring": True}
+    (began,) = background.translate(scheduling(wakeup), "t")
     assert began == TaskBegan("t", "wakeup-1120000", "Continues at 00:18 UTC", "timer", background=True)
     (also,) = background.translate(scheduling(cron), "t")
     assert also == TaskBegan("t", "cron-a1", "Every 5 minutes", "timer", background=True)
     assert background.holds == ("wakeup-1120000", "cron-a1")
-    assert list(background.fired()) == [], "it is not its time yet"
-    assert background.wait_s() == 240
-    background.now_ms = lambda: 1_120_000
-    assert list(background.fired()) == [TaskEnded(None, "wakeup-1120000", "succeeded")]
+    assert list(background.fired(began=True)) == [], "it is not its time yet"
+    assert background.wait_s() == 60 + FIRES_LATE_S
+    now += 60
+    assert list(background.fired(began=False)) == [], "it may still begin"
+    assert list(background.fired(began=True)) == [TaskEnded(None, "wakeup-1120000", "succeeded")]
+    assert background.wait_s() == math.inf
     (ended,) = background.translate(scheduling({"id": "a1"}), "t")
     assert ended == TaskEnded("t", "cron-a1", "cancelled")
+    (once,) = background.translate(scheduling({**cron, "id": "b2", "recurring": False}), "t")
+    assert isinstance(once, TaskBegan)
+    assert list(background.fired(began=True)) == [TaskEnded(None, "cron-b2", "succeeded")]
     assert not background.holds
