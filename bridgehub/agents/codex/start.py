@@ -66,6 +66,9 @@ _UNHEARD = (
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
 
+_OPTIONS = ("-c", "tools.update_plan.enabled=true")
+"""For every program: the tool for its to-do list, which is off elsewhere than in its own terminal."""
+
 _NO_THREAD = ("no rollout found for thread id", "invalid session id")
 """How Codex says that it knows no thread of an id, or can have none. Nothing else means that a conversation is lost."""
 
@@ -166,7 +169,8 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
     path = await trio.to_thread.run_sync(find_program, spec)
     env = {**spec.env, MARKER: spec.hub_id}
     try:
-        return await start_program([path, *options, "app-server"], env=env, cwd=spec.workspace, run_id=run_id)
+        command = [path, *_OPTIONS, *options, "app-server"]
+        return await start_program(command, env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
         raise ProgramExited(f"Codex could not be started: {error.strerror}.") from error
 

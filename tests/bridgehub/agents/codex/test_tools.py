@@ -13,7 +13,15 @@ import pytest
 import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
-from bridgehub.protocol.messages import TaskBegan, TaskEnded, TextPiece, ToolBegan, ToolEnded, TurnDone
+from bridgehub.protocol.messages import (
+    PlanChanged,
+    TaskBegan,
+    TaskEnded,
+    TextPiece,
+    ToolBegan,
+    ToolEnded,
+    TurnDone,
+)
 from tests.standin.openai import shell
 from tests.standin.openai_replies import patch
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
@@ -169,6 +177,18 @@ async def test_an_interrupt_ends_the_command_and_what_it_started(tmp_path: Path)
         assert ended.is_error
         end, _ = await rig.turn(driver, "next")
         assert isinstance(end, TurnDone)
+
+
+async def test_its_to_do_list_is_told(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        steps = [{"step": "one", "status": "completed"}, {"step": "two", "status": "in_progress"}]
+        rig.standin.script(Answer.of(ToolUse("update_plan", {"plan": steps})), Answer.of("ok"))
+        _, sink = await rig.turn(rig.driver(), "plan it")
+        (told,) = sink.of(PlanChanged)
+        assert told.entries == (
+            {"content": "one", "status": "completed"},
+            {"content": "two", "status": "in_progress"},
+        )
 
 
 async def test_an_interrupt_withdraws_the_question(tmp_path: Path) -> None:
