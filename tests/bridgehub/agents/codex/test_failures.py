@@ -221,6 +221,7 @@ async def test_the_driver_loads_nothing_of_the_package() -> None:
     assert done.stdout == b"[]\n"
 
 
+# The id of the thread is one that Codex could have made: it calls any other invalid, and not unknown.
 BEGIN = """#!{python}
 import json, sys
 def tell(**message):
@@ -231,7 +232,7 @@ def serve(on_turn):
         asked = json.loads(line)
         if "id" not in asked:
             continue
-        tell(id=asked["id"], result={{"thread": {{"id": "t"}}, "turn": {{"id": "u"}}}})
+        tell(id=asked["id"], result={{"thread": {{"id": "01a2033a-5186-7871-8b90-30cba945faa1"}}, "turn": {{"id": "u"}}}})
         if asked["method"] == "turn/start":
             on_turn()
 """
@@ -246,10 +247,10 @@ def fake(rig: CodexRig, on_turn: str) -> dict[str, object]:
     return {"options": {"cli_path": str(program)}}
 
 
-DONE = 'tell(method="turn/completed", params={"threadId": "t", "turn": {"id": "u", "status": "completed"}})'
+DONE = 'tell(method="turn/completed", params={"threadId": "01a2033a-5186-7871-8b90-30cba945faa1", "turn": {"id": "u", "status": "completed"}})'
 
 
-BEGUN = 'tell(method="turn/started", params={"threadId": "t", "turn": {"id": "u"}})'
+BEGUN = 'tell(method="turn/started", params={"threadId": "01a2033a-5186-7871-8b90-30cba945faa1", "turn": {"id": "u"}})'
 
 
 async def test_a_file_that_is_not_executable_is_named(tmp_path: Path) -> None:

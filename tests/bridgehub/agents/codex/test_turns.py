@@ -35,7 +35,9 @@ async def test_text_and_reasoning_stream_as_they_were_said(tmp_path: Path) -> No
         words = [f"word{i} " for i in range(300)]
         rig.standin.script(Answer.of(Thinking.of("let me ", "think"), Text.of(*words), "and out"))
         end, sink = await rig.turn(rig.driver(), "hello")
-        assert end == TurnDone("turn-1", input_tokens=11, output_tokens=7, cached_input_tokens=5)
+        assert isinstance(end, TurnDone)
+        assert end.position
+        assert end == TurnDone("turn-1", 11, 7, 5, position=end.position)
         assert sink.text() == "".join(words) + "and out"
         assert sink.text("thinking") == "let me think"
         assert sink.events[0] == Consumed("turn-1")
@@ -180,7 +182,9 @@ async def test_an_interrupt_in_any_state(tmp_path: Path, moment: str) -> None:
             else:
                 await trio.testing.wait_all_tasks_blocked()
             await driver.interrupt()
-        assert ends == [TurnDone(f"turn-{rig.turns}")]
+        (stopped,) = ends
+        assert isinstance(stopped, TurnDone)
+        assert stopped == TurnDone(f"turn-{rig.turns}", position=stopped.position)
         rig.standin.forget_script()
         end, _ = await rig.turn(driver, "next")
         assert isinstance(end, TurnDone)
