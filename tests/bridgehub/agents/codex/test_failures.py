@@ -247,7 +247,11 @@ def fake(rig: CodexRig, on_turn: str) -> dict[str, object]:
     return {"options": {"cli_path": str(program)}}
 
 
-DONE = 'tell(method="turn/completed", params={"threadId": "01a2033a-5186-7871-8b90-30cba945faa1", "turn": {"id": "u", "status": "completed"}})'
+THREAD = "01a2033a-5186-7871-8b90-30cba945faa1"
+DONE = (
+    f'tell(method="turn/completed", params={{"threadId": "{THREAD}", '
+    '"turn": {"id": "u", "status": "completed"}})'
+)
 
 
 BEGUN = 'tell(method="turn/started", params={"threadId": "01a2033a-5186-7871-8b90-30cba945faa1", "turn": {"id": "u"}})'
