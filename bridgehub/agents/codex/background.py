@@ -34,11 +34,11 @@ class Background:
     """What runs in the background of one program. It lives as long as the program.
 
     Attributes:
-        running: the ids of the commands' items.
+        running: Codex's own ids of the commands' processes, by the ids of their items.
         ended: what has ended and is not told yet.
     """
 
-    running: dict[str, None] = attrs.field(factory=dict)
+    running: dict[str, str] = attrs.field(factory=dict)
     ended: deque[TaskEnded] = attrs.field(factory=deque)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
@@ -46,7 +46,7 @@ class Background:
         """Give what begins if these calls outlive their turn."""
         for tool in tools:
             if tool.name == "shell" and tool.item_id not in self.running:
-                self.running[tool.item_id] = None
+                self.running[tool.item_id] = tool.process_id
                 command = tool.input.get("command") if isinstance(tool.input, dict) else None
                 title = " ".join(clean_text(str(command or "a command")).split())[:TITLE_CHARS]
                 yield TaskBegan(turn_id, tool.item_id, title, _AGENT_TYPE, background=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 
 import attrs
 import trio
@@ -62,7 +62,7 @@ class Commands:
         with trio.move_on_after(CLEAN_S):  # noqa: ASYNC912 - a call waits, or fails at once
             try:
                 for thread_id in (self.thread_id, *threads):
-                    await self._terminate(thread_id, lambda item_id: item_id not in self._spared)
+                    await self._terminate(thread_id)
                 await self.program.kill_commands(self._spared)
                 done = True
             except CodexError as error:
@@ -70,12 +70,17 @@ class Commands:
         return done
 
     async def stop(self, item_id: str, tell: Tell) -> None:
-        """End a command in the background, and what it started. Raises CodexError."""
+        """End a command in the background, and what it started. Raises ProgramExited.
+
+        Codex's answer is not waited for: a stop has little time.
+        """
         await trio.lowlevel.checkpoint()
-        if item_id not in self.background.running:
+        process_id = self.background.running.get(item_id)
+        if process_id is None:
             return
         ended = self.background.stop(item_id)  # first: Codex says that it failed
-        await self._terminate(self.thread_id, lambda other: other == item_id)
+        which = {"threadId": self.thread_id, "processId": process_id}
+        await self.program.tell("thread/backgroundTerminals/terminate", which)
         await self.program.kill_commands(_AllBut(item_id))
         await tell(ended)
 
@@ -92,9 +97,9 @@ class Commands:
             await self.program.gone.wait()
             nursery.cancel_scope.cancel(reason="the program is over")
 
-    async def _terminate(self, thread_id: str, is_meant: Callable[[str], bool]) -> None:
+    async def _terminate(self, thread_id: str) -> None:
         listed = await self.program.call("thread/backgroundTerminals/list", {"threadId": thread_id})
         for terminal in listed.objects("data"):
-            if is_meant(terminal.text("itemId")):
+            if terminal.text("itemId") not in self._spared:
                 which = {"threadId": thread_id, "processId": terminal.text("processId")}
                 await self.program.call("thread/backgroundTerminals/terminate", which)

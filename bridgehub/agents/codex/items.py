@@ -37,12 +37,18 @@ _ACTIVITIES = {
 
 @attrs.frozen
 class Tool:
-    """A tool call. `is_late`: it is told when it is over, since only then its input is known."""
+    """A tool call.
+
+    Attributes:
+        is_late: it is told when it is over, since only then its input is known.
+        process_id: Codex's own id of a command's process; empty if it has none.
+    """
 
     item_id: str
     name: str
     input: Any
     is_late: bool = False
+    process_id: str = ""
 
 
 def tool_of(item: Fields) -> Tool | None:
@@ -52,7 +58,7 @@ def tool_of(item: Fields) -> Tool | None:
     if named is None:
         return None
     name, tool_input = named
-    return Tool(item.text("id"), name, tool_input, kind in _LATE)
+    return Tool(item.text("id"), name, tool_input, kind in _LATE, item.text("processId"))
 
 
 def _named(kind: str, item: Fields) -> tuple[str, Any] | None:
