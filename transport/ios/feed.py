@@ -218,9 +218,10 @@ class AppFeed:
         for say in says:
             if isinstance(say, Missed):
                 try:
-                    await self._send_missed()
+                    await self._send_missed(say)
                 except StorageError as error:
                     # The missed text stays owed: it is sent with a later answer.
+                    self.state.owes_own |= say.owes_own
                     logger.warning("session %s: missed answers cannot be read: %s", self.session_id, error)
             else:
                 self._put(say)
@@ -235,7 +236,7 @@ class AppFeed:
         self._queue.append(say)
         self._queued += _size(say)
 
-    async def _send_missed(self) -> None:
+    async def _send_missed(self, missed: Missed) -> None:
         """Send the rest of earlier answers first, each under a heading."""
         assert self._cursor is not None
         texts: list[str] = []
@@ -253,8 +254,9 @@ class AppFeed:
             self._extra += (rest.message_id,)
             if rest.text:
                 texts.append(rest.text)
-        before = self._cursor.position + 1
-        texts += await said_by_itself(self.ports.journal, self.session_id, self.label, before)
+        if missed.owes_own:
+            where, before = (self.session_id, self.label), self._cursor.position + 1
+            texts += await said_by_itself(self.ports.journal, *where, missed.message_id, before)
         if texts:
             self._put(Text(EARLIER + "\n\n".join(texts) + NOW))
 

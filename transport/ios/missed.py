@@ -106,12 +106,15 @@ async def rest_of(journal: Journal, session_id: str, exchange: OpenExchange, bef
         after = rows[-1].seq
 
 
-async def said_by_itself(journal: Journal, session_id: str, label: str, before: int) -> list[str]:
-    """Return what the agent said in the turns without a message between the newest two turns of a device.
+async def said_by_itself(
+    journal: Journal, session_id: str, label: str, message_id: str, before: int
+) -> list[str]:
+    """Return what the agent said in the turns without a message between a device's turn and the one before it.
 
     Args:
         label: the device.
-        before: only rows below this seq count; the newest turn of the device has started there.
+        message_id: its message, whose turn has started.
+        before: only rows below this seq count.
 
     Raises:
         StorageError: the journal could not be read.
@@ -123,17 +126,12 @@ async def said_by_itself(journal: Journal, session_id: str, label: str, before: 
         for item in items
         if isinstance(item.event, UserMessage) and item.device_id == label
     }
-    starts = [item for item in items if isinstance(item.event, TurnStarted)]
-    own = [
-        at
-        for at, item in enumerate(starts)
-        if isinstance(item.event, TurnStarted) and item.event.message_id in mine
-    ]
-    if len(own) < 2:
-        return []
+    starts = [(item, item.event) for item in items if isinstance(item.event, TurnStarted)]
+    at = next((n for n in reversed(range(len(starts))) if starts[n][1].message_id == message_id), 0)
+    since = next((n for n in reversed(range(at)) if starts[n][1].message_id in mine), at)
     texts = []
-    for item in starts[own[-2] + 1 : own[-1]]:
-        if isinstance(item.event, TurnStarted) and item.event.message_id is None:
+    for item, event in starts[since + 1 : at]:
+        if event.message_id is None:
             text = await _text_of(journal, session_id, item, before)
             texts += [text] if text else []
     return texts

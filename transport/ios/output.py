@@ -67,7 +67,15 @@ class Peer:
 
 @attrs.frozen
 class Missed:
-    """Precedes other output: the rest of answers that ended while the app was away."""
+    """Precedes other output: the rest of answers that ended while the app was away.
+
+    Attributes:
+        message_id: the message whose turn begins.
+        owes_own: whether the agent may have begun turns by itself before it.
+    """
+
+    message_id: str
+    owes_own: bool
 
 
 Say = Text | End | Peer | Missed

@@ -92,6 +92,7 @@ class AppState:
         told: the last request that the app got, until it is decided.
         deciding: the request of the app's decision that is on its way.
         late: who decided last before the app could, and the time.
+        owes_own: whether the agent may have begun a turn by itself that the app was not told of.
     """
 
     session_id: str
@@ -103,6 +104,7 @@ class AppState:
     told: str | None = None
     deciding: str | None = None
     late: tuple[str | None, int] | None = None
+    owes_own: bool = True
     _carried: list[str] = attrs.field(factory=list)
     _carried_ids: list[str] = attrs.field(factory=list)
     _starters: dict[str, tuple[str, str | None]] = attrs.field(factory=dict)
@@ -194,6 +196,7 @@ class AppState:
             return self._taken_back(event)
         own = self._own_turn(item.turn_id)
         if isinstance(event, TurnStarted):
+            self.owes_own |= event.message_id is None
             return [] if own is None else self._started(own)
         if isinstance(event, Message):
             return self._peer_piece(item, event) if own is None else self._piece(own, event.content)
@@ -298,7 +301,8 @@ class AppState:
     def _started(self, own: OwnTurn) -> list[Say]:
         if not own.open:
             return []
-        says: list[Say] = [Missed()]
+        says: list[Say] = [Missed(own.message_id, self.owes_own)]
+        self.owes_own = False
         if self._carried:
             says.append(Text(EARLIER + "\n\n".join(self._carried) + NOW))
             self._carried.clear()
