@@ -3,7 +3,7 @@
 **How it is measured.** The server runs in this process and the 300 strangers in one of their own, which ends with this
 one's input. Whatever one turn of the event loop does, a device's piece may have to wait for: so the longest turn is
 what counts, in processor time of the loop's own thread. Other load on the machine does not lengthen that. The same
-clock tells how long a new device takes: what the loop did until the device was in.
+clock shows how long a new device takes: what the loop did until the device was in.
 """
 
 from __future__ import annotations

@@ -58,9 +58,7 @@ async def test_the_second_turn_runs_on_the_same_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", [{"load": True}, {"load": False, "resume": True}])
-async def test_a_later_process_takes_up_the_conversation_and_tells_nothing_twice(
-    tmp_path: Path, way: dict[str, bool]
-) -> None:
+async def test_a_later_process_resumes_and_repeats_nothing(tmp_path: Path, way: dict[str, bool]) -> None:
     async with open_acp_rig(tmp_path) as rig:
         first = rig.driver(way)
         _, sink = await rig.turn(first, "one")
@@ -137,9 +135,7 @@ async def test_a_plan_commands_usage_and_modes_reach_the_devices(tmp_path: Path)
 
 
 @pytest.mark.parametrize("choices", ["options", "lists"])
-async def test_model_and_mode_are_set_at_once_and_again_in_a_later_process(
-    tmp_path: Path, choices: str
-) -> None:
+async def test_model_and_mode_are_set_also_in_a_later_process(tmp_path: Path, choices: str) -> None:
     async with open_acp_rig(tmp_path) as rig:
         driver = rig.driver({"choices": choices})
         _, sink = await rig.turn(driver, "one")
@@ -243,7 +239,7 @@ async def test_an_answer_that_reached_a_limit_is_told(tmp_path: Path) -> None:
         assert [notice.code for notice in sink.of(Noticed)] == ["answer_cut"]
 
 
-async def test_an_agent_that_is_missing_or_not_signed_in_says_what_to_do(tmp_path: Path) -> None:
+async def test_an_agent_that_is_not_ready_says_what_to_do(tmp_path: Path) -> None:
     async with open_acp_rig(tmp_path) as rig:
         missing, _ = await rig.turn(rig.driver(options={"command": ["opencode", "acp"]}), "hello")
         assert isinstance(missing, TurnFailed)
