@@ -15,6 +15,7 @@ __all__ = [
     "TURN_ENDS",
     "URGENT_KINDS",
     "Attachment",
+    "BlockDropped",
     "Checkpoint",
     "Committed",
     "Complete",
@@ -146,6 +147,17 @@ class Thinking:
 
 
 @attrs.frozen
+class BlockDropped:
+    """The agent's service broke off an answer and begins it again: what `block` had is not part of the answer.
+
+    An empty piece of the block with offset 0 stands right before it.
+    """
+
+    kind: ClassVar[str] = "block_dropped"
+    block: str
+
+
+@attrs.frozen
 class ToolStarted:
     """The agent calls a tool. `input` is JSON; a longer one is its first 64 KiB as text, with `blob`."""
 
@@ -161,7 +173,7 @@ class ToolStarted:
 class ToolFinished:
     """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`.
 
-    `diff`: what an edit changed, as file entries.
+    `diff`: what an edit changed, as file entries. `pictures`: what it showed, each a blob with its `mime_type`.
     """
 
     kind: ClassVar[str] = "tool_finished"
@@ -173,6 +185,7 @@ class ToolFinished:
     duration_ms: int | None = None
     blob: Any = None
     diff: Any = None
+    pictures: Any = None
 
 
 @attrs.frozen
@@ -441,6 +454,7 @@ Event = (
     | TurnStarted
     | Message
     | Thinking
+    | BlockDropped
     | ToolStarted
     | ToolFinished
     | PermissionRequested

@@ -56,10 +56,14 @@ class _GivenUp(Exception):
 
 @attrs.define(eq=False)
 class _Saving:
-    """The turn that runs. `before`: its first checkpoint, None while there is none."""
+    """The turn that runs. `before`: its first checkpoint, None while there is none.
+
+    `by_itself`: the agent began it, so that it may have changed something before it could be held.
+    """
 
     turn_id: str
     held: bool
+    by_itself: bool
     over: trio.Event = attrs.field(factory=trio.Event)
     before: Kept | None = None
 
@@ -82,9 +86,9 @@ class Checkpoints:
         """Whether this hub saves anything."""
         return bool(self.spec.checkpoint_folder) and not self._is_off
 
-    def begin(self, turn_id: str, nursery: trio.Nursery) -> trio.Event:
+    def begin(self, turn_id: str, nursery: trio.Nursery, *, by_itself: bool = False) -> trio.Event:
         """Begin to save the state before a turn; return what is set once that is done or given up."""
-        saving = self._saving = _Saving(turn_id, self.spec.kind in HELD_KINDS)
+        saving = self._saving = _Saving(turn_id, self.spec.kind in HELD_KINDS, by_itself)
         if self.is_on:
             nursery.start_soon(self._save_before, saving)
         else:
@@ -125,7 +129,7 @@ class Checkpoints:
             if late is not None:
                 await self.outbox.put(late)
             is_late = not saving.held and trio.current_time() - started > PROMPT_WAIT_S
-            await self.outbox.put(attrs.evolve(taken, late=is_late))
+            await self.outbox.put(attrs.evolve(taken, late=is_late or saving.by_itself))
         finally:
             saving.over.set()
 

@@ -283,7 +283,7 @@ class TurnRunner:
             await self._kill_over.wait()  # or it would take the fresh agent for the old one
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
-            sink.saved = self.checkpoints.begin(turn.turn_id, nursery)
+            sink.saved = self.checkpoints.begin(turn.turn_id, nursery, by_itself=turn.prompt is None)
             await self.checkpoints.hold_prompt()
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(self._steer, turn, driver)

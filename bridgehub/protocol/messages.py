@@ -18,6 +18,7 @@ import attrs
 from bridgehub.protocol.events import (
     AgentMemory,
     AgentOffered,
+    BlockDropped,
     Checkpointed,
     Consumed,
     Gauged,
@@ -48,6 +49,7 @@ __all__ = [
     "Ack",
     "AgentMemory",
     "AgentOffered",
+    "BlockDropped",
     "Checkpointed",
     "Configure",
     "Consumed",

@@ -1,7 +1,8 @@
 """An agent that speaks the Agent Client Protocol, written from its specification: `python -I acp_agent.py FOLDER`.
 
 Nothing but the standard library. It keeps its conversations in FOLDER. The message says what it does (`ACTS`), what
-it cannot and how it misbehaves is in `ACP_STANDIN`, as JSON: `load`, `resume`, `signed_in`, `choices`, `replay`.
+it cannot and how it misbehaves is in `ACP_STANDIN`, as JSON: `load`, `resume`, `signed_in`, `choices`, `replay`,
+`refuses` (the error of each conversation that is to be taken up).
 """
 
 from __future__ import annotations
@@ -144,6 +145,8 @@ class Agent:
         return {"error": {"code": -32601, "message": "no such method"}}
 
     def take_up(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if OPTIONS.get("refuses"):
+            return {"error": OPTIONS["refuses"]}
         kept = FOLDER / f"{params['sessionId']}.json"
         if not kept.exists():
             return {"error": {"code": -32002, "message": "no such session"}}

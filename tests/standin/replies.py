@@ -94,9 +94,13 @@ class Failure:
 
 @attrs.frozen
 class Broken:
-    """An answer whose connection breaks in the middle: its blocks are begun and never ended."""
+    """An answer that breaks off in its last block, which is begun and never ended.
+
+    `told`: the class of the error that the service names then; empty: the connection breaks.
+    """
 
     answer: Answer
+    told: str = ""
 
 
 @attrs.frozen

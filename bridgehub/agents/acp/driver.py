@@ -19,7 +19,6 @@ from bridgehub.agents.acp.servers import workspace_servers
 from bridgehub.agents.acp.session import AcpSession
 from bridgehub.agents.acp.start import (
     Greeting,
-    ReplayEndless,
     greet,
     new_session,
     open_program,
@@ -31,6 +30,7 @@ from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
     CodexError,
+    NotResumed,
     NotSignedIn,
     ProgramExited,
     ProgramMissing,
@@ -197,11 +197,7 @@ class AcpDriver:
         if self._session is None or not self._session.usable or settled != self._settled:
             self._settled = settled
             known = self._memory.get("session_id")
-            try:
-                is_new = await self._open_session(sink, known if isinstance(known, str) else None)
-            except ReplayEndless as error:
-                _log.warning("%s", error)
-                is_new = await self._open_session(sink, None)
+            is_new = await self._open_session(sink, known if isinstance(known, str) else None)
         session = self._session
         assert session is not None, "it was just opened"
         await session.set_up(self._wanted, sink.emit, prompt.turn_id)
@@ -262,6 +258,8 @@ class AcpDriver:
             case CallRefused():
                 told = f"{name} refused what it was asked: {error}"
                 return TurnFailed(turn_id, "agent_exited", told[:4096], retryable=False)
+            case NotResumed():
+                return TurnFailed(turn_id, "agent_exited", str(error), retryable=True, ways=("renew",))
             case NotTrusted():
                 return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)
             case WorkspaceGone():

@@ -7,8 +7,8 @@ is taken with the same proof; `turn/steer` itself only queues it.
 
 **When a turn is over.** With `turn/completed`, and when the agents that Codex started in it are done as well
 (`codex_agents`): Codex lets them go on, where nobody would see them or could answer them. Commands may outlive
-a turn in the background, which is Codex's way; those of an interrupted turn are ended, and so are its agents,
-which Codex leaves to its client both.
+a turn in the background, which is Codex's way (`background`); those of an interrupted turn are ended, and so are its
+agents, which Codex leaves to its client both.
 
 **Interrupts.** Codex answers `turn/interrupt` for the turn that runs; before `turn/started` it takes it for
 the turn before and refuses, and after the turn's end it does not answer until another turn runs. So it is
@@ -27,6 +27,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.codex.commands import Commands
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.gauge import CodexGauge
@@ -43,17 +44,11 @@ __all__ = ["CodexSession"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
-CLEAN_S = 1.0
-"""How long the commands of an interrupted turn may take to end; then the program is put away with them."""
-
 AGENTS_BEGIN_S = 5.0
 """How long a turn that is over waits for an agent that was started and has not begun; 0.01 s seen."""
 
 AGENTS_STOP_S = 2.0
 """How long the agents of a turn that failed or was stopped may take to end; then the program goes with them."""
-
-MAX_SPARED = 10_000
-"""Tool calls whose commands an interrupt leaves alone, the newest: a session has hundreds."""
 
 UserInput = dict[str, Any]
 
@@ -100,8 +95,6 @@ class CodexSession:
     program: Program
     thread_id: str
     blob_folder: str
-    _spared: dict[str, None] = attrs.field(factory=dict)
-    """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
     _stale: bool = False
     """Something outlived an interrupt: the program must be put away before the next turn."""
     gauge: CodexGauge = attrs.field(factory=CodexGauge)
@@ -111,6 +104,10 @@ class CodexSession:
     """Whether the last turn was stopped."""
     _turn: _Turn | None = None
     _agents: SubAgents = attrs.field(factory=SubAgents)
+    commands: Commands = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.commands = Commands(self.program, self.thread_id)
 
     @property
     def usable(self) -> bool:
@@ -137,6 +134,7 @@ class CodexSession:
         turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
         turn.compacts = inputs is None
         self._agents.open_turn(turn_id)
+        await self.commands.background.tell_ended(sink.emit)
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
@@ -256,6 +254,8 @@ class CodexSession:
             scope = turn.asks.pop(told.params.value("requestId"), None)
             if scope is not None:
                 scope.cancel(reason="Codex does not wait for the answer any more")
+        elif self.commands.background.hear(told):
+            await self.commands.background.tell_ended(turn.sink.emit)
         elif told.params.maybe_text("threadId") not in (None, self.thread_id):
             for event in self._agents.hear(told, trio.current_time()):
                 await self._emit(turn, event)
@@ -317,24 +317,27 @@ class CodexSession:
             await turn.sink.emit(Noticed(turn.turn_id, "agent_warning", message))
 
     async def _emit(self, turn: _Turn, event: HubEvent) -> None:
-        whole = turn.translator.take_whole(event) or self._agents.take_whole(event)
-        if whole is not None and self.blob_folder and getattr(event, "blob", None) is not None:
-            await keep_blob(self.blob_folder, blob_of(whole))
+        for whole in turn.translator.take_wholes(event) or self._agents.take_wholes(event):
+            if self.blob_folder:
+                await keep_blob(self.blob_folder, blob_of(whole))
         await turn.sink.emit(event)
 
     async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
         self._stale = self._stale or (turn.is_spoilt and self._agents.owed)
         self.was_interrupted = turn.interrupted
-        self._spare(turn.translator.ended_items | self._agents.done_items)
+        self.commands.spare(turn.translator.ended_items | self._agents.done_items)
         if turn.interrupted:
             self._stale = self._stale or turn.translator.starts_agent
-            await self._end_commands()
+            self._stale = not await self.commands.end_new(self._agents.threads) or self._stale
         else:
-            self._spare(turn.translator.open_items)
+            self.commands.spare(turn.translator.open_items)
         for event in self._agents.flush():
             await self._emit(turn, event)
         retried = turn.translator.retried
+        left = () if turn.interrupted else turn.translator.running_tools()
         for event in turn.translator.flush(stopped=turn.interrupted):
+            await self._emit(turn, event)
+        for event in self.commands.background.leave(turn.turn_id, left):
             await self._emit(turn, event)
         return turn_end(
             turn.turn_id,
@@ -344,30 +347,6 @@ class CodexSession:
             resets_at_ms=self.gauge.resets_at_ms,
             position={"thread": self.thread_id, "turn": turn.codex_id},
         )
-
-    def _spare(self, items: frozenset[str]) -> None:
-        self._spared |= dict.fromkeys(items)
-        while len(self._spared) > MAX_SPARED:
-            del self._spared[next(iter(self._spared))]
-
-    async def _end_commands(self) -> None:
-        """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
-        with trio.move_on_after(CLEAN_S) as limit:  # noqa: ASYNC912 - a call waits, or fails at once
-            try:
-                for thread_id in (self.thread_id, *self._agents.threads):
-                    await self._end_commands_of({"threadId": thread_id})
-                await self.program.kill_commands(self._spared)
-            except CodexError as error:
-                _log.info("commands were not ended: %s", type(error).__name__)
-                self._stale = True
-        self._stale = self._stale or limit.cancelled_caught
-
-    async def _end_commands_of(self, thread: dict[str, str]) -> None:
-        listed = await self.program.call("thread/backgroundTerminals/list", thread)
-        for terminal in listed.objects("data"):
-            if terminal.text("itemId") not in self._spared:
-                which = thread | {"processId": terminal.text("processId")}
-                await self.program.call("thread/backgroundTerminals/terminate", which)
 
     async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
         # A program that is gone is told by `_follow`.

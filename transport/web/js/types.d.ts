@@ -50,6 +50,8 @@ interface Tool {
   inputBlob?: string;
   output?: string;
   outputBlob?: string;
+  /** Pictures that the call gave. */
+  pictures?: { mime_type: string; size: number; url: string }[];
   isError?: boolean;
   ms?: number;
   diff?: FileDiff[];
@@ -315,6 +317,8 @@ interface Acts {
   /** Whether what waits outlives the page. */
   keeps: () => boolean;
   save: (url: string, name: string) => void;
+  /** The bytes of a file of this server. */
+  fetch: (url: string) => Promise<Blob>;
   copy: (text: string) => void;
   /** What else a finished answer's foot has. */
   more: (entry: AnswerEntry) => HTMLElement[];

@@ -88,6 +88,7 @@ export class ConversationView {
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
 			keeps: () => this.client.store.lasts,
 			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
+			fetch: async (url) => (await this.client.api.fetch(url)).blob(),
 			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
 			more: (entry) => this.#more(entry),
 			open: (part, use) => this.#open(part, use),

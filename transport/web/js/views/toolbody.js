@@ -2,7 +2,7 @@
 
 import { readAnsi } from "../ansi.js";
 import { changesOf, readPatch } from "../diff.js";
-import { button, el } from "../dom.js";
+import { button, el, sizeText } from "../dom.js";
 import { commandOf, describe, filesOf, inputText, relative } from "../tools.js";
 import { markdown } from "./markdown.js";
 
@@ -23,7 +23,22 @@ export function fillTool(at, tool, acts) {
 		...whole(inputBlob, "input"),
 		...(output ? drawOutput(tool, output, acts.workspace()) : []),
 		...whole(outputBlob, "output"),
+		...(tool.pictures ?? []).slice(0, FILES).map((one) => drawPicture(one, acts)),
 	);
+}
+
+/** A picture that a call gave, fetched once somebody wants to see it. @param {{mime_type: string, size: number, url: string}} picture @param {Acts} acts */
+function drawPicture({ mime_type: type, size, url }, acts) {
+	const show = button(`Show the picture, ${sizeText(size)}`, async () => {
+		try {
+			const src = URL.createObjectURL(new Blob([await acts.fetch(url)], { type }));
+			const free = () => URL.revokeObjectURL(src);
+			show.replaceWith(el("img.picture", { src, alt: "A picture from this tool call", onload: free, onerror: free }));
+		} catch {
+			acts.say("Couldn't fetch the picture.");
+		}
+	}, "quiet");
+	return show;
 }
 
 /** Buttons that open the files of a call. @param {Tool} tool @param {Acts} acts */
