@@ -111,6 +111,7 @@ def prune(root: Path, sessions: Iterable[str], oldest_s: int, most_bytes: int = 
 def _drop(store: Store, wanted: Callable[[_Ref], bool]) -> int:
     try:
         with store.locked(WAIT_S):
+            (store.folder / "packed-refs.lock").unlink(missing_ok=True)  # of a git that was killed
             refs = _refs(store)
             going = [ref for ref in refs if wanted(ref)]
             if len(going) == len(refs):
@@ -119,7 +120,7 @@ def _drop(store: Store, wanted: Callable[[_Ref], bool]) -> int:
                 lines = "".join(f"delete {ref.name}\n" for ref in going)
                 store.git("update-ref", "--stdin", given=lines.encode(), limit_s=CLEAN_S)
                 store.git("prune", "--expire=now", limit_s=CLEAN_S, low=True)
-            if going and store.exists and _loose(store) > LOOSE:
+            if store.exists and _loose(store) > LOOSE:
                 store.git("repack", "-a", "-d", "-l", "-q", limit_s=CLEAN_S, low=True)
                 store.git("pack-refs", "--all", limit_s=CLEAN_S, low=True)
             return len(going)

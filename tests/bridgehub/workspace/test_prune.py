@@ -73,3 +73,14 @@ def test_a_store_can_be_used_again_after_a_prune(tmp_path: Path) -> None:
 def test_there_may_be_none(tmp_path: Path) -> None:
     assert usage(tmp_path / "ck").stores == 0
     assert prune(tmp_path / "ck", [], NOBODY) == 0
+
+
+def test_many_small_files_of_a_store_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridgehub.workspace.prune.LOOSE", 3)
+    store = saved(tmp_path, "w", "one", "two")
+    assert prune(tmp_path / "ck", ["one", "two"], NOBODY) == 0
+    assert store.git("count-objects").startswith(b"0 objects")
+    assert not list((store.folder / "refs").rglob("c1"))
+    assert has(store, "one")
+    take(store, "two", "c2", {})
+    assert has(store, "two")
