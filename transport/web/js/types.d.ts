@@ -243,7 +243,7 @@ interface OutMessage {
   n?: number;
   session_id: string;
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
   message_id: string;
   content: string;
   mode: "queue" | "steer";
@@ -337,7 +337,7 @@ interface ListActs {
 /** What `Create` asked for. */
 interface Making {
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
 }
 
 interface Hit {
