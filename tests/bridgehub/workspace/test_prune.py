@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehub.workspace.prune import forget_session, prune, usage
+from bridgehub.workspace.prune import forget_session, pack, prune, usage
 from bridgehub.workspace.store import NoCheckpoint, Store
 from bridgehub.workspace.take import take
 
@@ -75,10 +75,17 @@ def test_there_may_be_none(tmp_path: Path) -> None:
     assert prune(tmp_path / "ck", [], NOBODY) == 0
 
 
-def test_many_small_files_of_a_store_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["pack", "prune"])
+def test_many_small_files_of_a_store_become_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     monkeypatch.setattr("bridgehub.workspace.prune.LOOSE", 3)
     store = saved(tmp_path, "w", "one", "two")
-    assert prune(tmp_path / "ck", ["one", "two"], NOBODY) == 0
+    if how == "prune":
+        assert prune(tmp_path / "ck", ["one", "two"], NOBODY) == 0
+    else:
+        assert pack(store)
+    assert not pack(store)
     assert store.git("count-objects").startswith(b"0 objects")
     assert not list((store.folder / "refs").rglob("c1"))
     assert has(store, "one")
