@@ -121,7 +121,21 @@ def test_a_folder_is_chosen_and_a_worktree_made_of_it(site: Site, sid: str) -> N
     with site.phone() as phone:
         made = phone.attach(screen.page.url.rpartition("/")[2], agent=None)
     assert made["worktree"]["branch"].startswith("builderos/s-")
-    assert (Path(made["settings"]["workspace"]) / "a.txt").read_text() == "one\n"
+    tree = Path(made["settings"]["workspace"])
+    assert (tree / "a.txt").read_text() == "one\n"
+    (tree / "new.txt").write_text("nowhere else\n")
+    screen.page.reload()
+    screen.wait_live()
+    screen.button("Details").click()
+    details = screen.page.get_by_role("dialog", name="Details", exact=True)
+    expect(details).to_contain_text("changes that are not committed")
+    screen.button("Delete").click()
+    sure = screen.page.get_by_role("dialog", name="Are you sure?", exact=True)
+    screen.button("Delete", sure).click()
+    expect(sure).to_contain_text("changes that are not committed")
+    screen.button("Delete anyway", sure).click()
+    expect(screen.page).to_have_url(re.compile("#/$"))
+    assert not tree.exists()
 
 
 def test_a_dialog_goes_with_escape(site: Site) -> None:
