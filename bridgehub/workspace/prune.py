@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -60,11 +61,12 @@ def _refs(store: Store) -> list[_Ref]:
 
 
 def _size(folder: Path) -> int:
-    return sum(
-        os.lstat(os.path.join(where, name)).st_blocks * 512
-        for where, _, names in os.walk(folder)
-        for name in names
-    )
+    size = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # a hub works on it meanwhile
+                size += os.lstat(os.path.join(where, name)).st_blocks * 512
+    return size
 
 
 def usage(root: Path) -> SpaceUsed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,20 @@ def test_many_small_files_of_a_store_become_one(
     assert has(store, "one")
     take(store, "two", "c2", {})
     assert has(store, "two")
+
+
+def test_a_file_that_goes_while_a_store_is_measured_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = saved(tmp_path, "w", "one")
+    real, seen = os.lstat, iter([True])
+
+    def lstat(path: str) -> os.stat_result:
+        if next(seen, False):
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr("bridgehub.workspace.prune.os.lstat", lstat)
+    assert prune(tmp_path / "ck", ["one"], NOBODY) == 0
+    monkeypatch.undo()
+    assert has(store, "one")
