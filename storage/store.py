@@ -21,18 +21,21 @@ from storage.sqlite.commit_mark import CommitMarks, find_lost_commits, set_mark
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer, WriterStatistics
+from storage.tables.alerts import Alerts
 from storage.tables.app_exchanges import AppPairs
 from storage.tables.audit import Audit, append_acts
+from storage.tables.changes import Changes
+from storage.tables.channels import Channels
+from storage.tables.deliveries import Deliveries
 from storage.tables.devices import Devices
 from storage.tables.hash_chain import Act
 from storage.tables.journal import SqliteJournal
-from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
 from storage.tables.search import SEARCHES, Search
 from storage.tables.sessions import SqliteCatalog
 from storage.tables.uploads import Uploads
 
-__all__ = ["Store", "StoreStatistics", "open_store"]
+__all__ = ["Notified", "Store", "StoreStatistics", "open_store"]
 
 _META = "SELECT value FROM meta WHERE key = ?"
 _SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
@@ -63,6 +66,16 @@ class StoreStatistics:
 
 
 @attrs.frozen(eq=False)
+class Notified:
+    """The tables of notifications."""
+
+    channels: Channels
+    alerts: Alerts
+    deliveries: Deliveries
+    changes: Changes
+
+
+@attrs.frozen(eq=False)
 class Store:
     """Everything that the database keeps. Only `open_store` makes one."""
 
@@ -74,7 +87,7 @@ class Store:
     search: Search
     app_pairs: AppPairs
     uploads: Uploads
-    notifications: Notifications
+    notifications: Notified
     pairings: Pairings
     audit: Audit
     aliases: Aliases
@@ -155,7 +168,9 @@ async def open_store(
     catalog = SqliteCatalog(writer, readers, uploads)
     search = Search(searchers)
     pairs = AppPairs(writer, readers, devices)
-    notifications = Notifications(writer, readers)
+    notifications = Notified(
+        Channels(writer, readers), Alerts(writer, readers), Deliveries(writer, readers), Changes(readers)
+    )
     pairings = Pairings(writer, readers, devices)
     audit = Audit(path.parent, writer, readers)
     ended_well = False

@@ -11,11 +11,11 @@ import attrs
 from actors.ports import Ids
 from storage.tables.audit import Audit
 from storage.tables.devices import Devices
-from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
 from storage.tables.search import Search
 from transport.http.underway import Underway
 from transport.metrics import Figure, Metrics
+from transport.push.notifier import Notifier
 from transport.uploads import OwnUploads
 from transport.workspace.parts import Work
 
@@ -92,6 +92,7 @@ class HttpServices:
 
     Attributes:
         data: the data folder, for blobs.
+        notifier: sends notifications.
         work: the folders that sessions work in.
         sleep: puts the machine to sleep, and returns whether that worked; None if no command is configured.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
@@ -103,7 +104,7 @@ class HttpServices:
     workspace: Path
     uploads: OwnUploads
     search: Search
-    notifications: Notifications
+    notifier: Notifier
     devices: Devices
     pairings: Pairings
     audit: Audit

@@ -15,6 +15,7 @@ from storage.tables.app_exchanges import OpenExchange
 from transport.attempts import SignInThrottle
 from transport.audit_trail import AuditTrail
 from transport.facilities import HttpServices
+from transport.push.attention import Attention
 from transport.rendering.protocol import Block
 
 __all__ = [
@@ -157,6 +158,7 @@ class Deps:
         facilities: the services of the HTTP routes; None if they are not served.
         tries: the limit of sign-in attempts.
         trail: records sign-ins; None records nothing.
+        attention: who looks at which session.
         on_taken: called with (session_id, seq) whenever a batch up to `seq` goes to a device. Must not block.
     """
 
@@ -168,6 +170,7 @@ class Deps:
     watch: Watch
     clock: Clock
     aliases: Aliases
+    attention: Attention
     uploads: Uploads | None = None
     renderer: Renders | None = None
     app: AppPorts | None = None

@@ -11,9 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import segno
-
-__all__ = ["one_line", "sanitise", "table", "terminal_code", "write_json", "write_text"]
+__all__ = ["code_rows", "one_line", "sanitise", "table", "terminal_code", "write_json", "write_text"]
 
 REPLACEMENT = "\ufffd"
 
@@ -79,7 +77,14 @@ _HALVES: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄
 
 
 def terminal_code(text: str) -> str:
-    """Return the lines of a QR code for `text`, two rows of it in each."""
+    """Return the lines of a QR code for `text`, black on white."""
+    return "".join(f"{_BEGIN}{line}{_END}\n" for line in code_rows(text))
+
+
+def code_rows(text: str) -> list[str]:
+    """Return the lines of a QR code for `text`, two rows of it in each, to be drawn black on white."""
+    import segno  # takes time to load, and only pairing needs it
+
     matrix = segno.make(text, error="m", micro=False).matrix
     side = len(matrix) + 2 * BORDER
     blank = [False] * side
@@ -87,7 +92,7 @@ def terminal_code(text: str) -> str:
     rows = [*[blank] * BORDER, *([*edge, *map(bool, row), *edge] for row in matrix), *[blank] * BORDER]
     if len(rows) % 2:
         rows.append(blank)
-    return "".join(f"{_BEGIN}{line}{_END}\n" for line in _lines(rows))
+    return list(_lines(rows))
 
 
 def _lines(rows: Sequence[Sequence[bool]]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from builderos.config import CodexAgent, Config, ConfigError, config_path, load_
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
+from builderos.push_checks import push_lines
 from storage.data_folder import CHECKPOINTS, DATABASE_NAME, WORKTREES, read_holder
 from storage.errors import StorageError
 from storage.read_only import count_sessions
@@ -65,7 +66,7 @@ def examine(
         findings += examine_agent(name, agent, own, home)
         if isinstance(agent, CodexAgent):
             findings += examine_codex_sandbox(f"agent {name} sandbox", own, home)
-    return [*findings, *git_lines(data), *_data_folder(data)]
+    return [*findings, *git_lines(data), *push_lines(data / DATABASE_NAME, config.push), *_data_folder(data)]
 
 
 # ---- Python and packages ----

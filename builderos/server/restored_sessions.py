@@ -17,12 +17,14 @@ PAGE_SESSIONS = 500
 async def end_what_was_open(database: Path, now_ms: int) -> None:
     """Migrate the database, end its open turns and let its sessions forget their hubs and agents' memories.
 
-    Agents get the journal's history again: their own memory belongs to the other past.
+    Agents get the journal's history again: their own memory belongs to the other past. The restored folder may be a
+    copy, so it notifies a device only once that shows itself.
 
     Raises:
         StorageError: the database failed.
     """
     async with open_store(database, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
+        await store.notifications.channels.sleep()
         before: tuple[int, str] | None = None
         while page := await store.catalog.page(PAGE_SESSIONS, before):
             # The list runs newest first, and nothing here makes a session newer, so none is missed.

@@ -33,6 +33,7 @@ from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.checkpoints import CheckpointKeeper
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import server_figures
+from builderos.server.notifications import make_notifier
 from builderos.server.options import ServeOptions
 from builderos.server.readiness import ReadinessProbe
 from builderos.server.retention import Retention
@@ -51,6 +52,8 @@ from transport.facilities import HttpServices
 from transport.metrics import Metrics
 from transport.permission_timeout import PermissionTimeouts
 from transport.ports import AppPorts, Deps
+from transport.push.attention import Attention
+from transport.push.notifier import Notifier
 from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
@@ -177,7 +180,13 @@ class _Parts:
     trail: AuditTrail
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
+    attention: Attention = attrs.field(factory=lambda: Attention(wall_clock_ms))
     work: Work = attrs.field(init=False)
+    notifier: Notifier = attrs.field(init=False)
+
+    @notifier.default
+    def _make_notifier(self) -> Notifier:
+        return make_notifier(self.store, self.setup.config, self.attention)
 
     @work.default
     def _make_work(self) -> Work:
@@ -197,6 +206,7 @@ class _Parts:
             watch=supervisor.watch,
             clock=wall_clock_ms,
             aliases=store.aliases,
+            attention=self.attention,
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
             renderer=self.renderer,
@@ -215,7 +225,7 @@ class _Parts:
             workspace=Path(self.setup.options.workspace),
             uploads=self.uploads,
             search=store.search,
-            notifications=store.notifications,
+            notifier=self.notifier,
             devices=store.devices,
             pairings=store.pairings,
             audit=store.audit,
@@ -272,6 +282,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
         )
         nursery.start_soon(keeper.run, name="checkpoints")
+        nursery.start_soon(parts.notifier.run, deps, name="notifications")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)

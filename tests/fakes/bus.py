@@ -29,6 +29,7 @@ from storage.errors import SessionExists, SessionMissing, StorageError, StorageU
 from storage.records import CommandRecord, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
 from transport.ports import Deps
+from transport.push.attention import Attention
 
 __all__ = ["ALIASES", "FakeServer", "FakeSession", "accept"]
 
@@ -122,6 +123,10 @@ class FakeServer:
     now_ms: int = START_MS
     offers: dict[str, bytes] = attrs.field(factory=dict)
     watchers: list[Callable[[str], None]] = attrs.field(factory=list)
+    attention: Attention = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.attention = Attention(lambda: self.now_ms)
 
     def deps(self) -> Deps:
         return Deps(
@@ -133,6 +138,7 @@ class FakeServer:
             watch=self.watch,
             clock=lambda: self.now_ms,
             aliases=ALIASES,
+            attention=self.attention,
         )
 
     async def due(self, limit: int) -> Sequence[tuple[str, int]]:

@@ -55,6 +55,7 @@ FRAMES: Final = {
     "detach": Row("view", "nothing", {}, {"type": "detached"}, acts=False),
     "watch_sessions": Row("view", "nothing", {}, {"type": "session_changed"}, acts=False),
     "ping": Row("view", "nothing", {}, {"type": "pong"}, acts=False),
+    "focus": Row("view", "nothing", {"visible": True, "idle_s": 0}, {"type": "pong"}, acts=False),
     "painted": Row("view", "an answer", {"seq": 2, "ms": 5}, {"type": "pong"}, acts=False),
     # approve: decides, and is somebody whose reading counts.
     "decide": Row(

@@ -23,6 +23,7 @@ from tests.simulation.store import Life, SharedStore, StoreHandle
 from tests.simulation.wires import End, Wire
 from transport.config import TransportConfig
 from transport.ports import Deps
+from transport.push.attention import Attention
 from transport.signin import SignIn, SignIns
 from transport.streams import FrameStream
 from transport.v3.connection import ConnectionV3
@@ -173,6 +174,7 @@ class SimServer:
             watch=supervisor.watch,
             clock=self.chaos.now_ms,
             aliases=Aliases(b"simulated"),
+            attention=Attention(self.chaos.now_ms),
         )
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._pulse.run)

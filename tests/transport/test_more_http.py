@@ -147,8 +147,8 @@ async def test_registrations_are_kept(tmp_path: Path) -> None:
         answer = await world.http.post("/api/notifications/register", json=body)
         assert answer.status_code == 200
         assert answer.json()["success"] is True
-        (kept,) = await world.facilities.notifications.listing()
-        assert (kept.device_token, kept.platform, kept.device_id) == ("ab12", "ios", "D-1")
+        (kept,) = await world.facilities.notifier.tables.channels.listing()
+        assert (kept.address, kept.kind, kept.label) == ("ab12", "apns", "D-1")
         assert kept.owner == "phone"
 
 

@@ -28,6 +28,7 @@ from transport.http.routes.changes import ChangeRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
+from transport.http.routes.requests import RequestRoutes
 from transport.http.routes.search import SearchRoutes
 from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
 from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes, ForkRoutes
@@ -125,10 +126,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
-        _route(
-            "POST /api/notifications/register",
-            NotificationRoutes(facilities.notifications, deps.clock, deps.aliases).register,
-        ),
+        *_notification_routes(config, deps, facilities),
         _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),
         _route("POST /api/devices", devices.add),
@@ -136,6 +134,20 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("DELETE /api/devices/{id}", devices.revoke),
         _code_route(CODE_PATH, pairing.redeem),
         _route("GET /metrics", MetricsRoutes(facilities, port, deps.catalog).text),
+    ]
+
+
+def _notification_routes(config: TransportConfig, deps: Deps, facilities: HttpServices) -> list[Route]:
+    routes = NotificationRoutes(facilities.notifier, deps.clock, deps.aliases, deps.trail)
+    return [
+        _route("POST /api/notifications/register", routes.register),
+        _route("GET /api/notifications", routes.listing),
+        _route("GET /api/notifications/why", routes.why),
+        _route("POST /api/notifications/seen", routes.seen),
+        _route("POST /api/notifications/{id}", routes.change),
+        _route("DELETE /api/notifications/{id}", routes.remove),
+        _route("POST /api/notifications/{id}/test", routes.test),
+        _route("POST /api/sessions/{id}/requests/{request_id}", RequestRoutes(config, deps).decide),
     ]
 
 
@@ -183,7 +195,7 @@ async def _http_exception(_: Request, error: Exception) -> Response:
 def _answer_to(error: Exception) -> Response:
     """Return the response for an error; log it if it is the server's fault."""
     if isinstance(error, HttpError):
-        return error_response(error.status, error.code, str(error))
+        return error_response(error.status, error.code, str(error), error.by_device)
     if isinstance(error, ClientDisconnect):
         return error_response(400, "bad_request", "The request is incomplete.")
     if isinstance(error, ActorError | StorageError):

@@ -203,6 +203,7 @@ class AppConversation:
         envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
         if self.writer.closing is not None:
             return  # its key was revoked meanwhile
+        self.deps.attention.act(self.device.id, label, session_id)
         failed: Exception | None = None
         with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
             try:
@@ -236,6 +237,7 @@ class AppConversation:
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         if self.writer.closing is not None:
             return  # its key was revoked meanwhile
+        self.deps.attention.act(self.device.id, feed.device.device_id, feed.session_id)
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)

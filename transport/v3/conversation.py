@@ -10,7 +10,7 @@ import logging
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import attrs
 import trio
@@ -41,6 +41,9 @@ MAX_ATTACHED: Final = 10_000
 """Sessions that one connection may follow. Each has a place and a listener of its own, and keeps its owner in
 memory."""
 
+UNATTENDED: Final = frozenset({"mark_read", "draft", "warm"})
+"""Frames that a client sends by itself: nobody need be there."""
+
 logger = logging.getLogger("builderos.transport")
 
 
@@ -56,6 +59,8 @@ class Conversation:
     _attachments: dict[str, Attachment] = attrs.field(factory=dict)
     _watching: AbstractContextManager[None] | None = None
     _watches_all: bool = False
+    _hearing: AbstractContextManager[None] | None = None
+    _label: str = ""
 
     def __enter__(self) -> Self:
         return self
@@ -68,6 +73,9 @@ class Conversation:
         self._attachments.clear()
         if self._watching is not None:
             self._watching.__exit__(None, None, None)
+        if self._hearing is not None:
+            self._hearing.__exit__(None, None, None)
+        self.deps.attention.leave(self)
 
     def welcome(self) -> None:
         """Send `ready`."""
@@ -88,6 +96,8 @@ class Conversation:
             self._detach(frame.session_id)
         elif isinstance(frame, cf.WatchSessionsFrame):
             self._watch_sessions()
+        elif isinstance(frame, cf.FocusFrame):
+            self._focus(frame)
         elif isinstance(frame, cf.AuthFrame):
             self._sign_in_again(frame)
         else:
@@ -105,6 +115,25 @@ class Conversation:
     def _watch_sessions(self) -> None:
         self._watches_all = True
         self._feed_sessions()
+        if self._hearing is None:
+            self._hearing = self.deps.attention.listen(self._hear_alert)
+            self._hearing.__enter__()
+
+    def _hear_alert(self, fields: dict[str, Any]) -> None:
+        self.writer.put(replies.alert(fields, self.deps.clock()))
+
+    def _focus(self, frame: cf.FocusFrame) -> None:
+        attachment = self._attachments.get(frame.session_id or "")
+        label = self._label if attachment is None else attachment.own.device_id
+        idle_ms = int(1000 * frame.idle_s)
+        self.deps.attention.focus(
+            self,
+            self.device.id,
+            label or self.device.id,
+            frame.session_id,
+            visible=frame.visible,
+            idle_ms=idle_ms,
+        )
 
     def _feed_sessions(self) -> None:
         """Send changed entries of sessions from now on: of the attached ones, or of all."""
@@ -138,6 +167,7 @@ class Conversation:
             self._send_failure(session_id, error, None)
             return
         self._attachments[session_id] = attachment
+        self._label = attachment.own.device_id
         self._feed_sessions()
         for text in texts:
             self.writer.put(text)
@@ -192,6 +222,8 @@ class Conversation:
         envelope = Envelope(command, author, partial(self._on_reply, session_id))
         if self.writer.closing is not None:
             return  # its key was revoked while its files were looked up
+        if frame.name not in UNATTENDED:
+            self.deps.attention.act(self.device.id, label, session_id, self)
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:
