@@ -88,8 +88,11 @@ _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
 """A cast: it gives the type checker the type of one expression, inside a line."""
 
 
-_TEXT: Final = frozenset("\"'`/")
-"""A line with one of these may hold a text, a pattern or a comment."""
+_TEXT: Final = frozenset("'`/\\")
+"""A line with one of these may hold a pattern, a comment, or a text whose end is hard to find."""
+
+_STRING: Final = re.compile(r'("[^"]*")')
+"""A text in double quotes, in a line without any of `_TEXT`."""
 
 _SIGN: Final = re.compile(r" ?(=>|===|!==|&&|\|\||[=,;{}()<>*]) ?")
 
@@ -97,10 +100,17 @@ _SIGN: Final = re.compile(r" ?(=>|===|!==|&&|\|\||[=,;{}()<>*]) ?")
 def without_spaces(script: str) -> str:
     """Return JavaScript without the spaces around signs that only help the eye, on the same lines.
 
-    Only lines without any text in them are touched: there a space means nothing beside these signs.
+    Texts in double quotes stay, and so do lines with anything else in which a space may mean something.
     """
-    lines = script.split("\n")
-    return "\n".join(_SIGN.sub(r"\1", line) if _TEXT.isdisjoint(line) else line for line in lines)
+    return "\n".join(map(_closed_up, script.split("\n")))
+
+
+def _closed_up(line: str) -> str:
+    if not _TEXT.isdisjoint(line) or line.count('"') % 2:
+        return line
+    parts = _STRING.split(line)
+    parts[::2] = [_SIGN.sub(r"\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def without_comments(source: str) -> str:

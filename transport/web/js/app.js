@@ -267,14 +267,14 @@ export class App {
 		);
 	}
 
-	/** @param {string} id @param {string} agent @param {Record<string, string>} settings */
+	/** @param {string} id @param {string} agent @param {Record<string, string | boolean>} settings */
 	make(id, agent, settings) {
 		this.making = { id, agent, ...(Object.keys(settings).length ? { settings } : {}) };
 		if (this.client?.open?.id === id) this.client.closeSession();
 		goTo(`#/s/${id}`);
 	}
 
-	/** @type {{id: string, agent: string, settings?: Record<string, string>} | undefined} the session that is being made */
+	/** @type {{id: string, agent: string, settings?: Record<string, string | boolean>} | undefined} the session that is being made */
 	making = undefined;
 
 	/** Make a session by its first message. @param {string} agent @param {string} text */

@@ -245,7 +245,7 @@ interface OutMessage {
   n?: number;
   session_id: string;
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
   message_id: string;
   content: string;
   mode: "queue" | "steer";
@@ -341,7 +341,7 @@ interface ListActs {
 /** What `Create` asked for. */
 interface Making {
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
 }
 
 interface Hit {
