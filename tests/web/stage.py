@@ -2,6 +2,10 @@
 
 The page's socket passes through here. What `Stage.play` tells comes to the page as further events of its session; what
 the page says is noted, and kept from the server if the test asks for that.
+
+The server knows nothing of these events. So the stage keeps them and gives them to a page that attaches again, as a
+server does; it numbers the server's own further events behind them; and what a test told of agent and gauge holds
+against the server's word.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ class Stage:
         sent: the frames of the page, oldest first.
         held: kinds of frames that do not reach the server.
         changed: fields of `attached` that the server does not tell.
-        ready: the same of `ready`.
+        ready: the same of `ready`. Its heartbeat is long: here frames wait while the test does something else.
     """
 
     screen: Screen
@@ -37,16 +41,30 @@ class Stage:
     sent: list[Json] = attrs.field(factory=list)
     held: set[str] = attrs.field(factory=lambda: {"decide", "revoke_grant", "configure", "interrupt"})
     changed: Json = attrs.field(factory=dict)
-    ready: Json = attrs.field(factory=dict)
+    ready: Json = attrs.field(factory=lambda: {"heartbeat_s": 15})
     seq: int = 0
     is_attached: bool = False
     _page_side: WebSocketRoute | None = None
+    _past: list[Json] = attrs.field(factory=list)
+    _own: set[str] = attrs.field(factory=set)
+    _first: Json = attrs.field(factory=dict)
+    _after: int | None = None
 
     def tell(self, kind: str, /, **fields: Any) -> None:
         """Send a frame without `seq`."""
         body = {"type": kind, "content": "", "timestamp": "2026-01-02T03:04:05.123Z", "session_id": self.sid}
+        if "seq" not in fields:
+            self._own.add(kind)
+        self._pass({**body, **fields})
+
+    def _pass(self, frame: Json) -> None:
+        """Give the page a frame of its session, now and whenever it attaches again."""
+        self._past.append(frame)
+        self._send(frame)
+
+    def _send(self, frame: Json) -> None:
         assert self._page_side is not None
-        self._page_side.send(json.dumps({**body, **fields}))
+        self._page_side.send(json.dumps(frame))
 
     def play(self, kind: str, turn: str | None = "t1", /, **fields: Any) -> int:
         """Send the next event; return its `seq`."""
@@ -112,6 +130,32 @@ class Stage:
             self.screen.page.wait_for_timeout(50)
         raise AssertionError(f"it did not come; the page sent {self.sent}")
 
+    def _from_session(self, frame: Json) -> None:
+        """Pass on what the server says of this session."""
+        kind, seq = frame["type"], frame.get("seq")
+        if kind == "attached":
+            self._attach(frame)
+        elif seq is None:
+            if kind not in self._own:
+                self._send(frame)
+        elif seq <= self._first["head_seq"]:
+            self._pass(frame)  # the history of the first attach
+        else:
+            first, self.seq = self.seq + 1, self.seq + 1 + seq - frame.get("first_seq", seq)
+            self._pass({**frame, "first_seq": first, "seq": self.seq})
+
+    def _attach(self, frame: Json) -> None:
+        again = bool(self._first)
+        self._first = self._first or frame
+        self.seq = max(self.seq, frame["head_seq"])
+        start: Json = {} if self._after is None else {"replay": "ok", "from_seq": self._after + 1}
+        place = {"from_seq": self._first["from_seq"], "head_seq": self.seq, **start} if again else {}
+        self._send({**frame, **place, **self.changed})
+        self.is_attached = True
+        for one in self._past:
+            if "seq" not in one or one["seq"] > (self._after or 0):
+                self._send(one)
+
     def connect(self, page_side: WebSocketRoute) -> None:
         """Stand between the page and the server."""
         self._page_side = page_side
@@ -120,17 +164,19 @@ class Stage:
         def from_page(message: str | bytes) -> None:
             frame: Json = json.loads(message)
             self.sent.append(frame)
+            if frame["type"] == "attach" and frame["session_id"] == self.sid and self._first:
+                self._after = (frame.get("after") or {}).get("seq")
+                message = json.dumps({**frame, "history": 0, "after": None})
             if frame["type"] not in self.held:
                 server_side.send(message)
 
         def from_server(message: str | bytes) -> None:
             frame: Json = json.loads(message)
-            if frame.get("session_id") == self.sid and frame["type"] == "attached":
-                self.seq = max(self.seq, frame["head_seq"])
-                self.is_attached = True
-                message = json.dumps({**frame, **self.changed})
             if frame["type"] == "ready":
                 message = json.dumps({**frame, **self.ready})
+            elif frame.get("session_id") == self.sid:
+                self._from_session(frame)
+                return
             page_side.send(message)
 
         page_side.on_message(from_page)
