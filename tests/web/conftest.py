@@ -19,6 +19,10 @@ TEST_S = 180.0
 """The longest time of a test, and of what is set up for it. The longest test takes a sixth of it."""
 
 
+HEARTBEAT_S = 1.0
+"""A page takes a connection for lost after two of these. Under load a page may stand still for half a second."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """End a set-up that hangs."""
@@ -56,7 +60,7 @@ def browser(chromium: Restarted) -> Browser:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     """A server for the tests of one file."""
-    with run_shared(tmp_path_factory.mktemp("web")) as server:
+    with run_shared(tmp_path_factory.mktemp("web"), heartbeat_s=HEARTBEAT_S) as server:
         yield server
 
 
