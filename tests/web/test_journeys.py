@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from tests.web.engines.differences import SHIFT_TAB, can
 from tests.web.engines.page import Part
 from tests.web.kept import STORED
 from tests.web.sizes import DESKTOP
@@ -93,8 +92,7 @@ def test_permission_holds_focus_and_tab(visitors: Visitors, sid: str) -> None:
     page.expect(PERMISSION, focused=True)
     page.picture("journey-3-permission")
     two.page.picture("journey-3-permission-wide")
-    back = ("Shift+Tab",) * 7 if can(page.engine, SHIFT_TAB) else ()
-    for key in (*("Tab",) * 7, *back):
+    for key in ("Tab",) * 7 + ("Shift+Tab",) * 7:
         page.press(key)
         page.expect(PERMISSION, focused=True, limit_s=1)
     two.page.click(button("Allow", PERMISSION))
