@@ -3,9 +3,9 @@
 The page's socket passes through here. What `Stage.play` tells comes to the page as further events of its session; what
 the page says is noted, and kept from the server if the test asks for that.
 
-The server knows nothing of these events. So the stage keeps them and gives them to a page that attaches again, as a
-server does; it numbers the server's own further events behind them; and what a test told of agent and gauge holds
-against the server's word.
+The server knows nothing of these events. So the stage keeps all events and gives them to a page that attaches again, as
+a server does; it numbers the server's own further events behind those that it played; and what a test told of agent and
+gauge holds against the server's word.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Stage:
     _own: set[str] = attrs.field(factory=set)
     _first: Json = attrs.field(factory=dict)
     _after: int | None = None
+    _real: int = 0
 
     def tell(self, kind: str, /, **fields: Any) -> None:
         """Send a frame without `seq`."""
@@ -140,18 +141,22 @@ class Stage:
                 self._send(frame)
         elif seq <= self._first["head_seq"]:
             self._pass(frame)  # the history of the first attach
-        else:
-            first, self.seq = self.seq + 1, self.seq + 1 + seq - frame.get("first_seq", seq)
-            self._pass({**frame, "first_seq": first, "seq": self.seq})
+        elif seq > self._real:
+            first = max(frame.get("first_seq", seq), self._real + 1)
+            self._real = seq
+            place = {"first_seq": self.seq + 1, "seq": self.seq + 1 + seq - first}
+            self.seq = place["seq"]
+            self._pass({**frame, **place})
 
     def _attach(self, frame: Json) -> None:
-        again = bool(self._first)
-        self._first = self._first or frame
-        self.seq = max(self.seq, frame["head_seq"])
-        start: Json = {} if self._after is None else {"replay": "ok", "from_seq": self._after + 1}
-        place = {"from_seq": self._first["from_seq"], "head_seq": self.seq, **start} if again else {}
-        self._send({**frame, **place, **self.changed})
-        self.is_attached = True
+        if not self._first:
+            self._first, self.seq, self._real = frame, frame["head_seq"], frame["head_seq"]
+            self._send({**frame, **self.changed})
+            self.is_attached = True
+            return
+        replay = ("snapshot", self._first["from_seq"] - 1) if self._after is None else ("ok", self._after)
+        place = {"replay": replay[0], "from_seq": replay[1] + 1, "head_seq": self.seq}
+        self._send({**frame, **self.changed, **place})
         for one in self._past:
             if "seq" not in one or one["seq"] > (self._after or 0):
                 self._send(one)
@@ -166,7 +171,8 @@ class Stage:
             self.sent.append(frame)
             if frame["type"] == "attach" and frame["session_id"] == self.sid and self._first:
                 self._after = (frame.get("after") or {}).get("seq")
-                message = json.dumps({**frame, "history": 0, "after": None})
+                after = {"epoch": self._first["epoch"], "seq": self._real}
+                message = json.dumps({**frame, "after": after})
             if frame["type"] not in self.held:
                 server_side.send(message)
 

@@ -32,7 +32,8 @@ export class ListView {
 		this.sections = el("div");
 		this.nav = el("nav", { "aria-label": "Sessions" }, this.sections, this.empty);
 		this.nav.addEventListener("touchstart", async (event) => {
-			const part = await import("./swipe.js").catch(() => null); // the next touch tries again
+			// If it does not load, the next touch tries again.
+			const part = await import("./swipe.js").catch(() => null);
 			part?.follow(event, (id) => this.known.find((one) => one.session_id === id), acts.organize);
 		}, { passive: true });
 		this.welcome = el("div.narrow");
@@ -104,12 +105,15 @@ export class ListView {
 			else groups.set(title, [one]);
 		}
 		const only = [...groups.values()].filter((all) => all.length).length === 1;
-		let at = this.sections.firstChild;
+		let at = /** @type {HTMLElement | null} */ (this.sections.firstChild);
+		const next = () => (at = /** @type {HTMLElement | null} */ (at?.nextSibling ?? null));
 		for (const [title, all] of groups) {
 			if (!all.length) continue;
 			const group = this.#group(title);
+			// An empty one stays: to put the others before it would move them all.
+			while (at?.hidden) next();
 			setAttr(/** @type {Element} */ (group.node.firstElementChild), "class", only && title === OTHERS ? "unseen" : "label");
-			if (group.node === at) at = at.nextSibling;
+			if (group.node === at) next();
 			else this.sections.insertBefore(group.node, at);
 			this.#fill(group.list, all, mayMake);
 		}
