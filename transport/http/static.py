@@ -80,8 +80,7 @@ def _served(path: Path) -> bytes:
     body = path.read_bytes()
     if path.suffix not in _COMMENTED:
         return body
-    source = without_comments(body.decode())
-    return (without_spaces(source) if path.suffix == ".js" else source).encode()
+    return without_spaces(without_comments(body.decode()), path.suffix).encode()
 
 
 _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
@@ -91,16 +90,25 @@ _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
 _TEXT: Final = frozenset("\"'`/")
 """A line with one of these may hold a text, a pattern or a comment."""
 
-_SIGN: Final = re.compile(r" ?(=>|===|!==|&&|\|\||[=,;{}()<>*]) ?")
+_SIGNS: Final = {
+    ".js": re.compile(r" ?(?:=>|===|!==|&&|\|\||[=,;{}()<>*]) ?"),
+    ".css": re.compile(r" ?[{};,>] ?|: "),
+}
 
 
-def without_spaces(script: str) -> str:
-    """Return JavaScript without the spaces around signs that only help the eye, on the same lines.
+def without_spaces(source: str, suffix: str) -> str:
+    """Return JavaScript or CSS without the spaces around signs that only help the eye, on the same lines.
 
-    Only lines without any text in them are touched: there a space means nothing beside these signs.
+    Only lines without any text in them are touched: there a space means nothing beside these signs. In CSS a colon
+    is one only before a space: without it, it begins a pseudo-class.
     """
-    lines = script.split("\n")
-    return "\n".join(_SIGN.sub(r"\1", line) if _TEXT.isdisjoint(line) else line for line in lines)
+    sign = _SIGNS[suffix]
+    lines = source.split("\n")
+    return "\n".join(sign.sub(_without, line) if _TEXT.isdisjoint(line) else line for line in lines)
+
+
+def _without(found: re.Match[str]) -> str:
+    return found[0].strip()
 
 
 def without_comments(source: str) -> str:

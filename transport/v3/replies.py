@@ -33,6 +33,7 @@ __all__ = [
     "Attached",
     "accepted",
     "agent",
+    "alert",
     "attached",
     "bad_frame",
     "detached",
@@ -316,6 +317,12 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
         "background": fields.get("background", 0),
         "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
     }
+
+
+def alert(fields: Mapping[str, Any], now_ms: int) -> bytes:
+    """Return the news of an alert, for a device that watches the list."""
+    words = "A session needs somebody." if fields["state"] == "open" else "An alert is settled."
+    return _frame("alert", words, now_ms, fields)
 
 
 def session_changed(record: SessionRecord, unread: int, now_ms: int) -> bytes:
