@@ -264,14 +264,14 @@ def test_a_hit_takes_a_few_lines_however_long_its_words(site: Site, sid: str) ->
 def test_a_part_that_does_not_load_leaves_the_list_as_it_is(site: Site, sid: str) -> None:
     for name in (sid, f"{sid}-2"):
         site.make(name)
-    screen = site.screen(service_workers="block")
+    screen = site.screen()
     screen.page.route(re.compile(r"/js/views/(filters|hits)\.js"), lambda route: route.abort())
     screen.go(f"#key={site.key}")
     expect(screen.link_to(sid)).to_be_visible()
     box = screen.page.get_by_role("searchbox", name="Search", exact=True)
     box.fill("anything")
     box.press("Enter")
-    expect(screen.page.get_by_text("Couldn't load the search.")).to_be_visible()
+    expect(screen.page.get_by_text("Couldn't load this part of the page.")).to_be_visible()
 
 
 def test_search_without_a_hit(site: Site) -> None:

@@ -1,7 +1,7 @@
 // The app: who is signed in, what is on the screen, and one drawing a frame however much changed.
 
 import { Client } from "./client.js";
-import { moreStyles } from "./dom.js";
+import { NOT_LOADED, moreStyles } from "./dom.js";
 import { forgetAll, randomHex, recall, remember, setTheme } from "./identity.js";
 import { modeOf, sessionName } from "./names.js";
 import { closeDialogs, goTo, here, routeOf } from "./router.js";
@@ -35,6 +35,7 @@ export class App {
 			create: () => this.do("create"),
 			search: async (query) => (await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
 			needs: (at, one, open) => this.client?.peeks?.draw(at, one.session_id, open),
+			organize: (id, what) => this.#act({ type: "organize", session_id: id, ...what }),
 			redraw: (archived) => {
 				if (archived) this.client?.sessions.loadArchived(this.client.api).catch(() => {}); // those that are known are shown
 				this.#draw("list");
@@ -48,6 +49,7 @@ export class App {
 		this.pane.append(this.greeting);
 		/** @type {Set<string>} what is to be drawn */
 		this.due = new Set();
+		this.sessionFirst = false;
 		this.lagSince = 0;
 		/** What the welcome was drawn from. */
 		this.told = "";
@@ -138,7 +140,7 @@ export class App {
 		if (!history.state?.sheet) closeDialogs();
 		const route = routeOf(location.hash);
 		if (route.view === "session" && OWN_ID.test(route.id)) {
-			this.#toAlias(route.id);
+			import("./doings.js").then(({ toAlias }) => toAlias(client, route.id), () => location.replace("#/"));
 			return;
 		}
 		if (route.view === "session") {
@@ -168,16 +170,6 @@ export class App {
 		else location.replace("#/");
 	}
 
-	/** An older address names a session by an id of the iOS app; the server answers with what that is called now. @param {string} id */
-	async #toAlias(id) {
-		try {
-			const told = await this.client?.api.json(`/api/sessions/${id}/messages?limit=1`);
-			location.replace(`#/s/${told.session_id}`);
-		} catch {
-			location.replace("#/");
-		}
-	}
-
 	/** Draw before the next frame, once. @param {...("list" | "session" | "status")} what */
 	#draw(...what) {
 		if (!this.due.size) {
@@ -193,6 +185,12 @@ export class App {
 		const drawn = new Set(due);
 		due.clear();
 		if (!client) return;
+		if (drawn.has("list") && drawn.has("session")) {
+			// One of them a frame, in turn, so that no frame takes long.
+			const later = (this.sessionFirst = !this.sessionFirst) ? "list" : "session";
+			drawn.delete(later);
+			this.#draw(later);
+		}
 		if (drawn.has("list")) this.#drawList(client);
 		if (drawn.has("session")) this.conversation?.update();
 		this.#heading(client);
@@ -259,11 +257,16 @@ export class App {
 
 	// ---- what the person does ----
 
+	/** @param {Record<string, any>} frame */
+	#act(frame) {
+		if (!this.client?.connection.send(frame)) this.shell.say("Not connected at the moment.");
+	}
+
 	/** Do what is loaded when it is first done. @param {"create" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
 	do(what) {
 		Promise.all([import("./doings.js"), moreStyles()]).then(
 			([doings]) => this.client && doings[what](this, this.client),
-			() => this.shell.say("Couldn't load this part of the page. Check the connection and try again."),
+			() => this.shell.say(NOT_LOADED),
 		);
 	}
 

@@ -59,6 +59,16 @@ export function palette(app, client) {
 	]);
 }
 
+/** An older address names a session by an id of the iOS app; the server answers with what that is called now. @param {Client} client @param {string} id */
+export async function toAlias(client, id) {
+	try {
+		const told = await client.api.json(`/api/sessions/${id}/messages?limit=1`);
+		location.replace(`#/s/${told.session_id}`);
+	} catch {
+		location.replace("#/");
+	}
+}
+
 /** Sign out; what was not sent would be lost, so that is asked first. @param {App} app @param {Client} client */
 export async function signOut(app, client) {
 	const waits = client.outbox.messages.length > 0;

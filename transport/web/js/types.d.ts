@@ -102,6 +102,8 @@ interface AnswerEntry {
   cause: string;
   /** How much it changed; null until the server told. */
   changed: { files: number; added: number; removed: number } | null;
+  /** Whether only its text is here: it ended before what came at the attach. */
+  past?: boolean;
   /** The undo that took its changes back; "" if none did, or a redo followed. */
   undo: string;
 }
@@ -334,6 +336,7 @@ interface ListActs {
   search: (query: string) => Promise<Hit[]>;
   /** Draw what a session needs from the person, below its row. */
   needs: (at: HTMLElement, one: SessionInfo, open: boolean) => void;
+  organize: (id: string, what: { pinned?: boolean; archived?: boolean }) => void;
   /** The filters changed. */
   redraw: (archived: boolean) => void;
 }

@@ -1,6 +1,6 @@
 // The open session on the screen: log, tasks, decision, composer.
 
-import { button, copyText, el, icon, moreStyles } from "../dom.js";
+import { NOT_LOADED, button, copyText, el, icon, moreStyles } from "../dom.js";
 import { agentName, modeOf } from "../names.js";
 import { ComposerView } from "./composer.js";
 import { LogView } from "./log.js";
@@ -36,6 +36,8 @@ export class ConversationView {
 		this.tasks = undefined;
 		/** @type {import("./plan.js").PlanView | undefined} its to-do list */
 		this.plan = undefined;
+		/** @type {import("./queue.js").QueueView | undefined} what waits for its turn */
+		this.queue = undefined;
 		/** @type {Set<string>} parts that are being loaded */
 		this.loading = new Set();
 		this.composer = new ComposerView(acts.say);
@@ -111,7 +113,7 @@ export class ConversationView {
 			const [loaded] = await Promise.all([part(), moreStyles()]);
 			use(loaded, session);
 		} catch {
-			this.acts.say("Couldn't load this part of the page. Check the connection and try again.");
+			this.acts.say(NOT_LOADED);
 		}
 	}
 
@@ -175,6 +177,7 @@ export class ConversationView {
 		this.strip?.update(journal);
 		this.tasks?.update(journal.tasks);
 		this.plan?.update(journal.plan);
+		this.queue?.update(session, mayDrive);
 		this.extra.hidden = !journal.tasks.size && !journal.plan.length;
 		const can = journal.offer?.can;
 		const running = journal.turn !== null;
@@ -195,6 +198,10 @@ export class ConversationView {
 		if (journal.tasks.size && !this.tasks) {
 			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView((id) => this.session?.act({ type: "stop_task", task_id: id }))).node));
 		}
+		const last = journal.entries.at(-1);
+		if (!this.queue && last?.kind === "user" && last.state === "queued") {
+			this.#part("queue", import("./queue.js"), ({ QueueView }) => this.composer.node.prepend((this.queue = new QueueView()).node));
+		}
 		if (journal.pending.size && !this.permission) {
 			this.#part("permission", import("./permission.js"), ({ PermissionView }) => {
 				this.permission = new PermissionView(this.#asking());
@@ -213,7 +220,7 @@ export class ConversationView {
 			this.client.views.session();
 		} catch {
 			this.loading.delete(name);
-			if (name === "permission") this.acts.say("Couldn't load the agent's question. Check the connection and reload the page.");
+			if (name === "permission") this.acts.say(NOT_LOADED);
 		}
 	}
 
