@@ -11,16 +11,20 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from bridgehub.desk.records import Where
+
 __all__ = [
     "TURN_ENDS",
     "URGENT_KINDS",
     "Attachment",
+    "BranchLeft",
     "Checkpoint",
     "Committed",
     "Complete",
     "Decision",
     "Delivery",
     "DeliveryState",
+    "Ending",
     "Event",
     "Held",
     "Interrupted",
@@ -71,6 +75,7 @@ TurnErrorCode = Literal[
     "usage_limit",
     "context_full",
     "conversation_refused",
+    "open_elsewhere",
 ]
 
 
@@ -364,6 +369,14 @@ class Held:
 
 
 @attrs.frozen
+class Ending:
+    """A program that has the session open, and who ends it."""
+
+    where: Where
+    ending_by: str
+
+
+@attrs.frozen
 class SessionUpdated:
     """Something about the session that no other event tells; None means unchanged.
 
@@ -372,6 +385,7 @@ class SessionUpdated:
         applies: when a change of settings counts.
         grants: all that is allowed for the whole session.
         held: whether the messages that wait are kept back.
+        where: a program in a terminal that a person ends.
     """
 
     kind: ClassVar[str] = "session_updated"
@@ -381,6 +395,7 @@ class SessionUpdated:
     applies: Literal["now", "next_turn"] | None = None
     grants: tuple[SessionGrant, ...] | None = None
     held: Held | None = None
+    where: Ending | None = None
 
 
 @attrs.frozen
@@ -434,6 +449,14 @@ class Undone:
     conflicts: tuple[str, ...]
 
 
+@attrs.frozen
+class BranchLeft:
+    """Somebody went back in the conversation at the desk: what these turns said does not count any more."""
+
+    kind: ClassVar[str] = "branch_left"
+    turn_ids: tuple[str, ...]
+
+
 Piece = Message | Thinking
 Event = (
     UserMessage
@@ -457,6 +480,7 @@ Event = (
     | Checkpoint
     | UndoStarted
     | Undone
+    | BranchLeft
 )
 
 TURN_ENDS = frozenset({Complete.kind, TurnError.kind, Interrupted.kind})
