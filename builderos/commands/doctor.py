@@ -16,6 +16,7 @@ from typing import Literal
 import attrs
 
 from bridgehub.agents.acp.known import known_of
+from bridgehub.agents.claude.settings import config_folder
 from builderos.client.terminal import one_line
 from builderos.commands.doctor_git import git_lines
 from builderos.config import (
@@ -29,6 +30,7 @@ from builderos.config import (
     config_path,
     load_config,
 )
+from builderos.desk_hook import DeskHook, describe
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
@@ -105,6 +107,9 @@ def examine(
         findings += examine_agent(name, agent, own, home)
         if isinstance(agent, CodexAgent):
             findings += _codex_sandbox(f"agent {name} sandbox", own, home)
+    if any(isinstance(agent, ClaudeAgent) for agent in config.agents.values()):
+        hook = DeskHook(config_folder(dict(environment)) / "settings.json", data.expanduser().absolute())
+        findings.append(Finding("note", "desk", describe(hook)))
     for good, about, detail, fix in git_lines(data):
         findings.append(Finding("ok" if good else "note", about, detail, fix))
     return [*findings, *_data_folder(data)]
