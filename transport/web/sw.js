@@ -62,6 +62,7 @@ const REST = [
 	"/js/views/changed.js",
 	"/js/views/changes.js",
 	"/js/views/creation.js",
+	"/js/views/desk.js",
 	"/js/views/details.js",
 	"/js/views/dialogs.js",
 	"/js/views/file.js",

@@ -1,7 +1,7 @@
 // The app: who is signed in, what is on the screen, and one drawing a frame however much changed.
 
 import { Client } from "./client.js";
-import { moreStyles } from "./dom.js";
+import { NOT_LOADED, moreStyles } from "./dom.js";
 import { forgetAll, randomHex, recall, remember, setTheme } from "./identity.js";
 import { modeOf, sessionName } from "./names.js";
 import { closeDialogs, goTo, here, routeOf } from "./router.js";
@@ -59,6 +59,7 @@ export class App {
 		this.cameFromList = false;
 		this.tabs = new BroadcastChannel("builderos.tabs");
 		this.tabs.onmessage = () => this.#signOut();
+		addEventListener("desk", () => this.do("desk"));
 		store.lost = () => this.shell.say("This browser keeps nothing for this page. Messages that wait to be sent are lost if you close it.");
 	}
 
@@ -194,7 +195,7 @@ export class App {
 		due.clear();
 		if (!client) return;
 		if (drawn.has("list")) this.#drawList(client);
-		if (drawn.has("session")) this.conversation?.update();
+		if (drawn.has("session") || drawn.has("list")) this.conversation?.update();
 		this.#heading(client);
 		this.#connection(client);
 	}
@@ -210,10 +211,9 @@ export class App {
 		const told = JSON.stringify([this.status, loaded, known.size > 0]);
 		if (told === this.told || !loaded || !this.asked) return;
 		this.told = told;
-		import("./views/welcome.js").then(({ missing, welcomeView }) => {
+		import("./views/welcome.js").then(({ welcomeView }) => {
 			this.greeting.replaceChildren(welcomeView(this.status, known.size));
-			const isNeeded = !known.size || missing(this.status).length > 0;
-			this.list.welcome.replaceChildren(...(isNeeded ? [welcomeView(this.status, known.size)] : []));
+			this.list.welcome.replaceChildren(welcomeView(this.status, known.size, known.size > 0));
 		}, () => (this.told = ""));
 	}
 
@@ -259,11 +259,11 @@ export class App {
 
 	// ---- what the person does ----
 
-	/** Do what is loaded when it is first done. @param {"create" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
+	/** Do what is loaded when it is first done. @param {"create" | "desk" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
 	do(what) {
 		Promise.all([import("./doings.js"), moreStyles()]).then(
 			([doings]) => this.client && doings[what](this, this.client),
-			() => this.shell.say("Couldn't load this part of the page. Check the connection and try again."),
+			() => this.shell.say(NOT_LOADED),
 		);
 	}
 

@@ -157,7 +157,7 @@ export class ListView {
 	async #search() {
 		const part = await import("./hits.js").catch(() => null);
 		if (part) await part.search(this.query, this.results, this.known, this.acts.search);
-		else this.results.replaceChildren(el("p.hint", "Couldn't load the search. Check the connection and reload the page."));
+		else this.results.replaceChildren(el("p.hint", "Couldn't load the search. Reload the page."));
 	}
 }
 
