@@ -37,6 +37,11 @@ MAX_ROWS = 20_000
 class LooksAtDesk(Protocol):
     """Reads what the person's own programs keep; implemented by `bridgehub.desk.programs.Desk`."""
 
+    @property
+    def places(self) -> trio.Semaphore:
+        """One for each session that may be followed."""
+        ...
+
     def has(self, agent: str) -> bool:
         """See `Desk.has`."""
         ...
@@ -100,8 +105,10 @@ class DeskWatch:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        if not self.desk.has(self.state.agent_type):
-            return
+        async with self.desk.places:
+            await self._run()
+
+    async def _run(self) -> None:
         while True:
             await trio.sleep(LOOK_S)
             state = self.state

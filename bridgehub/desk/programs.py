@@ -38,6 +38,9 @@ MAX_HISTORY = 16 * 1024 * 1024
 
 THREADS = 2
 
+MAX_FOLLOWED = 16
+"""Sessions that are followed at once (PROTOCOL section 14); the others are looked at before each message."""
+
 _T = TypeVar("_T")
 
 
@@ -150,10 +153,11 @@ def _ids(conversation: str, memory: Mapping[str, Any]) -> tuple[str, ...]:
 
 @attrs.define(eq=False)
 class Desk:
-    """See the module. Agents of other kinds have no sessions at the desk."""
+    """See the module. Agents of other kinds have no sessions at the desk. `places`: one for each followed session."""
 
     agents: Mapping[str, DeskAgent]
     _programs: dict[str, _Program] = attrs.field(init=False)
+    places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_FOLLOWED))
     _threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(THREADS))
 
     def __attrs_post_init__(self) -> None:
