@@ -6,7 +6,7 @@
 PYTHON ?= python3
 AGENTS ?= claude codex
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 UV ?= uv
 NPM ?= npm
 OPENCODE_VERSION := 1.18.33
@@ -19,13 +19,13 @@ ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,AS
 
 # One stamp for each requirement file, newer than the file once it is installed.
 stamps_of = $(1:%=$(STAMPS)/%)
-TO_SERVE := $(call stamps_of,requirements.txt $(AGENTS:%=requirements-%.txt) project)
+TO_SERVE := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt $(AGENTS:%=requirements-%.txt) project)
 NODE_STAMP := node_modules/.installed
-TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
+TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format docs bench torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format docs coverage bench pictures torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,10 +41,10 @@ check: install ## lint, types and the fast tests, in about a minute
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "unit or actors" $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "unit or actors" $(ARGS)
 
-test: install lint ## lint, then all tests, in two processes (WORKERS=0: in one)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
+test: install lint ## lint, then all tests, in three processes (WORKERS=0: in one)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 20 $(ARGS)
 
 lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of the web client too
 	@$(BIN)/ruff check $(CODE)
@@ -63,6 +63,11 @@ format: install ## format the code, wrap the pages
 docs: install ## build the documentation site in build/site; a dead link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+coverage: install ## how much the unit and actor tests run (ARGS="tests/storage": others)
+	@mkdir -p build
+	@$(BIN)/python -m coverage run -m pytest -q -n 0 $(or $(ARGS),-m "unit or actors")
+	@$(BIN)/python -m coverage report
+
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -76,6 +81,9 @@ $(OPENCODE):
 test-agents: install $(OPENCODE) ## run real agents of the Agent Client Protocol (354 MB in build/)
 	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py $(ARGS)
 
+pictures: install ## draw the pictures of the terminal client in the docs again
+	@PICTURES=1 $(BIN)/python -m pytest -q -n 0 tests/builderos/terminal_client/test_pictures.py
+
 torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)
 
@@ -86,7 +94,7 @@ web-load: install ## load the web client, with figures (ARGS="--only stream --se
 # One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
 sbom: $(call stamps_of,requirements-audit.txt) ## what a server is made of, as CycloneDX, in build/sbom*.json
 	@mkdir -p build
-	@for file in requirements requirements-claude requirements-codex; do \
+	@for file in requirements requirements-push requirements-terminal requirements-claude requirements-codex; do \
 		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 			--of JSON --output-file build/sbom$${file#requirements}.json $$file.txt || exit 1; \
 	done
@@ -114,7 +122,7 @@ lock: ## pin the requirements again; needs uv
 	@test -f build/all.txt || cat requirements*.txt > build/all.txt
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
 	@$(COMPILE) --generate-hashes build/build.in --constraints build/all.txt > requirements.txt
-	@for extra in claude codex dev audit; do \
+	@for extra in push terminal claude codex dev audit; do \
 		$(COMPILE) --generate-hashes --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
 	done
 

@@ -17,7 +17,7 @@ import attrs
 from bridgehub.protocol.errors import unwrap
 from builderos import VERSION
 from builderos.exit_status import INTERRUPTED, MISUSED, fail
-from builderos.options import Parser, UsageError, data_options, server_options
+from builderos.options import Parser, UsageError, data_options, no_options, server_options
 
 __all__ = ["COMMANDS", "main", "make_parser"]
 
@@ -62,15 +62,19 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "agents": Command("agents:add_agents", data_options, "list known agents, add and check one"),
     "doctor": Command("doctor:add_doctor", data_options, "check this machine and suggest fixes"),
+    "completion": Command("completion:add_completion", no_options, "print the completion of a shell"),
 }
+
+
+LIST_OPTIONS: Final = frozenset({"--data", "--url", "--key", "--observe"})
+"""Options that may stand without a command, on a terminal."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        arguments = make_parser(os.environ, words[:1]).parse_args(words)
-        status: int = arguments.run(arguments)
+        status = _run(words)
         sys.stdout.flush()
     except UsageError as error:
         return fail(str(error), MISUSED)
@@ -85,6 +89,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return fail(f"unexpected error: {unwrap(error)!r} (set BUILDEROS_TRACEBACK=1 for details)")
     return status
+
+
+def _run(words: Sequence[str]) -> int:
+    if (not words or words[0] in LIST_OPTIONS) and sys.stdin.isatty():
+        from builderos.terminal.run import can_run
+
+        if can_run(os.environ):
+            return _open_list(words)
+    arguments = make_parser(os.environ, words[:1]).parse_args(words)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _open_list(words: Sequence[str]) -> int:
+    """Open the live list of sessions: what `builderos` without a command does on a terminal."""
+    from builderos.commands.session import run_list
+
+    parser = Parser(prog="builderos", parents=[server_options(os.environ)], allow_abbrev=False)
+    parser.add_argument("--observe", action="store_true", help="watch only")
+    found = parser.parse_args(words)
+    return run_list((found.data, found.url, found.key), observe=found.observe)
 
 
 def make_parser(environment: Mapping[str, str], load: Collection[str]) -> Parser:

@@ -35,6 +35,8 @@ from builderos.config_values import (
     positive,
     positive_or_none,
 )
+from builderos.push_config import parse_push
+from transport.push.settings import PushSettings
 
 __all__ = [
     "AcpAgent",
@@ -127,6 +129,7 @@ class Config:
         permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
         checkpoints: whether the workspace is saved around each turn; an agent's table may switch that off for itself.
         checkpoint_days: how long a saved state is kept.
+        push: who is notified, and when.
         retention_days: sessions without activity for longer are removed; None keeps all for good.
     """
 
@@ -150,6 +153,7 @@ class Config:
     retention_days: float | None = attrs.field(default=None, validator=positive_or_none)
     checkpoints: bool = True
     checkpoint_days: float = attrs.field(default=30.0, validator=positive)
+    push: PushSettings = attrs.field(factory=PushSettings)
 
     def warnings(self) -> list[str]:
         """Return a line for each risky setting."""
@@ -202,7 +206,7 @@ def parse_config(text: str) -> Config:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError("config", f"is not TOML: {error}") from error
-    agents, system = table.pop("agents", {}), table.pop("system", {})
+    agents, system, push = table.pop("agents", {}), table.pop("system", {}), table.pop("push", {})
     config = _structure(table, Config, "")
     if not isinstance(system, dict):
         raise ConfigError("system", "must be a table")
@@ -210,6 +214,7 @@ def parse_config(text: str) -> Config:
         config,
         agents=_default_agents() | parse_agents(agents),
         system=_structure(system, System, "system."),
+        push=parse_push(push, _structure, ConfigError, config.permission_timeout_s),
     )
 
 
@@ -253,6 +258,7 @@ def _make_converter() -> cattrs.Converter:
             _cattrs_forbid_extra_keys=True,
             agents=override(omit=True),
             system=override(omit=True),
+            push=override(omit=True),
         ),
     )
     return converter

@@ -21,18 +21,21 @@ from storage.sqlite.commit_mark import CommitMarks, find_lost_commits, set_mark
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer, WriterStatistics
+from storage.tables.alerts import Alerts
 from storage.tables.app_exchanges import AppPairs
 from storage.tables.audit import Audit, append_acts
+from storage.tables.changes import Changes
+from storage.tables.channels import Channels
+from storage.tables.deliveries import Deliveries
 from storage.tables.devices import Devices
 from storage.tables.hash_chain import Act
 from storage.tables.journal import SqliteJournal
-from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
 from storage.tables.search import SEARCHES, Search
 from storage.tables.sessions import SqliteCatalog
 from storage.tables.uploads import Uploads
 
-__all__ = ["Store", "StoreStatistics", "open_store"]
+__all__ = ["Notified", "Store", "StoreStatistics", "open_store"]
 
 _META = "SELECT value FROM meta WHERE key = ?"
 _SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
@@ -63,6 +66,16 @@ class StoreStatistics:
 
 
 @attrs.frozen(eq=False)
+class Notified:
+    """The tables of notifications."""
+
+    channels: Channels
+    alerts: Alerts
+    deliveries: Deliveries
+    changes: Changes
+
+
+@attrs.frozen(eq=False)
 class Store:
     """Everything that the database keeps. Only `open_store` makes one."""
 
@@ -74,7 +87,7 @@ class Store:
     search: Search
     app_pairs: AppPairs
     uploads: Uploads
-    notifications: Notifications
+    notifications: Notified
     pairings: Pairings
     audit: Audit
     aliases: Aliases
@@ -155,7 +168,9 @@ async def open_store(
     catalog = SqliteCatalog(writer, readers, uploads)
     search = Search(searchers)
     pairs = AppPairs(writer, readers, devices)
-    notifications = Notifications(writer, readers)
+    notifications = Notified(
+        Channels(writer, readers), Alerts(writer, readers), Deliveries(writer, readers), Changes(readers)
+    )
     pairings = Pairings(writer, readers, devices)
     audit = Audit(path.parent, writer, readers)
     ended_well = False
@@ -164,42 +179,53 @@ async def open_store(
         await pairings.load()
         aliases = await readers.run(read_aliases)
         await catalog.load()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(writer.run)
-            try:
-                await nursery.start(checkpointer.run)
-                checkpointer.watch(connection)
-                await nursery.start(CommitMarks(path.parent, writer).run)
-                await nursery.start(devices.revocations.run)
-                await uploads.sweep()
-                await uploads.move_blobs()
-                await catalog.finish_removals()
-                parts = (
-                    journal,
-                    journal,
-                    catalog,
-                    devices,
-                    search,
-                    pairs,
-                    uploads,
-                    notifications,
-                    pairings,
-                    audit,
-                    aliases,
-                )
-                yield Store(path, *parts, writer, checkpointer)
-                ended_well = True
-            finally:
-                nursery.cancel_scope.cancel(reason="the store closes")
-                # Not bounded: promised writes must reach the disk, and each job is short.
-                with trio.CancelScope(shield=True):
-                    await writer.close()
+        async with _running(path, connection, writer, checkpointer, devices):
+            await uploads.sweep()
+            await uploads.move_blobs()
+            await catalog.finish_removals()
+            yield Store(
+                path=path,
+                journal=journal,
+                ownership=journal,
+                catalog=catalog,
+                devices=devices,
+                search=search,
+                app_pairs=pairs,
+                uploads=uploads,
+                notifications=notifications,
+                pairings=pairings,
+                audit=audit,
+                aliases=aliases,
+                writer=writer,
+                checkpointer=checkpointer,
+            )
+            ended_well = True
     finally:
         with trio.CancelScope(shield=True):
             searchers.close()
             await trio.to_thread.run_sync(
                 lambda: _close(path, connection, aside, readers, ended_well=ended_well), limiter=limiter
             )
+
+
+@asynccontextmanager
+async def _running(
+    path: Path, connection: apsw.Connection, writer: Writer, checkpointer: Checkpointer, devices: Devices
+) -> AsyncIterator[None]:
+    """Run the tasks of a store; at the end, write what was promised."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(writer.run)
+        try:
+            await nursery.start(checkpointer.run)
+            checkpointer.watch(connection)
+            await nursery.start(CommitMarks(path.parent, writer).run)
+            await nursery.start(devices.revocations.run)
+            yield
+        finally:
+            nursery.cancel_scope.cancel(reason="the store closes")
+            # Not bounded: promised writes must reach the disk, and each job is short.
+            with trio.CancelScope(shield=True):
+                await writer.close()
 
 
 def _open(

@@ -1,7 +1,7 @@
 """The frames of `docs/internals/clients.md`, made by the server's own codecs.
 
 A block of the page that follows `<!-- frame: NAME -->` is the frame NAME. `tests/test_clients_page.py` compares them.
-Where a codec was changed on purpose: `python -m tests.golden_frames` writes the page anew.
+Where a codec was changed on purpose: `python -m tests.golden_frames` writes the page again.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
     "organize": {"session_id": SESSION, "pinned": True, "archived": False},
     "undo": {"session_id": "trip", "turn_id": "t1"},
     "warm": {"session_id": SESSION},
+    "focus": {"session_id": SESSION, "visible": True, "idle_s": 0},
     "painted": {"session_id": SESSION, "seq": 131, "ms": 18},
     "send_now": {"session_id": SESSION, "message_id": "7a21"},
     "cancel": {"session_id": SESSION, "message_id": "7a21"},
@@ -138,6 +139,8 @@ def _answers() -> Iterator[tuple[str, bytes]]:
         assert text is not None
         yield name, text
     yield "session_changed", replies.session_changed(_record(), 2, NOW_MS)
+    told = {"alert_id": "5f0c", "kind": "decision", "session_id": SESSION, "state": "settled"}
+    yield "alert", replies.alert({**told, "request_id": "r1", "by_device": "ipad"}, NOW_MS)
     yield "detached", replies.detached(SESSION, NOW_MS)
     yield "pong", replies.pong(NOW_MS)
 

@@ -34,6 +34,7 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
     "organize": "drive",
     "warm": "drive",
     "painted": "view",
+    "focus": "view",
     "resolve": "drive",
     "rename": "drive",
     "undo": "drive",
@@ -46,7 +47,7 @@ FRAME_SCOPES: Final[dict[str, Scope]] = {
 """The scope that each frame of a device needs. `decide` also brings text to the agent: a denial's `note`, and the
 `answers` to a question. The contract allows both for `approve`."""
 
-OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping", "painted"})
+OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions", "ping", "painted", "focus"})
 """The frames that a device may send for a session that it only observes."""
 
 HTTP_SCOPES: Final[dict[str, Scope]] = {
@@ -72,6 +73,14 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/search": "view",
     "GET /api/capsules": "view",
     "POST /api/notifications/register": "view",
+    "GET /api/notifications": "view",
+    "GET /api/notifications?all=1": "admin",
+    "POST /api/notifications/{id}": "view",
+    "DELETE /api/notifications/{id}": "view",
+    "POST /api/notifications/{id}/test": "view",
+    "POST /api/notifications/seen": "view",
+    "GET /api/notifications/why": "view",
+    "POST /api/sessions/{id}/requests/{request_id}": "approve",
     "POST /api/system/sleep": "admin",
     "GET /api/devices": "admin",
     "POST /api/devices": "admin",

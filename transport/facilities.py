@@ -14,11 +14,11 @@ from actors.ports import Ids
 from bridgehub.desk.programs import Listed
 from storage.tables.audit import Audit
 from storage.tables.devices import Devices
-from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
 from storage.tables.search import Search
 from transport.http.underway import Underway
-from transport.metrics import Metrics
+from transport.metrics import Figure, Metrics
+from transport.push.notifier import Notifier
 from transport.uploads import OwnUploads
 from transport.workspace.parts import Work
 
@@ -115,18 +115,19 @@ class HttpServices:
 
     Attributes:
         data: the data folder, for blobs.
+        notifier: sends notifications.
         work: the folders that sessions work in.
         sleep: puts the machine to sleep, and returns whether that worked; None if no command is configured.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         export: None where sessions cannot be written out.
-        more_metrics: figures of other parts, in the text form of Prometheus.
+        more_figures: figures of other parts, for `/metrics`.
     """
 
     data: Path
     workspace: Path
     uploads: OwnUploads
     search: Search
-    notifications: Notifications
+    notifier: Notifier
     devices: Devices
     pairings: Pairings
     audit: Audit
@@ -141,7 +142,7 @@ class HttpServices:
     export: Exports | None = None
     forks: Forks | None = None
     desk: DeskSessions | None = None
-    more_metrics: Callable[[], list[str]] = list
+    more_figures: Callable[[], list[Figure]] = list
 
 
 @attrs.frozen(kw_only=True)

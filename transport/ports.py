@@ -12,10 +12,11 @@ from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
+from transport.attempts import SignInThrottle
 from transport.audit_trail import AuditTrail
 from transport.facilities import HttpServices
+from transport.push.attention import Attention
 from transport.rendering.protocol import Block
-from transport.tries import SignInThrottle
 
 __all__ = [
     "SCOPES",
@@ -27,16 +28,13 @@ __all__ = [
     "Devices",
     "Renders",
     "Scope",
-    "SessionListener",
-    "SessionWatch",
     "Uploads",
+    "Watch",
 ]
 
 Scope = Literal["view", "approve", "drive", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""Ordered from the fewest to the most rights."""
-
-"""What a key may do; each scope includes those before it."""
+"""What a key may do, from the fewest to the most rights; each scope includes those before it."""
 
 
 class Renders(Protocol):
@@ -78,20 +76,9 @@ class Devices(Protocol):
         ...
 
 
-class SessionListener(Protocol):
-    """A listener for changes in the list of sessions."""
-
-    def changed(self, session_id: str) -> None:
-        """Handle that a session's entry may have changed. Must not block, raise or call back."""
-        ...
-
-
-class SessionWatch(Protocol):
-    """Notifies of changed sessions, for lists."""
-
-    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        """Call `listener.changed` for every session that changes while inside the block."""
-        ...
+Watch = Callable[[Callable[[str], None]], AbstractContextManager[None]]
+"""Calls a function with the id of every session whose entry in a list may have changed, while inside the block. The
+function must not block, raise or call back."""
 
 
 class Uploads(Protocol):
@@ -171,6 +158,7 @@ class Deps:
         facilities: the services of the HTTP routes; None if they are not served.
         tries: the limit of sign-in attempts.
         trail: records sign-ins; None records nothing.
+        attention: who looks at which session.
         on_taken: called with (session_id, seq) whenever a batch up to `seq` goes to a device. Must not block.
     """
 
@@ -179,9 +167,10 @@ class Deps:
     catalog: Catalog
     journal: Journal
     devices: Devices
-    watch: SessionWatch
+    watch: Watch
     clock: Clock
     aliases: Aliases
+    attention: Attention
     uploads: Uploads | None = None
     renderer: Renders | None = None
     app: AppPorts | None = None

@@ -19,9 +19,12 @@ class Refusal:
     message: str
 
 
-def error_body(code: str, message: str) -> bytes:
-    """Return the JSON body of every HTTP error."""
-    return orjson.dumps({"error": {"code": code, "message": message}})
+def error_body(code: str, message: str, by_device: str | None = None) -> bytes:
+    """Return the JSON body of every HTTP error. `by_device`: who was first, if that is the reason."""
+    error = {"code": code, "message": message}
+    if by_device is not None:
+        error["by_device"] = by_device
+    return orjson.dumps({"error": error})
 
 
 def refusal_bytes(refusal: Refusal) -> bytes:

@@ -67,7 +67,7 @@ class DeskList:
         opening = Opening(self.desk, deps.journal, deps.ownership, deps.catalog, deps.clock, deps.new_id)
         session_id, is_new = await opening.open(agent, native_id, device_id)
         if is_new:
-            deps.changed(session_id)
+            self.supervisor.note_change(session_id)
         return session_id, is_new
 
     async def ours(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:

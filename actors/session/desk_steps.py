@@ -123,7 +123,8 @@ def ask_at_desk(step: Step, ask: AskAtDesk) -> tuple[RejectCode, str] | None:
         return "unknown_request", "the turn that asks is not journalled"
     options = ("allow", "deny")
     asked = PermissionRequested(ask.request_id, ask.tool, ask.input, options, ask.questions)
-    step.emit_in_turn(attrs.evolve(asked, about=ask.about, title=ask.title, diff=ask.diff))
+    asked = attrs.evolve(asked, about=ask.about, title=ask.title, diff=ask.diff)
+    step.emit_in_turn(asked, device_id=DESK)
     return None
 
 
@@ -208,7 +209,8 @@ def _end(step: Step, *, was_interrupted: bool) -> None:
         step.end_turn("interrupted", Interrupted(DESK), device_id=DESK)
         return
     answer = turn.answer
-    step.end_turn("answered", Complete(step.state.message_count, answer.length, answer.sha256()))
+    end = Complete(step.state.message_count, answer.length, answer.sha256())
+    step.end_turn("answered", end, device_id=DESK)
 
 
 def _input(value: Any) -> Any:

@@ -9,7 +9,7 @@ import attrs
 from actors.commands import Envelope, Rejected
 from bridgehub.desk.records import DeskLook, DeskMark, Where
 from bridgehub.protocol.messages import Reported, Welcome
-from storage.records import Command
+from storage.records import CommandRecord
 
 __all__ = [
     "DeskSeen",
@@ -33,7 +33,7 @@ class FromDevice:
     """A command. `known`: what is recorded of its message id; `watched`: whether any device is attached."""
 
     envelope: Envelope
-    known: Command | None = None
+    known: CommandRecord | None = None
     watched: bool = False
 
 
@@ -89,7 +89,7 @@ class MarkFailed:
 
 @attrs.frozen
 class Resume:
-    """The session's actor was started: a failed session works again, and what waits goes on.
+    """The session's actor was started: a failed session works again, and what waits continues.
 
     `revoked`: as in `TimeCame`.
     """

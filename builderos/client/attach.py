@@ -13,13 +13,13 @@ from typing import Literal, TextIO
 import attrs
 import trio
 
-from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
 from builderos.client.keyboard import KeyboardReader, LineEditor, LineReader, keys_one_by_one
 from builderos.client.orders import HELP, OWN_COMMANDS, Orders
 from builderos.client.requests import Answer
 from builderos.client.screen import Screen
+from builderos.client.server import Server
 from builderos.client.state import Follow
 from builderos.client.steering import Steering
 from builderos.client.work import Work

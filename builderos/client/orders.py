@@ -10,10 +10,10 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from builderos.client.connection import LinkLostError, NoServerError, Server
 from builderos.client.follower import Follower
 from builderos.client.http import call
 from builderos.client.moments import FORMS, moment_of, wire_moment
+from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import RefusedError
 from builderos.client.steering import SETTINGS, Scheduled, Steering, clock_time
 from builderos.client.terminal import one_line
@@ -73,7 +73,7 @@ class Orders:
     """Carries such commands out.
 
     Attributes:
-        find: tells where the server is.
+        find: returns where the server is.
         say: shows a line.
         send: sends a message, at once or at a moment of the protocol.
         clock: milliseconds since 1970 in UTC.

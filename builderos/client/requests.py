@@ -16,7 +16,7 @@ from builderos.client.terminal import one_line, sanitise
 from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
 
-__all__ = ["Answer", "Asked", "Requests", "brief"]
+__all__ = ["Answer", "Asked", "Requests", "asked_of", "brief"]
 
 BRIEF: Final = 160
 """Code points of a tool's input on a line of its own."""
@@ -79,7 +79,7 @@ class Asked:
         return "\n".join(f"? {line}" for line in (*self.lines, *offer))
 
     def option(self, line: str) -> str | None:
-        """Return the option that a line chooses by its number; None if it is no such number."""
+        """Return the option that a line chooses by its number; None if it is not such a number."""
         number = int(line) if line.isascii() and line.isdigit() and len(line) <= 2 else 0
         return self.options[number - 1] if self.is_whole and 0 < number <= len(self.options) else None
 
@@ -117,14 +117,16 @@ class Requests:
     def reset(self, items: Iterable[Mapping[str, Any]]) -> str:
         """Take the list of an `attached`; return the text to show."""
         self.waiting = {
-            str(item["request_id"]): _asked(item) for item in items if isinstance(item.get("request_id"), str)
+            str(item["request_id"]): asked_of(item)
+            for item in items
+            if isinstance(item.get("request_id"), str)
         }
         self.shown = None
         return self._next()
 
     def add(self, request_id: str, item: Mapping[str, Any]) -> str:
         """Take a new request; return the text to show."""
-        asked = self.waiting[request_id] = _asked(item)
+        asked = self.waiting[request_id] = asked_of(item)
         if self.shown not in {None, request_id}:
             return f"— another request waits: {asked.brief} —"
         self.shown = None
@@ -170,7 +172,8 @@ def brief(value: Any) -> str:
     return one_line(value if isinstance(value, str) else orjson.dumps(value).decode(), BRIEF)
 
 
-def _asked(item: Mapping[str, Any]) -> Asked:
+def asked_of(item: Mapping[str, Any]) -> Asked:
+    """Return a request, as its event or `attached` has it, in the form in which terminals ask it."""
     if item.get("kind") == KIND:
         return _asked_for_trust(item)
     given = item.get("input")

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from builderos.client.connection import Server
 from builderos.client.follower import Follower
 from builderos.client.frames import Frame
 from builderos.client.screen import Screen
+from builderos.client.server import Server
 from builderos.client.state import Follow, Outcome
 from builderos.exit_status import FAILED, OK, fail
 

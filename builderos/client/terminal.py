@@ -8,12 +8,10 @@ write: a sequence that is cut in two is as harmless as a whole one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import segno
-
-__all__ = ["one_line", "sanitise", "terminal_code", "write_json", "write_text"]
+__all__ = ["code_rows", "one_line", "sanitise", "table", "terminal_code", "write_json", "write_text"]
 
 REPLACEMENT = "\ufffd"
 
@@ -48,6 +46,14 @@ def one_line(text: str, limit: int = 200) -> str:
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as lines of aligned columns, the headings first. None is an empty cell."""
+    cells = [["" if cell is None else one_line(str(cell), 128) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
 def write_text(text: str) -> None:
     """Write foreign text to stdout: sanitised to a terminal, unchanged to a file or a pipe."""
     sys.stdout.write(sanitise(text) if sys.stdout.isatty() else text)
@@ -71,7 +77,14 @@ _HALVES: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄
 
 
 def terminal_code(text: str) -> str:
-    """Return the lines of a QR code for `text`, two rows of it in each."""
+    """Return the lines of a QR code for `text`, black on white."""
+    return "".join(f"{_BEGIN}{line}{_END}\n" for line in code_rows(text))
+
+
+def code_rows(text: str) -> list[str]:
+    """Return the lines of a QR code for `text`, two rows of it in each, to be drawn black on white."""
+    import segno  # takes time to load, and only pairing needs it
+
     matrix = segno.make(text, error="m", micro=False).matrix
     side = len(matrix) + 2 * BORDER
     blank = [False] * side
@@ -79,7 +92,7 @@ def terminal_code(text: str) -> str:
     rows = [*[blank] * BORDER, *([*edge, *map(bool, row), *edge] for row in matrix), *[blank] * BORDER]
     if len(rows) % 2:
         rows.append(blank)
-    return "".join(f"{_BEGIN}{line}{_END}\n" for line in _lines(rows))
+    return list(_lines(rows))
 
 
 def _lines(rows: Sequence[Sequence[bool]]) -> Iterator[str]:

@@ -26,6 +26,7 @@ from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageCorrupt, StorageError
 from storage.read_only import Reading, open_reading
 from storage.tables.activity import ActRow
+from storage.tables.changes import START
 from storage.tables.hash_chain import AuditRow, Mark
 from transport.v3.events import timestamp
 
@@ -187,7 +188,7 @@ def _row_pages(reading: Reading) -> NextPage[AuditRow]:
 
 
 def _act_pages(reading: Reading, asked: _Asked) -> NextPage[ActRow]:
-    after: int | None = 0
+    after: str | None = START
     session_id = None if asked.session_id is None else reading.aliases.session(asked.session_id)
 
     async def next_page() -> Sequence[ActRow] | None:

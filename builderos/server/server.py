@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,8 @@ from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.checkpoints import CheckpointKeeper
 from builderos.server.desk import make_desk
 from builderos.server.hub_specs import HubSpecs, agent_environment
-from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
+from builderos.server.metrics import server_figures
+from builderos.server.notifications import make_notifier
 from builderos.server.options import ServeOptions
 from builderos.server.readiness import ReadinessProbe
 from builderos.server.retention import Retention
@@ -48,15 +49,17 @@ from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
+from transport.attempts import SignInThrottle
 from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
 from transport.facilities import HttpServices
 from transport.metrics import Metrics
 from transport.permission_timeout import PermissionTimeouts
-from transport.ports import AppPorts, Deps, SessionListener
+from transport.ports import AppPorts, Deps
+from transport.push.attention import Attention
+from transport.push.notifier import Notifier
 from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
-from transport.tries import SignInThrottle
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
 from transport.workspace.parts import Work
@@ -115,6 +118,7 @@ async def run_server(setup: ServerContext) -> None:
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
             metrics, trail, answers = Metrics(), AuditTrail(store.audit, wall_clock_ms), DeskAnswers()
+            store.journal.on_append = metrics.appended
             async with _open_sessions(
                 setup.config, folder, store, metrics, uploads, trail, answers
             ) as supervisor:
@@ -143,20 +147,19 @@ async def _open_sessions(
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. At the end, remaining tasks are cancelled; hubs keep running."""
     sockets = find_socket_folder(folder)
-    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
+    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session, on_start=metrics.hub_started)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
     deps = SessionDeps(
-        journal=MeasuredJournal(store.journal, metrics),
+        journal=store.journal,
         ownership=store.ownership,
         catalog=store.catalog,
-        hubs=MeasuredHubs(hubs, metrics),
+        hubs=hubs,
         clock=wall_clock_ms,
         new_id=new_id,
         spec_for=specs.spec_for,
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
-        changed=lambda session_id: None,  # the supervisor replaces it
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
@@ -187,7 +190,13 @@ class _Parts:
     answers: DeskAnswers
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
+    attention: Attention = attrs.field(factory=lambda: Attention(wall_clock_ms))
     work: Work = attrs.field(init=False)
+    notifier: Notifier = attrs.field(init=False)
+
+    @notifier.default
+    def _make_notifier(self) -> Notifier:
+        return make_notifier(self.store, self.setup.config, self.attention)
 
     @work.default
     def _make_work(self) -> Work:
@@ -200,13 +209,14 @@ class _Parts:
         store, supervisor = self.store, self.supervisor
         return Deps(
             bus=supervisor,
-            live=MeasuredLive(supervisor, self.metrics),
+            live=supervisor,
             catalog=store.catalog,
             journal=store.journal,
             devices=store.devices,
-            watch=_Watch(supervisor),
+            watch=supervisor.watch,
             clock=wall_clock_ms,
             aliases=store.aliases,
+            attention=self.attention,
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
             renderer=self.renderer,
@@ -225,7 +235,7 @@ class _Parts:
             workspace=Path(self.setup.options.workspace),
             uploads=self.uploads,
             search=store.search,
-            notifications=store.notifications,
+            notifier=self.notifier,
             devices=store.devices,
             pairings=store.pairings,
             audit=store.audit,
@@ -240,7 +250,7 @@ class _Parts:
             sleep=None if sleep is None else sleep.run,
             readiness=self.readiness(),
             export=StoreExports(store.journal, store.catalog),
-            more_metrics=partial(server_lines, store, self.supervisor),
+            more_figures=partial(server_figures, store, self.supervisor),
         )
 
     def desk(self) -> DeskList:
@@ -292,6 +302,7 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
         sockets = await trio.to_thread.run_sync(find_socket_folder, setup.folder)
         questions = DeskQuestions(desk, parts.answers, new_id)
         nursery.start_soon(questions.run, setup.folder.path, sockets, name="questions of terminals")
+        nursery.start_soon(parts.notifier.run, deps, name="notifications")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)
@@ -339,17 +350,6 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         heartbeat_s=config.heartbeat_s,
         app_resume_without_key=config.app.resume_without_key,
     )
-
-
-@attrs.frozen
-class _Watch:
-    """Passes the supervisor's news about sessions to the transport."""
-
-    supervisor: Supervisor
-
-    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        """Call `listener.changed` for every session that changes while inside the block."""
-        return self.supervisor.watch(listener.changed)
 
 
 @attrs.frozen

@@ -34,7 +34,8 @@ CACHED_LABELS = 10_000
 
 _ALL = "SELECT id, name, scope, created_at_ms, revoked_at_ms, key_hash FROM device ORDER BY created_at_ms, id"
 _ADD = """
-INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)
+INSERT INTO device (id, name, scope, key_hash, created_at_ms, person)
+VALUES (?1, ?2, ?3, ?4, ?5, coalesce((SELECT person FROM device WHERE id = ?6), 'owner'))
 ON CONFLICT (id) DO NOTHING
 """
 _FIRST = """
@@ -124,7 +125,7 @@ class Devices:
         device = Device(device_id, name, scope, now_ms, None)
         key_hash = hash_of(key)
         is_good = partial(self.is_good, made_by)
-        await self._writer.submit(partial(_add, device, key_hash, is_good, noted), durable=True)
+        await self._writer.submit(partial(_add, device, key_hash, is_good, noted, made_by), durable=True)
         self.admit(device, key_hash)
         return device
 
@@ -199,17 +200,21 @@ def _add(
     key_hash: bytes,
     is_good: Callable[[], bool],
     acts: Sequence[Act],
+    made_by: str | None,
     connection: apsw.Connection,
 ) -> None:
     if not is_good():
         raise DeviceRevoked(device.id)
-    add_device(device, key_hash, connection)
+    add_device(device, key_hash, made_by, connection)
     append_acts(acts, connection)
 
 
-def add_device(device: Device, key_hash: bytes, connection: apsw.Connection) -> None:
-    """Store a device, on the writer's thread, inside the caller's transaction. Raises DeviceExists."""
-    values = (device.id, device.name, device.scope, key_hash, device.created_at_ms)
+def add_device(device: Device, key_hash: bytes, made_by: str | None, connection: apsw.Connection) -> None:
+    """Store a device, on the writer's thread, inside the caller's transaction. It is of its maker's person.
+
+    Raises DeviceExists.
+    """
+    values = (device.id, device.name, device.scope, key_hash, device.created_at_ms, made_by)
     connection.execute(_ADD, values)
     if connection.changes() == 0:
         raise DeviceExists(device.id)

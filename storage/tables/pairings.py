@@ -168,7 +168,7 @@ class Pairings:
             return False
         key_hash = hash_of(key)
         is_good = partial(self._devices.is_good, pairing.made_by)
-        work = partial(_redeem, pairing.code_hash, device, key_hash, is_good, noted)
+        work = partial(_redeem, found.pairing, device, key_hash, is_good, noted)
         if not await self._writer.submit(work, durable=True):
             return False
         self._open.pop(pairing.code_hash, None)
@@ -205,7 +205,7 @@ def _remove(code_hashes: Sequence[bytes], connection: apsw.Connection) -> None:
 
 
 def _redeem(
-    code_hash: bytes,
+    pairing: Pairing,
     device: Device,
     key_hash: bytes,
     is_good: Callable[[], bool],
@@ -214,9 +214,9 @@ def _redeem(
 ) -> bool:
     if not is_good():
         return False
-    connection.execute(_TAKE, (code_hash, device.created_at_ms))
+    connection.execute(_TAKE, (pairing.code_hash, device.created_at_ms))
     if connection.changes() == 0:
         return False
-    add_device(device, key_hash, connection)
+    add_device(device, key_hash, pairing.made_by, connection)
     append_acts(acts, connection)
     return True

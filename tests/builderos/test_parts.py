@@ -19,8 +19,8 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Settings
 from bridgehub.protocol.messages import DelegateSpec
+from builderos.client.backoff import FIRST_S, LAST_S, Backoff
 from builderos.client.connection import NoServerError, Server, find_server
-from builderos.client.follower import FIRST_S, LAST_S, Backoff
 from builderos.config import parse_config
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.logs import FILE_ONLY, _DroppingHandler, open_logs

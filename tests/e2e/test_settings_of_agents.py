@@ -10,7 +10,7 @@ from tests.e2e.world import hubs_of, wait_processes_gone
 from tests.standin.replies import Answer, ToolUse
 
 
-async def test_claude_s_mode_is_in_force_after_the_deaths_of_server_and_hub(tmp_path: Path) -> None:
+async def test_claudes_mode_survives_the_deaths_of_server_and_hub(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
         server, standin = place.server, place.standin
         async with server.device() as device:

@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import trio
-
 from tests.standin.acp_rig import AcpRig
 from tests.standin.anthropic import StandIn, open_standin
-from tests.standin.rig import TURN_S
+from tests.standin.driver_rig import make_folders
 from tests.support.server import ROOT
 
 __all__ = ["OPENCODE", "open_opencode", "opencode_home"]
@@ -56,22 +54,15 @@ def opencode_home(home: Path, url: str) -> dict[str, str]:
 @asynccontextmanager
 async def open_opencode(folder: Path) -> AsyncIterator[tuple[AcpRig, StandIn]]:
     """Open a rig whose drivers run the real opencode; they end with the block."""
-    home, workspace = folder / "home", folder / "workspace"
-    home.mkdir()
-    workspace.mkdir()
+    home, workspace = make_folders(folder)
     async with open_standin() as standin:
-        env = opencode_home(home, standin.url)
         rig = AcpRig(
-            home,
-            workspace.resolve(),
-            uuid.uuid4().hex,
-            env=env,
+            home=home,
+            workspace=workspace.resolve(),
+            hub_id=uuid.uuid4().hex,
+            env=opencode_home(home, standin.url),
             command=[str(OPENCODE), "acp"],
             limit_s=TURN_LIMIT_S,
         )
-        try:
+        async with rig.closing():
             yield rig, standin
-        finally:
-            with trio.move_on_after(TURN_S, shield=True):
-                for driver in rig.drivers:
-                    await driver.aclose()

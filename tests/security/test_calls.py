@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import attrs
 import httpx
@@ -49,9 +50,9 @@ class Call:
 
     Attributes:
         least: a scope, `ANYBODY`, or `CODE`, which a pairing code alone opens.
-        path: where to, or how to make it for each try anew.
+        path: where to, or how to make a new one for each try.
         request: what else the request has.
-        tells: what the body of a good answer holds.
+        `tells`: what the body of a good answer holds.
         status: of a good answer.
     """
 
@@ -79,7 +80,25 @@ async def fresh_upload(http: httpx.AsyncClient, guarded: Guarded) -> str:
     return path
 
 
+async def fresh_request(http: httpx.AsyncClient, guarded: Guarded) -> str:
+    async with guarded.device(KEYS["admin"]) as device:
+        sid = f"asks-{uuid4().hex[:8]}"
+        await device.attach(sid, agent="echo")
+        await device.send(sid, "/ask something")
+        request = await device.wait_for("permission_requested", session_id=sid)
+    return f"/api/sessions/{sid}/requests/{request['request_id']}"
+
+
 FORM: Final = {"files": {"file": ("b.txt", b"xyz", "text/plain")}, "data": {"type": "text"}}
+BROWSER: Final = {
+    "platform": "web",
+    "device_id": "mac",
+    "subscription": {
+        "endpoint": "https://fcm.googleapis.com/fcm/send/x",
+        "keys": {"p256dh": "BP" + "A" * 85, "auth": "A" * 22},
+    },
+    "origin": "https://box.example.org",
+}
 PHONE: Final = {"device_token": "t0", "platform": "ios", "device_id": "ipad"}
 
 CALLS: Final = {
@@ -111,6 +130,23 @@ CALLS: Final = {
     # view: says where its own notifications go.
     "POST /api/notifications/register": Call(
         "view", "/api/notifications/register", {"json": PHONE}, tells='"success":true'
+    ),
+    "GET /api/notifications": Call("view", "/api/notifications", tells='"application_server_key":"'),
+    "GET /api/notifications/why": Call("view", "/api/notifications/why", tells='"alerts":['),
+    "POST /api/notifications/seen": Call(
+        "view", "/api/notifications/seen", {"json": {"alert_id": "a", "what": "shown"}}, tells='"ok":true'
+    ),
+    # A channel is its own key's, so others get 404: `test_a_channel_is_its_own_keys` has those that work.
+    "POST /api/notifications/{id}": Call(
+        "view", "/api/notifications/none", {"json": {"wants": {}}}, tells="not_found", status=404
+    ),
+    "DELETE /api/notifications/{id}": Call("view", "/api/notifications/none", tells="not_found", status=404),
+    "POST /api/notifications/{id}/test": Call(
+        "view", "/api/notifications/none/test", tells="not_found", status=404
+    ),
+    # approve: decides.
+    "POST /api/sessions/{id}/requests/{request_id}": Call(
+        "approve", fresh_request, {"json": {"decision": "deny"}}, tells='"decision":"deny"'
     ),
     # drive: brings files, closes sessions.
     "POST /api/files/upload": Call("drive", "/api/files/upload", FORM, tells='"ok":true'),
@@ -183,7 +219,7 @@ async def ask(guarded: Guarded, key: str | None, name: str, path: str) -> httpx.
 
 
 def said(answer: httpx.Response) -> tuple[int, str]:
-    """Return status and code; what a refusal tells is of one form, and no word more."""
+    """Return status and code; what a refusal says is of one form, and no word more."""
     told = answer.json()
     assert set(told) == {"error"}
     assert set(told["error"]) == {"code", "message"}
@@ -219,6 +255,35 @@ async def test_a_call(name: str, guarded: Guarded) -> None:
         assert answer.status_code == CALLS[name].status, (who, answer.text)
         assert CALLS[name].tells in answer.text, who
         path = await path_of(CALLS[name], guarded)
+
+
+async def test_a_channel_is_its_own_keys(guarded: Guarded) -> None:
+    """Another key, whatever its scope, neither changes, tests nor removes it; only `admin` sees it in the list."""
+    async with open_http(guarded, KEYS["view"]) as http:
+        made = (await http.post("/api/notifications/register", json=BROWSER)).json()["id"]
+        assert (await http.get("/api/notifications?all=1")).status_code == 403
+        path = f"/api/notifications/{made}"
+        for scope in ("approve", "admin"):
+            async with open_http(guarded, KEYS[scope]) as other:
+                assert (await other.post(path, json={"wants": {"failed": False}})).status_code == 404
+                assert (await other.post(f"{path}/test")).status_code == 404
+                assert (await other.delete(path)).status_code == 404
+                listed = (await other.get("/api/notifications")).json()["channels"]
+                assert made not in {one["id"] for one in listed}
+        changed = await http.post(path, json={"wants": {"failed": False}})
+        assert changed.json()["wants"] == {"decision": True, "finished": True, "failed": False}
+        assert BROWSER["subscription"]["endpoint"] not in (await http.get("/api/notifications")).text  # type: ignore[index]
+        assert (await http.delete(path)).status_code == 204
+        assert (await http.delete(path)).status_code == 404
+
+
+async def test_an_endpoint_that_nobody_may_call(guarded: Guarded) -> None:
+    async with open_http(guarded, KEYS["view"]) as http:
+        for endpoint in ("https://127.0.0.1/x", "http://fcm.googleapis.com/x", "https://push.example.org/x"):
+            subscription = {**BROWSER["subscription"], "endpoint": endpoint}  # type: ignore[dict-item]
+            body = {**BROWSER, "subscription": subscription}
+            refused = await http.post("/api/notifications/register", json=body)
+            assert said(refused) == (400, "bad_endpoint"), endpoint
 
 
 async def test_a_paired_device_has_the_scope_of_its_code(guarded: Guarded) -> None:

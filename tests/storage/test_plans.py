@@ -8,7 +8,7 @@ import pytest
 
 from storage.schema import migrate
 from storage.sqlite.connection import open_writer
-from storage.tables import journal, sessions
+from storage.tables import alerts, changes, deliveries, journal, sessions
 
 PLANS = [
     (journal._READ, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),
@@ -23,6 +23,10 @@ PLANS = [
     (sessions._UNREAD, "journal_message (session_id=? AND seq>?)"),
     (sessions._UNFINISHED, "summary_unfinished"),
     (sessions._PAGE, "session_by_activity"),
+    (changes._PAGE_NOTABLE, "journal_notable (commit_no>? AND commit_no<?)"),
+    (alerts._DUE, "alert_due (due_at_ms<?)"),
+    (alerts._OPEN, "alert_open (session_id=?)"),
+    (deliveries._DUE, "delivery_due (due_at_ms>?)"),
     (sessions._PAGE_BEFORE, "session_by_activity ((last_activity_ms,session_id)<(?,?))"),
 ]
 

@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.storage.stores import opened
+from tests.storage.stores import NOW_MS, opened
 from transport.facilities import HttpServices
 from transport.metrics import Metrics
+from transport.push.attention import Attention
+from transport.push.notifier import Notifier
+from transport.push.settings import PushSettings
 from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
@@ -37,7 +40,16 @@ async def open_facilities(folder: Path, *, vfs: str | None = None) -> AsyncItera
             workspace=folder,
             uploads=OwnUploads(store.uploads, LINKS),
             search=store.search,
-            notifications=store.notifications,
+            notifier=Notifier(
+                store.notifications,
+                store.devices,
+                PushSettings(),
+                Attention(lambda: NOW_MS),
+                lambda: NOW_MS,
+                lambda: f"{next(numbers):032x}",
+                store.settle,
+                lambda: f"{next(numbers):064x}",
+            ),
             devices=store.devices,
             pairings=store.pairings,
             audit=store.audit,

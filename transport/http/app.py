@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ActorError
-from storage.errors import SessionMissing, StorageError
+from storage.errors import StorageError
 from storage.tables.pairings import Pairing
 from transport.auth import authorize
 from transport.config import TransportConfig
@@ -29,6 +29,7 @@ from transport.http.routes.desk import DeskRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
+from transport.http.routes.requests import RequestRoutes
 from transport.http.routes.search import SearchRoutes
 from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
 from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes, ForkRoutes
@@ -39,6 +40,7 @@ from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
 from transport.proxies import Forwarded, Proxies
+from transport.sessions import failure_of
 from transport.signin import SignIns
 from transport.workspace.removal import SessionRemoval
 
@@ -53,6 +55,9 @@ _CODES: Final = {
     415: "unsupported_media_type",
     429: "too_many",
 }
+
+_FAILURES: Final = {"unknown_session": (404, "not_found"), "storage": (503, "storage")}
+"""Status and code of a session's failures; any other is 503 `unavailable`."""
 
 logger = logging.getLogger("builderos.transport")
 
@@ -126,10 +131,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", SearchRoutes(facilities.search).search),
         _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
-        _route(
-            "POST /api/notifications/register",
-            NotificationRoutes(facilities.notifications, deps.clock, deps.aliases).register,
-        ),
+        *_notification_routes(config, deps, facilities),
         _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),
         _route("POST /api/devices", devices.add),
@@ -137,6 +139,20 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("DELETE /api/devices/{id}", devices.revoke),
         _code_route(CODE_PATH, pairing.redeem),
         _route("GET /metrics", MetricsRoutes(facilities, port, deps.catalog).text),
+    ]
+
+
+def _notification_routes(config: TransportConfig, deps: Deps, facilities: HttpServices) -> list[Route]:
+    routes = NotificationRoutes(facilities.notifier, deps.clock, deps.aliases, deps.trail)
+    return [
+        _route("POST /api/notifications/register", routes.register),
+        _route("GET /api/notifications", routes.listing),
+        _route("GET /api/notifications/why", routes.why),
+        _route("POST /api/notifications/seen", routes.seen),
+        _route("POST /api/notifications/{id}", routes.change),
+        _route("DELETE /api/notifications/{id}", routes.remove),
+        _route("POST /api/notifications/{id}/test", routes.test),
+        _route("POST /api/sessions/{id}/requests/{request_id}", RequestRoutes(config, deps).decide),
     ]
 
 
@@ -184,16 +200,13 @@ async def _http_exception(_: Request, error: Exception) -> Response:
 def _answer_to(error: Exception) -> Response:
     """Return the response for an error; log it if it is the server's fault."""
     if isinstance(error, HttpError):
-        return error_response(error.status, error.code, str(error))
+        return error_response(error.status, error.code, str(error), error.by_device)
     if isinstance(error, ClientDisconnect):
         return error_response(400, "bad_request", "The request is incomplete.")
-    if isinstance(error, SessionMissing):
-        return error_response(404, "not_found", "There is no such session.")
-    if isinstance(error, StorageError):
-        logger.warning("HTTP request: storage failed: %s", error)
-        return error_response(503, "storage", "The server cannot store or read at the moment.")
-    if isinstance(error, ActorError):
-        return error_response(503, "unavailable", "The server cannot do that at the moment.")
+    if isinstance(error, ActorError | StorageError):
+        failure = failure_of(error, "HTTP request")
+        status, code = _FAILURES.get(failure.code, (503, "unavailable"))
+        return error_response(status, code, failure.text)
     logger.error("HTTP request: failed", exc_info=error)
     return error_response(500, "internal", "Internal server error; see the server's log.")
 

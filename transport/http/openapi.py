@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from transport.http.openapi_calls import AFTER as _AFTER
+from transport.http.openapi_calls import JSON_BODY_ERRORS as _JSON_BODY_ERRORS
+from transport.http.openapi_calls import LIMIT as _LIMIT
+from transport.http.openapi_calls import PATH_ERRORS as _PATH_ERRORS
+from transport.http.openapi_calls import call as _call
+from transport.http.openapi_calls import in_path as _in_path
+from transport.http.openapi_calls import json_body as _json
+from transport.http.openapi_calls import made as _made
+from transport.http.openapi_calls import query as _query
+from transport.http.openapi_calls import short as _short
+from transport.http.openapi_notifications import notification_paths
 from transport.http.openapi_schemas import (
     BOOL,
     COUNT,
@@ -20,72 +29,6 @@ from transport.http.openapi_schemas import (
 )
 
 __all__ = ["describe"]
-
-_REASONS: Final = {
-    400: "The request is wrong.",
-    401: "No key, or not a valid one.",
-    403: "This key may not do that, or the config does not allow it.",
-    404: "Not found.",
-    409: "Conflict with the current state.",
-    411: "Content-Length is missing.",
-    413: "The body is too large.",
-    415: "This call does not accept this type of body.",
-    429: "Too many requests at once, or too many wrong keys from this address.",
-    503: "Unavailable at the moment.",
-}
-
-
-def _query(name: str, schema: Json, *, required: bool = False) -> Json:
-    return {"name": name, "in": "query", "required": required, "schema": schema}
-
-
-def _in_path(name: str, schema: Json = TEXT) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-_LIMIT: Final = _query("limit", {"type": "integer", "minimum": 1, "maximum": 500})
-_AFTER: Final = _query("after_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
-_PATH_ERRORS: Final = (400, 403, 404, 415)
-_JSON_BODY_ERRORS: Final = (400, 411, 413, 415)
-
-
-def _call(
-    summary: str,
-    answer: Json | None,
-    *errors: int,
-    parameters: tuple[Json, ...] = (),
-    body: Json | None = None,
-    media_type: str = "application/json",
-) -> Json:
-    """Return one operation. `errors`: the statuses beside 200 and those that every call may return."""
-    content = {media_type: {"schema": answer} if answer is not None else {}}
-    responses: Json = {"200": {"description": "Done.", "content": content}}
-    for status in sorted({400, 401, 403, 429, 503, *errors}):
-        error = {"application/json": {"schema": named("Error")}}
-        responses[str(status)] = {"description": _REASONS[status], "content": error}
-    call: Json = {"summary": summary, "responses": responses}
-    if parameters:
-        call["parameters"] = list(parameters)
-    if body is not None:
-        call["requestBody"] = {"required": True, "content": body}
-    return call
-
-
-def _made(call: Json) -> Json:
-    """Return an operation that returns 201 instead of 200."""
-    responses = call["responses"]
-    responses["201"] = responses.pop("200")
-    return call
-
-
-def _json(required: tuple[str, ...], **fields: Json) -> Json:
-    return {
-        "application/json": {"schema": {"type": "object", "required": list(required), "properties": fields}}
-    }
-
-
-def _short(most: int) -> Json:
-    return {"type": "string", "minLength": 1, "maxLength": most, "pattern": "^[ -~]+$"}
 
 
 def _reading() -> Json:
@@ -278,19 +221,6 @@ def _acting() -> Json:
                 "Close a session's hub if nobody needs it", closed, 404, parameters=(agent, _in_path("id"))
             )
         },
-        "/api/notifications/register": {
-            "post": _call(
-                "Register a device's push token",
-                object_of(success=BOOL, message=TEXT),
-                *_JSON_BODY_ERRORS,
-                body=_json(
-                    ("device_token", "device_id"),
-                    device_token=_short(512),
-                    platform=_short(32),
-                    device_id=_short(128),
-                ),
-            )
-        },
         "/api/system/sleep": {
             "post": _call("Put the machine to sleep", object_of(ok=BOOL, message=TEXT), 429)
         },
@@ -407,7 +337,7 @@ def describe(version: str) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "BuilderOS Mobile", "version": version},
         "security": [{"header": []}, {"bearer": []}],
-        "paths": {**_server(), **_reading(), **_work(), **_acting(), **_files()},
+        "paths": {**_server(), **_reading(), **_work(), **_acting(), **_files(), **notification_paths()},
         "components": {
             "schemas": SCHEMAS,
             "securitySchemes": {

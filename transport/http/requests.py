@@ -67,6 +67,20 @@ class JsonBody:
         """Return whether a field is present and not null."""
         return self._fields.get(name) is not None
 
+    def table(self, name: str) -> JsonBody:
+        """Return an object within the body. Raises HttpError."""
+        value = self._fields.get(name)
+        if not isinstance(value, dict):
+            raise HttpError(400, "bad_request", f"{name} must be an object.")
+        return JsonBody(value)
+
+    def flag(self, name: str) -> bool:
+        """Return true or false. Raises HttpError."""
+        value = self._fields.get(name)
+        if not isinstance(value, bool):
+            raise HttpError(400, "bad_request", f"{name} must be true or false.")
+        return value
+
     def text(self, name: str, most: int, default: str | None = None) -> str:
         """Return a text of 1 to `most` printable characters. Raises HttpError."""
         value = self._fields.get(name, default)

@@ -27,17 +27,22 @@ class JsonAnswer(Response):
 
 
 class HttpError(Exception):
-    """A request is refused; it becomes the error response with `status`, `code` and this text."""
+    """A request is refused; it becomes the error response with `status`, `code` and this text.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `by_device`: who was first, if that is the reason.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, by_device: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.by_device = by_device
 
 
-def error_response(status: int, code: str, message: str) -> Response:
+def error_response(status: int, code: str, message: str, by_device: str | None = None) -> Response:
     """Return an error response."""
-    return JsonAnswer(error_body(code, message), status_code=status, headers={"Cache-Control": "no-store"})
+    body = error_body(code, message, by_device)
+    return JsonAnswer(body, status_code=status, headers={"Cache-Control": "no-store"})
 
 
 def number_of(request: Request, name: str) -> int | None:

@@ -19,8 +19,10 @@ __all__ = [
     "DetachFrame",
     "DraftFrame",
     "EditedInput",
+    "FocusFrame",
     "HistoryCount",
     "Id",
+    "IdleSeconds",
     "InterruptFrame",
     "MarkReadFrame",
     "Moment",
@@ -73,6 +75,9 @@ WorktreeAsked = NewType("WorktreeAsked", object)
 
 Moment = NewType("Moment", int)
 """A time in ISO 8601 with its offset from UTC; here in milliseconds since 1970."""
+
+IdleSeconds = NewType("IdleSeconds", float)
+"""0 or more seconds."""
 
 HistoryCount = NewType("HistoryCount", int)
 """0 to 1000 turns."""
@@ -332,6 +337,16 @@ class WatchSessionsFrame:
 
 
 @attrs.frozen
+class FocusFrame:
+    """Tell what a person looks at on this device; counts for 60 s."""
+
+    name: ClassVar[str] = "focus"
+    session_id: Id | None = None
+    visible: bool = True
+    idle_s: IdleSeconds = IdleSeconds(0.0)
+
+
+@attrs.frozen
 class PingFrame:
     """Ask for a `pong`."""
 
@@ -360,4 +375,6 @@ CommandFrame = (
 )
 """Frames for the session's owner, from an attached device."""
 
-ClientFrame = AuthFrame | AttachFrame | CommandFrame | DetachFrame | WatchSessionsFrame | PingFrame
+ClientFrame = (
+    AuthFrame | AttachFrame | CommandFrame | DetachFrame | WatchSessionsFrame | FocusFrame | PingFrame
+)

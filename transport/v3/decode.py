@@ -24,6 +24,7 @@ from transport.v3.client_frames import (
     EditedInput,
     HistoryCount,
     Id,
+    IdleSeconds,
     MessageId,
     Moment,
     PaceMs,
@@ -75,6 +76,10 @@ class WireError(Exception):
         self.session_id = session_id
 
 
+MAX_IDLE_S: Final = 86_400.0
+"""A longer time without anybody means the same."""
+
+
 class _Wrong(ValueError):
     """A value does not fit its field; the text says what the field expects."""
 
@@ -98,6 +103,13 @@ def _float(value: Any, _: Any) -> float:
     if type(value) is not float and type(value) is not int:
         raise _Wrong("expected a number")
     return float(value)
+
+
+def _idle(value: Any, _: Any) -> IdleSeconds:
+    found = _float(value, None)
+    if found < 0:
+        raise _Wrong("expected 0 or more")
+    return IdleSeconds(min(found, MAX_IDLE_S))
 
 
 def _id(value: Any, _: Any) -> Id:
@@ -187,6 +199,7 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(PathText, _path)
     converter.register_structure_hook(WorktreeAsked, _worktree)
     converter.register_structure_hook(HistoryCount, lambda value, _: _int(value, 0, 1000))
+    converter.register_structure_hook(IdleSeconds, _idle)
     converter.register_structure_hook(PaceMs, lambda value, _: _int(value, 0, 10_000))
 
     @converter.register_structure_hook_factory(attrs.has)

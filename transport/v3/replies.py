@@ -34,6 +34,7 @@ __all__ = [
     "Attached",
     "accepted",
     "agent",
+    "alert",
     "attached",
     "bad_frame",
     "detached",
@@ -331,6 +332,12 @@ def left_turns(record: SessionRecord) -> frozenset[str]:
 
 def _where(kept: Any) -> Where | None:
     return None if kept is None else Where(**kept)
+
+
+def alert(fields: Mapping[str, Any], now_ms: int) -> bytes:
+    """Return the news of an alert, for a device that watches the list."""
+    words = "A session needs somebody." if fields["state"] == "open" else "An alert is settled."
+    return _frame("alert", words, now_ms, fields)
 
 
 def session_changed(record: SessionRecord, unread: int, now_ms: int) -> bytes:

@@ -53,9 +53,11 @@ const FIRST = [
 const REST = [
 	"/css/more.css",
 	"/js/ansi.js",
+	"/js/cards.js",
 	"/js/diff.js",
 	"/js/doings.js",
 	"/js/peeks.js",
+	"/js/push.js",
 	"/js/tools.js",
 	"/js/upload.js",
 	"/js/views/asks.js",
@@ -71,6 +73,7 @@ const REST = [
 	"/js/views/markdown.js",
 	"/js/views/mention.js",
 	"/js/views/needs.js",
+	"/js/views/notifications.js",
 	"/js/views/pair.js",
 	"/js/views/palette.js",
 	"/js/views/pane.js",
@@ -95,6 +98,7 @@ const PREFIX = "app-";
 
 /** The type checker knows pages only. @type {any} */
 const worker = self;
+worker.importScripts("/js/cards.js");
 
 /** The newest whole cache; their names count up. @returns {Promise<string | undefined>} */
 async function current() {

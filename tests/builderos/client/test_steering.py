@@ -72,7 +72,7 @@ def test_the_status_tells_settings_gauges_and_what_waits() -> None:
     assert "held" not in steering.status()
 
 
-def test_a_message_for_later_is_listed_until_it_runs_or_is_taken_back() -> None:
+def test_a_message_for_later_is_listed_until_it_runs() -> None:
     steering = Steering()
     take(
         steering,
@@ -98,3 +98,13 @@ def test_a_server_that_tells_nonsense_is_no_trouble() -> None:
     assert steering.choices("model") == steering.choices("effort") == []
     assert steering.plan_mode() is None
     assert clock_time("soon") == ""
+
+
+def test_in_few_words() -> None:
+    steering = offered()
+    take(steering, "attached", settings={"permission_mode": "careful", "effort": "low"})
+    take(steering, "gauge", context={"used": 50, "window": 200}, cost_usd=0.5)
+    assert steering.short() == ["careful", "low", "context 25 %", "$0.50"]
+    assert steering.offered("mode")[0] == ("default", "default", "")
+    assert steering.offered("effort") == [("low", "low", "")]
+    assert steering.commands == [("compact", ""), ("review", "")]

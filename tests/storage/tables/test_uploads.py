@@ -12,7 +12,6 @@ import trio
 from storage.blobs import blob_folder, blob_path
 from storage.errors import StorageUnavailable
 from storage.store import Store
-from storage.tables.notifications import TOKENS_PER_OWNER, Registration
 from storage.tables.uploads import Upload
 from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened
@@ -150,23 +149,6 @@ def test_folders_of_blobs_are_apart_and_inside(tmp_path: Path) -> None:
         assert folder.resolve().parent == tmp_path / "blobs"
     for digest in ("", "..", "0" * 63, "0" * 65, "A" * 64, "../" + "0" * 61):
         assert blob_path(tmp_path, "trip", digest) is None
-
-
-async def test_registrations_are_kept_the_newest_of_each_key(tmp_path: Path) -> None:
-    async with opened(tmp_path / "x.db") as store:
-        for owner in ("one", "two"):
-            await store.devices.add(name=owner, scope="view", key=owner, device_id=owner, now_ms=1)
-        for number in range(TOKENS_PER_OWNER + 3):
-            await store.notifications.register(Registration(f"t{number:03}", "ios", "d", "one", number))
-        await store.notifications.register(Registration("theirs", "ios", "d", "two", 1))
-        await store.notifications.register(Registration("theirs", "ios", "d2", "two", 2))
-    async with opened(tmp_path / "x.db") as store:
-        found = await store.notifications.listing()
-        mine = [one.device_token for one in found if one.owner == "one"]
-        assert mine == [f"t{number:03}" for number in range(3, TOKENS_PER_OWNER + 3)]
-        assert [one.device_id for one in found if one.owner == "two"] == ["d2"]
-        await store.devices.revoke("one", now_ms=9)
-        assert {one.owner for one in await store.notifications.listing()} == {"two"}
 
 
 async def test_what_is_settled_stays(tmp_path: Path) -> None:

@@ -319,6 +319,7 @@ export class App {
 	async #leave(trouble, drafts) {
 		this.client?.stop();
 		this.client = null;
+		if (recall("notify")) import("./push.js").then((push) => push.leave());
 		forgetAll(drafts);
 		here.sheet = 0;
 		history.replaceState(null, "", "/#/");
@@ -342,6 +343,7 @@ export class App {
 	visible(now) {
 		if (now) this.wake();
 		else this.#keep();
+		this.client?.look(now);
 	}
 
 	#keep() {

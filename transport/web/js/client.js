@@ -11,6 +11,9 @@ import { Sessions } from "./sessions.js";
 /** The longest wait for an answer to an `attach` or a `send`, in milliseconds. */
 const ANSWER_LIMIT_MS = 40_000;
 
+/** How often it is notified that somebody is active, in milliseconds. */
+const FOCUS_MS = 20_000;
+
 export class Client {
 	/** @param {string} key @param {Store} store @param {Views} views */
 	constructor(key, store, views) {
@@ -26,6 +29,7 @@ export class Client {
 		this.waiters = new Map();
 		/** @type {import("./peeks.js").Peeks | null} made once a session waits for somebody */
 		this.peeks = null;
+		this.usedAt = this.lookedAt = Date.now();
 		this.scope = recall("scope") ?? "drive";
 		/** Which key this is, by the server's id of it. */
 		this.deviceKey = "";
@@ -82,11 +86,33 @@ export class Client {
 		remember("scope", this.scope);
 		remember("agents", JSON.stringify(this.agents));
 		this.connection.send({ type: "watch_sessions" });
+		this.look();
+		this.#notified((push) => push.refresh(this));
 		this.open?.attach();
 		this.outbox.live = true;
 		this.outbox.pump();
 		this.sessions.load(this.api).catch(() => {}); // the connection is lost again, or the next change brings it
 		this.views.list();
+	}
+
+	/** A person does something here. */
+	used() {
+		this.usedAt = Date.now();
+		if (this.usedAt - this.lookedAt > FOCUS_MS) this.look();
+	}
+
+	/** Tell what is looked at, so that the server notifies no other device: that counts for a minute after the last act. @param {boolean} [used] whether a person came just now */
+	look(used = false) {
+		this.lookedAt = Date.now();
+		if (used) this.usedAt = this.lookedAt;
+		const visible = document.visibilityState === "visible";
+		const idle = Math.round((this.lookedAt - this.usedAt) / 1000);
+		this.connection.send({ type: "focus", session_id: this.open?.id ?? null, visible, idle_s: idle });
+	}
+
+	/** @param {(push: typeof import("./push.js")) => Promise<void>} act if this browser is notified */
+	#notified(act) {
+		if (recall("notify")) import("./push.js").then(act).catch(() => {}); // the next connection brings it
 	}
 
 	#change() {
@@ -107,6 +133,7 @@ export class Client {
 		if (frame.type === "session_changed") this.#sessionChanged(frame);
 		else if (frame.type === "attached") this.#attached(frame);
 		else if (frame.type === "detached") this.#detached(id);
+		else if (frame.type === "alert") frame.state === "settled" && this.#notified((push) => push.settled(this, frame.alert_id));
 		else if (frame.type === "accepted" || frame.type === "rejected") this.#answer(frame);
 		else if (frame.type === "error" && frame.seq === undefined) this.#error(frame);
 		else if (frame.type === "heartbeat") this.open?.heartbeat(frame);
@@ -221,6 +248,7 @@ export class Client {
 		this.closeSession();
 		this.open = new OpenSession(id, this, making);
 		this.open.start();
+		this.look();
 		return this.open;
 	}
 
@@ -229,6 +257,7 @@ export class Client {
 		if (!open) return;
 		this.open = null;
 		open.leave();
+		this.look();
 		if (this.attached.delete(open.id)) this.connection.send({ type: "detach", session_id: open.id });
 	}
 }

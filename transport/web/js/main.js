@@ -40,6 +40,7 @@ listenForKeys({
 });
 
 document.addEventListener("visibilitychange", () => app.visible(document.visibilityState === "visible"));
+for (const name of ["pointerdown", "keydown", "wheel", "touchmove"]) addEventListener(name, () => app.client?.used(), { capture: true, passive: true });
 window.addEventListener("pageshow", (event) => event.persisted && app.wake());
 window.addEventListener("pagehide", () => app.visible(false));
 window.addEventListener("online", () => app.wake());

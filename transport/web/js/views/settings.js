@@ -3,6 +3,7 @@
 import { button, clockTime, el, field } from "../dom.js";
 import { recall } from "../identity.js";
 import { confirmed, openDialog } from "./dialogs.js";
+import { notifications } from "./notifications.js";
 
 export const SHORTCUTS = [
 	["Ctrl K or ⌘ K", "Go to a session or do something"],
@@ -23,6 +24,8 @@ export function settings(client, acts) {
 	const dialog = openDialog(
 		"Settings",
 		field("Theme", theme),
+		el("p.label", "Notifications"),
+		notifications(client, acts.say),
 		admin ? el("p.label", "Devices") : null,
 		admin ? devices : null,
 		el("details", el("summary", "Keyboard shortcuts"), shortcutList()),

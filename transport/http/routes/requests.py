@@ -1,0 +1,86 @@
+"""`POST /api/sessions/{id}/requests/{request_id}`: answers one request of an agent, as a notification's button does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.commands import Attach, Author, Command, Decide, Envelope, Rejected, Reply
+from actors.events import Decision
+from storage.errors import SessionMissing
+from transport.config import TransportConfig
+from transport.http.requests import JsonBody, read_json
+from transport.http.responses import HttpError, JsonAnswer
+from transport.ports import Deps, Device
+from transport.v3.commands import with_rights
+from transport.v3.decode import is_id
+
+__all__ = ["RequestRoutes"]
+
+MAX_NOTE: Final = 4096
+MAX_LABEL: Final = 128
+MAX_REQUEST: Final = 4096
+
+_DECISIONS: Final[dict[str, Decision]] = {"allow": "allow", "deny": "deny", "allow_session": "allow_session"}
+_STATUS: Final = {"unknown_request": 404, "already_resolved": 409, "forbidden": 403, "storage": 503}
+
+
+@attrs.frozen
+class RequestRoutes:
+    """The route of requests."""
+
+    config: TransportConfig
+    deps: Deps
+
+    async def decide(self, request: Request, device: Device) -> Response:
+        """Answer an open request. The first answer wins, from wherever it comes."""
+        session_id, request_id = request.path_params["id"], request.path_params["request_id"]
+        if not is_id(session_id) or len(request_id) > MAX_REQUEST:
+            raise SessionMissing(session_id)
+        body = await read_json(request)
+        decision = _DECISIONS.get(body.text("decision", 16))
+        if decision is None:
+            raise HttpError(400, "bad_request", "decision must be allow, deny or allow_session.")
+        note = body.text("note", MAX_NOTE) if body.has("note") else None
+        label = await self._label(body, device)
+        command = with_rights(Decide(request_id, decision, note), device.scope)
+        refused = await self._submit(session_id, command, Author(device.id, label, device.name))
+        if refused is not None:
+            raise HttpError(
+                _STATUS.get(refused.code, 409), refused.code, refused.content, by_device=refused.by_device
+            )
+        self.deps.attention.use(label)
+        return JsonAnswer({"ok": True, "decision": decision, "by_device": label})
+
+    async def _label(self, body: JsonBody, device: Device) -> str:
+        if not body.has("device_id"):
+            return device.id
+        label = self.deps.aliases.device(body.text("device_id", MAX_LABEL))
+        if not is_id(label):
+            raise HttpError(400, "bad_request", "device_id is not a valid id.")
+        # A label that another key used first stays that key's; the decision still counts.
+        return label if await self.deps.devices.claim_label(label, device.id) else device.id
+
+    async def _submit(self, session_id: str, command: Command, author: Author) -> Rejected | None:
+        """Submit a decision; return its refusal. Only that is answered, so an `Attach` behind it says the end."""
+        refusals: list[Rejected] = []
+        done = trio.Event()
+
+        def answered(reply: Reply) -> None:
+            if isinstance(reply, Rejected):
+                refusals.append(reply)
+
+        def reached(_: Reply) -> None:
+            done.set()
+
+        with trio.move_on_after(self.config.submit_s) as limit:
+            await self.deps.bus.submit(session_id, Envelope(command, author, answered))
+            await self.deps.bus.submit(session_id, Envelope(Attach(), author, reached))
+            await done.wait()
+        if limit.cancelled_caught:
+            raise HttpError(503, "busy", "The session does not answer at the moment. Try again.")
+        return refusals[0] if refusals else None

@@ -1,0 +1,154 @@
+"""Notifications, as the rest of the server sees them.
+
+A server without a channel has only this: one task that waits for the first one. What sends (`transport.push.engine`, and
+the packages of the extra `push`) is loaded then.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from actors.ports import Clock, Ids
+from storage.errors import StorageError
+from storage.store import Notified
+from storage.tables.channels import NewChannel
+from storage.tables.devices import Devices
+from transport.push.attention import Attention
+from transport.push.senders.endpoints import Allowed, origin_parts
+from transport.push.settings import PushSettings
+
+if TYPE_CHECKING:
+    from transport.ports import Deps
+    from transport.push.engine import Engine
+
+__all__ = ["PACKAGES", "Notifier", "has_packages"]
+
+PACKAGES: Final = ("cryptography", "httpcore2")
+"""What the extra `push` installs."""
+
+KEY_NAME: Final = "push_key"
+RETRY_S: Final = 30.0
+
+START_S: Final = 10.0
+"""How long a test waits for the tasks to be loaded."""
+
+logger = logging.getLogger("builderos.transport")
+
+
+def has_packages() -> bool:
+    """Return whether the extra `push` is installed."""
+    return all(importlib.util.find_spec(name) is not None for name in PACKAGES)
+
+
+@attrs.define(eq=False)
+class Notifier:
+    """The channels of this server, and the tasks that serve them once there is one.
+
+    Attributes:
+        settle: returns the value that is stored under a name; the first call stores the given one.
+        new_key: makes the secret of the server's own key.
+        environment: of programs of the config.
+        place: what differs for a copy of the database. A copy notifies no device before that shows itself.
+    """
+
+    tables: Notified
+    devices: Devices
+    settings: PushSettings
+    attention: Attention
+    clock: Clock
+    new_id: Ids
+    settle: Callable[[str, str], Awaitable[str]]
+    new_key: Callable[[], str] = attrs.field(repr=False)
+    environment: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    place: str = ""
+    engine: Engine | None = None
+    _running: trio.Event = attrs.field(factory=trio.Event)
+    _registered: trio.Event = attrs.field(factory=trio.Event)
+    _public: str | None = None
+
+    @property
+    def allowed(self) -> Allowed:
+        """The addresses that the config adds to those of the known push services."""
+        found = (origin_parts(text) for text in self.settings.hosts)
+        return Allowed(frozenset(one for one in found if one is not None))
+
+    async def server_key(self) -> str | None:
+        """Return the public key that browsers subscribe with; None without the extra `push`."""
+        if self._public is None and has_packages():
+            from transport.push.senders.web_push import key_of, public_key, unpadded
+
+            self._public = unpadded(public_key(key_of(await self.secret())))
+        return self._public
+
+    async def secret(self) -> str:
+        """Return the secret of the server's own key, made once."""
+        return await self.settle(KEY_NAME, self.new_key())
+
+    async def register(self, channel: NewChannel) -> str | None:
+        """Store a channel, and serve it; return its id, or None if there are too many."""
+        channel_id = await self.tables.channels.register(channel, self.clock())
+        self._registered.set()
+        if self.engine is not None:
+            self.engine.wake()
+        return channel_id
+
+    def sends(self, kind: str) -> bool:
+        """Return whether this server can send to channels of this kind."""
+        if kind == "command":
+            return bool(self.settings.command)
+        wanted = {"web": True, "apns": self.settings.apns is not None, "ntfy": bool(self.settings.ntfy)}
+        return wanted.get(kind, False) and has_packages()
+
+    def began(self, engine: Engine) -> None:
+        """Take what serves the channels from now on."""
+        self.engine = engine
+        self._running.set()
+
+    async def serving(self, kind: str) -> Engine | None:
+        """Return what serves channels of a kind; it takes a moment to load. None if they cannot be served."""
+        if self.engine is None and self.sends(kind):
+            with trio.move_on_after(START_S):
+                await self._running.wait()
+        return self.engine
+
+    async def run(self, deps: Deps) -> None:
+        """Wait for a channel that can be served, then serve all, until cancelled."""
+        while True:
+            try:
+                await self._serve(deps)
+            except StorageError as error:
+                logger.warning("notifications: the database fails, next try in %.0f s: %s", RETRY_S, error)
+                await trio.sleep(RETRY_S)
+
+    async def _serve(self, deps: Deps) -> None:
+        await self._configure()
+        while not any(self.sends(one.kind) for one in await self.tables.channels.listing()):
+            await self._registered.wait()
+            self._registered = trio.Event()
+        if await self.tables.alerts.is_copy(self.place):
+            logger.warning(
+                "notifications: the database is a copy, so its devices have to show themselves first"
+            )
+            await self.tables.channels.sleep()
+        from transport.push.engine import run_engine
+
+        await run_engine(self, deps)
+
+    async def _configure(self) -> None:
+        """Store the channels of the config as rows, so that each delivery has its channel; unless there are none."""
+        made = [(kind, name) for kind in ("ntfy", "command") for name in getattr(self.settings, kind)]
+        known = {one.address for one in await self.tables.channels.listing() if not one.owner}
+        if known != {f"{kind}.{name}" for kind, name in made}:
+            rows = [
+                NewChannel(
+                    channel_id=f"{kind}.{name}", kind=kind, owner="", label=name, address=f"{kind}.{name}"
+                )
+                for kind, name in made
+            ]
+            await self.tables.channels.configure(rows, self.clock())
