@@ -62,6 +62,10 @@ class LooksAtDesk(Protocol):
         """See `Desk.history`."""
         ...
 
+    async def where(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> Where | None:
+        """See `Desk.where`."""
+        ...
+
     async def branch(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> frozenset[str] | None:
         """See `Desk.branch`."""
         ...
@@ -95,7 +99,8 @@ class DeskWatch:
 
     async def where(self) -> Where | None:
         """Return who has the session open now."""
-        return (await self._look(self.state.desk, is_open=self.state.is_at_desk)).where
+        state = self.state
+        return await self.desk.where(state.agent_type, self.conversation(), state.agent_memory or {})
 
     async def branch(self) -> frozenset[str] | None:
         """Return the rows of the conversation as the agent would take it up; None if that cannot be told."""

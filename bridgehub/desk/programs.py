@@ -19,8 +19,9 @@ from bridgehub.agents.claude.conversations import later_ids
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_live import live_programs
+from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.codex_live import live_threads
+from bridgehub.desk.codex_live import live_threads, thread_writer
 from bridgehub.desk.history import DeskHistory, NoSuchSession
 from bridgehub.desk.lines import NotReadable
 from bridgehub.desk.looking import look_at_claude, look_at_codex
@@ -132,6 +133,14 @@ class _Program:
         except (OSError, NotReadable):
             return None
 
+    def where(self, conversation: str, memory: Mapping[str, Any]) -> Where | None:
+        if self.is_claude:
+            with self.lock:
+                native_id, _ = self.claude.newest(_ids(conversation, memory))
+            return live_programs(self.claude.config).get(native_id) if native_id else None
+        thread = memory.get("thread_id")
+        return thread_writer(self.codex.home, thread) if isinstance(thread, str) and row_id(thread) else None
+
     def look(
         self, conversation: str, memory: Mapping[str, Any], mark: DeskMark | None, *, is_open: bool
     ) -> DeskLook:
@@ -213,6 +222,13 @@ class Desk:
         if program is None:
             return DeskLook()
         return await self._thread(partial(program.look, conversation, memory, mark, is_open=is_open))
+
+    async def where(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> Where | None:
+        """Return who has a session's conversation open. Arguments as of `look`."""
+        program = self._programs.get(agent)
+        if program is None:
+            return None
+        return await self._thread(partial(program.where, conversation, memory))
 
     async def branch(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> frozenset[str] | None:
         """Return the rows of a conversation as the program would take it up; None if it has no branches."""
