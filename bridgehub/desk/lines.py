@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-__all__ = ["MAX_LINE", "NotReadable", "backwards", "forwards", "open_record", "parse"]
+__all__ = ["MAX_LINE", "NotReadable", "backwards", "forwards", "open_record", "parse", "whole_size"]
 
 MAX_LINE = 8 * 1024 * 1024
 """Bytes of one line that is read; an image that an agent looked at is about five million."""
@@ -80,6 +80,20 @@ def backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
             rest, drops_last = b"", True
     if rest and not drops_last:
         yield rest
+
+
+def whole_size(path: str) -> int:
+    """Return the place after the last whole line: the program may be writing the next one. Raises NotReadable."""
+    with open_record(path) as file:
+        position = os.fstat(file.fileno()).st_size
+        while position > 0:
+            size = min(CHUNK, position)
+            file.seek(position - size)
+            found = file.read(size).rfind(b"\n")
+            if found >= 0:
+                return position - size + found + 1
+            position -= size
+    return 0
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

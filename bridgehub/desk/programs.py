@@ -23,7 +23,7 @@ from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_files import CodexFiles
 from bridgehub.desk.codex_live import live_threads, thread_writer
 from bridgehub.desk.history import DeskHistory, NoSuchSession
-from bridgehub.desk.lines import NotReadable
+from bridgehub.desk.lines import NotReadable, whole_size
 from bridgehub.desk.looking import look_at_claude, look_at_codex
 from bridgehub.desk.processes import end_politely
 from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark, DeskSession, Where
@@ -101,7 +101,7 @@ class _Program:
         if path is None or session is None:
             raise NoSuchSession(native_id)
         try:
-            end = os.stat(path).st_size
+            end = whole_size(path)
             if self.is_claude:
                 branch = self.claude.branch(path, end, messages=MAX_MESSAGES // 2, size=MAX_HISTORY)
                 rows, is_cut, leaf, memory = branch.rows, branch.is_cut, branch.leaf, {"native": native_id}
