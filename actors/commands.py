@@ -204,7 +204,7 @@ class RevokeGrant:
 
 @attrs.frozen
 class GiveBack:
-    """End the session's hub, so that a terminal may go on with the conversation; refused while a turn runs."""
+    """End the session's hub, so that a terminal may continue the conversation; refused while a turn runs."""
 
     name: ClassVar[str] = "give_back"
 

@@ -36,7 +36,7 @@ class HookError(Exception):
 
 @attrs.frozen
 class DeskHook:
-    """See the module. `settings`: Claude Code's user settings; `data`: the data folder."""
+    """The hook of one person. `settings`: Claude Code's user settings; `data`: the data folder."""
 
     settings: Path
     data: Path

@@ -1,6 +1,6 @@
 """What was said in a session and is not in the agent's own record, for its next prompt.
 
-Two programs that write to one conversation each go on from where they were; the record then keeps one of the branches.
+Two programs that write to one conversation each continue from their own place; the record then keeps one of the branches.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Opening:
         for batch in _batches(history.events):
             await self._append(grant, state, batch)
         step = self._step(state)
-        words = "The session began in a terminal, and goes on here."
+        words = "The session began in a terminal and continues here."
         if history.is_cut:
             words += " Older messages are left out; the agent knows them."
         step.emit(Notice("from_desk", words), device_id=DESK)

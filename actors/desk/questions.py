@@ -50,7 +50,7 @@ TRY_S = 0.25
 
 @attrs.define(eq=False)
 class DeskQuestions:
-    """See the module."""
+    """Listens for questions of terminals."""
 
     sessions: DeskList
     answers: DeskAnswers

@@ -31,12 +31,12 @@ GONE_S = 15.0
 """How long a hub may take to end before its session is given to a terminal."""
 
 GONE_POLL_S = 0.05
-"""How often it is looked whether it has: nobody tells of its end."""
+"""How often to look for its end: it sends no event."""
 
 
 @attrs.frozen
 class GivenBack:
-    """What a terminal needs to go on with a conversation. `env`: where the program keeps its records."""
+    """What a terminal needs to continue a conversation. `env`: where the program keeps its records."""
 
     kind: str
     native_id: str
@@ -108,10 +108,10 @@ class DeskList:
                 return
 
     async def give_back(self, session_id: str, author: Author) -> GivenBack:
-        """End a session's hub, and return what a terminal needs to go on with its conversation.
+        """End a session's hub, and return what a terminal needs to continue its conversation.
 
         Raises:
-            SessionMissing, SessionBusy, ActorError, StorageError: it goes on here.
+            SessionMissing, SessionBusy, ActorError, StorageError: it stays here.
             NoSuchSession: its agent has no program for a terminal, or no conversation yet.
         """
         record = await self.supervisor.deps.catalog.get(session_id)

@@ -77,7 +77,7 @@ class LooksAtDesk(Protocol):
 
 @attrs.define(eq=False)
 class DeskWatch:
-    """See the module. `conversation` gives the id of the session's own conversation."""
+    """Looks at one session's conversation. `conversation` gives the id of the session's own conversation."""
 
     desk: LooksAtDesk
     state: SessionState
@@ -103,7 +103,7 @@ class DeskWatch:
         return await self.desk.where(state.agent_type, self.conversation(), state.agent_memory or {})
 
     async def branch(self) -> frozenset[str] | None:
-        """Return the rows of the conversation as the agent would take it up; None if that cannot be told."""
+        """Return the rows of the conversation as the agent would take it up; None if that is not known."""
         state = self.state
         memory = state.agent_memory or {}
         return await self.desk.branch(state.agent_type, self.conversation(), memory)

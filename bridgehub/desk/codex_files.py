@@ -133,7 +133,7 @@ class CodexFiles:
 
 
 def _describe(native_id: str, path: str, told: os.stat_result) -> DeskSession | None:
-    """Return a rollout's entry in the list; None if it is no conversation of a person. Raises NotReadable."""
+    """Return a rollout's entry in the list; None if it is not a person's conversation. Raises NotReadable."""
     with open_record(path) as file:
         data = file.read(WHOLE_BYTES if told.st_size <= WHOLE_BYTES else HEAD_BYTES)
     begun, _, rest = data.partition(b"\n")

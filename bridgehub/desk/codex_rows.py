@@ -14,7 +14,7 @@ __all__ = ["CodexRows", "is_ours", "item_of"]
 
 
 def item_of(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the event of a row and its item, which may be empty; None if the row is no event."""
+    """Return the event of a row and its item, which may be empty; None if the row is not an event."""
     payload = row.get("payload")
     if row.get("type") != "event_msg" or not isinstance(payload, dict):
         return None

@@ -20,7 +20,7 @@ class DeskHistory:
     """A conversation as it stands.
 
     Attributes:
-        memory: what the agent's driver must know to go on with it.
+        memory: what the agent's driver must know to continue it.
         is_cut: whether older messages were left out.
     """
 

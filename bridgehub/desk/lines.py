@@ -21,7 +21,7 @@ CHUNK = 512 * 1024
 
 
 class NotReadable(Exception):
-    """The file is missing, is no regular file or may not be read."""
+    """The file is missing, is not a regular file or may not be read."""
 
 
 def open_record(path: str) -> BinaryIO:
@@ -59,7 +59,7 @@ def forwards(file: BinaryIO, start: int, limit: int) -> Iterator[tuple[int, byte
 
 def backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
     """Give the whole lines before `end`, the last one first."""
-    position, rest, drops_last = end, b"", True  # what comes after the last line's end is no whole line
+    position, rest, drops_last = end, b"", True  # what comes after the last line end is not whole
     while position > 0:
         size = min(CHUNK, position)
         position -= size
@@ -97,7 +97,7 @@ def whole_size(path: str) -> int:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """Return a line's object; None if it is none."""
+    """Return a line's object; None if it is not one."""
     try:
         row = orjson.loads(line)
     except ValueError:

@@ -98,7 +98,7 @@ def _events(
 
 
 def _is_rewound(rows: Sequence[RowParts], parents: Sequence[str], previous: Sequence[str]) -> bool:
-    """Tell whether a person's message goes on from another row than the one before it."""
+    """Tell whether a person's message follows another row than the one before it."""
     return any(
         row.kind in ("prompt", "command") and before and parent != before
         for row, parent, before in zip(rows, parents, previous, strict=True)

@@ -17,7 +17,7 @@ CLOCKS_MS = 60_000
 
 
 def started_at(pid: int) -> str:
-    """Return what tells a process from a later one of the same id; empty if it does not run."""
+    """Return what distinguishes a process from a later one of the same id; empty if it does not run."""
     try:
         data = Path(f"/proc/{pid}/stat").read_bytes()
         state, *rest = data[data.rindex(b")") + 2 :].split()

@@ -162,7 +162,7 @@ def _ids(conversation: str, memory: Mapping[str, Any]) -> tuple[str, ...]:
 
 @attrs.define(eq=False)
 class Desk:
-    """See the module. Agents of other kinds have no sessions at the desk. `places`: one for each followed session."""
+    """Reads all programs. Agents of other kinds have no sessions at the desk. `places`: one for each followed session."""
 
     agents: Mapping[str, DeskAgent]
     _programs: dict[str, _Program] = attrs.field(init=False)

@@ -1,4 +1,4 @@
-"""A plain terminal's question, as Claude Code's hook tells it, and the answer that the hook prints. Pure but for a file."""
+"""A plain terminal's question, as Claude Code's hook brings it, and the answer that it prints. Pure but for a file."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ MAX_TEXT = 256 * 1024
 
 @attrs.frozen
 class Where:
-    """A program that has a session open. `pid` is None if it cannot be known; `started` tells it from a later one."""
+    """A program that has a session open. `pid` is None if it is not known; `started` distinguishes it from others."""
 
     program: str
     pid: int | None

@@ -62,7 +62,7 @@ def committed_of(frame: Mapping[str, Any]) -> Committed:
     kind = frame["type"]
     body = {name: value for name, value in frame.items() if name != "content" or kind in _TEXTS}
     if kind == SessionUpdated.kind:
-        body.pop("where", None)  # told in another form than it is kept in
+        body.pop("where", None)  # its frame has another form than its row
     if kind == TaskProgress.kind:
         body["progress"] = frame["content"]
     at_ms = round(datetime.fromisoformat(frame["timestamp"]).timestamp() * 1000)

@@ -266,7 +266,7 @@ ACTS = ("desk", "desk", "send", "look", "quit", "hub", "hub", "take", "reload", 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_random_interleavings_keep_the_journal_whole(seed: int) -> None:
-    """Terminals, messages, take-overs, crashes and looks in any order: nothing is lost, told twice, or out of turn."""
+    """Terminals, messages, take-overs, crashes and looks in any order: nothing is lost, doubled, or out of turn."""
     both = Both(random.Random(seed))
     core = both.core
     for _ in range(60):

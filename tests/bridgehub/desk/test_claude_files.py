@@ -176,7 +176,7 @@ def test_look_gives_what_others_added_once_and_not_our_own(tmp_path: Path) -> No
     )  # a row that is being written
     third = look_at_claude(files, tmp_path, [ONE], first.mark, is_open=False)
     assert texts(list(third.events)) == ["from the desk"]
-    assert isinstance(third.events[-1], Ended)  # no program has it open, and none will go on with that turn
+    assert isinstance(third.events[-1], Ended)  # no program has it open, and none will continue that turn
     assert third.rewound is None
     assert third.mark is not None
     assert third.mark.offset == path.stat().st_size - len(b'{"type":"assis')

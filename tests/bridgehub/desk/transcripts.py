@@ -20,7 +20,7 @@ def uid(number: int) -> str:
 
 @attrs.define
 class Transcript:
-    """Rows of Claude Code; each new one goes on from the last, or from a given one."""
+    """Rows of Claude Code; each new one follows the last, or a given one."""
 
     entrypoint: str = "cli"
     rows: list[dict[str, Any]] = attrs.field(factory=list)

@@ -64,7 +64,7 @@ class DeskRoutes:
         return JsonAnswer({"session_id": session_id}, 201 if is_new else 200)
 
     async def give_back(self, request: Request, by: Device) -> Response:
-        """End a session's hub, so that a terminal may go on with its conversation."""
+        """End a session's hub, so that a terminal may continue its conversation."""
         session_id = request.path_params["id"]
         if self.desk is None or not is_id(session_id):
             raise SessionMissing(session_id)
