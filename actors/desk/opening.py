@@ -21,7 +21,7 @@ from actors.session.desk_steps import tell_desk_event
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
 from actors.session.step import Step
-from bridgehub.desk.history import DeskHistory
+from bridgehub.desk.history import DeskHistory, NoSuchSession
 from bridgehub.desk.records import DESK, DeskEvent
 from storage.errors import SessionExists
 from storage.records import Entry, Grant, NewSession, SessionRecord
@@ -32,6 +32,9 @@ BATCH_EVENTS = 120
 """Things of the history that become one append: at most about 500 rows."""
 
 BATCH_CHARS = 512 * 1024
+
+WAITS, WAIT_S = 200, 0.05
+"""How often, and after how long, a session is looked for that another device opens at this moment."""
 
 _NO_ID = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -79,7 +82,7 @@ class Opening:
         try:
             record = await self.catalog.create(new)
         except SessionExists:
-            return session_id, False  # somebody opens it just now
+            return await self._opened_by_another(session_id), False
         try:
             await self._write(record, history)
             await self.catalog.reveal(session_id, files_of=session_id)
@@ -87,6 +90,14 @@ class Opening:
             await self.catalog.remove_hidden(session_id)  # noqa: ASYNC102 - shielded, and bounded by the writer
             raise
         return session_id, True
+
+    async def _opened_by_another(self, session_id: str) -> str:
+        """Wait until a session is whole that somebody else opens just now. Raises NoSuchSession."""
+        for _ in range(WAITS):
+            if await self.catalog.get(session_id) is not None:
+                return session_id
+            await trio.sleep(WAIT_S)
+        raise NoSuchSession(session_id)
 
     async def _write(self, record: SessionRecord, history: DeskHistory) -> None:
         grant = await self.ownership.acquire(record.session_id)

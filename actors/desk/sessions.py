@@ -51,7 +51,7 @@ class DeskList:
 
     desk: Desk
     supervisor: Supervisor
-    _known: dict[str, tuple[int, str]] = attrs.field(factory=dict)
+    _known: dict[str, tuple[int, str, str]] = attrs.field(factory=dict)
 
     async def listed(self, agent: str | None, workspace: str | None, query: str | None) -> Listed:
         """Return what matches, newest first. `query`: letters that title or first message have."""
@@ -72,21 +72,30 @@ class DeskList:
 
     async def ours(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Return which of these conversations are sessions here, and which."""
-        agents = {agent for agent, _ in wanted}
-        kept: dict[str, tuple[int, str]] = {}
+        await self._learn()
+        known = {(agent, native_id): name for name, (_, agent, native_id) in self._known.items()}
         found: dict[tuple[str, str], str] = {}
+        for one in wanted:
+            name = known.get(one, "")
+            if name and await self.supervisor.deps.catalog.get(name) is None:
+                del self._known[name]
+            elif name:
+                found[one] = name
+        return found
+
+    async def _learn(self) -> None:
+        """Look at the sessions that were used since the last time. Those before them are as they were."""
         before: tuple[int, str] | None = None
-        while wanted and (page := await self.supervisor.deps.catalog.page(PAGE, before)):
-            here = [record for record in page if record.agent_type in agents]
+        while page := await self.supervisor.deps.catalog.page(PAGE, before):
+            fresh = [one for one in page if self._known.get(one.session_id, (0,))[0] != one.last_activity_ms]
+            here = [one for one in fresh if self.desk.has(one.agent_type)]
             natives = await trio.to_thread.run_sync(self._natives, here)
             for record, native_id in zip(here, natives, strict=True):
-                kept[record.session_id] = (record.head_seq, native_id)
-                found.setdefault((record.agent_type, native_id), record.session_id)
+                self._known[record.session_id] = (record.last_activity_ms, record.agent_type, native_id)
             before = (page[-1].last_activity_ms, page[-1].session_id)
-            if len(page) < PAGE:
-                break
-        self._known = {**self._known, **kept} if len(self._known) < 20_000 else kept
-        return {one: found[one] for one in wanted if one in found}
+            others = sum(not self.desk.has(one.agent_type) for one in page)
+            if len(page) < PAGE or len(page) - others > len(here):
+                return
 
     async def session_of_terminal(self, native_id: str) -> str:
         """Return the session of a conversation of Claude Code, opened if it was not. Raises as `open`."""
@@ -162,9 +171,6 @@ class DeskList:
 
     def _native(self, record: SessionRecord) -> str:
         """Return the program's own id of a session's conversation; empty if it is not known."""
-        known = self._known.get(record.session_id)
-        if known is not None and known[0] == record.head_seq:
-            return known[1]
         snapshot = None if record.summary is None else record.summary.snapshot
         kept = {} if snapshot is None else orjson.loads(snapshot)
         mark, memory = kept.get("desk") or {}, kept.get("agent_memory") or {}
