@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "builderos": ("transport", "actors", "storage", "bridgehub"),
-    "transport": ("actors", "storage", "bridgehub.workspace"),
-    "actors": ("storage", "bridgehub.protocol", "bridgehub.workspace"),
+    "transport": ("actors", "storage", "bridgehub.workspace", "bridgehub.desk"),
+    "actors": ("storage", "bridgehub.protocol", "bridgehub.workspace", "bridgehub.desk"),
     "storage": (),
     "bridgehub": (),
 }
@@ -101,6 +101,7 @@ PURE_FILES = (
     "actors/session/ack_pacer.py",
     "actors/codec.py",
     "actors/session/command_steps.py",
+    "actors/session/desk_steps.py",
     "actors/commands.py",
     "actors/events.py",
     "actors/session/hub_life_steps.py",
@@ -109,6 +110,10 @@ PURE_FILES = (
     "actors/session/state.py",
     "actors/pieces.py",
     "actors/invariants.py",
+    "bridgehub/desk/claude_rows.py",
+    "bridgehub/desk/codex_rows.py",
+    "bridgehub/desk/records.py",
+    "bridgehub/desk/turns.py",
     "bridgehub/protocol/codec.py",
     "bridgehub/protocol/events.py",
     "bridgehub/protocol/framing.py",

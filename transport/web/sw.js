@@ -66,6 +66,7 @@ const REST = [
 	"/js/views/changes.js",
 	"/js/views/comment.js",
 	"/js/views/creation.js",
+	"/js/views/desk.js",
 	"/js/views/details.js",
 	"/js/views/dialogs.js",
 	"/js/views/file.js",

@@ -34,6 +34,12 @@ export function settings(app, client) {
 	});
 }
 
+/** @param {App} app @param {Client} client */
+export async function desk(app, client) {
+	const { deskDialog } = await import("./views/desk.js");
+	deskDialog(client, (text) => app.shell.say(text));
+}
+
 /** @param {App} _ @param {Client} client */
 export function pair(_, client) {
 	pairDevice(client.api);
@@ -52,6 +58,7 @@ export function palette(app, client) {
 		...(open ? [{ name: "Details of this session", hint: "", act: () => details(app, client) }] : []),
 		...(open ? [{ name: "Changes of this session", hint: "", act: () => showChanges(open, null) }] : []),
 		...(open?.journal.turn ? [{ name: "Stop this turn", hint: "", act: () => open.interrupt() }] : []),
+		...(client.may("drive") ? [{ name: "On this computer", hint: "", act: () => desk(app, client) }] : []),
 		{ name: "All sessions", hint: "", act: () => goTo("#/") },
 		...(client.may("admin") ? [{ name: "Pair a device", hint: "", act: () => pair(app, client) }] : []),
 		{ name: "Settings", hint: "", act: () => settings(app, client) },

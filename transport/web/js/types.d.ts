@@ -231,6 +231,28 @@ interface SessionInfo {
   pinned?: boolean;
   archived?: boolean;
   held?: any;
+  where?: Where | null;
+}
+
+/** A session that a program of the person's keeps. */
+interface DeskSession {
+  agent: string;
+  native_id: string;
+  title: string;
+  workspace: string;
+  first_message: string;
+  last_activity: string;
+  message_count: number;
+  where: Where | null;
+  session_id: string | null;
+}
+
+/** A program of the person's that has a session open. */
+interface Where {
+  program: string;
+  pid: number | null;
+  status: "idle" | "busy" | "waiting";
+  since: string | null;
 }
 
 /** A file that waits to be uploaded, or was. Its bytes and no Blob: some browsers keep no Blob in their database. */
