@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actors.codec import encode_entry
-from actors.commands import Envelope, Interrupt, Send
+from actors.commands import Envelope, Interrupt, Send, Warm
 from actors.events import TURN_ENDS, Committed, TaskFinished
 from actors.pieces import join_pieces
 from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
@@ -215,7 +215,8 @@ class SessionActor:
         if state.background:
             return math.inf
         if state.hub_id is not None:
-            return self._idle_since + config.hub_idle_s
+            idle_s = min(config.hub_idle_s, config.warm_idle_s) if state.is_warmed else config.hub_idle_s
+            return self._idle_since + idle_s
         if state.undo is not None or state.planning is not None:
             return math.inf
         if self.tail.is_watched or not self._owner.is_idle or state.next_waiting() or self._effects.has_note:
@@ -254,6 +255,9 @@ class SessionActor:
             match one:
                 case HubBatch():
                     given += [FromHub(one.hub_id, reported) for reported in one.events]
+                case Envelope(command=Warm()):
+                    if await self._may_warm():
+                        given.append(FromDevice(one, None, watched=False))
                 case Envelope():
                     command = one.command
                     record = known.get(command.message_id) if isinstance(command, Send) else None
@@ -262,6 +266,14 @@ class SessionActor:
                 case _:
                     given.append(one)
         return given
+
+    async def _may_warm(self) -> bool:
+        state = self._state
+        starts = state.hub_id is None
+        if state.turn is not None or not await self.deps.warming.may(self.session_id, starts=starts):
+            return False
+        self._idle_since = trio.current_time()
+        return True
 
     # ---- commit, then act ----
 
@@ -325,6 +337,8 @@ class SessionActor:
         if hub_id is not None:
             self._owner.acknowledge(hub_seq)
         turn = self._state.turn
+        if turn is not None or hub_id is None:
+            self.deps.warming.release(self.session_id)
         if turn is None or turn.stopping_by is None:
             self._stop_at = math.inf
         elif self._stop_at == math.inf:

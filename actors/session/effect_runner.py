@@ -39,6 +39,7 @@ from actors.session.state import SessionState
 from actors.session.step import setup_of
 from actors.session.undoing import UndoRunner
 from actors.tail import Tail
+from actors.warming import Warming
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
@@ -71,7 +72,7 @@ class SessionDeps:
     the session's id after each commit that its entry in a list may show, and for a session that is new. `audited`
     takes what goes into the audit beside the journal; it never blocks.
     `allows_bypass` tells whether the config lets an agent work without asking;
-    `is_revoked`, whether a key, by its id, is not good any more.
+    `is_revoked`, whether a key, by its id, is not good any more. `warming` bounds what starts before a message.
     """
 
     journal: Journal
@@ -88,6 +89,7 @@ class SessionDeps:
     audited: Callable[[Act], object] = lambda act: None
     allows_bypass: Callable[[str], bool] = _never
     is_revoked: Callable[[str], bool] = _never
+    warming: Warming = attrs.field(factory=Warming)
 
 
 @attrs.define(eq=False)

@@ -182,6 +182,8 @@ class SessionState:
         planning: an undo that nothing was told of yet, and who asked for it; not kept.
         undone: what was undone since the agent's last message, for its next one; `undone_more`: and how much more.
         hub_is_old: whether that hub takes no settings; not kept.
+        takes_warm_up: whether it starts its agent's program when asked to; not kept.
+        is_warmed: whether the hub was started before a message, and had none yet; not kept.
         configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
         snapshot_kept: whether storage has a snapshot of this session.
@@ -217,6 +219,8 @@ class SessionState:
     undone: list[str] = attrs.field(factory=list)
     undone_more: int = 0
     hub_is_old: bool = False
+    takes_warm_up: bool = False
+    is_warmed: bool = False
     configured: list[int] = attrs.field(factory=list)
     hub_id: str | None = None
     hub_seq: int = 0

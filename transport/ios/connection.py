@@ -208,6 +208,7 @@ class AppConnection:
                 await conversation.follow(frame)
             elif isinstance(frame, ConfigFrame):
                 self._ready.config(trio.current_time())
+                await conversation.warm()
             elif isinstance(message, str) and self._is_own_key(message):
                 self._authenticated()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,18 @@ import attrs
 import trio
 
 from actors.codec import encode_settings
-from actors.commands import Attach, Author, Command, Decide, Envelope, Rejected, Reply, SessionView, Settings
+from actors.commands import (
+    Attach,
+    Author,
+    Command,
+    Decide,
+    Envelope,
+    Rejected,
+    Reply,
+    SessionView,
+    Settings,
+    Warm,
+)
 from actors.commands import Send as SendCommand
 from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Attachment as File
@@ -44,6 +56,13 @@ EXCHANGE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an answer that the app did not fetch is kept for it."""
 
 logger = logging.getLogger("builderos.transport")
+
+_NOT_WARMED = (SessionFailed, SessionMissing, ShuttingDown, StorageError)
+"""Why a program cannot be started before a message; the message finds the same, and its answer says so."""
+
+
+def _no_answer(reply: Reply) -> None:
+    pass
 
 
 class _Refused(Exception):
@@ -106,6 +125,23 @@ class AppConversation:
         except StorageError as failed:
             logger.warning("storage failed for the app: %s", failed)
             self._send_error("The server cannot store or read at the moment.", "storage")
+
+    async def warm(self) -> None:
+        """Have the agent's program started in the session that this app used last, if its key is known.
+
+        The app says nothing before its first message, so that session is a guess.
+        """
+        deps = self.deps
+        if self.key is None or not authorize(self.device.scope, "warm"):
+            await trio.lowlevel.checkpoint()
+            return
+        with trio.move_on_after(self.config.submit_s), suppress(*_NOT_WARMED):
+            for session_id in await self.ports.pairs.newest(self.key, since_ms=deps.clock() - PAIR_MS):
+                record = await deps.catalog.get(session_id)
+                if record is not None and record.agent_type == self.agent:
+                    author = Author(self.device.id, self.device.id, self.device.name)
+                    await deps.bus.submit(session_id, Envelope(Warm(), author, _no_answer))
+                    return
 
     def _send_error(self, content: str, code: str | None) -> None:
         self.writer.put(error_frame(content, self.deps.clock(), code))

@@ -111,6 +111,11 @@ class AcpDriver:
             await self.aclose()  # the next turn finds what was put right meanwhile
         return end
 
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program, on the session's conversation. See `Warmable`."""
+        self._wanted = prompt.setup or self._wanted
+        await self._ensure_session(prompt, sink)
+
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Take the settings at once if the program runs, else with the next turn."""
         self._wanted = setup
