@@ -49,7 +49,7 @@ class Warming:
             return True
         sink = _WarmSink(self.tell, self.new_id)
         reason = ""
-        with trio.move_on_after(WARM_S) as self._scope:
+        with trio.move_on_after(WARM_S) as self._scope:  # noqa: ASYNC912 - the driver waits
             try:
                 await driver.warm_up(Prompt("", "", "", taken_before, setup=setup), sink)
             except* Exception as group:

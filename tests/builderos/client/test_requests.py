@@ -124,3 +124,13 @@ def test_an_option_of_the_agents_own_is_chosen_by_its_number() -> None:
     assert [requests.option(line) for line in ("0", "3", "y", "²", "")] == [None] * 5
     requests.reset([{"request_id": "r", "tool": "Bash", "input": "x" * (SHOWN + 1), "options": options}])
     assert requests.option("1") is None
+
+
+def test_a_plan_has_the_agent_s_own_answers_by_number() -> None:
+    requests = Requests()
+    text = asked(
+        requests, kind="plan", input={"plan": "# P"}, options=["allow", "deny", "Yes, and ask", "Yes, all"]
+    )
+    assert text.split("\n")[-3:-1] == ["?   1 Yes, and ask", "?   2 Yes, all"]
+    assert requests.option("2") == ("r", "Yes, all")
+    assert requests.option("3") is None
