@@ -227,7 +227,7 @@ class AcpDriver:
         program = self._program = await open_program(self.spec, run_id, self._hear_idle)
         env = {**self.spec.env, MARKER: self.spec.hub_id, RUN: run_id}
         terminals = self._terminals = Terminals(env)
-        greeting = await greet(program, self.spec.agent)
+        greeting = await greet(program, self.spec)
         servers = acp_servers(self.delegation)
         if self._settled is not None and self._settled.loads and self._settled.digest:
             servers += await trio.to_thread.run_sync(workspace_servers, self.spec, greeting)
