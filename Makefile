@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS ?= 2
 UV ?= uv
 NPM ?= npm
-OPENCODE_VERSION := 1.18.33
+REAL_AGENTS := opencode-ai@1.18.33 @google/gemini-cli@0.61.0 @qwen-code/qwen-code@0.24.4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -66,15 +66,16 @@ docs: install ## build the documentation site in build/site; a dead link fails
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
 
-# Into build/, and with its one install script, which puts the right program in its place.
-OPENCODE := build/agents/.opencode-$(OPENCODE_VERSION)
-$(OPENCODE):
+# Into build/. Their install scripts only choose another build of the same program, so an npm that leaves them out will do.
+REAL_STAMP := build/agents/.installed-$(subst /,-,$(subst @,-,$(subst $() ,-,$(REAL_AGENTS))))
+$(REAL_STAMP):
 	@mkdir -p build/agents
-	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/agents opencode-ai@$(OPENCODE_VERSION)
+	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/agents $(REAL_AGENTS)
 	@touch $@
 
-test-agents: install $(OPENCODE) ## run real agents of the Agent Client Protocol (354 MB in build/)
-	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py $(ARGS)
+test-agents: install $(REAL_STAMP) ## run real agents of the Agent Client Protocol (600 MB in build/)
+	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py \
+		tests/real_agents/others.py $(ARGS)
 
 torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)
