@@ -6,7 +6,7 @@
 PYTHON ?= python3
 AGENTS ?= claude codex
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 UV ?= uv
 NPM ?= npm
 REAL_AGENTS := opencode-ai@1.18.33 @google/gemini-cli@0.61.0 @qwen-code/qwen-code@0.24.4
@@ -25,7 +25,7 @@ TO_WORK := $(call stamps_of,requirements.txt requirements-claude.txt requirement
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format docs bench torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format docs coverage bench torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,10 +41,10 @@ check: install ## lint, types and the fast tests, in about a minute
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup -m "unit or actors" $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder -m "unit or actors" $(ARGS)
 
-test: install lint ## lint, then all tests, in two processes (WORKERS=0: in one)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
+test: install lint ## lint, then all tests, in three processes (WORKERS=0: in one)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations 20 $(ARGS)
 
 lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of the web client too
 	@$(BIN)/ruff check $(CODE)
@@ -62,6 +62,11 @@ format: install ## format the code, wrap the pages
 
 docs: install ## build the documentation site in build/site; a dead link fails
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+coverage: install ## how much the unit and actor tests run (ARGS="tests/storage": others)
+	@mkdir -p build
+	@$(BIN)/python -m coverage run -m pytest -q -n 0 $(or $(ARGS),-m "unit or actors")
+	@$(BIN)/python -m coverage report
 
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,4 +1,4 @@
-"""What a device may ask of a session, and what it is told directly: frozen classes, decoded once at the edge.
+"""What a device may ask of a session, and the direct answers: frozen classes, decoded once at the edge.
 
 A command travels to the session's owner in an `Envelope`, which knows the author and where the answer goes. What
 the author may do at all (scope, observing, being attached) is settled at the edge before a command gets here.
@@ -197,7 +197,7 @@ class RevokeGrant:
 
 @attrs.frozen
 class Renew:
-    """Have the agent start afresh, with the history given to it as text."""
+    """Have the agent start a new conversation, with the history given to it as text."""
 
     name: ClassVar[str] = "renew"
 
@@ -343,8 +343,8 @@ class SessionView:
         grants: what was allowed for the whole session.
         offer: what its agent offers, as far as that is known.
         plan: the agent's newest to-do list.
-        gauge: what the agent last told of its context, cost and limits.
-        background: its tasks that go on after their turn.
+        gauge: the agent's last report of its context, cost and limits.
+        background: its tasks that outlive their turn.
     """
 
     epoch: int

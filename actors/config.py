@@ -1,4 +1,4 @@
-"""What the actors can be told, with units and defaults."""
+"""The settings of the actors, with units and defaults."""
 
 from __future__ import annotations
 

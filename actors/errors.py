@@ -1,4 +1,4 @@
-"""The errors of this package, told apart by role."""
+"""The errors of this package, one for each role."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class HubError(ActorError):
 
 
 class HubLost(HubError):
-    """The link broke or there is no such hub; connecting again tells which."""
+    """The link broke or there is no such hub; connecting again shows which."""
 
 
 class HubStartFailed(HubError):
@@ -56,7 +56,7 @@ class HubFenced(HubError):
 
 
 class HubProtocolError(HubError):
-    """The hub said something that is no protocol; it cannot be trusted any more."""
+    """The hub broke the protocol; it cannot be trusted any more."""
 
 
 class HubKillFailed(HubError):

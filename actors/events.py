@@ -1,6 +1,6 @@
 """The events of a session's journal (PROTOCOL section 3), one frozen class per kind.
 
-An event says only what its kind adds. Where and when it stands (seq, turn, author, time) is told by the
+An event says only what its kind adds. Where and when it stands (seq, turn, author, time) is said by the
 `Committed` around it once it is journalled. `content` of a kind that has no text of its own is written by the
 wire codec, not kept here.
 """
@@ -188,7 +188,7 @@ class PermissionRequested:
         modes: the modes under which the agent would not have asked.
         diff: what an edit changes, as file entries.
         editable: fields of `input` that a decision may change.
-        denying: those of the agent's own options that deny; no device is told.
+        denying: those of the agent's own options that deny; no device sees them.
     """
 
     kind: ClassVar[str] = "permission_requested"
@@ -230,7 +230,7 @@ class PermissionResolved:
 
 @attrs.frozen
 class TaskStarted:
-    """Delegated work began. `background`: it may go on after its turn."""
+    """Delegated work began. `background`: it may outlive its turn."""
 
     kind: ClassVar[str] = "task_started"
     task_id: str
@@ -300,7 +300,7 @@ class Notice:
 class Complete:
     """A turn's good end. Length and hash are those of the answer's text (PROTOCOL section 3, Text).
 
-    `agent_position`: where the agent's own record of the conversation stood then, for a fork. No device is told.
+    `agent_position`: where the agent's own record of the conversation stood then, for a fork. No device sees it.
     """
 
     kind: ClassVar[str] = "complete"
@@ -365,7 +365,7 @@ class Held:
 
 @attrs.frozen
 class SessionUpdated:
-    """Something about the session that no other event tells; None means unchanged.
+    """A fact about the session that no other event has; None means unchanged.
 
     Attributes:
         settings: all of them, as they are from now on.
@@ -393,7 +393,7 @@ class LeftOut:
 
 @attrs.frozen
 class Checkpoint:
-    """The workspace was saved around the turn `of_turn`; `bridgehub.protocol.events.Checkpointed` tells the rest."""
+    """The workspace was saved around the turn `of_turn`; see `bridgehub.protocol.events.Checkpointed`."""
 
     kind: ClassVar[str] = "checkpoint"
     of_turn: str

@@ -11,7 +11,7 @@ The rules, by name:
   the notice that a message for later is kept back, which comes before its turn; its start is followed by the
   hand-over, and its end is its last event and agrees with what became of its message.
 - delivery: each message goes along the edges of `EDGES`, and only for a steered one is a hand-over taken back.
-- message: a message id is accepted once, and nothing is told of one that was not.
+- message: a message id is accepted once, and no event names one that was not.
 - permission, task: what a turn opens is closed once, in that turn, before its end.
 - tool: a tool's end belongs to its beginning.
 - text: offsets, length and hash are those of the pieces.
@@ -58,7 +58,7 @@ Rule = Literal[
 ]
 
 MAX_FOUND = 100
-"""Violations kept of one session: where so much is wrong, more of it tells a person nothing."""
+"""Violations kept of one session: if so much is wrong, more of it helps nobody."""
 
 EDGES: Final[Mapping[str, frozenset[str]]] = {
     "accepted": frozenset({"queued", "handed"}),
@@ -131,7 +131,7 @@ class Verifier:
         found: what is wrong, at most `MAX_FOUND` of it.
         position: the last seq.
         message_count: messages and answers so far.
-        messages: what was told of each message.
+        messages: the record of each message.
     """
 
     imported_prefix: str | None = None
@@ -350,7 +350,7 @@ class Verifier:
             case ToolStarted(tool_id):
                 turn.tools.add(tool_id)
             case ToolFinished(tool_id, name) if name or tool_id in turn.tools:
-                # Without a name: of a call whose beginning the agent never told.
+                # Without a name: of a call whose beginning the agent never reported.
                 self._close(item, turn.tools, "tool", tool_id)
             case _:
                 pass
@@ -365,9 +365,9 @@ class Verifier:
 def violations(
     items: Iterable[Committed], *, imported_prefix: str | None = None, folded: bool = True
 ) -> list[Violation]:
-    """Return what is wrong with a session's events, all of them from the first on; `Verifier` tells the rest.
+    """Return what is wrong with a session's events, all of them from the first on; see `Verifier`.
 
-    A turn may be running at the end: that is no violation.
+    A turn may be running at the end: that is not a violation.
     """
     verifier = Verifier(imported_prefix, folded)
     for item in items:

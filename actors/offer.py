@@ -43,7 +43,7 @@ MAX_OFFER_BYTES = 480 * 1024
 """JSON of an offer; a frame is at most 512 KiB. Of a longer one the commands go."""
 
 BYPASS_NAMES = frozenset({"bypassPermissions", "danger-full-access", "never", "bypass"})
-"""Modes that never ask, by the names that our agents have for them: what counts before an agent told its modes."""
+"""Modes that never ask, by the names that our agents have for them: what counts before an agent has reported its modes."""
 
 T = TypeVar("T")
 
@@ -158,7 +158,7 @@ def refusal_of(
 
 
 def read_offer(raw: object) -> Offer:
-    """Return the offer that a hub's JSON tells: what is wrong in it is left out, what is too much is cut."""
+    """Return the offer in a hub's JSON: what is wrong in it is left out, what is too much is cut."""
     given = raw if isinstance(raw, dict) else {}
     cut: list[str] = ["told"] if given.get("truncated") is True else []
 
@@ -189,7 +189,7 @@ def read_offer(raw: object) -> Offer:
 
 
 def encode_offer(offer: Offer) -> bytes:
-    """Return an offer as storage keeps it and as a frame tells it."""
+    """Return an offer as storage keeps it and as a frame shows it."""
     return orjson.dumps(attrs.asdict(offer))
 
 

@@ -35,7 +35,7 @@ def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
 
 
 def neighbours(left: Committed, right: Committed) -> bool:
-    """Tell whether `right` goes on where the piece `left` ends: same turn, kind and block, next seq."""
+    """Return whether `right` continues where the piece `left` ends: same turn, kind and block, next seq."""
     one, two = left.event, right.event
     return (
         isinstance(one, Message | Thinking)

@@ -16,7 +16,7 @@ from actors.commands import Envelope
 from actors.tail import Listener, Tail
 from bridgehub.protocol.messages import HubSpec, Reported, ToHub, Welcome
 from storage.records import (
-    Command,
+    CommandRecord,
     Entry,
     Fold,
     Grant,
@@ -103,7 +103,7 @@ class Journal(Protocol):
         """Read committed rows with `after < seq` (and `seq < before`), ascending, at most `limit`.
 
         A page also ends once its payloads pass 256 KiB together; it has at least one row where one is there, so
-        the reader goes on after the last row's seq until a page is empty. With `newest` the last rows of the
+        the reader continues after the last row's seq until a page is empty. With `newest` the last rows of the
         range instead of the first, still ascending. `kinds` keeps only those kinds.
         """
         ...
@@ -112,7 +112,7 @@ class Journal(Protocol):
         """Return the committed end of a session. Raises SessionMissing."""
         ...
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         """Return what is recorded of those of `command_ids` that were ever committed in this session."""
         ...
 
@@ -203,7 +203,7 @@ class Catalog(Protocol):
         ...
 
     async def offer_of(self, agent_type: str) -> bytes | None:
-        """Return what an agent last told that it offers, None if it never did."""
+        """Return the last offer that an agent reported, None if it never did."""
         ...
 
     async def remove(self, session_id: str) -> None:
@@ -233,7 +233,7 @@ class CommandBus(Protocol):
 
 
 class LiveBus(Protocol):
-    """From the session's owner to whoever listens: lossy and bounded; a gap is healed from the journal."""
+    """From the session's owner to all that listen: lossy and bounded; a gap is healed from the journal."""
 
     def listen(self, session_id: str, listener: Listener) -> AbstractContextManager[Tail]:
         """Be woken by the session's news while inside the block."""
@@ -311,7 +311,7 @@ class HubLink(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close the link; the hub goes on. Idempotent."""
+        """Close the link; the hub keeps running. Idempotent."""
         ...
 
 
@@ -364,7 +364,7 @@ class Hubs(Protocol):
         ...
 
     async def forget(self, hub_id: str) -> None:
-        """Remove a buried hub's files, once its last events are journalled. One that started late is killed first."""
+        """Remove a reaped hub's files, once its last events are journalled. One that started late is killed first."""
         ...
 
     async def find(self, hub_id: str) -> FoundHub | None:

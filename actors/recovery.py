@@ -1,4 +1,4 @@
-"""The ends that nobody else is left to see to: of a session that failed, and of hubs that nobody wants."""
+"""Cleanup after failed sessions, restored sessions and hubs without an owner."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ import trio
 
 from actors.codec import encode_entry
 from actors.errors import HubError
-from actors.ports import Hubs
+from actors.ports import Catalog, Hubs, Ids, Journal, Ownership
 from actors.session.effect_runner import STORAGE_DOWN, SessionDeps
 from actors.session.hub_steps import take
-from actors.session.inputs import MarkFailed
+from actors.session.inputs import HubGone, MarkFailed, Resume
 from actors.session.loading import load_state
 from actors.session.snapshot import summary
 from actors.session.step import Step
 from actors.tail import Tail
+from storage.records import Grant
 
-__all__ = ["end_failed_session", "end_hubs"]
+__all__ = ["end_failed_session", "end_hubs", "end_restored_session"]
 
 log = logging.getLogger("builderos.actors")
 
 MAX_CONCURRENT_CLEANUPS = 8
 """Hubs that are ended in parallel: each takes a thread and a scan of the process table."""
+
+LOST_HUB = "lost"
+"""The id of the lost hub of the earlier past; no real hub has this id."""
+
+RESTORED = "the conversation was restored from a backup"
 
 
 async def end_failed_session(deps: SessionDeps, session_id: str, tail: Tail, detail: str) -> None:
@@ -44,7 +50,7 @@ async def end_failed_session(deps: SessionDeps, session_id: str, tail: Tail, det
 
 async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: str) -> None:
     grant = await deps.ownership.acquire(session_id)
-    record, state = await load_state(deps.catalog, deps.journal, session_id)
+    _, state = await load_state(deps.catalog, deps.journal, session_id)
     hub_id = state.hub_id
     for leaving in state.leaving:
         await deps.hubs.reap(leaving, last_seq=0)
@@ -52,14 +58,44 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
         await deps.hubs.reap(hub_id, last_seq=state.hub_seq)
     step = Step(state, deps.clock(), deps.new_id)
     take(step, MarkFailed(detail))
-    entries = [encode_entry(item) for item in step.events]
-    head = await deps.journal.append(
-        grant, record.head_seq, entries, fold=step.folds, durable=True, summary=summary(state)
-    )
-    tail.reset(state.epoch, head)
-    deps.changed(session_id)
+    tail.reset(state.epoch, await _append(deps.journal, grant, step, durable=True))
     if hub_id is not None:
         await deps.hubs.forget(hub_id)
+
+
+async def end_restored_session(
+    journal: Journal, ownership: Ownership, catalog: Catalog, session_id: str, *, now_ms: int, new_id: Ids
+) -> None:
+    """End what was open in a restored session, and let it forget its hub and its agent's memory.
+
+    Nobody can tell whether an agent finished a turn that was open in the backup, or took a message that waited: both
+    may have run after the backup was made. So nothing runs by itself. A turn whose message the agent had ends with an
+    error. A message that the agent may have had becomes `unknown`, and a person decides.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    grant = await ownership.acquire(session_id)
+    _, state = await load_state(catalog, journal, session_id)
+    step = Step(state, now_ms, new_id)
+    state.hub_id, state.hub_seq = None, 0
+    state.leaving.clear()
+    take(step, Resume())  # also for a failed session: its waiting messages would run with its next one
+    while state.turn is not None:  # the running one, then each that waits
+        state.hub_id = LOST_HUB
+        take(step, HubGone(LOST_HUB, "died", RESTORED))
+    state.hub_id, state.hub_seq = None, 0
+    state.agent_memory = None
+    state.control_dirty = True
+    await _append(journal, grant, step, durable=False)
+
+
+async def _append(journal: Journal, grant: Grant, step: Step, *, durable: bool) -> int:
+    """Append the events of a step to a session that has just been loaded; return the new head."""
+    entries = [encode_entry(item) for item in step.events]
+    return await journal.append(
+        grant, grant.seq, entries, fold=step.folds, durable=durable, summary=summary(step.state)
+    )
 
 
 async def end_hubs(hubs: Hubs, hub_ids: Sequence[str]) -> None:

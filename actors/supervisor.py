@@ -74,7 +74,7 @@ class _Child:
 
 @attrs.define(eq=False)
 class Supervisor:
-    """See the module. Made by `open_supervisor` only."""
+    """Runs an actor for each session that is in use. Made by `open_supervisor` only."""
 
     _deps: SessionDeps
     _nursery: trio.Nursery
@@ -126,6 +126,11 @@ class Supervisor:
             child.mailbox.wake()  # the actor may have been waiting for the last device to go
             self._let_go(child)
 
+    def listeners(self) -> Iterator[Listener]:
+        """Yield all that listen to a session now."""
+        for child in self._children.values():
+            yield from child.tail.listeners
+
     @contextmanager
     def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
         """Call `changed` with a session's id whenever its entry in a list may have changed."""
@@ -135,6 +140,11 @@ class Supervisor:
         finally:
             del self._watchers[changed]
 
+    def note_change(self, session_id: str) -> None:
+        """Tell all who watch that a session's entry in a list may have changed. Never blocks."""
+        for changed in tuple(self._watchers):
+            changed(session_id)
+
     async def remove(self, session_id: str) -> None:
         """Remove a session for good: its owner stops, its hub ends, its devices are detached.
 
@@ -142,7 +152,7 @@ class Supervisor:
 
         Raises:
             SessionMissing: there is no such session, or somebody removes it already.
-            SessionBusy: it has work to do, and goes on with it.
+            SessionBusy: it has work to do, and continues.
             ShuttingDown: the server is about to stop.
             StorageUnavailable: as `Catalog.remove`.
         """
@@ -167,10 +177,10 @@ class Supervisor:
                 self._ensure_running(self._child(session_id))  # its entry may have gone with its actor
             elif not removed:
                 self._let_go(child)
-        # Whoever is attached finds that its past is gone; a new session of this id gets a tail of its own.
+        # An attached device finds that its past is gone; a new session of this id gets a tail of its own.
         self._children.pop(session_id, None)
         child.tail.reset(child.tail.epoch + 1, 0)
-        self._note_change(session_id)
+        self.note_change(session_id)
 
     async def fork(
         self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
@@ -191,7 +201,7 @@ class Supervisor:
         workspace = workspace_of(settings)
         new = NewSession(new_id, source.agent_type, device_id, settings, deps.clock(), workspace)
         await Forking(deps.journal, deps.ownership, deps.catalog).fork(session_id, after_turn, new, title)
-        self._note_change(new_id)
+        self.note_change(new_id)
 
     async def _stop(self, child: _Child) -> None:
         if child.running:
@@ -270,7 +280,7 @@ class Supervisor:
     async def close(self, *, stop_hubs: bool) -> None:
         """Stop all actors; then end every hub, or without `stop_hubs` only those of idle sessions.
 
-        A hub in the middle of a turn goes on alone and is taken over by the next server. Idempotent.
+        A hub in the middle of a turn continues alone and is taken over by the next server. Idempotent.
         """
         self._closing = True
         for child in self._children.values():
@@ -323,7 +333,7 @@ class Supervisor:
 
     async def _run_once(self, child: _Child) -> bool:
         """Run the session's actor to its end; tell whether to start it again."""
-        actor = SessionActor(child.session_id, self._deps, child.mailbox, child.tail)
+        actor = SessionActor(child.session_id, self._deps, child.mailbox, child.tail, self.note_change)
         died_of = await run_guarded(actor.run)
         if died_of is None:
             return not child.mailbox.is_empty
@@ -347,6 +357,7 @@ class Supervisor:
         )
         if died_of is not None:
             log.error("session %s: its end could not be journalled", child.session_id, exc_info=died_of)
+        self.note_change(child.session_id)
 
     def _turn_away(self, child: _Child, content: str) -> None:
         child.tail.post_nowait(SessionProblem("session_failed", f"the session failed: {content}"))
@@ -360,10 +371,6 @@ class Supervisor:
         if idle and child.session_id not in self._removing and self._children.get(child.session_id) is child:
             del self._children[child.session_id]
 
-    def _note_change(self, session_id: str) -> None:
-        for changed in tuple(self._watchers):
-            changed(session_id)
-
 
 @asynccontextmanager
 async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
@@ -375,7 +382,6 @@ async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
     """
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(deps, nursery)
-        supervisor._deps = attrs.evolve(deps, changed=supervisor._note_change)
         nursery.start_soon(supervisor.keep_time)
         try:
             yield supervisor

@@ -1,6 +1,6 @@
 """The newest part of a live session's journal, in memory, shared by all who read it.
 
-The tail also carries the session's passing news (who is attached, drafts, trouble): the newest value of each kind with
+The tail also carries the session's transient news (who is attached, drafts, trouble): the newest value of each kind with
 a version, never a queue. A listener that is woken looks at both and takes what is new to it. So a slow listener costs
 nothing: it reads later, from here while it can and from the journal where it has fallen behind.
 """
@@ -88,7 +88,7 @@ class OfferChanged:
 
 @attrs.frozen
 class GaugeMoved:
-    """What the agent last told of its context, cost and limits."""
+    """The agent's last report of its context, cost and limits."""
 
     gauge: Mapping[str, Any]
 
@@ -105,11 +105,11 @@ TransientUpdate = Presence | DraftChanged | ReadMarkMoved | OfferChanged | Gauge
 
 
 class Listener(Protocol):
-    """Whoever follows a session: one attachment of one connection."""
+    """A follower of a session: one attachment of one connection."""
 
     @property
     def device(self) -> AttachedDevice | None:
-        """How it is shown in `presence`; None for a listener that is no device."""
+        """How it is shown in `presence`; None for a listener that is not a device."""
         ...
 
     def wake(self) -> None:
@@ -132,7 +132,7 @@ class EventBatch:
 
 @attrs.define(eq=False)
 class Tail:
-    """See the module. Lives as long as anybody uses the session, over restarts of its actor."""
+    """The tail of one session. Lives as long as anybody uses the session, over restarts of its actor."""
 
     session_id: str
     epoch: int
@@ -151,6 +151,11 @@ class Tail:
     def devices(self) -> tuple[AttachedDevice, ...]:
         """Who is attached, in the order of attaching."""
         return tuple(listener.device for listener in self._listeners if listener.device is not None)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """All that listen, devices or not."""
+        return tuple(self._listeners)
 
     @property
     def is_watched(self) -> bool:

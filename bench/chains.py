@@ -21,7 +21,7 @@ SERVER_WORDS = ("-c", "import sys; from builderos.cli import main; sys.exit(main
 
 _BANNER = "Listening on http://"
 _BANNER_LINES = 50
-"""A banner is a few lines; whoever prints more than this is no server."""
+"""A banner is a few lines; what prints more than this is not a server."""
 
 _HUB_NAME = "builderos-hub"
 _HUB_PROGRAM = "bridgehub.__main__"

@@ -1,7 +1,7 @@
 """Three devices in a process of their own that time what reaches them; the same code for both chains.
 
 Jobs come as JSON lines on stdin. For each it connects the three, prints `ready`, waits for a line, lets the first
-device send the job's message where there is one, and prints what was seen as a line of JSON. While a run goes on a
+device send the job's message where there is one, and prints what was seen as a line of JSON. During a run a
 frame is only stamped and kept; it is parsed afterwards, so that parsing delays no later stamp.
 """
 
@@ -70,7 +70,7 @@ class Seen:
     """What the three saw of a run.
 
     Attributes:
-        p50_us: of the latencies of all pieces at all devices; 0 where the pieces are no clock words.
+        p50_us: of the latencies of all pieces at all devices; 0 where the pieces are not clock words.
         p99_us: likewise.
         rate: pieces a second at the slowest device; 0 where everything came in one frame.
         frames: frames with pieces at the device that got most.
@@ -217,7 +217,7 @@ def main() -> int:
         job = cattrs.structure(orjson.loads(line), Job)
         try:
             seen = trio.run(_run_bounded, job)
-        except Exception as error:  # whatever broke the run is told in one line, and ends this process
+        except Exception as error:  # whatever broke the run is printed in one line, and ends this process
             sys.stderr.write(one_line(error) + "\n")
             return 1
         _answer(orjson.dumps(attrs.asdict(seen)))

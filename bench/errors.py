@@ -10,7 +10,7 @@ class BenchError(Exception):
 
 
 class NotInstalled(BenchError):
-    """What would be measured against is no part of this installation."""
+    """The yardstick is not a part of this installation."""
 
 
 def one_line(error: BaseException) -> str:

@@ -85,7 +85,7 @@ def parse_frame(text: str) -> dict[str, Any]:
     """Return the message of a frame.
 
     Raises:
-        BenchError: it is no JSON object with a type.
+        BenchError: it is not a JSON object with a type.
     """
     try:
         found = orjson.loads(text)
@@ -106,7 +106,9 @@ def may_end(text: str) -> bool:
         return False
     message = parse_frame(text)
     if message["type"] in _BROKEN:
-        raise BenchError(f"the run broke: {message['type']} {message.get('code', '')}".rstrip())
+        raise BenchError(
+            f"the run broke: {message['type']} {message.get('code', '')} {message.get('content', '')}".rstrip()
+        )
     return message["type"] in _TURN_ENDS
 
 

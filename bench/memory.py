@@ -27,7 +27,7 @@ MAX_IDLE_KIB = 100.0
 MAX_HUB_MIB = 15.0
 
 WARM_SESSIONS = 8
-"""Sessions attached before the first weighing: caches and threads that come once are no session's cost."""
+"""Sessions attached before the first weighing: caches and threads that come once are not the cost of a session."""
 
 _DESCRIPTORS_BESIDES = 200
 _CONNECTING = 64

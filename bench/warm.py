@@ -75,7 +75,7 @@ def run_process(serve: Callable[[], Awaitable[None]]) -> int:
     """Run until stdin ends, and return the exit status; what breaks is the last line on stderr."""
     try:
         trio.run(partial(serve))
-    except Exception as error:  # whatever broke is told in one line
+    except Exception as error:  # whatever broke is printed in one line
         sys.stderr.write(one_line(error) + "\n")
         return 1
     return 0

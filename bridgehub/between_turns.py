@@ -1,7 +1,7 @@
-"""What an agent does without a prompt: it begins a turn by itself, and work goes on in the background.
+"""What an agent does without a prompt: it begins a turn by itself, and work continues in the background.
 
 Between two turns the driver is listened to (`agents.base.SelfStarter`) until a prompt comes or the agent has begun.
-Which tasks run in the background is known from what the driver tells; whatever ends its program ends them.
+Which tasks run in the background is known from what the driver reports; whatever ends its program ends them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Texts too long for an event: kept whole, one file each, in `HubSpec.blob_folder`, named by their sha256.
 
 The server serves these files and writes none of them, so a name is either absent or stands for the whole text:
-a file is complete and on disk before it gets its name, and before any event tells of it.
+a file is complete and on disk before it gets its name, and before any event names it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Blob:
         return len(self.data)
 
     def told(self) -> dict[str, Any]:
-        """Return what an event tells of it."""
+        """Return what an event says of it."""
         return {"size": self.size, "sha256": self.sha256}
 
 

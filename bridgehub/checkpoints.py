@@ -1,6 +1,6 @@
 """Saves the workspace around each turn of this hub: before its agent touches anything, and after its end.
 
-Git does the work, at low priority and on a thread. What cannot be saved is told as a notice, and the turn goes on.
+Git does the work, at low priority and on a thread. What cannot be saved becomes a notice, and the turn continues.
 A hub that died between the two left a turn without its second checkpoint; the next hub takes it with its first one.
 """
 
@@ -45,7 +45,7 @@ class _GivenUp(Exception):
 
     Attributes:
         for_good: it will not be by this hub.
-        quiet: nobody is told before they ask: it is so by rule.
+        quiet: shown only to a person who asks: it is so by rule.
     """
 
     def __init__(self, reason: str, *, for_good: bool = False, quiet: bool = False) -> None:
@@ -66,7 +66,7 @@ class _Saving:
 
 @attrs.define(eq=False)
 class Checkpoints:
-    """See the module. One a hub."""
+    """The checkpoints of a hub's session."""
 
     spec: HubSpec
     outbox: Outbox
@@ -202,7 +202,7 @@ def _shown(taken: Snapshot) -> tuple[LeftOut, ...]:
 
 
 def undone_text(prompt: Prompt) -> str:
-    """Return what an agent is told of changes that the person took back."""
+    """Return the words for the agent about changes that the person took back."""
     names = "\n".join(f"- {path!r}" for path in prompt.undone)
     more = f"\n- and {prompt.undone_more} more" if prompt.undone_more else ""
     return (

@@ -2,7 +2,7 @@
 
 `python -m bridgehub.fork_server [--exec]` reads specs, one line each, and answers each with one line: the pid of a
 hub whose socket takes connections, or an error and no process. It ends when its stdin closes, which is when
-the server is gone; its hubs go on. With `--exec` (macOS, where a fork without exec is not safe) each hub is a
+the server is gone; its hubs keep running. With `--exec` (macOS, where a fork without exec is not safe) each hub is a
 program of its own.
 """
 
@@ -94,7 +94,7 @@ def _fork_hub(spec: HubSpec) -> _Started:
 
 
 def _live(spec: HubSpec, ready: int) -> NoReturn:
-    """Be the hub in a forked process, and never return into the mother's code."""
+    """Be the hub in a forked process, and never return into the fork server's code."""
     status = 1
     try:
         status = live_as_hub(spec, ready)

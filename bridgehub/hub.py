@@ -59,7 +59,7 @@ class HubLimits:
     Attributes:
         outbox_bytes: unacknowledged events in memory.
         spool_bytes: the same in the file, while no server is there.
-        log_bytes: size at which the log begins anew.
+        log_bytes: size at which a new log begins.
         log_check_s: how often its size is looked at.
     """
 
@@ -94,7 +94,7 @@ class Hub:
         self.links = LinkServer(spec.session_id, self, self.outbox, wake)
 
     def welcome(self) -> Welcome:
-        """Return what a server that connects is told."""
+        """Return what a server that connects gets."""
         turns = self.turns
         return Welcome(
             version=VERSION,

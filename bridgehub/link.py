@@ -2,7 +2,7 @@
 
 One server holds the hub at a time. A `Hello` with an older owner epoch than the newest that was ever welcome
 is refused (`fenced`): that server has lost the session. One with the same or a newer epoch displaces the link
-that is there, so a server that lost its connection need not wait for the hub to notice. Bytes that are no
+that is there, so a server that lost its connection need not wait for the hub to notice. Bytes that are not a
 message close their link and do nothing else.
 """
 

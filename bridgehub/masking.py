@@ -1,8 +1,8 @@
 """What an agent was given in secret must stand in no error text, notice or log. No I/O.
 
 An agent's program repeats such a value where nobody expects it: in its last words, or in what the model service
-said to it. What is secret is told by the variable's name, but for a password in an address. Masked is what this
-program tells *about* an agent; what the agent itself says, and what its tools read, is the conversation and stays as
+said to it. What is secret shows in the variable's name, but for a password in an address. Masked is what this
+program says *about* an agent; what the agent itself says, and what its tools read, is the conversation and stays as
 it is.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["MASK", "Masker", "MaskingFormatter"]
 MASK = "…"
 
 MIN_CHARS = 6
-"""A shorter value is no secret worth the name, and masking it would garble the text."""
+"""A shorter value is hardly a secret, and masking it would garble the text."""
 
 MIN_PART_CHARS = 6
 """Of a value that a cut went through, so much left at a line's edge is masked as well."""

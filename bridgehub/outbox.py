@@ -6,7 +6,7 @@ Theory of operation. An event gets its number when it is put in. Oldest to newes
 
 The *open piece* is where neighbouring pieces of one block join as long as nothing took them: flat out, one
 line a write carries hundreds. Taking **seals**: a line that was ever taken keeps its range for good, so that
-whatever a server has journalled ends at the end of a line and a later link can go on exactly behind it.
+whatever a server has journalled ends at the end of a line and a later link can continue exactly behind it.
 
 Bounds. Memory holds `limit_bytes`. Over it, with no server there, everything in memory moves to the spool; a
 spool that is full, or a server that is there and does not acknowledge, makes `put` wait, and so the driver
@@ -69,7 +69,7 @@ class _Line:
 
 @attrs.define(eq=False)
 class Outbox:
-    """See the module. One task puts at a time or many; one link takes."""
+    """The outbox of a hub. One task puts at a time or many; one link takes."""
 
     spool: Spool
     limit_bytes: int = OUTBOX_BYTES
@@ -137,7 +137,7 @@ class Outbox:
             self._news.unpark()
 
     async def put_raw(self, line: bytes) -> None:
-        """Keep a line that is no event in an event's place. Practice for the server's side (`/garbage`)."""
+        """Keep a line that is not an event in an event's place. Practice for the server's side (`/garbage`)."""
         while self.is_full:
             await self._room.park()
         self._seal()

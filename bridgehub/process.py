@@ -50,7 +50,7 @@ class HubRefused(Exception):
 
 
 def encode_answer(hub_id: str, pid: int | None, error: str | None = None) -> bytes:
-    """Return the line that tells a starter what became of its spec."""
+    """Return the line about its spec for the process that started this one."""
     return orjson.dumps({"hub_id": hub_id, "pid": pid, "error": error}, option=orjson.OPT_APPEND_NEWLINE)
 
 
@@ -137,9 +137,9 @@ def adopt_orphans() -> None:
 def _show_marker(hub_id: str) -> None:
     """Put the marker where others see this process's environment (Linux).
 
-    A forked process shows its mother's there, and so does each child of its own between fork and exec: if the hub is
+    A forked process shows the fork server's there, and so does each child of its own between fork and exec: if the hub is
     killed in that moment, the marker is all that leads to the child. Nothing else of this process uses the place any
-    more: `os.environ` was made anew.
+    more: `os.environ` was made again.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -16,7 +16,7 @@ import trio
 __all__ = ["reap_orphans", "zombie_children"]
 
 GRACE_S = 5.0
-"""How long whoever waits for a child has to reap it. It takes milliseconds."""
+"""How long a task that waits for a child has to reap it. It takes milliseconds."""
 
 
 async def reap_orphans(died: trio.lowlevel.ParkingLot, grace_s: float = GRACE_S) -> None:

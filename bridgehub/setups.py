@@ -1,4 +1,4 @@
-"""The session's settings in its hub: on their way to the driver, and what the driver tells that is of no turn."""
+"""The session's settings in its hub: on their way to the driver, and what the driver reports outside of turns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEWEST_S = 1.0
 
 @attrs.define(eq=False)
 class Setups:
-    """One a hub. `setup`: the settings as the server last told them."""
+    """One a hub. `setup`: the settings as the server last sent them."""
 
     outbox: Outbox
     asking: PermissionRequests

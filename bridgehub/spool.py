@@ -1,4 +1,4 @@
-"""The file beside the socket in which a hub's unacknowledged events go on while no server is there.
+"""The file beside the socket that a hub's unacknowledged events go to while no server is there.
 
 It exists to bound memory, not to survive: `Outbox` writes whole blocks of lines at its end and reads them
 back block by block. Calls are short (at most about 1 MiB to the page cache) and block the hub's loop, which

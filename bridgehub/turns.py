@@ -61,7 +61,7 @@ _PROGRAM_GONE = frozenset({"agent_exited", "agent_protocol", "timeout"})
 """Ends after which the agent's program is not there any more, whatever it was."""
 
 KILL_S = 0.25
-"""How long an interrupt or a failed turn waits for the kill of the agent's processes; the kill itself goes on."""
+"""How long an interrupt or a failed turn waits for the kill of the agent's processes; the kill itself continues."""
 
 LAST_WORD_S = 0.1
 """How long a cancelled driver may take to notice, and a steered message to have its outcome."""
@@ -82,7 +82,7 @@ class PromptsFull(Exception):
 
 @attrs.define(eq=False)
 class _Steering:
-    """A steered message: what is known of it, and whether the server was told. Refused as long as not tried."""
+    """A steered message: what is known of it, and whether the server knows. Refused as long as not tried."""
 
     steer: Steer
     outcome: type[SteerTaken | SteerRefused | SteerLost] = SteerRefused
@@ -162,7 +162,7 @@ class TurnRunner:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a turn runs or waits to, or anything goes on in the background."""
+        """Whether a turn runs or waits to, or anything runs in the background."""
         return self.running or bool(self._between.background)
 
     @property
@@ -326,7 +326,7 @@ class TurnRunner:
                 self._driver = None
                 nursery.start_soon(_put_away, driver)
             if turn.silent or (isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE):
-                await self._kill_below(nursery)  # the commands of its tools would go on
+                await self._kill_below(nursery)  # the commands of its tools would continue
                 await self._between.lose_all()
         if self._driver is None:
             await self._between.lose_all()

@@ -17,7 +17,7 @@ import attrs
 from bridgehub.protocol.errors import unwrap
 from builderos import VERSION
 from builderos.exit_status import INTERRUPTED, MISUSED, fail
-from builderos.options import Parser, UsageError, data_options, server_options
+from builderos.options import Parser, UsageError, data_options, no_options, server_options
 
 __all__ = ["COMMANDS", "main", "make_parser"]
 
@@ -60,6 +60,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "agents": Command("agents:add_agents", data_options, "list known agents, add and check one"),
     "doctor": Command("doctor:add_doctor", data_options, "check this machine and suggest fixes"),
+    "completion": Command("completion:add_completion", no_options, "print the completion of a shell"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from builderos.exit_status import MISUSED
 
-__all__ = ["Parser", "UsageError", "as_path", "between", "data_options", "server_options"]
+__all__ = ["Parser", "UsageError", "as_path", "between", "data_options", "no_options", "server_options"]
 
 DEFAULT_DATA = "~/.builderos"
 
@@ -35,6 +35,11 @@ def between(text: str, low: int, high: int) -> int:
     if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between {low} and {high}")
     return int(text)
+
+
+def no_options(_: Mapping[str, str]) -> Parser:
+    """Return no options, for a command that needs no data folder."""
+    return Parser(add_help=False)
 
 
 def data_options(environment: Mapping[str, str]) -> Parser:

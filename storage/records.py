@@ -10,7 +10,7 @@ import attrs
 
 __all__ = [
     "PIECE_KINDS",
-    "Command",
+    "CommandRecord",
     "Entry",
     "Fold",
     "Grant",
@@ -99,7 +99,7 @@ class Head:
 
 
 @attrs.frozen
-class Command:
+class CommandRecord:
     """The record of one command id: the seq of its first entry, and its newest state."""
 
     command_id: str

@@ -164,42 +164,53 @@ async def open_store(
         await pairings.load()
         aliases = await readers.run(read_aliases)
         await catalog.load()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(writer.run)
-            try:
-                await nursery.start(checkpointer.run)
-                checkpointer.watch(connection)
-                await nursery.start(CommitMarks(path.parent, writer).run)
-                await nursery.start(devices.revocations.run)
-                await uploads.sweep()
-                await uploads.move_blobs()
-                await catalog.finish_removals()
-                parts = (
-                    journal,
-                    journal,
-                    catalog,
-                    devices,
-                    search,
-                    pairs,
-                    uploads,
-                    notifications,
-                    pairings,
-                    audit,
-                    aliases,
-                )
-                yield Store(path, *parts, writer, checkpointer)
-                ended_well = True
-            finally:
-                nursery.cancel_scope.cancel(reason="the store closes")
-                # Not bounded: promised writes must reach the disk, and each job is short.
-                with trio.CancelScope(shield=True):
-                    await writer.close()
+        async with _running(path, connection, writer, checkpointer, devices):
+            await uploads.sweep()
+            await uploads.move_blobs()
+            await catalog.finish_removals()
+            yield Store(
+                path=path,
+                journal=journal,
+                ownership=journal,
+                catalog=catalog,
+                devices=devices,
+                search=search,
+                app_pairs=pairs,
+                uploads=uploads,
+                notifications=notifications,
+                pairings=pairings,
+                audit=audit,
+                aliases=aliases,
+                writer=writer,
+                checkpointer=checkpointer,
+            )
+            ended_well = True
     finally:
         with trio.CancelScope(shield=True):
             searchers.close()
             await trio.to_thread.run_sync(
                 lambda: _close(path, connection, aside, readers, ended_well=ended_well), limiter=limiter
             )
+
+
+@asynccontextmanager
+async def _running(
+    path: Path, connection: apsw.Connection, writer: Writer, checkpointer: Checkpointer, devices: Devices
+) -> AsyncIterator[None]:
+    """Run the tasks of a store; at the end, write what was promised."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(writer.run)
+        try:
+            await nursery.start(checkpointer.run)
+            checkpointer.watch(connection)
+            await nursery.start(CommitMarks(path.parent, writer).run)
+            await nursery.start(devices.revocations.run)
+            yield
+        finally:
+            nursery.cancel_scope.cancel(reason="the store closes")
+            # Not bounded: promised writes must reach the disk, and each job is short.
+            with trio.CancelScope(shield=True):
+                await writer.close()
 
 
 def _open(

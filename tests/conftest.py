@@ -1,7 +1,9 @@
-"""Gives every test its level, by its folder, and keeps a file whole in one process."""
+"""Gives every test its level, by its folder, keeps a file whole in one process, and sets the order of the files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(level_of(path))
         if path.as_posix() not in SPREAD:
             item.add_marker(pytest.mark.xdist_group(path.as_posix()))
+    items[:] = in_order(items)
+
+
+def in_order(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """Return the tests as they are to run: first the slow files, so that no process ends with a long one alone.
+
+    Files that keep a processor busy alternate with those that mostly wait for other programs.
+    """
+    files: dict[str, dict[Path, list[pytest.Item]]] = {name: {} for name in ("busy", "waits", "fast")}
+    for item in items:
+        level = level_of(item.path.relative_to(ROOT))
+        kind = {"browser": "busy", "stress": "busy", "real": "waits"}.get(level, "fast")
+        files[kind].setdefault(item.path, []).append(item)
+    none: list[pytest.Item] = []
+    slow = zip_longest(files["busy"].values(), files["waits"].values(), fillvalue=none)
+    return chain.from_iterable([*chain.from_iterable(slow), *files["fast"].values()])

@@ -1,7 +1,7 @@
 """The frames of `docs/internals/clients.md`, made by the server's own codecs.
 
 A block of the page that follows `<!-- frame: NAME -->` is the frame NAME. `tests/test_clients_page.py` compares them.
-Where a codec was changed on purpose: `python -m tests.golden_frames` writes the page anew.
+Where a codec was changed on purpose: `python -m tests.golden_frames` writes the page again.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from builderos.cli import make_parser
 from builderos.config import parse_config
 from tests.test_imports import ALLOWED, ROOT
-from transport.frame_rate import BURST, FRAMES_PER_S
+from transport.limits import BURST, FRAMES_PER_S
 
 PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -53,7 +53,7 @@ def command_lines() -> list[tuple[str, str]]:
 
 
 def _found(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """Yield page and name of each hit; the change log tells of what was."""
+    """Yield page and name of each hit; the change log names what was."""
     for page in PAGES:
         if page.name != "CHANGELOG.md":
             yield from (

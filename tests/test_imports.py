@@ -6,7 +6,7 @@ Read from the syntax tree, so imports in functions and under TYPE_CHECKING count
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,74 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 """Folder: what it may import, itself aside."""
 
+FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "actors.hubs": ("actors.session", "actors.supervisor"),
+    "actors.session": ("actors.hubs", "actors.supervisor"),
+    "bridgehub.agents.acp": (
+        "bridgehub.agents.claude",
+        "bridgehub.agents.relay",
+        "bridgehub.agents.registry",
+    ),
+    "bridgehub.agents.claude": (
+        "bridgehub.agents.acp",
+        "bridgehub.agents.codex",
+        "bridgehub.agents.relay",
+        "bridgehub.agents.registry",
+    ),
+    "bridgehub.agents.codex": (
+        "bridgehub.agents.acp",
+        "bridgehub.agents.claude",
+        "bridgehub.agents.relay",
+        "bridgehub.agents.registry",
+    ),
+    "bridgehub.protocol": (
+        "bridgehub.agents",
+        "bridgehub.delegation",
+        "bridgehub.hub",
+        "bridgehub.link",
+        "bridgehub.trust",
+        "bridgehub.workspace",
+    ),
+    "bridgehub.workspace": (
+        "bridgehub.agents",
+        "bridgehub.delegation",
+        "bridgehub.hub",
+        "bridgehub.link",
+        "bridgehub.protocol",
+        "bridgehub.trust",
+    ),
+    "builderos.client": ("builderos.commands", "builderos.export", "builderos.legacy", "builderos.server"),
+    "builderos.export": ("builderos.commands", "builderos.legacy", "builderos.server"),
+    "builderos.legacy": ("builderos.commands", "builderos.export", "builderos.server"),
+    "builderos.server": ("builderos.commands", "builderos.legacy"),
+    "storage.sqlite": ("storage.backup", "storage.store", "storage.tables"),
+    "storage.tables": ("storage.backup", "storage.store"),
+    "transport.http": ("transport.ios", "transport.listener", "transport.upgrade", "transport.websocket"),
+    "transport.ios": ("transport.http", "transport.listener", "transport.upgrade", "transport.v3.connection"),
+    "transport.rendering": (
+        "transport.http",
+        "transport.ios",
+        "transport.ports",
+        "transport.v3",
+        "transport.websocket",
+    ),
+    "transport.v3": ("transport.http", "transport.ios", "transport.listener", "transport.upgrade"),
+    "transport.websocket": (
+        "transport.http",
+        "transport.ios",
+        "transport.listener",
+        "transport.rendering",
+        "transport.upgrade",
+        "transport.v3",
+    ),
+}
+"""Sub-folder: what in its own folder it may not import. It lies below, or it is a neighbour of the same kind."""
+
+SHARED_BY_COMMANDS = ("builderos.commands.device_store", "builderos.commands.verify")
+"""Modules of `builderos/commands` that no command owns; a command imports no other command."""
+
 PURE_FILES = (
+    "actors/session/ack_pacer.py",
     "actors/codec.py",
     "actors/session/command_steps.py",
     "actors/commands.py",
@@ -94,6 +161,61 @@ def forbidden_arrows(source: str, package: str) -> list[str]:
     return found
 
 
+def forbidden_neighbours(source: str, package: str) -> list[str]:
+    """Return each import of `source` that its sub-folder may not make, as `line: name`."""
+    kept_out = [name for folder, names in FORBIDDEN.items() if is_below(package, folder) for name in names]
+    if package == "builderos.commands":
+        kept_out.append("builderos.commands")
+    return [
+        f"{line}: {name}"
+        for line, name in imported_names(source, package)
+        if any(is_below(name, wall) for wall in kept_out)
+        and not any(is_below(name, shared) for shared in SHARED_BY_COMMANDS)
+    ]
+
+
+def is_below(name: str, folder: str) -> bool:
+    """Return whether a dotted name is `folder`, or lies in it."""
+    return name == folder or name.startswith(folder + ".")
+
+
+def loaded_with(path: Path, known: Mapping[str, Path]) -> set[str]:
+    """Return the modules of ours that loading `path` loads at once: imports in functions are left out."""
+    tree = ast.parse(path.read_text())
+    late = {
+        id(node)
+        for part in ast.walk(tree)
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) or is_for_types(part)
+        for node in ast.walk(part)
+    }
+    tree.body = [node for node in tree.body if id(node) not in late]
+    source = ast.unparse(ast.Module(tree.body, []))
+    found = {name for _, name in imported_names(source, package_of(path))}
+    return {module for name in found for module in (name, name.rpartition(".")[0]) if module in known}
+
+
+def is_for_types(node: ast.AST) -> bool:
+    """Return whether this is `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def circle_in(arrows: Mapping[str, set[str]]) -> list[str]:
+    """Return the modules of one circle, in order; empty if there is none."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return way[way.index(name) :]
+        if name not in done:
+            for target in sorted(arrows.get(name, ())):
+                if circle := walk(target, [*way, name]):
+                    return circle
+            done.add(name)
+        return []
+
+    return next((circle for name in arrows if (circle := walk(name, []))), [])
+
+
 def impure_imports(source: str, package: str) -> list[str]:
     """Return each import of `source` that a pure module may not make, as `line: name`."""
     return [
@@ -119,6 +241,45 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("path", modules(*ALLOWED), ids=name_of)
 def test_imports_point_one_way(path: Path) -> None:
     assert forbidden_arrows(path.read_text(), package_of(path)) == []
+
+
+@pytest.mark.parametrize("path", modules(*ALLOWED), ids=name_of)
+def test_folders_inside_keep_their_walls(path: Path) -> None:
+    assert forbidden_neighbours(path.read_text(), package_of(path)) == []
+
+
+def test_every_wall_names_what_is_there() -> None:
+    for folder, names in FORBIDDEN.items():
+        for name in (folder, *names, *SHARED_BY_COMMANDS):
+            path = ROOT.joinpath(*name.split("."))
+            assert path.is_dir() or path.with_suffix(".py").exists(), name
+
+
+def test_no_module_loads_itself() -> None:
+    known = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in modules(*ALLOWED)}
+    assert circle_in({name: loaded_with(path, known) for name, path in known.items()}) == []
+
+
+def test_a_planted_circle_is_found() -> None:
+    assert circle_in({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "count"),
+    [
+        ("transport.v3", "from transport.http.app import make_app", 1),
+        ("transport.v3", "from transport import http", 1),
+        ("transport.http.routes", "from transport import ios", 1),
+        ("storage.sqlite", "def late():\n    from storage.tables import append", 1),
+        ("builderos.commands", "from builderos.commands.backup import run_backup", 1),
+        ("builderos.commands", "from builderos.commands.device_store import Known", 0),
+        ("bridgehub.agents.codex", "from ..claude import driver", 1),
+        ("transport.v3", "from transport.websocket.writer import DeviceWriter", 0),
+        ("transport", "from transport.http.app import make_app", 0),
+    ],
+)
+def test_a_planted_hole_in_a_wall_is_found(package: str, source: str, count: int) -> None:
+    assert len(forbidden_neighbours(source, package)) == count
 
 
 def test_all_folders_are_walked() -> None:

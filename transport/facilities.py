@@ -15,7 +15,7 @@ from storage.tables.notifications import Notifications
 from storage.tables.pairings import Pairings
 from storage.tables.search import Search
 from transport.http.underway import Underway
-from transport.metrics import Metrics
+from transport.metrics import Figure, Metrics
 from transport.uploads import OwnUploads
 from transport.workspace.parts import Work
 
@@ -96,7 +96,7 @@ class HttpServices:
         sleep: puts the machine to sleep, and returns whether that worked; None if no command is configured.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         export: None where sessions cannot be written out.
-        more_metrics: figures of other parts, in the text form of Prometheus.
+        more_figures: figures of other parts, for `/metrics`.
     """
 
     data: Path
@@ -117,7 +117,7 @@ class HttpServices:
     readiness: Callable[[], Readiness] | None = None
     export: Exports | None = None
     forks: Forks | None = None
-    more_metrics: Callable[[], list[str]] = list
+    more_figures: Callable[[], list[Figure]] = list
 
 
 @attrs.frozen(kw_only=True)

@@ -1,14 +1,50 @@
-"""Limits the number of connections, by kind and by site."""
+"""Limits of connections: how many there are, by kind and by site; how fast one may send frames; whose turn it is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Final
 
 import attrs
+import trio
 
-from transport.tries import site_of
+from transport.attempts import site_of
 
-__all__ = ["ConnectionLimit", "Place", "Places"]
+__all__ = [
+    "BURST",
+    "FRAMES_PER_S",
+    "SMALL_READ_BYTES",
+    "STRANGER_BURST",
+    "STRANGER_FRAMES_PER_S",
+    "ConnectionLimit",
+    "FrameRate",
+    "Place",
+    "Places",
+    "Turnstile",
+    "pause_after",
+]
+
+FRAMES_PER_S: Final = 2_000.0
+"""The sustained rate. A person sends a few, a client that catches up some dozens, a script that waits for answers
+hundreds, one that does not wait a thousand. A frame costs 30 us at least, so this rate takes 6 % of a processor."""
+
+BURST: Final = 10_000
+"""The burst after a quiet time: a connection may attach to so many sessions, and does so after a restart."""
+
+STRANGER_FRAMES_PER_S: Final = 1.0
+STRANGER_BURST: Final = 8
+"""The burst before the sign-in, which needs only one frame."""
+
+SMALL_READ_BYTES: Final = 512
+"""A read of fewer bytes costs the server more than its sender: a peer that sends many small pieces is read more
+slowly."""
+
+FREE_READS: Final = 4
+"""Small reads of a request's head that cost nothing."""
+
+SMALL_READ_PAUSE_S: Final = 0.1
+"""Pause after a small read. Data that arrives meanwhile becomes one read: the kernel buffers it."""
 
 
 @attrs.define(eq=False)
@@ -138,3 +174,52 @@ class Places:
         del places[place]
         if not places:
             del self._by_site[place.site]
+
+
+@attrs.define(eq=False)
+class FrameRate:
+    """Returns how long the next frame must wait. No frame is lost and no connection cut: TCP makes the sender wait.
+
+    Attributes:
+        per_s: frames, or units of as much work, a second, sustained.
+        burst: the same at once, after a quiet time.
+        at: the time until which the frames so far use up the rate, in seconds, monotonic.
+    """
+
+    per_s: float = attrs.field(factory=lambda: FRAMES_PER_S)
+    burst: float = attrs.field(factory=lambda: BURST)
+    at: float = -math.inf
+
+    def take(self, now: float, work: int = 1) -> float:
+        """Count frames; return the seconds that the last one must wait, mostly 0."""
+        self.at = max(self.at, now - self.burst / self.per_s) + work / self.per_s
+        return max(0.0, self.at - now)
+
+    def owed(self, now: float) -> float:
+        """Return how much of the burst is used up, in units of work."""
+        return max(0.0, (self.at - now) * self.per_s + self.burst)
+
+
+@attrs.define(eq=False)
+class Turnstile:
+    """Makes strangers and busy clients take turns, so that they share the event loop fairly with all others.
+
+    It lets one task through at a time, in order of arrival, and runs all other tasks before the next one. So
+    hundreds of strangers at the same time delay a device by one of their steps, not by all of them.
+    """
+
+    _lock: trio.Lock = attrs.field(factory=trio.Lock)
+
+    async def go_through(self) -> None:
+        """Wait for this task's turn. Always a checkpoint."""
+        async with self._lock:  # it passes on at the next turn of the event loop
+            return
+
+
+async def pause_after(data: bytes | bytearray, small_reads: int) -> int:
+    """Pause if a read was small and several were; return how many small reads there were now."""
+    if len(data) >= SMALL_READ_BYTES:
+        return small_reads
+    if small_reads >= FREE_READS:
+        await trio.sleep(SMALL_READ_PAUSE_S)
+    return small_reads + 1

@@ -25,14 +25,13 @@ from transport.facilities import Port
 from transport.http.server import HttpServer
 from transport.http.stream import drain
 from transport.http.underway import Underway
-from transport.limits import ConnectionLimit, Place, Places
+from transport.limits import ConnectionLimit, Place, Places, Turnstile, pause_after
 from transport.ports import Deps
 from transport.proxies import is_loopback
 from transport.refusals import Refusal, refusal_bytes
 from transport.request_head import HeadError, RequestHead, find_end, parse_head
 from transport.signin import SignIns, key_of_headers
 from transport.streams import Transport
-from transport.turnstile import Turnstile, pause_after
 from transport.upgrade import WebSocketUpgrade, address_of
 
 __all__ = ["Listening", "serve"]

@@ -1,15 +1,15 @@
-"""The server's counters and histograms, and their text form for Prometheus.
+"""The server's counters and histograms.
 
-That form has three kinds of lines and all counting happens on one thread, so this is a page of code. The client library
-would add a registry for the whole process, locks, and collectors that read files of the process on the event loop.
+Counting is plain numbers on one thread, and costs nothing but that. `as_text` writes them for Prometheus: only it loads
+the client library, with a registry of our own, so that nothing is collected of the process.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
+from itertools import accumulate
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -18,7 +18,7 @@ import trio
 from actors.events import TURN_ENDS
 from actors.tail import AttachedDevice
 
-__all__ = ["CONTENT_TYPE", "Histogram", "Lagging", "Metrics", "family"]
+__all__ = ["CONTENT_TYPE", "Distribution", "Figure", "Histogram", "Lagging", "Metrics", "as_text", "lags_of"]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,8 +30,6 @@ MAX_SESSIONS: Final = 10_000
 
 MAX_DEVICES: Final = 500
 """Devices that are shown, those furthest behind."""
-
-Kind = Literal["counter", "gauge"]
 
 
 @runtime_checkable
@@ -47,6 +45,27 @@ class Lagging(Protocol):
     def lag(self) -> int:
         """Positions that it is behind."""
         ...
+
+
+@attrs.frozen
+class Figure:
+    """A counter or a gauge: one value, or one for each value of `label`."""
+
+    kind: Literal["counter", "gauge"]
+    name: str
+    about: str
+    values: Mapping[str, float] | float
+    label: str = ""
+
+
+@attrs.frozen
+class Distribution:
+    """A histogram. `buckets`: upper bounds, and how many values are at most so large."""
+
+    name: str
+    about: str
+    buckets: list[tuple[str, float]]
+    total: float
 
 
 @attrs.define(eq=False)
@@ -66,28 +85,10 @@ class Histogram:
         """Number of durations."""
         return sum(self._counts)
 
-    def lines(self, name: str, about: str) -> list[str]:
-        """Return its lines."""
-        lines = [f"# HELP {name} {about}", f"# TYPE {name} histogram"]
-        below = 0
-        for bound, count in zip((*map(str, BOUNDS_S), "+Inf"), self._counts, strict=True):
-            below += count
-            lines.append(f'{name}_bucket{{le="{bound}"}} {below}')
-        return [*lines, f"{name}_sum {self._sum_s:.6f}", f"{name}_count {below}"]
-
-
-def family(
-    kind: Kind, name: str, about: str, values: Mapping[str, float] | float, label: str = ""
-) -> list[str]:
-    """Return the lines of a counter or gauge: one value, or one for each value of `label`."""
-    lines = [f"# HELP {name} {about}", f"# TYPE {name} {kind}"]
-    if not isinstance(values, Mapping):
-        return [*lines, f"{name} {values}"]
-    return lines + [f'{name}{{{label}="{_escaped(key)}"}} {value}' for key, value in values.items()]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    def figure(self, name: str, about: str) -> Distribution:
+        """Return it as it is now."""
+        buckets = zip((*map(str, BOUNDS_S), "+Inf"), accumulate(self._counts), strict=True)
+        return Distribution(name, about, list(buckets), self._sum_s)
 
 
 @attrs.define(eq=False)
@@ -102,10 +103,9 @@ class Metrics:
     hubs_restarted: int = 0
     _committed: dict[str, tuple[int, float]] = attrs.field(factory=dict)
     _had_hub: set[str] = attrs.field(factory=set)
-    _followers: dict[Lagging, None] = attrs.field(factory=dict)
 
     def appended(self, session_id: str, head_seq: int, took_s: float, kinds: Collection[str]) -> None:
-        """Record an append that was committed just now."""
+        """Record an append that was committed just now. `took_s`: since it was handed over."""
         self.append_s.observe(took_s)
         if len(self._committed) >= MAX_SESSIONS:
             self._committed.clear()
@@ -131,47 +131,58 @@ class Metrics:
             self._had_hub.clear()
         self._had_hub.add(session_id)
 
-    @contextmanager
-    def following(self, listener: Lagging) -> Iterator[None]:
-        """Report how far a listener is behind while inside the block."""
-        self._followers[listener] = None
-        try:
-            yield
-        finally:
-            del self._followers[listener]
-
-    def lags(self) -> dict[str, int]:
-        """Return how far each device is behind, in the session where it is furthest; the furthest device first."""
-        found: dict[str, int] = {}
-        for listener in self._followers:
-            if listener.device is not None:
-                label = listener.device.device_id
-                found[label] = max(found.get(label, 0), listener.lag)
-        return dict(sorted(found.items(), key=lambda pair: -pair[1])[:MAX_DEVICES])
-
-    def lines(self) -> list[str]:
-        """Return the lines of all counters."""
+    def figures(self) -> list[Figure | Distribution]:
+        """Return all counters and histograms as they are now."""
         ends: dict[str, float] = {kind: self.turns_ended[kind] for kind in sorted(TURN_ENDS)}
+        restarts = "Of these, for a session that had one before in this server's life."
         return [
-            *family(
+            Figure(
                 "counter",
                 "builderos_turns_started_total",
                 "Turns that began since the start.",
                 self.turns_started,
             ),
-            *family("counter", "builderos_turns_ended_total", "Turns that ended, by how.", ends, "end"),
-            *family("counter", "builderos_hub_starts_total", "Hub processes started.", self.hubs_started),
-            *family(
-                "counter",
-                "builderos_hub_restarts_total",
-                "Of these, for a session that had one before in this server's life.",
-                self.hubs_restarted,
-            ),
-            *self.append_s.lines("builderos_append_seconds", "From handing an append over to its commit."),
-            *self.fan_out_s.lines(
+            Figure("counter", "builderos_turns_ended_total", "Turns that ended, by how.", ends, "end"),
+            Figure("counter", "builderos_hub_starts_total", "Hub processes started.", self.hubs_started),
+            Figure("counter", "builderos_hub_restarts_total", restarts, self.hubs_restarted),
+            self.append_s.figure("builderos_append_seconds", "From handing an append over to its commit."),
+            self.fan_out_s.figure(
                 "builderos_fan_out_seconds", "From the newest commit to a device's writer taking it."
             ),
-            *family(
-                "gauge", "builderos_device_lag", "Positions that a device is behind.", self.lags(), "device"
-            ),
         ]
+
+
+def lags_of(listeners: Iterable[object]) -> dict[str, int]:
+    """Return how far each device is behind, in the session where it is furthest; the furthest device first."""
+    found: dict[str, int] = {}
+    for listener in listeners:
+        if isinstance(listener, Lagging) and listener.device is not None:
+            label = listener.device.device_id
+            found[label] = max(found.get(label, 0), listener.lag)
+    return dict(sorted(found.items(), key=lambda pair: -pair[1])[:MAX_DEVICES])
+
+
+def as_text(figures: Iterable[Figure | Distribution]) -> bytes:
+    """Return figures in the text form of Prometheus. Blocks the first time, when it loads the library."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+    from prometheus_client.registry import Collector
+
+    def family(figure: Figure | Distribution) -> Metric:
+        if isinstance(figure, Distribution):
+            return HistogramMetricFamily(figure.name, figure.about, figure.buckets, figure.total)
+        maker = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+        if not isinstance(figure.values, Mapping):
+            return maker(figure.name, figure.about, figure.values)
+        made = maker(figure.name, figure.about, labels=[figure.label])
+        for key, value in figure.values.items():
+            made.add_metric([key], value)
+        return made
+
+    class Figures(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return map(family, figures)
+
+    registry = CollectorRegistry()
+    registry.register(Figures())
+    return generate_latest(registry)

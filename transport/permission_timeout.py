@@ -50,13 +50,13 @@ class PermissionTimeouts:
     _wake: trio.Event = attrs.field(factory=trio.Event)
 
     def changed(self, session_id: str) -> None:
-        """Implements `transport.ports.SessionListener`."""
+        """Note that a session's entry may have changed."""
         self._changed[session_id] = None
         self._wake.set()
 
     async def run(self) -> None:
         """Deny overdue requests until cancelled."""
-        with self.deps.watch.watch(self):
+        with self.deps.watch(self.changed):
             await self._recall()
             while True:
                 await self._look()

@@ -12,10 +12,10 @@ from actors.events import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
+from transport.attempts import SignInThrottle
 from transport.audit_trail import AuditTrail
 from transport.facilities import HttpServices
 from transport.rendering.protocol import Block
-from transport.tries import SignInThrottle
 
 __all__ = [
     "SCOPES",
@@ -27,16 +27,13 @@ __all__ = [
     "Devices",
     "Renders",
     "Scope",
-    "SessionListener",
-    "SessionWatch",
     "Uploads",
+    "Watch",
 ]
 
 Scope = Literal["view", "approve", "drive", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""Ordered from the fewest to the most rights."""
-
-"""What a key may do; each scope includes those before it."""
+"""What a key may do, from the fewest to the most rights; each scope includes those before it."""
 
 
 class Renders(Protocol):
@@ -78,20 +75,9 @@ class Devices(Protocol):
         ...
 
 
-class SessionListener(Protocol):
-    """A listener for changes in the list of sessions."""
-
-    def changed(self, session_id: str) -> None:
-        """Handle that a session's entry may have changed. Must not block, raise or call back."""
-        ...
-
-
-class SessionWatch(Protocol):
-    """Notifies of changed sessions, for lists."""
-
-    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        """Call `listener.changed` for every session that changes while inside the block."""
-        ...
+Watch = Callable[[Callable[[str], None]], AbstractContextManager[None]]
+"""Calls a function with the id of every session whose entry in a list may have changed, while inside the block. The
+function must not block, raise or call back."""
 
 
 class Uploads(Protocol):
@@ -183,7 +169,7 @@ class Deps:
     catalog: Catalog
     journal: Journal
     devices: Devices
-    watch: SessionWatch
+    watch: Watch
     clock: Clock
     aliases: Aliases
     uploads: Uploads | None = None

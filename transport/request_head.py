@@ -1,4 +1,4 @@
-"""Parses as much of an HTTP/1.1 request's head as routing needs. Pure; h11 or wsproto parse it strictly later."""
+"""Reads a request's head, with h11. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import re
 from typing import Final
 
 import attrs
+import h11
 
 __all__ = ["HeadError", "RequestHead", "find_end", "parse_head", "without_upgrade"]
 
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"\r?\n")
-_REQUEST: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/1\.[01]")
+_VERSIONS: Final = frozenset({b"1.0", b"1.1"})
 _LONGEST_SIZE: Final = 16  # digits
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
 
 class HeadError(Exception):
-    """The data is not a request of HTTP/1.0 or 1.1."""
+    """The data is not a valid head of HTTP/1.0 or 1.1."""
 
 
 @attrs.frozen
@@ -58,19 +59,17 @@ def find_end(data: bytes | bytearray, start: int = 0) -> int | None:
 
 
 def parse_head(data: bytes) -> RequestHead:
-    """Return the parsed head. Raises HeadError."""
-    lines = _LINE.split(data.rstrip(b"\r\n"))
-    request = _REQUEST.fullmatch(lines[0])
-    if request is None:
+    """Return the head that `data` is, without a body. Raises HeadError."""
+    connection = h11.Connection(h11.SERVER)
+    try:
+        connection.receive_data(data)
+        request = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise HeadError(f"the head is not valid: {str(error).partition(':')[0]}") from None
+    if not isinstance(request, h11.Request) or request.http_version not in _VERSIONS:
         raise HeadError("not an HTTP/1.1 request")
-    headers: list[tuple[bytes, bytes]] = []
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise HeadError("a header line without a colon")
-        headers.append((name.lower(), value.strip()))
-    target = request[2].partition(b"?")[0]
-    return RequestHead(request[1].decode("ascii"), target.decode("latin-1"), tuple(headers))
+    target = request.target.partition(b"?")[0]
+    return RequestHead(request.method.decode("ascii"), target.decode("latin-1"), tuple(request.headers))
 
 
 def without_upgrade(data: bytes) -> bytes:

@@ -24,7 +24,7 @@ from actors.events import (
 )
 from transport.v3.events import timestamp
 
-__all__ = ["ANSWER_KINDS", "ENTRY_KINDS", "Answer", "Answers", "entries"]
+__all__ = ["ANSWER_KINDS", "ENTRY_KINDS", "Answers", "TurnAnswer", "entries"]
 
 ENTRY_KINDS: Final = frozenset({UserMessage.kind, TurnStarted.kind})
 """The kinds of rows that are entries."""
@@ -51,7 +51,7 @@ class _Block:
 
 
 @attrs.define
-class Answer:
+class TurnAnswer:
     """The text of a turn so far, and how it ended."""
 
     status: str = "running"
@@ -81,7 +81,7 @@ class Answers:
     """Gathers the answers of some turns from the rows after their start."""
 
     def __init__(self, turn_ids: Iterable[str]) -> None:
-        self.by_turn = {turn_id: Answer() for turn_id in turn_ids}
+        self.by_turn = {turn_id: TurnAnswer() for turn_id in turn_ids}
         self._running = set(self.by_turn)
 
     @property
@@ -101,7 +101,7 @@ class Answers:
             if answer is not None:
                 self._add(answer, item)
 
-    def _add(self, answer: Answer, item: Committed) -> None:
+    def _add(self, answer: TurnAnswer, item: Committed) -> None:
         event = item.event
         if isinstance(event, Message):
             answer.add(event)
@@ -119,7 +119,7 @@ class Answers:
 
 
 def entries(
-    items: Sequence[Committed], states: Mapping[str, str], answers: Mapping[str, Answer]
+    items: Sequence[Committed], states: Mapping[str, str], answers: Mapping[str, TurnAnswer]
 ) -> list[dict[str, Any]]:
     """Return the entries of `items`, which are of `ENTRY_KINDS`.
 
@@ -136,7 +136,7 @@ def _delivery(state: str | None) -> str:
     return state if state is not None and state in _DELIVERY_STATES else "queued"
 
 
-def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Answer]) -> dict[str, Any]:
+def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, TurnAnswer]) -> dict[str, Any]:
     event = item.event
     base = {"seq": item.seq, "turn_id": item.turn_id, "timestamp": timestamp(item.at_ms)}
     if isinstance(event, UserMessage):
@@ -149,7 +149,7 @@ def _entry(item: Committed, states: Mapping[str, str], answers: Mapping[str, Ans
             "attachments": [attrs.asdict(attachment) for attachment in event.attachments],
             "status": _delivery(states.get(event.message_id)),
         }
-    answer = answers.get(item.turn_id or "", Answer())
+    answer = answers.get(item.turn_id or "", TurnAnswer())
     cause = getattr(event, "cause", None)
     made: dict[str, Any] = {
         **base,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 import trio
@@ -12,25 +12,24 @@ import trio_websocket
 
 from transport.config import TransportConfig
 from transport.ios.connection import AppConnection, AppShared
-from transport.limits import Place, Places
-from transport.ports import AppPorts, Deps, Device
+from transport.limits import Place, Places, Turnstile
+from transport.ports import AppPorts, Deps
 from transport.proxies import Proxies
 from transport.refusals import Refusal
 from transport.request_head import RequestHead, find_end
 from transport.signin import SignIn, SignIns, key_of_headers
 from transport.streams import FrameStream, Transport
-from transport.turnstile import Turnstile
 from transport.v3.connection import ConnectionV3
 from transport.v3.decode import SUBPROTOCOL
 from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
-from transport.websocket.close_codes import CloseCode
+from transport.websocket.connection import DeviceConnection
 from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES
 from transport.websocket.heartbeat import Heartbeat
 from transport.websocket.incoming import MAX_FIRST_BYTES, Incoming
 from transport.websocket.reader import READ_BYTES, FrameReader
 
-__all__ = ["Dialect", "WebSocketUpgrade", "address_of"]
+__all__ = ["WebSocketUpgrade", "address_of"]
 
 MESSAGE_QUEUE: Final = 1
 """Frames that trio-websocket reads ahead, 1 MiB each at worst."""
@@ -39,23 +38,6 @@ CUT_S: Final = 0.1
 """How long a connection whose place another one takes may need to write its close frame."""
 
 _PATHS: Final = {"/api/ws": None, "/api/claude/ws": "claude", "/api/codex/ws": "codex"}
-
-
-class Dialect(Protocol):
-    """One connection that speaks some protocol."""
-
-    @property
-    def device(self) -> Device | None:
-        """The device that is signed in."""
-        ...
-
-    def request_close(self, code: CloseCode) -> None:
-        """Ask it to end in order. Never blocks."""
-        ...
-
-    async def run(self, nursery: trio.Nursery) -> None:
-        """Serve until either side closes, with tasks of its own in `nursery`, whose scope it may cancel."""
-        ...
 
 
 @attrs.frozen
@@ -74,8 +56,8 @@ class Upgrade:
     key: str | None = attrs.field(repr=False)
 
 
-_MakeDialect = Callable[
-    [Upgrade, trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], Dialect
+_MakeConnection = Callable[
+    [Upgrade, trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], DeviceConnection
 ]
 
 
@@ -93,7 +75,7 @@ class WebSocketUpgrade:
     renderings: Renderings | None = attrs.field(init=False)
     proxies: Proxies = attrs.field(init=False)
     _app: AppShared = attrs.field(factory=AppShared)
-    _open: dict[Dialect, str | None] = attrs.field(factory=dict)
+    _open: dict[DeviceConnection, str | None] = attrs.field(factory=dict)
     _all_closed: trio.Event | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -111,15 +93,15 @@ class WebSocketUpgrade:
 
     def close_device(self, device_id: str) -> None:
         """Close the connections of one device, whose key is revoked."""
-        for dialect in tuple(self._open):
-            if dialect.device is not None and dialect.device.id == device_id:
-                dialect.request_close(close_codes.BAD_KEY)
+        for connection in tuple(self._open):
+            if connection.device is not None and connection.device.id == device_id:
+                connection.request_close(close_codes.BAD_KEY)
 
     async def close_all(self) -> None:
         """Ask all to reconnect later; return when they are closed."""
         while self._open:
-            for dialect in tuple(self._open):
-                dialect.request_close(close_codes.RESTART)
+            for connection in tuple(self._open):
+                connection.request_close(close_codes.RESTART)
             if self._all_closed is None or self._all_closed.is_set():
                 self._all_closed = trio.Event()
             await self._all_closed.wait()
@@ -179,7 +161,7 @@ class WebSocketUpgrade:
                 nursery.start_soon(self.renderings.run)
 
     async def _serve(
-        self, stream: FrameStream, upgrade: Upgrade, place: Place | None, make: _MakeDialect
+        self, stream: FrameStream, upgrade: Upgrade, place: Place | None, make: _MakeConnection
     ) -> None:
         """Serve one WebSocket; `place` is None if the head's key is good."""
         place = place or Places(1).enter(upgrade.address)
@@ -190,13 +172,13 @@ class WebSocketUpgrade:
                 )
                 ws = await self._shake_hands(nursery, stream, upgrade) if place.held else None
                 if ws is not None:
-                    dialect = make(upgrade, ws, stream, partial(self._signed_in, stream, place))
-                    place.make_room = partial(_cut, dialect, nursery.cancel_scope)
-                    self._open[dialect] = upgrade.agent
+                    connection = make(upgrade, ws, stream, partial(self._signed_in, stream, place))
+                    place.make_room = partial(_cut, connection, nursery.cancel_scope)
+                    self._open[connection] = upgrade.agent
                     try:
-                        await dialect.run(nursery)
+                        await connection.run(nursery)
                     finally:
-                        self._forget(dialect)
+                        self._forget(connection)
                 nursery.cancel_scope.cancel(reason="the conversation is over")
             await stream.finish()
         finally:
@@ -230,8 +212,8 @@ class WebSocketUpgrade:
             return stream.ws
         return None
 
-    def _forget(self, dialect: Dialect) -> None:
-        del self._open[dialect]
+    def _forget(self, connection: DeviceConnection) -> None:
+        del self._open[connection]
         if not self._open and self._all_closed is not None:
             self._all_closed.set()
 
@@ -241,16 +223,15 @@ class WebSocketUpgrade:
         ws: trio_websocket.WebSocketConnection,
         stream: FrameStream,
         on_signed_in: Callable[[], None],
-    ) -> Dialect:
-        sign_in = SignIn(self.sign_ins, upgrade.address, upgrade.key)
+    ) -> DeviceConnection:
         return ConnectionV3(
-            ws,
-            stream,
-            self.config,
-            self.deps,
-            self.pulse,
-            on_signed_in,
-            sign_in,
+            ws=ws,
+            stream=stream,
+            config=self.config,
+            deps=self.deps,
+            sign_in=SignIn(self.sign_ins, upgrade.address, upgrade.key),
+            on_signed_in=on_signed_in,
+            pulse=self.pulse,
             renderings=self.renderings,
         )
 
@@ -261,16 +242,24 @@ class WebSocketUpgrade:
         ws: trio_websocket.WebSocketConnection,
         stream: FrameStream,
         on_signed_in: Callable[[], None],
-    ) -> Dialect:
+    ) -> DeviceConnection:
         assert upgrade.agent is not None
-        sign_in = SignIn(self.sign_ins, upgrade.address, None)
-        rest = (self._app, upgrade.agent, sign_in, on_signed_in)
-        return AppConnection(ws, stream, self.config, self.deps, ports, *rest)
+        return AppConnection(
+            ws=ws,
+            stream=stream,
+            config=self.config,
+            deps=self.deps,
+            sign_in=SignIn(self.sign_ins, upgrade.address, None),
+            on_signed_in=on_signed_in,
+            ports=ports,
+            shared=self._app,
+            agent=upgrade.agent,
+        )
 
 
-def _cut(dialect: Dialect, scope: trio.CancelScope) -> None:
+def _cut(connection: DeviceConnection, scope: trio.CancelScope) -> None:
     """End a connection whose place another one takes."""
-    dialect.request_close(close_codes.TOO_MANY)
+    connection.request_close(close_codes.TOO_MANY)
     scope.deadline = min(scope.deadline, trio.current_time() + CUT_S)
 
 

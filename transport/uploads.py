@@ -88,7 +88,7 @@ class _Form:
     kind: bytearray = attrs.field(factory=bytearray)
     field_bytes: int = 0
 
-    async def take(self, piece: Piece, incoming: stored.Incoming) -> None:
+    async def take(self, piece: Piece, incoming: stored.IncomingFile) -> None:
         """Take a piece; the file's own pieces reach `incoming`. Raises HttpError."""
         if isinstance(piece, PartBegins):
             self._begins(piece)

@@ -1,4 +1,4 @@
-"""The server's end of the mother process, from which hubs are forked. Blocking: called on a thread."""
+"""The server's end of the fork server, from which hubs are forked. Blocking: called on a thread."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from bridgehub.protocol.messages import HubSpec
 __all__ = ["ForkServer"]
 
 ANSWER_S = 8.0
-"""How long an answer may take: the mother gives a hub 5 s, and her own import takes up to 1 s."""
+"""How long an answer may take: the fork server gives a hub 5 s, and its own import takes up to 1 s."""
 
 END_S = 2.0
-"""How long she has to end by herself once her stdin is closed."""
+"""How long it has to end by itself once its stdin is closed."""
 
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
 """What a bare Python needs of the server's environment; nothing of it reaches a forked hub's."""
@@ -34,7 +34,7 @@ _ROOT = Path(bridgehub.protocol.__file__).resolve().parent.parent.parent
 
 
 class _ForkServerGone(Exception):
-    """She is dead. `received` tells whether she may have had the spec."""
+    """The fork server is dead. `received`: whether it may have had the spec."""
 
     def __init__(self, received: bool) -> None:
         super().__init__("the mother process died")
@@ -46,7 +46,7 @@ class ForkServer:
     """Starts with the first hub, and again when it died. Not safe for two threads at once.
 
     Attributes:
-        log: the file that her complaints go to.
+        log: the file of its warnings and errors.
         by_exec: hubs are programs of their own instead of forks (macOS).
     """
 
@@ -56,14 +56,14 @@ class ForkServer:
 
     @property
     def pid(self) -> int | None:
-        """Her process id; None while there is none."""
+        """Its process id; None while there is none."""
         return self._process.pid if self._process is not None else None
 
     def start_hub(self, spec: HubSpec) -> int:
         """Start a hub and return its pid once its socket takes connections.
 
         Raises:
-            HubStartFailed: there is none. Where the mother died in the middle of it a process may be left:
+            HubStartFailed: there is none. If the fork server died in the middle of it a process may be left:
                 the caller kills the tree by its id.
         """
         for last_try in (False, True):
@@ -77,7 +77,7 @@ class ForkServer:
         raise AssertionError("unreachable")
 
     def close(self) -> None:
-        """Let her end; hubs go on. Idempotent."""
+        """Let it end; hubs keep running. Idempotent."""
         process, self._process = self._process, None
         if process is None:
             return

@@ -65,7 +65,7 @@ class SocketHubLink:
 
         Raises:
             HubLost: the link ended.
-            HubProtocolError: the hub wrote what is no protocol. The link is closed. What came whole before the
+            HubProtocolError: the hub broke the protocol. The link is closed. What came whole before the
                 garbage was returned by earlier calls.
         """
         if self._early:
@@ -88,7 +88,7 @@ class SocketHubLink:
         return events
 
     async def aclose(self) -> None:
-        """Close the link; the hub goes on. Idempotent."""
+        """Close the link; the hub keeps running. Idempotent."""
         self._stream.socket.close()
         await trio.lowlevel.checkpoint()
 
@@ -124,7 +124,7 @@ async def open_link(
     Raises:
         HubLost: nobody listens there, or no sensible answer came.
         HubFenced: a later owner holds the hub.
-        HubProtocolError: the answer is no protocol, the hub refuses this version or session, or it is not `hub_id`.
+        HubProtocolError: the answer breaks the protocol, the hub refuses this version or session, or it is not `hub_id`.
     """
     try:
         with trio.fail_after(CONNECT_S):

@@ -1,6 +1,6 @@
 """Starts, finds and ends the hub processes of one data folder (`actors.ports.Hubs`).
 
-Everything that blocks runs on threads: starting (one at a time, through the mother process), and looking for
+Everything that blocks runs on threads: starting (one at a time, through the fork server), and looking for
 and killing processes. What is known of a hub lies in its folder, not in memory, so a server that comes later
 knows the same.
 """
@@ -52,8 +52,7 @@ LOOKS_AT_ONCE = 4
 """Threads that may read or remove hubs' files: apart from the kills, which may take seconds each."""
 
 LEFT_BYTES = 2 * 1024 * 1024
-"""Bytes of lines that one burial gives back, and one line more: what a hub left may be 64 MiB, and many may be buried
-at once."""
+"""Bytes of lines that one `reap` returns, and one line more: a hub may leave 64 MiB, and many may be reaped at once."""
 
 _LEFT_FILES = (LEFT_NAME, SPOOL_NAME)
 _FORK_SERVER_LOG = "mother.log"
@@ -61,7 +60,7 @@ _FORK_SERVER_LOG = "mother.log"
 
 @attrs.define(eq=False)
 class ProcessHubs:
-    """See the module. `aclose` lets the mother go; hubs go on.
+    """The hub processes of one data folder. `aclose` ends the fork server; hubs keep running.
 
     Attributes:
         folder: `DIR/hubs`, made with mode 0700 where it is not there.
@@ -69,6 +68,7 @@ class ProcessHubs:
             data folder alone under the temp folder, whose name the wiring notes. Made when needed.
         name_of: from the session id that a hub was started with to today's: hubs of an earlier version have the iOS
             app's own ids.
+        on_start: called with the session's id when a hub is about to start.
         by_exec: hubs are programs of their own instead of forks; right where fork is not safe (macOS).
     """
 
@@ -76,6 +76,7 @@ class ProcessHubs:
     short_folder: Path
     by_exec: bool = sys.platform == "darwin"
     name_of: Callable[[str], str] = str
+    on_start: Callable[[str], None] = lambda session_id: None
     _fork_server: ForkServer = attrs.field(init=False)
     _places: dict[str, Leftovers] = attrs.field(factory=dict)
     _starts: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -87,7 +88,7 @@ class ProcessHubs:
 
     @property
     def fork_server_pid(self) -> int | None:
-        """The mother's process id; None while there is none."""
+        """The fork server's process id; None while there is none."""
         return self._fork_server.pid
 
     def socket_of(self, hub_id: str) -> Path:
@@ -108,6 +109,7 @@ class ProcessHubs:
         """
         if not is_hub_id(spec.hub_id):
             raise HubStartFailed("the hub's id is none")
+        self.on_start(spec.session_id)
         await trio.to_thread.run_sync(self._start, spec, limiter=self._starts)
 
     async def connect(self, hub_id: str, *, owner_epoch: int, last_seq: int) -> SocketHubLink:
@@ -116,7 +118,7 @@ class ProcessHubs:
         Raises:
             HubLost: there is no such hub, or it died.
             HubFenced: a later owner holds it.
-            HubProtocolError: what answers is no hub.
+            HubProtocolError: what answers is not a hub.
         """
         record = await trio.to_thread.run_sync(read_pid_file, self.folder / hub_id)
         if record is None:
@@ -137,7 +139,7 @@ class ProcessHubs:
         return await trio.to_thread.run_sync(self._reap, hub_id, last_seq, limiter=self._kills)
 
     async def forget(self, hub_id: str) -> None:
-        """Remove a buried hub's files, once its last events are journalled. Idempotent.
+        """Remove a reaped hub's files, once its last events are journalled. Idempotent.
 
         One that lives is killed first: its start may have been under way, for an earlier server, while it was
         looked for. One that cannot be killed keeps its files, so that `living` names it.
@@ -166,7 +168,7 @@ class ProcessHubs:
         return await trio.to_thread.run_sync(self._stop, frozenset(hub_ids), limiter=self._kills)
 
     async def aclose(self) -> None:
-        """Let the mother process end. Idempotent; not cancelled while it waits (2 s at most)."""
+        """Let the fork server end. Idempotent; not cancelled while it waits (2 s at most)."""
         await trio.to_thread.run_sync(self._fork_server.close, limiter=self._starts)
 
     # ---- on threads ----

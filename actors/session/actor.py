@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import attrs
@@ -57,12 +57,18 @@ BULK_KINDS = frozenset(
 
 @attrs.define(eq=False)
 class SessionActor:
-    """See the module. `mailbox` and `tail` are the supervisor's and outlive this actor."""
+    """The one task that writes a session's events. `mailbox` and `tail` are the supervisor's and outlive it.
+
+    Attributes:
+        changed: called after each commit that the session's entry in a list may show, and for a session that is new.
+            An actor that is spawned alone has nobody to call.
+    """
 
     session_id: str
     deps: SessionDeps
     mailbox: Mailbox
     tail: Tail
+    changed: Callable[[str], None] = lambda session_id: None
     _record: SessionRecord = attrs.field(init=False)
     _grant: Grant = attrs.field(init=False)
     _is_owner: bool = False
@@ -127,13 +133,15 @@ class SessionActor:
         self.mailbox.drop_hub_mail()
         self.tail.reset(state.epoch, state.head_seq)
         self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
-        self._effects = EffectRunner(deps, self._record, state, self._owner, self.mailbox, self.tail)
+        self._effects = EffectRunner(
+            deps, self._record, state, self._owner, self.mailbox, self.tail, self.changed
+        )
         for hub_id in state.leaving:
             self._owner.finish(hub_id)
         if state.hub_id is not None:
             self._owner.adopt(state.hub_id)
         if state.head_seq == 0:
-            deps.changed(self.session_id)  # it may have been made this moment: no event tells that
+            self.changed(self.session_id)  # it may be new: no event shows that
 
     def _acked(self, hub_id: str) -> int:
         known, seq = self._committed_hub
@@ -230,7 +238,7 @@ class SessionActor:
         if trio.current_time() < self._own_deadline():
             return []  # only the clock was looked at
         if state.turn is not None:
-            # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` tells the rest.
+            # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` brings the rest.
             self._stop_at = math.inf
             self._idle_since = trio.current_time()
             if state.hub_id is not None:
@@ -346,7 +354,7 @@ class SessionActor:
         if turn is not None or any(item.event.kind in TURN_ENDS | {TaskFinished.kind} for item in items):
             self._idle_since = trio.current_time()
         if any(item.event.kind not in BULK_KINDS for item in items):
-            self.deps.changed(self.session_id)
+            self.changed(self.session_id)
 
     # ---- trouble ----
 
@@ -373,7 +381,7 @@ class SessionActor:
 
     def _reject_all(self, mail: Sequence[Mail], content: str) -> None:
         """Refuse what storage does not take. One wish to stop the running turn is kept, and is the first thing that
-        is committed once it can be: whoever pressed Stop need not press it until then."""
+        is committed once it can be: a person who pressed Stop need not press it again."""
         self._taken = []
         for one in mail:
             if not isinstance(one, Envelope) or not isinstance(one.command, Interrupt):

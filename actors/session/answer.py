@@ -34,7 +34,7 @@ class _Run:
 
 @attrs.define(eq=False)
 class Answer:
-    """See the module.
+    """The text of one running turn.
 
     Attributes:
         limit: bytes of JSON that the text of one folded row may take.

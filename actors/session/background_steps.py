@@ -41,7 +41,7 @@ def told_of_own_turn(step: Step, turn: Turn, event: hub.HubEvent) -> hub.HubEven
 
 
 def told_in_background(step: Step, event: hub.HubEvent) -> bool:
-    """Take what is told of a task in the background, in a turn or between two; return whether it was that.
+    """Take news of a task in the background, in a turn or between two; return whether it was that.
 
     It says nothing of whether the agent took a prompt.
     """

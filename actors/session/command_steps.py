@@ -43,7 +43,7 @@ from actors.session.step import Step, decided
 from actors.session.undo_steps import ask_undo
 from actors.tail import DraftChanged, ReadMarkMoved
 from bridgehub.protocol.messages import InterruptTurn
-from storage.records import Command as KnownCommand
+from storage.records import CommandRecord
 
 __all__ = ["MAX_QUEUED", "take_command"]
 
@@ -103,7 +103,7 @@ def take_command(step: Step, given: FromDevice) -> None:
             _close(step, envelope, watched=given.watched)
 
 
-def _send(step: Step, envelope: Envelope, send: Send, known: KnownCommand | None) -> None:
+def _send(step: Step, envelope: Envelope, send: Send, known: CommandRecord | None) -> None:
     state, author = step.state, envelope.author.device_id
     seq = known.seq if known is not None else _seq_in_batch(step, send.message_id)
     if seq is not None:

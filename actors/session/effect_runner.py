@@ -68,10 +68,9 @@ def _never(name: str) -> bool:
 class SessionDeps:
     """What every session's actor works with.
 
-    `spec_for` makes what a new hub is started with, from the session and the hub's id. `changed` is called with
-    the session's id after each commit that its entry in a list may show, and for a session that is new. `audited`
+    `spec_for` makes what a new hub is started with, from the session and the hub's id. `audited`
     takes what goes into the audit beside the journal; it never blocks.
-    `allows_bypass` tells whether the config lets an agent work without asking;
+    `allows_bypass` returns whether the config lets an agent work without asking;
     `is_revoked`, whether a key, by its id, is not good any more. `warming` bounds what starts before a message.
     """
 
@@ -83,7 +82,6 @@ class SessionDeps:
     new_id: Ids
     spec_for: Callable[[SessionRecord, str], HubSpec]
     config: ActorConfig
-    changed: Callable[[str], None]
     path_of: Callable[[Attachment], str | None] = _no_file
     undoes: Undoes | None = None
     audited: Callable[[Act], object] = lambda act: None
@@ -102,6 +100,7 @@ class EffectRunner:
     owner: HubOwner
     mailbox: Mailbox
     tail: Tail
+    changed: Callable[[str], None]
     undos: UndoRunner = attrs.field(init=False)
     _note: KeepNote | None = None
     _noted: trio.Event = attrs.field(factory=trio.Event)
@@ -180,7 +179,7 @@ class EffectRunner:
     async def _keep_offer(self, offer: Offer) -> None:
         try:
             await self.deps.catalog.keep_offer(self.record.agent_type, encode_offer(offer))
-        except STORAGE_DOWN as exc:  # the agent tells it again with its next start
+        except STORAGE_DOWN as exc:  # the agent reports it again with its next start
             log.warning("session %s: what its agent offers was not kept: %s", self.session_id, exc)
 
     async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
@@ -233,7 +232,7 @@ class EffectRunner:
             except STORAGE_DOWN as exc:  # neither is worth more than a line; the next one may fit
                 log.warning("session %s: a note was not kept: %s", self.session_id, exc)
             if any(one is not None for one in (note.read_seq, note.pinned, note.archived)):
-                self.deps.changed(self.session_id)
+                self.changed(self.session_id)
             self.mailbox.wake()  # the actor may have been waiting to leave
 
 

@@ -104,7 +104,7 @@ class ForgetHub:
 
 @attrs.frozen
 class PlanUndo:
-    """Find out what an undo would do; `UndoPlanned` tells."""
+    """Find out what an undo would do; answered by `UndoPlanned`."""
 
     undo_id: str
     turn_id: str | None
@@ -114,7 +114,7 @@ class PlanUndo:
 
 @attrs.frozen
 class CarryOutUndo:
-    """Do what was planned, or what is left of it; `UndoCarried` tells."""
+    """Do what was planned, or what is left of it; answered by `UndoCarried`."""
 
     undo_id: str
 
@@ -138,7 +138,7 @@ class KeepOffer:
 
 @attrs.frozen
 class Announce:
-    """Show passing news to all who are attached."""
+    """Show transient news to all who are attached."""
 
     news: TransientUpdate
 

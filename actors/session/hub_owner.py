@@ -1,14 +1,13 @@
 """Owns the hub of one session: starts it, keeps a link to it, ends it, and says what became of it.
 
 Orders come from the session's actor after a commit and never wait. Hubs of one session live one after the other: the next
-is started only when the one before is dead with its whole tree (ARCHITECTURE, Hub). What is told while no link is
+is started only when the one before is dead with its whole tree (ARCHITECTURE, Hub). What is sent while no link is
 up is dropped on purpose: `HubReady` makes the session say again whatever still matters.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -18,9 +17,10 @@ import trio
 
 from actors.errors import HubError, HubLost, HubProtocolError, HubStartFailed
 from actors.ports import HubLink, Hubs
+from actors.session.ack_pacer import AckPacer
 from actors.session.inputs import HubGone, HubReady
 from actors.session.mailbox import HubBatch, Mailbox
-from bridgehub.protocol.messages import Ack, HubSpec, Prompt, Reported, Stop, TextPiece, ToHub
+from bridgehub.protocol.messages import HubSpec, Prompt, Reported, Stop, TextPiece, ToHub
 
 __all__ = ["HubOwner"]
 
@@ -38,13 +38,6 @@ SLICE_EVENTS = 128
 SLICE_LENGTH = 256 * 1024
 """Events, and code points of text, that the session steps over at once: a step holds up the event loop."""
 
-ACK_S = 0.05
-ACK_EVENTS = 32
-ACK_LENGTH = 64 * 1024
-"""Committed pieces are acknowledged together, so that at a person's pace the hub and this side need not wake once
-more for each: after this time, this many events or this much text (code points), whatever comes first. It is far
-below the 1 MiB that a hub keeps without an answer. Anything but a piece is acknowledged at once."""
-
 TELLS_WAITING = 1024
 """Messages that a hub may leave unread; one that reads nothing at all is ended, with its tree."""
 
@@ -54,7 +47,7 @@ CLEANUP_S = 0.5
 
 @attrs.define(eq=False)
 class _Life:
-    """One hub, from its start or adoption to its burial."""
+    """One hub, from its start or adoption until it is reaped."""
 
     hub_id: str
     spec: HubSpec | None
@@ -66,11 +59,7 @@ class _Life:
 
 @attrs.define(eq=False)
 class HubOwner:
-    """See the module. `acked`: returns the last event of a hub that is committed.
-
-    Of acknowledgements: `_ack` is the newest that may be sent, `_sent_ack` was, `_ack_at` is when the next is due.
-    `_urgent` holds, of events that came, those whose acknowledgement does not wait.
-    """
+    """The owner of one session's hubs. `acked`: returns the last event of a hub that is committed."""
 
     session_id: str
     hubs: Hubs
@@ -80,11 +69,7 @@ class HubOwner:
     _lives: deque[_Life] = attrs.field(factory=deque)
     _link: HubLink | None = None
     _outbox: deque[ToHub] = attrs.field(factory=deque)
-    _ack: int = 0
-    _sent_ack: int = 0
-    _ack_at: float = math.inf
-    _urgent: deque[int] = attrs.field(factory=deque)
-    _received_bytes: int = 0
+    _acks: AckPacer = attrs.field(factory=AckPacer)
     _wake_run: trio.Event = attrs.field(factory=trio.Event)
     _wake_writer: trio.Event = attrs.field(factory=trio.Event)
 
@@ -116,7 +101,7 @@ class HubOwner:
                 life.scope.cancel(reason=f"hub is to {ending}")
 
     def finish(self, hub_id: str) -> None:
-        """Kill what an earlier owner had let go and did not come to bury."""
+        """Kill a hub that an earlier owner had released and not reaped."""
         life = _Life(hub_id, None, ending="kill")
         life.scope.cancel(reason="hub was let go")
         self._add(life)
@@ -135,16 +120,8 @@ class HubOwner:
 
     def acknowledge(self, seq: int) -> None:
         """Let the hub forget what is committed, soon. Only the newest is sent."""
-        if self._link is None or seq <= self._ack:
-            return
-        self._ack = seq
-        if seq - self._sent_ack >= ACK_EVENTS or (self._urgent and self._urgent[0] <= seq):
-            self._ack_at = -math.inf
-        elif self._ack_at == math.inf:
-            self._ack_at = trio.current_time() + ACK_S
-        else:
-            return
-        self._wake_writer.set()
+        if self._link is not None and self._acks.committed(seq, trio.current_time()):
+            self._wake_writer.set()
 
     # ---- the task ----
 
@@ -201,7 +178,7 @@ class HubOwner:
             try:
                 heard = await self._link_once(hub_id)
             except HubLost as exc:
-                found = await self.hubs.find(hub_id)  # noqa: ASYNC120 - the lost link is told in what is raised again
+                found = await self.hubs.find(hub_id)  # noqa: ASYNC120 - the error that is raised again names the lost link
                 if found is None or not found.alive:
                     raise
                 log.warning("session %s: hub %s takes no link: %s", self.session_id, hub_id, exc)
@@ -222,14 +199,12 @@ class HubOwner:
     async def _serve(self, hub_id: str, link: HubLink) -> bool:
         """Carry messages both ways until the link breaks; tell whether any event came."""
         # First what the hub had said before the welcome, so that the session judges by what it knows then. Then the
-        # welcome, and only then the link: what is told before the session saw the welcome is dropped, since the
+        # welcome, and only then the link: what is sent before the session saw the welcome is dropped, since the
         # welcome was made before it and would make the session judge by an older word.
+        self._acks = AckPacer()
         await self._catch_up(hub_id, link)
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()
-        self._urgent.clear()
-        self._ack = self._sent_ack = self._received_bytes = 0
-        self._ack_at = math.inf
         self._link = link
         heard = False
         failure: HubError | None = None
@@ -239,9 +214,7 @@ class HubOwner:
                 while True:
                     batch = await link.receive()
                     heard = True
-                    self._account(batch)
-                    for events in _slices(batch):
-                        await self.mailbox.put_from_hub(HubBatch(hub_id, events))
+                    await self._receive(hub_id, batch)
             except HubError as exc:  # kept, and raised outside, so that no group wraps it
                 failure = exc
                 nursery.cancel_scope.cancel(reason="link lost")
@@ -252,42 +225,28 @@ class HubOwner:
         seq = self.acked(hub_id)
         while seq < link.welcome.head_seq:
             batch = await link.receive()
-            for events in _slices(batch):
-                await self.mailbox.put_from_hub(HubBatch(hub_id, events))
+            await self._receive(hub_id, batch)
             seq = batch[-1].seq if batch else seq
+
+    async def _receive(self, hub_id: str, batch: Sequence[Reported]) -> None:
+        """Bring the session what the hub reports; it is acknowledged once it is committed."""
+        self._acks.received(batch)
+        for events in _slices(batch):
+            await self.mailbox.put_from_hub(HubBatch(hub_id, events))
 
     async def _write(self, link: HubLink, broken: trio.CancelScope) -> None:
         try:
             while True:  # noqa: ASYNC913 - sends, or waits for something to send
                 while self._outbox:
                     await link.send(self._outbox.popleft())
-                if trio.current_time() >= self._ack_at:
-                    await link.send(self._next_ack())
+                if trio.current_time() >= self._acks.due_at:
+                    await link.send(self._acks.take())
                 else:
                     self._wake_writer = trio.Event()
-                    with trio.move_on_at(self._ack_at):
+                    with trio.move_on_at(self._acks.due_at):
                         await self._wake_writer.wait()
         except HubLost:
             broken.cancel(reason="link lost")
-
-    def _next_ack(self) -> Ack:
-        self._sent_ack, self._ack_at = self._ack, math.inf
-        while self._urgent and self._urgent[0] <= self._ack:
-            self._urgent.popleft()
-        return Ack(self._ack)
-
-    def _account(self, batch: Sequence[Reported]) -> None:
-        """Note the last event of a batch, if any, whose acknowledgement must not wait."""
-        urgent = 0
-        for reported in batch:
-            if isinstance(reported.event, TextPiece):
-                self._received_bytes += len(reported.event.text)
-                if self._received_bytes < ACK_LENGTH:
-                    continue
-            self._received_bytes = 0
-            urgent = reported.seq
-        if urgent:
-            self._urgent.append(urgent)
 
     async def _stop_politely(self, hub_id: str) -> None:
         with trio.move_on_after(STOP_S):  # noqa: ASYNC912 - connects

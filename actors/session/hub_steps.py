@@ -166,7 +166,7 @@ def _reported(step: Step, given: FromHub) -> None:
 
 
 def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
-    """Take what is no turn's; return whether it was that."""
+    """Take what belongs to no turn; return whether it was that."""
     match event:
         case hub.AgentMemory():
             _remember(step, event)

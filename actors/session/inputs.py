@@ -8,7 +8,7 @@ import attrs
 
 from actors.commands import Envelope, Rejected
 from bridgehub.protocol.messages import Reported, Welcome
-from storage.records import Command
+from storage.records import CommandRecord
 
 __all__ = [
     "FromDevice",
@@ -30,7 +30,7 @@ class FromDevice:
     """A command. `known`: what is recorded of its message id; `watched`: whether any device is attached."""
 
     envelope: Envelope
-    known: Command | None = None
+    known: CommandRecord | None = None
     watched: bool = False
 
 
@@ -86,7 +86,7 @@ class MarkFailed:
 
 @attrs.frozen
 class Resume:
-    """The session's actor was started: a failed session works again, and what waits goes on.
+    """The session's actor was started: a failed session works again, and what waits continues.
 
     `revoked`: as in `TimeCame`.
     """

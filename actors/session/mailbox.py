@@ -1,7 +1,7 @@
 """Where a session's actor finds what it is to do: commands from devices, and news from its hub.
 
 Two bounds, so that neither can shut the other out: many small commands, and few batches of hub events, which may
-be large each. Whoever puts waits while its lane is full; so a hub that is faster than the disk waits in its own
+be large each. A task that puts waits while its lane is full; so a hub that is faster than the disk waits in its own
 socket, and a device that is faster than the session waits in its own reader.
 """
 
@@ -50,7 +50,7 @@ def refuse(mail: Sequence[Mail], content: str, code: RejectCode = "storage") -> 
 
 @attrs.define(eq=False)
 class Mailbox:
-    """See the module. One actor takes, any number of tasks put."""
+    """The mailbox of one session. One actor takes, any number of tasks put."""
 
     _commands: deque[Envelope] = attrs.field(factory=deque)
     _hub: deque[SessionNews] = attrs.field(factory=deque)
@@ -96,6 +96,6 @@ class Mailbox:
         return taken
 
     def drop_hub_mail(self) -> None:
-        """Forget the hub's news, for an actor that starts anew: the hub says it again."""
+        """Forget the hub's news, for an actor that starts again: the hub repeats it."""
         self._hub.clear()
         self._hub_room.unpark_all()

@@ -124,7 +124,7 @@ def offered(step: Step, event: hub.AgentOffered) -> None:
 
 
 def gauged(step: Step, event: hub.Gauged) -> None:
-    """Take what the agent tells of its context, cost and limits; it is kept with the next change of the state."""
+    """Take the agent's report of its context, cost and limits; it is kept with the next change of the state."""
     if event.gauge != step.state.gauge:
         step.state.gauge = event.gauge
         step.do(Announce(GaugeMoved(event.gauge)))

@@ -55,10 +55,10 @@ PREVIEW_LENGTH = 1000
 """Code points of a queued message that `attached` shows (PROTOCOL section 3)."""
 
 RESOLVED_KEPT = 100
-"""Resolved requests of which a late `decide` is told who was first."""
+"""Resolved requests: a late `decide` gets the name of who was first."""
 
 DECLINED_KEPT = 200
-"""Folders whose settings this session goes on without; the oldest is asked about again."""
+"""Folders whose settings this session does without; the oldest is asked about again."""
 
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
@@ -70,7 +70,7 @@ UNKNOWN_KEPT = 500
 """Messages whose fate a person may decide; the oldest stays `unknown` in the journal, and nothing can be done for it."""
 
 TOLD_UNDONE = 20
-"""Paths of which the agent is told that they were undone."""
+"""Paths that the agent learns were undone."""
 
 AUTHORS_KEPT = 64
 """Devices, and pairs of who and in whose turn, of which `if_head` knows the last event.
@@ -103,7 +103,7 @@ class WaitingMessage:
 
 @attrs.define
 class BackgroundTask:
-    """Work that may go on after its turn, `turn_id`. `is_stopping`: somebody wants it to end."""
+    """Work that may outlive its turn, `turn_id`. `is_stopping`: somebody wants it to end."""
 
     started: TaskStarted
     turn_id: str | None
@@ -121,7 +121,7 @@ class Turn:
         stopping_by: who interrupted it, None while nobody did.
         steered: messages that were given to this turn besides its own; `steered_taken` those that the agent took.
         decided: what was answered in this turn, for a hub that missed it.
-        may_move: whether it is certain, but for what this owner's link was told, that the hub which lives never
+        may_move: whether it is certain, but for what this owner's link was sent, that the hub which lives never
             had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
         encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
     """
@@ -147,7 +147,7 @@ class Turn:
 
 @attrs.define
 class RunningUndo:
-    """An undo that goes on. `turn_id`, `of_undo`: what is taken back, one of the two."""
+    """An undo in progress. `turn_id`, `of_undo`: what is taken back, one of the two."""
 
     undo_id: str
     turn_id: str | None
@@ -157,10 +157,10 @@ class RunningUndo:
 
 @attrs.define(eq=False)
 class SessionState:
-    """See the module.
+    """The state of one session.
 
     Attributes:
-        background: work that may go on after its turn, by task id.
+        background: work that may outlive its turn, by task id.
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
         declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
@@ -169,17 +169,17 @@ class SessionState:
         person_mode: the permission mode that a person chose; the agent may have changed to another one since.
         mode_by: who chose it.
         offer: what the agent offers; kept for all sessions with it.
-        gauge: what the agent last told of its context, cost and limits.
+        gauge: the agent's last report of its context, cost and limits.
         plan: the agent's newest to-do list.
         held: why the messages that wait are kept back; None: they are not.
-        renewals: how often its agent was made to start afresh.
+        renewals: how often its agent was made to start a new conversation.
         archived: whether it is out of the way; kept beside the journal.
         was_restored: whether this state comes out of a restore; not kept.
         allows_bypass: whether the config lets this agent work without asking; not kept.
         can_steer: whether the hub that is linked takes messages in mid-turn; not kept.
         unsaved: the turn that has a checkpoint before it and none after it, and that checkpoint.
         undo: the undo that is carried out, from its first event to its last.
-        planning: an undo that nothing was told of yet, and who asked for it; not kept.
+        planning: an undo that no event shows yet, and who asked for it; not kept.
         undone: what was undone since the agent's last message, for its next one; `undone_more`: and how much more.
         hub_is_old: whether that hub takes no settings; not kept.
         takes_warm_up: whether it starts its agent's program when asked to; not kept.
@@ -432,7 +432,7 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
                     state.declined[declined] = None
                     _drop_oldest(state.declined, DECLINED_KEPT)
             if request is not None and request.about == "plan" and event.decision != "deny":
-                # Whoever approves a plan wants it carried out: the agent leaves its mode for planning.
+                # A person who approves a plan wants it carried out: the agent leaves its mode for planning.
                 state.person_mode = None if event.decision != "cancelled" else state.person_mode
             turn.decided[event.request_id] = event
             _drop_oldest(turn.decided, DECIDED_KEPT)

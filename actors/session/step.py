@@ -108,7 +108,7 @@ class Step:
         self.start_next()
 
     def _end_steered(self, turn: Turn, delivery: DeliveryState, *, hub_said: bool) -> None:
-        """Let steered messages share the turn's outcome; of the others only a hub's own end tells that the agent
+        """Let steered messages share the turn's outcome; of the others only a hub's own end shows that the agent
         never took them, so that they may wait for a turn of their own."""
         for message_id in tuple(turn.steered):
             if message_id in turn.steered_taken:
@@ -132,7 +132,7 @@ class Step:
             self.emit(SessionUpdated(held=Held("")))
 
     def stop_turn(self, *, hub_said: bool = False) -> None:
-        """End the turn as interrupted by whoever asked for it."""
+        """End the turn as interrupted, with the device that asked for it."""
         assert self.state.turn is not None
         by = self.state.turn.stopping_by
         self.cancel_background(of_turn=self.state.turn.turn_id)

@@ -1,6 +1,6 @@
 """What a session does about an undo: the rows of the table in `docs/internals/architecture.md`. Pure.
 
-An undo is planned first: that changes nothing, and nothing is told of it. Planned, it is an event, and from there on it
+An undo is planned first: that changes nothing, and no event shows it. Planned, it is an event, and from there on it
 is carried out, once more after a crash. Messages wait until its second event.
 """
 
@@ -51,7 +51,7 @@ def undo_planned(step: Step, given: UndoPlanned) -> None:
 
 
 def undo_carried(step: Step, given: UndoCarried) -> None:
-    """Tell what was undone, and let the messages go on that waited."""
+    """Record what was undone, and let the messages run that waited."""
     undo = step.state.undo
     if undo is None or undo.undo_id != given.undo_id:
         return

@@ -1,6 +1,6 @@
 """What a delegate's driver reports to: its words become progress and the result, never the session's answer.
 
-Its questions rise to the person under the task's id; its tools are told as a line of progress; sub-agents and
+Its questions rise to the person under the task's id; its tools are shown as a line of progress; sub-agents and
 delegates of its own become tasks below its task.
 """
 
@@ -39,7 +39,7 @@ PROGRESS_CHARS = 16 * 1024
 """Words that are held back at most, whatever the time."""
 
 PROGRESS_TOTAL = 256 * 1024
-"""Characters of progress that one task may tell; the result tells the rest."""
+"""Characters of progress of one task; the result has the rest."""
 
 RESULT_CHARS = 256 * 1024
 """Characters of a delegate's answer that are kept; an agent takes no more of a tool anyway."""
@@ -51,7 +51,7 @@ _MORE = "\n… more follows in the result."
 
 
 class PracticeRefused(Exception):
-    """The `echo` agent was told to crash or to break the link, which only a session's own agent may do."""
+    """A message asked the `echo` agent to crash or to break the link, which only a session's own agent may do."""
 
 
 @attrs.define(eq=False)

@@ -90,7 +90,7 @@ class _Server:
             self._send({"id": number, "error": {"code": _METHOD_NOT_FOUND, "message": f"no {method}"}})
 
     def refuse_line(self) -> None:
-        """Tell the client that a line was no message."""
+        """Answer a line that was not a message."""
         self._send({"id": None, "error": {"code": _INVALID_REQUEST, "message": "no JSON object"}})
 
     def _greeting(self, params: dict[str, Any]) -> dict[str, Any]:

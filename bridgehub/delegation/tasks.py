@@ -66,7 +66,7 @@ _CONVERSATIONS = uuid.UUID("3f4b1b0e-6c1e-4a58-8a3f-5b1d6f0c9f52")
 
 @attrs.frozen
 class TaskResult:
-    """What the agent that handed out the work is told."""
+    """The report to the agent that handed out the work."""
 
     text: str
     is_error: bool = False
@@ -122,9 +122,9 @@ class _Work:
 
 @attrs.define(eq=False)
 class Delegation:
-    """What one agent may hand to others. One turn at a time; see the module.
+    """What one agent may hand to others. One turn at a time.
 
-    `mode_now` tells the agent's permission mode at this moment; None: it is that of `spec` for good.
+    `mode_now` returns the agent's permission mode at this moment; None: it is that of `spec` for good.
     """
 
     spec: HubSpec
@@ -170,7 +170,7 @@ class Delegation:
     async def new_task(self, agent: str, task: str, context: str = "") -> TaskResult:
         """Hand `task` to `agent` and wait for its answer. May be called from any Trio task, many at a time.
 
-        Cancelled, it cancels the task. What cannot be is told in the result, for the agent to read.
+        Cancelled, it cancels the task. What cannot be done stands in the result, for the agent to read.
 
         Args:
             agent: one of `offered`.
@@ -219,7 +219,7 @@ class Delegation:
     def _delegate_spec(self, agent: str, task_id: str, socket: str) -> HubSpec:
         """Return the spec of a delegate: its own table, its own conversation, no memory, no model of ours.
 
-        Of the session's settings only `plan` goes on to it: who may not write may not have it done either.
+        Of the session's settings only `plan` is passed to it: who may not write may not have it done either.
         """
         own, delegate = self.spec, self.spec.delegates[agent]
         return attrs.evolve(
@@ -248,7 +248,7 @@ class Delegation:
                 if driver is not None:
                     work.end = await _drive(driver, work)
         finally:
-            # When it is over, the task's end is told by the turn's end.
+            # When it is over, the turn's end is the task's end.
             with trio.move_on_after(LAST_WORD_S, shield=True):
                 await work.sink.close()
                 await turn.sink.emit(work.ended())

@@ -120,7 +120,7 @@ def decode_from_hub(line: bytes) -> FromHub:
     acknowledged.
 
     Raises:
-        LinkError: the line is no message of the link.
+        LinkError: the line is not a message of the link.
     """
     raw = _loads(line)
     if raw.get("type") == "reported":

@@ -10,7 +10,7 @@ LinkErrorCode = Literal["not_json", "too_long", "unknown_type", "bad_field", "un
 
 
 class LinkError(Exception):
-    """The other end sent (or we were to send) a line that is no message of the link.
+    """The other end sent (or we were to send) a line that is not a message of the link.
 
     Attributes:
         code: what is wrong: no JSON, over the limit, a `type` that nobody knows, a field that is missing or

@@ -92,7 +92,7 @@ class AgentMemory:
 
 @attrs.frozen
 class AgentOffered:
-    """What the agent offers now (PROTOCOL section 8), as JSON; replaces what it told before."""
+    """What the agent offers now (PROTOCOL section 8), as JSON; replaces its earlier offer."""
 
     turn_id: str | None
     offer: dict[str, Any]
@@ -100,7 +100,7 @@ class AgentOffered:
 
 @attrs.frozen
 class Gauged:
-    """How full the context is, what it cost and what limits there are, as JSON; replaces what was told before."""
+    """How full the context is, what it cost and what limits there are, as JSON; replaces the earlier one."""
 
     turn_id: str | None
     gauge: dict[str, Any]
@@ -155,7 +155,7 @@ class ToolBegan:
 
 @attrs.frozen
 class ToolEnded:
-    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` tells size and sha256.
+    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` has size and sha256.
 
     `diff`: what an edit changed, as file entries (PROTOCOL section 9).
     """
@@ -213,7 +213,7 @@ class PlanChanged:
 
 @attrs.frozen
 class TaskBegan:
-    """Delegated work began. `background`: it may go on after its turn, and ends by `TaskEnded` in any case."""
+    """Delegated work began. `background`: it may outlive its turn, and ends by `TaskEnded` in any case."""
 
     turn_id: str | None
     task_id: str

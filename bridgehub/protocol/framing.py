@@ -14,7 +14,7 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 
 @attrs.define(eq=False)
 class LineBuffer:
-    """Collects bytes and gives complete lines. The search for a line's end goes on where it stopped."""
+    """Collects bytes and gives complete lines. The search for a line's end continues where it stopped."""
 
     limit: int = MAX_LINE_BYTES
     _data: bytearray = attrs.field(factory=bytearray)

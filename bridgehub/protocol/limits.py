@@ -1,6 +1,6 @@
 """What a hub says, cut to what a session keeps of it. Pure.
 
-What a hub tells comes from an agent, and through it from a model service and whatever stands in front of that: ids of
+What a hub reports comes from an agent, through it from a model service, and from what stands in front of that: ids of
 thousands of characters were seen. These bounds are for memory. A foreign value over one is shortened, and is never a
 reason to end anything. Both ends of the link do this, the hub so that each event fits into a line, the server because a
 hub may be an older one. What was shortened once is within its bound and stays as it is.
@@ -33,7 +33,7 @@ MAX_ID_CHARS = 256
 """Code points of an id, a block's or a tool's name: it is kept as long as its turn, and in every list of it."""
 
 MAX_TEXT_CHARS = 512 * 1024
-"""Code points of a text that is no piece of the answer: a tool's output, a task's result. Ours keep to 64 KiB."""
+"""Code points of a text that is not a piece of the answer: a tool's output, a task's result. Ours keep to 64 KiB."""
 
 MAX_VALUE_BYTES = 128 * 1024
 """JSON of a tool's input, a request's questions: with each open request it is in the session's snapshot."""
@@ -52,7 +52,7 @@ MAX_LEFT_OUT = 50
 
 MAX_PATH_CHARS = 4096
 MAX_GAUGE_BYTES = 16 * 1024
-"""JSON of a gauge; a longer one tells nothing."""
+"""JSON of a gauge; a longer one is dropped."""
 
 MAX_PLAN_ENTRIES = 100
 MAX_PLAN_CHARS = 500
@@ -61,7 +61,7 @@ MAX_TITLE_CHARS = 1000
 MAX_OPTIONS = 16
 
 MAX_NUMBER = 2**53
-"""A count that is larger is told as this: the largest that every JSON library reads."""
+"""A larger count becomes this: the largest that every JSON library reads."""
 
 _IDS = (
     "block",
@@ -93,7 +93,7 @@ def short_id(given: str) -> str:
 def clip(event: hub.HubEvent) -> hub.HubEvent:
     """Return an event with its ids, texts, numbers and values cut to their bounds; nearly always the event itself.
 
-    Ids that a hub makes (`turn_id`, `request_id`, `message_id`) stay as they are: the hub is told them again.
+    Ids that a hub makes (`turn_id`, `request_id`, `message_id`) stay as they are: the hub gets them back.
     """
     if type(event) is hub.TextPiece:
         return event if len(event.block) <= MAX_ID_CHARS else attrs.evolve(event, block=short_id(event.block))

@@ -328,7 +328,7 @@ class Ack:
 
 @attrs.frozen
 class Detach:
-    """The server is about to stop; the hub goes on alone."""
+    """The server is about to stop; the hub continues alone."""
 
 
 @attrs.frozen
@@ -365,7 +365,7 @@ class Welcome:
         running: whether that turn still runs.
         waiting: ids of the permission requests that wait for `Decided`.
         steered: ids of the messages that were steered into that turn.
-        head_seq: the hub's newest event when it said this: what lies before it is told before this is judged.
+        head_seq: the hub's newest event when it said this: earlier events come before this is judged.
         history_wanted: the `limit_bytes` of a `HistoryWanted` that waits; 0 where none does.
         can_steer: whether the agent takes messages in mid-turn.
         takes_setup: whether the hub takes `Configure` and `Prompt.setup`; one that does not is older, and is replaced

@@ -3,7 +3,7 @@
 An agent's tools get away from a plain kill: they run in sessions of their own, ignore SIGTERM, and belong to
 process 1 once their parent is dead. Two threads lead to them. *Parent links*: while the hub lives it adopts
 the orphans below it (child subreaper, Linux), so its descendants are complete. *The marker*: every process
-that the hub started has `BUILDEROS_HUB=<hub id>` in its environment, whoever its parent is by now. A process in the
+that the hub started has `BUILDEROS_HUB=<hub id>` in its environment, whatever its parent is by now. A process in the
 middle of an exec shows no environment at all for some microseconds (Linux), so it is looked at again.
 
 No stranger is ever signalled: each process is held by pid **and** start, which psutil compares before each
@@ -42,13 +42,13 @@ TASK_MARKER = "DELEGATED_TASK"
 """What the processes of a delegate have besides, so that one task can be ended without its neighbours."""
 
 KILL_LIMIT_S = 10.0
-"""How long a kill goes on: a process in uninterruptible sleep may take this long to die."""
+"""How long a kill may take: a process in uninterruptible sleep may take this long to die."""
 
 _ROUND_S = 0.5
 """How long one round waits for its dead before it looks again."""
 
 _DOUBT_S = 0.25
-"""How long one look goes on where new processes appear all the time, or a young one shows no environment: an exec
+"""How long one look may take if new processes appear all the time, or a young one shows no environment: an exec
 is far from it, and one that has none for good costs this much."""
 
 _DOUBT_ROUND_S = 0.002
@@ -69,7 +69,7 @@ class TreeKillFailed(Exception):
 
 
 def start_mark(pid: int) -> str | None:
-    """Return a word that tells this process from any other that ever has its pid; None where there is none.
+    """Return a word that no other process with this pid ever has; None if there is no such process.
 
     On Linux the boot and the clock tick of its start: unlike a wall time it stays the same when the clock is
     set.
@@ -90,7 +90,7 @@ def _portable_mark(pid: int) -> str | None:
 
 
 def is_alive(pid: int, started: str) -> bool:
-    """Tell whether the process is there, is the one that `started` marks, and is no zombie."""
+    """Return whether the process is there, is the one that `started` marks, and is not a zombie."""
     leader = _leader(pid, started)
     return leader is not None and _lives(leader)
 
@@ -128,7 +128,7 @@ def kill_tree(
     """Kill a hub and every process of its tree; return how many there were.
 
     The hub is stopped first so that it starts nothing new while it still adopts orphans, then its descendants
-    are killed until none is left, then the hub, then whoever carries the marker until a look finds none. The
+    are killed until none is left, then the hub, then all that carry the marker until a look finds none. The
     caller itself is spared.
 
     Args:
@@ -179,7 +179,7 @@ def _kill_until_none(
 def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psutil.Process]:
     """Return living descendants of `leader` and all others with the marker, never `leader` or the caller.
 
-    The list of processes is no single moment: one that starts another and ends, while others are looked at, leaves a
+    The list of processes is not of a single moment: one that starts another and ends, while others are looked at, leaves a
     child that was not on the list. So there is none only where a new list brings nothing new.
     """
     spared = {os.getpid(), leader.pid if leader is not None else 0}

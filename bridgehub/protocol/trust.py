@@ -9,7 +9,7 @@ __all__ = ["KIND", "MAX_RUNS", "declined_by", "declined_name", "trust_input"]
 KIND = "trust"
 
 MAX_RUNS = 200
-"""Things of one folder that a person is shown; the rest is told as a number."""
+"""Things of one folder that a person is shown; the rest is shown as a number."""
 
 
 def trust_input(agent: str, folder: str, runs: list[dict[str, str]], more: int) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def trust_input(agent: str, folder: str, runs: list[dict[str, str]], more: int) 
 
 
 def declined_name(agent: str, folder: str) -> str:
-    """Return under which name it is kept that this kind of agent goes on without the folder's settings."""
+    """Return under which name it is kept that this kind of agent does without the folder's settings."""
     return f"{agent} {folder}"
 
 

@@ -1,7 +1,7 @@
 """What of a folder an agent of the Agent Client Protocol would run: its own settings, and the folder's MCP servers.
 
-Each known agent has files of its own (`KnownAgent.reads`); of one that is not known all of them count. Nothing tells
-what in such a file runs, so each file counts whole. `.mcp.json` is read by us: its servers are handed to the agent.
+Each known agent has files of its own (`KnownAgent.reads`); of one that is not known all of them count. It is
+unknown what in such a file runs, so each file counts whole. `.mcp.json` is read by us: its servers are handed to the agent.
 """
 
 from __future__ import annotations

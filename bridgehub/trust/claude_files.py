@@ -52,7 +52,7 @@ _INLINE = re.compile(r"!`[^`]*`|^```!.*?^```", re.MULTILINE | re.DOTALL)
 
 
 def find_claude(workspace: str, config: Path, counts_as: str = "") -> Findings:
-    """Look at the folder. `config`: where the person's own settings lie; they are no folder's."""
+    """Look at the folder. `config`: where the person's own settings lie; they belong to no folder."""
     notes = Notes(Path(workspace), counts_as)
     own = os.path.realpath(config)
     if os.path.realpath(notes.workspace / ".claude") != own:

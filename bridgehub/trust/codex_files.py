@@ -39,7 +39,7 @@ _RIGHTS = frozenset(
 
 
 def find_codex(workspace: str, home: Path, counts_as: str = "") -> Findings:
-    """Look at the folder. `home`: where the person's own settings lie; they are no folder's."""
+    """Look at the folder. `home`: where the person's own settings lie; they belong to no folder."""
     notes = Notes(Path(workspace), counts_as)
     own = os.path.realpath(home)
     for folder in notes.folders:

@@ -26,11 +26,11 @@ MAX_NAME_CHARS = 200
 MAX_COMMAND_CHARS = 500
 
 MAX_TOLD_BYTES = 96 * 1024
-"""JSON of all that a request tells: an event holds 128 KiB. What does not fit is told as a number."""
+"""JSON of all that a request shows: an event holds 128 KiB. What does not fit is shown as a number."""
 
 
 MAX_FLAT_CHARS = 4096
-"""Of a name or a command; two that differ later count as one, and their file's hash tells them apart."""
+"""Of a name or a command; two that differ later count as one, and their file's hash distinguishes them."""
 
 MAX_RUN_FILES = 500
 """Files that commands name, of one folder."""
@@ -47,7 +47,7 @@ _BY_PROGRAM = {
     "yarn": ("package.json",),
     "bun": ("package.json",),
 }
-"""Files that a program reads its commands from without being told their names."""
+"""Files that a program reads its commands from without an option that names them."""
 
 
 @attrs.frozen
@@ -60,7 +60,7 @@ class Run:
     command: str = ""
 
     def told(self) -> dict[str, str]:
-        """Return it as a request tells it."""
+        """Return it as a request shows it."""
         told = {"kind": self.kind, "name": _cut(self.name, MAX_NAME_CHARS)}
         told["from"] = _cut(self.origin, MAX_NAME_CHARS)
         return told | ({"command": _cut(self.command, MAX_COMMAND_CHARS)} if self.command else {})
@@ -73,7 +73,7 @@ class Findings:
     Attributes:
         folder: the folder whose trust counts.
         runs: all that runs there.
-        digest: tells these files, and those that they run, from any other state of theirs; empty if nothing runs.
+        digest: of these files, and those that they run; any other state of theirs has another one; empty if nothing runs.
         environment: the variables that the folder sets.
     """
 
@@ -164,7 +164,7 @@ def server_command(server: Any) -> Any:
 
 
 def hook_commands(groups: Any) -> list[str]:
-    """Return what the hooks of one event run; one empty text for what is no list of hooks but is something."""
+    """Return what the hooks of one event run; one empty text for what is not a list of hooks but is something."""
     found = []
     for group in groups if isinstance(groups, list) else ():
         inner = group.get("hooks") if isinstance(group, dict) else None

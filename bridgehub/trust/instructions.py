@@ -1,4 +1,4 @@
-"""The instructions of a folder as text, for a program that was told to leave the folder's settings out.
+"""The instructions of a folder as text, for a program that was started to leave the folder's settings out.
 
 They are text and always count; the program itself would leave them out with the rest. A file counts only if it really lies
 inside the folder that it is found in, so that a link in a stranger's folder cannot have another file of the person read.

@@ -57,7 +57,7 @@ def read_text(path: Path) -> str | None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return what tells a file's content from any other; empty if it is no file that can be read."""
+    """Return a digest of a file's content; empty if it is not a file that can be read."""
     descriptor = _open(path)
     if descriptor is None:
         return ""

@@ -81,7 +81,7 @@ def run_git(
         before: options in front of the command.
         environment: in place of `git_environment()`.
         given: its input.
-        ok: exit statuses that are no failure.
+        ok: exit statuses that are not a failure.
         limit_s: it is killed after this.
         low: at low priority.
 

@@ -71,7 +71,7 @@ def check_path(path: str) -> None:
 
 
 def shown(name: bytes | str) -> str:
-    """Return a file's name as text for a person: bytes that are no UTF-8 become U+FFFD."""
+    """Return a file's name as text for a person: bytes that are not UTF-8 become U+FFFD."""
     raw = os.fsencode(name) if isinstance(name, str) else name
     return raw.decode("utf-8", "replace")
 
@@ -163,7 +163,7 @@ def open_file(root: str, path: str) -> tuple[int, os.stat_result]:
     """Open a regular file below `root` for reading; the caller closes the descriptor.
 
     Raises:
-        PathRefused: as `followed`, or it is no regular file.
+        PathRefused: as `followed`, or it is not a regular file.
     """
     with followed(root, path) as found:
         if not stat.S_ISREG(found.stat.st_mode):

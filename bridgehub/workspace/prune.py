@@ -12,7 +12,7 @@ import attrs
 from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.store import Store, StoreBusy, session_ref
 
-__all__ = ["MAX_BYTES", "Usage", "forget_session", "prune", "usage"]
+__all__ = ["MAX_BYTES", "SpaceUsed", "forget_session", "prune", "usage"]
 
 MAX_BYTES = 5_000_000_000
 """Of all stores together; the oldest checkpoints go first."""
@@ -26,7 +26,7 @@ LOOSE = 2000
 
 
 @attrs.frozen
-class Usage:
+class SpaceUsed:
     """What checkpoints take: workspaces, checkpoints of sessions, bytes on the disk."""
 
     stores: int
@@ -67,7 +67,7 @@ def _size(folder: Path) -> int:
     )
 
 
-def usage(root: Path) -> Usage:
+def usage(root: Path) -> SpaceUsed:
     """Return what checkpoints take."""
     stores = _stores(root)
     count = size = 0
@@ -77,7 +77,7 @@ def usage(root: Path) -> Usage:
             size += _size(store.folder)
         except (GitFailed, GitMissing, OSError, ValueError):
             continue
-    return Usage(len(stores), count, size)
+    return SpaceUsed(len(stores), count, size)
 
 
 def forget_session(root: Path, session_id: str) -> int:

@@ -1,6 +1,6 @@
 """What is known of the repository that a workspace lies in, and what of its index a checkpoint may begin with.
 
-Theory of operation. The person's index tells which files are unchanged since it was written, so that a first
+Theory of operation. The person's index shows which files are unchanged since it was written, so that a first
 checkpoint of a large repository need not read them all. But an entry of it holds what git's filters made of a file,
 not the file; an undo would write that. So an entry is taken only for a path without any attribute that changes
 content. Whatever is odd (a conflict, a sparse checkout, a flag) makes the whole index useless, and every file is read.

@@ -57,7 +57,7 @@ _IDENTITY = {
 
 
 class StoreBusy(Exception):
-    """Another checkpoint or comparison of this workspace goes on."""
+    """Another checkpoint or comparison of this workspace runs."""
 
 
 class NoCheckpoint(Exception):
@@ -96,7 +96,7 @@ def session_ref(session_id: str) -> str:
 
 @attrs.define(eq=False)
 class Store:
-    """See the module. `folder` is the store's, `workspace` the folder that it is of."""
+    """The checkpoints of one workspace. `folder` is the store's, `workspace` the folder that it is of."""
 
     folder: Path
     workspace: str

@@ -18,8 +18,8 @@ from bridgehub.workspace.git import GitFailed, GitMissing, filter_overrides, git
 __all__ = [
     "MAX_WORKTREES",
     "BadWorktree",
-    "ReadinessProbe",
     "Worktree",
+    "WorktreeState",
     "find_worktree",
     "make_worktree",
     "name_for",
@@ -37,7 +37,7 @@ class BadWorktree(Exception):
 
 
 @attrs.frozen
-class ReadinessProbe:
+class WorktreeState:
     """How a worktree stands: commits that its base does not have, and whether files differ from its last commit."""
 
     ahead: int
@@ -58,7 +58,7 @@ class Worktree:
         """Its own branch."""
         return f"builderos/{self.name}"
 
-    def look(self) -> ReadinessProbe:
+    def look(self) -> WorktreeState:
         """Look at it. Raises BadWorktree."""
         try:
             environment = git_environment(filter_overrides(str(self.path), local=True))
@@ -71,7 +71,7 @@ class Worktree:
             told = run_git(
                 "rev-list", "--count", f"{self.base}..{self.branch}", cwd=str(self.path), limit_s=LOOK_S
             )
-            return ReadinessProbe(int(told.output), bool(status.output))
+            return WorktreeState(int(told.output), bool(status.output))
         except (GitFailed, GitMissing, ValueError, OSError) as exc:
             raise BadWorktree(f"The worktree cannot be read: {exc}") from exc
 

@@ -1,7 +1,7 @@
 """Lines from a person or a pipe.
 
 A terminal that hands over whole lines cuts them at 4,095 bytes and makes a message of each line of a paste. So a terminal
-hands over each key here, tells where a paste begins and ends (bracketed paste), and the line is edited by `LineEditor`:
+hands over each key here, marks where a paste begins and ends (bracketed paste), and the line is edited by `LineEditor`:
 what is pasted, whatever its length and lines, is one message.
 """
 
@@ -217,7 +217,7 @@ def keys_one_by_one(descriptor: int) -> Iterator[Callable[[], None]]:
     """Have a terminal hand over each key at once and show none while inside the block; signals stay as they are.
 
     Yields:
-        What sets the mode again, for a process that was stopped and goes on.
+        What sets the mode again, for a process that was stopped and continues.
     """
     before = termios.tcgetattr(descriptor)
     mode = termios.tcgetattr(descriptor)

@@ -72,7 +72,7 @@ class Orders:
     """Carries such commands out.
 
     Attributes:
-        find: tells where the server is.
+        find: returns where the server is.
         say: shows a line.
         send: sends a message, at once or at a moment of the protocol.
         clock: milliseconds since 1970 in UTC.

@@ -79,7 +79,7 @@ class Asked:
         return "\n".join(f"? {line}" for line in (*self.lines, *offer))
 
     def option(self, line: str) -> str | None:
-        """Return the option that a line chooses by its number; None if it is no such number."""
+        """Return the option that a line chooses by its number; None if it is not such a number."""
         number = int(line) if line.isascii() and line.isdigit() and len(line) <= 2 else 0
         return self.options[number - 1] if self.is_whole and 0 < number <= len(self.options) else None
 

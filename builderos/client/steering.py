@@ -31,7 +31,7 @@ class Scheduled:
 
 @attrs.define(eq=False)
 class Steering:
-    """See the module.
+    """What steers a session from the terminal.
 
     Attributes:
         last_turn: the newest turn that ended; a fork goes up to it.
@@ -48,7 +48,7 @@ class Steering:
     _held: Mapping[str, Any] | None = None
 
     def take(self, frame: Frame) -> None:
-        """Note what a frame tells of all this."""
+        """Note what a frame says of all this."""
         match frame.kind:
             case "attached":
                 self.scheduled = {}

@@ -8,12 +8,12 @@ write: a sequence that is cut in two is as harmless as a whole one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import segno
 
-__all__ = ["one_line", "sanitise", "terminal_code", "write_json", "write_text"]
+__all__ = ["one_line", "sanitise", "table", "terminal_code", "write_json", "write_text"]
 
 REPLACEMENT = "\ufffd"
 
@@ -46,6 +46,14 @@ def one_line(text: str, limit: int = 200) -> str:
     """Return `text` as one safe line of at most `limit` code points."""
     safe = " ".join(sanitise(text[: limit * 4]).split())
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as lines of aligned columns, the headings first. None is an empty cell."""
+    cells = [["" if cell is None else one_line(str(cell), 128) for cell in row] for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def write_text(text: str) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from bridgehub.agents.acp.known import KNOWN, KnownAgent
+from builderos.agent_checks import examine_agent
 from builderos.client.terminal import one_line
-from builderos.commands.doctor import examine_agent
 from builderos.config import AcpAgent, Agent, ConfigError, config_path, load_config, parse_config
 from builderos.exit_status import FAILED, MISUSED, OK, fail
 from builderos.options import as_path

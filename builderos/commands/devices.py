@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,8 @@ import trio
 from bridgehub.protocol.errors import unwrap
 from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.state import RefusedError
-from builderos.client.terminal import one_line, terminal_code
-from builderos.commands.device_store import DeviceList, Known, PairingLink, ServerDevices, open_folder_devices
+from builderos.client.terminal import one_line, table, terminal_code
+from builderos.commands.device_store import DeviceList, PairingLink, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.options import Parser, as_path
 from storage.data_folder import DATABASE_NAME, read_holder
@@ -96,7 +96,7 @@ def run_devices(options: DevicesOptions) -> int:
 async def _work(options: DevicesOptions) -> None:
     async with _open_list(options) as devices:
         if options.act == "list":
-            sys.stdout.write(table(await devices.known()))
+            sys.stdout.write(table(HEADINGS, map(attrs.astuple, await devices.known())))
         elif options.act == "add":
             made = await devices.add(options.name or "", options.scope)
             sys.stderr.write(
@@ -171,14 +171,6 @@ def _show(link: PairingLink, address: str, scope: str) -> None:
         sys.stderr.write(
             "That address works only on this machine. Use --url to give one that the device can reach.\n"
         )
-
-
-def table(devices: Sequence[Known]) -> str:
-    """Return the devices as lines of aligned columns, a heading first."""
-    rows = [HEADINGS, *(tuple(one_line(cell, 128) for cell in attrs.astuple(device)) for device in devices)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:

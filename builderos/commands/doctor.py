@@ -4,80 +4,40 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import importlib.util
 import os
+import re
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
-import attrs
-
-from bridgehub.agents.acp.known import known_of
-from builderos.client.terminal import one_line
-from builderos.commands.doctor_git import git_lines
-from builderos.config import (
-    AcpAgent,
-    Agent,
-    ClaudeAgent,
-    CodexAgent,
-    Config,
-    ConfigError,
-    EchoAgent,
-    config_path,
-    load_config,
-)
+from bridgehub.workspace.git import GitFailed, GitMissing, run_git
+from bridgehub.workspace.prune import usage
+from builderos.agent_checks import Finding, examine_agent, examine_codex_sandbox
+from builderos.config import CodexAgent, Config, ConfigError, config_path, load_config
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
-from storage.data_folder import DATABASE_NAME, read_holder
+from storage.data_folder import CHECKPOINTS, DATABASE_NAME, WORKTREES, read_holder
 from storage.errors import StorageError
 from storage.read_only import count_sessions
 
-__all__ = ["Finding", "add_doctor", "examine", "examine_agent", "run_doctor"]
+__all__ = ["LEAST_GIT", "add_doctor", "examine", "git_lines", "needed_packages", "run_doctor"]
 
 PYTHON = (3, 11)
 
-PACKAGES = (
-    "trio",
-    "trio-websocket",
-    "apsw",
-    "cattrs",
-    "attrs",
-    "orjson",
-    "hypercorn",
-    "starlette",
-    "psutil",
-    "python-multipart",
-    "markdown-it-py",
-    "pygments",
-    "nh3",
-    "segno",
-)
+PROJECT = "builderos-mobile"
+
+LEAST_GIT = (2, 38)
+"""The first version of git that merges without touching files."""
+
+_INSTALL = "install git 2.38 or newer"
 
 LEAST_FREE_BYTES = 1024 * 1024 * 1024
 """Below this a long conversation with uploads may fill the disk."""
 
 CLOCK_SLACK_S = 60
 """A file of ours may be this much newer than the clock, because file systems round times."""
-
-State = Literal["ok", "note", "broken"]
-
-
-@attrs.frozen
-class Finding:
-    """One line of the report. `fix`: what to do; only `broken` makes the command fail."""
-
-    state: State
-    about: str
-    detail: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        mark = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}[self.state]
-        return f"{mark} {self.about}: {one_line(self.detail, 400)}{' → ' + self.fix if self.fix else ''}"
 
 
 def run_doctor(data: Path, config_file: Path | None) -> int:
@@ -104,10 +64,8 @@ def examine(
         own = {**environment, **agent.env}
         findings += examine_agent(name, agent, own, home)
         if isinstance(agent, CodexAgent):
-            findings += _codex_sandbox(f"agent {name} sandbox", own, home)
-    for good, about, detail, fix in git_lines(data):
-        findings.append(Finding("ok" if good else "note", about, detail, fix))
-    return [*findings, *_data_folder(data)]
+            findings += examine_codex_sandbox(f"agent {name} sandbox", own, home)
+    return [*findings, *git_lines(data), *_data_folder(data)]
 
 
 # ---- Python and packages ----
@@ -121,11 +79,20 @@ def _python() -> Finding:
 
 
 def _packages() -> Iterable[Finding]:
-    missing = [name for name in PACKAGES if not _is_installed(name)]
+    missing = [name for name in needed_packages() if not _is_installed(name)]
     if missing:
         yield Finding("broken", "packages", f"missing: {', '.join(missing)}", "make install")
     else:
         yield Finding("ok", "packages", "all there")
+
+
+def needed_packages() -> list[str]:
+    """Return the names of the packages that a server needs."""
+    try:
+        lines = importlib.metadata.requires(PROJECT) or []
+    except importlib.metadata.PackageNotFoundError:
+        return [PROJECT]
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
 
 
 def _is_installed(name: str) -> bool:
@@ -136,97 +103,32 @@ def _is_installed(name: str) -> bool:
     return True
 
 
-# ---- agents ----
+# ---- git ----
 
 
-def examine_agent(name: str, agent: Agent, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
-    """Return what one agent lacks, by looking only at files and variables."""
-    subject = f"agent {name}"
-    if isinstance(agent, ClaudeAgent):
-        yield _claude(subject, agent, environment, home)
-    elif isinstance(agent, CodexAgent):
-        yield _codex(subject, agent, environment, home)
-    elif isinstance(agent, EchoAgent):
-        yield Finding("ok", subject, "needs nothing")
-    else:
-        program = agent.command[0]
-        known = known_of(agent.command) if isinstance(agent, AcpAgent) else None
-        if known is not None and shutil.which(program, path=environment.get("PATH")) is None:
-            yield Finding("note", subject, f"{program} is not installed", known.install)
-        elif shutil.which(program, path=environment.get("PATH")) is None:
-            yield Finding("note", subject, f"{program} is not found", "fix its command in the config")
-        else:
-            yield Finding("ok", subject, f"{program} is installed")
-
-
-def _claude(subject: str, agent: ClaudeAgent, environment: Mapping[str, str], home: Path) -> Finding:
-    package = importlib.util.find_spec("claude_agent_sdk")
-    if package is None or package.origin is None:
-        return Finding("note", subject, "the Claude Agent SDK is not installed", "make install")
-    bundled = Path(package.origin).parent / "_bundled" / "claude"
-    program = Path(agent.cli_path) if agent.cli_path else bundled
-    if not os.access(program, os.X_OK):
-        return Finding("note", subject, f"the program {program} does not exist", "make install")
-    folder = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
-    variables = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
-    signed_in = _first_set(environment, variables) or _there(folder / ".credentials.json")
-    if signed_in:
-        return Finding("ok", subject, f"installed, signed in by {signed_in}")
-    if sys.platform == "darwin":  # the keychain stores it there, and asks a person before it answers
-        return Finding("note", subject, "installed; only the keychain knows whether it is signed in")
-    return Finding("note", subject, "installed, not signed in", f"run {program} and type /login")
-
-
-def _codex(subject: str, agent: CodexAgent, environment: Mapping[str, str], home: Path) -> Finding:
-    if importlib.util.find_spec("openai_codex") is None:
-        return Finding("note", subject, "Codex is not installed", "make install")
-    package = importlib.util.find_spec("codex_cli_bin")
-    if agent.cli_path:
-        program = Path(agent.cli_path)
-        if not os.access(program, os.X_OK):
-            return Finding("note", subject, f"the program {program} does not exist", "fix its cli_path")
-    elif package is None or package.origin is None:
-        return Finding("note", subject, "the Codex program is not installed", "make install")
-    else:
-        program = Path(package.origin).parent / "bin" / "codex"
-    folder = Path(environment.get("CODEX_HOME") or home / ".codex")
-    # `codex app-server` does not read a key from the environment, so it is not a sign-in.
-    signed_in = _there(folder / "auth.json") or _model_provider(folder / "config.toml")
-    if signed_in:
-        return Finding("ok", subject, f"installed, signed in by {signed_in}")
-    return Finding("note", subject, "installed, not signed in", f"{program} login")
-
-
-def _codex_sandbox(subject: str, environment: Mapping[str, str], home: Path) -> Iterable[Finding]:
-    """With bubblewrap, Codex sandboxes by a helper in its home; it puts no helper below the temporary folder."""
-    if sys.platform != "linux" or shutil.which("bwrap", path=environment.get("PATH")) is None:
+def git_lines(data: Path) -> Iterable[Finding]:
+    """Return whether git is good enough for checkpoints, and how much space the checkpoints take."""
+    if shutil.which("git") is None:
+        yield Finding("note", "git", "not found: no changes are shown, and nothing can be undone", _INSTALL)
         return
-    folder = Path(environment.get("CODEX_HOME") or home / ".codex").resolve()
-    temporary = Path(environment.get("TMPDIR") or "/tmp").resolve()
-    if folder.is_relative_to(temporary):
-        detail = f"Codex's home {folder} is in the temporary folder {temporary}, so each command in its sandbox fails"
-        yield Finding("note", subject, detail, "set CODEX_HOME to a folder elsewhere, or TMPDIR")
-
-
-def _model_provider(path: Path) -> str:
-    """Return the model provider that the user's own Codex config chooses; empty without one."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    name, providers = table.get("model_provider"), table.get("model_providers")
-    provider = providers.get(name) if isinstance(name, str) and isinstance(providers, dict) else None
-    if not isinstance(provider, dict) or provider.get("requires_openai_auth") is True:
-        return ""
-    return f"the model provider {name} in {path}"
-
-
-def _first_set(environment: Mapping[str, str], names: Iterable[str]) -> str:
-    return next((name for name in names if environment.get(name)), "")
-
-
-def _there(path: Path) -> str:
-    return str(path) if path.is_file() else ""
+        told = run_git("--version", limit_s=5.0).output.decode("utf-8", "replace")
+    except (GitFailed, GitMissing) as exc:
+        yield Finding("note", "git", str(exc), _INSTALL)
+        return
+    found = re.search(r"(\d+)\.(\d+)(?:\.\d+)*", told)
+    version = (0, 0) if found is None else (int(found[1]), int(found[2]))
+    if version < LEAST_GIT:
+        yield Finding("note", "git", f"{told.strip()} is too old for undo", _INSTALL)
+    else:
+        yield Finding("ok", "git", told.strip())
+    if (data / CHECKPOINTS).is_dir():
+        used = usage(data / CHECKPOINTS)
+        detail = f"{used.checkpoints} of {used.stores} workspaces, {used.bytes / 1e6:.1f} MB; not in a backup"
+        yield Finding("ok", "checkpoints", detail)
+    if (data / WORKTREES).is_dir():
+        count = sum(one.is_dir() for one in (data / WORKTREES).iterdir())
+        yield Finding("ok", "worktrees", f"{count}; not in a backup")
 
 
 # ---- the data folder ----

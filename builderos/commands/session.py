@@ -16,7 +16,7 @@ import trio
 from builderos.client.attach import attach
 from builderos.client.connection import LinkLostError, NoServerError, Server, find_server
 from builderos.client.send import send
-from builderos.client.sessions import fetch_sessions, table
+from builderos.client.sessions import fetch_sessions, session_table
 from builderos.client.state import Follow, RefusedError
 from builderos.client.terminal import one_line
 from builderos.exit_status import MISUSED, OK, fail
@@ -60,7 +60,7 @@ def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) ->
     """Print the sessions; return the exit status."""
 
     def work(find: Find) -> int:
-        sys.stdout.write(table(fetch_sessions(find(), limit)))
+        sys.stdout.write(session_table(fetch_sessions(find(), limit)))
         return OK
 
     return _with_server((data, url, key), work)

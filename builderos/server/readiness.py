@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from builderos.commands.doctor import examine_agent
+from builderos.agent_checks import examine_agent
 from builderos.config import Config
 from transport.facilities import AgentState, Readiness
 

@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.checkpoints import CheckpointKeeper
 from builderos.server.hub_specs import HubSpecs, agent_environment
-from builderos.server.metrics import MeasuredHubs, MeasuredJournal, MeasuredLive, server_lines
+from builderos.server.metrics import server_figures
 from builderos.server.options import ServeOptions
 from builderos.server.readiness import ReadinessProbe
 from builderos.server.retention import Retention
@@ -46,15 +46,15 @@ from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
 from storage.store import Store, open_store
 from transport import listener
+from transport.attempts import SignInThrottle
 from transport.audit_trail import AuditTrail, known_addresses
 from transport.config import TransportConfig
 from transport.facilities import HttpServices
 from transport.metrics import Metrics
 from transport.permission_timeout import PermissionTimeouts
-from transport.ports import AppPorts, Deps, SessionListener
+from transport.ports import AppPorts, Deps
 from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
-from transport.tries import SignInThrottle
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
 from transport.workspace.parts import Work
@@ -113,6 +113,7 @@ async def run_server(setup: ServerContext) -> None:
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
             metrics, trail = Metrics(), AuditTrail(store.audit, wall_clock_ms)
+            store.journal.on_append = metrics.appended
             async with _open_sessions(setup.config, folder, store, metrics, uploads, trail) as supervisor:
                 await supervisor.recover()
                 parts = _Parts(setup, store, supervisor, uploads, metrics, trail)
@@ -138,13 +139,13 @@ async def _open_sessions(
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. At the end, remaining tasks are cancelled; hubs keep running."""
     sockets = find_socket_folder(folder)
-    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session)
+    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session, on_start=metrics.hub_started)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
     deps = SessionDeps(
-        journal=MeasuredJournal(store.journal, metrics),
+        journal=store.journal,
         ownership=store.ownership,
         catalog=store.catalog,
-        hubs=MeasuredHubs(hubs, metrics),
+        hubs=hubs,
         clock=wall_clock_ms,
         new_id=new_id,
         spec_for=specs.spec_for,
@@ -152,7 +153,6 @@ async def _open_sessions(
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
         warming=Warming(config.warm_limit, can_spare),
-        changed=lambda session_id: None,  # the supervisor replaces it
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
@@ -193,11 +193,11 @@ class _Parts:
         store, supervisor = self.store, self.supervisor
         return Deps(
             bus=supervisor,
-            live=MeasuredLive(supervisor, self.metrics),
+            live=supervisor,
             catalog=store.catalog,
             journal=store.journal,
             devices=store.devices,
-            watch=_Watch(supervisor),
+            watch=supervisor.watch,
             clock=wall_clock_ms,
             aliases=store.aliases,
             app=AppPorts(store.app_pairs, store.devices, new_id),
@@ -232,7 +232,7 @@ class _Parts:
             sleep=None if sleep is None else sleep.run,
             readiness=self.readiness(),
             export=StoreExports(store.journal, store.catalog),
-            more_metrics=partial(server_lines, store, self.supervisor),
+            more_figures=partial(server_figures, store, self.supervisor),
         )
 
     def readiness(self) -> ReadinessProbe:
@@ -322,17 +322,6 @@ def _transport_config(options: ServeOptions, config: Config) -> TransportConfig:
         heartbeat_s=config.heartbeat_s,
         app_resume_without_key=config.app.resume_without_key,
     )
-
-
-@attrs.frozen
-class _Watch:
-    """Passes the supervisor's news about sessions to the transport."""
-
-    supervisor: Supervisor
-
-    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        """Call `listener.changed` for every session that changes while inside the block."""
-        return self.supervisor.watch(listener.changed)
 
 
 @attrs.frozen

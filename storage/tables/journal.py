@@ -8,9 +8,10 @@ from functools import partial
 
 import apsw
 import attrs
+import trio
 
 from storage.errors import SessionMissing
-from storage.records import Command, Entry, Fold, Grant, Head, Row, Summary
+from storage.records import CommandRecord, Entry, Fold, Grant, Head, Row, Summary
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.append import Append, append
@@ -83,13 +84,23 @@ ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
 _MAX_SEQ = 2**63 - 1
 
 
+def _ignore(session_id: str, head_seq: int, took_s: float, kinds: Collection[str]) -> None:
+    pass
+
+
 @attrs.define(eq=False)
 class SqliteJournal:
-    """Implements `actors.ports.Journal` and `actors.ports.Ownership`; see there for errors and cancellation."""
+    """Implements `actors.ports.Journal` and `actors.ports.Ownership`; see there for errors and cancellation.
+
+    Attributes:
+        on_append: called after each append with the session's id, its new head, the seconds since the append was
+            handed over, and the kinds of its events. It must not block.
+    """
 
     _writer: Writer
     _readers: Readers
     _next_commit_no: Callable[[], int]
+    on_append: Callable[[str, int, float, Collection[str]], None] = _ignore
 
     async def append(
         self,
@@ -110,7 +121,11 @@ class SqliteJournal:
         folded = sum(part.last_seq - part.first_seq + 1 for part in fold)
         rows = len(entries) + folded
         size = rows * ENTRY_BYTES + sum(len(entry.payload) for entry in entries)
-        return await self._writer.submit(partial(append, job), durable=durable, rows=rows, size=size)
+        began = trio.current_time()
+        head = await self._writer.submit(partial(append, job), durable=durable, rows=rows, size=size)
+        took_s = trio.current_time() - began
+        self.on_append(grant.session_id, head, took_s, [entry.kind for entry in entries])
+        return head
 
     async def read(
         self,
@@ -137,11 +152,11 @@ class SqliteJournal:
             raise SessionMissing(session_id)
         return Head(*found)
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         """Return the records of these commands."""
         bound = (session_id, json.dumps(list(command_ids)))
         rows = await self._readers.all(_COMMANDS, bound)
-        return {row[0]: Command(*row) for row in rows}
+        return {row[0]: CommandRecord(*row) for row in rows}
 
     async def first_seq_of_turns(self, session_id: str, count: int) -> int:
         """Return the seq at which the last `count` started turns begin. Raises SessionMissing."""

@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import attrs
 
-from storage.records import Command
+from storage.records import CommandRecord
 from storage.sqlite.commit_mark import find_lost_commits
 from storage.sqlite.readers import Readers
 from storage.tables.uploads import PART, Uploads
@@ -69,9 +69,9 @@ class Survey:
         """Return sessions' ids after `after`, in order."""
         return [session_id for (session_id,) in await self._readers.all(_SESSIONS, (after, limit))]
 
-    async def commands(self, session_id: str, after: str, limit: int) -> Sequence[Command]:
+    async def commands(self, session_id: str, after: str, limit: int) -> Sequence[CommandRecord]:
         """Return the records of a session's commands with ids after `after`, in order."""
-        return [Command(*row) for row in await self._readers.all(_COMMANDS, (session_id, after, limit))]
+        return [CommandRecord(*row) for row in await self._readers.all(_COMMANDS, (session_id, after, limit))]
 
     async def stray_sessions(self, limit: int) -> Sequence[str]:
         """Return sessions that have a journal but do not exist."""

@@ -25,7 +25,7 @@ from storage.sqlite.connection import named_os_errors
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 
-__all__ = ["PART", "UPLOADS_NAME", "Incoming", "Upload", "Uploads"]
+__all__ = ["PART", "UPLOADS_NAME", "IncomingFile", "Upload", "Uploads"]
 
 UPLOADS_NAME = "uploads"
 """The folder's name in the data folder."""
@@ -85,7 +85,7 @@ class Upload:
 
 
 @attrs.define(eq=False)
-class Incoming:
+class IncomingFile:
     """An incoming file. Only `Uploads.receive` makes one."""
 
     path: Path
@@ -144,7 +144,7 @@ class Uploads:
         return self.folder / name if _NAME.fullmatch(name) else None
 
     @asynccontextmanager
-    async def receive(self, upload_id: str) -> AsyncIterator[Incoming]:
+    async def receive(self, upload_id: str) -> AsyncIterator[IncomingFile]:
         """Receive a file under a new id. At the end of the block it is removed, unless `keep` was called.
 
         Raises:
@@ -158,7 +158,7 @@ class Uploads:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(incoming.close)
 
-    async def keep(self, incoming: Incoming, upload: Upload) -> None:
+    async def keep(self, incoming: IncomingFile, upload: Upload) -> None:
         """Keep a file that arrived whole: it is on disk, with its row, before this returns.
 
         Cancellation: until the file is on disk; afterwards it is kept.
@@ -236,13 +236,13 @@ class Uploads:
                     blob.replace(new / blob.name)
                 old.rmdir()
 
-    def _open(self, upload_id: str) -> Incoming:
+    def _open(self, upload_id: str) -> IncomingFile:
         with named_os_errors(self.folder):
             self.folder.mkdir(mode=0o700, exist_ok=True)
         path = self.folder / (upload_id + PART)
         with named_os_errors(path):
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            return Incoming(path, os.fdopen(handle, "wb"))
+            return IncomingFile(path, os.fdopen(handle, "wb"))
 
     def _give_name(self, name: str) -> None:
         with named_os_errors(self.folder):

@@ -20,8 +20,7 @@ from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
 from actors.session.step import Step
 from bridgehub.protocol import messages as hub
-from storage.records import Command as KnownCommand
-from storage.records import Entry, Fold, Row, SessionRecord, Summary
+from storage.records import CommandRecord, Entry, Fold, Row, SessionRecord, Summary
 from tests.fakes.memory_store import MemoryStore
 
 __all__ = ["SESSION", "Core", "author", "fresh_record", "word_of"]
@@ -65,7 +64,7 @@ class Core:
 
     rows: list[Row] = attrs.field(factory=list)
     record: SessionRecord = attrs.field(factory=fresh_record)
-    commands: dict[str, KnownCommand] = attrs.field(factory=dict)
+    commands: dict[str, CommandRecord] = attrs.field(factory=dict)
     replies: list[Reply] = attrs.field(factory=list)
     hub_seq: int = 0
     state: SessionState = attrs.field(init=False)
@@ -159,12 +158,12 @@ class Core:
 
     @property
     def orders(self) -> list[Effect]:
-        """Effects of the last batch but answers, and the settings that each new link is told."""
+        """Effects of the last batch but answers, and the settings that each new link gets."""
         return [one for one in self.effects if not isinstance(one, Answer) and not _is_setup(one)]
 
     @property
     def setups(self) -> list[hub.Setup]:
-        """The settings that the last batch told the hub."""
+        """The settings that the last batch sent to the hub."""
         return [
             one.message.setup
             for one in self.effects
@@ -233,7 +232,7 @@ class Core:
 
     def _put(self, first: int, seq: int, entry: Entry) -> None:
         if entry.command_id is not None:
-            known = self.commands.get(entry.command_id) or KnownCommand(entry.command_id, seq, "")
+            known = self.commands.get(entry.command_id) or CommandRecord(entry.command_id, seq, "")
             self.commands[entry.command_id] = attrs.evolve(known, state=entry.command_state or known.state)
         turn_id, device_id = entry.turn_id, entry.device_id
         self.rows.append(

@@ -51,7 +51,6 @@ class Harness:
     broken: list[Exception] = attrs.field(factory=list)
     after_break: Callable[[], None] = lambda: None
     """Called with the last of `broken`."""
-    changes: list[str] = attrs.field(factory=list)
     deps: SessionDeps = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -69,7 +68,6 @@ class Harness:
             new_id=lambda: f"id{next(numbers)}",
             spec_for=spec_for,
             config=self.config,
-            changed=self.changes.append,
         )
 
     def _now(self) -> int:

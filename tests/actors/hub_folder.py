@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 HUB = f"hub-{os.getpid()}"
-"""Unlike any other on the machine: burying a hub kills whoever carries its id."""
+"""Unlike any other on the machine: reaping a hub kills every process that carries its id."""
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -1,4 +1,4 @@
-"""When a hub is told what is committed: pieces together, anything else at once, and text in bounds."""
+"""When a hub learns what is committed: pieces together, anything else at once, and text in bounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import attrs
 import trio
 import trio.testing
 
-from actors.session.hub_owner import ACK_EVENTS, ACK_LENGTH, ACK_S, HubOwner
+from actors.session.ack_pacer import ACK_EVENTS, ACK_LENGTH, ACK_S
+from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import HubBatch, Mailbox
 from bridgehub.protocol.messages import Ack, Consumed, HubEvent, HubSpec, TextPiece, TurnDone
 from tests.fakes.scripted_hubs import ScriptedHub, ScriptedHubs, open_scripted_hubs

@@ -49,7 +49,7 @@ def nested(levels: int) -> Any:
     [nested(MAX_VALUE_DEPTH + 1), nested(900), {"text": "x" * MAX_VALUE_BYTES}, ["\x00" * MAX_VALUE_BYTES]],
     ids=["deep", "deeper than JSON", "long", "long once encoded"],
 )
-def test_a_value_that_is_too_large_is_cut_wherever_a_hub_may_put_one(value: Any) -> None:
+def test_a_value_that_is_too_large_is_cut_everywhere(value: Any) -> None:
     core = in_phase("consumed")
     turn = core.turn_id
     core.hear(hub.ToolBegan(turn, "x", "bash", value, blob=value if isinstance(value, dict) else None))
@@ -110,7 +110,7 @@ LONG = "i" * 4600
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_a_foreign_id_of_any_length_is_kept_short_and_ends_nothing(event: Any) -> None:
+def test_a_foreign_id_is_kept_short_and_ends_nothing(event: Any) -> None:
     core = in_phase("consumed")
     (kind,) = core.hear(attrs.evolve(event, turn_id=core.turn_id))
     kept = [value for value in attrs.astuple(core.events[0].event) if isinstance(value, str)]
@@ -127,7 +127,7 @@ def test_a_foreign_id_of_any_length_is_kept_short_and_ends_nothing(event: Any) -
     assert core.hear(hub.TurnDone(core.turn_id))[-1] == "complete"
 
 
-def test_what_belongs_to_one_long_id_still_does_and_two_of_them_stay_two() -> None:
+def test_two_long_ids_stay_two() -> None:
     core = in_phase("consumed")
     turn, other = core.turn_id, LONG[:-1] + "j"
     core.hear(hub.ToolBegan(turn, LONG, "bash", {}), hub.ToolEnded(turn, LONG, "bash", "", is_error=False))
@@ -159,7 +159,7 @@ def test_open_tasks_are_bounded() -> None:
     assert core.hear(hub.TurnDone(turn)).count("task_finished") == MAX_OPEN_TASKS
 
 
-def test_open_requests_are_bounded_and_so_is_what_is_known_of_answered_ones() -> None:
+def test_open_and_answered_requests_are_bounded() -> None:
     core = in_phase("consumed")
     turn = core.turn_id
     asked = [hub.PermissionAsked(turn, f"p{n}", "bash", {}, OPTIONS) for n in range(MAX_OPEN_REQUESTS + 1)]

@@ -99,7 +99,7 @@ async def test_a_request_or_an_end_starts_a_round_at_once(autojump_clock: MockCl
         assert cursor.due(2) == 11
 
 
-async def test_a_round_brings_all_that_has_come_however_many_pages_it_has(autojump_clock: MockClock) -> None:
+async def test_a_round_brings_all_pages_that_have_come(autojump_clock: MockClock) -> None:
     shelf = await Shelf().open()
     for number in range(0, 1000, 2):
         await shelf.add(piece(number), TOOL)
@@ -114,7 +114,7 @@ async def test_a_round_brings_all_that_has_come_however_many_pages_it_has(autoju
     assert cursor.due(0) == 10
 
 
-async def test_a_paced_cursor_behind_the_tail_waits_instead_of_spinning(autojump_clock: MockClock) -> None:
+async def test_a_paced_cursor_waits_instead_of_spinning(autojump_clock: MockClock) -> None:
     shelf = await Shelf().open()
     cursor = Cursor(shelf.tail, shelf.store, 0, pace_s=10)
     await shelf.add(piece(0))

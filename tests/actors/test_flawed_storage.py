@@ -24,7 +24,7 @@ CALM_CALLS = 60
 
 @attrs.define(eq=False)
 class FlawedStore(MemoryStore):
-    """Can be told that its rows, or all of it, cannot be read. `calls` counts refused reads; too many are a defect."""
+    """Its rows, or all of it, can be made unreadable. `calls` counts refused reads; too many are a defect."""
 
     rows_lost: bool = False
     all_lost: bool = False
@@ -71,7 +71,7 @@ class Gossip(CapturingSink):
             self.told += [one.code for one in news if isinstance(one, SessionProblem)]
 
 
-async def test_while_nothing_can_be_read_nobody_is_told_that_it_is_well(autojump_clock: MockClock) -> None:
+async def test_an_unreadable_journal_is_never_reported_as_well(autojump_clock: MockClock) -> None:
     store = FlawedStore()
     async with open_harness(store=store) as harness, open_server(harness) as server:
         ear = Gossip()
@@ -91,7 +91,7 @@ async def test_while_nothing_can_be_read_nobody_is_told_that_it_is_well(autojump
         assert server.statistics().crash_count == 0
 
 
-async def test_a_journal_whose_rows_cannot_be_read_is_asked_now_and_then(autojump_clock: MockClock) -> None:
+async def test_an_unreadable_journal_is_asked_now_and_then(autojump_clock: MockClock) -> None:
     store = FlawedStore()
     async with open_harness(store=store) as harness, open_server(harness) as server:
         harness.hubs.scripts["hang"] = [Say("a"), Hang()]
@@ -111,7 +111,7 @@ async def test_a_journal_whose_rows_cannot_be_read_is_asked_now_and_then(autojum
         assert server.statistics().crash_count == 0
 
 
-async def test_a_message_that_cannot_be_read_for_its_hand_over_is_handed_once_it_can(
+async def test_an_unreadable_message_is_handed_once_it_can_be(
     autojump_clock: MockClock,
 ) -> None:
     store = FlawedStore()
@@ -130,10 +130,10 @@ async def test_a_message_that_cannot_be_read_for_its_hand_over_is_handed_once_it
         assert server.statistics().crash_count == 0
 
 
-async def test_a_stop_that_storage_does_not_take_is_kept_and_done_once_it_does(
+async def test_a_stop_that_storage_refuses_is_kept_and_done_later(
     autojump_clock: MockClock,
 ) -> None:
-    """And not before: what the hub is told follows its commit, as everything does."""
+    """And not before: what the hub gets follows its commit, as everything does."""
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts["hang"] = [Say("a"), Hang()]
         await ask(server, Send("m1", "hang"))
@@ -156,7 +156,7 @@ async def test_a_stop_that_storage_does_not_take_is_kept_and_done_once_it_does(
         assert harness.hubs.prompts == ["hang", "b"]
 
 
-async def test_a_kept_stop_of_a_turn_that_has_ended_by_then_stops_no_other(autojump_clock: MockClock) -> None:
+async def test_a_kept_stop_of_an_ended_turn_stops_no_other(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts |= {"long": [Say("a"), Slow(5), Done()], "hang": [Say("b"), Hang()]}
         await ask(server, Send("m1", "long"))

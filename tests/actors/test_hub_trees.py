@@ -100,7 +100,7 @@ async def test_a_second_sigterm_does_not_cut_the_orderly_end(tmp_path: Path) -> 
         assert list(await hubs.reap(HUB, last_seq=0)) == reader.events
 
 
-async def test_an_interrupt_by_force_kills_the_agents_processes_but_not_the_hub(tmp_path: Path) -> None:
+async def test_a_forced_interrupt_kills_the_agent_but_not_the_hub(tmp_path: Path) -> None:
     async with unruly_hub(tmp_path) as (_, reader, program):
         pids = await spawn(reader)
         start = trio.current_time()

@@ -18,7 +18,7 @@ from tests.fakes.memory_store import MemoryStore
 TURN = ["user_message", "turn_started", "d:handed", "d:consumed", "message", "d:answered", "complete"]
 
 
-async def test_a_message_does_not_wait_for_ever_on_a_hub_that_takes_no_link(
+async def test_a_message_leaves_a_hub_that_takes_no_link(
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness() as harness, open_server(harness) as server:
@@ -84,7 +84,7 @@ async def test_a_hub_s_id_is_on_disk_before_the_hub_starts(autojump_clock: MockC
         await ask(server, Send("m1", "a"))
         await harness.until("complete")
         harness.hubs.newest.kill()
-        await trio.sleep(0.5)  # its burial has begun
+        await trio.sleep(0.5)  # its cleanup has begun
         await ask(server, Send("m2", "b"))
         await harness.until(*TURN, *TURN)
     assert len(harness.hubs.hubs) == 2

@@ -2,7 +2,7 @@
 
 Real actors over the real storage, on a disk that keeps what was not synced apart; hubs are scripted. A cut is what
 the machine would find when it starts again. Promised are: an accepted message, a hand-over and a decision that a
-hub saw, a finished turn, and in an epoch that goes on every event that anybody could have seen.
+hub saw, a finished turn, and in an epoch that continues every event that anybody could have seen.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Kind = Literal["accepted", "handed", "decided", "finished", "seen"]
 
 @attrs.frozen
 class Promise:
-    """What somebody was told: of a session, a message or request, with its seq, or the hub that was told."""
+    """What somebody has seen: of a session, a message or request, with its seq, or the hub that got it."""
 
     kind: Kind
     session_id: str
@@ -70,7 +70,7 @@ class Witness:
         self.promises.append(Promise(kind, session_id, about, seq, spec))
 
     def hubs_hear(self, hubs: ScriptedHubs) -> None:
-        """Note what hubs were told since the last time."""
+        """Note what hubs got since the last time."""
         known = {(one.kind, one.session_id, one.about) for one in self.promises}
         for one in hubs.hubs.values():
             session_id = one.spec.session_id
@@ -103,7 +103,7 @@ def harness_over(store: Store, hubs: ScriptedHubs, ids: str) -> Harness:
 
 
 SCRIPTS: dict[str, list[Any]] = {
-    # The pauses are for whoever looks on: what was seen and is not on the disk yet must be told by the epoch.
+    # The pauses are for observers: what was seen and is not on the disk yet must show in the epoch.
     "talk": [
         Say("one "),
         Slow(0.005),

@@ -38,7 +38,6 @@ async def test_an_end_that_storage_refused_is_written_whole(autojump_clock: trio
             new_id=lambda: "id1",
             spec_for=spec_for,
             config=ActorConfig(),
-            changed=lambda session_id: None,
         )
         store.fail_next_append(StorageUnavailable("full"))
         with trio.fail_after(60):
@@ -59,7 +58,7 @@ async def test_a_hub_that_was_let_go_does_not_outlive_its_session(
         await harness.until("complete")
         let_go = harness.hubs.newest
         let_go.stubborn, harness.hubs.bury_s = True, 1.0
-        await ask(server, Close())  # it is told to stop, does not, and is to be killed two seconds later
+        await ask(server, Close())  # it is asked to stop, does not, and is to be killed two seconds later
         harness.broken += [RuntimeError("a defect") for _ in range(4)]
         await ask(server, Send("m2", "b"))
         await harness.until("session_updated")

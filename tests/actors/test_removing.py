@@ -1,4 +1,4 @@
-"""A session is removed only at rest, with its hub, and whoever is attached finds that out."""
+"""A session is removed only at rest, with its hub, and attached devices find that out."""
 
 from __future__ import annotations
 

@@ -285,7 +285,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.world.settle(1, "fine")
 
     def teardown(self) -> None:
-        """Drain: every accepted message reaches a final state, and the journal tells one story."""
+        """Drain: every accepted message reaches a final state, and the journal has one story."""
         world = self.world
         world.crash()
         world.inbox.append(Resume())
@@ -299,7 +299,7 @@ class SessionMachine(RuleBasedStateMachine):
                 if waiting.kept or waiting.not_before_ms is not None:
                     self.give(SendNow(message_id), "mac")
             if world.core.state.held is not None and world.core.state.turn is None:
-                self.send("mac", False, None, None)  # a queue that is kept back goes on after a success
+                self.send("mac", False, None, None)  # a queue that is held continues after a success
             for message_id in world.core.state.unknown:
                 self.give(Resolve(message_id, "discard"), "mac")
             world.settle(1000, "fine")

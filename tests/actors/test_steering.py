@@ -52,7 +52,7 @@ def test_a_steered_message_joins_the_turn_and_shares_its_end() -> None:
 
 
 @pytest.mark.parametrize("refused", [True, False])
-def test_a_message_that_the_agent_did_not_take_waits_for_its_own_turn(refused: bool) -> None:
+def test_a_message_that_was_not_taken_waits_for_its_turn(refused: bool) -> None:
     core = steering_core()
     core.do(STEER)
     running = core.turn_id
@@ -153,7 +153,7 @@ async def test_history_is_the_newest_that_was_said_and_fits(autojump_clock: Mock
     assert await read_history(store, "trip", before_seq=10, limit_bytes=fits) == said[2:]
 
 
-async def test_history_holds_steered_messages_and_leaves_out_what_is_tried_again(
+async def test_history_holds_steered_and_omits_retried_messages(
     autojump_clock: MockClock,
 ) -> None:
     store = MemoryStore()

@@ -14,7 +14,7 @@ from tests.actors.core import SESSION, Core, fresh_record
 from tests.fakes.memory_store import MemoryStore
 
 
-def test_the_first_summary_has_a_snapshot_and_the_next_only_where_it_changed() -> None:
+def test_a_summary_has_a_snapshot_only_if_it_changed() -> None:
     core = Core()
     core.state.control_dirty = False  # as `load_state` leaves a session that never had an append
     assert summary(core.state).snapshot is not None
@@ -48,7 +48,7 @@ async def test_a_loaded_state_knows_whether_a_snapshot_is_kept() -> None:
         assert summary(state).snapshot is None
 
 
-def test_an_open_request_is_encoded_once_and_gone_with_its_answer() -> None:
+def test_an_open_request_is_encoded_once() -> None:
     core = Core()
     core.do(Send("m0", "hello"))
     core.give(core.ready())

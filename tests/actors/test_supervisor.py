@@ -80,7 +80,7 @@ async def test_too_many_crashes_and_the_session_is_failed_then_revived(autojump_
             assert server.statistics().failed_count == 0
 
 
-async def test_a_session_revived_while_its_end_waits_for_storage_answers(autojump_clock: MockClock) -> None:
+async def test_a_session_revived_before_its_end_is_stored_answers(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts["hang"] = [Say("a"), Hang()]
         await ask(server, Send("m1", "hang"))
@@ -194,7 +194,7 @@ async def test_hubs_that_no_session_knows_are_ended(autojump_clock: MockClock) -
             assert harness.hubs.forgotten == ["stray"]
 
 
-async def test_a_command_that_no_actor_took_before_the_close_is_refused(autojump_clock: MockClock) -> None:
+async def test_a_command_that_no_actor_took_is_refused(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         replies: list[Reply] = []
         await server.submit("trip", Envelope(Send("m", "x"), author("phone"), replies.append))
@@ -205,7 +205,7 @@ async def test_a_command_that_no_actor_took_before_the_close_is_refused(autojump
         assert await harness.words() == []
 
 
-async def test_a_defect_after_the_commit_answers_once_and_loses_no_message(autojump_clock: MockClock) -> None:
+async def test_a_defect_after_the_commit_loses_no_message(autojump_clock: MockClock) -> None:
     async with open_harness() as harness:
         spec_for, defects = harness.deps.spec_for, [RuntimeError("a defect")]
 
@@ -220,7 +220,7 @@ async def test_a_defect_after_the_commit_answers_once_and_loses_no_message(autoj
             await harness.until(*TURN)  # the hub was never started, so nobody can have taken the message
 
 
-async def test_senders_that_wait_for_room_are_answered_when_the_session_fails(
+async def test_waiting_senders_are_answered_if_the_session_fails(
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness() as harness, open_server(harness) as server:

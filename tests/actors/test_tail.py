@@ -32,7 +32,7 @@ def test_a_round_is_joined_and_shared() -> None:
     assert tail.read_nowait(0) is not first
 
 
-def test_at_the_head_there_is_nothing_and_before_what_is_kept_only_the_journal() -> None:
+def test_at_the_head_nothing_and_far_back_the_journal() -> None:
     tail = tail_of("a", "b")
     for place in (2, 3):
         found = tail.read_nowait(place)

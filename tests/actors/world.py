@@ -55,12 +55,12 @@ class ModelHub:
     stopping: bool = False
     waiting: list[str] = attrs.field(factory=list)
     log: list[hub.Reported] = attrs.field(factory=list)
-    last_prompt: str | None = None  # as the present owner told it
+    last_prompt: str | None = None  # as the present owner sent it
 
 
 @attrs.define(eq=False)
 class World:
-    """See the module. Everything it asserts is an invariant of the session."""
+    """The world of one session. Everything it asserts is an invariant of the session."""
 
     core: Core = attrs.field(factory=Core)
     inbox: deque[Input | tuple[Command, str]] = attrs.field(factory=deque)

@@ -50,7 +50,7 @@ def finish(session: FakeSession, text: str, offset: int) -> None:
 
 
 async def told_of(world: World, line: Line) -> FakeSession:
-    """Send a message whose turn asks; return its session once the app was told."""
+    """Send a message whose turn asks; return its session once the app knows."""
     world.fakes.on_command = talk("before ", then=lambda session, _: ask(session, "r1"))
     await line.say(my("go"))
     first = await line.frame("message")
@@ -158,7 +158,7 @@ async def test_the_turn_ends_with_the_request_open(autojump_clock: MockClock) ->
 
 
 async def test_another_device_is_first_by_a_hair(autojump_clock: MockClock) -> None:
-    """The app's `allow` is on its way as the other one's decision is journalled and not yet told."""
+    """The app's `allow` is on its way as the other one's decision is journalled and not yet shown."""
     async with open_world() as world, world.signed_in() as line:
         session = await told_of(world, line)
         session.pending = ()
@@ -210,7 +210,7 @@ async def test_several_requests_come_oldest_first(autojump_clock: MockClock) -> 
         assert [(one["request_id"], one["decision"]) for one in decided] == [("r1", "allow"), ("r2", "deny")]
 
 
-async def test_the_second_request_is_told_when_the_first_is_decided_elsewhere(
+async def test_the_second_request_follows_a_decision_elsewhere(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world, world.signed_in() as line:
@@ -344,7 +344,7 @@ async def test_a_word_on_a_new_connection_decides_nothing_unseen(
             assert requests_decided(session) == ["r1", "r2"]
 
 
-async def test_a_word_is_for_the_request_that_was_shown_last_of_all_sessions(
+async def test_a_word_is_for_the_request_that_was_shown_last(
     autojump_clock: MockClock,
 ) -> None:
     other = SESSION.replace("bbbbbbbb", "cccccccc")

@@ -178,7 +178,7 @@ async def test_nothing_is_told_twice_after_a_whole_answer(autojump_clock: MockCl
 
 
 async def test_what_went_into_a_dead_network_comes_again(autojump_clock: MockClock) -> None:
-    """The old connection hangs: all was written, and nothing tells that it arrived."""
+    """The old connection hangs: all was written, and nothing shows that it arrived."""
     async with open_world() as world, world.signed_in() as old:
         old.answers_pings = False
         world.fakes.on_command = talk("lost on the way")
@@ -231,7 +231,7 @@ async def test_the_aliases_open_nothing(autojump_clock: MockClock) -> None:
             (SESSION_ALIAS, PHONE),
         ):
             assert not await returns(world, session_id, device_id)
-        # Nor does whoever uses the aliases with a key make them open anything.
+        # Nor does use of the aliases with a key make them open anything.
         world.fakes.devices.add("other", "drive")
         world.fakes.on_command = talk("fine")
         async with world.signed_in(key="key-of-other") as line:

@@ -137,7 +137,7 @@ async def test_decisions_return_and_the_rest(server: Server) -> None:
             assert (text.strip(), end["type"]) == ("allowed", "complete")
             await line.say(chat("/ask again", session_id, phone))
             await line.exchange()
-            # nobody answers: after the time limit it is a denial, and the end tells the whole
+            # nobody answers: after the time limit it is a denial, and the end has the whole
             text, end = await line.exchange()
             assert (text.strip(), end["type"]) == ("denied", "complete")
             await line.say(chat("yes", session_id, phone))

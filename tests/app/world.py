@@ -275,7 +275,7 @@ class Phones:
         self.phone.advance(trio.current_time())
 
     async def run(self) -> None:
-        """Let the phone's time go on."""
+        """Let the phone's time pass."""
         while True:
             self._catch_up()
             await self._write()

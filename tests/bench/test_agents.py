@@ -41,9 +41,12 @@ def test_rows_compare_pair_by_pair() -> None:
 
 
 @pytest.mark.parametrize("measure", [measure_claude, measure_codex])
-async def test_both_chains_run_to_their_ends(measure: agents.Measure, tmp_path: Path) -> None:
+async def test_both_chains_run_to_their_ends(
+    measure: agents.Measure, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("b")  # a short name: the path of a hub's socket has at most 100 bytes
     with trio.fail_after(LIMIT_S):
-        rows = await measure(SMALL, tmp_path, say)
+        rows = await measure(SMALL, folder, say)
     assert len(rows) == 3
     assert all(row.measured.low > 0 and row.against is not None and row.against.low > 0 for row in rows)
 

@@ -79,7 +79,7 @@ async def test_echo_wakes_when_its_background_task_ends(tmp_path: Path) -> None:
         await until(lambda: not opened.hub.turns.is_busy)
 
 
-async def test_a_task_in_the_background_is_ended_before_its_time_and_wakes_nobody(tmp_path: Path) -> None:
+async def test_a_background_task_that_is_ended_wakes_nobody(tmp_path: Path) -> None:
     async with open_hub(tmp_path) as opened:
         reader = await opened.reader()
         told = await reader.turn("t1", "/background 900")
@@ -91,7 +91,7 @@ async def test_a_task_in_the_background_is_ended_before_its_time_and_wakes_nobod
         assert TurnBegan not in kinds(await reader.turn("t2", "hello"))
 
 
-async def test_stopping_a_turn_ends_what_it_began_in_the_background_and_nothing_else(tmp_path: Path) -> None:
+async def test_stopping_a_turn_ends_only_its_own_background(tmp_path: Path) -> None:
     driver = WakingDriver(begin_task)
     async with open_hub(tmp_path, lambda spec: driver) as opened:
         reader = await opened.reader()
@@ -133,7 +133,7 @@ async def test_an_agent_that_goes_takes_its_background_with_it(tmp_path: Path) -
         assert TaskEnded(None, "k", "cancelled") in told
 
 
-async def test_a_message_waits_for_what_the_agent_does_by_itself_and_stopping_it_stops_both(
+async def test_a_message_waits_for_work_that_the_agent_began(
     tmp_path: Path,
 ) -> None:
     async def say(prompt: Prompt, sink: Sink) -> None:

@@ -194,7 +194,7 @@ async def test_a_server_that_is_there_keeps_an_idle_hub(tmp_path: Path) -> None:
         assert text_of(await reader.turn("t1", "here")) == "echo: here "
 
 
-async def test_a_stalled_turn_is_given_up_later_and_a_working_one_is_not(tmp_path: Path) -> None:
+async def test_a_stalled_turn_is_given_up_and_a_working_one_is_not(tmp_path: Path) -> None:
     async with open_hub(tmp_path, idle_abandon_s=0.3, busy_abandon_s=0.3) as opened:
         reader = await opened.reader()
         await reader.link.send(prompt("t1", "/words 60 10"))

@@ -1,4 +1,4 @@
-"""Secrets of an environment are masked in what is told about an agent, and nowhere else."""
+"""Secrets of an environment are masked in reports about an agent, and nowhere else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENV = {
 }
 
 
-def test_secrets_are_known_by_their_names_and_the_longest_goes_first() -> None:
+def test_secrets_are_known_by_name_the_longest_first() -> None:
     masker = Masker.of(ENV)
     assert masker.text("key sk-0123456789abcdef, 0123456789abc in /home/ann") == "key …, … in /home/ann"
     assert "0123456789abc" not in repr(masker)
@@ -44,7 +44,7 @@ def test_names_of_secrets(name: str) -> None:
     assert Masker.of({name: "0123456789abc"}).text("bad: 0123456789abc") == "bad: …"
 
 
-def test_a_password_in_an_address_is_masked_and_the_rest_of_it_is_not() -> None:
+def test_only_the_password_of_an_address_is_masked() -> None:
     masker = Masker.of(
         {"HTTPS_PROXY": "http://ann:s3cret-word@proxy.example:3128", "BASE": "http://h:8080/a@b"}
     )

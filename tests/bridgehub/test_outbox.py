@@ -129,9 +129,7 @@ async def test_an_event_over_a_line_is_refused_and_leaves_no_trace(tmp_path: Pat
     ],
     ids=lambda event: type(event).__name__,
 )
-async def test_what_an_agent_makes_too_long_fits_into_a_line_that_a_server_reads(
-    tmp_path: Path, event: HubEvent
-) -> None:
+async def test_what_an_agent_makes_too_long_is_cut_to_a_line(tmp_path: Path, event: HubEvent) -> None:
     box = make_outbox(tmp_path)
     box.attach(0)
     await box.put(event)
@@ -157,7 +155,7 @@ async def test_put_waits_for_a_server_that_does_not_acknowledge(tmp_path: Path) 
     assert numbers(got) == list(range(100))
 
 
-async def test_without_a_server_it_goes_on_in_the_file_and_waits_when_that_is_full(tmp_path: Path) -> None:
+async def test_without_a_server_it_writes_a_file_until_that_is_full(tmp_path: Path) -> None:
     box = make_outbox(tmp_path, limit=10_000, spool_limit=50_000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(put_numbers, box, 1000)

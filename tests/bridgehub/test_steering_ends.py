@@ -1,4 +1,4 @@
-"""Each steered message has exactly one outcome, told before its turn's end, whatever happens meanwhile."""
+"""Each steered message has exactly one outcome, reported before its turn's end, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.bridgehub.hub_harness import ENDS, OpenHub, Reader, ScriptedDriver, o
 
 @attrs.define(eq=False)
 class SteeredDriver(ScriptedDriver):
-    """Its turn ends when the test says; `steer` tells that it was called, then waits for the test or raises."""
+    """Its turn ends when the test says; `steer` notes that it was called, then waits for the test or raises."""
 
     can_steer: bool = True
     end: trio.Event = attrs.field(factory=trio.Event)

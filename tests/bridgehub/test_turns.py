@@ -98,9 +98,7 @@ async def test_an_agent_that_hangs_ends_its_turn_in_time(tmp_path: Path, play: P
 
 
 @pytest.mark.parametrize("play", [hang, hang_on_to_life])
-async def test_an_interrupt_that_is_ignored_is_enforced_within_two_seconds(
-    tmp_path: Path, play: Play
-) -> None:
+async def test_an_ignored_interrupt_is_enforced(tmp_path: Path, play: Play) -> None:
     make, made = drivers(play, say_hello)
     async with open_hub(tmp_path, make) as opened:
         reader = await opened.reader()

@@ -1,7 +1,7 @@
-"""An agent for tests of processes: it starts some, tells their ids, and does not stop when asked.
+"""An agent for tests of processes: it starts some, prints their ids, and does not stop when asked.
 
 `spawn` starts a child that starts a grandchild in a session of its own, which ignores SIGTERM and survives
-the child. `environment` tells the environment that its processes have.
+the child. `environment` prints the environment that its processes have.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ async def open_place(folder: Path) -> AsyncIterator[Server]:
         yield server
 
 
-async def test_an_option_is_chosen_by_another_device_and_the_file_is_there(place: Path, sid: str) -> None:
+async def test_an_option_chosen_by_another_device_counts(place: Path, sid: str) -> None:
     async with open_place(place) as server, server.device() as one, server.device() as two:
         await one.attach(sid, agent="mine")
         await two.attach(sid)
@@ -76,7 +76,7 @@ async def test_mode_and_model_are_changed_and_what_is_offered_is_told(place: Pat
         await one.wait_for("interrupted", turn_id=running["turn_id"])
 
 
-async def test_a_turn_outlives_the_server_and_a_conversation_its_hub_and_agent(place: Path, sid: str) -> None:
+async def test_a_turn_outlives_the_server_a_conversation_its_hub(place: Path, sid: str) -> None:
     async with open_place(place) as server:
         async with server.device() as device:
             await device.attach(sid, agent="mine")

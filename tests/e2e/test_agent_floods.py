@@ -23,7 +23,7 @@ CODEX = f"""
 import os
 def on_turn():
     {BEGUN}
-    piece = {{"threadId": "t", "turnId": "u", "itemId": "i", "delta": "x" * 10000}}
+    piece = {{"threadId": "01a2033a-5186-7871-8b90-30cba945faa1", "turnId": "u", "itemId": "i", "delta": "x" * 10000}}
     for _ in range({PIECES} if os.path.exists("flood") else 1):
         tell(method="item/agentMessage/delta", params=piece)
     {DONE}

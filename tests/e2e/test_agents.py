@@ -76,7 +76,7 @@ async def bring(http: httpx.AsyncClient, name: str, data: bytes, kind: str) -> J
 
 
 def reading(agent: str, seen: Seen | SeenResponse, name: str) -> ToolUse:
-    """Return the call by which the model reads the attached file, whose place the message tells."""
+    """Return the call by which the model reads the attached file, whose place the message names."""
     [text] = [text for text in seen.user_texts if "Attached files:" in text][-1:]
     path = text.partition(f"- {name}: ")[2].partition("\n")[0]
     return ToolUse("Read", {"file_path": path}) if agent == "claude" else bash(agent, f"cat {path}")
@@ -130,7 +130,7 @@ async def test_files_of_a_device_and_of_the_app_reach_the_agent(place: Path) -> 
 
 
 def app_file(name: str, told: Json, what: tuple[bytes, str]) -> Json:
-    """Return an attachment as the shipped app tells it: what the upload answered, and its own guesses."""
+    """Return an attachment as the shipped app sends it: what the upload answered, and its own guesses."""
     fields = {"id": str(uuid4()).upper(), "filename": name, "mime_type": what[1], "size": len(what[0])}
     return {**fields, "type": "image" if what[1].startswith("image/") else "document", "url": told["url"]}
 
@@ -213,7 +213,7 @@ async def decide(device: Device, sid: str, request: Json, decision: str) -> None
     await device.say("decide", session_id=sid, request_id=request["request_id"], decision=decision)
 
 
-async def test_what_was_allowed_for_the_session_is_kept_with_its_author(place: Path) -> None:
+async def test_what_the_session_allows_is_kept_with_its_author(place: Path) -> None:
     """Decided by the second device, shown to a third, and known to the next hub of the session."""
     async with open_agents(place) as at:
         for agent in AGENTS:
@@ -251,7 +251,7 @@ async def test_what_was_allowed_for_the_session_is_kept_with_its_author(place: P
 
 
 async def test_a_program_killed_in_a_tool_takes_the_commands_along(place: Path) -> None:
-    """They would go on by themselves, with nobody who waits for them; the hub stays, and the next turn works."""
+    """They would continue by themselves, with nobody who waits for them; the hub stays, and the next turn works."""
     command = "setsid sh -c 'echo $$ > away; exec sleep 300' & echo $$ > here; sleep 300"
     async with open_agents(place) as at, at.server.device() as device:
         for agent in AGENTS:

@@ -98,7 +98,7 @@ async def test_the_label_is_what_others_see(shared: Shared, sid: str) -> None:
 
 
 async def test_after_gives_what_came_since(shared: Shared, sid: str) -> None:
-    """From every position on; and whoever had a frame that ended there, and gets the rest, has the whole."""
+    """From every position on; and a device that had a frame that ended there, and gets the rest, has the whole."""
     async with shared.device() as device, open_http(shared) as http:
         await fill(device, sid, 4)
         events = await all_events(http, sid)

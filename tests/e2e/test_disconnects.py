@@ -126,7 +126,7 @@ async def test_slow_devices_slow_nobody_and_cost_little(place: Path) -> None:
             device.stop_reading()
         head = fast.positions["trip"][1]
         with_slow = [await burden(server, fast) for _ in range(6)]
-        # What stays counts: a round that was measured at its height is no cost of theirs.
+        # What stays counts: a round that was measured at its height is not a cost of theirs.
         took, memory = max(took for took, _ in with_slow), min(rss for _, rss in with_slow)
         slowest, most = max(took for took, _ in usual), max(rss for _, rss in usual)
         grown = memory - most

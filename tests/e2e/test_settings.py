@@ -77,7 +77,7 @@ async def test_two_devices_configure_and_see_the_same(shared: Shared, sid: str) 
         assert answered["settings"] == last
 
 
-async def test_settings_at_creation_are_held_against_what_the_agent_offers(shared: Shared, sid: str) -> None:
+async def test_settings_at_creation_are_checked_with_the_offer(shared: Shared, sid: str) -> None:
     async with shared.device() as device:
         await device.attach(sid, agent="echo")
         await device.ask(sid, "hello")

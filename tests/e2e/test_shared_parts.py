@@ -87,7 +87,7 @@ async def fail_and_revive(server: Server, flaws: Flaws, device: Device, how: str
 
 @pytest.mark.parametrize("part", ["writer", "accept"])
 async def test_a_crash_of_a_shared_part_ends_the_process(place: Path, part: str) -> None:
-    """Loudly: exit 1 and one line; the next server has every acknowledged event, and the turn goes on."""
+    """Loudly: exit 1 and one line; the next server has every acknowledged event, and the turn continues."""
     flaws = Flaws(place)
     async with open_server(place, module="tests.support.flawed", environment={"FLAWS": str(place)}) as server:
         async with server.device() as device:

@@ -1,4 +1,4 @@
-"""A disk that fails under a real server: everybody is told, nothing acknowledged is lost, service resumes by itself."""
+"""A disk that fails under a real server: all learn of it, nothing acknowledged is lost, service resumes by itself."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def newer_mark(server: Server, before: str) -> str:
 
 
 async def test_a_damaged_wal_is_told_and_lived_through(tmp_path: Path) -> None:
-    """Everybody starts over at an epoch that no device knows, and a session goes on from what is left."""
+    """Everybody starts over at an epoch that no device knows, and a session continues from what is left."""
     async with open_server(tmp_path) as server:
         async with server.device() as device:
             await device.attach("trip", agent="echo")

@@ -79,7 +79,7 @@ async def test_a_stale_owner_is_fenced_from_journal_and_hub(place: Path) -> None
 
 
 async def test_a_hub_on_a_strange_socket_is_not_taken_for_its_own(place: Path) -> None:
-    """What answers where a session's hub should be is another session's: that one goes on, untouched."""
+    """What answers where a session's hub should be is another session's: that one continues, untouched."""
     async with open_server(place) as server:
         async with server.device() as device:
             for name in ("lost", "other"):
@@ -126,7 +126,7 @@ async def test_the_next_piece_comes_within_two_seconds_of_the_banner(place: Path
 
 
 async def test_an_upgrade_in_mid_turn_loses_nothing(place: Path) -> None:
-    """Stop, migrate, start, while an agent works and devices watch: all are told to come back, and miss nothing."""
+    """Stop, migrate, start, while an agent works and devices watch: all are asked to come back, and miss nothing."""
     flaws = Flaws(place)
     environment = {"FLAWS": str(place)}
     # Not verified at the end: the folder is then of a later version than what would look at it.

@@ -1,4 +1,4 @@
-"""Section 8, Tidy and A way out: lists that are in order, and an agent that starts afresh."""
+"""Section 8, Tidy and A way out: lists that are in order, and an agent that starts a new conversation."""
 
 from __future__ import annotations
 

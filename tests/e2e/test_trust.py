@@ -71,7 +71,7 @@ async def new_key(place: Place, scope: str) -> str:
 
 
 @pytest.mark.parametrize("agent", ["claude", "codex"])
-async def test_a_hub_killed_while_the_question_waits_and_who_may_answer(tmp_path: Path, agent: str) -> None:
+async def test_a_hub_killed_while_a_question_waits(tmp_path: Path, agent: str) -> None:
     async with open_place(tmp_path) as it:
         server = it.agents.server
         approver = await new_key(it, "approve")
@@ -178,7 +178,7 @@ async def test_a_delegate_asks_for_itself(tmp_path: Path) -> None:
             assert it.agents.codex.requests[-1].markers == ("MARKER-AGENTS",)
 
 
-async def test_a_relay_that_cannot_leave_settings_out_runs_after_a_yes_only(tmp_path: Path) -> None:
+async def test_a_relay_with_fixed_settings_runs_after_a_yes_only(tmp_path: Path) -> None:
     ran = tmp_path / "relay-ran"
     command = json.dumps(
         ["/bin/sh", "-c", f'touch {ran}; echo \'JARVIS_PAYLOAD={{"ok":true,"summary":"hi"}}\'']

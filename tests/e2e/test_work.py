@@ -93,7 +93,7 @@ async def test_a_turn_is_saved_before_and_after(place: Path) -> None:
     assert handed["seq"] < before["seq"] < end["seq"] < after["seq"]
 
 
-async def test_changes_of_a_turn_since_the_beginning_and_between_checkpoints(place: Path) -> None:
+async def test_changes_of_a_turn_and_between_checkpoints(place: Path) -> None:
     async with working(place) as at:
         git(at.workspace, "init", "-q")
         (at.workspace / "a.txt").write_text("".join(f"{n}\n" for n in range(20)))
@@ -166,7 +166,7 @@ async def test_an_undo_takes_back_the_turn_and_keeps_what_came_later(place: Path
     assert "gone.txt" not in after_redo
 
 
-async def test_messages_wait_for_nothing_but_the_undo_and_a_turn_refuses_it(place: Path) -> None:
+async def test_messages_wait_for_the_undo_and_a_turn_refuses_it(place: Path) -> None:
     async with working(place) as at:
         after = await at.turn({"a.txt": "a\n"})
         start = len(at.device.frames)
@@ -282,7 +282,7 @@ async def test_a_dead_hub_leaves_a_late_checkpoint_to_the_next_one(place: Path) 
     assert undone["type"] in {"undone", "rejected"}
 
 
-async def test_a_server_that_dies_in_the_middle_of_an_undo_finishes_it_once(place: Path) -> None:
+async def test_a_server_that_dies_during_an_undo_finishes_it_once(place: Path) -> None:
     async with working(place) as at:
         names = [f"{number}.txt" for number in range(200)]
         after = await at.turn(dict.fromkeys(names, "agent\n"))

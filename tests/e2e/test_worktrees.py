@@ -62,7 +62,7 @@ async def test_a_worktree_is_made_told_and_removed_with_its_session(place: Path)
     assert b"own" not in git(at.workspace, "worktree", "list")
 
 
-async def test_force_removes_it_anyway_unless_another_session_works_in_it(place: Path) -> None:
+async def test_force_removes_it_unless_another_session_works_there(place: Path) -> None:
     async with working(place) as at:
         prepare(at)
         made = await ask_for(at.device, "own", worktree="side.by-side")

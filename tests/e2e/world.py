@@ -211,7 +211,7 @@ def kinds_of_turn(frames: Iterable[Json], turn_id: str) -> list[str]:
 
 
 def sha256(text: str) -> str:
-    """Return the hash that a turn's end tells."""
+    """Return the hash in a turn's end."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """A whole server behind the transport, in memory: journal, catalog, bus, tail and devices.
 
-`FakeSession.publish` is what a session's owner does: it journals events, then tells them. A command is
+`FakeSession.publish` is what a session's owner does: it journals events, then publishes them. A command is
 noted, and answered by `on_command` where a test gives one; an `Attach` is answered always.
 """
 
@@ -26,9 +26,9 @@ from actors.events import (
 from actors.tail import Listener, Tail
 from storage.aliases import Aliases
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable
-from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
+from storage.records import CommandRecord, Entry, Fold, Grant, Head, NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
-from transport.ports import Deps, SessionListener
+from transport.ports import Deps
 
 __all__ = ["ALIASES", "FakeServer", "FakeSession", "accept"]
 
@@ -39,12 +39,12 @@ ALIASES = Aliases(b"for tests")
 
 @attrs.define(eq=False)
 class FakeSession:
-    """One session: its rows, its tail, and the state that an attach is told."""
+    """One session: its rows, its tail, and the state that an attach gets."""
 
     record: SessionRecord
     tail: Tail
     rows: list[Row] = attrs.field(factory=list)
-    commands: dict[str, Command] = attrs.field(factory=dict)
+    commands: dict[str, CommandRecord] = attrs.field(factory=dict)
     state: str = "idle"
     pending: tuple[PermissionRequested, ...] = ()
     turn_id: str | None = None
@@ -87,7 +87,7 @@ class FakeSession:
         if entry.command_id is not None and entry.command_state is not None:
             first = self.commands.get(entry.command_id)
             seq = first.seq if first else item.seq
-            self.commands[entry.command_id] = Command(entry.command_id, seq, entry.command_state)
+            self.commands[entry.command_id] = CommandRecord(entry.command_id, seq, entry.command_state)
 
     def view(self) -> SessionView:
         record = self.record
@@ -110,7 +110,7 @@ OnCommand = Callable[[FakeSession, Envelope], None]
 
 @attrs.define(eq=False)
 class FakeServer:
-    """`Journal`, `Catalog`, `CommandBus`, `LiveBus` and `SessionWatch` at once."""
+    """`Journal`, `Catalog`, `CommandBus` and `LiveBus` at once."""
 
     devices: FakeDevices = attrs.field(factory=FakeDevices)
     sessions: dict[str, FakeSession] = attrs.field(factory=dict)
@@ -121,7 +121,7 @@ class FakeServer:
     before_count: Callable[[], Awaitable[None]] | None = None
     now_ms: int = START_MS
     offers: dict[str, bytes] = attrs.field(factory=dict)
-    watchers: list[SessionListener] = attrs.field(factory=list)
+    watchers: list[Callable[[str], None]] = attrs.field(factory=list)
 
     def deps(self) -> Deps:
         return Deps(
@@ -130,7 +130,7 @@ class FakeServer:
             catalog=self,
             journal=self,
             devices=self.devices,
-            watch=self,
+            watch=self.watch,
             clock=lambda: self.now_ms,
             aliases=ALIASES,
         )
@@ -206,12 +206,12 @@ class FakeServer:
         return self._session(session_id).tail.listen(listener)
 
     @contextmanager
-    def watch(self, listener: SessionListener) -> Iterator[None]:
-        self.watchers.append(listener)
+    def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
+        self.watchers.append(changed)
         try:
             yield
         finally:
-            self.watchers.remove(listener)
+            self.watchers.remove(changed)
 
     # ---- Journal ----
 
@@ -251,7 +251,7 @@ class FakeServer:
         session = self._session(session_id)
         return Head(session.record.epoch, session.head_seq)
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         known = self._session(session_id).commands
         return {one: known[one] for one in command_ids if one in known}
 

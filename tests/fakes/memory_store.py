@@ -1,12 +1,13 @@
 """The same store in memory, for tests of what stands on it: no threads, so a mock clock may be used.
 
-It passes the same contract suite as the SQLite one (`tests/storage/journal_contract.py`) and can be told to
-fail.
+It passes the same contract suite as the SQLite one (`tests/storage/journal_contract.py`). Every call goes through
+`enter` first: a test that needs slow or failing storage replaces that one method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 
 import attrs
 import trio
@@ -22,7 +23,7 @@ from storage.errors import (
 )
 from storage.records import (
     PIECE_KINDS,
-    Command,
+    CommandRecord,
     Entry,
     Fold,
     Grant,
@@ -41,7 +42,7 @@ __all__ = ["MemoryStore"]
 class _Session:
     record: SessionRecord
     rows: list[Row] = attrs.field(factory=list)
-    commands: dict[str, Command] = attrs.field(factory=dict)
+    commands: dict[str, CommandRecord] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)
@@ -58,8 +59,14 @@ class MemoryStore:
     _sessions: dict[str, _Session] = attrs.field(factory=dict, init=False)
     _hidden: set[str] = attrs.field(factory=set, init=False)
     _offers: dict[str, bytes] = attrs.field(factory=dict, init=False)
-    _commit_no: int = attrs.field(default=0, init=False)
+    _commit_nos: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
     _failure: tuple[StorageError, bool] | None = attrs.field(default=None, init=False)
+
+    async def enter(self, *, writes: bool) -> None:
+        """What every call does first: let others run, and raise what storage meets now."""
+        await trio.lowlevel.checkpoint()
+        if writes and self.unavailable is not None:
+            raise self.unavailable
 
     def fail_next_append(self, error: StorageError, *, after: bool = False) -> None:
         """Let the next append raise `error`: before it took effect, or `after` it did."""
@@ -76,7 +83,7 @@ class MemoryStore:
         summary: Summary | None = None,
     ) -> int:
         """See `actors.ports.Journal`."""
-        await self._writing()
+        await self.enter(writes=True)
         failure, self._failure = self._failure, None
         if failure is not None and not failure[1]:
             raise failure[0]
@@ -108,7 +115,7 @@ class MemoryStore:
         newest: bool = False,
     ) -> Sequence[Row]:
         """See `actors.ports.Journal`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         found = self._sessions.get(session_id)
         rows = [
             row
@@ -122,20 +129,20 @@ class MemoryStore:
 
     async def head(self, session_id: str) -> Head:
         """See `actors.ports.Journal`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         record = self._known(session_id).record
         return Head(record.epoch, record.head_seq)
 
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
+    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, CommandRecord]:
         """See `actors.ports.Journal`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         found = self._sessions.get(session_id)
         known = found.commands if found else {}
         return {one: known[one] for one in command_ids if one in known}
 
     async def first_seq_of_turns(self, session_id: str, count: int) -> int:
         """See `actors.ports.Journal`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         session = self._known(session_id)
         started = [
             row.turn_id for row in session.rows if row.kind == "turn_started" and row.turn_id is not None
@@ -146,11 +153,11 @@ class MemoryStore:
 
     async def check_writable(self) -> None:
         """See `actors.ports.Journal`."""
-        await self._writing()
+        await self.enter(writes=True)
 
     async def acquire(self, session_id: str) -> Grant:
         """See `actors.ports.Ownership`."""
-        await self._writing()
+        await self.enter(writes=True)
         session = self._known(session_id)
         owner_epoch = session.record.owner_epoch + 1
         session.record = attrs.evolve(session.record, owner_epoch=owner_epoch)
@@ -158,7 +165,7 @@ class MemoryStore:
 
     async def create(self, session: NewSession) -> SessionRecord:
         """See `actors.ports.Catalog`."""
-        await self._writing()
+        await self.enter(writes=True)
         if session.session_id in self._sessions:
             raise SessionExists(session.session_id)
         record = SessionRecord(
@@ -184,7 +191,7 @@ class MemoryStore:
 
     async def get(self, session_id: str) -> SessionRecord | None:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         found = self._sessions.get(session_id)
         return found.record if found and session_id not in self._hidden else None
 
@@ -197,7 +204,7 @@ class MemoryStore:
         workspace: str | None = None,
     ) -> Sequence[SessionRecord]:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         records = sorted((session.record for session in self._sessions.values()), key=_activity, reverse=True)
         return [
             record
@@ -210,25 +217,25 @@ class MemoryStore:
 
     async def count(self) -> int:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         return len(self._sessions)
 
     async def unfinished(self) -> Sequence[str]:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         summaries = ((key, session.record.summary) for key, session in self._sessions.items())
         return sorted(key for key, summary in summaries if summary is not None and summary.unfinished)
 
     async def due(self, limit: int) -> Sequence[tuple[str, int]]:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         summaries = ((name, one.record.summary) for name, one in self._sessions.items())
         found = [(name, one.due_at_ms) for name, one in summaries if one is not None]
         return sorted([(name, at) for name, at in found if at is not None], key=lambda pair: pair[1])[:limit]
 
     async def unread_count(self, session_id: str, after: int) -> int:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         found = self._sessions.get(session_id)
         return sum(row.kind in MESSAGE_KINDS and row.seq > after for row in (found.rows if found else ()))
 
@@ -242,7 +249,7 @@ class MemoryStore:
         archived: bool | None = None,
     ) -> None:
         """See `actors.ports.Catalog`."""
-        await self._writing()
+        await self.enter(writes=True)
         session = self._known(session_id)
         if read_seq is not None:
             session.record = attrs.evolve(session.record, read_seq=max(read_seq, session.record.read_seq))
@@ -255,35 +262,30 @@ class MemoryStore:
 
     async def reveal(self, session_id: str, *, files_of: str) -> None:
         """See `actors.ports.Catalog`."""
-        await self._writing()
+        await self.enter(writes=True)
         self._hidden.discard(session_id)
 
     async def remove_hidden(self, session_id: str) -> None:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=True)
         self._sessions.pop(session_id, None)
         self._hidden.discard(session_id)
 
     async def keep_offer(self, agent_type: str, offer: bytes) -> None:
         """See `actors.ports.Catalog`."""
-        await self._writing()
+        await self.enter(writes=True)
         self._offers[agent_type] = offer
 
     async def offer_of(self, agent_type: str) -> bytes | None:
         """See `actors.ports.Catalog`."""
-        await trio.lowlevel.checkpoint()
+        await self.enter(writes=False)
         return self._offers.get(agent_type)
 
     async def remove(self, session_id: str) -> None:
         """Remove a session for good. Raises SessionMissing."""
-        await self._writing()
+        await self.enter(writes=True)
         self._known(session_id)
         del self._sessions[session_id]
-
-    async def _writing(self) -> None:
-        await trio.lowlevel.checkpoint()
-        if self.unavailable is not None:
-            raise self.unavailable
 
     def _known(self, session_id: str) -> _Session:
         found = self._sessions.get(session_id)
@@ -316,9 +318,8 @@ class MemoryStore:
         session.rows[start : start + len(inside)] = [made]
 
     def _row(self, session: _Session, entry: Entry, first: int, seq: int) -> Row:
-        self._commit_no += 1
         if entry.command_id is not None:
-            known = session.commands.get(entry.command_id) or Command(entry.command_id, seq, "")
+            known = session.commands.get(entry.command_id) or CommandRecord(entry.command_id, seq, "")
             state = known.state if entry.command_state is None else entry.command_state
             session.commands[entry.command_id] = attrs.evolve(known, state=state)
         return Row(
@@ -330,7 +331,7 @@ class MemoryStore:
             entry.device_id,
             entry.at_ms,
             entry.payload,
-            self._commit_no,
+            next(self._commit_nos),
         )
 
 

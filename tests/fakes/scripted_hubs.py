@@ -2,7 +2,7 @@
 
 A hub plays the script of each prompt that it takes; links can be cut, hubs killed, starts made to fail. Like a real
 hub it keeps each event until it is acknowledged and sends it again on the next link, ignores a turn that it has had,
-and outlives whoever talks to it.
+and outlives the server that talks to it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Die:
 
 @attrs.frozen
 class Garbage:
-    """The hub says something that is no protocol."""
+    """The hub breaks the protocol."""
 
 
 @attrs.frozen
@@ -116,7 +116,7 @@ class ScriptedHub:
 
     @property
     def prompts(self) -> list[str]:
-        """The contents of the prompts that it was told, repeats too."""
+        """The contents of the prompts that it got, repeats too."""
         return [one.content for one in self.told if isinstance(one, hub.Prompt)]
 
     def report(self, event: hub.HubEvent) -> None:
@@ -138,7 +138,7 @@ class ScriptedHub:
             self.link = None
 
     def cut_link(self) -> None:
-        """Break the link; the hub goes on."""
+        """Break the link; the hub keeps running."""
         if self.link is not None:
             self.link.broken = True
             self.wake()
@@ -190,7 +190,7 @@ class ScriptedHubs:
 
     Attributes:
         scripts: what a hub does after `Consumed`, by the prompt's content.
-        start_s, bury_s: how long a start and a burial take.
+        start_s, bury_s: how long a start and a reap take.
         fail_starts: how many of the next starts fail.
     """
 

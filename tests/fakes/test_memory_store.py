@@ -1,4 +1,4 @@
-"""What the store in memory can do beside the contract: fail when it is told to."""
+"""What the store in memory can do beside the contract: fail on demand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_an_append_that_fails_after_it_took_effect() -> None:
     assert store.appends == 1
 
 
-async def test_while_it_is_unavailable_nothing_is_written_and_all_is_read() -> None:
+async def test_while_unavailable_all_is_read_and_nothing_written() -> None:
     store = MemoryStore()
     grant = await started(Stores(store, store, store))
     store.unavailable = StorageFull("full")

@@ -8,12 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import trio
-
 from tests.real_agents.services import Service, open_service
 from tests.standin.acp_rig import AcpRig
 from tests.standin.anthropic import StandIn, open_standin
-from tests.standin.rig import TURN_S
 from tests.support.server import ROOT
 
 __all__ = ["OPENCODE", "open_gemini", "open_opencode", "open_qwen", "opencode_home"]
@@ -98,11 +95,12 @@ async def _open_rig(folder: Path, env: dict[str, str], command: list[str]) -> As
     workspace = folder / "workspace"
     workspace.mkdir()
     rig = AcpRig(
-        folder / "home", workspace.resolve(), uuid.uuid4().hex, env=env, command=command, limit_s=TURN_LIMIT_S
+        home=folder / "home",
+        workspace=workspace.resolve(),
+        hub_id=uuid.uuid4().hex,
+        env=env,
+        command=command,
+        limit_s=TURN_LIMIT_S,
     )
-    try:
+    async with rig.closing():
         yield rig
-    finally:
-        with trio.move_on_after(TURN_S, shield=True):
-            for driver in rig.drivers:
-                await driver.aclose()

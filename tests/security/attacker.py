@@ -1,6 +1,6 @@
 """A program that attacks a server from a process of its own: `python -m tests.security.attacker ATTACK PORT KEY`.
 
-It writes `attacking` once the attack is in full swing, goes on until its input ends, and then writes what it saw as
+It writes `attacking` once the attack is in full swing, continues until its input ends, and then writes what it saw as
 one line of JSON. A process of its own, since an attack in the test's own would hold up the stream that is measured.
 """
 
@@ -203,7 +203,7 @@ class Attack:
                 await trio.aclose_forcefully(stream)
 
     async def _slowly(self, start: bytes, then: bytes) -> None:
-        """Go on byte by byte; what is still held at the end counts as `held`."""
+        """Continue byte by byte; what is still held at the end counts as `held`."""
         stream = await self.connect()
         try:
             await stream.send_all(start)

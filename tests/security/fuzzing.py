@@ -35,7 +35,7 @@ async def exchange(guarded: Guarded, data: bytes, *, pieces: bool = False) -> by
 
 @asynccontextmanager
 async def unhurt(guarded: Guarded, sid: str, *may_change: str) -> AsyncIterator[None]:
-    """Hold, around a fuzz, that nothing changed and that somebody else's session goes on as if nothing was."""
+    """Hold, around a fuzz, that nothing changed and that somebody else's session continues as if nothing was."""
     with trio.fail_after(LIMIT_S):
         async with guarded.device(KEYS["admin"]) as other:
             await other.attach(sid, agent="echo")

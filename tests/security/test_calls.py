@@ -49,9 +49,9 @@ class Call:
 
     Attributes:
         least: a scope, `ANYBODY`, or `CODE`, which a pairing code alone opens.
-        path: where to, or how to make it for each try anew.
+        path: where to, or how to make a new one for each try.
         request: what else the request has.
-        tells: what the body of a good answer holds.
+        `tells`: what the body of a good answer holds.
         status: of a good answer.
     """
 
@@ -183,7 +183,7 @@ async def ask(guarded: Guarded, key: str | None, name: str, path: str) -> httpx.
 
 
 def said(answer: httpx.Response) -> tuple[int, str]:
-    """Return status and code; what a refusal tells is of one form, and no word more."""
+    """Return status and code; what a refusal says is of one form, and no word more."""
     told = answer.json()
     assert set(told) == {"error"}
     assert set(told["error"]) == {"code", "message"}

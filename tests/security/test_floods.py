@@ -3,7 +3,7 @@
 **How it is measured.** The agent's pieces are the moments at which they left (`/clock`, CLOCK_MONOTONIC); a device that
 streams them meanwhile notes when each came. Its lateness is what hub, server and device's loop made it wait, whatever
 the agent's own process had to wait for a processor. The attacker is a process of its own; the stream is read only once
-it is in full swing, which it tells.
+it is in full swing, which it prints.
 
 **Why a busy machine does not fail it.** A stream is measured up to three times and one good one is enough: an attack
 that holds up the server does so each time, a hiccup of the machine does not. And each time the same stream is measured
@@ -92,7 +92,7 @@ SEEN: Final[dict[str, set[str]]] = {
     "wrong keys": {"401", "101"},
     "every kind of frame": {"101", "cut", *EVERY_KIND},
 }
-"""What the attacker must have seen, else it was no attack."""
+"""What the attacker must have seen, else it was not an attack."""
 
 
 @pytest.mark.parametrize("name", ATTACKS)

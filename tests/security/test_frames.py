@@ -30,14 +30,14 @@ class Row:
 
     Attributes:
         least: a scope.
-        during: what goes on in the session: `nothing`, `an answer` that is over, `a turn`, `a queue` (of one, behind a
+        during: what runs in the session: `nothing`, `an answer` that is over, `a turn`, `a queue` (of one, behind a
             turn), `a message for later`, `a request` or `a grant`.
         fields: what the frame has; `REQUEST` stands for the open request's id, `MESSAGE` for the queued message's,
             `GRANT` for what is allowed for the session.
-        told: the type of what a device that may gets, and fields that it has. For a frame without an answer the
+        `told`: the type of what a device that may gets, and fields that it has. For a frame without an answer the
             `pong` of a `ping` after it: nothing was refused before.
         acts: whether a device that only observes is refused.
-        by_others: whether others are told, and not the device itself.
+        by_others: whether others get it, and not the device itself.
     """
 
     least: str
@@ -108,7 +108,7 @@ def test_every_frame_has_a_row() -> None:
 
 @attrs.frozen
 class Scene:
-    """A session with something going on, by a device that may do everything."""
+    """A session with something that runs, by a device that may do everything."""
 
     sid: str
     request_id: str = ""
@@ -236,7 +236,7 @@ async def works(guarded: Guarded, owner: Device, kind: str, scope: str) -> None:
             entries = {one["device_id"]: one["observe"] for one in told["devices"]}
             assert entries[scope] == (scope == "view"), "a key that may only look attaches observing"
     if kind in ("send", "send_now", "watch_sessions", "decide"):
-        await owner.wait_for("complete", session_id=scene.sid)  # so that nothing goes on beside the next row
+        await owner.wait_for("complete", session_id=scene.sid)  # so that nothing runs beside the next row
 
 
 @pytest.mark.parametrize("more", [{"mode": "edits"}, {"input": {"plan": "# Rest"}}])

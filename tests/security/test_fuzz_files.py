@@ -183,7 +183,7 @@ def test_hostile_old_databases(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_damaged_database(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What reads the folder's own database tells of damage, in one line where it can tell no more."""
+    """What reads the folder's own database reports damage, in one line if it can say no more."""
     data = copy_of(place, tmp_path)
     database = data / "builderos.db"
     with closing(sqlite3.connect(database)) as connection, connection:

@@ -1,6 +1,6 @@
 """The link between hub and server: garbage in either direction ends that link, and nothing else.
 
-A stranger on the hub's socket gets no prompt in and no event out; a hub that writes what is no protocol gives the
+A stranger on the hub's socket gets no prompt in and no event out; a hub that breaks the protocol gives the
 server one of three typed errors. What is tried is made by a seed.
 """
 
@@ -76,7 +76,7 @@ async def test_strangers_on_the_hubs_socket(tmp_path: Path) -> None:
             reader = await opened.reader()
             assert text_of(await reader.turn("t1", "before")) == "echo: before "
             for _, data in spoiled_many(others, 300, SEED):
-                # A line that still is a hello to this hub is its owner's own, whoever says it.
+                # A line that still is a hello to this hub is its owner's own, from any sender.
                 if b'"trip"' in data and b"hello" in data:
                     continue
                 said = await bring(opened, data + b"\n")

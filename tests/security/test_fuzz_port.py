@@ -1,4 +1,4 @@
-"""Whatever comes in at the port, the server stays up, tells no traceback, and does nothing that the key may not.
+"""Whatever comes in at the port, the server stays up, shows no traceback, and does nothing that the key may not.
 
 Sound requests, frames and forms are spoiled by a seed and sent to one real server over real sockets. Meanwhile
 another device is attached, and its next turn is as whole as ever. Raw bytes are what the libraries of a test would

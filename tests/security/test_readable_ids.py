@@ -1,4 +1,4 @@
-"""Nothing that a key may read opens anything: all of it is collected with a `view` key and tried at every door.
+"""Nothing that a key may read opens anything: all of it is collected with a `view` key and tried at every entry.
 
 A bounded number of tries; `BUILDEROS_TRIES=20000` in the environment makes it a longer run.
 """
@@ -26,7 +26,7 @@ from transport.auth import FRAME_SCOPES, HTTP_SCOPES
 LIMIT_S: Final = 30.0
 
 TRIES: Final = int(os.environ.get("BUILDEROS_TRIES", "240"))
-"""Tries at each kind of door."""
+"""Tries at each kind of entry."""
 
 TOKEN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+/-]{2,}")
 OWN_FORM: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -199,7 +199,7 @@ async def test_all_that_a_view_key_reads_opens_nothing(guarded: Guarded) -> None
             assert await line.text() == "authenticated"
             assert "may I" in (await line.exchange())[0]
             await line.say(chat("yes", session_id, phone))
-            # The question was asked on an earlier connection of this device: its answer goes on here.
+            # The question was asked on an earlier connection of this device: its answer continues here.
             assert (await line.exchange())[0].strip() == "allowed"
     assert await trio.to_thread.run_sync(state_of, guarded) != before
 

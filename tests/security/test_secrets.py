@@ -3,7 +3,7 @@
 A server lives through sign-ins good and bad, pairing, revoking, uploads, two crashes, TLS and keys in all the wrong
 places. Then everything is looked through: the data folder with its database and the log of that, what was written
 to stdout and stderr, the arguments of processes. A key may be in `api-key`; the one that was made at the first start
-was told once in that banner; a command that makes a key or a code prints it once. What the agents know is looked
+was printed once in that banner; a command that makes a key or a code prints it once. What the agents know is looked
 through in `tests/e2e/test_agent_secrets.py`.
 """
 

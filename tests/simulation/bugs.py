@@ -22,7 +22,7 @@ from actors.session.snapshot import restore as restore_state
 from actors.session.state import SessionState
 from actors.session.step import Step
 from actors.tail import EventBatch
-from storage.records import Command, SessionRecord
+from storage.records import CommandRecord, SessionRecord
 from tests.simulation.store import StoreHandle
 
 __all__ = ["BUGS", "plant"]
@@ -45,13 +45,13 @@ def _effects_first() -> Replaced:
 
 def _acknowledged_early() -> Replaced:
     """Events of the hub are acknowledged when they come, not when they are in the journal."""
-    whole = HubOwner._account
+    whole = HubOwner._receive
 
-    def weigh(self: HubOwner, batch: Sequence[Any]) -> None:
-        whole(self, batch)
+    async def receive(self: HubOwner, hub_id: str, batch: Sequence[Any]) -> None:
         self.acknowledge(batch[-1].seq)
+        await whole(self, hub_id, batch)
 
-    return HubOwner, "_account", weigh
+    return HubOwner, "_receive", receive
 
 
 def _duplicates_forgotten() -> Replaced:
@@ -59,14 +59,14 @@ def _duplicates_forgotten() -> Replaced:
 
     async def find_commands(
         self: StoreHandle, session_id: str, command_ids: Sequence[str]
-    ) -> dict[str, Command]:
+    ) -> dict[str, CommandRecord]:
         return {}
 
     return StoreHandle, "find_commands", find_commands
 
 
 def _page_off_by_one() -> Replaced:
-    """A reader that has fallen behind the tail goes on one event too late."""
+    """A reader that has fallen behind the tail continues one event too late."""
 
     async def page(self: Cursor) -> EventBatch:
         tail = self.tail

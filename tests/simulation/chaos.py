@@ -20,7 +20,7 @@ MOST_TICKS = 50_000
 
 @attrs.define(eq=False)
 class Chaos:
-    """See the module.
+    """The chance and the faults of one history.
 
     Attributes:
         chance: for what the plan leaves open; drawn from in the order of the run, so the same each time.

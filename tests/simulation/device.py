@@ -66,11 +66,11 @@ class FramesIn:
 
 @attrs.define(eq=False)
 class SimDevice:
-    """See the module.
+    """A simulated device.
 
     Attributes:
         connect: gives a wire to a server that serves, None where there is none.
-        in_journal: tells whether a message is in the journal at this moment.
+        in_journal: returns whether a message is in the journal at this moment.
     """
 
     chaos: Chaos

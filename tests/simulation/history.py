@@ -21,7 +21,7 @@ from tests.simulation.world import World
 __all__ = ["Outcome", "run_history"]
 
 PLAN_S = 9.0
-"""How long a history goes on before all faults end: the plan's acts are over by then, and most turns."""
+"""How long a history runs before all faults end: the plan's acts are over by then, and most turns."""
 
 QUIET_S = 240.0
 """How long everything may take to come to rest after that."""

@@ -1,6 +1,6 @@
 """One run of Trio of which every step follows from a seed.
 
-Trio shuffles the tasks of each turn of its loop. Told to be deterministic it first puts them in the order in which
+Trio shuffles the tasks of each turn of its loop. If it must be deterministic it first puts them in the order in which
 they were made, and shuffles by a generator of its own that can be seeded: this is how it lets hypothesis replay a
 test, and the switch and the generator are the same here. Both are private names of a version that is pinned;
 `test_replay` notices when they stop doing what is said here.

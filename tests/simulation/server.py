@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import attrs
@@ -24,7 +22,7 @@ from tests.simulation.hubs import HubHandle, Machine
 from tests.simulation.store import Life, SharedStore, StoreHandle
 from tests.simulation.wires import End, Wire
 from transport.config import TransportConfig
-from transport.ports import Deps, SessionListener
+from transport.ports import Deps
 from transport.signin import SignIn, SignIns
 from transport.streams import FrameStream
 from transport.v3.connection import ConnectionV3
@@ -78,17 +76,9 @@ class _Frames(FrameStream):
         return len(frames) if self.inner.send_nowait(frames) else 0
 
 
-@attrs.frozen
-class _Watch:
-    supervisor: Supervisor
-
-    def watch(self, listener: SessionListener) -> AbstractContextManager[None]:
-        return self.supervisor.watch(listener.changed)
-
-
 @attrs.define(eq=False)
 class SimServer:
-    """See the module. Made, run, and killed or stopped; the next one is another object."""
+    """A simulated server. Made, run, and killed or stopped; the next one is another object."""
 
     chaos: Chaos
     store: SharedStore
@@ -116,7 +106,7 @@ class SimServer:
 
     def __attrs_post_init__(self) -> None:
         self._hubs = HubHandle(self.machine, self.life)
-        self._journal = StoreHandle(self.store, self.life)
+        self._journal = StoreHandle(store=self.store, life=self.life)
         self._config = TransportConfig(agents=("plan",), workspace="/w", write_s=WRITE_S)
 
     @property
@@ -165,7 +155,6 @@ class SimServer:
             new_id=self.chaos.new_id,
             spec_for=spec_for,
             config=ActorConfig(hub_idle_s=knobs.hub_idle_s, actor_idle_s=knobs.actor_idle_s),
-            changed=lambda session_id: None,
         )
         async with open_supervisor(deps) as supervisor:
             self.supervisor = supervisor
@@ -181,7 +170,7 @@ class SimServer:
             catalog=self._journal,
             journal=self._journal,
             devices=self.devices,
-            watch=_Watch(supervisor),
+            watch=supervisor.watch,
             clock=self.chaos.now_ms,
             aliases=Aliases(b"simulated"),
         )
@@ -231,15 +220,14 @@ class SimServer:
         frames = _Frames(end, b"", b"", WRITE_S)
         socket: Any = _LineSocket(end, frames)
         sign_in = SignIn(SignIns(self.devices), "127.0.0.1", key)
-        on_signed_in: Callable[[], None] = lambda: None  # noqa: E731
         connection = ConnectionV3(
-            cast("trio_websocket.WebSocketConnection", socket),
-            frames,
-            self._config,
-            self._deps,
-            self._pulse,
-            on_signed_in,
-            sign_in,
+            ws=cast("trio_websocket.WebSocketConnection", socket),
+            stream=frames,
+            config=self._config,
+            deps=self._deps,
+            sign_in=sign_in,
+            on_signed_in=lambda: None,
+            pulse=self._pulse,
         )
         async with trio.open_nursery() as nursery:
             self._connections[connection] = None

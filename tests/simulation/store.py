@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import attrs
@@ -13,11 +13,9 @@ from actors.codec import decode_row
 from actors.events import Committed
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import (
-    Command,
     Entry,
     Fold,
     Grant,
-    Head,
     NewSession,
     Row,
     SessionRecord,
@@ -73,13 +71,12 @@ class SharedStore:
     def sync(self) -> None:
         """Put all that was written so far where a power cut does not reach it."""
         if any(fault.kind == "power_cut" for fault in self.chaos.plan.faults):
-            self._synced = copy.copy(self.memory)
             self._synced._sessions = {key: copy.copy(one) for key, one in self.memory._sessions.items()}
 
     def cut_power(self) -> None:
         """Lose what was not synced. Sessions at work get a new epoch: their past may have changed."""
-        self.memory = copy.copy(self._synced)
-        self.memory._sessions = {key: copy.copy(one) for key, one in self._synced._sessions.items()}
+        self.memory._sessions.clear()
+        self.memory._sessions.update({key: copy.copy(one) for key, one in self._synced._sessions.items()})
         for session in self.memory._sessions.values():
             summary = session.record.summary
             if summary is not None and summary.unfinished:
@@ -95,14 +92,24 @@ class SharedStore:
             raise StorageUnavailable("the disk is not well")
 
 
-@attrs.define(eq=False)
-class StoreHandle:
-    """`Journal`, `Ownership` and `Catalog` of one server."""
+@attrs.define(eq=False, kw_only=True)
+class StoreHandle(MemoryStore):
+    """One server's store: the shared one, behind delays and faults."""
 
     store: SharedStore
     life: Life
 
-    async def _arrive(self, *, writes: bool = False) -> MemoryStore:
+    def __attrs_post_init__(self) -> None:
+        self._sessions = self.store.memory._sessions
+        self._hidden = self.store.memory._hidden
+        self._offers = self.store.memory._offers
+
+    async def enter(self, *, writes: bool) -> None:
+        """Be slow, never return to a dead server, and raise what this moment brings."""
+        await self._arrive(writes=writes)
+        await super().enter(writes=writes)
+
+    async def _arrive(self, *, writes: bool) -> None:
         chaos = self.store.chaos
         delay_s = chaos.delay(chaos.plan.knobs.store_delay_s)
         if delay_s and not writes:
@@ -111,25 +118,12 @@ class StoreHandle:
         if self.life.dead:
             await trio.sleep_forever()
         self.store.check(writes=writes)
-        return self.store.memory
 
     async def due(self, limit: int) -> Sequence[tuple[str, int]]:
-        """See `actors.ports.Catalog`."""
+        """See `actors.ports.Catalog`. Asked by a clock, so it is not slow."""
         if self.life.dead:
             await trio.sleep_forever()
         return await self.store.memory.due(limit)
-
-    async def reveal(self, session_id: str, *, files_of: str) -> None:
-        """See `actors.ports.Catalog`."""
-        await (await self._arrive(writes=True)).reveal(session_id, files_of=files_of)
-
-    async def remove_hidden(self, session_id: str) -> None:
-        """See `actors.ports.Catalog`."""
-        await (await self._arrive(writes=True)).remove_hidden(session_id)
-
-    async def keep_offer(self, agent_type: str, offer: bytes) -> None:
-        """See `actors.ports.Catalog`."""
-        await (await self._arrive(writes=True)).keep_offer(agent_type, offer)
 
     async def offer_of(self, agent_type: str) -> bytes | None:
         """See `actors.ports.Catalog`."""
@@ -148,7 +142,7 @@ class StoreHandle:
         summary: Summary | None = None,
     ) -> int:
         """See `actors.ports.Journal`. One that has begun is not cancelled, unless its server dies."""
-        memory = await self._arrive(writes=True)
+        await self._arrive(writes=True)
         chaos, store = self.store.chaos, self.store
         most_s = chaos.plan.knobs.store_delay_s
         with trio.CancelScope(shield=True):  # noqa: ASYNC912 - bounded by the delays
@@ -162,7 +156,7 @@ class StoreHandle:
                     raise StorageUnavailable("this write failed")
                 if fate == "append_unknown_before":
                     raise OutcomeUnknown("the commit failed")
-                head = await memory.append(
+                head = await store.memory.append(
                     grant, expected_seq, entries, fold=fold, durable=durable, summary=summary
                 )
                 if durable:
@@ -177,89 +171,14 @@ class StoreHandle:
             raise OutcomeUnknown("the commit said nothing")
         return head
 
-    async def read(
-        self,
-        session_id: str,
-        after: int,
-        limit: int,
-        *,
-        before: int | None = None,
-        kinds: Collection[str] | None = None,
-        newest: bool = False,
-    ) -> Sequence[Row]:
-        """See `actors.ports.Journal`."""
-        memory = await self._arrive()
-        return await memory.read(session_id, after, limit, before=before, kinds=kinds, newest=newest)
-
-    async def head(self, session_id: str) -> Head:
-        """See `actors.ports.Journal`."""
-        return await (await self._arrive()).head(session_id)
-
-    async def find_commands(self, session_id: str, command_ids: Sequence[str]) -> dict[str, Command]:
-        """See `actors.ports.Journal`."""
-        return await (await self._arrive()).find_commands(session_id, command_ids)
-
-    async def first_seq_of_turns(self, session_id: str, count: int) -> int:
-        """See `actors.ports.Journal`."""
-        return await (await self._arrive()).first_seq_of_turns(session_id, count)
-
-    async def check_writable(self) -> None:
-        """See `actors.ports.Journal`."""
-        await (await self._arrive(writes=True)).check_writable()
-
     async def acquire(self, session_id: str) -> Grant:
         """See `actors.ports.Ownership`."""
-        grant = await (await self._arrive(writes=True)).acquire(session_id)
+        grant = await super().acquire(session_id)
         self.store.sync()
         return grant
 
     async def create(self, session: NewSession) -> SessionRecord:
         """See `actors.ports.Catalog`."""
-        record = await (await self._arrive(writes=True)).create(session)
+        record = await super().create(session)
         self.store.sync()
         return record
-
-    async def get(self, session_id: str) -> SessionRecord | None:
-        """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).get(session_id)
-
-    async def page(
-        self,
-        limit: int,
-        before: tuple[int, str] | None = None,
-        *,
-        archived: bool | None = None,
-        workspace: str | None = None,
-    ) -> Sequence[SessionRecord]:
-        """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).page(limit, before, archived=archived, workspace=workspace)
-
-    async def count(self) -> int:
-        """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).count()
-
-    async def unfinished(self) -> Sequence[str]:
-        """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).unfinished()
-
-    async def unread_count(self, session_id: str, after: int) -> int:
-        """See `actors.ports.Catalog`."""
-        return await (await self._arrive()).unread_count(session_id, after)
-
-    async def note(
-        self,
-        session_id: str,
-        *,
-        read_seq: int | None = None,
-        draft: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-    ) -> None:
-        """See `actors.ports.Catalog`."""
-        await (await self._arrive(writes=True)).note(
-            session_id, read_seq=read_seq, draft=draft, pinned=pinned, archived=archived
-        )
-
-    async def remove(self, session_id: str) -> None:
-        """See `actors.ports.Catalog`."""
-        await (await self._arrive(writes=True)).remove(session_id)

@@ -1,7 +1,7 @@
-"""Plans that went wrong once, made small: each holds what was mended then.
+"""Plans that went wrong once, made small: each holds what was fixed then.
 
 To add one: take the smaller plan that a failure prints, give it the name of what was wrong, and see it fail without
-the mending. Prefer times to ticks, and run a plan with several seeds: a change elsewhere moves what happens at one
+the fix. Prefer times to ticks, and run a plan with several seeds: a change elsewhere moves what happens at one
 tick, and a plan that meets nothing holds nothing.
 """
 
@@ -32,7 +32,7 @@ STALE_OWNER_TAKES_BACK = attrs.evolve(
     STALE_OWNER_HANDS_OVER,
     faults=(*STALE_OWNER_HANDS_OVER.faults, Fault("append_fails", at_s=0.4)),
 )
-"""The same, and the first append of the first server then fails: it loaded the session anew, and so took it back from the
+"""The same, and the first append of the first server then fails: it loaded the session again, and so took it back from the
 second, whose devices then saw no more of it."""
 
 

@@ -25,7 +25,7 @@ RESTART_S = 0.3
 
 @attrs.define(eq=False)
 class World:
-    """See the module."""
+    """The world of one history."""
 
     chaos: Chaos
     nursery: trio.Nursery
@@ -254,7 +254,7 @@ class World:
         self.strike(fault)
 
     async def nudge(self) -> None:
-        """Be the person whom something may wait for: decide, and stop what would go on for ever."""
+        """Be the person whom something may wait for: decide, and stop what would run for ever."""
         device = self.devices[0]
         for session_id, view in device.views.items():
             for request_id in list(view.pending):

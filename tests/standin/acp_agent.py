@@ -384,7 +384,7 @@ class Agent:
         return self.ended()
 
     def act_twice(self, _: str) -> Any:
-        """Answer things that were not asked, then go on."""
+        """Answer things that were not asked, then continue."""
         self.write({"id": 999999, "result": {"stopReason": "end_turn"}})
         self.write({"id": 1, "result": {}})
         self.text("still here")

@@ -50,8 +50,8 @@ _SIDE = Answer.of("aside")
 def default_reply(seen: Seen) -> Reply:
     """Answer by what was asked, for the stand-in as a process.
 
-    `words N` streams `w0 w1 …`; `bash COMMAND` calls the Bash tool and tells its result; anything else is
-    answered by a line that tells how many messages of a person the request holds, and the markers in it.
+    `words N` streams `w0 w1 …`; `bash COMMAND` calls the Bash tool and repeats its result; anything else is
+    answered by a line that says how many messages of a person the request holds, and the markers in it.
     """
     last = seen.user_texts[-1] if seen.user_texts else ""
     verb, _, rest = last.strip().partition(" ")
@@ -67,7 +67,7 @@ def default_reply(seen: Seen) -> Reply:
 
 @attrs.define(eq=False)
 class StandIn(Script[Seen]):
-    """See the module. `requests` are those that ask for an answer, side requests left out."""
+    """A stand-in for the model service. `requests` are those that ask for an answer, side requests left out."""
 
     fallback: Callable[[Seen], Reply] = default_reply
     url: str = ""

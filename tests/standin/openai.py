@@ -45,8 +45,8 @@ def shell(command: str) -> ToolUse:
 def default_reply(seen: SeenResponse) -> Reply:
     """Answer by what was asked, for the stand-in as a process.
 
-    `words N` streams `w0 w1 …`; `bash COMMAND` runs it and tells its result; `write NAME TEXT` makes a file;
-    anything else is answered by a line that tells how many messages of a person the request holds, and the
+    `words N` streams `w0 w1 …`; `bash COMMAND` runs it and repeats its result; `write NAME TEXT` makes a file;
+    anything else is answered by a line that says how many messages of a person the request holds, and the
     markers in it.
     """
     last = seen.user_texts[-1] if seen.user_texts else ""
@@ -66,7 +66,7 @@ def default_reply(seen: SeenResponse) -> Reply:
 
 @attrs.define(eq=False)
 class OpenAIStandIn(Script[SeenResponse]):
-    """See the module. `requests` are those that ask for an answer."""
+    """A stand-in for the model service. `requests` are those that ask for an answer."""
 
     fallback: Callable[[SeenResponse], Reply] = default_reply
     url: str = ""

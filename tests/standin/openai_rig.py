@@ -10,15 +10,14 @@ from typing import Any
 
 import attrs
 import psutil
-import trio
 
-from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.codex.driver import CodexDriver, make_driver
 from bridgehub.agents.codex.marked import RUN
 from bridgehub.agents.request_words import RequestWords
-from bridgehub.protocol.messages import Decided, HubSpec, Prompt
+from bridgehub.protocol.messages import Decided, HubSpec
+from tests.standin.driver_rig import DriverRig, make_folders
 from tests.standin.openai import OpenAIStandIn, codex_env, open_openai
-from tests.standin.rig import TURN_S, Asked, RecordingSink
+from tests.standin.rig import Asked, RecordingSink
 
 __all__ = ["CodexRig", "CodexSink", "deciding", "open_codex_rig"]
 
@@ -59,56 +58,26 @@ def deciding(decision: Any, **fields: Any) -> CodexSink:
     return CodexSink(decide=lambda asked: Decided("request", decision, **fields))
 
 
-@attrs.define(eq=False)
-class CodexRig:
-    """A stand-in, an empty home, a workspace, and drivers on them that are closed at the end."""
+@attrs.define(eq=False, kw_only=True)
+class CodexRig(DriverRig[CodexDriver, CodexSink]):
+    """Drivers of the real Codex on a stand-in for its model service."""
 
     standin: OpenAIStandIn
-    home: Path
-    workspace: Path
-    hub_id: str
-    drivers: list[CodexDriver] = attrs.field(factory=list)
-    turns: int = 0
+
+    def sink(self) -> CodexSink:
+        """Return a new sink."""
+        return CodexSink()
 
     def spec(self, *, more: str = "", **changes: Any) -> HubSpec:
         """Return a hub's spec; `env` is added to the stand-in's, `more` to the provider's configuration."""
         env = codex_env(self.standin.url, str(self.home), more) | changes.pop("env", {})
         options = {"approval": "untrusted", "sandbox": "workspace-write"} | changes.pop("options", {})
-        spec = HubSpec(
-            hub_id=self.hub_id,
-            session_id="session-1",
-            agent="codex",
-            kind="codex",
-            folder=str(self.home),
-            socket=str(self.home / "hub.sock"),
-            workspace=str(self.workspace),
-            env=env,
-            options=options,
-            agent_session_id=self.hub_id,
-            model=MODEL,
-            blob_folder=str(self.home / "blobs"),
-        )
-        return attrs.evolve(spec, **changes)
+        changes = {"model": MODEL, "blob_folder": str(self.home / "blobs")} | changes
+        return self.base_spec("codex", env, options, **changes)
 
     def driver(self, **changes: Any) -> CodexDriver:
         """Make a driver."""
-        driver = make_driver(self.spec(**changes))
-        self.drivers.append(driver)
-        return driver
-
-    def prompt(self, content: str, **changes: Any) -> Prompt:
-        """Make the next prompt."""
-        self.turns += 1
-        prompt = Prompt(f"turn-{self.turns}", f"message-{self.turns}", content, self.turns - 1)
-        return attrs.evolve(prompt, **changes)
-
-    async def turn(
-        self, driver: CodexDriver, content: str, sink: CodexSink | None = None, **changes: Any
-    ) -> tuple[TurnEnd, CodexSink]:
-        """Run one turn to its end."""
-        sink = sink or CodexSink()
-        with trio.fail_after(TURN_S):
-            return await driver.run_turn(self.prompt(content, **changes), sink), sink
+        return self.keep(make_driver(self.spec(**changes)))
 
     def programs(self) -> list[psutil.Process]:
         """Return the running programs of this rig's drivers, and all that they started."""
@@ -134,14 +103,8 @@ class CodexRig:
 @asynccontextmanager
 async def open_codex_rig(folder: Path) -> AsyncIterator[CodexRig]:
     """Open a rig below `folder`; its drivers end with the block."""
-    home, workspace = folder / "home", folder / "workspace"
-    home.mkdir()
-    workspace.mkdir()
+    home, workspace = make_folders(folder)
     async with open_openai() as standin:
-        rig = CodexRig(standin, home, workspace, uuid.uuid4().hex)
-        try:
+        rig = CodexRig(standin=standin, home=home, workspace=workspace, hub_id=uuid.uuid4().hex)
+        async with rig.closing():
             yield rig
-        finally:
-            with trio.move_on_after(TURN_S, shield=True):  # else a program would outlive its test
-                for driver in rig.drivers:
-                    await driver.aclose()

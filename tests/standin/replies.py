@@ -1,7 +1,7 @@
 """What the stand-in for the model service may answer, and how an answer looks as server-sent events.
 
 An answer is a row of blocks. Between two pieces of a block there may be a gate, an event that the test sets
-when the stream shall go on; so a test paces the stream without sleeping.
+when the stream shall continue; so a test paces the stream without sleeping.
 """
 
 from __future__ import annotations

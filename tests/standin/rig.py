@@ -14,7 +14,6 @@ import attrs
 import psutil
 import trio
 
-from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.protocol.messages import (
@@ -24,11 +23,11 @@ from bridgehub.protocol.messages import (
     History,
     HubEvent,
     HubSpec,
-    Prompt,
     TextPiece,
 )
 from bridgehub.trust.finding import Findings
 from tests.standin.anthropic import StandIn, open_standin, standin_env
+from tests.standin.driver_rig import TURN_S, DriverRig, make_folders
 
 __all__ = [
     "SDK_DROPS_GENERATORS",
@@ -51,9 +50,6 @@ SDK_DROPS_GENERATORS = "ignore:Async generator 'claude_agent_sdk:ResourceWarning
 
 Trio closes it and warns; nothing outside the SDK could have closed it before.
 """
-
-TURN_S = 30.0
-"""A turn of a test takes about 50 ms, with the start of the program under a second."""
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -78,7 +74,7 @@ class Asked:
 
 @attrs.define(eq=False)
 class RecordingSink:
-    """Keeps what it is told, in order; answers questions by `decide`, or never where that is None."""
+    """Keeps what is reported, in order; answers questions by `decide`, or never if that is None."""
 
     decide: Callable[[Asked], Decided] | None = None
     events: list[HubEvent | Asked] = attrs.field(factory=list)
@@ -161,69 +157,44 @@ class RecordingSink:
         self._news = trio.Event()
 
 
-@attrs.define(eq=False)
-class ClaudeRig:
-    """A stand-in, an empty home, a workspace, and drivers on them that are closed at the end."""
+@attrs.define(eq=False, kw_only=True)
+class ClaudeRig(DriverRig[ClaudeDriver, RecordingSink]):
+    """Drivers of the real Claude Code on a stand-in for its model service."""
 
     standin: StandIn
-    home: Path
-    workspace: Path
     agent_session_id: str
-    drivers: list[ClaudeDriver] = attrs.field(factory=list)
-    turns: int = 0
+
+    def sink(self) -> RecordingSink:
+        """Return a new sink."""
+        return RecordingSink()
 
     def spec(self, **changes: Any) -> HubSpec:
         """Return a hub's spec; `env` is added to the stand-in's environment."""
         env = standin_env(self.standin.url, str(self.home)) | changes.pop("env", {})
-        spec = HubSpec(
-            hub_id=f"hub-{os.getpid()}",
-            session_id="session-1",
-            agent="claude",
-            kind="claude",
-            folder=str(self.home),
-            socket=str(self.home / "hub.sock"),
-            workspace=str(self.workspace),
-            env=env,
-            options={},
-            agent_session_id=self.agent_session_id,
-        )
-        return attrs.evolve(spec, **changes)
+        changes = {"agent_session_id": self.agent_session_id} | changes
+        return self.base_spec("claude", env, {}, **changes)
 
     def driver(self, **changes: Any) -> ClaudeDriver:
         """Make a driver."""
-        driver = make_driver(self.spec(**changes))
-        self.drivers.append(driver)
-        return driver
-
-    def prompt(self, content: str, **changes: Any) -> Prompt:
-        """Make the next prompt."""
-        self.turns += 1
-        prompt = Prompt(f"turn-{self.turns}", f"message-{self.turns}", content, self.turns - 1)
-        return attrs.evolve(prompt, **changes)
-
-    async def turn(
-        self, driver: ClaudeDriver, content: str, sink: RecordingSink | None = None, **changes: Any
-    ) -> tuple[TurnEnd, RecordingSink]:
-        """Run one turn to its end; `changes` are of its prompt."""
-        sink = sink or RecordingSink()
-        with trio.fail_after(TURN_S):
-            return await driver.run_turn(self.prompt(content, **changes), sink), sink
+        return self.keep(make_driver(self.spec(**changes)))
 
 
 @asynccontextmanager
 async def open_rig(folder: Path) -> AsyncIterator[ClaudeRig]:
     """Open a rig below `folder`; its drivers end with the block."""
-    home, workspace = folder / "home", folder / "workspace"
-    home.mkdir()
-    workspace.mkdir()
+    home, workspace = make_folders(folder)
     async with open_standin() as standin:
-        rig = ClaudeRig(standin, home, workspace, str(uuid.uuid4()))
+        rig = ClaudeRig(
+            standin=standin,
+            home=home,
+            workspace=workspace,
+            hub_id=f"hub-{os.getpid()}",
+            agent_session_id=str(uuid.uuid4()),
+        )
         try:
-            yield rig
+            async with rig.closing():
+                yield rig
         finally:
-            with trio.move_on_after(TURN_S, shield=True):  # else a program would outlive its test
-                for driver in rig.drivers:
-                    await driver.aclose()
             gc.collect()  # what the SDK dropped is to be warned of here, not in somebody else's test
 
 

@@ -60,7 +60,7 @@ async def test_a_broken_answer_ends_its_connection_only() -> None:
         assert (await client.post("/v1/responses", json=asking("y"))).status_code == 200
 
 
-async def test_as_a_process_it_prints_its_url_and_writes_a_configuration(tmp_path: Path) -> None:
+async def test_as_a_process_it_prints_its_url_and_config(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.standin.openai", "--port", "0", "--home", str(tmp_path)]
     with trio.fail_after(40):
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)

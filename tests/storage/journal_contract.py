@@ -19,7 +19,7 @@ from storage.errors import (
     SequenceConflict,
     SessionMissing,
 )
-from storage.records import Command, Entry, Fold, Grant, Head, NewSession, Row, Summary
+from storage.records import CommandRecord, Entry, Fold, Grant, Head, NewSession, Row, Summary
 
 __all__ = ["CHECKS", "Check", "Stores", "check", "entry", "new_session", "started", "summary"]
 
@@ -275,10 +275,10 @@ async def a_command_keeps_its_first_seq_and_its_newest_state(stores: Stores) -> 
         return attrs.evolve(entry(kind="delivery"), command_id=command_id, command_state=state)
 
     await stores.journal.append(grant, 0, [entry(), step(None), step("queued", "m2")], durable=True)
-    assert await stores.journal.find_commands("trip", ["m1"]) == {"m1": Command("m1", 2, "")}
+    assert await stores.journal.find_commands("trip", ["m1"]) == {"m1": CommandRecord("m1", 2, "")}
     await stores.journal.append(grant, 3, [step("queued"), step("handed"), step(None)], durable=True)
     found = await stores.journal.find_commands("trip", ["m1", "m2", "m3"])
-    assert found == {"m1": Command("m1", 2, "handed"), "m2": Command("m2", 3, "queued")}
+    assert found == {"m1": CommandRecord("m1", 2, "handed"), "m2": CommandRecord("m2", 3, "queued")}
     assert await stores.journal.find_commands("other", ["m1"]) == {}
 
 

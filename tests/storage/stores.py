@@ -31,7 +31,7 @@ async def opened(path: Path, *, boot_id: str = "boot", vfs: str | None = None) -
 
 
 async def until(predicate: Callable[[], bool]) -> None:
-    """Wait for what a file or a table shows: neither tells by itself."""
+    """Wait for what a file or a table shows: neither gives an event."""
     with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
         while not predicate():  # noqa: ASYNC110
             await trio.sleep(0.01)

@@ -173,7 +173,7 @@ async def test_a_key_that_ends_takes_the_ids_along_that_it_could_read(tmp_path: 
             assert await store.app_pairs.owner(phone, session_id, since_ms=0) == b"hash"
             assert await store.devices.revoke("d1", now_ms=60)
         assert await store.app_pairs.owner(phone, session_id, since_ms=0) is None
-        # Whoever noted the ids has them still: a later use with a key does not open them again.
+        # A person who noted the ids has them still: a later use with a key does not open them again.
         await store.app_pairs.use(phone, session_id, "key", now_ms=70, keep_ms=WEEK_MS)
         assert await store.app_pairs.owner(phone, session_id, since_ms=0) is None
         # What came after the aliases was never readable.
@@ -183,7 +183,7 @@ async def test_a_key_that_ends_takes_the_ids_along_that_it_could_read(tmp_path: 
         assert await store.app_pairs.owner(phone, session_id, since_ms=0) is None
 
 
-async def test_a_key_that_was_revoked_before_the_session_was_made_read_nothing(tmp_path: Path) -> None:
+async def test_a_key_revoked_before_the_session_read_nothing(tmp_path: Path) -> None:
     _old_database(tmp_path / "x.db", revoked_at_ms=5)
     async with opened(tmp_path / "x.db") as store:
         pair = store.aliases.device(PHONE), store.aliases.session(SESSION)

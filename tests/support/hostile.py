@@ -1,6 +1,6 @@
 """A stranger's repository that tries all that an agent's program may run or follow by itself.
 
-Whatever runs leaves a file named after the trap in the folder `sprung`; whoever is called at `url` keeps the record
+Whatever runs leaves a file named after the trap in the folder `sprung`; the server at `url` keeps the record
 of that. So a test asks two things: which files are there, and who was called.
 """
 

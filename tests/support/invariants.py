@@ -77,7 +77,7 @@ def journal_problems(journal: Iterable[Committed], *, folded: bool = True) -> li
 
 
 def accepted_problems(journal: Iterable[Committed], accepted: Mapping[str, int]) -> list[Problem]:
-    """Return which accepted messages (id: the seq that the sender was told) are not in the journal exactly once."""
+    """Return which accepted messages (id: the seq that the sender got) are not in the journal exactly once."""
     said: dict[str, list[int]] = {}
     for item in journal:
         if isinstance(item.event, UserMessage):
@@ -100,7 +100,7 @@ def prompt_problems(journal: Sequence[Committed], taken: Sequence[str]) -> list[
 
     Args:
         journal: of the session.
-        taken: the words of each message that the agent had, in its own record. Messages are told apart by
+        taken: the words of each message that the agent had, in its own record. Messages are distinguished by
             their words, so each must have words of its own.
     """
     words = {

@@ -92,7 +92,7 @@ class Server:
         return status
 
     async def terminate(self) -> int:
-        """End the server as a service would: agents in mid-turn go on."""
+        """End the server as a service would: agents in mid-turn continue."""
         self._running.send_signal(signal.SIGTERM)
         return await self.wait()
 

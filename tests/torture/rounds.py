@@ -182,5 +182,5 @@ async def orphan_problems(town: Town) -> list[Problem]:
             ]
             if not left:
                 return []
-            await trio.sleep(0.05)  # other processes end, and nobody tells
+            await trio.sleep(0.05)  # other processes end, and no event says so
     return [Problem("orphan", one) for one in left]

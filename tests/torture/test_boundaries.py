@@ -31,7 +31,7 @@ from tests.torture.town import Town, Victim, config_of
 
 WORDS = "".join(f"w{i} " for i in range(200))
 SLOW = "/words 200 10"
-"""Two seconds of pieces: it is still going on when the last session has come to its step."""
+"""Two seconds of pieces: it still runs when the last session has come to its step."""
 
 LIMIT_S = 40.0
 """How long the end of a turn is waited for."""

@@ -28,7 +28,7 @@ class Crowd:
         self.ended: set[str] = set()
 
     async def begin(self, enough: trio.Event) -> None:
-        """Send to every session; go on until the server dies."""
+        """Send to every session; continue until the server dies."""
         async with self.server.device() as device:
             for name in self.names:
                 await device.attach(name, agent="echo")

@@ -1,6 +1,6 @@
 """A real Claude Code whose command runs, against the stand-in: its program, its hub or the server is killed.
 
-The command has a session of its own, as its tools do. It goes with program and hub, and goes on while only the server
+The command has a session of its own, as its tools do. It goes with program and hub, and keeps running while only the server
 is away. No prompt comes to the model twice.
 """
 

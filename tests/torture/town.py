@@ -1,4 +1,4 @@
-"""A server, the people on it, and whoever kills: traps that go off at a given event, and what they kill.
+"""A server, the people on it, and the killer: traps that go off at a given event, and what they kill.
 
 A trap strikes in the very moment in which a device sees the event, before the device does anything more; so a step
 of a turn is hit exactly, and no kill is a matter of time.
@@ -80,7 +80,7 @@ class Trap:
 
 @attrs.define(eq=False)
 class Town:
-    """See the module.
+    """A server with people on it, and traps that kill.
 
     Attributes:
         server: the one that is killed.
@@ -121,7 +121,7 @@ class Town:
             self._struck.set()
 
     async def connected(self, visit: Callable[[Device], Awaitable[None]]) -> None:
-        """Call `visit` with a new device once a server is up; a connection that a kill ends is no error."""
+        """Call `visit` with a new device once a server is up; a connection that a kill ends is not an error."""
         while not self.up.is_set():
             await self.up.wait()
         lives = self.lives
@@ -132,7 +132,7 @@ class Town:
             if lives == self.lives:
                 self.problems.append(Problem("lost", f"a connection, and no server was killed: {broken!r}"))
 
-    # ---- for whoever kills ----
+    # ---- for the killer ----
 
     async def spring(self, trap: Trap) -> None:
         """Set a trap, wait until it strikes, and start a server again where it killed one."""

@@ -36,7 +36,7 @@ async def follow(client: Client, position: int, head: int) -> list[dict[str, obj
     return frames
 
 
-async def test_after_a_position_comes_what_was_missed_then_what_is_live() -> None:
+async def test_after_a_position_the_missed_then_the_live_events() -> None:
     async with open_server() as served, served.client() as one:
         session = served.fakes.add_session("trip")
         one_turn(session, 1)
@@ -117,7 +117,7 @@ async def test_attaching_again_shows_nobody_twice() -> None:
             await phone.send(type="ping")
             await phone.receive("pong")
             await ipad.receive("presence")
-            # The owner's answer is ahead of the tail, so this attach waits while the earlier one goes on.
+            # The owner's answer is ahead of the tail, so this attach waits while the earlier one continues.
             items = session.journal_only(Message("a", "b", 0))
             await phone.send(type="attach", session_id="trip", observe=True)
             presence = await ipad.receive("presence")

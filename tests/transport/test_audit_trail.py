@@ -46,7 +46,7 @@ def test_a_minute_that_is_over_is_told_before_the_next() -> None:
     assert told(made) == [(MINUTE + 7, "203.0.113.7", 2), (MINUTE + 7, "203.0.113.7", 1)]
 
 
-def test_wrong_keys_of_many_addresses_are_few_rows_and_none_is_lost() -> None:
+def test_wrong_keys_of_many_addresses_make_few_rows() -> None:
     counting = Counting()
     rows = [
         act

@@ -210,7 +210,7 @@ async def test_messages_both_ways() -> None:
         assert backward == forward
 
 
-async def test_a_page_of_messages_ends_before_it_looks_through_too_much(
+async def test_a_page_of_messages_has_a_bounded_span(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sessions, "PAGE_SPAN", 10)

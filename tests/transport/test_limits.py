@@ -12,9 +12,9 @@ from tests.app.line import chat
 from tests.app.world import open_world as open_app
 from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_uploads import BEGIN, FORM, HEAD, error, open_world
-from transport import frame_rate
-from transport.frame_rate import BURST, FRAMES_PER_S, FrameRate
+from transport import limits
 from transport.http.middleware import COMMON
+from transport.limits import BURST, FRAMES_PER_S, FrameRate
 
 
 async def test_files_have_a_size_together(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_frames_beyond_the_burst_wait_and_none_is_lost() -> None:
 
 
 async def test_a_device_that_sends_too_fast_is_slowed_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame_rate, "FRAMES_PER_S", 20.0)
-    monkeypatch.setattr(frame_rate, "BURST", 4)
+    monkeypatch.setattr(limits, "FRAMES_PER_S", 20.0)
+    monkeypatch.setattr(limits, "BURST", 4)
     async with open_server() as served, served.client() as client:
         start = trio.current_time()
         for _ in range(14):

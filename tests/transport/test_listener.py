@@ -97,7 +97,7 @@ async def test_waiting_for_sign_in_is_bounded_and_the_oldest_goes() -> None:
         await two.receive("ready")
 
 
-async def test_a_site_with_many_connections_makes_room_for_another_site() -> None:
+async def test_a_full_site_makes_room_for_another_one() -> None:
     crowd = {"X-Forwarded-For": "2001:db8::1"}
     async with (
         open_server(max_waiting=2, trusted_proxies=LOOPBACK) as served,
@@ -158,7 +158,7 @@ async def test_a_ping_while_we_close_hurts_nobody(caplog: pytest.LogCaptureFixtu
         (b"\x81\xff\x00\x00\x00\x00\x00\x20\x00\x00\x00\x00\x00\x00", 1009),
     ],
 )
-async def test_garbage_after_the_handshake_ends_that_connection_only_with_a_close_frame(
+async def test_garbage_after_the_handshake_gets_a_close_frame(
     garbage: bytes, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_server() as served, served.client() as other:

@@ -1,4 +1,4 @@
-"""Each device sees every event once and in order, whoever attaches, paces or lags, and when: at random."""
+"""Each device sees every event once and in order, whatever attaches, paces or lags, at random times."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from storage.tables.pairings import PAIRING_MS
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S
 from tests.transport.test_more_http import World, error, open_world
-from transport import tries
+from transport import attempts
 from transport.http.routes.devices import MAX_DEVICES
 from transport.v3.events import timestamp
 
@@ -185,7 +185,7 @@ async def test_devices_are_bounded_and_the_code_stays_good(tmp_path: Path) -> No
 
 
 async def test_codes_cannot_be_guessed_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tries, "SIGN_IN_TRIES", 20)
+    monkeypatch.setattr(attempts, "SIGN_IN_TRIES", 20)
     async with open_world(tmp_path) as world:
         await begin(world)
         made = (await make(world))["code"]

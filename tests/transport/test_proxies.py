@@ -9,9 +9,9 @@ import pytest
 
 from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_more_http import open_world
-from transport import tries
+from transport import attempts
+from transport.attempts import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 from transport.proxies import LOOPBACK, Proxies
-from transport.tries import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 
 
 def client(peer: str, *lines: str, named: tuple[str, ...] = LOOPBACK) -> str:
@@ -66,10 +66,10 @@ async def test_who_is_not_named_says_nothing_about_host_and_scheme(tmp_path: Pat
             assert told["url"].startswith(f"{served.base}/uploads/")
 
 
-async def test_wrong_keys_are_counted_by_the_clients_address_on_http_and_websocket(
+async def test_wrong_keys_are_counted_by_the_clients_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tries, "SIGN_IN_TRIES", 4)
+    monkeypatch.setattr(attempts, "SIGN_IN_TRIES", 4)
     async with (
         open_server(trusted_proxies=LOOPBACK) as served,
         httpx.AsyncClient(base_url=served.base, timeout=LIMIT_S) as http,
@@ -110,7 +110,7 @@ def test_tries_come_back_and_ipv6_subscribers_are_one() -> None:
 
 
 def test_memory_for_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tries, "MAX_ADDRESSES", 10)
+    monkeypatch.setattr(attempts, "MAX_ADDRESSES", 10)
     kept = SignInThrottle()
     for number in range(100):
         kept.wrong(f"10.0.0.{number}", 0.0)

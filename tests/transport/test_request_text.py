@@ -32,7 +32,7 @@ def test_what_cannot_be_seen_is_named(text: str, wanted: str) -> None:
 
 
 @given(st.text())
-def test_only_new_lines_and_tabs_are_left_of_what_is_not_printable(text: str) -> None:
+def test_only_new_lines_and_tabs_stay_unprinted(text: str) -> None:
     assert set(filter(lambda char: not char.isprintable(), visible(text))) <= {"\n", "\t"}
 
 

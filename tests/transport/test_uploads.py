@@ -27,7 +27,7 @@ BEGIN = 'B\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\
 
 
 async def until(predicate: Callable[[], bool]) -> None:
-    """Wait for what a folder or the other end shows: neither tells by itself."""
+    """Wait for what a folder or the other end shows: neither gives an event."""
     with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
         while not predicate():  # noqa: ASYNC110
             await trio.sleep(0.01)
@@ -75,7 +75,7 @@ def error(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-async def test_a_file_comes_in_and_goes_out_by_key_and_by_signed_address(tmp_path: Path) -> None:
+async def test_a_file_is_uploaded_and_fetched_by_key_and_address(tmp_path: Path) -> None:
     data = os.urandom(700_000)
     async with open_world(tmp_path) as world, httpx.AsyncClient() as stranger:
         answer = await world.bring("réport 1.pdf", data, "application/pdf")

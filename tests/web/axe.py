@@ -11,6 +11,13 @@ __all__ = ["faults"]
 
 SOURCE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 
+AT_REST = """() => Promise.all(
+    document.getAnimations()
+        .filter((one) => one.playState === "running" && one.effect.getComputedTiming().endTime !== Infinity)
+        .map((one) => one.finished.catch(() => null)),
+)"""
+"""Waits for what moves and will end: an endless or a held animation is never finished."""
+
 GRAVE = frozenset({"serious", "critical"})
 
 
@@ -20,7 +27,7 @@ def faults(page: Page) -> list[str]:
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(SOURCE.read_text(encoding="utf-8"))
     # Colours that are still on their way to their place have no contrast worth measuring.
-    page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))")
+    page.evaluate(AT_REST)
     found: dict[str, Any] = page.evaluate("() => axe.run()")
     return [
         f"{one['id']} ({one['impact']}): {node['target']} {node.get('failureSummary', '')}"

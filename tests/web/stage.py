@@ -1,6 +1,6 @@
 """A page whose session says what the test wants: real server, real page, and events of agents that no test can start.
 
-The page's socket passes through here. What `Stage.play` tells comes to the page as further events of its session; what
+The page's socket passes through here. What `Stage.play` sends comes to the page as further events of its session; what
 the page says is noted, and kept from the server if the test asks for that.
 """
 
@@ -65,7 +65,7 @@ class Stage:
         self.play("message", turn, content=text, block=block, offset=0)
 
     def tool(self, name: str, given: Mapping[str, Any], output: str | None = "done", **more: Any) -> str:
-        """Let the agent call a tool; without an `output` it goes on."""
+        """Let the agent call a tool; without an `output` it still runs."""
         call = f"c{self.seq + 1}"
         turn, parent = more.pop("turn", "t1"), more.pop("parent", None)
         self.play("tool_started", turn, tool_id=call, name=name, input=dict(given), parent_tool_id=parent)
@@ -101,7 +101,7 @@ class Stage:
         return self.frames(kind)[count - 1]
 
     def wait_attached(self) -> None:
-        """Wait until the page is told of the session."""
+        """Wait until the page knows the session."""
         self._wait(lambda: self.is_attached)
 
     def _wait(self, done: Callable[[], bool]) -> None:
@@ -140,7 +140,7 @@ class Stage:
 def open_stage(
     site: Site, sid: str, *, size: Size = PHONE, changed: Json | None = None, **more: Any
 ) -> Stage:
-    """Open an empty session whose events the test tells."""
+    """Open an empty session whose events the test sends."""
     site.make(sid)
     screen = site.screen(size=size, **more)
     stage = Stage(screen, sid, changed=changed or {})

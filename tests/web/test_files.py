@@ -1,4 +1,4 @@
-"""The file viewer: from a tool call, from the changes, and for what is no text."""
+"""The file viewer: from a tool call, from the changes, and for what is not text."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_pieces_live_joined_and_folded_give_the_same_text(screen: Screen) -> Non
     assert found["shown"][1]["text"] == "a 🐎 eats hay 🐎! Done. Again."
 
 
-def test_a_missing_event_is_noticed_and_one_that_comes_twice_is_not_shown_twice(screen: Screen) -> None:
+def test_a_gap_is_noticed_and_a_repeat_is_not_shown(screen: Screen) -> None:
     first = turn(1, "hello")
     twice = follow(screen, [*first, *first])
     assert twice["told"][1:] == [True] * 12
@@ -167,7 +167,7 @@ def test_decisions_and_tasks_come_and_go(screen: Screen) -> None:
     assert follow(screen, [*begun, *ended, *turn(7, "y")])["tasks"] == []
 
 
-def test_pages_of_the_past_join_and_say_where_something_is_missing(screen: Screen) -> None:
+def test_pages_of_the_past_join_and_show_gaps(screen: Screen) -> None:
     start: list[Any] = ["attached", attached(46, from_seq=41)]
     live = [start, *(["event", frame] for frame in turn(41, "new"))]
     far = [past(1, "user", "one", "a"), past(2, "assistant", "echo: one", "a")]
@@ -231,7 +231,7 @@ def test_a_steered_message_stands_in_the_turn_that_it_steered(screen: Screen) ->
     assert [one["text"] for one in found["shown"]] == ["first", "also that", "a", "later"]
 
 
-def test_a_message_that_was_taken_back_stays_where_it_was_written(screen: Screen) -> None:
+def test_a_withdrawn_message_stays_where_it_was_written(screen: Screen) -> None:
     frames = [
         *turn(1, "first")[:3],
         event(4, "user_message", "t2", message_id="m2", content="no", attachments=[]),

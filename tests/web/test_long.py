@@ -2,7 +2,7 @@
 
 The limits of the contract are those of `STRICT`; what was measured is kept in `build/web-figures.json`. The
 tests allow `SLOWER` times as much, since the machine may be slow and has others to serve. A task is as long as
-its thread had the processor, which Chromium's own trace tells: the clock would count the others' time too.
+its thread had the processor, which Chromium's own trace shows: the clock would count the others' time too.
 """
 
 from __future__ import annotations

@@ -374,7 +374,7 @@ def test_a_phone_on_its_side_shows_one_thing(site: Site, sid: str) -> None:
 
 
 def test_the_page_is_as_high_as_the_keyboard_leaves_it(site: Site, sid: str) -> None:
-    """iOS tells of the keyboard before the height is right, and of its end by another event or by none."""
+    """iOS reports the keyboard before the height is right, and of its end by another event or by none."""
     site.make(sid, "hello")
     screen = site.signed_in(to=sid)
     screen.page.evaluate(

@@ -106,7 +106,7 @@ def test_trust_in_a_folder_says_what_would_run(site: Site, sid: str) -> None:
     assert stage.wait_sent("interrupt")["turn_id"] == "t1"
 
 
-def test_a_question_does_not_take_the_focus_from_somebody_who_writes(site: Site, sid: str) -> None:
+def test_a_question_leaves_the_focus_to_a_person_who_writes(site: Site, sid: str) -> None:
     stage = open_stage(site, sid, size=DESKTOP)
     screen = stage.screen
     stage.ask()

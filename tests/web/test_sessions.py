@@ -266,7 +266,7 @@ def test_a_title_and_an_export(site: Site, sid: str) -> None:
     expect(screen.page.get_by_role("heading", name="Summer holidays")).to_be_visible()
 
 
-def test_an_older_address_with_an_id_of_the_ios_app_finds_its_session(site: Site) -> None:
+def test_an_older_address_with_an_ios_id_finds_its_session(site: Site) -> None:
     phone = "0A1B2C3D-1111-4222-8333-444444444444"
     own = f"{phone}-claude-5E6F7A8B-1111-4222-8333-444444444444"
     site.make(own, "from the phone")

@@ -63,7 +63,7 @@ def test_a_link_with_a_wrong_key(site: Site) -> None:
 
 
 def test_a_key_in_a_link_to_an_open_page(site: Site) -> None:
-    """A link that only changes the fragment loads nothing anew."""
+    """A link that only changes the fragment loads nothing again."""
     screen = site.screen()
     screen.go("")
     expect(field(screen)).to_be_visible()

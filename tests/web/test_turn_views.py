@@ -211,7 +211,7 @@ def test_a_decision_stays_in_sight_when_its_calls_fold(site: Site, sid: str) -> 
     expect(answer.get_by_text("Allowed by ipad", exact=True)).to_be_visible()
 
 
-def test_work_in_the_background_outlives_its_turn_and_can_be_stopped(site: Site, sid: str) -> None:
+def test_background_work_outlives_its_turn_and_is_stopped(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     stage.held.add("stop_task")
     stage.ask()

@@ -176,7 +176,7 @@ def test_a_question_of_trust_shows_all_that_would_run(site: Site, sid: str) -> N
         )
 
 
-def test_a_decision_is_a_line_of_its_own_whatever_was_said_with_it(site: Site, sid: str) -> None:
+def test_a_decision_is_a_line_of_its_own(site: Site, sid: str) -> None:
     site.make(sid)
     screen = site.signed_in(to=sid)
     for number, (button, word) in enumerate((("Deny", "Denied"), ("Allow for this session", "Allowed"))):
@@ -210,7 +210,7 @@ def test_the_box_is_one_line_where_there_is_little_room(site: Site, sid: str) ->
     assert screen.box.evaluate(height) > while_running
 
 
-def test_a_request_is_there_after_a_reload_and_goes_with_its_turn(site: Site, sid: str) -> None:
+def test_a_request_survives_a_reload_and_ends_with_its_turn(site: Site, sid: str) -> None:
     site.make(sid)
     screen, other = site.signed_in(to=sid), site.signed_in(to=sid)
     screen.send("/ask still there")

@@ -137,7 +137,7 @@ class Visitors:
         make_session(self.server, session_id, *messages)
 
     def phone(self) -> AbstractContextManager[Phone]:
-        """Return a device that is no browser."""
+        """Return a device that is not a browser."""
         return open_phone(self.server.url, self.server.key)
 
     def messages(self, session_id: str) -> list[dict[str, Any]]:

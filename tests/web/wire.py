@@ -1,4 +1,4 @@
-"""A network between browser and server that can be cut, made to swallow everything, and mended."""
+"""A network between browser and server that can be cut, made to swallow everything, and repaired."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class Screen:
     # ---- what a person does ----
 
     def go(self, fragment: str = "#/") -> None:
-        """Open an address of this page anew."""
+        """Open an address of this page again."""
         self.page.goto(f"{self.url}/{fragment}")
 
     def open(self, session_id: str) -> None:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ActorError
-from storage.errors import SessionMissing, StorageError
+from storage.errors import StorageError
 from storage.tables.pairings import Pairing
 from transport.auth import authorize
 from transport.config import TransportConfig
@@ -38,6 +38,7 @@ from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
 from transport.proxies import Forwarded, Proxies
+from transport.sessions import failure_of
 from transport.signin import SignIns
 from transport.workspace.removal import SessionRemoval
 
@@ -52,6 +53,9 @@ _CODES: Final = {
     415: "unsupported_media_type",
     429: "too_many",
 }
+
+_FAILURES: Final = {"unknown_session": (404, "not_found"), "storage": (503, "storage")}
+"""Status and code of a session's failures; any other is 503 `unavailable`."""
 
 logger = logging.getLogger("builderos.transport")
 
@@ -182,13 +186,10 @@ def _answer_to(error: Exception) -> Response:
         return error_response(error.status, error.code, str(error))
     if isinstance(error, ClientDisconnect):
         return error_response(400, "bad_request", "The request is incomplete.")
-    if isinstance(error, SessionMissing):
-        return error_response(404, "not_found", "There is no such session.")
-    if isinstance(error, StorageError):
-        logger.warning("HTTP request: storage failed: %s", error)
-        return error_response(503, "storage", "The server cannot store or read at the moment.")
-    if isinstance(error, ActorError):
-        return error_response(503, "unavailable", "The server cannot do that at the moment.")
+    if isinstance(error, ActorError | StorageError):
+        failure = failure_of(error, "HTTP request")
+        status, code = _FAILURES.get(failure.code, (503, "unavailable"))
+        return error_response(status, code, failure.text)
     logger.error("HTTP request: failed", exc_info=error)
     return error_response(500, "internal", "Internal server error; see the server's log.")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -21,7 +20,6 @@ from transport.facilities import Port
 from transport.http.app import make_app
 from transport.http.stream import HttpStream, http_stream
 from transport.ports import Deps
-from transport.refusals import Refusal, refusal_bytes
 from transport.request_head import RequestHead, find_end, without_upgrade
 from transport.signin import SignIns
 from transport.streams import Transport
@@ -45,11 +43,6 @@ class HttpServer:
         """Answer the request that begins with `data`; return once its connection can be closed."""
         end = find_end(data) or len(data)
         start = without_upgrade(data[:end])
-        if not _is_sound(start):
-            refusal = Refusal(400, "bad_request", "The request's head is not valid HTTP/1.1.")
-            with trio.move_on_after(self._write_s):
-                await stream.send_all(refusal_bytes(refusal))
-            return
         left = None if head.body_bytes is None else len(start) + head.body_bytes
         http = http_stream(stream, start + data[end:], left, self._write_s)
         async with trio.open_nursery() as nursery:
@@ -61,16 +54,6 @@ class HttpServer:
     async def stop(self) -> None:
         """End idle connections."""
         await self._context.terminated.set()
-
-
-def _is_sound(head: bytes) -> bool:
-    """Return whether Hypercorn's own parser accepts the head: its own refusals have no body with a reason."""
-    connection = h11.Connection(h11.SERVER)
-    connection.receive_data(head)
-    try:
-        return isinstance(connection.next_event(), h11.Request)
-    except h11.RemoteProtocolError:
-        return False
 
 
 async def _limit(http: HttpStream, scope: trio.CancelScope) -> None:

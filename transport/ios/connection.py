@@ -1,7 +1,6 @@
 """One WebSocket connection of the iOS app, from its handshake to its close (PROTOCOL section 4, rules 1-3, 7-9).
 
-The same tasks as for version 3 (trio-websocket's reader, ours, the writer) and one more that measures by ping how much
-has arrived. No timer ends an idle connection.
+One more task than `DeviceConnection` has: it measures by ping how much has arrived. No timer ends an idle connection.
 """
 
 from __future__ import annotations
@@ -18,18 +17,16 @@ import trio_websocket
 from wsproto.utilities import LocalProtocolError
 
 from storage.errors import StorageError
-from transport.config import TransportConfig
+from transport.attempts import Attempts
 from transport.ios.conversation import AppConversation
 from transport.ios.feed import Pace
 from transport.ios.receipts import ConnectionReceipts, Receipts
 from transport.ios.resume import Resumption
 from transport.ios.wire import AUTHENTICATED, INVALID_KEY, ChatFrame, ConfigFrame, decode_app, ready
-from transport.ports import AppPorts, Deps, Device
-from transport.signin import BadKeyError, SignIn, TooManyAttemptsError
-from transport.streams import FrameStream
-from transport.tries import Attempts
+from transport.ports import AppPorts
+from transport.signin import BadKeyError, TooManyAttemptsError
 from transport.websocket import close_codes
-from transport.websocket.close_codes import CloseCode
+from transport.websocket.connection import DeviceConnection
 from transport.websocket.frames import text_frame
 from transport.websocket.writer import DeviceWriter
 
@@ -82,7 +79,7 @@ class ReadySource:
         self.writer.mark_ready(self)
 
     async def take(self, now: float) -> bytes:
-        """Implements `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.RoundSource`."""
         await trio.lowlevel.checkpoint()
         if now < self._at:
             return b""
@@ -90,57 +87,30 @@ class ReadySource:
         return text_frame(ready(self.clock()))
 
     def due(self, now: float) -> float:
-        """Implements `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.RoundSource`."""
         return self._at
 
 
-@attrs.define(eq=False)
-class AppConnection:
-    """One connection of the app. Lives for one `run`.
+@attrs.define(eq=False, kw_only=True)
+class AppConnection(DeviceConnection):
+    """One connection of the app.
 
     Attributes:
         agent: the path's agent, for sessions that the app starts.
-        sign_in: the client's address, and the key of its head.
-        on_signed_in: called once, when the device may stay.
-        device: the device that is signed in.
     """
 
-    ws: trio_websocket.WebSocketConnection
-    stream: FrameStream
-    config: TransportConfig
-    deps: Deps
     ports: AppPorts
     shared: AppShared
     agent: str
-    sign_in: SignIn
-    on_signed_in: Callable[[], None]
-    device: Device | None = None
-    writer: DeviceWriter = attrs.field(init=False)
     _ready: ReadySource = attrs.field(init=False)
-    _scope: trio.CancelScope | None = None
     _wrote: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self.writer = DeviceWriter(self.stream, tuple)
+        super().__attrs_post_init__()
         self._ready = ReadySource(self.writer, self.deps.clock)
 
-    def request_close(self, code: CloseCode) -> None:
-        """Write all pending frames, then the close frame, then end `run`. Never blocks."""
-        self.writer.close(code)
-        if self._scope is not None:
-            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.config.close_s)
-
-    async def run(self, nursery: trio.Nursery) -> None:
-        """Serve until either side closes; then `nursery` is cancelled."""
-        self._scope = nursery.cancel_scope
-        nursery.start_soon(self._write)
-        try:
-            await self._converse(nursery)
-        except trio_websocket.ConnectionClosed:
-            return
-        await trio.sleep_forever()  # the writer still sends the close frame; it cancels the scope afterwards
-
-    async def _converse(self, nursery: trio.Nursery) -> None:
+    async def converse(self, nursery: trio.Nursery) -> None:
+        """Sign the app in and take its texts, until the connection closes."""
         first: str | bytes | None = None
         with trio.move_on_after(self.config.app_sign_in_s):
             first = await self.ws.get_message()
@@ -198,11 +168,7 @@ class AppConnection:
         self.writer.put(AUTHENTICATED)
 
     async def _take_frames(self, conversation: AppConversation) -> None:
-        while True:
-            await self.writer.wait_room()
-            message = await self.ws.get_message()
-            if self.writer.closing is not None:
-                return
+        while (message := await self.next_frame()) is not None:
             frame = decode_app(message)
             if isinstance(frame, ChatFrame):
                 await conversation.follow(frame)
@@ -234,16 +200,3 @@ class AppConnection:
             return
         except trio.ClosedResourceError:
             return
-
-    async def _write(self) -> None:
-        try:
-            await self.writer.run()
-            code = self.writer.closing
-            if code is not None:
-                with trio.move_on_after(self.config.close_s):
-                    await self.ws.aclose(code.code, code.reason)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            if self.stream.timed_out:
-                logger.info("device %s: connection cut: it accepts nothing", self.device and self.device.id)
-        if self._scope is not None:
-            self._scope.cancel(reason="the writer has ended")

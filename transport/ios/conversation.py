@@ -13,11 +13,9 @@ from typing import Final
 import attrs
 import trio
 
-from actors.codec import encode_settings
 from actors.commands import (
     Attach,
     Author,
-    Command,
     Decide,
     Envelope,
     Rejected,
@@ -27,24 +25,29 @@ from actors.commands import (
     Warm,
 )
 from actors.commands import Send as SendCommand
-from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Attachment as File
 from actors.pieces import fits
 from actors.tail import AttachedDevice
-from storage.errors import SessionExists, SessionMissing, StorageError
-from storage.records import NewSession
+from storage.errors import StorageError
 from storage.tables.app_exchanges import OpenExchange
-from transport.auth import CREATE_SESSION, DECIDE_MORE, authorize
+from transport.auth import DECIDE_MORE, authorize
 from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
 from transport.ios.resume import PAIR_MS, is_own_pair
-from transport.ios.state import AppState, Decision, MessageRecord, Send
+from transport.ios.state import AppState, Decision, LastRequest, Send
 from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
 from transport.ios.wire import error as error_frame
-from transport.message_files import attachments_of
 from transport.ports import AppPorts, Deps, Device
-from transport.v3.attach import too_many_sessions
+from transport.sessions import (
+    FAILURES,
+    NO_ANSWER,
+    SessionRefused,
+    ask,
+    attachments_of,
+    failure_of,
+    find_or_create,
+)
 from transport.websocket.writer import DeviceWriter
 
 __all__ = ["AppConversation"]
@@ -57,20 +60,9 @@ EXCHANGE_MS: Final = 30 * 24 * 3600 * 1000
 
 logger = logging.getLogger("builderos.transport")
 
-_NOT_WARMED = (SessionFailed, SessionMissing, ShuttingDown, StorageError)
-"""Why a program cannot be started before a message; the message finds the same, and its answer says so."""
-
 
 def _no_answer(reply: Reply) -> None:
     pass
-
-
-class _Refused(Exception):
-    """A text that is refused; the error's text is for a person."""
-
-    def __init__(self, content: str, code: str | None = None) -> None:
-        super().__init__(content)
-        self.code = code
 
 
 @attrs.define(eq=False)
@@ -86,7 +78,7 @@ class AppConversation:
     key: str | None = attrs.field(repr=False)
     pace: Pace
     receipts: ConnectionReceipts
-    told: MessageRecord = attrs.field(factory=MessageRecord)
+    seen: LastRequest = attrs.field(factory=LastRequest)
     _feeds: dict[tuple[str, str], AppFeed] = attrs.field(factory=dict)
 
     async def leave(self, *, orderly: bool) -> None:
@@ -114,17 +106,11 @@ class AppConversation:
         """Do what a text asks for. A failure becomes an `error` that ends the exchange."""
         try:
             await self._follow(frame)
-        except _Refused as refused:
+        except SessionRefused as refused:
             self._send_error(str(refused), refused.code)
-        except SessionFailed as failed:
-            self._send_error(f"The session failed; try again in {failed.retry_in_s:.0f} s.", "session_failed")
-        except ShuttingDown:
-            self._send_error("The server is shutting down.", "shutting_down")
-        except SessionMissing:
-            self._send_error("There is no such session.", "unknown_session")
-        except StorageError as failed:
-            logger.warning("storage failed for the app: %s", failed)
-            self._send_error("The server cannot store or read at the moment.", "storage")
+        except FAILURES as error:
+            failure = failure_of(error, "iOS app")
+            self._send_error(failure.text, failure.code)
 
     async def warm(self) -> None:
         """Have the agent's program started in the session that this app used last, if its key is known.
@@ -135,7 +121,8 @@ class AppConversation:
         if self.key is None or not authorize(self.device.scope, "warm"):
             await trio.lowlevel.checkpoint()
             return
-        with trio.move_on_after(self.config.submit_s), suppress(*_NOT_WARMED):
+        # The message meets the same failure, and its answer says so.
+        with trio.move_on_after(self.config.submit_s), suppress(*FAILURES):
             for session_id in await self.ports.pairs.newest(self.key, since_ms=deps.clock() - PAIR_MS):
                 record = await deps.catalog.get(session_id)
                 if record is not None and record.agent_type == self.agent:
@@ -148,11 +135,11 @@ class AppConversation:
 
     async def _follow(self, frame: ChatFrame) -> None:
         if frame.fault is not None:
-            raise _Refused(frame.fault, "bad_frame")
+            raise SessionRefused("bad_frame", frame.fault)
         if not authorize(self.device.scope, "decide"):
-            raise _Refused("This key may only watch.", "forbidden")
+            raise SessionRefused("forbidden", "This key may only watch.")
         if not fits(frame.content):
-            raise _Refused("The message is over 256 KiB.", "too_large")
+            raise SessionRefused("too_large", "The message is over 256 KiB.")
         session_id = self.deps.aliases.session(frame.session_id or f"default-{self.agent}-session")
         device_id = self.deps.aliases.device(frame.device_id or DEFAULT_DEVICE)
         feed = await self._feed(session_id, device_id)
@@ -172,7 +159,7 @@ class AppConversation:
         if known is not None and known.active and not known.is_lost:
             return known
         if known is None and len(self._feeds) >= MAX_FEEDS:
-            raise _Refused("This connection follows too many sessions.", "forbidden")
+            raise SessionRefused("forbidden", "This connection follows too many sessions.")
         feed = await self._open_feed(session_id, device_id)
         self._feeds[session_id, device_id] = feed
         return feed
@@ -181,18 +168,26 @@ class AppConversation:
         # A label that another key used first stays that key's; the app still gets in.
         is_ours = await self.deps.devices.claim_label(device_id, self.device.id)
         label = device_id if is_ours else self.device.id
-        await self._find_or_make(session_id, label)
+        await find_or_create(
+            self.deps,
+            self.config,
+            self.device,
+            session_id,
+            agent=self.agent,
+            label=label,
+            settings=self._new_settings,
+        )
         view = await self._view(session_id, label)
         deps = self.deps
         feed = AppFeed(
-            session_id,
-            AttachedDevice(label, self.device.name, observe=False),
-            device_id,
-            AppState(session_id, label, self.told),
-            self.writer,
-            FeedPorts(deps.journal, deps.catalog, self.ports.pairs, deps.clock),
-            self.pace,
-            self.receipts,
+            session_id=session_id,
+            own=AttachedDevice(label, self.device.name, observe=False),
+            writer=self.writer,
+            label=device_id,
+            state=AppState(session_id, label, self.seen),
+            ports=FeedPorts(deps.journal, deps.catalog, self.ports.pairs, deps.clock),
+            pace=self.pace,
+            receipts=self.receipts,
         )
         feed.state.name_of = partial(self._name_of, feed)
         try:
@@ -208,53 +203,24 @@ class AppConversation:
         device = self.ports.keys.get(label)
         return label if device is None else device.name
 
-    async def _find_or_make(self, session_id: str, label: str) -> None:
-        catalog = self.deps.catalog
-        if await catalog.get(session_id) is not None:
-            return
-        if not authorize(self.device.scope, CREATE_SESSION):
-            raise _Refused("This key may not create sessions.", "forbidden")
-        if self.agent not in self.config.agents:
-            raise _Refused(f"The agent {self.agent} is not configured.", "unknown_agent")
-        if await catalog.count() >= self.config.max_sessions:
-            raise _Refused(too_many_sessions(self.config.max_sessions), "forbidden")
-        settings = encode_settings(Settings(self.config.workspace))
-        try:
-            await catalog.create(
-                NewSession(session_id, self.agent, label, settings, self.deps.clock(), self.config.workspace)
-            )
-        except SessionExists:
-            return  # two devices created it at the same time
-
     async def _view(self, session_id: str, label: str) -> SessionView:
-        answer = await self._ask(session_id, label, Attach(), self.config.attach_s)
+        author, limit_s = Author(self.device.id, label, self.device.name), self.config.attach_s
+        answer = await ask(self.deps.bus, session_id, Attach(), author, limit_s=limit_s)
         if isinstance(answer, SessionView):
             return answer
-        raise _Refused(
-            answer.content if isinstance(answer, Rejected) else "The session does not answer. Try again.",
-            answer.code if isinstance(answer, Rejected) else "storage",
-        )
+        if isinstance(answer, Rejected):
+            raise SessionRefused(answer.code, answer.content)
+        raise SessionRefused("storage", NO_ANSWER)
 
-    async def _ask(self, session_id: str, label: str, command: Command, limit_s: float) -> Reply | None:
-        """Submit a command and wait for its answer; None if none arrives in time."""
-        answered = trio.Event()
-        replies: list[Reply] = []
-
-        def reply(answer: Reply) -> None:
-            replies.append(answer)
-            answered.set()
-
-        author = Author(self.device.id, label, self.device.name)
-        with trio.move_on_after(limit_s):
-            await self.deps.bus.submit(session_id, Envelope(command, author, reply))
-            await answered.wait()
-        return replies[0] if replies else None
+    async def _new_settings(self) -> Settings:
+        await trio.lowlevel.checkpoint()
+        return Settings(self.config.workspace)
 
     # ---- messages ----
 
     async def _send(self, feed: AppFeed, frame: ChatFrame) -> None:
         if not authorize(self.device.scope, "send"):
-            raise _Refused("This key may not send messages.", "forbidden")
+            raise SessionRefused("forbidden", "This key may not send messages.")
         files = await self._files(feed.session_id, frame)
         message_id = self.ports.new_id()
         session_id, now_ms = feed.session_id, self.deps.clock()
@@ -264,7 +230,7 @@ class AppConversation:
         await pairs.open(device_id, session_id, message_id, now_ms=now_ms, keep_ms=EXCHANGE_MS)
         receipt = self.receipts.open(message_id)
         feed.state.expect(message_id)
-        label = feed.device.device_id
+        label = feed.own.device_id
         command = SendCommand(message_id, frame.content, files)
         author = Author(self.device.id, label, self.device.name)
         envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
@@ -274,7 +240,7 @@ class AppConversation:
         with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
             try:
                 await self.deps.bus.submit(session_id, envelope)
-            except (SessionFailed, SessionMissing, ShuttingDown, StorageError) as error:
+            except FAILURES as error:
                 failed = error
         if failed is not None:
             feed.state.own.pop(message_id, None)
@@ -292,13 +258,13 @@ class AppConversation:
     async def _files(self, session_id: str, frame: ChatFrame) -> tuple[File, ...]:
         found = await attachments_of(self.deps.uploads, session_id, frame.urls)
         if found is None:
-            raise _Refused("An attachment is not an upload of this server.", "bad_attachment")
+            raise SessionRefused("bad_attachment", "An attachment is not an upload of this server.")
         return found
 
     # ---- decisions ----
 
     async def _decide(self, feed: AppFeed, meant: Decision) -> None:
-        author = Author(self.device.id, feed.device.device_id, self.device.name)
+        author = Author(self.device.id, feed.own.device_id, self.device.name)
         command = Decide(meant.request_id, meant.decision, drives=authorize(self.device.scope, DECIDE_MORE))
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         if self.writer.closing is not None:
@@ -306,7 +272,7 @@ class AppConversation:
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)
-        except (SessionFailed, SessionMissing, ShuttingDown, StorageError):
+        except FAILURES:
             feed.state.decision_refused(meant.request_id, "")
             raise
         if taking.cancelled_caught:

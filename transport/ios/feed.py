@@ -10,7 +10,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from typing import Final
 
 import attrs
@@ -22,26 +21,20 @@ from actors.cursor import Cursor
 from actors.events import Message, PermissionRequested, PermissionResolved, UserMessage
 from actors.pieces import MAX_PIECE_BYTES, fits, split_text
 from actors.ports import Catalog, Clock, Journal
-from actors.tail import AttachedDevice, Tail
 from storage.errors import StorageError
 from transport.ios import wire
 from transport.ios.missed import rest_of
-from transport.ios.output import EARLIER, NOW, End, Missed, Peer, Say, Text, joined
+from transport.ios.output import EARLIER, NOW, End, Missed, Output, Peer, Text, joined
 from transport.ios.receipts import ConnectionReceipts
 from transport.ios.state import AppState
 from transport.ports import AppPairs
+from transport.websocket.follower import STORAGE_RETRY_S, Follower
 from transport.websocket.frames import text_frame
-from transport.websocket.writer import DeviceWriter
 
 __all__ = ["AppFeed", "Pace"]
 
 QUEUE_CODE_POINTS: Final = 512 * 1024
 """Code points that may wait to be written before the feed stops reading the journal."""
-
-CATCH_UP_S: Final = 2.0
-"""How long the tail may take to catch up with the answer of the session's owner."""
-
-STORAGE_RETRY_S: Final = 2.0
 
 PAST_EVENTS: Final = 256
 """Recent messages and decisions that are checked for who decided first; older ones are over ten minutes old, or
@@ -73,34 +66,19 @@ class FeedPorts:
     clock: Clock
 
 
-@attrs.define(eq=False)
-class AppFeed:
-    """The feed of one session. Use: create it, `listen`, `open`, and `close` it."""
+@attrs.define(eq=False, kw_only=True)
+class AppFeed(Follower):
+    """One session on one connection of the app. `label`: the app's own name for itself."""
 
-    session_id: str
-    device: AttachedDevice
     label: str
     state: AppState
-    writer: DeviceWriter
     ports: FeedPorts
     pace: Pace
     receipts: ConnectionReceipts
-    active: bool = False
-    _tail: Tail | None = None
-    _cursor: Cursor | None = None
-    _listening: AbstractContextManager[Tail] | None = None
-    _epoch: int = 0
-    _queue: deque[Say] = attrs.field(factory=deque)
+    _queue: deque[Output] = attrs.field(factory=deque)
     _queued: int = 0
     _extra: tuple[str, ...] = ()
-    _failing: bool = False
-    _changed: trio.Event | None = None
     _pulling: trio.Lock = attrs.field(factory=trio.Lock)
-
-    def listen(self, listening: AbstractContextManager[Tail]) -> None:
-        """Listen to the session's tail from now on."""
-        self._tail = listening.__enter__()
-        self._listening = listening
 
     async def open(self, view: SessionView) -> None:
         """Follow from the view on. Earlier events are only searched for decisions.
@@ -108,54 +86,26 @@ class AppFeed:
         Raises:
             StorageError: the journal could not be read.
         """
-        assert self._tail is not None
-        with trio.move_on_after(CATCH_UP_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
-            while self._tail.epoch == view.epoch and self._tail.head_seq < view.head_seq:
-                self._changed = trio.Event()
-                await self._changed.wait()
-        self._changed = None
+        await self.reach(view)
         journal = self.ports.journal
         rows = await journal.read(
             self.session_id, 0, PAST_EVENTS, before=view.head_seq + 1, kinds=_PAST, newest=True
         )
         self.state.seed(view.pending, map(decode_row, rows))
-        self._epoch = view.epoch
-        self._cursor = Cursor(self._tail, journal, view.head_seq)
-        self.active = True
-        self.writer.mark_ready(self)
-
-    def close(self) -> None:
-        """Stop listening. Idempotent."""
-        self.active = False
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            self.writer.forget(self)
-            listening.__exit__(None, None, None)
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the session's past changed below the feed."""
-        return self._tail is not None and self._tail.epoch != self._epoch
+        self.cursor = Cursor(self.tail, journal, view.head_seq)
+        self.start()
 
     def name_of(self, label: str) -> str | None:
         """Return the name of an attached device for people."""
-        devices = () if self._tail is None else self._tail.devices
-        return next((device.name for device in devices if device.device_id == label), None)
+        return next((device.name for device in self.tail.devices if device.device_id == label), None)
 
-    def wake(self) -> None:
-        """Implements `actors.tail.Listener`."""
-        if self._changed is not None:
-            self._changed.set()
-        if self.active:
-            self.writer.mark_ready(self)
-
-    async def say(self, says: Iterable[Say]) -> None:
+    async def say(self, says: Iterable[Output]) -> None:
         """Queue output after the waiting output."""
         async with self._pulling:
             await self._add(says)
         self.writer.mark_ready(self)
 
-    def send_nowait(self, says: Iterable[Say]) -> None:
+    def send_nowait(self, says: Iterable[Output]) -> None:
         """The same for callers that must not wait. No `Missed`; a count that is not known yet is looked up later."""
         for say in says:
             self._put(say)
@@ -165,13 +115,13 @@ class AppFeed:
         """Read the session's new events, as far as there is room."""
         while self.active and self._may_pull():
             await self._pull()
-            if self._failing:
+            if self.failing:
                 return
 
     # ---- the writer's side ----
 
     async def take(self, now: float) -> bytes:
-        """Implements `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.RoundSource`."""
         if self.is_lost:
             await self._lose()
         elif self._may_pull():
@@ -179,30 +129,27 @@ class AppFeed:
         return await self._frames(now)
 
     def due(self, now: float) -> float:
-        """Implements `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.RoundSource`."""
         if self._may_pull():
-            return now + STORAGE_RETRY_S if self._failing else now
+            return now + STORAGE_RETRY_S if self.failing else now
         if not self._queue:
             return math.inf
         return max(now, self.pace.free_at) if _is_paced(self._queue[0]) else now
 
     def _may_pull(self) -> bool:
-        if self._tail is None or self._cursor is None or self.is_lost:
+        if self.is_lost:
             return False
-        return self._queued < QUEUE_CODE_POINTS and self._cursor.position < self._tail.head_seq
+        return self._queued < QUEUE_CODE_POINTS and self.cursor.position < self.tail.head_seq
 
     async def _pull(self) -> None:
-        assert self._cursor is not None
         async with self._pulling:
             try:
-                taken = await self._cursor.take(trio.current_time())
+                taken = await self.cursor.take(trio.current_time())
                 await self._add(self.state.take(taken.items))
             except StorageError as error:
-                if not self._failing:
-                    logger.warning("session %s: cannot be read for the app: %s", self.session_id, error)
-                self._failing = True
+                self.note_failure(error)
             else:
-                self._failing = False
+                self.failing = False
 
     async def _lose(self) -> None:
         """Report that the session was restored; the next message follows it again."""
@@ -214,7 +161,7 @@ class AppFeed:
             )
         await trio.lowlevel.checkpoint()
 
-    async def _add(self, says: Iterable[Say]) -> None:
+    async def _add(self, says: Iterable[Output]) -> None:
         for say in says:
             if isinstance(say, Missed):
                 try:
@@ -225,7 +172,7 @@ class AppFeed:
             else:
                 self._put(say)
 
-    def _put(self, say: Say) -> None:
+    def _put(self, say: Output) -> None:
         if isinstance(say, Text) and not fits(say.content):
             before = say.told - len(say.content)
             for part in split_text(say.content):
@@ -237,7 +184,6 @@ class AppFeed:
 
     async def _send_missed(self) -> None:
         """Send the rest of earlier answers first, each under a heading."""
-        assert self._cursor is not None
         texts: list[str] = []
         # Taken before the rows: an answer that is settled now may be gone from both by the time they arrive.
         known = set(self.receipts.mine) | self.receipts.all.settled()
@@ -245,7 +191,7 @@ class AppFeed:
             owed = None if exchange.message_id in known else self.receipts.all.still_owed(exchange)
             if owed is None:
                 continue
-            before = self._cursor.position + 1
+            before = self.cursor.position + 1
             rest = await rest_of(self.ports.journal, self.session_id, owed, before)
             if rest is None:
                 continue
@@ -270,7 +216,7 @@ class AppFeed:
                 self.pace.free_at = now + self.pace.gap_s
         return b"".join(frames)
 
-    def _next(self) -> Say:
+    def _next(self) -> Output:
         """Take the next output, joined with all after it that may share its frame."""
         say = self._queue.popleft()
         self._queued -= _size(say)
@@ -282,7 +228,7 @@ class AppFeed:
             say = both
         return say
 
-    async def _encode(self, say: Say) -> bytes:
+    async def _encode(self, say: Output) -> bytes:
         now_ms = self.ports.clock()
         if isinstance(say, Text):
             if say.message_id is not None:
@@ -310,18 +256,18 @@ class AppFeed:
         return 0 if record is None or record.summary is None else record.summary.message_count
 
 
-def _is_paced(say: Say) -> bool:
+def _is_paced(say: Output) -> bool:
     return not (isinstance(say, Peer) and say.kind == "peer_user_message")
 
 
-def _size(say: Say) -> int:
+def _size(say: Output) -> int:
     if isinstance(say, Text):
         return len(say.content)
     event = say.item.event if isinstance(say, Peer) else None
     return len(event.content) if isinstance(event, Message) else 1
 
 
-def _may_join(say: Say) -> bool:
+def _may_join(say: Output) -> bool:
     content = say.content if isinstance(say, Text) else ""
     if isinstance(say, Peer) and isinstance(say.item.event, Message):
         content = say.item.event.content

@@ -16,10 +16,10 @@ __all__ = [
     "WHOLE_LIMIT",
     "End",
     "Missed",
+    "Output",
     "OwnTurn",
     "Peer",
     "PeerTurn",
-    "Say",
     "Text",
     "end_of",
     "joined",
@@ -70,7 +70,7 @@ class Missed:
     """Precedes other output: the rest of answers that ended while the app was away."""
 
 
-Say = Text | End | Peer | Missed
+Output = Text | End | Peer | Missed
 
 
 @attrs.define
@@ -115,7 +115,7 @@ def end_of(item: Committed, closes: tuple[str, ...]) -> End:
     return End(closes=closes)
 
 
-def joined(left: Say, right: Say) -> Say | None:
+def joined(left: Output, right: Output) -> Output | None:
     """Return both outputs as one if they may share a frame."""
     if isinstance(left, Text) and isinstance(right, Text):
         if left.alone or right.alone:

@@ -9,10 +9,10 @@ import attrs
 
 from actors.ports import Clock
 from storage.aliases import Aliases, is_app_device, is_app_session
+from transport.attempts import Attempts
 from transport.auth import authorize
 from transport.ios.wire import ChatFrame
 from transport.ports import AppPorts, Device
-from transport.tries import Attempts
 
 __all__ = ["PAIR_MS", "Resumption", "is_own_pair"]
 

@@ -35,23 +35,23 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
+from transport.ios.last_request import LastRequest
 from transport.ios.output import (
     EARLIER,
     NOW,
     WHOLE_LIMIT,
     End,
     Missed,
+    Output,
     OwnTurn,
     Peer,
     PeerTurn,
-    Say,
     Text,
     end_of,
 )
 from transport.ios.text import already_decided, bare_error, decision_of, may_be_allowed, request_text
-from transport.ios.told import MessageRecord
 
-__all__ = ["AppState", "Decision", "MessageRecord", "Send"]
+__all__ = ["AppState", "Decision", "LastRequest", "Send"]
 
 LATE_MS: Final = 10 * 60 * 1000
 """How long after somebody else's decision the app's own is answered instead of sent to the agent (rule 10)."""
@@ -81,18 +81,18 @@ class AppState:
         name_of: returns a device's name for people by its label.
         own: messages of this connection whose turn has not ended, in the order of sending.
         pending: requests that wait for a person, oldest first.
-        told: the last request that the app got, until it is decided.
+        shown: the request that the app got last, until it is decided.
         deciding: the request of the app's decision that is on its way.
         late: who decided last before the app could, and the time.
     """
 
     session_id: str
     label: str
-    seen: MessageRecord
+    seen: LastRequest
     name_of: Callable[[str], str] = str
     own: dict[str, OwnTurn] = attrs.field(factory=dict)
     pending: dict[str, PermissionRequested] = attrs.field(factory=dict)
-    told: str | None = None
+    shown: str | None = None
     deciding: str | None = None
     late: tuple[str | None, int] | None = None
     _carried: list[str] = attrs.field(factory=list)
@@ -117,39 +117,39 @@ class AppState:
         """Note that a message of this connection is on its way."""
         self.own[message_id] = OwnTurn(message_id)
 
-    def read(self, text: str, now_ms: int) -> Send | Decision | list[Say]:
+    def read(self, text: str, now_ms: int) -> Send | Decision | list[Output]:
         """Return the meaning of a text: a message, a decision, or output that answers at once."""
         decision = decision_of(text)
         waiting = [request_id for request_id in self.pending if request_id != self.deciding]
         if waiting:
             seen = self.seen.of(self.session_id)
             if seen is None or seen not in waiting:
-                return self._tell(waiting[0])
+                return self._show(waiting[0])
             if decision is None or (decision == "allow" and not may_be_allowed(self.pending[seen])):
-                return self._tell(seen)
+                return self._show(seen)
             self.deciding = seen
             return Decision(seen, decision)
         if decision is not None and self.late is not None and now_ms - self.late[1] <= LATE_MS:
             return [self._late_text(), End()]
         return Send()
 
-    def refused(self, message_id: str, content: str, code: str | None) -> list[Say]:
+    def refused(self, message_id: str, content: str, code: str | None) -> list[Output]:
         """Return the output for a refused message."""
         self.own.pop(message_id, None)
         return [End(bare_error(content), code, closes=(message_id,))]
 
-    def too_late(self, request_id: str, by_device: str | None, now_ms: int) -> list[Say]:
+    def too_late(self, request_id: str, by_device: str | None, now_ms: int) -> list[Output]:
         """Handle a decision that came after somebody else's. Its exchange ends, with the next request."""
         if self.deciding != request_id:
             return []
         self.deciding = None
         self.pending.pop(request_id, None)
-        if self.told == request_id:
-            self.told = None
+        if self.shown == request_id:
+            self.shown = None
         self.late = (by_device, now_ms)
         return [self._late_text(), *(self._show_next() or [End()])]
 
-    def decision_refused(self, request_id: str, content: str) -> list[Say]:
+    def decision_refused(self, request_id: str, content: str) -> list[Output]:
         """Handle a decision that was refused for another reason. Its exchange ends."""
         if self.deciding != request_id:
             return []
@@ -163,17 +163,17 @@ class AppState:
 
     # ---- what the session does ----
 
-    def take(self, items: Iterable[Committed]) -> list[Say]:
+    def take(self, items: Iterable[Committed]) -> list[Output]:
         """Return the output for events, which come in the journal's order and once each."""
         items = tuple(items)
         settled = {i.event.request_id for i in items if isinstance(i.event, PermissionResolved)}
-        says: list[Say] = []
+        says: list[Output] = []
         for item in items:
             self._note(item)
             says += self._take(item, settled)
         return says
 
-    def _take(self, item: Committed, settled: set[str]) -> list[Say]:
+    def _take(self, item: Committed, settled: set[str]) -> list[Output]:
         event = item.event
         if isinstance(event, UserMessage):
             known = event.message_id in self.own
@@ -217,48 +217,48 @@ class AppState:
 
     # ---- decisions ----
 
-    def _tell(self, request_id: str) -> list[Say]:
+    def _show(self, request_id: str) -> list[Output]:
         """Show a request and end the exchange."""
-        says: list[Say] = []
+        says: list[Output] = []
         for own in self.own.values():
             says += self._missing(own)
             own.open = False
-        self.told = request_id
+        self.shown = request_id
         request = Text(request_text(self.pending[request_id]), alone=True, request_id=request_id)
         return [*says, request, End()]
 
-    def _show_next(self) -> list[Say]:
-        self.told = next((request_id for request_id in self.pending if request_id != self.deciding), None)
-        return [] if self.told is None or not self.own else self._tell(self.told)
+    def _show_next(self) -> list[Output]:
+        self.shown = next((request_id for request_id in self.pending if request_id != self.deciding), None)
+        return [] if self.shown is None or not self.own else self._show(self.shown)
 
-    def _requested(self, event: PermissionRequested, settled: set[str]) -> list[Say]:
+    def _requested(self, event: PermissionRequested, settled: set[str]) -> list[Output]:
         self.pending[event.request_id] = event
-        if event.request_id in settled or not self.own or self.told is not None:
+        if event.request_id in settled or not self.own or self.shown is not None:
             return []
-        return self._tell(event.request_id)
+        return self._show(event.request_id)
 
-    def _resolved(self, event: PermissionResolved, item: Committed) -> list[Say]:
+    def _resolved(self, event: PermissionResolved, item: Committed) -> list[Output]:
         request_id = event.request_id
         self.pending.pop(request_id, None)
-        was_told = self.told == request_id
+        was_shown = self.shown == request_id
         mine = self.deciding == request_id and event.by_device == self.label
         if mine:
             self.deciding = None
             said = "Denied." if event.decision == "deny" else "Allowed."
             says = self._decided_here(request_id, said)
         else:
-            if was_told or self._is_of_this_device(request_id):
+            if was_shown or self._is_of_this_device(request_id):
                 self._note_late(event, item.at_ms)
             says = []
         self._turn_of.pop(request_id, None)
-        if not was_told and not mine:
+        if not was_shown and not mine:
             return says
-        self.told = None
+        self.shown = None
         if self.deciding == request_id:
             return says  # the answer to the app's own, later decision ends the exchange
         return [*says, *self._show_next()]
 
-    def _decided_here(self, request_id: str, said: str) -> list[Say]:
+    def _decided_here(self, request_id: str, said: str) -> list[Output]:
         """Continue with the rest of the turn; if the turn is not this device's, confirm the decision."""
         turn_id = self._turn_of.get(request_id)
         if turn_id is not None and self._own_turn(turn_id) is None and self._is_of_this_device(request_id):
@@ -267,13 +267,13 @@ class AppState:
             self.own[message_id] = OwnTurn(message_id, turn_id=turn_id)
         if not self.own:
             return [Text(said, alone=True), End()]
-        says: list[Say] = []
+        says: list[Output] = []
         for own in self.own.values():
             says += self._missing(own)
             own.open = True
         return says
 
-    def _missing(self, own: OwnTurn) -> list[Say]:
+    def _missing(self, own: OwnTurn) -> list[Output]:
         """Return the text of a closed turn that was not sent yet."""
         text = own.whole()[own.told :]
         if not text:
@@ -287,16 +287,16 @@ class AppState:
 
     # ---- own turns ----
 
-    def _started(self, own: OwnTurn) -> list[Say]:
+    def _started(self, own: OwnTurn) -> list[Output]:
         if not own.open:
             return []
-        says: list[Say] = [Missed()]
+        says: list[Output] = [Missed()]
         if self._carried:
             says.append(Text(EARLIER + "\n\n".join(self._carried) + NOW))
             self._carried.clear()
         return says
 
-    def _piece(self, own: OwnTurn, content: str) -> list[Say]:
+    def _piece(self, own: OwnTurn, content: str) -> list[Output]:
         text = own.cut.feed(content)
         own.add(text)
         if not text or not own.open:
@@ -304,7 +304,7 @@ class AppState:
         own.told = own.length
         return [Text(text, own.message_id, own.told)]
 
-    def _taken_back(self, event: Delivery) -> list[Say]:
+    def _taken_back(self, event: Delivery) -> list[Output]:
         own = self.own.get(event.message_id)
         if event.state != "cancelled" or own is None:
             return []
@@ -312,8 +312,8 @@ class AppState:
         closes = (event.message_id,)
         return [End("Another device cancelled the message.", closes=closes)] if own.open else []
 
-    def _end(self, own: OwnTurn, item: Committed) -> list[Say]:
-        says: list[Say] = []
+    def _end(self, own: OwnTurn, item: Committed) -> list[Output]:
+        says: list[Output] = []
         rest = own.cut.flush()
         own.add(rest)
         del self.own[own.message_id]
@@ -326,7 +326,7 @@ class AppState:
         self._carried_ids.clear()
         return [*says, end_of(item, closes)]
 
-    def _end_closed(self, own: OwnTurn, item: Committed) -> list[Say]:
+    def _end_closed(self, own: OwnTurn, item: Committed) -> list[Output]:
         whole = own.whole()
         if own.length > WHOLE_LIMIT:
             whole += "\n\n[The answer is longer; another device shows all of it.]"
@@ -340,7 +340,7 @@ class AppState:
 
     # ---- others' turns ----
 
-    def _peer_piece(self, item: Committed, event: Message) -> list[Say]:
+    def _peer_piece(self, item: Committed, event: Message) -> list[Output]:
         turn = self._peers.setdefault(item.turn_id or "", PeerTurn())
         text = turn.cut.feed(event.content)
         if not text:
@@ -350,8 +350,8 @@ class AppState:
         turn.offsets[event.block] = offset + len(text)
         return [Peer("peer_message", attrs.evolve(item, event=Message(text, event.block, offset)))]
 
-    def _peer_end(self, item: Committed) -> list[Say]:
-        says: list[Say] = []
+    def _peer_end(self, item: Committed) -> list[Output]:
+        says: list[Output] = []
         turn = self._peers.pop(item.turn_id or "", None)
         rest = turn.cut.flush() if turn is not None else ""
         if turn is not None and rest:

@@ -8,42 +8,34 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.codec import encode_settings
-from actors.commands import Attach, Author, Envelope, Rejected, Reply, SessionView, Settings
+from actors.commands import Attach, Author, RejectCode, Rejected, SessionView, Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
 from actors.tail import AttachedDevice, EventBatch
 from bridgehub.workspace.paths import PathRefused
 from bridgehub.workspace.worktrees import BadWorktree, find_worktree, make_worktree, name_for
-from storage.errors import SessionExists
-from storage.records import NewSession
-from transport.auth import CREATE_SESSION, authorize
+from transport.auth import authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
+from transport.sessions import NO_ANSWER, SessionRefused, ask, find_or_create
 from transport.v3 import replies
-from transport.v3.attachment import Attachment, FollowsAttachments, starting_point
+from transport.v3.attachment import AttachedConnection, Attachment, starting_point
 from transport.v3.client_frames import AttachFrame, SettingsAsked
 from transport.v3.rendered import RenderedFeed, Renderings
 from transport.workspace.listing import Roots
 
-__all__ = ["AttachRefused", "Attaching", "too_many_sessions"]
+__all__ = ["AttachRefused", "Attaching"]
 
 
-class AttachRefused(Exception):
-    """An `attach` that is refused. The answer is `rejected`; if that is None, an `error`."""
+class AttachRefused(SessionRefused):
+    """An `attach` that is refused with `rejected`. Any other `SessionRefused` is answered with an `error`."""
 
-    def __init__(self, code: str, content: str, rejected: Rejected | None = None) -> None:
-        super().__init__(content)
-        self.code = code
+    def __init__(self, rejected: Rejected) -> None:
+        super().__init__(rejected.code, rejected.content)
         self.rejected = rejected
 
 
-def _forbidden(content: str) -> AttachRefused:
-    return AttachRefused("forbidden", content, Rejected("forbidden", content))
-
-
-def too_many_sessions(most: int) -> str:
-    """Return the text of the refusal of one session too many."""
-    return f"There are {most} sessions already. Delete some first."
+def _refused(code: RejectCode, content: str) -> AttachRefused:
+    return AttachRefused(Rejected(code, content))
 
 
 @attrs.frozen
@@ -58,7 +50,7 @@ class Attaching:
     config: TransportConfig
     deps: Deps
     device: Device
-    connection: FollowsAttachments
+    connection: AttachedConnection
     frame: AttachFrame
     earlier: Attachment | None
     renderings: Renderings | None = None
@@ -69,24 +61,27 @@ class Attaching:
         The attachment listens but is not started. If this is cancelled or fails, nothing listens.
 
         Raises:
-            AttachRefused: the device must get its answer.
+            SessionRefused: the device must get its answer.
             ActorError, StorageError: as in the ports.
         """
         frame = self.frame
         label = frame.device_id or self.device.id
         if label != self.device.id and not await self.deps.devices.claim_label(label, self.device.id):
-            raise _forbidden("This device_id belongs to another key or to the system; use another one.")
-        await self._find_or_make(label)
+            raise _refused(
+                "forbidden", "This device_id belongs to another key or to the system; use another one."
+            )
+        await self._find_or_create(label)
         view = await self._view(Author(self.device.id, label, self.device.name))
         worktree = await self._look_at_worktree(view.settings.workspace)
         # A key that may only look attaches observing, whatever it asks for.
         observe = frame.observe or not authorize(self.device.scope, "decide")
         attachment = Attachment(
-            frame.session_id,
-            AttachedDevice(label, self.device.name, observe),
-            self.connection,
-            self.deps.clock,
-            self.deps.on_taken,
+            session_id=frame.session_id,
+            own=AttachedDevice(label, self.device.name, observe),
+            writer=self.connection.writer,
+            connection=self.connection,
+            clock=self.deps.clock,
+            on_taken=self.deps.on_taken,
             rendered=self._rendered(),
         )
         try:
@@ -115,7 +110,7 @@ class Attaching:
             # From here to `start` without a checkpoint: the writer sees one attachment or the other.
             self.earlier.close()
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
-        answer = replies.Attached(frame.session_id, view, from_seq, replay, attachment.devices, worktree)
+        answer = replies.Attached(frame.session_id, view, from_seq, replay, attachment.tail.devices, worktree)
         now_ms = self.deps.clock()
         texts = [replies.attached(answer, now_ms), replies.agent(frame.session_id, view.offer, now_ms)]
         if view.gauge:
@@ -127,34 +122,29 @@ class Attaching:
             return None
         return RenderedFeed(self.frame.session_id, self.connection.writer, self.renderings)
 
-    async def _find_or_make(self, label: str) -> None:
-        frame, catalog = self.frame, self.deps.catalog
-        if await catalog.get(frame.session_id) is not None:
-            return
-        if frame.agent is None:
-            raise AttachRefused("unknown_session", "There is no such session.")
-        if frame.agent not in self.config.agents:
-            raise AttachRefused("unknown_agent", "There is no such agent in the config.")
-        if not authorize(self.device.scope, CREATE_SESSION):
-            raise _forbidden("This key may not create sessions.")
-        if await catalog.count() >= self.config.max_sessions:
-            raise _forbidden(too_many_sessions(self.config.max_sessions))
-        settings = await self._settings(frame.settings or SettingsAsked())
-        await self._check(frame.agent, settings)
-        settings = await self._with_worktree(settings, frame.settings or SettingsAsked())
-        new = NewSession(
-            frame.session_id,
-            frame.agent,
-            label,
-            encode_settings(settings),
-            self.deps.clock(),
-            settings.workspace,
-        )
+    async def _find_or_create(self, label: str) -> None:
+        frame = self.frame
         try:
-            await catalog.create(new)
-        except SessionExists:
-            # Two devices created it at the same time: both attach to the one that exists.
-            return
+            await find_or_create(
+                self.deps,
+                self.config,
+                self.device,
+                frame.session_id,
+                agent=frame.agent,
+                label=label,
+                settings=self._new_settings,
+            )
+        except SessionRefused as refused:
+            if refused.code == "forbidden":
+                raise _refused("forbidden", str(refused)) from None
+            raise
+
+    async def _new_settings(self) -> Settings:
+        """Return the settings of a new session. Raises AttachRefused."""
+        asked = self.frame.settings or SettingsAsked()
+        settings = await self._settings(asked)
+        await self._check(self.frame.agent or "", settings)
+        return await self._with_worktree(settings, asked)
 
     async def _with_worktree(self, settings: Settings, asked: SettingsAsked) -> Settings:
         """Make the worktree that is asked for, and have the session work there. Raises AttachRefused."""
@@ -168,9 +158,7 @@ class Attaching:
             # Not cancelled in its middle: what git has begun is then whole, and found by its name.
             return attrs.evolve(settings, workspace=await trio.to_thread.run_sync(make))
         except BadWorktree as refused:
-            raise AttachRefused(
-                "bad_worktree", str(refused), Rejected("bad_worktree", str(refused))
-            ) from None
+            raise _refused("bad_worktree", str(refused)) from None
 
     async def _look_at_worktree(self, workspace: str) -> dict[str, object] | None:
         """Return what `attached` shows of the session's worktree; None if it has none of ours."""
@@ -214,7 +202,7 @@ class Attaching:
             allows_bypass=agent in self.config.bypass_agents,
         )
         if refusal is not None:
-            raise AttachRefused(*refusal, Rejected(*refusal))
+            raise _refused(*refusal)
 
     def _check_workspace(self, folder: Path) -> None:
         """Refuse a folder that is not there, or that sessions may not work in."""
@@ -223,24 +211,14 @@ class Attaching:
         try:
             Roots(self.config.workspace_roots).check(folder)
         except PathRefused as refused:
-            content = f"The workspace cannot be used: {refused}"
-            raise AttachRefused("bad_workspace", content, Rejected("bad_workspace", content)) from None
+            raise _refused("bad_workspace", f"The workspace cannot be used: {refused}") from None
 
     async def _view(self, author: Author) -> SessionView:
         """Ask the session's owner for the session's state."""
-        answered = trio.Event()
-        replies: list[Reply] = []
-
-        def reply(answer: Reply) -> None:
-            replies.append(answer)
-            answered.set()
-
-        with trio.move_on_after(self.config.attach_s):
-            await self.deps.bus.submit(self.frame.session_id, Envelope(Attach(), author, reply))
-            await answered.wait()
-        for answer in replies:
-            if isinstance(answer, SessionView):
-                return answer
-            if isinstance(answer, Rejected):
-                raise AttachRefused(answer.code, answer.content, answer)
-        raise AttachRefused("storage", "The session does not answer at the moment; try again.")
+        limit_s = self.config.attach_s
+        answer = await ask(self.deps.bus, self.frame.session_id, Attach(), author, limit_s=limit_s)
+        if isinstance(answer, SessionView):
+            return answer
+        if isinstance(answer, Rejected):
+            raise AttachRefused(answer)
+        raise SessionRefused("storage", NO_ANSWER)

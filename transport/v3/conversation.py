@@ -16,13 +16,13 @@ import attrs
 import trio
 
 from actors.commands import Accepted, Author, Envelope, Rejected, Reply
-from actors.errors import SessionFailed, ShuttingDown
+from actors.errors import ActorError
 from actors.events import Attachment as File
-from storage.errors import SessionMissing, StorageError
+from storage.errors import StorageError
 from transport.auth import OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
-from transport.message_files import attachments_of
 from transport.ports import Deps, Device
+from transport.sessions import FAILURES, SessionRefused, attachments_of, failure_of
 from transport.v3 import client_frames as cf
 from transport.v3 import replies
 from transport.v3.attach import Attaching, AttachRefused
@@ -36,9 +36,6 @@ from transport.websocket import close_codes
 from transport.websocket.writer import DeviceWriter
 
 __all__ = ["Conversation"]
-
-_FAILURES = (SessionMissing, SessionFailed, ShuttingDown, StorageError)
-"""Failures of a session's owner or of the database: the device gets an error, and its connection continues."""
 
 MAX_ATTACHED: Final = 10_000
 """Sessions that one connection may follow. Each has a place and a listener of its own, and keeps its owner in
@@ -113,7 +110,7 @@ class Conversation:
         """Send changed entries of sessions from now on: of the attached ones, or of all."""
         if self._watching is None:
             feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self._wants_entry)
-            self._watching = self.deps.watch.watch(feed)
+            self._watching = self.deps.watch(feed.changed)
             self._watching.__enter__()
 
     def _wants_entry(self, session_id: str) -> bool:
@@ -132,12 +129,12 @@ class Conversation:
             )
             attachment, texts, first = await attaching.run()
         except AttachRefused as refused:
-            if refused.rejected is not None:
-                self._send_rejected(session_id, refused.rejected)
-            else:
-                self._send_error(refused.code, str(refused), session_id)
+            self._send_rejected(session_id, refused.rejected)
             return
-        except _FAILURES as error:
+        except SessionRefused as refused:
+            self._send_error(refused.code, str(refused), session_id)
+            return
+        except FAILURES as error:
             self._send_failure(session_id, error, None)
             return
         self._attachments[session_id] = attachment
@@ -158,7 +155,7 @@ class Conversation:
         self.writer.put(replies.detached(session_id, self.deps.clock(), content))
 
     def lost(self, attachment: Attachment) -> None:
-        """Implements `transport.v3.attachment.FollowsAttachments`."""
+        """Implements `transport.v3.attachment.AttachedConnection`."""
         self._detach(attachment.session_id, "The session was restored to another state. Attach again.")
 
     async def _act(self, frame: cf.CommandFrame) -> None:
@@ -170,7 +167,7 @@ class Conversation:
             return  # it changes nothing for other devices, and is worthless later
         try:
             await self._submit(frame)
-        except _FAILURES as error:
+        except FAILURES as error:
             self._send_failure(frame.session_id, error, frame)
 
     def _refusal(self, frame: cf.CommandFrame) -> Rejected | None:
@@ -219,21 +216,16 @@ class Conversation:
     def _send_rejected(self, session_id: str, reply: Rejected) -> None:
         self.writer.put(replies.rejected(session_id, reply, self.deps.clock()))
 
-    def _send_failure(self, session_id: str, error: Exception, frame: cf.CommandFrame | None) -> None:
-        message_id = None if frame is None else answers_to(frame)[0]
-        if isinstance(error, SessionMissing):
-            self._send_error("unknown_session", "There is no such session.", session_id, message_id)
-        elif isinstance(error, SessionFailed):
-            text = f"The session failed; try again in {error.retry_in_s:.0f} s."
-            self._send_error("session_failed", text, session_id, message_id)
-        elif isinstance(error, ShuttingDown):
-            text = "The server is shutting down."
-            reply = Rejected("shutting_down", text) if frame is None else refuse(frame, "shutting_down", text)
-            self._send_rejected(session_id, reply)
+    def _send_failure(
+        self, session_id: str, error: ActorError | StorageError, frame: cf.CommandFrame | None
+    ) -> None:
+        """Answer a failure with `rejected` if the device may send the same frame again, else with `error`."""
+        failure = failure_of(error, f"session {session_id}")
+        if failure.code == "shutting_down" or (failure.code == "storage" and frame is not None):
+            code, text = failure.code, failure.text
+            self._send_rejected(
+                session_id, Rejected(code, text) if frame is None else refuse(frame, code, text)
+            )
         else:
-            logger.warning("session %s: storage failed during a device's command: %s", session_id, error)
-            text = "The server cannot store or read at the moment."
-            if frame is None:
-                self._send_error("storage", text, session_id)
-            else:
-                self._send_rejected(session_id, refuse(frame, "storage", text))
+            message_id = None if frame is None else answers_to(frame)[0]
+            self._send_error(failure.code, failure.text, session_id, message_id)

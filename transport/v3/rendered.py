@@ -88,12 +88,12 @@ class RenderedFeed:
             self.writer.mark_ready(self)
 
     async def take(self, now: float) -> bytes:
-        """Implements `transport.websocket.writer.Source`. One frame at a time: each may be as long as a whole batch."""
+        """Implements `transport.websocket.writer.RoundSource`. One frame at a time: each may be as long as a batch."""
         await trio.lowlevel.checkpoint()
         return self._frames.popleft() if self._frames else b""
 
     def due(self, now: float) -> float:
-        """Implements `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.RoundSource`."""
         return now if self._frames else math.inf
 
 

@@ -40,13 +40,13 @@ class SessionFeed:
     _free_at: dict[str, float] = attrs.field(factory=dict)
 
     def changed(self, session_id: str) -> None:
-        """Implements `transport.ports.SessionListener`."""
+        """Note that a session's entry may have changed."""
         if session_id not in self._changed and self.wants(session_id):
             self._changed[session_id] = None
             self.writer.mark_ready(self)
 
     async def take(self, now: float) -> bytes:
-        """Implements `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.RoundSource`."""
         self._free_at = {name: at for name, at in self._free_at.items() if at > now}
         due = [name for name in self._changed if name not in self._free_at][:ENTRIES_AT_ONCE]
         texts: list[bytes] = []
@@ -59,7 +59,7 @@ class SessionFeed:
         return b"".join(map(text_frame, texts))
 
     def due(self, now: float) -> float:
-        """Implements `transport.websocket.writer.Source`."""
+        """Implements `transport.websocket.writer.RoundSource`."""
         return min((self._free_at.get(name, now) for name in self._changed), default=math.inf)
 
     async def _entry(self, session_id: str) -> bytes | None:

@@ -8,8 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from transport.frame_rate import STRANGER_BURST, STRANGER_FRAMES_PER_S, FrameRate
-from transport.turnstile import SMALL_READ_BYTES, Turnstile
+from transport.limits import SMALL_READ_BYTES, STRANGER_BURST, STRANGER_FRAMES_PER_S, FrameRate, Turnstile
 from transport.websocket.incoming import Incoming
 
 __all__ = ["FrameReader"]

@@ -20,7 +20,7 @@ from transport.workspace.matching import Candidate
 
 __all__ = [
     "MAX_ENTRIES",
-    "Entry",
+    "FolderEntry",
     "Roots",
     "describe_folder",
     "kind_of",
@@ -43,7 +43,7 @@ PICKER_S: Final = 2.0
 
 
 @attrs.frozen
-class Entry:
+class FolderEntry:
     """One name in a folder. `modified`: seconds since 1970; `ignored`: git ignores it."""
 
     name: str
@@ -62,7 +62,7 @@ def kind_of(mode: int) -> str:
     return "link" if stat.S_ISLNK(mode) else "other"
 
 
-def list_folder(root: str, path: str) -> tuple[list[Entry], bool]:
+def list_folder(root: str, path: str) -> tuple[list[FolderEntry], bool]:
     """Return the entries of a folder below `root`, folders first, and whether some are left out.
 
     Raises PathRefused.
@@ -77,12 +77,12 @@ def list_folder(root: str, path: str) -> tuple[list[Entry], bool]:
     return marked, len(found) > MAX_ENTRIES
 
 
-def _entry(found: os.DirEntry[str]) -> Entry | None:
+def _entry(found: os.DirEntry[str]) -> FolderEntry | None:
     try:
         told = found.stat(follow_symlinks=False)
     except OSError:
         return None
-    return Entry(found.name, kind_of(told.st_mode), told.st_size, told.st_mtime)
+    return FolderEntry(found.name, kind_of(told.st_mode), told.st_size, told.st_mtime)
 
 
 def _ignored(folder: str, names: Sequence[str]) -> frozenset[str]:

@@ -199,7 +199,7 @@ class RelayReply:
 
     Attributes:
         kind: `text`: the answer; `nothing`: a good payload with no answer in it; `refused`: the relay says
-            that it failed, and why; `broken`: it is no payload.
+            that it failed, and why; `broken`: it is not a payload.
         text: the answer, or the reason.
     """
 

@@ -1,4 +1,4 @@
-"""Real hub processes: started by the mother, found again, stopped, buried."""
+"""Real hub processes: started by the fork server, found again, stopped, reaped."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_a_hub_starts_answers_and_stops(tmp_path: Path, by_exec: bool) -> 
 
 
 async def test_forgetting_a_hub_that_started_late_ends_it(tmp_path: Path) -> None:
-    """A server judged that it never started, while the start that an earlier server had ordered went on."""
+    """A server judged that it never started, while the start that an earlier server had ordered continued."""
     async with open_hubs(tmp_path) as hubs:
         assert await hubs.reap(HUB, last_seq=0) == []
         await hubs.start(spec_of())
@@ -147,7 +147,7 @@ async def test_hubs_outlive_the_mother_and_a_new_one_is_started(tmp_path: Path) 
         mother = hubs.fork_server_pid
         assert mother is not None
         os.kill(mother, signal.SIGKILL)
-        await until_dead(mother)  # one that is about to die may still take the next spec with her
+        await until_dead(mother)  # one that is about to die may still take the next spec with it
         assert text_of(await reader.turn("t1", "orphan")) == "echo: orphan "
         await hubs.start(spec_of(HUB + "-2"))
         assert hubs.fork_server_pid not in (None, mother)

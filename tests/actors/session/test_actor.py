@@ -45,7 +45,7 @@ async def test_a_turn(autojump_clock: MockClock) -> None:
         assert harness.hubs.newest.acked == len(harness.hubs.newest.log)
 
 
-async def test_accepted_comes_after_the_commit_and_before_anybody_can_see_it(
+async def test_accepted_comes_between_commit_and_event(
     autojump_clock: MockClock,
 ) -> None:
     async with open_harness() as harness, open_server(harness) as server:
@@ -64,7 +64,7 @@ async def test_accepted_comes_after_the_commit_and_before_anybody_can_see_it(
             assert seen == [(3, 0)]
 
 
-async def test_two_listeners_read_the_same_and_a_laggard_reads_the_journal(autojump_clock: MockClock) -> None:
+async def test_two_listeners_agree_and_a_laggard_reads_the_journal(autojump_clock: MockClock) -> None:
     async with open_harness() as harness, open_server(harness) as server:
         harness.hubs.scripts["long"] = [
             Say("x" * 20_000),
@@ -199,9 +199,7 @@ async def test_interrupt(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("reborn", [False, True])
-async def test_a_deaf_hub_is_killed_within_the_limit_also_by_the_next_server(
-    autojump_clock: MockClock, reborn: bool
-) -> None:
+async def test_a_deaf_hub_is_killed_also_by_the_next_server(autojump_clock: MockClock, reborn: bool) -> None:
     async with open_harness() as harness:
         harness.hubs.scripts["deaf"] = [Say("a"), Deaf()]
         async with open_server(harness) as server:
@@ -314,7 +312,7 @@ async def test_a_hub_that_dies_idle_costs_no_message(autojump_clock: MockClock) 
         await ask(server, Send("m1", "a"))
         await harness.until("complete")
         harness.hubs.newest.kill()
-        await trio.sleep(0.5)  # its burial has begun
+        await trio.sleep(0.5)  # its cleanup has begun
         await ask(server, Send("m2", "b"))
         assert await harness.until(*TURN) == TURN * 2
 

@@ -45,7 +45,7 @@ def test_a_turn_without_a_message_has_no_delivery_and_one_end() -> None:
     assert (core.state.message_count, core.state.word) == (count, "idle")
 
 
-def test_messages_queue_behind_it_are_not_steered_into_it_and_run_after_it() -> None:
+def test_messages_queue_behind_it_and_run_after_it() -> None:
     core = in_own_turn()
     core.state.can_steer = True
     core.do(Send("m1", "now", mode="steer"))
@@ -84,7 +84,7 @@ def test_it_ends_with_its_hub(how: str) -> None:
     assert not core.state.background
 
 
-def test_what_the_agent_does_while_a_message_is_on_its_way_belongs_to_that_message() -> None:
+def test_work_while_a_message_is_on_its_way_belongs_to_it() -> None:
     core = in_phase("handed", reused=True)
     turn = core.turn_id
     assert core.hear(hub.TurnBegan(OWN)) == []
@@ -101,7 +101,7 @@ def test_what_the_agent_does_while_a_message_is_on_its_way_belongs_to_that_messa
     assert core.hear(hub.Consumed(turn), hub.TurnDone(turn))[0] == "d:consumed"
 
 
-def test_work_in_the_background_outlives_its_turn_and_ends_in_any_or_none() -> None:
+def test_background_work_ends_in_any_turn_or_none() -> None:
     core = with_background(in_phase("consumed"), "k1")
     with_background(core, "k2")
     turn = core.turn_id
@@ -142,7 +142,7 @@ def test_stopping_a_turn_closes_what_it_began_in_the_background() -> None:
     assert list(core.state.background) == ["earlier"]
 
 
-def test_a_task_is_stopped_by_name_or_all_of_them_and_again_on_each_new_link() -> None:
+def test_tasks_are_stopped_again_on_each_new_link() -> None:
     core = with_background(with_background(in_phase("idle"), "k1"), "k2")
     core.do(StopTask("k9"))
     assert core.reply_word == "rejected unknown_task"
@@ -160,7 +160,7 @@ def test_a_task_is_stopped_by_name_or_all_of_them_and_again_on_each_new_link() -
     assert core.reply_word == "rejected nothing_to_interrupt"
 
 
-def test_its_hub_counts_as_busy_and_takes_it_along_when_it_is_let_go() -> None:
+def test_its_hub_is_busy_and_takes_it_along() -> None:
     core = with_background(in_phase("idle"))
     core.do(Close())
     assert core.orders == []

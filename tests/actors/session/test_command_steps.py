@@ -193,7 +193,7 @@ def test_a_retry_is_a_new_turn_of_whoever_asked_for_it() -> None:
     assert prompt == HandOver(turn.turn_id, "lost", 1, 0)
 
 
-def test_a_retried_message_shows_its_words_in_the_queue_before_and_after_a_reload() -> None:
+def test_a_retried_message_shows_its_words_in_the_queue() -> None:
     core = with_unknown("handed")
     core.do(Resolve("lost", "retry"))
     for _ in range(2):
@@ -201,7 +201,7 @@ def test_a_retried_message_shows_its_words_in_the_queue_before_and_after_a_reloa
         core.reload()
 
 
-def test_the_first_message_starts_a_hub_and_the_prompt_waits_for_it() -> None:
+def test_the_first_message_starts_a_hub_and_waits() -> None:
     core = Core()
     assert core.do(Send("m", "hello")) == ["user_message", "turn_started", "d:handed"]
     assert core.orders == [StartHub(core.hub_id)]
@@ -211,7 +211,7 @@ def test_the_first_message_starts_a_hub_and_the_prompt_waits_for_it() -> None:
     assert core.orders == [HandOver(core.turn_id, "m", 1, 0)]
 
 
-def test_the_turn_id_is_made_with_the_user_message_and_runs_through() -> None:
+def test_the_turn_id_is_made_with_the_user_message() -> None:
     core = in_phase("handed")
     core.do(Send("n", "x"))
     said, queued = core.events
@@ -277,7 +277,7 @@ def test_if_head_excepts_own_events_and_own_turns() -> None:
 
 
 @pytest.mark.parametrize(("device", "fine"), [("mac", True), ("phone", True), ("tv", False)])
-def test_if_head_counts_a_decision_as_its_author_s_and_the_turn_s(device: str, fine: bool) -> None:
+def test_if_head_counts_a_decision_as_its_authors(device: str, fine: bool) -> None:
     core = in_phase("waiting")
     at = core.state.head
     core.do(Decide("p1", "allow"), "mac")  # in the phone's turn

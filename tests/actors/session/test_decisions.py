@@ -1,4 +1,4 @@
-"""What a request tells a person, and which answers it takes."""
+"""What a request shows to a person, and which answers it takes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_rows_of_earlier_versions_load() -> None:
 OWN = (*OPTIONS, "Always in this folder", "Reject always")
 
 
-def test_an_option_of_the_agents_own_is_recorded_with_what_it_comes_to() -> None:
+def test_an_agents_own_option_is_recorded_with_its_meaning() -> None:
     core = asked(options=OWN, denying=("Reject always",))
     core.do(Decide("p1", "allow", option="Always in this folder"), "mac")
     assert core.events[0].event == PermissionResolved("p1", "allow", "mac", option="Always in this folder")

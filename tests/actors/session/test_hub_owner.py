@@ -85,7 +85,7 @@ async def test_a_lost_link_is_made_again_after_what_is_acknowledged(autojump_clo
 
 
 @pytest.mark.parametrize("prompted", [False, True])
-async def test_a_dead_hub_is_buried_and_its_last_words_come_before_its_end(
+async def test_a_dead_hub_is_reaped_and_its_last_events_come_first(
     autojump_clock: MockClock, prompted: bool
 ) -> None:
     async with open_desk() as desk:

@@ -153,7 +153,7 @@ def test_gone_in_idle_only_forgets() -> None:
     assert core.give(HubGone(old, "died")) == [], "told twice"
 
 
-def test_a_hub_that_died_idle_before_the_prompt_could_reach_it_gives_way_to_a_new_one() -> None:
+def test_a_hub_that_died_idle_gives_way_to_a_new_one() -> None:
     core = in_phase("handed", reused=True)
     old = core.hub_id
     assert core.give(core.gone()) == []
@@ -164,7 +164,7 @@ def test_a_hub_that_died_idle_before_the_prompt_could_reach_it_gives_way_to_a_ne
     assert core.give(core.gone()) == ["d:unknown", "error unknown_outcome"], "but only once"
 
 
-def test_a_hub_that_may_have_had_the_prompt_leaves_the_outcome_unknown() -> None:
+def test_a_prompt_that_a_hub_may_have_had_is_unknown() -> None:
     core = in_phase("handed", reused=True)
     assert core.give(core.gone(last_prompt=core.turn_id)) == ["d:unknown", "error unknown_outcome"]
     again = in_phase("handed", reused=True)
@@ -206,14 +206,14 @@ def test_ready_without_the_prompt_gets_it_again(last: str | None) -> None:
     assert core.order_words == ["prompt"]
 
 
-def test_ready_without_the_prompt_of_an_interrupted_turn_never_gets_it() -> None:
+def test_an_interrupted_prompt_is_not_handed_again() -> None:
     core = in_phase("handed", stopping=True)
     assert core.give(core.ready(None)) == ["d:interrupted", "interrupted"]
     assert core.order_words == []
 
 
 @pytest.mark.parametrize("phase", ["consumed", "waiting"])
-def test_ready_without_the_prompt_that_was_consumed_ends_the_turn(phase: str) -> None:
+def test_ready_without_a_consumed_prompt_ends_the_turn(phase: str) -> None:
     core = in_phase(phase)
     closing = CLOSING if phase == "waiting" else []
     assert core.give(core.ready("other")) == [*closing, "d:failed", "error agent_exited"]
@@ -230,7 +230,7 @@ def test_another_hub_s_news_are_dropped() -> None:
 
 
 @pytest.mark.parametrize("phase", ["idle", "consumed"])
-def test_events_of_a_turn_that_does_not_run_are_acknowledged_and_dropped(phase: str) -> None:
+def test_events_of_a_turn_that_does_not_run_are_dropped(phase: str) -> None:
     core = in_phase(phase)
     stray: list[hub.HubEvent] = [
         hub.TextPiece("older", "text", "b", "x"),
@@ -250,14 +250,14 @@ def test_events_that_the_journal_has_are_dropped_by_their_number() -> None:
     assert core.text_of(core.turn_id) == {("message", "b"): "abc"}
 
 
-def test_a_hub_s_word_outside_any_turn_does_not_claim_that_the_prompt_was_taken() -> None:
+def test_an_event_outside_any_turn_does_not_take_the_prompt() -> None:
     core = in_phase("handed")
     assert core.hear(hub.Noticed(None, "unknown_type", "a later hub")) == ["notice"]
     assert core.events[0].turn_id is None
     assert not core.state.turn.consumed  # type: ignore[union-attr]
 
 
-def test_a_request_that_comes_while_stopping_is_cancelled_without_an_event() -> None:
+def test_a_request_while_stopping_is_cancelled_silently() -> None:
     core = in_phase("consumed", stopping=True)
     assert core.hear(hub.PermissionAsked(core.turn_id, "p7", "bash", {}, OPTIONS)) == []
     assert core.order_words == ["decided cancelled"]

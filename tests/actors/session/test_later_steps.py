@@ -46,7 +46,7 @@ def at(core: Clocked, ms: int, revoked: frozenset[str] = frozenset()) -> list[st
     return core.give(TimeCame(revoked))
 
 
-def test_a_message_for_later_waits_seen_by_everybody_and_blocks_nobody() -> None:
+def test_a_message_for_later_waits_and_blocks_nobody() -> None:
     core = idle()
     assert core.do(Send("later", "at one", not_before_ms=NOON + 500)) == ["user_message", "d:queued"]
     message = core.events[0].event
@@ -70,7 +70,7 @@ def test_it_runs_when_its_time_comes() -> None:
     assert summary(core.state).due_at_ms is None
 
 
-def test_in_a_turn_it_waits_for_its_end_and_then_goes_in_the_order_of_the_queue() -> None:
+def test_in_a_turn_it_waits_and_then_keeps_the_order() -> None:
     core = idle()
     core.do(Send("now", "go"))
     core.do(Send("later", "at one", not_before_ms=NOON + 500))
@@ -147,7 +147,7 @@ def limited(core: Clocked, code: str = "usage_limit", resets_at_ms: int | None =
 
 
 @pytest.mark.parametrize("code", ["usage_limit", "context_full", "conversation_refused"])
-def test_the_queue_is_kept_back_after_an_end_that_it_would_repeat(code: str) -> None:
+def test_the_queue_is_held_after_an_end_that_it_would_repeat(code: str) -> None:
     core = idle()
     assert limited(core, code) == ["d:failed", f"error {code}", "session_updated"]
     assert core.events[-1].event == SessionUpdated(held=Held(code, NOON + 1000))
@@ -166,7 +166,7 @@ def test_it_goes_on_when_the_limit_is_over() -> None:
     assert view(core.state).held is None
 
 
-def test_a_new_message_runs_at_once_and_its_success_lets_the_others_go() -> None:
+def test_a_new_messages_success_releases_the_others() -> None:
     core = idle()
     limited(core, resets_at_ms=None)
     assert summary(core.state).due_at_ms is None

@@ -1,4 +1,4 @@
-"""Two lanes, each bounded, hub first; whoever waits for room gets it or leaves no trace."""
+"""Two lanes, each bounded, hub first; a task that waits for room gets it or leaves no trace."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ OPTIONS = ("allow", "deny", "allow_session")
 
 
 def running(*, bypass: bool = False) -> Core:
-    """Return a session whose agent told what it offers and works on a message."""
+    """Return a session whose agent reported its offer and works on a message."""
     core = Core()
     core.state.allows_bypass = bypass
     core.do(Send("m1", "go"))
@@ -63,7 +63,7 @@ def test_an_offer_is_cut_to_what_a_frame_takes() -> None:
 
 
 @pytest.mark.parametrize("phase", ["idle", "running"])
-def test_a_change_is_journalled_with_its_author_and_told_to_the_hub(phase: str) -> None:
+def test_a_change_is_journalled_and_reaches_the_hub(phase: str) -> None:
     core = running()
     if phase == "idle":
         core.hear(hub.TurnDone(core.turn_id))
@@ -84,7 +84,7 @@ def test_a_change_of_nothing_is_answered_too() -> None:
     assert told(core).applies == "now"
 
 
-def test_before_an_agent_told_what_it_offers_anything_may_be_chosen_but_bypass() -> None:
+def test_before_an_offer_all_may_be_chosen_but_bypass() -> None:
     core = Core()
     assert core.do(Configure({"model": "whatever"})) == ["session_updated"]
     assert told(core).applies == "next_turn"
@@ -136,7 +136,7 @@ def test_a_mode_answers_the_open_requests_that_name_it() -> None:
     assert list(core.state.turn.requests) == ["p2"]
 
 
-def test_a_request_that_was_asked_before_the_mode_and_arrives_after_is_answered() -> None:
+def test_a_request_older_than_the_mode_is_answered() -> None:
     core = running()
     core.do(Configure({"permission_mode": "edits"}), "mac")
     for _ in range(2):
@@ -164,7 +164,7 @@ def test_an_answer_with_a_mode_switches_and_answers_the_others() -> None:
 
 
 @pytest.mark.parametrize(("mode", "code"), [("yolo", "bad_setting"), ("bypass", "bypass_disabled")])
-def test_an_answer_with_a_mode_that_cannot_be_leaves_the_request_open(mode: str, code: str) -> None:
+def test_an_impossible_mode_leaves_the_request_open(mode: str, code: str) -> None:
     core = running()
     ask(core, "p1")
     assert core.do(Decide("p1", "allow", mode=mode, drives=True)) == []
@@ -181,7 +181,7 @@ def test_what_the_agent_refuses_is_told_and_does_not_stay() -> None:
     assert (core.state.settings.permission_mode, core.events[1].device_id) == (None, None)
 
 
-def test_what_the_agent_does_by_itself_is_kept_unless_it_is_more_than_a_person_chose() -> None:
+def test_an_agents_own_mode_is_kept_up_to_the_persons() -> None:
     core = running()
     assert core.hear(hub.SettingsTold(None, {"permission_mode": "plan"})) == ["session_updated"]
     assert core.hear(hub.SettingsTold(None, {"permission_mode": "plan"})) == []
@@ -195,7 +195,7 @@ def test_what_the_agent_does_by_itself_is_kept_unless_it_is_more_than_a_person_c
     assert core.setups == [hub.Setup(permission_mode="plan")]
 
 
-def test_an_approved_plan_lets_the_agent_leave_its_mode_for_planning() -> None:
+def test_an_approved_plan_ends_the_planning_mode() -> None:
     core = running()
     core.do(Configure({"permission_mode": "plan"}))
     ask(core, "p1", kind="plan", input={"plan": "# P"}, editable=("plan",))
@@ -240,7 +240,7 @@ def test_a_grant_is_taken_back() -> None:
     assert core.reply_word == "rejected unknown_grant"
 
 
-def test_a_hub_too_old_for_settings_is_replaced_before_the_next_turn() -> None:
+def test_a_hub_too_old_for_settings_is_replaced() -> None:
     core = Core()
     core.do(Send("m1", "go"))
     old = hub.Welcome(1, core.hub_id, 7, core.turn_id, True, ())

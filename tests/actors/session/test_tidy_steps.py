@@ -1,4 +1,4 @@
-"""Making the agent start afresh, having it ready, and where a session stands in lists."""
+"""Making the agent start a new conversation, having it ready, and where a session stands in lists."""
 
 from __future__ import annotations
 

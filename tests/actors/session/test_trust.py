@@ -76,7 +76,7 @@ def test_a_yes_is_no_matter_of_the_session(decision: str) -> None:
     assert not core.state.grants
 
 
-def test_a_no_to_an_agent_that_cannot_leave_settings_out_is_not_kept() -> None:
+def test_a_no_is_not_kept_if_settings_cannot_be_left_out() -> None:
     core = Core()
     core.do(Send("m1", "go"))
     core.give(core.ready())
@@ -96,7 +96,7 @@ def test_what_is_declined_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("reload", [False, True])
-def test_a_hub_that_dies_meanwhile_gives_way_to_one_that_asks_again(reload: bool) -> None:
+def test_a_dead_hub_gives_way_to_one_that_asks_again(reload: bool) -> None:
     core = waiting()
     if reload:
         core.reload()
@@ -123,7 +123,7 @@ def test_hubs_that_die_again_and_again_end_the_turn() -> None:
     assert core.give(core.gone(last_prompt=core.turn_id)) == words
 
 
-def test_a_hub_that_dies_after_the_answer_may_have_given_the_message_away() -> None:
+def test_a_hub_that_dies_after_its_answer_had_the_message() -> None:
     core = waiting()
     core.do(trusts("allow"))
     words = ["d:unknown", "error unknown_outcome"]

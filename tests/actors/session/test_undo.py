@@ -46,7 +46,7 @@ def test_an_undo_is_planned_told_carried_out_and_told_again() -> None:
     assert core.state.undo is None
 
 
-def test_one_that_cannot_be_done_leaves_no_trace_and_the_queue_goes_on() -> None:
+def test_an_impossible_one_leaves_no_trace() -> None:
     core = finished()
     undo_id = ask(core)
     assert core.do(Send("m2", "meanwhile")) == ["user_message", "d:queued"]
@@ -76,7 +76,7 @@ def test_two_things_at_once_are_refused(when: str) -> None:
     assert core.reply_word == "rejected busy"
 
 
-def test_a_planned_undo_is_forgotten_by_a_crash_and_one_that_began_is_done_again() -> None:
+def test_a_crash_forgets_a_planned_undo_and_repeats_a_begun_one() -> None:
     core = finished()
     undo_id = ask(core)
     core.do(Send("m2", "next"))
@@ -134,7 +134,7 @@ def checkpoint(position: str, of_turn: str = "t") -> hub.Checkpointed:
     return hub.Checkpointed(None, of_turn, f"c-{position}", position)  # type: ignore[arg-type]
 
 
-def test_a_checkpoint_stands_outside_of_the_turn_and_proves_nothing() -> None:
+def test_a_checkpoint_is_outside_the_turn_and_proves_nothing() -> None:
     core = Core()
     core.do(Send("m1", "hello"))
     core.give(core.ready())
@@ -155,7 +155,7 @@ def test_a_checkpoint_does_not_count_for_if_head() -> None:
     assert core.do(Send("m2", "next", if_head=IfHead(1, seq)))[0] == "user_message"
 
 
-def test_the_next_hub_is_told_which_turn_has_no_second_checkpoint() -> None:
+def test_the_next_hub_knows_which_turn_lacks_a_checkpoint() -> None:
     core = finished()
     core.hear(checkpoint("before", "t"))
     assert core.state.unsaved == ("t", "c-before")

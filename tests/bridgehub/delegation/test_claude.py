@@ -160,7 +160,7 @@ async def test_without_delegates_there_is_no_tool(tmp_path: Path) -> None:
         assert CLAUDE_TOOL not in rig.standin.requests[0].tools
 
 
-async def test_a_delegate_does_not_see_the_environment_of_the_sessions_agent(
+async def test_a_delegate_does_not_see_the_agents_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hub's own environment is that of the session's agent, and the SDK puts it under its program's."""

@@ -33,7 +33,7 @@ def to_claude(task: str) -> Answer:
     return Answer.of(ToolUse(CODEX_TOOL, {"agent": "claude", "task": task}))
 
 
-async def test_codex_hands_work_to_echo_and_to_claude_and_an_interrupt_stops_it(tmp_path: Path) -> None:
+async def test_codex_delegates_and_an_interrupt_stops_it(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig, open_standin() as claude:
         env = standin_env(claude.url, str(rig.home))
         delegates = {"echo": DelegateSpec("echo", {}, {}), "claude": DelegateSpec("claude", {}, env)}

@@ -109,7 +109,7 @@ async def test_the_server_beside_an_agent(tmp_path: Path) -> None:
         await stop_server(client)
 
 
-async def test_a_caller_that_dies_cancels_its_task_and_garbage_hurts_nobody(tmp_path: Path) -> None:
+async def test_a_dead_caller_cancels_its_task_and_garbage_is_harmless(tmp_path: Path) -> None:
     sink, delegation = RecordingSink(), Cast({"hang": hang}).delegation(tmp_path)
     with trio.fail_after(30):
         client = await start_server(delegation)

@@ -175,9 +175,7 @@ _JSON = st.recursive(
 
 
 @given(st.sampled_from(TO_HUB + FROM_HUB), st.data())
-def test_a_message_with_one_broken_field_gives_a_message_or_an_error(
-    message: ToHub | FromHub, data: st.DataObject
-) -> None:
+def test_one_broken_field_gives_a_message_or_an_error(message: ToHub | FromHub, data: st.DataObject) -> None:
     raw = orjson.loads(encode(message))
     target = raw["event"] if "event" in raw and data.draw(st.booleans()) else raw
     name = data.draw(st.sampled_from(sorted(target)))

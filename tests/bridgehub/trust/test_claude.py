@@ -109,7 +109,7 @@ async def test_after_a_yes_it_runs_until_the_files_change(tmp_path: Path) -> Non
         assert "script-2" not in it.hostile.ran
 
 
-async def test_files_that_change_while_a_person_looks_are_asked_about_again(tmp_path: Path) -> None:
+async def test_files_changed_while_a_person_looks_ask_again(tmp_path: Path) -> None:
     async with open_place(tmp_path) as it:
         answers = ["allow", "deny"]
 
@@ -141,7 +141,7 @@ async def test_who_trusts_already_is_not_asked(tmp_path: Path, way: str) -> None
         assert it.hostile.ran >= RUNS_ALWAYS
 
 
-async def test_instructions_that_change_count_in_a_folder_without_trust(tmp_path: Path) -> None:
+async def test_changed_instructions_count_without_trust(tmp_path: Path) -> None:
     async with open_place(tmp_path) as it:
         driver, sink = it.rig.driver(), deciding("deny")
         await it.rig.turn(driver, "one", sink)

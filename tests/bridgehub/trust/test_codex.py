@@ -111,7 +111,7 @@ async def test_who_trusts_already_is_not_asked(tmp_path: Path, way: str) -> None
         assert it.hostile.ran == {"codex-server"}
 
 
-async def test_instructions_that_change_count_in_a_folder_without_trust(tmp_path: Path) -> None:
+async def test_changed_instructions_count_without_trust(tmp_path: Path) -> None:
     async with open_place(tmp_path) as it:
         driver, sink = it.rig.driver(), deciding("deny")
         (it.rig.home / ".codex" / "AGENTS.md").write_text("MARKER-MINE\n")

@@ -176,9 +176,7 @@ def test_files_that_a_command_runs_count_with_it(folder: Path, command: str, fil
     assert claude(folder).digest != before.digest
 
 
-def test_a_change_of_the_settings_changes_the_digest_and_the_place_does_not(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_settings_change_the_digest_and_the_place_does_not(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     for place in (folder, other):
         write(place / ".mcp.json", {"mcpServers": {"x": {"command": "y"}}})
@@ -255,7 +253,7 @@ def test_the_operators_list_counts_with_what_is_below(tmp_path: Path) -> None:
     assert not is_named(str(tmp_path / "a" / ".."), named)
 
 
-def test_a_devices_trust_is_for_this_state_of_this_folder_and_this_kind(tmp_path: Path) -> None:
+def test_trust_is_for_one_state_of_one_folder_and_kind(tmp_path: Path) -> None:
     store = tmp_path / "trust"
     found = Findings("/w", (), "abc")
     assert not is_kept(str(store), "claude", found)

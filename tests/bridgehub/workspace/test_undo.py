@@ -105,7 +105,7 @@ def prepared(work: Work) -> None:
 
 
 @pytest.mark.parametrize("how", ["no repository", "repository", "all committed", "part of a repository"])
-def test_an_undo_takes_back_all_that_a_shell_did_and_a_redo_does_it_again(tmp_path: Path, how: str) -> None:
+def test_undo_and_redo_cover_all_that_a_shell_did(tmp_path: Path, how: str) -> None:
     work = Work(tmp_path)
     prepared(work)
     if how == "part of a repository":
@@ -179,7 +179,7 @@ def test_what_the_person_did_since_stays_and_conflicts_are_named(work: Work) -> 
     assert set(nothing.value.conflicts) == {"clash", "created"}
 
 
-def test_an_undo_that_broke_off_is_done_again_and_leaves_alone_what_was_changed_meanwhile(work: Work) -> None:
+def test_an_undo_that_broke_off_spares_later_changes(work: Work) -> None:
     for name in ("a", "b", "c"):
         work.write(name, f"{name} before\n")
     before = work.save()
@@ -214,7 +214,7 @@ def test_an_undo_writes_nothing_through_a_link(work: Work, tmp_path: Path) -> No
     assert (outside / "file").read_text() == "after\n"
 
 
-def test_filters_and_line_ends_of_the_repository_do_not_reach_a_checkpoint(work: Work) -> None:
+def test_git_filters_do_not_reach_a_checkpoint(work: Work) -> None:
     work.git("init", "-q")
     work.git("config", "filter.swap.clean", "tr a-z A-Z")
     work.git("config", "filter.swap.smudge", "tr A-Z a-z")
@@ -322,7 +322,7 @@ def test_a_broken_index_of_the_store_is_made_again(work: Work) -> None:
     assert work.changed(before, work.save()) == {"a.txt": "modified"}
 
 
-def test_objects_that_the_person_pruned_do_not_break_the_next_checkpoint(work: Work) -> None:
+def test_pruned_objects_do_not_break_the_next_checkpoint(work: Work) -> None:
     work.git("init", "-q")
     work.write("a.txt", "one\n")
     work.git("add", "-A")

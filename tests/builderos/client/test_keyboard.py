@@ -91,7 +91,7 @@ def test_an_endless_line_is_bounded() -> None:
     assert line == "x" * MAX_LINE_BYTES
 
 
-async def test_an_endless_line_of_a_pipe_is_one_line_that_the_server_refuses() -> None:
+async def test_an_endless_line_is_one_line_that_is_refused() -> None:
     reading, writing = os.pipe()
 
     def write() -> None:
@@ -111,7 +111,7 @@ async def test_an_endless_line_of_a_pipe_is_one_line_that_the_server_refuses() -
         os.close(reading)
 
 
-async def test_a_paste_into_a_terminal_arrives_whole_and_the_terminal_is_as_before(tmp_path: Path) -> None:
+async def test_a_paste_arrives_whole_and_the_terminal_is_restored(tmp_path: Path) -> None:
     keyboard, terminal = pty.openpty()
     before = termios.tcgetattr(terminal)
     shown = b""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builderos.client.frames import decode
 from builderos.client.screen import _SHOWERS, Screen
-from builderos.client.terminal import one_line, sanitise
+from builderos.client.terminal import one_line, sanitise, table
 
 
 def show(screen: Screen, kind: str, /, seq: int | None = 1, **fields: Any) -> str:
@@ -170,7 +170,7 @@ def test_lone_surrogates_can_be_written() -> None:
     assert sanitise("a\ud800b") == "a\ufffdb"
 
 
-def test_tasks_tell_how_far_they_are_and_a_turn_without_a_message_is_named() -> None:
+def test_tasks_show_progress_and_a_turn_without_message_a_name() -> None:
     screen = Screen("me")
     told = show(screen, "task_started", title="Dig", state="running", content="Task started: Dig")
     assert told == "> Dig: running\n"
@@ -179,3 +179,8 @@ def test_tasks_tell_how_far_they_are_and_a_turn_without_a_message_is_named() -> 
     assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == "> Dig: found\n"
     told = show(screen, "turn_started", message_id=None, cause="background")
     assert told == "— the agent continues by itself —\n"
+
+
+def test_a_table_is_aligned_and_safe() -> None:
+    rows: list[list[object]] = [["trip", None], ["a\x1b[2J", "x" * 200]]
+    assert table(("NAME", "TITLE"), rows) == f"NAME   TITLE\ntrip\na␛[2J  {'x' * 127}…\n"

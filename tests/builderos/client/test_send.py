@@ -29,7 +29,7 @@ async def test_the_exit_status_is_the_end_of_the_turn(tmp_path: Path) -> None:
         assert (status, len(err.splitlines())) == (2, 1)
 
 
-async def test_an_interrupted_or_cancelled_message_has_a_status_of_its_own(tmp_path: Path) -> None:
+async def test_interrupted_and_cancelled_have_statuses_of_their_own(tmp_path: Path) -> None:
     statuses: dict[str, int] = {}
 
     async def send(text: str) -> None:

@@ -47,7 +47,7 @@ def test_it_comes_back_with_its_position() -> None:
     assert follow.position == Position(2, 2)
 
 
-def test_a_message_that_is_no_frame_to_the_server_is_not_sent_for_ever() -> None:
+def test_a_bad_frame_is_not_sent_for_ever() -> None:
     follow = Follow("trip")
     bad = decode(orjson.dumps({"type": "error", "content": "no", "timestamp": "", "code": "bad_frame"}))
     follow.take(attached())

@@ -72,7 +72,7 @@ def test_the_status_tells_settings_gauges_and_what_waits() -> None:
     assert "held" not in steering.status()
 
 
-def test_a_message_for_later_is_listed_until_it_runs_or_is_taken_back() -> None:
+def test_a_message_for_later_is_listed_until_it_runs() -> None:
     steering = Steering()
     take(
         steering,

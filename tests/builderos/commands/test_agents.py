@@ -51,7 +51,7 @@ def test_every_table_is_one_that_the_server_takes(name: str) -> None:
     assert agent.command == KNOWN[name].command
 
 
-def test_a_table_is_added_behind_what_is_there_for_the_owner_only(
+def test_a_table_is_appended_and_readable_by_its_owner_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"
@@ -139,7 +139,7 @@ def test_a_check_says_what_is_wrong(
     assert told in capsys.readouterr().err
 
 
-def test_a_check_of_a_known_agent_that_is_missing_names_its_install_command(
+def test_a_check_of_a_missing_agent_names_its_install_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -147,7 +147,7 @@ def test_a_check_of_a_known_agent_that_is_missing_names_its_install_command(
     assert KNOWN["goose"].install in capsys.readouterr().err
 
 
-def test_the_doctor_names_the_command_that_installs_a_known_agent(tmp_path: Path) -> None:
+def test_the_doctor_names_the_install_command_of_an_agent(tmp_path: Path) -> None:
     assert add_table("opencode", tmp_path / "config.toml") == 0
     found = {one.about: one for one in examine(tmp_path, None, {"PATH": str(tmp_path)}, tmp_path)}
     assert (found["agent opencode"].state, found["agent opencode"].fix) == (

@@ -31,7 +31,7 @@ def acts(lines: list[Json], act: str) -> list[Json]:
 
 
 async def play(server: Server) -> Json:
-    """Let a paired device do everything once; return what it was told of itself."""
+    """Let a paired device do everything once; return what it learnt of itself."""
     async with open_http(server) as http:
         made = (await http.post("/api/devices/pair", json={"name": "iPad", "scope": "drive"})).json()
         proxy = {"X-Forwarded-For": "198.51.100.9"}
@@ -96,7 +96,7 @@ async def test_every_act_has_its_author(tmp_path: Path) -> None:
         assert any("decided deny  iPad as ipad  from 127.0.0.1  in trip" in line for line in out.splitlines())
 
 
-async def test_the_export_proves_itself_and_counts_are_there_after_a_stop(tmp_path: Path) -> None:
+async def test_the_export_proves_itself_also_after_a_stop(tmp_path: Path) -> None:
     async with open_server(tmp_path) as server:
         await play(server)
         await server.terminate()

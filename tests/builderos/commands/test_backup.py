@@ -60,7 +60,7 @@ def path_of(upload: Json) -> str:
 
 
 async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) -> None:
-    """What was said before it is there afterwards with its files, what came later is gone and devices are told so."""
+    """What was said before it is there afterwards with its files, what came later is gone and devices see that."""
     file = tmp_path / "saved.tar"
     async with open_server(tmp_path) as server:
         kept = await upload(server, b"an attachment")
@@ -110,7 +110,7 @@ async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) 
 
 
 async def test_a_restore_on_another_machine(tmp_path: Path) -> None:
-    """The key goes along, so that the person's devices need not be told anything; a long tool text is there, too."""
+    """The key goes along, so that the person's devices need nothing new; a long tool text is there, too."""
     file, blob = tmp_path / "saved.tar", b"x" * 100_000
     name = sha256(blob).hexdigest()
     (tmp_path / "one").mkdir()
@@ -194,7 +194,7 @@ ADD_DEVICE = (
 )
 
 
-def test_who_was_revoked_since_stays_revoked_and_the_folders_key_stays(saved: tuple[Path, Path]) -> None:
+def test_revoked_devices_stay_revoked_and_the_key_stays(saved: tuple[Path, Path]) -> None:
     file, data = saved
     with closing(sqlite3.connect(data / "builderos.db")) as connection, connection:
         connection.execute(ADD_DEVICE, ("gone",))
@@ -259,7 +259,7 @@ sys.stdin.read()
 """A person's `sqlite3`, which looks at the database until its input ends."""
 
 
-def test_a_restore_needs_the_folder_and_a_database_that_nobody_has_open(
+def test_a_restore_needs_a_folder_that_nobody_has_open(
     saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, data = saved
@@ -311,7 +311,7 @@ def test_a_backup_does_not_take_the_place_of_what_it_saves(
     assert run_backup(data / "saved.tar", data, now_ms=NOW_MS) == 0, "a file of its own may lie there"
 
 
-def test_a_backup_of_nothing_or_of_a_damaged_database_leaves_the_earlier_one(
+def test_a_failed_backup_leaves_the_earlier_one(
     saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, data = saved
@@ -345,7 +345,7 @@ code = run(Path(sys.argv[3]), Path(sys.argv[4]), now_ms=1_790_000_000_000)
 print(renamed)
 sys.exit(code)
 """
-"""Runs a command and dies before its N-th act on a file; else tells which of them was the last rename."""
+"""Runs a command and dies before its N-th act on a file; else prints which of them was the last rename."""
 
 
 def killed_at(step: int, which: str, file: Path, data: Path) -> tuple[int, str]:
@@ -402,7 +402,7 @@ def test_a_restore_is_in_the_audit_and_the_chain_holds(saved: tuple[Path, Path],
         assert (target / "audit-head").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_later_restore_knows_of_revocations_that_an_earlier_backup_did_not(
+def test_a_restore_keeps_revocations_unknown_to_the_backup(
     saved: tuple[Path, Path],
 ) -> None:
     early, data = saved
@@ -460,7 +460,7 @@ def test_a_key_file_that_was_removed_does_not_come_back(
     assert (new / "api-key").read_text() == "k" * 64 + "\n"
 
 
-async def test_the_aliases_are_the_same_after_a_restore_and_no_pair_opens_anything(tmp_path: Path) -> None:
+async def test_a_restore_keeps_aliases_and_opens_no_pair(tmp_path: Path) -> None:
     file, data, new = tmp_path / "b.tar", tmp_path / "data", tmp_path / "new"
     data.mkdir()
     async with open_store(data / "builderos.db", boot_id="boot") as store:

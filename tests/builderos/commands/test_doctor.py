@@ -9,8 +9,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from builderos.commands.doctor import Finding, examine, run_doctor
-from builderos.commands.doctor_git import git_lines
+from builderos.agent_checks import Finding
+from builderos.commands.doctor import examine, git_lines, run_doctor
 
 
 def find(
@@ -158,10 +158,10 @@ def test_git_that_is_missing_or_too_old_is_said(tmp_path: Path, monkeypatch: pyt
     program = tmp_path / "bin" / "git"
     program.parent.mkdir()
     monkeypatch.setenv("PATH", str(program.parent))
-    assert [line[:2] for line in git_lines(tmp_path)] == [(False, "git")]
+    assert [(line.state, line.about) for line in git_lines(tmp_path)] == [("note", "git")]
     program.write_text("#!/bin/sh\necho git version 2.20.1\n")
     program.chmod(0o755)
-    ((good, _, detail, mend),) = git_lines(tmp_path)
-    assert not good
-    assert "2.20.1" in detail
-    assert "2.38" in mend
+    (finding,) = git_lines(tmp_path)
+    assert finding.state == "note"
+    assert "2.20.1" in finding.detail
+    assert "2.38" in finding.fix

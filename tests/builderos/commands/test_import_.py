@@ -1,4 +1,4 @@
-"""`builderos import`: all files or none, everything once, and the live session goes on."""
+"""`builderos import`: all files or none, everything once, and the live session continues."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ async def test_a_session_goes_on_and_what_comes_later_finds_its_place(tmp_path: 
 
 
 def turns_here(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was lived on this server, less what only tells where it stands."""
+    """What was lived on this server, less what only says where it stands."""
     places = {"seq", "first_seq", "epoch", "message_count"}
     here = [one for one in events if one["turn_id"] and not one["turn_id"].startswith("import-")]
     return [{name: value for name, value in one.items() if name not in places} for one in here]

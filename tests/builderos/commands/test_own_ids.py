@@ -1,4 +1,4 @@
-"""The iOS app's own ids in commands and imports: the ids go on to work, and only aliases come out."""
+"""The iOS app's own ids in commands and imports: the ids still work, and only aliases come out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def imported(folder: Path) -> tuple[Path, str]:
     return data, str(alias)
 
 
-def test_an_import_keeps_aliases_only_and_knows_its_messages_again(
+def test_an_import_keeps_aliases_and_knows_its_messages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, alias = imported(tmp_path)

@@ -1,4 +1,4 @@
-"""`doctor --verify`: a sound folder passes, also beside a server at work; each planted damage is told at its place."""
+"""`doctor --verify`: a sound folder passes, also beside a server at work; each planted damage is reported at its place."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_damage_in_the_database(data: Path, capsys: pytest.CaptureFixture[str], 
 
 
 def test_a_message_of_which_nothing_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is told as accepted for ever, and sent again it is a duplicate: nobody will ever run it."""
+    """It counts as accepted for ever, and sent again it is a duplicate: nobody will ever run it."""
 
     async def write() -> None:
         async with open_store(tmp_path / "builderos.db", boot_id="b") as store:
@@ -202,7 +202,7 @@ def test_damage_on_the_disk(
     assert line in capsys.readouterr().out
 
 
-def test_an_upload_whose_server_was_killed_before_it_had_its_name(data: Path) -> None:
+def test_an_upload_whose_server_was_killed(data: Path) -> None:
     path = data / "uploads" / UPLOAD
     path.rename(path.with_name(f"{UPLOAD}.part"))
     assert run_verify(data) == 0

@@ -7,7 +7,7 @@ import gc
 from builderos.server import server
 
 
-def test_it_is_rare_while_the_server_runs_and_as_before_afterwards() -> None:
+def test_it_is_rare_while_the_server_runs_only() -> None:
     before = gc.get_threshold()
     with server._rare_collections():
         assert gc.get_threshold() == (server.COLLECT_AFTER, *before[1:])

@@ -11,7 +11,7 @@ from transport.config import TransportConfig
 
 
 @pytest.mark.parametrize("open_files", [64, 160, 256, 1024, 4096, 10_240, 1 << 20])
-def test_connections_and_those_that_are_turned_away_leave_a_reserve(open_files: int) -> None:
+def test_connections_leave_a_reserve(open_files: int) -> None:
     connections = connections_for(10_000, open_files)
     places = TransportConfig(max_connections=connections).places
     assert 1 <= connections <= 10_000

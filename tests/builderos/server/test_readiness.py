@@ -1,4 +1,4 @@
-"""What devices are told of agents that cannot answer yet, and sessions as files over HTTP."""
+"""What devices see of agents that cannot answer yet, and sessions as files over HTTP."""
 
 from __future__ import annotations
 

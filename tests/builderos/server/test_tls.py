@@ -115,7 +115,7 @@ async def test_a_signal_has_the_files_read_anew(tmp_path: Path) -> None:
         assert await serves(server.url, new)
 
 
-async def test_commands_find_the_server_of_their_folder_whatever_name_its_certificate_is_for(
+async def test_commands_find_a_server_whatever_its_certificate_names(
     tmp_path: Path,
 ) -> None:
     certificate, key = make_pair("box.example").write(tmp_path)

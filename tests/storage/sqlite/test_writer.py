@@ -215,7 +215,7 @@ async def test_only_a_durable_commit_is_synced(tmp_path: Path) -> None:
             assert writer.statistics().synced == 3
 
 
-async def test_a_commit_that_fails_to_sync_has_an_unknown_outcome_for_all(tmp_path: Path) -> None:
+async def test_a_commit_that_fails_to_sync_is_unknown_for_all(tmp_path: Path) -> None:
     with faulty_disk() as disk:
         async with running(tmp_path, disk) as (writer, connection):
             await writer.submit(put(1), durable=True)
@@ -241,7 +241,7 @@ async def test_a_commit_that_fails_to_sync_has_an_unknown_outcome_for_all(tmp_pa
             assert stored(connection) in ([0, 1, 4], [0, 1, 2, 3, 4])
 
 
-async def test_a_full_disk_stores_nothing_and_says_so_until_it_has_room(tmp_path: Path) -> None:
+async def test_a_full_disk_stores_nothing_until_it_has_room(tmp_path: Path) -> None:
     with faulty_disk() as disk:
         async with running(tmp_path, disk) as (writer, connection):
             await writer.submit(put(1), durable=True)

@@ -76,7 +76,7 @@ async def test_of_two_at_the_same_moment_one_wins(tmp_path: Path) -> None:
         assert [one.id for one in store.devices.list()] == ["first", f"d{won[0]}"]
 
 
-async def test_an_ended_code_makes_nothing_even_where_it_was_found_before(tmp_path: Path) -> None:
+async def test_an_ended_code_makes_nothing_even_if_found_before(tmp_path: Path) -> None:
     async with opened(tmp_path / "x.db") as store:
         await store.devices.set_first_key("k", now_ms=1)
         made = await open_code(store, "code", until=100)

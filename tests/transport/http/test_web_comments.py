@@ -60,8 +60,8 @@ def test_a_style_sheet_keeps_its_rules() -> None:
     assert without_comments("/* a\nb */\na { b: c }\n") == "\n\na { b: c }\n"
 
 
-def test_what_begins_like_an_expression_stays_apart_from_the_line_before() -> None:
-    # Were a line to begin with a bracket once its comment is gone, it would go on with the statement above.
+def test_a_line_like_an_expression_stays_apart() -> None:
+    # Were a line to begin with a bracket once its comment is gone, it would continue the statement above.
     for file in sorted(WEB_FOLDER.rglob("*.js")):
         lines = file.read_text().split("\n")
         for before, line in pairwise(lines):

@@ -68,7 +68,7 @@ async def test_many_at_once_get_each_their_own() -> None:
         assert got == {number: f"<p>n{number}</p>\n" for number in range(200)}
 
 
-async def test_a_text_that_takes_too_long_has_none_and_the_next_is_rendered() -> None:
+async def test_a_slow_text_has_no_rendering_and_the_next_one_has() -> None:
     async with open_renderer(RenderLimits(cpu_s=0.2)) as renderer:
         assert await renderer.render([("", ENDLESS)]) is None
         assert await renderer.render([("", "next")]) == "<p>next</p>\n"

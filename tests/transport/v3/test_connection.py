@@ -240,12 +240,12 @@ async def test_sessions_that_change_are_told_once_a_second() -> None:
         await one.send(type="ping")
         await one.receive("pong")
         for _ in range(5):
-            served.fakes.watchers[0].changed("trip")
+            served.fakes.watchers[0]("trip")
         entry = await one.receive("session_changed")
         assert (entry["session_id"], entry["unread"], entry["pending"]) == ("trip", 0, 0)
         started = trio.current_time()
         session.publish(Message("a", "b", 0))
-        served.fakes.watchers[0].changed("trip")
+        served.fakes.watchers[0]("trip")
         entry = await one.receive("session_changed")
         assert entry["head_seq"] == 1
         assert trio.current_time() - started > 0.9

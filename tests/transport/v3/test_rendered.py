@@ -111,7 +111,7 @@ async def test_one_rendering_for_all_devices() -> None:
     assert len(renderer.asked) == 1
 
 
-async def test_the_past_of_a_snapshot_is_not_rendered_and_what_was_missed_is() -> None:
+async def test_missed_answers_are_rendered_and_a_snapshots_past_not() -> None:
     renderer = Loud()
     async with open_server(renderer=renderer) as served, served.client() as one:
         session = served.fakes.add_session("trip")

@@ -1,4 +1,4 @@
-"""What a device is told directly: never with `seq` where it is no answer to a send, and never too large."""
+"""Direct answers to a device: never with `seq` if it is not an answer to a send, and never too large."""
 
 from __future__ import annotations
 

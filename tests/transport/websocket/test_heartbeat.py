@@ -18,7 +18,7 @@ class Counted:
         self.beats.append(trio.current_time())
 
 
-async def test_each_beats_from_its_own_start_and_the_ended_are_forgotten(
+async def test_each_beats_from_its_own_start(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     pulse = Heartbeat(15.0)

@@ -1,4 +1,4 @@
-"""A connection that speaks WebDriver BiDi: commands in order, events kept for whoever asks."""
+"""A connection that speaks WebDriver BiDi: commands in order, events kept for those who ask."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def _open_driver(home: Path, dark: bool) -> Iterator[Driver]:
             "DISPLAY": display,
             "GDK_BACKEND": "x11",
             "GTK_THEME": "Adwaita:dark" if dark else "Adwaita",
-            # Nothing of the desktop of whoever runs the tests.
+            # Nothing of the desktop that the tests run on.
             "XDG_RUNTIME_DIR": str(home),
             "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent",
             "GIO_USE_VFS": "local",

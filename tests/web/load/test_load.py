@@ -1,4 +1,4 @@
-"""The program of `make web-load` works; its figures are looked at by whoever runs it."""
+"""The program of `make web-load` works; a person who runs it looks at its figures."""
 
 from __future__ import annotations
 

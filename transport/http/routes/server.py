@@ -17,7 +17,7 @@ from transport.facilities import AgentState, HttpServices, Port, Readiness
 from transport.http.openapi import describe
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
-from transport.metrics import CONTENT_TYPE, family
+from transport.metrics import CONTENT_TYPE, Figure, as_text
 from transport.ports import Deps, Device
 from transport.v3.events import timestamp
 
@@ -108,21 +108,20 @@ class MetricsRoutes:
     facilities: HttpServices
     port: Port
     catalog: Catalog
+    writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def text(self, _: Request, __: Device) -> Response:
         """Return all metrics."""
-        lines = [
-            *family(
-                "gauge", "builderos_connections", "Connections now, by kind.", self.port.gauges(), "kind"
-            ),
-            *family(
-                "gauge", "builderos_websockets", "WebSockets on the old paths.", self.port.counts(), "agent"
-            ),
-            *family("gauge", "builderos_sessions", "Sessions kept.", await self.catalog.count()),
-            *self.facilities.more_metrics(),
-            *self.facilities.metrics.lines(),
+        port = self.port
+        figures = [
+            Figure("gauge", "builderos_connections", "Connections now, by kind.", port.gauges(), "kind"),
+            Figure("gauge", "builderos_websockets", "WebSockets on the old paths.", port.counts(), "agent"),
+            Figure("gauge", "builderos_sessions", "Sessions kept.", await self.catalog.count()),
+            *self.facilities.more_figures(),
+            *self.facilities.metrics.figures(),
         ]
-        return Response("\n".join(lines) + "\n", media_type=CONTENT_TYPE)
+        text = await trio.to_thread.run_sync(as_text, figures, limiter=self.writing)
+        return Response(text, media_type=CONTENT_TYPE)
 
 
 @attrs.frozen

@@ -8,12 +8,11 @@ from functools import partial
 from typing import Final, Literal
 
 import attrs
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from actors.commands import Author, Close, Closed, Envelope, Reply
+from actors.commands import Author, Close, Closed
 from actors.errors import ActorError, SessionBusy
 from actors.fork import TurnRuns, UnknownTurn
 from actors.ports import Catalog, Clock, Ids
@@ -25,6 +24,7 @@ from transport.http.requests import read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
 from transport.ports import Deps, Device
+from transport.sessions import ask
 from transport.v3.commands import MAX_TITLE
 from transport.v3.decode import is_id
 from transport.workspace.removal import SessionRemoval, WorktreeKept
@@ -55,23 +55,15 @@ class ClosingRoutes:
         )
 
     async def _close(self, session_id: str, device: Device) -> bool:
-        answered = trio.Event()
-        replies: list[Reply] = []
-
-        def reply(answer: Reply) -> None:
-            replies.append(answer)
-            answered.set()
-
-        author = Author(device.id, device.id, device.name)
+        author, limit_s = Author(device.id, device.id, device.name), self.config.submit_s
         try:
             if await self.deps.catalog.get(session_id) is None:
                 return False
-            with trio.move_on_after(self.config.submit_s):
-                await self.deps.bus.submit(session_id, Envelope(Close(), author, reply))
-                await answered.wait()
+            answer = await ask(self.deps.bus, session_id, Close(), author, limit_s=limit_s)
         except (ActorError, StorageError) as error:
             logger.info("session %s: cannot be closed: %s", session_id, error)
-        return any(isinstance(answer, Closed) and answer.process_killed for answer in replies)
+            return False
+        return isinstance(answer, Closed) and answer.process_killed
 
 
 @attrs.frozen

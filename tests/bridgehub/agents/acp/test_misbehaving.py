@@ -131,7 +131,7 @@ async def test_answers_to_what_was_not_asked_end_nothing(tmp_path: Path) -> None
         assert sink.text() == "still here"
 
 
-async def test_a_program_that_died_between_two_turns_is_replaced_within_the_turn(tmp_path: Path) -> None:
+async def test_a_program_that_died_between_turns_is_replaced(tmp_path: Path) -> None:
     async with open_acp_rig(tmp_path) as rig:
         driver = rig.driver()
         await rig.turn(driver, "one")

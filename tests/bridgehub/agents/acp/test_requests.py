@@ -76,9 +76,7 @@ async def test_a_request_about_an_unknown_call_shows_its_options(tmp_path: Path)
 
 
 @pytest.mark.parametrize("may_bypass", [False, True])
-async def test_a_plan_is_approved_by_the_agents_options_never_into_bypass_unasked(
-    tmp_path: Path, may_bypass: bool
-) -> None:
+async def test_a_plan_is_never_approved_into_bypass_unasked(tmp_path: Path, may_bypass: bool) -> None:
     async with open_acp_rig(tmp_path) as rig:
         driver = rig.driver(options={"allow_bypass": may_bypass})
         _, sink = await rig.turn(driver, "approve 1. do it", deciding("allow_session"))
@@ -130,7 +128,7 @@ async def test_files_are_read_and_written_after_a_person_allowed_it(tmp_path: Pa
         assert (rig.workspace / "notes/a.txt").read_text() == "one\ntwo\nthree\n"
 
 
-async def test_a_file_outside_the_workspace_is_an_error_even_if_somebody_would_allow_it(
+async def test_a_file_outside_the_workspace_is_an_error(
     tmp_path: Path,
 ) -> None:
     async with open_acp_rig(tmp_path) as rig:
@@ -165,7 +163,7 @@ async def test_a_link_that_comes_while_a_person_is_asked_leads_nowhere(tmp_path:
         assert secret.read_text() == "secret"
 
 
-async def test_a_mode_that_never_asks_asks_for_no_file_if_the_table_allows_it(tmp_path: Path) -> None:
+async def test_a_mode_that_never_asks_asks_for_no_file(tmp_path: Path) -> None:
     async with open_acp_rig(tmp_path) as rig:
         driver = rig.driver(options={"allow_bypass": True})
         path = str(rig.workspace / "a.txt")
@@ -179,7 +177,7 @@ async def test_a_mode_that_never_asks_asks_for_no_file_if_the_table_allows_it(tm
 # ---- commands ----
 
 
-async def test_a_command_runs_after_a_person_allowed_it_and_its_output_is_the_tools(tmp_path: Path) -> None:
+async def test_an_allowed_command_runs_and_its_output_is_the_tools(tmp_path: Path) -> None:
     async with open_acp_rig(tmp_path) as rig:
         _, sink = await rig.turn(rig.driver(), "shell pwd; exit 3", deciding("allow"))
         told = orjson.loads(sink.text())

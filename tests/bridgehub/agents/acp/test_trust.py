@@ -25,7 +25,7 @@ def bring_servers(rig: AcpRig) -> None:
     (rig.workspace / ".mcp.json").write_text(json.dumps({"mcpServers": SERVERS}))
 
 
-async def test_a_folders_servers_are_handed_over_after_a_person_trusted_it(tmp_path: Path) -> None:
+async def test_a_folders_servers_are_handed_over_after_trust(tmp_path: Path) -> None:
     async with open_acp_rig(tmp_path) as rig:
         bring_servers(rig)
         rig.env["HOME_OF"] = "mine"
@@ -55,7 +55,7 @@ async def test_a_no_keeps_the_folders_servers_out(tmp_path: Path) -> None:
         assert rig.had()["servers"] == []
 
 
-async def test_a_change_of_trusted_files_asks_again_and_starts_the_program_again(tmp_path: Path) -> None:
+async def test_changed_trusted_files_ask_again_and_restart(tmp_path: Path) -> None:
     async with open_acp_rig(tmp_path) as rig:
         driver = rig.driver(trust_store=str(tmp_path / "trust"))
         await rig.turn(driver, "one")
@@ -67,9 +67,7 @@ async def test_a_change_of_trusted_files_asks_again_and_starts_the_program_again
 
 
 @pytest.mark.parametrize("name", ["opencode.json", ".opencode/plugin/evil.js", ".gemini/settings.json"])
-async def test_settings_that_the_agent_reads_itself_leave_no_choice_but_yes(
-    tmp_path: Path, name: str
-) -> None:
+async def test_settings_that_the_agent_reads_need_a_yes(tmp_path: Path, name: str) -> None:
     async with open_acp_rig(tmp_path) as rig:
         path = rig.workspace / name
         path.parent.mkdir(parents=True, exist_ok=True)

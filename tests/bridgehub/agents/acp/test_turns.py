@@ -57,9 +57,7 @@ async def test_the_second_turn_runs_on_the_same_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", [{"load": True}, {"load": False, "resume": True}])
-async def test_a_later_process_takes_up_the_conversation_and_tells_nothing_twice(
-    tmp_path: Path, way: dict[str, bool]
-) -> None:
+async def test_a_later_process_resumes_and_repeats_nothing(tmp_path: Path, way: dict[str, bool]) -> None:
     async with open_acp_rig(tmp_path) as rig:
         first = rig.driver(way)
         _, sink = await rig.turn(first, "one")
@@ -80,7 +78,7 @@ async def test_a_conversation_that_is_gone_is_given_again_as_text(tmp_path: Path
         assert sink.memory["session_id"] != "gone"
 
 
-async def test_a_replay_that_does_not_end_costs_the_memory_and_not_the_turn(
+async def test_an_endless_replay_costs_memory_and_not_the_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_acp_rig(tmp_path) as rig:
@@ -120,9 +118,7 @@ async def test_a_plan_commands_usage_and_modes_reach_the_devices(tmp_path: Path)
 
 
 @pytest.mark.parametrize("choices", ["options", "lists"])
-async def test_model_and_mode_are_set_at_once_and_again_in_a_later_process(
-    tmp_path: Path, choices: str
-) -> None:
+async def test_model_and_mode_are_set_also_in_a_later_process(tmp_path: Path, choices: str) -> None:
     async with open_acp_rig(tmp_path) as rig:
         driver = rig.driver({"choices": choices})
         _, sink = await rig.turn(driver, "one")
@@ -226,7 +222,7 @@ async def test_an_answer_that_reached_a_limit_is_told(tmp_path: Path) -> None:
         assert [notice.code for notice in sink.of(Noticed)] == ["answer_cut"]
 
 
-async def test_an_agent_that_is_missing_or_not_signed_in_says_what_to_do(tmp_path: Path) -> None:
+async def test_an_agent_that_is_not_ready_says_what_to_do(tmp_path: Path) -> None:
     async with open_acp_rig(tmp_path) as rig:
         missing, _ = await rig.turn(rig.driver(options={"command": ["opencode", "acp"]}), "hello")
         assert isinstance(missing, TurnFailed)

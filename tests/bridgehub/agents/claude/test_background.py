@@ -111,7 +111,7 @@ async def test_a_command_in_the_background_is_stopped_and_wakes_nobody(tmp_path:
         assert not [item for item in reader.events if isinstance(item.event, TurnBegan)]
 
 
-async def test_a_program_that_dies_between_turns_takes_its_background_with_it(tmp_path: Path) -> None:
+async def test_a_dead_program_takes_its_background_with_it(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig, open_claude_hub(rig, tmp_path) as opened:
         reader = await opened.reader()
         task_id = await leave_in_background(rig, reader, "t1", "sleep 600; echo x")

@@ -159,7 +159,7 @@ def _is_liar(rig: ClaudeRig, process: psutil.Process) -> bool:
         ),
     ],
 )
-async def test_garbage_and_exits_end_the_turn_and_the_next_starts_afresh(
+async def test_garbage_and_exits_end_the_turn_only(
     tmp_path: Path, on_prompt: str, code: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_rig(tmp_path) as rig:

@@ -161,7 +161,7 @@ async def test_a_spoilt_conversation_begins_anew_and_says_so(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("why", ["crashes", "hangs"])
-async def test_a_conversation_that_cannot_be_taken_up_now_stays_the_sessions(
+async def test_a_conversation_that_cannot_resume_now_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     program = tmp_path / "claude"
@@ -187,7 +187,7 @@ async def test_a_conversation_that_cannot_be_taken_up_now_stays_the_sessions(
         assert again.of(Noticed) == []
 
 
-async def test_edited_settings_and_instructions_count_from_the_next_turn(tmp_path: Path) -> None:
+async def test_edited_settings_count_from_the_next_turn(tmp_path: Path) -> None:
     """A warm program notices no edit by itself."""
     async with open_rig(tmp_path) as rig:
         instructions = [rig.workspace / "CLAUDE.md", rig.home / ".claude" / "CLAUDE.md"]

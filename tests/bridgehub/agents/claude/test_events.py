@@ -128,7 +128,7 @@ def test_a_shell_in_the_background_is_no_delegated_work() -> None:
     assert told(task("b1", "tool-1", "local_bash")) == []
 
 
-def test_a_task_that_ends_without_a_notification_ends_with_the_turn() -> None:
+def test_a_task_without_a_notification_ends_with_the_turn() -> None:
     translator = ClaudeTranslator("t")
     update = TaskUpdatedMessage("task_updated", {}, "a1", {"status": "killed"}, "killed")
     assert told(task("a1", "tool-1"), update, translator=translator)[1:] == []
@@ -226,7 +226,7 @@ def test_a_result_of_another_prompt_ends_nothing() -> None:
     assert outcome.end(interrupted=False) == TurnDone("t", 3, 3, 2, 1.5)
 
 
-def test_results_after_the_answer_belong_to_the_turn_and_the_last_decides() -> None:
+def test_results_after_the_answer_belong_to_the_turn() -> None:
     outcome = Outcome("t", "mine", 0.5)
     outcome.note(result())
     outcome.note(

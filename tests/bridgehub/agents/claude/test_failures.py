@@ -32,7 +32,7 @@ async def test_not_signed_in_says_what_to_do(tmp_path: Path) -> None:
         assert rig.standin.requests == []
 
 
-async def test_errors_of_the_service_end_the_turn_and_the_program_goes_on(tmp_path: Path) -> None:
+async def test_errors_of_the_service_end_the_turn_only(tmp_path: Path) -> None:
     """One program for all of them: each is retried once at most, after about 0.6 s."""
     cases = [
         (Failure(401, "authentication_error", "bad key"), "not_signed_in", False),
@@ -51,7 +51,7 @@ async def test_errors_of_the_service_end_the_turn_and_the_program_goes_on(tmp_pa
             assert isinstance(end, TurnFailed), failure
             assert (end.code, end.retryable) == (code, retryable), failure
             assert isinstance(sink.events[0], Consumed)
-            # The program tells the error as an assistant's message too: that is no answer.
+            # The program reports the error as an assistant's message too: that is not an answer.
             assert not sink.of(TextPiece), failure
             retried = failure.status in {401, 429, 500, 529}
             notices = sink.of(Noticed)

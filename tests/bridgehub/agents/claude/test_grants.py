@@ -41,7 +41,7 @@ def answering(decided: Decided) -> RecordingSink:
     return RecordingSink(decide=lambda asked: decided)
 
 
-async def test_allowed_for_the_session_is_not_asked_again_and_leaves_no_trace(tmp_path: Path) -> None:
+async def test_allowed_for_the_session_is_not_asked_again(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         driver = rig.driver()
         for tool in (bash("python3 -c 'print(1)'"), bash("touch made.txt && echo yes")):
@@ -131,7 +131,7 @@ async def test_long_tool_data_is_cut_and_told_by_size_and_hash(tmp_path: Path) -
         assert len(ended.output) == 64 * 1024
         assert (blobs / ended.blob["sha256"]).read_text() == output
 
-        # Of an endless one the program keeps 64 MB, and that is told.
+        # Of an endless one the program keeps 64 MB, and that is shown.
         endless = ToolUse("Bash", {"command": "head -c 70000000 /dev/zero", "description": "x"})
         rig.standin.script(Answer.of(endless), Answer.of("done"))
         _, sink = await rig.turn(driver, "all of it")
@@ -141,7 +141,7 @@ async def test_long_tool_data_is_cut_and_told_by_size_and_hash(tmp_path: Path) -
         (notice,) = sink.of(Noticed)
         assert (notice.code, str(70_000_000 - blob["size"]) in notice.content) == ("output_cut", True)
 
-        # There is no room for it: that is told, and the turn goes on.
+        # There is no room for it: that is shown, and the turn continues.
         shutil.rmtree(blobs)
         blobs.write_text("no folder")
         rig.standin.script(Answer.of(cat), Answer.of("done"))

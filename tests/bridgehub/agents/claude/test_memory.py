@@ -1,4 +1,4 @@
-"""What a Claude session's next hub is told: nothing that is not understood becomes an argument of the program."""
+"""What a Claude session's next hub gets: nothing that is not understood becomes an argument of the program."""
 
 from __future__ import annotations
 

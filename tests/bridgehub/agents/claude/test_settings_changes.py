@@ -28,7 +28,7 @@ async def turn(
     return await rig.turn(driver, content, sink, setup=setup)
 
 
-async def test_the_settings_of_a_prompt_hold_in_its_turn_and_after_a_resume(tmp_path: Path) -> None:
+async def test_a_prompts_settings_hold_also_after_a_resume(tmp_path: Path) -> None:
     setup = Setup("sonnet", "acceptEdits", "low")
     async with open_rig(tmp_path) as rig:
         for name in ("one.txt", "two.txt"):  # each with a program of its own; the second resumes

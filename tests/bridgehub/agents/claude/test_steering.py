@@ -44,7 +44,7 @@ async def begin(reader: Reader, turn_id: str) -> None:
     await reader.read_until(TextPiece)
 
 
-async def test_a_steered_message_is_taken_and_an_interrupted_one_is_not(tmp_path: Path) -> None:
+async def test_a_steered_message_is_taken_an_interrupted_one_not(tmp_path: Path) -> None:
     async with (
         open_rig(tmp_path) as rig,
         open_claude_hub(rig, tmp_path, permission_mode="bypassPermissions") as hub,
@@ -94,7 +94,7 @@ async def test_a_steered_message_is_taken_and_an_interrupted_one_is_not(tmp_path
         assert [seen.user_texts[-1] for seen in rig.standin.requests[-2:]] == ["three", "four"]
 
 
-async def test_a_message_that_a_dying_program_may_have_read_is_lost_and_not_refused(tmp_path: Path) -> None:
+async def test_a_message_that_a_dying_program_read_is_lost(tmp_path: Path) -> None:
     """Refused it would be sent once more by itself. The resumed program does not know this one."""
     async with open_rig(tmp_path) as rig, open_claude_hub(rig, tmp_path) as hub:
         reader = await hub.reader()
@@ -111,7 +111,7 @@ async def test_a_message_that_a_dying_program_may_have_read_is_lost_and_not_refu
         assert all(WORDS not in seen.markers for seen in rig.standin.requests)
 
 
-async def test_a_message_that_comes_before_the_program_is_up_waits_for_it(tmp_path: Path) -> None:
+async def test_a_message_waits_for_the_programs_start(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         gate = trio.Event()
         rig.standin.script(Answer.of(Text.of("a ", gate)), Answer.of("b"))

@@ -1,4 +1,4 @@
-"""The to-do list of the real program: its task tools are there, and each change of the list is told whole."""
+"""The to-do list of the real program: its task tools are there, and each change of the list is reported whole."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ async def test_a_program_killed_while_it_asks_ends_the_turn(tmp_path: Path) -> N
         assert isinstance(end, TurnDone)
 
 
-async def test_a_cancelled_turn_withdraws_the_question_and_the_driver_closes(tmp_path: Path) -> None:
+async def test_a_cancelled_turn_withdraws_its_question(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         rig.standin.script(Answer.of(bash("touch made.txt")))
         driver, sink = rig.driver(), RecordingSink()

@@ -52,14 +52,16 @@ async def test_context_lasts_over_turns_and_processes(tmp_path: Path) -> None:
         three, sink = await rig.turn(rig.driver(), "third words")
         assert rig.standin.requests[2].user_texts == ("first words", "second words", "third words")
         assert not sink.of(Noticed)
-        # 11 uncached and 5 cached tokens; the cost is that of the turn, though the program tells a sum over
+        # 11 uncached and 5 cached tokens; the cost is that of the turn, though the program reports a sum over
         # its life, and unknown where it resumed, since that sum then begins nobody knows where.
         assert isinstance(one, TurnDone)
         assert one.cost_usd
         assert isinstance(two, TurnDone)
         assert two.cost_usd == pytest.approx(one.cost_usd)
-        assert two == TurnDone("turn-2", 16, 7, 5, two.cost_usd)
-        assert three == TurnDone("turn-3", 16, 7, 5, None)
+        assert two == TurnDone("turn-2", 16, 7, 5, two.cost_usd, two.position)
+        assert isinstance(three, TurnDone)
+        assert three == TurnDone("turn-3", 16, 7, 5, None, three.position)
+        assert len({str(end.position) for end in (one, two, three)}) == 3, "a fork may begin at each"
 
 
 async def test_the_model_gets_what_it_gets_on_the_desktop(tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ async def test_a_killed_program_ends_the_turn_and_the_next_resumes(tmp_path: Pat
         assert rig.standin.requests[-1].user_texts[0] == "one"
 
 
-async def test_a_program_killed_while_idle_is_started_again_by_the_turn_after(tmp_path: Path) -> None:
+async def test_a_program_killed_while_idle_is_started_again(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         driver = rig.driver()
         await rig.turn(driver, "one")
@@ -181,7 +183,7 @@ async def test_a_program_killed_while_idle_is_started_again_by_the_turn_after(tm
         assert "2 user messages; last: two" in after.text()
 
 
-def test_the_newest_conversation_is_found_though_older_ones_were_tidied_away(tmp_path: Path) -> None:
+def test_the_newest_conversation_is_found_without_older_ones(tmp_path: Path) -> None:
     row = ConversationRow.of("2f0b6a52-7c1c-4b1e-9d57-0a8f3a3f1c11")
     assert row.newest({"HOME": str(tmp_path)}) is None
     for place in (3, 1):
@@ -202,7 +204,7 @@ async def test_a_local_command_is_answered_once_without_the_service(tmp_path: Pa
         assert rig.standin.requests == []
 
 
-async def test_a_cleared_conversation_stays_cleared_in_the_next_process(tmp_path: Path) -> None:
+async def test_a_cleared_conversation_stays_cleared(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         first = rig.driver()
         await rig.turn(first, "one")
@@ -216,7 +218,7 @@ async def test_a_cleared_conversation_stays_cleared_in_the_next_process(tmp_path
         assert rig.standin.requests[-1].user_texts == ("two", "three")
 
 
-async def test_what_the_program_did_by_itself_between_two_turns_comes_with_the_second(tmp_path: Path) -> None:
+async def test_work_between_two_turns_comes_with_the_second(tmp_path: Path) -> None:
     """A shell in the background wakes the program, and nobody is there to allow what it then wants.
 
     The second turn still ends with its own prompt's answer.

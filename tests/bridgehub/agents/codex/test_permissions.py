@@ -23,7 +23,7 @@ def answered(request: ServerRequest, decision: Any, answers: Any = None) -> dict
     return answer_of(request, question, Decided("r", decision, answers=answers))
 
 
-def test_a_form_of_an_mcp_server_becomes_questions_and_typed_answers() -> None:
+def test_an_mcp_form_becomes_questions_and_typed_answers() -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -68,7 +68,7 @@ def test_a_question_to_the_person_is_answered_by_id() -> None:
     assert answered(request, "deny") == {"answers": {}}
 
 
-def test_more_rights_are_given_as_asked_and_for_no_longer_than_was_said() -> None:
+def test_more_rights_are_given_as_asked_and_no_longer() -> None:
     request = asked("item/permissions/requestApproval", permissions={"network": True}, reason="to fetch")
     assert answered(request, "allow") == {"permissions": {"network": True}, "scope": "turn"}
     assert answered(request, "allow_session") == {"permissions": {"network": True}, "scope": "turn"}
@@ -119,6 +119,6 @@ def test_a_sessions_mode_goes_before_the_agents_table(mode: str | None, approval
     assert Settings.of(spec) == Settings(approval, sandbox, "m")
 
 
-def test_an_approval_that_codex_has_dropped_means_the_one_in_its_place() -> None:
+def test_a_dropped_approval_means_the_one_in_its_place() -> None:
     spec = HubSpec("h", "s", "codex", "codex", "", "", "/w", {}, {"approval": "on-failure"}, "x")
     assert Settings.of(spec).approval == "on-request"

@@ -1,4 +1,4 @@
-"""Which thread a Codex session goes on with."""
+"""Which thread a Codex session continues."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ async def test_an_agent_of_codex_is_a_task_of_the_turn(tmp_path: Path, way: str)
         assert (type(end), again.text(), again.of(TaskBegan)) == (TurnDone, "well", [])
 
 
-async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(tmp_path: Path) -> None:
+async def test_an_interrupt_stops_agents_of_agents(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver, sink = rig.driver(more=SETTINGS[OLDER], permission_mode="never"), CodexSink()
         by_depth(
@@ -142,7 +142,7 @@ async def test_an_agent_of_an_agent_is_below_it_and_an_interrupt_stops_them_all(
         assert driver._program is program, "nothing had to be put away"
 
 
-async def test_an_interrupt_stops_an_agent_that_never_ends_when_all_else_is_over(tmp_path: Path) -> None:
+async def test_an_interrupt_stops_an_agent_that_never_ends(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver, sink = rig.driver(more=SETTINGS[NEWER], permission_mode="never"), CodexSink()
         by_depth(
@@ -187,7 +187,7 @@ def told(method: str, thread: str, **params: object) -> Notification:
     return Notification(method, Fields({"threadId": thread, **params}))
 
 
-def test_an_agent_that_nobody_named_and_one_that_belongs_to_another_turn() -> None:
+def test_an_unnamed_agent_and_one_of_another_turn() -> None:
     agents = SubAgents()
     agents.open_turn("t")
     agents.root_id = "root"
@@ -211,7 +211,7 @@ def test_an_agent_that_nobody_named_and_one_that_belongs_to_another_turn() -> No
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_an_agent_that_is_done_before_it_is_named_is_not_waited_for(first: bool) -> None:
+def test_an_agent_done_before_it_is_named_is_not_awaited(first: bool) -> None:
     agents = SubAgents()
     agents.open_turn("t")
     agents.root_id = "root"

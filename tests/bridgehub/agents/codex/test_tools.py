@@ -46,7 +46,7 @@ async def test_an_allowed_command_runs_and_is_told_whole(tmp_path: Path) -> None
         assert (rig.workspace / "made").read_text() == "made\n"
 
 
-async def test_a_refused_command_does_not_run_and_the_note_reaches_the_agent(tmp_path: Path) -> None:
+async def test_a_refused_command_does_not_run_and_its_note_arrives(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         rig.standin.script(Answer.of(shell("touch made")))
         end, sink = await rig.turn(rig.driver(), "go", deciding("deny", note="use a branch"))

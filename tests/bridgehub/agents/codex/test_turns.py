@@ -24,9 +24,10 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from tests.standin.driver_rig import TURN_S
 from tests.standin.openai_rig import MODEL, CodexRig, CodexSink, open_codex_rig
 from tests.standin.replies import Answer, Hang, Text, Thinking
-from tests.standin.rig import TURN_S, stopped_at_its_start
+from tests.standin.rig import stopped_at_its_start
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000"
@@ -39,7 +40,9 @@ async def test_text_and_reasoning_stream_as_they_were_said(tmp_path: Path) -> No
         words = [f"word{i} " for i in range(300)]
         rig.standin.script(Answer.of(Thinking.of("let me ", "think"), Text.of(*words), "and out"))
         end, sink = await rig.turn(rig.driver(), "hello")
-        assert end == TurnDone("turn-1", input_tokens=11, output_tokens=7, cached_input_tokens=5)
+        assert isinstance(end, TurnDone)
+        assert end.position
+        assert end == TurnDone("turn-1", 11, 7, 5, position=end.position)
         assert sink.text() == "".join(words) + "and out"
         assert sink.text("thinking") == "let me think"
         assert sink.events[0] == Consumed("turn-1")
@@ -49,7 +52,7 @@ async def test_text_and_reasoning_stream_as_they_were_said(tmp_path: Path) -> No
         assert rig.standin.other_calls == []
 
 
-async def test_the_second_turn_has_the_context_and_runs_on_the_same_program(tmp_path: Path) -> None:
+async def test_the_second_turn_has_context_and_the_same_program(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver = rig.driver()
         _, sink = await rig.turn(driver, "first")
@@ -227,7 +230,9 @@ async def test_an_interrupt_in_any_state(tmp_path: Path, moment: str) -> None:
             else:
                 await trio.testing.wait_all_tasks_blocked()
             await driver.interrupt()
-        assert ends == [TurnDone(f"turn-{rig.turns}")]
+        (stopped,) = ends
+        assert isinstance(stopped, TurnDone)
+        assert stopped == TurnDone(f"turn-{rig.turns}", position=stopped.position)
         rig.standin.forget_script()
         end, _ = await rig.turn(driver, "next")
         assert isinstance(end, TurnDone)
@@ -294,8 +299,8 @@ async def test_files_go_by_path_and_pictures_as_pictures(tmp_path: Path) -> None
         assert f"- photo.png: {picture}" in said
 
 
-async def test_instructions_count_and_an_edit_counts_from_the_next_turn(tmp_path: Path) -> None:
-    """Codex reads the workspace's in a new process only, so the driver starts one; the thread goes on."""
+async def test_edited_instructions_count_from_the_next_turn(tmp_path: Path) -> None:
+    """Codex reads the workspace's in a new process only, so the driver starts one; the thread continues."""
     async with open_codex_rig(tmp_path) as rig:
         driver = rig.driver()
         (rig.home / ".codex" / "AGENTS.md").write_text("MARKER-HOME-1")

@@ -89,7 +89,7 @@ async def test_the_request_has_the_old_shape(tmp_path: Path) -> None:
     assert [type(event) for event in sink.events] == [Consumed, TextPiece]
 
 
-async def test_the_process_gets_the_environment_of_the_spec_and_the_hubs_id(tmp_path: Path) -> None:
+async def test_the_process_gets_the_specs_environment_and_hub_id(tmp_path: Path) -> None:
     spec = relay_spec(tmp_path)
     _, sink = await turn(spec, "environment")
     known = json.loads(sink.text())
@@ -113,7 +113,7 @@ async def test_history_is_cut_oldest_first_and_the_cut_is_told(tmp_path: Path) -
     assert notice.content.startswith(f"{42 - len(kept)} older messages")
 
 
-async def test_a_message_that_fits_no_argument_is_refused_before_it_is_taken(tmp_path: Path) -> None:
+async def test_a_message_that_fits_no_argument_is_refused(tmp_path: Path) -> None:
     end, sink = await turn(relay_spec(tmp_path), "x" * 131_000)
     assert isinstance(end, TurnFailed)
     assert (end.code, end.retryable) == ("agent_protocol", False)

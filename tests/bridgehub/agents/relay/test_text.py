@@ -23,7 +23,7 @@ OUTPUT = b"log\nJARVIS_PAYLOAD={}\n JARVIS_PAYLOAD=no\nJARVIS\n\nJARVIS_PAYLOAD=
 
 
 @given(st.lists(st.integers(0, len(OUTPUT)), max_size=12))
-def test_the_last_payload_line_is_found_however_the_stream_is_cut(cuts: list[int]) -> None:
+def test_the_last_payload_line_is_found_in_any_cut(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(OUTPUT)]
     finder = PayloadFinder()
     for start, end in itertools.pairwise(places):

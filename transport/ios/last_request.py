@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["MessageRecord"]
+__all__ = ["LastRequest"]
 
 
 @attrs.define(eq=False)
-class MessageRecord:
+class LastRequest:
     """The last request that was written to the app on one connection, over all its sessions."""
 
     session_id: str = ""

@@ -1,0 +1,106 @@
+"""One WebSocket of a device, whatever its protocol, from its handshake to its close.
+
+Three tasks: trio-websocket's reader; ours (`run` itself), which takes one frame after another and never writes; and the
+writer. To end the connection, call `request_close`: the writer flushes and sends the close frame, and the other tasks
+are cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+import trio_websocket
+
+from transport.config import TransportConfig
+from transport.ports import Deps, Device
+from transport.signin import SignIn
+from transport.streams import FrameStream
+from transport.websocket import close_codes
+from transport.websocket.close_codes import CloseCode
+from transport.websocket.writer import DeviceWriter
+
+__all__ = ["DeviceConnection"]
+
+logger = logging.getLogger("builderos.transport")
+
+
+@attrs.define(eq=False, kw_only=True)
+class DeviceConnection(ABC):
+    """One connection. Lives for one `run`. A protocol defines `converse`.
+
+    Attributes:
+        sign_in: the client's address, and the key of its head.
+        on_signed_in: called once, when the device may stay.
+        device: the device of the key, once that is known.
+    """
+
+    ws: trio_websocket.WebSocketConnection
+    stream: FrameStream
+    config: TransportConfig
+    deps: Deps
+    sign_in: SignIn
+    on_signed_in: Callable[[], None]
+    device: Device | None = None
+    writer: DeviceWriter = attrs.field(init=False)
+    _scope: trio.CancelScope | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.writer = DeviceWriter(self.stream, self.heartbeats)
+
+    @abstractmethod
+    async def converse(self, nursery: trio.Nursery) -> None:
+        """Sign the device in and take its frames, until the connection closes; the writer still writes afterwards.
+
+        Raises:
+            ConnectionClosed: either side closed.
+        """
+
+    def heartbeats(self) -> Sequence[bytes]:
+        """Return the texts of a heartbeat; none by default."""
+        return ()
+
+    def request_close(self, code: CloseCode) -> None:
+        """Write all pending frames, then the close frame, then end `run`. Never blocks."""
+        self.writer.close(code)
+        if self._scope is not None:
+            # A device that accepts nothing, or does not answer our close frame, is cut.
+            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.config.close_s)
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Serve until either side closes; then `nursery` is cancelled.
+
+        Args:
+            nursery: the connection's own, in which trio-websocket's reader runs already.
+        """
+        self._scope = nursery.cancel_scope
+        nursery.start_soon(self._write)
+        try:
+            await self.converse(nursery)
+        except trio_websocket.ConnectionClosed:
+            return
+        # The writer still has to send the close frame; it cancels the scope afterwards.
+        await trio.sleep_forever()
+
+    async def next_frame(self) -> str | bytes | None:
+        """Return the device's next frame, once there is room for its answer; None if we close the connection."""
+        await self.writer.wait_room()
+        message = await self.ws.get_message()
+        return None if self.writer.closing is not None else message
+
+    async def _write(self) -> None:
+        try:
+            await self.writer.run()
+            code = self.writer.closing
+            if code is not None:
+                with trio.move_on_after(self.config.close_s):
+                    await self.ws.aclose(code.code, code.reason)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self.stream.timed_out:
+                slow, name = close_codes.TOO_SLOW, self.device.id if self.device else "unknown"
+                logger.info("device %s: connection cut (%d): %s", name, slow.code, slow.reason)
+        if self._scope is not None:
+            self._scope.cancel(reason="the writer has ended")

@@ -1,0 +1,126 @@
+"""Follows one session for one connection: listens to the session's tail, and reads its journal by a cursor.
+
+Use: create a follower, `listen`, `reach` the view that the session's owner gave, `follow` from a position, and `close`
+it. It then is a source of the connection's writer.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Final
+
+import attrs
+import trio
+
+from actors.commands import SessionView
+from actors.cursor import Cursor
+from actors.tail import AttachedDevice, Tail
+from storage.errors import StorageError
+from transport.websocket.writer import DeviceWriter
+
+__all__ = ["STORAGE_RETRY_S", "Follower"]
+
+STORAGE_RETRY_S: Final = 2.0
+"""Pause after a failed read; the session's next event makes it try again at once."""
+
+CATCH_UP_S: Final = 2.0
+"""How long the tail may take to catch up with the answer of the session's owner."""
+
+logger = logging.getLogger("builderos.transport")
+
+
+@attrs.define(eq=False, kw_only=True)
+class Follower(ABC):
+    """A listener of a session's tail and a source of a connection's writer. A protocol defines `take` and `due`.
+
+    Attributes:
+        own: the device that listens.
+        active: whether the writer may ask.
+        tail: known once it listens.
+        cursor: known once it follows.
+        failing: the last read failed.
+    """
+
+    session_id: str
+    own: AttachedDevice
+    writer: DeviceWriter
+    active: bool = False
+    failing: bool = False
+    tail: Tail = attrs.field(init=False)
+    cursor: Cursor = attrs.field(init=False)
+    _listening: AbstractContextManager[Tail] | None = None
+    _epoch: int = 0
+    _changed: trio.Event | None = None
+
+    @property
+    def device(self) -> AttachedDevice | None:
+        """Implements `actors.tail.Listener`."""
+        return self.own
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the session's past changed below it."""
+        return self.tail.epoch != self._epoch
+
+    @property
+    def lag(self) -> int:
+        """Positions that the device is behind the session's head."""
+        return max(self.tail.head_seq - self.cursor.position, 0) if self.active else 0
+
+    def listen(self, listening: AbstractContextManager[Tail]) -> None:
+        """Listen to the session's tail from now on."""
+        self.tail = listening.__enter__()
+        self._listening = listening
+
+    async def reach(self, view: SessionView) -> None:
+        """Wait until the tail has what the view shows: the owner answers before it publishes."""
+        self._epoch = view.epoch
+        with trio.move_on_after(CATCH_UP_S):  # noqa: ASYNC912 - waits, or has nothing to wait for
+            while self.tail.epoch == view.epoch and self.tail.head_seq < view.head_seq:
+                self._changed = trio.Event()
+                await self._changed.wait()
+        self._changed = None
+
+    def start(self) -> None:
+        """Allow the writer to ask from now on."""
+        self.active = True
+        self.writer.mark_ready(self)
+
+    def close(self) -> None:
+        """Stop listening. Idempotent."""
+        self.active = False
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            self.writer.forget(self)
+            listening.__exit__(None, None, None)
+
+    def wake(self) -> None:
+        """Implements `actors.tail.Listener`."""
+        if self._changed is not None:
+            self._changed.set()
+        if self.active and not self.stays_held():
+            self.writer.mark_ready(self)
+
+    def stays_held(self) -> bool:
+        """Return whether news wait behind something that is held anyway: then there is nothing to send yet."""
+        return False
+
+    def note_failure(self, error: StorageError) -> bool:
+        """Note that a read failed; return whether it is the first failure after a success. Only that is logged."""
+        if self.failing:
+            return False
+        self.failing = True
+        logger.warning(
+            "session %s: cannot be read for device %s: %s", self.session_id, self.own.device_id, error
+        )
+        return True
+
+    @abstractmethod
+    async def take(self, now: float) -> bytes:
+        """Implements `transport.websocket.writer.RoundSource`."""
+
+    @abstractmethod
+    def due(self, now: float) -> float:
+        """Implements `transport.websocket.writer.RoundSource`."""
