@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS ?= 3
 UV ?= uv
 NPM ?= npm
-OPENCODE_VERSION := 1.18.33
+REAL_AGENTS := opencode-ai@1.18.33 @google/gemini-cli@0.61.0 @qwen-code/qwen-code@0.24.4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,13 +19,13 @@ ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,AS
 
 # One stamp for each requirement file, newer than the file once it is installed.
 stamps_of = $(1:%=$(STAMPS)/%)
-TO_SERVE := $(call stamps_of,requirements.txt requirements-push.txt $(AGENTS:%=requirements-%.txt) project)
+TO_SERVE := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt $(AGENTS:%=requirements-%.txt) project)
 NODE_STAMP := node_modules/.installed
-TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
+TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format docs coverage bench torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format docs coverage bench pictures torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,15 +71,19 @@ coverage: install ## how much the unit and actor tests run (ARGS="tests/storage"
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
 
-# Into build/, and with its one install script, which puts the right program in its place.
-OPENCODE := build/agents/.opencode-$(OPENCODE_VERSION)
-$(OPENCODE):
+# Into build/. Their install scripts only choose another build of the same program, so an npm that leaves them out will do.
+REAL_STAMP := build/agents/.installed-$(subst /,-,$(subst @,-,$(subst $() ,-,$(REAL_AGENTS))))
+$(REAL_STAMP):
 	@mkdir -p build/agents
-	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/agents opencode-ai@$(OPENCODE_VERSION)
+	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/agents $(REAL_AGENTS)
 	@touch $@
 
-test-agents: install $(OPENCODE) ## run real agents of the Agent Client Protocol (354 MB in build/)
-	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py $(ARGS)
+test-agents: install $(REAL_STAMP) ## run real agents of the Agent Client Protocol (600 MB in build/)
+	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py \
+		tests/real_agents/others.py $(ARGS)
+
+pictures: install ## draw the pictures of the terminal client in the docs again
+	@PICTURES=1 $(BIN)/python -m pytest -q -n 0 tests/builderos/terminal_client/test_pictures.py
 
 torture: install ## a thousand random kills (ARGS="--kills 50 --seed 7")
 	@$(BIN)/python -m tests.torture $(ARGS)
@@ -91,7 +95,7 @@ web-load: install ## load the web client, with figures (ARGS="--only stream --se
 # One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
 sbom: $(call stamps_of,requirements-audit.txt) ## what a server is made of, as CycloneDX, in build/sbom*.json
 	@mkdir -p build
-	@for file in requirements requirements-push requirements-claude requirements-codex; do \
+	@for file in requirements requirements-push requirements-terminal requirements-claude requirements-codex; do \
 		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 			--of JSON --output-file build/sbom$${file#requirements}.json $$file.txt || exit 1; \
 	done
@@ -119,7 +123,7 @@ lock: ## pin the requirements again; needs uv
 	@test -f build/all.txt || cat requirements*.txt > build/all.txt
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
 	@$(COMPILE) --generate-hashes build/build.in --constraints build/all.txt > requirements.txt
-	@for extra in push claude codex dev audit; do \
+	@for extra in push terminal claude codex dev audit; do \
 		$(COMPILE) --generate-hashes --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
 	done
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hmac
 import re
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import apsw
 import attrs
 
 from storage.errors import StorageCorrupt
+
+if TYPE_CHECKING:
+    import apsw  # takes time to load, and terminals need only the forms of ids
 
 __all__ = ["ALIAS_PREFIX", "Aliases", "is_app_device", "is_app_session", "read_aliases"]
 

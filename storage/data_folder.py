@@ -19,6 +19,7 @@ import psutil
 
 from storage.blobs import BLOBS_NAME
 from storage.errors import StorageLocked
+from storage.holder import LOCK_NAME, NOTE_BYTES, Holder, read_holder, read_note
 from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
 from storage.tables.uploads import UPLOADS_NAME
@@ -34,39 +35,12 @@ __all__ = [
     "read_holder",
 ]
 
-LOCK_NAME = "lock"
 DATABASE_NAME = "builderos.db"
 CHECKPOINTS = "checkpoints"
 """Where the saved states of workspaces lie, a store each; a backup leaves them out."""
 
 WORKTREES = "worktrees"
 """Where git worktrees of sessions lie; a backup leaves them out."""
-
-NOTE_BYTES = 4_096
-"""The most that is read of the note in the lock file; ours has about a hundred bytes."""
-
-START_TOLERANCE_S = 1.0
-"""Two readings of one process's start time differ by less. A process id is not reused that fast."""
-
-
-@attrs.frozen
-class Holder:
-    """The process that holds the folder. `address` is where it listens; empty until it does."""
-
-    pid: int
-    started_at_s: float
-    address: str
-
-    def __str__(self) -> str:
-        return f"process {self.pid}" + (f" at {self.address}" if self.address else "")
-
-    def is_running(self) -> bool:
-        """Return whether this very process still runs, not a later one with the same number."""
-        try:
-            started_at_s = psutil.Process(self.pid).create_time()
-        except psutil.NoSuchProcess:
-            return False
-        return bool(abs(started_at_s - self.started_at_s) < START_TOLERANCE_S)
 
 
 @attrs.frozen
@@ -161,7 +135,7 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StorageLocked(str(_read_note(lock_fd) or "another process")) from error
+            raise StorageLocked(str(read_note(lock_fd) or "another process")) from error
         folder = DataFolder(path, fixed, lock_fd)
         with named_os_errors(path):
             os.fchmod(lock_fd, 0o600)
@@ -174,35 +148,12 @@ def open_data_folder(path: Path) -> Iterator[DataFolder]:
         os.close(lock_fd)
 
 
-def read_holder(path: Path) -> Holder | None:
-    """Return the process that holds the data folder, or held it last; None if nobody ever did.
-
-    `Holder.is_running` says whether it still runs.
-    """
-    try:
-        lock_fd = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        return _read_note(lock_fd)
-    finally:
-        os.close(lock_fd)
-
-
 def _write_note(lock_fd: int, address: str) -> None:
     pid = os.getpid()
     note = {"pid": pid, "started_at": psutil.Process(pid).create_time(), "address": address}
     text = json.dumps(note).encode()
     # Padded and written in one call: a reader finds the old note or the new one, never a part.
     os.pwrite(lock_fd, text.ljust(NOTE_BYTES // 8), 0)
-
-
-def _read_note(lock_fd: int) -> Holder | None:
-    try:
-        note = json.loads(os.pread(lock_fd, NOTE_BYTES, 0))
-        return Holder(int(note["pid"]), float(note["started_at"]), str(note["address"]))
-    except (ValueError, TypeError, KeyError):
-        return None  # just created, not written yet
 
 
 _LINUX = Path("/proc/sys/kernel/random/boot_id")

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = ("push", "claude", "codex", "dev", "audit")
+EXTRAS = ("push", "terminal", "claude", "codex", "dev", "audit")
 FILES = ("requirements.txt", *(f"requirements-{extra}.txt" for extra in EXTRAS))
 
 PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+( ; [^\\\\]+)?( --hash=sha256:[0-9a-f]{64})+")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
@@ -16,8 +14,15 @@ import wsproto.utilities
 
 from bridgehub.protocol.errors import unwrap
 from builderos.client.frames import Frame, FrameError, decode
+from builderos.client.server import (
+    KEY_FILE,
+    PERMANENT_CLOSES,
+    LinkLostError,
+    NoServerError,
+    Server,
+    find_server,
+)
 from builderos.client.state import RefusedError
-from storage.data_folder import read_holder
 
 __all__ = [
     "KEY_FILE",
@@ -28,9 +33,6 @@ __all__ = [
     "connect",
     "find_server",
 ]
-
-KEY_FILE = "api-key"
-"""In the data folder: the first device's key."""
 
 CONNECT_S = 10.0
 """How long a connection and its sign-in may take."""
@@ -46,80 +48,6 @@ MAX_FRAME_BYTES = 1024 * 1024
 
 READ_BYTES = 64 * 1024
 """Bytes of one read; the library's 4 KiB doubles the time of a large frame."""
-
-PERMANENT_CLOSES = {4401: "the key is not valid", 4403: "this key does not allow that"}
-"""Close codes after which reconnecting does not help."""
-
-
-class NoServerError(Exception):
-    """The command finds no server or no key; the text says what to do."""
-
-
-class LinkLostError(Exception):
-    """The connection is lost or cannot be made; a later one may succeed."""
-
-
-@attrs.frozen
-class Server:
-    """A server's address, `http` or `https`, and the key for it.
-
-    Attributes:
-        is_own: it is the server of the data folder, which recorded this address.
-    """
-
-    url: str
-    key: str = attrs.field(repr=False)
-    is_own: bool = False
-
-    def ssl_context(self) -> ssl.SSLContext | None:
-        """Return how to check the server; None without TLS.
-
-        Our own server over loopback is not checked: its certificate is for the name that other machines use, and
-        without TLS nothing would be checked there either.
-        """
-        parts = urlsplit(self.url)
-        if parts.scheme != "https":
-            return None
-        context = ssl.create_default_context()
-        if self.is_own and _is_loopback(parts.hostname or ""):
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
-
-
-def find_server(data: Path, url: str | None, key: str | None) -> Server:
-    """Find a server by its data folder; `url` and `key` override the folder's values.
-
-    Raises:
-        NoServerError: the folder names no server or no key, or `url` is not an address.
-    """
-    is_own = url is None
-    if url is None:
-        holder = read_holder(data)
-        if holder is None or not holder.address or not holder.is_running():
-            raise NoServerError(f"no server runs on {data}; start one with: builderos serve")
-        url = holder.address
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise NoServerError(f"{url} is not an address like http://127.0.0.1:8080")
-    base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
-    return Server(base, _read_key(data) if key is None else key, is_own)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _read_key(data: Path) -> str:
-    try:
-        key = (data / KEY_FILE).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoServerError(f"{data} has no readable key; give one with --key") from error
-    if not key:
-        raise NoServerError(f"{data} has no key; give one with --key")
-    return key
 
 
 @attrs.define(eq=False)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from builderos.client.connection import LinkLostError, NoServerError, Server, ServerConnection, connect
+from builderos.client.backoff import Backoff
+from builderos.client.connection import ServerConnection, connect
 from builderos.client.frames import Frame, encode
+from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import Follow, ReconnectError
 
 __all__ = ["Backoff", "Follower"]
@@ -83,6 +85,8 @@ class Follower:
         return await self._write(encode(kind, session_id=self.follow.session_id, **fields))
 
     async def _take(self, link: ServerConnection, frame: Frame) -> None:
+        if frame.kind == "detached" and self.follow.attached and frame.session_id == self.follow.session_id:
+            raise ReconnectError("the session was restored to another state, or deleted")
         answers = self.follow.take(frame)
         self.on_frame(frame)
         await trio.lowlevel.checkpoint()
@@ -103,27 +107,3 @@ class Follower:
         if not self._lost:
             self._lost = True
             self.on_lost(why)
-
-
-FIRST_S = 0.1
-LAST_S = 5.0
-
-
-@attrs.define(eq=False)
-class Backoff:
-    """Waits that double from 0.1 s to 5 s. Each is shortened by up to half at random, so that devices do not reconnect
-    together.
-    """
-
-    chance: random.Random
-    _next_s: float = FIRST_S
-
-    def next_s(self) -> float:
-        """Return how long to wait now, in seconds."""
-        wait = self._next_s
-        self._next_s = min(LAST_S, wait * 2)
-        return wait * (1 - self.chance.random() / 2)
-
-    def reset(self) -> None:
-        """Reset after a success: the next wait is short again."""
-        self._next_s = FIRST_S

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from builderos.client.connection import LinkLostError, Server
+from builderos.client.server import LinkLostError, Server
 from builderos.client.state import RefusedError
 
 __all__ = ["call", "opener"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from builderos.client.connection import LinkLostError, Server
 from builderos.client.http import call
+from builderos.client.server import LinkLostError, Server
 from builderos.client.terminal import table
 
 __all__ = ["fetch_sessions", "session_table"]

@@ -7,7 +7,8 @@ device reconnects with the position that it has.
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -54,6 +55,8 @@ class Follow:
         position: the last event received.
         attached: whether the server has answered our attach on this connection.
         outcomes: how the turns of our messages ended, by message id.
+        pace_ms: the least time between two rounds of pieces, for a device that draws and does not print.
+        settings: of a session that this attach creates.
     """
 
     session_id: str
@@ -64,6 +67,8 @@ class Follow:
     position: Position | None = None
     attached: bool = False
     outcomes: dict[str, Outcome] = attrs.field(factory=dict)
+    pace_ms: int | None = None
+    settings: Mapping[str, Any] | None = None
     _outbox: dict[str, str] = attrs.field(factory=dict)
     _running: dict[str, None] = attrs.field(factory=dict)
     _turns: dict[str, str] = attrs.field(factory=dict)
@@ -96,19 +101,29 @@ class Follow:
             after=after,
             history=self.history,
             observe=self.observe,
+            pace_ms=self.pace_ms,
+            settings=self.settings if self.position is None else None,
         )
 
-    def send_frame(self, message_id: str, content: str, not_before: str | None = None) -> str | None:
+    @property
+    def outbox(self) -> Mapping[str, str]:
+        """The messages that are neither accepted nor refused yet: their frames by id, oldest first."""
+        return self._outbox
+
+    def send_frame(
+        self, message_id: str, content: str, not_before: str | None = None, mode: str | None = None
+    ) -> str | None:
         """Keep a message until it is accepted; return its frame if it can be sent now.
 
-        One for later, `not_before` a moment of the protocol, counts as done once it is accepted.
+        One for later, `not_before` a moment of the protocol, counts as done once it is accepted. `mode` is `queue`, the
+        default, or `steer`.
 
         Raises:
             OverflowError: too many messages wait already.
         """
         if len(self._outbox) >= MAX_OUTBOX:
             raise OverflowError(f"{MAX_OUTBOX} messages wait for the server already; try again later")
-        fields = {"message_id": message_id, "content": content, "not_before": not_before}
+        fields = {"message_id": message_id, "content": content, "not_before": not_before, "mode": mode}
         frame = encode("send", session_id=self.session_id, **fields)
         self._outbox[message_id] = frame
         if not_before is None:
@@ -147,6 +162,11 @@ class Follow:
         """Return whether the event belongs to the turn of one of our messages, its end included."""
         return frame.turn_id in self._turns
 
+    def forget(self, message_id: str) -> None:
+        """Drop a message of the outbox: it is not sent again. One that has gone out already may still run."""
+        self._outbox.pop(message_id, None)
+        self._running.pop(message_id, None)
+
     def _fail(self, frame: Frame) -> None:
         code = frame.text("code")
         if code in PASSING:
@@ -157,7 +177,7 @@ class Follow:
         epoch = frame.epoch or 0
         if frame.text("replay") != "ok" or self.position is None or self.position.epoch != epoch:
             self.position = Position(epoch, frame.number("from_seq") - 1)
-        self.attached = True
+        self.attached, self.agent = True, None  # one that is deleted meanwhile is not made again
         return list(self._outbox.values())
 
     def _advance(self, frame: Frame) -> None:

@@ -43,6 +43,8 @@ class Steering:
     _models: list[Mapping[str, Any]] = attrs.field(factory=list)
     _modes: list[Mapping[str, Any]] = attrs.field(factory=list)
     _commands: list[str] = attrs.field(factory=list)
+    _described: list[tuple[str, str]] = attrs.field(factory=list)
+    _can: frozenset[str] = frozenset()
     _settings: Mapping[str, Any] = attrs.field(factory=dict)
     _gauge: Mapping[str, Any] = attrs.field(factory=dict)
     _held: Mapping[str, Any] | None = None
@@ -58,9 +60,15 @@ class Steering:
             case "agent":
                 offered = _table(frame.body, "agent")
                 self._models, self._modes = _tables(offered, "models"), _tables(offered, "modes")
-                self._commands = [
-                    name for one in _tables(offered, "commands") if (name := _text(one, "name"))
-                ]
+                named = [one for one in _tables(offered, "commands") if _text(one, "name")]
+                self._described = [(_text(one, "name"), _text(one, "description")) for one in named]
+                self._commands = [name for name, _ in self._described]
+                can = offered.get("can")
+                self._can = (
+                    frozenset(one for one in can if isinstance(one, str))
+                    if isinstance(can, list)
+                    else frozenset()
+                )
             case "gauge":
                 self._gauge = frame.body
             case "session_updated":
@@ -74,6 +82,30 @@ class Steering:
                 self.scheduled.pop(frame.text("message_id"), None)
         if frame.ends_turn:
             self.last_turn = frame.turn_id
+
+    def offered(self, command: str) -> list[tuple[str, str, str]]:
+        """Return id, name and description of each model, mode or effort."""
+        if command == "effort":
+            return [(one, one, "") for one in self.choices("effort")]
+        items = self._models if command == "model" else self._modes
+        found = [
+            (_text(one, "id"), _text(one, "name"), _text(one, "description")) for one in items[:MAX_CHOICES]
+        ]
+        return [(one, name or one, about) for one, name, about in found if one]
+
+    @property
+    def commands(self) -> list[tuple[str, str]]:
+        """The agent's own commands and what they do."""
+        return self._described
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The session's settings."""
+        return self._settings
+
+    def can(self, what: str) -> bool:
+        """Return whether the agent says that it can do something."""
+        return what in self._can
 
     def choices(self, command: str) -> list[str]:
         """Return what a command's word may be, as far as that is known."""
@@ -104,6 +136,25 @@ class Steering:
             return sorted({one_line(name) for name in known if name.startswith(line)})
         asked = "mode" if command in {"y", "Y"} else command.removeprefix("/")
         return [one for one in self.choices(asked) if one.startswith(typed) and one == one_line(one)]
+
+    def short(self) -> list[str]:
+        """Return mode, model, context and cost in few words, as far as they are known."""
+        mode = next(
+            (one for one in self._modes if one.get("id") == self._settings.get("permission_mode")), {}
+        )
+        words = [
+            _text(mode, "name") or _text(self._settings, "permission_mode"),
+            _text(self._model(), "name") or _text(self._settings, "model"),
+            _text(self._settings, "effort"),
+        ]
+        context = _table(self._gauge, "context")
+        if window := _number(context, "window"):
+            words.append(f"context {100 * _number(context, 'used') / window:.0f} %")
+        if cost := _number(self._gauge, "cost_usd"):
+            words.append(f"${cost:.2f}")
+        if isinstance(self._held, dict):
+            words.append(f"queue held: {_text(self._held, 'code')}")
+        return [word for word in words if word]
 
     def status(self) -> str:
         """Return how the session stands, on one safe line."""

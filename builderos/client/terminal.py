@@ -11,9 +11,24 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import segno
+__all__ = [
+    "OutputError",
+    "code_rows",
+    "one_line",
+    "sanitise",
+    "table",
+    "terminal_code",
+    "write_json",
+    "write_text",
+]
 
-__all__ = ["one_line", "sanitise", "table", "terminal_code", "write_json", "write_text"]
+
+class OutputError(Exception):
+    """What a command shows cannot be written: the disk is full, say, or the output was closed before it began."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(f"the output cannot be written: {reason or 'it is closed'}")
+
 
 REPLACEMENT = "\ufffd"
 
@@ -79,7 +94,14 @@ _HALVES: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄
 
 
 def terminal_code(text: str) -> str:
-    """Return the lines of a QR code for `text`, two rows of it in each."""
+    """Return the lines of a QR code for `text`, black on white."""
+    return "".join(f"{_BEGIN}{line}{_END}\n" for line in code_rows(text))
+
+
+def code_rows(text: str) -> list[str]:
+    """Return the lines of a QR code for `text`, two rows of it in each, to be drawn black on white."""
+    import segno  # takes time to load, and only pairing needs it
+
     matrix = segno.make(text, error="m", micro=False).matrix
     side = len(matrix) + 2 * BORDER
     blank = [False] * side
@@ -87,7 +109,7 @@ def terminal_code(text: str) -> str:
     rows = [*[blank] * BORDER, *([*edge, *map(bool, row), *edge] for row in matrix), *[blank] * BORDER]
     if len(rows) % 2:
         rows.append(blank)
-    return "".join(f"{_BEGIN}{line}{_END}\n" for line in _lines(rows))
+    return list(_lines(rows))
 
 
 def _lines(rows: Sequence[Sequence[bool]]) -> Iterator[str]:

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 import attrs
 import trio
 
-from builderos.client.connection import LinkLostError, NoServerError, Server
 from builderos.client.frames import Frame
 from builderos.client.http import call
+from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, sanitise
 

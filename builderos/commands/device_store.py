@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from builderos.client.connection import LinkLostError, Server
 from builderos.client.http import call
+from builderos.client.server import LinkLostError, Server
 from builderos.client.state import RefusedError
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.startup import ensure_admin_key

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from bridgehub.protocol.errors import unwrap
-from builderos.client.connection import LinkLostError, NoServerError, find_server
+from builderos.client.server import LinkLostError, NoServerError, find_server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, table, terminal_code
 from builderos.commands.device_store import DeviceList, PairingLink, ServerDevices, open_folder_devices

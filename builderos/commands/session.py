@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
-import trio
 
-from builderos.client.attach import attach
-from builderos.client.connection import LinkLostError, NoServerError, Server, find_server
-from builderos.client.send import send
-from builderos.client.sessions import fetch_sessions, session_table
+from builderos.client.server import LinkLostError, NoServerError, Server, find_server
 from builderos.client.state import Follow, RefusedError
 from builderos.client.terminal import one_line
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
-from builderos.options import between
+from builderos.options import SESSION_ID, between
 
-__all__ = ["Target", "add_attach", "add_send", "add_sessions", "run_attach", "run_send", "run_sessions"]
+__all__ = [
+    "Target",
+    "add_attach",
+    "add_send",
+    "add_sessions",
+    "run_attach",
+    "run_list",
+    "run_send",
+    "run_sessions",
+]
 
-ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_MESSAGE_ID = 128
 
@@ -58,6 +62,7 @@ class Target:
 
 def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) -> int:
     """Print the sessions; return the exit status."""
+    from builderos.client.sessions import fetch_sessions, session_table
 
     def work(find: Find) -> int:
         sys.stdout.write(session_table(fetch_sessions(find(), limit)))
@@ -71,6 +76,10 @@ def run_send(where: Where, target: Target, content: str, *, message_id: str | No
     fault = target.fault() or _fault_of(content, message_id)
     if fault:
         return fail(fault, MISUSED)
+    import trio  # takes time to load, and the full-screen client does without
+
+    from builderos.client.send import send
+
     follow = Follow(target.session_id, target.agent, target.device_id, history=50 if wait else 0)
 
     async def work(find: Find) -> int:
@@ -103,15 +112,26 @@ def _fault_of(content: str, message_id: str | None) -> str | None:
 
 def _fault_of_id(name: str, value: str) -> str | None:
     """Return what is wrong with an id, by the server's rule."""
-    return None if ID.fullmatch(value) else f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
+    return (
+        None
+        if SESSION_ID.fullmatch(value)
+        else f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
+    )
 
 
-def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> int:
-    """Attach the terminal; return the exit status."""
+def run_attach(where: Where, target: Target, *, observe: bool, history: int, plain: bool = False) -> int:
+    """Attach the terminal; return the exit status. On a terminal it is the full-screen client, unless `plain`."""
     fault = target.fault()
     if fault:
         return fail(fault, MISUSED)
     device_id = target.device_id or "terminal"
+    if not plain and _can_run():
+        how = {"session_id": target.session_id, "agent": target.agent, "device_id": device_id}
+        return _run_terminal(where, observe=observe, history=history, **how)
+    import trio  # takes time to load, and the full-screen client does without
+
+    from builderos.client.attach import attach
+
     follow = Follow(target.session_id, target.agent, device_id, observe=observe, history=history)
 
     async def work(find: Find) -> int:
@@ -119,6 +139,24 @@ def run_attach(where: Where, target: Target, *, observe: bool, history: int) -> 
         return OK
 
     return _with_server(where, lambda find: trio.run(work, find))
+
+
+def run_list(where: Where, *, observe: bool = False) -> int:
+    """Open the full-screen client on the list of sessions; return the exit status."""
+    return _run_terminal(where, observe=observe)
+
+
+def _can_run() -> bool:
+    from builderos.terminal.run import can_run
+
+    return can_run(os.environ)
+
+
+def _run_terminal(where: Where, **how: Any) -> int:
+    from builderos.terminal.run import run_terminal
+
+    data, url, _ = where
+    return _with_server(where, lambda find: run_terminal(find, url or str(data), is_own=url is None, **how))
 
 
 def _with_server(where: Where, work: Callable[[Find], int]) -> int:
@@ -200,6 +238,9 @@ def add_attach(parser: argparse.ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument("--observe", action="store_true", help="watch only")
     parser.add_argument(
+        "--plain", action="store_true", help="lines instead of a full screen, also on a terminal"
+    )
+    parser.add_argument(
         "--history",
         type=partial(between, low=0, high=1000),
         default=50,
@@ -210,4 +251,5 @@ def add_attach(parser: argparse.ArgumentParser) -> None:
 
 def _attach(arguments: argparse.Namespace) -> int:
     where = (arguments.data, arguments.url, arguments.key)
-    return run_attach(where, _target(arguments), observe=arguments.observe, history=arguments.history)
+    how = {"observe": arguments.observe, "history": arguments.history, "plain": arguments.plain}
+    return run_attach(where, _target(arguments), **how)

@@ -19,8 +19,8 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Settings
 from bridgehub.protocol.messages import DelegateSpec
+from builderos.client.backoff import FIRST_S, LAST_S, Backoff
 from builderos.client.connection import NoServerError, Server, find_server
-from builderos.client.follower import FIRST_S, LAST_S, Backoff
 from builderos.config import parse_config
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.logs import FILE_ONLY, _DroppingHandler, open_logs
@@ -226,6 +226,19 @@ def test_whom_an_agent_may_hand_work_to() -> None:
     others = specs.spec_for(record("codex", Settings("/w")), "h2").delegates
     assert set(others) == {"claude", "echo", "second"}
     assert others["second"].options == {"permission_mode": "bypassPermissions", "allow_bypass": True}
+
+
+def test_a_worktree_of_ours_counts_as_its_repository(tmp_path: Path) -> None:
+    place = tmp_path / "worktrees" / "side"
+    note = {"repository": "/home/ann/bakery", "base": "main"}
+    (tmp_path / "worktrees").mkdir()
+    (tmp_path / "worktrees" / "side.json").write_text(json.dumps(note))
+    specs = HubSpecs(parse_config(""), tmp_path, {})
+    counts = [
+        specs.spec_for(record("claude", Settings(str(folder))), "h1").counts_as
+        for folder in (place, place / "src", tmp_path / "worktrees" / "other", tmp_path)
+    ]
+    assert counts == ["/home/ann/bakery", "/home/ann/bakery/src", "", ""]
 
 
 def test_an_agent_that_left_the_config_gets_no_driver() -> None:

@@ -199,3 +199,15 @@ def test_what_is_kept_is_bounded() -> None:
 def test_what_is_no_frame(text: str) -> None:
     with pytest.raises(FrameError):
         decode(text)
+
+
+def test_a_screen_sets_its_pace_and_may_forget() -> None:
+    follow = Follow("trip", agent="echo", pace_ms=33, settings={"model": "m"})
+    assert sent(follow.attach_frame())["pace_ms"] == 33
+    assert sent(follow.attach_frame())["settings"] == {"model": "m"}
+    follow.send_frame("m1", "one", mode="steer")
+    follow.send_frame("m2", "two")
+    assert sent(follow.outbox["m1"])["mode"] == "steer"
+    follow.forget("m1")
+    assert [sent(one)["message_id"] for one in follow.take(attached())] == ["m2"]
+    assert "settings" not in sent(follow.attach_frame()), "they are for a session that is created"

@@ -98,3 +98,13 @@ def test_a_server_that_tells_nonsense_is_no_trouble() -> None:
     assert steering.choices("model") == steering.choices("effort") == []
     assert steering.plan_mode() is None
     assert clock_time("soon") == ""
+
+
+def test_in_few_words() -> None:
+    steering = offered()
+    take(steering, "attached", settings={"permission_mode": "careful", "effort": "low"})
+    take(steering, "gauge", context={"used": 50, "window": 200}, cost_usd=0.5)
+    assert steering.short() == ["careful", "low", "context 25 %", "$0.50"]
+    assert steering.offered("mode")[0] == ("default", "default", "")
+    assert steering.offered("effort") == [("low", "low", "")]
+    assert steering.commands == [("compact", ""), ("review", "")]

@@ -1,0 +1,109 @@
+"""The parts of entries: how each is made of what the server sent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from builderos.client.frames import Frame
+from builderos.terminal.model.entries import Answer, Message, Text, Tool
+
+__all__ = ["end", "finish_tool", "past_answer", "past_message", "piece", "same", "start_tool", "whole"]
+
+
+def piece(answer: Answer, frame: Frame) -> None:
+    """Take a piece of text or thinking."""
+    block = frame.text("block")
+    kind: Any = "thinking" if frame.kind == "thinking" else "text"
+    last = answer.parts[-1] if answer.parts else None
+    if not (isinstance(last, Text) and last.block == block and last.kind == kind):
+        found = [
+            one for one in answer.parts if isinstance(one, Text) and one.block == block and one.kind == kind
+        ]
+        last = found[0] if found else Text(kind, block)
+        if not found:
+            answer.parts.append(last)
+    last.take(frame.number("offset"), frame.content)
+
+
+def start_tool(answer: Answer, frame: Frame) -> None:
+    """Take `tool_started`."""
+    tool_id = frame.text("tool_id")
+    if tool_id in answer.tools:
+        return
+    tool = Tool(tool_id, frame.text("name"), frame.body.get("input"), frame.text("parent_tool_id") or None)
+    answer.tools[tool_id] = tool
+    within = answer.tools.get(tool.parent or "")
+    if within is not None:
+        within.inner.append(tool)
+    else:
+        answer.parts.append(tool)
+
+
+def finish_tool(answer: Answer, frame: Frame) -> None:
+    """Take `tool_finished`."""
+    tool = answer.tools.get(frame.text("tool_id"))
+    if tool is not None:
+        tool.output, tool.is_error = frame.text("output"), frame.body.get("is_error") is True
+        duration = frame.body.get("duration_ms")
+        tool.duration_ms = int(duration) if isinstance(duration, int | float) else None
+        tool.diff = frame.tables("diff")
+
+
+def end(answer: Answer, frame: Frame) -> None:
+    """Take the end of a turn."""
+    answer.status, answer.code, answer.content = frame.kind, frame.text("code"), frame.content
+    answer.by, answer.ended_at = frame.text("by_device"), frame.text("timestamp")
+    answer.resets_at = frame.text("resets_at")
+    ways = frame.body.get("ways")
+    answer.ways = tuple(one for one in ways if isinstance(one, str)) if isinstance(ways, list) else ()
+
+
+def past_message(one: Mapping[str, Any]) -> Message:
+    """Make a message of what an event, `attached` or `/messages` says."""
+    message_id = str(one.get("message_id") or one.get("seq"))
+    files = one.get("attachments")
+    return Message(
+        f"m:{message_id}",
+        message_id,
+        str(one.get("content") or ""),
+        one["device_id"] if isinstance(one.get("device_id"), str) else None,
+        whole(one, "seq"),
+        turn_id=one["turn_id"] if isinstance(one.get("turn_id"), str) else None,
+        at=str(one.get("timestamp") or ""),
+        files=tuple(str(file.get("filename") or "file") for file in files or () if isinstance(file, dict)),
+        state=str(one.get("status") or "sent"),
+        not_before=str(one.get("not_before") or ""),
+    )
+
+
+def past_answer(one: Mapping[str, Any]) -> Answer:
+    """Make an answer of an entry of `/messages`."""
+    turn_id = str(one.get("turn_id") or one.get("seq"))
+    made = Answer(
+        f"t:{turn_id}",
+        turn_id,
+        whole(one, "seq"),
+        str(one.get("timestamp") or ""),
+        str(one.get("cause") or ""),
+    )
+    made.status, made.undone = str(one.get("status") or "complete"), one.get("left") is True
+    error = one.get("error")
+    if isinstance(error, dict):
+        made.code, made.content = str(error.get("code") or ""), str(error.get("content") or "")
+    if one.get("content"):
+        made.parts.append(Text("text", "", str(one["content"])))
+    return made
+
+
+def whole(one: Mapping[str, Any], name: str) -> int:
+    """Return a number field; 0 if it is absent or of another type."""
+    value = one.get(name)
+    return value if type(value) is int else 0
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two inputs are equal."""
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)

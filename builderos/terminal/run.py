@@ -1,0 +1,132 @@
+"""Runs the full-screen program: the connection first, and while it is made, Textual is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builderos.client.server import Server
+from builderos.client.state import RefusedError
+from builderos.exit_status import FAILED, OK, fail
+from builderos.ids import new_id, new_random, wall_clock_ms
+from builderos.terminal.client import Client, NoView
+from builderos.terminal.keep import Keep, state_folder
+
+if TYPE_CHECKING:
+    from builderos.terminal.app import TerminalApp
+
+__all__ = ["can_run", "run_terminal"]
+
+
+def can_run(environment: Mapping[str, str]) -> bool:
+    """Return whether there is a terminal that can show it, and Textual is installed."""
+    if environment.get("TERM", "dumb") in {"", "dumb"}:
+        return False
+    return sys.stdin.isatty() and sys.stdout.isatty() and find_spec("textual") is not None
+
+
+def run_terminal(
+    find: Callable[[], Server],
+    place: str,
+    *,
+    session_id: str | None = None,
+    agent: str | None = None,
+    device_id: str = "terminal",
+    observe: bool = False,
+    history: int = 50,
+    is_own: bool = False,
+) -> int:
+    """Run until the person leaves; return the exit status.
+
+    Args:
+        find: returns the server's current address.
+        place: names the server: its data folder or its address.
+        session_id: the session to open; None for the list.
+        agent: creates it if it does not exist.
+        device_id: our label.
+        observe: watch only.
+        history: turns to load first.
+        is_own: the server is on this machine.
+
+    Raises:
+        NoServerError, LinkLostError: the server cannot be reached.
+        RefusedError: the key is not valid, or it does not allow this session.
+    """
+    gc.disable()  # until the first screen is drawn: what is loaded meanwhile stays
+    keep = Keep(state_folder(os.environ, Path.home()), place)
+    client = Client(find, keep, new_random(), new_id, wall_clock_ms, device_id, observe, history, is_own)
+    if session_id is not None:
+        client.open(session_id, agent)
+    client.restore()
+    error = asyncio.run(_run(client))
+    if error:
+        return fail(error)
+    return OK if error is None else FAILED
+
+
+async def _run(client: Client) -> str | None:
+    wire = asyncio.create_task(client.wire.run())
+    try:
+        await asyncio.gather(_attached(client, wire), asyncio.to_thread(_load))
+        from builderos.terminal.app import TerminalApp
+        from builderos.terminal.driver import Terminal
+
+        app = TerminalApp(client, Terminal)
+        client.view = app
+        wire.add_done_callback(lambda task: _ended(app, task))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, app.call_later, app.leave)
+        result = await app.run_async(mouse=app.has_mouse)
+        if app.failure is not None:
+            raise app.failure  # the command line prints it, as that of any command
+        return result
+    finally:
+        wire.cancel()
+        await asyncio.gather(wire, return_exceptions=True)
+
+
+async def _attached(client: Client, wire: asyncio.Task[None]) -> None:
+    """Wait for the first attach."""
+    start = _Start()
+    client.view = start
+    waits = [asyncio.create_task(client.wire.attached.wait()), asyncio.create_task(start.is_refused.wait())]
+    try:
+        await asyncio.wait([*waits, wire], return_when=asyncio.FIRST_COMPLETED)
+        if wire.done():
+            wire.result()
+        if start.is_refused.is_set():
+            raise RefusedError("refused", start.refusal)
+    finally:
+        for task in waits:
+            task.cancel()
+
+
+class _Start(NoView):
+    """Hears of a refusal before there is a screen."""
+
+    def __init__(self) -> None:
+        self.is_refused = asyncio.Event()
+        self.refusal = ""
+
+    def refused(self, session_id: str, text: str) -> None:
+        self.refusal = text
+        self.is_refused.set()
+
+
+def _load() -> None:
+    """Load what takes most of a start."""
+    import builderos.terminal.app
+    import builderos.terminal.driver
+    import builderos.terminal.screens.session  # noqa: F401
+
+
+def _ended(app: TerminalApp, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        app.call_later(app.exit, f"the server refuses: {task.exception()}")

@@ -1,0 +1,218 @@
+"""The list of sessions: live, to search, to open, to begin a new one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from rich.text import Text
+from textual import events
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from builderos.terminal.draw.lines import flat
+from builderos.terminal.model.sessions import hint_of, name_of
+from builderos.terminal.widgets.bar import Bar
+from builderos.terminal.widgets.picker import Picker, Row, prompt, ranked
+
+if TYPE_CHECKING:
+    from builderos.terminal.app import TerminalApp
+    from builderos.terminal.client import Client
+
+__all__ = ["SessionsScreen"]
+
+SEARCH_AFTER_S: Final = 0.3
+"""A person who types on makes the next search."""
+
+SEARCHED: Final = 3
+"""Letters from which on what was said is searched too."""
+
+_MARKS: Final = {
+    "running": ("▶ ", "green"),
+    "waiting": ("? ", "yellow"),
+    "failed": ("✗ ", "red"),
+}
+
+
+class SessionsScreen(Screen[None]):
+    """Shows the client's list."""
+
+    app: TerminalApp
+    AUTO_FOCUS = ""
+
+    CSS = """
+    SessionsScreen Input { border: round $primary; height: 3; }
+    SessionsScreen OptionList { height: 1fr; border: none; background: transparent; }
+    """
+
+    BINDINGS = [  # noqa: RUF012 - Textual's own form
+        Binding("ctrl+n", "new", show=False, priority=True),
+        Binding("ctrl+c,ctrl+d", "leave", show=False, priority=True),
+        Binding("escape", "back", show=False),
+        Binding("ctrl+r", "archived", show=False, priority=True),
+    ]
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self.client = client
+        self.search = Input(placeholder="Search", compact=True)
+        self.search.cursor_blink = False
+        self.list = OptionList(markup=False, compact=True)
+        self.list.can_focus = False
+        self.status = Bar()
+        self._shown: list[str] = []
+        self._drawn: tuple[object, ...] = ()
+        self._hits: list[Row] = []
+        self._archived = False
+        self._loaded: object = None
+
+    def compose(self) -> Any:
+        yield self.search
+        yield self.list
+        yield self.status
+
+    def on_mount(self) -> None:
+        self.search.border_title = "Sessions"
+        self.search.border_subtitle = "enter opens · ctrl+n new · ctrl+r archived · ctrl+c leaves"
+        self.search.focus()
+        self.client.wire.watch()
+        self.changed()
+
+    def load(self) -> None:
+        """Fetch the list."""
+        self.run_worker(self.client.load_sessions(), exclusive=True, group="list", exit_on_error=False)
+
+    def changed(self) -> None:
+        """Draw what is new."""
+        wire = self.client.wire
+        self.status.say(Text(f"{wire.state} · {len(self.client.sessions.entries)} sessions", "dim"))
+        if wire.ready is not self._loaded:
+            self._loaded = wire.ready  # a new connection: what changed in between is not known
+            self.load()
+        version = (self.client.sessions.version, self.search.value, len(self._hits), self._archived)
+        if version == self._drawn:
+            return
+        self._drawn = version
+        now = self.client.now()
+        known = self.client.sessions.listed(archived=self._archived)
+        rows = [Row(name_of(one), hint_of(one, now), one) for one in known]
+        self._fill([*ranked(rows, self.search.value), *self._hits])
+
+    def _fill(self, rows: Sequence[Row]) -> None:
+        at = self.list.highlighted
+        before = self._shown[at] if at is not None and at < len(self._shown) else None
+        self._shown = [str(one.value.get("session_id")) for one in rows]
+        self.list.clear_options()
+        self.list.add_options(
+            [Option(_line(one)) for one in rows] or [Option(Text("no session", "dim"), disabled=True)]
+        )
+        if rows:
+            self.list.highlighted = self._shown.index(before) if before in self._shown else 0
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._hits = []
+        self.changed()
+        self.run_worker(self._find(event.value.strip()), exclusive=True, group="search", exit_on_error=False)
+
+    async def _find(self, typed: str) -> None:
+        if len(typed) < SEARCHED:
+            return
+        await asyncio.sleep(SEARCH_AFTER_S)
+        found = await self.client.call("GET", f"/api/search?{urlencode({'q': typed})}")
+        hits = [one for one in found.get("hits") or () if isinstance(one, dict)]
+        named = self.client.sessions.entries
+        self._hits = [
+            Row(
+                flat(str(one.get("snippet"))),
+                f"said in {name_of(named.get(str(one.get('session_id')), one))}",
+                one,
+            )
+            for one in hits[:20]
+        ]
+        self.changed()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self._open(self.list.highlighted)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self._open(event.option_index)
+
+    def _open(self, at: int | None) -> None:
+        if at is not None and at < len(self._shown):
+            self.app.open(self._shown[at])
+
+    def on_key(self, event: events.Key) -> None:
+        moves: dict[str, Callable[[], None]] = {
+            "up": self.list.action_cursor_up,
+            "down": self.list.action_cursor_down,
+            "pageup": self.list.action_page_up,
+            "pagedown": self.list.action_page_down,
+        }
+        if event.key in moves:
+            event.stop()
+            moves[event.key]()
+
+    def action_leave(self) -> None:
+        """End the program."""
+        self.app.leave()
+
+    def action_back(self) -> None:
+        """Empty the search."""
+        self.search.value = ""
+
+    def action_archived(self) -> None:
+        """Show what was archived, or what was not."""
+        self._archived = not self._archived
+        self.search.border_title = "Archived sessions" if self._archived else "Sessions"
+        if self._archived:
+            self.run_worker(self._load_archived(), group="list", exit_on_error=False)
+        self.changed()
+
+    async def _load_archived(self) -> None:
+        found = await self.client.call("GET", "/api/sessions?archived=true&limit=500")
+        for one in found.get("sessions") or ():
+            if isinstance(one, dict):
+                self.client.sessions.update({**one, "archived": True})
+        self.changed()
+
+    def action_new(self) -> None:
+        """Begin a new session: agent, then folder."""
+        ready = self.client.wire.ready
+        agents = ready.body.get("agents") if ready is not None else None
+        rows = [Row(one, value=one) for one in agents or () if isinstance(one, str)]
+        self.app.push_screen(Picker("New session: which agent?", rows), self._with_agent)
+
+    def _with_agent(self, agent: str | None) -> None:
+        if agent is not None:
+            self.run_worker(self._ask_folder(agent), group="new", exit_on_error=False)
+
+    async def _ask_folder(self, agent: str) -> None:
+        rows = [Row("The server's workspace", value={})]
+        if self.client.is_own:
+            here = os.getcwd()
+            rows.insert(0, Row(here, "this folder", {"workspace": here}))
+        try:
+            known: Mapping[str, Any] = await self.client.call("GET", "/api/folders")
+        except Exception:
+            known = {}
+        recent = [one for one in known.get("recent") or () if isinstance(one, str)]
+        rows += [Row(one, "recent", {"workspace": one}) for one in recent if one != os.getcwd()]
+        folders = [one for one in known.get("folders") or () if isinstance(one, dict)]
+        rows += [Row(str(one.get("path")), "", {"workspace": one.get("path")}) for one in folders]
+        settings = await self.app.push_screen_wait(Picker("In which folder?", rows))
+        if settings is not None:
+            made = f"s-{self.client.new_id().replace('-', '')[:12]}"
+            self.app.open(made, agent=agent, settings=settings)
+
+
+def _line(row: Row) -> Text:
+    mark, style = _MARKS.get(str(row.value.get("state")), ("  ", ""))
+    return Text(mark, style, no_wrap=True, overflow="ellipsis").append_text(prompt(row))
