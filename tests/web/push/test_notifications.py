@@ -51,7 +51,7 @@ def worker_page(page: Page, url: str) -> Any:
 
 def test_a_request_is_allowed_on_its_card(site: Site, service: PushService, sid: str) -> None:
     url = site.server.url
-    profile = site.profile()
+    profile = site.profile(service_workers="allow")
     profile.grant_permissions(["notifications"], origin=url)
     mine = Receiver.make(profile, url, f"{service.url}/mine")
     mine.subscribe_in(profile)
