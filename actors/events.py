@@ -11,17 +11,21 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from bridgehub.desk.records import Where
+
 __all__ = [
     "TURN_ENDS",
     "URGENT_KINDS",
     "Attachment",
     "BlockDropped",
+    "BranchLeft",
     "Checkpoint",
     "Committed",
     "Complete",
     "Decision",
     "Delivery",
     "DeliveryState",
+    "Ending",
     "Event",
     "Held",
     "Interrupted",
@@ -72,6 +76,7 @@ TurnErrorCode = Literal[
     "usage_limit",
     "context_full",
     "conversation_refused",
+    "open_elsewhere",
 ]
 
 
@@ -377,6 +382,14 @@ class Held:
 
 
 @attrs.frozen
+class Ending:
+    """A program that has the session open, and who ends it."""
+
+    where: Where
+    ending_by: str
+
+
+@attrs.frozen
 class SessionUpdated:
     """A fact about the session that no other event has; None means unchanged.
 
@@ -385,6 +398,7 @@ class SessionUpdated:
         applies: when a change of settings counts.
         grants: all that is allowed for the whole session.
         held: whether the messages that wait are kept back.
+        where: a program in a terminal that a person ends.
     """
 
     kind: ClassVar[str] = "session_updated"
@@ -394,6 +408,7 @@ class SessionUpdated:
     applies: Literal["now", "next_turn"] | None = None
     grants: tuple[SessionGrant, ...] | None = None
     held: Held | None = None
+    where: Ending | None = None
 
 
 @attrs.frozen
@@ -447,6 +462,14 @@ class Undone:
     conflicts: tuple[str, ...]
 
 
+@attrs.frozen
+class BranchLeft:
+    """Somebody went back in the conversation at the desk: what these turns said does not count any more."""
+
+    kind: ClassVar[str] = "branch_left"
+    turn_ids: tuple[str, ...]
+
+
 Piece = Message | Thinking
 Event = (
     UserMessage
@@ -471,6 +494,7 @@ Event = (
     | Checkpoint
     | UndoStarted
     | Undone
+    | BranchLeft
 )
 
 TURN_ENDS = frozenset({Complete.kind, TurnError.kind, Interrupted.kind})

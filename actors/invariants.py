@@ -29,6 +29,7 @@ import attrs
 
 from actors.events import (
     TURN_ENDS,
+    BranchLeft,
     Checkpoint,
     Committed,
     Complete,
@@ -163,7 +164,7 @@ class Verifier:
                 self._delivered(item, event)
             case TurnStarted():
                 self._started(item, event)
-            case SessionUpdated() | Checkpoint() | UndoStarted() | Undone():
+            case SessionUpdated() | Checkpoint() | UndoStarted() | Undone() | BranchLeft():
                 pass
             case Notice() if item.turn_id is None or self._waits(item, event):
                 pass

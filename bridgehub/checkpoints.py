@@ -21,6 +21,7 @@ from bridgehub.workspace.changes import count_changes
 from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.paths import shown
+from bridgehub.workspace.prune import pack
 from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
 from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
 
@@ -102,8 +103,11 @@ class Checkpoints:
             with trio.move_on_after(PROMPT_WAIT_S):  # noqa: ASYNC912 - waits for an event
                 await saving.over.wait()
 
-    async def after(self) -> None:
-        """Save the state after the turn that began last, and say so. Does nothing where it was not saved before."""
+    async def after(self, nursery: trio.Nursery) -> None:
+        """Save the state after the turn that began last, and say so. Does nothing where it was not saved before.
+
+        What is kept is then made smaller in `nursery`, if that is worth it.
+        """
         saving, self._saving = self._saving, None
         if saving is None:
             await trio.lowlevel.checkpoint()
@@ -117,6 +121,13 @@ class Checkpoints:
             await self._give_up(exc)
         else:
             await self.outbox.put(event)
+            nursery.start_soon(self._pack)
+
+    async def _pack(self) -> None:
+        try:
+            await trio.to_thread.run_sync(pack, self._open(), abandon_on_cancel=True)
+        except (GitFailed, GitMissing, StoreBusy, OSError) as exc:
+            _log.info("the checkpoints were not packed: %s", exc)
 
     async def _save_before(self, saving: _Saving) -> None:
         started = trio.current_time()

@@ -237,7 +237,7 @@ class TurnRunner:
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()
-                await self.checkpoints.after()
+                await self.checkpoints.after(nursery)
 
     async def aclose(self) -> None:
         """End the agent's process, within `CLOSE_S`."""

@@ -48,6 +48,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "sessions": Command("session:add_sessions", server_options, "list the sessions, newest first"),
     "send": Command("session:add_send", server_options, "send one message"),
     "attach": Command("session:add_attach", server_options, "follow a session and write to it"),
+    "resume": Command("resume:add_resume", server_options, "continue a session in this terminal"),
+    "desk": Command("desk:add_desk", data_options, "answer questions of plain terminals from any device"),
     "bridgehub": Command(
         "bridgehub:add_bridgehub", data_options, "answer one call of the old relay (bridgehub/1.0)"
     ),

@@ -20,6 +20,7 @@ from actors.commands import Accepted, IfHead, QueuedMessage, Rejected, SessionVi
 from actors.events import Committed, Event
 from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
+from bridgehub.desk.records import Where
 from storage.records import SessionRecord, Summary
 from transport.config import TransportConfig
 from transport.v3 import replies
@@ -56,6 +57,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
         "mode": "queue",
     },
     "renew": {"session_id": SESSION},
+    "take_over": {"session_id": SESSION, "force": False},
     "organize": {"session_id": SESSION, "pinned": True, "archived": False},
     "undo": {"session_id": "trip", "turn_id": "t1"},
     "warm": {"session_id": SESSION},
@@ -217,6 +219,10 @@ def _events() -> Iterator[tuple[str, bytes]]:
     saved = ev.Checkpoint("t1", "c2", "after", files=4, added=120, removed=8)
     yield "checkpoint", _event(145, saved, turn=None)
     yield "undo_started", _event(146, ev.UndoStarted("u1", "t1", "ipad", "c3"), turn=None, device="ipad")
+    where = Where("claude", 4211, "idle", NOW_MS, "85786")
+    ending = ev.SessionUpdated(where=ev.Ending(where, "ipad"))
+    yield "session_updated-where", _event(148, ending, turn=None, device="ipad")
+    yield "branch_left", _event(149, ev.BranchLeft(("t2", "t3")), turn=None, device="desk")
     yield "undone", _event(147, ev.Undone("u1", ("app.py",), ("notes.md",)), turn=None)
     yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
 

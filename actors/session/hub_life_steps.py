@@ -25,7 +25,7 @@ def hub_ready(step: Step, given: HubReady) -> None:
     for task_id, task in state.background.items():
         if task.is_stopping:
             step.do(SendToHub(hub.StopTask(task_id)))
-    if turn is None:
+    if turn is None or state.is_at_desk:
         return
     if turn.message_id is not None and welcome.last_turn_id != turn.turn_id:
         if turn.stopping_by is not None and not turn.consumed:
@@ -64,7 +64,7 @@ def hub_gone(step: Step, given: HubGone) -> None:
     state.hub_id, state.hub_seq = None, 0
     step.cancel_background()
     turn = state.turn
-    if turn is None:
+    if turn is None or state.is_at_desk:
         return
     if turn.stopping_by is not None:
         step.stop_turn()

@@ -35,9 +35,12 @@ from actors.events import (
 from actors.pieces import split_text
 from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn
 from actors.session.command_steps import take_command
+from actors.session.desk_steps import desk_seen, found_elsewhere
 from actors.session.effects import CarryOutUndo, KillHub, SendHistory, SendToHub, StopHub
 from actors.session.hub_life_steps import hub_gone, hub_ready
 from actors.session.inputs import (
+    DeskSeen,
+    FoundElsewhere,
     FromDevice,
     FromHub,
     HubGone,
@@ -108,6 +111,8 @@ def take(step: Step, given: Input) -> None:
         case Resume():
             if step.state.failed:
                 step.emit(SessionUpdated(failed=False))
+            if step.state.is_at_desk:
+                step.cancel_requests(None)  # the connections of terminals ended with the earlier server
             if step.state.undo is not None:
                 step.do(CarryOutUndo(step.state.undo.undo_id))
             look_at_clock(step, given.revoked)
@@ -115,6 +120,10 @@ def take(step: Step, given: Input) -> None:
             undo_planned(step, given)
         case UndoCarried():
             undo_carried(step, given)
+        case DeskSeen():
+            desk_seen(step, given)
+        case FoundElsewhere():
+            found_elsewhere(step, given)
 
 
 def _reported(step: Step, given: FromHub) -> None:

@@ -226,7 +226,9 @@ class Step:
 def setup_of(state: SessionState) -> Setup:
     """Return the session's settings in the hub's words."""
     settings = state.settings
-    return Setup(settings.model, settings.permission_mode, settings.effort, tuple(state.grants))
+    return Setup(
+        settings.model, settings.permission_mode, settings.effort, tuple(state.grants), state.title or None
+    )
 
 
 def hand_over(state: SessionState, turn: Turn) -> HandOver:

@@ -187,12 +187,14 @@ class Setup:
         model, permission_mode, effort: None is the agent's own default.
         grants: what is allowed for the whole session (`PermissionAsked.grant`); all that is not here any more is
             asked for again.
+        title: what the session is called, for the program's own list; None: nothing.
     """
 
     model: str | None = None
     permission_mode: str | None = None
     effort: str | None = None
     grants: tuple[str, ...] = ()
+    title: str | None = None
 
     @classmethod
     def of_spec(cls, spec: HubSpec) -> Setup:

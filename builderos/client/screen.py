@@ -71,6 +71,9 @@ class Screen:
         title = frame.text("title")
         words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
         words += _settings_words(frame.body.get("settings"))
+        where = frame.body.get("where")
+        if isinstance(where, dict):
+            words.append(f"open in a terminal ({where.get('status')}): /takeover continues it here")
         if others:
             words.append(f"with {', '.join(others)}")
         heading = "— " + " · ".join(one_line(word) for word in words if word) + " —"

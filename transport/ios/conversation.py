@@ -237,7 +237,7 @@ class AppConversation:
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         if self.writer.closing is not None:
             return  # its key was revoked meanwhile
-        self.deps.attention.act(self.device.id, feed.device.device_id, feed.session_id)
+        self.deps.attention.act(self.device.id, feed.own.device_id, feed.session_id)
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)

@@ -28,7 +28,7 @@ from transport.ios.output import EARLIER, NOW, End, Missed, Output, Peer, Text, 
 from transport.ios.receipts import ConnectionReceipts
 from transport.ios.state import AppState
 from transport.ports import AppPairs
-from transport.websocket.follower import STORAGE_RETRY_S, Follower
+from transport.websocket.follower import STORAGE_RETRY_S, SessionFollower
 from transport.websocket.frames import text_frame
 
 __all__ = ["AppFeed", "Pace"]
@@ -67,7 +67,7 @@ class FeedPorts:
 
 
 @attrs.define(eq=False, kw_only=True)
-class AppFeed(Follower):
+class AppFeed(SessionFollower):
     """One session on one connection of the app. `label`: the app's own name for itself."""
 
     label: str

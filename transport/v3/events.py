@@ -16,6 +16,7 @@ import orjson
 from actors import events as ev
 from actors.events import Committed, Event
 from actors.tail import EventBatch
+from bridgehub.desk.records import Where
 from transport.signed_urls import blob_url
 from transport.websocket.frames import MAX_FRAME_BYTES, text_frame
 
@@ -27,6 +28,7 @@ __all__ = [
     "shrink",
     "timestamp",
     "told_grants",
+    "told_where",
 ]
 
 CODEC: Final = "v3"
@@ -67,6 +69,7 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "applies",
         "grants",
         "held",
+        "where",
     }
 )
 
@@ -174,6 +177,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
             body["settings"] = attrs.asdict(event.settings)
         if event.held is not None:
             body["held"] = told_held(event.held)
+        if event.where is not None:
+            body["where"] = {**(told_where(event.where.where) or {}), "ending_by": event.where.ending_by}
         if event.grants is not None:
             body["grants"] = told_grants(event.grants)
     elif isinstance(event, ev.PermissionRequested):
@@ -196,6 +201,14 @@ def told_held(held: ev.Held) -> dict[str, Any] | None:
     """Return the reason why the queue waits, as devices see it; None if it does not wait any more."""
     until = None if held.until_ms is None else timestamp(held.until_ms)
     return {"code": held.code, "until": until} if held.code else None
+
+
+def told_where(where: Where | None) -> dict[str, Any] | None:
+    """Return which program has a session open, as devices see it."""
+    if where is None:
+        return None
+    since = timestamp(where.since_ms) if where.since_ms else None
+    return {"program": where.program, "pid": where.pid, "status": where.status, "since": since}
 
 
 def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
@@ -232,6 +245,8 @@ def _session_updated(event: ev.SessionUpdated) -> str:
         return f"The session uses {_settings_line(event.settings)} {_WHEN[event.applies]}."
     if event.held is not None:
         return f"The queue waits: {event.held.code}." if event.held.code else "The queue continues."
+    if event.where is not None:
+        return f"{event.where.ending_by} ends {event.where.where.program} in the terminal."
     if event.grants is not None:
         return f"{len(event.grants)} grants hold for the session."
     return "The session changed."
@@ -285,4 +300,5 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.Checkpoint: _checkpoint,
     ev.UndoStarted: lambda event: f"{event.by_device} takes changes back.",
     ev.Undone: _undone,
+    ev.BranchLeft: lambda event: f"At the desk {len(event.turn_ids)} turns were left behind.",
 }

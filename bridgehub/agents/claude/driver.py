@@ -131,6 +131,8 @@ class ClaudeDriver:
             return
         for told in await self._session.switches.bring(setup):
             await tell(told)
+        if self._has_past:
+            await self._session.switches.call_session(setup.title)
 
     async def wait_own_work(self, tell: Tell) -> None:
         """Report what happens between two turns; return once Claude Code begins with something by itself."""
@@ -182,9 +184,11 @@ class ClaudeDriver:
         if self._session is None or self._starting is not None:
             await trio.lowlevel.checkpoint()
             return
-        told = await self._session.look_at_gauge()
+        session = self._session
+        told = await session.look_at_gauge()
         if told:
             await tell(Gauged(None, told))
+        await session.switches.call_session(self._wanted.title)
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether the program took it. See `claude_steer`.
@@ -264,6 +268,7 @@ class ClaudeDriver:
             setup = module.Setup(
                 memory.is_cleared, memory.folders, self._readable, self.delegation, settled, memory.fork
             )
+            setup = attrs.evolve(setup, native=memory.native)
             self._session, is_new = await module.open_session(self._spec_now(), setup)
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:

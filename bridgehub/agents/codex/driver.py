@@ -104,6 +104,7 @@ class CodexDriver:
     _read: tuple[Instructions, Settled] | None = None
     """What the program has read, and under which word about the folder's settings."""
     _wanted: Setup = attrs.field(init=False)
+    _named: str | None = None
     _settings: ThreadSettings | None = None
     _asking: trio.CancelScope | None = None
     _has_past: bool = False
@@ -157,12 +158,18 @@ class CodexDriver:
         await trio.lowlevel.checkpoint()
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
-        """Take no settings now: what Codex is told in a turn counts from the next one on, which starts with them."""
-        await trio.lowlevel.checkpoint()
+        """Take the title now. What else Codex is told in a turn counts from the next one on, which starts with it."""
+        self._wanted = attrs.evolve(self._wanted, title=setup.title)
+        await self.after_turn(tell)
 
     async def after_turn(self, tell: Tell) -> None:
-        """Tell nothing: what Codex reports comes in its turns."""
-        await trio.lowlevel.checkpoint()
+        """Have Codex's own list show the session's title. What it reports comes in its turns."""
+        session, title = self._session, self._wanted.title
+        if session is None or self._starting is not None or not title or title == self._named:
+            await trio.lowlevel.checkpoint()
+            return
+        await session.program.call("thread/name/set", {"threadId": session.thread_id, "name": title})
+        self._named = title
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether Codex took it into the turn."""

@@ -107,6 +107,11 @@ def test_others_are_named() -> None:
     assert shown == "— trip · echo · idle · with ipad —\n"
 
 
+def test_a_terminal_that_has_the_session_open_is_named() -> None:
+    shown = show(Screen("me"), "attached", None, state="idle", where={"program": "claude", "status": "busy"})
+    assert shown == "— trip · idle · open in a terminal (busy): /takeover continues it here —\n"
+
+
 def test_frames_of_the_connection_show_nothing() -> None:
     for kind in ("heartbeat", "presence", "draft", "pong", "session_changed", "a_type_of_the_future"):
         assert show(Screen("me"), kind, None, content="words") == ""

@@ -39,6 +39,7 @@ SAMPLES: list[Event] = [
     ev.UndoStarted("u1", "turn", "ipad", "c2"),
     ev.Undone("u1", ("a.py",), ("b.py",)),
     ev.BlockDropped("1"),
+    ev.BranchLeft(("turn",)),
     ev.PlanUpdated((ev.PlanEntry("one", "pending"),)),
 ]
 

@@ -22,7 +22,7 @@ from transport.metrics import CONTENT_TYPE, Figure, as_text
 from transport.ports import Deps, Device
 from transport.v3.events import timestamp
 
-__all__ = ["MetricsRoutes", "OpenApiRoutes", "ServerRoutes", "SystemRoutes"]
+__all__ = ["ServerRoutes", "SystemRoutes", "description", "metrics_text"]
 
 
 STORAGE_S: Final = 5.0
@@ -116,35 +116,21 @@ class SystemRoutes:
         return JsonAnswer({"ok": True, "message": "The machine is going to sleep."})
 
 
-@attrs.frozen
-class MetricsRoutes:
-    """The route of the metrics."""
-
-    facilities: HttpServices
-    port: Port
-    catalog: Catalog
-    writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-
-    async def text(self, _: Request, __: Device) -> Response:
-        """Return all metrics."""
-        port = self.port
-        figures = [
-            Figure("gauge", "builderos_connections", "Connections now, by kind.", port.gauges(), "kind"),
-            Figure("gauge", "builderos_websockets", "WebSockets on the old paths.", port.counts(), "agent"),
-            Figure("gauge", "builderos_sessions", "Sessions kept.", await self.catalog.count()),
-            *self.facilities.more_figures(),
-            *self.facilities.metrics.figures(),
-        ]
-        text = await trio.to_thread.run_sync(as_text, figures, limiter=self.writing)
-        return Response(text, media_type=CONTENT_TYPE)
+async def metrics_text(
+    services: HttpServices, port: Port, catalog: Catalog, _: Request, __: Device
+) -> Response:
+    """Return all metrics."""
+    figures = [
+        Figure("gauge", "builderos_connections", "Connections now, by kind.", port.gauges(), "kind"),
+        Figure("gauge", "builderos_websockets", "WebSockets on the old paths.", port.counts(), "agent"),
+        Figure("gauge", "builderos_sessions", "Sessions kept.", await catalog.count()),
+        *services.more_figures(),
+        *services.metrics.figures(),
+    ]
+    return Response(await trio.to_thread.run_sync(as_text, figures), media_type=CONTENT_TYPE)
 
 
-@attrs.frozen
-class OpenApiRoutes:
-    """The route of the OpenAPI description."""
-
-    version: str
-
-    async def description(self, _: Request, __: Device) -> Response:
-        """Return the description."""
-        return JsonAnswer(describe(self.version))
+async def description(version: str, _: Request, __: Device) -> Response:
+    """Return the OpenAPI description."""
+    await trio.lowlevel.checkpoint()
+    return JsonAnswer(describe(version))

@@ -23,7 +23,7 @@ export function pastAnswer(one) {
 	if (text) addBlock(made, { kind: "text", id: "", text, points: pointsOf(text), cuts: 0 });
 	const content = one.error?.content ?? "";
 	const code = one.error?.code ?? "";
-	return { ...made, status: one.status, end: { content, code, by: null, at: "", usage: {}, resetsAt: "", ways: [] }, html: one.html ?? null };
+	return { ...made, past: true, status: one.status, end: { content, code, by: null, at: "", usage: {}, resetsAt: "", ways: [] }, html: one.html ?? null };
 }
 
 /** @param {AnswerEntry} answer @param {Block} block */

@@ -1,6 +1,6 @@
 // Where a person writes: text, files, voice; what is typed is the session's draft on every device.
 
-import { button, el, iconButton, moreStyles, setAttr, setText, sizeText } from "../dom.js";
+import { NOT_LOADED, button, el, iconButton, moreStyles, setAttr, setText, sizeText } from "../dom.js";
 
 /** What the server takes. */
 const MAX_FILE_BYTES = 50_000_000;
@@ -259,7 +259,9 @@ export class ComposerView {
 	hearing = false;
 
 	async #dictate() {
-		(await import("../voice.js")).dictate(this);
+		const part = await import("../voice.js").catch(() => null);
+		if (part) part.dictate(this);
+		else this.say(NOT_LOADED);
 	}
 
 	/** The text box has another text by other means than keys. */
