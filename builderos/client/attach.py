@@ -27,6 +27,9 @@ from builderos.client.work import Work
 
 __all__ = ["attach"]
 
+WARM_AGAIN_S = 60.0
+"""The server starts a session's agent at most so often before a message."""
+
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
 
 _READING = frozenset({"/changes", "/files"})
@@ -54,6 +57,7 @@ class _Terminal:
     _held: list[str] | None = None
     failure: Exception | None = None
     """Why it ended, if not by a wish."""
+    _key: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         self.orders = Orders(self.steering, self.find, self.say, self._send, self.clock)
@@ -107,7 +111,7 @@ class _Terminal:
 
     async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
         editor = LineEditor(lambda line: self.steering.completions(line, OWN_COMMANDS))
-        lines = KeyboardReader(descriptor, editor) if self.is_tty else LineReader(descriptor)
+        lines = KeyboardReader(descriptor, editor, self._typing) if self.is_tty else LineReader(descriptor)
         while (line := await lines.next_line()) is not None and line != "/quit":
             if line:
                 await self._obey(follower, line)
@@ -115,6 +119,17 @@ class _Terminal:
         self._leaving = "settled" if self.is_tty else "done"
         self._leave_if_done()
         await trio.lowlevel.checkpoint()
+
+    def _typing(self) -> None:
+        self._key.set()
+
+    async def run_warming(self, follower: Follower) -> None:
+        """Have the agent's program started while somebody types."""
+        while True:
+            self._key = trio.Event()
+            await self._key.wait()
+            await follower.act("warm")
+            await trio.sleep(WARM_AGAIN_S)
 
     async def run_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGCONT) as signals:
@@ -255,6 +270,8 @@ async def attach(
         else:
             if is_tty:
                 terminal.set_mode = modes.enter_context(keys_one_by_one(descriptor))
+                if not follow.observe:
+                    nursery.start_soon(terminal.run_warming, follower)
             nursery.start_soon(terminal.run_keyboard, follower, descriptor)
     failure = failure or terminal.failure
     if failure is not None:

@@ -230,7 +230,8 @@ def _asked_for_plan(item: Mapping[str, Any], plan: str) -> Asked:
     is_whole = (
         is_whole and item.get("cut") is not True and len(plan) <= PLAN_CHARS and len(lines) <= PLAN_LINES
     )
-    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True)
+    own = _own_options(item)
+    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, own, is_plan=True)
 
 
 def _asked_for_trust(item: Mapping[str, Any]) -> Asked:
@@ -271,11 +272,17 @@ def _asked_for_tool(item: Mapping[str, Any]) -> Asked:
         lines += _wrapped(f"it asks: {told}")
         is_whole = is_whole and is_all
     granted = _wrapped(f"  {visible(grant)}") if isinstance(grant, str) and grant else []
-    own = own_options(tuple(one for one in item.get("options") or () if isinstance(one, str)))
+    own = _own_options(item)
     shown = len(lines) + len(granted) + len(own)
     is_whole = is_whole and item.get("cut") is not True and shown <= SHOWN_LINES
     about = f"{name} {brief(input_)}".rstrip()
     return Asked(about, tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted), options=own)
+
+
+def _own_options(item: Mapping[str, Any]) -> tuple[str, ...]:
+    options = item.get("options")
+    told = options if isinstance(options, list) else ()
+    return own_options(tuple(one for one in told if isinstance(one, str)))
 
 
 def _wrapped(text: str) -> list[str]:

@@ -28,6 +28,7 @@ from actors.events import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
+from actors.warming import Warming
 from actors.workspaces import WorkspaceUndo
 from builderos import VERSION
 from builderos.config import Config, bypass_agents
@@ -44,6 +45,7 @@ from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.server.spare import can_spare
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
@@ -161,6 +163,7 @@ async def _open_sessions(
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
+        warming=Warming(config.warm_limit, can_spare),
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,

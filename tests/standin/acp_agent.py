@@ -17,6 +17,7 @@ from typing import Any
 OPTIONS = {
     "load": True,
     "resume": False,
+    "list": False,
     "signed_in": True,
     "choices": "options",
     "replay": 1,
@@ -111,7 +112,9 @@ class Agent:
                     "loadSession": OPTIONS["load"],
                     "mcpCapabilities": {"http": True},
                     "promptCapabilities": {"image": True, "embeddedContext": OPTIONS["embedded"]},
-                    "sessionCapabilities": {"resume": {}} if OPTIONS["resume"] else {},
+                    "sessionCapabilities": {
+                        name: {} for name in ("resume", "list") if OPTIONS[name] is not False
+                    },
                 }
                 methods = [{"id": "key", "name": "Use a key", "description": "set STANDIN_KEY"}]
                 info = {"name": "standin", "title": "Stand-in", "version": "1.2.3"}
@@ -129,6 +132,8 @@ class Agent:
                 self.session_id, self.said = f"s{time.time_ns()}", []
                 self.servers = params["mcpServers"]
                 return {"result": {"sessionId": self.session_id, **self.choices()}}
+            case "session/list":
+                return self.listed(params)
             case "session/load" | "session/resume":
                 return self.take_up(method, params)
             case "session/set_mode":
@@ -159,6 +164,16 @@ class Agent:
                 self.text(one, "user_message_chunk")
                 self.text(f"replayed {one}")
         return {"result": self.choices()}
+
+    def listed(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Give a page of one: the cursor is the number of the next."""
+        if OPTIONS["list"] == "endless":
+            return {"result": {"sessions": [], "nextCursor": "on"}}
+        names = sorted(path.stem for path in FOLDER.glob("s*.json"))
+        at = int(params.get("cursor", 0))
+        after = {"nextCursor": str(at + 1)} if at + 1 < len(names) else {}
+        about = {"cwd": os.getcwd(), "title": "Of  the\ndesk", "updatedAt": "2026-01-02T03:04:05Z"}
+        return {"result": {"sessions": [{"sessionId": one, **about} for one in names[at : at + 1]], **after}}
 
     def choices(self) -> dict[str, Any]:
         modes = [{"id": one, "name": name} for one, name in MODES.items()]

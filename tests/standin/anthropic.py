@@ -132,9 +132,8 @@ async def _serve_messages(standin: StandIn, wire: Wire, body: bytes) -> None:
     match reply:
         case Hang():
             await trio.sleep_forever()
-        case Failure(status, kind, message, retry_after_s):
-            again = () if retry_after_s is None else (("retry-after", f"{retry_after_s:g}"),)
-            await wire.respond(status, _error(kind, message), *again)
+        case Failure(status, kind, message):
+            await wire.respond(status, _error(kind, message, reply.more), *reply.all_headers)
         case Broken(answer, told):
             await wire.stream_events(_broken_events(seen, answer, told))
             if not told:
@@ -160,8 +159,9 @@ def _is_before_stop(last_index: int, event: dict[str, Any] | trio.Event) -> bool
     return (event["type"], event.get("index")) != ("content_block_stop", last_index)
 
 
-def _error(kind: str, message: str) -> bytes:
-    return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
+def _error(kind: str, message: str, more: dict[str, Any] | None = None) -> bytes:
+    error = {"type": kind, "message": message} | (more or {})
+    return orjson.dumps({"type": "error", "error": error})
 
 
 def main() -> None:

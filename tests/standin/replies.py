@@ -84,12 +84,20 @@ class Answer:
 
 @attrs.frozen
 class Failure:
-    """An answer with an HTTP error status, in the service's error form."""
+    """An answer with an HTTP error status, in the service's error form; `more` is added to its error, as are `headers`."""
 
     status: int
     kind: str
     message: str
     retry_after_s: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    more: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        """Its headers, with the one that says when to try again."""
+        again = () if self.retry_after_s is None else (("retry-after", f"{self.retry_after_s:g}"),)
+        return (*again, *self.headers)
 
 
 @attrs.frozen

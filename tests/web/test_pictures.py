@@ -1,4 +1,4 @@
-"""The pictures of docs/user/web.md and changes.md: phone, tablet and desktop, by day and by night.
+"""The pictures of docs/user/web.md, changes.md and steering.md: phone, tablet and desktop, by day and by night.
 
 Each run makes them in `build/screenshots`. With the environment variable `PICTURES` set to a folder they go there:
 `PICTURES=docs/user/pictures python -m pytest tests/web/test_pictures.py` renews those of the guide.
@@ -7,6 +7,7 @@ Each run makes them in `build/screenshots`. With the environment variable `PICTU
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tests.web.repository import make_repository
 from tests.web.stage import Stage, open_stage
 from tests.web.world import DESKTOP, PHONE, SCREENSHOTS, TABLET, Screen, Site, Size
 
-GUIDES = [ROOT / "docs" / "user" / name for name in ("web.md", "changes.md")]
+GUIDES = [ROOT / "docs" / "user" / name for name in ("web.md", "changes.md", "steering.md")]
 NOW = datetime(2026, 1, 2, 9, 14, 30, tzinfo=UTC)
 WORKSPACE = "/home/ann/bakery"
 CODE = (
@@ -32,6 +33,11 @@ ANSWER = (
     f"<p><code>weigh</code> rounded twice. It rounds once now:</p>{CODE}"
     "<ul><li>all 14 tests pass</li><li>a new one fails without the change</li></ul></div>"
 )
+PLAN = """## Round once
+
+1. Find each place that rounds twice
+2. Round in `weigh` alone
+3. Add a test for each"""
 OFFER: dict[str, Any] = {
     "models": [{"id": "opus", "name": "Opus", "default": True}],
     "modes": [
@@ -154,6 +160,34 @@ def test_a_conversation(site: Site, sid: str, scheme: str) -> None:
             keep(stage.screen, f"phone-{scheme}-turn")
         go_on(stage)
         keep(stage.screen, f"{size.name}-{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_plan_and_the_settings(site: Site, sid: str, scheme: str) -> None:
+    stage = set_stage(site, sid, PHONE, scheme)
+    page = stage.screen.page
+    page.get_by_role("button", name=re.compile("^Mode and model")).click()
+    expect(page.get_by_role("dialog", name="Mode and model", exact=True)).to_be_visible()
+    keep(stage.screen, f"phone-{scheme}-settings")
+    page.keyboard.press("Escape")
+    said = {"content": "Round everywhere once", "attachments": [], "timestamp": at(30)}
+    stage.play("user_message", "t2", message_id="m-t2", **said)
+    stage.play("turn_started", "t2", message_id="m-t2", timestamp=at(29))
+    stage.play(
+        "permission_requested",
+        "t2",
+        request_id="r1",
+        tool="ExitPlanMode",
+        kind="plan",
+        title="Carry out the plan",
+        input={"plan": PLAN},
+        options=["allow", "deny"],
+        modes=[],
+        editable=["plan"],
+    )
+    expect(stage.screen.permission).to_contain_text("Add a test")
+    stage.screen.log.evaluate("(log) => (log.scrollTop = log.scrollHeight)")
+    keep(stage.screen, f"phone-{scheme}-plan")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

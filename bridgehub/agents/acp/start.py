@@ -152,7 +152,7 @@ def _find(program: str, spec: HubSpec) -> str:
     raise ProgramMissing(f"The program {program} is not found. {fix}")
 
 
-async def greet(program: Program, name: str) -> Greeting:
+async def greet(program: Program, spec: HubSpec) -> Greeting:
     """Greet a fresh program.
 
     Raises:
@@ -160,7 +160,9 @@ async def greet(program: Program, name: str) -> Greeting:
         BadOutput: it speaks something else.
         CallRefused: it does not want us.
     """
-    capabilities = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": True}
+    known = known_of(spec.options["command"])
+    files = known is None or known.takes_files
+    capabilities = {"fs": {"readTextFile": files, "writeTextFile": files}, "terminal": True}
     params = {"protocolVersion": VERSION, "clientCapabilities": capabilities, "clientInfo": _CLIENT}
     with trio.move_on_after(START_S):
         told = await program.call("initialize", params)
@@ -173,7 +175,7 @@ async def greet(program: Program, name: str) -> Greeting:
             told.objects("authMethods")[:MAX_METHODS],
             version,
         )
-    raise ProgramExited(f"{name} did not come up within {START_S:g} s.")
+    raise ProgramExited(f"{spec.agent} did not come up within {START_S:g} s.")
 
 
 def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:

@@ -134,6 +134,16 @@ class ClaudeDriver:
         if self._has_past:
             await self._session.switches.call_session(setup.title)
 
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program. See `Warmable`."""
+        self._wanted = prompt.setup or self._wanted
+        self._module = self._module or await _load()
+        with trio.CancelScope() as self._starting:
+            failed = await self._ensure_session(self._module, prompt, sink)
+        self._starting = None
+        if failed is not None:
+            raise ProgramExited(failed.content)
+
     async def wait_own_work(self, tell: Tell) -> None:
         """Report what happens between two turns; return once Claude Code begins with something by itself."""
         if self._session is not None:

@@ -29,6 +29,7 @@ from bridgehub.agents.codex.errors import (
 )
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.outcome import NOT_SIGNED_IN
+from bridgehub.agents.codex.own_calls import OwnCall, own_call
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.session import CodexSession
@@ -71,9 +72,6 @@ HISTORY_BYTES = 200 * 1024
 
 _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
 
-
-COMPACT = "/compact"
-"""The one command of Codex's own terminal that is taken here; there it is no text for the model either."""
 
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
@@ -157,6 +155,13 @@ class CodexDriver:
             await self._session.commands.stop(task_id, tell)
         await trio.lowlevel.checkpoint()
 
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program, on the session's thread. See `Warmable`."""
+        self._wanted = prompt.setup or self._wanted
+        if await self._ensure_session(prompt, sink) is not None:
+            raise ProgramExited("the thread must be told something first")
+        await trio.lowlevel.checkpoint()
+
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Take the title now. What else Codex is told in a turn counts from the next one on, which starts with it."""
         self._wanted = attrs.evolve(self._wanted, title=setup.title)
@@ -229,13 +234,11 @@ class CodexDriver:
                 await self.aclose()
             return TurnDone(prompt.turn_id)
         assert self._session is not None, "a turn runs on a program that is up"
-        inputs = None
-        if prompt.content.strip() != COMPACT:
-            inputs = user_inputs(prompt.content, prompt.attachments, context)
+        inputs = own_call(prompt.content) or user_inputs(prompt.content, prompt.attachments, context)
         async with open_codex_turn(self.delegation, prompt.turn_id, sink):
             return await self._run_turns(prompt, inputs, sink)
 
-    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]] | None, sink: Sink) -> TurnEnd:
+    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]] | OwnCall, sink: Sink) -> TurnEnd:
         """Run a turn, and after a plan the turns that a person's answer to it asks for."""
         turn_id = prompt.turn_id
         while True:

@@ -33,6 +33,7 @@ from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.gauge import CodexGauge
 from bridgehub.agents.codex.items import plan_entries
 from bridgehub.agents.codex.outcome import Usage, turn_end
+from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
@@ -66,9 +67,11 @@ class _Turn:
     sink: Sink
     translator: CodexTranslator
     codex_id: str = ""
+    running_id: str = ""
+    """The id of what Codex can stop: `codex_id`, but for a review."""
     usage: Usage = attrs.field(factory=Usage)
-    compacts: bool = False
-    """It is no prompt's: the conversation is summed up."""
+    own_call: OwnCall | None = None
+    """What Codex does instead of taking a prompt."""
     consumed: bool = False
     interrupted: bool = False
     broke: bool = True
@@ -117,13 +120,13 @@ class CodexSession:
     async def run_turn(
         self,
         turn_id: str,
-        inputs: Sequence[UserInput] | None,
+        inputs: Sequence[UserInput] | OwnCall,
         sink: Sink,
         changes: dict[str, Any] | None = None,
     ) -> TurnEnd:
         """Send the inputs as a prompt and report until the turn is over. `changes`: settings from this turn on.
 
-        Without inputs Codex sums the conversation up instead, to make room.
+        In place of inputs a call of Codex's own may begin the turn.
 
         A cancelled turn leaves the session unusable.
 
@@ -132,7 +135,7 @@ class CodexSession:
                 went before it began with the prompt), or of what `sink` raised.
         """
         turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
-        turn.compacts = inputs is None
+        turn.own_call = inputs if isinstance(inputs, OwnCall) else None
         self._agents.open_turn(turn_id)
         await self.commands.background.tell_ended(sink.emit)
         try:
@@ -184,7 +187,7 @@ class CodexSession:
         if self._turn is not turn:
             return
         if turn.over is None:
-            await self._send_stop(self.thread_id, turn.codex_id)
+            await self._send_stop(self.thread_id, turn.running_id)
         await self._stop_agents()
 
     async def _stop_agents(self) -> None:
@@ -200,17 +203,19 @@ class CodexSession:
         except CodexError as error:
             _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
 
-    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput] | None, changes: dict[str, Any]) -> None:
-        if inputs is None:
-            with suppress(ProgramExited, BadOutput):  # as below
-                await self.program.call("thread/compact/start", {"threadId": self.thread_id})
-            return
-        prompt = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
-        params = prompt | changes
-        try:
-            await self.program.call("turn/start", params)
-        except (ProgramExited, BadOutput):
-            return  # `_follow` finds the same, once it has read what was said before
+    async def _begin(
+        self, turn: _Turn, inputs: Sequence[UserInput] | OwnCall, changes: dict[str, Any]
+    ) -> None:
+        thread = {"threadId": self.thread_id}
+        # `_follow` finds a program that is gone, once it has read what was said before.
+        with suppress(ProgramExited, BadOutput):
+            if isinstance(inputs, OwnCall):
+                if changes:  # such a call takes none along
+                    await self.program.call("thread/settings/update", thread | changes)
+                await self.program.call(inputs.method, thread | inputs.params)
+            else:
+                prompt = thread | {"clientUserMessageId": turn.message_id, "input": list(inputs)}
+                await self.program.call("turn/start", prompt | changes)
 
     async def _follow(
         self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
@@ -275,14 +280,16 @@ class CodexSession:
     async def _hear(self, turn: _Turn, told: Notification) -> None:
         match told.method:
             case "turn/started":
-                turn.codex_id = self._agents.root_id = told.params.inner("turn").text("id")
+                begun = told.params.inner("turn")
+                # A review runs in a turn inside its own: all that follows names the outer one, a stop the inner one.
+                turn.running_id = begun.text("id")
+                turn.codex_id = self._agents.root_id = begun.text("rootTurnId") or turn.running_id
                 turn.started.set()
             case "item/started" if told.params.inner("item").text("type") == "userMessage":
                 await self._note_taken(turn, told.params.inner("item").text("clientId"))
-            case "item/started" if told.params.inner("item").text("type") == "contextCompaction":
-                if turn.compacts and not turn.consumed:
-                    turn.consumed = True
-                    await turn.sink.emit(Consumed(turn.turn_id))
+            case "item/started" if self._begins_own_call(turn, told):
+                turn.consumed = True
+                await turn.sink.emit(Consumed(turn.turn_id))
             case "item/completed" if told.params.inner("item").text("type") == "plan":
                 self.plan = told.params.inner("item").text("text")
                 for event in turn.translator.translate(told, trio.current_time()):
@@ -301,6 +308,10 @@ class CodexSession:
             case _:
                 for event in turn.translator.translate(told, trio.current_time()):
                     await self._emit(turn, event)
+
+    def _begins_own_call(self, turn: _Turn, told: Notification) -> bool:
+        call = turn.own_call
+        return call is not None and not turn.consumed and told.params.inner("item").text("type") == call.item
 
     async def _note_taken(self, turn: _Turn, client_id: str) -> None:
         if client_id == turn.message_id and not turn.consumed:

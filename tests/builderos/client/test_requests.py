@@ -159,3 +159,13 @@ def test_a_question_is_declined_and_what_an_mcp_server_says_stands_above_it() ->
     declined = requests.answer_in("n")
     assert declined is not None
     assert (declined.request_id, declined.letter) == ("r1", "n")
+
+
+def test_a_plan_has_the_agent_s_own_answers_by_number() -> None:
+    requests = Requests()
+    text = asked(
+        requests, kind="plan", input={"plan": "# P"}, options=["allow", "deny", "Yes, and ask", "Yes, all"]
+    )
+    assert text.split("\n")[-3:-1] == ["?   1 Yes, and ask", "?   2 Yes, all"]
+    assert requests.option("2") == ("r", "Yes, all")
+    assert requests.option("3") is None
