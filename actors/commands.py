@@ -248,7 +248,7 @@ class Renew:
 
 @attrs.frozen
 class Warm:
-    """Somebody is about to write: have a hub ready."""
+    """Somebody is about to write: have the hub and the agent's program ready."""
 
     name: ClassVar[str] = "warm"
 

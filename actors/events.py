@@ -17,6 +17,7 @@ __all__ = [
     "TURN_ENDS",
     "URGENT_KINDS",
     "Attachment",
+    "BlockDropped",
     "BranchLeft",
     "Checkpoint",
     "Committed",
@@ -151,6 +152,17 @@ class Thinking:
 
 
 @attrs.frozen
+class BlockDropped:
+    """The agent's service broke off an answer and begins it again: what `block` had is not part of the answer.
+
+    An empty piece of the block with offset 0 stands right before it.
+    """
+
+    kind: ClassVar[str] = "block_dropped"
+    block: str
+
+
+@attrs.frozen
 class ToolStarted:
     """The agent calls a tool. `input` is JSON; a longer one is its first 64 KiB as text, with `blob`."""
 
@@ -166,7 +178,7 @@ class ToolStarted:
 class ToolFinished:
     """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`.
 
-    `diff`: what an edit changed, as file entries.
+    `diff`: what an edit changed, as file entries. `pictures`: what it showed, each a blob with its `mime_type`.
     """
 
     kind: ClassVar[str] = "tool_finished"
@@ -178,6 +190,7 @@ class ToolFinished:
     duration_ms: int | None = None
     blob: Any = None
     diff: Any = None
+    pictures: Any = None
 
 
 @attrs.frozen
@@ -464,6 +477,7 @@ Event = (
     | TurnStarted
     | Message
     | Thinking
+    | BlockDropped
     | ToolStarted
     | ToolFinished
     | PermissionRequested

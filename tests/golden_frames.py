@@ -208,6 +208,11 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
     todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
     yield "plan_updated", _event(144, todo)
+    picture = {"mime_type": "image/png", "size": 70, "sha256": "9f2c"}
+    read = ev.ToolFinished("tool-2", "Read", "[picture: png, 1 KB]", is_error=False, pictures=[picture])
+    yield "tool_finished-pictures", _event(149, read)
+    yield "message-dropped", _event(147, ev.Message("", "1", 0))
+    yield "block_dropped", _event(148, ev.BlockDropped("1"))
     settings = ev.Settings("/srv/trip", "opus", "plan", None)
     changed = ev.SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actors.codec import encode_entry
-from actors.commands import AskAtDesk, Envelope, Interrupt, Resolve, Send, SendNow, TakeOver
+from actors.commands import AskAtDesk, Envelope, Interrupt, Resolve, Send, SendNow, TakeOver, Warm
 from actors.events import TURN_ENDS, Committed, TaskFinished
 from actors.pieces import join_pieces
 from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
@@ -228,7 +228,8 @@ class SessionActor:
         if state.background:
             return math.inf
         if state.hub_id is not None:
-            return self._idle_since + config.hub_idle_s
+            idle_s = min(config.hub_idle_s, config.warm_idle_s) if state.is_warmed else config.hub_idle_s
+            return self._idle_since + idle_s
         if state.undo is not None or state.planning is not None or state.where is not None:
             return math.inf
         if self.tail.is_watched or not self._owner.is_idle or state.next_waiting() or self._effects.has_note:
@@ -268,6 +269,9 @@ class SessionActor:
             match one:
                 case HubBatch():
                     given += [FromHub(one.hub_id, reported) for reported in one.events]
+                case Envelope(command=Warm()):
+                    if await self._may_warm():
+                        given.append(FromDevice(one, None, watched=False))
                 case Envelope():
                     command = one.command
                     if looks and isinstance(command, BRINGS_PROMPT):
@@ -287,6 +291,14 @@ class SessionActor:
         if desk is None or not brings or (turn is not None and not self._state.is_at_desk):
             return []
         return await desk.look()
+
+    async def _may_warm(self) -> bool:
+        state = self._state
+        starts = state.hub_id is None
+        if state.turn is not None or not await self.deps.warming.may(self.session_id, starts=starts):
+            return False
+        self._idle_since = trio.current_time()
+        return True
 
     # ---- commit, then act ----
 
@@ -350,6 +362,8 @@ class SessionActor:
         if hub_id is not None:
             self._owner.acknowledge(hub_seq)
         turn = self._state.turn
+        if turn is not None or hub_id is None:
+            self.deps.warming.release(self.session_id)
         if turn is None or turn.stopping_by is None:
             self._stop_at = math.inf
         elif self._stop_at == math.inf:

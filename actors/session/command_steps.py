@@ -39,6 +39,7 @@ from actors.session.background_steps import stop_task
 from actors.session.decisions import decision_of, refusal_of_decision
 from actors.session.desk_steps import ask_at_desk, take_over, withdraw_at_desk
 from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub, TellDesk
+from actors.session.hub_life_steps import warm_up
 from actors.session.inputs import FromDevice
 from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
@@ -102,9 +103,7 @@ def take_command(step: Step, given: FromDevice) -> None:
         case TakeOver(force):
             _refuse_if(step, envelope, take_over(step, envelope.author, force=force))
         case Warm():
-            is_free = step.state.turn is None and step.state.where is None
-            if step.state.hub_id is None and is_free and not step.state.failed:
-                step.start_hub()
+            warm_up(step)
         case Organize(pinned, archived):
             step.state.archived = step.state.archived if archived is None else archived
             step.do(KeepNote(pinned=pinned, archived=archived))

@@ -45,6 +45,7 @@ from actors.session.state import SessionState
 from actors.session.step import setup_of
 from actors.session.undoing import UndoRunner
 from actors.tail import Tail
+from actors.warming import Warming
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
@@ -78,7 +79,7 @@ class SessionDeps:
     `desk` reads what the person's own programs keep; None if nobody looks. `desk_decided` takes
     decisions for terminals; it never blocks.
     `allows_bypass` returns whether the config lets an agent work without asking;
-    `is_revoked`, whether a key, by its id, is not good any more.
+    `is_revoked`, whether a key, by its id, is not good any more. `warming` bounds what starts before a message.
     """
 
     journal: Journal
@@ -96,6 +97,7 @@ class SessionDeps:
     is_revoked: Callable[[str], bool] = _never
     desk: LooksAtDesk | None = None
     desk_decided: Callable[[PermissionResolved], None] = lambda resolved: None
+    warming: Warming = attrs.field(factory=Warming)
 
 
 @attrs.define(eq=False)

@@ -10,6 +10,7 @@ from typing import cast, get_args
 import orjson
 
 from actors.events import (
+    BlockDropped,
     Checkpoint,
     Complete,
     Delivery,
@@ -162,6 +163,8 @@ def _reported(step: Step, given: FromHub) -> None:
             pass
         case hub.TextPiece():
             _piece(step, event, span=reported.seq - reported.first_seq + 1)
+        case hub.BlockDropped():
+            _drop(step, event)
         case hub.PermissionAsked():
             _asked(step, event)
         case hub.HistoryWanted() if turn.message_id is not None:
@@ -235,6 +238,15 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
         bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
         content = f"the answer grew past {bound} and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
+
+
+def _drop(step: Step, event: hub.BlockDropped) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    cls = Message if event.channel == "text" else Thinking
+    if turn.answer.offset(cls.kind, event.block):
+        step.emit_in_turn(cls("", event.block, 0))  # who knows nothing of the event takes it from this
+        step.emit_in_turn(BlockDropped(event.block))
 
 
 def _asked(step: Step, event: hub.PermissionAsked) -> None:
@@ -317,6 +329,7 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     event.duration_ms,
                     event.blob,
                     event.diff,
+                    list(event.pictures) or None,
                 )
             )
         case hub.TaskBegan() if len(turn.tasks) < MAX_OPEN_TASKS or event.task_id in turn.tasks:

@@ -197,6 +197,8 @@ class SessionState:
         unsure: whether the agent's own record may lack something that was said: two programs wrote to it.
         left: turns that somebody left behind by going back at the desk.
         hub_is_old: whether that hub takes no settings; not kept.
+        takes_warm_up: whether it starts its agent's program when asked to; not kept.
+        is_warmed: whether the hub was started before a message, and had none yet; not kept.
         configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
         snapshot_kept: whether storage has a snapshot of this session.
@@ -236,6 +238,8 @@ class SessionState:
     unsure: bool = False
     left: dict[str, None] = attrs.field(factory=dict)
     hub_is_old: bool = False
+    takes_warm_up: bool = False
+    is_warmed: bool = False
     configured: list[int] = attrs.field(factory=list)
     hub_id: str | None = None
     hub_seq: int = 0

@@ -28,6 +28,7 @@ from actors.events import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
+from actors.warming import Warming
 from actors.workspaces import WorkspaceUndo
 from builderos import VERSION
 from builderos.config import Config, bypass_agents
@@ -44,6 +45,7 @@ from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.server.spare import can_spare
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
@@ -58,6 +60,7 @@ from transport.permission_timeout import PermissionTimeouts
 from transport.ports import AppPorts, Deps
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
+from transport.push.start import run_notifier
 from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
@@ -160,6 +163,7 @@ async def _open_sessions(
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
+        warming=Warming(config.warm_limit, can_spare),
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
@@ -297,12 +301,12 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
         )
         nursery.start_soon(keeper.run, name="checkpoints")
+        nursery.start_soon(run_notifier, parts.notifier, deps, name="notifications")
         desk = parts.desk()
         nursery.start_soon(desk.look_again, name="desk")
         sockets = await trio.to_thread.run_sync(find_socket_folder, setup.folder)
         questions = DeskQuestions(desk, parts.answers, new_id)
         nursery.start_soon(questions.run, setup.folder.path, sockets, name="questions of terminals")
-        nursery.start_soon(parts.notifier.run, deps, name="notifications")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)

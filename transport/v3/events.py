@@ -57,6 +57,7 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "blob",
         "cause",
         "diff",
+        "pictures",
         "grant",
         "questions",
         "task_id",
@@ -104,9 +105,16 @@ def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
     else:
         _add_fields(body, event)
         if isinstance(event, ev.ToolStarted | ev.ToolFinished) and isinstance(event.blob, dict):
-            body["blob"] = {**event.blob, "url": blob_url(session_id, str(event.blob.get("sha256")))}
+            body["blob"] = _with_url(session_id, event.blob)
+        if isinstance(event, ev.ToolFinished) and isinstance(event.pictures, list):
+            shown = [one for one in event.pictures if isinstance(one, dict)]
+            body["pictures"] = [_with_url(session_id, one) for one in shown]
     text = orjson.dumps(body)
     return text if len(text) <= MAX_FRAME_BYTES else orjson.dumps(shrink(body, CLIPPED_CODE_POINTS))
+
+
+def _with_url(session_id: str, blob: dict[str, Any]) -> dict[str, Any]:
+    return {**blob, "url": blob_url(session_id, str(blob.get("sha256")))}
 
 
 def encode_round(round_: EventBatch) -> bytes:
@@ -275,6 +283,7 @@ def _resolved(event: ev.PermissionResolved) -> str:
 _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.Delivery: lambda event: f"The message is {event.state}.",
     ev.TurnStarted: lambda _: "The turn started.",
+    ev.BlockDropped: lambda _: "The answer broke off and begins again.",
     ev.ToolStarted: lambda event: f"{event.name} started.",
     ev.ToolFinished: lambda event: f"{event.name} {'failed' if event.is_error else 'finished'}.",
     ev.PermissionRequested: lambda event: event.title or f"{event.tool} asks for permission.",

@@ -134,6 +134,16 @@ class ClaudeDriver:
         if self._has_past:
             await self._session.switches.call_session(setup.title)
 
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program. See `Warmable`."""
+        self._wanted = prompt.setup or self._wanted
+        self._module = self._module or await _load()
+        with trio.CancelScope() as self._starting:
+            failed = await self._ensure_session(self._module, prompt, sink)
+        self._starting = None
+        if failed is not None:
+            raise ProgramExited(failed.content)
+
     async def wait_own_work(self, tell: Tell) -> None:
         """Report what happens between two turns; return once Claude Code begins with something by itself."""
         if self._session is not None:
@@ -159,14 +169,25 @@ class ClaudeDriver:
         except* BadOutput as group:
             ended = _unreadable(turn_id, unwrap(group))
         assert ended is not None
-        if isinstance(ended, TurnFailed) and ended.code in _PROGRAM_GONE:
+        if session.is_stale or (isinstance(ended, TurnFailed) and ended.code in _PROGRAM_GONE):
             await self._lose(sink.emit)
         return ended
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
-        """End a command in the background; what the program says of its end comes on its own. See `SelfStarter`."""
-        if self._session is not None:
-            await self._session.stop_task(task_id)
+        """End a command in the background; what the program says of its end comes on its own. See `SelfStarter`.
+
+        What the agent has scheduled goes with the program: at once, or with the running turn's end.
+        """
+        session = self._session
+        if session is None or task_id not in session.background.timers:
+            if session is not None:
+                await session.stop_task(task_id)
+            await trio.lowlevel.checkpoint()
+        elif session.is_in_turn:
+            session.is_stale = True
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._lose(tell)
 
     async def after_turn(self, tell: Tell) -> None:
         """Tell how full the context is, what the conversation cost, and which limits there are."""
@@ -211,7 +232,7 @@ class ClaudeDriver:
         """End the program, and say that what ran in its background has ended."""
         session = self._session
         await self.aclose()
-        for task_id in () if session is None else tuple(session.background.running):
+        for task_id in () if session is None else session.background.holds:
             await tell(TaskEnded(None, task_id, "cancelled"))
 
     async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
@@ -245,7 +266,7 @@ class ClaudeDriver:
         settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
         session, known = self._session, (self._stamp, self._settled)
-        if session is not None and ((stamp, settled) == known or session.background.running):
+        if session is not None and ((stamp, settled) == known or session.background.holds):
             return None  # what it has in the background is worth more than settings that were edited since
         await self._lose(sink.emit)
         self._stamp, self._settled = stamp, settled
@@ -317,7 +338,7 @@ class ClaudeDriver:
         try:
             async with self.delegation.open_turn(prompt.turn_id, sink):
                 ended = await session.run_turn(prompt, content, sink)
-            keep = not session.is_cleared
+            keep = not session.is_cleared and not session.is_stale
         except* PromptNotSent:
             ended, self._earlier = None, earlier
         except* ProgramExited as group:

@@ -14,6 +14,7 @@ import os
 import warnings
 from collections import deque
 from contextlib import ExitStack
+from pathlib import Path
 
 import attrs
 import orjson
@@ -150,6 +151,8 @@ async def _start(
     spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | Position | None = None
 ) -> ClaudeSession:
     """Start the program. `resume`: a conversation to go on with, or a place in one to go on from under `session_id`."""
+    if (own := spec.options.get("cli_path")) is not None and not await trio.to_thread.run_sync(_may_run, own):
+        raise ProgramMissing(f"{own}: the file is not executable")
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
     asker = PermissionBroker(setup.readable, may_bypass=_may_bypass(spec))
     options = _options(spec, setup, asker, stderr)
@@ -205,6 +208,11 @@ async def _start(
         switches=switches,
         held=held,
     )
+
+
+def _may_run(path: str) -> bool:
+    """Tell whether the file may be executed; of none there the SDK tells."""
+    return not Path(path).is_file() or os.access(path, os.X_OK)
 
 
 def _hold_files(spec: HubSpec, settled: Settled, options: ClaudeAgentOptions, held: ExitStack) -> None:

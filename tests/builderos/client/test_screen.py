@@ -181,7 +181,9 @@ def test_tasks_show_progress_and_a_turn_without_message_a_name() -> None:
     assert told == "> Dig: running\n"
     told = show(screen, "task_progress", title="Dig", state="running", content="half\n done")
     assert told == "> Dig: half done\n"
-    assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == "> Dig: found\n"
+    assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == (
+        "> Dig: succeeded: found\n"
+    )
     told = show(screen, "turn_started", message_id=None, cause="background")
     assert told == "— the agent continues by itself —\n"
 

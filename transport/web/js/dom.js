@@ -2,7 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** What is said if a part of the page does not come. */
+/** Said if a part of the page could not be loaded. The next press tries again. */
 export const NOT_LOADED = "Couldn't load this part of the page. Check the connection and try again.";
 
 /** @typedef {Node | string | null | undefined | false} Child */
@@ -37,7 +37,6 @@ const ICONS = {
 	stop: "M7.5 7.5h9v9h-9z",
 	clip: "M20 11l-8.5 8.5a5 5 0 0 1-7-7L13 4a3.3 3.3 0 0 1 4.7 4.7l-8.5 8.4a1.6 1.6 0 0 1-2.3-2.3L14.5 7",
 	mic: "M12 4a2.5 2.5 0 0 1 2.5 2.5v5a2.5 2.5 0 0 1-5 0v-5A2.5 2.5 0 0 1 12 4zM6 11.5a6 6 0 0 0 12 0M12 17.5v3",
-	steer: "M5 5v6a4 4 0 0 0 4 4h10M15 11l4 4-4 4",
 	more: "M5 12h.01M12 12h.01M19 12h.01",
 	plus: "M12 5v14M5 12h14",
 	down: "M12 5v14M6 13l6 6 6-6",

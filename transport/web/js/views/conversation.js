@@ -36,6 +36,8 @@ export class ConversationView {
 		this.tasks = undefined;
 		/** @type {import("./plan.js").PlanView | undefined} its to-do list */
 		this.plan = undefined;
+		/** @type {import("./queue.js").QueueView | undefined} what waits for its turn */
+		this.queue = undefined;
 		/** @type {Set<string>} parts that are being loaded */
 		this.loading = new Set();
 		this.composer = new ComposerView(acts.say);
@@ -91,6 +93,7 @@ export class ConversationView {
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
 			keeps: () => this.client.store.lasts,
 			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
+			fetch: async (url) => (await this.client.api.fetch(url)).blob(),
 			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
 			more: (entry) => this.#more(entry),
 			open: (part, use) => this.#open(part, use),
@@ -183,6 +186,7 @@ export class ConversationView {
 		this.strip?.update(journal);
 		this.tasks?.update(journal.tasks);
 		this.plan?.update(journal.plan);
+		this.queue?.update(session, mayDrive);
 		this.extra.hidden = !journal.tasks.size && !journal.plan.length;
 		const can = journal.offer?.can;
 		const running = journal.turn !== null;
@@ -203,6 +207,10 @@ export class ConversationView {
 		if (journal.tasks.size && !this.tasks) {
 			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView((id) => this.session?.act({ type: "stop_task", task_id: id }))).node));
 		}
+		const last = journal.entries.at(-1);
+		if (!this.queue && last?.kind === "user" && last.state === "queued") {
+			this.#part("queue", import("./queue.js"), ({ QueueView }) => this.composer.node.prepend((this.queue = new QueueView()).node));
+		}
 		if (journal.pending.size && !this.permission) {
 			this.#part("permission", import("./permission.js"), ({ PermissionView }) => {
 				this.permission = new PermissionView(this.#asking());
@@ -221,7 +229,7 @@ export class ConversationView {
 			this.client.views.session();
 		} catch {
 			this.loading.delete(name);
-			if (name === "permission") this.acts.say("Couldn't load the agent's question. Reload the page.");
+			if (name === "permission") this.acts.say(NOT_LOADED);
 		}
 	}
 
