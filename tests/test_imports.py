@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -194,29 +195,20 @@ def is_below(name: str, folder: str) -> bool:
 
 def loaded_with(path: Path, known: Mapping[str, Path]) -> set[str]:
     """Return the modules of ours that loading `path` loads at once: imports in functions are left out."""
-    tree = WithoutLate().visit(ast.parse(path.read_text()))
-    found = {name for _, name in imported_names(ast.unparse(tree), package_of(path))}
+    found = {name for _, name in imported_names(without_late(path.read_text()), package_of(path))}
     return {module for name in found for module in (name, name.rpartition(".")[0]) if module in known}
 
 
-class WithoutLate(ast.NodeTransformer):
-    """Empties functions, and what is there for the types only."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.body = [ast.Pass()]
-        return node
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.body = [ast.Pass()]
-        return node
-
-    def visit_If(self, node: ast.If) -> ast.AST:
-        if is_for_types(node):
-            node.body = [ast.Pass()]
-        return self.generic_visit(node)
+def without_late(source: str) -> str:
+    """Return a module without the insides of its functions, and without what is there for the types only."""
+    tree = ast.parse(source)
+    for part in ast.walk(tree):
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) or is_for_types(part):
+            part.body = [ast.Pass()]
+    return ast.unparse(tree)
 
 
-def is_for_types(node: ast.AST) -> bool:
+def is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
     """Return whether this is `if TYPE_CHECKING:`."""
     return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
@@ -287,8 +279,7 @@ def test_late_imports_are_left_out() -> None:
         "import storage.store\nif TYPE_CHECKING:\n    import storage.errors\n"
         "class A:\n    def late(self):\n        import storage.records\n    import storage.blobs\n"
     )
-    tree = WithoutLate().visit(ast.parse(source))
-    names = [name for _, name in imported_names(ast.unparse(tree), "transport")]
+    names = [name for _, name in imported_names(without_late(source), "transport")]
     assert names == ["storage.store", "storage.blobs"]
 
 
