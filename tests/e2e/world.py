@@ -67,10 +67,10 @@ class Shared:
 
 
 @contextmanager
-def run_shared(folder: Path, more: str = "") -> Iterator[Shared]:
+def run_shared(folder: Path, more: str = "", heartbeat_s: float = HEARTBEAT_S) -> Iterator[Shared]:
     """Run the shared server; at the end nothing of it is left, else an AssertionError. `more`: of its config."""
     data, config = folder / "data", folder / "config.toml"
-    config.write_text(f"heartbeat_s = {HEARTBEAT_S}\n{more}")
+    config.write_text(f"heartbeat_s = {heartbeat_s}\n{more}")
     home = folder / "home"
     home.mkdir()
     command = [sys.executable, "-m", "builderos", "serve", "--port", "0", "--data", str(data)]

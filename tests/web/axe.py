@@ -7,9 +7,23 @@ from typing import Any
 
 from playwright.sync_api import Page
 
+from tests.web.limits import at_most
+
 __all__ = ["faults"]
 
 SOURCE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+
+RUN = """async () => {
+    for (let left = 5; ; left--) {
+        try {
+            return await axe.run({resultTypes: ["violations"]});
+        } catch (error) {
+            if (!left) throw error;
+            await new Promise(requestAnimationFrame);
+        }
+    }
+}"""
+"""Looks at the page; axe fails if an element goes while it looks, and then it looks again."""
 
 AT_REST = """() => Promise.all(
     document.getAnimations()
@@ -17,6 +31,8 @@ AT_REST = """() => Promise.all(
         .map((one) => one.finished.catch(() => null)),
 )"""
 """Waits for what moves and will end: an endless or a held animation is never finished."""
+
+LIMIT_S = 60.0
 
 GRAVE = frozenset({"serious", "critical"})
 
@@ -26,9 +42,9 @@ def faults(page: Page) -> list[str]:
     assert SOURCE.exists(), "axe-core is missing: make lint installs it (npm ci)"
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(SOURCE.read_text(encoding="utf-8"))
-    # Colours that are still on their way to their place have no contrast worth measuring.
-    page.evaluate(AT_REST)
-    found: dict[str, Any] = page.evaluate("() => axe.run()")
+    with at_most(LIMIT_S, "axe"):
+        page.evaluate(AT_REST)
+        found: dict[str, Any] = page.evaluate(RUN)
     return [
         f"{one['id']} ({one['impact']}): {node['target']} {node.get('failureSummary', '')}"
         for one in found["violations"]

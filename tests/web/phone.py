@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,11 +31,15 @@ class Phone:
         self._socket.send(json.dumps({"type": kind, **fields}))
 
     def wait_for(self, kind: str, test: Callable[[Json], bool] = lambda _: True) -> Json:
-        """Return the next frame of a kind that passes the test."""
+        """Return the next frame of a kind that passes the test. TimeoutError after `LIMIT_S`."""
+        return self._next(lambda frame: frame["type"] == kind and test(frame))
+
+    def _next(self, test: Callable[[Json], bool]) -> Json:
+        end = time.monotonic() + LIMIT_S  # heartbeats come all the time
         while True:
-            frame: Json = json.loads(self._socket.recv(timeout=LIMIT_S))
+            frame: Json = json.loads(self._socket.recv(timeout=max(0.0, end - time.monotonic())))
             self.frames.append(frame)
-            if frame["type"] == kind and test(frame):
+            if test(frame):
                 return frame
 
     def attach(self, session_id: str, agent: str | None = "echo", **more: Any) -> Json:
@@ -51,12 +56,8 @@ class Phone:
         """Send and wait for the turn's end."""
         message_id = self.send(session_id, content)
         turn = self.wait_for("turn_started", lambda one: one["message_id"] == message_id)["turn_id"]
-        while True:
-            frame: Json = json.loads(self._socket.recv(timeout=LIMIT_S))
-            self.frames.append(frame)
-            ended = frame["type"] in ("complete", "error", "interrupted")
-            if ended and frame.get("turn_id") == turn:
-                return frame
+        ends = ("complete", "error", "interrupted")
+        return self._next(lambda frame: frame["type"] in ends and frame.get("turn_id") == turn)
 
 
 @contextmanager

@@ -2,6 +2,10 @@
 
 The page's socket passes through here. What `Stage.play` sends comes to the page as further events of its session; what
 the page says is noted, and kept from the server if the test asks for that.
+
+The server knows nothing of these events. So the stage keeps all events and gives them to a page that attaches again, as
+a server does; it numbers the server's own further events behind those that it played; and what a test said of agent and
+gauge holds against the server's word.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ class Stage:
         sent: the frames of the page, oldest first.
         held: kinds of frames that do not reach the server.
         changed: fields of `attached` that the server does not tell.
-        ready: the same of `ready`.
+        ready: the same of `ready`. Its heartbeat is long: here frames wait while the test does something else.
     """
 
     screen: Screen
@@ -37,16 +41,31 @@ class Stage:
     sent: list[Json] = attrs.field(factory=list)
     held: set[str] = attrs.field(factory=lambda: {"decide", "revoke_grant", "configure", "interrupt"})
     changed: Json = attrs.field(factory=dict)
-    ready: Json = attrs.field(factory=dict)
+    ready: Json = attrs.field(factory=lambda: {"heartbeat_s": 15})
     seq: int = 0
     is_attached: bool = False
     _page_side: WebSocketRoute | None = None
+    _past: list[Json] = attrs.field(factory=list)
+    _own: set[str] = attrs.field(factory=set)
+    _first: Json = attrs.field(factory=dict)
+    _after: int | None = None
+    _real: int = 0
 
     def tell(self, kind: str, /, **fields: Any) -> None:
         """Send a frame without `seq`."""
         body = {"type": kind, "content": "", "timestamp": "2026-01-02T03:04:05.123Z", "session_id": self.sid}
+        if "seq" not in fields:
+            self._own.add(kind)
+        self._pass({**body, **fields})
+
+    def _pass(self, frame: Json) -> None:
+        """Give the page a frame of its session, now and whenever it attaches again."""
+        self._past.append(frame)
+        self._send(frame)
+
+    def _send(self, frame: Json) -> None:
         assert self._page_side is not None
-        self._page_side.send(json.dumps({**body, **fields}))
+        self._page_side.send(json.dumps(frame))
 
     def play(self, kind: str, turn: str | None = "t1", /, **fields: Any) -> int:
         """Send the next event; return its `seq`."""
@@ -112,6 +131,36 @@ class Stage:
             self.screen.page.wait_for_timeout(50)
         raise AssertionError(f"it did not come; the page sent {self.sent}")
 
+    def _from_session(self, frame: Json) -> None:
+        """Pass on what the server says of this session."""
+        kind, seq = frame["type"], frame.get("seq")
+        if kind == "attached":
+            self._attach(frame)
+        elif seq is None:
+            if kind not in self._own:
+                self._send(frame)
+        elif seq <= self._first["head_seq"]:
+            self._pass(frame)  # the history of the first attach
+        elif seq > self._real:
+            first = max(int(frame.get("first_seq") or seq), self._real + 1)
+            self._real = seq
+            place = {"first_seq": self.seq + 1, "seq": self.seq + 1 + seq - first}
+            self.seq = place["seq"]
+            self._pass({**frame, **place})
+
+    def _attach(self, frame: Json) -> None:
+        if not self._first:
+            self._first, self.seq, self._real = frame, frame["head_seq"], frame["head_seq"]
+            self._send({**frame, **self.changed})
+            self.is_attached = True
+            return
+        replay = ("snapshot", self._first["from_seq"] - 1) if self._after is None else ("ok", self._after)
+        place = {"replay": replay[0], "from_seq": replay[1] + 1, "head_seq": self.seq}
+        self._send({**frame, **self.changed, **place})
+        for one in self._past:
+            if "seq" not in one or one["seq"] > (self._after or 0):
+                self._send(one)
+
     def connect(self, page_side: WebSocketRoute) -> None:
         """Stand between the page and the server."""
         self._page_side = page_side
@@ -120,17 +169,20 @@ class Stage:
         def from_page(message: str | bytes) -> None:
             frame: Json = json.loads(message)
             self.sent.append(frame)
+            if frame["type"] == "attach" and frame["session_id"] == self.sid and self._first:
+                self._after = (frame.get("after") or {}).get("seq")
+                after = {"epoch": self._first["epoch"], "seq": self._real}
+                message = json.dumps({**frame, "after": after})
             if frame["type"] not in self.held:
                 server_side.send(message)
 
         def from_server(message: str | bytes) -> None:
             frame: Json = json.loads(message)
-            if frame.get("session_id") == self.sid and frame["type"] == "attached":
-                self.seq = max(self.seq, frame["head_seq"])
-                self.is_attached = True
-                message = json.dumps({**frame, **self.changed})
             if frame["type"] == "ready":
                 message = json.dumps({**frame, **self.ready})
+            elif frame.get("session_id") == self.sid:
+                self._from_session(frame)
+                return
             page_side.send(message)
 
         page_side.on_message(from_page)

@@ -25,7 +25,7 @@ from tests.builderos.old_server import write_old
 from tests.e2e.world import Shared, run_shared
 from tests.support.server import ROOT
 from tests.web.tracing import traced
-from tests.web.world import SCREENSHOTS, Screen, Site
+from tests.web.world import SCREENSHOTS, Screen, Site, Workers
 
 MESSAGES = 10_000
 SLOWER = 5
@@ -78,6 +78,11 @@ def conversation() -> list[dict[str, Any]]:
             }
         )
     return said
+
+
+@pytest.fixture
+def workers() -> Workers:
+    return "allow"
 
 
 @pytest.fixture(scope="module")

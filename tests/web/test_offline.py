@@ -10,7 +10,12 @@ import pytest
 from playwright.sync_api import BrowserContext, WebSocketRoute, expect
 
 from tests.web.wire import Wire, open_wire
-from tests.web.world import Screen, Site
+from tests.web.world import Screen, Site, Workers
+
+
+@pytest.fixture
+def workers() -> Workers:
+    return "allow"
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_a_new_version_waits_for_the_person_and_loses_nothing(site: Site, sid: s
     site.make(sid)
     colour = "() => getComputedStyle(document.documentElement).getPropertyValue('--page').trim()"
     with open_wire(site.server.url) as wire:
-        screen = site.signed_in(to=sid, url=wire.url, color_scheme="light")
+        screen = site.signed_in(to=sid, url=wire.url, color_scheme="light", service_workers="allow")
         screen.wait_worker()
         screen.page.reload()
         screen.wait_live()
@@ -110,18 +110,18 @@ def test_a_new_version_waits_for_the_person_and_loses_nothing(site: Site, sid: s
 
 
 def test_without_a_worker_the_servers_version_tells(site: Site, sid: str) -> None:
-    stage = open_stage(site, sid, service_workers="block")
+    stage = open_stage(site, sid)
     expect(stage.screen.button("Reload")).to_have_count(0)
     stage.cut()
     stage.screen.wait_live()
     expect(stage.screen.button("Reload")).to_have_count(0)
-    stage.ready = {"server_version": "next"}
+    stage.ready["server_version"] = "next"
     stage.cut()
     expect(stage.screen.button("Reload")).to_be_visible()
 
 
 def test_the_rest_of_the_app_is_kept_once_the_page_is_idle(site: Site) -> None:
-    screen = site.signed_in()
+    screen = site.signed_in(service_workers="allow")
     screen.wait_worker()
     source = httpx.get(f"{site.server.url}/sw.js").text
     wanted = len(set(re.findall(r'"(/[^"]*)",', source)))

@@ -7,10 +7,16 @@ import re
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import expect
 
 from tests.web.kept import STORED
-from tests.web.world import Screen, Site
+from tests.web.world import Screen, Site, Workers
+
+
+@pytest.fixture
+def workers() -> Workers:
+    return "allow"
 
 
 def field(screen: Screen) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import attrs
@@ -22,13 +22,30 @@ from playwright.sync_api import (
 from tests.e2e.world import Shared
 from tests.web.engines.chromium import open_browser as open_chromium
 from tests.web.engines.chromium import violation_of
+from tests.web.limits import at_most
 from tests.web.phone import Phone, make_session, open_phone
 from tests.web.sizes import DESKTOP, PHONE, SCREENSHOTS, TABLET, Size
 
-__all__ = ["DESKTOP", "PHONE", "SCREENSHOTS", "TABLET", "Screen", "Site", "Size", "open_browser"]
+__all__ = [
+    "DESKTOP",
+    "PHONE",
+    "SCREENSHOTS",
+    "TABLET",
+    "Restarted",
+    "Screen",
+    "Site",
+    "Size",
+    "Workers",
+    "open_browser",
+]
+
+Workers = Literal["allow", "block"]
 
 WAIT_MS = 30_000
 """How long a page may take for what must come; it takes some milliseconds where nothing else runs."""
+
+CLOSE_S = 30.0
+"""How long the pages of a test may take to close."""
 
 
 @contextmanager
@@ -37,6 +54,38 @@ def open_browser() -> Iterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
     with open_chromium() as browser:
         yield browser
+
+
+class Restarted:
+    """A browser that is started with its first use, and again if it is gone."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._browser: Browser | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def browser(self) -> Browser:
+        """Return a browser that runs."""
+        if self._browser is None or not self._browser.is_connected():
+            self._open.close()
+            self._browser = self._open.enter_context(open_browser())
+        return self._browser
+
+    @contextmanager
+    def ended_if_it_hangs(self) -> Iterator[None]:
+        """End the browser if the block takes too long, so that the next test gets another one."""
+        try:
+            with at_most(CLOSE_S, "closing pages"):
+                yield
+        except Exception:
+            self._open.close()
+            self._browser = None
+            raise
 
 
 @attrs.define(eq=False)
@@ -121,7 +170,7 @@ class Screen:
 
     def wait_worker(self) -> None:
         """Wait until the service worker is active and has the app."""
-        self.page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
+        self.page.wait_for_function("() => navigator.serviceWorker.ready.then(() => true)")
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the page."""
@@ -135,10 +184,15 @@ class Screen:
 
 @attrs.define(eq=False)
 class Site:
-    """A server and a browser."""
+    """A server and a browser.
+
+    Attributes:
+        workers: whether its pages have a service worker, which loads the whole client a second time.
+    """
 
     server: Shared
     browser: Browser
+    workers: Workers = "allow"
     _contexts: list[BrowserContext] = attrs.field(factory=list)
     _screens: list[Screen] = attrs.field(factory=list)
 
@@ -148,6 +202,7 @@ class Site:
 
     def profile(self, size: Size = PHONE, **more: Any) -> BrowserContext:
         """Return a browser profile of its own: nobody has signed in."""
+        more.setdefault("service_workers", self.workers)
         context = self.browser.new_context(
             viewport={"width": size.width, "height": size.height}, has_touch=size.touch, **more
         )

@@ -26,6 +26,7 @@ from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, Drain
 from transport.http.responses import HttpError, error_response
 from transport.http.routes.capsules import list_capsules
 from transport.http.routes.changes import ChangeRoutes
+from transport.http.routes.desk import DeskRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
@@ -109,6 +110,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
     workspace = WorkspaceRoutes(deps, facilities.work)
+    desk = DeskRoutes(deps, facilities.desk)
     removal = SessionRemoval(facilities.sessions, deps.catalog, facilities.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
@@ -123,6 +125,9 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("GET /api/sessions/{id}/files", workspace.listing),
         _route("GET /api/sessions/{id}/file", workspace.file),
         _route("GET /api/folders", workspace.folders),
+        _route("GET /api/desk/sessions", desk.listing),
+        _route("POST /api/sessions/{id}/give-back", desk.give_back),
+        _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
         _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
         _route("GET /api/search", partial(search, facilities.search)),
         _route("GET /api/capsules", partial(list_capsules, facilities.workspace)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,8 +35,13 @@ class Bidi:
         """Send a command and return its result. BidiError if the browser refuses it."""
         number = next(self._ids)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        end = time.monotonic() + ANSWER_S
         while True:
-            frame: Json = json.loads(self._socket.recv(timeout=ANSWER_S))
+            left = max(0.0, end - time.monotonic())
+            try:
+                frame: Json = json.loads(self._socket.recv(timeout=left))
+            except TimeoutError:
+                raise BidiError(f"{method}: no answer within {ANSWER_S:g} s") from None
             if frame.get("id") != number:
                 self.events.append(frame)
             elif frame["type"] == "error":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,16 @@ from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page as PlaywrightPage
 
 from tests.web.engines.page import LIMIT_S, Engine, Page, PageError, Part
-from tests.web.engines.programs import find_program
+from tests.web.engines.programs import (
+    START_S,
+    NewChildren,
+    end_politely,
+    find_program,
+    opened_twice,
+)
 from tests.web.sizes import Size
 
-__all__ = ["Chromium", "open_browser", "violation_of"]
+__all__ = ["NAMES", "Chromium", "open_browser", "violation_of"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -30,14 +36,30 @@ ARGUMENTS = (
 )
 
 
+def open_browser() -> AbstractContextManager[Browser]:
+    """Run a browser. One that dies or hangs at its start is ended, and started once more."""
+    return opened_twice(_open_browser, "Chromium")
+
+
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Run a browser."""
+def _open_browser() -> Iterator[Browser]:
     program = find_program("CHROMIUM", NAMES, "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
+    driver = sync_playwright()
+    ours = NewChildren()
+    try:
+        with ours.noted():
+            playwright = driver.__enter__()
+        browser = playwright.chromium.launch(
+            executable_path=program, args=list(ARGUMENTS), timeout=START_S * 1000
+        )
+        try:
+            yield browser
+        finally:
+            end_politely(browser.close, "Chromium")
+    finally:
+        # Playwright waits for the end of its driver without a limit, so the driver ends first.
+        ours.kill()
+        end_politely(driver.__exit__, "Playwright")
 
 
 def violation_of(message: ConsoleMessage) -> str | None:
@@ -107,11 +129,11 @@ class Chromium(Engine):
 
     name = "chromium"
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: Callable[[], Browser]) -> None:
         self._browser = browser
 
     def open(self, size: Size, *, dark: bool = False) -> Page:
-        context = self._browser.new_context(
+        context = self._browser().new_context(
             viewport={"width": size.width, "height": size.height},
             has_touch=size.touch,
             color_scheme="dark" if dark else "light",

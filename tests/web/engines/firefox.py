@@ -6,16 +6,14 @@ import base64
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-
-from websockets.exceptions import WebSocketException
 
 from tests.web.engines import actions
 from tests.web.engines.bidi import Bidi, BidiError, Json, open_bidi
 from tests.web.engines.page import Engine, Page, PageError, Part
-from tests.web.engines.programs import Program, find_program
+from tests.web.engines.programs import Program, end_politely, find_program, opened_twice
 from tests.web.sizes import Size
 
 __all__ = ["Firefox", "open_firefox"]
@@ -161,7 +159,8 @@ class Firefox(Engine):
         if dark not in self._browsers:
             folder = self._folder / ("dark" if dark else "light")
             folder.mkdir()
-            self._browsers[dark] = self._programs.enter_context(_open_browser(folder, dark))
+            browser = opened_twice(lambda: _open_browser(folder, dark), "Firefox")
+            self._browsers[dark] = self._programs.enter_context(browser)
         page = FirefoxPage(self._browsers[dark])
         page.resize(size.width, size.height)
         return page
@@ -189,7 +188,6 @@ def _open_browser(folder: Path, dark: bool) -> Iterator[Bidi]:
             bidi.command("session.new", capabilities={})
             bidi.command("session.subscribe", events=["log.entryAdded"])
             yield bidi
-            with suppress(WebSocketException, BidiError):
-                bidi.command("browser.close")
+            end_politely(lambda: bidi.command("browser.close"), "Firefox")
     finally:
         process.end()

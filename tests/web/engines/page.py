@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import attrs
 
+from tests.web.limits import at_most
 from tests.web.sizes import SCREENSHOTS, Size
 
 __all__ = ["FIND", "LIMIT_S", "Engine", "EngineName", "Page", "PageError", "Part"]
@@ -129,9 +130,10 @@ class Page(ABC):
         """Run the body of an async function in the page and return its value.
 
         Arguments and value are JSON; the body finds the arguments in the list `args` and may use what `find.js`
-        declares. PageError if it throws.
+        declares. PageError if it throws, HungError if it never ends.
         """
-        return self._run(f"{FIND}\n{body}", args)
+        with at_most(2 * LIMIT_S, f"{self.engine}: the script {body[:80]!r}"):
+            return self._run(f"{FIND}\n{body}", args)
 
     def count(self, part: Part) -> int:
         """Return how many there are now."""

@@ -8,12 +8,19 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, Queue
+from typing import TypeVar
 
-__all__ = ["Program", "find_program", "poll"]
+import psutil
+
+from tests.web.limits import at_most
+
+__all__ = ["START_S", "NewChildren", "Program", "end_politely", "find_program", "opened_twice", "poll"]
+
+T = TypeVar("T")
 
 START_S = 60.0
 """How long a browser may take to start on a busy machine."""
@@ -41,6 +48,61 @@ def poll(check: Callable[[], bool], what: str) -> None:
     while not check():
         assert time.monotonic() < end, f"{what}: not within {START_S:g} s"
         time.sleep(0.02)
+
+
+@contextmanager
+def opened_twice(
+    make: Callable[[], AbstractContextManager[T]], what: str, start_s: float = START_S
+) -> Iterator[T]:
+    """Enter what `make` returns. If that fails or hangs, what it started is killed, and it is tried once more."""
+    with ExitStack() as stack:
+        yield _opened(stack, make, what, start_s)
+
+
+def _opened(stack: ExitStack, make: Callable[[], AbstractContextManager[T]], what: str, start_s: float) -> T:
+    for is_last in (False, True):
+        started = NewChildren()
+        try:
+            with started.noted(), at_most(start_s, f"the start of {what}"):
+                return stack.enter_context(make())
+        except Exception as error:
+            started.kill()
+            if is_last:
+                raise
+            print(f"{what} did not start and is started once more: {error!r}")
+    raise AssertionError("the second try returns or raises")
+
+
+class NewChildren:
+    """The processes that this one starts in a block."""
+
+    def __init__(self) -> None:
+        self._all: set[psutil.Process] = set()
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note those that are new at the end of the block."""
+        others = set(psutil.Process().children())
+        try:
+            yield
+        finally:
+            self._all |= set(psutil.Process().children()) - others
+
+    def kill(self) -> None:
+        """Kill them and all that they started. The caller waits for them."""
+        for one in self._all:
+            with suppress(psutil.NoSuchProcess):
+                others = one.children(recursive=True)
+                for member in (*others, one):
+                    with suppress(psutil.NoSuchProcess):
+                        member.kill()
+                psutil.wait_procs(others, timeout=END_S)
+
+
+def end_politely(act: Callable[[], object], what: str) -> None:
+    """Call `act`, which ends something that is killed afterwards in any case. No error of it counts."""
+    with suppress(Exception), at_most(END_S, f"the end of {what}"):
+        act()
 
 
 class Program:
@@ -76,8 +138,9 @@ class Program:
     def wait_line(self, text: str) -> str:
         """Return the first line of its output that has the text. AssertionError if none comes within `START_S`."""
         seen = []
+        end = time.monotonic() + START_S
         with suppress(Empty):
-            while (line := self._lines.get(timeout=START_S)) is not None:
+            while (line := self._lines.get(timeout=max(0.0, end - time.monotonic()))) is not None:
                 seen.append(line)
                 if text in line:
                     return line.strip()

@@ -21,7 +21,8 @@ import httpx
 
 from tests.web.engines import actions
 from tests.web.engines.page import FIND, LIMIT_S, Engine, Page, PageError, Part
-from tests.web.engines.programs import Program, find_program, poll
+from tests.web.engines.programs import START_S, Program, find_program, opened_twice, poll
+from tests.web.limits import at_most
 from tests.web.sizes import Size
 
 __all__ = ["WebKit", "open_webkit"]
@@ -41,8 +42,12 @@ class DriverError(Exception):
 class Driver:
     """A driver that runs, with its screen. Made by `_open_driver`."""
 
-    def __init__(self, http: httpx.Client) -> None:
-        self._http = http
+    def __init__(self, http: httpx.Client, programs: ExitStack) -> None:
+        self._http, self._programs = http, programs
+
+    def end(self) -> None:
+        """End it with its screen and its pages."""
+        self._programs.close()
 
     def call(self, method: str, path: str, **body: Any) -> Any:
         """Send a command and return its value. DriverError if the driver refuses it."""
@@ -51,14 +56,6 @@ class Driver:
         if answer.status_code != 200:
             raise DriverError(f"{path}: {value['error']}: {value['message'][:500]}")
         return value
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it answers."""
-        try:
-            return self._http.get("/status").status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 class WebKitPage(Page):
@@ -151,9 +148,20 @@ class WebKit(Engine):
 
     def open(self, size: Size, *, dark: bool = False) -> Page:
         free = self._free[dark]
-        page = WebKitPage(free.pop() if free else self._start_driver(dark), free)
+        try:
+            page = self._open_page(free.pop() if free else self._start_driver(dark), free)
+        except (DriverError, httpx.HTTPError) as error:
+            print(f"WebKit did not open a page and is started once more: {error!r}")
+            page = self._open_page(self._start_driver(dark), free)
         page.resize(size.width, size.height)
         return page
+
+    def _open_page(self, driver: Driver, free: list[Driver]) -> WebKitPage:
+        try:
+            return WebKitPage(driver, free)
+        except BaseException:
+            driver.end()
+            raise
 
     def _start_driver(self, dark: bool) -> Driver:
         self._count += 1
@@ -162,7 +170,9 @@ class WebKit(Engine):
         style.parent.mkdir(parents=True)
         style.write_text(NARROW)
         home.chmod(0o700)
-        return self._programs.enter_context(_open_driver(home, dark))
+        programs = self._programs.enter_context(ExitStack())
+        http = programs.enter_context(opened_twice(lambda: _open_driver(home, dark), "WebKitWebDriver"))
+        return Driver(http, programs)
 
 
 @contextmanager
@@ -173,8 +183,8 @@ def open_webkit(folder: Path) -> Iterator[WebKit]:
 
 
 @contextmanager
-def _open_driver(home: Path, dark: bool) -> Iterator[Driver]:
-    """Run a screen and a driver on it."""
+def _open_driver(home: Path, dark: bool) -> Iterator[httpx.Client]:
+    """Run a screen and a driver on it; give the way to the driver."""
     program = find_program("WEBKIT_DRIVER", ("WebKitWebDriver",), "webkit2gtk-driver")
     with _open_screen(home) as display:
         port = _free_port()
@@ -197,12 +207,18 @@ def _open_driver(home: Path, dark: bool) -> Iterator[Driver]:
         try:
             url = f"http://127.0.0.1:{port}"
             with httpx.Client(base_url=url, timeout=2 * LIMIT_S, trust_env=False) as http:
-                driver = Driver(http)
-                poll(lambda: process.has_ended or driver.is_ready, "WebKitWebDriver answers")
+                poll(lambda: process.has_ended or _is_ready(http), "WebKitWebDriver answers")
                 assert not process.has_ended, "WebKitWebDriver ended at once"
-                yield driver
+                yield http
         finally:
             process.end()
+
+
+def _is_ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/status", timeout=LIMIT_S).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @contextmanager
@@ -216,7 +232,7 @@ def _open_screen(home: Path) -> Iterator[str]:
     finally:
         os.close(writer)
     try:
-        with os.fdopen(reader) as told:
+        with os.fdopen(reader) as told, at_most(START_S, "Xvfb says its number"):
             # The whole line: Xvfb writes number and line end apart, and dies if nobody reads the second.
             number = told.readline().strip()
         assert number, "Xvfb does not start"

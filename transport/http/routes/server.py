@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Catalog, Clock
+from storage.errors import StorageError
 from transport.auth import authorize
 from transport.config import TransportConfig
 from transport.facilities import AgentState, HttpServices, Port, Readiness
@@ -22,6 +23,10 @@ from transport.ports import Deps, Device
 from transport.v3.events import timestamp
 
 __all__ = ["ServerRoutes", "SystemRoutes", "description", "metrics_text"]
+
+
+STORAGE_S: Final = 5.0
+"""How long storage may take to say that it can be written."""
 
 
 @attrs.frozen
@@ -50,7 +55,7 @@ class ServerRoutes:
         body: dict[str, Any] = {
             "status": "running",
             "version": self.config.version,
-            "health": "ok",
+            "health": await self._health(),
             "timestamp": timestamp(self.deps.clock()),
             "features": dict(self.config.features),
         }
@@ -59,6 +64,16 @@ class ServerRoutes:
             found = await trio.to_thread.run_sync(facilities.readiness, limiter=self.looking)
             body |= _readiness(found, tells_paths=authorize(device.scope, "send"))
         return JsonAnswer(body)
+
+    async def _health(self) -> str:
+        """Return `ok`, or `storage` while nothing can be stored: the disk is full, say."""
+        with trio.move_on_after(STORAGE_S):  # noqa: ASYNC912 - storage waits
+            try:
+                await self.deps.journal.check_writable()
+            except StorageError:
+                return "storage"
+            return "ok"
+        return "storage"
 
 
 def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:

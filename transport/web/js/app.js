@@ -1,7 +1,7 @@
 // The app: who is signed in, what is on the screen, and one drawing a frame however much changed.
 
 import { Client } from "./client.js";
-import { moreStyles } from "./dom.js";
+import { NOT_LOADED, moreStyles } from "./dom.js";
 import { forgetAll, randomHex, recall, remember, setTheme } from "./identity.js";
 import { modeOf, sessionName } from "./names.js";
 import { closeDialogs, goTo, here, routeOf } from "./router.js";
@@ -35,6 +35,7 @@ export class App {
 			create: () => this.do("create"),
 			search: async (query) => (await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
 			needs: (at, one, open) => this.client?.peeks?.draw(at, one.session_id, open),
+			organize: (id, what) => this.#act({ type: "organize", session_id: id, ...what }),
 			redraw: (archived) => {
 				if (archived) this.client?.sessions.loadArchived(this.client.api).catch(() => {}); // those that are known are shown
 				this.#draw("list");
@@ -48,6 +49,7 @@ export class App {
 		this.pane.append(this.greeting);
 		/** @type {Set<string>} what is to be drawn */
 		this.due = new Set();
+		this.sessionFirst = false;
 		this.lagSince = 0;
 		/** What the welcome was drawn from. */
 		this.told = "";
@@ -59,6 +61,7 @@ export class App {
 		this.cameFromList = false;
 		this.tabs = new BroadcastChannel("builderos.tabs");
 		this.tabs.onmessage = () => this.#signOut();
+		addEventListener("desk", () => this.do("desk"));
 		store.lost = () => this.shell.say("This browser keeps nothing for this page. Messages that wait to be sent are lost if you close it.");
 	}
 
@@ -138,7 +141,7 @@ export class App {
 		if (!history.state?.sheet) closeDialogs();
 		const route = routeOf(location.hash);
 		if (route.view === "session" && OWN_ID.test(route.id)) {
-			this.#toAlias(route.id);
+			import("./doings.js").then(({ toAlias }) => toAlias(client, route.id), () => location.replace("#/"));
 			return;
 		}
 		if (route.view === "session") {
@@ -168,16 +171,6 @@ export class App {
 		else location.replace("#/");
 	}
 
-	/** An older address names a session by an id of the iOS app; the server answers with what that is called now. @param {string} id */
-	async #toAlias(id) {
-		try {
-			const told = await this.client?.api.json(`/api/sessions/${id}/messages?limit=1`);
-			location.replace(`#/s/${told.session_id}`);
-		} catch {
-			location.replace("#/");
-		}
-	}
-
 	/** Draw before the next frame, once. @param {...("list" | "session" | "status")} what */
 	#draw(...what) {
 		if (!this.due.size) {
@@ -193,8 +186,14 @@ export class App {
 		const drawn = new Set(due);
 		due.clear();
 		if (!client) return;
+		if (drawn.has("list") && drawn.has("session")) {
+			// One of them a frame, in turn, so that no frame takes long.
+			const later = (this.sessionFirst = !this.sessionFirst) ? "list" : "session";
+			drawn.delete(later);
+			this.#draw(later);
+		}
 		if (drawn.has("list")) this.#drawList(client);
-		if (drawn.has("session")) this.conversation?.update();
+		if (drawn.has("session") || drawn.has("list")) this.conversation?.update();
 		this.#heading(client);
 		this.#connection(client);
 	}
@@ -210,10 +209,9 @@ export class App {
 		const told = JSON.stringify([this.status, loaded, known.size > 0]);
 		if (told === this.told || !loaded || !this.asked) return;
 		this.told = told;
-		import("./views/welcome.js").then(({ missing, welcomeView }) => {
+		import("./views/welcome.js").then(({ welcomeView }) => {
 			this.greeting.replaceChildren(welcomeView(this.status, known.size));
-			const isNeeded = !known.size || missing(this.status).length > 0;
-			this.list.welcome.replaceChildren(...(isNeeded ? [welcomeView(this.status, known.size)] : []));
+			this.list.welcome.replaceChildren(welcomeView(this.status, known.size, known.size > 0));
 		}, () => (this.told = ""));
 	}
 
@@ -259,22 +257,27 @@ export class App {
 
 	// ---- what the person does ----
 
-	/** Do what is loaded when it is first done. @param {"create" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
+	/** @param {Record<string, any>} frame */
+	#act(frame) {
+		if (!this.client?.connection.send(frame)) this.shell.say("Not connected at the moment.");
+	}
+
+	/** Do what is loaded when it is first done. @param {"create" | "desk" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
 	do(what) {
 		Promise.all([import("./doings.js"), moreStyles()]).then(
 			([doings]) => this.client && doings[what](this, this.client),
-			() => this.shell.say("Couldn't load this part of the page. Check the connection and try again."),
+			() => this.shell.say(NOT_LOADED),
 		);
 	}
 
-	/** @param {string} id @param {string} agent @param {Record<string, string>} settings */
+	/** @param {string} id @param {string} agent @param {Record<string, string | boolean>} settings */
 	make(id, agent, settings) {
 		this.making = { id, agent, ...(Object.keys(settings).length ? { settings } : {}) };
 		if (this.client?.open?.id === id) this.client.closeSession();
 		goTo(`#/s/${id}`);
 	}
 
-	/** @type {{id: string, agent: string, settings?: Record<string, string>} | undefined} the session that is being made */
+	/** @type {{id: string, agent: string, settings?: Record<string, string | boolean>} | undefined} the session that is being made */
 	making = undefined;
 
 	/** Make a session by its first message. @param {string} agent @param {string} text */

@@ -2,6 +2,9 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Said if a part of the page could not be loaded. The next press tries again. */
+export const NOT_LOADED = "Couldn't load this part of the page. Check the connection and try again.";
+
 /** @typedef {Node | string | null | undefined | false} Child */
 
 /**
@@ -31,17 +34,16 @@ export function el(tag, first, ...children) {
 const ICONS = {
 	back: "M15 5l-7 7 7 7",
 	send: "M12 19V5M6 11l6-6 6 6",
-	stop: "M7.500 7.500h9v9h-9z",
+	stop: "M7.5 7.5h9v9h-9z",
 	clip: "M20 11l-8.5 8.5a5 5 0 0 1-7-7L13 4a3.3 3.3 0 0 1 4.7 4.7l-8.5 8.4a1.6 1.6 0 0 1-2.3-2.3L14.5 7",
-	mic: "M12 4a2.5 2.5 0 0 1 2.5 2.5v5a2.5 2.5 0 0 1-5 0v-5A2.5 2.5 0 0 1 12 4zM6 11.5a6 6 0 0 0 12 0M12 17.500v3",
-	steer: "M5 5v6a4 4 0 0 0 4 4h10M15 11l4 4-4 4",
+	mic: "M12 4a2.5 2.5 0 0 1 2.5 2.5v5a2.5 2.5 0 0 1-5 0v-5A2.5 2.5 0 0 1 12 4zM6 11.5a6 6 0 0 0 12 0M12 17.5v3",
 	more: "M5 12h.01M12 12h.01M19 12h.01",
 	plus: "M12 5v14M5 12h14",
 	down: "M12 5v14M6 13l6 6 6-6",
 	close: "M6 6l12 12M18 6L6 18",
-	speak: "M5 10v4h3l4 4V6l-4 4zM16 9a4 4 0 0 1 0 6M18.500 6.500a8 8 0 0 1 0 11",
+	speak: "M5 10v4h3l4 4V6l-4 4zM16 9a4 4 0 0 1 0 6M18.5 6.5a8 8 0 0 1 0 11",
 	copy: "M9 9h10v11H9zM5 15V4h10",
-	gear: "M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM4 12h2M18 12h2M12 4v2M12 18v2M6.300 6.300l1.400 1.400M16.300 16.300l1.400 1.400M6.300 17.700l1.400-1.400M16.300 7.700l1.400-1.400",
+	gear: "M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM4 12h2M18 12h2M12 4v2M12 18v2M6.3 6.3l1.4 1.4M16.3 16.3l1.4 1.4M6.3 17.7l1.4-1.4M16.3 7.7l1.4-1.4",
 	leave: "M10 5H6a1 1 0 0 0-1 1v12a1 1 0 0 0 1 1h4M15 8l4 4-4 4M19 12H10",
 	search: "M11 4a7 7 0 1 1 0 14 7 7 0 0 1 0-14zM20 20l-4-4",
 	phone: "M8 3h8a1 1 0 0 1 1 1v16a1 1 0 0 1-1 1H8a1 1 0 0 1-1-1V4a1 1 0 0 1 1-1zM11 18h2",

@@ -12,6 +12,8 @@ const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const dark = matchMedia("(prefers-color-scheme: dark)");
 setTheme(dark.matches);
 dark.addEventListener("change", () => setTheme(dark.matches));
+// Before anything is drawn: the height is laid out once.
+fitToScreen();
 const secret = takeSecret();
 const app = new App(root, await Store.open());
 
@@ -28,7 +30,6 @@ if (secret?.kind === "pair") {
 	app.begin();
 }
 
-fitToScreen();
 listenForKeys({
 	palette: () => app.do("palette"),
 	create: () => app.do("create"),

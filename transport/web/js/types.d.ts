@@ -50,6 +50,8 @@ interface Tool {
   inputBlob?: string;
   output?: string;
   outputBlob?: string;
+  /** Pictures that the call gave. */
+  pictures?: { mime_type: string; size: number; url: string }[];
   isError?: boolean;
   ms?: number;
   diff?: FileDiff[];
@@ -100,6 +102,8 @@ interface AnswerEntry {
   cause: string;
   /** How much it changed; null until the server told. */
   changed: { files: number; added: number; removed: number } | null;
+  /** Whether only its text is here: it ended before what came at the attach. */
+  past?: boolean;
   /** The undo that took its changes back; "" if none did, or a redo followed. */
   undo: string;
 }
@@ -227,6 +231,28 @@ interface SessionInfo {
   pinned?: boolean;
   archived?: boolean;
   held?: any;
+  where?: Where | null;
+}
+
+/** A session that a program of the person's keeps. */
+interface DeskSession {
+  agent: string;
+  native_id: string;
+  title: string;
+  workspace: string;
+  first_message: string;
+  last_activity: string;
+  message_count: number;
+  where: Where | null;
+  session_id: string | null;
+}
+
+/** A program of the person's that has a session open. */
+interface Where {
+  program: string;
+  pid: number | null;
+  status: "idle" | "busy" | "waiting";
+  since: string | null;
 }
 
 /** A file that waits to be uploaded, or was. Its bytes and no Blob: some browsers keep no Blob in their database. */
@@ -243,7 +269,7 @@ interface OutMessage {
   n?: number;
   session_id: string;
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
   message_id: string;
   content: string;
   mode: "queue" | "steer";
@@ -315,6 +341,8 @@ interface Acts {
   /** Whether what waits outlives the page. */
   keeps: () => boolean;
   save: (url: string, name: string) => void;
+  /** The bytes of a file of this server. */
+  fetch: (url: string) => Promise<Blob>;
   copy: (text: string) => void;
   /** What else a finished answer's foot has. */
   more: (entry: AnswerEntry) => HTMLElement[];
@@ -330,6 +358,7 @@ interface ListActs {
   search: (query: string) => Promise<Hit[]>;
   /** Draw what a session needs from the person, below its row. */
   needs: (at: HTMLElement, one: SessionInfo, open: boolean) => void;
+  organize: (id: string, what: { pinned?: boolean; archived?: boolean }) => void;
   /** The filters changed. */
   redraw: (archived: boolean) => void;
 }
@@ -337,7 +366,7 @@ interface ListActs {
 /** What `Create` asked for. */
 interface Making {
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
 }
 
 interface Hit {

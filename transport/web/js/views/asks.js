@@ -72,13 +72,13 @@ export function modes(request, { decide, offer }) {
 	const wanted = request.modes.length ? known.filter((one) => request.modes.includes(one.id)) : known.filter((one) => one.kind === "edits" || one.kind === "ask");
 	if (!wanted.length) return [];
 	const choice = wanted.map((one) => button(`Allow and switch to ${modeName(one)}`, () => decide(request, "allow", { mode: one.id }), "quiet"));
-	const first = request.kind === "plan" && request.editable.includes("plan") ? [editPlan(request, decide)] : [];
-	return [...first, el("div.choice", ...choice)];
+	return [el("div.choice", ...choice)];
 }
 
-/** @param {Asked} request @param {import("./permission.js").Decide} decide */
-function editPlan(request, decide) {
+/** Change the plan before it is allowed. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
+export function edit(request, { decide }) {
 	const text = el("textarea", { rows: 8, "aria-label": "Plan" });
 	text.value = String(request.input?.plan ?? "");
-	return el("details", el("summary", "Change the plan"), text, button("Allow the changed plan", () => decide(request, "allow", { input: { plan: text.value } })));
+	const allow = button("Allow the changed plan", () => decide(request, "allow", { input: { plan: text.value } }));
+	return [el("details", el("summary", "Change the plan"), text, allow)];
 }

@@ -1,6 +1,6 @@
 // Where a person writes: text, files, voice; what is typed is the session's draft on every device.
 
-import { button, el, iconButton, moreStyles, setAttr, setText, sizeText } from "../dom.js";
+import { NOT_LOADED, button, el, iconButton, moreStyles, setAttr, setText, sizeText } from "../dom.js";
 
 /** What the server takes. */
 const MAX_FILE_BYTES = 50_000_000;
@@ -49,7 +49,9 @@ export class ComposerView {
 
 	#listen() {
 		this.node.onsubmit = (event) => event.preventDefault();
+		this.text.onfocus = () => this.session?.warm();
 		this.text.oninput = () => {
+			this.session?.warm();
 			this.session?.setDraft(this.text.value);
 			this.#drawOffer();
 			this.#fit();
@@ -259,7 +261,9 @@ export class ComposerView {
 	hearing = false;
 
 	async #dictate() {
-		(await import("../voice.js")).dictate(this);
+		const part = await import("../voice.js").catch(() => null);
+		if (part) part.dictate(this);
+		else this.say(NOT_LOADED);
 	}
 
 	/** The text box has another text by other means than keys. */

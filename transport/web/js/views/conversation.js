@@ -1,6 +1,6 @@
 // The open session on the screen: log, tasks, decision, composer.
 
-import { button, copyText, el, icon, moreStyles } from "../dom.js";
+import { NOT_LOADED, button, copyText, el, icon, moreStyles } from "../dom.js";
 import { agentName, modeOf } from "../names.js";
 import { ComposerView } from "./composer.js";
 import { LogView } from "./log.js";
@@ -36,6 +36,8 @@ export class ConversationView {
 		this.tasks = undefined;
 		/** @type {import("./plan.js").PlanView | undefined} its to-do list */
 		this.plan = undefined;
+		/** @type {import("./queue.js").QueueView | undefined} what waits for its turn */
+		this.queue = undefined;
 		/** @type {Set<string>} parts that are being loaded */
 		this.loading = new Set();
 		this.composer = new ComposerView(acts.say);
@@ -58,6 +60,9 @@ export class ConversationView {
 		this.goal = 0;
 	}
 
+	/** @type {HTMLElement | undefined} which terminal has it open (views/desk.js) */
+	elsewhere;
+
 	#workspace() {
 		return /** @type {string | undefined} */ (this.session?.journal.settings.workspace ?? undefined);
 	}
@@ -76,9 +81,9 @@ export class ConversationView {
 			},
 			sendNow: (id) => this.session?.act({ type: "send_now", message_id: id }),
 			mayFork: () => this.session?.journal.offer?.can?.includes("fork") ?? false,
-			forkAt: (entry) => this.#open(() => import("./ways.js"), ({ fork, turnBefore }, session) => fork(session, turnBefore(session, entry), entry.text, this.acts.say)),
+			forkAt: (entry) => this.#ways(({ fork, turnBefore }, session) => fork(session, turnBefore(session, entry), entry.text, this.acts.say)),
 			retryTurn: (entry) =>
-				this.#open(() => import("./ways.js"), ({ again }, session) => {
+				this.#ways(({ again }, session) => {
 					again(session, entry);
 					this.log.toNewest();
 				}),
@@ -88,6 +93,7 @@ export class ConversationView {
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
 			keeps: () => this.client.store.lasts,
 			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
+			fetch: async (url) => (await this.client.api.fetch(url)).blob(),
 			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
 			more: (entry) => this.#more(entry),
 			open: (part, use) => this.#open(part, use),
@@ -110,8 +116,13 @@ export class ConversationView {
 			const [loaded] = await Promise.all([part(), moreStyles()]);
 			use(loaded, session);
 		} catch {
-			this.acts.say("Couldn't load this part of the page. Check the connection and try again.");
+			this.acts.say(NOT_LOADED);
 		}
+	}
+
+	/** @param {(part: typeof import("./ways.js"), session: OpenSession) => void} use */
+	#ways(use) {
+		this.#open(() => import("./ways.js"), use);
 	}
 
 	/** What can be done after a turn, beside copying it. @param {AnswerEntry} entry @returns {HTMLElement[]} */
@@ -123,7 +134,7 @@ export class ConversationView {
 			import("./ways.js").then(({ ways }) => at.replaceChildren(...ways(session, entry, this.acts.say)), () => {});
 		}
 		if (session.journal.offer?.can?.includes("fork")) {
-			at.append(button("Fork", () => this.#open(() => import("./ways.js"), ({ fork }, now) => fork(now, entry.turn, "", this.acts.say)), "quiet"));
+			at.append(button("Fork", () => this.#ways(({ fork }, now) => fork(now, entry.turn, "", this.acts.say)), "quiet"));
 		}
 		return [at];
 	}
@@ -169,11 +180,13 @@ export class ConversationView {
 		this.#note(session);
 		if (session.caughtUp || !client.live || !session.goal) this.log.update(client.outbox.of(session.id));
 		this.#load(journal);
+		if (this.elsewhere || client.sessions.known.get(session.id)?.where) import("./desk.js").then((part) => part.banner(this, session), () => {});
 		const [mayDecide, mayDrive] = [client.may("approve"), client.may("drive")];
 		this.permission?.update([...journal.pending.values()], { agent: journal.agent, mayDecide, mayDrive, live: client.live });
 		this.strip?.update(journal);
 		this.tasks?.update(journal.tasks);
 		this.plan?.update(journal.plan);
+		this.queue?.update(session, mayDrive);
 		this.extra.hidden = !journal.tasks.size && !journal.plan.length;
 		const can = journal.offer?.can;
 		const running = journal.turn !== null;
@@ -194,6 +207,10 @@ export class ConversationView {
 		if (journal.tasks.size && !this.tasks) {
 			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView((id) => this.session?.act({ type: "stop_task", task_id: id }))).node));
 		}
+		const last = journal.entries.at(-1);
+		if (!this.queue && last?.kind === "user" && last.state === "queued") {
+			this.#part("queue", import("./queue.js"), ({ QueueView }) => this.composer.node.prepend((this.queue = new QueueView()).node));
+		}
 		if (journal.pending.size && !this.permission) {
 			this.#part("permission", import("./permission.js"), ({ PermissionView }) => {
 				this.permission = new PermissionView(this.#asking());
@@ -212,7 +229,7 @@ export class ConversationView {
 			this.client.views.session();
 		} catch {
 			this.loading.delete(name);
-			if (name === "permission") this.acts.say("Couldn't load the agent's question. Check the connection and reload the page.");
+			if (name === "permission") this.acts.say(NOT_LOADED);
 		}
 	}
 

@@ -1,7 +1,7 @@
 // The inbox: what waits for the person, what runs, and the other sessions by project; with search. On a wide screen it stands
 // beside the conversation.
 
-import { button, el, icon, setAttr, setText } from "../dom.js";
+import { NOT_LOADED, button, el, icon, setAttr, setText } from "../dom.js";
 import { rowView } from "./row.js";
 
 /** @typedef {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, live: boolean}} How */
@@ -10,8 +10,8 @@ import { rowView } from "./row.js";
 const WAITING = "Needs you";
 const RUNNING = "Running";
 
-/** Rows that are made at once, so that no drawing takes long. */
-const AT_ONCE = 25;
+/** Rows that are made in a frame, so that no drawing takes long. */
+const AT_ONCE = 12;
 
 export class ListView {
 	/** @param {ListActs} acts */
@@ -31,6 +31,11 @@ export class ListView {
 		this.empty = el("p.hint");
 		this.sections = el("div");
 		this.nav = el("nav", { "aria-label": "Sessions" }, this.sections, this.empty);
+		this.nav.addEventListener("touchstart", async (event) => {
+			// If it does not load, the next touch tries again.
+			const part = await import("./swipe.js").catch(() => null);
+			part?.follow(event, (id) => this.known.find((one) => one.session_id === id), acts.organize);
+		}, { passive: true });
 		this.welcome = el("div.narrow");
 		this.start = el("div.start");
 		this.node = el("aside.side", { "aria-label": "Inbox" }, el("div.scroll", el("div.tools-row", form, this.create), this.filters, this.results, this.nav, this.welcome), this.start);
@@ -42,23 +47,40 @@ export class ListView {
 		this.known = [];
 		/** @type {Set<string>} */
 		this.only = new Set();
-		/** How many rows this drawing has made. */
-		this.made = 0;
-		/** @type {ReturnType<typeof setTimeout> | undefined} the next drawing */
-		this.again = undefined;
+		/** @type {[HTMLElement, SessionInfo][]} rows that the next frames make */
+		this.due = [];
+		/** Whether one of those has its place before rows that are there. */
+		this.mixed = false;
+		/** @type {How} */
+		this.how = { open: null, reading: false, loaded: false, ready: false, live: false };
 	}
 
 	/** @param {SessionInfo[]} sessions newest first @param {How} how */
 	update(sessions, how) {
 		this.known = sessions;
-		this.made = 0;
+		this.how = how;
+		const waits = this.due.length > 0;
+		this.due = [];
+		this.mixed = false;
 		this.create.disabled = !how.ready;
 		this.#filter(sessions);
 		const shown = sessions.filter((one) => this.#passes(one));
 		this.empty.hidden = shown.length > 0;
 		setText(this.empty, sessions.length ? "Nothing here." : how.loaded || !how.live ? "No sessions yet." : "Looking for sessions …");
 		this.#drop(new Set(shown.map((one) => one.session_id)));
-		this.#arrange(shown, how);
+		let made = 0;
+		this.#arrange(shown, () => ++made <= AT_ONCE);
+		if (this.due.length && !waits) this.#soon();
+	}
+
+	#soon() {
+		const go = () => {
+			for (const [list, one] of this.due.splice(0, AT_ONCE)) list.append(this.#row(one).node);
+			if (this.due.length) this.#soon();
+			else if (this.mixed) this.acts.redraw(false);
+		};
+		if (document.visibilityState === "visible") requestAnimationFrame(go);
+		else setTimeout(go);
 	}
 
 	/** @param {Set<string>} ids those that stay */
@@ -70,8 +92,8 @@ export class ListView {
 		}
 	}
 
-	/** @param {SessionInfo[]} sessions @param {How} how */
-	#arrange(sessions, how) {
+	/** @param {SessionInfo[]} sessions @param {() => boolean} mayMake whether one more row may be made now */
+	#arrange(sessions, mayMake) {
 		/** @type {Map<string, SessionInfo[]>} */
 		const groups = new Map([[WAITING, []], [RUNNING, []]]);
 		const pinned = sessions.filter((one) => one.pinned);
@@ -83,14 +105,17 @@ export class ListView {
 			else groups.set(title, [one]);
 		}
 		const only = [...groups.values()].filter((all) => all.length).length === 1;
-		let at = this.sections.firstChild;
+		let at = /** @type {HTMLElement | null} */ (this.sections.firstChild);
+		const next = () => (at = /** @type {HTMLElement | null} */ (at?.nextSibling ?? null));
 		for (const [title, all] of groups) {
 			if (!all.length) continue;
 			const group = this.#group(title);
+			// An empty one stays: to put the others before it would move them all.
+			while (at?.hidden) next();
 			setAttr(/** @type {Element} */ (group.node.firstElementChild), "class", only && title === OTHERS ? "unseen" : "label");
-			if (group.node === at) at = at.nextSibling;
+			if (group.node === at) next();
 			else this.sections.insertBefore(group.node, at);
-			this.#fill(group.list, all, how);
+			this.#fill(group.list, all, mayMake);
 		}
 		for (const [title, group] of this.groups) group.node.hidden = !groups.get(title)?.length;
 	}
@@ -106,25 +131,32 @@ export class ListView {
 		return group;
 	}
 
-	/** @param {HTMLElement} list @param {SessionInfo[]} sessions @param {How} how */
-	#fill(list, sessions, how) {
+	/** @param {HTMLElement} list @param {SessionInfo[]} sessions @param {() => boolean} mayMake */
+	#fill(list, sessions, mayMake) {
 		let at = list.firstChild;
+		let skipped = false;
 		for (const one of sessions) {
-			const id = one.session_id;
-			let row = this.rows.get(id);
-			if (!row && ++this.made > AT_ONCE) {
-				this.again ??= setTimeout(() => {
-					this.again = undefined;
-					this.acts.redraw(false);
-				});
-				return;
+			if (!this.rows.has(one.session_id) && !mayMake()) {
+				this.due.push([list, one]);
+				skipped = true;
+				continue;
 			}
-			if (!row) this.rows.set(id, (row = rowView(id)));
-			row.update(one, id === how.open, how.reading);
-			this.acts.needs(row.more, one, id === how.open);
-			if (row.node === at) at = at.nextSibling;
-			else this.#place(list, row.node, at);
+			this.mixed ||= skipped;
+			const { node } = this.#row(one);
+			if (node === at) at = at.nextSibling;
+			else this.#place(list, node, at);
 		}
+	}
+
+	/** @param {SessionInfo} one */
+	#row(one) {
+		const { session_id: id } = one;
+		const { open, reading } = this.how;
+		let row = this.rows.get(id);
+		if (!row) this.rows.set(id, (row = rowView(id)));
+		row.update(one, id === open, reading);
+		this.acts.needs(row.more, one, id === open);
+		return row;
 	}
 
 	/** Moving an element takes the focus from what is in it. @param {HTMLElement} list @param {HTMLElement} node @param {ChildNode | null} before */
@@ -157,7 +189,7 @@ export class ListView {
 	async #search() {
 		const part = await import("./hits.js").catch(() => null);
 		if (part) await part.search(this.query, this.results, this.known, this.acts.search);
-		else this.results.replaceChildren(el("p.hint", "Couldn't load the search. Check the connection and reload the page."));
+		else this.results.replaceChildren(el("p.hint", NOT_LOADED));
 	}
 }
 

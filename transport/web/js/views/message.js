@@ -7,8 +7,8 @@ import { deviceId } from "../identity.js";
 const FOLD_CHARS = 1500;
 const FOLD_LINES = 24;
 
-/** @param {FileShown} file */
-function fileLink(file) {
+/** @param {FileShown} file @param {Acts["save"]} save */
+function fileLink(file, save) {
 	const size = file.size === undefined ? "" : ` · ${sizeText(file.size)}`;
 	const named = [icon("clip"), file.filename, el("small", size)];
 	if (!file.url) return el("span.file", ...named);
@@ -18,7 +18,7 @@ function fileLink(file) {
 	const onclick = (/** @type {Event} */ event) => {
 		if (!matchMedia("(display-mode: standalone)").matches || !navigator.share) return;
 		event.preventDefault();
-		import("./share.js").then(({ shareLink }) => shareLink(href, file.filename));
+		save(href, file.filename);
 	};
 	const link = el("a.file", { href, target: "_blank", rel: "noopener", onclick }, ...named);
 	if (file.mime_type?.startsWith("image/")) link.prepend(el("img", { src: href, alt: "", loading: "lazy" }));
@@ -103,7 +103,7 @@ export class UserView {
 		const when = clockTime(at);
 		setAttr(this.node, "aria-label", `${mine ? "You" : label}, ${when}`);
 		this.who.replaceChildren(mine ? "You" : label, ...(mine ? [el("span.unseen", ` · ${label}`)] : []), el("time", { datetime: at }, when));
-		this.files.replaceChildren(...files.map(fileLink));
+		this.files.replaceChildren(...files.map((one) => fileLink(one, this.acts.save)));
 	}
 
 	#unfold() {

@@ -1,6 +1,6 @@
 // What a person must decide. It lies over the composer and not over the conversation, since one decides by what was said.
 
-import { button, el, setText } from "../dom.js";
+import { NOT_LOADED, button, el, setText } from "../dom.js";
 import { agentName } from "../names.js";
 import { describe, inputText, toolName } from "../tools.js";
 
@@ -86,7 +86,8 @@ export class PermissionView {
 		const asks = askedWords(request, agent);
 		this.mayDrive = mayDrive;
 		this.count = el("small", count > 1 ? ` 1 of ${count}` : "");
-		const named = request.questions || request.kind === "trust" ? null : el("small.toolname", toolName(request.tool));
+		const name = toolName(request.tool);
+		const named = request.questions || request.kind === "trust" || asks.includes(name) ? null : el("small.toolname", name);
 		const head = el("div", { id: "asked" }, el("p.asks", el("b", asks), this.count, named), request.title && request.title !== asks ? el("p", request.title) : null);
 		if (!mayDecide) return [head, this.#input(request), el("p.hint", "View only: this device can't approve.")];
 		if (request.questions) return [head, this.#later("form", request, agent)];
@@ -94,13 +95,15 @@ export class PermissionView {
 		return [head, this.#input(request), ...this.#choice(request, agent)];
 	}
 
-	/** What is loaded when it is first asked. @param {"form" | "trust" | "modes"} what @param {Asked} request @param {string} agent */
+	/** What is loaded when it is first asked. @param {"form" | "trust" | "edit" | "modes"} what @param {Asked} request @param {string} agent */
 	#later(what, request, agent) {
-		const at = el("div", { class: `asked-${what}` }, what === "modes" ? null : el("p.hint", "Loading …"));
-		import("./asks.js").then(
-			(asks) => at.replaceChildren(...asks[what](request, { agent, decide: this.acts.decide, offer: this.acts.offer(), mayDrive: this.mayDrive })),
-			() => at.replaceChildren(el("p.hint", "Couldn't load this part. Check the connection and reload the page.")),
-		);
+		const at = el("div", { class: `asked-${what}` }, what === "modes" || what === "edit" ? null : el("p.hint", "Loading …"));
+		const load = () =>
+			import("./asks.js").then(
+				(asks) => at.replaceChildren(...asks[what](request, { agent, decide: this.acts.decide, offer: this.acts.offer(), mayDrive: this.mayDrive })),
+				() => at.replaceChildren(el("p.hint", NOT_LOADED), button("Try again", load, "quiet")),
+			);
+		load();
 		return at;
 	}
 
@@ -139,7 +142,9 @@ export class PermissionView {
 		// The agent's own, by its words. Whether one allows or denies the server knows.
 		const own = request.options.filter((option) => !["allow", "deny", "allow_session"].includes(option));
 		const grant = lasting && request.grant ? el("p.hint.grant", "“Allow for this session” lets ", agentName(agent), ": ", el("b", request.grant)) : null;
-		const plan = request.kind === "plan" || request.modes.length ? this.#later("modes", request, agent) : null;
+		const isPlan = request.kind === "plan";
+		const edit = isPlan && request.editable.includes("plan") ? this.#later("edit", request, agent) : null;
+		const modes = isPlan || request.modes.length ? this.#later("modes", request, agent) : null;
 		const made = el(
 			"div.decision",
 			reason,
@@ -150,15 +155,17 @@ export class PermissionView {
 				...own.map((option) => button(option, () => this.acts.decide(request, "allow", { option }))),
 				button("Deny", act("deny"), "danger"),
 			),
+			modes,
 			why,
 		);
-		return [grant, plan, made];
+		return [grant, edit, made];
 	}
 
 	/** Tab stays inside; Escape goes back to the composer and leaves the question open. @param {KeyboardEvent} event */
 	#onKey(event) {
 		if (event.key === "Escape") this.acts.closed();
-		if (event.key !== "Tab") return;
+		// WebKit on Linux names the key of Shift and Tab `Unidentified`.
+		if (event.key !== "Tab" && event.code !== "Tab") return;
 		const stops = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll("button:not(:disabled), input, select, textarea, pre[tabindex]")].filter(isStop));
 		const [first, last] = [stops[0], stops.at(-1)];
 		const at = document.activeElement;

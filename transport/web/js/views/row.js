@@ -29,7 +29,7 @@ export function rowView(id) {
 		setAttr(title, "title", one.title || id);
 		setText(agent, one.agent_type);
 		setText(state, one.state);
-		setText(extra, one.plan?.total ? ` · to-do ${one.plan.done}/${one.plan.total}` : "");
+		setText(extra, (one.plan?.total ? ` · to-do ${one.plan.done}/${one.plan.total}` : "") + (one.held?.code ? " · queue waits" : ""));
 		setText(at, ago(one.last_activity));
 		setAttr(at, "datetime", one.last_activity);
 		setAttr(at, "title", clockTime(one.last_activity));

@@ -17,11 +17,6 @@ export async function saveFile(blob, name) {
 	setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** @param {string} href of this server @param {string} name */
-export async function shareLink(href, name) {
-	await saveFile(await (await fetch(href, { cache: "no-store" })).blob(), name);
-}
-
 /** @param {Api} api @param {string} url @param {string} name @param {(text: string) => void} say */
 export async function saveFrom(api, url, name, say) {
 	try {

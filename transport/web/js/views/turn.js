@@ -1,6 +1,6 @@
 // A turn's answer in the log: text, thinking, tool calls and decisions in the order in which they came.
 
-import { button, clockTime, el, icon, lasted, setAttr, setText } from "../dom.js";
+import { button, clockTime, el, icon, lasted, moreStyles, setAttr, setText } from "../dom.js";
 import { endingText } from "../pieces.js";
 import { safeBlocks } from "../sanitise.js";
 import { agentName } from "../names.js";
@@ -14,8 +14,8 @@ let loading = null;
 
 /** Load how calls are drawn, and then draw again. @param {() => void} again */
 function loadCalls(again) {
-	loading ??= import("./tool.js").then(
-		(module) => void (calls = module),
+	loading ??= Promise.all([import("./tool.js"), moreStyles()]).then(
+		([module]) => void (calls = module),
 		() => void (loading = null), // the next drawing tries again
 	);
 	loading.then(again);
@@ -223,6 +223,7 @@ export class AnswerView {
 			const nodes = known ? found.get(entry.blocks[index]?.id ?? "") : index === 0 ? joined(found) : document.createDocumentFragment();
 			if (nodes) view?.render(nodes);
 		}
+		import("./paths.js").then(({ linkPaths }) => linkPaths(this.body, this.acts), () => {}); // as code they stay readable
 	}
 
 	/** The answer in words, for reading aloud and for the clipboard. */
@@ -239,6 +240,7 @@ export class AnswerView {
 		const said = facts.filter(Boolean).join(" · ");
 		const parts = [said ? el("span.facts-line", said) : null];
 		if (entry.status === "error" && this.acts.mayDrive()) parts.push(button("Retry", () => this.acts.retryTurn(entry), "quiet"));
+		if (entry.past) parts.push(button("Show steps", () => this.acts.open(() => import("./steps.js"), ({ showSteps }, session) => showSteps(session, entry)), "quiet"));
 		for (const more of this.acts.more(entry)) parts.push(more);
 		if (entry.blocks.length) parts.push(...this.#wordButtons());
 		this.foot.append(...parts.filter((one) => one !== null));
@@ -248,13 +250,8 @@ export class AnswerView {
 		const copy = el("button", { type: "button", class: "quiet", onclick: () => this.acts.copy(this.words) }, icon("copy"), "Copy");
 		if (!canSpeak) return [copy];
 		const read = el("button", { type: "button", class: "quiet", "aria-pressed": "false" }, icon("speak"), "Read aloud");
-		const show = (/** @type {boolean} */ on) => read.setAttribute("aria-pressed", String(on));
-		read.onclick = async () => {
-			const { hush, speak } = await import("../voice.js");
-			if (read.getAttribute("aria-pressed") === "true") return hush();
-			show(true);
-			speak(this.html === null ? this.words : this.body.innerText, () => show(false));
-		};
+		read.onclick = () =>
+			this.acts.open(() => import("../voice.js"), ({ readAloud }) => readAloud(read, this.html === null ? this.words : this.body.innerText));
 		return [copy, read];
 	}
 }
