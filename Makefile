@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS ?= 3
 UV ?= uv
 NPM ?= npm
-OPENCODE_VERSION := 1.18.33
+REAL_AGENTS := opencode-ai@1.18.33 @google/gemini-cli@0.61.0 @qwen-code/qwen-code@0.24.4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -71,15 +71,16 @@ coverage: install ## how much the unit and actor tests run (ARGS="tests/storage"
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
 
-# Into build/, and with its one install script, which puts the right program in its place.
-OPENCODE := build/agents/.opencode-$(OPENCODE_VERSION)
-$(OPENCODE):
+# Into build/. Their install scripts only choose another build of the same program, so an npm that leaves them out will do.
+REAL_STAMP := build/agents/.installed-$(subst /,-,$(subst @,-,$(subst $() ,-,$(REAL_AGENTS))))
+$(REAL_STAMP):
 	@mkdir -p build/agents
-	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/agents opencode-ai@$(OPENCODE_VERSION)
+	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/agents $(REAL_AGENTS)
 	@touch $@
 
-test-agents: install $(OPENCODE) ## run real agents of the Agent Client Protocol (354 MB in build/)
-	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py $(ARGS)
+test-agents: install $(REAL_STAMP) ## run real agents of the Agent Client Protocol (600 MB in build/)
+	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py \
+		tests/real_agents/others.py $(ARGS)
 
 pictures: install ## draw the pictures of the terminal client in the docs again
 	@PICTURES=1 $(BIN)/python -m pytest -q -n 0 tests/builderos/terminal_client/test_pictures.py

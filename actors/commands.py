@@ -17,14 +17,17 @@ from actors.events import (
     Held,
     PermissionRequested,
     PlanEntry,
+    RequestKind,
     SessionGrant,
     Settings,
     TaskStarted,
 )
 from actors.offer import NO_OFFER, Offer
+from bridgehub.desk.records import Where
 
 __all__ = [
     "Accepted",
+    "AskAtDesk",
     "Attach",
     "Author",
     "Cancel",
@@ -35,6 +38,7 @@ __all__ = [
     "Decide",
     "Draft",
     "Envelope",
+    "GiveBack",
     "IfHead",
     "Interrupt",
     "MarkRead",
@@ -52,8 +56,10 @@ __all__ = [
     "SessionView",
     "Settings",
     "StopTask",
+    "TakeOver",
     "Undo",
     "Warm",
+    "WithdrawAtDesk",
 ]
 
 RejectCode = Literal[
@@ -82,6 +88,7 @@ RejectCode = Literal[
     "nothing_to_undo",
     "no_checkpoint",
     "not_unknown",
+    "open_elsewhere",
     "storage",
     "shutting_down",
 ]
@@ -196,6 +203,43 @@ class RevokeGrant:
 
 
 @attrs.frozen
+class GiveBack:
+    """End the session's hub, so that a terminal may continue the conversation; refused while a turn runs."""
+
+    name: ClassVar[str] = "give_back"
+
+
+@attrs.frozen
+class AskAtDesk:
+    """A terminal asks the person something; its own dialog is open meanwhile. See `PermissionRequested`."""
+
+    name: ClassVar[str] = "ask_at_desk"
+    request_id: str
+    tool: str
+    input: Any
+    questions: Any
+    about: RequestKind
+    title: str
+    diff: Any = None
+
+
+@attrs.frozen
+class WithdrawAtDesk:
+    """The terminal was answered there, or asks no more."""
+
+    name: ClassVar[str] = "withdraw_at_desk"
+    request_id: str
+
+
+@attrs.frozen
+class TakeOver:
+    """End the program that has the session open in a terminal; `force`: also one that works or waits."""
+
+    name: ClassVar[str] = "take_over"
+    force: bool = False
+
+
+@attrs.frozen
 class Renew:
     """Have the agent start a new conversation, with the history given to it as text."""
 
@@ -204,7 +248,7 @@ class Renew:
 
 @attrs.frozen
 class Warm:
-    """Somebody is about to write: have a hub ready."""
+    """Somebody is about to write: have the hub and the agent's program ready."""
 
     name: ClassVar[str] = "warm"
 
@@ -282,6 +326,10 @@ Command = (
     | Configure
     | RevokeGrant
     | Renew
+    | TakeOver
+    | AskAtDesk
+    | WithdrawAtDesk
+    | GiveBack
     | Organize
     | Warm
     | Resolve
@@ -312,6 +360,7 @@ class Rejected:
         by_device: who was first, with `already_resolved`.
         by_session: which other session works in the same folder, with `busy`.
         conflicts: files that would be left alone, with `nothing_to_undo`.
+        where: which program has the session open, with `open_elsewhere`.
     """
 
     code: RejectCode
@@ -322,6 +371,7 @@ class Rejected:
     by_device: str | None = None
     by_session: str | None = None
     conflicts: tuple[str, ...] | None = None
+    where: Where | None = None
 
 
 @attrs.frozen
@@ -345,6 +395,7 @@ class SessionView:
         plan: the agent's newest to-do list.
         gauge: the agent's last report of its context, cost and limits.
         background: its tasks that outlive their turn.
+        where: the program of the person's own that has it open.
     """
 
     epoch: int
@@ -363,6 +414,7 @@ class SessionView:
     plan: tuple[PlanEntry, ...] = ()
     held: Held | None = None
     background: tuple[TaskStarted, ...] = ()
+    where: Where | None = None
 
 
 @attrs.frozen

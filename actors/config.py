@@ -13,6 +13,7 @@ class ActorConfig:
 
     Attributes:
         hub_idle_s: an idle session's hub is stopped after this long.
+        warm_idle_s: a hub that was started for a message that did not come is stopped after this long.
         actor_idle_s: an idle session without hub and devices leaves memory after this long.
         tail_rest_s: how long after its last event a session keeps its tail for those who are behind.
         link_patience_s: how long a message waits for a hub that lives and takes no link, where it certainly has not
@@ -24,6 +25,7 @@ class ActorConfig:
     """
 
     hub_idle_s: float = 600.0
+    warm_idle_s: float = 120.0
     actor_idle_s: float = 10.0
     tail_rest_s: float = 2.0
     link_patience_s: float = 30.0

@@ -11,16 +11,21 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from bridgehub.desk.records import Where
+
 __all__ = [
     "TURN_ENDS",
     "URGENT_KINDS",
     "Attachment",
+    "BlockDropped",
+    "BranchLeft",
     "Checkpoint",
     "Committed",
     "Complete",
     "Decision",
     "Delivery",
     "DeliveryState",
+    "Ending",
     "Event",
     "Held",
     "Interrupted",
@@ -71,6 +76,7 @@ TurnErrorCode = Literal[
     "usage_limit",
     "context_full",
     "conversation_refused",
+    "open_elsewhere",
 ]
 
 
@@ -146,6 +152,17 @@ class Thinking:
 
 
 @attrs.frozen
+class BlockDropped:
+    """The agent's service broke off an answer and begins it again: what `block` had is not part of the answer.
+
+    An empty piece of the block with offset 0 stands right before it.
+    """
+
+    kind: ClassVar[str] = "block_dropped"
+    block: str
+
+
+@attrs.frozen
 class ToolStarted:
     """The agent calls a tool. `input` is JSON; a longer one is its first 64 KiB as text, with `blob`."""
 
@@ -161,7 +178,7 @@ class ToolStarted:
 class ToolFinished:
     """A tool call came to its end. `output` is text; of a longer one the first 64 KiB, with `blob`.
 
-    `diff`: what an edit changed, as file entries.
+    `diff`: what an edit changed, as file entries. `pictures`: what it showed, each a blob with its `mime_type`.
     """
 
     kind: ClassVar[str] = "tool_finished"
@@ -173,6 +190,7 @@ class ToolFinished:
     duration_ms: int | None = None
     blob: Any = None
     diff: Any = None
+    pictures: Any = None
 
 
 @attrs.frozen
@@ -364,6 +382,14 @@ class Held:
 
 
 @attrs.frozen
+class Ending:
+    """A program that has the session open, and who ends it."""
+
+    where: Where
+    ending_by: str
+
+
+@attrs.frozen
 class SessionUpdated:
     """A fact about the session that no other event has; None means unchanged.
 
@@ -372,6 +398,7 @@ class SessionUpdated:
         applies: when a change of settings counts.
         grants: all that is allowed for the whole session.
         held: whether the messages that wait are kept back.
+        where: a program in a terminal that a person ends.
     """
 
     kind: ClassVar[str] = "session_updated"
@@ -381,6 +408,7 @@ class SessionUpdated:
     applies: Literal["now", "next_turn"] | None = None
     grants: tuple[SessionGrant, ...] | None = None
     held: Held | None = None
+    where: Ending | None = None
 
 
 @attrs.frozen
@@ -434,6 +462,14 @@ class Undone:
     conflicts: tuple[str, ...]
 
 
+@attrs.frozen
+class BranchLeft:
+    """Somebody went back in the conversation at the desk: what these turns said does not count any more."""
+
+    kind: ClassVar[str] = "branch_left"
+    turn_ids: tuple[str, ...]
+
+
 Piece = Message | Thinking
 Event = (
     UserMessage
@@ -441,6 +477,7 @@ Event = (
     | TurnStarted
     | Message
     | Thinking
+    | BlockDropped
     | ToolStarted
     | ToolFinished
     | PermissionRequested
@@ -457,6 +494,7 @@ Event = (
     | Checkpoint
     | UndoStarted
     | Undone
+    | BranchLeft
 )
 
 TURN_ENDS = frozenset({Complete.kind, TurnError.kind, Interrupted.kind})

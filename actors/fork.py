@@ -15,6 +15,7 @@ import attrs
 from actors.codec import decode_row, decode_settings, encode_entry, encode_settings
 from actors.events import (
     TURN_ENDS,
+    BlockDropped,
     Committed,
     Complete,
     Message,
@@ -38,6 +39,18 @@ FORK = "fork"
 """In a driver's memory: the position in the source's record up to which the agent shall remember."""
 
 _LEFT_OUT = (TaskStarted, TaskProgress, TaskFinished)
+
+
+_Blocks = set[tuple[str | None, str]]
+"""Blocks by the turns that they are of."""
+
+
+@attrs.frozen
+class _Copying:
+    """What is copied: these turns; what they `dropped` is not found by a search."""
+
+    turns: frozenset[str]
+    dropped: _Blocks
 
 
 class UnknownTurn(Exception):
@@ -70,7 +83,7 @@ class Forking:
         source = await self.catalog.get(source_id)
         if source is None:
             raise SessionMissing(source_id)
-        turns = await self._turns_up_to(source_id, after_turn)
+        turns, dropped = await self._turns_up_to(source_id, after_turn)
         record: SessionRecord | None = None
         with suppress(SessionExists):
             record = await self.catalog.create(attrs.evolve(new, hidden=True))
@@ -80,46 +93,54 @@ class Forking:
                 return
             raise SessionExists(new.session_id)
         try:
-            await self._copy(source_id, record, turns, restore(source).title if title is None else title)
+            copying = _Copying(turns, dropped)
+            await self._copy(source_id, record, copying, restore(source).title if title is None else title)
             await self.catalog.reveal(new.session_id, files_of=source_id)
         except BaseException:
             await self.catalog.remove_hidden(new.session_id)  # noqa: ASYNC102 - shielded, and bounded by the writer
             raise
 
-    async def _turns_up_to(self, source_id: str, after_turn: str | None) -> frozenset[str]:
-        """Return the turns that started and ended up to that one."""
+    async def _turns_up_to(self, source_id: str, after_turn: str | None) -> tuple[frozenset[str], _Blocks]:
+        """Return the turns that started and ended up to that one, and the blocks that their answers do not have."""
+        dropped: set[tuple[str | None, str]] = set()
         if after_turn is None:
-            return frozenset()
+            return frozenset(), dropped
         started: dict[str, None] = {}
         ended: set[str] = set()
-        after, kinds = 0, (TurnStarted.kind, *TURN_ENDS)
+        after, kinds = 0, (TurnStarted.kind, BlockDropped.kind, *TURN_ENDS)
         while rows := await self.journal.read(source_id, after, BATCH_ROWS, kinds=kinds):
             for row in rows:
                 turn_id = row.turn_id or ""
                 if row.kind == TurnStarted.kind:
                     started[turn_id] = None
+                elif row.kind == BlockDropped.kind:
+                    event = decode_row(row).event
+                    assert isinstance(event, BlockDropped)
+                    dropped.add((turn_id, event.block))
                 else:
                     ended.add(turn_id)
                     if turn_id == after_turn:
-                        return frozenset(started) & ended
+                        return frozenset(started) & ended, dropped
             after = rows[-1].seq
         if after_turn in started:
             raise TurnRuns(after_turn)
         raise UnknownTurn(after_turn)
 
-    async def _copy(self, source_id: str, record: SessionRecord, turns: frozenset[str], title: str) -> None:
+    async def _copy(self, source_id: str, record: SessionRecord, copying: _Copying, title: str) -> None:
         grant = await self.ownership.acquire(record.session_id)
         state = restore(record)
         state.title = title
         after, position = 0, None
+        turns = copying.turns
         while turns and (rows := await self.journal.read(source_id, after, BATCH_ROWS)):
             items = [decode_row(row) for row in rows if row.turn_id in turns]
-            await self._append(grant, state, [one for one in items if not isinstance(one.event, _LEFT_OUT)])
+            kept = [one for one in items if not isinstance(one.event, _LEFT_OUT)]
+            await self._append(grant, state, kept, copying.dropped)
             for ended in (one.event for one in items if one.event.kind in TURN_ENDS):
                 position = ended.agent_position if isinstance(ended, Complete) else None
             after = rows[-1].seq
         state.agent_memory = None if position is None else {FORK: position}
-        for kept in (
+        for left in (
             state.queue,
             state.unknown,
             state.arriving,
@@ -127,13 +148,19 @@ class Forking:
             state.grants_at,
             state.background,
         ):
-            kept.clear()  # what waits or is allowed in the source stays there
+            left.clear()  # what waits or is allowed in the source stays there
         state.plan, state.held = (), None
-        await self._append(grant, state, [], durable=True)
+        await self._append(grant, state, [], set(), durable=True)
         await self.catalog.note(record.session_id, read_seq=state.head_seq)
 
     async def _append(
-        self, grant: Grant, state: SessionState, items: Sequence[Committed], *, durable: bool = False
+        self,
+        grant: Grant,
+        state: SessionState,
+        items: Sequence[Committed],
+        dropped: _Blocks,
+        *,
+        durable: bool = False,
     ) -> None:
         before, entries = state.head_seq, []
         for item in items:
@@ -144,7 +171,7 @@ class Forking:
             copied = attrs.evolve(item, first_seq=first, seq=first + item.seq - item.first_seq, event=event)
             apply(state, copied)
             entry = encode_entry(copied)
-            if isinstance(event, Message):
+            if isinstance(event, Message) and (item.turn_id, event.block) not in dropped:
                 entry = attrs.evolve(entry, search_text=event.content)
             entries.append(entry)
         if not entries and not durable:

@@ -58,6 +58,8 @@ class _Turns:
 
     leave_out: str | None
     _answers: dict[str | None, list[str]] = attrs.field(factory=dict)
+    _dropped: set[tuple[str | None, str]] = attrs.field(factory=set)
+    """Blocks that the answer does not have any more, by their turns."""
     _steered: dict[str | None, list[str]] = attrs.field(factory=dict)
     _started: set[str | None] = attrs.field(factory=set)
     _tried: set[str] = attrs.field(factory=set)
@@ -65,6 +67,10 @@ class _Turns:
     def take(self, turn_id: str | None, event: Event) -> list[PastMessage]:
         """Take the next older row; return what is now known to have been said, newest first."""
         match event:
+            case Message(content=""):
+                self._dropped.add((turn_id, event.block))
+            case Message() if (turn_id, event.block) in self._dropped:
+                pass
             case Message():
                 self._answers.setdefault(turn_id, []).append(event.content)
             case TurnStarted():

@@ -29,6 +29,7 @@ import attrs
 
 from actors.events import (
     TURN_ENDS,
+    BranchLeft,
     Checkpoint,
     Committed,
     Complete,
@@ -163,7 +164,7 @@ class Verifier:
                 self._delivered(item, event)
             case TurnStarted():
                 self._started(item, event)
-            case SessionUpdated() | Checkpoint() | UndoStarted() | Undone():
+            case SessionUpdated() | Checkpoint() | UndoStarted() | Undone() | BranchLeft():
                 pass
             case Notice() if item.turn_id is None or self._waits(item, event):
                 pass
@@ -312,6 +313,12 @@ class Verifier:
 
     def _piece(self, item: Committed, event: Message | Thinking, turn: _Open) -> None:
         block = (event.kind, event.block)
+        if not event.content and event.offset == 0:
+            turn.lengths[block] = 0
+            if isinstance(event, Message):
+                turn.texts[event.block] = []
+            turn.last = None
+            return
         so_far = turn.lengths.get(block, 0)
         if event.offset != so_far:
             self._note(item, "text", f"offset {event.offset} of {event.block}, which has {so_far}")

@@ -35,13 +35,17 @@ def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
 
 
 def neighbours(left: Committed, right: Committed) -> bool:
-    """Return whether `right` continues where the piece `left` ends: same turn, kind and block, next seq."""
+    """Return whether `right` continues where the piece `left` ends: same turn, kind and block, next seq.
+
+    An empty piece takes back its block, and joins with none.
+    """
     one, two = left.event, right.event
     return (
         isinstance(one, Message | Thinking)
         and isinstance(two, Message | Thinking)
         and one.kind == two.kind
         and one.block == two.block
+        and bool(one.content and two.content)
         and left.turn_id == right.turn_id
         and right.first_seq == left.seq + 1
     )

@@ -216,6 +216,11 @@ class Supervisor:
         if record.summary is not None and record.summary.unfinished and child.failed_at is None:
             raise SessionBusy(child.session_id)
 
+    @property
+    def deps(self) -> SessionDeps:
+        """What every session works with."""
+        return self._deps
+
     def is_live(self, session_id: str) -> bool:
         """Tell whether a session's actor runs, a device follows it, or it failed and may be revived."""
         return session_id in self._children

@@ -15,7 +15,7 @@ import trio
 
 from bridgehub.agents.base import SelfStarter
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.messages import HubEvent, Prompt, TaskBegan, TaskEnded
+from bridgehub.protocol.messages import HubEvent, Prompt, TaskBegan, TaskEnded, WarmUp
 
 __all__ = ["BetweenTurns"]
 
@@ -36,19 +36,22 @@ class BetweenTurns:
     """
 
     outbox: Outbox
-    prompts: trio.MemoryReceiveChannel[Prompt]
+    prompts: trio.MemoryReceiveChannel[Prompt | WarmUp]
     tell: Callable[[HubEvent], Awaitable[None]]
     on_change: Callable[[], object]
     background: dict[str, str | None] = attrs.field(factory=dict)
     _to_stop: deque[str] = attrs.field(factory=deque)
     _stop_came: trio.Event = attrs.field(factory=trio.Event)
 
-    async def next_prompt(self, driver: object) -> Prompt | None:
-        """Wait for the next prompt; None if the agent has begun with something by itself before one came."""
+    async def next_prompt(self, driver: object) -> Prompt | WarmUp | None:
+        """Wait for the next prompt; None if the agent has begun with something by itself before one came.
+
+        A wish to have the agent's program ready comes in its order among the prompts.
+        """
         if not isinstance(driver, SelfStarter):
             return await self.prompts.receive()
         began = False
-        prompt: Prompt | None = None
+        prompt: Prompt | WarmUp | None = None
         async with trio.open_nursery() as nursery:
 
             async def wait_prompt() -> None:

@@ -21,6 +21,7 @@ from bridgehub.workspace.changes import count_changes
 from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.paths import shown
+from bridgehub.workspace.prune import pack
 from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
 from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
 
@@ -56,10 +57,14 @@ class _GivenUp(Exception):
 
 @attrs.define(eq=False)
 class _Saving:
-    """The turn that runs. `before`: its first checkpoint, None while there is none."""
+    """The turn that runs. `before`: its first checkpoint, None while there is none.
+
+    `by_itself`: the agent began it, so that it may have changed something before it could be held.
+    """
 
     turn_id: str
     held: bool
+    by_itself: bool
     over: trio.Event = attrs.field(factory=trio.Event)
     before: Kept | None = None
 
@@ -82,9 +87,9 @@ class Checkpoints:
         """Whether this hub saves anything."""
         return bool(self.spec.checkpoint_folder) and not self._is_off
 
-    def begin(self, turn_id: str, nursery: trio.Nursery) -> trio.Event:
+    def begin(self, turn_id: str, nursery: trio.Nursery, *, by_itself: bool = False) -> trio.Event:
         """Begin to save the state before a turn; return what is set once that is done or given up."""
-        saving = self._saving = _Saving(turn_id, self.spec.kind in HELD_KINDS)
+        saving = self._saving = _Saving(turn_id, self.spec.kind in HELD_KINDS, by_itself)
         if self.is_on:
             nursery.start_soon(self._save_before, saving)
         else:
@@ -98,8 +103,11 @@ class Checkpoints:
             with trio.move_on_after(PROMPT_WAIT_S):  # noqa: ASYNC912 - waits for an event
                 await saving.over.wait()
 
-    async def after(self) -> None:
-        """Save the state after the turn that began last, and say so. Does nothing where it was not saved before."""
+    async def after(self, nursery: trio.Nursery) -> None:
+        """Save the state after the turn that began last, and say so. Does nothing where it was not saved before.
+
+        What is kept is then made smaller in `nursery`, if that is worth it.
+        """
         saving, self._saving = self._saving, None
         if saving is None:
             await trio.lowlevel.checkpoint()
@@ -113,6 +121,13 @@ class Checkpoints:
             await self._give_up(exc)
         else:
             await self.outbox.put(event)
+            nursery.start_soon(self._pack)
+
+    async def _pack(self) -> None:
+        try:
+            await trio.to_thread.run_sync(pack, self._open(), abandon_on_cancel=True)
+        except (GitFailed, GitMissing, StoreBusy, OSError) as exc:
+            _log.info("the checkpoints were not packed: %s", exc)
 
     async def _save_before(self, saving: _Saving) -> None:
         started = trio.current_time()
@@ -125,7 +140,7 @@ class Checkpoints:
             if late is not None:
                 await self.outbox.put(late)
             is_late = not saving.held and trio.current_time() - started > PROMPT_WAIT_S
-            await self.outbox.put(attrs.evolve(taken, late=is_late))
+            await self.outbox.put(attrs.evolve(taken, late=is_late or saving.by_itself))
         finally:
             saving.over.set()
 

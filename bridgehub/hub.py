@@ -36,6 +36,7 @@ from bridgehub.protocol.messages import (
     Stop,
     StopTask,
     ToHub,
+    WarmUp,
     Welcome,
 )
 from bridgehub.protocol.process_tree import TreeKillFailed, has_children, kill_descendants
@@ -107,6 +108,7 @@ class Hub:
             history_wanted=turns.asking.history_limit,
             takes_setup=True,
             head_seq=self.outbox.head_seq,
+            takes_warm_up=True,
         )
 
     def take_nowait(self, message: ToHub) -> None:
@@ -116,6 +118,8 @@ class Hub:
                 self.turns.configure_nowait(setup)
             case Prompt():
                 self.turns.prompt_nowait(message)
+            case WarmUp():
+                self.turns.warm_up_nowait(message)
             case InterruptTurn():
                 self.turns.interrupt_nowait(message.turn_id)
             case StopTask(task_id):

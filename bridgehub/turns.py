@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -42,9 +43,11 @@ from bridgehub.protocol.messages import (
     TurnBegan,
     TurnFailed,
     TurnStopped,
+    WarmUp,
 )
 from bridgehub.setups import Setups
 from bridgehub.sink import PermissionRequests, TurnSink
+from bridgehub.warming import Warming
 
 __all__ = ["PromptsFull", "TurnRunner"]
 
@@ -129,7 +132,7 @@ class TurnRunner:
     checkpoints: Checkpoints = attrs.field(init=False)
     last_turn_id: str | None = None
     ended_at: float = 0.0
-    _queue: trio.MemorySendChannel[Prompt] = attrs.field(init=False)
+    _queue: trio.MemorySendChannel[Prompt | WarmUp] = attrs.field(init=False)
     _seen: dict[str, None] = attrs.field(factory=dict)
     _stop_early: set[str] = attrs.field(factory=set)
     _pending: int = 0
@@ -140,15 +143,17 @@ class TurnRunner:
     _masker: Masker = attrs.field(init=False)
     _setups: Setups = attrs.field(init=False)
     _between: BetweenTurns = attrs.field(init=False)
+    _warming: Warming = attrs.field(init=False)
     _not_begun: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
-        self._queue, prompts = trio.open_memory_channel[Prompt](PROMPTS_WAITING)
+        self._queue, prompts = trio.open_memory_channel[Prompt | WarmUp](PROMPTS_WAITING)
         self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
         self.checkpoints = Checkpoints(self.spec, self.outbox, self.new_id)
         self._setups = Setups(self.outbox, self.asking, self._masker, Setup.of_spec(self.spec))
         self._between = BetweenTurns(self.outbox, prompts, self._setups.tell, self._background_changed)
+        self._warming = Warming(self._between.tell_and_note, self.new_id)
 
     @property
     def running(self) -> bool:
@@ -168,12 +173,14 @@ class TurnRunner:
     @property
     def can_steer(self) -> bool:
         """Whether the agent takes messages in mid-turn, as far as that is known."""
+        driver = self._some_driver()
+        return driver is not None and driver.can_steer
+
+    def _some_driver(self) -> AgentDriver | None:
         if self._driver is None:
-            try:
-                self._driver = self.make_driver(self.spec)  # cheap: it starts nothing before its first turn
-            except Exception:  # the first turn finds the same, and says so
-                return False
-        return self._driver.can_steer
+            with suppress(Exception):  # the first turn finds the same, and says so
+                self._driver = self.make_driver(self.spec)  # cheap: it starts nothing yet
+        return self._driver
 
     def new_id(self) -> str:
         """Return an id, unique in the session because hub ids are."""
@@ -196,6 +203,12 @@ class TurnRunner:
         self._pending += 1
         self.on_change()
 
+    def warm_up_nowait(self, wanted: WarmUp) -> None:
+        """Have the agent's program started, if no turn runs or waits to."""
+        if not self.running:
+            with suppress(trio.WouldBlock):  # then somebody has asked for it before
+                self._queue.send_nowait(wanted)
+
     def configure_nowait(self, setup: Setup) -> None:
         """Take the session's settings as they are now."""
         self._setups.change_nowait(setup)
@@ -207,6 +220,7 @@ class TurnRunner:
             turn.stop()
         elif turn_id in self._not_begun:
             self._stop_early.add(turn_id)
+            self._warming.stop()
             if turn is not None and turn.prompt is None:
                 turn.stop()  # what the agent does by itself belongs to the message that waits for it
 
@@ -231,13 +245,27 @@ class TurnRunner:
             nursery.start_soon(self._between.stop_tasks, lambda: self._driver)
             while True:
                 prompt = await self._between.next_prompt(self._driver)
+                if isinstance(prompt, WarmUp):
+                    await self._warm_up(prompt)
+                    continue
                 self._pending += prompt is None
                 await self._run_turn(prompt, nursery)
                 nursery.start_soon(self._setups.after_turn, self._driver)
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()
-                await self.checkpoints.after()
+                await self.checkpoints.after(nursery)
+
+    async def _warm_up(self, wanted: WarmUp) -> None:
+        """Have the driver start its program; one that could not is replaced, as if nobody had asked."""
+        if self.running:
+            await trio.lowlevel.checkpoint()
+            return  # the message came meanwhile
+        if self._kill_over is not None:
+            await self._kill_over.wait()
+        driver, setup = self._some_driver(), self._setups.begin_turn(wanted.setup)
+        if driver is not None and not await self._warming.warm_up(driver, wanted.taken_before, setup):
+            await self.aclose()
 
     async def aclose(self) -> None:
         """End the agent's process, within `CLOSE_S`."""
@@ -271,6 +299,7 @@ class TurnRunner:
         )
         sink.workspace = self.spec.workspace
         turn = self._turn = _Turn(turn_id, prompt, sink)
+        await self._warming.begin_turn(sink)
         if turn_id in self._stop_early:
             self._stop_early.discard(turn_id)
             turn.stop()
@@ -283,7 +312,7 @@ class TurnRunner:
             await self._kill_over.wait()  # or it would take the fresh agent for the old one
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
-            sink.saved = self.checkpoints.begin(turn.turn_id, nursery)
+            sink.saved = self.checkpoints.begin(turn.turn_id, nursery, by_itself=turn.prompt is None)
             await self.checkpoints.hold_prompt()
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(self._steer, turn, driver)

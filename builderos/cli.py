@@ -18,6 +18,7 @@ from bridgehub.protocol.errors import unwrap
 from builderos import VERSION
 from builderos.exit_status import INTERRUPTED, MISUSED, fail
 from builderos.options import Parser, UsageError, data_options, no_options, server_options
+from builderos.streams import finish_output, output_fault, prepare_streams
 
 __all__ = ["COMMANDS", "main", "make_parser"]
 
@@ -47,6 +48,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "sessions": Command("session:add_sessions", server_options, "list the sessions, newest first"),
     "send": Command("session:add_send", server_options, "send one message"),
     "attach": Command("session:add_attach", server_options, "follow a session and write to it"),
+    "resume": Command("resume:add_resume", server_options, "continue a session in this terminal"),
+    "desk": Command("desk:add_desk", data_options, "answer questions of plain terminals from any device"),
     "bridgehub": Command(
         "bridgehub:add_bridgehub", data_options, "answer one call of the old relay (bridgehub/1.0)"
     ),
@@ -71,9 +74,10 @@ LIST_OPTIONS: Final = frozenset({"--data", "--url", "--key", "--observe"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     words = sys.argv[1:] if argv is None else argv
+    prepare_streams()
     try:
         status = _run(words)
-        sys.stdout.flush()
+        finish_output()
     except UsageError as error:
         return fail(str(error), MISUSED)
     except KeyboardInterrupt:
@@ -83,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return fail("the reader closed the output too early")
+        if (fault := output_fault(unwrap(error))) is not None:
+            return fail(str(fault))
         if os.environ.get("BUILDEROS_TRACEBACK"):
             raise
         return fail(f"unexpected error: {unwrap(error)!r} (set BUILDEROS_TRACEBACK=1 for details)")

@@ -68,6 +68,9 @@ CONFIG_NAME = "config.toml"
 MAX_TASK_DEPTH = 8
 """The limit of `max_task_depth`: agents below each other. Each is a program of up to 300 MB."""
 
+MAX_WARM = 100
+"""The limit of `warm_limit`: each is a program of up to 300 MB that may be started in vain."""
+
 MAX_TASKS = 1000
 """The limit of `max_tasks`: tasks in one turn."""
 
@@ -126,6 +129,7 @@ class Config:
         hub_abandon_s: how long a hub without a server lives in the middle of a turn.
         max_task_depth: how deep agents may hand work on; 0 turns delegation off.
         max_tasks: how many pieces of work one turn may hand out in all; 0 turns delegation off.
+        warm_limit: how many sessions have their agent started before a message comes; 0 turns that off.
         permission_timeout_s: after this long without an answer a request is denied; None waits for ever.
         checkpoints: whether the workspace is saved around each turn; an agent's table may switch that off for itself.
         checkpoint_days: how long a saved state is kept.
@@ -147,6 +151,7 @@ class Config:
     hub_abandon_s: float = attrs.field(default=86_400.0, validator=positive)
     max_task_depth: int = attrs.field(default=2, validator=at_most(MAX_TASK_DEPTH))
     max_tasks: int = attrs.field(default=20, validator=at_most(MAX_TASKS))
+    warm_limit: int = attrs.field(default=3, validator=at_most(MAX_WARM))
     permission_timeout_s: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(positive)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from builderos.client.terminal import one_line
 
@@ -21,6 +22,7 @@ LINE_LENGTH = 1000
 
 def fail(reason: str, status: int = FAILED) -> int:
     """Print in one line on stderr what went wrong; return `status`."""
-    sys.stderr.write(f"builderos: {one_line(reason, LINE_LENGTH)}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # the status still says it
+        sys.stderr.write(f"builderos: {one_line(reason, LINE_LENGTH)}\n")
+        sys.stderr.flush()
     return status

@@ -25,6 +25,7 @@ __all__ = [
     "OldDatabaseBroken",
     "OldMessage",
     "OldSession",
+    "OldSessionBroken",
     "open_old_database",
 ]
 
@@ -39,6 +40,10 @@ _ROW = "SELECT agent_type, device_id, data, created_at, last_activity FROM sessi
 
 class OldDatabaseBroken(StorageError):
     """The file cannot be imported. The text is one line that names the file and never contains a message."""
+
+
+class OldSessionBroken(OldDatabaseBroken):
+    """One session of it cannot be read; the others can."""
 
 
 @attrs.frozen
@@ -92,7 +97,7 @@ class OldDatabase:
         return found
 
     def read(self, session_id: str) -> OldSession | None:
-        """Return one session; None if this file has no session of that id. Raises OldDatabaseBroken."""
+        """Return one session; None if this file has no session of that id. Raises OldDatabaseBroken, OldSessionBroken."""
         with _named(self.path):
             row = self._connection.execute(_ROW, (session_id,)).get
         if row is None:
@@ -109,7 +114,7 @@ class OldDatabase:
             if not isinstance(found, list):
                 raise TypeError("messages is not a list")
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise OldDatabaseBroken(
+            raise OldSessionBroken(
                 f"{self.path}: the session {session_id[:80]!r} cannot be read; its data is not a conversation"
             ) from error
         messages = [_message(item) for item in found if isinstance(item, dict) and item.get("role") in ROLES]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import apsw
@@ -13,7 +15,14 @@ import trio
 from storage.aliases import Aliases, read_aliases
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.schema import MIGRATIONS
-from storage.sqlite.connection import APPLICATION_ID, BUSY_TIMEOUT_MS, mapped_errors, open_reader
+from storage.sqlite.connection import (
+    APPLICATION_ID,
+    BUSY_TIMEOUT_MS,
+    is_frozen,
+    mapped_errors,
+    named_os_errors,
+    open_reader,
+)
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.activity import Acts
@@ -47,9 +56,17 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
         StorageUnavailable: it is not there or cannot be read.
         StorageVersion: another version of this program wrote it.
     """
-    connection = await trio.to_thread.run_sync(_open, path)
-    readers = Readers(path)
-    writer = Writer(path, connection)  # never run, so it refuses writes
+    with ExitStack() as stack:
+        database = await trio.to_thread.run_sync(_with_its_log, path, stack)
+        async with _open_tables(path, database) as reading:
+            yield reading
+
+
+@asynccontextmanager
+async def _open_tables(path: Path, database: Path) -> AsyncIterator[Reading]:
+    connection = await trio.to_thread.run_sync(_open, database)
+    readers = Readers(database)
+    writer = Writer(database, connection)  # never run, so it refuses writes
     try:
         uploads = Uploads(path.parent, writer, readers)
         catalog = SqliteCatalog(writer, readers, uploads)
@@ -60,6 +77,18 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
     finally:
         readers.close()
         connection.close()
+
+
+def _with_its_log(path: Path, stack: ExitStack) -> Path:
+    """Return the database to read. On a read-only mount SQLite cannot read a log beside it: then it is a copy of both."""
+    log = path.with_name(f"{path.name}-wal")
+    if not is_frozen(path) or not log.is_file() or not log.stat().st_size:
+        return path
+    with named_os_errors(path):
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="builderos-")))
+        for file in (path, log):
+            shutil.copyfile(file, folder / file.name)
+    return folder / path.name
 
 
 def _open(path: Path) -> apsw.Connection:

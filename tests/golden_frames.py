@@ -20,6 +20,7 @@ from actors.commands import Accepted, IfHead, QueuedMessage, Rejected, SessionVi
 from actors.events import Committed, Event
 from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
+from bridgehub.desk.records import Where
 from storage.records import SessionRecord, Summary
 from transport.config import TransportConfig
 from transport.v3 import replies
@@ -56,6 +57,7 @@ FROM_CLIENT: dict[str, dict[str, Any]] = {
         "mode": "queue",
     },
     "renew": {"session_id": SESSION},
+    "take_over": {"session_id": SESSION, "force": False},
     "organize": {"session_id": SESSION, "pinned": True, "archived": False},
     "undo": {"session_id": "trip", "turn_id": "t1"},
     "warm": {"session_id": SESSION},
@@ -206,12 +208,21 @@ def _events() -> Iterator[tuple[str, bytes]]:
     yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
     todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
     yield "plan_updated", _event(144, todo)
+    picture = {"mime_type": "image/png", "size": 70, "sha256": "9f2c"}
+    read = ev.ToolFinished("tool-2", "Read", "[picture: png, 1 KB]", is_error=False, pictures=[picture])
+    yield "tool_finished-pictures", _event(149, read)
+    yield "message-dropped", _event(147, ev.Message("", "1", 0))
+    yield "block_dropped", _event(148, ev.BlockDropped("1"))
     settings = ev.Settings("/srv/trip", "opus", "plan", None)
     changed = ev.SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
     saved = ev.Checkpoint("t1", "c2", "after", files=4, added=120, removed=8)
     yield "checkpoint", _event(145, saved, turn=None)
     yield "undo_started", _event(146, ev.UndoStarted("u1", "t1", "ipad", "c3"), turn=None, device="ipad")
+    where = Where("claude", 4211, "idle", NOW_MS, "85786")
+    ending = ev.SessionUpdated(where=ev.Ending(where, "ipad"))
+    yield "session_updated-where", _event(148, ending, turn=None, device="ipad")
+    yield "branch_left", _event(149, ev.BranchLeft(("t2", "t3")), turn=None, device="desk")
     yield "undone", _event(147, ev.Undone("u1", ("app.py",), ("notes.md",)), turn=None)
     yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 import attrs
 
+from actors.commands import Author
+from actors.desk.sessions import GivenBack
 from actors.ports import Ids
+from bridgehub.desk.programs import Listed
 from storage.tables.audit import Audit
 from storage.tables.devices import Devices
 from storage.tables.pairings import Pairings
@@ -19,7 +22,7 @@ from transport.push.notifier import Notifier
 from transport.uploads import OwnUploads
 from transport.workspace.parts import Work
 
-__all__ = ["AgentState", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
+__all__ = ["AgentState", "DeskSessions", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
 
 
 @attrs.frozen
@@ -86,6 +89,26 @@ class Forks(Protocol):
         ...
 
 
+class DeskSessions(Protocol):
+    """The person's own sessions on this computer; implemented by `actors.desk.sessions.DeskList`."""
+
+    async def listed(self, agent: str | None, workspace: str | None, query: str | None) -> Listed:
+        """See `DeskList.listed`."""
+        ...
+
+    async def ours(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """See `DeskList.ours`."""
+        ...
+
+    async def open(self, agent: str, native_id: str, device_id: str) -> tuple[str, bool]:
+        """See `DeskList.open`."""
+        ...
+
+    async def give_back(self, session_id: str, author: Author) -> GivenBack:
+        """See `DeskList.give_back`."""
+        ...
+
+
 @attrs.frozen(kw_only=True)
 class HttpServices:
     """The services that the HTTP routes use.
@@ -118,6 +141,7 @@ class HttpServices:
     readiness: Callable[[], Readiness] | None = None
     export: Exports | None = None
     forks: Forks | None = None
+    desk: DeskSessions | None = None
     more_figures: Callable[[], list[Figure]] = list
 
 

@@ -110,6 +110,10 @@ class AppPairs(Protocol):
         """Return the hash of the key that a pair was last used with, if not before `since_ms`."""
         ...
 
+    async def newest(self, key: str, *, since_ms: int) -> Sequence[str]:
+        """Return the sessions that a key was used with since then, the newest first."""
+        ...
+
     async def open(
         self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int
     ) -> None:

@@ -68,8 +68,8 @@ class TurnAnswer:
 
     @property
     def blocks(self) -> dict[str, str]:
-        """The text of each block."""
-        return {name: "".join(block.pieces) for name, block in self._blocks.items()}
+        """The text of each block that has any: what a block had may have been taken back."""
+        return {name: "".join(block.pieces) for name, block in self._blocks.items() if block.length}
 
     @property
     def content(self) -> str:

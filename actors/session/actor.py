@@ -16,14 +16,14 @@ import attrs
 import trio
 
 from actors.codec import encode_entry
-from actors.commands import Envelope, Interrupt, Send
+from actors.commands import AskAtDesk, Envelope, Interrupt, Resolve, Send, SendNow, TakeOver, Warm
 from actors.events import TURN_ENDS, Committed, TaskFinished
 from actors.pieces import join_pieces
 from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.session.effects import Answer, Effect, HandOver, SteerHub
 from actors.session.hub_owner import HubOwner
 from actors.session.hub_steps import take
-from actors.session.inputs import FromDevice, FromHub, IdleTooLong, Input, Resume, TimeCame
+from actors.session.inputs import DeskSeen, FromDevice, FromHub, IdleTooLong, Input, Resume, TimeCame
 from actors.session.loading import load_state
 from actors.session.mailbox import HubBatch, Mail, Mailbox, refuse
 from actors.session.snapshot import summary
@@ -39,6 +39,9 @@ log = logging.getLogger("builderos.actors")
 
 CLOCK_S = 30.0
 """How often the clock of the wall is looked at, at least, while a message waits for its time."""
+
+BRINGS_PROMPT = (Send, SendNow, Resolve, TakeOver, AskAtDesk)
+"""Commands before which the conversation is looked at: those that may begin a turn, and the one that clears the way."""
 
 BULK_KINDS = frozenset(
     {
@@ -111,6 +114,8 @@ class SessionActor:
             nursery.start_soon(self._owner.run)
             nursery.start_soon(self._effects.keep_notes)
             nursery.start_soon(self._effects.undos.run)
+            if self._effects.desk is not None:
+                nursery.start_soon(self._effects.desk.run)
             verdict = await self._serve()
             nursery.cancel_scope.cancel(reason=f"session actor: {verdict}")
         return verdict
@@ -223,8 +228,9 @@ class SessionActor:
         if state.background:
             return math.inf
         if state.hub_id is not None:
-            return self._idle_since + config.hub_idle_s
-        if state.undo is not None or state.planning is not None:
+            idle_s = min(config.hub_idle_s, config.warm_idle_s) if state.is_warmed else config.hub_idle_s
+            return self._idle_since + idle_s
+        if state.undo is not None or state.planning is not None or state.where is not None:
             return math.inf
         if self.tail.is_watched or not self._owner.is_idle or state.next_waiting() or self._effects.has_note:
             return math.inf
@@ -258,18 +264,41 @@ class SessionActor:
         ]
         known = await self.deps.journal.find_commands(self.session_id, ids) if ids else {}
         given: list[Input] = []
+        looks = await self._looks(mail)
         for one in mail:
             match one:
                 case HubBatch():
                     given += [FromHub(one.hub_id, reported) for reported in one.events]
+                case Envelope(command=Warm()):
+                    if await self._may_warm():
+                        given.append(FromDevice(one, None, watched=False))
                 case Envelope():
                     command = one.command
+                    if looks and isinstance(command, BRINGS_PROMPT):
+                        given += looks
+                        looks = []
                     record = known.get(command.message_id) if isinstance(command, Send) else None
                     others = any(device.device_id != one.author.device_id for device in self.tail.devices)
                     given.append(FromDevice(one, record, others))
                 case _:
                     given.append(one)
         return given
+
+    async def _looks(self, mail: Sequence[Mail]) -> list[DeskSeen]:
+        """Look at what others did to the conversation, before a message goes to the agent."""
+        desk, turn = self._effects.desk, self._state.turn
+        brings = any(isinstance(one, Envelope) and isinstance(one.command, BRINGS_PROMPT) for one in mail)
+        if desk is None or not brings or (turn is not None and not self._state.is_at_desk):
+            return []
+        return await desk.look()
+
+    async def _may_warm(self) -> bool:
+        state = self._state
+        starts = state.hub_id is None
+        if state.turn is not None or not await self.deps.warming.may(self.session_id, starts=starts):
+            return False
+        self._idle_since = trio.current_time()
+        return True
 
     # ---- commit, then act ----
 
@@ -333,6 +362,8 @@ class SessionActor:
         if hub_id is not None:
             self._owner.acknowledge(hub_seq)
         turn = self._state.turn
+        if turn is not None or hub_id is None:
+            self.deps.warming.release(self.session_id)
         if turn is None or turn.stopping_by is None:
             self._stop_at = math.inf
         elif self._stop_at == math.inf:

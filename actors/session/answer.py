@@ -61,7 +61,7 @@ class Answer:
         return self._offsets.get((kind, block), 0)
 
     def add(self, item: Committed) -> bool:
-        """Take the next piece; its offset must be the block's present length.
+        """Take the next piece; its offset must be the block's present length, or it is empty and drops the block.
 
         Returns:
             Whether it begins a run: a row of the journal must not reach over that border.
@@ -72,6 +72,9 @@ class Answer:
         self.last_seq = item.seq
         key = (event.kind, event.block)
         known = key in self._offsets
+        if not event.content:
+            self._drop(event)
+            return True
         self._offsets[key] = event.offset + len(event.content)
         if isinstance(event, Message):
             self._hash_piece(event, known=known)
@@ -97,6 +100,16 @@ class Answer:
         self._close_run()
         return self._folds
 
+    def _drop(self, event: Message | Thinking) -> None:
+        """Take a block back: neither hash nor search knows it any more, though its rows stay."""
+        self._close_run()
+        key = (event.kind, event.block)
+        if isinstance(event, Message):
+            self.length -= self._offsets.get(key, 0)
+            self._in_order = False
+            self._folds = [_unsearched(fold) if _is_of(fold, event.block) else fold for fold in self._folds]
+        self._offsets[key] = 0
+
     def _hash_piece(self, event: Message, *, known: bool) -> None:
         # The hash runs along while pieces come in the order of the text; a piece for an earlier block breaks
         # that, and the end then hashes the whole once.
@@ -114,7 +127,8 @@ class Answer:
         return ["".join(parts) for parts in blocks.values()]
 
     def _messages(self) -> list[Message]:
-        done = [decode_event(fold.entry.kind, fold.entry.payload) for fold in self._folds]
+        kept = [fold.entry for fold in self._folds if fold.entry.search_text is not None]
+        done = [decode_event(entry.kind, entry.payload) for entry in kept]
         if self._run is not None and isinstance(self._run.first.event, Message):
             done.append(attrs.evolve(self._run.first.event, content="".join(self._run.parts)))
         return [event for event in done if isinstance(event, Message)]
@@ -135,3 +149,12 @@ class Answer:
             search_text=content if isinstance(first, Message) else None,
         )
         self._folds.append(Fold(run.first.first_seq, run.last.seq, entry))
+
+
+def _is_of(fold: Fold, block: str) -> bool:
+    event = decode_event(fold.entry.kind, fold.entry.payload)
+    return isinstance(event, Message) and event.block == block
+
+
+def _unsearched(fold: Fold) -> Fold:
+    return attrs.evolve(fold, entry=attrs.evolve(fold.entry, search_text=None))

@@ -6,6 +6,7 @@ import attrs
 
 from actors.commands import (
     Accepted,
+    AskAtDesk,
     Attach,
     Cancel,
     Close,
@@ -14,6 +15,7 @@ from actors.commands import (
     Decide,
     Draft,
     Envelope,
+    GiveBack,
     Interrupt,
     MarkRead,
     Organize,
@@ -27,13 +29,17 @@ from actors.commands import (
     Send,
     SendNow,
     StopTask,
+    TakeOver,
     Undo,
     Warm,
+    WithdrawAtDesk,
 )
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
 from actors.session.background_steps import stop_task
 from actors.session.decisions import decision_of, refusal_of_decision
-from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub
+from actors.session.desk_steps import ask_at_desk, take_over, withdraw_at_desk
+from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub, TellDesk
+from actors.session.hub_life_steps import warm_up
 from actors.session.inputs import FromDevice
 from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
 from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
@@ -51,6 +57,12 @@ MAX_QUEUED = 100
 
 MAX_STEERED = 20
 """Messages that one turn takes besides its own."""
+
+
+OPEN_ELSEWHERE: tuple[RejectCode, str] = (
+    "open_elsewhere",
+    "The session is open in a terminal. Close it there or take over, then send again.",
+)
 
 
 def take_command(step: Step, given: FromDevice) -> None:
@@ -81,9 +93,17 @@ def take_command(step: Step, given: FromDevice) -> None:
             _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author.device_id))
         case Renew():
             _renew(step, envelope)
+        case AskAtDesk() as ask:
+            _refuse_or_close(step, envelope, ask_at_desk(step, ask))
+        case WithdrawAtDesk(request_id):
+            withdraw_at_desk(step, request_id)
+            _answer(step, envelope, Closed(process_killed=False))
+        case GiveBack():
+            _give_back(step, envelope)
+        case TakeOver(force):
+            _refuse_if(step, envelope, take_over(step, envelope.author, force=force))
         case Warm():
-            if step.state.hub_id is None and step.state.turn is None and not step.state.failed:
-                step.start_hub()
+            warm_up(step)
         case Organize(pinned, archived):
             step.state.archived = step.state.archived if archived is None else archived
             step.do(KeepNote(pinned=pinned, archived=archived))
@@ -91,6 +111,7 @@ def take_command(step: Step, given: FromDevice) -> None:
             _resolve(step, envelope, resolve)
         case Rename(title):
             step.emit(SessionUpdated(title=title), device_id=envelope.author.device_id)
+            step.tell_setup()
         case Undo() as undo:
             ask_undo(step, envelope, undo)
         case MarkRead(seq):
@@ -113,7 +134,8 @@ def _send(step: Step, envelope: Envelope, send: Send, known: CommandRecord | Non
     if refusal is not None:
         code, content = refusal
         head = state.head if code == "stale_head" else None
-        _answer(step, envelope, Rejected(code, content, message_id=send.message_id, head=head))
+        where = state.where if code == "open_elsewhere" else None
+        _answer(step, envelope, Rejected(code, content, message_id=send.message_id, head=head, where=where))
         return
     turn = state.turn
     steers = send.mode == "steer" and turn is not None
@@ -143,6 +165,8 @@ def _refusal_of(step: Step, envelope: Envelope, send: Send) -> tuple[RejectCode,
         at.epoch != state.epoch or state.is_foreign_after(at.seq, envelope.author.device_id)
     ):
         return "stale_head", "somebody else has written since; look, then send again"
+    if state.where is not None:
+        return OPEN_ELSEWHERE
     turn = state.turn
     if send.mode == "steer" and turn is not None:
         if (
@@ -189,7 +213,7 @@ def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
         if not step.state.background:
             _reject(step, envelope, "nothing_to_interrupt", "nothing runs in the background")
         return
-    if turn is None or interrupt.turn_id not in (None, turn.turn_id):
+    if turn is None or step.state.is_at_desk or interrupt.turn_id not in (None, turn.turn_id):
         _reject(step, envelope, "nothing_to_interrupt", "no such turn runs")
         return
     if turn.stopping_by is not None:
@@ -206,6 +230,8 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         refusal = refusal_of_decision(state.turn.requests[request_id], decide)
         if refusal is None and decide.mode is not None:
             refusal = refusal_of_settings(state, {"permission_mode": decide.mode})
+        if refusal is None and decide.mode is not None and state.is_at_desk:
+            refusal = "bad_setting", "the mode of a terminal can only be changed there"
         if refusal is not None:
             _answer(step, envelope, Rejected(*refusal, request_id=request_id))
             return
@@ -223,7 +249,7 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         )
         request = state.turn.requests[request_id]
         step.emit_in_turn(resolved, device_id=author)
-        step.do(SendToHub(decided(resolved)))
+        step.do(TellDesk(resolved) if state.is_at_desk else SendToHub(decided(resolved)))
         if request.about == "trust" and isinstance(request.input, dict):
             act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
             step.do(Audit(act, envelope.author.key_id, str(request.input.get("folder"))))
@@ -246,6 +272,9 @@ def _resolve(step: Step, envelope: Envelope, resolve: Resolve) -> None:
         _reject(step, envelope, "not_unknown", "the outcome of this message is known", resolve.message_id)
     elif resolve.action == "discard":
         step.emit(Delivery(resolve.message_id, "cancelled"), device_id=author)
+    elif state.where is not None:
+        rejected = Rejected(*OPEN_ELSEWHERE, message_id=resolve.message_id, where=state.where)
+        _answer(step, envelope, rejected)
     elif len(state.queue) - len(scheduled(state)) >= MAX_QUEUED:
         _reject(step, envelope, "queue_full", f"{MAX_QUEUED} messages wait already", resolve.message_id)
     elif state.turn is not None or state.failed or step.is_undoing:
@@ -263,6 +292,16 @@ def _renew(step: Step, envelope: Envelope) -> None:
     state.renewals, state.agent_memory = state.renewals + 1, None
     content = "The agent starts afresh with the next message, and is given what was said."
     step.emit(Notice("renewed", content), device_id=envelope.author.device_id)
+
+
+def _give_back(step: Step, envelope: Envelope) -> None:
+    state = step.state
+    if state.turn is not None or state.background:
+        _answer(step, envelope, Rejected("busy", "a turn or a task runs; stop it or wait for its end"))
+        return
+    had_one = state.hub_id is not None
+    step.release_hub(StopHub)
+    _answer(step, envelope, Closed(process_killed=had_one))
 
 
 def _mark_read(step: Step, envelope: Envelope, seq: int) -> None:
@@ -286,6 +325,10 @@ def _close(step: Step, envelope: Envelope, *, watched: bool) -> None:
 def _refuse_if(step: Step, envelope: Envelope, refusal: tuple[RejectCode, str] | None) -> None:
     if refusal is not None:
         _answer(step, envelope, Rejected(*refusal))
+
+
+def _refuse_or_close(step: Step, envelope: Envelope, refusal: tuple[RejectCode, str] | None) -> None:
+    _answer(step, envelope, Closed(process_killed=False) if refusal is None else Rejected(*refusal))
 
 
 def _answer(step: Step, envelope: Envelope, reply: Reply) -> None:

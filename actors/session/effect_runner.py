@@ -12,7 +12,9 @@ import trio
 
 from actors.codec import decode_row
 from actors.config import ActorConfig
-from actors.events import Attachment, Committed, UserMessage
+from actors.desk.lost import read_lost
+from actors.desk.watching import DeskWatch, LooksAtDesk
+from actors.events import Attachment, Committed, PermissionResolved, UserMessage
 from actors.history import read_history
 from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
@@ -21,24 +23,29 @@ from actors.session.effects import (
     Audit,
     CarryOutUndo,
     Effect,
+    EndElsewhere,
     ForgetHub,
     HandOver,
     KeepNote,
     KeepOffer,
     KillHub,
+    NoteChange,
     PlanUndo,
     SendHistory,
     SendToHub,
     StartHub,
     SteerHub,
     StopHub,
+    TellDesk,
 )
 from actors.session.hub_owner import HubOwner
+from actors.session.inputs import FoundElsewhere
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
 from actors.session.step import setup_of
 from actors.session.undoing import UndoRunner
 from actors.tail import Tail
+from actors.warming import Warming
 from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
@@ -69,8 +76,10 @@ class SessionDeps:
 
     `spec_for` makes what a new hub is started with, from the session and the hub's id. `audited`
     takes what goes into the audit beside the journal; it never blocks.
+    `desk` reads what the person's own programs keep; None if nobody looks. `desk_decided` takes
+    decisions for terminals; it never blocks.
     `allows_bypass` returns whether the config lets an agent work without asking;
-    `is_revoked`, whether a key, by its id, is not good any more.
+    `is_revoked`, whether a key, by its id, is not good any more. `warming` bounds what starts before a message.
     """
 
     journal: Journal
@@ -86,6 +95,9 @@ class SessionDeps:
     audited: Callable[[Act], object] = lambda act: None
     allows_bypass: Callable[[str], bool] = _never
     is_revoked: Callable[[str], bool] = _never
+    desk: LooksAtDesk | None = None
+    desk_decided: Callable[[PermissionResolved], None] = lambda resolved: None
+    warming: Warming = attrs.field(factory=Warming)
 
 
 @attrs.define(eq=False)
@@ -100,12 +112,15 @@ class EffectRunner:
     tail: Tail
     changed: Callable[[str], None]
     undos: UndoRunner = attrs.field(init=False)
+    desk: DeskWatch | None = attrs.field(init=False, default=None)
     _note: KeepNote | None = None
     _noted: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         deps = self.deps
         self.undos = UndoRunner(deps.undoes, deps.journal, deps.catalog, self.record, self.mailbox)
+        if deps.desk is not None and deps.desk.has(self.record.agent_type):
+            self.desk = DeskWatch(deps.desk, self.state, deps.journal, self.mailbox, self._conversation)
 
     @property
     def session_id(self) -> str:
@@ -124,7 +139,18 @@ class EffectRunner:
             case StartHub(hub_id):
                 owner.start(self._spec(hub_id))
             case HandOver():
-                owner.tell(await self._prompt(effect, items))
+                where = None if self.desk is None else await self.desk.where()
+                if where is None:
+                    owner.tell(await self._with_lost(await self._prompt(effect, items)))
+                else:
+                    self.mailbox.add_nowait(FoundElsewhere(effect.turn_id, where))
+            case EndElsewhere(where):
+                if self.deps.desk is not None:
+                    await self.deps.desk.end(where)
+            case TellDesk(resolved):
+                self.deps.desk_decided(resolved)
+            case NoteChange():
+                self.changed(self.session_id)
             case SteerHub():
                 message = await self._message(effect.message_seq, items)
                 files = self._files_of(message)
@@ -155,6 +181,10 @@ class EffectRunner:
                 self.tail.post_nowait(news)
             case _:
                 pass
+
+    def _conversation(self) -> str:
+        """Return the id of the session's own conversation."""
+        return self._spec("").agent_session_id
 
     def _spec(self, hub_id: str) -> HubSpec:
         state = self.state
@@ -187,6 +217,13 @@ class EffectRunner:
         undone, more = tuple(self.state.undone), self.state.undone_more
         prompt = Prompt(effect.turn_id, effect.message_id, content, effect.taken_before, files, setup)
         return attrs.evolve(prompt, undone=undone, undone_more=more)
+
+    async def _with_lost(self, prompt: Prompt) -> Prompt:
+        """Put what the agent's own record lacks in front of a prompt; a command of the program takes none."""
+        if self.desk is None or not self.state.unsure or prompt.content.startswith("/"):
+            return prompt
+        lost = await read_lost(self.desk, prompt.turn_id)
+        return attrs.evolve(prompt, content=f"{lost}\n\n{prompt.content}") if lost else prompt
 
     async def _message(self, seq: int, items: Sequence[Committed]) -> UserMessage:
         """Read a message that is to be handed over: from this batch, else from the journal."""

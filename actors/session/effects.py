@@ -7,8 +7,10 @@ from collections.abc import Callable
 import attrs
 
 from actors.commands import Reply
+from actors.events import PermissionResolved
 from actors.offer import Offer
 from actors.tail import TransientUpdate
+from bridgehub.desk.records import Where
 from bridgehub.protocol.messages import ToHub
 
 __all__ = [
@@ -16,17 +18,20 @@ __all__ = [
     "Answer",
     "CarryOutUndo",
     "Effect",
+    "EndElsewhere",
     "ForgetHub",
     "HandOver",
     "KeepNote",
     "KeepOffer",
     "KillHub",
+    "NoteChange",
     "PlanUndo",
     "SendHistory",
     "SendToHub",
     "StartHub",
     "SteerHub",
     "StopHub",
+    "TellDesk",
 ]
 
 
@@ -137,6 +142,25 @@ class KeepOffer:
 
 
 @attrs.frozen
+class EndElsewhere:
+    """Ask the program that has the session open to end."""
+
+    where: Where
+
+
+@attrs.frozen
+class TellDesk:
+    """Tell the terminal that asked what a person decided."""
+
+    resolved: PermissionResolved
+
+
+@attrs.frozen
+class NoteChange:
+    """Have lists show the session again."""
+
+
+@attrs.frozen
 class Announce:
     """Show transient news to all who are attached."""
 
@@ -166,6 +190,9 @@ Effect = (
     | CarryOutUndo
     | KeepNote
     | KeepOffer
+    | NoteChange
+    | TellDesk
+    | EndElsewhere
     | Announce
     | Audit
 )

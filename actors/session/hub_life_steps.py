@@ -6,13 +6,25 @@ from actors.events import DeliveryState, TurnError, TurnErrorCode
 from actors.session.effects import ForgetHub, SendHistory, SendToHub, SteerHub, StopHub
 from actors.session.inputs import HubGone, HubReady
 from actors.session.state import Turn
-from actors.session.step import Step, decided, hand_over
+from actors.session.step import Step, decided, hand_over, setup_of
 from bridgehub.protocol import messages as hub
 
-__all__ = ["MAX_ASKED_AGAIN", "hub_gone", "hub_ready"]
+__all__ = ["MAX_ASKED_AGAIN", "hub_gone", "hub_ready", "warm_up"]
 
 MAX_ASKED_AGAIN = 10
 """How often a turn's message goes to a new hub because the one before died while it asked for trust."""
+
+
+def warm_up(step: Step) -> None:
+    """Have the agent's program ready for a message that may come."""
+    state = step.state
+    if state.turn is not None or state.where is not None or state.failed:
+        return
+    if state.hub_id is None:
+        step.start_hub()
+        state.is_warmed = True
+    elif state.takes_warm_up:
+        step.do(SendToHub(hub.WarmUp(state.taken, setup_of(state))))
 
 
 def hub_ready(step: Step, given: HubReady) -> None:
@@ -21,11 +33,14 @@ def hub_ready(step: Step, given: HubReady) -> None:
     if given.hub_id != state.hub_id:
         return
     state.can_steer, state.hub_is_old = welcome.can_steer, not welcome.takes_setup
+    state.takes_warm_up = welcome.takes_warm_up
     step.tell_setup()
     for task_id, task in state.background.items():
         if task.is_stopping:
             step.do(SendToHub(hub.StopTask(task_id)))
-    if turn is None:
+    if turn is None or state.is_at_desk:
+        if state.is_warmed:
+            warm_up(step)
         return
     if turn.message_id is not None and welcome.last_turn_id != turn.turn_id:
         if turn.stopping_by is not None and not turn.consumed:
@@ -64,7 +79,7 @@ def hub_gone(step: Step, given: HubGone) -> None:
     state.hub_id, state.hub_seq = None, 0
     step.cancel_background()
     turn = state.turn
-    if turn is None:
+    if turn is None or state.is_at_desk:
         return
     if turn.stopping_by is not None:
         step.stop_turn()

@@ -10,6 +10,7 @@ from typing import cast, get_args
 import orjson
 
 from actors.events import (
+    BlockDropped,
     Checkpoint,
     Complete,
     Delivery,
@@ -34,9 +35,12 @@ from actors.events import (
 from actors.pieces import split_text
 from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn
 from actors.session.command_steps import take_command
+from actors.session.desk_steps import desk_seen, found_elsewhere
 from actors.session.effects import CarryOutUndo, KillHub, SendHistory, SendToHub, StopHub
 from actors.session.hub_life_steps import hub_gone, hub_ready
 from actors.session.inputs import (
+    DeskSeen,
+    FoundElsewhere,
     FromDevice,
     FromHub,
     HubGone,
@@ -107,6 +111,8 @@ def take(step: Step, given: Input) -> None:
         case Resume():
             if step.state.failed:
                 step.emit(SessionUpdated(failed=False))
+            if step.state.is_at_desk:
+                step.cancel_requests(None)  # the connections of terminals ended with the earlier server
             if step.state.undo is not None:
                 step.do(CarryOutUndo(step.state.undo.undo_id))
             look_at_clock(step, given.revoked)
@@ -114,6 +120,10 @@ def take(step: Step, given: Input) -> None:
             undo_planned(step, given)
         case UndoCarried():
             undo_carried(step, given)
+        case DeskSeen():
+            desk_seen(step, given)
+        case FoundElsewhere():
+            found_elsewhere(step, given)
 
 
 def _reported(step: Step, given: FromHub) -> None:
@@ -153,6 +163,8 @@ def _reported(step: Step, given: FromHub) -> None:
             pass
         case hub.TextPiece():
             _piece(step, event, span=reported.seq - reported.first_seq + 1)
+        case hub.BlockDropped():
+            _drop(step, event)
         case hub.PermissionAsked():
             _asked(step, event)
         case hub.HistoryWanted() if turn.message_id is not None:
@@ -226,6 +238,15 @@ def _piece(step: Step, event: hub.TextPiece, *, span: int) -> None:
         bound = f"{MAX_ANSWER_LENGTH} characters" if is_long else f"{MAX_ANSWER_RUNS} separate pieces"
         content = f"the answer grew past {bound} and was stopped"
         step.end_turn("failed", TurnError("agent_protocol", content, retryable=False))
+
+
+def _drop(step: Step, event: hub.BlockDropped) -> None:
+    turn = step.state.turn
+    assert turn is not None
+    cls = Message if event.channel == "text" else Thinking
+    if turn.answer.offset(cls.kind, event.block):
+        step.emit_in_turn(cls("", event.block, 0))  # who knows nothing of the event takes it from this
+        step.emit_in_turn(BlockDropped(event.block))
 
 
 def _asked(step: Step, event: hub.PermissionAsked) -> None:
@@ -308,6 +329,7 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     event.duration_ms,
                     event.blob,
                     event.diff,
+                    list(event.pictures) or None,
                 )
             )
         case hub.TaskBegan() if len(turn.tasks) < MAX_OPEN_TASKS or event.task_id in turn.tasks:

@@ -7,10 +7,13 @@ from typing import Literal
 import attrs
 
 from actors.commands import Envelope, Rejected
+from bridgehub.desk.records import DeskLook, DeskMark, Where
 from bridgehub.protocol.messages import Reported, Welcome
 from storage.records import CommandRecord
 
 __all__ = [
+    "DeskSeen",
+    "FoundElsewhere",
     "FromDevice",
     "FromHub",
     "HubGone",
@@ -113,6 +116,26 @@ class UndoCarried:
     failure: str = ""
 
 
+@attrs.frozen
+class DeskSeen:
+    """A look at the agent's own record of the conversation. `after`: the mark at which it began.
+
+    `left`: turns that do not count any more, since somebody went back at the desk.
+    """
+
+    after: DeskMark | None
+    look: DeskLook
+    left: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class FoundElsewhere:
+    """A message was not handed over: a terminal has the session open."""
+
+    turn_id: str
+    where: Where
+
+
 Input = (
     FromDevice
     | FromHub
@@ -124,4 +147,6 @@ Input = (
     | Resume
     | UndoPlanned
     | UndoCarried
+    | DeskSeen
+    | FoundElsewhere
 )

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from actors.commands import Cancel, Decide, Envelope, RejectCode, Rejected, Resolve, Send
-from actors.session.inputs import HubGone, HubReady, UndoCarried, UndoPlanned
+from actors.session.inputs import DeskSeen, FoundElsewhere, HubGone, HubReady, UndoCarried, UndoPlanned
 from bridgehub.protocol.messages import Reported
 
 __all__ = ["COMMAND_LIMIT", "HUB_LIMIT", "HubBatch", "Mail", "Mailbox", "refuse"]
@@ -34,7 +34,7 @@ class HubBatch:
     events: Sequence[Reported]
 
 
-SessionNews = HubBatch | HubReady | HubGone | UndoPlanned | UndoCarried
+SessionNews = HubBatch | HubReady | HubGone | UndoPlanned | UndoCarried | DeskSeen | FoundElsewhere
 Mail = Envelope | SessionNews
 
 
@@ -74,6 +74,11 @@ class Mailbox:
         """Put news of the hub, or of an undo; waits while its lane is full. Cancelled, it was not put."""
         while len(self._hub) >= HUB_LIMIT:
             await self._hub_room.park()
+        self._hub.append(item)
+        self.wake()
+
+    def add_nowait(self, item: SessionNews) -> None:
+        """Put news that the session found itself, at most a few at a time."""
         self._hub.append(item)
         self.wake()
 

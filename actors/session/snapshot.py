@@ -14,6 +14,7 @@ from actors.codec import CONVERTER, decode_settings
 from actors.commands import QueuedMessage, SessionView
 from actors.events import Held, PlanEntry, Settings
 from actors.session.state import BackgroundTask, RunningUndo, SessionState, Turn, WaitingMessage
+from bridgehub.desk.records import DeskMark, Where
 from storage.records import SessionRecord, Summary
 
 __all__ = ["restore", "summary", "view"]
@@ -51,6 +52,10 @@ class _Snapshot:
     renewals: int = 0
     background: dict[str, BackgroundTask] = attrs.field(factory=dict)
     epoch: int = 0
+    desk: DeskMark | None = None
+    where: Where | None = None
+    unsure: bool = False
+    left: dict[str, None] = attrs.field(factory=dict)
 
 
 _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
@@ -96,6 +101,8 @@ def _shown(state: SessionState) -> bytes:
             "plan": {"done": done, "total": len(state.plan)} if state.plan else None,
             "held": None if state.held is None else attrs.asdict(state.held),
             "background": len(state.background),
+            "left": list(state.left),
+            "where": None if state.where is None else attrs.asdict(state.where),
         }
     )
 
@@ -167,4 +174,5 @@ def view(state: SessionState) -> SessionView:
         plan=state.plan,
         held=state.held,
         background=tuple(one.started for one in state.background.values()),
+        where=state.where,
     )

@@ -12,6 +12,7 @@ import attrs
 
 from actors.commands import Envelope, IfHead
 from actors.events import (
+    BranchLeft,
     Checkpoint,
     Committed,
     Complete,
@@ -31,6 +32,8 @@ from actors.events import (
     TaskProgress,
     TaskStarted,
     Thinking,
+    ToolFinished,
+    ToolStarted,
     TurnError,
     TurnStarted,
     Undone,
@@ -39,6 +42,7 @@ from actors.events import (
 )
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.session.answer import Answer
+from bridgehub.desk.records import DESK, DeskMark, Where
 from bridgehub.protocol.trust import declined_by
 
 __all__ = [
@@ -59,6 +63,9 @@ RESOLVED_KEPT = 100
 
 DECLINED_KEPT = 200
 """Folders whose settings this session does without; the oldest is asked about again."""
+
+LEFT_KEPT = 500
+"""Turns that were left behind; older ones look like the others again."""
 
 GRANTS_KEPT = 200
 """Rights for the whole session; the oldest is asked for again."""
@@ -123,6 +130,8 @@ class Turn:
         decided: what was answered in this turn, for a hub that missed it.
         may_move: whether it is certain, but for what this owner's link was sent, that the hub which lives never
             had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
+        cause: why it began, if not by a message of a device; `desk`: a terminal works on it.
+        tools: the calls of a terminal that have not returned.
         encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
     """
 
@@ -139,6 +148,8 @@ class Turn:
     requests: dict[str, PermissionRequested] = attrs.field(factory=dict)
     decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
     tasks: dict[str, TaskStarted] = attrs.field(factory=dict)
+    cause: str | None = None
+    tools: dict[str, str] = attrs.field(factory=dict)
     answer: Answer = attrs.field(factory=Answer, init=False, eq=False)
     preview: str = attrs.field(default="", init=False, eq=False)
     may_move: bool = attrs.field(default=False, init=False, eq=False)
@@ -181,7 +192,13 @@ class SessionState:
         undo: the undo that is carried out, from its first event to its last.
         planning: an undo that no event shows yet, and who asked for it; not kept.
         undone: what was undone since the agent's last message, for its next one; `undone_more`: and how much more.
+        desk: how far the agent's own record was read for what others added to it.
+        where: the program of the person's own that has the session open, as it was last seen.
+        unsure: whether the agent's own record may lack something that was said: two programs wrote to it.
+        left: turns that somebody left behind by going back at the desk.
         hub_is_old: whether that hub takes no settings; not kept.
+        takes_warm_up: whether it starts its agent's program when asked to; not kept.
+        is_warmed: whether the hub was started before a message, and had none yet; not kept.
         configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
         snapshot_kept: whether storage has a snapshot of this session.
@@ -216,7 +233,13 @@ class SessionState:
     planning: tuple[RunningUndo, Envelope] | None = None
     undone: list[str] = attrs.field(factory=list)
     undone_more: int = 0
+    desk: DeskMark | None = None
+    where: Where | None = None
+    unsure: bool = False
+    left: dict[str, None] = attrs.field(factory=dict)
     hub_is_old: bool = False
+    takes_warm_up: bool = False
+    is_warmed: bool = False
     configured: list[int] = attrs.field(factory=list)
     hub_id: str | None = None
     hub_seq: int = 0
@@ -253,9 +276,14 @@ class SessionState:
         kind, chosen = self.offer.kind_of(mode), self.offer.kind_of(self.person_mode)
         return MODE_RANKS[kind or "ask"] > MODE_RANKS[chosen or "ask"]
 
+    @property
+    def is_at_desk(self) -> bool:
+        """Whether the running turn is one that a terminal works on."""
+        return self.turn is not None and self.turn.cause == DESK
+
     def next_waiting(self) -> WaitingMessage | None:
         """Return the message whose turn is next: the first that neither waits for its time nor is kept back."""
-        if self.held is not None:
+        if self.held is not None or self.where is not None:
             return None
         return next((one for one in self.queue.values() if one.not_before_ms is None and not one.kept), None)
 
@@ -318,6 +346,9 @@ def apply(state: SessionState, item: Committed) -> bool:
             _apply_delivery(state, event, item)
         case PlanUpdated():
             state.plan = event.entries
+        case BranchLeft(turn_ids):
+            state.left.update(dict.fromkeys(turn_ids))
+            _drop_oldest(state.left, LEFT_KEPT)
         case Complete() | TurnError() | Interrupted():
             state.turn = None
         case UndoStarted():
@@ -362,6 +393,7 @@ def _apply_delivery(state: SessionState, event: Delivery, item: Committed) -> No
                 state.turn.consumed = True
                 if not state.turn.preview.startswith("/"):  # a command took no word of it along
                     state.undone, state.undone_more = [], 0
+                    state.unsure &= state.is_at_desk
             else:
                 state.turn.steered_taken[message_id] = None
         case "unknown" if state.turn is not None:
@@ -396,6 +428,7 @@ def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> No
         message_seq=waiting.seq if waiting else 0,
         started_seq=item.seq,
         consumed=event.message_id is None,
+        cause=event.cause,
     )
     state.turn.preview = waiting.preview if waiting else ""
 
@@ -438,6 +471,10 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
             turn.tasks[event.task_id] = event
         case TaskFinished():
             turn.tasks.pop(event.task_id, None)
+        case ToolStarted() if turn.cause == DESK:
+            turn.tools[event.tool_id] = event.name
+        case ToolFinished() if turn.cause == DESK:
+            turn.tools.pop(event.tool_id, None)
         case _:
             pass  # tools, progress and notices change nothing that a reload must know
 

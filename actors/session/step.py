@@ -180,6 +180,7 @@ class Step:
         self.emit(TurnStarted(waiting.message_id), turn_id=turn_id, device_id=device_id)
         self.emit_in_turn(Delivery(waiting.message_id, "handed"))
         assert state.turn is not None
+        state.is_warmed = False
         if state.hub_is_old:
             self.release_hub(StopHub)  # it would not take the session's settings
         if state.hub_id is None:
@@ -192,6 +193,7 @@ class Step:
         """Start a hub; once it is ready the running turn's message is handed over."""
         state = self.state
         state.hub_id, state.hub_seq, state.hub_is_old = self.new_id()[:HUB_ID_LENGTH], 0, False
+        state.is_warmed = False
         self.do(StartHub(state.hub_id))
 
     def release_hub(self, ending: type[StopHub | KillHub]) -> None:
@@ -226,7 +228,9 @@ class Step:
 def setup_of(state: SessionState) -> Setup:
     """Return the session's settings in the hub's words."""
     settings = state.settings
-    return Setup(settings.model, settings.permission_mode, settings.effort, tuple(state.grants))
+    return Setup(
+        settings.model, settings.permission_mode, settings.effort, tuple(state.grants), state.title or None
+    )
 
 
 def hand_over(state: SessionState, turn: Turn) -> HandOver:

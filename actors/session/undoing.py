@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import attrs
+import orjson
 import trio
 
 from actors.checkpoints import checkpoints_around
@@ -15,7 +18,7 @@ from actors.session.mailbox import Mailbox
 from storage.errors import StorageError
 from storage.records import SessionRecord
 
-__all__ = ["UndoRunner"]
+__all__ = ["UndoRunner", "works_in"]
 
 AFTER_WAIT_S = 5.0
 """How long an undo waits for the checkpoint after its turn, which may just be taken."""
@@ -90,13 +93,14 @@ class UndoRunner:
         raise UndoFailed("no_checkpoint", "The files were not saved around this turn.")
 
     async def _refuse_busy(self) -> None:
-        """Refuse while another session's turn works in the same folder. Raises UndoFailed."""
+        """Refuse while another session works in the same folder. Raises UndoFailed."""
         for session_id in await self.catalog.unfinished():
             record = await self.catalog.get(session_id)
-            if session_id == self.record.session_id or record is None or record.summary is None:
-                continue
-            same = decode_settings(record.settings).workspace == self._workspace
-            if same and record.summary.state in ("running", "waiting"):
+            if (
+                session_id != self.record.session_id
+                and record is not None
+                and works_in(record, self._workspace)
+            ):
                 raise UndoFailed("busy", "Another session works in this folder.", by_session=session_id)
 
     async def _carry_out(self, undo_id: str) -> UndoCarried:
@@ -107,3 +111,17 @@ class UndoRunner:
         except UndoFailed as failed:
             return UndoCarried(undo_id, failure=str(failed))
         return UndoCarried(undo_id, done.files, done.conflicts)
+
+
+def works_in(record: SessionRecord, folder: str) -> bool:
+    """Return whether a session's turn, or a task of it in the background, may write below `folder`."""
+    summary = record.summary
+    if summary is None:
+        return False
+    if summary.state not in ("running", "waiting") and not orjson.loads(summary.shown or b"{}").get(
+        "background"
+    ):
+        return False
+    paths = (decode_settings(record.settings).workspace, folder)
+    one, other = (os.path.normpath(path).rstrip("/") + "/" for path in paths)
+    return one.startswith(other) or other.startswith(one)

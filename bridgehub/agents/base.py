@@ -26,7 +26,7 @@ from bridgehub.protocol.messages import (
 if TYPE_CHECKING:
     from bridgehub.trust.finding import Findings
 
-__all__ = ["JOIN_S", "AgentDriver", "SelfStarter", "Sink", "Tell", "TurnEnd", "refused_at_once"]
+__all__ = ["JOIN_S", "AgentDriver", "SelfStarter", "Sink", "Tell", "TurnEnd", "Warmable", "refused_at_once"]
 
 TurnEnd = TurnDone | TurnFailed
 
@@ -134,6 +134,26 @@ class SelfStarter(Protocol):
 
         Raises:
             Exception: it could not be asked to; it counts as ended all the same.
+        """
+        ...
+
+
+@runtime_checkable
+class Warmable(Protocol):
+    """What a driver has besides, if its agent's program takes time to start."""
+
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program for the turn that may come; nothing if it runs. Cancelled if that turn is interrupted.
+
+        The hub replaces a driver that raises, and one that is cancelled: neither may have changed more than the program.
+
+        Args:
+            prompt: what is known of that turn, `taken_before` and `setup`; the rest is empty.
+            sink: takes what the agent offers. What it is to remember is told in that turn. It asks nobody and has no
+                history: a start that needs a person or the history raises.
+
+        Raises:
+            Exception: the program could not be started now; the turn starts it.
         """
         ...
 

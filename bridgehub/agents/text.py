@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import orjson
 
+from bridgehub.agents.pictures import picture_of
 from bridgehub.blobs import Blob, blob_of
 
 __all__ = [
@@ -90,7 +91,7 @@ def cut_json(value: object, limit: int = MAX_TOOL_BYTES) -> Cut:
 
 
 def tool_output_text(content: object) -> str:
-    """Return what a tool gave as one text; parts that are no text are named in brackets."""
+    """Return what a tool gave as one text, with the text of embedded resources; other parts are named in brackets."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -103,9 +104,19 @@ def tool_output_text(content: object) -> str:
 def _part_text(part: object) -> str:
     if not isinstance(part, dict):
         return str(part)
-    if part.get("type") == "text":
-        return str(part.get("text", ""))
-    return f"[{part.get('type', 'data')}]"
+    match part.get("type"):
+        case "text":
+            return str(part.get("text", ""))
+        case "resource":
+            resource = part.get("resource")
+            inner = resource if isinstance(resource, dict) else {}
+            return (
+                inner["text"] if isinstance(inner.get("text"), str) else f"[{inner.get('uri') or 'resource'}]"
+            )
+        case "resource_link":
+            return f"[{part.get('name') or 'file'}]({part.get('uri')})"
+    picture = picture_of(part)
+    return f"[{part.get('type', 'data')}]" if picture is None else picture.words
 
 
 def _fits(text: str, limit: int) -> bool:

@@ -16,6 +16,7 @@ import trio
 from bridgehub.agents.base import Sink
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.protocol.messages import (
+    BlockDropped,
     Decided,
     History,
     HubEvent,
@@ -76,7 +77,8 @@ class TaskSink:
     agent: str
     budget: Budget
     answer_cut: bool = False
-    _answer: list[str] = attrs.field(factory=list)
+    _answer: list[tuple[str, str]] = attrs.field(factory=list)
+    """Pieces, each after the id of its block."""
     _answer_room: int = RESULT_CHARS
     _held: list[str] = attrs.field(factory=list)
     _held_chars: int = 0
@@ -87,7 +89,7 @@ class TaskSink:
     @property
     def answer(self) -> str:
         """What the delegate has said, up to `RESULT_CHARS`."""
-        return "".join(self._answer)
+        return "".join(text for _, text in self._answer)
 
     async def work_saved(self) -> None:
         """Wait with the tools of a delegate as with those of the session's own agent."""
@@ -97,7 +99,11 @@ class TaskSink:
         """Translate an event of the delegate. What only its own turn is about ends here."""
         match event:
             case TextPiece(channel="text"):
-                await self._say(event.text)
+                await self._say(event.block, event.text)
+            case BlockDropped(channel="text"):
+                self._answer_room += sum(len(text) for block, text in self._answer if block == event.block)
+                self._answer = [one for one in self._answer if one[0] != event.block]
+                await self.flush()
             case ToolBegan():
                 await self.flush()
                 await self._tell(f"{event.name} {_short(event.input)}")
@@ -175,10 +181,10 @@ class TaskSink:
             await self.parent.emit(TaskEnded(self.turn_id, task_id, "cancelled"))
         self._open.clear()
 
-    async def _say(self, text: str) -> None:
+    async def _say(self, block: str, text: str) -> None:
         kept = text[: self._answer_room]
         if kept:
-            self._answer.append(kept)
+            self._answer.append((block, kept))
             self._answer_room -= len(kept)
         self.answer_cut |= len(kept) < len(text)
         if self._told < PROGRESS_TOTAL:

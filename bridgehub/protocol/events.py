@@ -12,6 +12,7 @@ import attrs
 __all__ = [
     "AgentMemory",
     "AgentOffered",
+    "BlockDropped",
     "Checkpointed",
     "Consumed",
     "Gauged",
@@ -142,6 +143,18 @@ class TextPiece:
 
 
 @attrs.frozen
+class BlockDropped:
+    """The service broke off an answer and begins it again: what this block had is not part of the answer.
+
+    No piece of the block follows.
+    """
+
+    turn_id: str
+    channel: Literal["text", "thinking"]
+    block: str
+
+
+@attrs.frozen
 class ToolBegan:
     """The agent calls a tool."""
 
@@ -157,7 +170,8 @@ class ToolBegan:
 class ToolEnded:
     """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` has size and sha256.
 
-    `diff`: what an edit changed, as file entries (PROTOCOL section 9).
+    `diff`: what an edit changed, as file entries (PROTOCOL section 9). `pictures`: what it showed, each with `mime_type`,
+    and kept as a blob.
     """
 
     turn_id: str
@@ -169,6 +183,7 @@ class ToolEnded:
     duration_ms: int | None = None
     blob: dict[str, Any] | None = None
     diff: Any = None
+    pictures: tuple[dict[str, Any], ...] = ()
 
 
 @attrs.frozen
@@ -339,6 +354,7 @@ HubEvent = (
     | SettingsTold
     | HistoryWanted
     | TextPiece
+    | BlockDropped
     | ToolBegan
     | ToolEnded
     | PermissionAsked

@@ -119,7 +119,11 @@ def _clip_values(event: hub.HubEvent) -> hub.HubEvent:
             return attrs.evolve(event, input=value(event.input), blob=_blob(event.blob))
         case hub.ToolEnded():
             return attrs.evolve(
-                event, output=text(event.output), blob=_blob(event.blob), diff=_diff(event.diff)
+                event,
+                output=text(event.output),
+                blob=_blob(event.blob),
+                diff=_diff(event.diff),
+                pictures=tuple(one for one in event.pictures[:MAX_OPTIONS] if _blob(one) is not None),
             )
         case hub.PermissionAsked():
             return _request(event)

@@ -18,6 +18,7 @@ import attrs
 from bridgehub.protocol.events import (
     AgentMemory,
     AgentOffered,
+    BlockDropped,
     Checkpointed,
     Consumed,
     Gauged,
@@ -48,6 +49,7 @@ __all__ = [
     "Ack",
     "AgentMemory",
     "AgentOffered",
+    "BlockDropped",
     "Checkpointed",
     "Configure",
     "Consumed",
@@ -90,6 +92,7 @@ __all__ = [
     "TurnFailed",
     "TurnStopped",
     "Unsaved",
+    "WarmUp",
     "Welcome",
 ]
 
@@ -185,12 +188,14 @@ class Setup:
         model, permission_mode, effort: None is the agent's own default.
         grants: what is allowed for the whole session (`PermissionAsked.grant`); all that is not here any more is
             asked for again.
+        title: what the session is called, for the program's own list; None: nothing.
     """
 
     model: str | None = None
     permission_mode: str | None = None
     effort: str | None = None
     grants: tuple[str, ...] = ()
+    title: str | None = None
 
     @classmethod
     def of_spec(cls, spec: HubSpec) -> Setup:
@@ -306,6 +311,19 @@ class Decided:
 
 
 @attrs.frozen
+class WarmUp:
+    """Start the agent's program: somebody is about to write. It says nothing, and starts no turn.
+
+    Attributes:
+        taken_before: how many user messages agents of this session have consumed.
+        setup: the session's settings.
+    """
+
+    taken_before: int
+    setup: Setup
+
+
+@attrs.frozen
 class Ack:
     """All events up to `seq` are committed; the hub may forget them."""
 
@@ -323,7 +341,18 @@ class Stop:
 
 
 ToHub = (
-    Hello | Configure | Prompt | Steer | History | InterruptTurn | StopTask | Decided | Ack | Detach | Stop
+    Hello
+    | Configure
+    | Prompt
+    | WarmUp
+    | Steer
+    | History
+    | InterruptTurn
+    | StopTask
+    | Decided
+    | Ack
+    | Detach
+    | Stop
 )
 
 
@@ -345,6 +374,7 @@ class Welcome:
         can_steer: whether the agent takes messages in mid-turn.
         takes_setup: whether the hub takes `Configure` and `Prompt.setup`; one that does not is older, and is replaced
             before the next turn.
+        takes_warm_up: whether the hub takes `WarmUp`.
     """
 
     version: int
@@ -358,6 +388,7 @@ class Welcome:
     history_wanted: int = 0
     takes_setup: bool = False
     head_seq: int = 0
+    takes_warm_up: bool = False
 
 
 @attrs.frozen

@@ -21,6 +21,9 @@ __all__ = ["Repository", "borrow_index", "find_repository"]
 _ATTRIBUTES = ("filter", "text", "eol", "crlf", "ident", "working-tree-encoding")
 _HARMLESS = frozenset({b"unspecified", b"unset"})
 
+_FATAL = 128
+"""Git's exit status if there is no repository here, or none that it accepts."""
+
 
 @attrs.frozen
 class Repository:
@@ -37,33 +40,22 @@ class Repository:
 def find_repository(workspace: str, limit_s: float) -> Repository | None:
     """Return the repository whose working tree holds `workspace`; None where there is none that counts.
 
-    One that ignores the workspace does not count. Raises GitMissing.
+    One that ignores the workspace does not count. Raises GitFailed, GitMissing.
     """
-    try:
-        told = run_git(
-            *(
-                "rev-parse",
-                "--show-toplevel",
-                "--show-prefix",
-                "--git-path",
-                "objects",
-                "--git-path",
-                "index",
-            ),
-            *("--git-path", "info/exclude", "--show-object-format"),
-            cwd=workspace,
-            limit_s=limit_s,
-        )
-        parts = os.fsdecode(told.output).split("\n")
-        if len(parts) != 7:
-            return None
-        if (
-            parts[1]
-            and run_git("check-ignore", "-q", ".", cwd=workspace, ok=(0, 1), limit_s=limit_s).status == 0
-        ):
-            return None
-    except GitFailed:
+    told = run_git(
+        *("rev-parse", "--show-toplevel", "--show-prefix", "--git-path", "objects", "--git-path", "index"),
+        *("--git-path", "info/exclude", "--show-object-format"),
+        cwd=workspace,
+        ok=(0, _FATAL),
+        limit_s=limit_s,
+    )
+    parts = os.fsdecode(told.output).split("\n")
+    if told.status == _FATAL or len(parts) != 7:
         return None
+    if parts[1]:
+        ignored = run_git("check-ignore", "-q", ".", cwd=workspace, ok=(0, 1, _FATAL), limit_s=limit_s)
+        if ignored.status != 1:
+            return None
     objects, index, exclude = (os.path.normpath(os.path.join(workspace, part)) for part in parts[2:5])
     return Repository(parts[0], parts[1], objects, index, exclude, parts[5])
 

@@ -219,7 +219,8 @@ def _snapshot(store: Store, limits: Limits) -> Snapshot:
     for left in store.folder.glob("index.*"):  # of one that was cut off
         left.unlink(missing_ok=True)
     repository = store.prepare(max(until - time.monotonic(), 0.1))
-    index = store.folder / "index.new"
+    # A name of its own: the git of a process that was killed may still write to that one's.
+    index = store.folder / f"index.{os.getpid()}-{time.monotonic_ns()}"
     try:
         taking = _Taking(store, index, limits, until, repository)
         try:

@@ -75,6 +75,16 @@ def plan_undo(store: Store, session_id: str, undo_id: str, before: str, after: s
     now_id = f"{undo_id}-now"
     taken = take(store, session_id, now_id, {"session": session_id, "undo": undo_id}, UNDO_LIMITS)
     now = Kept("", taken.tree, taken.left_out)
+    # Nobody clears up meanwhile: a checkpoint removes every index that is left over, and nothing keeps the plan yet.
+    with store.locked(MERGE_S):
+        tree, conflicts = _planned(store, undo_id, base, now, theirs)
+        note = {"session": session_id, "undo": undo_id, "now": now_id, "conflicts": conflicts}
+        store.keep(session_id, undo_id, tree, note, MERGE_S)
+    return Plan(now_id, conflicts)
+
+
+def _planned(store: Store, undo_id: str, base: Kept, now: Kept, theirs: Kept) -> tuple[str, tuple[str, ...]]:
+    """Return the tree that an undo leads to, and the paths that it leaves alone."""
     merged, bad = _merge(store, base.tree, now.tree, theirs.tree)
     wanted = _differences(store, now.tree, merged)
     uncovered = {path for path in wanted if not all(kept.covers(path) for kept in (base, theirs, now))}
@@ -82,10 +92,10 @@ def plan_undo(store: Store, session_id: str, undo_id: str, before: str, after: s
     clean = {path: entries for path, entries in wanted.items() if not _touches(path, conflicts)}
     if not clean:
         raise NothingToUndo(_names(conflicts))
-    tree = _with(store, now.tree, {path: new for path, (_, new) in clean.items()})
-    note = {"session": session_id, "undo": undo_id, "now": now_id, "conflicts": _names(conflicts)}
-    store.keep(session_id, undo_id, tree, note, MERGE_S)
-    return Plan(now_id, _names(conflicts))
+    tree = _with(store, now.tree, {path: new for path, (_, new) in clean.items()}, undo_id)
+    if _differences(store, now.tree, tree) != clean:
+        raise GitFailed("write-tree", None, "the plan is not what was merged")
+    return tree, _names(conflicts)
 
 
 def _touches(path: bytes, conflicts: set[bytes]) -> bool:
@@ -131,10 +141,9 @@ def _entry(mode: str, blob: str) -> Entry:
     return _ABSENT if mode == "000000" else (mode, blob)
 
 
-def _with(store: Store, tree: str, entries: Mapping[bytes, Entry]) -> str:
+def _with(store: Store, tree: str, entries: Mapping[bytes, Entry], undo_id: str) -> str:
     """Return a tree with some of its paths replaced."""
-    index = store.folder / "index.undo"
-    index.unlink(missing_ok=True)
+    index = store.folder / f"index.undo-{undo_id}"
     zero = "0" * len(tree)
     lines = [
         f"{mode if blob else '0'} {blob or zero}\t".encode() + path + b"\0"
@@ -191,6 +200,7 @@ class _File:
             return new == _ABSENT
         try:
             folder, name = parents[-1], os.path.basename(self.path)
+            self._clean(folder)
             here = self._entry_of(folder, name)
             if here == new:
                 return True
@@ -247,13 +257,20 @@ class _File:
             data = self.store.git("cat-file", "blob", blob)
         except GitFailed as exc:
             raise OSError(5, "the content is gone") from exc
+        try:
+            if mode == "120000":
+                os.symlink(data, os.fsencode(self.making), dir_fd=folder)
+            else:
+                self._write_file(folder, name, data, is_program=mode == "100755")
+            os.replace(self.making, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            self._clean(folder)
+            raise
+
+    def _clean(self, folder: int) -> None:
+        """Remove what an undo left that did not come to its end: the disk was full, or its process was killed."""
         with suppress(FileNotFoundError):
             os.unlink(self.making, dir_fd=folder)
-        if mode == "120000":
-            os.symlink(data, os.fsencode(self.making), dir_fd=folder)
-        else:
-            self._write_file(folder, name, data, is_program=mode == "100755")
-        os.replace(self.making, name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def _write_file(self, folder: int, name: bytes, data: bytes, *, is_program: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

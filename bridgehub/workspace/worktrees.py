@@ -23,6 +23,7 @@ __all__ = [
     "find_worktree",
     "make_worktree",
     "name_for",
+    "repository_folder",
 ]
 
 MAX_WORKTREES = 50
@@ -142,6 +143,14 @@ def _head_of(workspace: str) -> str:
 
 def _note_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def repository_folder(root: Path, workspace: str) -> str:
+    """Return the folder of the repository that a folder in a worktree of ours stands for; empty for any other folder."""
+    found = find_worktree(root, workspace)
+    if found is None:
+        return ""
+    return os.path.normpath(os.path.join(found.repository, os.path.relpath(workspace, found.path)))
 
 
 def find_worktree(root: Path, workspace: str) -> Worktree | None:

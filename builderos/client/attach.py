@@ -17,14 +17,18 @@ from builderos.client.follower import Follower
 from builderos.client.frames import Frame
 from builderos.client.keyboard import KeyboardReader, LineEditor, LineReader, keys_one_by_one
 from builderos.client.orders import HELP, OWN_COMMANDS, Orders
-from builderos.client.requests import Answer
+from builderos.client.requests import Answer, Replied
 from builderos.client.screen import Screen
 from builderos.client.server import Server
-from builderos.client.state import Follow
+from builderos.client.state import Follow, RefusedError
 from builderos.client.steering import Steering
+from builderos.client.terminal import OutputError
 from builderos.client.work import Work
 
 __all__ = ["attach"]
+
+WARM_AGAIN_S = 60.0
+"""The server starts a session's agent at most so often before a message."""
 
 DECISIONS = {"y": "allow", "n": "deny", "a": "allow_session"}
 
@@ -51,6 +55,9 @@ class _Terminal:
     _leaving: Literal["no", "settled", "done"] = "no"
     _typed: set[str] = attrs.field(factory=set)
     _held: list[str] | None = None
+    failure: Exception | None = None
+    """Why it ended, if not by a wish."""
+    _key: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         self.orders = Orders(self.steering, self.find, self.say, self._send, self.clock)
@@ -83,14 +90,28 @@ class _Terminal:
         try:
             self.output.write(text)
             self.output.flush()
-        except BrokenPipeError:
-            # The reader closed the pipe. The interpreter's own flush at exit must not hit it again.
+        except OSError as error:
+            # The reader closed the pipe, or the disk is full. The interpreter's own flush at exit must not hit it again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
+            self.failure = None if isinstance(error, BrokenPipeError) else OutputError(error.strerror)
             self.scope.cancel(reason="nobody reads")
+
+    async def run_follower(  # noqa: ASYNC128 - the follower calls it
+        self, follower: Follower, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Follow until cancelled, or until the server refuses the session that it had shown."""
+        try:
+            await follower.run(task_status=task_status)
+        except RefusedError as error:
+            if self.follow.position is None:
+                raise
+            is_gone = error.code == "unknown_session"
+            self.failure = RefusedError(error.code, "the session was deleted") if is_gone else error
+            self.scope.cancel(reason="the session is gone")
 
     async def run_keyboard(self, follower: Follower, descriptor: int) -> None:
         editor = LineEditor(lambda line: self.steering.completions(line, OWN_COMMANDS))
-        lines = KeyboardReader(descriptor, editor) if self.is_tty else LineReader(descriptor)
+        lines = KeyboardReader(descriptor, editor, self._typing) if self.is_tty else LineReader(descriptor)
         while (line := await lines.next_line()) is not None and line != "/quit":
             if line:
                 await self._obey(follower, line)
@@ -98,6 +119,17 @@ class _Terminal:
         self._leaving = "settled" if self.is_tty else "done"
         self._leave_if_done()
         await trio.lowlevel.checkpoint()
+
+    def _typing(self) -> None:
+        self._key.set()
+
+    async def run_warming(self, follower: Follower) -> None:
+        """Have the agent's program started while somebody types."""
+        while True:
+            self._key = trio.Event()
+            await self._key.wait()
+            await follower.act("warm")
+            await trio.sleep(WARM_AGAIN_S)
 
     async def run_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGCONT) as signals:
@@ -123,6 +155,8 @@ class _Terminal:
             await self.orders.act(follower, "interrupt")
         elif line == "/cancel":
             await self._cancel(follower)
+        elif not line.startswith("/") and (replied := self.screen.requests.reply(line)) is not None:
+            await self._reply(follower, replied)
         elif (chosen := self.screen.requests.option(line)) is not None:
             request_id, option = chosen
             await self.orders.act(follower, "decide", request_id=request_id, option=option)
@@ -159,6 +193,14 @@ class _Terminal:
         else:
             self.say(f"— {why_not} —")
             await trio.lowlevel.checkpoint()
+
+    async def _reply(self, follower: Follower, replied: Replied) -> None:
+        if replied.answers is None:
+            self.say(replied.shown)
+            await trio.lowlevel.checkpoint()
+        else:
+            fields = {"decision": "allow", "answers": replied.answers}
+            await self.orders.act(follower, "decide", request_id=replied.request_id, **fields)
 
     async def _send(self, follower: Follower, line: str, not_before: str | None = None) -> None:
         message_id = self.new_id()
@@ -208,7 +250,8 @@ async def attach(
 
     Raises:
         NoServerError, LinkLostError: the first attach failed.
-        RefusedError: the key is not valid, or it does not allow this session.
+        RefusedError: the key is not valid, it does not allow this session, or the session was deleted.
+        OutputError: what it shows cannot be written.
     """
     failure: Exception | None = None
     is_tty = os.isatty(descriptor)
@@ -220,13 +263,16 @@ async def attach(
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
         await nursery.start(terminal.run_signals)
         try:
-            await nursery.start(follower.run)
+            await nursery.start(terminal.run_follower, follower)
         except Exception as error:  # raised below, so that no group wraps it
             failure = error
             nursery.cancel_scope.cancel(reason="no connection")
         else:
             if is_tty:
                 terminal.set_mode = modes.enter_context(keys_one_by_one(descriptor))
+                if not follow.observe:
+                    nursery.start_soon(terminal.run_warming, follower)
             nursery.start_soon(terminal.run_keyboard, follower, descriptor)
+    failure = failure or terminal.failure
     if failure is not None:
         raise failure

@@ -85,6 +85,8 @@ class Follower:
         return await self._write(encode(kind, session_id=self.follow.session_id, **fields))
 
     async def _take(self, link: ServerConnection, frame: Frame) -> None:
+        if frame.kind == "detached" and self.follow.attached and frame.session_id == self.follow.session_id:
+            raise ReconnectError("the session was restored to another state, or deleted")
         answers = self.follow.take(frame)
         self.on_frame(frame)
         await trio.lowlevel.checkpoint()

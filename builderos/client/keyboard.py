@@ -148,10 +148,14 @@ def _is_beginning(text: str, whole: str) -> bool:
 
 @attrs.define(eq=False)
 class KeyboardReader:
-    """Lines from a terminal that is in the mode of `keys_one_by_one`. `descriptor`: that terminal."""
+    """Lines from a terminal that is in the mode of `keys_one_by_one`. `descriptor`: that terminal.
+
+    `on_key` is called whenever a line goes on and is not finished.
+    """
 
     descriptor: int
     _editor: LineEditor = attrs.field(factory=LineEditor)
+    _on_key: Callable[[], object] = lambda: None
     _lines: deque[str | None] = attrs.field(factory=deque)
 
     async def next_line(self) -> str | None:
@@ -165,6 +169,8 @@ class KeyboardReader:
                 elif one:
                     with suppress(OSError):  # a terminal that only reads shows nothing
                         os.write(self.descriptor, one.encode())
+            if data and not self._lines:
+                self._on_key()
             if not data:
                 self._lines.append(None)
         return self._lines.popleft()

@@ -43,6 +43,7 @@ _HELP: Final = {
     "/sendnow [N]": "sends message N of that list now",
     "/fork [TITLE]": "makes a new session with the history up to the last turn that ended",
     "/renew": "has the agent start again, with the conversation as text",
+    "/takeover [force]": "ends the program that has the session open in a terminal",
     "/pin, /unpin": "puts the session at the top of the list, or back",
     "/archive, /unarchive": "takes the session out of the list, or back",
     "/changes [all]": "shows what the last turn changed, or everything",
@@ -104,6 +105,8 @@ class Orders:
                 self.say(f"— {line.removeprefix('/')}: done —")
         elif line == "/renew":
             await self.act(follower, "renew")
+        elif line in ("/takeover", "/takeover force"):
+            await self.act(follower, "take_over", force=line.endswith("force"))
         elif line == "/plan":
             await self._plan(follower)
         elif line == "/status":

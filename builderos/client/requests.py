@@ -1,6 +1,7 @@
 """The permission requests of a session on a terminal: one at a time is asked. Pure.
 
 A letter answers the request that is shown, never another one. Allowing is offered only if the whole request is shown.
+A question to the person is answered in words (`questions`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import attrs
 import orjson
 
 from actors.session.decisions import own_options
+from builderos.client.questions import Question, questions_of
 from builderos.client.terminal import one_line, sanitise
 from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
 
-__all__ = ["Answer", "Asked", "Requests", "asked_of", "brief"]
+__all__ = ["Answer", "Asked", "Replied", "Requests", "asked_of", "brief"]
 
 BRIEF: Final = 160
 """Code points of a tool's input on a line of its own."""
@@ -54,6 +56,7 @@ class Asked:
         grant: the lines that describe what "for this session" allows; empty if that is not offered.
         options: what the agent offers in its own words; chosen by number.
         is_plan: it is a plan, whose answer may have a mode or words.
+        questions: what it asks the person instead of for a right.
     """
 
     brief: str
@@ -63,10 +66,18 @@ class Asked:
     offer: str = "allow it? y or n"
     options: tuple[str, ...] = ()
     is_plan: bool = False
+    questions: tuple[Question, ...] = ()
+
+    def question(self, place: int) -> str:
+        """Return one of its questions, as lines that begin with `?`."""
+        lines = self.questions[place].lines(place + 1, len(self.questions))
+        return "\n".join(f"? {part}" for line in lines for part in _wrapped(line))
 
     @property
     def text(self) -> str:
         """The whole question, as lines that begin with `?`."""
+        if self.questions:
+            return "\n".join([*(f"? {line}" for line in self.lines), self.question(0)])
         if not self.is_whole:
             offer = ["too long to show here, so it cannot be allowed here: use another device, or n to deny"]
         elif self.grant:
@@ -102,6 +113,20 @@ class Answer:
     note: str | None = None
 
 
+@attrs.frozen
+class Replied:
+    """What a typed line was to a question.
+
+    Attributes:
+        answers: all answers, by question; None while some are missing.
+        shown: what to show then.
+    """
+
+    request_id: str
+    answers: dict[str, str] | None = None
+    shown: str = ""
+
+
 @attrs.define(eq=False)
 class Requests:
     """The requests that wait, oldest first.
@@ -113,6 +138,7 @@ class Requests:
 
     waiting: dict[str, Asked] = attrs.field(factory=dict)
     shown: str | None = None
+    _given: dict[str, str] = attrs.field(factory=dict)
 
     def reset(self, items: Iterable[Mapping[str, Any]]) -> str:
         """Take the list of an `attached`; return the text to show."""
@@ -139,6 +165,22 @@ class Requests:
             self.shown = None
         return "the request" if asked is None else asked.brief, self._next()
 
+    def reply(self, line: str) -> Replied | None:
+        """Take a typed line as the answer to the question that is shown; None if none is, or it is declined."""
+        asked = None if self.shown is None else self.waiting[self.shown]
+        if self.shown is None or asked is None or not asked.questions or line.lower() == "n":
+            return None
+        place = len(self._given)
+        answer = asked.questions[place].answer(line)
+        if answer is None:
+            return Replied(self.shown, shown="— there is no such option —")
+        self._given[asked.questions[place].key] = answer
+        place = len(self._given)
+        if place < len(asked.questions):
+            return Replied(self.shown, shown=asked.question(place))
+        answers, self._given = self._given, {}
+        return Replied(self.shown, answers)
+
     def option(self, line: str) -> tuple[str, str] | None:
         """Return the id of the request that is shown and the agent's own option that a line chooses; None if none."""
         option = None if self.shown is None else self.waiting[self.shown].option(line)
@@ -161,7 +203,7 @@ class Requests:
     def _next(self) -> str:
         if self.shown is not None or not self.waiting:
             return ""
-        self.shown = next(iter(self.waiting))
+        self.shown, self._given = next(iter(self.waiting)), {}
         return self.waiting[self.shown].text
 
 
@@ -188,7 +230,8 @@ def _asked_for_plan(item: Mapping[str, Any], plan: str) -> Asked:
     is_whole = (
         is_whole and item.get("cut") is not True and len(plan) <= PLAN_CHARS and len(lines) <= PLAN_LINES
     )
-    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, is_plan=True)
+    own = _own_options(item)
+    return Asked("the plan", tuple(lines[:PLAN_LINES]), is_whole, (), PLAN_OFFER, own, is_plan=True)
 
 
 def _asked_for_trust(item: Mapping[str, Any]) -> Asked:
@@ -200,22 +243,46 @@ def _asked_for_trust(item: Mapping[str, Any]) -> Asked:
     return Asked(f"trust in {one_line(str(folder))}", tuple(lines[:TRUST_LINES]), is_whole, (), TRUST_OFFER)
 
 
+def _asked_in_words(item: Mapping[str, Any]) -> Asked | None:
+    """Return a request that is a question to the person and shown whole; None for any other."""
+    asks, tool, input_ = questions_of(item), item.get("tool"), item.get("input")
+    if not asks or item.get("cut") is True:
+        return None
+    others = {k: v for k, v in input_.items() if k != "questions"} if isinstance(input_, dict) else input_
+    text, is_whole = shown_input(others, SHOWN) if others else ("", True)
+    about = _wrapped(f"{one_line(visible(str(tool)))} {text}") if others else []
+    asked = Asked(f"the question {brief(asks[0].key)}", tuple(about), is_whole, (), questions=asks)
+    shown = [*about, *(asked.question(place) for place in range(len(asks)))]
+    fits = (
+        max(len(one) for one in shown) <= SHOWN and sum(one.count("\n") + 1 for one in shown) <= SHOWN_LINES
+    )
+    return asked if is_whole and fits else None
+
+
 def _asked_for_tool(item: Mapping[str, Any]) -> Asked:
+    if (asks := _asked_in_words(item)) is not None:
+        return asks
     tool, grant, questions = item.get("tool"), item.get("grant"), item.get("questions")
     name = one_line(visible(tool)) if isinstance(tool, str) else "a tool"
     input_ = item.get("input")
     text, is_whole = ("", True) if input_ is None else shown_input(input_, SHOWN)
     lines = _wrapped(f"{name} {text}".rstrip())
     if questions is not None and not (isinstance(input_, dict) and input_.get("questions") == questions):
-        asks, asks_all = shown_input(questions, SHOWN)
-        lines += _wrapped(f"it asks: {asks}")
-        is_whole = is_whole and asks_all
+        told, is_all = shown_input(questions, SHOWN)
+        lines += _wrapped(f"it asks: {told}")
+        is_whole = is_whole and is_all
     granted = _wrapped(f"  {visible(grant)}") if isinstance(grant, str) and grant else []
-    own = own_options(tuple(one for one in item.get("options") or () if isinstance(one, str)))
+    own = _own_options(item)
     shown = len(lines) + len(granted) + len(own)
     is_whole = is_whole and item.get("cut") is not True and shown <= SHOWN_LINES
     about = f"{name} {brief(input_)}".rstrip()
     return Asked(about, tuple(lines[:SHOWN_LINES]), is_whole, tuple(granted), options=own)
+
+
+def _own_options(item: Mapping[str, Any]) -> tuple[str, ...]:
+    options = item.get("options")
+    told = options if isinstance(options, list) else ()
+    return own_options(tuple(one for one in told if isinstance(one, str)))
 
 
 def _wrapped(text: str) -> list[str]:

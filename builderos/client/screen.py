@@ -71,6 +71,9 @@ class Screen:
         title = frame.text("title")
         words = [frame.session_id or "", title, frame.text("agent_type"), frame.text("state")]
         words += _settings_words(frame.body.get("settings"))
+        where = frame.body.get("where")
+        if isinstance(where, dict):
+            words.append(f"open in a terminal ({where.get('status')}): /takeover continues it here")
         if others:
             words.append(f"with {', '.join(others)}")
         heading = "— " + " · ".join(one_line(word) for word in words if word) + " —"
@@ -112,6 +115,11 @@ class Screen:
         self._last_block = where
         return self._write(start + sanitise(new))
 
+    def _block_dropped(self, frame: Frame) -> str:
+        for kind in ("message", "thinking"):
+            self._lengths.pop((kind, frame.text("block")), None)
+        return self.say(f"— {one_line(frame.content)} —")
+
     def _tool_started(self, frame: Frame) -> str:
         name = one_line(frame.text("name"))
         if len(self._tools) < MAX_BLOCKS:
@@ -145,7 +153,8 @@ class Screen:
 
     def _task(self, frame: Frame) -> str:
         progress = frame.content if frame.kind == "task_progress" else ""
-        news = progress or frame.text("result") or frame.text("state")
+        state, result = frame.text("state"), frame.text("result")
+        news = progress or (f"{state}: {result}" if result else state)
         return self.say(f"> {one_line(frame.text('title'))}: {one_line(news, TOOL_LINE)}")
 
     def _notice(self, frame: Frame) -> str:
@@ -212,6 +221,7 @@ _SHOWERS: dict[str, Callable[[Screen, Frame], str]] = {
     "turn_started": Screen._turn_started,
     "message": Screen._piece,
     "thinking": Screen._piece,
+    "block_dropped": Screen._block_dropped,
     "tool_started": Screen._tool_started,
     "tool_finished": Screen._tool_finished,
     "permission_requested": Screen._permission_requested,

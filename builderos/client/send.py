@@ -14,6 +14,7 @@ from builderos.client.frames import Frame
 from builderos.client.screen import Screen
 from builderos.client.server import Server
 from builderos.client.state import Follow, Outcome
+from builderos.client.terminal import OutputError
 from builderos.exit_status import FAILED, OK, fail
 
 __all__ = ["EXIT_STATUS", "send"]
@@ -63,9 +64,12 @@ class _Sending:
             try:
                 sys.stdout.write(self._screen.show(frame))
                 sys.stdout.flush()
-            except BrokenPipeError as error:  # not the link's, which would be restored
-                self.failure = error
+            except OSError as error:  # not the link's, which would be restored
+                is_pipe = isinstance(error, BrokenPipeError)
+                self.failure = error if is_pipe else OutputError(error.strerror)
                 self.ended.set()
+        elif frame.kind == "block_dropped":
+            fail("the answer broke off and begins again")
         elif frame.kind == "permission_requested":
             fail("the agent waits for a decision: answer it with builderos attach")
         elif frame.kind == "error" and frame.ends_turn:
@@ -89,6 +93,7 @@ async def send(
     Raises:
         NoServerError, LinkLostError: the first attach failed.
         BrokenPipeError: the reader closed stdout.
+        OutputError: stdout cannot be written.
         RefusedError: the key is not valid, it does not allow this session, or the server rejects the message as a bad
             frame.
     """

@@ -177,7 +177,7 @@ class Follow:
         epoch = frame.epoch or 0
         if frame.text("replay") != "ok" or self.position is None or self.position.epoch != epoch:
             self.position = Position(epoch, frame.number("from_seq") - 1)
-        self.attached = True
+        self.attached, self.agent = True, None  # one that is deleted meanwhile is not made again
         return list(self._outbox.values())
 
     def _advance(self, frame: Frame) -> None:

@@ -11,7 +11,24 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-__all__ = ["code_rows", "one_line", "sanitise", "table", "terminal_code", "write_json", "write_text"]
+__all__ = [
+    "OutputError",
+    "code_rows",
+    "one_line",
+    "sanitise",
+    "table",
+    "terminal_code",
+    "write_json",
+    "write_text",
+]
+
+
+class OutputError(Exception):
+    """What a command shows cannot be written: the disk is full, say, or the output was closed before it began."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(f"the output cannot be written: {reason or 'it is closed'}")
+
 
 REPLACEMENT = "\ufffd"
 

@@ -177,7 +177,7 @@ async def _look(spec: HubSpec) -> int:
     except CodexError as error:
         return fail(str(error))
     try:
-        greeting = await greet(program, spec.agent)
+        greeting = await greet(program, spec)
         _say_greeting(spec, greeting)
         _, told = await new_session(program, spec, greeting, [])
         offer = Offer()

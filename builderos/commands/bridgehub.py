@@ -28,6 +28,7 @@ from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.process import adopt_orphans
 from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.messages import (
+    BlockDropped,
     Decided,
     History,
     HubEvent,
@@ -152,6 +153,8 @@ class _CapturingSink:
         match event:
             case TextPiece(channel="text"):
                 self._blocks.setdefault(event.block, []).append(event.text)
+            case BlockDropped():
+                self._blocks.pop(event.block, None)
             case Noticed() if len(self.logs) < MAX_LOGS:
                 self.logs.append(self.masker.text(event.content))
         await trio.lowlevel.checkpoint()

@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bridgehub.agents.claude.settings import config_folder
 from bridgehub.workspace.git import GitFailed, GitMissing, run_git
 from bridgehub.workspace.prune import usage
 from builderos.agent_checks import Finding, examine_agent, examine_codex_sandbox
-from builderos.config import CodexAgent, Config, ConfigError, config_path, load_config
+from builderos.config import ClaudeAgent, CodexAgent, Config, ConfigError, config_path, load_config
+from builderos.desk_hook import DeskHook, describe
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
@@ -66,6 +68,9 @@ def examine(
         findings += examine_agent(name, agent, own, home)
         if isinstance(agent, CodexAgent):
             findings += examine_codex_sandbox(f"agent {name} sandbox", own, home)
+    if any(isinstance(agent, ClaudeAgent) for agent in config.agents.values()):
+        hook = DeskHook(config_folder(dict(environment)) / "settings.json", data.expanduser().absolute())
+        findings.append(Finding("note", "desk", describe(hook)))
     return [*findings, *git_lines(data), *push_lines(data / DATABASE_NAME, config.push), *_data_folder(data)]
 
 

@@ -28,7 +28,7 @@ from builderos.legacy.writer import Imported, SessionBusyError, SessionWriter
 from builderos.options import UsageError, as_path
 from storage.data_folder import DATABASE_NAME, open_data_folder, read_boot_id
 from storage.errors import StorageError, StorageLocked
-from storage.legacy_database import OldDatabase, OldDatabaseBroken, open_old_database
+from storage.legacy_database import OldDatabase, OldSession, OldSessionBroken, open_old_database
 from storage.schema import copy_database
 from storage.sqlite.connection import named_os_errors, open_writer
 from storage.sqlite.replace import put_database
@@ -36,19 +36,23 @@ from storage.store import open_store
 
 __all__ = ["ImportOptions", "add_import", "run_import"]
 
+AHEAD_MS = 24 * 60 * 60 * 1000
+"""How far ahead of this machine's clock a message's time may be; a later one is a mistake."""
+
 PASSING_NAME = "import"
 """The staging folder of an import, in the data folder; removed afterwards."""
 
 
 @attrs.frozen(kw_only=True)
 class ImportOptions:
-    """The options of `builderos import`. `zone`: None is this machine's own."""
+    """The options of `builderos import`. `zone`: None is this machine's own; `skip_bad`: leave out what cannot be read."""
 
     files: tuple[Path, ...]
     data: Path
     workspace: Path
     zone: str | None
     dry_run: bool
+    skip_bad: bool = False
 
 
 def run_import(options: ImportOptions) -> int:
@@ -59,15 +63,17 @@ def run_import(options: ImportOptions) -> int:
         return fail(f"--zone: {options.zone!r} is not a time zone like Europe/Berlin", MISUSED)
     try:
         with _open_place(options) as (database, passing):
-            imported, left_out = _import(options, zone, database, passing)
+            imported, left_out, bad = _import(options, zone, database, passing)
     except StorageLocked as error:
         return fail(f"{options.data} is in use by {error.holder}; stop that server first")
     except Exception as error:
         cause = unwrap(error)
+        if isinstance(cause, OldSessionBroken):
+            return fail(f"nothing was imported: {cause} (--skip-bad leaves such sessions out)")
         if not isinstance(cause, StorageError | SessionBusyError | OSError):
             raise
         return fail(f"nothing was imported: {cause}")
-    report(imported, left_out, dry_run=options.dry_run)
+    report(imported, left_out, bad, dry_run=options.dry_run)
     return OK
 
 
@@ -94,7 +100,7 @@ def _open_place(options: ImportOptions) -> Iterator[tuple[Path, Path]]:
 
 def _import(
     options: ImportOptions, zone: tzinfo | None, database: Path, passing: Path
-) -> tuple[list[Imported], int]:
+) -> tuple[list[Imported], int, list[str]]:
     """Import into a copy; replace the database by it if that is wanted and anything was added."""
     with ExitStack() as stack:
         files = [
@@ -104,31 +110,62 @@ def _import(
         copy = passing / database.name
         if database.exists():
             _copy(database, copy, migrate=not options.dry_run)
-        imported, left_out = trio.run(_write, files, zone, copy, options.workspace)
+        skipped: list[str] | None = [] if options.skip_bad else None
+        imported, left_out = trio.run(_write, files, zone, copy, options.workspace, skipped)
     if not options.dry_run and any(session.is_new or session.added for session in imported):
         put_database(copy, database)
-    return imported, left_out
+    return imported, left_out, skipped or []
 
 
 async def _write(
-    files: Sequence[OldDatabase], zone: tzinfo | None, copy: Path, workspace: Path
+    files: Sequence[OldDatabase],
+    zone: tzinfo | None,
+    copy: Path,
+    workspace: Path,
+    skipped: list[str] | None,
 ) -> tuple[list[Imported], int]:
+    """Import all sessions. `skipped`: takes why a session was left out; None: none may be."""
     session_ids = list(dict.fromkeys(one for file in files for one in file.session_ids()))
     progress, imported, left_out = Progress(len(session_ids)), [], 0
     async with open_store(copy, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
         writer = SessionWriter(store, workspace)
         for session_id in session_ids:
             # One session at a time: only one long session is in memory.
-            copies = [found for file in files if (found := file.read(session_id)) is not None]
-            if not copies:  # a damaged index, or a column that does not compare as text
-                names = ", ".join(str(file.path) for file in files)
-                raise OldDatabaseBroken(f"{names}: a session is listed but cannot be found")
-            plan = plan_session(copies, zone).aliased(store.aliases)
+            try:
+                copies = _read(files, session_id, skipped)
+            except OldSessionBroken as error:
+                if skipped is None:
+                    raise
+                skipped.append(str(error))
+                continue
+            if not copies:
+                continue
+            latest_ms = wall_clock_ms() + AHEAD_MS
+            plan = plan_session(copies, zone, latest_ms).aliased(store.aliases)
             await store.app_pairs.note_known(session_id)
             imported.append(await writer.write(plan))
             left_out += plan.left_out
             progress.tell(len(imported), len(plan.said))
     return imported, left_out
+
+
+def _read(files: Sequence[OldDatabase], session_id: str, skipped: list[str] | None) -> list[OldSession]:
+    """Return the session as each file has it, but for files in which it cannot be read. Raises OldSessionBroken."""
+    copies, is_bad = [], False
+    for file in files:
+        try:
+            found = file.read(session_id)
+        except OldSessionBroken as error:
+            if skipped is None:
+                raise
+            is_bad = True
+            skipped.append(str(error))
+        else:
+            copies += [] if found is None else [found]
+    if not copies and not is_bad:  # a damaged index, or a column that does not compare as text
+        names = ", ".join(str(file.path) for file in files)
+        raise OldSessionBroken(f"{names}: a session is listed but cannot be found")
+    return copies
 
 
 def _copy(database: Path, copy: Path, *, migrate: bool) -> None:
@@ -164,6 +201,9 @@ def add_import(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder in which agents continue these conversations (default: the current folder)",
     )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out sessions that cannot be read, and list them"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would be imported, change nothing")
     parser.set_defaults(run=_run)
 
@@ -177,5 +217,6 @@ def _run(arguments: argparse.Namespace) -> int:
         workspace=arguments.workspace,
         zone=arguments.zone,
         dry_run=arguments.dry_run,
+        skip_bad=arguments.skip_bad,
     )
     return run_import(options)

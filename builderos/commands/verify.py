@@ -222,6 +222,9 @@ class _OneSession:
         self._verifier.take(item)
         if isinstance(item.event, ToolStarted | ToolFinished) and isinstance(item.event.blob, dict):
             await self._check_blob(row.seq, item.event.blob)
+        if isinstance(item.event, ToolFinished) and isinstance(item.event.pictures, list):
+            for picture in item.event.pictures:
+                await self._check_blob(row.seq, picture)
 
     async def _check_blob(self, seq: int, reference: dict[str, Any]) -> None:
         digest, size = str(reference.get("sha256")), reference.get("size")

@@ -82,18 +82,21 @@ class SessionPlan:
         return attrs.evolve(self, session_id=aliases.session(self.session_id), device_id=device_id)
 
 
-def plan_session(copies: Sequence[OldSession], zone: tzinfo | None) -> SessionPlan:
+def plan_session(
+    copies: Sequence[OldSession], zone: tzinfo | None, latest_ms: int | None = None
+) -> SessionPlan:
     """Return the plan for one session.
 
     Args:
         copies: the session as each file has it, one or more.
         zone: of naive times; None is this machine's own.
+        latest_ms: a message with a later time stands right behind the one before it. None: every time counts.
     """
     created = [(_moment(copy.created_at, zone) or 0, number) for number, copy in enumerate(copies)]
     known = [time for time in created if time[0]]
     first_ms, first = min(known or created)
     oldest = copies[first]
-    entries = _union([_said(copy, zone) for copy in copies])
+    entries = _union([_said(copy, zone, latest_ms) for copy in copies])
     starts = [ms for ms in (first_ms, entries[0].at_ms if entries else 0) if ms]
     return SessionPlan(
         session_id=_as_id(oldest.session_id, "session"),
@@ -118,10 +121,11 @@ def _union(lists: Sequence[Sequence[OldEntry]]) -> tuple[OldEntry, ...]:
     return tuple(merged.values())
 
 
-def _said(copy: OldSession, zone: tzinfo | None) -> list[OldEntry]:
+def _said(copy: OldSession, zone: tzinfo | None, latest_ms: int | None) -> list[OldEntry]:
     """Return one file's messages with ids, rising times and, for answers, their questions."""
     counted: Counter[tuple[str, str, str]] = Counter()
-    at_ms = _moment(copy.created_at, zone) or 0
+    begun_ms = _moment(copy.created_at, zone) or 0
+    at_ms = begun_ms if latest_ms is None or begun_ms <= latest_ms else 0
     waiting: list[str] = []
     last: str | None = None
     found = []
@@ -129,7 +133,8 @@ def _said(copy: OldSession, zone: tzinfo | None) -> list[OldEntry]:
         key = (message.role, message.timestamp, message.content)
         message_id = _message_id(copy.session_id, key, counted[key])
         counted[key] += 1
-        at_ms = _not_before(at_ms, message.timestamp, zone)
+        told_ms = _not_before(at_ms, message.timestamp, zone)
+        at_ms = told_ms if latest_ms is None or told_ms <= latest_ms else at_ms
         if message.role == "user":
             waiting.append(message_id)
             last = message_id

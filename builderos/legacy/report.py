@@ -38,8 +38,9 @@ class Progress:
             sys.stdout.flush()
 
 
-def report(imported: Sequence[Imported], left_out: int, *, dry_run: bool) -> None:
-    """Write a line for each session that changed, and the sums."""
+def report(imported: Sequence[Imported], left_out: int, bad: Sequence[str] = (), *, dry_run: bool) -> None:
+    """Write a line for each session that changed, one for each that was skipped, and the sums."""
+    sys.stdout.write("".join(f"skipped: {one_line(reason, 500)}\n" for reason in bad))
     sys.stdout.write("".join(f"{line}\n" for line in _lines(imported, left_out, dry_run=dry_run)))
     sys.stdout.flush()
 

@@ -11,10 +11,11 @@ import attrs
 
 from actors.codec import decode_settings
 from bridgehub.protocol.messages import DelegateSpec, HubSpec
+from bridgehub.workspace.worktrees import repository_folder
 from builderos.agent_config import allows_bypass
 from builderos.config import AcpAgent, Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
-from storage.data_folder import CHECKPOINTS
+from storage.data_folder import CHECKPOINTS, WORKTREES
 from storage.records import SessionRecord
 
 __all__ = ["TRUST_NAME", "HubSpecs", "agent_environment", "agent_options"]
@@ -69,6 +70,7 @@ class HubSpecs:
             own_env=() if agent is None else tuple(agent.env),
             trust_store=str(self.data / TRUST_NAME),
             trusted_folders=self.config.trusted_folders,
+            counts_as=repository_folder(self.data / WORKTREES, settings.workspace),
             delegates=self._delegates(record.agent_type),
             max_task_depth=self.config.max_task_depth,
             max_tasks=self.config.max_tasks,

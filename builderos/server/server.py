@@ -21,16 +21,21 @@ import attrs
 import trio
 
 from actors.config import ActorConfig
+from actors.desk.answers import DeskAnswers
+from actors.desk.questions import DeskQuestions
+from actors.desk.sessions import DeskList
 from actors.events import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
+from actors.warming import Warming
 from actors.workspaces import WorkspaceUndo
 from builderos import VERSION
 from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.checkpoints import CheckpointKeeper
+from builderos.server.desk import make_desk
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import server_figures
 from builderos.server.notifications import make_notifier
@@ -40,6 +45,7 @@ from builderos.server.retention import Retention
 from builderos.server.signals import Shutdown
 from builderos.server.sleep import SleepCommand
 from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.server.spare import can_spare
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id
@@ -54,6 +60,7 @@ from transport.permission_timeout import PermissionTimeouts
 from transport.ports import AppPorts, Deps
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
+from transport.push.start import run_notifier
 from transport.rendering.renderer import Renderer
 from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
@@ -113,11 +120,13 @@ async def run_server(setup: ServerContext) -> None:
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
-            metrics, trail = Metrics(), AuditTrail(store.audit, wall_clock_ms)
+            metrics, trail, answers = Metrics(), AuditTrail(store.audit, wall_clock_ms), DeskAnswers()
             store.journal.on_append = metrics.appended
-            async with _open_sessions(setup.config, folder, store, metrics, uploads, trail) as supervisor:
+            async with _open_sessions(
+                setup.config, folder, store, metrics, uploads, trail, answers
+            ) as supervisor:
                 await supervisor.recover()
-                parts = _Parts(setup, store, supervisor, uploads, metrics, trail)
+                parts = _Parts(setup, store, supervisor, uploads, metrics, trail, answers)
                 parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
@@ -137,6 +146,7 @@ async def _open_sessions(
     metrics: Metrics,
     uploads: OwnUploads,
     trail: AuditTrail,
+    answers: DeskAnswers,
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. At the end, remaining tasks are cancelled; hubs keep running."""
     sockets = find_socket_folder(folder)
@@ -153,9 +163,12 @@ async def _open_sessions(
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
+        warming=Warming(config.warm_limit, can_spare),
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
+        desk=make_desk(config, agent_environment(os.environ)),
+        desk_decided=answers.tell,
     )
     try:
         async with open_supervisor(deps) as supervisor:
@@ -178,6 +191,7 @@ class _Parts:
     uploads: OwnUploads
     metrics: Metrics
     trail: AuditTrail
+    answers: DeskAnswers
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     attention: Attention = attrs.field(factory=lambda: Attention(wall_clock_ms))
@@ -231,6 +245,7 @@ class _Parts:
             audit=store.audit,
             sessions=self.supervisor,
             forks=self.supervisor,
+            desk=self.desk(),
             metrics=self.metrics,
             work=self.work,
             new_id=new_id,
@@ -241,6 +256,10 @@ class _Parts:
             export=StoreExports(store.journal, store.catalog),
             more_figures=partial(server_figures, store, self.supervisor),
         )
+
+    def desk(self) -> DeskList:
+        """Return the list of the person's own sessions."""
+        return DeskList(make_desk(self.setup.config, agent_environment(os.environ)), self.supervisor)
 
     def readiness(self) -> ReadinessProbe:
         """Return the probe of the agents' state."""
@@ -282,7 +301,12 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
             setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
         )
         nursery.start_soon(keeper.run, name="checkpoints")
-        nursery.start_soon(parts.notifier.run, deps, name="notifications")
+        nursery.start_soon(run_notifier, parts.notifier, deps, name="notifications")
+        desk = parts.desk()
+        nursery.start_soon(desk.look_again, name="desk")
+        sockets = await trio.to_thread.run_sync(find_socket_folder, setup.folder)
+        questions = DeskQuestions(desk, parts.answers, new_id)
+        nursery.start_soon(questions.run, setup.folder.path, sockets, name="questions of terminals")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
         _print_banner(address, store.path, await store.catalog.count(), made_key)

@@ -114,6 +114,7 @@ class TerminalApp(App[str]):
     ) -> None:
         """Go to a session; `text` stands in its box then."""
         self._came_from_list = True
+        self._keep_draft()
         self.client.open(session_id, agent, settings)
         screen = self._session()
         self._replace(screen)
@@ -125,6 +126,7 @@ class TerminalApp(App[str]):
         from builderos.terminal.screens.sessions import SessionsScreen
 
         self._came_from_list = True
+        self._keep_draft()
         self.client.close()
         self._replace(SessionsScreen(self.client))
 
@@ -138,7 +140,14 @@ class TerminalApp(App[str]):
 
     def leave(self) -> None:
         """End; the session continues."""
+        self._keep_draft()
         self.exit()
+
+    def _keep_draft(self) -> None:
+        for screen in self.screen_stack:
+            keep = getattr(screen, "keep_draft", None)
+            if keep is not None and screen.wanted is None:  # type: ignore[attr-defined]
+                keep(screen.composer.whole)  # type: ignore[attr-defined]
 
     # ---- colours and keys ----
 
@@ -180,7 +189,7 @@ class TerminalApp(App[str]):
 
     def terminal_is_gone(self) -> None:
         """End after a hang-up: what waits is on disk."""
-        self.exit()
+        self.leave()
 
     def edit(self, text: str) -> str | None:
         """Let the person edit a text in an editor of their own; None if that failed."""

@@ -302,6 +302,10 @@ class Client:
         if follow is self._follow:
             self.conversation = self._follow = None
             self.view.refused(follow.session_id, str(error))
+        else:
+            self.view.say(
+                f"A message for {follow.session_id} waits, but the server refuses the session: {error}"
+            )
 
     def _rejected(self, frame: Frame) -> None:
         conversation, message_id = self.conversation, frame.text("message_id")

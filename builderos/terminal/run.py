@@ -82,7 +82,7 @@ async def _run(client: Client) -> str | None:
         client.view = app
         wire.add_done_callback(lambda task: _ended(app, task))
         for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, app.call_later, app.exit)
+            asyncio.get_running_loop().add_signal_handler(number, app.call_later, app.leave)
         result = await app.run_async(mouse=app.has_mouse)
         if app.failure is not None:
             raise app.failure  # the command line prints it, as that of any command

@@ -26,6 +26,7 @@ from storage.errors import (
 
 __all__ = [
     "APPLICATION_ID",
+    "is_frozen",
     "mapped_errors",
     "named_os_errors",
     "open_reader",
@@ -121,15 +122,28 @@ def open_writer(path: Path, *, vfs: str | None = None) -> apsw.Connection:
 def open_reader(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     """Open an existing database for reading only.
 
-    SQLite may still have to create the shared-memory file, which a read-only handle could not; hence `query_only`.
+    SQLite may still have to create the shared-memory file, which a read-only handle could not; hence `query_only`. On a
+    read-only mount it can create none and needs none: nobody writes there.
     """
     with mapped_errors(path):
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+        if vfs is None and is_frozen(path):
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            connection = apsw.Connection(f"{path.absolute().as_uri()}?immutable=1", flags=flags)
+        else:
+            connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         with _closed_on_error(connection):
             _configure(connection)
             connection.pragma("query_only", 1)
             connection.pragma("cache_size", -READER_CACHE_KIB)
     return connection
+
+
+def is_frozen(path: Path) -> bool:
+    """Tell whether a file lies on a read-only mount."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False  # opening it finds out
 
 
 def _configure(connection: apsw.Connection) -> None:

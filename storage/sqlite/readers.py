@@ -66,7 +66,7 @@ class Readers:
             with trio.CancelScope(shield=True):
                 await job.stop()
 
-    async def all(self, sql: str, bound: tuple[int | str | None, ...] = ()) -> list[tuple[Any, ...]]:
+    async def all(self, sql: str, bound: tuple[int | str | bytes | None, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of one statement; raises and is cancelled like `run`."""
         return await self.run(lambda connection: connection.execute(sql, bound).fetchall())
 

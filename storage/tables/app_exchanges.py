@@ -56,6 +56,9 @@ SELECT key_hash, known.session_id IS NOT NULL, coalesce(known.burnt, 0) FROM app
 LEFT JOIN app_known AS known ON known.session_id = app_pair.session_id
 WHERE device_id = ? AND app_pair.session_id = ? AND used_at_ms >= ?
 """
+_NEWEST = """
+SELECT session_id FROM app_pair WHERE key_hash = ? AND used_at_ms >= ? ORDER BY used_at_ms DESC LIMIT 8
+"""
 _OPEN = """
 INSERT INTO app_exchange (device_id, session_id, message_id, at_ms) VALUES (?, ?, ?, ?)
 ON CONFLICT (message_id) DO NOTHING
@@ -111,6 +114,10 @@ class AppPairs:
             return None
         key_hash, known, burnt = rows[0]
         return None if burnt or (known and self._devices.revocations.any) else key_hash
+
+    async def newest(self, key: str, *, since_ms: int) -> Sequence[str]:
+        """Return the sessions that a key was used with since then: eight at most, the newest first."""
+        return [str(row[0]) for row in await self._readers.all(_NEWEST, (_hash(key), since_ms))]
 
     async def open(
         self, device_id: str, session_id: str, message_id: str, *, now_ms: int, keep_ms: int

@@ -210,8 +210,8 @@ class Core:
             event = item.event
             if item.turn_id == turn_id and isinstance(event, Message | Thinking):
                 key = (event.kind, event.block)
-                assert event.offset == len(found.get(key, ""))
-                found[key] = found.get(key, "") + event.content
+                assert event.offset == (len(found.get(key, "")) if event.content else 0)
+                found[key] = found.get(key, "")[: event.offset] + event.content
         return found
 
     def reload(self) -> None:

@@ -172,6 +172,13 @@ class SessionMachine(RuleBasedStateMachine):
         self.then(then)
 
     @precondition(lambda self: self.is_busy)
+    @rule(channel=st.sampled_from(["text", "thinking"]), block=st.sampled_from("ab"), then=THEN)
+    def drop(self, channel: Channel, block: str, then: Fate | None) -> None:
+        block = block if self.busy.own is None else f"{block}-{self.busy.own}"
+        self.world.report(self.busy, hub.BlockDropped(self.busy.running or "", channel, block))
+        self.then(then)
+
+    @precondition(lambda self: self.is_busy)
     @rule(what=st.sampled_from(["consumed", "ask", "task", "tool", "notice"]), then=THEN)
     def work(self, what: str, then: Fate | None) -> None:
         turn = self.busy.running or ""

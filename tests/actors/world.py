@@ -245,8 +245,8 @@ class World:
             case Message() | Thinking():
                 texts = self.texts.setdefault(item.turn_id or "", {})
                 key = (event.kind, event.block)
-                assert event.offset == len(texts.get(key, ""))
-                texts[key] = texts.get(key, "") + event.content
+                assert event.offset == (len(texts.get(key, "")) if event.content else 0)
+                texts[key] = texts.get(key, "")[: event.offset] + event.content
             case _ if event.kind in TURN_ENDS:
                 assert item.turn_id is not None
                 assert item.turn_id == self.open_turn
@@ -267,11 +267,14 @@ class World:
         texts: dict[tuple[str, str], str] = {}
         for model in self.hubs.values():
             for event in (reported.event for reported in model.log):
-                if isinstance(event, hub.TextPiece) and event.text:
+                if isinstance(event, hub.BlockDropped) or (isinstance(event, hub.TextPiece) and event.text):
                     key = ("message" if event.channel == "text" else "thinking", event.block)
                     if event.turn_id != turn_id and not ("-" in event.block and key in told):
                         continue
-                    texts[key] = texts.get(key, "") + event.text
+                    if isinstance(event, hub.TextPiece):
+                        texts[key] = texts.get(key, "") + event.text
+                    elif key in texts:
+                        texts[key] = ""
         return texts
 
     def _check_state(self) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.events import Complete, Message
+from actors.events import Complete, Message, TurnStarted
 from tests.app.line import Line, chat
 from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.fakes.bus import FakeSession
@@ -190,6 +191,33 @@ async def test_what_went_into_a_dead_network_comes_again(autojump_clock: MockClo
             text, _ = await line.exchange()
             assert "lost on the way" in text
             assert text.endswith("a new answer")
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_what_the_agent_said_by_itself_comes_first_with_the_next_answer(
+    away: bool, autojump_clock: MockClock
+) -> None:
+    async with open_world() as world:
+        world.fakes.on_command = talk("started it")
+        async with world.signed_in() as line:
+            await line.say(chat("build it in the background", SESSION, PHONE))
+            assert (await line.exchange())[0] == "started it"
+            session = world.fakes.sessions[SESSION_ALIAS]
+            if away:
+                await line.close()
+            woken = (TurnStarted(None, "background"), Message("half of it, ", "a", 0), Message("", "a", 0))
+            session.publish(*woken, Message("it is built", "b", 0), Complete(3, 11, "00"))
+            world.fakes.on_command = talk("a new answer")
+            async with world.signed_in() if away else nullcontext(line) as later:
+                await later.say(chat("and?", SESSION, PHONE))
+                text, _ = await later.exchange()
+                assert text == (
+                    "[The rest of the earlier answer:]\n\nhalf of it, "
+                    "\n\n[The answer broke off here and begins again:]\n\nit is built"
+                    "\n\n[The answer to this message:]\n\na new answer"
+                )
+                await later.say(chat("and?", SESSION, PHONE))
+                assert (await later.exchange())[0] == "a new answer"
 
 
 async def test_the_pair_of_another_device_is_told_nothing(autojump_clock: MockClock) -> None:

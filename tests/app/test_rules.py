@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.commands import Warm
 from actors.events import (
     Complete,
     Delivery,
@@ -324,6 +325,22 @@ async def test_a_revoked_key_is_out(autojump_clock: MockClock) -> None:
         assert await line.closed() == 4401
 
 
+async def test_the_session_of_before_is_warmed_up_by_a_configuration(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        world.fakes.on_command = talk("hi")
+        async with world.signed_in() as line:
+            await line.say(CONFIG)
+            await line.say(my("hello"))
+            await line.exchange()
+        for path in ("/api/claude/ws", "/api/codex/ws"):
+            async with world.signed_in(path) as line:
+                await line.say(CONFIG)
+                await line.say(KEY)
+                await line.text()  # the answer to the key: the configuration was taken before
+        warmed = [one for _, one in world.fakes.envelopes if isinstance(one.command, Warm)]
+        assert [one.author.key_id for one in warmed] == ["phone"], "not before a message, and of one agent"
+
+
 async def test_a_session_that_fails_to_take_a_message_says_so(autojump_clock: MockClock) -> None:
     async with open_world(submit_s=1.0) as world, world.signed_in() as line:
         world.fakes.on_command = talk("hi")
@@ -332,6 +349,7 @@ async def test_a_session_that_fails_to_take_a_message_says_so(autojump_clock: Mo
         world.fakes.submit_error = trio_error()
         await line.say(my("more"))
         assert (await line.exchange())[1]["code"] == "shutting_down"
+        await trio.sleep(1)  # the first answer counts as seen with the app's next pong
         assert world.pairs.opened == {}
 
 

@@ -75,6 +75,13 @@ class FakePairs:
         await trio.lowlevel.checkpoint()
         self.opened[message_id] = (device_id, session_id, 0)
 
+    async def newest(self, key: str, *, since_ms: int) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        found = {one[1]: at for one, (owner, at) in self.used.items() if owner == key.encode()}
+        return sorted(
+            (one for one, at in found.items() if at >= since_ms), key=found.__getitem__, reverse=True
+        )
+
     async def open_exchanges(self, device_id: str, session_id: str) -> list[OpenExchange]:
         await trio.lowlevel.checkpoint()
         pair = (device_id, session_id)

@@ -9,6 +9,7 @@ import trio
 
 from bridgehub.agents.base import Sink, Tell
 from bridgehub.protocol.messages import (
+    Checkpointed,
     HubEvent,
     InterruptTurn,
     Prompt,
@@ -21,7 +22,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnStopped,
 )
-from tests.bridgehub.hub_harness import ScriptedDriver, open_hub, prompt, text_of, until
+from tests.bridgehub.hub_harness import Reader, ScriptedDriver, open_hub, prompt, text_of, until
 
 
 @attrs.define(eq=False)
@@ -160,3 +161,32 @@ async def test_a_message_waits_for_work_that_the_agent_began(
             ends = [item.event for item in first if isinstance(item.event, TurnDone | TurnStopped)]
             end = TurnStopped if stops else TurnDone
             assert ends == [end(own.turn_id or ""), end(turn_id)]
+
+
+async def test_the_first_checkpoint_of_a_turn_that_the_agent_began_is_late(tmp_path: Path) -> None:
+    driver = WakingDriver(begin_task)
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    kept = str(tmp_path / "checkpoints")
+    async with open_hub(
+        tmp_path, lambda spec: driver, checkpoint_folder=kept, workspace=str(workspace)
+    ) as opened:
+        reader = await opened.reader()
+        await reader.link.send(prompt("t1", "x"))
+        saved = [await _next_checkpoint(reader) for _ in range(2)]
+        driver.wakes.set()
+        driver.is_done.set()
+        saved += [await _next_checkpoint(reader) for _ in range(2)]
+        told = [(one.of_turn == "t1", one.position, one.late) for one in saved]
+        assert told == [
+            (True, "before", False),
+            (True, "after", False),
+            (False, "before", True),
+            (False, "after", False),
+        ]
+
+
+async def _next_checkpoint(reader: Reader) -> Checkpointed:
+    event = (await reader.read_until(Checkpointed))[-1].event
+    assert isinstance(event, Checkpointed)
+    return event

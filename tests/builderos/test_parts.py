@@ -228,6 +228,19 @@ def test_whom_an_agent_may_hand_work_to() -> None:
     assert others["second"].options == {"permission_mode": "bypassPermissions", "allow_bypass": True}
 
 
+def test_a_worktree_of_ours_counts_as_its_repository(tmp_path: Path) -> None:
+    place = tmp_path / "worktrees" / "side"
+    note = {"repository": "/home/ann/bakery", "base": "main"}
+    (tmp_path / "worktrees").mkdir()
+    (tmp_path / "worktrees" / "side.json").write_text(json.dumps(note))
+    specs = HubSpecs(parse_config(""), tmp_path, {})
+    counts = [
+        specs.spec_for(record("claude", Settings(str(folder))), "h1").counts_as
+        for folder in (place, place / "src", tmp_path / "worktrees" / "other", tmp_path)
+    ]
+    assert counts == ["/home/ann/bakery", "/home/ann/bakery/src", "", ""]
+
+
 def test_an_agent_that_left_the_config_gets_no_driver() -> None:
     spec = HubSpecs(parse_config(""), Path("/data"), dict(os.environ)).spec_for(
         record("gone", Settings("/w")), "h1"

@@ -68,6 +68,7 @@ async def check_and_undo(server: Server, device: Device, folder: Path, after: Js
     assert {file["path"]: file["status"] for file in told["files"]} == {
         "code.txt": "modified",
         "made.txt": "added",
+        "written.txt": "added",
         "gone.txt": "deleted",
         "tool.sh": "mode",
         "moved.txt": "renamed",
@@ -84,7 +85,9 @@ async def check_and_undo(server: Server, device: Device, folder: Path, after: Js
     undone = await device.wait_for(lambda one: one["type"] in {"undone", "rejected"}, start=start)
     assert undone["type"] == "undone", undone
     assert undone["conflicts"] == []
-    return next(one for one in events if one["type"] == "tool_finished" and one.get("diff"))
+    diffs = [diff for one in events if one["type"] == "tool_finished" for diff in one.get("diff", ())]
+    assert {diff["path"] for diff in diffs} == {"code.txt", "written.txt"}
+    return next(diff for diff in diffs if diff["path"] == "code.txt")
 
 
 def expected(folder: Path) -> dict[str, tuple[bool, str]]:
@@ -101,14 +104,14 @@ async def test_claude_code(place: Path) -> None:
         path = str(it.workspace / "code.txt")
         read = ToolUse("Read", {"file_path": path})
         edit = ToolUse("Edit", {"file_path": path, "old_string": "3\n4\n", "new_string": "3\nfour\n"})
+        write = ToolUse("Write", {"file_path": str(it.workspace / "written.txt"), "content": "w\n"})
         bash = ToolUse("Bash", {"command": SHELL, "description": "x"})
-        it.standin.script(Answer.of(read), Answer.of(edit), Answer.of(bash), Answer.of("done"))
+        it.standin.script(*map(Answer.of, (read, edit, write, bash)), Answer.of("done"))
         await device.attach("trip", agent="free")
         after = await saved(device, "trip", "work")
         assert not device.events("trip", "checkpoint")[0]["late"]
-        edited = await check_and_undo(it.server, device, it.workspace, after)
-        (diff,) = edited["diff"]
-        assert (diff["path"], diff["added"], diff["removed"]) == ("code.txt", 1, 1)
+        diff = await check_and_undo(it.server, device, it.workspace, after)
+        assert (diff["added"], diff["removed"]) == (1, 1)
         assert "\n-4\n+four\n" in diff["patch"]
         assert "@@ -2," in diff["patch"]
         assert listed(it.workspace) == expected(it.workspace)
@@ -146,6 +149,8 @@ PATCH = """*** Begin Patch
 -4
 +four
  5
+*** Add File: written.txt
++w
 *** End Patch"""
 
 
@@ -155,9 +160,8 @@ async def test_codex(place: Path) -> None:
         it.standin.script(Answer.of(patch(PATCH)), Answer.of(shell(SHELL)), Answer.of("done"))
         await device.attach("trip", agent="codex")
         after = await saved(device, "trip", "work")
-        edited = await check_and_undo(it.server, device, it.workspace, after)
-        (diff,) = edited["diff"]
-        assert (diff["path"], diff["added"], diff["removed"]) == ("code.txt", 1, 1)
+        diff = await check_and_undo(it.server, device, it.workspace, after)
+        assert (diff["added"], diff["removed"]) == (1, 1)
         assert diff["patch"].startswith(
             "diff --git a/code.txt b/code.txt\n--- a/code.txt\n+++ b/code.txt\n@@ -"
         )

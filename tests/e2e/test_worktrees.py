@@ -78,6 +78,28 @@ async def test_force_removes_it_unless_another_session_works_there(place: Path) 
     assert wrong.status_code == 400
 
 
+async def test_a_worktree_that_a_fork_shares_stays(place: Path) -> None:
+    async with working(place) as at:
+        prepare(at)
+        made = await ask_for(at.device, "own", worktree=True)
+        folder = Path(made["settings"]["workspace"])
+        (folder / "b.txt").write_text("b\n")
+        forked = await at.http.post("/api/sessions/own/fork", json={"after_turn": None, "session_id": "fork"})
+        forced = await at.http.delete("/api/sessions/own", params={"force": "true"})
+        gone = await at.http.delete("/api/sessions/own")
+        assert (folder / "b.txt").read_text() == "b\n"
+        shown = await ask_for(at.device, "fork")
+        dirty = await at.http.delete("/api/sessions/fork")
+        last = await at.http.delete("/api/sessions/fork", params={"force": "true"})
+    assert forked.status_code == 201
+    assert code(forced) == (409, "worktree_in_use")
+    assert gone.status_code == 200
+    assert shown["worktree"]["branch"] == "builderos/own"
+    assert code(dirty) == (409, "worktree_dirty")
+    assert last.status_code == 200
+    assert not await trio.Path(folder).exists()
+
+
 @pytest.mark.parametrize("name", [".hidden", "-x", "a..b", "a/b", "x" * 65, "ümlaut"])
 async def test_wrong_names_are_refused(place: Path, name: str) -> None:
     async with working(place) as at:

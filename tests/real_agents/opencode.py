@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 import trio
 
+from bridgehub.agents.acp.desk import memory_of, open_desk
 from bridgehub.delegation.stdio_server import SERVER, TOOL
 from bridgehub.protocol.messages import (
     AgentOffered,
@@ -16,12 +18,13 @@ from bridgehub.protocol.messages import (
     SettingsTold,
     Setup,
     TaskEnded,
+    TextPiece,
     ToolBegan,
     ToolEnded,
     TurnDone,
     TurnFailed,
 )
-from tests.real_agents.rig import open_opencode
+from tests.real_agents.rig import OPENCODE, open_opencode
 from tests.standin.acp_rig import AcpSink, deciding
 from tests.standin.replies import Answer, Hang, ToolUse
 from tests.standin.rig import eventually
@@ -108,6 +111,30 @@ async def test_context_outlives_the_program_and_a_kill_in_mid_turn(tmp_path: Pat
         end, _ = await rig.turn(later, "go on")
         assert isinstance(end, TurnDone)
         assert {"MARKER-ONE", "MARKER-TWO"} <= set(standin.requests[-1].markers)
+
+
+async def test_a_session_of_its_own_terminal_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    async with open_opencode(tmp_path) as (rig, standin):
+        standin.script(Answer.of("I look. ", ToolUse("read", {"filePath": str(rig.workspace)})))
+        standin.script(Answer.of("MARKER-ANSWER"))
+        with trio.fail_after(rig.limit_s):
+            command = [str(OPENCODE), "run", "MARKER-DESK"]
+            await trio.run_process(command, env=rig.env, cwd=rig.workspace, capture_stdout=True)
+        async with open_desk(rig.driver().spec, "desk") as desk:
+            (listed,) = await desk.conversations(str(rig.workspace))
+            turns = await desk.turns(listed)
+        assert listed.title
+        assert datetime.fromisoformat(listed.last_activity).tzinfo is not None
+        assert turns is not None
+        (turn,) = turns
+        assert "MARKER-DESK" in turn.said
+        assert [one.name for one in turn.events if isinstance(one, ToolBegan)] == ["read"]
+        text = "".join(one.text for one in turn.events if isinstance(one, TextPiece))
+        assert text == "I look. MARKER-ANSWER"
+        end, sink = await rig.turn(rig.driver(agent_memory=memory_of(listed.native_id)), "MARKER-PHONE")
+        assert isinstance(end, TurnDone)
+        assert sink.of(Noticed) == []
+        assert {"MARKER-DESK", "MARKER-PHONE"} <= set(standin.requests[-1].markers)
 
 
 async def test_it_hands_work_to_another_agent(tmp_path: Path) -> None:

@@ -120,6 +120,13 @@ CALLS: Final = {
         "drive", "/api/sessions/seen/file?path=nothing", tells="not_found", status=404
     ),
     "GET /api/folders": Call("drive", "/api/folders", tells='"folders":['),
+    "GET /api/desk/sessions": Call("drive", "/api/desk/sessions", tells='"unreadable":0'),
+    "POST /api/desk/sessions/{agent}/{native_id}/open": Call(
+        "drive", "/api/desk/sessions/claude/none/open", tells="not_found", status=404
+    ),
+    "POST /api/sessions/{id}/give-back": Call(
+        "drive", "/api/sessions/seen/give-back", tells="no_conversation", status=409
+    ),
     "GET /api/search": Call("view", "/api/search?q=quokka", tells="quokka"),
     "GET /api/capsules": Call("view", "/api/capsules", tells='"capsules":[]'),
     "GET /uploads/{name}": Call("view", fresh_upload, tells="abc"),

@@ -87,6 +87,7 @@ FRAMES: Final = {
     ),
     "configure": Row("drive", "nothing", {"settings": {"effort": "low"}}, {"type": "session_updated"}),
     "renew": Row("drive", "an answer", {}, {"type": "notice", "code": "renewed"}),
+    "take_over": Row("drive", "nothing", {}, {"type": "pong"}),
     "organize": Row("drive", "nothing", {"pinned": True}, {"type": "session_changed", "pinned": True}),
     "warm": Row("drive", "nothing", {}, {"type": "pong"}),
     "undo": Row(

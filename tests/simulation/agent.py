@@ -28,11 +28,15 @@ OWN_TURN_S = 0.5
 
 @attrs.define(eq=False)
 class TakenTurn:
-    """What one agent did with one prompt. `texts` is by channel and block; `ended` where it came to its end."""
+    """What one agent did with one prompt. `texts` is by channel and block; `ended` where it came to its end.
+
+    `model`: what it was to work with.
+    """
 
     hub_id: str
     message_id: str
     taken_before: int
+    model: str | None = None
     texts: dict[tuple[str, str], str] = attrs.field(factory=dict)
     ended: str | None = None
     asked: list[str] = attrs.field(factory=list)
@@ -60,7 +64,9 @@ class AgentLog:
         self.chaos.note(f"agent {process.hub_id} has {prompt.message_id} of turn {prompt.turn_id}")
         if prompt.turn_id in self.turns:
             self.chaos.complain(f"turn {prompt.turn_id} of {prompt.message_id} reached an agent twice")
-        made = self.turns[prompt.turn_id] = TakenTurn(process.hub_id, prompt.message_id, prompt.taken_before)
+        model = None if prompt.setup is None else prompt.setup.model
+        made = TakenTurn(process.hub_id, prompt.message_id, prompt.taken_before, model)
+        self.turns[prompt.turn_id] = made
         self.on_prompt(process.spec.session_id, prompt)
         return made
 
@@ -183,6 +189,14 @@ class PlannedDriver:
         if self.process.alive:
             self.log.on_decision(self.process.spec.session_id, turn_id, decided)
         await self._say("say", f"{decided.decision} ", turn, turn_id, sink)
+
+    async def warm_up(self, prompt: hub.Prompt, sink: Sink) -> None:
+        """Begin a conversation, and have it remembered; a third of the starts fails."""
+        self.process.chaos.tick()
+        await trio.sleep(0.1)
+        await sink.remember({"turn": "none yet"})
+        if self.process.chaos.plan.seed % 3 == 0:
+            raise RuntimeError("the start broke, as planned")
 
     async def configure(self, setup: object, tell: object) -> None:
         await trio.lowlevel.checkpoint()

@@ -12,8 +12,10 @@ from actors.events import (
     Complete,
     Delivery,
     Message,
+    SessionUpdated,
     Thinking,
     TurnError,
+    TurnStarted,
     UserMessage,
 )
 from actors.invariants import violations
@@ -61,6 +63,7 @@ def check_all(world: World) -> None:
             complain(f"journal of {session_id}: {one.seq}: {one.rule}: {one.detail}")
         _check_promises(world, session_id, items)
         _check_turns(world, session_id, items)
+        _check_settings(world, session_id, items)
         for device in world.devices:
             _check_view(world, device, session_id, items)
     _check_messages(world)
@@ -109,6 +112,23 @@ def _check_turns(world: World, session_id: str, items: list[Committed]) -> None:
         told = isinstance(item.event, Delivery) and item.event.state in ("consumed", "answered")
         if told and item.turn_id not in world.log.turns:
             world.chaos.complain(f"{item.event} in turn {item.turn_id}, which no agent had")
+
+
+def _check_settings(world: World, session_id: str, items: list[Committed]) -> None:
+    """Each turn works with the settings that held when it started, or with newer ones."""
+    models: list[tuple[int, str | None]] = [(0, None)]
+    models += [
+        (item.seq, item.event.settings.model)
+        for item in items
+        if isinstance(item.event, SessionUpdated) and item.event.settings is not None
+    ]
+    started = {item.turn_id: item.seq for item in items if isinstance(item.event, TurnStarted)}
+    for turn_id, taken in world.log.turns.items():
+        if turn_id in started:
+            held = max(number for number, (seq, _) in enumerate(models) if seq <= started[turn_id])
+            allowed = [model for _, model in models[held:]]
+            if taken.model not in allowed:
+                world.chaos.complain(f"turn {turn_id} of {session_id} has {taken.model}, not {allowed}")
 
 
 def _check_messages(world: World) -> None:

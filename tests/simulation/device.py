@@ -173,6 +173,11 @@ class SimDevice:
                 await self._say(type="mark_read", session_id=session_id, seq=view.position or 0)
             case "draft":
                 await self._say(type="draft", session_id=session_id, content=f"draft {act.target}")
+            case "configure":
+                settings = {"model": f"model-{act.target}"}
+                await self._say(type="configure", session_id=session_id, settings=settings)
+            case "warm":
+                await self._say(type="warm", session_id=session_id)
             case "detach":
                 await self._say(type="detach", session_id=session_id)
             case "attach" if self.wire is not None:

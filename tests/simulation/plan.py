@@ -41,6 +41,8 @@ ActKind = Literal[
     "attach",
     "stale_send",
     "close",
+    "configure",
+    "warm",
 ]
 FaultKind = Literal[
     "kill_server",
@@ -145,6 +147,7 @@ class Plan:
 _ACTS: tuple[ActKind, ...] = (
     *("interrupt", "interrupt", "interrupt_this", "cancel", "cancel", "decide", "resolve", "repeat"),
     *("rename", "mark_read", "draft", "detach", "attach", "stale_send", "close"),
+    *("configure", "configure", "warm", "warm"),
 )
 _FAULTS: tuple[FaultKind, ...] = (
     *("kill_server", "kill_server", "kill_server", "stop_server", "stop_all", "second_server"),

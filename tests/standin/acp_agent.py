@@ -1,7 +1,8 @@
 """An agent that speaks the Agent Client Protocol, written from its specification: `python -I acp_agent.py FOLDER`.
 
 Nothing but the standard library. It keeps its conversations in FOLDER. The message says what it does (`ACTS`), what
-it cannot and how it misbehaves is in `ACP_STANDIN`, as JSON: `load`, `resume`, `signed_in`, `choices`, `replay`.
+it cannot and how it misbehaves is in `ACP_STANDIN`, as JSON: `load`, `resume`, `signed_in`, `choices`, `replay`,
+`refuses` (the error of each conversation that is to be taken up).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 OPTIONS = {
     "load": True,
     "resume": False,
+    "list": False,
     "signed_in": True,
     "choices": "options",
     "replay": 1,
@@ -110,7 +112,9 @@ class Agent:
                     "loadSession": OPTIONS["load"],
                     "mcpCapabilities": {"http": True},
                     "promptCapabilities": {"image": True, "embeddedContext": OPTIONS["embedded"]},
-                    "sessionCapabilities": {"resume": {}} if OPTIONS["resume"] else {},
+                    "sessionCapabilities": {
+                        name: {} for name in ("resume", "list") if OPTIONS[name] is not False
+                    },
                 }
                 methods = [{"id": "key", "name": "Use a key", "description": "set STANDIN_KEY"}]
                 info = {"name": "standin", "title": "Stand-in", "version": "1.2.3"}
@@ -128,6 +132,8 @@ class Agent:
                 self.session_id, self.said = f"s{time.time_ns()}", []
                 self.servers = params["mcpServers"]
                 return {"result": {"sessionId": self.session_id, **self.choices()}}
+            case "session/list":
+                return self.listed(params)
             case "session/load" | "session/resume":
                 return self.take_up(method, params)
             case "session/set_mode":
@@ -144,6 +150,8 @@ class Agent:
         return {"error": {"code": -32601, "message": "no such method"}}
 
     def take_up(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if OPTIONS.get("refuses"):
+            return {"error": OPTIONS["refuses"]}
         kept = FOLDER / f"{params['sessionId']}.json"
         if not kept.exists():
             return {"error": {"code": -32002, "message": "no such session"}}
@@ -156,6 +164,16 @@ class Agent:
                 self.text(one, "user_message_chunk")
                 self.text(f"replayed {one}")
         return {"result": self.choices()}
+
+    def listed(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Give a page of one: the cursor is the number of the next."""
+        if OPTIONS["list"] == "endless":
+            return {"result": {"sessions": [], "nextCursor": "on"}}
+        names = sorted(path.stem for path in FOLDER.glob("s*.json"))
+        at = int(params.get("cursor", 0))
+        after = {"nextCursor": str(at + 1)} if at + 1 < len(names) else {}
+        about = {"cwd": os.getcwd(), "title": "Of  the\ndesk", "updatedAt": "2026-01-02T03:04:05Z"}
+        return {"result": {"sessions": [{"sessionId": one, **about} for one in names[at : at + 1]], **after}}
 
     def choices(self) -> dict[str, Any]:
         modes = [{"id": one, "name": name} for one, name in MODES.items()]

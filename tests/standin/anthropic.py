@@ -132,35 +132,36 @@ async def _serve_messages(standin: StandIn, wire: Wire, body: bytes) -> None:
     match reply:
         case Hang():
             await trio.sleep_forever()
-        case Failure(status, kind, message, retry_after_s):
-            again = () if retry_after_s is None else (("retry-after", f"{retry_after_s:g}"),)
-            await wire.respond(status, _error(kind, message), *again)
-        case Broken(answer):
-            await _stream(wire, seen, answer, is_whole=False)
-            raise h11.LocalProtocolError("the connection breaks here")
+        case Failure(status, kind, message):
+            await wire.respond(status, _error(kind, message, reply.more), *reply.all_headers)
+        case Broken(answer, told):
+            await wire.stream_events(_broken_events(seen, answer, told))
+            if not told:
+                raise h11.LocalProtocolError("the connection breaks here")
+            await wire.send(h11.EndOfMessage())
         case Answer() if seen.body.get("stream"):
-            await _stream(wire, seen, reply)
+            await wire.stream_events(stream_answer(reply, number=seen.number, model=seen.model))
+            await wire.send(h11.EndOfMessage())
         case Answer():
             await wire.respond(200, orjson.dumps(whole_answer(reply, number=seen.number, model=seen.model)))
 
 
-async def _stream(wire: Wire, seen: Seen, answer: Answer, *, is_whole: bool = True) -> None:
-    events: Iterator[dict[str, Any] | trio.Event] = stream_answer(
-        answer, number=seen.number, model=seen.model
-    )
-    if not is_whole:
-        events = takewhile(_is_before_stop, events)
-    await wire.stream_events(events)
-    if is_whole:
-        await wire.send(h11.EndOfMessage())
+def _broken_events(seen: Seen, answer: Answer, told: str) -> Iterator[dict[str, Any] | trio.Event]:
+    events = stream_answer(answer, number=seen.number, model=seen.model)
+    yield from takewhile(partial(_is_before_stop, len(answer.blocks) - 1), events)
+    if told:
+        yield orjson.loads(_error(told, "told in mid-stream"))
 
 
-def _is_before_stop(event: dict[str, Any] | trio.Event) -> bool:
-    return isinstance(event, trio.Event) or event["type"] != "content_block_stop"
+def _is_before_stop(last_index: int, event: dict[str, Any] | trio.Event) -> bool:
+    if isinstance(event, trio.Event):
+        return True
+    return (event["type"], event.get("index")) != ("content_block_stop", last_index)
 
 
-def _error(kind: str, message: str) -> bytes:
-    return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
+def _error(kind: str, message: str, more: dict[str, Any] | None = None) -> bytes:
+    error = {"type": kind, "message": message} | (more or {})
+    return orjson.dumps({"type": "error", "error": error})
 
 
 def main() -> None:

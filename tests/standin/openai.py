@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import h11
@@ -133,9 +134,8 @@ async def _reply(wire: Wire, seen: SeenResponse, reply: Reply) -> None:
     match reply:
         case Hang():
             await trio.sleep_forever()
-        case Failure(status, kind, message, retry_after_s):
-            again = () if retry_after_s is None else (("retry-after", f"{retry_after_s:g}"),)
-            await wire.respond(status, _error(kind, message), *again)
+        case Failure(status, kind, message):
+            await wire.respond(status, _error(kind, message, reply.more), *reply.all_headers)
         case Broken(answer):
             await wire.stream_events(
                 stream_response(answer, number=seen.number, model=seen.model, is_whole=False)
@@ -146,8 +146,8 @@ async def _reply(wire: Wire, seen: SeenResponse, reply: Reply) -> None:
             await wire.send(h11.EndOfMessage())
 
 
-def _error(kind: str, message: str) -> bytes:
-    return orjson.dumps({"error": {"type": kind, "code": kind, "message": message}})
+def _error(kind: str, message: str, more: dict[str, Any] | None = None) -> bytes:
+    return orjson.dumps({"error": {"type": kind, "code": kind, "message": message} | (more or {})})
 
 
 async def _serve(port: int, home: str | None) -> None:

@@ -84,19 +84,31 @@ class Answer:
 
 @attrs.frozen
 class Failure:
-    """An answer with an HTTP error status, in the service's error form."""
+    """An answer with an HTTP error status, in the service's error form; `more` is added to its error, as are `headers`."""
 
     status: int
     kind: str
     message: str
     retry_after_s: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    more: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        """Its headers, with the one that says when to try again."""
+        again = () if self.retry_after_s is None else (("retry-after", f"{self.retry_after_s:g}"),)
+        return (*again, *self.headers)
 
 
 @attrs.frozen
 class Broken:
-    """An answer whose connection breaks in the middle: its blocks are begun and never ended."""
+    """An answer that breaks off in its last block, which is begun and never ended.
+
+    `told`: the class of the error that the service names then; empty: the connection breaks.
+    """
 
     answer: Answer
+    told: str = ""
 
 
 @attrs.frozen

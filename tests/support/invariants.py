@@ -21,6 +21,7 @@ from actors.events import (
     Committed,
     Event,
     Message,
+    SessionUpdated,
     TaskProgress,
     Thinking,
     TurnStarted,
@@ -60,6 +61,8 @@ def committed_of(frame: Mapping[str, Any]) -> Committed:
     """Return the event of a frame of protocol version 3; `timestamp` becomes `at_ms`."""
     kind = frame["type"]
     body = {name: value for name, value in frame.items() if name != "content" or kind in _TEXTS}
+    if kind == SessionUpdated.kind:
+        body.pop("where", None)  # its frame has another form than its row
     if kind == TaskProgress.kind:
         body["progress"] = frame["content"]
     at_ms = round(datetime.fromisoformat(frame["timestamp"]).timestamp() * 1000)

@@ -12,7 +12,7 @@ import pytest
 
 from actors.commands import Close
 from actors.events import Complete, Delivery, Message, TurnStarted, UserMessage
-from storage.errors import StorageUnavailable
+from storage.errors import StorageFull, StorageUnavailable
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Served, open_server
 from transport.http.routes import sessions
@@ -60,6 +60,18 @@ async def test_status_and_where_a_key_may_stand(headers: dict[str, str]) -> None
     ):
         body = (await http.get(f"{served.base}/api/status", headers=headers)).json()
     assert (body["status"], body["health"], body["features"]) == ("running", "ok", {"search": True})
+
+
+async def test_status_says_that_nothing_can_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_server() as served, httpx.AsyncClient() as http:
+
+        async def full(_: object) -> None:
+            raise StorageFull("no space left")
+
+        monkeypatch.setattr(type(served.fakes), "check_writable", full)
+        headers = {"X-API-Key": "key-of-phone"}
+        body = (await http.get(f"{served.base}/api/status", headers=headers)).json()
+    assert (body["status"], body["health"]) == ("running", "storage")
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ class Stage:
         elif seq <= self._first["head_seq"]:
             self._pass(frame)  # the history of the first attach
         elif seq > self._real:
-            first = max(frame.get("first_seq", seq), self._real + 1)
+            first = max(int(frame.get("first_seq", seq)), self._real + 1)
             self._real = seq
             place = {"first_seq": self.seq + 1, "seq": self.seq + 1 + seq - first}
             self.seq = place["seq"]

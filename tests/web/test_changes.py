@@ -96,3 +96,65 @@ def test_the_details_lead_to_all_changes(site: Site, sid: str) -> None:
     view = screen.page.get_by_role("dialog", name="Changes", exact=True)
     expect(view.get_by_text("1 file, +1 −1.")).to_be_visible()
     expect(screen.button("This turn", view)).to_have_count(0)
+
+
+def test_a_comment_on_a_line_goes_into_the_next_message(site: Site, sid: str) -> None:
+    work = make_repository(site, sid, {"src/a.txt": "one\ntwo\nthree\n"})
+    work.turn({"src/a.txt": "one\n2\nthree\n"})
+    screen = site.signed_in(to=sid)
+    screen.box.fill("Please:")
+    view = view_of(screen, PHONE)
+    view.locator(".added").tap()
+    form = view.locator("form.comment")
+    expect(form.get_by_label("Comment on line 2")).to_be_focused()
+    assert faults(screen.page) == []
+    screen.button("Add to message", form).click()
+    expect(form).to_be_visible()
+    form.get_by_role("textbox").fill("Why a digit?")
+    screen.button("Add to message", form).click()
+    expect(form).to_have_count(0)
+    expect(view.get_by_text("Why a digit?")).to_be_visible()
+    view.locator(".removed").tap()
+    form.get_by_role("textbox").fill("This was better.")
+    form.get_by_role("textbox").press("Control+Enter")
+    screen.button("Close", view).click()
+    first = "`src/a.txt`, line 2:\n> +2\n\nWhy a digit?"
+    second = "`src/a.txt`, removed line 2:\n> -two\n\nThis was better."
+    expect(screen.box).to_have_value(f"Please:\n\n{first}\n\n{second}\n")
+    screen.button("Send").click()
+    expect(screen.questions.last).to_contain_text("This was better.")
+
+
+def test_old_and_new_are_side_by_side_and_lines_are_chosen_by_keyboard(site: Site, sid: str) -> None:
+    before = "".join(f"{number}\n" for number in range(1, 40))
+    work = make_repository(site, sid, {"a.txt": before})
+    after = before.replace("3\n4\n5\n", "three\n5\n", 1).replace("30\n", "30\nmore\n")
+    work.turn({"a.txt": after, "b.txt": "b\n"})
+    screen = site.signed_in(to=sid, size=DESKTOP)
+    view = view_of(screen, DESKTOP)
+    expect(view.get_by_text("2 files, +3 −2.")).to_be_visible()
+    screen.button("Side by side", view).click()
+    pairs = view.locator(".pair")
+    expect(pairs.first).to_be_visible()
+    box = view.bounding_box()
+    assert box
+    assert box["width"] > 1000
+    side = "(side) => `${side.dataset.number ?? ''}|${side.textContent.trim()}`"
+    rows = pairs.evaluate_all(f"(all) => all.map((one) => [...one.children].map({side}))")
+    assert ["3|-3", "3|+three"] in rows
+    assert ["4|-4", "|"] in rows
+    assert ["5|5", "4|5"] in rows, "each side has its own numbers"
+    assert ["|", "30|+more"] in rows
+    assert ["31|31", "31|31"] in rows
+    assert faults(screen.page) == []
+    view.locator(".patch").first.focus()
+    for _ in range(4):
+        screen.page.keyboard.press("ArrowDown")
+    screen.page.keyboard.press("Enter")
+    expect(view.locator("form.comment")).to_be_visible()
+    screen.page.keyboard.press("Escape")
+    expect(view.locator("form.comment")).to_have_count(0)
+    expect(view).to_be_visible()
+    screen.button("Side by side", view).click()
+    expect(pairs).to_have_count(0)
+    expect(view.locator(".added").first).to_have_text("+three")

@@ -1,4 +1,4 @@
-"""The pictures of docs/user/web.md: phone, tablet and desktop, by day and by night.
+"""The pictures of docs/user/web.md, changes.md and steering.md: phone, tablet and desktop, by day and by night.
 
 Each run makes them in `build/screenshots`. With the environment variable `PICTURES` set to a folder they go there:
 `PICTURES=docs/user/pictures python -m pytest tests/web/test_pictures.py` renews those of the guide.
@@ -7,6 +7,7 @@ Each run makes them in `build/screenshots`. With the environment variable `PICTU
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.server import ROOT
+from tests.web.repository import make_repository
 from tests.web.stage import Stage, open_stage
 from tests.web.world import DESKTOP, PHONE, SCREENSHOTS, TABLET, Screen, Site, Size
 
-GUIDE = ROOT / "docs" / "user" / "web.md"
+GUIDES = [ROOT / "docs" / "user" / name for name in ("web.md", "changes.md", "steering.md")]
 NOW = datetime(2026, 1, 2, 9, 14, 30, tzinfo=UTC)
 WORKSPACE = "/home/ann/bakery"
 CODE = (
@@ -31,6 +33,11 @@ ANSWER = (
     f"<p><code>weigh</code> rounded twice. It rounds once now:</p>{CODE}"
     "<ul><li>all 14 tests pass</li><li>a new one fails without the change</li></ul></div>"
 )
+PLAN = """## Round once
+
+1. Find each place that rounds twice
+2. Round in `weigh` alone
+3. Add a test for each"""
 OFFER: dict[str, Any] = {
     "models": [{"id": "opus", "name": "Opus", "default": True}],
     "modes": [
@@ -68,7 +75,8 @@ def keep(screen: Screen, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     screen.page.evaluate("() => document.fonts.ready.then(() => true)")
     screen.page.screenshot(path=folder / f"{name}.png", caret="hide", animations="disabled")
-    assert f"pictures/{name}.png" in GUIDE.read_text(), "the guide shows every picture"
+    shown = any(f"pictures/{name}.png" in guide.read_text() for guide in GUIDES)
+    assert shown, "the guides show every picture"
 
 
 def entries() -> list[dict[str, Any]]:
@@ -155,6 +163,34 @@ def test_a_conversation(site: Site, sid: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_plan_and_the_settings(site: Site, sid: str, scheme: str) -> None:
+    stage = set_stage(site, sid, PHONE, scheme)
+    page = stage.screen.page
+    page.get_by_role("button", name=re.compile("^Mode and model")).click()
+    expect(page.get_by_role("dialog", name="Mode and model", exact=True)).to_be_visible()
+    keep(stage.screen, f"phone-{scheme}-settings")
+    page.keyboard.press("Escape")
+    said = {"content": "Round everywhere once", "attachments": [], "timestamp": at(30)}
+    stage.play("user_message", "t2", message_id="m-t2", **said)
+    stage.play("turn_started", "t2", message_id="m-t2", timestamp=at(29))
+    stage.play(
+        "permission_requested",
+        "t2",
+        request_id="r1",
+        tool="ExitPlanMode",
+        kind="plan",
+        title="Carry out the plan",
+        input={"plan": PLAN},
+        options=["allow", "deny"],
+        modes=[],
+        editable=["plan"],
+    )
+    expect(stage.screen.permission).to_contain_text("Add a test")
+    stage.screen.log.evaluate("(log) => (log.scrollTop = log.scrollHeight)")
+    keep(stage.screen, f"phone-{scheme}-plan")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_inbox(site: Site, scheme: str) -> None:
     more: dict[str, Any] = {"color_scheme": scheme, "timezone_id": "UTC", "locale": "en-GB"}
     screen = site.screen(size=PHONE, **more)
@@ -167,3 +203,49 @@ def test_the_inbox(site: Site, scheme: str) -> None:
     expect(screen.link_to("guide-2")).to_contain_text("Compare ferries")
     expect(screen.button("Unread")).to_be_visible()
     keep(screen, f"phone-{scheme}-inbox")
+
+
+OVEN = """\
+from dataclasses import dataclass
+
+
+@dataclass
+class Oven:
+    degrees: int = 20
+
+    def heat(self, to: int) -> None:
+        while self.degrees < to:
+            self.degrees += 10
+
+    def bake(self, loaves: int) -> list[str]:
+        self.heat(220)
+        return ["bread"] * loaves
+"""
+
+
+def test_the_work(site: Site) -> None:
+    sid = "oven"
+    files = {"src/oven.py": OVEN, "notes.md": "# Notes\n\nFlour, water, salt.\n"}
+    work = make_repository(site, sid, files, folder="bakery")
+    changed = OVEN.replace("self.degrees < to", "self.degrees < min(to, MOST)").replace(
+        "\n\n@dataclass", "\nMOST = 260\n\n\n@dataclass"
+    )
+    work.turn({"src/oven.py": changed, "tests/test_oven.py": "def test_oven() -> None: ...\n"})
+    more: dict[str, Any] = {"color_scheme": "light", "timezone_id": "UTC", "locale": "en-GB"}
+    for size in (PHONE, DESKTOP):
+        screen = site.signed_in(to=sid, size=size, **more)
+        screen.button("View", screen.answers.last.locator(".changed")).click()
+        expect(screen.page.get_by_text("2 files, +4 −1.")).to_be_visible()
+        if size is DESKTOP:
+            screen.button("Side by side").click()
+            expect(screen.page.locator(".pair").first).to_be_visible()
+            keep(screen, "work-desktop")
+            continue
+        line = screen.page.locator(".added").filter(has_text="min(to, MOST)")
+        line.tap()
+        form = screen.page.locator("form.comment")
+        form.get_by_role("textbox").fill("Should this raise an error?")
+        keep(screen, "work-phone")
+        screen.button("Open file here", form).click()
+        expect(screen.page.locator(".linemark")).to_be_in_viewport()
+        keep(screen, "work-file")

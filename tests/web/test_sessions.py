@@ -8,6 +8,8 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.e2e.world import run_shared
+from tests.web.axe import faults
+from tests.web.repository import make_repository
 from tests.web.world import DESKTOP, PHONE, TABLET, Site
 
 
@@ -87,6 +89,53 @@ def test_a_new_session(site: Site) -> None:
     other = site.signed_in()
     other.page.goto(screen.page.url)
     expect(other.answers.last).to_contain_text("echo: hello")
+
+
+def test_a_folder_is_chosen_and_a_worktree_made_of_it(site: Site, sid: str) -> None:
+    work = make_repository(site, sid, {"a.txt": "one\n", "inner/b.txt": "b\n"}, folder="picked")
+    work.write({"a.txt": "two\n"})
+    with site.phone() as phone:
+        work.attach(phone)
+    screen = site.signed_in()
+    screen.button("New session").click()
+    dialog = screen.page.get_by_role("dialog", name="New session", exact=True)
+    dialog.get_by_label("Agent", exact=True).select_option("echo")
+    dialog.get_by_text("Folder, model and mode").click()
+    screen.button("Browse", dialog).click()
+    picker = screen.page.get_by_role("dialog", name="Choose a folder", exact=True)
+    recent = picker.get_by_role("button", name=str(work.folder))
+    expect(recent).to_contain_text("changed files")
+    assert faults(screen.page) == []
+    picker.get_by_role("button", name=re.compile("^picked")).click()
+    expect(picker.get_by_role("status")).to_have_text(str(work.folder))
+    picker.get_by_role("button", name="inner").click()
+    expect(picker.get_by_text("There are no folders in it.")).to_be_visible()
+    screen.button("Up", picker).click()
+    expect(picker.get_by_role("status")).to_have_text(str(work.folder))
+    screen.button("Use this folder", picker).click()
+    expect(dialog.get_by_label("Workspace")).to_have_value(str(work.folder))
+    dialog.get_by_label("In a git worktree of its own").check()
+    screen.button("Create", dialog).click()
+    screen.wait_live()
+    screen.ask("hello", "echo: hello")
+    with site.phone() as phone:
+        made = phone.attach(screen.page.url.rpartition("/")[2], agent=None)
+    assert made["worktree"]["branch"].startswith("builderos/s-")
+    tree = Path(made["settings"]["workspace"])
+    assert (tree / "a.txt").read_text() == "one\n"
+    (tree / "new.txt").write_text("nowhere else\n")
+    screen.page.reload()
+    screen.wait_live()
+    screen.button("Details").click()
+    details = screen.page.get_by_role("dialog", name="Details", exact=True)
+    expect(details).to_contain_text("changes that are not committed")
+    screen.button("Delete").click()
+    sure = screen.page.get_by_role("dialog", name="Are you sure?", exact=True)
+    screen.button("Delete", sure).click()
+    expect(sure).to_contain_text("changes that are not committed")
+    screen.button("Delete anyway", sure).click()
+    expect(screen.page).to_have_url(re.compile("#/$"))
+    assert not tree.exists()
 
 
 def test_a_dialog_goes_with_escape(site: Site) -> None:

@@ -156,6 +156,7 @@ def test_a_message_is_written_for_later(site: Site, sid: str) -> None:
     sheet.get_by_label("Time").fill(tomorrow.strftime("%Y-%m-%dT%H:%M"))
     screen.button("Send later", sheet).click()
     sent = stage.wait_sent("send")
+    assert len(stage.frames("warm")) == 1, "the agent may start while somebody writes"
     assert sent["content"] == "water the plants"
     assert sent["not_before"].endswith("Z")
     expect(screen.box).to_have_value("")

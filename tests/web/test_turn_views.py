@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.web.stage import Stage, open_stage
 from tests.web.world import DESKTOP, PHONE, TABLET, Site, Size
@@ -97,6 +98,33 @@ def open_rows(stage: Stage) -> None:
     for row in reversed(stage.screen.answers.last.locator("details.tool > summary").all()):
         row.click()
     expect(stage.screen.answers.last.locator(".toolbody").first).not_to_be_empty()
+
+
+def test_a_picture_of_a_call_is_fetched_once_somebody_wants_it(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    dot = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
+    asked: list[str] = []
+
+    def give(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(body=dot, content_type="application/octet-stream")
+
+    stage.screen.page.route("**/uploads/blobs/**", give)
+    stage.ask()
+    picture = {"mime_type": "image/png", "size": len(dot), "sha256": "ab", "url": f"/uploads/blobs/{sid}/ab"}
+    stage.tool("Read", {"file_path": "a.png"}, output="[picture: png, 1 KB]", pictures=[picture])
+    expect(stage.screen.answers.last.locator("details.tool")).to_have_count(1)
+    open_rows(stage)
+    show = stage.screen.button("Show the picture, 70 B", stage.screen.answers.last)
+    expect(show).to_be_visible()
+    assert asked == []
+    show.click()
+    image = stage.screen.answers.last.locator("img.picture")
+    expect(image).to_be_visible()
+    assert image.evaluate("one => one.decode().then(() => one.naturalWidth)") == 1
+    assert len(asked) == 1
 
 
 def test_text_and_tools_stand_in_their_order(site: Site, sid: str) -> None:

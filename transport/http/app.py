@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -23,17 +24,18 @@ from transport.config import TransportConfig
 from transport.facilities import HttpServices, Port
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
 from transport.http.responses import HttpError, error_response
-from transport.http.routes.capsules import CapsuleRoutes
+from transport.http.routes.capsules import list_capsules
 from transport.http.routes.changes import ChangeRoutes
+from transport.http.routes.desk import DeskRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
 from transport.http.routes.requests import RequestRoutes
-from transport.http.routes.search import SearchRoutes
-from transport.http.routes.server import MetricsRoutes, OpenApiRoutes, ServerRoutes, SystemRoutes
-from transport.http.routes.session_actions import ClosingRoutes, DeletionRoutes, ExportRoutes, ForkRoutes
+from transport.http.routes.search import search
+from transport.http.routes.server import ServerRoutes, SystemRoutes, description, metrics_text
+from transport.http.routes.session_actions import ForkRoutes, close_session, delete_session, export_session
 from transport.http.routes.sessions import SessionRoutes
-from transport.http.routes.tasks import TaskRoutes
+from transport.http.routes.tasks import list_tasks
 from transport.http.routes.web import web_routes
 from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.static import read_web_files
@@ -75,16 +77,15 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     """
     server = ServerRoutes(config, deps, port.counts)
     sessions = SessionRoutes(deps)
-    closing = ClosingRoutes(config, deps)
     routes = [
         Route("/api/health", server.health, methods=["GET"]),
         _route("GET /api/status", server.status),
-        _route("GET /api/openapi.json", OpenApiRoutes(config.version).description),
+        _route("GET /api/openapi.json", partial(description, config.version)),
         _route("GET /api/sessions", sessions.listing),
         _route("GET /api/sessions/{id}/messages", sessions.messages),
         _route("GET /api/sessions/{id}/events", sessions.events),
-        _route("GET /api/sessions/{id}/tasks", TaskRoutes(deps).tasks),
-        _route("DELETE /api/{agent}/session/{id}/close", closing.close),
+        _route("GET /api/sessions/{id}/tasks", partial(list_tasks, deps.catalog, deps.journal)),
+        _route("DELETE /api/{agent}/session/{id}/close", partial(close_session, config, deps)),
         *web_routes(read_web_files(config.web)),
     ]
     if deps.facilities is not None:
@@ -109,23 +110,27 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
     devices = DeviceRoutes(facilities, port, deps.clock)
     pairing = PairingRoutes(facilities, deps.clock)
     workspace = WorkspaceRoutes(deps, facilities.work)
+    desk = DeskRoutes(deps, facilities.desk)
     removal = SessionRemoval(facilities.sessions, deps.catalog, facilities.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
         _file_route("GET /uploads/blobs/{session}/{digest}", uploads.blob),
-        _route("GET /api/sessions/{id}/export", ExportRoutes(facilities.export, deps.catalog).export),
+        _route("GET /api/sessions/{id}/export", partial(export_session, facilities.export, deps.catalog)),
         _route(
             "DELETE /api/sessions/{id}",
-            DeletionRoutes(removal, facilities.audit, deps.clock).delete,
+            partial(delete_session, removal, facilities.audit, deps.clock),
         ),
         _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, facilities.work).changes),
         _route("GET /api/sessions/{id}/files", workspace.listing),
         _route("GET /api/sessions/{id}/file", workspace.file),
         _route("GET /api/folders", workspace.folders),
+        _route("GET /api/desk/sessions", desk.listing),
+        _route("POST /api/sessions/{id}/give-back", desk.give_back),
+        _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
         _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
-        _route("GET /api/search", SearchRoutes(facilities.search).search),
-        _route("GET /api/capsules", CapsuleRoutes(facilities.workspace).listing),
+        _route("GET /api/search", partial(search, facilities.search)),
+        _route("GET /api/capsules", partial(list_capsules, facilities.workspace)),
         *_notification_routes(config, deps, facilities),
         _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),
@@ -133,7 +138,7 @@ def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, 
         _route("POST /api/devices/pair", pairing.make),
         _route("DELETE /api/devices/{id}", devices.revoke),
         _code_route(CODE_PATH, pairing.redeem),
-        _route("GET /metrics", MetricsRoutes(facilities, port, deps.catalog).text),
+        _route("GET /metrics", partial(metrics_text, facilities, port, deps.catalog)),
     ]
 
 

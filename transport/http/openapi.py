@@ -157,6 +157,41 @@ def _work() -> Json:
                 media_type="*/*",
             )
         },
+        "/api/desk/sessions": {
+            "get": _call(
+                "The person's own sessions in terminals of this computer, newest first",
+                object_of(
+                    sessions=list_of(named("DeskSession")), unreadable=COUNT, next_before=nullable("string")
+                ),
+                400,
+                parameters=(
+                    _query("agent", TEXT),
+                    _query("workspace", TEXT),
+                    _query("q", _short(200)),
+                    _query("before", TEXT),
+                    _LIMIT,
+                ),
+            )
+        },
+        "/api/desk/sessions/{agent}/{native_id}/open": {
+            "post": _made(
+                _call(
+                    "Open a session of a terminal here: 201, or 200 if it was opened before",
+                    object_of(session_id=ID),
+                    404,
+                    parameters=(_in_path("agent"), _in_path("native_id")),
+                )
+            )
+        },
+        "/api/sessions/{id}/give-back": {
+            "post": _call(
+                "End a session's hub, so that a terminal may continue its conversation",
+                object_of(kind=TEXT, native_id=TEXT, workspace=TEXT, program=TEXT, env={"type": "object"}),
+                404,
+                409,
+                parameters=(_in_path("id", ID),),
+            )
+        },
         "/api/folders": {
             "get": _call(
                 "Folders for a new session",

@@ -51,7 +51,29 @@ def nullable(kind: str) -> Json:
     return {"type": [kind, "null"]}
 
 
+WHERE: Final[Json] = {
+    "type": ["object", "null"],
+    "required": ["program", "pid", "status", "since"],
+    "properties": {
+        "program": TEXT,
+        "pid": nullable("integer"),
+        "status": {"enum": ["idle", "busy", "waiting"]},
+        "since": nullable("string"),
+    },
+}
+
 SCHEMAS: Final[Json] = {
+    "DeskSession": object_of(
+        agent=TEXT,
+        native_id=TEXT,
+        title=TEXT,
+        workspace=TEXT,
+        first_message=TEXT,
+        last_activity=TIME,
+        message_count=COUNT,
+        where=WHERE,
+        session_id=nullable("string"),
+    ),
     "Error": object_of(error=object_of(code=TEXT, message=TEXT)),
     "Session": object_of(
         session_id=ID,

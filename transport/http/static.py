@@ -87,8 +87,11 @@ _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
 """A cast: it gives the type checker the type of one expression, inside a line."""
 
 
-_TEXT: Final = frozenset("\"'`/")
-"""A line with one of these may hold a text, a pattern or a comment."""
+_TEXT: Final = frozenset("'`/\\")
+"""A line with one of these may hold a pattern, a comment, or a text whose end is hard to find."""
+
+_STRING: Final = re.compile(r'("[^"]*")')
+"""A text in double quotes, in a line without any of `_TEXT`."""
 
 _SIGNS: Final = {
     ".js": re.compile(r" ?(?:=>|===|!==|&&|\|\||[=,;{}()<>*]) ?"),
@@ -99,12 +102,19 @@ _SIGNS: Final = {
 def without_spaces(source: str, suffix: str) -> str:
     """Return JavaScript or CSS without the spaces around signs that only help the eye, on the same lines.
 
-    Only lines without any text in them are touched: there a space means nothing beside these signs. In CSS a colon
-    is one only before a space: without it, it begins a pseudo-class.
+    Texts in double quotes stay, and so do lines with anything else in which a space may mean something. In CSS a colon
+    is a sign only before a space: without it, it begins a pseudo-class.
     """
     sign = _SIGNS[suffix]
-    lines = source.split("\n")
-    return "\n".join(sign.sub(_without, line) if _TEXT.isdisjoint(line) else line for line in lines)
+    return "\n".join(_closed_up(line, sign) for line in source.split("\n"))
+
+
+def _closed_up(line: str, sign: re.Pattern[str]) -> str:
+    if not _TEXT.isdisjoint(line) or line.count('"') % 2:
+        return line
+    parts = _STRING.split(line)
+    parts[::2] = [sign.sub(_without, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _without(found: re.Match[str]) -> str:

@@ -174,6 +174,7 @@ class AppConnection(DeviceConnection):
                 await conversation.follow(frame)
             elif isinstance(frame, ConfigFrame):
                 self._ready.config(trio.current_time())
+                await conversation.warm()
             elif isinstance(message, str) and self._is_own_key(message):
                 self._authenticated()
 

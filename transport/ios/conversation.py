@@ -6,13 +6,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import attrs
 import trio
 
-from actors.commands import Attach, Author, Decide, Envelope, Rejected, Reply, SessionView, Settings
+from actors.commands import (
+    Attach,
+    Author,
+    Decide,
+    Envelope,
+    Rejected,
+    Reply,
+    SessionView,
+    Settings,
+    Warm,
+)
 from actors.commands import Send as SendCommand
 from actors.events import Attachment as File
 from actors.pieces import fits
@@ -48,6 +59,10 @@ EXCHANGE_MS: Final = 30 * 24 * 3600 * 1000
 """How long an answer that the app did not fetch is kept for it."""
 
 logger = logging.getLogger("builderos.transport")
+
+
+def _no_answer(reply: Reply) -> None:
+    pass
 
 
 @attrs.define(eq=False)
@@ -96,6 +111,24 @@ class AppConversation:
         except FAILURES as error:
             failure = failure_of(error, "iOS app")
             self._send_error(failure.text, failure.code)
+
+    async def warm(self) -> None:
+        """Have the agent's program started in the session that this app used last, if its key is known.
+
+        The app says nothing before its first message, so that session is a guess.
+        """
+        deps = self.deps
+        if self.key is None or not authorize(self.device.scope, "warm"):
+            await trio.lowlevel.checkpoint()
+            return
+        # The message meets the same failure, and its answer says so.
+        with trio.move_on_after(self.config.submit_s), suppress(*FAILURES):
+            for session_id in await self.ports.pairs.newest(self.key, since_ms=deps.clock() - PAIR_MS):
+                record = await deps.catalog.get(session_id)
+                if record is not None and record.agent_type == self.agent:
+                    author = Author(self.device.id, self.device.id, self.device.name)
+                    await deps.bus.submit(session_id, Envelope(Warm(), author, _no_answer))
+                    return
 
     def _send_error(self, content: str, code: str | None) -> None:
         self.writer.put(error_frame(content, self.deps.clock(), code))
@@ -237,7 +270,7 @@ class AppConversation:
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         if self.writer.closing is not None:
             return  # its key was revoked meanwhile
-        self.deps.attention.act(self.device.id, feed.device.device_id, feed.session_id)
+        self.deps.attention.act(self.device.id, feed.own.device_id, feed.session_id)
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)

@@ -23,12 +23,12 @@ from actors.pieces import MAX_PIECE_BYTES, fits, split_text
 from actors.ports import Catalog, Clock, Journal
 from storage.errors import StorageError
 from transport.ios import wire
-from transport.ios.missed import rest_of
+from transport.ios.missed import rest_of, said_by_itself
 from transport.ios.output import EARLIER, NOW, End, Missed, Output, Peer, Text, joined
 from transport.ios.receipts import ConnectionReceipts
 from transport.ios.state import AppState
 from transport.ports import AppPairs
-from transport.websocket.follower import STORAGE_RETRY_S, Follower
+from transport.websocket.follower import STORAGE_RETRY_S, SessionFollower
 from transport.websocket.frames import text_frame
 
 __all__ = ["AppFeed", "Pace"]
@@ -67,7 +67,7 @@ class FeedPorts:
 
 
 @attrs.define(eq=False, kw_only=True)
-class AppFeed(Follower):
+class AppFeed(SessionFollower):
     """One session on one connection of the app. `label`: the app's own name for itself."""
 
     label: str
@@ -165,9 +165,10 @@ class AppFeed(Follower):
         for say in says:
             if isinstance(say, Missed):
                 try:
-                    await self._send_missed()
+                    await self._send_missed(say)
                 except StorageError as error:
                     # The missed text stays owed: it is sent with a later answer.
+                    self.state.owes_own |= say.owes_own
                     logger.warning("session %s: missed answers cannot be read: %s", self.session_id, error)
             else:
                 self._put(say)
@@ -182,7 +183,7 @@ class AppFeed(Follower):
         self._queue.append(say)
         self._queued += _size(say)
 
-    async def _send_missed(self) -> None:
+    async def _send_missed(self, missed: Missed) -> None:
         """Send the rest of earlier answers first, each under a heading."""
         texts: list[str] = []
         # Taken before the rows: an answer that is settled now may be gone from both by the time they arrive.
@@ -199,6 +200,9 @@ class AppFeed(Follower):
             self._extra += (rest.message_id,)
             if rest.text:
                 texts.append(rest.text)
+        if missed.owes_own:
+            where, before = (self.session_id, self.label), self.cursor.position + 1
+            texts += await said_by_itself(self.ports.journal, *where, missed.message_id, before)
         if texts:
             self._put(Text(EARLIER + "\n\n".join(texts) + NOW))
 

@@ -67,7 +67,15 @@ class Peer:
 
 @attrs.frozen
 class Missed:
-    """Precedes other output: the rest of answers that ended while the app was away."""
+    """Precedes other output: the rest of answers that ended while the app was away.
+
+    Attributes:
+        message_id: the message whose turn begins.
+        owes_own: whether the agent may have begun turns by itself before it.
+    """
+
+    message_id: str
+    owes_own: bool
 
 
 Output = Text | End | Peer | Missed
@@ -131,6 +139,8 @@ def joined(left: Output, right: Output) -> Output | None:
             and isinstance(one, Message)
             and isinstance(two, Message)
             and one.block == two.block
+            and one.content
+            and two.content
         ):
             event = attrs.evolve(one, content=one.content + two.content)
             return Peer(left.kind, attrs.evolve(left.item, seq=right.item.seq, event=event))

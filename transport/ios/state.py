@@ -49,7 +49,15 @@ from transport.ios.output import (
     Text,
     end_of,
 )
-from transport.ios.text import already_decided, bare_error, decision_of, may_be_allowed, request_text
+from transport.ios.text import (
+    BEGUN_AGAIN,
+    SummaryFilter,
+    already_decided,
+    bare_error,
+    decision_of,
+    may_be_allowed,
+    request_text,
+)
 
 __all__ = ["AppState", "Decision", "LastRequest", "Send"]
 
@@ -84,6 +92,7 @@ class AppState:
         shown: the request that the app got last, until it is decided.
         deciding: the request of the app's decision that is on its way.
         late: who decided last before the app could, and the time.
+        owes_own: whether the agent may have begun a turn by itself that the app was not told of.
     """
 
     session_id: str
@@ -95,6 +104,7 @@ class AppState:
     shown: str | None = None
     deciding: str | None = None
     late: tuple[str | None, int] | None = None
+    owes_own: bool = True
     _carried: list[str] = attrs.field(factory=list)
     _carried_ids: list[str] = attrs.field(factory=list)
     _starters: dict[str, tuple[str, str | None]] = attrs.field(factory=dict)
@@ -186,6 +196,7 @@ class AppState:
             return self._taken_back(event)
         own = self._own_turn(item.turn_id)
         if isinstance(event, TurnStarted):
+            self.owes_own |= event.message_id is None
             return [] if own is None else self._started(own)
         if isinstance(event, Message):
             return self._peer_piece(item, event) if own is None else self._piece(own, event.content)
@@ -290,14 +301,15 @@ class AppState:
     def _started(self, own: OwnTurn) -> list[Output]:
         if not own.open:
             return []
-        says: list[Output] = [Missed()]
+        says: list[Output] = [Missed(own.message_id, self.owes_own)]
+        self.owes_own = False
         if self._carried:
             says.append(Text(EARLIER + "\n\n".join(self._carried) + NOW))
             self._carried.clear()
         return says
 
     def _piece(self, own: OwnTurn, content: str) -> list[Output]:
-        text = own.cut.feed(content)
+        text = own.cut.feed(content) if content else own.cut.flush() + BEGUN_AGAIN
         own.add(text)
         if not text or not own.open:
             return []
@@ -342,6 +354,9 @@ class AppState:
 
     def _peer_piece(self, item: Committed, event: Message) -> list[Output]:
         turn = self._peers.setdefault(item.turn_id or "", PeerTurn())
+        if not event.content:  # the block is taken back
+            turn.cut, turn.offsets[event.block] = SummaryFilter(), 0
+            return [Peer("peer_message", item)]
         text = turn.cut.feed(event.content)
         if not text:
             return []

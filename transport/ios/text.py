@@ -12,6 +12,7 @@ from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
 
 __all__ = [
+    "BEGUN_AGAIN",
     "SummaryFilter",
     "already_decided",
     "bare_error",
@@ -19,6 +20,9 @@ __all__ = [
     "may_be_allowed",
     "request_text",
 ]
+
+BEGUN_AGAIN: Final = "\n\n[The answer broke off here and begins again:]\n\n"
+"""What the app gets between the two: it cannot take back what it has shown."""
 
 _OPEN: Final = "<tts-summary>"
 _CLOSE: Final = "</tts-summary>"

@@ -41,6 +41,14 @@ PRUNE_EVERY: Final = 500
 logger = logging.getLogger("builderos.transport")
 
 
+def _decoded(row: Row) -> Committed | None:
+    try:
+        return decode_row(row)
+    except Exception:  # a damaged row is nobody's alert, and must not hold up the rows after it
+        logger.exception("session %s: event %d cannot be read", row.session_id, row.seq)
+        return None
+
+
 @attrs.define(eq=False)
 class AlertConsumer:
     """The task. `notified`: called after deliveries were planned or became due for their withdrawal."""
@@ -126,7 +134,9 @@ class AlertConsumer:
         now_ms = self.around.clock()
         authors: dict[str, str | None] = {}
         for row in rows:
-            item = decode_row(row)
+            item = _decoded(row)
+            if item is None:
+                continue
             if isinstance(item.event, UserMessage):
                 authors[row.session_id] = item.device_id
             author = authors.get(row.session_id)

@@ -115,6 +115,8 @@ class Courier:
     def _refusal(self, due: Due, channel: Channel | None) -> str | None:
         if channel is None:
             return "gone"
+        if channel.kind not in self.senders:
+            return "no_sender"
         if due.alert.settled_at_ms is not None:
             return channel.state if channel.state in ("gone", "asleep") else None
         if self.around.clock() >= give_up_ms(due.alert, self.around.settings.permission_timeout_s):

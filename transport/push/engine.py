@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transport.ports import Deps
     from transport.push.senders.services import Services
 
-__all__ = ["Engine", "run_engine"]
+__all__ = ["PushEngine", "run_engine"]
 
 MAX_SECRET_BYTES: Final = 64 * 1024
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("builderos.transport")
 
 
 @attrs.frozen
-class Engine:
+class PushEngine:
     """The two tasks, and the senders that the test button uses too."""
 
     consumer: AlertConsumer
@@ -65,7 +65,7 @@ async def run_engine(notifier: Notifier, deps: Deps) -> None:
             frozenset(senders),
         )
         courier = Courier(around, senders)
-        engine = Engine(AlertConsumer(around, courier.wake), courier)
+        engine = PushEngine(AlertConsumer(around, courier.wake), courier)
         notifier.began(engine)
         logger.info("notifications: serving channels of these kinds: %s", ", ".join(sorted(senders)))
         try:
@@ -73,7 +73,7 @@ async def run_engine(notifier: Notifier, deps: Deps) -> None:
                 nursery.start_soon(engine.consumer.run, name="alerts")
                 nursery.start_soon(courier.run, name="courier")
         finally:
-            notifier.engine = None
+            notifier.ended()
 
 
 async def _senders(notifier: Notifier, stack: AsyncExitStack) -> dict[str, Sender]:

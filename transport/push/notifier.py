@@ -9,36 +9,42 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import attrs
 import trio
 
 from actors.ports import Clock, Ids
-from storage.errors import StorageError
 from storage.store import Notified
-from storage.tables.channels import NewChannel
+from storage.tables.channels import Channel, NewChannel
 from storage.tables.devices import Devices
 from transport.push.attention import Attention
 from transport.push.senders.endpoints import Allowed, origin_parts
+from transport.push.senders.sending import Answer, Card
 from transport.push.settings import PushSettings
 
-if TYPE_CHECKING:
-    from transport.ports import Deps
-    from transport.push.engine import Engine
-
-__all__ = ["PACKAGES", "Notifier", "has_packages"]
+__all__ = ["PACKAGES", "Engine", "Notifier", "has_packages"]
 
 PACKAGES: Final = ("cryptography", "httpcore2")
 """What the extra `push` installs."""
 
 KEY_NAME: Final = "push_key"
-RETRY_S: Final = 30.0
-
 START_S: Final = 10.0
 """How long a test waits for the tasks to be loaded."""
 
 logger = logging.getLogger("builderos.transport")
+
+
+class Engine(Protocol):
+    """What serves the channels; `transport.push.engine` has it."""
+
+    def wake(self) -> None:
+        """Look at what is due."""
+        ...
+
+    async def send_test(self, channel: Channel, card: Card) -> Answer:
+        """Send one card now; return the service's answer."""
+        ...
 
 
 def has_packages() -> bool:
@@ -110,6 +116,10 @@ class Notifier:
         self.engine = engine
         self._running.set()
 
+    def ended(self) -> None:
+        """Take that nothing serves the channels any more."""
+        self.engine = None
+
     async def serving(self, kind: str) -> Engine | None:
         """Return what serves channels of a kind; it takes a moment to load. None if they cannot be served."""
         if self.engine is None and self.sends(kind):
@@ -117,16 +127,8 @@ class Notifier:
                 await self._running.wait()
         return self.engine
 
-    async def run(self, deps: Deps) -> None:
-        """Wait for a channel that can be served, then serve all, until cancelled."""
-        while True:
-            try:
-                await self._serve(deps)
-            except StorageError as error:
-                logger.warning("notifications: the database fails, next try in %.0f s: %s", RETRY_S, error)
-                await trio.sleep(RETRY_S)
-
-    async def _serve(self, deps: Deps) -> None:
+    async def wait_needed(self) -> None:
+        """Wait for a channel that can be served. Raises StorageUnavailable."""
         await self._configure()
         while not any(self.sends(one.kind) for one in await self.tables.channels.listing()):
             await self._registered.wait()
@@ -136,9 +138,6 @@ class Notifier:
                 "notifications: the database is a copy, so its devices have to show themselves first"
             )
             await self.tables.channels.sleep()
-        from transport.push.engine import run_engine
-
-        await run_engine(self, deps)
 
     async def _configure(self) -> None:
         """Store the channels of the config as rows, so that each delivery has its channel; unless there are none."""

@@ -5,7 +5,7 @@
 | `GRACE` | quiet hours | stays until their end |
 | `GRACE` | somebody watches the session, and it asks for a decision | `WATCHED` for at most 45 s |
 | `GRACE` | somebody watches the session, else | settled: `seen` |
-| `GRACE` | the session has gone on to its next turn, and only the end of one is notified | settled: `continued` |
+| `GRACE` | the session is in its next turn, and only the end of one is notified | settled: `continued` |
 | `GRACE` | nobody watches | `ONE`: one label is notified |
 | `WATCHED` | the watcher leaves, or its time is over | `ONE` |
 | `ONE` | nobody settled it in `escalate_s` | `ALL`: the others are notified |

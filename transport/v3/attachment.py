@@ -23,7 +23,7 @@ from transport.v3 import replies
 from transport.v3.client_frames import Position
 from transport.v3.events import encode_round
 from transport.v3.rendered import RenderedFeed
-from transport.websocket.follower import STORAGE_RETRY_S, Follower
+from transport.websocket.follower import STORAGE_RETRY_S, SessionFollower
 from transport.websocket.frames import text_frame
 from transport.websocket.writer import DeviceWriter
 
@@ -60,7 +60,7 @@ class AttachedConnection(Protocol):
 
 
 @attrs.define(eq=False, kw_only=True)
-class Attachment(Follower):
+class Attachment(SessionFollower):
     """One session on one connection of version 3.
 
     Attributes:

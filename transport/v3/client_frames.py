@@ -42,6 +42,7 @@ __all__ = [
     "SettingsChange",
     "ShortText",
     "StopTaskFrame",
+    "TakeOverFrame",
     "UndoFrame",
     "WarmFrame",
     "WatchSessionsFrame",
@@ -224,6 +225,15 @@ class RevokeGrantFrame:
 
 
 @attrs.frozen
+class TakeOverFrame:
+    """End the program that has the session open in a terminal."""
+
+    name: ClassVar[str] = "take_over"
+    session_id: Id
+    force: bool = False
+
+
+@attrs.frozen
 class RenewFrame:
     """Start the agent's conversation again, without its memory."""
 
@@ -353,6 +363,7 @@ CommandFrame = (
     | ConfigureFrame
     | RevokeGrantFrame
     | RenewFrame
+    | TakeOverFrame
     | OrganizeFrame
     | WarmFrame
     | PaintedFrame

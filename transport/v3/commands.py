@@ -116,6 +116,11 @@ def _renew(_: cf.RenewFrame, __: tuple[Attachment, ...] = ()) -> Command:
 
 
 @to_command.register
+def _take_over(frame: cf.TakeOverFrame, _: tuple[Attachment, ...] = ()) -> Command:
+    return cmd.TakeOver(frame.force)
+
+
+@to_command.register
 def _organize(frame: cf.OrganizeFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Organize(frame.pinned, frame.archived)
 

@@ -16,6 +16,7 @@ import orjson
 from actors import events as ev
 from actors.events import Committed, Event
 from actors.tail import EventBatch
+from bridgehub.desk.records import Where
 from transport.signed_urls import blob_url
 from transport.websocket.frames import MAX_FRAME_BYTES, text_frame
 
@@ -27,6 +28,7 @@ __all__ = [
     "shrink",
     "timestamp",
     "told_grants",
+    "told_where",
 ]
 
 CODEC: Final = "v3"
@@ -55,6 +57,7 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "blob",
         "cause",
         "diff",
+        "pictures",
         "grant",
         "questions",
         "task_id",
@@ -66,6 +69,7 @@ _ONLY_WHERE_THERE: Final = frozenset(
         "applies",
         "grants",
         "held",
+        "where",
     }
 )
 
@@ -101,9 +105,16 @@ def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
     else:
         _add_fields(body, event)
         if isinstance(event, ev.ToolStarted | ev.ToolFinished) and isinstance(event.blob, dict):
-            body["blob"] = {**event.blob, "url": blob_url(session_id, str(event.blob.get("sha256")))}
+            body["blob"] = _with_url(session_id, event.blob)
+        if isinstance(event, ev.ToolFinished) and isinstance(event.pictures, list):
+            shown = [one for one in event.pictures if isinstance(one, dict)]
+            body["pictures"] = [_with_url(session_id, one) for one in shown]
     text = orjson.dumps(body)
     return text if len(text) <= MAX_FRAME_BYTES else orjson.dumps(shrink(body, CLIPPED_CODE_POINTS))
+
+
+def _with_url(session_id: str, blob: dict[str, Any]) -> dict[str, Any]:
+    return {**blob, "url": blob_url(session_id, str(blob.get("sha256")))}
 
 
 def encode_round(round_: EventBatch) -> bytes:
@@ -166,6 +177,8 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
             body["settings"] = attrs.asdict(event.settings)
         if event.held is not None:
             body["held"] = told_held(event.held)
+        if event.where is not None:
+            body["where"] = {**(told_where(event.where.where) or {}), "ending_by": event.where.ending_by}
         if event.grants is not None:
             body["grants"] = told_grants(event.grants)
     elif isinstance(event, ev.PermissionRequested):
@@ -188,6 +201,14 @@ def told_held(held: ev.Held) -> dict[str, Any] | None:
     """Return the reason why the queue waits, as devices see it; None if it does not wait any more."""
     until = None if held.until_ms is None else timestamp(held.until_ms)
     return {"code": held.code, "until": until} if held.code else None
+
+
+def told_where(where: Where | None) -> dict[str, Any] | None:
+    """Return which program has a session open, as devices see it."""
+    if where is None:
+        return None
+    since = timestamp(where.since_ms) if where.since_ms else None
+    return {"program": where.program, "pid": where.pid, "status": where.status, "since": since}
 
 
 def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
@@ -224,6 +245,8 @@ def _session_updated(event: ev.SessionUpdated) -> str:
         return f"The session uses {_settings_line(event.settings)} {_WHEN[event.applies]}."
     if event.held is not None:
         return f"The queue waits: {event.held.code}." if event.held.code else "The queue continues."
+    if event.where is not None:
+        return f"{event.where.ending_by} ends {event.where.where.program} in the terminal."
     if event.grants is not None:
         return f"{len(event.grants)} grants hold for the session."
     return "The session changed."
@@ -260,6 +283,7 @@ def _resolved(event: ev.PermissionResolved) -> str:
 _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.Delivery: lambda event: f"The message is {event.state}.",
     ev.TurnStarted: lambda _: "The turn started.",
+    ev.BlockDropped: lambda _: "The answer broke off and begins again.",
     ev.ToolStarted: lambda event: f"{event.name} started.",
     ev.ToolFinished: lambda event: f"{event.name} {'failed' if event.is_error else 'finished'}.",
     ev.PermissionRequested: lambda event: event.title or f"{event.tool} asks for permission.",
@@ -276,4 +300,5 @@ _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
     ev.Checkpoint: _checkpoint,
     ev.UndoStarted: lambda event: f"{event.by_device} takes changes back.",
     ev.Undone: _undone,
+    ev.BranchLeft: lambda event: f"At the desk {len(event.turn_ids)} turns were left behind.",
 }

@@ -21,11 +21,12 @@ from actors.tail import (
     SessionProblem,
     TransientUpdate,
 )
+from bridgehub.desk.records import Where
 from storage.records import SessionRecord
 from transport.config import TransportConfig
 from transport.ports import Device
 from transport.v3.decode import WireError
-from transport.v3.events import request_fields, shrink, timestamp, told_grants, told_held
+from transport.v3.events import request_fields, shrink, timestamp, told_grants, told_held, told_where
 from transport.websocket.frames import MAX_FRAME_BYTES
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "error",
     "gauge",
     "heartbeats",
+    "left_turns",
     "news",
     "pong",
     "ready",
@@ -145,6 +147,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "draft": view.draft[: fit.draft],
         "worktree": it.worktree,
         "held": None if view.held is None else told_held(view.held),
+        "where": told_where(view.where),
         "plan": [attrs.asdict(one) for one in view.plan],
         "background": [attrs.asdict(one) for one in view.background],
         "grants": [{**one, "grant": one["grant"][: fit.grant]} for one in told_grants(view.grants)],
@@ -214,6 +217,8 @@ def rejected(session_id: str, reply: Rejected, now_ms: int) -> bytes:
         fields["by_device"] = reply.by_device
     if reply.by_session is not None:
         fields["by_session"] = reply.by_session
+    if reply.where is not None:
+        fields["where"] = told_where(reply.where)
     if reply.conflicts is not None:
         fields["conflicts"] = list(reply.conflicts[:MAX_CONFLICTS])
     return _frame("rejected", reply.content, now_ms, fields)
@@ -294,7 +299,6 @@ def session_entry(record: SessionRecord) -> dict[str, Any]:
         "pinned": record.pinned,
         "archived": record.archived,
         "pending": summary.pending_count if summary else 0,
-        "where": None,
         "machine": None,
         **_shown(record),
     }
@@ -315,8 +319,19 @@ def _shown(record: SessionRecord) -> dict[str, Any]:
         "settings": settings,
         "plan": fields.get("plan"),
         "background": fields.get("background", 0),
+        "where": told_where(_where(fields.get("where"))),
         "held": None if held is None else told_held(Held(held["code"], held["until_ms"])),
     }
+
+
+def left_turns(record: SessionRecord) -> frozenset[str]:
+    """Return the turns that somebody left behind by going back at the desk."""
+    shown = record.summary.shown if record.summary is not None else None
+    return frozenset() if shown is None else frozenset(orjson.loads(shown).get("left", ()))
+
+
+def _where(kept: Any) -> Where | None:
+    return None if kept is None else Where(**kept)
 
 
 def alert(fields: Mapping[str, Any], now_ms: int) -> bytes:

@@ -20,7 +20,7 @@ from actors.tail import AttachedDevice, Tail
 from storage.errors import StorageError
 from transport.websocket.writer import DeviceWriter
 
-__all__ = ["STORAGE_RETRY_S", "Follower"]
+__all__ = ["STORAGE_RETRY_S", "SessionFollower"]
 
 STORAGE_RETRY_S: Final = 2.0
 """Pause after a failed read; the session's next event makes it try again at once."""
@@ -32,7 +32,7 @@ logger = logging.getLogger("builderos.transport")
 
 
 @attrs.define(eq=False, kw_only=True)
-class Follower(ABC):
+class SessionFollower(ABC):
     """A listener of a session's tail and a source of a connection's writer. A protocol defines `take` and `due`.
 
     Attributes:

@@ -7,7 +7,10 @@ hundred thousand paths take some ten milliseconds, whatever the query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 import attrs
@@ -16,7 +19,9 @@ __all__ = ["MAX_QUERY_CHARS", "Candidate", "Names", "best"]
 
 MAX_QUERY_CHARS: Final = 200
 
-MAX_SCORED: Final = 5_000
+SEPARATOR: Final = "\0"
+
+MAX_SCORED: Final = 3_000
 """Paths with scattered letters that are ranked; beyond that the shortest ones."""
 
 ENOUGH: Final = 5
@@ -31,14 +36,41 @@ class Candidate:
     ignored: bool = False
 
 
+@attrs.frozen
+class Lines:
+    """Texts in one string, so that a search of all of them is one call. No path has the separator in it."""
+
+    texts: list[str]
+    joined: str
+    starts: list[int]
+
+    @classmethod
+    def of(cls, texts: list[str]) -> Lines:
+        """Join texts."""
+        starts = list(accumulate((len(text) + 1 for text in texts), initial=1))
+        return cls(texts, SEPARATOR + SEPARATOR.join(texts) + SEPARATOR, starts)
+
+    def containing(self, word: str) -> Iterator[int]:
+        """Yield the places of the texts with `word` in them, in order."""
+        at = self.joined.find(word)
+        while at >= 0:
+            place = bisect_right(self.starts, at) - 1
+            yield place
+            at = self.joined.find(word, self.starts[place + 1] - 1)
+
+    def matching(self, pattern: re.Pattern[str]) -> Iterator[int]:
+        """Yield the places of the texts that a pattern fits, which begins with a separator."""
+        return (bisect_right(self.starts, found.start() + 1) - 1 for found in pattern.finditer(self.joined))
+
+
 @attrs.define(eq=False)
 class Names:
     """Paths prepared for the search: `folded` in lower case, `names` the part after the last slash, `letters` some
     common letters in it, as bits."""
 
     candidates: list[Candidate]
-    folded: list[str]
-    names: list[str]
+    folded: Lines
+    names: Lines
     letters: list[int]
 
     @classmethod
@@ -47,7 +79,7 @@ class Names:
         ordered = sorted(candidates, key=lambda one: (one.ignored, len(one.path), one.path))
         folded = [one.path.casefold() for one in ordered]
         names = [path[path.rfind("/") + 1 :] for path in folded]
-        return cls(ordered, folded, names, [_bits(path) for path in folded])
+        return cls(ordered, Lines.of(folded), Lines.of(names), [_bits(path) for path in folded])
 
 
 def _bits(text: str) -> int:
@@ -82,25 +114,20 @@ def best(names: Names, query: str, most: int) -> list[Candidate]:
 
 
 def _rounds(names: Names, words: Sequence[str]) -> list[Callable[[], Iterable[int]]]:
-    word = words[0]
     rounds: list[Callable[[], Iterable[int]]] = []
     if len(words) == 1:
-        rounds.append(
-            lambda: (at for at, name in enumerate(names.names) if word in name and _is_it(name, word))
-        )
-        rounds.append(lambda: (at for at, name in enumerate(names.names) if name.startswith(word)))
+        word = re.escape(words[0])
+        itself = re.compile(rf"{SEPARATOR}{word}(?:\.[^.{SEPARATOR}]*)?(?={SEPARATOR})")
+        rounds.append(lambda: names.names.matching(itself))
+        rounds.append(lambda: names.names.matching(re.compile(f"{SEPARATOR}{word}")))
     rounds.append(lambda: _containing(names.names, words))
     rounds.append(lambda: _containing(names.folded, words))
     return rounds
 
 
-def _is_it(name: str, word: str) -> bool:
-    return name == word or name[: name.rfind(".")] == word
-
-
-def _containing(texts: Sequence[str], words: Sequence[str]) -> Iterable[int]:
-    first, rest = words[0], words[1:]
-    return (at for at, text in enumerate(texts) if first in text and all(word in text for word in rest))
+def _containing(lines: Lines, words: Sequence[str]) -> Iterable[int]:
+    longest = max(words, key=len)
+    return (at for at in lines.containing(longest) if all(word in lines.texts[at] for word in words))
 
 
 def _scattered(names: Names, words: Sequence[str]) -> Iterable[int]:
@@ -108,7 +135,7 @@ def _scattered(names: Names, words: Sequence[str]) -> Iterable[int]:
     needed = _bits("".join(words))
     scored: list[tuple[bool, int, int]] = []
     for at in [at for at, bits in enumerate(names.letters) if bits & needed == needed]:
-        path = names.folded[at]
+        path = names.folded.texts[at]
         spread = 0
         for word in words:
             end = start = path.find(word[0])

@@ -35,7 +35,7 @@ AGAIN_S: Final = 3.0
 
 FOLLOWED_S: Final = 60.0
 PATIENCE_S: Final = 0.08
-"""How long a search waits for a newer index if there is an older one."""
+"""How long a search waits for a newer index if there is an older one. If the last one took longer, it does not wait."""
 
 LIST_S: Final = 10.0
 """How long git may take to list the files."""
@@ -46,6 +46,7 @@ class _Index:
     root: str
     names: Names | None = None
     made_at: float = 0.0
+    took_s: float = 0.0
     asked_at: float = 0.0
     made: trio.Event = attrs.field(factory=trio.Event)
     wanted: trio.Event = attrs.field(factory=trio.Event)
@@ -70,8 +71,9 @@ class FileSearch:
             index.wanted.set()
             self._new.set()
             made = index.made
-            with trio.move_on_after(PATIENCE_S if index.names is not None else LIST_S + 5):
-                await made.wait()
+            if index.names is None or index.took_s <= PATIENCE_S:
+                with trio.move_on_after(LIST_S + 5 if index.names is None else PATIENCE_S):
+                    await made.wait()
         if index.names is None:
             return []
         return await trio.to_thread.run_sync(best, index.names, query, most, limiter=self._limiter)
@@ -98,10 +100,11 @@ class FileSearch:
                 started = trio.current_time()
                 index.names = await trio.to_thread.run_sync(list_paths, root, limiter=self._limiter)
                 index.made_at = started
+                index.took_s = trio.current_time() - started
                 index.made.set()
                 index.made = trio.Event()
                 # A workspace that is slow to list is listed less often.
-                pause = max(AGAIN_S, 5 * (trio.current_time() - started))
+                pause = max(AGAIN_S, 5 * index.took_s)
                 with trio.move_on_after(pause):
                     await index.wanted.wait()
         finally:

@@ -7,19 +7,20 @@ in `start`. Options of the agent's table: `command`.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 import trio
 
+from bridgehub.agents.acp.known import known_of
 from bridgehub.agents.acp.offer import Offer
 from bridgehub.agents.acp.prompt import make_prompt
 from bridgehub.agents.acp.servers import workspace_servers
 from bridgehub.agents.acp.session import AcpSession
 from bridgehub.agents.acp.start import (
     Greeting,
-    ReplayEndless,
     greet,
     new_session,
     open_program,
@@ -31,6 +32,7 @@ from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
     CodexError,
+    NotResumed,
     NotSignedIn,
     ProgramExited,
     ProgramMissing,
@@ -64,6 +66,13 @@ HISTORY_BYTES = 200 * 1024
 """How much of the session is given again to a new conversation."""
 
 
+QUIET_S = 0.5
+"""An agent that repeats a conversation late has repeated it if it says nothing for so long."""
+
+MAX_REPLAY_S = 10.0
+"""How long such a replay is waited for."""
+
+
 class NotTrusted(CodexError):
     """The folder's settings, which the agent would load, are trusted by nobody."""
 
@@ -89,6 +98,7 @@ class AcpDriver:
     _settled: Settled | None = None
     """Under which word about the folder's settings the program was started."""
     _starting: trio.CancelScope | None = None
+    _heard_at: float = -math.inf
 
     def __attrs_post_init__(self) -> None:
         self._wanted = Setup.of_spec(self.spec)
@@ -110,6 +120,11 @@ class AcpDriver:
         if isinstance(end, TurnFailed) and end.code != "model_error":
             await self.aclose()  # the next turn finds what was put right meanwhile
         return end
+
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program, on the session's conversation. See `Warmable`."""
+        self._wanted = prompt.setup or self._wanted
+        await self._ensure_session(prompt, sink)
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Take the settings at once if the program runs, else with the next turn."""
@@ -197,11 +212,7 @@ class AcpDriver:
         if self._session is None or not self._session.usable or settled != self._settled:
             self._settled = settled
             known = self._memory.get("session_id")
-            try:
-                is_new = await self._open_session(sink, known if isinstance(known, str) else None)
-            except ReplayEndless as error:
-                _log.warning("%s", error)
-                is_new = await self._open_session(sink, None)
+            is_new = await self._open_session(sink, known if isinstance(known, str) else None)
         session = self._session
         assert session is not None, "it was just opened"
         await session.set_up(self._wanted, sink.emit, prompt.turn_id)
@@ -222,13 +233,14 @@ class AcpDriver:
         program = self._program = await open_program(self.spec, run_id, self._hear_idle)
         env = {**self.spec.env, MARKER: self.spec.hub_id, RUN: run_id}
         terminals = self._terminals = Terminals(env)
-        greeting = await greet(program, self.spec.agent)
+        greeting = await greet(program, self.spec)
         servers = acp_servers(self.delegation)
         if self._settled is not None and self._settled.loads and self._settled.digest:
             servers += await trio.to_thread.run_sync(workspace_servers, self.spec, greeting)
         told = None
         if known is not None:
             told = await take_up_session(program, self.spec, greeting, servers, known)
+            await self._hear_out(greeting)
         is_new, session_id = told is None, known or ""
         if told is None:
             session_id, told = await new_session(program, self.spec, greeting, servers)
@@ -239,6 +251,17 @@ class AcpDriver:
             await sink.remember(self._memory)
         return is_new
 
+    async def _hear_out(self, greeting: Greeting) -> None:
+        """Let an agent repeat a conversation that it has just loaded, before a turn listens to it."""
+        known = known_of(self.spec.options["command"])
+        await trio.lowlevel.checkpoint()
+        if known is None or not known.repeats_late or greeting.resumes:
+            return
+        self._heard_at = trio.current_time()
+        with trio.move_on_after(MAX_REPLAY_S):  # noqa: ASYNC912 - sleeps
+            while (left_s := self._heard_at + QUIET_S - trio.current_time()) > 0:  # noqa: ASYNC110 - it moves
+                await trio.sleep(left_s)
+
     def _mode_now(self) -> str | None:
         """Return the mode; one of the agent's own in which it changes nothing is `plan`."""
         mode, session = self._wanted.permission_mode, self._session
@@ -247,6 +270,7 @@ class AcpDriver:
 
     def _hear_idle(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
         session = self._session
+        self._heard_at = trio.current_time()
         return None if session is None else session.hear_idle(message)
 
     def _failed(self, turn_id: str, error: BaseException) -> TurnFailed:
@@ -262,6 +286,8 @@ class AcpDriver:
             case CallRefused():
                 told = f"{name} refused what it was asked: {error}"
                 return TurnFailed(turn_id, "agent_exited", told[:4096], retryable=False)
+            case NotResumed():
+                return TurnFailed(turn_id, "agent_exited", str(error), retryable=True, ways=("renew",))
             case NotTrusted():
                 return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)
             case WorkspaceGone():

@@ -24,6 +24,8 @@ class KnownAgent:
         seen: its version that was seen working.
         env: variables that its table should have.
         reads: files and folders of a project in which it looks for its settings.
+        takes_files: whether it works with files that it has us read and write.
+        repeats_late: whether it repeats a conversation only after it has said that it is loaded.
     """
 
     name: str
@@ -33,6 +35,8 @@ class KnownAgent:
     seen: str = ""
     env: tuple[tuple[str, str], ...] = ()
     reads: tuple[str, ...] = ()
+    takes_files: bool = True
+    repeats_late: bool = False
 
     def table(self) -> str:
         """Return its table of the config, as TOML."""
@@ -90,6 +94,8 @@ KNOWN = {
             sign_in="gemini",
             seen="0.61.0",
             reads=_inside(".gemini", *_GEMINI),
+            repeats_late=True,
+            takes_files=False,  # our answer that a file is not there yet ends its write with an error (seen)
         ),
         KnownAgent(
             "qwen",

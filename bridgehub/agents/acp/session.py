@@ -247,9 +247,9 @@ class AcpSession:
 
     async def _emit(self, turn: _Turn, event: HubEvent) -> None:
         await self._consume(turn)
-        whole = turn.translator.take_whole(event)
-        if whole is not None and self.spec.blob_folder:
-            await keep_blob(self.spec.blob_folder, whole)
+        for whole in turn.translator.take_wholes(event):
+            if self.spec.blob_folder:
+                await keep_blob(self.spec.blob_folder, whole)
         edit = turn.translator.take_edit(event)
         if edit is not None and isinstance(event, ToolEnded):
             diff = await trio.to_thread.run_sync(edit.diff, self.spec.workspace, abandon_on_cancel=True)

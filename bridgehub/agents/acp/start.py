@@ -2,12 +2,14 @@
 
 The conversation's id is ours to keep (`Sink.remember`); the agent keeps the conversation. A later process resumes it
 if the agent can, else loads it: then the agent repeats all of it before it answers, and nobody listens, so nothing
-is journalled twice. A replay that does not end, or a conversation that is gone, costs the agent's own memory only: it
-is given what was said as text.
+is journalled twice. A conversation that is gone, or an agent that takes up none, costs the agent's own memory only: it
+is given what was said as text. Any other refusal, a crash or a replay that does not end loses nothing: the turn fails, and
+a later one tries again.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +22,7 @@ from bridgehub.agents.acp.known import known_of
 from bridgehub.agents.codex.errors import (
     BadOutput,
     CallRefused,
-    CodexError,
+    NotResumed,
     NotSignedIn,
     ProgramExited,
     ProgramMissing,
@@ -35,7 +37,6 @@ __all__ = [
     "AUTH_REQUIRED",
     "CANCELLED",
     "Greeting",
-    "ReplayEndless",
     "greet",
     "is_piece",
     "new_session",
@@ -56,6 +57,16 @@ LOAD_S = 30.0
 AUTH_REQUIRED = -32000
 """The protocol's error for an agent that is not signed in."""
 
+_NOT_FOUND = -32002
+"""The protocol's error for something that is not there."""
+
+_GONE = re.compile(
+    r"(session|conversation|thread)\b.{0,120}\b(not found|does(n't| not) exist|is unknown)"
+    r"|\b(no such|unknown|no saved|could not find|not find)\b.{0,40}\b(session|conversation|thread)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""How agents say that they know no conversation of an id. Nothing else means that it is lost."""
+
 MAX_METHODS = 8
 MAX_METHOD_CHARS = 200
 
@@ -64,10 +75,6 @@ CANCELLED: Mapping[str, Any] = {"outcome": {"outcome": "cancelled"}}
 
 _CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
 _PIECES = ("agent_message_chunk", "agent_thought_chunk")
-
-
-class ReplayEndless(CodexError):
-    """The agent did not come to the end of a conversation that it took up."""
 
 
 @attrs.frozen
@@ -145,7 +152,7 @@ def _find(program: str, spec: HubSpec) -> str:
     raise ProgramMissing(f"The program {program} is not found. {fix}")
 
 
-async def greet(program: Program, name: str) -> Greeting:
+async def greet(program: Program, spec: HubSpec) -> Greeting:
     """Greet a fresh program.
 
     Raises:
@@ -153,7 +160,9 @@ async def greet(program: Program, name: str) -> Greeting:
         BadOutput: it speaks something else.
         CallRefused: it does not want us.
     """
-    capabilities = {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": True}
+    known = known_of(spec.options["command"])
+    files = known is None or known.takes_files
+    capabilities = {"fs": {"readTextFile": files, "writeTextFile": files}, "terminal": True}
     params = {"protocolVersion": VERSION, "clientCapabilities": capabilities, "clientInfo": _CLIENT}
     with trio.move_on_after(START_S):
         told = await program.call("initialize", params)
@@ -166,7 +175,7 @@ async def greet(program: Program, name: str) -> Greeting:
             told.objects("authMethods")[:MAX_METHODS],
             version,
         )
-    raise ProgramExited(f"{name} did not come up within {START_S:g} s.")
+    raise ProgramExited(f"{spec.agent} did not come up within {START_S:g} s.")
 
 
 def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:
@@ -207,11 +216,11 @@ async def new_session(
 async def take_up_session(
     program: Program, spec: HubSpec, greeting: Greeting, servers: list[dict[str, Any]], session_id: str
 ) -> Fields | None:
-    """Take up an earlier conversation; return what the agent says of it, None if it cannot.
+    """Take up an earlier conversation; return what the agent says of it, None if it is certainly lost.
 
     Raises:
         NotSignedIn: the agent has no account.
-        ReplayEndless: it does not come to an end; its program must not be used again.
+        NotResumed: it refused, or does not come to an end; its program must not be used again.
         ProgramExited, BadOutput: it went or broke.
     """
     if not greeting.loads and not greeting.resumes:
@@ -225,5 +234,14 @@ async def take_up_session(
         except CallRefused as error:
             if error.code == AUTH_REQUIRED:
                 raise NotSignedIn(sign_in_words(spec, greeting.methods)) from None
-            return None
-    raise ReplayEndless(f"{spec.agent} did not take up its conversation within {LOAD_S:g} s.")
+            if error.code == _NOT_FOUND or _GONE.search(str(error)):
+                return None
+            raise NotResumed(_not_resumed(spec, str(error))) from None
+    raise NotResumed(_not_resumed(spec, f"it did not come to an end within {LOAD_S:g} s"))
+
+
+def _not_resumed(spec: HubSpec, why: str) -> str:
+    return (
+        f"{spec.agent} could not take up the conversation now: {why[:1000]}. "
+        "Send the message again; if it stays like this, start the agent afresh."
+    )

@@ -16,6 +16,7 @@ import orjson
 
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_texts, relative
+from bridgehub.agents.pictures import picture_of
 from bridgehub.agents.text import MAX_TOOL_BYTES, clean_text
 
 __all__ = ["KINDS", "ToolCall", "clean_id", "clean_json", "content_text"]
@@ -62,7 +63,8 @@ def content_text(block: Fields) -> str:
             return f"[{block.text('name') or 'file'}]({block.text('uri')})"
         case "resource":
             return block.inner("resource").text("text") or f"[{block.inner('resource').text('uri')}]"
-    return f"[{block.text('type') or 'data'}]"
+    picture = picture_of(block.raw)
+    return f"[{block.text('type') or 'data'}]" if picture is None else picture.words
 
 
 @attrs.define(eq=False)
@@ -157,6 +159,10 @@ class ToolCall:
         if isinstance(self.raw_output, dict) and isinstance(self.raw_output.get("output"), str):
             return str(self.raw_output["output"])
         return self.raw_output if isinstance(self.raw_output, str) else _json(self.raw_output)
+
+    def shown_parts(self) -> list[object]:
+        """Return the parts of its output, of which some may be pictures."""
+        return [one.inner("content").raw for one in self.content if one.text("type") == "content"]
 
     def diff(self, workspace: str) -> list[dict[str, Any]] | None:
         """Return what it changes as file entries (PROTOCOL section 9). May take long: use a thread."""

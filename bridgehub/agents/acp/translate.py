@@ -9,6 +9,7 @@ import attrs
 
 from bridgehub.agents.acp.tools import ToolCall, clean_id, content_text
 from bridgehub.agents.codex.protocol import Fields, Message, Notification
+from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.blobs import Blob
 from bridgehub.protocol.messages import Gauged, HubEvent, PlanChanged, TextPiece, ToolBegan, ToolEnded
@@ -49,11 +50,13 @@ class Translator:
     _edits: dict[str, ToolCall] = attrs.field(factory=dict)
     _wholes: dict[str, Blob] = attrs.field(factory=dict)
 
-    def take_whole(self, event: HubEvent) -> Blob | None:
-        """Return, once, what an event just given carries only the beginning of; None if it has all."""
-        if not isinstance(event, ToolBegan | ToolEnded) or event.blob is None:
-            return None
-        return self._wholes.pop(event.blob["sha256"], None)
+    def take_wholes(self, event: HubEvent) -> list[Blob]:
+        """Return, once, what an event just given carries only the beginning of, and its pictures."""
+        if not isinstance(event, ToolBegan | ToolEnded):
+            return []
+        told = [*([event.blob] if event.blob is not None else []), *getattr(event, "pictures", ())]
+        found = (self._wholes.pop(one["sha256"], None) for one in told)
+        return [one for one in found if one is not None]
 
     def take_edit(self, event: HubEvent) -> ToolCall | None:
         """Return, once, the call that ended with an event just given, if it says what it changed."""
@@ -136,6 +139,8 @@ class Translator:
         if len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]
         cut = self._kept(cut_text(tool.output(self.terminal_text)))
+        pictures = pictures_of(tool.shown_parts())
+        self._wholes |= {one.blob.sha256: one.blob for one in pictures}
         return ToolEnded(
             self.turn_id,
             tool.tool_id,
@@ -144,6 +149,7 @@ class Translator:
             tool.status == "failed",
             duration_ms=max(0, round((now - tool.since) * 1000)),
             blob=cut.blob,
+            pictures=tuple(one.told() for one in pictures),
         )
 
     def _kept(self, cut: Cut) -> Cut:

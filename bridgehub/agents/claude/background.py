@@ -2,19 +2,27 @@
 
 The program calls each such command a task and tells when it begins, moves to the background, and ends. A sub-agent is
 no matter of this module: the program is not idle while one works, so it is a task of the turn (`events`).
+
+What the agent has scheduled (`ScheduleWakeup`, `CronCreate`) lives in the program only and is lost with it. So it is a
+task in the background too: the hub is not ended for being idle, and a person sees it and can end it. The program takes no
+order to forget one of them; whoever ends it must end the program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+import math
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import attrs
+import trio
 from claude_agent_sdk import (
     SystemMessage,
     TaskNotificationMessage,
     TaskStartedMessage,
     TaskUpdatedMessage,
+    UserMessage,
 )
 
 from bridgehub.agents.claude.events import DELEGATED, TASK_ENDS
@@ -26,6 +34,16 @@ __all__ = ["Background"]
 _AGENT_TYPE = "command"
 """What devices are told to be at work."""
 
+_TIMER = "timer"
+"""The same, of what is scheduled."""
+
+FIRES_LATE_S = 180.0
+"""How long after its time something that is scheduled is waited for; then it counts as forgotten.
+
+The program begins at the turn of a minute, so up to a minute later than it was asked to."""
+
+TITLE_CHARS = 200
+
 MAX_KNOWN = 1000
 """Commands in the foreground whose words are kept, since they may be moved to the background; the newest."""
 
@@ -36,7 +54,28 @@ class Background:
 
     running: dict[str, Literal["succeeded", "failed", "cancelled"]] = attrs.field(factory=dict)
     """How each will have ended, as far as that was told already."""
+    timers: dict[str, float | None] = attrs.field(factory=dict)
+    """What is scheduled, and when it begins at the earliest, by `clock`; None: again and again."""
+    clock: Callable[[], float] = trio.current_time
     _titles: dict[str, str] = attrs.field(factory=dict)
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Everything that would be lost with the program."""
+        return (*self.running, *self.timers)
+
+    def wait_s(self) -> float:
+        """Return how long until the first of what is scheduled counts as forgotten, seconds."""
+        known = [at for at in self.timers.values() if at is not None and math.isfinite(at)]
+        return max(0.0, min(known) + FIRES_LATE_S - self.clock()) if known else math.inf
+
+    def fired(self, *, began: bool) -> Iterator[HubEvent]:
+        """Give the end of what was scheduled for now. `began`: the program begins by itself, so it is not late."""
+        now = self.clock() - (0 if began else FIRES_LATE_S)
+        for task_id, at in tuple(self.timers.items()):
+            if at is not None and at <= now:
+                del self.timers[task_id]
+                yield TaskEnded(None, task_id, "succeeded")
 
     def translate(self, message: object, turn_id: str | None) -> Iterator[HubEvent]:
         """Give the events of one message; `turn_id` is the running turn's."""
@@ -56,6 +95,8 @@ class Background:
                 if self.running.pop(task_id, None) is not None:
                     state = TASK_ENDS.get(status, "failed")
                     yield TaskEnded(turn_id, task_id, state, cut_text(summary).value)
+            case UserMessage(parent_tool_use_id=None, tool_use_result=dict(result)):
+                yield from self._scheduled(result, turn_id)
             case SystemMessage(subtype="background_tasks_changed", data=data):
                 tasks = data.get("tasks")
                 listed = {one.get("task_id") for one in tasks or () if isinstance(one, dict)}
@@ -66,3 +107,24 @@ class Background:
         if task_id in self._titles and task_id not in self.running:
             self.running[task_id] = "cancelled"
             yield TaskBegan(turn_id, task_id, self._titles[task_id], _AGENT_TYPE, background=True)
+
+    def _scheduled(self, result: dict[str, Any], turn_id: str | None) -> Iterator[HubEvent]:
+        """Take the result of a tool that schedules something or forgets it; of any other, nothing."""
+        match result:
+            case {"scheduledFor": int(at), "clampedDelaySeconds": int() | float() as delay}:
+                begins = datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M UTC")
+                begins_at = self.clock() + delay
+                yield from self._set_timer(f"wakeup-{at}", begins_at, f"Continues at {begins}", turn_id)
+            case {"id": str(job), "humanSchedule": str(words), "recurring": recurring}:
+                # Once: at a time that only the program's clock knows, so it is over when the program begins by itself.
+                yield from self._set_timer(f"cron-{job}", None if recurring else -math.inf, words, turn_id)
+            case {"id": str(job)} if f"cron-{job}" in self.timers:
+                del self.timers[f"cron-{job}"]
+                yield TaskEnded(turn_id, f"cron-{job}", "cancelled")
+
+    def _set_timer(
+        self, task_id: str, at: float | None, title: str, turn_id: str | None
+    ) -> Iterator[HubEvent]:
+        if task_id not in self.timers:
+            self.timers[task_id] = at
+            yield TaskBegan(turn_id, task_id, clean_text(title)[:TITLE_CHARS], _TIMER, background=True)

@@ -131,6 +131,18 @@ class ClaudeDriver:
             return
         for told in await self._session.switches.bring(setup):
             await tell(told)
+        if self._has_past:
+            await self._session.switches.call_session(setup.title)
+
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program. See `Warmable`."""
+        self._wanted = prompt.setup or self._wanted
+        self._module = self._module or await _load()
+        with trio.CancelScope() as self._starting:
+            failed = await self._ensure_session(self._module, prompt, sink)
+        self._starting = None
+        if failed is not None:
+            raise ProgramExited(failed.content)
 
     async def wait_own_work(self, tell: Tell) -> None:
         """Report what happens between two turns; return once Claude Code begins with something by itself."""
@@ -157,23 +169,36 @@ class ClaudeDriver:
         except* BadOutput as group:
             ended = _unreadable(turn_id, unwrap(group))
         assert ended is not None
-        if isinstance(ended, TurnFailed) and ended.code in _PROGRAM_GONE:
+        if session.is_stale or (isinstance(ended, TurnFailed) and ended.code in _PROGRAM_GONE):
             await self._lose(sink.emit)
         return ended
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
-        """End a command in the background; what the program says of its end comes on its own. See `SelfStarter`."""
-        if self._session is not None:
-            await self._session.stop_task(task_id)
+        """End a command in the background; what the program says of its end comes on its own. See `SelfStarter`.
+
+        What the agent has scheduled goes with the program: at once, or with the running turn's end.
+        """
+        session = self._session
+        if session is None or task_id not in session.background.timers:
+            if session is not None:
+                await session.stop_task(task_id)
+            await trio.lowlevel.checkpoint()
+        elif session.is_in_turn:
+            session.is_stale = True
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._lose(tell)
 
     async def after_turn(self, tell: Tell) -> None:
         """Tell how full the context is, what the conversation cost, and which limits there are."""
         if self._session is None or self._starting is not None:
             await trio.lowlevel.checkpoint()
             return
-        told = await self._session.look_at_gauge()
+        session = self._session
+        told = await session.look_at_gauge()
         if told:
             await tell(Gauged(None, told))
+        await session.switches.call_session(self._wanted.title)
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether the program took it. See `claude_steer`.
@@ -207,7 +232,7 @@ class ClaudeDriver:
         """End the program, and say that what ran in its background has ended."""
         session = self._session
         await self.aclose()
-        for task_id in () if session is None else tuple(session.background.running):
+        for task_id in () if session is None else session.background.holds:
             await tell(TaskEnded(None, task_id, "cancelled"))
 
     async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
@@ -241,7 +266,7 @@ class ClaudeDriver:
         settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
         session, known = self._session, (self._stamp, self._settled)
-        if session is not None and ((stamp, settled) == known or session.background.running):
+        if session is not None and ((stamp, settled) == known or session.background.holds):
             return None  # what it has in the background is worth more than settings that were edited since
         await self._lose(sink.emit)
         self._stamp, self._settled = stamp, settled
@@ -253,6 +278,7 @@ class ClaudeDriver:
             setup = module.Setup(
                 memory.is_cleared, memory.folders, self._readable, self.delegation, settled, memory.fork
             )
+            setup = attrs.evolve(setup, native=memory.native)
             self._session, is_new = await module.open_session(self._spec_now(), setup)
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:
@@ -312,7 +338,7 @@ class ClaudeDriver:
         try:
             async with self.delegation.open_turn(prompt.turn_id, sink):
                 ended = await session.run_turn(prompt, content, sink)
-            keep = not session.is_cleared
+            keep = not session.is_cleared and not session.is_stale
         except* PromptNotSent:
             ended, self._earlier = None, earlier
         except* ProgramExited as group:

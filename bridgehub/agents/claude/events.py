@@ -5,6 +5,10 @@ the same message and kind that has not been matched yet, oldest first; only what
 then. A block that was never streamed (a local command's answer, a fallback without streaming) is told from
 the whole one.
 
+A message that was begun and has no stop reason was broken off by the service. Once another one begins, or comes whole
+without a stream, what was streamed of it and not told whole is taken back. The program tells a person of some of these
+retries only.
+
 Messages with a `parent_tool_use_id` come from a sub-agent. Their text is progress of its task, never the
 answer.
 """
@@ -15,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
+import orjson
 from claude_agent_sdk import (
     AssistantMessage,
     ConversationResetMessage,
@@ -34,9 +39,11 @@ from claude_agent_sdk import (
 )
 
 from bridgehub.agents.claude.edits import told_diff
+from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.blobs import Blob
 from bridgehub.protocol.messages import (
+    BlockDropped,
     HubEvent,
     Noticed,
     TaskBegan,
@@ -59,6 +66,9 @@ _DELTAS: dict[str, tuple[Channel, str]] = {
 DELEGATED = frozenset({"local_agent", "local_workflow", "remote_agent", None})
 """Kinds of task that are delegated work; the program also calls a shell in the background a task."""
 
+_PROGRAM = "<synthetic>"
+"""The model of what the program says by itself."""
+
 TASK_ENDS: dict[str, Literal["succeeded", "failed", "cancelled"]] = {
     "completed": "succeeded",
     "failed": "failed",
@@ -76,10 +86,15 @@ class _Block:
     parts: list[str] = attrs.field(factory=list)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Tool:
+    """A call. `tool_id`: the id that devices know; `call` tells it from another one with the same id."""
+
+    tool_id: str
     name: str
     began_at: float
+    call: tuple[str, bytes]
+    has_ended: bool = False
 
 
 @attrs.define(eq=False)
@@ -87,12 +102,21 @@ class ClaudeTranslator:
     """Translates the messages of one turn, in order. `now` is a monotonic clock in seconds."""
 
     turn_id: str
+    compacts: bool = False
+    """The prompt asks to sum the conversation up."""
+    compaction_error: str | None = None
+    """Why that failed."""
     _message_id: str = ""
     _message_count: int = 0
+    _is_streaming: bool = False
+    """A message was begun and did not come to its end."""
+    _retry_told: bool = False
+    """The program has told that it asks the service again, since that message began."""
     _open: dict[int, _Block] = attrs.field(factory=dict)
     _unmatched: dict[str, list[_Block]] = attrs.field(factory=dict)
     _whole_count: int = 0
-    _tools: dict[str, _Tool] = attrs.field(factory=dict)
+    _tools: dict[str, list[_Tool]] = attrs.field(factory=dict)
+    """Calls by the id that the service gave them; some services give one twice."""
     _parents: dict[str, str] = attrs.field(factory=dict)
     """The tool call inside which another was made, by the inner one's id."""
     _tasks: dict[str, str] = attrs.field(factory=dict)
@@ -137,6 +161,8 @@ class ClaudeTranslator:
     def _stream(self, event: dict[str, Any]) -> Iterator[HubEvent]:
         match event.get("type"):
             case "message_start":
+                yield from self._begun_again()
+                self._is_streaming, self._retry_told = True, False
                 self._message_id = str((event.get("message") or {}).get("id") or "")
                 self._message_count += 1
                 self._open.clear()
@@ -144,6 +170,20 @@ class ClaudeTranslator:
                 yield from self._delta(int(event.get("index", 0)), event.get("delta") or {})
             case "content_block_stop":
                 self._open.pop(int(event.get("index", 0)), None)
+            case "message_delta" if (event.get("delta") or {}).get("stop_reason") is not None:
+                self._is_streaming = False
+
+    def _begun_again(self) -> Iterator[HubEvent]:
+        """Take back what the newest message had streamed and never told whole, if it was broken off."""
+        if self._is_streaming:
+            self._is_streaming = False
+            self._open.clear()
+            left = self._unmatched.pop(self._message_id, ())
+            if left and not self._retry_told:
+                told = "The model service broke off; Claude Code tries again."
+                yield Noticed(self.turn_id, "agent_retry", told, attempt=1)
+            for block in left:
+                yield BlockDropped(self.turn_id, block.channel, block.block_id)
 
     def _delta(self, index: int, delta: dict[str, Any]) -> Iterator[HubEvent]:
         known = _DELTAS.get(str(delta.get("type")))
@@ -170,6 +210,8 @@ class ClaudeTranslator:
             if task_id is not None and channel == "text" and text:
                 yield TaskProgressed(self.turn_id, task_id, cut_text(text).value)
             return
+        if (message.message_id or "") != self._message_id:  # a fallback without streaming
+            yield from self._begun_again()
         waiting = self._unmatched.get(message.message_id or "", [])
         block = next((block for block in waiting if block.channel == channel), None)
         if block is None:
@@ -187,12 +229,14 @@ class ClaudeTranslator:
     def _assistant(self, message: AssistantMessage, now: float) -> Iterator[HubEvent]:
         for block in message.content:
             match block:
+                case TextBlock(text) if message.model == _PROGRAM and text == self.compaction_error:
+                    pass  # it is no answer of the agent
                 case TextBlock(text):
                     yield from self._whole(message, "text", text)
                 case ThinkingBlock(thinking):
                     yield from self._whole(message, "thinking", thinking)
                 case ToolUseBlock() | ServerToolUseBlock():
-                    yield from self._tool_began(block, message.parent_tool_use_id, now)
+                    yield from self._tool_began(block, message, now)
                 case ToolResultBlock() | ServerToolResultBlock():
                     yield self._tool_ended(block, message.parent_tool_use_id, now)
 
@@ -205,31 +249,40 @@ class ClaudeTranslator:
                 yield attrs.evolve(ended, diff=told_diff(message.tool_use_result))
 
     def _tool_began(
-        self, block: ToolUseBlock | ServerToolUseBlock, parent: str | None, now: float
+        self, block: ToolUseBlock | ServerToolUseBlock, message: AssistantMessage, now: float
     ) -> Iterator[HubEvent]:
-        if block.id in self._tools:
+        parent, known = message.parent_tool_use_id, self._tools.setdefault(block.id, [])
+        call = (message.message_id or "", orjson.dumps(block.input, default=str))
+        if any(one.call == call for one in known):
             return
-        self._tools[block.id] = _Tool(block.name, now)
+        tool_id = f"{block.id}#{len(known) + 1}" if known else block.id
+        known.append(_Tool(tool_id, block.name, now, call))
         if parent is not None:
             self._parents[block.id] = parent
         cut = self._cut(cut_json(block.input))
-        yield ToolBegan(self.turn_id, block.id, block.name, cut.value, parent, cut.blob)
+        yield ToolBegan(self.turn_id, tool_id, block.name, cut.value, parent, cut.blob)
 
     def _tool_ended(
         self, block: ToolResultBlock | ServerToolResultBlock, parent: str | None, now: float
     ) -> ToolEnded:
-        tool = self._tools.get(block.tool_use_id)
+        known = self._tools.get(block.tool_use_id, ())
+        tool = next((one for one in known if not one.has_ended), known[-1] if known else None)
+        if tool is not None:
+            tool.has_ended = True
         whole, self._output = self._output, None
         cut = self._cut(whole or cut_text(tool_output_text(block.content)))
+        pictures = pictures_of(block.content)
+        self._blobs += [one.blob for one in pictures]
         return ToolEnded(
             self.turn_id,
-            block.tool_use_id,
+            block.tool_use_id if tool is None else tool.tool_id,
             "" if tool is None else tool.name,
             cut.value,
             isinstance(block, ToolResultBlock) and bool(block.is_error),
             parent,
             None if tool is None else round((now - tool.began_at) * 1000),
             cut.blob,
+            pictures=tuple(one.told() for one in pictures),
         )
 
     def has_begun(self, tool_id: str) -> bool:
@@ -261,10 +314,17 @@ class ClaudeTranslator:
                 if task_id in self._tasks.values():
                     yield from self._end_task(task_id, TASK_ENDS.get(status, "failed"), summary)
             case SystemMessage(subtype="api_retry", data=data):
+                self._retry_told = True
                 yield self._retry(data)
             case SystemMessage(subtype="informational", data=data) if isinstance(data.get("content"), str):
                 # What the program says to the person: why a hook refused the prompt, say.
                 yield Noticed(self.turn_id, "agent_says", cut_text(data["content"]).value)
+            case SystemMessage(
+                subtype="status", data={"compact_result": "failed", "compact_error": str(told)}
+            ):
+                self.compaction_error = told
+                if not self.compacts:
+                    yield Noticed(self.turn_id, "compaction_failed", cut_text(told).value)
             case SystemMessage(subtype="compact_boundary"):
                 yield Noticed(
                     self.turn_id,

@@ -41,12 +41,14 @@ class Memory:
     Attributes:
         is_cleared: the person had the conversation cleared: the next turn belongs to a new one.
         folders: where attached files lie; the agent reads there unasked.
+        native: the conversation that a terminal began and this session goes on with.
         fork: the conversation, and the last message in it, that this session goes on from.
     """
 
     is_cleared: bool = False
     folders: tuple[str, ...] = ()
     fork: Position | None = None
+    native: str = ""
 
     @classmethod
     def of(cls, data: dict[str, Any] | None) -> Memory:
@@ -58,11 +60,14 @@ class Memory:
             known.get("is_cleared") is True,
             tuple(each for each in folders if isinstance(each, str)) if isinstance(folders, list) else (),
             Position.of(fork) if isinstance(fork, dict) else None,
+            _id(known.get("native")),
         )
 
     def told(self) -> dict[str, Any]:
         """Return it as `Sink.remember` takes it."""
         told: dict[str, Any] = {"is_cleared": self.is_cleared, "folders": list(self.folders)}
+        if self.native:
+            told["native"] = self.native
         return told if self.fork is None else {**told, "fork": self.fork.told()}
 
     def with_files(self, paths: list[str]) -> Memory:
@@ -70,3 +75,10 @@ class Memory:
         new = dict.fromkeys(str(Path(path).parent) for path in paths if Path(path).is_absolute())
         added = [folder for folder in new if folder not in self.folders]
         return attrs.evolve(self, folders=(*self.folders, *added)[-MAX_FOLDERS:])
+
+
+def _id(value: object) -> str:
+    try:
+        return str(uuid.UUID(value)) if isinstance(value, str) else ""
+    except ValueError:
+        return ""

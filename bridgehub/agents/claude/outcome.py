@@ -48,6 +48,8 @@ class Outcome:
     """What the service last said of the person's limits, in this turn."""
     answered: bool = False
     """Whether the prompt has its result; there is none to wait for in a turn that the program began by itself."""
+    compaction_error: str | None = None
+    """Why the conversation could not be summed up, if the prompt asked for that."""
     _last: ResultMessage | None = None
     position: Position | None = None
     """The last message of the agent's main conversation, as far as it came."""
@@ -78,6 +80,9 @@ class Outcome:
     def end(self, *, interrupted: bool) -> TurnEnd:
         """Return the turn's end. An interrupted turn is no failure, whatever its result says."""
         last = self._last
+        if self.compaction_error is not None and not interrupted:
+            content = cut_text(self.compaction_error).value
+            return TurnFailed(self.turn_id, "model_error", content, retryable=True, ways=("renew", "fork"))
         if last is None or not last.is_error or interrupted:
             return self._done()
         if self._is_sign_in(last):

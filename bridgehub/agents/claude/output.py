@@ -6,14 +6,22 @@ keeps the first 64 MB; for a tool of an MCP server the very parts that the serve
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+import trio
 
+from bridgehub.agents.base import Sink
 from bridgehub.agents.text import Cut, cut_bytes, cut_text, tool_output_text
+from bridgehub.blobs import Blob, keep_blob
+from bridgehub.protocol.messages import Noticed
 
-__all__ = ["WholeOutput", "read_output"]
+__all__ = ["WholeOutput", "keep_blobs", "read_output"]
+
+logger = logging.getLogger("builderos.bridgehub")
 
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 """What is read of such a file; the program itself keeps no more."""
@@ -51,3 +59,15 @@ def read_output(result: Any, projects: Path) -> WholeOutput | None:
         return None
     size = result.get("persistedOutputSize")
     return WholeOutput(cut_bytes(data), max(0, size - len(data)) if isinstance(size, int) else 0)
+
+
+async def keep_blobs(blobs: Sequence[Blob], folder: str, turn_id: str, sink: Sink) -> None:
+    """Put long texts and pictures aside before the event that tells of them; without a folder they are not kept."""
+    await trio.lowlevel.checkpoint()
+    for blob in blobs if folder else ():
+        try:
+            await keep_blob(folder, blob)
+        except OSError as error:
+            logger.warning("a text of %d bytes cannot be kept: %s", blob.size, error.strerror)
+            told = f"A long input or output of a tool could not be kept whole: {error.strerror}"
+            await sink.emit(Noticed(turn_id, "output_cut", told))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
+import orjson
 import trio
 from claude_agent_sdk import (
     PermissionResultAllow,
@@ -31,7 +32,7 @@ from bridgehub.agents.base import Sink
 from bridgehub.agents.claude.edits import wanted_diff
 from bridgehub.agents.claude.switches import Switches
 from bridgehub.agents.request_words import RequestWords, plain_words
-from bridgehub.agents.text import cut_json
+from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided
 
 __all__ = ["AnnouncedCalls", "PermissionBroker", "PermissionResult", "grant_of", "reading_rule"]
@@ -259,8 +260,24 @@ def _mode_of(decided: Decided) -> list[PermissionUpdate] | None:
 def _changed_input(tool_input: dict[str, Any], decided: Decided) -> dict[str, Any] | None:
     """Return the input with the person's changes and answers (question to answer) in it; None: as it was."""
     changed = decided.input if isinstance(decided.input, dict) else {}
-    answers = {"answers": decided.answers} if isinstance(decided.answers, dict) else {}
+    answers = (
+        {"answers": _told_answers(tool_input, decided.answers)} if isinstance(decided.answers, dict) else {}
+    )
     return {**tool_input, **changed, **answers} if changed or answers else None
+
+
+def _told_answers(tool_input: dict[str, Any], answers: dict[str, Any]) -> dict[str, str]:
+    """Return the answers as the program takes them: by the question as it wrote it, each a text."""
+    asked = tool_input.get("questions")
+    texts = [one.get("question") for one in asked if isinstance(one, dict)] if isinstance(asked, list) else []
+    written = {clean_text(text): text for text in texts if isinstance(text, str)}
+    return {written.get(clean_text(name), name): _as_text(value) for name, value in answers.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value))
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _allow_reading(path: str) -> PermissionResult:

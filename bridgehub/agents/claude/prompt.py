@@ -6,10 +6,11 @@ Images go along as images, and every attached file is named by its path: the age
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trio
 
 from bridgehub.protocol.messages import History
@@ -96,3 +97,17 @@ def _image_kind(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), None)
+
+
+@attrs.define(eq=False)
+class Once(AsyncIterator[dict[str, Any]]):
+    """One message as the stream that the SDK wants. No generator: trio warns of one not read to its end."""
+
+    message: dict[str, Any] | None
+
+    async def __anext__(self) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        message, self.message = self.message, None
+        if message is None:
+            raise StopAsyncIteration
+        return message

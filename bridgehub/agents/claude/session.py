@@ -50,13 +50,12 @@ from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSe
 from bridgehub.agents.claude.events import ClaudeTranslator
 from bridgehub.agents.claude.gauge import ClaudeGauge
 from bridgehub.agents.claude.outcome import Outcome, named_uuids
-from bridgehub.agents.claude.output import read_output
+from bridgehub.agents.claude.output import keep_blobs, read_output
 from bridgehub.agents.claude.permissions import PermissionBroker
-from bridgehub.agents.claude.prompt import Content
+from bridgehub.agents.claude.prompt import Content, Once
 from bridgehub.agents.claude.steering import Steers
 from bridgehub.agents.claude.switches import Switches
 from bridgehub.agents.claude.todo import changes_list, read_list, written_list
-from bridgehub.blobs import keep_blob
 from bridgehub.protocol.messages import AgentOffered, Consumed, HubEvent, Noticed, Prompt
 
 __all__ = ["ClaudeSession", "told_end"]
@@ -71,20 +70,6 @@ STDERR_BYTES = 2048
 
 _PROMPTS = uuid.UUID("0f6a1f43-52a0-4f0b-9d55-3f0f6f0c9f52")
 """Namespace of the prompts' uuids."""
-
-
-@attrs.define(eq=False)
-class _Once(AsyncIterator[dict[str, Any]]):
-    """One message as the stream that the SDK wants. No generator: trio warns of one not read to its end."""
-
-    message: dict[str, Any] | None
-
-    async def __anext__(self) -> dict[str, Any]:
-        await trio.lowlevel.checkpoint()
-        message, self.message = self.message, None
-        if message is None:
-            raise StopAsyncIteration
-        return message
 
 
 @attrs.define(eq=False)
@@ -108,7 +93,9 @@ class ClaudeSession:
     """What the program has counted up to now, US dollars; see `Outcome`."""
     is_cleared: bool = False
     """The person had the conversation cleared: the next turn belongs to a new one."""
-    _reading: bool = False
+    is_stale: bool = False
+    """Something in the program is not wanted any more: it must be put away after this turn."""
+    is_in_turn: bool = False
     _unfinished: bool = False
     """A turn was begun and did not come to its end here."""
     _interrupted: bool = False
@@ -138,8 +125,8 @@ class ClaudeSession:
         """
         prompt_uuid = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{prompt.turn_id}/{sink.new_id()}"))
         outcome = Outcome(prompt.turn_id, prompt_uuid, self._cost_total)
-        translator = ClaudeTranslator(prompt.turn_id)
-        self._interrupted, self._reading, self._sent = False, True, trio.Event()
+        translator = ClaudeTranslator(prompt.turn_id, prompt.content.strip().startswith("/compact"))
+        self._interrupted, self.is_in_turn, self._sent = False, True, trio.Event()
         self._unfinished, self._steers = True, Steers()
         try:
             async with self._asker.open_turn(sink, translator):
@@ -147,7 +134,7 @@ class ClaudeSession:
                 self._sent.set()
                 await self._follow(outcome, translator, sink)
         finally:
-            self._reading = False
+            self.is_in_turn = False
             self._sent.set()
             self._steers.close()
         await self._steers.wait_left()
@@ -169,12 +156,18 @@ class ClaudeSession:
                 self._owed.popleft()
             if self._early:
                 return
-            message = await self._next()
+            message = None
+            with trio.move_on_after(self.background.wait_s()):
+                message = await self._next()
+            if message is None:
+                self._owed += self.background.fired(began=False)
+                continue
             match message:
                 case SystemMessage(subtype="session_state_changed", data=data):
                     self._state = str(data.get("state"))
                     if self._state == "running":
                         self._early.append(message)
+                        self._owed += self.background.fired(began=True)
                 case SystemMessage(subtype="status", data=data):
                     mode = data.get("permissionMode")
                     if isinstance(mode, str) and (told := self.switches.note_mode(mode)):
@@ -189,14 +182,14 @@ class ClaudeSession:
         """
         outcome = Outcome(turn_id, "", self._cost_total, answered=True)
         translator = ClaudeTranslator(turn_id)
-        self._interrupted, self._reading, self._sent = False, True, trio.Event()
+        self._interrupted, self.is_in_turn, self._sent = False, True, trio.Event()
         self._unfinished, self._state = True, "running"
         self._sent.set()
         try:
             async with self._asker.open_turn(sink, translator):
                 await self._follow(outcome, translator, sink)
         finally:
-            self._reading = False
+            self.is_in_turn = False
         self._unfinished = False
         self._cost_total = self.gauge.cost_usd = outcome.cost_total
         return outcome.end(interrupted=self._interrupted)
@@ -263,7 +256,7 @@ class ClaudeSession:
             await self._client.disconnect()
         finally:
             self._held.close()
-        if self._reading:
+        if self.is_in_turn:
             return
         # The iterator is read to its end, which has come: trio warns of one that is dropped before.
         try:
@@ -297,7 +290,7 @@ class ClaudeSession:
             "uuid": prompt_uuid,
         }
         try:
-            await self._client.query(_Once(message))
+            await self._client.query(Once(message))
         except CLIConnectionError as error:
             raise PromptNotSent(self._last_words(None)) from error
 
@@ -319,7 +312,7 @@ class ClaudeSession:
             for event in self.background.translate(message, outcome.turn_id):
                 await sink.emit(event)
             for event in translator.translate(message, trio.current_time()):
-                await self._keep(translator, sink)
+                await keep_blobs(translator.take_blobs(), self._blob_folder, translator.turn_id, sink)
                 await sink.emit(event)
                 await self._note_list(event, sink)
             self._asker.note_progress()
@@ -336,6 +329,7 @@ class ClaudeSession:
                 case ConversationResetMessage():
                     self.is_cleared = True
         self._steers.close()
+        outcome.compaction_error = translator.compaction_error if translator.compacts else None
         for event in translator.flush():
             await sink.emit(event)
 
@@ -371,20 +365,8 @@ class ClaudeSession:
             told = f"The last {output.lost_bytes} bytes of a command's output were kept by nobody."
             await sink.emit(Noticed(translator.turn_id, "output_cut", told))
 
-    async def _keep(self, translator: ClaudeTranslator, sink: Sink) -> None:
-        """Put long texts aside before the event that tells of them."""
-        for blob in translator.take_blobs():
-            if not self._blob_folder:
-                continue
-            try:
-                await keep_blob(self._blob_folder, blob)
-            except OSError as error:
-                logger.warning("a text of %d bytes cannot be kept: %s", blob.size, error.strerror)
-                told = f"A long input or output of a tool could not be kept whole: {error.strerror}"
-                await sink.emit(Noticed(translator.turn_id, "output_cut", told))
-
     async def _next(self) -> Any:
-        if self._early and self._reading:
+        if self._early and self.is_in_turn:
             await trio.lowlevel.checkpoint()
             return self._early.popleft()
         try:

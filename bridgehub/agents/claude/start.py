@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import uuid
 import warnings
 from collections import deque
 from contextlib import ExitStack
+from pathlib import Path
 
 import attrs
 import orjson
@@ -31,6 +31,7 @@ from claude_agent_sdk import (
 )
 from claude_agent_sdk.types import SystemPromptPreset
 
+from bridgehub.agents.claude.conversations import MAX_CONVERSATIONS, ConversationRow
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
 from bridgehub.agents.claude.held_file import hold
 from bridgehub.agents.claude.memory import Position
@@ -60,9 +61,6 @@ HOLD_S = 90.0
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """One JSON message of the program; the SDK's own 1 MiB is less than a large file that a tool reads."""
 
-MAX_CONVERSATIONS = 256
-"""How often one session's conversation may be begun anew; after that it can only be resumed."""
-
 STDERR_LINES = 20
 """Lines of the program's stderr that are kept for the message about its end."""
 
@@ -72,8 +70,13 @@ STDERR_LINE_CHARS = 500
 _PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code"}
 _FRESH_PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code", "snapshot": False}
 """Written anew at each start, so that an edit of the instructions that are handed over counts."""
-_OWN_ENV = {"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1", "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1"}
-"""Without the second the program has no to-do list in a session of its SDK."""
+_OWN_ENV = {
+    "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
+    "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1",
+    "CLAUDE_CODE_ENTRYPOINT": "builderos",
+}
+"""Without the second the program has no to-do list in a session of its SDK. The third tells our programs and rows from
+those of a terminal, whose picker leaves out sessions of the SDK's own name."""
 
 _NO_RULE = frozenset(",()*?[]{}\\!")
 """Characters that mean something in a rule: of a folder with one the files are let in one by one."""
@@ -81,9 +84,6 @@ _NO_RULE = frozenset(",()*?[]{}\\!")
 _NO_MESSAGE = "No message found with message.uuid"
 _NO_CONVERSATION = "No conversation found with session ID"
 """How the program says that it knows no conversation of an id. Nothing else means that one is lost."""
-
-_ROW = uuid.UUID("0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52")
-"""Namespace of the later ids of a conversation; must never change."""
 
 
 @attrs.frozen
@@ -97,6 +97,8 @@ class Setup:
         delegation: what brings work to other agents.
         settled: what holds for the settings of the workspace.
         fork: what a session without a conversation of its own goes on from.
+        native: the conversation that a terminal began and this session goes on with; empty: its own.
+        at: the message of it after which it goes on; empty: the newest.
     """
 
     anew: bool
@@ -105,25 +107,8 @@ class Setup:
     delegation: Delegation
     settled: Settled
     fork: Position | None = None
-
-
-@attrs.frozen
-class ConversationRow:
-    """The ids that a session's conversation has had or may get, oldest first; the first is the hub's own."""
-
-    ids: tuple[str, ...]
-
-    @classmethod
-    def of(cls, agent_session_id: str) -> ConversationRow:
-        """Build the row that begins with this id."""
-        later = (str(uuid.uuid5(_ROW, f"{agent_session_id}/{n}")) for n in range(1, MAX_CONVERSATIONS))
-        return cls((agent_session_id, *later))
-
-    def newest(self, env: dict[str, str]) -> int | None:
-        """Return the place of the newest one that has a transcript. Reads the disk: use a thread."""
-        projects = config_folder(env) / "projects"
-        known = {path.stem for path in projects.glob("*/*.jsonl")}
-        return max((n for n, name in enumerate(self.ids) if name in known), default=None)
+    native: str = ""
+    at: str = ""
 
 
 async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool]:
@@ -139,7 +124,7 @@ async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool
         ProgramExited: it did not come up.
         BadOutput: it said what the SDK cannot read.
     """
-    row = ConversationRow.of(spec.agent_session_id)
+    row = ConversationRow.of(setup.native or spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
     if newest is None and setup.fork is not None and not setup.anew:
         try:
@@ -166,6 +151,8 @@ async def _start(
     spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | Position | None = None
 ) -> ClaudeSession:
     """Start the program. `resume`: a conversation to go on with, or a place in one to go on from under `session_id`."""
+    if (own := spec.options.get("cli_path")) is not None and not await trio.to_thread.run_sync(_may_run, own):
+        raise ProgramMissing(f"{own}: the file is not executable")
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
     asker = PermissionBroker(setup.readable, may_bypass=_may_bypass(spec))
     options = _options(spec, setup, asker, stderr)
@@ -221,6 +208,11 @@ async def _start(
         switches=switches,
         held=held,
     )
+
+
+def _may_run(path: str) -> bool:
+    """Tell whether the file may be executed; of none there the SDK tells."""
+    return not Path(path).is_file() or os.access(path, os.X_OK)
 
 
 def _hold_files(spec: HubSpec, settled: Settled, options: ClaudeAgentOptions, held: ExitStack) -> None:

@@ -35,7 +35,7 @@ class Switches:
 
     Attributes:
         default_mode, default_model: what the agent's table says, for a session that says nothing.
-        model, mode, effort: what the program has, in the session's words.
+        model, mode, effort, title: what the program has, in the session's words.
     """
 
     client: ClaudeSDKClient
@@ -45,6 +45,7 @@ class Switches:
     model: str | None
     mode: str
     effort: str | None = None
+    title: str | None = None
     _expected: deque[str] = attrs.field(factory=deque)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
@@ -64,6 +65,16 @@ class Switches:
             if setup.effort != self.effort:
                 refused += await self._set("effort", setup.effort, self.effort)
         return refused
+
+    async def call_session(self, title: str | None) -> None:
+        """Have the program's own list show the session's title. Its transcript must be there.
+
+        Raises:
+            Exception: as `bring`.
+        """
+        if title and title != self.title:
+            await self.ask({"subtype": "rename_session", "title": title})
+            self.title = title
 
     def expect_mode(self, mode: str) -> None:
         """Note that the program changes to a mode because it was told to."""

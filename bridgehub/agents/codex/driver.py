@@ -29,6 +29,7 @@ from bridgehub.agents.codex.errors import (
 )
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.outcome import NOT_SIGNED_IN
+from bridgehub.agents.codex.own_calls import OwnCall, own_call
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.session import CodexSession
@@ -72,9 +73,6 @@ HISTORY_BYTES = 200 * 1024
 _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
 
 
-COMPACT = "/compact"
-"""The one command of Codex's own terminal that is taken here; there it is no text for the model either."""
-
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
 
@@ -104,6 +102,7 @@ class CodexDriver:
     _read: tuple[Instructions, Settled] | None = None
     """What the program has read, and under which word about the folder's settings."""
     _wanted: Setup = attrs.field(init=False)
+    _named: str | None = None
     _settings: ThreadSettings | None = None
     _asking: trio.CancelScope | None = None
     _has_past: bool = False
@@ -133,18 +132,49 @@ class CodexDriver:
         end = refused_at_once(end, has_past=self._has_past) or end
         self._has_past |= isinstance(end, TurnDone)
         if isinstance(end, TurnFailed) and end.code not in _SERVICE_ENDS:
-            await self.aclose()  # the next turn finds what was mended meanwhile
+            await self._lose(sink.emit)  # the next turn finds what was mended meanwhile
         elif self._session is not None and not self._session.usable:
-            await self.aclose()  # something in it outlived the turn
+            await self._lose(sink.emit)  # something in it outlived the turn
         return end
 
-    async def configure(self, setup: Setup, tell: Tell) -> None:
-        """Take no settings now: what Codex is told in a turn counts from the next one on, which starts with them."""
+    async def wait_own_work(self, tell: Tell) -> None:
+        """Tell what ends in the background between two turns. Codex begins nothing by itself, so this never returns."""
+        if self._session is not None:
+            await self._session.commands.wait(tell)
+            await self._lose(tell)
+        await trio.sleep_forever()
+
+    async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
+        """End at once: there is nothing to report. See `SelfStarter`."""
+        await trio.lowlevel.checkpoint()
+        return TurnDone(turn_id)
+
+    async def stop_task(self, task_id: str, tell: Tell) -> None:
+        """End a command in the background. Raises CodexError."""
+        if self._session is not None:
+            await self._session.commands.stop(task_id, tell)
         await trio.lowlevel.checkpoint()
 
-    async def after_turn(self, tell: Tell) -> None:
-        """Tell nothing: what Codex reports comes in its turns."""
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
+        """Start the program, on the session's thread. See `Warmable`."""
+        self._wanted = prompt.setup or self._wanted
+        if await self._ensure_session(prompt, sink) is not None:
+            raise ProgramExited("the thread must be told something first")
         await trio.lowlevel.checkpoint()
+
+    async def configure(self, setup: Setup, tell: Tell) -> None:
+        """Take the title now. What else Codex is told in a turn counts from the next one on, which starts with it."""
+        self._wanted = attrs.evolve(self._wanted, title=setup.title)
+        await self.after_turn(tell)
+
+    async def after_turn(self, tell: Tell) -> None:
+        """Have Codex's own list show the session's title. What it reports comes in its turns."""
+        session, title = self._session, self._wanted.title
+        if session is None or self._starting is not None or not title or title == self._named:
+            await trio.lowlevel.checkpoint()
+            return
+        await session.program.call("thread/name/set", {"threadId": session.thread_id, "name": title})
+        self._named = title
 
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message; return whether Codex took it into the turn."""
@@ -172,6 +202,14 @@ class CodexDriver:
         else:
             await program.aclose()
 
+    async def _lose(self, tell: Tell) -> None:
+        """End the program, and say that what ran in its background has ended."""
+        session = self._session
+        await self.aclose()
+        if session is not None:
+            session.commands.background.lose()
+            await session.commands.background.tell_ended(tell)
+
     async def _try(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
         """Run the turn; None where the program ended before it began with the prompt."""
         end: TurnEnd | None = None
@@ -196,13 +234,11 @@ class CodexDriver:
                 await self.aclose()
             return TurnDone(prompt.turn_id)
         assert self._session is not None, "a turn runs on a program that is up"
-        inputs = None
-        if prompt.content.strip() != COMPACT:
-            inputs = user_inputs(prompt.content, prompt.attachments, context)
+        inputs = own_call(prompt.content) or user_inputs(prompt.content, prompt.attachments, context)
         async with open_codex_turn(self.delegation, prompt.turn_id, sink):
             return await self._run_turns(prompt, inputs, sink)
 
-    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]] | None, sink: Sink) -> TurnEnd:
+    async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]] | OwnCall, sink: Sink) -> TurnEnd:
         """Run a turn, and after a plan the turns that a person's answer to it asks for."""
         turn_id = prompt.turn_id
         while True:
@@ -257,10 +293,15 @@ class CodexDriver:
         settled = await settle(self.spec, sink)
         instructions = await trio.to_thread.run_sync(Instructions.look, self.spec)
         read = (instructions, settled)
-        is_same = self._session is not None and self._session.usable and read == self._read
+        session = self._session
+        is_same = session is not None and session.usable
+        if is_same and session is not None:
+            is_same = read == self._read or bool(session.commands.background.running)
         if is_same and self._settings is not None and self._settings.knows(Settings.of(self._spec_now())):
-            return None
-        await self.aclose()
+            return (
+                None  # what it has in the background is worth more than instructions that were edited since
+            )
+        await self._lose(sink.emit)
         self._read = read
         arguments = await trio.to_thread.run_sync(trust_arguments, self.spec, settled)
         program = self._program = await open_program(

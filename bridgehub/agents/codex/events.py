@@ -2,6 +2,8 @@
 
 A turn is a row of items. Text and reasoning come as deltas and then again, whole, with `item/completed`;
 only what was not streamed is told then. An item that does something is a tool call.
+
+If the service breaks off, Codex asks it again and tells new items; what was streamed of the others never becomes whole.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from typing import Any, Literal
 import attrs
 import orjson
 
-from bridgehub.agents.codex.items import Tool, changes_of, diff_of, tool_of, tool_outcome
+from bridgehub.agents.codex.items import Tool, changes_of, diff_of, shown_parts, tool_of, tool_outcome
 from bridgehub.agents.codex.protocol import Fields, Notification
+from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
-from bridgehub.protocol.messages import HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded
+from bridgehub.protocol.messages import BlockDropped, HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded
 
 __all__ = ["CodexTranslator", "http_status"]
 
@@ -34,21 +37,32 @@ class _Open:
 
 
 @attrs.define(eq=False)
+class _Block:
+    """A block of text as it was streamed. `is_broken_off`: the service failed before it was whole."""
+
+    channel: Channel
+    parts: list[str] = attrs.field(factory=list)
+    is_broken_off: bool = False
+
+
+@attrs.define(eq=False)
 class CodexTranslator:
     """Translates the notifications of one turn, in order. `now` is a monotonic clock in seconds."""
 
     turn_id: str
     _open: dict[str, _Open] = attrs.field(factory=dict)
-    _streamed: dict[str, list[str]] = attrs.field(factory=dict)
+    _streamed: dict[str, _Block] = attrs.field(factory=dict)
     _retries: int = 0
     _wholes: dict[str, bytes] = attrs.field(factory=dict)
     _ended: set[str] = attrs.field(factory=set)
 
-    def take_whole(self, event: HubEvent) -> bytes | None:
-        """Return, once, what an event just given carries only the beginning of; None where it has all."""
-        if not isinstance(event, ToolBegan | ToolEnded) or event.blob is None:
-            return None
-        return self._wholes.pop(event.blob["sha256"], None)
+    def take_wholes(self, event: HubEvent) -> list[bytes]:
+        """Return, once, what an event just given carries only the beginning of, and its pictures."""
+        if not isinstance(event, ToolBegan | ToolEnded):
+            return []
+        told = [*([event.blob] if event.blob is not None else []), *getattr(event, "pictures", ())]
+        found = (self._wholes.pop(one["sha256"], None) for one in told)
+        return [one for one in found if one is not None]
 
     @property
     def open_items(self) -> frozenset[str]:
@@ -117,11 +131,21 @@ class CodexTranslator:
 
     def _delta(self, channel: Channel, block: str, text: str) -> Iterator[HubEvent]:
         self._retries = 0
-        self._streamed.setdefault(block, []).append(text)
+        known = self._streamed.setdefault(block, _Block(channel))
+        known.is_broken_off = False
+        yield from self._begun_again()
+        known.parts.append(text)
         yield from self._pieces(channel, block, text)
 
+    def _begun_again(self) -> Iterator[HubEvent]:
+        """Take back what was broken off: the agent has got on with something else."""
+        for block in [name for name, one in self._streamed.items() if one.is_broken_off]:
+            yield BlockDropped(self.turn_id, self._streamed.pop(block).channel, block)
+
     def _whole(self, channel: Channel, block: str, text: str) -> Iterator[HubEvent]:
-        streamed = "".join(self._streamed.pop(block, ()))
+        known = self._streamed.pop(block, None)
+        yield from self._begun_again()
+        streamed = "" if known is None else "".join(known.parts)
         if text.startswith(streamed):
             yield from self._pieces(channel, block, text[len(streamed) :])
 
@@ -136,6 +160,7 @@ class CodexTranslator:
         if tool is None or tool.is_late or tool.item_id in self._open:
             return
         self._retries = 0
+        yield from self._begun_again()
         self._open[tool.item_id] = _Open(tool, now)
         yield self._tool_began(tool)
 
@@ -151,6 +176,8 @@ class CodexTranslator:
                     yield from self._whole("thinking", f"{item_id}:{index}", str(part))
                 for index, part in enumerate(item.each("content")):
                     yield from self._whole("thinking", f"{item_id}:raw-{index}", str(part))
+                for block in [one for one in self._streamed if one.startswith(f"{item_id}:")]:
+                    del self._streamed[block]  # streamed, and not in the whole
             case "contextCompaction":
                 told = "Codex summed up the earlier conversation to make room."
                 yield Noticed(self.turn_id, "context_compacted", told)
@@ -168,6 +195,8 @@ class CodexTranslator:
             running = _Open(tool, now)
         output, is_error = tool_outcome(item)
         cut = self._kept(cut_text(output), clean_text(output).encode())
+        pictures = pictures_of(shown_parts(item))
+        self._wholes |= {one.blob.sha256: one.blob.data for one in pictures}
         measured = round((now - running.since) * 1000)
         duration_ms = max(measured, item.count("durationMs") or 0)  # Codex's own was seen 100 ms short
         yield ToolEnded(
@@ -179,6 +208,7 @@ class CodexTranslator:
             duration_ms=duration_ms,
             blob=cut.blob,
             diff=None if is_error else diff_of(changes_of(item)),
+            pictures=tuple(one.told() for one in pictures),
         )
 
     def _tool_began(self, tool: Tool) -> HubEvent:
@@ -199,6 +229,8 @@ class CodexTranslator:
         if not params.flag("willRetry"):
             return
         self._retries += 1
+        for block in self._streamed.values():
+            block.is_broken_off = True
         status = http_status(params.inner("error"))
         cause = f"answered HTTP {status}" if status is not None else "failed"
         content = f"The model service {cause}; Codex tries again."

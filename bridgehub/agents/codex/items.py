@@ -21,7 +21,7 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_patch, entry_of_texts
 from bridgehub.agents.text import tool_output_text
 
-__all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "tool_of", "tool_outcome"]
+__all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "shown_parts", "tool_of", "tool_outcome"]
 
 _LATE = frozenset({"webSearch", "imageView", "imageGeneration"})
 """Items whose input is not there before they are completed."""
@@ -37,12 +37,18 @@ _ACTIVITIES = {
 
 @attrs.frozen
 class Tool:
-    """A tool call. `is_late`: it is told when it is over, since only then its input is known."""
+    """A tool call.
+
+    Attributes:
+        is_late: it is told when it is over, since only then its input is known.
+        process_id: Codex's own id of a command's process; empty if it has none.
+    """
 
     item_id: str
     name: str
     input: Any
     is_late: bool = False
+    process_id: str = ""
 
 
 def tool_of(item: Fields) -> Tool | None:
@@ -52,7 +58,7 @@ def tool_of(item: Fields) -> Tool | None:
     if named is None:
         return None
     name, tool_input = named
-    return Tool(item.text("id"), name, tool_input, kind in _LATE)
+    return Tool(item.text("id"), name, tool_input, kind in _LATE, item.text("processId"))
 
 
 def _named(kind: str, item: Fields) -> tuple[str, Any] | None:
@@ -132,6 +138,16 @@ def tool_outcome(item: Fields) -> tuple[str, bool]:
         case "collabAgentToolCall" | "fileChange":
             return status, failed
     return status or "done", failed
+
+
+def shown_parts(item: Fields) -> object:
+    """Return the parts of a completed tool call's output, of which some may be pictures; None if it has no parts."""
+    match item.text("type"):
+        case "mcpToolCall":
+            return item.inner("result").value("content")
+        case "dynamicToolCall":
+            return item.value("contentItems")
+    return None
 
 
 def _command_output(item: Fields, status: str) -> str:

@@ -161,7 +161,7 @@ def _user_questions(params: Fields) -> list[dict[str, Any]]:
 def _user_answers(params: Fields, answers: dict[str, Any]) -> dict[str, Any]:
     given = {}
     for asked in params.objects("questions"):
-        answer = answers.get(asked.text("question"))
+        answer = answers.get(clean_text(asked.text("question")))
         if answer is not None:
             parts = answer if isinstance(answer, list) else [answer]
             given[asked.text("id")] = {"answers": [str(part) for part in parts]}

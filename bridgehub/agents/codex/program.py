@@ -111,6 +111,8 @@ class Program:
     _over: bool = False
     _posted: set[int] = attrs.field(factory=set)
     _speech: Speech = attrs.field(factory=Speech)
+    gone: trio.Event = attrs.field(factory=trio.Event)
+    """Set once nothing more comes from it."""
     _torn: bool = False
     """A line was cut off while it was written: what the program reads next would be nonsense."""
 
@@ -133,6 +135,10 @@ class Program:
     def fault(self) -> CodexError:
         """Why nothing more comes from it."""
         return self._fault or ProgramExited(self._last_words())
+
+    def hear_idle_by(self, idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None]) -> None:
+        """Have somebody else hear what is said while nobody listens (`Speech.idle`)."""
+        self._speech = attrs.evolve(self._speech, idle=idle)
 
     @contextmanager
     def listen(self) -> Iterator[trio.MemoryReceiveChannel[Batch]]:
@@ -315,6 +321,7 @@ class Program:
 
     def _end(self) -> None:
         self._over = True
+        self.gone.set()
         for call in self._calls.values():
             call.replied.set()
         if self._listener is not None:

@@ -7,8 +7,8 @@ is taken with the same proof; `turn/steer` itself only queues it.
 
 **When a turn is over.** With `turn/completed`, and when the agents that Codex started in it are done as well
 (`codex_agents`): Codex lets them go on, where nobody would see them or could answer them. Commands may outlive
-a turn in the background, which is Codex's way; those of an interrupted turn are ended, and so are its agents,
-which Codex leaves to its client both.
+a turn in the background, which is Codex's way (`background`); those of an interrupted turn are ended, and so are its
+agents, which Codex leaves to its client both.
 
 **Interrupts.** Codex answers `turn/interrupt` for the turn that runs; before `turn/started` it takes it for
 the turn before and refuses, and after the turn's end it does not answer until another turn runs. So it is
@@ -27,11 +27,13 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
+from bridgehub.agents.codex.commands import Commands
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.gauge import CodexGauge
 from bridgehub.agents.codex.items import plan_entries
 from bridgehub.agents.codex.outcome import Usage, turn_end
+from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
@@ -43,17 +45,11 @@ __all__ = ["CodexSession"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
-CLEAN_S = 1.0
-"""How long the commands of an interrupted turn may take to end; then the program is put away with them."""
-
 AGENTS_BEGIN_S = 5.0
 """How long a turn that is over waits for an agent that was started and has not begun; 0.01 s seen."""
 
 AGENTS_STOP_S = 2.0
 """How long the agents of a turn that failed or was stopped may take to end; then the program goes with them."""
-
-MAX_SPARED = 10_000
-"""Tool calls whose commands an interrupt leaves alone, the newest: a session has hundreds."""
 
 UserInput = dict[str, Any]
 
@@ -71,9 +67,11 @@ class _Turn:
     sink: Sink
     translator: CodexTranslator
     codex_id: str = ""
+    running_id: str = ""
+    """The id of what Codex can stop: `codex_id`, but for a review."""
     usage: Usage = attrs.field(factory=Usage)
-    compacts: bool = False
-    """It is no prompt's: the conversation is summed up."""
+    own_call: OwnCall | None = None
+    """What Codex does instead of taking a prompt."""
     consumed: bool = False
     interrupted: bool = False
     broke: bool = True
@@ -100,8 +98,6 @@ class CodexSession:
     program: Program
     thread_id: str
     blob_folder: str
-    _spared: dict[str, None] = attrs.field(factory=dict)
-    """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
     _stale: bool = False
     """Something outlived an interrupt: the program must be put away before the next turn."""
     gauge: CodexGauge = attrs.field(factory=CodexGauge)
@@ -111,6 +107,10 @@ class CodexSession:
     """Whether the last turn was stopped."""
     _turn: _Turn | None = None
     _agents: SubAgents = attrs.field(factory=SubAgents)
+    commands: Commands = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.commands = Commands(self.program, self.thread_id)
 
     @property
     def usable(self) -> bool:
@@ -120,13 +120,13 @@ class CodexSession:
     async def run_turn(
         self,
         turn_id: str,
-        inputs: Sequence[UserInput] | None,
+        inputs: Sequence[UserInput] | OwnCall,
         sink: Sink,
         changes: dict[str, Any] | None = None,
     ) -> TurnEnd:
         """Send the inputs as a prompt and report until the turn is over. `changes`: settings from this turn on.
 
-        Without inputs Codex sums the conversation up instead, to make room.
+        In place of inputs a call of Codex's own may begin the turn.
 
         A cancelled turn leaves the session unusable.
 
@@ -135,8 +135,9 @@ class CodexSession:
                 went before it began with the prompt), or of what `sink` raised.
         """
         turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
-        turn.compacts = inputs is None
+        turn.own_call = inputs if isinstance(inputs, OwnCall) else None
         self._agents.open_turn(turn_id)
+        await self.commands.background.tell_ended(sink.emit)
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
@@ -186,7 +187,7 @@ class CodexSession:
         if self._turn is not turn:
             return
         if turn.over is None:
-            await self._send_stop(self.thread_id, turn.codex_id)
+            await self._send_stop(self.thread_id, turn.running_id)
         await self._stop_agents()
 
     async def _stop_agents(self) -> None:
@@ -202,17 +203,19 @@ class CodexSession:
         except CodexError as error:
             _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
 
-    async def _begin(self, turn: _Turn, inputs: Sequence[UserInput] | None, changes: dict[str, Any]) -> None:
-        if inputs is None:
-            with suppress(ProgramExited, BadOutput):  # as below
-                await self.program.call("thread/compact/start", {"threadId": self.thread_id})
-            return
-        prompt = {"threadId": self.thread_id, "clientUserMessageId": turn.message_id, "input": list(inputs)}
-        params = prompt | changes
-        try:
-            await self.program.call("turn/start", params)
-        except (ProgramExited, BadOutput):
-            return  # `_follow` finds the same, once it has read what was said before
+    async def _begin(
+        self, turn: _Turn, inputs: Sequence[UserInput] | OwnCall, changes: dict[str, Any]
+    ) -> None:
+        thread = {"threadId": self.thread_id}
+        # `_follow` finds a program that is gone, once it has read what was said before.
+        with suppress(ProgramExited, BadOutput):
+            if isinstance(inputs, OwnCall):
+                if changes:  # such a call takes none along
+                    await self.program.call("thread/settings/update", thread | changes)
+                await self.program.call(inputs.method, thread | inputs.params)
+            else:
+                prompt = thread | {"clientUserMessageId": turn.message_id, "input": list(inputs)}
+                await self.program.call("turn/start", prompt | changes)
 
     async def _follow(
         self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
@@ -256,6 +259,8 @@ class CodexSession:
             scope = turn.asks.pop(told.params.value("requestId"), None)
             if scope is not None:
                 scope.cancel(reason="Codex does not wait for the answer any more")
+        elif self.commands.background.hear(told):
+            await self.commands.background.tell_ended(turn.sink.emit)
         elif told.params.maybe_text("threadId") not in (None, self.thread_id):
             for event in self._agents.hear(told, trio.current_time()):
                 await self._emit(turn, event)
@@ -275,14 +280,16 @@ class CodexSession:
     async def _hear(self, turn: _Turn, told: Notification) -> None:
         match told.method:
             case "turn/started":
-                turn.codex_id = self._agents.root_id = told.params.inner("turn").text("id")
+                begun = told.params.inner("turn")
+                # A review runs in a turn inside its own: all that follows names the outer one, a stop the inner one.
+                turn.running_id = begun.text("id")
+                turn.codex_id = self._agents.root_id = begun.text("rootTurnId") or turn.running_id
                 turn.started.set()
             case "item/started" if told.params.inner("item").text("type") == "userMessage":
                 await self._note_taken(turn, told.params.inner("item").text("clientId"))
-            case "item/started" if told.params.inner("item").text("type") == "contextCompaction":
-                if turn.compacts and not turn.consumed:
-                    turn.consumed = True
-                    await turn.sink.emit(Consumed(turn.turn_id))
+            case "item/started" if self._begins_own_call(turn, told):
+                turn.consumed = True
+                await turn.sink.emit(Consumed(turn.turn_id))
             case "item/completed" if told.params.inner("item").text("type") == "plan":
                 self.plan = told.params.inner("item").text("text")
                 for event in turn.translator.translate(told, trio.current_time()):
@@ -302,6 +309,10 @@ class CodexSession:
                 for event in turn.translator.translate(told, trio.current_time()):
                     await self._emit(turn, event)
 
+    def _begins_own_call(self, turn: _Turn, told: Notification) -> bool:
+        call = turn.own_call
+        return call is not None and not turn.consumed and told.params.inner("item").text("type") == call.item
+
     async def _note_taken(self, turn: _Turn, client_id: str) -> None:
         if client_id == turn.message_id and not turn.consumed:
             turn.consumed = True
@@ -317,24 +328,27 @@ class CodexSession:
             await turn.sink.emit(Noticed(turn.turn_id, "agent_warning", message))
 
     async def _emit(self, turn: _Turn, event: HubEvent) -> None:
-        whole = turn.translator.take_whole(event) or self._agents.take_whole(event)
-        if whole is not None and self.blob_folder and getattr(event, "blob", None) is not None:
-            await keep_blob(self.blob_folder, blob_of(whole))
+        for whole in turn.translator.take_wholes(event) or self._agents.take_wholes(event):
+            if self.blob_folder:
+                await keep_blob(self.blob_folder, blob_of(whole))
         await turn.sink.emit(event)
 
     async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
         self._stale = self._stale or (turn.is_spoilt and self._agents.owed)
         self.was_interrupted = turn.interrupted
-        self._spare(turn.translator.ended_items | self._agents.done_items)
+        self.commands.spare(turn.translator.ended_items | self._agents.done_items)
         if turn.interrupted:
             self._stale = self._stale or turn.translator.starts_agent
-            await self._end_commands()
+            self._stale = not await self.commands.end_new(self._agents.threads) or self._stale
         else:
-            self._spare(turn.translator.open_items)
+            self.commands.spare(turn.translator.open_items)
         for event in self._agents.flush():
             await self._emit(turn, event)
         retried = turn.translator.retried
+        left = () if turn.interrupted else turn.translator.running_tools()
         for event in turn.translator.flush(stopped=turn.interrupted):
+            await self._emit(turn, event)
+        for event in self.commands.background.leave(turn.turn_id, left):
             await self._emit(turn, event)
         return turn_end(
             turn.turn_id,
@@ -344,30 +358,6 @@ class CodexSession:
             resets_at_ms=self.gauge.resets_at_ms,
             position={"thread": self.thread_id, "turn": turn.codex_id},
         )
-
-    def _spare(self, items: frozenset[str]) -> None:
-        self._spared |= dict.fromkeys(items)
-        while len(self._spared) > MAX_SPARED:
-            del self._spared[next(iter(self._spared))]
-
-    async def _end_commands(self) -> None:
-        """End the commands that an interrupted turn leaves in the background; those of earlier ones stay."""
-        with trio.move_on_after(CLEAN_S) as limit:  # noqa: ASYNC912 - a call waits, or fails at once
-            try:
-                for thread_id in (self.thread_id, *self._agents.threads):
-                    await self._end_commands_of({"threadId": thread_id})
-                await self.program.kill_commands(self._spared)
-            except CodexError as error:
-                _log.info("commands were not ended: %s", type(error).__name__)
-                self._stale = True
-        self._stale = self._stale or limit.cancelled_caught
-
-    async def _end_commands_of(self, thread: dict[str, str]) -> None:
-        listed = await self.program.call("thread/backgroundTerminals/list", thread)
-        for terminal in listed.objects("data"):
-            if terminal.text("itemId") not in self._spared:
-                which = thread | {"processId": terminal.text("processId")}
-                await self.program.call("thread/backgroundTerminals/terminate", which)
 
     async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
         # A program that is gone is told by `_follow`.

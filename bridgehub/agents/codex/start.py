@@ -10,6 +10,7 @@ costs about a fifth of a second, and loses nothing but commands in the backgroun
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,11 @@ _UNHEARD = (
 )
 """Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
 
-_NO_THREAD = "no rollout found for thread id"
-"""How Codex says that it knows no thread of an id. Nothing else means that a conversation is lost."""
+_OPTIONS = ("-c", "tools.update_plan.enabled=true")
+"""For every program: the tool for its to-do list, which is off elsewhere than in its own terminal."""
+
+_NO_THREAD = ("no rollout found for thread id", "invalid session id")
+"""How Codex says that it knows no thread of an id, or can have none. Nothing else means that a conversation is lost."""
 
 _IN_USE = "already has an active writer"
 """How it says that another Codex has the thread open."""
@@ -143,6 +147,8 @@ def find_program(spec: HubSpec) -> str:
     if own is not None:
         if not Path(own).is_file():
             raise ProgramMissing(f"There is no Codex program at {own}. Mend `cli_path` of the agent.")
+        if not os.access(own, os.X_OK):
+            raise ProgramMissing(f"The file {own} is not executable. Mend it, or `cli_path` of the agent.")
         return str(own)
     package = importlib.util.find_spec(_PACKAGE)  # finds it without importing
     if package is None or package.origin is None:
@@ -163,7 +169,8 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
     path = await trio.to_thread.run_sync(find_program, spec)
     env = {**spec.env, MARKER: spec.hub_id}
     try:
-        return await start_program([path, *options, "app-server"], env=env, cwd=spec.workspace, run_id=run_id)
+        command = [path, *_OPTIONS, *options, "app-server"]
+        return await start_program(command, env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
         raise ProgramExited(f"Codex could not be started: {error.strerror}.") from error
 

@@ -165,10 +165,10 @@ class SubAgents:
         for agent in self.running:
             yield from self._end(agent, Fields({"status": "interrupted"}))
 
-    def take_whole(self, event: HubEvent) -> bytes | None:
-        """See `CodexTranslator.take_whole`."""
-        wholes = (agent.translator.take_whole(event) for agent in self._running.values())
-        return next((whole for whole in wholes if whole is not None), None)
+    def take_wholes(self, event: HubEvent) -> list[bytes]:
+        """See `CodexTranslator.take_wholes`."""
+        wholes = (agent.translator.take_wholes(event) for agent in self._running.values())
+        return [whole for found in wholes for whole in found]
 
     def _name(self, thread_id: str, named: _Named) -> None:
         self._named[thread_id] = named

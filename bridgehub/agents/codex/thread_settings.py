@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from bridgehub.agents.codex.own_calls import COMMANDS
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.start import Settings
 from bridgehub.protocol.messages import HubSpec, Setup
@@ -126,9 +127,7 @@ def offer_of(models: Fields) -> dict[str, Any]:
     return {
         "models": [_model(one) for one in models.objects("data") if not one.flag("hidden")],
         "modes": list(_MODES),
-        "commands": [
-            {"name": "compact", "description": "Sum the conversation up to make room.", "argument_hint": ""}
-        ],
+        "commands": list(COMMANDS),
         "mcp_servers": [],
         "applies": {"model": "next_turn", "permission_mode": "next_turn", "effort": "next_turn"},
         "can": ["steer", "images", "compact", "fork"],

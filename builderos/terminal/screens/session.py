@@ -32,6 +32,9 @@ LEAVE_S: Final = 2.0
 TYPING_S: Final = 1.5
 """A person who pressed a key so recently is typing: a question does not take the focus."""
 
+MAX_DRAFT: Final = 64 * 1024
+"""Characters of an unsent text that is kept."""
+
 LAG_S: Final = 1.0
 """How long a lag lasts before it is shown."""
 
@@ -77,6 +80,7 @@ class SessionScreen(Screen[None]):
         self._ticking = self._is_warm = False
         self._behind_since = 0.0
         self._unread_from: int | None = None
+        self._draft: str | None = None
 
     def compose(self) -> Any:
         yield self.transcript
@@ -101,6 +105,12 @@ class SessionScreen(Screen[None]):
         self._focus_question()
         self.changed()
 
+    def keep_draft(self, text: str) -> None:
+        """Leave an unsent text with the session, for the next device."""
+        if text != (self._draft or "") and len(text) <= MAX_DRAFT and self.client.may("drive"):
+            self._draft = text
+            self.client.wire.act("draft", content=text)
+
     # ---- what changed ----
 
     def changed(self) -> None:
@@ -112,6 +122,10 @@ class SessionScreen(Screen[None]):
             self.transcript.sync()
             self.pending.say(pending_text(conversation))
             self._ask()
+        if self._draft is None and conversation.agent:
+            self._draft = conversation.draft
+            if self._draft and not self.composer.text and not self.client.observe:
+                self.composer.put(self._draft)
         self._draw_bars()
         if conversation.turn_id is not None and not self._ticking:
             self._ticking = True

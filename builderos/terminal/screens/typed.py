@@ -37,6 +37,7 @@ def entered(screen: SessionScreen, text: str) -> None:
     if screen.client.send(text.removeprefix("/") if text.startswith("//") else text):
         screen.client.keep.remember(text)
         screen.composer.clear_all()
+        screen.keep_draft("")
         screen.composer.last_key_at = 0.0  # nobody is typing any more
         screen.transcript.to_end()
 

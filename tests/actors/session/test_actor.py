@@ -17,6 +17,7 @@ from actors.commands import (
     Rejected,
     Send,
     SessionView,
+    Warm,
 )
 from actors.config import ActorConfig
 from actors.cursor import Cursor
@@ -232,6 +233,52 @@ async def test_idle_hub_and_actor_leave_and_come_back(autojump_clock: MockClock)
         await harness.until(*TURN)
         (prompt,) = [one for one in harness.hubs.newest.told if isinstance(one, hub.Prompt)]
         assert (prompt.content, prompt.taken_before) == ("b", 1)
+
+
+async def test_a_hub_for_a_message_that_does_not_come_is_stopped_soon(autojump_clock: MockClock) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        with server.listen("trip", CapturingSink()):
+            await ask(server, Attach())
+            await trio.sleep(5_000)  # nobody has done anything for longer than any hub lives
+            await act(server, Warm())
+            await trio.sleep(harness.config.warm_idle_s - 1)
+            assert harness.hubs.buried == []
+            await trio.sleep(2)
+            assert harness.hubs.buried == list(harness.hubs.hubs)
+            await act(server, Warm())
+            await ask(server, Send("m", "a"))
+            await harness.until("complete")
+            await trio.sleep(harness.config.warm_idle_s + 1)
+            assert harness.hubs.newest.alive, "a hub that was used lives as long as any other"
+            assert len(harness.hubs.hubs) == 2
+
+
+async def test_few_hubs_are_started_before_a_message(autojump_clock: MockClock) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        ids = [f"s{number}" for number in range(5)]
+        await harness.create(*ids)
+        for session_id in ids:
+            await act(server, Warm(), session_id=session_id)
+        await trio.sleep(1)
+        assert len(harness.hubs.hubs) == harness.deps.warming.limit == 3
+        await ask(server, Send("m", "a"), session_id="s0")  # gives its place back
+        await harness.until("complete", session_id="s0")
+        await act(server, Warm(), session_id="s4")
+        await act(server, Warm(), session_id="s3")
+        await trio.sleep(1)
+        assert len(harness.hubs.hubs) == 4
+
+
+async def test_nothing_is_started_on_battery(autojump_clock: MockClock) -> None:
+    async def no() -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    async with open_harness() as harness, open_server(harness) as server:
+        harness.deps.warming.affords = no
+        await act(server, Warm())
+        await trio.sleep(1)
+        assert len(harness.hubs.hubs) == 0
 
 
 async def test_an_attached_device_keeps_the_actor_but_not_the_hub(autojump_clock: MockClock) -> None:

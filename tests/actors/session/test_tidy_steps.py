@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
 import orjson
 
 from actors.commands import Configure, Organize, Renew, Send, Warm
 from actors.events import PlanEntry
-from actors.session.effects import KeepNote, StartHub, StopHub
+from actors.session.effects import KeepNote, SendToHub, StartHub, StopHub
 from actors.session.snapshot import summary
 from bridgehub.protocol import messages as hub
 from tests.actors.core import Core
@@ -38,6 +39,27 @@ def test_warm_starts_a_hub_and_nothing_else() -> None:
     assert core.do(Warm()) == []
     assert [type(order) for order in core.orders] == [StartHub]
     core.do(Warm())
+    assert core.orders == []
+
+
+def test_warm_has_the_program_started_once_the_hub_is_there() -> None:
+    core = Core()
+    core.do(Warm())
+    core.give(attrs.evolve(core.ready(), welcome=attrs.evolve(core.ready().welcome, takes_warm_up=True)))
+    assert core.orders == [SendToHub(hub.WarmUp(0, hub.Setup()))]
+    core.do(Configure({"model": "m"}))
+    core.do(Warm())
+    assert core.orders == [SendToHub(hub.WarmUp(0, hub.Setup(model="m")))]
+    core.do(Send("m1", "go"))
+    assert not core.state.is_warmed
+    assert core.do(Warm()) == []
+    assert core.orders == []
+
+
+def test_a_hub_of_before_is_not_asked_to_warm_up() -> None:
+    core = Core()
+    core.do(Warm())
+    core.give(core.ready())
     assert core.orders == []
 
 

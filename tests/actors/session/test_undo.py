@@ -9,8 +9,10 @@ from actors.commands import Close, IfHead, Rejected, Send, Undo
 from actors.events import Checkpoint, Undone, UndoStarted
 from actors.session.effects import CarryOutUndo, PlanUndo
 from actors.session.inputs import HubGone, Resume, UndoCarried, UndoPlanned
+from actors.session.snapshot import summary
+from actors.session.undoing import works_in
 from bridgehub.protocol import messages as hub
-from tests.actors.core import Core
+from tests.actors.core import Core, fresh_record
 
 
 def finished() -> Core:
@@ -168,3 +170,26 @@ def test_the_next_hub_knows_which_turn_lacks_a_checkpoint() -> None:
     core.hub_seq = 0
     core.hear(attrs.evolve(checkpoint("after", "t"), late=True))
     assert core.state.unsaved is None
+
+
+@pytest.mark.parametrize("folder", ["/w", "/w/", "/w/sub", "/"])
+@pytest.mark.parametrize("work", ["turn", "background"])
+def test_a_session_whose_agent_works_in_the_folder_is_in_the_way(work: str, folder: str) -> None:
+    core = Core()
+    core.do(Send("m1", "hello"))
+    core.give(core.ready())
+    if work == "background":
+        core.hear(hub.Consumed(core.turn_id))
+        core.hear(hub.TaskBegan(core.turn_id, "k", "dig", "echo", background=True))
+        core.hear(hub.TurnDone(core.turn_id))
+        assert core.state.word == "idle"
+    core.state.snapshot_kept = False  # the record has what the last append with a snapshot said
+    record = attrs.evolve(fresh_record(), summary=summary(core.state))
+    assert works_in(record, folder)
+    assert not works_in(record, "/w2")
+
+
+def test_a_session_at_rest_is_not_in_the_way() -> None:
+    record = attrs.evolve(fresh_record(), summary=summary(finished().state))
+    assert not works_in(record, "/w")
+    assert not works_in(fresh_record(), "/w")

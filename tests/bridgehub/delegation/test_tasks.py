@@ -16,9 +16,10 @@ from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.echo import EchoDriver
 from bridgehub.agents.registry import AgentMissing
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
-from bridgehub.delegation.sink import PROGRESS_TOTAL, RESULT_CHARS
+from bridgehub.delegation.sink import PROGRESS_TOTAL, RESULT_CHARS, Budget, TaskSink
 from bridgehub.delegation.tasks import Delegation, TaskResult
 from bridgehub.protocol.messages import (
+    BlockDropped,
     Consumed,
     Decided,
     DelegateSpec,
@@ -281,6 +282,14 @@ async def test_a_flood_of_words_is_bounded(tmp_path: Path) -> None:
     (ended,) = sink.of(TaskEnded)
     assert ended.result is not None
     assert len(ended.result) < 66_000
+
+
+async def test_a_delegates_answer_that_begins_again_is_told_once() -> None:
+    sink = TaskSink(RecordingSink(), "t", "k", "echo", Budget(1, "s"))
+    await sink.emit(TextPiece("x", "text", "a", "half an "))
+    await sink.emit(BlockDropped("x", "text", "a"))
+    await sink.emit(TextPiece("x", "text", "b", "the whole"))
+    assert sink.answer == "the whole"
 
 
 async def test_what_a_delegate_does_stays_with_its_task(tmp_path: Path) -> None:

@@ -111,6 +111,9 @@ WRONG = {
 }
 
 
+assert len(WRONG) >= 40
+
+
 @pytest.mark.parametrize(("path", "code"), WRONG.items(), ids=lambda one: one[:30].replace("\0", "NUL"))
 def test_a_wrong_path_is_refused_in_words(root: Path, path: str, code: str) -> None:
     with pytest.raises(PathRefused) as refused:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from bridgehub.workspace.prune import forget_session, prune, usage
+from bridgehub.workspace.prune import forget_session, pack, prune, usage
 from bridgehub.workspace.store import NoCheckpoint, Store
 from bridgehub.workspace.take import take
 
@@ -73,3 +74,38 @@ def test_a_store_can_be_used_again_after_a_prune(tmp_path: Path) -> None:
 def test_there_may_be_none(tmp_path: Path) -> None:
     assert usage(tmp_path / "ck").stores == 0
     assert prune(tmp_path / "ck", [], NOBODY) == 0
+
+
+@pytest.mark.parametrize("how", ["pack", "prune"])
+def test_many_small_files_of_a_store_become_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("bridgehub.workspace.prune.LOOSE", 3)
+    store = saved(tmp_path, "w", "one", "two")
+    if how == "prune":
+        assert prune(tmp_path / "ck", ["one", "two"], NOBODY) == 0
+    else:
+        assert pack(store)
+    assert not pack(store)
+    assert store.git("count-objects").startswith(b"0 objects")
+    assert not list((store.folder / "refs").rglob("c1"))
+    assert has(store, "one")
+    take(store, "two", "c2", {})
+    assert has(store, "two")
+
+
+def test_a_file_that_goes_while_a_store_is_measured_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = saved(tmp_path, "w", "one")
+    real, seen = os.lstat, iter([True])
+
+    def lstat(path: str) -> os.stat_result:
+        if next(seen, False):
+            raise FileNotFoundError(path)
+        return real(path)
+
+    monkeypatch.setattr("bridgehub.workspace.prune.os.lstat", lstat)
+    assert prune(tmp_path / "ck", ["one"], NOBODY) == 0
+    monkeypatch.undo()
+    assert has(store, "one")

@@ -91,6 +91,8 @@ def rough_work(work: Work) -> None:
     work.write("crlf.txt", b"a\r\nb\nc\r\n")
     work.write("bytes.bin", bytes(range(256)))
     (work.folder / "secret").write_text("changed\n")
+    (work.folder / "fixed").unlink()
+    work.write("fixed", "changed\n").chmod(0o444)
 
 
 def prepared(work: Work) -> None:
@@ -102,6 +104,7 @@ def prepared(work: Work) -> None:
     work.write("crlf.txt", b"a\r\nb\r\n")
     work.write("bytes.bin", bytes(255))
     work.write("secret", "secret\n").chmod(0o600)
+    work.write("fixed", "read only\n").chmod(0o444)
 
 
 @pytest.mark.parametrize("how", ["no repository", "repository", "all committed", "part of a repository"])
@@ -152,6 +155,7 @@ def test_a_patch_is_taken_by_git(work: Work, tmp_path: Path) -> None:
             subprocess.run(["git", "apply", "-"], cwd=work.folder, input=file["patch"].encode(), check=True)
     odd = b"new\nline \xff.txt"
     (work.folder / "secret").chmod(0o600)  # a patch knows only whether a file is a program
+    (work.folder / "fixed").chmod(0o444)
     assert {path: one for path, one in work.tree().items() if path != odd} == {
         path: one for path, one in done.items() if path != odd
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import httpx
 import trio
 
 from builderos.client.keyboard import LineReader
@@ -144,6 +145,24 @@ async def test_a_session_that_is_not_there(tmp_path: Path) -> None:
         status, _, err = await run_command(server, "attach", "nowhere")
         assert (status, len(err.splitlines())) == (1, 1)
         assert "no server runs" in err
+
+
+async def test_a_request_is_shown_without_history_and_a_deleted_session_is_said(tmp_path: Path) -> None:
+    async with (
+        open_server(tmp_path) as server,
+        open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,
+    ):
+        await one.type("/ask may I")
+        await one.see("allow it?")
+        async with open_terminal(server, "trip", "--history", "0", "--device", "two") as two:
+            await two.see("allow it?")
+            await two.type("n")
+            await one.see("denied by two —\ndenied\n— complete —")
+        headers = {"Authorization": f"Bearer {server.key}"}
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30) as http:
+            assert (await http.delete("/api/sessions/trip")).status_code == 200
+        assert await one.wait() == 1
+        await one.see("builderos: the server refuses: the session was deleted\n")
 
 
 async def test_lines_from_a_pipe() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builderos.client.requests import COLUMNS, SHOWN, SHOWN_LINES, Requests
+from builderos.client.requests import COLUMNS, SHOWN, SHOWN_LINES, Replied, Requests
 
 
 def asked(requests: Requests, request_id: str = "r", **item: Any) -> str:
@@ -124,3 +124,48 @@ def test_an_option_of_the_agents_own_is_chosen_by_its_number() -> None:
     assert [requests.option(line) for line in ("0", "3", "y", "²", "")] == [None] * 5
     requests.reset([{"request_id": "r", "tool": "Bash", "input": "x" * (SHOWN + 1), "options": options}])
     assert requests.option("1") is None
+
+
+def test_a_question_is_answered_by_numbers_or_in_words() -> None:
+    requests = Requests()
+    colours = [{"label": "Red", "description": "like fire " * 30}, {"label": "Blue"}]
+    asks = [
+        {"question": "Which colour?", "options": colours, "multiSelect": False},
+        {"question": "Which sizes?", "options": [{"label": "S"}, {"label": "M"}], "multiSelect": True},
+        {"question": "How many?"},
+    ]
+    text = asked(requests, "r1", tool="AskUserQuestion", input={"questions": asks}, questions=asks)
+    assert text.split("\n")[0] == "? (1 of 3) Which colour?"
+    joined = "".join(line.removeprefix("? ") for line in text.split("\n"))
+    assert "1 Red - " + "like fire " * 30 in joined, "nothing is cut"
+    assert requests.reply("3") == Replied("r1", shown="— there is no such option —")
+    assert requests.reply("1,2") == Replied("r1", shown="— there is no such option —")
+    second = requests.reply("2")
+    assert second is not None
+    assert "? (2 of 3) Which sizes?" in second.shown
+    third = requests.reply("1, 2")
+    assert third is not None
+    assert third.shown.split("\n")[0] == "? (3 of 3) How many?"
+    answers = {"Which colour?": "Blue", "Which sizes?": "S, M", "How many?": "7"}
+    assert requests.reply("7") == Replied("r1", answers)
+
+
+def test_a_question_is_declined_and_what_an_mcp_server_says_stands_above_it() -> None:
+    requests = Requests()
+    given = {"message": "The shop wants to know", "url": None}
+    text = asked(requests, "r1", tool="mcp__shop", input=given, questions=[{"question": "Name"}])
+    assert text.startswith('? mcp__shop {"message":"The shop wants to know"')
+    assert requests.reply("n") is None
+    declined = requests.answer_in("n")
+    assert declined is not None
+    assert (declined.request_id, declined.letter) == ("r1", "n")
+
+
+def test_a_plan_has_the_agent_s_own_answers_by_number() -> None:
+    requests = Requests()
+    text = asked(
+        requests, kind="plan", input={"plan": "# P"}, options=["allow", "deny", "Yes, and ask", "Yes, all"]
+    )
+    assert text.split("\n")[-3:-1] == ["?   1 Yes, and ask", "?   2 Yes, all"]
+    assert requests.option("2") == ("r", "Yes, all")
+    assert requests.option("3") is None

@@ -107,6 +107,11 @@ def test_others_are_named() -> None:
     assert shown == "— trip · echo · idle · with ipad —\n"
 
 
+def test_a_terminal_that_has_the_session_open_is_named() -> None:
+    shown = show(Screen("me"), "attached", None, state="idle", where={"program": "claude", "status": "busy"})
+    assert shown == "— trip · idle · open in a terminal (busy): /takeover continues it here —\n"
+
+
 def test_frames_of_the_connection_show_nothing() -> None:
     for kind in ("heartbeat", "presence", "draft", "pong", "session_changed", "a_type_of_the_future"):
         assert show(Screen("me"), kind, None, content="words") == ""
@@ -176,7 +181,9 @@ def test_tasks_show_progress_and_a_turn_without_message_a_name() -> None:
     assert told == "> Dig: running\n"
     told = show(screen, "task_progress", title="Dig", state="running", content="half\n done")
     assert told == "> Dig: half done\n"
-    assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == "> Dig: found\n"
+    assert show(screen, "task_finished", title="Dig", state="succeeded", result="found") == (
+        "> Dig: succeeded: found\n"
+    )
     told = show(screen, "turn_started", message_id=None, cause="background")
     assert told == "— the agent continues by itself —\n"
 

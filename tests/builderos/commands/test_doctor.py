@@ -11,6 +11,8 @@ import pytest
 
 from builderos.agent_checks import Finding
 from builderos.commands.doctor import examine, git_lines, run_doctor
+from storage.tables.channels import NewChannel
+from tests.storage.stores import opened
 
 
 def find(
@@ -165,3 +167,29 @@ def test_git_that_is_missing_or_too_old_is_said(tmp_path: Path, monkeypatch: pyt
     assert finding.state == "note"
     assert "2.20.1" in finding.detail
     assert "2.38" in finding.fix
+
+
+async def test_notifications_from_nothing_to_the_last_card(tmp_path: Path) -> None:
+    def lines(config: Path | None = None) -> dict[str, str]:
+        found = examine(tmp_path, config, {}, tmp_path)
+        return {
+            one.about: f"{one.state} {one.detail}" for one in found if one.about.startswith("notifications")
+        }
+
+    assert "no device has turned them on yet" in lines()["notifications"]
+    database = tmp_path / "builderos.db"
+    async with opened(database) as store:
+        assert lines()["notifications"] == "note no device has turned them on"
+        await store.devices.add(name="d", scope="view", key="k", device_id="d", now_ms=1)
+        for kind, state in (("web", "live"), ("apns", "live"), ("ntfy", "failing")):
+            channel = NewChannel(
+                channel_id=kind, kind=kind, owner="d", label=kind, address=kind, origin="http://a"
+            )
+            await store.notifications.channels.register(channel, 1)
+            await store.notifications.channels.mark(kind, state, None)
+    found = lines()
+    assert found["notifications web"] == "ok 1 live"
+    assert found["notifications ntfy"] == "note 1 failing"
+    assert found["notifications apns"].startswith("note")
+    assert found["notifications contact"].startswith("note")
+    assert found["notifications shown"] == "note no device has reported a card yet"

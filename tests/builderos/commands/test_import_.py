@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 import trio
@@ -118,6 +119,22 @@ def test_a_bad_file_is_named_and_nothing_changes(tmp_path: Path, capsys: pytest.
         assert rows(data, "SELECT session_id FROM session") == [("first",)]
     assert len((data / "builderos.db").read_bytes()) == len(before)
     assert names(data) == {"blobs", "builderos.db", "hubs", "uploads", "lock"}
+
+
+def test_a_session_that_cannot_be_read_is_left_out_if_that_is_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    torn = write_old(tmp_path / "torn.db", {"good": TALK, "zzz": TALK})
+    with closing(sqlite3.connect(torn)) as connection:
+        connection.execute("UPDATE sessions SET data = substr(data, 1, 40) WHERE session_id = 'zzz'")
+        connection.commit()
+    assert run_import(options(data, torn)) == 1
+    assert "--skip-bad" in capsys.readouterr().err
+    assert run_import(attrs.evolve(options(data, torn), skip_bad=True)) == 0
+    told = capsys.readouterr().out
+    assert f"skipped: {torn}: the session 'zzz' cannot be read" in told
+    assert rows(data, "SELECT session_id FROM session") == [("good",)]
 
 
 def test_a_held_folder_and_a_wrong_zone_are_refused(

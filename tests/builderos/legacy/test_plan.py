@@ -242,3 +242,13 @@ def test_units_leave_nothing_out(messages: list[OldMessage]) -> None:
     said = plan_session([old(*messages)], UTC).said
     together: list[OldEntry] = [one for unit in units(said) for one in unit.said]
     assert together == list(said)
+
+
+def test_a_time_that_has_not_come_yet_moves_no_other_message() -> None:
+    wrong = OldMessage("user", "from the year 9999", "9999-01-01T00:00:00")
+    copy = old(user("09:00:00", "1"), wrong, user("09:00:02", "2"))
+    latest_ms = 1_800_000_000_000
+    first, second, third = plan_session([copy], UTC, latest_ms).said
+    assert [one.content for one in (first, second, third)] == ["1", "from the year 9999", "2"]
+    assert second.at_ms == first.at_ms
+    assert third.at_ms == first.at_ms + 2000

@@ -16,6 +16,7 @@ from builderos.terminal.draw import flow
 from builderos.terminal.draw.entry import Drawing, Look, Pen
 from builderos.terminal.draw.layout import Layout
 from builderos.terminal.draw.lines import Segments
+from builderos.terminal.draw.rendering import markdown_lines
 from builderos.terminal.driver import PASTE_BEGIN, PASTE_END, Pastes
 from builderos.terminal.keep import Keep, Waiting, state_folder
 from builderos.terminal.model.conversation import Conversation
@@ -186,7 +187,7 @@ def test_pastes_are_cut_out_of_what_is_read(step: int) -> None:
 def test_a_long_answer_is_not_laid_out_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 words without a new line: what is drawn as Markdown stays a small part of all that is shown."""
     drawn: list[int] = []
-    draw = flow.markdown_lines
+    draw = markdown_lines
 
     def count(text: str, width: int, style: str) -> list[Segments]:
         drawn.append(len(text))

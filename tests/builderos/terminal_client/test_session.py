@@ -314,3 +314,17 @@ def test_no_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert {str(one.name) for one in filtered if one is not None} <= {"default"}
 
     on_stage(tmp_path, act)
+
+
+def test_an_unsent_text_stays_with_the_session(tmp_path: Path) -> None:
+    async def act(stage: Stage) -> None:
+        stage.attached(draft="from the phone")
+        await stage.settle()
+        assert stage.screen.composer.text == "from the phone"
+        await stage.press("!", "enter")
+        assert stage.link.of("draft") == [{"session_id": "trip", "content": ""}]
+        await stage.press(*"half")
+        stage.app.leave()
+        assert stage.link.of("draft")[1:] == [{"session_id": "trip", "content": "half"}]
+
+    on_stage(tmp_path, act, attach=False)

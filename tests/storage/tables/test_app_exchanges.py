@@ -32,6 +32,15 @@ async def test_a_pair_belongs_to_its_last_key_for_a_while(tmp_path: Path) -> Non
         assert await pairs.owner("phone", "s", since_ms=0) is None
 
 
+async def test_the_sessions_of_a_key_are_known_by_their_use(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as store:
+        pairs = store.app_pairs
+        for at_ms, session_id in enumerate(("old", "s", "t", "s"), start=1):
+            await pairs.use("phone", session_id, "k1", now_ms=at_ms, keep_ms=WEEK_MS)
+        await pairs.use("phone", "foreign", "k2", now_ms=9, keep_ms=WEEK_MS)
+        assert await pairs.newest("k1", since_ms=2) == ["s", "t"]
+
+
 async def test_a_key_that_was_replaced_owns_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path / "x.db") as store:
         await store.devices.set_first_key("old", now_ms=1)

@@ -51,11 +51,13 @@ def test_comments_go_and_lines_keep_their_numbers() -> None:
 def test_spaces_go_only_where_no_text_is() -> None:
     source = (
         'const { a } = (b) => a === b && { c: 1, ...d };\nsay("a , b = c"); // a = b\nreturn a / b > c;\n'
+        'say({ a: " , " }, "b = c") || "";\nsay(\'"\', a = b);\nsay("\\" = ", c = d);\n'
     )
     served = 'const{a}=(b)=>a===b&&{c: 1,...d};\nsay("a , b = c"); // a = b\nreturn a / b > c;\n'
+    served += 'say({a: " , "},"b = c")||"";\nsay(\'"\', a = b);\nsay("\\" = ", c = d);\n'
     assert without_spaces(source, ".js") == served
     style = 'a > b:hover, .c { margin: 0 1px; }\n.d { content: ": , "; }\nx { grid-row: 1 / 2; }\n'
-    served = 'a>b:hover,.c{margin:0 1px;}\n.d { content: ": , "; }\nx { grid-row: 1 / 2; }\n'
+    served = 'a>b:hover,.c{margin:0 1px;}\n.d{content:": , ";}\nx { grid-row: 1 / 2; }\n'
     assert without_spaces(style, ".css") == served
 
 

@@ -333,6 +333,10 @@ async def test_web_push_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert (answer.status, answer.retry_s) == (307, 7)
         assert len((await push.send(to(address=f"{base}/long"), CARD)).text) == 4096
         assert (await push.send(to(address=f"{base}/y"), attrs.evolve(CARD, body="é" * 3000))).status == 413
+        bad = orjson.dumps({**keys, "p256dh": unpadded(b"\x04" + b"\x01" * 64)})
+        assert (await push.send(to(address=f"{base}/z", keys=bad), CARD)).status == 400, (
+            "no point of the curve"
+        )
     assert asked == ["/x", "/long"]
 
 

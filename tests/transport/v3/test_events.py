@@ -38,6 +38,8 @@ SAMPLES: list[Event] = [
     ev.Checkpoint("turn", "c1", "after", 2, 3, 1, late=True, left_out=(ev.LeftOut("a.bin", "big"),)),
     ev.UndoStarted("u1", "turn", "ipad", "c2"),
     ev.Undone("u1", ("a.py",), ("b.py",)),
+    ev.BlockDropped("1"),
+    ev.BranchLeft(("turn",)),
     ev.PlanUpdated((ev.PlanEntry("one", "pending"),)),
 ]
 

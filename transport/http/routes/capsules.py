@@ -18,7 +18,7 @@ from starlette.responses import Response
 from transport.http.responses import JsonAnswer
 from transport.ports import Device
 
-__all__ = ["Capsule", "CapsuleRoutes", "find_capsules"]
+__all__ = ["Capsule", "find_capsules", "list_capsules"]
 
 FILE_BYTES: Final = 64 * 1024
 """A capsule's file has some lines; a longer file is not a capsule's."""
@@ -38,16 +38,10 @@ class Capsule:
     purpose: str
 
 
-@attrs.frozen
-class CapsuleRoutes:
-    """The route of the capsules."""
-
-    workspace: Path
-
-    async def listing(self, _: Request, __: Device) -> Response:
-        """Return the capsules."""
-        found = await trio.to_thread.run_sync(find_capsules, self.workspace)
-        return JsonAnswer({"count": len(found), "capsules": [attrs.asdict(capsule) for capsule in found]})
+async def list_capsules(workspace: Path, _: Request, __: Device) -> Response:
+    """Return the capsules."""
+    found = await trio.to_thread.run_sync(find_capsules, workspace)
+    return JsonAnswer({"count": len(found), "capsules": [attrs.asdict(capsule) for capsule in found]})
 
 
 def find_capsules(workspace: Path) -> list[Capsule]:

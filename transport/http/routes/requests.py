@@ -26,7 +26,13 @@ MAX_LABEL: Final = 128
 MAX_REQUEST: Final = 4096
 
 _DECISIONS: Final[dict[str, Decision]] = {"allow": "allow", "deny": "deny", "allow_session": "allow_session"}
-_STATUS: Final = {"unknown_request": 404, "already_resolved": 409, "forbidden": 403, "storage": 503}
+_STATUS: Final = {
+    "unknown_request": 404,
+    "already_resolved": 409,
+    "forbidden": 403,
+    "storage": 503,
+    "shutting_down": 503,
+}
 
 
 @attrs.frozen

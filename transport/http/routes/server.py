@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.ports import Catalog, Clock
+from storage.errors import StorageError
 from transport.auth import authorize
 from transport.config import TransportConfig
 from transport.facilities import AgentState, HttpServices, Port, Readiness
@@ -21,7 +22,11 @@ from transport.metrics import CONTENT_TYPE, Figure, as_text
 from transport.ports import Deps, Device
 from transport.v3.events import timestamp
 
-__all__ = ["MetricsRoutes", "OpenApiRoutes", "ServerRoutes", "SystemRoutes"]
+__all__ = ["ServerRoutes", "SystemRoutes", "description", "metrics_text"]
+
+
+STORAGE_S: Final = 5.0
+"""How long storage may take to say that it can be written."""
 
 
 @attrs.frozen
@@ -50,7 +55,7 @@ class ServerRoutes:
         body: dict[str, Any] = {
             "status": "running",
             "version": self.config.version,
-            "health": "ok",
+            "health": await self._health(),
             "timestamp": timestamp(self.deps.clock()),
             "features": dict(self.config.features),
         }
@@ -59,6 +64,16 @@ class ServerRoutes:
             found = await trio.to_thread.run_sync(facilities.readiness, limiter=self.looking)
             body |= _readiness(found, tells_paths=authorize(device.scope, "send"))
         return JsonAnswer(body)
+
+    async def _health(self) -> str:
+        """Return `ok`, or `storage` while nothing can be stored: the disk is full, say."""
+        with trio.move_on_after(STORAGE_S):  # noqa: ASYNC912 - storage waits
+            try:
+                await self.deps.journal.check_writable()
+            except StorageError:
+                return "storage"
+            return "ok"
+        return "storage"
 
 
 def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
@@ -101,35 +116,21 @@ class SystemRoutes:
         return JsonAnswer({"ok": True, "message": "The machine is going to sleep."})
 
 
-@attrs.frozen
-class MetricsRoutes:
-    """The route of the metrics."""
-
-    facilities: HttpServices
-    port: Port
-    catalog: Catalog
-    writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-
-    async def text(self, _: Request, __: Device) -> Response:
-        """Return all metrics."""
-        port = self.port
-        figures = [
-            Figure("gauge", "builderos_connections", "Connections now, by kind.", port.gauges(), "kind"),
-            Figure("gauge", "builderos_websockets", "WebSockets on the old paths.", port.counts(), "agent"),
-            Figure("gauge", "builderos_sessions", "Sessions kept.", await self.catalog.count()),
-            *self.facilities.more_figures(),
-            *self.facilities.metrics.figures(),
-        ]
-        text = await trio.to_thread.run_sync(as_text, figures, limiter=self.writing)
-        return Response(text, media_type=CONTENT_TYPE)
+async def metrics_text(
+    services: HttpServices, port: Port, catalog: Catalog, _: Request, __: Device
+) -> Response:
+    """Return all metrics."""
+    figures = [
+        Figure("gauge", "builderos_connections", "Connections now, by kind.", port.gauges(), "kind"),
+        Figure("gauge", "builderos_websockets", "WebSockets on the old paths.", port.counts(), "agent"),
+        Figure("gauge", "builderos_sessions", "Sessions kept.", await catalog.count()),
+        *services.more_figures(),
+        *services.metrics.figures(),
+    ]
+    return Response(await trio.to_thread.run_sync(as_text, figures), media_type=CONTENT_TYPE)
 
 
-@attrs.frozen
-class OpenApiRoutes:
-    """The route of the OpenAPI description."""
-
-    version: str
-
-    async def description(self, _: Request, __: Device) -> Response:
-        """Return the description."""
-        return JsonAnswer(describe(self.version))
+async def description(version: str, _: Request, __: Device) -> Response:
+    """Return the OpenAPI description."""
+    await trio.lowlevel.checkpoint()
+    return JsonAnswer(describe(version))

@@ -29,67 +29,53 @@ from transport.v3.commands import MAX_TITLE
 from transport.v3.decode import is_id
 from transport.workspace.removal import SessionRemoval, WorktreeKept
 
-__all__ = ["ClosingRoutes", "DeletionRoutes", "ExportRoutes", "ForkRoutes"]
+__all__ = ["ForkRoutes", "close_session", "delete_session", "export_session"]
 
 _OLD_AGENTS: Final = frozenset({"claude", "codex"})
 
 logger = logging.getLogger("builderos.transport")
 
 
-@attrs.frozen
-class ClosingRoutes:
-    """The route that closes a session's hub."""
+async def close_session(config: TransportConfig, deps: Deps, request: Request, device: Device) -> Response:
+    """Close a session's hub if nobody needs it. Returns 200 for every session, whether it exists or not."""
+    if request.path_params["agent"] not in _OLD_AGENTS:
+        raise HttpError(404, "not_found", "Not found.")
+    session_id = request.path_params["id"]
+    killed = await _close(config, deps, session_id, device) if is_id(session_id) else False
+    message = "The session's process was stopped." if killed else "No process was running."
+    return JsonAnswer({"ok": True, "session_id": session_id, "process_killed": killed, "message": message})
 
-    config: TransportConfig
-    deps: Deps
 
-    async def close(self, request: Request, device: Device) -> Response:
-        """Close a session's hub if nobody needs it. Returns 200 for every session, whether it exists or not."""
-        if request.path_params["agent"] not in _OLD_AGENTS:
-            raise HttpError(404, "not_found", "Not found.")
-        session_id = request.path_params["id"]
-        killed = await self._close(session_id, device) if is_id(session_id) else False
-        message = "The session's process was stopped." if killed else "No process was running."
-        return JsonAnswer(
-            {"ok": True, "session_id": session_id, "process_killed": killed, "message": message}
-        )
-
-    async def _close(self, session_id: str, device: Device) -> bool:
-        author, limit_s = Author(device.id, device.id, device.name), self.config.submit_s
-        try:
-            if await self.deps.catalog.get(session_id) is None:
-                return False
-            answer = await ask(self.deps.bus, session_id, Close(), author, limit_s=limit_s)
-        except (ActorError, StorageError) as error:
-            logger.info("session %s: cannot be closed: %s", session_id, error)
+async def _close(config: TransportConfig, deps: Deps, session_id: str, device: Device) -> bool:
+    author, limit_s = Author(device.id, device.id, device.name), config.submit_s
+    try:
+        if await deps.catalog.get(session_id) is None:
             return False
-        return isinstance(answer, Closed) and answer.process_killed
+        answer = await ask(deps.bus, session_id, Close(), author, limit_s=limit_s)
+    except (ActorError, StorageError) as error:
+        logger.info("session %s: cannot be closed: %s", session_id, error)
+        return False
+    return isinstance(answer, Closed) and answer.process_killed
 
 
-@attrs.frozen
-class DeletionRoutes:
-    """The route that deletes a session."""
-
-    sessions: SessionRemoval
-    audit: Audit
-    clock: Clock
-
-    async def delete(self, request: Request, by: Device) -> Response:
-        """Delete a session that has no running turn and no waiting message."""
-        session_id = request.path_params["id"]
-        if not is_id(session_id):
-            raise SessionMissing(session_id)
-        force = _flag(request.query_params.get("force"))
-        try:
-            await self.sessions.remove(session_id, force=force)
-        except SessionBusy:
-            raise HttpError(409, "busy", "A turn runs or a message waits; interrupt it first.") from None
-        except WorktreeKept as kept:
-            raise HttpError(409, kept.code, str(kept)) from None
-        act = act_of(request, by, "session_deleted", self.clock())
-        act = attrs.evolve(act, session_id=session_id, subject="forced" if force else act.subject)
-        await self.audit.note(act)
-        return JsonAnswer({"ok": True, "session_id": session_id})
+async def delete_session(
+    sessions: SessionRemoval, audit: Audit, clock: Clock, request: Request, by: Device
+) -> Response:
+    """Delete a session that has no running turn and no waiting message."""
+    session_id = request.path_params["id"]
+    if not is_id(session_id):
+        raise SessionMissing(session_id)
+    force = _flag(request.query_params.get("force"))
+    try:
+        await sessions.remove(session_id, force=force)
+    except SessionBusy:
+        raise HttpError(409, "busy", "A turn runs or a message waits; interrupt it first.") from None
+    except WorktreeKept as kept:
+        raise HttpError(409, kept.code, str(kept)) from None
+    act = act_of(request, by, "session_deleted", clock())
+    act = attrs.evolve(act, session_id=session_id, subject="forced" if force else act.subject)
+    await audit.note(act)
+    return JsonAnswer({"ok": True, "session_id": session_id})
 
 
 def _flag(text: str | None) -> bool:
@@ -136,28 +122,21 @@ _TYPES: Final[dict[str, str]] = {"md": "text/markdown; charset=utf-8", "json": "
 _WriteAll = Callable[[Callable[[str], Awaitable[None]]], Awaitable[None]]
 
 
-@attrs.frozen
-class ExportRoutes:
-    """The route that exports a session."""
-
-    exports: Exports | None
-    catalog: Catalog
-
-    async def export(self, request: Request, _: Device) -> Response:
-        """Return a session as a file. Once it has begun, an error can only cut it off."""
-        if self.exports is None:
-            raise HttpError(404, "not_found", "This server does not export sessions.")
-        form = _form(request.query_params.get("format", "md"))
-        session_id = request.path_params["id"]
-        if not is_id(session_id) or await self.catalog.get(session_id) is None:
-            raise HttpError(404, "not_found", "There is no such session.")
-        headers = {
-            "Content-Type": _TYPES[form],
-            "Content-Disposition": f'attachment; filename="{session_id}.{form}"',
-            "X-Content-Type-Options": "nosniff",
-            "Cache-Control": "no-store",
-        }
-        return _Streamed(partial(self.exports, session_id, form), headers=headers)
+async def export_session(exports: Exports | None, catalog: Catalog, request: Request, _: Device) -> Response:
+    """Return a session as a file. Once it has begun, an error can only cut it off."""
+    if exports is None:
+        raise HttpError(404, "not_found", "This server does not export sessions.")
+    form = _form(request.query_params.get("format", "md"))
+    session_id = request.path_params["id"]
+    if not is_id(session_id) or await catalog.get(session_id) is None:
+        raise HttpError(404, "not_found", "There is no such session.")
+    headers = {
+        "Content-Type": _TYPES[form],
+        "Content-Disposition": f'attachment; filename="{session_id}.{form}"',
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-store",
+    }
+    return _Streamed(partial(exports, session_id, form), headers=headers)
 
 
 def _form(text: str) -> Literal["md", "json"]:

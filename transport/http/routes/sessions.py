@@ -20,7 +20,7 @@ from transport.ports import Deps, Device, Renders
 from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
 from transport.v3.decode import is_id
 from transport.v3.events import encode_event
-from transport.v3.replies import session_entry
+from transport.v3.replies import left_turns, session_entry
 
 __all__ = ["SessionRoutes"]
 
@@ -109,6 +109,10 @@ class SessionRoutes:
         body["next_after"] = page[-1].seq if more and before is None else None
         if before is not None:
             body["next_before"] = page[0].seq if more else None
+        left = left_turns(record)
+        for entry in made:
+            if entry["turn_id"] in left:
+                entry["left"] = True
         body["messages"] = made
         return JsonAnswer(body)
 

@@ -144,7 +144,10 @@ class WebPush:
             return Answer(413, "the card is too long")
         keys = orjson.loads(channel.keys)
         pad_to = min(-(-len(plain) // PAD_BYTES) * PAD_BYTES, MAX_PLAIN)
-        body = seal(plain, _bytes_of(keys["p256dh"]), _bytes_of(keys["auth"]), pad_to=pad_to)
+        try:
+            body = seal(plain, _bytes_of(keys["p256dh"]), _bytes_of(keys["auth"]), pad_to=pad_to)
+        except ValueError:
+            return Answer(400, "the keys of this browser are not valid")
         return await self.services.request("POST", channel.address, self._headers(channel, card), body)
 
     def _headers(self, channel: Channel, card: Card) -> dict[str, str]:

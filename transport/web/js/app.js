@@ -61,6 +61,7 @@ export class App {
 		this.cameFromList = false;
 		this.tabs = new BroadcastChannel("builderos.tabs");
 		this.tabs.onmessage = () => this.#signOut();
+		addEventListener("desk", () => this.do("desk"));
 		store.lost = () => this.shell.say("This browser keeps nothing for this page. Messages that wait to be sent are lost if you close it.");
 	}
 
@@ -192,7 +193,7 @@ export class App {
 			this.#draw(later);
 		}
 		if (drawn.has("list")) this.#drawList(client);
-		if (drawn.has("session")) this.conversation?.update();
+		if (drawn.has("session") || drawn.has("list")) this.conversation?.update();
 		this.#heading(client);
 		this.#connection(client);
 	}
@@ -208,10 +209,9 @@ export class App {
 		const told = JSON.stringify([this.status, loaded, known.size > 0]);
 		if (told === this.told || !loaded || !this.asked) return;
 		this.told = told;
-		import("./views/welcome.js").then(({ missing, welcomeView }) => {
+		import("./views/welcome.js").then(({ welcomeView }) => {
 			this.greeting.replaceChildren(welcomeView(this.status, known.size));
-			const isNeeded = !known.size || missing(this.status).length > 0;
-			this.list.welcome.replaceChildren(...(isNeeded ? [welcomeView(this.status, known.size)] : []));
+			this.list.welcome.replaceChildren(welcomeView(this.status, known.size, known.size > 0));
 		}, () => (this.told = ""));
 	}
 
@@ -262,7 +262,7 @@ export class App {
 		if (!this.client?.connection.send(frame)) this.shell.say("Not connected at the moment.");
 	}
 
-	/** Do what is loaded when it is first done. @param {"create" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
+	/** Do what is loaded when it is first done. @param {"create" | "desk" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
 	do(what) {
 		Promise.all([import("./doings.js"), moreStyles()]).then(
 			([doings]) => this.client && doings[what](this, this.client),
@@ -270,14 +270,14 @@ export class App {
 		);
 	}
 
-	/** @param {string} id @param {string} agent @param {Record<string, string>} settings */
+	/** @param {string} id @param {string} agent @param {Record<string, string | boolean>} settings */
 	make(id, agent, settings) {
 		this.making = { id, agent, ...(Object.keys(settings).length ? { settings } : {}) };
 		if (this.client?.open?.id === id) this.client.closeSession();
 		goTo(`#/s/${id}`);
 	}
 
-	/** @type {{id: string, agent: string, settings?: Record<string, string>} | undefined} the session that is being made */
+	/** @type {{id: string, agent: string, settings?: Record<string, string | boolean>} | undefined} the session that is being made */
 	making = undefined;
 
 	/** Make a session by its first message. @param {string} agent @param {string} text */

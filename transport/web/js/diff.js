@@ -98,7 +98,9 @@ export function readPatch(patch) {
 	return start < 0 ? [] : readDiff(patch.slice(start)).filter((one) => !one.text.startsWith("\\ No newline"));
 }
 
-/** The lines of a patch with their numbers: in the old file for a removed line, else in the new one; 0 for none. @param {string} patch @returns {(Line & {number: number})[]} */
+/** @typedef {Line & {number: number}} NumberedLine */
+
+/** The lines of a patch with their numbers: in the old file for a removed line, else in the new one; 0 for none. @param {string} patch @returns {NumberedLine[]} */
 export function numbered(patch) {
 	let [before, after] = [0, 0];
 	return readPatch(patch).map((one) => {
@@ -112,4 +114,40 @@ export function numbered(patch) {
 		if (one.sign !== "-") after++;
 		return { ...one, number };
 	});
+}
+
+/**
+ * Lines as rows of old and new: removed lines beside the added ones that take their place. A hunk's head is a row of its own.
+ * @param {NumberedLine[]} lines @returns {(NumberedLine | null)[][]}
+ */
+export function paired(lines) {
+	/** @type {(NumberedLine | null)[][]} */
+	const rows = [];
+	/** @type {NumberedLine[]} */
+	let removed = [];
+	let offset = 0; // from a line's number in the new text to that in the old one
+	const flush = () => {
+		for (const line of removed) rows.push([line, null]);
+		removed = [];
+	};
+	for (const line of lines) {
+		if (line.sign === "+") {
+			rows.push([removed.shift() ?? null, line]);
+			offset--;
+			continue;
+		}
+		if (line.sign === "-") {
+			removed.push(line);
+			offset++;
+			continue;
+		}
+		flush();
+		if (line.sign === "@") {
+			const [, from, to] = /^@@ -(\d+)(?:,\d+)? \+(\d+)/.exec(line.text) ?? [];
+			offset = Number(from ?? 0) - Number(to ?? 0);
+			rows.push([line]);
+		} else rows.push([{ ...line, number: line.number + offset }, line]);
+	}
+	flush();
+	return rows;
 }

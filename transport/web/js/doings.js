@@ -16,7 +16,7 @@ import { palette as openPalette } from "./views/palette.js";
 export function create(app, client) {
 	if (app.list.create.disabled) return;
 	const folders = [...new Set(client.sessions.list.flatMap((one) => (one.workspace ? [one.workspace] : [])))].slice(0, 20);
-	newSession(app.agents(client), folders, (agent, settings) => app.make(`s-${randomHex(6)}`, agent, settings));
+	newSession(client, app.agents(client), folders, (agent, settings) => app.make(`s-${randomHex(6)}`, agent, settings));
 }
 
 /** @param {App} app @param {Client} client */
@@ -32,6 +32,12 @@ export function settings(app, client) {
 		signOut: () => signOut(app, client),
 		say: (text) => app.shell.say(text),
 	});
+}
+
+/** @param {App} app @param {Client} client */
+export async function desk(app, client) {
+	const { deskDialog } = await import("./views/desk.js");
+	deskDialog(client, (text) => app.shell.say(text));
 }
 
 /** @param {App} _ @param {Client} client */
@@ -52,6 +58,7 @@ export function palette(app, client) {
 		...(open ? [{ name: "Details of this session", hint: "", act: () => details(app, client) }] : []),
 		...(open ? [{ name: "Changes of this session", hint: "", act: () => showChanges(open, null) }] : []),
 		...(open?.journal.turn ? [{ name: "Stop this turn", hint: "", act: () => open.interrupt() }] : []),
+		...(client.may("drive") ? [{ name: "On this computer", hint: "", act: () => desk(app, client) }] : []),
 		{ name: "All sessions", hint: "", act: () => goTo("#/") },
 		...(client.may("admin") ? [{ name: "Pair a device", hint: "", act: () => pair(app, client) }] : []),
 		{ name: "Settings", hint: "", act: () => settings(app, client) },

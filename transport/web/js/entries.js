@@ -56,7 +56,7 @@ export function startTool(answer, frame) {
 export function finishTool(answer, frame) {
 	const tool = answer.tools.find((one) => one.id === frame.tool_id);
 	if (!tool) return;
-	Object.assign(tool, { output: frame.output, isError: frame.is_error, ms: frame.duration_ms, outputBlob: frame.blob?.url, diff: frame.diff });
+	Object.assign(tool, { output: frame.output, isError: frame.is_error, ms: frame.duration_ms, outputBlob: frame.blob?.url, diff: frame.diff, pictures: frame.pictures });
 }
 
 /** The call that a request is about: the newest one of this tool and input that is not done. @param {AnswerEntry | undefined} answer @param {Frame} frame */

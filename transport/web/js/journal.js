@@ -83,6 +83,8 @@ export class Journal extends Timeline {
 		this.grants = frame.grants ?? [];
 		this.plan = Array.isArray(frame.plan) ? frame.plan : [];
 		this.held = frame.held ?? null;
+		/** @type {{branch: string, base: string, ahead: number | null, dirty: boolean | null} | null} */
+		this.worktree = frame.worktree ?? null;
 		for (const one of Array.isArray(frame.background) ? frame.background : []) {
 			if (!this.tasks.has(one.task_id)) this.#task({ ...one, type: "task_started", background: true });
 		}

@@ -11,6 +11,8 @@ const PAGE = 50;
 const KEEP_AFTER_MS = 300;
 const DRAFT_AFTER_MS = 400;
 const READ_AFTER_MS = 200;
+/** The server starts a session's agent at most so often before a message. */
+const WARM_AGAIN_MS = 60_000;
 /** How long after a turn's end its rendered answer is awaited before it is asked for. */
 const RENDERED_LIMIT_MS = 2000;
 
@@ -33,6 +35,8 @@ export class OpenSession {
 		this.waiters = [];
 		this.asking = false;
 		this.readTold = 0;
+		/** When the server next heeds a `warm`. */
+		this.warmAgainAt = 0;
 		/** @type {Record<string, ReturnType<typeof setTimeout> | undefined>} */
 		this.timers = {};
 		this.left = false;
@@ -296,6 +300,18 @@ export class OpenSession {
 		if (!this.caughtUp || seq <= this.readTold || !this.client.may("approve")) return;
 		this.readTold = seq;
 		this.#once("read", READ_AFTER_MS, () => this.client.connection.send({ type: "mark_read", session_id: this.id, seq: this.readTold }));
+	}
+
+	/** Somebody is about to write: the agent's program, if it is not up, may start meanwhile. */
+	warm() {
+		const now = performance.now();
+		if (this.#warmable && now >= this.warmAgainAt && this.client.connection.send({ type: "warm", session_id: this.id })) {
+			this.warmAgainAt = now + WARM_AGAIN_MS;
+		}
+	}
+
+	get #warmable() {
+		return this.client.may("drive") && this.client.attached.has(this.id) && !this.journal.turn;
 	}
 
 	/** What the person is typing; other devices see it too. @param {string} text */

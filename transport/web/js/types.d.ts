@@ -50,6 +50,8 @@ interface Tool {
   inputBlob?: string;
   output?: string;
   outputBlob?: string;
+  /** Pictures that the call gave. */
+  pictures?: { mime_type: string; size: number; url: string }[];
   isError?: boolean;
   ms?: number;
   diff?: FileDiff[];
@@ -229,6 +231,28 @@ interface SessionInfo {
   pinned?: boolean;
   archived?: boolean;
   held?: any;
+  where?: Where | null;
+}
+
+/** A session that a program of the person's keeps. */
+interface DeskSession {
+  agent: string;
+  native_id: string;
+  title: string;
+  workspace: string;
+  first_message: string;
+  last_activity: string;
+  message_count: number;
+  where: Where | null;
+  session_id: string | null;
+}
+
+/** A program of the person's that has a session open. */
+interface Where {
+  program: string;
+  pid: number | null;
+  status: "idle" | "busy" | "waiting";
+  since: string | null;
 }
 
 /** A file that waits to be uploaded, or was. Its bytes and no Blob: some browsers keep no Blob in their database. */
@@ -245,7 +269,7 @@ interface OutMessage {
   n?: number;
   session_id: string;
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
   message_id: string;
   content: string;
   mode: "queue" | "steer";
@@ -317,6 +341,8 @@ interface Acts {
   /** Whether what waits outlives the page. */
   keeps: () => boolean;
   save: (url: string, name: string) => void;
+  /** The bytes of a file of this server. */
+  fetch: (url: string) => Promise<Blob>;
   copy: (text: string) => void;
   /** What else a finished answer's foot has. */
   more: (entry: AnswerEntry) => HTMLElement[];
@@ -340,7 +366,7 @@ interface ListActs {
 /** What `Create` asked for. */
 interface Making {
   agent?: string;
-  settings?: Record<string, string>;
+  settings?: Record<string, string | boolean>;
 }
 
 interface Hit {

@@ -33,8 +33,16 @@ export function listen({ heard, ended }) {
 
 let turn = 0;
 
+/** Read a text aloud by a button that says whether it does; pressed again, it ends. @param {HTMLElement} toggle @param {string} text */
+export function readAloud(toggle, text) {
+	const show = (/** @type {boolean} */ on) => toggle.setAttribute("aria-pressed", String(on));
+	if (toggle.getAttribute("aria-pressed") === "true") return hush();
+	show(true);
+	speak(text, () => show(false));
+}
+
 /** Read a text aloud, instead of what is being read. @param {string} text @param {() => void} ended */
-export function speak(text, ended) {
+function speak(text, ended) {
 	hush();
 	const mine = ++turn;
 	const parts = text.match(new RegExp(`[^]{1,${UTTERANCE}}(?=\\s|$)|[^]{1,${UTTERANCE}}`, "g")) ?? [];

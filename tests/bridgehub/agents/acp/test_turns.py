@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,18 +79,34 @@ async def test_a_conversation_that_is_gone_is_given_again_as_text(tmp_path: Path
         assert sink.memory["session_id"] != "gone"
 
 
-async def test_an_endless_replay_costs_memory_and_not_the_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fault", "lost"),
+    [
+        ({"replay": "endless"}, False),
+        ({"refuses": {"code": -32603, "message": "the session is open in another window"}}, False),
+        ({"refuses": {"code": -32603, "message": "Session s1 not found"}}, True),
+        ({"refuses": {"code": -32602, "message": "No such session: s1"}}, True),
+    ],
+)
+async def test_only_a_conversation_that_is_not_there_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], lost: bool
 ) -> None:
     async with open_acp_rig(tmp_path) as rig:
         first = rig.driver()
         _, sink = await rig.turn(first, "one")
         await first.aclose()
         monkeypatch.setattr(start, "LOAD_S", 0.5)
-        later = rig.driver({"replay": "endless"}, agent_memory=sink.memory)
-        end, again = await rig.turn(later, "two")
-        assert isinstance(end, TurnDone)
-        assert again.text() == "you said two (1)"
+        end, again = await rig.turn(rig.driver(fault, agent_memory=sink.memory), "two")
+        if lost:
+            assert isinstance(end, TurnDone)
+            assert again.text() == "you said two (1)"
+            return
+        assert isinstance(end, TurnFailed)
+        assert (end.code, end.retryable, end.ways) == ("agent_exited", True, ("renew",))
+        assert again.memory == {}
+        monkeypatch.undo()
+        _, again = await rig.turn(rig.driver(agent_memory=sink.memory), "three")
+        assert again.text() == "you said three (2)"
 
 
 async def test_a_plan_commands_usage_and_modes_reach_the_devices(tmp_path: Path) -> None:

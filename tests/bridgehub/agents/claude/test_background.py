@@ -121,3 +121,21 @@ async def test_a_dead_program_takes_its_background_with_it(tmp_path: Path) -> No
         assert TaskEnded(None, task_id, "cancelled") in [item.event for item in told]
         assert isinstance((await reader.turn("t2", "hello"))[-1].event, TurnDone)
         assert rig.standin.requests[-1].user_texts[-1] == "hello"
+
+
+async def test_what_it_schedules_is_a_task_that_goes_with_the_program(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig, open_claude_hub(rig, tmp_path) as opened:
+        reader = await opened.reader()
+        wakeup = {"delaySeconds": 600, "reason": "look again", "prompt": "look"}
+        rig.standin.script(Answer.of(ToolUse("ScheduleWakeup", wakeup)), Answer.of("later"))
+        await reader.link.send(prompt("t1", "go"))
+        told = await reader.read_until(TurnDone)
+        (began,) = [item.event for item in told if isinstance(item.event, TaskBegan)]
+        assert (began.turn_id, began.agent_type, began.background) == ("t1", "timer", True)
+        assert began.title.startswith("Continues at ")
+        assert opened.hub.turns.is_busy
+        await reader.link.send(StopTask(began.task_id))
+        (ended,) = await reader.read_until(TaskEnded)
+        assert ended.event == TaskEnded(None, began.task_id, "cancelled")
+        await until(lambda: not program_pids(rig.agent_session_id))
+        assert not opened.hub.turns.is_busy

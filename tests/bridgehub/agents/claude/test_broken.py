@@ -93,7 +93,7 @@ async def _reach(rig: ClaudeRig, driver: ClaudeDriver, sink: RecordingSink, stat
     elif state == "unread":
         # Not the first turn's, which was sent long ago.
         await eventually(
-            lambda: bool((session := driver._session) and session._reading and session._sent.is_set())
+            lambda: bool((session := driver._session) and session.is_in_turn and session._sent.is_set())
         )
     else:
         await eventually(lambda: bool(program_pids(rig.agent_session_id)))

@@ -18,6 +18,8 @@ from bridgehub.protocol.messages import (
     History,
     Noticed,
     PastMessage,
+    Prompt,
+    Setup,
     ToolEnded,
     TurnDone,
     TurnFailed,
@@ -193,8 +195,10 @@ async def test_edited_settings_count_from_the_next_turn(tmp_path: Path) -> None:
         for number, path in enumerate(instructions):
             path.write_text(f"MARKER-OLD-{number}\n")
         driver = rig.driver(trusted_folders=(str(rig.workspace),))
-        await rig.turn(driver, "one")
+        await driver.warm_up(Prompt("", "", "", 0, setup=Setup()), RecordingSink())
+        assert rig.standin.requests == []
         pids = program_pids(rig.agent_session_id)
+        await rig.turn(driver, "one")
         await rig.turn(driver, "two")
         assert program_pids(rig.agent_session_id) == pids, "nothing was edited"
         assert rig.standin.requests[-1].markers == ("MARKER-OLD-0", "MARKER-OLD-1")

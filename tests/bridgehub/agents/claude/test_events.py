@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import orjson
@@ -23,10 +24,13 @@ from claude_agent_sdk import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridgehub.agents.claude.background import FIRES_LATE_S, Background
 from bridgehub.agents.claude.events import ClaudeTranslator
 from bridgehub.agents.claude.outcome import Outcome
+from bridgehub.agents.claude.permissions import _changed_input
 from bridgehub.agents.text import clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.protocol.messages import (
+    Decided,
     HubEvent,
     TaskBegan,
     TaskEnded,
@@ -272,3 +276,70 @@ def test_a_cost_that_was_begun_anew_is_the_cost() -> None:
     end = outcome.end(interrupted=False)
     assert isinstance(end, TurnDone)
     assert end.cost_usd == 0.25
+
+
+def test_two_calls_with_one_id_are_two_calls() -> None:
+    """Some services behind proxies give an id again; a message that is told twice is still one."""
+    one = AssistantMessage([ToolUseBlock("x", "Bash", {"command": "echo one"})], model="m", message_id="m1")
+    two = AssistantMessage([ToolUseBlock("x", "Bash", {"command": "echo two"})], model="m", message_id="m2")
+    gave = [UserMessage([ToolResultBlock("x", text)]) for text in ("one", "two")]
+    for order in ([one, one, gave[0], two, gave[1]], [one, two, *gave]):
+        events = told(*order)
+        calls = [(event.tool_id, event.input) for event in events if isinstance(event, ToolBegan)]
+        assert calls == [("x", {"command": "echo one"}), ("x#2", {"command": "echo two"})]
+        ends = [(event.tool_id, event.output) for event in events if isinstance(event, ToolEnded)]
+        assert ends == [("x", "one"), ("x#2", "two")]
+
+
+def test_answers_reach_the_program_as_texts_under_its_own_questions() -> None:
+    asked = {"questions": [{"question": "Half a pair \ud83d?"}, {"question": "How many?"}]}
+    answers = {"Half a pair \ufffd?": ["a", "b"], "How many?": 3}
+    decided = Decided("r", "allow", answers=answers)
+    changed = _changed_input(asked, decided)
+    assert changed is not None
+    assert changed["answers"] == {"Half a pair \ud83d?": "a, b", "How many?": "3"}
+
+
+def test_a_picture_is_kept_and_named_and_an_embedded_text_is_text() -> None:
+    dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    parts: list[dict[str, Any]] = [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": dot}},
+        {"type": "image", "data": dot, "mimeType": "image/jpeg"},
+        {"type": "image", "data": "bm90IGEgcGljdHVyZQ==", "mimeType": "image/png"},
+        {"type": "resource", "resource": {"uri": "file:///a", "text": "what it says"}},
+    ]
+    translator = ClaudeTranslator("t")
+    (ended,) = told(UserMessage([ToolResultBlock("x", parts)]), translator=translator)
+    assert isinstance(ended, ToolEnded)
+    assert ended.output == "[picture: png, 1 KB]\n[picture: png, 1 KB]\n[image]\nwhat it says"
+    (picture,) = ended.pictures
+    (blob,) = translator.take_blobs()
+    assert picture == {"mime_type": "image/png", "size": blob.size, "sha256": blob.sha256}
+
+
+def scheduling(result: dict[str, Any]) -> UserMessage:
+    return UserMessage([ToolResultBlock("x", "ok")], tool_use_result=result)
+
+
+def test_what_is_scheduled_is_a_task_until_it_begins_or_is_forgotten() -> None:
+    now = 1000.0
+    background = Background(clock=lambda: now)
+    wakeup = {"scheduledFor": 1_120_000, "clampedDelaySeconds": 60}
+    cron = {"id": "a1", "humanSchedule": "Every 5 minutes", "recurring": True}
+    (began,) = background.translate(scheduling(wakeup), "t")
+    assert began == TaskBegan("t", "wakeup-1120000", "Continues at 00:18 UTC", "timer", background=True)
+    (also,) = background.translate(scheduling(cron), "t")
+    assert also == TaskBegan("t", "cron-a1", "Every 5 minutes", "timer", background=True)
+    assert background.holds == ("wakeup-1120000", "cron-a1")
+    assert list(background.fired(began=True)) == [], "it is not its time yet"
+    assert background.wait_s() == 60 + FIRES_LATE_S
+    now += 60
+    assert list(background.fired(began=False)) == [], "it may still begin"
+    assert list(background.fired(began=True)) == [TaskEnded(None, "wakeup-1120000", "succeeded")]
+    assert background.wait_s() == math.inf
+    (ended,) = background.translate(scheduling({"id": "a1"}), "t")
+    assert ended == TaskEnded("t", "cron-a1", "cancelled")
+    (once,) = background.translate(scheduling({**cron, "id": "b2", "recurring": False}), "t")
+    assert isinstance(once, TaskBegan)
+    assert list(background.fired(began=True)) == [TaskEnded(None, "cron-b2", "succeeded")]
+    assert not background.holds

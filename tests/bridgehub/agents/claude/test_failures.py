@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.messages import BlockDropped, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
 from tests.standin.anthropic import default_reply, standin_env
 from tests.standin.replies import Answer, Broken, Failure, Text
 from tests.standin.requests import Seen
@@ -103,6 +103,17 @@ async def test_a_program_that_does_not_come_up(
         assert sink.events == []
 
 
+async def test_a_file_that_is_not_executable_is_named(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        program = tmp_path / "claude"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o644)
+        end, _ = await rig.turn(rig.driver(options={"cli_path": str(program)}), "hello")
+        assert isinstance(end, TurnFailed)
+        assert (end.code, end.retryable) == ("not_installed", False)
+        assert f"{program}: the file is not executable" in end.content
+
+
 async def test_without_the_sdk_the_turn_says_how_to_install_it(tmp_path: Path) -> None:
     """In a process of its own, where importing the SDK fails as if it were not there."""
     code = """
@@ -140,21 +151,23 @@ def test_the_environment_leads_to_loopback_only() -> None:
 
 
 async def test_an_answer_that_breaks_off_is_begun_again_in_a_new_block(tmp_path: Path) -> None:
-    """What was streamed before cannot be taken back; the notice between the blocks says why there are two."""
+    """The first is taken back, and a notice says why; also if the program asks again without a word."""
     async with open_rig(tmp_path) as rig:
-        gate = trio.Event()
-        rig.standin.script(Broken(Answer.of(Text.of("half an ", gate))), Answer.of("the whole answer"))
-        driver, sink = rig.driver(), RecordingSink()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(rig.turn, driver, "hello", sink)
-            await sink.until(lambda seen: seen.text() == "half an ")
-            gate.set()
-        told = [event for event in sink.events if isinstance(event, TextPiece | Noticed)]
-        assert [getattr(event, "block", "notice") for event in told] == [
-            "msg_standin_1:0",
-            "notice",
-            "msg_standin_2:0",
-        ]
+        driver = rig.driver()
+        for number, told in ((1, ""), (3, "overloaded_error")):
+            gate, sink = trio.Event(), RecordingSink()
+            rig.standin.script(
+                Broken(Answer.of(Text.of("half an ", gate)), told), Answer.of("the whole answer")
+            )
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rig.turn, driver, "hello", sink)
+                await sink.until(lambda seen: seen.text() == "half an ")
+                gate.set()
+            heard = [event for event in sink.events if isinstance(event, TextPiece | Noticed | BlockDropped)]
+            assert [type(event) for event in heard] == [TextPiece, Noticed, BlockDropped, TextPiece]
+            assert getattr(heard[1], "code", "") == "agent_retry"
+            assert heard[2] == BlockDropped(f"turn-{rig.turns}", "text", f"msg_standin_{number}:0")
+            assert getattr(heard[3], "text", "") == "the whole answer"
 
 
 async def test_a_prompt_that_a_hook_refuses_ends_with_the_reason(tmp_path: Path) -> None:
@@ -169,3 +182,15 @@ async def test_a_prompt_that_a_hook_refuses_ends_with_the_reason(tmp_path: Path)
         assert notice.code == "agent_says"
         assert "no such words here" in notice.content
         assert rig.standin.requests == []
+
+
+async def test_a_compaction_that_fails_is_an_error_and_no_answer(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        driver = rig.driver()
+        await rig.turn(driver, "hello")
+        rig.standin.fallback = lambda seen: Failure(400, "invalid_request_error", "no room for that")
+        end, sink = await rig.turn(driver, "/compact")
+        assert isinstance(end, TurnFailed)
+        assert (end.code, end.retryable, end.ways) == ("model_error", True, ("renew", "fork"))
+        assert "no room for that" in end.content
+        assert sink.text() == ""

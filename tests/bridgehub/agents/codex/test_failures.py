@@ -13,7 +13,7 @@ import trio.testing
 
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
-from bridgehub.protocol.messages import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.messages import BlockDropped, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
 from tests.standin.openai import shell
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
 from tests.standin.replies import Answer, Broken, Failure, Hang, Reply, Text
@@ -59,7 +59,9 @@ async def test_a_retry_that_succeeds_is_a_good_turn(tmp_path: Path) -> None:
         assert isinstance(end, TurnDone)
         assert [notice.attempt for notice in sink.of(Noticed)] == [1, 2, 1]
         assert [piece.text for piece in sink.of(TextPiece)] == ["half an ", "the whole answer"]
-        assert len({piece.block for piece in sink.of(TextPiece)}) == 2
+        first, second = (piece.block for piece in sink.of(TextPiece))
+        assert first != second
+        assert sink.of(BlockDropped) == [BlockDropped(f"turn-{rig.turns}", "text", first)]
 
 
 async def test_not_signed_in_is_known_before_anything_is_sent(tmp_path: Path) -> None:
@@ -252,6 +254,17 @@ DONE = (
 
 
 BEGUN = 'tell(method="turn/started", params={"threadId": "01a2033a-5186-7871-8b90-30cba945faa1", "turn": {"id": "u"}})'
+
+
+async def test_a_file_that_is_not_executable_is_named(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        program = tmp_path / "codex"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o644)
+        end, _ = await rig.turn(rig.driver(options={"cli_path": str(program)}), "hello")
+        assert isinstance(end, TurnFailed)
+        assert (end.code, end.retryable) == ("not_installed", False)
+        assert f"The file {program} is not executable" in end.content
 
 
 @pytest.mark.parametrize(

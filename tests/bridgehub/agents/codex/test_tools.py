@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,7 +13,15 @@ import pytest
 import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
-from bridgehub.protocol.messages import TextPiece, ToolBegan, ToolEnded, TurnDone
+from bridgehub.protocol.messages import (
+    PlanChanged,
+    TaskBegan,
+    TaskEnded,
+    TextPiece,
+    ToolBegan,
+    ToolEnded,
+    TurnDone,
+)
 from tests.standin.openai import shell
 from tests.standin.openai_replies import patch
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
@@ -170,6 +179,18 @@ async def test_an_interrupt_ends_the_command_and_what_it_started(tmp_path: Path)
         assert isinstance(end, TurnDone)
 
 
+async def test_its_to_do_list_is_told(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        steps = [{"step": "one", "status": "completed"}, {"step": "two", "status": "in_progress"}]
+        rig.standin.script(Answer.of(ToolUse("update_plan", {"plan": steps})), Answer.of("ok"))
+        _, sink = await rig.turn(rig.driver(), "plan it")
+        (told,) = sink.of(PlanChanged)
+        assert told.entries == (
+            {"content": "one", "status": "completed"},
+            {"content": "two", "status": "in_progress"},
+        )
+
+
 async def test_an_interrupt_withdraws_the_question(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver, sink = rig.driver(), CodexSink()
@@ -182,20 +203,43 @@ async def test_an_interrupt_withdraws_the_question(tmp_path: Path) -> None:
         assert isinstance(end, TurnDone)
 
 
-async def test_a_command_in_the_background_outlives_its_turn_only(tmp_path: Path) -> None:
-    async with open_codex_rig(tmp_path) as rig:
-        driver = rig.driver(permission_mode="never")
-        rig.standin.script(Answer.of(ToolUse("exec_command", {"cmd": "sleep 987", "yield_time_ms": 250})))
+async def test_commands_in_the_background_are_tasks_that_end_by_themselves_or_are_stopped(
+    tmp_path: Path,
+) -> None:
+    async with open_codex_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        driver, between = rig.driver(permission_mode="never"), CodexSink()
+        long, short = (
+            ToolUse("exec_command", {"cmd": cmd, "yield_time_ms": 250})
+            for cmd in ("setsid sleep 986 & sleep 987", "while [ ! -e go ]; do sleep 0.1; done; echo went")
+        )
+        rig.standin.script(Answer.of(long, short))
         end, sink = await rig.turn(driver, "serve", CodexSink())
         assert isinstance(end, TurnDone)
-        [ended] = sink.of(ToolEnded)
-        assert (ended.output, ended.is_error) == ("It goes on in the background.", False)
-        assert len(_sleepers(rig)) == 1
+        assert {(one.output, one.is_error) for one in sink.of(ToolEnded)} == {
+            ("It goes on in the background.", False)
+        }
+        begun = {one.title.split()[-1]: one for one in sink.of(TaskBegan)}
+        assert all(one.background and one.turn_id == "turn-1" for one in begun.values())
+        stays = next(one for one in begun.values() if "986" in one.title)
+        ends = next(one for one in begun.values() if "went" in one.title)
+        nursery.start_soon(driver.wait_own_work, between.emit)
+        (rig.workspace / "go").touch()
+        await between.until(lambda seen: bool(seen.of(TaskEnded)))
+        assert between.of(TaskEnded) == [TaskEnded(None, ends.task_id, "succeeded", "went\n")]
         await rig.turn(driver, "next")
-        assert len(_sleepers(rig)) == 1
-        await driver.aclose()
-        assert rig.programs() == []
+        assert len(_sleepers(rig)) == 2
+        await driver.stop_task(stays.task_id, between.emit)
+        assert between.of(TaskEnded)[1:] == [TaskEnded(None, stays.task_id, "cancelled")]
         await eventually(lambda: not _sleepers(rig))
+        rig.standin.script(Answer.of(long))
+        _, sink = await rig.turn(driver, "again", CodexSink())
+        (last,) = sink.of(TaskBegan)
+        for process in rig.programs():
+            with suppress(psutil.NoSuchProcess):  # it went with another one
+                process.kill()
+        await between.until(lambda seen: len(seen.of(TaskEnded)) == 3)
+        assert between.of(TaskEnded)[2] == TaskEnded(None, last.task_id, "cancelled")
+        nursery.cancel_scope.cancel()
 
 
 def _sleepers(rig: CodexRig) -> list[psutil.Process]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,20 @@ from bridgehub.agents.codex import start
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
 from bridgehub.protocol.messages import (
+    AgentOffered,
     Consumed,
     History,
     Noticed,
     PastMessage,
+    Prompt,
+    Setup,
     Steer,
     TextPiece,
     TurnDone,
     TurnFailed,
 )
 from tests.standin.driver_rig import TURN_S
-from tests.standin.openai_rig import CodexRig, CodexSink, open_codex_rig
+from tests.standin.openai_rig import MODEL, CodexRig, CodexSink, open_codex_rig
 from tests.standin.replies import Answer, Hang, Text, Thinking
 from tests.standin.rig import stopped_at_its_start
 
@@ -139,6 +143,49 @@ async def test_compact_sums_the_conversation_up_and_is_no_text(tmp_path: Path) -
         said = rig.standin.requests[-1].user_texts
         assert "/compact" not in said
         assert any("MARKER-SUMMARY" in text for text in said)
+
+
+async def test_review_is_codex_s_own_and_works_with_the_settings(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        _, sink = await rig.turn(driver, "first")
+        told = sink.newest[AgentOffered]
+        assert isinstance(told, AgentOffered)
+        assert [one["name"] for one in told.offer["commands"]] == ["compact", "review"]
+        other = next(one["id"] for one in told.offer["models"] if one["id"] != MODEL)
+        findings = {"findings": [], "overall_correctness": "patch is correct", "overall_explanation": "Fine."}
+        rig.standin.script(Answer.of(json.dumps(findings | {"overall_confidence_score": 0.9})))
+        end, sink = await rig.turn(driver, "/review look at a.txt", setup=Setup(other, "read-only", "low"))
+        assert isinstance(end, TurnDone)
+        assert (sink.events[0], sink.text()) == (Consumed("turn-2"), "Fine.")
+        seen = rig.standin.requests[-1]
+        assert (seen.user_texts[-1], seen.body["reasoning"]["effort"]) == ("look at a.txt", "low")
+
+        rig.standin.script(Answer.of(Text.of("endless ", trio.Event())))
+        count, sink = len(rig.standin.requests), CodexSink()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.turn, driver, "/review", sink)
+            await rig.standin.request(count + 1)
+            await sink.until(lambda seen: bool(seen.of(Consumed)))
+            await driver.interrupt()
+        end, after = await rig.turn(driver, "and now")
+        assert isinstance(end, TurnDone)
+        assert "last: and now" in after.text()
+
+
+async def test_a_program_that_was_warmed_up_takes_the_first_message(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver, warm = rig.driver(), CodexSink()
+        await driver.warm_up(Prompt("", "", "", 0, setup=Setup(MODEL)), warm)
+        assert (warm.events, rig.standin.requests) == ([], [])
+        before = {process.pid for process in rig.programs()}
+        _, sink = await rig.turn(driver, "first", setup=Setup(MODEL))
+        assert before <= {process.pid for process in rig.programs()}
+        assert sink.memory == {}, "it was remembered before"
+        await driver.aclose()
+        later = rig.driver(agent_memory=warm.memory)
+        await rig.turn(later, "second")
+        assert rig.standin.requests[-1].user_texts == ("first", "second")
 
 
 async def test_a_first_turn_asks_for_no_history(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import { ApiError } from "../api.js";
 import { button, el, setAttr } from "../dom.js";
+import { recall, remember } from "../identity.js";
 import { filesText } from "../work.js";
+import { commentOn } from "./comment.js";
 import { showFile } from "./file.js";
-import { openPane } from "./pane.js";
+import { WIDE, openPane } from "./pane.js";
 import { drawPatch } from "./patch.js";
 
 /** Lines up to which the first files are open from the beginning. */
@@ -14,6 +16,7 @@ const OPEN_LINES = 300;
 export function showChanges(session, turn) {
 	const view = new ChangesView(session, turn);
 	openPane("Changes", view.node);
+	view.widen();
 	view.load();
 }
 
@@ -26,9 +29,30 @@ class ChangesView {
 		this.shown = turn;
 		this.ofTurn = button("This turn", () => this.#show(turn), "quiet");
 		this.ofAll = button("Whole session", () => this.#show(null), "quiet");
+		/** Whether old and new text are side by side, which only a wide screen has room for. */
+		this.split = recall("split") !== null && matchMedia(WIDE).matches;
+		this.beside = button("Side by side", () => this.#beside(), "quiet");
+		this.beside.hidden = !matchMedia(WIDE).matches;
 		this.sum = el("p.hint", { role: "status" });
 		this.files = el("div");
-		this.node = el("div.changes", turn === null ? null : el("div.choice", this.ofTurn, this.ofAll), this.sum, this.files);
+		this.node = el("div.changes", el("div.choice", ...(turn === null ? [] : [this.ofTurn, this.ofAll]), this.beside), this.sum, this.files);
+		/** What draws the insides of the rows again. @type {(() => void)[]} */
+		this.fills = [];
+		/** The checkpoints that are compared; null: the files as they are. @type {{from: string | null, to: string | null}} */
+		this.ends = { from: null, to: null };
+	}
+
+	#beside() {
+		this.split = !this.split;
+		remember("split", this.split ? "1" : null);
+		this.widen();
+		for (const fill of this.fills) fill();
+	}
+
+	/** Give two columns the whole width. */
+	widen() {
+		setAttr(this.beside, "aria-pressed", String(this.split));
+		this.node.closest(".third")?.classList.toggle("whole", this.split);
 	}
 
 	/** @param {string | null} turn */
@@ -61,8 +85,10 @@ class ChangesView {
 		}
 	}
 
-	/** @param {{files: FileDiff[], truncated: boolean}} changes */
-	#draw({ files, truncated }) {
+	/** @param {{from: string, to: string | null, files: FileDiff[], truncated: boolean}} changes */
+	#draw({ from, to, files, truncated }) {
+		this.ends = { from, to };
+		this.fills = [];
 		const sum = (/** @type {"added" | "removed"} */ what) => files.reduce((all, one) => all + (one[what] ?? 0), 0);
 		const cut = truncated ? " There is more than is shown here." : "";
 		this.sum.textContent = files.length ? `${filesText(files.length)}, +${sum("added")} −${sum("removed")}.${cut}` : "No file differs.";
@@ -85,27 +111,50 @@ class ChangesView {
 			if (row.open && !body.firstChild) body.append(...this.#opener(file), ...this.#body(file, body));
 		};
 		row.ontoggle = fill;
+		this.fills.push(() => {
+			body.replaceChildren();
+			fill();
+		});
 		fill();
 		return row;
 	}
 
 	/** @param {FileDiff} file */
-	#opener({ path, status }) {
-		const { client } = this.session;
-		if (status === "deleted" || !client.may("drive")) return [];
-		return [button("Open file", () => showFile(this.session, path, (text) => client.views.say(text), true), "quiet")];
+	#opener(file) {
+		return this.session.client.may("drive") ? [button("Open file", () => this.#open(file, 0), "quiet")] : [];
+	}
+
+	/** Show a file as it is, or as it was on either side of the changes. @param {FileDiff} file @param {number} line */
+	#open({ path, old_path: old, status }, line) {
+		const { from, to } = this.ends;
+		const states = [
+			...(from && status !== "added" ? [{ name: "Before", path: old ?? path, checkpoint: from }] : []),
+			...(to && status !== "deleted" ? [{ name: "After", path, checkpoint: to }] : []),
+			...(status === "deleted" ? [] : [{ name: "Now", path, checkpoint: null }]),
+		];
+		showFile(this.session, path, (text) => this.session.client.views.say(text), { over: true, line, states });
+	}
+
+	/** @param {FileDiff} file @param {string} patch */
+	#patch(file, patch) {
+		const { session } = this;
+		if (!session.client.may("drive")) return drawPatch(patch, { split: this.split });
+		return drawPatch(patch, {
+			split: this.split,
+			choose: (line, row) => commentOn(session, file.path, line, row, line.sign === "-" ? null : () => this.#open(file, line.number)),
+		});
 	}
 
 	/** @param {FileDiff} file @param {HTMLElement} body @returns {HTMLElement[]} */
 	#body(file, body) {
-		if (file.patch) return [drawPatch(file.patch)];
+		if (file.patch) return [this.#patch(file, file.patch)];
 		if (file.binary) return [el("p.hint", "A binary file: its contents are not shown.")];
 		if (!file.truncated) return [el("p.hint", "The text is the same.")];
 		const load = button("Show this file's changes", async () => {
 			load.disabled = true;
 			try {
 				const whole = (await this.#fetch(file.path)).files.find((/** @type {FileDiff} */ one) => one.path === file.path);
-				body.replaceChildren(...this.#opener(file), whole?.patch ? drawPatch(whole.patch) : el("p.hint", "These changes are too long to show here."));
+				body.replaceChildren(...this.#opener(file), whole?.patch ? this.#patch(file, whole.patch) : el("p.hint", "These changes are too long to show here."));
 			} catch (error) {
 				load.disabled = false;
 				body.replaceChildren(el("p.hint", { role: "alert" }, wrong(error)), load);

@@ -1,7 +1,6 @@
 // What rendered code is given: its language, and buttons to copy it and to break its lines.
 
-import { button, el } from "../dom.js";
-import { copyText } from "../dom.js";
+import { button, copyText, el } from "../dom.js";
 
 /** @param {DocumentFragment} nodes */
 export function dressCode(nodes) {

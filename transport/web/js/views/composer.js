@@ -49,7 +49,9 @@ export class ComposerView {
 
 	#listen() {
 		this.node.onsubmit = (event) => event.preventDefault();
+		this.text.onfocus = () => this.session?.warm();
 		this.text.oninput = () => {
+			this.session?.warm();
 			this.session?.setDraft(this.text.value);
 			this.#drawOffer();
 			this.#fit();

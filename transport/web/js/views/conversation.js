@@ -60,6 +60,9 @@ export class ConversationView {
 		this.goal = 0;
 	}
 
+	/** @type {HTMLElement | undefined} which terminal has it open (views/desk.js) */
+	elsewhere;
+
 	#workspace() {
 		return /** @type {string | undefined} */ (this.session?.journal.settings.workspace ?? undefined);
 	}
@@ -78,9 +81,9 @@ export class ConversationView {
 			},
 			sendNow: (id) => this.session?.act({ type: "send_now", message_id: id }),
 			mayFork: () => this.session?.journal.offer?.can?.includes("fork") ?? false,
-			forkAt: (entry) => this.#open(() => import("./ways.js"), ({ fork, turnBefore }, session) => fork(session, turnBefore(session, entry), entry.text, this.acts.say)),
+			forkAt: (entry) => this.#ways(({ fork, turnBefore }, session) => fork(session, turnBefore(session, entry), entry.text, this.acts.say)),
 			retryTurn: (entry) =>
-				this.#open(() => import("./ways.js"), ({ again }, session) => {
+				this.#ways(({ again }, session) => {
 					again(session, entry);
 					this.log.toNewest();
 				}),
@@ -90,6 +93,7 @@ export class ConversationView {
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
 			keeps: () => this.client.store.lasts,
 			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
+			fetch: async (url) => (await this.client.api.fetch(url)).blob(),
 			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
 			more: (entry) => this.#more(entry),
 			open: (part, use) => this.#open(part, use),
@@ -116,6 +120,11 @@ export class ConversationView {
 		}
 	}
 
+	/** @param {(part: typeof import("./ways.js"), session: OpenSession) => void} use */
+	#ways(use) {
+		this.#open(() => import("./ways.js"), use);
+	}
+
 	/** What can be done after a turn, beside copying it. @param {AnswerEntry} entry @returns {HTMLElement[]} */
 	#more(entry) {
 		const { session } = this;
@@ -125,7 +134,7 @@ export class ConversationView {
 			import("./ways.js").then(({ ways }) => at.replaceChildren(...ways(session, entry, this.acts.say)), () => {});
 		}
 		if (session.journal.offer?.can?.includes("fork")) {
-			at.append(button("Fork", () => this.#open(() => import("./ways.js"), ({ fork }, now) => fork(now, entry.turn, "", this.acts.say)), "quiet"));
+			at.append(button("Fork", () => this.#ways(({ fork }, now) => fork(now, entry.turn, "", this.acts.say)), "quiet"));
 		}
 		return [at];
 	}
@@ -171,6 +180,7 @@ export class ConversationView {
 		this.#note(session);
 		if (session.caughtUp || !client.live || !session.goal) this.log.update(client.outbox.of(session.id));
 		this.#load(journal);
+		if (this.elsewhere || client.sessions.known.get(session.id)?.where) import("./desk.js").then((part) => part.banner(this, session), () => {});
 		const [mayDecide, mayDrive] = [client.may("approve"), client.may("drive")];
 		this.permission?.update([...journal.pending.values()], { agent: journal.agent, mayDecide, mayDrive, live: client.live });
 		this.strip?.update(journal);

@@ -76,6 +76,7 @@ function facts({ journal, id }) {
 		["Effort", effort],
 		["Permission mode", modeOf(mode, journal.offer)],
 		["Workspace", workspace],
+		["Worktree", worktreeFacts(journal)],
 		["Context", gauge?.context ? `${number(gauge.context.used)} of ${number(gauge.context.window)} tokens` : ""],
 		["Cost", gauge?.cost_usd === undefined ? "" : `$${gauge.cost_usd.toFixed(2)}`],
 		["Limits", (gauge?.limits ?? []).map((one) => `${one.name.replaceAll("_", " ")}: ${Math.round(one.used_percent)} % used${one.resets_at ? `, resets ${clockTime(one.resets_at)}` : ""}`)],
@@ -87,6 +88,14 @@ function facts({ journal, id }) {
 		"dl.facts",
 		...shown.flatMap(([name, value]) => [el("dt", name), ...(Array.isArray(value) ? value : [value ?? ""]).map((one) => el("dd", one))]),
 	);
+}
+
+/** How the session's worktree stood when this page attached. @param {Journal} journal */
+function worktreeFacts({ worktree }) {
+	if (!worktree) return [];
+	const { branch, base, ahead, dirty } = worktree;
+	const how = [ahead ? `${ahead} ${ahead === 1 ? "commit" : "commits"} ahead` : "", dirty ? "changes that are not committed" : ""].filter(Boolean);
+	return [`${branch}, from ${base}`, ...how];
 }
 
 /** @param {OpenSession} session @param {string} format */
@@ -101,7 +110,7 @@ async function remove(session, dialog, say, gone) {
 	dialog.close();
 	if (!(await confirmed("This permanently deletes the session, its files and its history on all devices.", "Delete"))) return;
 	try {
-		await session.client.api.fetch(`/api/sessions/${encodeURIComponent(session.id)}`, { method: "DELETE" });
+		await deleted(session);
 	} catch (error) {
 		say(wrong(error));
 		return;
@@ -109,6 +118,18 @@ async function remove(session, dialog, say, gone) {
 	session.client.sessions.remove(session.id);
 	await session.client.store.drop(`s:${session.id}`);
 	gone();
+}
+
+/** Delete it; if its worktree has work that is nowhere else, ask again. @param {OpenSession} session */
+async function deleted({ client, id, journal }) {
+	const url = `/api/sessions/${encodeURIComponent(id)}`;
+	try {
+		await client.api.fetch(url, { method: "DELETE" });
+	} catch (error) {
+		if (!(error instanceof ApiError) || error.status !== 409 || journal.turn !== null) throw error;
+		if (!(await confirmed(`${error.message} What is only there is lost.`, "Delete anyway"))) throw error;
+		await client.api.fetch(`${url}?force=true`, { method: "DELETE" });
+	}
 }
 
 /** @param {unknown} error */

@@ -1,45 +1,80 @@
-// A file of the workspace with its lines' numbers; a picture is shown, and anything else can be saved.
+// A file of the workspace with its lines' numbers, as it is or as it was; a picture is shown, anything else can be saved.
 
 import { ApiError } from "../api.js";
-import { button, el, sizeText } from "../dom.js";
+import { button, el, setAttr, sizeText } from "../dom.js";
 import { safeBlocks } from "../sanitise.js";
 import { openPane } from "./pane.js";
 import { saveFile } from "./share.js";
 
-/** Lines of plain text that are drawn together: those out of sight cost nothing. */
+/** Lines that are laid out together, and only near where the person reads: out of sight a part is an empty box. */
 const PART = 500;
+/** The height of a line, in the letters' own size (more.css). */
+const LINE_EM = 1.45;
+
+/** @typedef {{name: string, path: string, checkpoint: string | null}} FileState the file at one moment; `checkpoint` null: now */
 
 /**
  * Show a file.
  * @param {OpenSession} session @param {string} path from the workspace @param {(text: string) => void} say
- * @param {boolean} [over] whether the pane that is open now comes back afterwards
+ * @param {{over?: boolean, line?: number, states?: FileState[]}} [how] `over`: the pane that is open now comes back afterwards;
+ * `line`: where to begin; `states`: moments that can be chosen, the last one first
  */
-export async function showFile(session, path, say, over = false) {
-	const at = el("div.fileview", el("p.hint", { role: "status" }, "Reading the file …"));
-	openPane(path, at, over);
-	await load(session, path, say, at);
+export async function showFile(session, path, say, { over = false, line = 0, states = [] } = {}) {
+	const view = new FileView(session, say, line, states.length ? states : [{ name: "Now", path, checkpoint: null }]);
+	openPane(path, view.node, over);
+	await view.show(view.states.length - 1);
 }
 
-/** @param {OpenSession} session @param {string} path @param {(text: string) => void} say @param {HTMLElement} at */
-async function load(session, path, say, at) {
-	try {
-		const url = `/api/sessions/${encodeURIComponent(session.id)}/file?path=${encodeURIComponent(path)}`;
-		const answer = await session.client.api.fetch(url);
-		const isText = !answer.headers.has("Content-Disposition");
-		at.replaceChildren(...(isText ? drawText(await answer.json()) : drawBytes(await answer.blob(), path, say)));
-	} catch (error) {
-		const text = error instanceof ApiError ? error.message : "Couldn't read the server's answer.";
-		at.replaceChildren(el("p.hint", { role: "alert" }, text), button("Try again", () => load(session, path, say, at)));
+class FileView {
+	/** @param {OpenSession} session @param {(text: string) => void} say @param {number} line @param {FileState[]} states */
+	constructor(session, say, line, states) {
+		this.session = session;
+		this.say = say;
+		this.line = line;
+		this.states = states;
+		this.chosen = 0;
+		this.choices = states.map(({ name }, index) => button(name, () => this.show(index), "quiet"));
+		this.at = el("div");
+		this.node = el("div.fileview", states.length > 1 ? el("div.choice", ...this.choices) : null, this.at);
+	}
+
+	/** @param {number} index of the state */
+	async show(index) {
+		this.chosen = index;
+		for (const [at, one] of this.choices.entries()) setAttr(one, "aria-pressed", String(at === index));
+		const { session, at } = this;
+		const { path, checkpoint } = /** @type {FileState} */ (this.states[index]);
+		at.replaceChildren(el("p.hint", { role: "status" }, "Reading the file …"));
+		const query = new URLSearchParams({ path, ...(checkpoint === null ? {} : { checkpoint }) });
+		/** @type {HTMLElement[]} */
+		let drawn;
+		try {
+			const answer = await session.client.api.fetch(`/api/sessions/${encodeURIComponent(session.id)}/file?${query}`);
+			const isText = !answer.headers.has("Content-Disposition");
+			drawn = isText ? drawText(await answer.json()) : drawBytes(await answer.blob(), path, this.say);
+		} catch (error) {
+			const text = error instanceof ApiError ? error.message : "Couldn't read the server's answer.";
+			drawn = [el("p.hint", { role: "alert" }, text), button("Try again", () => this.show(index))];
+		}
+		if (this.chosen !== index) return;
+		at.replaceChildren(...drawn);
+		if (this.line) mark(at, this.line);
 	}
 }
 
 /** @param {{content: string, html: string | null}} file @returns {HTMLElement[]} */
 function drawText({ content, html }) {
-	if (!content) return [el("p.hint", "This file is empty.")];
+	if (content === "") return [el("p.hint", "The file is empty.")];
 	const lines = (content.endsWith("\n") ? content.slice(0, -1) : content).split("\n");
 	const coloured = html === null ? null : colouredLines(html);
 	const matches = coloured?.textContent?.trimEnd() === content.trimEnd();
-	const parts = matches && coloured ? [part(0, lines.length, coloured)] : plainParts(lines);
+	const codes = matches && coloured ? divided(coloured) : plain(lines);
+	let from = 0;
+	const parts = codes.map((code, index) => {
+		const count = index < codes.length - 1 ? PART : lines.length - from;
+		from += count;
+		return part(from - count, count, code);
+	});
 	return [el("div.code.lines", { role: "group", "aria-label": `${lines.length} lines`, tabindex: 0 }, ...parts)];
 }
 
@@ -52,20 +87,57 @@ function colouredLines(html) {
 	return null;
 }
 
-/** @param {string[]} lines */
-function plainParts(lines) {
-	const parts = [];
-	for (let from = 0; from < lines.length; from += PART) {
-		const some = lines.slice(from, from + PART);
-		parts.push(part(from, some.length, el("code", some.join("\n"))));
+/** Divide coloured code behind every so many lines; a colour that goes over the end goes on. @param {HTMLElement} code */
+function divided(code) {
+	let now = el("code");
+	const parts = [now];
+	let count = 0;
+	for (const node of [...code.childNodes]) {
+		const lines = (node.textContent ?? "").split("\n");
+		if (count + lines.length - 1 < PART) {
+			now.append(node);
+			count += lines.length - 1;
+			continue;
+		}
+		for (const [index, line] of lines.entries()) {
+			const text = index < lines.length - 1 ? `${line}\n` : line;
+			if (!text) continue;
+			const copy = node instanceof Element ? /** @type {Element} */ (node.cloneNode(false)) : null;
+			copy?.append(text);
+			now.append(copy ?? text);
+			if (index === lines.length - 1 || ++count < PART) continue;
+			parts.push((now = el("code")));
+			count = 0;
+		}
 	}
+	if (!now.firstChild) parts.pop();
+	return parts;
+}
+
+/** @param {string[]} lines */
+function plain(lines) {
+	const parts = [];
+	for (let from = 0; from < lines.length; from += PART) parts.push(el("code", lines.slice(from, from + PART).join("\n")));
 	return parts;
 }
 
 /** @param {number} from @param {number} count @param {HTMLElement} code */
 function part(from, count, code) {
 	const numbers = Array.from({ length: count }, (_, index) => from + index + 1).join("\n");
-	return el("div.linepart", el("pre.numbers", { "aria-hidden": "true" }, numbers), el("pre", code));
+	const node = el("div.linepart", el("pre.numbers", { "aria-hidden": "true" }, numbers), el("pre", code));
+	node.style.setProperty("contain-intrinsic-height", `${count * LINE_EM}em`);
+	return node;
+}
+
+/** Show a line and mark it. @param {HTMLElement} at @param {number} line */
+function mark(at, line) {
+	const parts = at.querySelectorAll(".linepart");
+	const place = parts[Math.floor((line - 1) / PART)];
+	if (!place) return;
+	const node = el("div.linemark", { "data-line": line });
+	node.style.top = `${((line - 1) % PART) * LINE_EM}em`;
+	place.append(node);
+	node.scrollIntoView({ block: "center" });
 }
 
 /** @param {Blob} blob @param {string} path @param {(text: string) => void} say @returns {HTMLElement[]} */

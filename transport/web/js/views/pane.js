@@ -3,7 +3,8 @@
 import { el, iconButton } from "../dom.js";
 import { openDialog } from "./dialogs.js";
 
-const WIDE = "(min-width: 1280px) and (min-height: 480px)";
+/** A screen with room for a third pane. */
+export const WIDE = "(min-width: 1280px) and (min-height: 480px)";
 
 /**
  * Show something until the person closes it or leaves the session.

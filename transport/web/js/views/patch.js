@@ -1,28 +1,45 @@
-// A patch of any length: drawn in parts as a person scrolls, with the lines' numbers. Long lines wrap.
+// A patch of any length: drawn in parts as a person scrolls, with the lines' numbers. Long lines wrap. On a wide screen the old
+// and the new text can be side by side.
 
-import { numbered } from "../diff.js";
+import { numbered, paired } from "../diff.js";
 import { button, el } from "../dom.js";
 
-/** Lines that are drawn at once. */
+/** Rows that are drawn at once. */
 const PART = 200;
 /** How far before its end is seen the next part is drawn. */
 const NEAR = "1200px";
 
 const KINDS = { "+": "added", "-": "removed", "@": "hunk", " ": "" };
 
-/** @param {string} patch @returns {HTMLElement} */
-export function drawPatch(patch) {
+/** @typedef {import("../diff.js").NumberedLine} NumberedLine */
+
+/**
+ * @param {string} patch
+ * @param {{split?: boolean, choose?: (line: NumberedLine, row: HTMLElement) => void}} [how] `split`: side by side; `choose`: what
+ * happens when a person presses a line, below whose `row` there is room
+ * @returns {HTMLElement}
+ */
+export function drawPatch(patch, { split = false, choose } = {}) {
 	const lines = numbered(patch);
-	const node = el("div.patch", { role: "group", "aria-label": "Changed lines" });
+	const rows = split ? paired(lines) : lines.map((line) => [line]);
+	const node = el("div.patch", { role: "group", "aria-label": choose ? "Changed lines. Arrow keys choose one, Enter comments on it." : "Changed lines" });
+	/** @type {WeakMap<Element, NumberedLine>} */
+	const drawnLines = new WeakMap();
+	const one = (/** @type {NumberedLine | null} */ line) => {
+		if (!line) return el("span.nothing");
+		const { sign, text, number } = line;
+		const span = el("span", { class: KINDS[sign], "data-number": number || null }, `${sign === "@" ? "" : sign}${text}\n`);
+		if (number) drawnLines.set(span, line);
+		return span;
+	};
+	const row = (/** @type {(NumberedLine | null)[]} */ of) => (of.length === 1 ? one(of[0] ?? null) : el("div.pair", ...of.map(one)));
 	let drawn = 0;
 	const more = button("", () => draw(), "quiet");
-	const watcher = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && draw(), { rootMargin: NEAR });
+	const watcher = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && draw(), { rootMargin: NEAR });
 	const draw = () => {
-		const part = lines.slice(drawn, drawn + PART).map(({ sign, text, number }) =>
-			el("span", { class: KINDS[sign], "data-number": number || null }, `${sign === "@" ? "" : sign}${text}\n`),
-		);
+		const part = rows.slice(drawn, drawn + PART).map(row);
 		drawn += part.length;
-		const left = lines.length - drawn;
+		const left = rows.length - drawn;
 		more.before(el("code", ...part));
 		more.textContent = `Show more lines (${left} left)`;
 		more.hidden = left <= 0;
@@ -31,5 +48,41 @@ export function drawPatch(patch) {
 	};
 	node.append(more);
 	draw();
+	if (choose) listen(node, drawnLines, choose);
 	return node;
+}
+
+/**
+ * Lines are chosen by a press, or by arrow keys and Enter.
+ * @param {HTMLElement} node @param {WeakMap<Element, NumberedLine>} lines @param {(line: NumberedLine, row: HTMLElement) => void} choose
+ */
+function listen(node, lines, choose) {
+	const take = (/** @type {EventTarget | null} */ target) => {
+		const span = target instanceof Element ? target.closest("span[data-number]") : null;
+		const line = span ? lines.get(span) : undefined;
+		const row = span?.closest(".pair") ?? span;
+		if (line && row) choose(line, /** @type {HTMLElement} */ (row));
+	};
+	/** @type {Element | null} the line that the keys chose last */
+	let last = null;
+	node.tabIndex = 0;
+	node.onclick = (event) => {
+		if (getSelection()?.isCollapsed !== false) take(event.target); // who marks text wants to copy it
+	};
+	node.onkeydown = (event) => {
+		const { target } = event;
+		if (!(target instanceof Element) || target.closest("form, button")) return;
+		if (event.key === "Enter") take(target);
+		else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+			const spans = [...node.querySelectorAll("span[data-number]")];
+			const next = spans[last ? spans.indexOf(last) + (event.key === "ArrowDown" ? 1 : -1) : 0];
+			if (!(next instanceof HTMLElement)) return;
+			last = next;
+			next.tabIndex = -1;
+			next.focus();
+			// A finger near what can have the focus would press that.
+			next.addEventListener("blur", () => next.removeAttribute("tabindex"), { once: true });
+		} else return;
+		event.preventDefault();
+	};
 }

@@ -2,9 +2,10 @@
 
 import { readAnsi } from "../ansi.js";
 import { changesOf, readPatch } from "../diff.js";
-import { button, el } from "../dom.js";
+import { button, el, sizeText } from "../dom.js";
 import { commandOf, describe, filesOf, inputText, relative } from "../tools.js";
 import { markdown } from "./markdown.js";
+import { linkedText } from "./paths.js";
 
 /** Lines of a diff, and characters of a text, that are drawn; the rest is counted. */
 const LINES = 400;
@@ -21,17 +22,33 @@ export function fillTool(at, tool, acts) {
 		...fileButtons(tool, acts),
 		...drawInput(tool, acts.workspace()),
 		...whole(inputBlob, "input"),
-		...(output ? drawOutput(tool, output, acts.workspace()) : []),
+		...(output ? drawOutput(tool, output, acts) : []),
 		...whole(outputBlob, "output"),
+		...(tool.pictures ?? []).slice(0, FILES).map((one) => drawPicture(one, acts)),
 	);
+}
+
+/** A picture that a call gave, fetched once somebody wants to see it. @param {{mime_type: string, size: number, url: string}} picture @param {Acts} acts */
+function drawPicture({ mime_type: type, size, url }, acts) {
+	const show = button(`Show the picture, ${sizeText(size)}`, async () => {
+		try {
+			const src = URL.createObjectURL(new Blob([await acts.fetch(url)], { type }));
+			const free = () => URL.revokeObjectURL(src);
+			show.replaceWith(el("img.picture", { src, alt: "A picture from this tool call", onload: free, onerror: free }));
+		} catch {
+			acts.say("Couldn't fetch the picture.");
+		}
+	}, "quiet");
+	return show;
 }
 
 /** Buttons that open the files of a call. @param {Tool} tool @param {Acts} acts */
 function fileButtons(tool, acts) {
 	const { kind } = describe(tool.name, tool.input, acts.workspace());
 	if (!acts.mayDrive() || (kind !== "edit" && kind !== "read")) return [];
+	const line = Number(tool.input?.offset) || 0;
 	return filesOf(tool, acts.workspace()).slice(0, FILES).map((path) => {
-		const show = () => acts.open(() => import("./file.js"), (part, session) => part.showFile(session, path, acts.say));
+		const show = () => acts.open(() => import("./file.js"), (part, session) => part.showFile(session, path, acts.say, { line }));
 		return button(`Open ${path}`, show, "quiet path");
 	});
 }
@@ -89,15 +106,15 @@ function drawDiff(path, lines) {
 	return el("figure.diff", el("figcaption", path, counts), el("pre", { tabindex: 0 }, el("code", ...shown, ...rest)));
 }
 
-/** @param {Tool} tool @param {string} output @param {string | undefined} workspace */
-function drawOutput(tool, output, workspace) {
-	const { kind } = describe(tool.name, tool.input, workspace);
+/** @param {Tool} tool @param {string} output @param {Acts} acts */
+function drawOutput(tool, output, acts) {
+	const { kind } = describe(tool.name, tool.input, acts.workspace());
 	if (kind === "edit" && !tool.isError) return []; // the change says it
 	const text = output.replace(/<\/?tool_use_error>/g, "");
 	const shown = text.slice(0, CHARS);
-	const pieces = readAnsi(shown).map(({ text: part, style }) => (style ? el("span", { class: style }, part) : part));
+	const pieces = readAnsi(shown).map(({ text: part, style }) => (style ? [el("span", { class: style }, part)] : kind === "read" ? [part] : linkedText(part, acts)));
 	const rest = text.length > CHARS ? [`\n… ${text.length - CHARS} more characters`] : [];
-	return [el("p.label", tool.isError ? "Error" : "Output"), el("pre", { tabindex: 0 }, ...pieces, ...rest)];
+	return [el("p.label", tool.isError ? "Error" : "Output"), el("pre", { tabindex: 0 }, ...pieces.flat(), ...rest)];
 }
 
 /** @param {string} text */

@@ -223,6 +223,7 @@ export class AnswerView {
 			const nodes = known ? found.get(entry.blocks[index]?.id ?? "") : index === 0 ? joined(found) : document.createDocumentFragment();
 			if (nodes) view?.render(nodes);
 		}
+		import("./paths.js").then(({ linkPaths }) => linkPaths(this.body, this.acts), () => {}); // as code they stay readable
 	}
 
 	/** The answer in words, for reading aloud and for the clipboard. */
@@ -249,13 +250,8 @@ export class AnswerView {
 		const copy = el("button", { type: "button", class: "quiet", onclick: () => this.acts.copy(this.words) }, icon("copy"), "Copy");
 		if (!canSpeak) return [copy];
 		const read = el("button", { type: "button", class: "quiet", "aria-pressed": "false" }, icon("speak"), "Read aloud");
-		const show = (/** @type {boolean} */ on) => read.setAttribute("aria-pressed", String(on));
 		read.onclick = () =>
-			this.acts.open(() => import("../voice.js"), ({ hush, speak }) => {
-				if (read.getAttribute("aria-pressed") === "true") return hush();
-				show(true);
-				speak(this.html === null ? this.words : this.body.innerText, () => show(false));
-			});
+			this.acts.open(() => import("../voice.js"), ({ readAloud }) => readAloud(read, this.html === null ? this.words : this.body.innerText));
 		return [copy, read];
 	}
 }

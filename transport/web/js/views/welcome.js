@@ -1,6 +1,6 @@
 // What stands where no session is open: how to begin, and what is left to set up before one can.
 
-import { el } from "../dom.js";
+import { button, el } from "../dom.js";
 import { agentName } from "../names.js";
 
 /**
@@ -24,15 +24,18 @@ export function missing(status) {
 	return found;
 }
 
-/** @param {any} status @param {number} sessions */
-export function welcomeView(status, sessions) {
+/** @param {any} status @param {number} sessions @param {boolean} [brief] say only what is missing */
+export function welcomeView(status, sessions, brief) {
 	const wrong = missing(status);
+	const desk = button("On this computer", () => dispatchEvent(new Event("desk")));
+	if (brief && !wrong.length) return desk;
 	return el(
 		"section.welcome",
 		{ "aria-label": "Welcome" },
 		el("h2", sessions ? "Choose a session" : "Welcome"),
 		el("p", sessions ? "Or start a new one." : "A session is a conversation with one agent. All your devices can follow it and take part."),
 		...(wrong.length ? [setUp(wrong)] : []),
+		desk,
 	);
 }
 

@@ -1,0 +1,74 @@
+"""What was said in a session and is not in the agent's own record, for its next prompt.
+
+Two programs that write to one conversation each continue from their own place; the record then keeps one of the branches.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from actors.codec import decode_row
+from actors.desk.watching import DeskWatch
+from actors.events import BranchLeft, Complete, Message, TurnStarted, UserMessage
+from actors.session.desk_steps import turn_id_of
+from bridgehub.desk.records import DESK
+
+__all__ = ["read_lost"]
+
+ROWS: Final = 500
+MAX_ROWS: Final = 2000
+"""Rows of the journal that are searched, from the newest."""
+
+MAX_CHARS: Final = 100_000
+
+_KINDS: Final = (UserMessage.kind, TurnStarted.kind, Message.kind, Complete.kind, BranchLeft.kind)
+_WORDS: Final = (
+    "The following was said in this conversation while it was open in two places, and is missing from your own"
+    " record of it. It is for you to know; the person's new message comes after it."
+)
+
+
+async def read_lost(watch: DeskWatch, turn_id: str) -> str:
+    """Return the turns before `turn_id` that the record lacks, as one text; empty if it lacks none.
+
+    Raises:
+        StorageError: the journal could not be read.
+    """
+    branch = await watch.branch()
+    if branch is None:
+        return ""
+    kept = {turn_id_of(key) for key in branch}
+    said: dict[str, list[str]] = {}
+    lost: dict[str, None] = {}
+    left = {turn_id}
+    before, count = watch.state.head_seq + 1, 0
+    while count < MAX_ROWS:
+        rows = await watch.journal.read(
+            watch.state.session_id, 0, ROWS, before=before, kinds=_KINDS, newest=True
+        )
+        if not rows:
+            break
+        for row in reversed(rows):
+            event, of = decode_row(row).event, row.turn_id or ""
+            match event:
+                case BranchLeft():
+                    left.update(event.turn_ids)
+                case UserMessage() | Message():
+                    name = "user" if isinstance(event, UserMessage) else "assistant"
+                    said.setdefault(of, []).append(f"[{name}]\n{event.content}")
+                case TurnStarted(cause=cause) if cause == DESK and of not in kept:
+                    lost[of] = None
+                case Complete(agent_position=position) if position and position.get("message") not in branch:
+                    lost[of] = None
+                case _:
+                    pass
+        before, count = rows[0].first_seq, count + len(rows)
+    texts: list[str] = []
+    size = 0
+    for of in lost:
+        text = "\n\n".join(reversed(said.get(of, [])))
+        size += len(text)
+        if of not in left and text and size <= MAX_CHARS:
+            texts.append(text)
+    body = "\n\n".join(reversed(texts))
+    return f"<said-elsewhere>\n{_WORDS}\n\n{body}\n</said-elsewhere>" if body else ""

@@ -1,0 +1,168 @@
+"""Watches a session's conversation for what a terminal of the person's does to it, while its actor lives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from actors.codec import decode_row
+from actors.events import Complete, TurnStarted
+from actors.ports import Journal
+from actors.session.desk_steps import turn_id_of
+from actors.session.inputs import DeskSeen
+from actors.session.mailbox import Mailbox
+from actors.session.state import SessionState
+from bridgehub.desk.history import DeskHistory
+from bridgehub.desk.records import DESK, DeskLook, DeskMark, Where
+
+__all__ = ["DeskWatch", "LooksAtDesk"]
+
+log = logging.getLogger("builderos.actors")
+
+LOOK_S = 0.5
+"""How often a session is looked at: what a terminal writes is journalled within a second."""
+
+MAX_LOOKS = 8
+"""Looks before one prompt; each reads up to 8 MiB."""
+
+LEFT_ROWS = 500
+MAX_ROWS = 20_000
+"""Rows of the journal that are searched for turns that a rewind left."""
+
+
+class LooksAtDesk(Protocol):
+    """Reads what the person's own programs keep; implemented by `bridgehub.desk.programs.Desk`."""
+
+    @property
+    def places(self) -> trio.Semaphore:
+        """One for each session that may be followed."""
+        ...
+
+    def has(self, agent: str) -> bool:
+        """See `Desk.has`."""
+        ...
+
+    async def look(
+        self,
+        agent: str,
+        conversation: str,
+        memory: Mapping[str, Any],
+        mark: DeskMark | None,
+        *,
+        is_open: bool,
+    ) -> DeskLook:
+        """See `Desk.look`."""
+        ...
+
+    async def history(self, agent: str, native_id: str) -> DeskHistory:
+        """See `Desk.history`."""
+        ...
+
+    async def where(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> Where | None:
+        """See `Desk.where`."""
+        ...
+
+    async def branch(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> frozenset[str] | None:
+        """See `Desk.branch`."""
+        ...
+
+    async def end(self, where: Where) -> bool:
+        """See `Desk.end`."""
+        ...
+
+
+@attrs.define(eq=False)
+class DeskWatch:
+    """Looks at one session's conversation. `conversation` gives the id of the session's own conversation."""
+
+    desk: LooksAtDesk
+    state: SessionState
+    journal: Journal
+    mailbox: Mailbox
+    conversation: Callable[[], str]
+
+    async def look(self) -> list[DeskSeen]:
+        """Return all that is new, as inputs that follow each other."""
+        state = self.state
+        mark, is_open, found = state.desk, state.is_at_desk, list[DeskSeen]()
+        for _ in range(MAX_LOOKS):
+            look = await self._look(mark, is_open=is_open)
+            found.append(DeskSeen(mark, look, await self._left(look)))
+            mark, is_open = look.mark, look.is_open
+            if not look.more:
+                break
+        return found
+
+    async def where(self) -> Where | None:
+        """Return who has the session open now."""
+        state = self.state
+        return await self.desk.where(state.agent_type, self.conversation(), state.agent_memory or {})
+
+    async def branch(self) -> frozenset[str] | None:
+        """Return the rows of the conversation as the agent would take it up; None if that is not known."""
+        state = self.state
+        memory = state.agent_memory or {}
+        return await self.desk.branch(state.agent_type, self.conversation(), memory)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        async with self.desk.places:
+            await self._run()
+
+    async def _run(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            state = self.state
+            if state.turn is not None and not state.is_at_desk:
+                where = await self.where()
+                if where != state.where:
+                    await self.mailbox.put_from_hub(DeskSeen(None, DeskLook(where=where)))
+                continue
+            seen = (await self.look())[:1]
+            if any(self._is_news(one) for one in seen):
+                await self.mailbox.put_from_hub(seen[0])
+
+    def _is_news(self, seen: DeskSeen) -> bool:
+        state, look = self.state, seen.look
+        is_held = look.where is not None and state.hub_id is not None and state.turn is None
+        return bool(
+            look.events or seen.left or is_held or look.where != state.where or look.mark != state.desk
+        )
+
+    async def _look(self, mark: DeskMark | None, *, is_open: bool) -> DeskLook:
+        state = self.state
+        return await self.desk.look(
+            state.agent_type, self.conversation(), state.agent_memory or {}, mark, is_open=is_open
+        )
+
+    async def _left(self, look: DeskLook) -> tuple[str, ...]:
+        """Return the turns that are not on the branch that the conversation is on now."""
+        if look.rewound is None:
+            return ()
+        kept = {turn_id_of(key) for key in look.rewound}
+        where = look.where or self.state.where
+        # What was said here while a terminal had the session open was not left: nobody saw it there.
+        together_ms = where.since_ms if where is not None and where.since_ms else None
+        left: dict[str, None] = {}
+        before, count = self.state.head_seq + 1, 0
+        kinds = (TurnStarted.kind, Complete.kind)
+        while count < MAX_ROWS:
+            rows = await self.journal.read(
+                self.state.session_id, 0, LEFT_ROWS, before=before, kinds=kinds, newest=True
+            )
+            if not rows:
+                break
+            for row in reversed(rows):
+                turn_id, event = row.turn_id or "", decode_row(row).event
+                position = event.agent_position if isinstance(event, Complete) else None
+                is_desk = isinstance(event, TurnStarted) and event.cause == DESK
+                is_ours = position is not None and (together_ms is None or row.at_ms < together_ms)
+                is_left = is_ours and position is not None and position.get("message") not in look.rewound
+                if is_left or (is_desk and turn_id not in kept):
+                    left[turn_id] = None
+            before, count = rows[0].first_seq, count + len(rows)
+        return tuple(reversed(left))

@@ -1,0 +1,219 @@
+"""The conversations that an agent keeps itself: those that began in its own terminal, as a list and one by one.
+
+`open_desk` starts the agent for it, beside any session of ours. A conversation is read by loading it: the agent then
+repeats all of it. A session of ours continues one if its `agent_memory` is `memory_of` that conversation's id.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from bridgehub.agents.acp.start import Greeting, greet, open_program
+from bridgehub.agents.acp.translate import Translator
+from bridgehub.agents.codex.errors import CallRefused
+from bridgehub.agents.codex.program import Program
+from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
+from bridgehub.agents.text import clean_text
+from bridgehub.protocol.messages import Gauged, HubEvent, HubSpec, Noticed, PlanChanged
+
+__all__ = ["AcpDesk", "DeskConversation", "DeskTurn", "memory_of", "open_desk"]
+
+MAX_LISTED = 1000
+"""Conversations of one list, as the agent orders them."""
+
+MAX_PAGES = 50
+"""Pages that are asked for: an agent may give empty ones for ever."""
+
+MAX_CHARS = 500
+"""Of a title, an id or a folder's path."""
+
+MAX_TURNS = 2500
+"""Turns of one conversation that are read, the newest: 5,000 messages."""
+
+MAX_TURN_EVENTS = 5000
+"""Events of one such turn; the rest of it is left out."""
+
+LOAD_S = 30.0
+"""How long an agent may take to repeat a conversation, or to give a page of its list."""
+
+_LEFT_OUT = (Gauged, Noticed, PlanChanged)
+"""What says how things are now, and nothing of what was said."""
+
+
+@attrs.frozen
+class DeskConversation:
+    """One entry of the agent's list. `last_activity`: as the agent writes it, ISO 8601; empty if it does not say."""
+
+    native_id: str
+    title: str
+    workspace: str
+    last_activity: str
+
+
+@attrs.define
+class DeskTurn:
+    """What a person said, and what came of it: pieces and tool calls, without an end. `said` may be empty."""
+
+    said: str
+    events: list[HubEvent] = attrs.field(factory=list)
+
+
+def memory_of(native_id: str) -> dict[str, Any]:
+    """Return the `agent_memory` of a session of ours that continues a conversation."""
+    return {"session_id": native_id}
+
+
+@attrs.define(eq=False)
+class AcpDesk:
+    """An agent that runs for this alone. See `open_desk`."""
+
+    spec: HubSpec
+    program: Program
+    greeting: Greeting
+    heard: _Replay
+
+    @property
+    def can_list(self) -> bool:
+        """Whether the agent can name its conversations."""
+        return "list" in self.greeting.capabilities.inner("sessionCapabilities").raw
+
+    @property
+    def can_read(self) -> bool:
+        """Whether it can repeat one."""
+        return self.greeting.loads
+
+    async def conversations(self, workspace: str | None = None) -> tuple[DeskConversation, ...]:
+        """Return what the agent lists, of one folder if one is named; nothing if it has no list.
+
+        Raises:
+            ProgramExited, BadOutput, CallRefused: it went, broke or refused.
+            TooSlowError: it took too long.
+        """
+        found: list[DeskConversation] = []
+        cursor: str | None = None
+        if not self.can_list:
+            await trio.lowlevel.checkpoint()
+            return ()
+        for _ in range(MAX_PAGES):
+            told = {"cwd": workspace, "cursor": cursor}
+            params = {name: value for name, value in told.items() if value is not None}
+            with trio.fail_after(LOAD_S):
+                page = await self.program.call("session/list", params)
+            entries = (_conversation(one) for one in page.objects("sessions"))
+            found += [one for one in entries if one is not None and workspace in (None, one.workspace)]
+            cursor = page.maybe_text("nextCursor")
+            if not cursor or len(found) >= MAX_LISTED:
+                break
+        return tuple(found[:MAX_LISTED])
+
+    async def turns(self, conversation: DeskConversation) -> tuple[DeskTurn, ...] | None:
+        """Return what was said in a conversation, the newest `MAX_TURNS`; None if it cannot be had.
+
+        Raises:
+            ProgramExited, BadOutput: it went or broke.
+            TooSlowError: it took too long.
+        """
+        if not self.can_read:
+            await trio.lowlevel.checkpoint()
+            return None
+        native_id = conversation.native_id
+        params = {"sessionId": native_id, "cwd": conversation.workspace, "mcpServers": []}
+        self.heard.begin(native_id)
+        try:
+            with trio.fail_after(LOAD_S):
+                await self.program.call("session/load", params)
+        except CallRefused:
+            return None
+        return self.heard.end()
+
+
+@asynccontextmanager
+async def open_desk(spec: HubSpec, run_id: str) -> AsyncIterator[AcpDesk]:
+    """Run the agent of a spec while inside the block; it starts no conversation.
+
+    Args:
+        spec: of the agent; its session is not touched.
+        run_id: the value of the variable that marks its processes.
+
+    Raises:
+        CodexError: as `open_program` and `greet`.
+    """
+    heard = _Replay()
+    program = await open_program(spec, run_id, heard.hear)
+    try:
+        yield AcpDesk(spec, program, await greet(program, spec), heard)
+    finally:
+        await program.aclose()
+
+
+@attrs.define(eq=False)
+class _Replay:
+    """What an agent repeats of a conversation, as turns. A turn begins where a person speaks."""
+
+    _native_id: str | None = None
+    _turns: deque[DeskTurn] = attrs.field(factory=lambda: deque(maxlen=MAX_TURNS))
+    _translator: Translator | None = None
+    _count: int = 0
+    _is_said: bool = False
+    """Whether what a person says next belongs to the newest turn."""
+
+    def begin(self, native_id: str) -> None:
+        """Hear that conversation from now on."""
+        self._native_id, self._translator, self._is_said = native_id, None, False
+        self._turns.clear()
+
+    def end(self) -> tuple[DeskTurn, ...]:
+        """Return what was heard, and hear no more."""
+        self._close()
+        self._native_id = None
+        return tuple(self._turns)
+
+    def hear(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
+        """Take what the agent says by itself. Nothing that it asks is granted."""
+        told = message.params
+        if isinstance(message, Notification) and told.text("sessionId") == self._native_id:
+            self._take(told.inner("update"))
+        return None
+
+    def _take(self, update: Fields) -> None:
+        if update.text("sessionUpdate") == "user_message_chunk":
+            text = clean_text(update.inner("content").text("text"))
+            if self._is_said:
+                self._turns[-1].said += text
+            else:
+                self._open(text)
+            return
+        if not self._turns:
+            self._open("")
+        assert self._translator is not None
+        events = [one for one in self._translator.translate(update, 0.0) if not isinstance(one, _LEFT_OUT)]
+        if events:
+            self._is_said = False
+        room = MAX_TURN_EVENTS - len(self._turns[-1].events)
+        self._turns[-1].events += events[: max(0, room)]
+
+    def _open(self, said: str) -> None:
+        self._close()
+        self._count += 1
+        self._translator = Translator("", f"desk-{self._count}")
+        self._turns.append(DeskTurn(said))
+        self._is_said = True
+
+    def _close(self) -> None:
+        if self._translator is not None:
+            self._turns[-1].events += self._translator.flush()
+        self._translator = None
+
+
+def _conversation(told: Fields) -> DeskConversation | None:
+    native_id, workspace = told.text("sessionId"), told.text("cwd")
+    if not 0 < len(native_id) <= MAX_CHARS or len(workspace) > 4096:
+        return None
+    title = " ".join(clean_text(told.text("title")[:MAX_CHARS]).split())
+    return DeskConversation(native_id, title, workspace, told.text("updatedAt")[:MAX_CHARS])

@@ -1,0 +1,105 @@
+"""The commands that one program runs: which ones an interrupt ends, and how one in the background is stopped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container, Iterable
+
+import attrs
+import trio
+
+from bridgehub.agents.base import Tell
+from bridgehub.agents.codex.background import Background
+from bridgehub.agents.codex.errors import CodexError
+from bridgehub.agents.codex.program import Program
+
+__all__ = ["Commands"]
+
+_log = logging.getLogger("builderos.bridgehub")
+
+CLEAN_S = 1.0
+"""How long the commands of an interrupted turn may take to end; then the program is put away with them."""
+
+MAX_SPARED = 10_000
+"""Tool calls whose commands an interrupt leaves alone, the newest: a session has hundreds."""
+
+
+@attrs.frozen
+class _AllBut(Container[str]):
+    """All ids but one."""
+
+    item_id: str
+
+    def __contains__(self, other: object) -> bool:
+        return other != self.item_id
+
+
+@attrs.define(eq=False)
+class Commands:
+    """Those of one program and its thread."""
+
+    program: Program
+    thread_id: str
+    background: Background = attrs.field(factory=Background)
+    _spared: dict[str, None] = attrs.field(factory=dict)
+    """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
+
+    def __attrs_post_init__(self) -> None:
+        self.program.hear_idle_by(self.background.hear_idle)
+
+    def spare(self, items: Iterable[str]) -> None:
+        """Have interrupts leave what these calls started alone."""
+        self._spared |= dict.fromkeys(items)
+        while len(self._spared) > MAX_SPARED:
+            del self._spared[next(iter(self._spared))]
+
+    async def end_new(self, threads: Iterable[str]) -> bool:
+        """End what an interrupted turn leaves in the background, in its agents' `threads` too; return whether it ended.
+
+        That of earlier turns stays.
+        """
+        done = False
+        with trio.move_on_after(CLEAN_S):  # noqa: ASYNC912 - a call waits, or fails at once
+            try:
+                for thread_id in (self.thread_id, *threads):
+                    await self._terminate(thread_id)
+                await self.program.kill_commands(self._spared)
+                done = True
+            except CodexError as error:
+                _log.info("commands were not ended: %s", type(error).__name__)
+        return done
+
+    async def stop(self, item_id: str, tell: Tell) -> None:
+        """End a command in the background, and what it started. Raises ProgramExited.
+
+        Codex's answer is not waited for: a stop has little time.
+        """
+        await trio.lowlevel.checkpoint()
+        process_id = self.background.running.get(item_id)
+        if process_id is None:
+            return
+        ended = self.background.stop(item_id)  # first: Codex says that it failed
+        which = {"threadId": self.thread_id, "processId": process_id}
+        await self.program.tell("thread/backgroundTerminals/terminate", which)
+        await self.program.kill_commands(_AllBut(item_id))
+        await tell(ended)
+
+    async def wait(self, tell: Tell) -> None:
+        """Tell what ends in the background between two turns; return once the program is over."""
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def tell_ended() -> None:
+                while True:
+                    await self.background.wait()
+                    await self.background.tell_ended(tell)
+
+            await self.program.gone.wait()
+            nursery.cancel_scope.cancel(reason="the program is over")
+
+    async def _terminate(self, thread_id: str) -> None:
+        listed = await self.program.call("thread/backgroundTerminals/list", {"threadId": thread_id})
+        for terminal in listed.objects("data"):
+            if terminal.text("itemId") not in self._spared:
+                which = {"threadId": thread_id, "processId": terminal.text("processId")}
+                await self.program.call("thread/backgroundTerminals/terminate", which)

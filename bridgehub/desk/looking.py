@@ -1,0 +1,105 @@
+"""One look at a conversation in a program's own record: who has it open, and what others added to it. Blocks.
+
+A look begins where the last one ended (`DeskMark`) and is taken as a whole or not at all, so that nothing is journalled
+twice and nothing is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from bridgehub.desk.claude_files import ClaudeFiles
+from bridgehub.desk.claude_live import live_programs
+from bridgehub.desk.codex_files import CodexFiles
+from bridgehub.desk.codex_live import thread_writer
+from bridgehub.desk.lines import NotReadable
+from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark
+from bridgehub.desk.turns import RowParts, Turns
+
+__all__ = ["look_at_claude", "look_at_codex"]
+
+MAX_BRANCH = 20_000
+"""Messages that are followed back after a rewind."""
+
+
+def look_at_claude(
+    files: ClaudeFiles, config: Path, ids: Sequence[str], mark: DeskMark | None, *, is_open: bool
+) -> DeskLook:
+    """Look at the newest conversation among `ids`, or at that of `mark`.
+
+    Args:
+        files, config: the person's transcripts, and the folder that has them.
+        ids: the conversations that the session has had, oldest first.
+        mark: where the last look ended.
+        is_open: whether a turn of the desk is open in the journal.
+    """
+    native_id, path = files.newest(ids)
+    if path is None:
+        return DeskLook()
+    where = live_programs(config).get(native_id)
+    if mark is None or mark.native_id != native_id:
+        mark = DeskMark(native_id)
+    try:
+        size = os.stat(path).st_size
+        if size <= mark.offset and not is_open:
+            return DeskLook(attrs.evolve(mark, offset=min(size, mark.offset)), where, is_open=is_open)
+        grown = files.growth(path, min(mark.offset, size), mark.leaf)
+        rewound = None
+        if _is_rewound(grown.rows, grown.parents, grown.previous):
+            rewound = frozenset(files.branch(path, grown.offset, messages=MAX_BRANCH, size=1 << 40).ids)
+    except (NotReadable, OSError):
+        return DeskLook(mark, where, is_open=is_open)
+    closes = (where is None or where.status == "idle") and not grown.more
+    events, rests, is_now = _events(grown.rows, mark, is_open=is_open, closes=closes, gone=where is None)
+    new = DeskMark(native_id, grown.offset, grown.leaf or mark.leaf, rests, title=grown.title or mark.title)
+    title = grown.title if grown.title != mark.title else ""
+    return DeskLook(new, where, events, rewound, grown.more, is_now, title)
+
+
+def look_at_codex(
+    files: CodexFiles, home: Path, thread_id: str, mark: DeskMark | None, *, is_open: bool
+) -> DeskLook:
+    """Look at a thread. See `look_at_claude`."""
+    path = files.find(thread_id)
+    if path is None:
+        return DeskLook()
+    where = thread_writer(home, thread_id)
+    if mark is None or mark.native_id != thread_id:
+        mark = DeskMark(thread_id)
+    try:
+        size = os.stat(path).st_size
+        if size <= mark.offset and not is_open:
+            return DeskLook(attrs.evolve(mark, offset=min(size, mark.offset)), where, is_open=is_open)
+        grown = files.growth(path, min(mark.offset, size), in_ours=mark.in_ours)
+    except (NotReadable, OSError):
+        return DeskLook(mark, where, is_open=is_open)
+    closes = where is None and not grown.more
+    events, rests, is_now = _events(grown.rows, mark, is_open=is_open, closes=closes, gone=where is None)
+    if where is not None and is_now:
+        where = attrs.evolve(where, status="busy")
+    new = DeskMark(thread_id, grown.offset, "", rests, grown.in_ours)
+    return DeskLook(new, where, events, None, grown.more, is_now)
+
+
+def _events(
+    rows: Sequence[RowParts], mark: DeskMark, *, is_open: bool, closes: bool, gone: bool
+) -> tuple[tuple[DeskEvent, ...], bool, bool]:
+    turns = Turns(is_open, mark.rests)
+    found: list[DeskEvent] = []
+    for row in rows:
+        found += turns.take(row)
+    if turns.is_open and closes and (turns.rests or gone):
+        found += turns.close()
+    return tuple(found), turns.rests, turns.is_open
+
+
+def _is_rewound(rows: Sequence[RowParts], parents: Sequence[str], previous: Sequence[str]) -> bool:
+    """Tell whether a person's message follows another row than the one before it."""
+    return any(
+        row.kind in ("prompt", "command") and before and parent != before
+        for row, parent, before in zip(rows, parents, previous, strict=True)
+    )

@@ -1,0 +1,115 @@
+"""The person's own sessions on this computer: their list, and opening one here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Final
+
+import attrs
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.commands import Author
+from actors.desk.opening import desk_session_id
+from actors.errors import SessionBusy
+from bridgehub.desk.history import NoSuchSession
+from bridgehub.desk.records import DeskSession, Where
+from storage.errors import SessionMissing
+from transport.facilities import DeskSessions
+from transport.http.responses import HttpError, JsonAnswer, limit_of, whole_number
+from transport.http.routes.workspace import query_of
+from transport.ports import Deps, Device
+from transport.v3.decode import is_id
+from transport.v3.events import timestamp, told_where
+
+__all__ = ["DeskRoutes"]
+
+LIMIT: Final = 100
+MAX_QUERY: Final = 200
+
+
+@attrs.frozen
+class DeskRoutes:
+    """The routes of the desk."""
+
+    deps: Deps
+    desk: DeskSessions | None
+
+    async def listing(self, request: Request, _: Device) -> Response:
+        """Return the sessions that the person's own programs keep, newest first."""
+        agent, workspace, query, before = query_of(request, "agent", "workspace", "q", "before")
+        limit, cursor = limit_of(request, LIMIT), _decode(before)
+        if query is not None and len(query) > MAX_QUERY:
+            raise HttpError(400, "bad_request", f"q may have {MAX_QUERY} characters.")
+        if self.desk is None:
+            return JsonAnswer({"sessions": [], "unreadable": 0, "next_before": None})
+        found = await self.desk.listed(agent, workspace, query)
+        later = [one for one in found.sessions if cursor is None or _place(*one[:2]) < cursor]
+        page = later[:limit]
+        ours = await self.desk.ours([(name, one.native_id) for name, one, _ in page])
+        shown = [_entry(name, one, where, ours.get((name, one.native_id))) for name, one, where in page]
+        last = _encode(_place(*page[-1][:2])) if len(later) > limit else None
+        return JsonAnswer({"sessions": shown, "unreadable": found.unreadable, "next_before": last})
+
+    async def open(self, request: Request, by: Device) -> Response:
+        """Make a conversation of the desk a session here; the same one each time."""
+        agent, native_id = request.path_params["agent"], request.path_params["native_id"]
+        try:
+            if self.desk is None:
+                raise NoSuchSession(native_id)
+            session_id, is_new = await self.desk.open(agent, native_id, by.id)
+        except NoSuchSession:
+            raise HttpError(404, "not_found", "There is no such session on this computer.") from None
+        return JsonAnswer({"session_id": session_id}, 201 if is_new else 200)
+
+    async def give_back(self, request: Request, by: Device) -> Response:
+        """End a session's hub, so that a terminal may continue its conversation."""
+        session_id = request.path_params["id"]
+        if self.desk is None or not is_id(session_id):
+            raise SessionMissing(session_id)
+        try:
+            given = await self.desk.give_back(session_id, Author(by.id, by.id, by.name))
+        except SessionBusy:
+            raise HttpError(409, "busy", "A turn runs. Stop it or wait for its end.") from None
+        except NoSuchSession:
+            raise HttpError(
+                409, "no_conversation", "There is nothing that a terminal could resume."
+            ) from None
+        return JsonAnswer(attrs.asdict(given))
+
+
+def _entry(agent: str, one: DeskSession, where: Where | None, session_id: str | None) -> dict[str, Any]:
+    return {
+        "agent": agent,
+        "native_id": one.native_id,
+        "title": one.title,
+        "workspace": one.workspace,
+        "first_message": one.first_message,
+        "last_activity": timestamp(one.last_activity_ms),
+        "message_count": one.message_count,
+        "where": told_where(where),
+        "session_id": session_id,
+    }
+
+
+def _place(agent: str, one: DeskSession) -> tuple[int, str]:
+    return one.last_activity_ms, desk_session_id(agent, one.native_id)
+
+
+def _encode(place: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(f"{place[0]}:{place[1]}".encode()).decode().rstrip("=")
+
+
+def _decode(text: str | None) -> tuple[int, str] | None:
+    if text is None:
+        return None
+    try:
+        plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        plain = ""
+    at, _, name = plain.partition(":")
+    at_ms = whole_number(at)
+    if at_ms is None:
+        raise HttpError(400, "bad_request", "`before` is not a valid cursor for this list.")
+    return at_ms, name
