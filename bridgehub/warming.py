@@ -1,6 +1,6 @@
 """Starts the agent's program before the message comes: somebody is about to write.
 
-Nothing of it is in the journal. What the driver wants remembered of a new conversation is told with the turn that uses
+Nothing of it is in the journal. What the driver wants remembered of a new conversation is reported with the turn that uses
 it; if none comes, the hub ends with all of it, and the session's next hub knows of nothing.
 """
 
@@ -65,7 +65,7 @@ class Warming:
         return True
 
     def stop(self) -> None:
-        """Give up a start that goes on: the message that waits for it is not wanted any more."""
+        """Give up a start that is under way: the message that waits for it is no longer wanted."""
         if self._scope is not None:
             self._scope.cancel(reason="the turn was interrupted")
 
@@ -86,7 +86,7 @@ class _WarmSink:
 
     async def emit(self, event: HubEvent) -> None:
         await trio.lowlevel.checkpoint()
-        if isinstance(event, AgentOffered | TaskEnded):  # the rest is told again in the turn
+        if isinstance(event, AgentOffered | TaskEnded):  # the rest is reported again in the turn
             await self.tell(event)
 
     async def ask(

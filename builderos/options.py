@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from builderos.exit_status import MISUSED
 
-__all__ = ["Parser", "UsageError", "as_path", "between", "data_options", "no_options", "server_options"]
+__all__ = [
+    "SESSION_ID",
+    "Parser",
+    "UsageError",
+    "as_path",
+    "between",
+    "data_options",
+    "no_options",
+    "server_options",
+]
 
 DEFAULT_DATA = "~/.builderos"
+SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class UsageError(Exception):

@@ -7,8 +7,7 @@ size has changed.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,6 +64,7 @@ class ClaudeFiles:
     """The transcripts below one `.claude` folder."""
 
     config: Path
+    _now_ms: Callable[[], int]
     _seen: dict[str, tuple[tuple[int, int, int], DeskSession | None]] = attrs.field(factory=dict)
     _folders: dict[str, tuple[int, frozenset[str]]] = attrs.field(factory=dict)
 
@@ -110,7 +110,7 @@ class ClaudeFiles:
             except OSError:
                 continue
             known = self._folders.get(folder.path)
-            is_young = time.time_ns() - changed < YOUNG_NS
+            is_young = self._now_ms() * 1_000_000 - changed < YOUNG_NS
             if known is None or known[0] != changed or is_young:
                 entries = _scan(folder.path, MAX_TRANSCRIPTS)
                 names = (

@@ -65,6 +65,7 @@ class Listed:
 @attrs.define(eq=False)
 class _Program:
     agent: DeskAgent
+    now_ms: Callable[[], int]
     lock: threading.Lock = attrs.field(factory=threading.Lock)
     claude: ClaudeFiles = attrs.field(init=False)
     codex: CodexFiles = attrs.field(init=False)
@@ -72,7 +73,7 @@ class _Program:
     def __attrs_post_init__(self) -> None:
         env = dict(self.agent.env)
         home = env.get("CODEX_HOME") or os.path.join(env.get("HOME") or str(Path.home()), ".codex")
-        self.claude = ClaudeFiles(config_folder(env))
+        self.claude = ClaudeFiles(config_folder(env), self.now_ms)
         self.codex = CodexFiles(Path(home))
 
     @property
@@ -165,13 +166,16 @@ class Desk:
     """Reads all programs. Agents of other kinds have no sessions at the desk. `places`: one for each followed session."""
 
     agents: Mapping[str, DeskAgent]
+    _now_ms: Callable[[], int]
     _programs: dict[str, _Program] = attrs.field(init=False)
     places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_FOLLOWED))
     _threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(THREADS))
 
     def __attrs_post_init__(self) -> None:
         kinds = ("claude", "codex")
-        self._programs = {name: _Program(one) for name, one in self.agents.items() if one.kind in kinds}
+        self._programs = {
+            name: _Program(one, self._now_ms) for name, one in self.agents.items() if one.kind in kinds
+        }
 
     def has(self, agent: str) -> bool:
         """Tell whether an agent's program may have sessions in a terminal."""

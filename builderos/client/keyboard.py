@@ -150,7 +150,7 @@ def _is_beginning(text: str, whole: str) -> bool:
 class KeyboardReader:
     """Lines from a terminal that is in the mode of `keys_one_by_one`. `descriptor`: that terminal.
 
-    `on_key` is called whenever a line goes on and is not finished.
+    `on_key` is called whenever a line grows and is not finished.
     """
 
     descriptor: int

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.http import call
 from builderos.client.state import RefusedError
-from builderos.commands.session import ID
 from builderos.exit_status import MISUSED, fail
+from builderos.options import SESSION_ID
 
 __all__ = ["add_resume", "program_of", "run_resume"]
 
@@ -32,7 +32,7 @@ _PLACES: Final = frozenset({"CLAUDE_CONFIG_DIR", "CODEX_HOME"})
 
 def run_resume(data: Path, url: str | None, key: str | None, session: str) -> int:
     """Stop the session's hub, then become the agent's program. Returns an exit status only if that fails."""
-    if not ID.fullmatch(session):
+    if not SESSION_ID.fullmatch(session):
         return fail("SESSION: not 1 to 128 of A-Z a-z 0-9 . _ -", MISUSED)
     if key is None and url is not None:
         key = os.environ.get("BUILDEROS_API_KEY")

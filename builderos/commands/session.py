@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,7 @@ from builderos.client.state import Follow, RefusedError
 from builderos.client.terminal import one_line
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
-from builderos.options import between
+from builderos.options import SESSION_ID, between
 
 __all__ = [
     "Target",
@@ -31,7 +30,6 @@ __all__ = [
     "run_sessions",
 ]
 
-ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_MESSAGE_ID = 128
 
@@ -114,7 +112,11 @@ def _fault_of(content: str, message_id: str | None) -> str | None:
 
 def _fault_of_id(name: str, value: str) -> str | None:
     """Return what is wrong with an id, by the server's rule."""
-    return None if ID.fullmatch(value) else f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
+    return (
+        None
+        if SESSION_ID.fullmatch(value)
+        else f"{name}: {one_line(value)} is not 1 to 128 of A-Z a-z 0-9 . _ -"
+    )
 
 
 def run_attach(where: Where, target: Target, *, observe: bool, history: int, plain: bool = False) -> int:

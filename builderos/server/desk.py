@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bridgehub.desk.programs import Desk, DeskAgent
 from builderos.config import Config
+from builderos.ids import wall_clock_ms
 
 __all__ = ["make_desk"]
 
@@ -17,4 +18,4 @@ def make_desk(config: Config, environment: Mapping[str, str]) -> Desk:
         for name, agent in config.agents.items()
         if agent.kind in ("claude", "codex")
     }
-    return Desk(agents)
+    return Desk(agents, wall_clock_ms)

@@ -29,7 +29,7 @@ Start = Callable[[Sink], Awaitable[object]]
 
 @attrs.define(eq=False)
 class WarmDriver(ScriptedDriver):
-    """A driver that can be started; `starts` has what it was told."""
+    """A driver that can be started; `starts` has what came with each start."""
 
     start: Start = attrs.field(kw_only=True)
     starts: list[Prompt] = attrs.field(factory=list)

@@ -62,7 +62,7 @@ async def test_a_limit_holds_the_queue_until_somebody_goes_on(tmp_path: Path, ag
             seen = await two.attach("trip", device_id="two")
             assert seen["held"] == {"code": "usage_limit", "until": at}
             assert [item["message_id"] for item in seen["queue"]] == [waiting["message_id"]]
-            # Both offer "Continue at", and both are told to.
+            # Both offer "Continue at", and both are pressed.
             later = {"message_id": f"continue-{turn}", "not_before": at}
             told = [await device.send("trip", "Continue.", **later) for device in (one, two)]
             assert [answer["duplicate"] for answer in told] == [False, True]

@@ -4,7 +4,7 @@ The page's socket passes through here. What `Stage.play` sends comes to the page
 the page says is noted, and kept from the server if the test asks for that.
 
 The server knows nothing of these events. So the stage keeps all events and gives them to a page that attaches again, as
-a server does; it numbers the server's own further events behind those that it played; and what a test told of agent and
+a server does; it numbers the server's own further events behind those that it played; and what a test said of agent and
 gauge holds against the server's word.
 """
 
@@ -142,7 +142,7 @@ class Stage:
         elif seq <= self._first["head_seq"]:
             self._pass(frame)  # the history of the first attach
         elif seq > self._real:
-            first = max(int(frame.get("first_seq", seq)), self._real + 1)
+            first = max(int(frame.get("first_seq") or seq), self._real + 1)
             self._real = seq
             place = {"first_seq": self.seq + 1, "seq": self.seq + 1 + seq - first}
             self.seq = place["seq"]

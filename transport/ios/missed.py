@@ -22,7 +22,7 @@ REST_LIMIT: Final = 1024 * 1024
 """Code points of a rest: more than a phone shows, and the most that one connection holds for it."""
 
 LOOKED_AT: Final = 256
-"""Messages and turns in which the device's earlier message is looked for; with more in between, nothing is told."""
+"""Messages and turns in which the device's earlier message is looked for; with more in between, nothing is sent."""
 
 CUT: Final = "\n\n[The answer is longer; another device shows all of it.]"
 

@@ -92,7 +92,7 @@ class AppState:
         shown: the request that the app got last, until it is decided.
         deciding: the request of the app's decision that is on its way.
         late: who decided last before the app could, and the time.
-        owes_own: whether the agent may have begun a turn by itself that the app was not told of.
+        owes_own: whether the agent may have begun a turn by itself that the app did not hear of.
     """
 
     session_id: str

@@ -1,4 +1,4 @@
-"""An answer that its service broke off and began again: what the block had is told as taken back, and counts nowhere."""
+"""An answer that its service broke off and began again: what the block had is reported as taken back and counts nowhere."""
 
 from __future__ import annotations
 

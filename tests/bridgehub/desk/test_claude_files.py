@@ -14,6 +14,7 @@ from bridgehub.desk.lines import backwards, forwards, open_record, whole_size
 from bridgehub.desk.looking import look_at_claude
 from bridgehub.desk.records import Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import Turns
+from builderos.ids import wall_clock_ms
 from tests.bridgehub.desk.transcripts import Transcript, uid
 
 ONE = uid(1 << 100)
@@ -51,7 +52,7 @@ def test_list_has_titles_counts_and_folders_and_leaves_damage_out(tmp_path: Path
     os.mkfifo(tmp_path / "projects" / "-work-trip" / f"{uid(3)}.jsonl")
     Transcript().write(tmp_path, uid(4))  # nobody said anything in it
     before = path.read_bytes()
-    sessions, unreadable = ClaudeFiles(tmp_path).sessions()
+    sessions, unreadable = ClaudeFiles(tmp_path, wall_clock_ms).sessions()
     (one,) = sessions
     assert (one.title, one.first_message, one.workspace) == ("Holiday", "plan a trip", "/work/trip")
     assert (one.message_count, unreadable) == (4, 2)
@@ -60,7 +61,7 @@ def test_list_has_titles_counts_and_folders_and_leaves_damage_out(tmp_path: Path
 
 def test_list_reads_a_file_again_only_if_it_changed(tmp_path: Path) -> None:
     path = small().write(tmp_path, ONE)
-    files = ClaudeFiles(tmp_path)
+    files = ClaudeFiles(tmp_path, wall_clock_ms)
     (first,) = files.sessions()[0]
     told_at = path.stat()
     path.write_bytes(path.read_bytes().replace(b"plan a trip", b"PLAN A TRIP"))
@@ -81,7 +82,7 @@ def test_large_transcript_is_read_by_its_ends_in_bounded_memory(tmp_path: Path) 
         more.user("and back")
         more.says("Home.")
         file.write(more.data())
-    files = ClaudeFiles(tmp_path)
+    files = ClaudeFiles(tmp_path, wall_clock_ms)
     tracemalloc.start()
     try:
         assert len(files.sessions()[0]) == 1
@@ -109,7 +110,7 @@ def test_history_has_tools_with_diffs_and_leaves_the_programs_own_words_out(tmp_
     made.says("Done.")
     made.user("stop")
     made.user([{"type": "text", "text": "[Request interrupted by user]"}])
-    events = told(ClaudeFiles(tmp_path), made.write(tmp_path, ONE))
+    events = told(ClaudeFiles(tmp_path, wall_clock_ms), made.write(tmp_path, ONE))
     assert texts(events) == ["plan a trip", "Where to?", "/review a.txt", "hm", "Done.", "stop"]
     assert [one.name for one in events if isinstance(one, ToolCalled)] == ["Edit"]
     (returned,) = [one for one in events if isinstance(one, ToolReturned)]
@@ -126,7 +127,7 @@ def test_tools_that_ran_at_the_same_time_are_all_there(tmp_path: Path) -> None:
     made.user(results[1], parent=second, sourceToolAssistantUUID=second)
     made.user(results[0], parent=first, sourceToolAssistantUUID=first)
     made.says("Both.")
-    events = told(ClaudeFiles(tmp_path), made.write(tmp_path, ONE))
+    events = told(ClaudeFiles(tmp_path, wall_clock_ms), made.write(tmp_path, ONE))
     assert {one.tool_id for one in events if isinstance(one, ToolCalled)} == {"a", "b"}
     assert {one.output for one in events if isinstance(one, ToolReturned)} == {"a", "b"}
 
@@ -139,7 +140,7 @@ def test_branch_follows_a_rewind_and_the_noted_leaf(tmp_path: Path) -> None:
     made.user("right way", parent=kept)
     made.says("Found.")
     path = made.write(tmp_path, ONE)
-    files = ClaudeFiles(tmp_path)
+    files = ClaudeFiles(tmp_path, wall_clock_ms)
     assert texts(told(files, path)) == ["plan a trip", "Where to?", "right way", "Found."]
     made.other({"type": "last-prompt", "leafUuid": left})
     assert texts(told(files, made.write(tmp_path, ONE)))[-1] == "Lost."
@@ -153,7 +154,9 @@ def test_history_is_cut_at_the_newest_messages(tmp_path: Path) -> None:
         made.user(f"q{number}")
         made.says(f"a{number}")
     path = made.write(tmp_path, ONE)
-    branch = ClaudeFiles(tmp_path).branch(str(path), path.stat().st_size, messages=10, size=1 << 20)
+    branch = ClaudeFiles(tmp_path, wall_clock_ms).branch(
+        str(path), path.stat().st_size, messages=10, size=1 << 20
+    )
     assert branch.is_cut
     assert texts(list(Turns().all(branch.rows)))[0] == "q40"
 
@@ -161,7 +164,7 @@ def test_history_is_cut_at_the_newest_messages(tmp_path: Path) -> None:
 def test_look_gives_what_others_added_once_and_not_our_own(tmp_path: Path) -> None:
     made = small()
     path = made.write(tmp_path, ONE)
-    files = ClaudeFiles(tmp_path)
+    files = ClaudeFiles(tmp_path, wall_clock_ms)
     first = look_at_claude(files, tmp_path, [ONE], None, is_open=False)
     assert texts(list(first.events)) == ["plan a trip", "Where to?"]
     again = look_at_claude(files, tmp_path, [ONE], first.mark, is_open=False)
@@ -188,7 +191,7 @@ def test_look_sees_a_rewind(tmp_path: Path) -> None:
     made.user("wrong way")
     made.says("Lost.")
     path = made.write(tmp_path, ONE)
-    files = ClaudeFiles(tmp_path)
+    files = ClaudeFiles(tmp_path, wall_clock_ms)
     first = look_at_claude(files, tmp_path, [ONE], None, is_open=False)
     after = Transcript(count=20)
     after.user("right way", parent=kept)

@@ -89,7 +89,7 @@ class NewChildren:
             self._all |= set(psutil.Process().children()) - others
 
     def kill(self) -> None:
-        """Kill them and all that they started. Whoever started them waits for them."""
+        """Kill them and all that they started. The caller waits for them."""
         for one in self._all:
             with suppress(psutil.NoSuchProcess):
                 others = one.children(recursive=True)

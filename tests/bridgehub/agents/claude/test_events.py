@@ -279,7 +279,7 @@ def test_a_cost_that_was_begun_anew_is_the_cost() -> None:
 
 
 def test_two_calls_with_one_id_are_two_calls() -> None:
-    """Some services behind proxies give an id again; a message that is told twice is still one."""
+    """Some services behind proxies give an id again; a message that comes twice is still one."""
     one = AssistantMessage([ToolUseBlock("x", "Bash", {"command": "echo one"})], model="m", message_id="m1")
     two = AssistantMessage([ToolUseBlock("x", "Bash", {"command": "echo two"})], model="m", message_id="m2")
     gave = [UserMessage([ToolResultBlock("x", text)]) for text in ("one", "two")]
