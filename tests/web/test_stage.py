@@ -36,14 +36,14 @@ def connect(stage: Stage, after: int | None = None) -> Side:
     """Let a page connect and attach."""
     page = Side()
     stage.connect(cast("WebSocketRoute", page))
-    place = {} if after is None else {"after": {"epoch": 1, "seq": after}}
+    place: Json = {} if after is None else {"after": {"epoch": 1, "seq": after}}
     page.say(json.dumps({"type": "attach", "session_id": "s", **place}))
     return page
 
 
 def tell(page: Side, kind: str, seq: int | None = None, **more: Any) -> None:
     """Let the server say something; with `seq` it is an event."""
-    place = {} if seq is None else {"epoch": 1, "seq": seq, "first_seq": seq}
+    place: Json = {} if seq is None else {"epoch": 1, "seq": seq, "first_seq": seq}
     page.server.say(json.dumps({"type": kind, "session_id": "s", **place, **more}))
 
 
@@ -53,7 +53,8 @@ def attached(page: Side, head: int, start: int, replay: str = "ok") -> None:
 
 def events(page: Side) -> list[str]:
     """Return the events that the page takes; AssertionError if one is missing before another."""
-    seq, kinds = 0, []
+    seq = 0
+    kinds: list[str] = []
     for frame in page.sent:
         if frame["type"] == "attached":
             seq = frame["from_seq"] - 1
