@@ -136,7 +136,7 @@ class Stage:
         kind, seq = frame["type"], frame.get("seq", 0)
         if kind == "attached":
             self._attach(frame)
-        elif "epoch" not in frame or kind == "accepted":  # what is no event; `accepted` names one
+        elif "epoch" not in frame or kind == "accepted":  # not an event; `accepted` names one
             if kind not in self._own:
                 self._send(frame)
         elif seq <= self._first["head_seq"]:

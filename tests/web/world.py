@@ -88,7 +88,7 @@ class Restarted:
             self._open.close()
             self._browser = None
             with warnings.catch_warnings():
-                # What was on its way to the browser is no fault of the next test.
+                # What was on its way to the browser is not a fault of the next test.
                 warnings.simplefilter("ignore")
                 gc.collect()
             raise
