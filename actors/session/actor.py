@@ -40,8 +40,11 @@ log = logging.getLogger("builderos.actors")
 CLOCK_S = 30.0
 """How often the clock of the wall is looked at, at least, while a message waits for its time."""
 
-BRINGS_PROMPT = (Send, SendNow, Resolve, TakeOver, AskAtDesk)
-"""Commands before which the conversation is looked at: those that may begin a turn, and the one that clears the way."""
+BRINGS_PROMPT = (Send, SendNow, Resolve, TakeOver, AskAtDesk, Warm)
+"""Commands before which the conversation is looked at.
+
+They may begin a turn or start a program, or clear the way for it.
+"""
 
 BULK_KINDS = frozenset(
     {
@@ -269,11 +272,10 @@ class SessionActor:
             match one:
                 case HubBatch():
                     given += [FromHub(one.hub_id, reported) for reported in one.events]
-                case Envelope(command=Warm()):
-                    if await self._may_warm():
-                        given.append(FromDevice(one, None, watched=False))
                 case Envelope():
                     command = one.command
+                    if isinstance(command, Warm) and not await self._may_warm():
+                        continue
                     if looks and isinstance(command, BRINGS_PROMPT):
                         given += looks
                         looks = []

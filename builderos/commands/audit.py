@@ -32,7 +32,7 @@ from transport.v3.events import timestamp
 
 __all__ = [
     "KINDS",
-    "Line",
+    "AuditLine",
     "add_audit",
     "json_line",
     "line_of_act",
@@ -82,7 +82,7 @@ class _Asked:
     since_ms: int
     as_json: bool
 
-    def wants(self, line: Line, aliases: Aliases) -> bool:
+    def wants(self, line: AuditLine, aliases: Aliases) -> bool:
         asked, found = (id_ and aliases.session(id_) for id_ in (self.session_id, line.session_id))
         return (asked is None or found == asked) and line.at_ms >= self.since_ms
 
@@ -95,7 +95,7 @@ class _Writer:
     names: Mapping[str, str]
     aliases: Aliases
 
-    def put(self, line: Line | None) -> None:
+    def put(self, line: AuditLine | None) -> None:
         """Write a line, if it is wanted."""
         if line is None or not self.asked.wants(line, self.aliases):
             return
@@ -206,7 +206,7 @@ KINDS: Final = frozenset({UserMessage.kind, Delivery.kind, PermissionResolved.ki
 
 
 @attrs.frozen(kw_only=True)
-class Line:
+class AuditLine:
     """One act. Fields as in the export (docs/user/security.md, "The audit"), which leaves out fields without a value.
 
     Attributes:
@@ -224,10 +224,10 @@ class Line:
     position: Mapping[str, Any]
 
 
-def line_of_row(row: AuditRow, before: Mark) -> Line:
+def line_of_row(row: AuditRow, before: Mark) -> AuditLine:
     """Return an audit row's line. `before`: the row before it."""
     act = row.act
-    return Line(
+    return AuditLine(
         at_ms=act.at_ms,
         act=act.act,
         key_id=act.device_id,
@@ -239,7 +239,7 @@ def line_of_row(row: AuditRow, before: Mark) -> Line:
     )
 
 
-def line_of_act(found: ActRow, address: str | None) -> Line | None:
+def line_of_act(found: ActRow, address: str | None) -> AuditLine | None:
     """Return the line of a journal's row; None if it is not a person's act. `address`: of the key's last sign-in."""
     row = found.row
     event = decode_row(row).event
@@ -256,7 +256,7 @@ def line_of_act(found: ActRow, address: str | None) -> Line | None:
             act, subject = "interrupted", row.turn_id or ""
         case _:
             return None
-    return Line(
+    return AuditLine(
         at_ms=row.at_ms,
         act=act,
         key_id=found.key_id,
@@ -268,7 +268,7 @@ def line_of_act(found: ActRow, address: str | None) -> Line | None:
     )
 
 
-def json_line(line: Line, names: Mapping[str, str]) -> bytes:
+def json_line(line: AuditLine, names: Mapping[str, str]) -> bytes:
     """Return a line as JSON, with its line end."""
     fields = {
         "at": timestamp(line.at_ms),
@@ -286,7 +286,7 @@ def json_line(line: Line, names: Mapping[str, str]) -> bytes:
     return orjson.dumps({name: value for name, value in fields.items() if value is not None}) + b"\n"
 
 
-def text_line(line: Line, names: Mapping[str, str]) -> str:
+def text_line(line: AuditLine, names: Mapping[str, str]) -> str:
     """Return a line for people, with its line end."""
     actor = names.get(line.key_id or "") or line.key_id or "unknown device"
     if line.device is not None and line.device != line.key_id:

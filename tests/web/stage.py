@@ -133,10 +133,10 @@ class Stage:
 
     def _from_session(self, frame: Json) -> None:
         """Pass on what the server says of this session."""
-        kind, seq = frame["type"], frame.get("seq")
+        kind, seq = frame["type"], frame.get("seq", 0)
         if kind == "attached":
             self._attach(frame)
-        elif seq is None:
+        elif "epoch" not in frame or kind == "accepted":  # not an event; `accepted` names one
             if kind not in self._own:
                 self._send(frame)
         elif seq <= self._first["head_seq"]:

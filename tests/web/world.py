@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Literal, Self
@@ -85,6 +87,10 @@ class Restarted:
         except Exception:
             self._open.close()
             self._browser = None
+            with warnings.catch_warnings():
+                # What was on its way to the browser is not a fault of the next test.
+                warnings.simplefilter("ignore")
+                gc.collect()
             raise
 
 

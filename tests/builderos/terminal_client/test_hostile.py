@@ -125,6 +125,7 @@ def test_any_text_in_any_pieces(text: str, width: int, step: int) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("ab \n日e\u0301👩"), max_size=200), st.integers(2, 20))
 def test_wrapped_lines_fit_and_lose_nothing(text: str, width: int) -> None:
     lines = [text[start:end] for start, end in spans(text, width)]

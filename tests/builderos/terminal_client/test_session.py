@@ -101,6 +101,7 @@ def test_a_question_takes_single_keys(tmp_path: Path) -> None:
         assert "wants to" not in shown
         assert "Allowed by you · Bash" in shown
         ask(stage, "r2", editable=["command"])
+        await stage.settle()
         await stage.press("tab", "e")
         assert stage.screen.composer.text == "ls"
         await stage.press(*" -l", "enter")

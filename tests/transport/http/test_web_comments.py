@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from transport.http.static import WEB_FOLDER, read_web_files, without_comments, without_spaces
 
-MAX_FIRST_BYTES = 151_500
+MAX_FIRST_BYTES = 150_000
 """Of HTML, CSS and JavaScript that a page begins with. The contract says 153,600 for a visit; tasks and the welcome
 come to this in some visits."""
 

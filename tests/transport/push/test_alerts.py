@@ -300,3 +300,27 @@ async def test_what_a_device_reports(tmp_path: Path) -> None:
         await rig.pass_time(5)
         assert (await rig.states())["c-phone"][0] == "withdrawn"
         assert len(rig.service.cards) == 1, "the open page closed the card, no push did"
+
+
+async def test_a_terminals_request_waits_longer(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        await rig.add("phone")
+        await rig.journal(asked(), DONE, by="desk")
+        await rig.pass_time(19)
+        assert rig.service.cards == []
+        await rig.pass_time(1)
+        assert [card.kind for _, card in rig.service.cards] == ["decision"]
+        assert [alert.kind for alert, _ in await rig.why()] == ["decision"]
+
+
+async def test_a_card_outlives_the_config_that_it_was_sent_by(tmp_path: Path) -> None:
+    """What cannot be withdrawn any more ends, and the server with it does not."""
+    async with open_rig(tmp_path) as rig:
+        await rig.add("phone")
+        await rig.journal(asked())
+        await rig.pass_time(2)
+        rig.courier.senders = {}
+        await rig.resolve()
+        await rig.pass_time()
+        await rig.pass_time(1)
+        assert await rig.states() == {"c-phone": ("dropped", "no_sender")}
