@@ -29,6 +29,9 @@ def ask_undo(step: Step, envelope: Envelope, undo: Undo) -> None:
     if state.background and not undo.force:
         _reject(step, envelope, "busy", "something runs in the background; stop it, or undo by force")
         return
+    if state.where is not None and state.where.status != "idle" and not undo.force:
+        _reject(step, envelope, "busy", f"{state.where.program} works in a terminal; wait, or undo by force")
+        return
     wanted = RunningUndo(step.new_id(), undo.turn_id, undo.undo_id, envelope.author.device_id)
     state.planning = (wanted, envelope)
     step.do(PlanUndo(wanted.undo_id, undo.turn_id, undo.undo_id, undo.force))

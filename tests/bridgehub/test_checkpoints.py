@@ -43,8 +43,9 @@ async def test_a_turn_goes_through_though_nothing_can_be_saved(tmp_path: Path) -
     ) as hub:
         reader = await hub.reader()
         events = await reader.turn("t1", "hello")
-        assert isinstance(events[-1].event, TurnDone)
+        assert any(isinstance(one.event, TurnDone) for one in events)
         while not any(isinstance(one.event, Noticed) for one in events):
             events += await reader.read()
         assert [one.event.code for one in events if isinstance(one.event, Noticed)] == ["no_checkpoint"]
-        assert isinstance((await reader.turn("t2", "again"))[-1].event, TurnDone)
+        again = await reader.turn("t2", "again")
+        assert any(isinstance(one.event, TurnDone) for one in again)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 import pytest
 
@@ -11,6 +13,7 @@ from actors.session.effects import CarryOutUndo, PlanUndo
 from actors.session.inputs import HubGone, Resume, UndoCarried, UndoPlanned
 from actors.session.snapshot import summary
 from actors.session.undoing import works_in
+from bridgehub.desk.records import Where
 from bridgehub.protocol import messages as hub
 from tests.actors.core import Core, fresh_record
 
@@ -193,3 +196,16 @@ def test_a_session_at_rest_is_not_in_the_way() -> None:
     record = attrs.evolve(fresh_record(), summary=summary(finished().state))
     assert not works_in(record, "/w")
     assert not works_in(fresh_record(), "/w")
+
+
+@pytest.mark.parametrize(("status", "refused"), [("idle", False), ("busy", True), ("waiting", True)])
+def test_a_program_in_a_terminal_that_works_is_in_the_way(
+    status: Literal["idle", "busy", "waiting"], refused: bool
+) -> None:
+    core = finished()
+    core.state.where = Where("claude", 4211, status, 1)
+    core.do(Undo(turn_id="t1"))
+    assert (core.state.planning is None) == refused
+    if refused:
+        assert core.reply_word == "rejected busy"
+        ask(core, force=True)
