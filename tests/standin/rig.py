@@ -171,8 +171,9 @@ class ClaudeRig(DriverRig[ClaudeDriver, RecordingSink]):
     def spec(self, **changes: Any) -> HubSpec:
         """Return a hub's spec; `env` is added to the stand-in's environment."""
         env = standin_env(self.standin.url, str(self.home)) | changes.pop("env", {})
+        options = changes.pop("options", {})
         changes = {"agent_session_id": self.agent_session_id} | changes
-        return self.base_spec("claude", env, {}, **changes)
+        return self.base_spec("claude", env, options, **changes)
 
     def driver(self, **changes: Any) -> ClaudeDriver:
         """Make a driver."""
