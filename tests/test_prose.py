@@ -41,7 +41,6 @@ BANNED: Final = {
 
 TO_DO: Final = frozenset(
     {
-        "bridgehub/agents/codex",
         "transport/web/js",
         "transport/web/js/views",
     }
