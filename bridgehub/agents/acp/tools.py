@@ -1,8 +1,8 @@
 """An agent's tool calls: a name, an input and an output that a client can draw. No I/O.
 
-The protocol has no names of tools, so the name is the call's kind (`execute`, `edit`, …), `tool` for the others.
-The input has `title`, `paths`, `command` (of a call that executes) and `input`, the agent's own; an absent part is
-left out.
+The protocol has no names of tools. So the name is the call's kind (`execute`, `edit`, …), or `tool` for all other kinds.
+The input has `title`, `paths`, `command` (of a call that executes) and `input`, the agent's own. Absent parts are left
+out.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ MAX_ID_CHARS = 200
 
 MAX_DIFF_CHARS = 1024 * 1024
 MAX_DIFF_LINES = 4000
-"""Of both texts of a diff together: the comparison of longer ones takes too long."""
+"""Lines of both texts of a diff together. To compare longer ones takes too long."""
 
 MAX_DEPTH = 32
 
 
 def clean_id(given: str) -> str:
-    """Return an id as the session can keep it: a long one is replaced by its hash."""
+    """Return an id that the session can keep. A long one is replaced by its hash."""
     if len(given) <= MAX_ID_CHARS:
         return clean_text(given)
     return hashlib.sha256(given.encode(errors="surrogatepass")).hexdigest()
 
 
 def clean_json(value: Any, levels: int = MAX_DEPTH) -> Any:
-    """Return JSON data with every string clean; what is nested too deeply is left out."""
+    """Return JSON data with every string clean. Values that are nested too deeply are left out."""
     if isinstance(value, str):
         return clean_text(value)
     if levels <= 0:
@@ -55,7 +55,7 @@ def clean_json(value: Any, levels: int = MAX_DEPTH) -> Any:
 
 
 def content_text(block: Fields) -> str:
-    """Return a content block as text; any other kind is named in brackets."""
+    """Return a content block as text. Any other kind is named in brackets."""
     match block.text("type"):
         case "text":
             return block.text("text")
@@ -69,7 +69,7 @@ def content_text(block: Fields) -> str:
 
 @attrs.define(eq=False)
 class ToolCall:
-    """A tool call, with all that was said of it. `since`: the monotonic second at which it began."""
+    """A tool call, with everything reported of it. `since`: the monotonic second at which it began."""
 
     tool_id: str
     title: str = ""
@@ -83,7 +83,7 @@ class ToolCall:
     since: float = 0.0
 
     def take(self, told: Fields) -> None:
-        """Take a `tool_call` or an update of it: what is said replaces what was said."""
+        """Take a `tool_call` or an update of it. Reported fields replace earlier ones."""
         self.title = clean_text(told.text("title")[:MAX_TITLE_CHARS]) or self.title
         kind = told.text("kind")
         if kind:
@@ -101,22 +101,22 @@ class ToolCall:
 
     @property
     def name(self) -> str:
-        """What a client knows it by."""
+        """The id that clients see."""
         return self.kind if self.kind in KINDS else "tool"
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the call has ended."""
         return self.status in ("completed", "failed")
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is enough to show: some agents announce a call first, and its input after that."""
+        """Whether there is enough to show. Some agents announce a call first and send its input later."""
         return self.raw_input is not None or bool(self.diffs) or self.status != "pending"
 
     @property
     def command(self) -> str:
-        """The command of a call that executes; empty if it is none, or not known."""
+        """The command of a call that executes. Empty if it does not execute, or if the command is unknown."""
         if self.kind != "execute" or not isinstance(self.raw_input, dict):
             return ""
         command = self.raw_input.get("command")
