@@ -41,7 +41,6 @@ BANNED: Final = {
 
 TO_DO: Final = frozenset(
     {
-        "transport/web/js",
         "transport/web/js/views",
     }
 )
