@@ -277,7 +277,7 @@ export class App {
 		goTo(`#/s/${id}`);
 	}
 
-	/** @type {{id: string, agent: string, settings?: Record<string, string | boolean>} | undefined} the session that is being made */
+	/** @type {{id: string, agent: string, settings?: Record<string, string | boolean>} | undefined} the session that is being created */
 	making = undefined;
 
 	/** Create a session with its first message. @param {string} agent @param {string} text */

@@ -25,7 +25,7 @@ export class Client {
 		this.open = null;
 		/** @type {Set<string>} what this connection is attached to */
 		this.attached = new Set();
-		/** @type {Map<string, (frame: Frame | null) => void>} who waits for an answer, by "kind id" */
+		/** @type {Map<string, (frame: Frame | null) => void>} what waits for an answer, by "kind id" */
 		this.waiters = new Map();
 		/** @type {import("./peeks.js").Peeks | null} created once a session waits for a person */
 		this.peeks = null;
@@ -197,7 +197,7 @@ export class Client {
 		else this.views.say(frame.content);
 	}
 
-	/** @param {string} what @param {Frame | null} frame @returns {boolean} whether somebody waited for it */
+	/** @param {string} what @param {Frame | null} frame @returns {boolean} whether anything waited for it */
 	#settle(what, frame) {
 		const waiter = this.waiters.get(what);
 		this.waiters.delete(what);

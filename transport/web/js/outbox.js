@@ -19,7 +19,7 @@ export class Outbox {
 		this.messages = [];
 		/** @type {Set<string>} sessions that are being delivered to */
 		this.busy = new Set();
-		/** @type {Map<string, string>} what to say of a message that is just going */
+		/** @type {Map<string, string>} what to show about a message that is being sent */
 		this.going = new Map();
 		this.live = false;
 		this.others = new BroadcastChannel("builderos.outbox");

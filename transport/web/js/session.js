@@ -40,9 +40,9 @@ export class OpenSession {
 		/** @type {Record<string, ReturnType<typeof setTimeout> | undefined>} */
 		this.timers = {};
 		this.left = false;
-		/** @type {Set<() => void>} who else shows something of this session */
+		/** @type {Set<() => void>} other parts that show something of this session */
 		this.watchers = new Set();
-		/** @type {((frame: Frame) => boolean) | undefined} who takes the next refusal; false passes it on */
+		/** @type {((frame: Frame) => boolean) | undefined} takes the next refusal; false passes it on */
 		this.refused = undefined;
 		/** Whether this page created the session, which then gets its name from its first message. */
 		this.nameless = Boolean(making.agent);
@@ -224,7 +224,7 @@ export class OpenSession {
 		return this.asked;
 	}
 
-	/** @type {Promise<boolean>} the last page that was asked for */
+	/** @type {Promise<boolean>} the last requested page */
 	asked = Promise.resolve(false);
 
 	/** @param {{before?: number, after?: number}} where */

@@ -18,12 +18,12 @@ export class Timeline {
 	byMessage = new Map();
 	/** @type {Map<string, AnswerEntry>} */
 	byTurn = new Map();
-	/** @type {Set<string>} keys of entries that changed since somebody emptied this */
+	/** @type {Set<string>} keys of entries that changed since this was last emptied */
 	dirty = new Set();
-	/** @type {Map<string, string>} how answers look that have to come again */
+	/** @type {Map<string, string>} rendered forms of answers that will come again */
 	rendered = new Map();
 
-	/** @param {number} from the first row that is known; all that comes later will be */
+	/** @param {number} from the first known row; all later rows will be known too */
 	clear(from) {
 		this.entries = [];
 		this.ranges = [[from, Infinity]];
