@@ -126,11 +126,11 @@ class ToolCall:
 
     @property
     def diffs(self) -> list[Fields]:
-        """The files that it changes, as the agent gives them: `path`, `oldText`, `newText`."""
+        """The files that the call changes, in the agent's form: `path`, `oldText`, `newText`."""
         return [one for one in self.content if one.text("type") == "diff" and one.text("path")]
 
     def trim(self) -> None:
-        """Forget what is too long to be kept until the call ends; those who need it now have had it."""
+        """Drop data that is too large to keep until the call ends. Call it after everything else has read the call."""
         if self.raw_input is not None and _size(self.raw_input) > MAX_TOOL_BYTES:
             self.raw_input = {"command": self.command[:MAX_TITLE_CHARS]} if self.command else {}
         if _size([one.raw for one in self.content]) > MAX_TOOL_BYTES:
@@ -139,13 +139,13 @@ class ToolCall:
             self.raw_output = None
 
     def shown_input(self) -> dict[str, Any]:
-        """Return its input as a client sees it."""
+        """Return the call's input in the form for clients."""
         paths = self.paths or [clean_text(one.text("path")) for one in self.diffs[:MAX_PATHS]]
         shown = {"title": self.title, "command": self.command, "paths": paths, "input": self.raw_input}
         return {name: value for name, value in shown.items() if value}
 
     def output(self, terminal_text: Callable[[str], str]) -> str:
-        """Return what it gave; `terminal_text` knows the output of our terminals."""
+        """Return the call's output. `terminal_text` returns the output of our terminals."""
         parts = []
         for one in self.content:
             match one.text("type"):
@@ -161,11 +161,11 @@ class ToolCall:
         return self.raw_output if isinstance(self.raw_output, str) else _json(self.raw_output)
 
     def shown_parts(self) -> list[object]:
-        """Return the parts of its output, of which some may be pictures."""
+        """Return the parts of the call's output, some of which may be pictures."""
         return [one.inner("content").raw for one in self.content if one.text("type") == "content"]
 
     def diff(self, workspace: str) -> list[dict[str, Any]] | None:
-        """Return what it changes as file entries (PROTOCOL section 9). May take long: use a thread."""
+        """Return the call's changes as file entries (PROTOCOL section 9). May take long: use a thread."""
         entries = []
         for one in self.diffs[:MAX_PATHS]:
             old, new = one.maybe_text("oldText"), one.maybe_text("newText")
@@ -179,7 +179,7 @@ class ToolCall:
 
 
 def _size(value: Any) -> int:
-    """Return about how many characters a JSON value holds."""
+    """Return the approximate number of characters in a JSON value."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, list):
@@ -192,5 +192,5 @@ def _size(value: Any) -> int:
 def _json(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # a number that is too large for it
+    except TypeError:  # a number that is too large for orjson
         return str(value)

@@ -121,7 +121,7 @@ class PermissionBroker:
         """Pass questions to `sink` while inside the block. At its end, open questions are answered with no.
 
         Args:
-            sink: where to ask the person.
+            sink: asks the person.
             calls: the calls that were reported to the sink.
 
         Raises:

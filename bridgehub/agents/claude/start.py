@@ -97,7 +97,7 @@ class Setup:
         readable: files that are attached from now on. The driver adds to it.
         delegation: passes work to other agents.
         settled: the decision about the workspace's settings.
-        fork: where a session without a conversation of its own forks from.
+        fork: the place from which a session without its own conversation forks.
         native: the conversation that a terminal began and this session continues. Empty: its own.
         at: the message in it after which to continue. Empty: the newest.
     """

@@ -288,7 +288,7 @@ class CodexDriver:
         """Make sure that a program runs on the session's thread. Return what a new thread must get first.
 
         Raises:
-            CodexError: there is no such program, or it cannot open the thread.
+            CodexError: the program cannot start or cannot open the thread.
         """
         settled = await settle(self.spec, sink)
         instructions = await trio.to_thread.run_sync(Instructions.look, self.spec)

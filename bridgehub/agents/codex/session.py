@@ -6,9 +6,9 @@ thread has the prompt (seen). If it is killed before, the thread does not. A ste
 `turn/steer` itself only queues it.
 
 **When a turn is over.** With `turn/completed`, once the agents that Codex started in it are done too (`sub_agents`).
-Codex lets them continue, when nobody could see or answer them. Commands may outlive a turn in the background, as usual
-with Codex (`background`). After an interrupt the turn's commands and agents are ended here, since Codex leaves both to
-its client.
+Codex itself would let them continue, although nobody could see or answer them. Commands may outlive a
+turn in the background, as usual with Codex (`background`). After an interrupt the turn's commands and agents are ended
+here, since Codex leaves both to its client.
 
 **Interrupts.** Codex answers `turn/interrupt` for the running turn. Before `turn/started` it applies the call to the
 previous turn and refuses. After the turn's end it does not answer until another turn runs. So the call is sent only in
