@@ -41,10 +41,6 @@ BANNED: Final = {
 
 TO_DO: Final = frozenset(
     {
-        "bridgehub/agents",
-        "bridgehub/agents/claude",
-        "bridgehub/agents/codex",
-        "transport/web/js",
         "transport/web/js/views",
     }
 )

@@ -1,7 +1,8 @@
-"""What a hub asks of an agent's driver. A driver lives inside a hub, one per session.
+"""The interface between a hub and an agent's driver. A driver lives inside a hub, one per session.
 
-To write one: a class with this shape, in a module of its own, named in `bridgehub.agents.registry`. The
-driver translates; numbers, buffers, links and processes to kill are the hub's business.
+To write a driver, write a class with this shape in a module of its own and name that module in
+`bridgehub.agents.registry`. The driver only translates. The hub numbers events, buffers them, holds the links and kills
+processes.
 """
 
 from __future__ import annotations
@@ -31,29 +32,29 @@ __all__ = ["JOIN_S", "AgentDriver", "SelfStarter", "Sink", "Tell", "TurnEnd", "W
 TurnEnd = TurnDone | TurnFailed
 
 Tell = Callable[[HubEvent], Awaitable[None]]
-"""Reports something that is of no turn: `AgentOffered`, `Gauged`, `SettingsTold`."""
+"""Reports something that belongs to no turn: `AgentOffered`, `Gauged`, `SettingsTold`."""
 
 JOIN_S = 0.002
-"""How long a driver lets its agent's pieces of text gather behind the one that it has just read.
+"""How long a driver gathers pieces of text behind the piece that it has just read, seconds.
 
-A program writes up to 35,000 a second, a line each. Read one by one each would be a turn of several tasks here, a
-line to the server, a commit and a frame; after 2 ms some sixty come as one. A person's pace is far slower, and
-nothing waits there: only what comes within this time of a piece does.
+A program writes up to 35,000 pieces a second, one line each. Handled one by one, each piece costs several task switches
+here, a line to the server, a commit and a frame. After 2 ms about sixty arrive as one. At the pace of a person nothing
+waits, because only what arrives within this time after a piece is gathered.
 """
 
 
 def refused_at_once(end: TurnEnd | None, *, has_past: bool) -> TurnEnd | None:
-    """Return a turn's end: without an answer before it, a refused conversation is no more than a refused message."""
+    """Return a turn's end. A refused conversation without an earlier answer counts as a refused message."""
     if isinstance(end, TurnFailed) and end.code == "conversation_refused" and not has_past:
         return attrs.evolve(end, code="model_error", ways=())
     return end
 
 
 class Sink(Protocol):
-    """Where a driver reports one running turn."""
+    """Where a driver reports a running turn."""
 
     async def emit(self, event: HubEvent) -> None:
-        """Number and keep an event. Waits while the hub's buffers are full. Never a turn's end."""
+        """Number and keep an event. Waits while the hub's buffers are full. Never pass a turn's end."""
         ...
 
     async def ask(
@@ -66,43 +67,44 @@ class Sink(Protocol):
         task_id: str | None = None,
         words: RequestWords | None = None,
     ) -> Decided:
-        """Ask a person and wait, for as long as it takes. Cancelled with the turn.
+        """Ask a person and wait without a time limit. Cancelled with the turn.
 
         Args:
             tool, tool_input: what the agent wants to do.
-            questions: where it asks something rather than for a right.
-            grant: what `allow_session` would allow from now on, in words for a person; while it is allowed
-                the answer comes at once and nobody is asked. None: no more than this call.
+            questions: what the agent asks, if it wants information instead of a permission.
+            grant: what `allow_session` allows from now on, in words for a person. While it is allowed, the answer comes
+                at once and nobody is asked. None: only this call can be allowed.
             task_id: the delegated task that asks.
-            words: what a person reads of the request; None: what the tool's name tells.
+            words: what a person reads of the request. None: the words follow from the tool's name and input.
         """
         ...
 
     async def ask_trust(
         self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
     ) -> Decided:
-        """Ask a person whether a folder's settings may be loaded, and wait. Cancelled with the turn.
+        """Ask a person whether to load a folder's settings, and wait. Cancelled with the turn.
 
-        It says nothing of the prompt: the agent has none yet. A "no" holds for the session and comes at once then.
+        The request shows nothing of the prompt, which the agent does not have yet. A "no" holds for the session: later
+        calls return it at once.
 
         Args:
-            agent: the kind whose program would load them.
+            agent: the kind of agent whose program would load the settings.
             found: what would run.
-            options: what may be answered; without `deny` a "no" is not kept.
+            options: the possible answers. Without `deny` a "no" is not kept.
             task_id: the delegated task that asks.
         """
         ...
 
     async def history(self, limit_bytes: int) -> History:
-        """Return what was said in the session before this turn, the newest of it that fits."""
+        """Return what was said in the session before this turn: the newest messages that fit."""
         ...
 
     async def remember(self, data: dict[str, Any]) -> None:
-        """Have the session's next hub know this: small, no secrets; replaces what was remembered before."""
+        """Pass this to the session's next hub: small data without secrets. It replaces what was remembered before."""
         ...
 
     async def work_saved(self) -> None:
-        """Wait until the workspace is saved as it was before this turn, or will not be: tools may run then."""
+        """Wait until the workspace is saved in its state before this turn, or cannot be saved. Then tools may run."""
         ...
 
     def new_id(self) -> str:
@@ -112,16 +114,16 @@ class Sink(Protocol):
 
 @runtime_checkable
 class SelfStarter(Protocol):
-    """What a driver has besides, if its agent does something without a prompt.
+    """Additional methods of a driver whose agent does something without a prompt.
 
-    Work that may go on after its turn is told as `TaskBegan` with `background`, and its end as `TaskEnded`, in a turn or
-    between two.
+    The driver reports work that may outlive its turn as `TaskBegan` with `background`, and its end as `TaskEnded`. Both may
+    come in a turn or between two turns.
     """
 
     async def wait_own_work(self, tell: Tell) -> None:
-        """Report what happens between two turns; return once the agent has begun with something by itself.
+        """Report what happens between two turns. Return once the agent has begun something by itself.
 
-        Cancelled when a prompt comes. What it has taken from the agent by then is told in that prompt's turn.
+        Cancelled when a prompt comes. The turn of that prompt reports what the driver has already read from the agent.
         """
         ...
 
@@ -130,83 +132,86 @@ class SelfStarter(Protocol):
         ...
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
-        """End a task in the background, in a turn or between two. Its `TaskEnded` may follow.
+        """End a background task, in a turn or between two turns. Its `TaskEnded` may follow.
 
         Raises:
-            Exception: it could not be asked to; it counts as ended all the same.
+            Exception: the agent could not be asked. The task counts as ended all the same.
         """
         ...
 
 
 @runtime_checkable
 class Warmable(Protocol):
-    """What a driver has besides, if its agent's program takes time to start."""
+    """Additional method of a driver whose agent's program takes time to start."""
 
     async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
-        """Start the program for the turn that may come; nothing if it runs. Cancelled if that turn is interrupted.
+        """Start the program for the next turn if it does not run. Cancelled if that turn is interrupted.
 
-        The hub replaces a driver that raises, and one that is cancelled: neither may have changed more than the program.
+        The hub replaces a driver that raises or is cancelled. So neither may change anything except the program.
 
         Args:
-            prompt: what is known of that turn, `taken_before` and `setup`; the rest is empty.
-            sink: takes what the agent offers. What it is to remember is told in that turn. It asks nobody and has no
+            prompt: what is known of that turn: `taken_before` and `setup`. The rest is empty.
+            sink: takes what the agent offers. Call `remember` only in the turn itself. This sink asks nobody and has no
                 history: a start that needs a person or the history raises.
 
         Raises:
-            Exception: the program could not be started now; the turn starts it.
+            Exception: the program could not be started now. The turn starts it.
         """
         ...
 
 
 class AgentDriver(Protocol):
-    """One agent-side conversation."""
+    """One conversation, seen from the agent's side."""
 
     can_steer: bool
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends.
 
-        The turn starts with `Prompt.setup`; a delegate's has none, and starts with the settings of its spec. Emits
-        `AgentOffered` when it knows what the agent offers, and again when that changes. Emits `Consumed` once the agent
-        has taken the prompt. Returns the end. After `interrupt` it returns soon, with any end; the hub reports the turn
-        as stopped.
+        The turn starts with `Prompt.setup`. A delegate's prompt has none: its turn starts with the settings of its spec.
+        The driver emits `AgentOffered` when it knows what the agent offers and when that changes. It emits `Consumed` once
+        the agent has taken the prompt. After `interrupt` it returns soon, with any end: the hub reports the turn as
+        stopped.
+
+        Returns:
+            The turn's end.
 
         Raises:
-            Exception: whatever went wrong; the hub ends the turn with `agent_exited`, and closes the driver.
+            Exception: any failure. The hub ends the turn with `agent_exited` and closes the driver.
         """
         ...
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
         """Take the session's settings as they are now: at once if the agent can, else with the next turn.
 
-        Called beside `run_turn` and between turns, once the driver is made; `Prompt.setup` has the same at the start
-        of each turn. What the agent refuses, and what it changes by itself, it tells as `SettingsTold`.
+        Called during `run_turn` and between turns, once the driver exists. `Prompt.setup` has the same settings at the
+        start of each turn. Report what the agent refuses, and what it changes by itself, as `SettingsTold`.
 
         Raises:
-            Exception: it could not be done now; the next turn's `Prompt.setup` brings it again.
+            Exception: the settings could not be applied now. The next turn's `Prompt.setup` brings them again.
         """
         ...
 
     async def after_turn(self, tell: Tell) -> None:
-        """Tell a `Gauged` after a turn's end, if the agent reports anything. May run beside the next turn.
+        """Report a `Gauged` after a turn's end if the agent reports anything. May run during the next turn.
 
         Raises:
-            Exception: it could not be had now.
+            Exception: the agent's figures are not available now.
         """
         ...
 
     async def steer(self, steer: Steer) -> bool:
-        """Give the running turn one more user message; return whether the agent took it.
+        """Give the running turn one more user message. Return whether the agent took it.
 
-        Called only where `can_steer` says so, beside `run_turn`. Cancelled with the turn's end.
+        Called only if `can_steer` allows it, during `run_turn`. Cancelled with the turn's end.
 
         Raises:
-            Exception: nobody knows whether it took it; the message is then never sent again by itself.
+            Exception: it is unknown whether the agent took it. Then the message is never sent again automatically.
         """
         ...
 
     async def interrupt(self) -> None:
-        """Ask the agent politely to stop its turn. The hub kills it where this does not help in time."""
+        """Ask the agent to stop its turn. The hub kills the agent if the turn does not end in time."""
         ...
 
     async def aclose(self) -> None:

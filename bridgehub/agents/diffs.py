@@ -1,4 +1,4 @@
-"""What an edit changes, as the file entries of PROTOCOL section 9: from an agent's own hunks, or from two texts. Pure."""
+"""The changes of an edit, as file entries of PROTOCOL section 9, from an agent's hunks or from two texts. Pure."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = [
 ]
 
 MAX_PATCH_CHARS = 12 * 1024
-"""Of one entry; a longer patch is left out and said to be. Five of the largest fit into a request."""
+"""Code points of one entry's patch. A longer patch is left out and marked so. Five of the largest fit into a request."""
 
 MAX_LINES = 20_000
-"""Of a text that is compared: the comparison of longer ones takes too long."""
+"""Lines of two texts together. To compare longer ones takes too long."""
 
 NO_NEWLINE = "\\ No newline at end of file"
 
 
 def relative(path: str, workspace: str) -> str:
-    """Return a path below the workspace as relative to it; any other one as it is."""
+    """Return a path below the workspace relative to it, and any other path unchanged."""
     real, root = os.path.normpath(path), os.path.normpath(workspace)
     return os.path.relpath(real, root) if workspace and real.startswith(root + os.sep) else path
 
 
 def relative_diff(diff: Any, workspace: str) -> Any:
-    """Return file entries with their paths relative to the workspace, in their patches too."""
+    """Return file entries with paths relative to the workspace, in the patches too."""
     return [_relative_entry(entry, workspace) for entry in diff] if isinstance(diff, list) else diff
 
 
@@ -54,7 +54,7 @@ def _relative_entry(entry: dict[str, Any], workspace: str) -> dict[str, Any]:
 
 
 def entry_of_texts(path: str, old: str | None, new: str | None) -> dict[str, Any]:
-    """Return the entry of a file that goes from one text to another; None: it is not there."""
+    """Return the entry of a file that changes from `old` to `new`. None means that the file does not exist."""
     before, after = _lines(old), _lines(new)
     if len(before) + len(after) > MAX_LINES:
         return _entry(path, _status(old, new), None, len(after), len(before))
@@ -73,7 +73,7 @@ def entry_of_texts(path: str, old: str | None, new: str | None) -> dict[str, Any
 
 
 def entry_of_hunks(path: str, hunks: Iterable[Any], *, is_new: bool = False) -> dict[str, Any] | None:
-    """Return the entry of hunks as Claude Code tells them; None where they are no such hunks."""
+    """Return the entry of hunks in the form of Claude Code. None if they have another form."""
     lines: list[str] = []
     for hunk in hunks:
         if not isinstance(hunk, dict) or not isinstance(hunk.get("lines"), list):
@@ -87,7 +87,7 @@ def entry_of_hunks(path: str, hunks: Iterable[Any], *, is_new: bool = False) -> 
 
 
 def entry_of_patch(path: str, patch: str, old_path: str | None = None) -> dict[str, Any]:
-    """Return the entry of a file whose hunks are there as text."""
+    """Return the entry of a file whose hunks are already text."""
     lines = patch.split("\n")
     start = next((at for at, line in enumerate(lines) if line.startswith("@@")), 0)
     hunks = lines[start:-1] if lines and not lines[-1] else lines[start:]
@@ -95,7 +95,7 @@ def entry_of_patch(path: str, patch: str, old_path: str | None = None) -> dict[s
 
 
 def apply_edits(text: str, edits: Sequence[Any]) -> str | None:
-    """Return a text after edits that replace one text by another, as Claude Code's; None where one does not fit."""
+    """Apply edits in the form of Claude Code, each of which replaces one text. None if one does not match."""
     for edit in edits:
         old, new = (
             (edit.get("old_string"), edit.get("new_string")) if isinstance(edit, dict) else (None, None)
@@ -117,7 +117,7 @@ def _lines(text: str | None) -> list[str]:
 
 
 class _Last(str):
-    """The last line of a text that ends without a newline."""
+    """The last line of a text that does not end with a newline."""
 
     def __new__(cls, text: str) -> Self:
         return super().__new__(cls, text.rpartition("\n")[2] + "\0")

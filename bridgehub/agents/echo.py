@@ -1,4 +1,4 @@
-"""The `echo` agent (PROTOCOL section 6): practice for clients, tests and benchmarks. Needs no account."""
+"""The `echo` agent (PROTOCOL section 6), for trying out clients, for tests and for benchmarks. Needs no account."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ from bridgehub.protocol.messages import (
 __all__ = ["EchoDriver", "PracticeSink", "make_driver"]
 
 CRASH_STATUS = 70
-"""Exit status of a hub that was told to `/crash`."""
+"""Exit status of a hub that executed `/crash`."""
 
 _SETTLE_S = 1.0
-"""How long a crash waits for `Consumed` to be acknowledged, so that its outcome is known."""
+"""How long a crash waits until `Consumed` is acknowledged, so that the outcome of its message is known, seconds."""
 
 _PIECES_A_TURN_OF_THE_LOOP = 256
-"""Pieces between two checkpoints, flat out: they leave as one line."""
+"""Pieces between two checkpoints at full speed. They leave as one line."""
 
 _BIG_PIECE = 256 * 1024
 """Letters of one piece of `/big`: the limit of a frame's text as JSON."""
 
 WINDOW = 10_000
-"""How many tokens its practice context holds."""
+"""Tokens that its pretended context holds."""
 
 PLAN_S = 1.0
 """How long each step of `/todo` takes, seconds."""
 
 ASK, PLAN, BYPASS = "ask", "plan", "bypass"
 MODEL, EFFORT = "echo-1", "medium"
-"""What counts if a session does not say otherwise, with the mode `ASK`."""
+"""Values for a session that sets none; the mode is then `ASK`."""
 
 OFFER: dict[str, Any] = {
     "models": [
@@ -81,7 +81,7 @@ OFFER: dict[str, Any] = {
 """What it offers: something of each kind."""
 
 PRACTICE_CHARS = 100
-"""How much of `/ask`'s text the title of its request shows."""
+"""Code points of `/ask`'s text that the title of its request shows."""
 
 _SECONDS = re.compile(r"\d{1,6}(\.\d{1,3})?")
 
@@ -89,14 +89,14 @@ _DIRECTIVE = re.compile(r"/(words|clock) (\d{1,9})(?: (\d{1,9}(?:\.\d{1,9})?))?|
 
 
 class PracticeSink(Sink, Protocol):
-    """What the practice of failures needs of a hub beyond a driver's usual `Sink`."""
+    """What the directives that fail on purpose need, besides a driver's usual `Sink`."""
 
     async def settle(self) -> None:
         """Wait until the server has acknowledged all events."""
         ...
 
     async def corrupt(self, line: bytes) -> None:
-        """Send the server a line that is no protocol."""
+        """Send the server a line that is not part of the protocol."""
         ...
 
 
@@ -106,7 +106,7 @@ def _monotonic_us() -> int:
 
 @attrs.define(eq=False)
 class _Answer:
-    """Writes the pieces of one turn's answer."""
+    """Writes the pieces of a turn's answer."""
 
     turn_id: str
     sink: PracticeSink
@@ -117,11 +117,11 @@ class _Answer:
             await self.sink.emit(TextPiece(self.turn_id, "text", self.block, text))
 
     async def say_paced(self, texts: Iterable[str], pace_s: float) -> None:
-        """Say text i at i times `pace_s` after the first. A text is made at the moment at which it leaves."""
+        """Write text number i at i times `pace_s` after the first. Each text is made at the moment when it leaves."""
         source = iter(texts)
         number = 0
         await trio.lowlevel.checkpoint()
-        start = trio.current_time()  # nothing may come between this and the first text
+        start = trio.current_time()  # nothing may delay the first text after this line
         while True:
             due = start + number * pace_s
             if pace_s > 0 and due > trio.current_time():
@@ -137,7 +137,7 @@ class _Answer:
 
 @attrs.define(eq=False)
 class EchoDriver:
-    """One practice conversation. It keeps its settings alone: `taken_before` tells how many messages came before."""
+    """One practice conversation. It keeps only its settings: `taken_before` is the number of earlier messages."""
 
     clock_us: Callable[[], int] = _monotonic_us
     can_steer: bool = False
@@ -146,9 +146,9 @@ class EchoDriver:
     turns: int = 0
     _scope: trio.CancelScope | None = None
     _background: dict[str, float] = attrs.field(factory=dict)
-    """When each task in the background ends."""
+    """When each background task ends, by `current_time`."""
     _wakes: int = 0
-    """Of these that ended, how many have not woken the agent yet."""
+    """Number of ended background tasks that have not woken the agent yet."""
     _background_changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run_turn(self, prompt: Prompt, sink: PracticeSink) -> TurnDone:
@@ -164,7 +164,7 @@ class EchoDriver:
         return TurnDone(prompt.turn_id)
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
-        """Take the settings at once."""
+        """Apply the settings at once."""
         await tell(AgentOffered(None, OFFER))
         await self._set_up(setup, tell)
 
@@ -176,27 +176,27 @@ class EchoDriver:
         self.setup = setup
 
     async def wait_own_work(self, tell: Tell) -> None:
-        """Wait for the end of a task in the background: it wakes the agent."""
+        """Wait for the end of a background task, which wakes the agent."""
         while not self._wakes:
             await self._end_next(tell)
         await trio.lowlevel.checkpoint()
 
     async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnDone:
-        """Say that it woke."""
+        """Report that the agent woke up."""
         self._wakes -= 1
         with trio.CancelScope() as self._scope:
             await sink.emit(TextPiece(turn_id, "text", sink.new_id(), "woken"))
         return TurnDone(turn_id)
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
-        """End a task in the background before its time."""
+        """End a background task early."""
         if self._background.pop(task_id, None) is not None:
             await tell(TaskEnded(None, task_id, "cancelled"))
         self._background_changed.set()
         await trio.lowlevel.checkpoint()
 
     async def _end_next(self, tell: Tell) -> None:
-        """Wait for the end of the next task in the background, or for a change of what there is, and tell it."""
+        """Wait for the end of the next background task, or for a change of the tasks, and report it."""
         self._background_changed = trio.Event()
         task_id = min(self._background, key=self._background.__getitem__, default=None)
         due = math.inf if task_id is None else self._background[task_id]
@@ -212,24 +212,24 @@ class EchoDriver:
             await self._end_next(tell)
 
     async def after_turn(self, tell: Tell) -> None:
-        """Tell a practice gauge: a hundred tokens for each turn."""
+        """Report a practice gauge: a hundred tokens for each turn."""
         self.turns += 1
         used = min(100 * self.turns, WINDOW)
         await tell(Gauged(None, {"context": {"used": used, "window": WINDOW}, "cost_usd": 0.0}))
 
     async def steer(self, steer: Steer) -> bool:
-        """Refuse: an answer that is an echo takes nothing more."""
+        """Refuse: an echo cannot take more into its answer."""
         await trio.lowlevel.checkpoint()
         return False
 
     async def interrupt(self) -> None:
-        """Stop the answer where it is."""
+        """Stop the answer at once."""
         if self._scope is not None:
             self._scope.cancel(reason="interrupted")
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is no process to end."""
         await trio.lowlevel.checkpoint()
 
     async def _answer(self, prompt: Prompt, answer: _Answer) -> None:
@@ -325,7 +325,7 @@ def _big(count: int) -> Iterable[str]:
 
 
 async def _work_through(text: str, answer: _Answer) -> None:
-    """Tell a to-do list, then each step of working through it; a step takes as long as two lists must lie apart."""
+    """Report a to-do list, then each step of working through it. A step takes as long as two lists must lie apart."""
     items = [one.strip() for one in text.split(",") if one.strip()]
     for done in range(-1, len(items) + 1):
         states = [

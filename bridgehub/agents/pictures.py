@@ -1,4 +1,4 @@
-"""Pictures in what a tool gave: each is kept as a blob of its own, and named in the text."""
+"""Pictures in the output of a tool: each is kept as a blob of its own and named in the text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bridgehub.blobs import Blob, blob_of
 __all__ = ["MAX_PICTURES", "Picture", "picture_of", "pictures_of"]
 
 MAX_PICTURES = 8
-"""Pictures of one call that are kept; the text names all of them."""
+"""Pictures of one call that are kept. The text names all of them."""
 
 MAX_PICTURE_BYTES = 10 * 1024 * 1024
-"""Bytes of one; a longer one is named only."""
+"""Bytes of one picture. A larger one is only named."""
 
 _BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -28,23 +28,23 @@ _BEGINNINGS = (
 
 @attrs.frozen
 class Picture:
-    """A picture. `mime_type` is what its bytes say, not what somebody says of them."""
+    """A picture. `mime_type` follows from its bytes, never from what the agent says."""
 
     mime_type: str
     blob: Blob
 
     def told(self) -> dict[str, Any]:
-        """Return what an event tells of it."""
+        """Return the picture's fields in an event."""
         return {"mime_type": self.mime_type, **self.blob.told()}
 
     @property
     def words(self) -> str:
-        """What stands for it in a text."""
+        """The text that stands for the picture."""
         return f"[picture: {self.mime_type.removeprefix('image/')}, {-(-self.blob.size // 1024)} KB]"
 
 
 def picture_of(part: object) -> Picture | None:
-    """Return the picture that a part of a tool's output is; None if it is none that a browser shows.
+    """Return the picture in one part of a tool's output. None if there is none that a browser can show.
 
     Known are the parts of Claude's service (`source`), of MCP and ACP (`data`), and of Codex (`imageUrl`).
     """
@@ -65,7 +65,7 @@ def picture_of(part: object) -> Picture | None:
 
 
 def pictures_of(content: object) -> list[Picture]:
-    """Return the pictures in what a tool gave, each once."""
+    """Return the pictures in a tool's output, each once."""
     found = {one.blob.sha256: one for one in _pictures(content)}
     return list(found.values())[:MAX_PICTURES]
 

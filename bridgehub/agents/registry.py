@@ -1,6 +1,6 @@
-"""Which module drives which kind of agent. A module is imported in the hub that needs it, and nowhere else.
+"""The driver module of each kind of agent. Only a hub that needs a module imports it.
 
-To add a kind: a module with `make_driver(spec: HubSpec) -> AgentDriver`, named here. `make_driver` is cheap
+To add a kind, write a module with `make_driver(spec: HubSpec) -> AgentDriver` and name it here. `make_driver` is cheap
 and does no I/O: the driver starts its agent with the first turn.
 """
 
@@ -24,7 +24,7 @@ _MODULES = {
 
 
 class AgentMissing(Exception):
-    """There is no driver of that kind, or what it needs is not installed; the text is for a person."""
+    """There is no driver of that kind, or a package that it needs is not installed. The text is for a person."""
 
 
 def make_driver(spec: HubSpec) -> AgentDriver:

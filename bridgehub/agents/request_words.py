@@ -1,4 +1,4 @@
-"""What a person reads of a request: what it is about, in one line of plain words. No I/O."""
+"""What a person reads of a request: its subject, in one line of plain words. No I/O."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["MAX_TITLE_CHARS", "Kind", "RequestWords", "plain_words"]
 Kind = Literal["command", "edit", "read", "fetch", "mcp", "plan", "question", "trust", "other"]
 
 MAX_TITLE_CHARS = 200
-"""Code points of a title; a longer one ends with an ellipsis."""
+"""Code points of a title. A longer one ends with an ellipsis."""
 
 MAX_NAMED = 3
-"""Paths that the title of an edit names; of more it tells how many there are."""
+"""Paths that the title of an edit names. If there are more, it gives their number."""
 
 _KINDS: dict[str, Kind] = {
     "Bash": "command",
@@ -37,20 +37,20 @@ _KINDS: dict[str, Kind] = {
     "AskUserQuestion": "question",
     "request_user_input": "question",
 }
-"""The tools of the agents that we drive; no two of them mean different things by one name."""
+"""The tools of the supported agents. A name means the same for all of them."""
 
 
 @attrs.frozen
 class RequestWords:
-    """What a request tells beside its tool and input (PROTOCOL section 8, Requests).
+    """What a request has besides its tool and input (PROTOCOL section 8, Requests).
 
     Attributes:
-        modes: the modes under which the agent would not have asked.
+        modes: the modes in which the agent would not have asked.
         diff: what an edit changes, as file entries.
         editable: fields of the input that a person may change.
-        options: what a person may answer; None: allow, deny and allow for the session. One that is none of these is
-            the agent's own, by its label, and comes back as `Decided.option`.
-        denying: those of the agent's own options that deny.
+        options: what a person may answer. None: allow, deny and allow for the session. Any other option is the agent's
+            own: a person sees its label, and it returns as `Decided.option`.
+        denying: the agent's own options that deny.
     """
 
     kind: Kind
@@ -63,7 +63,7 @@ class RequestWords:
 
 
 def plain_words(tool: str, tool_input: object, questions: object = None) -> RequestWords:
-    """Return the words for a call of a tool, told by the tool's name and input alone."""
+    """Return the words for a call of a tool, from the tool's name and input alone."""
     fields = tool_input if isinstance(tool_input, dict) else {}
     if questions:
         return RequestWords("question", _line(_first_question(questions)))

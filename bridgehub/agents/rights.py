@@ -1,4 +1,4 @@
-"""What an agent may do after all, told by its kind, its table of the config and the session's mode. No I/O."""
+"""An agent's effective permissions, from its kind, its table of the config and the session's mode. No I/O."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PLANS = frozenset({"plan", "read-only"})
 
 
 def changes_nothing(kind: str, options: Mapping[str, Any], mode: str | None) -> bool:
-    """Tell whether an agent may not write by its effective rights, whichever word gives them.
+    """Return whether an agent cannot write with its effective permissions, whichever setting gives them.
 
     Args:
-        kind: which agent.
+        kind: the kind of agent.
         options: its table of the config.
-        mode: the session's permission mode, which goes first; None if it says nothing.
+        mode: the session's permission mode, which comes first. None if the session sets none.
     """
     if kind == "codex":
         return approval_and_sandbox(options, mode)[1] == "read-only"

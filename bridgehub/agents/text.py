@@ -1,4 +1,4 @@
-"""How text and tool data are fitted into events: whole characters, bounded sizes, valid UTF-8."""
+"""Fits text and tool data into events: whole characters, bounded sizes, valid UTF-8."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ __all__ = [
 ]
 
 MAX_PIECE_BYTES = 256 * 1024
-"""Bytes of JSON that the text of one piece may take (the protocol's bound)."""
+"""Bytes of JSON that the text of one piece may take: the limit of the protocol."""
 
 MAX_TOOL_BYTES = 64 * 1024
-"""Bytes of a tool's input or output that an event carries; a longer one is kept whole as a blob."""
+"""Bytes of a tool's input or output that an event carries. A longer one is kept whole as a blob."""
 
 _WORST_BYTES_PER_CODE_POINT = 6  # a control character as \u00XX
 
 
 @attrs.frozen
 class Cut:
-    """Tool data as an event carries it: all of it, or its beginning as text and the whole as a blob."""
+    """Tool data in an event: all of it, or its beginning as text and the whole as a blob."""
 
     value: Any
     whole: Blob | None = None
 
     @property
     def blob(self) -> dict[str, Any] | None:
-        """What the event tells of the whole; None where `value` is all of it."""
+        """The event's reference to the whole. None if `value` is all of it."""
         return None if self.whole is None else self.whole.told()
 
 
 def clean_text(text: str) -> str:
-    """Return `text` with half surrogate pairs, which no UTF-8 can hold, replaced by U+FFFD."""
+    """Return `text` with U+FFFD in place of unpaired surrogates, which UTF-8 cannot hold."""
     if text.isascii():
         return text
     try:
@@ -57,7 +57,7 @@ def clean_text(text: str) -> str:
 
 
 def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
-    """Cut a clean text into pieces of at most `limit` bytes of JSON each; an empty text gives none."""
+    """Cut a clean text into pieces of at most `limit` bytes of JSON each. An empty text gives none."""
     if not text:
         return []
     if _fits(text, limit):
@@ -67,21 +67,21 @@ def split_text(text: str, limit: int = MAX_PIECE_BYTES) -> list[str]:
 
 
 def cut_text(text: str, limit: int = MAX_TOOL_BYTES) -> Cut:
-    """Return the text, or of one over `limit` bytes its first whole characters within them."""
+    """Return the text, or the first whole characters of a text over `limit` bytes."""
     return cut_bytes(clean_text(text).encode(), limit)
 
 
 def cut_bytes(data: bytes, limit: int = MAX_TOOL_BYTES) -> Cut:
-    """Do the same with a text as bytes; what is no UTF-8 in it is left out of the value, not of the blob."""
+    """Do the same with a text as bytes. Bytes that are not UTF-8 are dropped from the value but kept in the blob."""
     if len(data) <= limit:
         return Cut(data.decode(errors="replace"))
     return Cut(data[:limit].decode(errors="ignore"), blob_of(data))
 
 
 def cut_json(value: object, limit: int = MAX_TOOL_BYTES) -> Cut:
-    """Return the value, or of one over `limit` bytes as JSON the beginning of that JSON as text.
+    """Return the value, or the beginning of its JSON as text if that has over `limit` bytes.
 
-    A value that our own JSON cannot hold (half a surrogate pair, a number over 64 bits) is told as text too.
+    A value that our JSON cannot hold also becomes text: an unpaired surrogate, or a number over 64 bits.
     """
     try:
         data = orjson.dumps(value)
@@ -91,7 +91,7 @@ def cut_json(value: object, limit: int = MAX_TOOL_BYTES) -> Cut:
 
 
 def tool_output_text(content: object) -> str:
-    """Return what a tool gave as one text, with the text of embedded resources; other parts are named in brackets."""
+    """Return the output of a tool as one text, with the text of embedded resources. Other parts are named in brackets."""
     if content is None:
         return ""
     if isinstance(content, str):

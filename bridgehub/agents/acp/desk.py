@@ -1,7 +1,7 @@
-"""The conversations that an agent keeps itself: those that began in its own terminal, as a list and one by one.
+"""The conversations that an agent keeps itself, which began in its own terminal: a list of them, and each one's content.
 
-`open_desk` starts the agent for it, beside any session of ours. A conversation is read by loading it: the agent then
-repeats all of it. A session of ours continues one if its `agent_memory` is `memory_of` that conversation's id.
+`open_desk` starts the agent for this purpose, separate from every session of ours. To read a conversation, load it: the
+agent then repeats all of it. A session of ours continues a conversation if its `agent_memory` is `memory_of` its id.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from bridgehub.protocol.messages import Gauged, HubEvent, HubSpec, Noticed, Plan
 __all__ = ["AcpDesk", "DeskConversation", "DeskTurn", "memory_of", "open_desk"]
 
 MAX_LISTED = 1000
-"""Conversations of one list, as the agent orders them."""
+"""Conversations of one list, in the agent's order."""
 
 MAX_PAGES = 50
-"""Pages that are asked for: an agent may give empty ones for ever."""
+"""Pages of one list that are requested, because an agent may send empty ones forever."""
 
 MAX_CHARS = 500
-"""Of a title, an id or a folder's path."""
+"""Code points of a title, an id or a folder's path."""
 
 MAX_TURNS = 2500
-"""Turns of one conversation that are read, the newest: 5,000 messages."""
+"""Newest turns of one conversation that are read: 5,000 messages."""
 
 MAX_TURN_EVENTS = 5000
-"""Events of one such turn; the rest of it is left out."""
+"""Events of one such turn. The rest of it is left out."""
 
 LOAD_S = 30.0
-"""How long an agent may take to repeat a conversation, or to give a page of its list."""
+"""How long an agent may take to repeat a conversation, or to send a page of its list, seconds."""
 
 _LEFT_OUT = (Gauged, Noticed, PlanChanged)
-"""What says how things are now, and nothing of what was said."""
+"""Events that describe the present state and are not part of the conversation."""
 
 
 @attrs.frozen
 class DeskConversation:
-    """One entry of the agent's list. `last_activity`: as the agent writes it, ISO 8601; empty if it does not say."""
+    """One entry of the agent's list. `last_activity`: ISO 8601 as the agent writes it, empty if it sends none."""
 
     native_id: str
     title: str
@@ -58,7 +58,7 @@ class DeskConversation:
 
 @attrs.define
 class DeskTurn:
-    """What a person said, and what came of it: pieces and tool calls, without an end. `said` may be empty."""
+    """What a person said and what followed: pieces and tool calls, without an end. `said` may be empty."""
 
     said: str
     events: list[HubEvent] = attrs.field(factory=list)
@@ -71,7 +71,7 @@ def memory_of(native_id: str) -> dict[str, Any]:
 
 @attrs.define(eq=False)
 class AcpDesk:
-    """An agent that runs for this alone. See `open_desk`."""
+    """An agent that runs only for `open_desk`."""
 
     spec: HubSpec
     program: Program
@@ -80,20 +80,20 @@ class AcpDesk:
 
     @property
     def can_list(self) -> bool:
-        """Whether the agent can name its conversations."""
+        """Whether the agent can list its conversations."""
         return "list" in self.greeting.capabilities.inner("sessionCapabilities").raw
 
     @property
     def can_read(self) -> bool:
-        """Whether it can repeat one."""
+        """Whether the agent can repeat a conversation."""
         return self.greeting.loads
 
     async def conversations(self, workspace: str | None = None) -> tuple[DeskConversation, ...]:
-        """Return what the agent lists, of one folder if one is named; nothing if it has no list.
+        """Return the agent's list, of one folder if one is given. Empty if the agent has no list.
 
         Raises:
-            ProgramExited, BadOutput, CallRefused: it went, broke or refused.
-            TooSlowError: it took too long.
+            ProgramExited, BadOutput, CallRefused: the agent ended, broke or refused.
+            TooSlowError: the agent took too long.
         """
         found: list[DeskConversation] = []
         cursor: str | None = None
@@ -113,11 +113,11 @@ class AcpDesk:
         return tuple(found[:MAX_LISTED])
 
     async def turns(self, conversation: DeskConversation) -> tuple[DeskTurn, ...] | None:
-        """Return what was said in a conversation, the newest `MAX_TURNS`; None if it cannot be had.
+        """Return what was said in a conversation, the newest `MAX_TURNS`. None if the agent cannot load it.
 
         Raises:
-            ProgramExited, BadOutput: it went or broke.
-            TooSlowError: it took too long.
+            ProgramExited, BadOutput: the agent ended or broke.
+            TooSlowError: the agent took too long.
         """
         if not self.can_read:
             await trio.lowlevel.checkpoint()
@@ -135,11 +135,11 @@ class AcpDesk:
 
 @asynccontextmanager
 async def open_desk(spec: HubSpec, run_id: str) -> AsyncIterator[AcpDesk]:
-    """Run the agent of a spec while inside the block; it starts no conversation.
+    """Run the agent of a spec while inside the block. It starts no conversation.
 
     Args:
-        spec: of the agent; its session is not touched.
-        run_id: the value of the variable that marks its processes.
+        spec: names the agent. Its session is not touched.
+        run_id: the value of the variable that marks the agent's processes.
 
     Raises:
         CodexError: as `open_program` and `greet`.
@@ -154,28 +154,28 @@ async def open_desk(spec: HubSpec, run_id: str) -> AsyncIterator[AcpDesk]:
 
 @attrs.define(eq=False)
 class _Replay:
-    """What an agent repeats of a conversation, as turns. A turn begins where a person speaks."""
+    """Collects what an agent repeats of a conversation, as turns. A turn begins when a person speaks."""
 
     _native_id: str | None = None
     _turns: deque[DeskTurn] = attrs.field(factory=lambda: deque(maxlen=MAX_TURNS))
     _translator: Translator | None = None
     _count: int = 0
     _is_said: bool = False
-    """Whether what a person says next belongs to the newest turn."""
+    """Whether the person's next text belongs to the newest turn."""
 
     def begin(self, native_id: str) -> None:
-        """Hear that conversation from now on."""
+        """Collect that conversation from now on."""
         self._native_id, self._translator, self._is_said = native_id, None, False
         self._turns.clear()
 
     def end(self) -> tuple[DeskTurn, ...]:
-        """Return what was heard, and hear no more."""
+        """Return what was collected, and stop."""
         self._close()
         self._native_id = None
         return tuple(self._turns)
 
     def hear(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
-        """Take what the agent says by itself. Nothing that it asks is granted."""
+        """Take what the agent sends by itself. Nothing that it asks is granted."""
         told = message.params
         if isinstance(message, Notification) and told.text("sessionId") == self._native_id:
             self._take(told.inner("update"))

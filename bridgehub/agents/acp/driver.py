@@ -1,7 +1,7 @@
 """The `acp` driver: any agent that speaks the Agent Client Protocol, one warm program and one conversation a session.
 
-What a turn is, and what proves that a prompt was taken, is described in `session`; how a conversation is taken up again,
-in `start`. Options of the agent's table: `command`.
+`session` describes what a turn is and when a prompt counts as taken. `start` describes how a conversation is resumed.
+Options of the agent's table: `command`.
 """
 
 from __future__ import annotations
@@ -63,18 +63,18 @@ __all__ = ["AcpDriver", "make_driver"]
 _log = logging.getLogger("builderos.bridgehub")
 
 HISTORY_BYTES = 200 * 1024
-"""How much of the session is given again to a new conversation."""
+"""Bytes of the session's history that a new conversation gets again."""
 
 
 QUIET_S = 0.5
-"""An agent that repeats a conversation late has repeated it if it says nothing for so long."""
+"""Seconds of silence after which an agent that repeats a conversation late counts as finished."""
 
 MAX_REPLAY_S = 10.0
-"""How long such a replay is waited for."""
+"""How long to wait for such a replay, seconds."""
 
 
 class NotTrusted(CodexError):
-    """The folder's settings, which the agent would load, are trusted by nobody."""
+    """The folder has settings that the agent would load, and nobody has trusted them."""
 
 
 def make_driver(spec: HubSpec) -> AcpDriver:
@@ -84,7 +84,7 @@ def make_driver(spec: HubSpec) -> AcpDriver:
 
 @attrs.define(eq=False)
 class AcpDriver:
-    """One conversation of a session. Any turn may find the program gone; then a new one takes up the conversation."""
+    """One conversation of a session. If a turn finds that the program has ended, a new one resumes the conversation."""
 
     spec: HubSpec
     delegation: Delegation
@@ -96,7 +96,7 @@ class AcpDriver:
     _terminals: Terminals | None = None
     _notes: list[str] = attrs.field(factory=list)
     _settled: Settled | None = None
-    """Under which word about the folder's settings the program was started."""
+    """The decision about the folder's settings with which the program was started."""
     _starting: trio.CancelScope | None = None
     _heard_at: float = -math.inf
 
@@ -108,26 +108,26 @@ class AcpDriver:
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
 
-        A cancelled turn leaves a program that must not be used again: close the driver.
+        After a cancelled turn the program must not be used again: close the driver.
         """
         self._wanted = prompt.setup or self._wanted
         end = await self._try(prompt, sink)
-        if end is None:  # it had died since the last turn, which is noticed only now
+        if end is None:  # it had ended since the last turn, which shows only now
             end = await self._try(prompt, sink)
         if end is None:
             error = ProgramExited(f"{self.spec.agent} ended twice before it took the message.")
             end = self._failed(prompt.turn_id, error)
         if isinstance(end, TurnFailed) and end.code != "model_error":
-            await self.aclose()  # the next turn finds what was put right meanwhile
+            await self.aclose()  # so that the next turn finds what was fixed meanwhile
         return end
 
     async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
-        """Start the program, on the session's conversation. See `Warmable`."""
+        """Start the program on the session's conversation. See `Warmable`."""
         self._wanted = prompt.setup or self._wanted
         await self._ensure_session(prompt, sink)
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
-        """Take the settings at once if the program runs, else with the next turn."""
+        """Apply the settings at once if the program runs, else with the next turn."""
         self._wanted = setup
         session = self._session
         if session is None or not session.usable:
@@ -137,7 +137,7 @@ class AcpDriver:
         await tell(AgentOffered(None, session.offer.told()))
 
     async def after_turn(self, tell: Tell) -> None:
-        """Tell nothing: what the agent reports comes in its turns."""
+        """Do nothing: the agent reports its figures in its turns."""
         await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
@@ -146,7 +146,7 @@ class AcpDriver:
         return False
 
     async def interrupt(self) -> None:
-        """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""
+        """Ask the agent to stop its turn, or abandon the start of a program that is not ready yet."""
         if self._starting is not None:
             self._starting.cancel(reason="the turn was interrupted")
         elif self._session is not None:
@@ -166,7 +166,7 @@ class AcpDriver:
         await trio.lowlevel.checkpoint()
 
     async def _try(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
-        """Run the turn; None if the program ended before it had the prompt."""
+        """Run the turn. None if the program ended before it had the prompt."""
         end: TurnEnd | None = None
         try:
             end = await self._run(prompt, sink)
@@ -198,10 +198,10 @@ class AcpDriver:
             return await session.run_turn(prompt.turn_id, blocks, sink)
 
     async def _ensure_session(self, prompt: Prompt, sink: Sink) -> str:
-        """Have a program running on the session's conversation; return what a new one must know first.
+        """Make sure that a program runs on the session's conversation. Return what a new conversation must get first.
 
         Raises:
-            CodexError: it cannot be had.
+            CodexError: the program cannot start or cannot open the conversation.
         """
         is_new = False
         settled = await settle(self.spec, sink)
@@ -222,12 +222,12 @@ class AcpDriver:
         history = await sink.history(HISTORY_BYTES)
         if not history.messages:
             return ""
-        told = f"{self.spec.agent} could not take up the earlier conversation; what was said in it is given to it again."
+        told = f"{self.spec.agent} could not resume the earlier conversation; it is given the messages again."
         await sink.emit(Noticed(prompt.turn_id, "context_given_again", told))
         return history_text(history)
 
     async def _open_session(self, sink: Sink, known: str | None) -> bool:
-        """Start a program and its conversation; return whether that is a new one."""
+        """Start a program and its conversation. Return whether the conversation is new."""
         await self.aclose()
         run_id = f"{self.spec.hub_id}/{sink.new_id()}"
         program = self._program = await open_program(self.spec, run_id, self._hear_idle)
@@ -252,7 +252,7 @@ class AcpDriver:
         return is_new
 
     async def _hear_out(self, greeting: Greeting) -> None:
-        """Let an agent repeat a conversation that it has just loaded, before a turn listens to it."""
+        """Wait while an agent repeats the conversation that it has just loaded, before a turn listens to it."""
         known = known_of(self.spec.options["command"])
         await trio.lowlevel.checkpoint()
         if known is None or not known.repeats_late or greeting.resumes:
@@ -263,7 +263,7 @@ class AcpDriver:
                 await trio.sleep(left_s)
 
     def _mode_now(self) -> str | None:
-        """Return the mode; one of the agent's own in which it changes nothing is `plan`."""
+        """Return the mode. It is `plan` for any mode of the agent in which it changes nothing."""
         mode, session = self._wanted.permission_mode, self._session
         is_plan = session is not None and session.offer.kind_of(mode) == "plan"
         return "plan" if is_plan else mode
@@ -281,7 +281,7 @@ class AcpDriver:
             case NotSignedIn():
                 return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
             case BadOutput():
-                told = f"{name} said something that is not its protocol: {error}."
+                told = f"{name} sent something that is not its protocol: {error}."
                 return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
             case CallRefused():
                 told = f"{name} refused what it was asked: {error}"

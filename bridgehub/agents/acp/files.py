@@ -1,4 +1,4 @@
-"""The files that an agent has us read and write: inside the workspace, links followed, bounded. Blocks: use a thread."""
+"""Reads and writes files for an agent: inside the workspace, links resolved, bounded. Blocks: use a thread."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from bridgehub.agents.codex.protocol import Fields
 __all__ = ["MAX_FILE_BYTES", "BadFile", "read_file", "resolve", "write_file"]
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
-"""Of a file that is read or written."""
+"""Bytes of a file that is read or written."""
 
 MAX_PATH_CHARS = 4096
 
 
 class BadFile(Exception):
-    """The agent cannot have that file; the text says why."""
+    """The agent cannot have that file. The text says why."""
 
 
 def resolve(given: str, workspace: str) -> Path:
-    """Return the real path of a file in the workspace, which need not be there.
+    """Return the real path of a file in the workspace. The file need not exist.
 
     Raises:
-        BadFile: it is outside, also by a link, or no path.
+        BadFile: it is not a path, or it leads outside the workspace, possibly through a link.
     """
     if not given or len(given) > MAX_PATH_CHARS or "\0" in given:
-        raise BadFile("that is no path")
+        raise BadFile("that is not a path")
     try:
         root = Path(workspace).resolve(strict=True)
         path = (root / given).resolve()
@@ -40,12 +40,12 @@ def resolve(given: str, workspace: str) -> Path:
 
 
 def read_file(path: Path, params: Fields) -> str:
-    """Return a file's text, or those lines of it that are asked for. Raises BadFile."""
+    """Return a file's text, or the requested lines of it. Raises BadFile."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BadFile("that is no file")
+                raise BadFile("that is not a file")
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise BadFile(error.strerror or "the file cannot be read") from error
@@ -61,16 +61,16 @@ def read_file(path: Path, params: Fields) -> str:
 
 
 def write_file(path: Path, content: str, workspace: str) -> None:
-    """Write a file whole: it is there as it was, or as it is to be. Folders that are missing are made. Raises BadFile."""
+    """Replace or create a file atomically, with its missing folders. Raises BadFile."""
     data = content.encode(errors="replace")
     if len(data) > MAX_FILE_BYTES:
         raise BadFile(f"the text is over {MAX_FILE_BYTES} bytes")
     new = path.with_name(f".{path.name[:200]}.builderos-new")
     try:
         if path.exists() and not path.is_file():
-            raise BadFile("that is no file")
+            raise BadFile("that is not a file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        resolve(str(path), workspace)  # a link may have come in between
+        resolve(str(path), workspace)  # a link may have been created in between
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666
         with suppress(FileNotFoundError):
             new.unlink()

@@ -1,6 +1,6 @@
-"""Agents that speak the Agent Client Protocol: how each is installed, signed in and started. No I/O.
+"""Agents that speak the Agent Client Protocol: how to install, sign in and start each. No I/O.
 
-`seen`: the version with which a whole turn was run (a tool, a permission), offline; empty if it was not tried.
+`seen` is the version with which a whole turn ran offline, with a tool and a permission. Empty: not tried.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ class KnownAgent:
     """One known agent.
 
     Attributes:
-        command: how it is started.
+        command: the command that starts it.
         install: the command that installs it.
         sign_in: the command that signs it in.
         seen: its version that was seen working.
         env: variables that its table should have.
         reads: files and folders of a project in which it looks for its settings.
-        takes_files: whether it works with files that it has us read and write.
-        repeats_late: whether it repeats a conversation only after it has said that it is loaded.
+        takes_files: whether it works with files that we read and write for it.
+        repeats_late: whether it repeats a conversation only after it has reported that it is loaded.
     """
 
     name: str
@@ -39,7 +39,7 @@ class KnownAgent:
     repeats_late: bool = False
 
     def table(self) -> str:
-        """Return its table of the config, as TOML."""
+        """Return the agent's table of the config, as TOML."""
         return "\n".join((f"[agents.{self.name}]", *self._fields())) + "\n"
 
     def line(self) -> str:
@@ -95,7 +95,7 @@ KNOWN = {
             seen="0.61.0",
             reads=_inside(".gemini", *_GEMINI),
             repeats_late=True,
-            takes_files=False,  # our answer that a file is not there yet ends its write with an error (seen)
+            takes_files=False,  # if a file does not exist yet, our answer makes its write fail (seen)
         ),
         KnownAgent(
             "qwen",
@@ -144,10 +144,10 @@ KNOWN = {
         ),
     )
 }
-"""By name, in the order in which they are listed."""
+"""Known agents by name, in the order in which they are listed."""
 
 
 def known_of(command: Sequence[str]) -> KnownAgent | None:
-    """Return the known agent that a command starts; None if it starts another one."""
+    """Return the known agent that a command starts. None if there is none."""
     program = PurePath(command[0]).name if command else ""
     return next((one for one in KNOWN.values() if one.command[0] == program), None)

@@ -1,7 +1,7 @@
-"""What an agent offers, and what of it is in force: modes, models, efforts and commands. No I/O.
+"""What an agent offers, and which of it is in force: modes, models, efforts and commands. No I/O.
 
-An agent lists modes and models as config options, as older lists of their own, or both; a config option goes first.
-The session's settings are three: model, permission mode and effort. An unset one means what the agent began with.
+An agent lists modes and models as config options, as older lists of their own, or both. A config option comes first.
+A session has three settings: model, permission mode and effort. An unset one means the agent's initial value.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from bridgehub.agents.text import clean_text
 __all__ = ["BYPASS", "SETTINGS", "Change", "Choice", "Offer", "mode_kind"]
 
 SETTINGS = ("permission_mode", "model", "effort")
-"""In the order in which they are set: a mode may change what else there is, and a model its efforts."""
+"""The order in which they are set. A mode may change the other choices, and a model its efforts."""
 
 BYPASS = "bypass"
 
 MAX_ENTRIES = 500
-"""Of each list: one agent was seen with hundreds of models."""
+"""Entries of each list. One agent was seen with hundreds of models."""
 
 MAX_CHARS = 200
 
@@ -47,7 +47,7 @@ _KINDS = (
     ("edits", ("acceptedits", "autoedit", "edits")),
     ("auto", ("auto",)),
 )
-"""Kinds of modes, by what their names hold; the first that fits. An agent does not tell the kind."""
+"""Kinds of modes, by parts of their names. The first match counts, because an agent does not report the kind."""
 
 
 def mode_kind(mode_id: str, name: str = "") -> str:
@@ -66,7 +66,7 @@ class Change:
 
 @attrs.define(eq=False)
 class Choice:
-    """What one setting can be, and is. `config_id`: the option that sets it; None: a method of its own does."""
+    """The choices of one setting, and its value. `config_id`: the option that sets it. None: it has a method of its own."""
 
     entries: dict[str, dict[str, Any]]
     cut: bool
@@ -76,7 +76,7 @@ class Choice:
 
 @attrs.define(eq=False)
 class Offer:
-    """What is known of one agent-side conversation. `defaults`: what it began with, by setting."""
+    """What is known of one agent-side conversation. `defaults`: its initial values, by setting."""
 
     choices: dict[str, Choice] = attrs.field(factory=dict)
     commands: list[dict[str, Any]] = attrs.field(factory=list)
@@ -84,7 +84,7 @@ class Offer:
     can: tuple[str, ...] = ()
 
     def read_session(self, told: Fields) -> None:
-        """Take what the answer to a new, loaded or resumed session says."""
+        """Take the answer to a new, loaded or resumed session."""
         modes, models = told.inner("modes"), told.inner("models")
         if modes.raw:
             entries = _entries(modes.objects("availableModes"), "id")
@@ -124,22 +124,22 @@ class Offer:
         ]
 
     def note_defaults(self, known: dict[str, Any] | None = None) -> None:
-        """Keep what a setting means that is not set: as remembered, else as it is now."""
+        """Remember what each unset setting means: the remembered value, or else the present one."""
         for name, choice in self.choices.items():
             kept = (known or {}).get(name)
             self.defaults[name] = kept if isinstance(kept, str) and kept in choice.entries else choice.current
 
     def current(self) -> dict[str, str | None]:
-        """Return what is in force, by setting; None is the default."""
+        """Return the settings in force. None is the default."""
         return {name: self.value_of(name) for name in SETTINGS if name in self.choices}
 
     def value_of(self, name: str) -> str | None:
-        """Return a setting that is in force, None if it is the default."""
+        """Return a setting in force, None if it is the default."""
         choice = self.choices.get(name)
         return None if choice is None or choice.current == self.defaults.get(name) else choice.current
 
     def kind_of(self, mode_id: str | None) -> str:
-        """Return the kind of a mode that is offered."""
+        """Return the kind of an offered mode."""
         choice = self.choices.get("permission_mode")
         entry = {} if choice is None or mode_id is None else choice.entries.get(mode_id, {})
         return mode_kind(mode_id or "", str(entry.get("name", "")))
@@ -150,7 +150,7 @@ class Offer:
         return () if choice is None else tuple(one for one in choice.entries if self.kind_of(one) in kinds)
 
     def refusal(self, name: str, value: str, *, may_bypass: bool) -> str | None:
-        """Return why a setting cannot be had; None if it can."""
+        """Return why a setting cannot be set. None if it can."""
         choice, what = self.choices.get(name), name.replace("_", " ")
         if choice is None:
             return f"the agent offers no choice of {what}"
@@ -161,7 +161,7 @@ class Offer:
         return None
 
     def change(self, name: str, value: str, session_id: str) -> Change:
-        """Return the call that sets `name`, one of the choices."""
+        """Return the call that sets `name`, which must be one of the choices."""
         choice = self.choices[name]
         if choice.config_id is not None:
             config = {"configId": choice.config_id, "value": value}
@@ -171,7 +171,7 @@ class Offer:
         return Change("session/set_model", {"sessionId": session_id, "modelId": value})
 
     def told(self) -> dict[str, Any]:
-        """Return the offer as `AgentOffered` has it."""
+        """Return the offer in the form of `AgentOffered`."""
         efforts = list(self._of("effort"))
         default = self.defaults.get("model")
         models = [
@@ -194,7 +194,7 @@ class Offer:
 
 
 def _flat(option: Fields) -> tuple[Fields, ...]:
-    """Return an option's values, those of its groups too."""
+    """Return an option's values, including those of its groups."""
 
     def each() -> Iterator[Fields]:
         for one in option.objects("options"):

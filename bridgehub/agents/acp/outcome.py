@@ -1,4 +1,4 @@
-"""How a turn of an agent ended, in the words of the protocol. No I/O."""
+"""The end of an agent's turn, translated to our protocol. No I/O."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def turn_end(
         return _failed(turn_id, reply, spec, greeting), None
     reason = reply.result.text("stopReason")
     if reason == "refusal" and not stopped:
-        content = f"{spec.agent} refused to go on with this conversation."
+        content = f"{spec.agent} refused to continue this conversation."
         return TurnFailed(turn_id, "model_error", content, retryable=False), None
     if reason == "cancelled" and not stopped:
         return TurnFailed(turn_id, "model_error", f"{spec.agent} stopped by itself.", retryable=True), None

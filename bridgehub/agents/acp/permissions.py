@@ -1,7 +1,7 @@
-"""What an agent asks in the middle of a turn, as a question to a person, and the person's answer in its words. No I/O.
+"""Turns what an agent asks during a turn into a question for a person, and the answer into the agent's form. No I/O.
 
-The agent's own options are allow, allow for the session and deny by their kinds, the first of each kind; the others
-are offered by their labels. An answer for which there is no option is `cancelled`.
+The first of the agent's options of each kind stands for allow, allow for the session or deny. The other options appear
+with their labels. An answer without an option becomes `cancelled`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bridgehub.protocol.messages import Decided
 __all__ = ["Options", "Question", "outcome_of", "question_of"]
 
 MAX_OPTIONS = 13
-"""Options by label; with the three decisions as many as a request can have."""
+"""Options by label. With the three decisions, these are as many as a request can have."""
 
 MAX_LABEL_CHARS = 200
 MAX_GRANT_CHARS = 2000
@@ -64,7 +64,7 @@ class Options:
 
         Args:
             may_bypass: whether an option may lead to a mode that never asks.
-            can_grant: whether there are words for what allowing for the session allows; else it is a label.
+            can_grant: whether there are words for what `allow_session` allows. If not, that option appears with its label.
         """
         left = [one for one in params.objects("options") if one.text("optionId")]
         left = [one for one in left if may_bypass or not _bypasses(one)]
@@ -90,7 +90,7 @@ class Options:
         return cls(by_decision, by_label, tuple(denying), lasting)
 
     def offered(self) -> tuple[str, ...]:
-        """Return what a person may answer; no can always be said."""
+        """Return what a person may answer. A no is always possible."""
         decisions = [
             one for one in ("allow", "deny", "allow_session") if one in self.by_decision or one == "deny"
         ]
@@ -109,7 +109,7 @@ class Question:
 
 
 def question_of(params: Fields, tool: ToolCall, diff: Any, *, workspace: str, may_bypass: bool) -> Question:
-    """Return the question of a `session/request_permission` about a tool call, which may be all but unknown."""
+    """Return the question of a `session/request_permission` about a tool call, of which almost nothing may be known."""
     about = grant_words(tool)
     kind = _KINDS.get(tool.kind, "other")
     options = Options.read(params, may_bypass=may_bypass or kind != "plan", can_grant=about is not None)
@@ -135,7 +135,7 @@ def outcome_of(decided: Decided, options: Options) -> Mapping[str, Any]:
 
 
 def grant_words(tool: ToolCall) -> str | None:
-    """Return what a call does in words that stand for this very call, and others like it; None if none are known."""
+    """Return words for what a call does, the same for this call and others like it. None if there are none."""
     if tool.command:
         return clean_text(tool.command)
     parts = [tool.title, *(path for path in tool.paths if path not in tool.title)]
@@ -144,7 +144,7 @@ def grant_words(tool: ToolCall) -> str | None:
 
 def _title(tool: ToolCall, kind: Kind, workspace: str) -> str:
     title = f"Run {tool.command}" if tool.command else tool.title
-    if os.path.isabs(title):  # some agents have nothing but the path for a title
+    if os.path.isabs(title):  # some agents give only the path as a title
         title = f"{_VERBS.get(tool.kind, 'Use')} {relative(title, workspace)}"
     title = " ".join(title[: 4 * MAX_TITLE_CHARS].split())
     if not title:

@@ -1,4 +1,4 @@
-"""A person's message as the agent takes it: text, images, files."""
+"""A person's message in the agent's form: text, images, files."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bridgehub.agents.acp.start import Greeting
 __all__ = ["make_prompt"]
 
 MAX_IMAGE_BYTES = 3_700_000
-"""Of one image that goes along; a larger one is only linked."""
+"""Bytes of one image that is sent. A larger one is only linked."""
 
 MAX_IMAGES_BYTES = 15_000_000
-"""Of all images of one message."""
+"""Bytes of all images of one message."""
 
 MAX_EMBEDDED_BYTES = 256 * 1024
-"""Of one text file that goes along whole; a larger one is only linked."""
+"""Bytes of one text file that is sent whole. A larger one is only linked."""
 
 MAX_EMBEDDED_IN_ALL = 1024 * 1024
 
@@ -37,7 +37,7 @@ def make_prompt(
     Args:
         content: what the person wrote.
         attachments: the files, with `path` and `filename`.
-        greeting: says what the agent takes beside text and links.
+        greeting: what the agent takes besides text and links.
         earlier: what comes in front.
     """
     blocks: list[dict[str, Any]] = [{"type": "text", "text": earlier}] if earlier else []
@@ -77,7 +77,7 @@ def _beginning(path: Path) -> bytes | None:
         with path.open("rb") as file:
             return file.read(MAX_IMAGE_BYTES + 1)
     except OSError:
-        return None  # the agent finds out by the link
+        return None  # the agent finds out from the link
 
 
 def _as_text(data: bytes) -> str | None:

@@ -1,7 +1,7 @@
-"""What an agent asks of us in the middle of a turn: permissions, files, commands.
+"""Answers an agent's requests during a turn: permissions, files, commands.
 
-Files and commands are asked for like tools. What the person has just allowed as a tool call of the agent (an edit of
-that file, that command) is not asked for again in the same turn, nor is a file in a mode that edits without asking.
+Files and commands need permission like tools. What the person has just allowed as a tool call of the agent is not asked
+again in the same turn: an edit of that file, or that command. In a mode that edits without asking, no file is asked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["Refusal", "Requests"]
 INVALID_PARAMS = -32602
 NOT_FOUND = -32601
 REFUSED = -32003
-"""Our error for what a person denied."""
+"""Our error for something that a person denied."""
 
 MAX_SHOWN_DIFF = 256 * 1024
 
@@ -40,7 +40,7 @@ _YES = ("allow", "allow_session")
 
 
 class Refusal(Exception):
-    """The agent's request is answered by an error with this text and `code`."""
+    """An error that answers the agent's request, with this text and `code`."""
 
     def __init__(self, text: str, code: int = INVALID_PARAMS) -> None:
         super().__init__(text)
@@ -53,7 +53,7 @@ class Requests:
 
     Attributes:
         emit: reports an event of the turn.
-        notes: takes what a person said with a refusal; the protocol has no room for it in the answer.
+        notes: takes the reason that a person gives for a refusal. The protocol's answer has no field for it.
     """
 
     workspace: str
@@ -69,7 +69,7 @@ class Requests:
     _allowed_commands: set[str] = attrs.field(factory=set)
 
     async def answer(self, method: str, params: Fields) -> Mapping[str, Any] | None:
-        """Do what is asked; return the result. Raises Refusal."""
+        """Carry out a request and return the result. Raises Refusal."""
         if params.text("sessionId") != self.session_id:
             await trio.lowlevel.checkpoint()
             if method == "session/request_permission":
@@ -159,7 +159,7 @@ class Requests:
         path, short = await trio.to_thread.run_sync(_place, params.text("path"), self.workspace)
         content = params.maybe_text("content")
         if content is None or len(content) > MAX_FILE_BYTES:
-            raise Refusal("the content is no text, or too long")
+            raise Refusal("the content is not text, or too long")
         if str(path) not in self._allowed_paths and not self._mode_is("edits", BYPASS):
             diff = await trio.to_thread.run_sync(_write_diff, path, short, content, abandon_on_cancel=True)
             modes = self._modes("edits", BYPASS)
@@ -214,9 +214,9 @@ def _place(given: str, workspace: str) -> tuple[Path, str]:
 
 
 def _still(path: Path, workspace: str) -> None:
-    """Refuse a path that has become another one while a person was asked."""
+    """Refuse a path that has changed its target while a person was asked."""
     if resolve(str(path), workspace) != path:
-        raise BadFile("the path leads to another file by now")
+        raise BadFile("the path leads to another file now")
 
 
 def _folder(given: str, workspace: str) -> Path:

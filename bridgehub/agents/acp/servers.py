@@ -1,4 +1,4 @@
-"""The MCP servers of a trusted folder's `.mcp.json`, as the agent takes them. Blocking: use a thread."""
+"""The MCP servers of a trusted folder's `.mcp.json`, in the agent's form. Blocking: use a thread."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def workspace_servers(spec: HubSpec, greeting: Greeting) -> list[dict[str, Any]]:
-    """Return the servers of the workspace and the folders above it, the nearest of a name.
+    """Return the servers of the workspace and the folders above it. For each name the nearest one counts.
 
-    Those that the agent cannot take, or that make no sense, are left out; so are all for an agent that reads the file.
+    Servers that are invalid, or that the agent cannot take, are left out. The list is empty if the agent reads the file
+    itself.
     """
     known = known_of(spec.options.get("command", ()))
     if known is not None and known.name == CLAUDE:
@@ -81,5 +82,5 @@ def _pairs(given: Any, env: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _filled(text: str, env: Mapping[str, str]) -> str:
-    """Return a text with its variables, written as `${NAME}` or `${NAME:-otherwise}`, replaced."""
+    """Return a text with its variables replaced. They are written as `${NAME}` or `${NAME:-otherwise}`."""
     return _VARIABLE.sub(lambda found: env.get(found[1], found[2] or ""), text)

@@ -1,11 +1,12 @@
 """One conversation on a running agent: its turns.
 
-**When a prompt is taken.** The protocol has no word for it. The prompt counts as taken once it is written to the
-agent whole, or with the first thing that the agent says in the turn: from then on it may work.
+**When a prompt is taken.** The protocol has no message for it. The prompt counts as taken once it is completely written
+to the agent, or once the agent sends anything in the turn. From then on the agent may work.
 
-**When a turn is over.** With the answer to `session/prompt`. It comes in order with what was said before.
+**When a turn is over.** With the answer to `session/prompt`, which comes in order after all other messages.
 
-**Interrupts.** `session/cancel`, then every open request is answered `cancelled`; the end is the agent's answer.
+**Interrupts.** `session/cancel` is sent, then every open request is answered `cancelled`. The turn ends with the agent's
+answer.
 """
 
 from __future__ import annotations
@@ -45,17 +46,17 @@ __all__ = ["AcpSession"]
 _log = logging.getLogger("builderos.bridgehub")
 
 MAX_ASKS = 64
-"""Requests of one turn that wait at once; one more is refused."""
+"""Requests of one turn that wait at the same time. One more is refused."""
 
 CANCELS = 4
 CANCEL_AGAIN_S = 0.3
-"""How often, and after which time, an agent is asked to stop: one that has only just got its prompt does not heed it."""
+"""How many times to ask an agent to stop, and the seconds in between: it ignores a request right after its prompt."""
 
 LAST_ANSWER_S = 0.3
-"""How long the answers to open requests may take when their turn is over."""
+"""How long the answers to open requests may take after their turn is over, seconds."""
 
 BUSY = -32004
-"""Our error for a request too many."""
+"""Our error for one request too many."""
 
 _PERMISSION = "session/request_permission"
 
@@ -74,7 +75,7 @@ class _Turn:
 
 @attrs.define(eq=False)
 class AcpSession:
-    """A running program with its conversation. One turn at a time; after an error it must be closed."""
+    """A running program with its conversation. One turn at a time. After an error, close it."""
 
     spec: HubSpec
     program: Program
@@ -91,22 +92,22 @@ class AcpSession:
 
     @property
     def usable(self) -> bool:
-        """Whether another turn may run on it."""
+        """Whether another turn may run on the program."""
         return self.program.usable
 
     def hear_idle(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
-        """Take what is said between two turns; a permission is nobody's to give then."""
+        """Take what the agent sends between two turns. No person can grant a permission then."""
         if isinstance(message, ServerRequest):
             return CANCELLED if message.method == _PERMISSION else None
         self._note_state(message)
         return None
 
     async def run_turn(self, turn_id: str, blocks: list[dict[str, Any]], sink: Sink) -> TurnEnd:
-        """Send the prompt and report until the turn is over. A cancelled turn leaves the session unusable.
+        """Send the prompt and report until the turn is over. After a cancelled turn the session is unusable.
 
         Raises:
-            ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` if it went before it
-                had the prompt), or of what `sink` raised.
+            ExceptionGroup: of what `sink` raised, or of `CodexError`: the program ended, sent broken output or refused. It
+                is `PromptNotTaken` if the program ended before it had the prompt.
         """
         turn = self._turn = self._open_turn(turn_id, sink)
         try:
@@ -122,7 +123,7 @@ class AcpSession:
         return end
 
     async def interrupt(self) -> None:
-        """Ask the agent to stop the turn. Its end is the answer."""
+        """Ask the agent to stop the turn. The turn's end is the answer."""
         turn = self._turn
         if turn is None:
             await trio.lowlevel.checkpoint()
@@ -142,7 +143,7 @@ class AcpSession:
                 scope.cancel(reason="the turn was interrupted")
 
     async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
-        """Have the agent work with these settings; what it does not take is reported."""
+        """Apply these settings to the agent. Report those that it refuses."""
         await self._switches.set_up(setup, tell, turn_id)
 
     @property
@@ -176,7 +177,7 @@ class AcpSession:
         params = {"sessionId": self.session_id, "prompt": blocks}
         with suppress(
             ProgramExited, BadOutput
-        ):  # `_follow` finds the same, once it has read what was said before
+        ):  # `_follow` finds the same, after it has read everything that came before
             turn.prompt_id = self.program.next_id
             await self.program.post("session/prompt", params)
             await self._consume(turn)
@@ -223,7 +224,7 @@ class AcpSession:
             await self._emit(turn, event)
 
     def _note_state(self, told: Notification) -> bool:
-        """Take what is said of the conversation as a whole; return whether it is such."""
+        """Take a message about the conversation as a whole. Return whether it is one."""
         if told.method != "session/update" or told.params.text("sessionId") != self.session_id:
             return False
         update = told.params.inner("update")
@@ -275,7 +276,7 @@ class AcpSession:
     async def _ask(
         self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope, is_too_many: bool
     ) -> None:
-        # `_follow` reports a program that is gone.
+        # `_follow` reports that the program has ended.
         result: Mapping[str, Any] | None = None
         error: Refusal | None = Refusal("the turn is over", BUSY)
         try:

@@ -1,10 +1,10 @@
-"""Starting an agent: the program, its greeting, and its conversation.
+"""Starts an agent: the program, its initialization, and its conversation.
 
-The conversation's id is ours to keep (`Sink.remember`); the agent keeps the conversation. A later process resumes it
-if the agent can, else loads it: then the agent repeats all of it before it answers, and nobody listens, so nothing
-is journalled twice. A conversation that is gone, or an agent that takes up none, costs the agent's own memory only: it
-is given what was said as text. Any other refusal, a crash or a replay that does not end loses nothing: the turn fails, and
-a later one tries again.
+We remember the conversation's id (`Sink.remember`), and the agent keeps the conversation. A later process resumes it if
+the agent can, otherwise it loads it. On a load the agent repeats the whole conversation before it answers. Nobody listens
+then, so nothing is written to the journal twice. If the conversation is lost, or the agent cannot continue one, only the
+agent's own memory is lost: it gets the messages as text. Any other refusal, a crash or an endless replay loses nothing:
+the turn fails, and a later one tries again.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ __all__ = [
 ]
 
 VERSION = 1
-"""The protocol's version that we speak."""
+"""The protocol version that we speak."""
 
 START_S = 60.0
-"""How long an agent may take until it is ready; 2 s seen."""
+"""How long an agent may take until it is ready, seconds; 2 s seen."""
 
 LOAD_S = 30.0
-"""How long an agent may take to load a conversation, with all that it repeats of it."""
+"""How long an agent may take to load a conversation, including all that it repeats, seconds."""
 
 AUTH_REQUIRED = -32000
 """The protocol's error for an agent that is not signed in."""
 
 _NOT_FOUND = -32002
-"""The protocol's error for something that is not there."""
+"""The protocol's error for something that does not exist."""
 
 _GONE = re.compile(
     r"(session|conversation|thread)\b.{0,120}\b(not found|does(n't| not) exist|is unknown)"
     r"|\b(no such|unknown|no saved|could not find|not find)\b.{0,40}\b(session|conversation|thread)",
     re.IGNORECASE | re.DOTALL,
 )
-"""How agents say that they know no conversation of an id. Nothing else means that it is lost."""
+"""Agents' messages for an id without a conversation. Nothing else means that the conversation is lost."""
 
 MAX_METHODS = 8
 MAX_METHOD_CHARS = 200
@@ -79,13 +79,13 @@ _PIECES = ("agent_message_chunk", "agent_thought_chunk")
 
 @attrs.frozen
 class Greeting:
-    """What an agent says of itself.
+    """What an agent reports about itself.
 
     Attributes:
         info: its name and version, if it gives them.
-        capabilities: what it can.
-        methods: how one signs in.
-        version: the protocol's version that it speaks.
+        capabilities: what it can do.
+        methods: the ways to sign in.
+        version: the protocol version that it speaks.
     """
 
     info: Fields
@@ -100,16 +100,16 @@ class Greeting:
 
     @property
     def resumes(self) -> bool:
-        """Whether it can take up an earlier conversation without repeating it."""
+        """Whether it can resume an earlier conversation without repeating it."""
         return "resume" in self.capabilities.inner("sessionCapabilities").raw
 
     def takes(self, kind: str) -> bool:
-        """Tell whether a prompt may hold `image`, `audio` or `embeddedContext`."""
+        """Return whether a prompt may hold `image`, `audio` or `embeddedContext`."""
         return self.capabilities.inner("promptCapabilities").flag(kind)
 
 
 def is_piece(message: Message) -> bool:
-    """Tell whether a message is a piece of an answer."""
+    """Return whether a message is a piece of an answer."""
     return isinstance(message, Notification) and (
         message.params.inner("update").text("sessionUpdate") in _PIECES
     )
@@ -121,13 +121,13 @@ async def open_program(
     """Start the program.
 
     Args:
-        run_id: the value of the variable that marks its processes.
-        idle: hears what it says between two turns.
+        run_id: the value of the variable that marks the agent's processes.
+        idle: takes what the agent sends between two turns.
 
     Raises:
-        ProgramMissing: there is none.
-        WorkspaceGone: the folder is not there.
-        ProgramExited: it cannot be run.
+        ProgramMissing: there is no program.
+        WorkspaceGone: the folder does not exist.
+        ProgramExited: the program cannot be run.
     """
     command = [str(word) for word in spec.options["command"]]
     path = await trio.to_thread.run_sync(_find, command[0], spec)
@@ -143,7 +143,7 @@ async def open_program(
 
 def _find(program: str, spec: HubSpec) -> str:
     if not Path(spec.workspace).is_dir():
-        raise WorkspaceGone(f"The workspace {spec.workspace} is not there any more.")
+        raise WorkspaceGone(f"The workspace {spec.workspace} no longer exists.")
     path = shutil.which(program, path=spec.env.get("PATH"))
     if path is not None:
         return path
@@ -153,12 +153,12 @@ def _find(program: str, spec: HubSpec) -> str:
 
 
 async def greet(program: Program, spec: HubSpec) -> Greeting:
-    """Greet a fresh program.
+    """Initialize a new program.
 
     Raises:
-        ProgramExited: it went, or did not answer in time.
-        BadOutput: it speaks something else.
-        CallRefused: it does not want us.
+        ProgramExited: it ended, or did not answer in time.
+        BadOutput: it speaks another protocol.
+        CallRefused: it refuses us.
     """
     known = known_of(spec.options["command"])
     files = known is None or known.takes_files
@@ -175,11 +175,11 @@ async def greet(program: Program, spec: HubSpec) -> Greeting:
             told.objects("authMethods")[:MAX_METHODS],
             version,
         )
-    raise ProgramExited(f"{spec.agent} did not come up within {START_S:g} s.")
+    raise ProgramExited(f"{spec.agent} did not start within {START_S:g} s.")
 
 
 def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:
-    """Return what a person does about an agent that is not signed in."""
+    """Return what a person can do about an agent that is not signed in."""
     ways = [
         ": ".join(part[:MAX_METHOD_CHARS] for part in (one.text("name"), one.text("description")) if part)
         for one in methods
@@ -193,11 +193,11 @@ def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:
 async def new_session(
     program: Program, spec: HubSpec, greeting: Greeting, servers: list[dict[str, Any]]
 ) -> tuple[str, Fields]:
-    """Begin a conversation; return its id and what the agent says of it.
+    """Begin a conversation. Return its id and the agent's answer.
 
     Raises:
         NotSignedIn: the agent has no account.
-        CallRefused, ProgramExited, BadOutput: it refused, went or broke.
+        CallRefused, ProgramExited, BadOutput: the agent refused, ended or broke.
     """
     with trio.move_on_after(START_S):
         try:
@@ -216,12 +216,12 @@ async def new_session(
 async def take_up_session(
     program: Program, spec: HubSpec, greeting: Greeting, servers: list[dict[str, Any]], session_id: str
 ) -> Fields | None:
-    """Take up an earlier conversation; return what the agent says of it, None if it is certainly lost.
+    """Resume an earlier conversation. Return the agent's answer, None if the conversation is certainly lost.
 
     Raises:
         NotSignedIn: the agent has no account.
-        NotResumed: it refused, or does not come to an end; its program must not be used again.
-        ProgramExited, BadOutput: it went or broke.
+        NotResumed: the agent refused, or its replay does not end. Its program must not be used again.
+        ProgramExited, BadOutput: the agent ended or broke.
     """
     if not greeting.loads and not greeting.resumes:
         await trio.lowlevel.checkpoint()
@@ -237,11 +237,11 @@ async def take_up_session(
             if error.code == _NOT_FOUND or _GONE.search(str(error)):
                 return None
             raise NotResumed(_not_resumed(spec, str(error))) from None
-    raise NotResumed(_not_resumed(spec, f"it did not come to an end within {LOAD_S:g} s"))
+    raise NotResumed(_not_resumed(spec, f"it did not finish within {LOAD_S:g} s"))
 
 
 def _not_resumed(spec: HubSpec, why: str) -> str:
     return (
-        f"{spec.agent} could not take up the conversation now: {why[:1000]}. "
+        f"{spec.agent} could not resume the conversation now: {why[:1000]}. "
         "Send the message again; if it stays like this, start the agent afresh."
     )

@@ -1,4 +1,4 @@
-"""Has the agent work with the session's settings: mode, model and effort, one call for each that differs."""
+"""Applies the session's settings to the agent: mode, model and effort, one call for each that differs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bridgehub.protocol.messages import HubSpec, SettingsTold, Setup
 __all__ = ["Switches"]
 
 SET_S = 10.0
-"""How long an agent may take to change a setting."""
+"""How long an agent may take to change a setting, seconds."""
 
 MAX_REASON_CHARS = 500
 
 
 @attrs.define(eq=False)
 class Switches:
-    """Those of one conversation."""
+    """The settings of one conversation."""
 
     spec: HubSpec
     program: Program
@@ -31,14 +31,14 @@ class Switches:
 
     @property
     def busy(self) -> bool:
-        """Whether a change is under way, which the agent may tell of before it answers."""
+        """Whether a change is under way. The agent may report it before it answers."""
         return self._changing.locked()
 
     async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
-        """Change what differs; what the agent does not take is reported, with what holds.
+        """Change the settings that differ. Report those that the agent refuses, with the values in force.
 
         Raises:
-            ProgramExited, BadOutput: the program went or broke.
+            ProgramExited, BadOutput: the program ended or broke.
         """
         may_bypass = self.spec.options.get("allow_bypass") is True
         async with self._changing:
@@ -55,7 +55,7 @@ class Switches:
             await trio.lowlevel.checkpoint()
 
     async def _change(self, name: str, value: str) -> str | None:
-        """Change one setting; return why the agent did not."""
+        """Change one setting. Return why the agent did not, None if it did."""
         change, choice = self.offer.change(name, value, self.session_id), self.offer.choices[name]
         before, choice.current = choice.current, value
         try:

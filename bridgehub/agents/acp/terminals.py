@@ -1,4 +1,4 @@
-"""The commands that an agent has us run: processes of the hub's tree, their output bounded, ended with the agent."""
+"""Commands that the hub runs for an agent: processes of the hub's tree, with bounded output, ended with the agent."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from bridgehub.agents.codex.protocol import Fields
 __all__ = ["MAX_OUTPUT_BYTES", "BadTerminal", "Terminals"]
 
 MAX_TERMINALS = 16
-"""That run at once."""
+"""Terminals that run at the same time."""
 
 MAX_OUTPUT_BYTES = 1024 * 1024
-"""Of one terminal, the end of what it printed."""
+"""Bytes of one terminal's newest output that are kept."""
 
 MAX_KEPT = 16
-"""Released terminals whose output is remembered for the tool call that shows it."""
+"""Released terminals whose output is kept for the tool call that shows it."""
 
 READ_BYTES = 64 * 1024
 MAX_WORDS = 4096
 MAX_VARIABLES = 256
 REAP_S = 2.0
-"""How long a killed command may take to end."""
+"""How long a killed command may take to end, seconds."""
 
 
 class BadTerminal(Exception):
-    """The agent cannot have that; the text says why."""
+    """The agent cannot have that. The text says why."""
 
 
 @attrs.define(eq=False)
@@ -45,7 +45,7 @@ class _Terminal:
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     def text(self) -> str:
-        """Return what it printed; half a character at the beginning is left out."""
+        """Return the output, without an incomplete character at its beginning."""
         data = bytes(self.output)
         if self.is_cut:
             start = next((at for at in range(min(4, len(data))) if data[at] & 0xC0 != 0x80), 0)
@@ -53,7 +53,7 @@ class _Terminal:
         return data.decode(errors="replace")
 
     def status(self) -> dict[str, Any] | None:
-        """Return how it ended, None while it runs."""
+        """Return how the command ended, None while it runs."""
         code = self.process.returncode
         if code is None or not self.ended.is_set():
             return None
@@ -66,14 +66,14 @@ class _Terminal:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     async def drain(self) -> None:
-        """Read what it prints until it has ended. A system task: nothing may leave it."""
+        """Read the output until the command has ended. A system task, so no exception may leave it."""
         assert self.process.stdout is not None
         try:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, OSError):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read)
                     await self.process.wait()
-                    # What it left in the background may hold the pipe open for ever.
+                    # Its background processes may hold the pipe open forever.
                     with trio.move_on_after(0.2):
                         await trio.sleep_forever()
                     nursery.cancel_scope.cancel(reason="the command has ended")
@@ -92,7 +92,7 @@ class _Terminal:
 
 @attrs.define(eq=False)
 class Terminals:
-    """Those of one program of the agent. `env`: the whole environment of a command, before its own variables."""
+    """The terminals of one program of the agent. `env`: the whole environment of a command, before its own variables."""
 
     env: Mapping[str, str] = attrs.field(repr=False)
     _open: dict[str, _Terminal] = attrs.field(factory=dict)
@@ -100,7 +100,7 @@ class Terminals:
     _count: int = 0
 
     async def create(self, params: Fields, cwd: str) -> str:
-        """Start a command; return its terminal's id. Raises BadTerminal."""
+        """Start a command. Return its terminal's id. Raises BadTerminal."""
         if len(self._open) >= MAX_TERMINALS:
             raise BadTerminal(f"there are {MAX_TERMINALS} terminals already; release one")
         try:
@@ -126,20 +126,20 @@ class Terminals:
         return terminal_id
 
     def output(self, terminal_id: str) -> dict[str, Any]:
-        """Return what a terminal printed so far, and how its command ended. Raises BadTerminal."""
+        """Return a terminal's output so far, and how its command ended. Raises BadTerminal."""
         terminal = self._of(terminal_id)
         told: dict[str, Any] = {"output": terminal.text(), "truncated": terminal.is_cut}
         status = terminal.status()
         return told if status is None else {**told, "exitStatus": status}
 
     async def wait(self, terminal_id: str) -> dict[str, Any]:
-        """Wait for a command's end; return how it ended. Raises BadTerminal."""
+        """Wait until a command ends. Return how it ended. Raises BadTerminal."""
         terminal = self._of(terminal_id)
         await terminal.ended.wait()
         return terminal.status() or {"exitCode": None, "signal": None}
 
     def kill(self, terminal_id: str) -> None:
-        """End a command; its output can still be had. Raises BadTerminal."""
+        """End a command. Its output stays available. Raises BadTerminal."""
         self._of(terminal_id).kill()
 
     def release(self, terminal_id: str) -> None:
@@ -152,7 +152,7 @@ class Terminals:
             del self._kept[next(iter(self._kept))]
 
     def text(self, terminal_id: str) -> str:
-        """Return what a terminal printed, also one that was released; empty if there is none."""
+        """Return a terminal's output, even if it was released. Empty if there is none."""
         terminal = self._open.get(terminal_id)
         return self._kept.get(terminal_id, "") if terminal is None else terminal.text()
 
@@ -180,7 +180,7 @@ class Terminals:
 def _words(params: Fields) -> list[str]:
     words = [params.text("command"), *(one for one in params.each("args") if isinstance(one, str))]
     if not words[0] or len(words) > MAX_WORDS or any("\0" in word for word in words):
-        raise BadTerminal("that is no command")
+        raise BadTerminal("that is not a command")
     # A command with spaces and no arguments is a line for a shell.
     return ["/bin/sh", "-c", words[0]] if len(words) == 1 and " " in words[0] else words
 

@@ -1,8 +1,8 @@
 """An agent's tool calls: a name, an input and an output that a client can draw. No I/O.
 
-The protocol has no names of tools, so the name is the call's kind (`execute`, `edit`, …), `tool` for the others.
-The input has `title`, `paths`, `command` (of a call that executes) and `input`, the agent's own; an absent part is
-left out.
+The protocol has no names of tools. So the name is the call's kind (`execute`, `edit`, …), or `tool` for all other kinds.
+The input has `title`, `paths`, `command` (of a call that executes) and `input`, the agent's own. Absent parts are left
+out.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ MAX_ID_CHARS = 200
 
 MAX_DIFF_CHARS = 1024 * 1024
 MAX_DIFF_LINES = 4000
-"""Of both texts of a diff together: the comparison of longer ones takes too long."""
+"""Lines of both texts of a diff together. To compare longer ones takes too long."""
 
 MAX_DEPTH = 32
 
 
 def clean_id(given: str) -> str:
-    """Return an id as the session can keep it: a long one is replaced by its hash."""
+    """Return an id that the session can keep. A long one is replaced by its hash."""
     if len(given) <= MAX_ID_CHARS:
         return clean_text(given)
     return hashlib.sha256(given.encode(errors="surrogatepass")).hexdigest()
 
 
 def clean_json(value: Any, levels: int = MAX_DEPTH) -> Any:
-    """Return JSON data with every string clean; what is nested too deeply is left out."""
+    """Return JSON data with every string clean. Values that are nested too deeply are left out."""
     if isinstance(value, str):
         return clean_text(value)
     if levels <= 0:
@@ -55,7 +55,7 @@ def clean_json(value: Any, levels: int = MAX_DEPTH) -> Any:
 
 
 def content_text(block: Fields) -> str:
-    """Return a content block as text; any other kind is named in brackets."""
+    """Return a content block as text. Any other kind is named in brackets."""
     match block.text("type"):
         case "text":
             return block.text("text")
@@ -69,7 +69,7 @@ def content_text(block: Fields) -> str:
 
 @attrs.define(eq=False)
 class ToolCall:
-    """A tool call, with all that was said of it. `since`: the monotonic second at which it began."""
+    """A tool call, with everything reported of it. `since`: the monotonic second at which it began."""
 
     tool_id: str
     title: str = ""
@@ -83,7 +83,7 @@ class ToolCall:
     since: float = 0.0
 
     def take(self, told: Fields) -> None:
-        """Take a `tool_call` or an update of it: what is said replaces what was said."""
+        """Take a `tool_call` or an update of it. Reported fields replace earlier ones."""
         self.title = clean_text(told.text("title")[:MAX_TITLE_CHARS]) or self.title
         kind = told.text("kind")
         if kind:
@@ -101,22 +101,22 @@ class ToolCall:
 
     @property
     def name(self) -> str:
-        """What a client knows it by."""
+        """The id that clients see."""
         return self.kind if self.kind in KINDS else "tool"
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the call has ended."""
         return self.status in ("completed", "failed")
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is enough to show: some agents announce a call first, and its input after that."""
+        """Whether there is enough to show. Some agents announce a call first and send its input later."""
         return self.raw_input is not None or bool(self.diffs) or self.status != "pending"
 
     @property
     def command(self) -> str:
-        """The command of a call that executes; empty if it is none, or not known."""
+        """The command of a call that executes. Empty if it does not execute, or if the command is unknown."""
         if self.kind != "execute" or not isinstance(self.raw_input, dict):
             return ""
         command = self.raw_input.get("command")
@@ -126,11 +126,11 @@ class ToolCall:
 
     @property
     def diffs(self) -> list[Fields]:
-        """The files that it changes, as the agent gives them: `path`, `oldText`, `newText`."""
+        """The files that the call changes, in the agent's form: `path`, `oldText`, `newText`."""
         return [one for one in self.content if one.text("type") == "diff" and one.text("path")]
 
     def trim(self) -> None:
-        """Forget what is too long to be kept until the call ends; those who need it now have had it."""
+        """Drop data that is too large to keep until the call ends. Call it after everything else has read the call."""
         if self.raw_input is not None and _size(self.raw_input) > MAX_TOOL_BYTES:
             self.raw_input = {"command": self.command[:MAX_TITLE_CHARS]} if self.command else {}
         if _size([one.raw for one in self.content]) > MAX_TOOL_BYTES:
@@ -139,13 +139,13 @@ class ToolCall:
             self.raw_output = None
 
     def shown_input(self) -> dict[str, Any]:
-        """Return its input as a client sees it."""
+        """Return the call's input in the form for clients."""
         paths = self.paths or [clean_text(one.text("path")) for one in self.diffs[:MAX_PATHS]]
         shown = {"title": self.title, "command": self.command, "paths": paths, "input": self.raw_input}
         return {name: value for name, value in shown.items() if value}
 
     def output(self, terminal_text: Callable[[str], str]) -> str:
-        """Return what it gave; `terminal_text` knows the output of our terminals."""
+        """Return the call's output. `terminal_text` returns the output of our terminals."""
         parts = []
         for one in self.content:
             match one.text("type"):
@@ -161,11 +161,11 @@ class ToolCall:
         return self.raw_output if isinstance(self.raw_output, str) else _json(self.raw_output)
 
     def shown_parts(self) -> list[object]:
-        """Return the parts of its output, of which some may be pictures."""
+        """Return the parts of the call's output, some of which may be pictures."""
         return [one.inner("content").raw for one in self.content if one.text("type") == "content"]
 
     def diff(self, workspace: str) -> list[dict[str, Any]] | None:
-        """Return what it changes as file entries (PROTOCOL section 9). May take long: use a thread."""
+        """Return the call's changes as file entries (PROTOCOL section 9). May take long: use a thread."""
         entries = []
         for one in self.diffs[:MAX_PATHS]:
             old, new = one.maybe_text("oldText"), one.maybe_text("newText")
@@ -179,7 +179,7 @@ class ToolCall:
 
 
 def _size(value: Any) -> int:
-    """Return about how many characters a JSON value holds."""
+    """Return the approximate number of characters in a JSON value."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, list):
@@ -192,5 +192,5 @@ def _size(value: Any) -> int:
 def _json(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
-    except TypeError:  # a number that is too large for it
+    except TypeError:  # a number that is too large for orjson
         return str(value)

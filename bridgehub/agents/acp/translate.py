@@ -1,4 +1,4 @@
-"""What an agent's updates mean: one turn's translation into hub events. No I/O."""
+"""Translates the updates of one turn of an agent into hub events. No I/O."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Channel = Literal["text", "thinking"]
 _CHANNELS: dict[str, Channel] = {"agent_message_chunk": "text", "agent_thought_chunk": "thinking"}
 
 MAX_OPEN = 200
-"""Tool calls that run at once; one more is not shown."""
+"""Tool calls that run at the same time. One more is not shown."""
 
 MAX_ENDED = 10_000
-"""Ended tool calls that are remembered, the newest: later updates of them mean nothing."""
+"""Newest ended tool calls that are remembered, so that later updates of them are ignored."""
 
 MAX_PLAN = 100
 
@@ -36,8 +36,8 @@ class Translator:
     """Translates the updates of one turn, in order. `now` is a monotonic clock in seconds.
 
     Attributes:
-        prefix: what our names of blocks begin with; unique to the turn.
-        terminal_text: returns what a terminal of ours printed.
+        prefix: the beginning of our names of blocks. Unique to the turn.
+        terminal_text: returns the output of one of our terminals.
     """
 
     turn_id: str
@@ -51,7 +51,7 @@ class Translator:
     _wholes: dict[str, Blob] = attrs.field(factory=dict)
 
     def take_wholes(self, event: HubEvent) -> list[Blob]:
-        """Return, once, what an event just given carries only the beginning of, and its pictures."""
+        """Return, once, the whole data behind an event just yielded that carries only its beginning, and its pictures."""
         if not isinstance(event, ToolBegan | ToolEnded):
             return []
         told = [*([event.blob] if event.blob is not None else []), *getattr(event, "pictures", ())]
@@ -59,7 +59,7 @@ class Translator:
         return [one for one in found if one is not None]
 
     def take_edit(self, event: HubEvent) -> ToolCall | None:
-        """Return, once, the call that ended with an event just given, if it says what it changed."""
+        """Return, once, the call that ended with an event just yielded, if it reports its changes."""
         return self._edits.pop(event.tool_id, None) if isinstance(event, ToolEnded) else None
 
     def tool(self, tool_id: str) -> ToolCall | None:
@@ -67,7 +67,7 @@ class Translator:
         return self._tools.get(clean_id(tool_id))
 
     def translate(self, update: Fields, now: float) -> Iterator[HubEvent]:
-        """Give the events of one update; one that is not known gives none."""
+        """Yield the events of one update. An unknown update gives none."""
         kind = update.text("sessionUpdate")
         match kind:
             case "agent_message_chunk" | "agent_thought_chunk":
@@ -87,7 +87,7 @@ class Translator:
                     yield Gauged(self.turn_id, gauge)
 
     def note_tool(self, told: Fields, now: float, *, begin: bool = False) -> Iterator[HubEvent]:
-        """Take what is said of a tool call. `begin`: it waits for a person, so it is shown as it is."""
+        """Take an update of a tool call. `begin`: the call waits for a person, so it is shown in its present state."""
         tool_id = clean_id(told.text("toolCallId"))
         if not tool_id or tool_id in self._ended:
             return
@@ -106,13 +106,13 @@ class Translator:
             tool.trim()
 
     def allowed(self, tool_id: str, now: float) -> None:
-        """Count a tool call's time from now on: before it waited for a person."""
+        """Measure a tool call's time from now on. Until now it waited for a person."""
         tool = self.tool(tool_id)
         if tool is not None:
             tool.since = now
 
     def flush(self) -> Iterator[HubEvent]:
-        """End the tool calls that the turn's end leaves open."""
+        """End the tool calls that are open at the turn's end."""
         for tool in self._tools.values():
             if not tool.is_begun:
                 yield self._began(tool)
@@ -159,7 +159,7 @@ class Translator:
 
 
 def joined(messages: tuple[Message, ...]) -> Iterator[Message]:
-    """Give the messages in order, with neighbouring pieces of one answer as one."""
+    """Yield the messages in order, with neighbouring pieces of one answer joined."""
     texts: list[str] = []
     last: Notification | None = None
     key: Any = None

@@ -1,11 +1,11 @@
-"""Commands and whatever else Claude Code leaves running in the background: what its messages say of them. No I/O.
+"""Commands and scheduled work that Claude Code leaves running in the background, read from its messages. No I/O.
 
-The program calls each such command a task and tells when it begins, moves to the background, and ends. A sub-agent is
-no matter of this module: the program is not idle while one works, so it is a task of the turn (`events`).
+The program calls each such command a task. It reports when one begins, moves to the background, and ends. This module
+does not cover sub-agents: the program is not idle while one works, so a sub-agent is a task of the turn (`events`).
 
-What the agent has scheduled (`ScheduleWakeup`, `CronCreate`) lives in the program only and is lost with it. So it is a
-task in the background too: the hub is not ended for being idle, and a person sees it and can end it. The program takes no
-order to forget one of them; whoever ends it must end the program.
+What the agent has scheduled (`ScheduleWakeup`, `CronCreate`) exists only in the program and is lost with it. So it
+counts as a background task too: the hub does not end for being idle, and a person sees the task and can end it. The
+program has no order to forget one, so ending it means ending the program.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ from bridgehub.protocol.messages import HubEvent, TaskBegan, TaskEnded
 __all__ = ["Background"]
 
 _AGENT_TYPE = "command"
-"""What devices are told to be at work."""
+"""What devices show as the one at work."""
 
 _TIMER = "timer"
-"""The same, of what is scheduled."""
+"""The same for scheduled work."""
 
 FIRES_LATE_S = 180.0
-"""How long after its time something that is scheduled is waited for; then it counts as forgotten.
+"""How long something scheduled may be late before it counts as forgotten, seconds.
 
-The program begins at the turn of a minute, so up to a minute later than it was asked to."""
+The program begins when the minute changes, up to a minute after the requested time.
+"""
 
 TITLE_CHARS = 200
 
 MAX_KNOWN = 1000
-"""Commands in the foreground whose words are kept, since they may be moved to the background; the newest."""
+"""Newest foreground commands whose descriptions are kept, since they may move to the background."""
 
 
 @attrs.define(eq=False)
@@ -53,24 +54,24 @@ class Background:
     """What runs in the background of one program. It lives as long as the program."""
 
     running: dict[str, Literal["succeeded", "failed", "cancelled"]] = attrs.field(factory=dict)
-    """How each will have ended, as far as that was told already."""
+    """How each one ends if nothing more is reported: the newest known state."""
     timers: dict[str, float | None] = attrs.field(factory=dict)
-    """What is scheduled, and when it begins at the earliest, by `clock`; None: again and again."""
+    """When scheduled work begins at the earliest, by `clock`. None: it recurs."""
     clock: Callable[[], float] = trio.current_time
     _titles: dict[str, str] = attrs.field(factory=dict)
 
     @property
     def holds(self) -> tuple[str, ...]:
-        """Everything that would be lost with the program."""
+        """The ids of everything that would be lost with the program."""
         return (*self.running, *self.timers)
 
     def wait_s(self) -> float:
-        """Return how long until the first of what is scheduled counts as forgotten, seconds."""
+        """Return the seconds until the first scheduled work counts as forgotten."""
         known = [at for at in self.timers.values() if at is not None and math.isfinite(at)]
         return max(0.0, min(known) + FIRES_LATE_S - self.clock()) if known else math.inf
 
     def fired(self, *, began: bool) -> Iterator[HubEvent]:
-        """Give the end of what was scheduled for now. `began`: the program begins by itself, so it is not late."""
+        """Yield the end of work that was scheduled for now. `began`: the program began by itself, so nothing is late."""
         now = self.clock() - (0 if began else FIRES_LATE_S)
         for task_id, at in tuple(self.timers.items()):
             if at is not None and at <= now:
@@ -78,7 +79,7 @@ class Background:
                 yield TaskEnded(None, task_id, "succeeded")
 
     def translate(self, message: object, turn_id: str | None) -> Iterator[HubEvent]:
-        """Give the events of one message; `turn_id` is the running turn's."""
+        """Yield the events of one message. `turn_id` is the running turn's."""
         match message:
             case TaskStartedMessage(task_id=task_id) if message.task_type not in DELEGATED:
                 self._titles[task_id] = clean_text(message.description)
@@ -109,14 +110,14 @@ class Background:
             yield TaskBegan(turn_id, task_id, self._titles[task_id], _AGENT_TYPE, background=True)
 
     def _scheduled(self, result: dict[str, Any], turn_id: str | None) -> Iterator[HubEvent]:
-        """Take the result of a tool that schedules something or forgets it; of any other, nothing."""
+        """Take the result of a tool that schedules something or cancels it. Other results give nothing."""
         match result:
             case {"scheduledFor": int(at), "clampedDelaySeconds": int() | float() as delay}:
                 begins = datetime.fromtimestamp(at / 1000, UTC).strftime("%H:%M UTC")
                 begins_at = self.clock() + delay
                 yield from self._set_timer(f"wakeup-{at}", begins_at, f"Continues at {begins}", turn_id)
             case {"id": str(job), "humanSchedule": str(words), "recurring": recurring}:
-                # Once: at a time that only the program's clock knows, so it is over when the program begins by itself.
+                # It fires once, at a time that only the program knows. So it is over when the program begins by itself.
                 yield from self._set_timer(f"cron-{job}", None if recurring else -math.inf, words, turn_id)
             case {"id": str(job)} if f"cron-{job}" in self.timers:
                 del self.timers[f"cron-{job}"]

@@ -1,4 +1,4 @@
-"""The ids that a session's conversation with Claude Code has had, or may get."""
+"""The ids that a session's conversation with Claude Code has had or may get."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from bridgehub.agents.claude.settings import config_folder
 __all__ = ["MAX_CONVERSATIONS", "ConversationRow", "later_ids"]
 
 MAX_CONVERSATIONS = 256
-"""How often one session's conversation may be begun anew; after that it can only be resumed."""
+"""How many conversations one session may begin. After that the newest one can only be resumed."""
 
 _ROW = uuid.UUID("0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52")
-"""Namespace of the later ids of a conversation; must never change."""
+"""Namespace of a conversation's later ids. Must never change."""
 
 
 def later_ids(first: str) -> Iterator[str]:
-    """Give the ids that follow the first one."""
+    """Yield the ids that follow the first one."""
     return (str(uuid.uuid5(_ROW, f"{first}/{n}")) for n in range(1, MAX_CONVERSATIONS))
 
 
 @attrs.frozen
 class ConversationRow:
-    """The ids that a session's conversation has had or may get, oldest first; the first is the hub's own."""
+    """The ids that a session's conversation has had or may get, oldest first. The first is the hub's own."""
 
     ids: tuple[str, ...]
 
     @classmethod
     def of(cls, agent_session_id: str) -> ConversationRow:
-        """Build the row that begins with this id."""
+        """Return the row that begins with this id."""
         return cls((agent_session_id, *later_ids(agent_session_id)))
 
     def newest(self, env: dict[str, str]) -> int | None:
-        """Return the place of the newest one that has a transcript. Reads the disk: use a thread."""
+        """Return the index of the newest id that has a transcript. Reads the disk: use a thread."""
         projects = config_folder(env) / "projects"
         known = {path.stem for path in projects.glob("*/*.jsonl")}
         return max((n for n, name in enumerate(self.ids) if name in known), default=None)

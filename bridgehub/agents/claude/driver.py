@@ -1,13 +1,12 @@
 """The `claude` driver: Claude Code through the Claude Agent SDK, one warm program per session.
 
-The SDK is heavy and optional, so it is loaded with the first turn, on a thread, and only in a hub that drives
-Claude. What a turn is and how its messages translate is told in `claude_session`, `claude_events` and
-`claude_outcome`, which conversation it belongs to in `claude_start`. A program that has read settings which
-were edited since is replaced before the next turn (`claude_settings`); one that knows nothing of the session's
-earlier turns is told them once more, in front of the next prompt.
+The SDK is heavy and optional. So it is loaded on a thread with the first turn, and only in a hub that drives Claude.
+`session`, `events` and `outcome` describe what a turn is and how its messages translate. `start` describes which
+conversation the turn belongs to. If settings have been edited since the program read them, it is replaced before the
+next turn (`settings`). If it does not know the session's earlier turns, it gets them in front of the next prompt.
 
-Options of the agent's table: `permission_mode` and `model` (a session's own settings go first), and
-`cli_path`, a Claude Code program to use instead of the one that the SDK brings.
+Options of the agent's table: `permission_mode` and `model`, which the session's own settings override, and `cli_path`,
+a Claude Code program to use instead of the SDK's.
 """
 
 from __future__ import annotations
@@ -52,10 +51,10 @@ logger = logging.getLogger("builderos.bridgehub")
 _PACKAGE = "claude_agent_sdk"
 
 _PROGRAM_GONE = ("agent_exited", "agent_protocol")
-"""Ends after which there is no program any more."""
+"""Ends of a turn after which the program no longer runs."""
 
 HISTORY_BYTES = 200_000
-"""How much of the session's history a program without memory is given again: about 50,000 tokens."""
+"""Bytes of the session's history that a program without memory gets again: about 50,000 tokens."""
 
 _NOT_INSTALLED = (
     "The Claude agent is not installed. Run `make install` in the checkout, "
@@ -70,7 +69,7 @@ def make_driver(spec: HubSpec) -> ClaudeDriver:
 
 @attrs.define(eq=False)
 class ClaudeDriver:
-    """See the module. Any turn may find the program gone; then a new one resumes the conversation."""
+    """Drives one program. If a turn finds that the program has ended, a new one resumes the conversation."""
 
     spec: HubSpec
     delegation: Delegation
@@ -84,12 +83,12 @@ class ClaudeDriver:
     _wanted: Setup = attrs.field(init=False)
     _readable: set[str] = attrs.field(factory=set)
     _stamp: Stamp = frozenset()
-    """What the running program has read of settings and instructions."""
+    """The state of the settings and instructions that the running program has read."""
     _settled: Settled | None = None
-    """Under which word about the folder's settings it was started."""
+    """The decision about the folder's settings with which the program was started."""
     _owes_history: bool = False
     _has_past: bool = False
-    """Whether the conversation has an answer already."""
+    """Whether the conversation already has an answer."""
     _earlier: str = ""
 
     def __attrs_post_init__(self) -> None:
@@ -100,7 +99,7 @@ class ClaudeDriver:
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
 
-        A cancelled turn leaves a program that must not be used again: close the driver.
+        After a cancelled turn the program must not be used again: close the driver.
         """
         await trio.lowlevel.checkpoint()
         if prompt.setup is not None:
@@ -124,7 +123,7 @@ class ClaudeDriver:
         )
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
-        """Change what the running program can change at once; without one the next turn does. See `AgentDriver`."""
+        """Change what the running program can change at once. The next turn does the rest. See `AgentDriver`."""
         self._wanted = setup
         if self._session is None or self._starting is not None:
             await trio.lowlevel.checkpoint()
@@ -145,7 +144,7 @@ class ClaudeDriver:
             raise ProgramExited(failed.content)
 
     async def wait_own_work(self, tell: Tell) -> None:
-        """Report what happens between two turns; return once Claude Code begins with something by itself."""
+        """Report what happens between two turns. Return once Claude Code begins something by itself."""
         if self._session is not None:
             try:
                 await self._session.wait_own_work(tell)
@@ -174,9 +173,9 @@ class ClaudeDriver:
         return ended
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
-        """End a command in the background; what the program says of its end comes on its own. See `SelfStarter`.
+        """End a background command. The program reports its end separately. See `SelfStarter`.
 
-        What the agent has scheduled goes with the program: at once, or with the running turn's end.
+        Scheduled work ends with the program: at once, or when the running turn ends.
         """
         session = self._session
         if session is None or task_id not in session.background.timers:
@@ -190,7 +189,7 @@ class ClaudeDriver:
             await self._lose(tell)
 
     async def after_turn(self, tell: Tell) -> None:
-        """Tell how full the context is, what the conversation cost, and which limits there are."""
+        """Report how full the context is, what the conversation cost, and the person's limits."""
         if self._session is None or self._starting is not None:
             await trio.lowlevel.checkpoint()
             return
@@ -201,9 +200,9 @@ class ClaudeDriver:
         await session.switches.call_session(self._wanted.title)
 
     async def steer(self, steer: Steer) -> bool:
-        """Give the running turn one more message; return whether the program took it. See `claude_steer`.
+        """Give the running turn one more message. Return whether the program took it. See `steering`.
 
-        Raises ProgramExited: the turn broke, and nobody knows.
+        Raises ProgramExited: the turn broke, and it is unknown whether the program took the message.
         """
         await self._began.wait()
         if self._session is None:
@@ -213,7 +212,7 @@ class ClaudeDriver:
         return await self._session.steer(steer.turn_id, steer.message_id, content)
 
     async def interrupt(self) -> None:
-        """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""
+        """Ask the agent to stop its turn, or abandon the start of a program that is not ready yet."""
         if self._starting is not None:
             self._starting.cancel(reason="the turn was interrupted")
         elif self._session is not None:
@@ -229,14 +228,14 @@ class ClaudeDriver:
             await session.aclose()
 
     async def _lose(self, tell: Tell) -> None:
-        """End the program, and say that what ran in its background has ended."""
+        """End the program, and report that its background work has ended."""
         session = self._session
         await self.aclose()
         for task_id in () if session is None else session.background.holds:
             await tell(TaskEnded(None, task_id, "cancelled"))
 
     async def _try(self, module: Any, prompt: Prompt, sink: Sink) -> TurnEnd | None:
-        """Run the turn; None where the program had died in the meantime and the prompt was not sent."""
+        """Run the turn. None if the program had ended in the meantime and the prompt was not sent."""
         failed: TurnFailed | None = None
         with trio.CancelScope() as starting:
             self._starting = starting
@@ -251,27 +250,27 @@ class ClaudeDriver:
         return failed or await self._run(prompt, sink)
 
     async def _bring_settings(self, sink: Sink) -> None:
-        """Have the program work with the session's settings."""
+        """Apply the session's settings to the program."""
         assert self._session is not None
         try:
             refused = await self._session.switches.bring(self._wanted)
-        except Exception as error:  # the SDK has no class of its own for a program that is gone
+        except Exception as error:  # the SDK has no class of its own for a program that has ended
             logger.info("the settings were not taken: %s", type(error).__name__)
-            return  # sending the prompt finds out whether it is gone
+            return  # sending the prompt finds out whether it has ended
         for told in refused:
             await sink.emit(told)
 
     async def _ensure_session(self, module: Any, prompt: Prompt, sink: Sink) -> TurnFailed | None:
-        """Have a program running; return the turn's end where that cannot be."""
+        """Make sure that a program runs. Return the turn's end if that fails."""
         settled = await settle(self.spec, sink)
         stamp = await trio.to_thread.run_sync(read_stamp, self.spec.workspace, self.spec.env)
         session, known = self._session, (self._stamp, self._settled)
         if session is not None and ((stamp, settled) == known or session.background.holds):
-            return None  # what it has in the background is worth more than settings that were edited since
+            return None  # its background work is worth more than settings that were edited since
         await self._lose(sink.emit)
         self._stamp, self._settled = stamp, settled
         if not await trio.Path(self.spec.workspace).is_dir():
-            told = f"The workspace {self.spec.workspace} is not there any more."
+            told = f"The workspace {self.spec.workspace} no longer exists."
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
@@ -283,7 +282,7 @@ class ClaudeDriver:
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
         except ProgramMissing as error:
             told = (
-                f"There is no Claude Code program at {error}. Mend `cli_path` of the agent. {_NOT_INSTALLED}"
+                f"There is no Claude Code program at {error}. Fix `cli_path` of the agent. {_NOT_INSTALLED}"
             )
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
         except ProgramExited as error:
@@ -307,19 +306,17 @@ class ClaudeDriver:
         return attrs.evolve(self.spec, model=wanted.model, permission_mode=wanted.permission_mode)
 
     async def _fetch_history(self, prompt: Prompt, sink: Sink) -> None:
-        """Have what was said before go in front of the prompt. One that is a command of the program takes none."""
+        """Put what was said before in front of the prompt. A command of the program takes no history."""
         if prompt.content.startswith("/"):
             return
         history = await sink.history(HISTORY_BYTES)
         self._owes_history, self._earlier = False, history_text(history)
         if not self._earlier:
-            told = "Claude Code could not take up the earlier conversation and began anew."
+            told = "Claude Code could not resume the earlier conversation and started a new one."
             await sink.emit(Noticed(prompt.turn_id, "context_lost", told))
             return
         left_out = f" The {history.left_out} oldest messages did not fit." if history.left_out else ""
-        told = (
-            f"Claude Code had lost the earlier conversation; what was said was given to it again.{left_out}"
-        )
+        told = f"Claude Code had lost the earlier conversation; it was given the messages again.{left_out}"
         await sink.emit(Noticed(prompt.turn_id, "context_given_again", told))
 
     async def _remember(self, memory: Memory, sink: Sink) -> None:
@@ -355,7 +352,7 @@ class ClaudeDriver:
 
 
 async def _load() -> ModuleType:
-    """Import the part that needs the SDK, on a thread: it takes about a second."""
+    """Import the part that needs the SDK, on a thread. It takes about a second."""
     return await trio.to_thread.run_sync(importlib.import_module, "bridgehub.agents.claude.start")
 
 
@@ -364,6 +361,6 @@ def _exited(turn_id: str, told: str) -> TurnFailed:
 
 
 def _unreadable(turn_id: str, error: BaseException) -> TurnFailed:
-    logger.warning("Claude Code said what its SDK cannot read: %s", error)
-    told = "Claude Code said something that its SDK cannot read; see the hub's log."
+    logger.warning("Claude Code sent what its SDK cannot read: %s", error)
+    told = "Claude Code sent something that its SDK cannot read. See the hub's log."
     return TurnFailed(turn_id, "agent_protocol", told, retryable=True)

@@ -1,4 +1,4 @@
-"""What an edit of Claude Code changes: before it is allowed from the file itself, afterwards as the program tells it."""
+"""What an edit of Claude Code changes: from the file itself before it is allowed, from the program's report afterwards."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bridgehub.agents.diffs import apply_edits, entry_of_hunks, entry_of_texts
 __all__ = ["told_diff", "wanted_diff"]
 
 MAX_FILE_BYTES = 1024 * 1024
-"""Of a file that is compared with what is to become of it."""
+"""Bytes of a file that is compared with its new text."""
 
 
 def wanted_diff(tool: str, tool_input: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Return what a call would change; None where that cannot be told. Blocks: it reads the file."""
+    """Return what a call would change. None if that is unknown. Blocks: it reads the file."""
     path = tool_input.get("file_path")
     if tool not in ("Edit", "MultiEdit", "Write") or not isinstance(path, str) or not os.path.isabs(path):
         return None
@@ -23,7 +23,7 @@ def wanted_diff(tool: str, tool_input: dict[str, Any]) -> list[dict[str, Any]] |
         old = _read(path)
     except FileNotFoundError:
         old = None
-    except (OSError, ValueError):  # too long, no file, no text
+    except (OSError, ValueError):  # too long, not a file, not text
         return None
     if tool == "Write":
         content = tool_input.get("content")
@@ -46,7 +46,7 @@ def _read(path: str) -> str:
 
 
 def told_diff(result: object) -> list[dict[str, Any]] | None:
-    """Return what a call changed, from what the program tells beside its result; None where it was no edit."""
+    """Return what a call changed, from the data beside its result. None if it was not an edit."""
     if not isinstance(result, dict):
         return None
     path, hunks = result.get("filePath"), result.get("structuredPatch")

@@ -1,4 +1,4 @@
-"""What can go wrong with a Claude Code program, told apart by role. Needs no SDK."""
+"""Errors of a Claude Code program, one class for each way to handle them. Needs no SDK."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ class ClaudeError(Exception):
 
 
 class ProgramMissing(ClaudeError):
-    """There is no program where the configuration, or the SDK, says; the text names the place."""
+    """There is no program at the path of the configuration or of the SDK. The text names the path."""
 
 
 class ProgramExited(ClaudeError):
-    """The program ended, or never came up."""
+    """The program ended, or never became ready."""
 
 
 class PromptNotSent(ProgramExited):
-    """It was gone before the prompt was written: the same prompt may be given to another one."""
+    """The program ended before the prompt was written. The same prompt may go to another program."""
 
 
 class BadOutput(ClaudeError):
-    """The program said what the SDK cannot read."""
+    """The program sent something that the SDK cannot read."""

@@ -1,16 +1,13 @@
-"""What Claude Code's messages mean: one turn's translation from the SDK's classes into hub events. No I/O.
+"""Translates one turn's messages of Claude Code from the SDK's classes into hub events. No I/O.
 
-Text is streamed as pieces and then comes again, whole. A whole block is matched with the streamed block of
-the same message and kind that has not been matched yet, oldest first; only what was not streamed is told
-then. A block that was never streamed (a local command's answer, a fallback without streaming) is told from
-the whole one.
+Text is streamed as pieces and then comes again, whole. A whole block is matched with the oldest unmatched streamed block
+of the same message and kind. Only the part that was not streamed is reported then. A block that was never streamed is
+reported from the whole one: a local command's answer, or a fallback without streaming.
 
-A message that was begun and has no stop reason was broken off by the service. Once another one begins, or comes whole
-without a stream, what was streamed of it and not told whole is taken back. The program tells a person of some of these
-retries only.
+If a message begins and gets no stop reason, the service broke it off. Once another message begins, or comes whole without
+a stream, the streamed part that never came whole is taken back. The program reports only some of these retries.
 
-Messages with a `parent_tool_use_id` come from a sub-agent. Their text is progress of its task, never the
-answer.
+Messages with a `parent_tool_use_id` come from a sub-agent. Their text is progress of its task, never the answer.
 """
 
 from __future__ import annotations
@@ -64,10 +61,10 @@ _DELTAS: dict[str, tuple[Channel, str]] = {
 }
 
 DELEGATED = frozenset({"local_agent", "local_workflow", "remote_agent", None})
-"""Kinds of task that are delegated work; the program also calls a shell in the background a task."""
+"""Kinds of task that are delegated work. The program also calls a background shell a task."""
 
 _PROGRAM = "<synthetic>"
-"""The model of what the program says by itself."""
+"""The model that the program names for its own messages."""
 
 TASK_ENDS: dict[str, Literal["succeeded", "failed", "cancelled"]] = {
     "completed": "succeeded",
@@ -88,7 +85,7 @@ class _Block:
 
 @attrs.define(eq=False)
 class _Tool:
-    """A call. `tool_id`: the id that devices know; `call` tells it from another one with the same id."""
+    """A call. `tool_id` is the id that devices know. `call` distinguishes it from another call with the same id."""
 
     tool_id: str
     name: str
@@ -103,31 +100,31 @@ class ClaudeTranslator:
 
     turn_id: str
     compacts: bool = False
-    """The prompt asks to sum the conversation up."""
+    """The prompt asks to compact the conversation."""
     compaction_error: str | None = None
-    """Why that failed."""
+    """Why compaction failed."""
     _message_id: str = ""
     _message_count: int = 0
     _is_streaming: bool = False
-    """A message was begun and did not come to its end."""
+    """A message has begun and not ended."""
     _retry_told: bool = False
-    """The program has told that it asks the service again, since that message began."""
+    """The program has reported a retry of the service since that message began."""
     _open: dict[int, _Block] = attrs.field(factory=dict)
     _unmatched: dict[str, list[_Block]] = attrs.field(factory=dict)
     _whole_count: int = 0
     _tools: dict[str, list[_Tool]] = attrs.field(factory=dict)
-    """Calls by the id that the service gave them; some services give one twice."""
+    """Calls by the id that the service gave them. Some services give an id twice."""
     _parents: dict[str, str] = attrs.field(factory=dict)
     """The tool call inside which another was made, by the inner one's id."""
     _tasks: dict[str, str] = attrs.field(factory=dict)
-    """Open tasks: the id of each by the id of the tool call that began it, or by its own."""
+    """Open tasks: the id of each, by the id of the tool call that began it or by its own."""
     _task_ends: dict[str, Literal["succeeded", "failed", "cancelled"]] = attrs.field(factory=dict)
-    """Tasks known to have ended whose result, which comes a message later, is still to be told."""
+    """Tasks that have ended but whose result is not reported yet. It comes one message later."""
     _output: Cut | None = None
     _blobs: list[Blob] = attrs.field(factory=list)
 
     def translate(self, message: object, now: float) -> Iterator[HubEvent]:
-        """Give the events of one message; messages that mean nothing to a person give none."""
+        """Yield the events of one message. A message without meaning for a person gives none."""
         match message:
             case StreamEvent(parent_tool_use_id=None):
                 return self._stream(message.event)
@@ -143,7 +140,7 @@ class ClaudeTranslator:
         return iter(())
 
     def flush(self) -> Iterator[HubEvent]:
-        """Give what is still owed at the turn's end: tasks that ended without a word."""
+        """Yield the events still due at the turn's end: tasks that ended without a result."""
         for task_id in list(self._task_ends):
             yield from self._end_task(task_id, self._task_ends[task_id], None)
 
@@ -152,7 +149,7 @@ class ClaudeTranslator:
         self._output = output
 
     def take_blobs(self) -> list[Blob]:
-        """Give the whole texts that the last event tells of; they are to be kept before it is told."""
+        """Return the whole texts that the last event refers to. Keep them before you report the event."""
         blobs, self._blobs = self._blobs, []
         return blobs
 
@@ -174,13 +171,13 @@ class ClaudeTranslator:
                 self._is_streaming = False
 
     def _begun_again(self) -> Iterator[HubEvent]:
-        """Take back what the newest message had streamed and never told whole, if it was broken off."""
+        """Take back the newest message's streamed text that never came whole, if the message was broken off."""
         if self._is_streaming:
             self._is_streaming = False
             self._open.clear()
             left = self._unmatched.pop(self._message_id, ())
             if left and not self._retry_told:
-                told = "The model service broke off; Claude Code tries again."
+                told = "The model service broke off. Claude Code tries again."
                 yield Noticed(self.turn_id, "agent_retry", told, attempt=1)
             for block in left:
                 yield BlockDropped(self.turn_id, block.channel, block.block_id)
@@ -230,7 +227,7 @@ class ClaudeTranslator:
         for block in message.content:
             match block:
                 case TextBlock(text) if message.model == _PROGRAM and text == self.compaction_error:
-                    pass  # it is no answer of the agent
+                    pass  # it is not an answer of the agent
                 case TextBlock(text):
                     yield from self._whole(message, "text", text)
                 case ThinkingBlock(thinking):
@@ -286,11 +283,11 @@ class ClaudeTranslator:
         )
 
     def has_begun(self, tool_id: str) -> bool:
-        """Tell whether `ToolBegan` of this call was given."""
+        """Return whether `ToolBegan` of this call was yielded."""
         return tool_id in self._tools
 
     def task_of(self, tool_id: str) -> str | None:
-        """Return the open task inside which this call was made; None for the main conversation's."""
+        """Return the open task inside which this call was made. None for the main conversation."""
         return self._tasks.get(self._parents.get(tool_id, ""))
 
     def _cut(self, cut: Cut) -> Cut:
@@ -317,7 +314,7 @@ class ClaudeTranslator:
                 self._retry_told = True
                 yield self._retry(data)
             case SystemMessage(subtype="informational", data=data) if isinstance(data.get("content"), str):
-                # What the program says to the person: why a hook refused the prompt, say.
+                # What the program reports to the person, such as why a hook refused the prompt.
                 yield Noticed(self.turn_id, "agent_says", cut_text(data["content"]).value)
             case SystemMessage(
                 subtype="status", data={"compact_result": "failed", "compact_error": str(told)}
@@ -329,7 +326,7 @@ class ClaudeTranslator:
                 yield Noticed(
                     self.turn_id,
                     "context_compacted",
-                    "Claude Code summed up the earlier conversation to make room.",
+                    "Claude Code compacted the earlier conversation to make room.",
                 )
 
     def _task_began(self, message: TaskStartedMessage) -> Iterator[HubEvent]:
@@ -356,7 +353,7 @@ class ClaudeTranslator:
         return Noticed(
             self.turn_id,
             "agent_retry",
-            f"The model service answered {cause}; Claude Code tries again.",
+            f"The model service answered {cause}. Claude Code tries again.",
             attempt if isinstance(attempt, int) else None,
             delay_ms / 1000 if isinstance(delay_ms, int | float) else None,
         )

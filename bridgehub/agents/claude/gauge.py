@@ -13,7 +13,7 @@ __all__ = ["ClaudeGauge"]
 
 @attrs.define(eq=False)
 class ClaudeGauge:
-    """What one program told. `cost_usd`: what its conversation has cost, None if nobody knows."""
+    """The figures that one program reported. `cost_usd`: what its conversation has cost, None if that is unknown."""
 
     cost_usd: float | None = None
     _context: dict[str, int] | None = None
@@ -30,7 +30,7 @@ class ClaudeGauge:
             self._context["compacts_at"] = threshold
 
     def note_limits(self, info: RateLimitInfo) -> None:
-        """Take what the service said of the person's limits: of one, or of all windows."""
+        """Take what the service reported of the person's limits: of one window or of all."""
         windows = info.raw.get("unifiedWindows")
         known = (
             {name: one for name, one in windows.items() if isinstance(one, dict)}
@@ -43,7 +43,7 @@ class ClaudeGauge:
             self._note_limit(info.rate_limit_type, info.utilization, info.resets_at)
 
     def told(self) -> dict[str, Any]:
-        """Return the gauge as `Gauged` has it: only what is known."""
+        """Return the known figures in the form of `Gauged`."""
         told: dict[str, Any] = {}
         if self._context is not None:
             told["context"] = self._context

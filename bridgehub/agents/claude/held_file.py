@@ -1,7 +1,7 @@
-"""A text that the program reads from a path, and that should lie on no disk: an environment may hold secrets.
+"""A text that the program reads from a path but that must not be on a disk, since an environment may hold secrets.
 
-On Linux it is memory that the program reaches through this process; elsewhere a file in the hub's private folder,
-which goes with the program.
+On Linux it is memory that the program reaches through this process. Elsewhere it is a file in the hub's private folder,
+removed when the program ends.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ __all__ = ["HeldFile", "hold"]
 
 
 _numbers = count(1)
-"""Names of files, one after the other."""
+"""Numbers for the names of files."""
 
 
 @attrs.define(eq=False)
 class HeldFile:
-    """Made by `hold`; `path` is good until `close`."""
+    """A readable text, made by `hold`. `path` is valid until `close`."""
 
     path: str
     _descriptor: int | None
 
     def close(self) -> None:
-        """Let the text go. Idempotent."""
+        """Release the text. Idempotent."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor, self.path = None, ""
@@ -42,11 +42,11 @@ def hold(text: bytes, folder: str) -> HeldFile:
     """Make the text readable under a path. Blocks for a moment.
 
     Args:
-        text: what the program is to read.
-        folder: a private folder, for where there is no such memory.
+        text: what the program reads.
+        folder: a private folder, for systems without such memory.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be made.
     """
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("builderos", os.MFD_CLOEXEC)

@@ -11,7 +11,7 @@ import attrs
 __all__ = ["Memory", "Position"]
 
 MAX_FOLDERS = 20
-"""Folders of attached files that are remembered, the newest: uploads lie in one, so it is one as a rule."""
+"""Newest folders of attached files that are remembered. Usually there is one, since all uploads are in one folder."""
 
 
 @attrs.frozen
@@ -23,26 +23,26 @@ class Position:
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Position | None:
-        """Read what an earlier turn's end noted; None if that is no position. Both become arguments of a program."""
+        """Read the position from an earlier turn's end. None if invalid: both ids become arguments of a program."""
         try:
             return cls(str(uuid.UUID(told.get("conversation"))), str(uuid.UUID(told.get("message"))))
         except (ValueError, TypeError, AttributeError):
             return None
 
     def told(self) -> dict[str, str]:
-        """Return it as `TurnDone.position` takes it."""
+        """Return it in the form of `TurnDone.position`."""
         return {"conversation": self.conversation, "message": self.message}
 
 
 @attrs.frozen
 class Memory:
-    """See the module.
+    """What one hub remembers for the next.
 
     Attributes:
-        is_cleared: the person had the conversation cleared: the next turn belongs to a new one.
-        folders: where attached files lie; the agent reads there unasked.
-        native: the conversation that a terminal began and this session goes on with.
-        fork: the conversation, and the last message in it, that this session goes on from.
+        is_cleared: the person had the conversation cleared. The next turn begins a new one.
+        folders: folders with attached files. The agent reads there without asking.
+        native: the conversation that a terminal began and this session continues.
+        fork: the conversation from which this session forks, and its last message that counts.
     """
 
     is_cleared: bool = False
@@ -52,7 +52,7 @@ class Memory:
 
     @classmethod
     def of(cls, data: dict[str, Any] | None) -> Memory:
-        """Read what an earlier hub reported; what is not understood counts as not said."""
+        """Read what an earlier hub remembered. Fields that are not understood count as missing."""
         known = data or {}
         folders = known.get("folders")
         fork = known.get("fork")
@@ -64,14 +64,14 @@ class Memory:
         )
 
     def told(self) -> dict[str, Any]:
-        """Return it as `Sink.remember` takes it."""
+        """Return it in the form of `Sink.remember`."""
         told: dict[str, Any] = {"is_cleared": self.is_cleared, "folders": list(self.folders)}
         if self.native:
             told["native"] = self.native
         return told if self.fork is None else {**told, "fork": self.fork.told()}
 
     def with_files(self, paths: list[str]) -> Memory:
-        """Return it with the folders of these files."""
+        """Return it with the folders of these files added."""
         new = dict.fromkeys(str(Path(path).parent) for path in paths if Path(path).is_absolute())
         added = [folder for folder in new if folder not in self.folders]
         return attrs.evolve(self, folders=(*self.folders, *added)[-MAX_FOLDERS:])

@@ -1,4 +1,4 @@
-"""What Claude Code offers, out of what it says of itself at its start and at each turn's. No I/O."""
+"""What Claude Code offers, from what it reports at its start and at the start of each turn. No I/O."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class ClaudeOffer:
 
     @classmethod
     def of_start(cls, info: dict[str, Any] | None) -> ClaudeOffer:
-        """Read what the program said when it came up."""
+        """Read what the program reported at its start."""
         told = info or {}
         models = [_model(one) for one in _objects(told.get("models")) if one.get("value")]
         return cls(models, _objects(told.get("commands")))
 
     def note_turn(self, init: dict[str, Any]) -> bool:
-        """Take what it says at the start of a turn; return whether that changes anything."""
+        """Take what the program reports at the start of a turn. Return whether that changes anything."""
         terminal = init.get("terminal_slash_commands")
         names = (
             frozenset(str(one).lstrip("/") for one in terminal) if isinstance(terminal, list) else frozenset()
@@ -70,12 +70,12 @@ class ClaudeOffer:
         return changed
 
     def model_of(self, resolved: str) -> str:
-        """Return the model's id in our list for the one that the program names; that itself if it is not there."""
+        """Return our list's id for the model that the program names, or that name if the list lacks it."""
         found = (one["id"] for one in self.models if resolved in (one["id"], one["resolved"]))
         return next(found, resolved)
 
     def told(self) -> dict[str, Any]:
-        """Return the offer as `AgentOffered` has it."""
+        """Return the offer in the form of `AgentOffered`."""
         return {
             "models": [{name: one[name] for name in one if name != "resolved"} for one in self.models],
             "modes": list(_MODES),

@@ -1,8 +1,8 @@
-"""How a turn of Claude Code ended: its results added up and put into the words of the protocol. No I/O.
+"""The end of a turn of Claude Code: its results added up and translated to the protocol. No I/O.
 
-Usage comes per result; a turn has several where sub-agents wake the program again. Cost comes as the running
-total of the program's life. An error is told by `is_error`, the HTTP status and the error class of the
-message before the result, never by its text; `subtype` says `success` for an error of the model service.
+Each result has its own usage. A turn has several results if sub-agents wake the program again. Cost comes as the running
+total of the program's life. An error shows in `is_error`, the HTTP status and the error class of the message before the
+result, never in its text: `subtype` is `success` even for an error of the model service.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _NOT_SIGNED_IN = (
 )
 
 _PASSING_ERRORS = frozenset({"rate_limit", "server_error", "overloaded"})
-"""Error classes that may be gone at the next try."""
+"""Error classes that may not occur at the next try."""
 
 _PASSING_STATUSES = frozenset({408, 429})
 
 
 @attrs.define(eq=False)
 class Outcome:
-    """Collects what one turn's messages say about its end.
+    """Collects what one turn's messages report about its end.
 
     Attributes:
-        cost_before: the program's running total when the turn began, US dollars. None where nobody knows: a
-            program that resumed a conversation goes on counting from a sum that it does not tell.
-        cost_total: the same now.
+        cost_before: the program's running total when the turn began, US dollars. None if unknown: a program that resumed a
+            conversation continues from a sum that it does not report.
+        cost_total: the running total now, US dollars.
     """
 
     turn_id: str
@@ -45,14 +45,14 @@ class Outcome:
     cost_before: float | None
     cost_total: float | None = attrs.field(init=False)
     limit: RateLimitInfo | None = None
-    """What the service last said of the person's limits, in this turn."""
+    """What the service last reported of the person's limits in this turn."""
     answered: bool = False
-    """Whether the prompt has its result; there is none to wait for in a turn that the program began by itself."""
+    """Whether the prompt has its result. True from the start in a turn that the program began by itself."""
     compaction_error: str | None = None
-    """Why the conversation could not be summed up, if the prompt asked for that."""
+    """Why the conversation could not be compacted, if the prompt asked for that."""
     _last: ResultMessage | None = None
     position: Position | None = None
-    """The last message of the agent's main conversation, as far as it came."""
+    """The newest message of the agent's main conversation."""
     _error_class: str | None = None
     _tokens: dict[str, int] = attrs.field(factory=dict)
 
@@ -78,7 +78,7 @@ class Outcome:
             self.cost_total = message.total_cost_usd
 
     def end(self, *, interrupted: bool) -> TurnEnd:
-        """Return the turn's end. An interrupted turn is no failure, whatever its result says."""
+        """Return the turn's end. An interrupted turn is not a failure, whatever its result says."""
         last = self._last
         if self.compaction_error is not None and not interrupted:
             content = cut_text(self.compaction_error).value
@@ -94,7 +94,7 @@ class Outcome:
         return TurnFailed(self.turn_id, "model_error", content, retryable=self._may_pass(last))
 
     def _known_end(self, last: ResultMessage) -> TurnFailed | None:
-        """Return an end that a person can do something about; None for any other."""
+        """Return an end that a person can do something about. None for any other."""
         content = cut_text(last.result or "; ".join(last.errors or ()) or last.subtype).value
         limit = self.limit
         if limit is not None and limit.status == "rejected" and last.api_error_status in (None, 429):
@@ -116,7 +116,7 @@ class Outcome:
         return result.origin is None or result.origin["kind"] == "human"
 
     def _is_sign_in(self, result: ResultMessage) -> bool:
-        """A 403 is no question of being signed in: the key is known and may not."""
+        """Return whether the error means a missing sign-in. A 403 does not: the key is known but not permitted."""
         if result.api_error_status is None:
             return self._error_class == "authentication_failed"
         return result.api_error_status == 401
@@ -140,7 +140,7 @@ class Outcome:
         )
 
     def _spent(self) -> float | None:
-        """A total that fell was begun anew inside this turn (`/clear`)."""
+        """Return the turn's cost in US dollars. A total that fell was reset inside this turn (`/clear`)."""
         if self.cost_before is None or self.cost_total is None:
             return None
         spent = self.cost_total - self.cost_before

@@ -1,7 +1,7 @@
-"""The whole of a tool's output. What Claude Code hands on of a long one is a preview with a word about the rest.
+"""The whole of a tool's output. For a long one, Claude Code's message has only a preview and a note about the rest.
 
-The structured result beside it has more: for a command the file that holds the output, of which the program
-keeps the first 64 MB; for a tool of an MCP server the very parts that the server gave.
+The structured result beside it has more. For a command it names the file with the output, of which the program keeps
+the first 64 MB. For a tool of an MCP server it has the parts that the server sent.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ __all__ = ["WholeOutput", "keep_blobs", "read_output"]
 logger = logging.getLogger("builderos.bridgehub")
 
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
-"""What is read of such a file; the program itself keeps no more."""
+"""Bytes read of such a file. The program itself keeps no more."""
 
 
 @attrs.frozen
 class WholeOutput:
-    """An output as it is to be told. `lost_bytes`: what nobody has kept of it."""
+    """A whole output. `lost_bytes`: how many bytes at its end were not kept anywhere."""
 
     cut: Cut
     lost_bytes: int = 0
 
 
 def read_output(result: Any, projects: Path) -> WholeOutput | None:
-    """Return what a tool's structured result holds or names; None where that is no more than the preview.
+    """Return the output that a tool's structured result holds or names. None if it has only the preview.
 
-    Blocks where it reads a file.
+    Blocks if it reads a file.
 
     Args:
         result: `UserMessage.tool_use_result`.
-        projects: the folder below which the program keeps such files; any other place is not believed.
+        projects: the folder below which the program keeps such files. A path anywhere else is ignored.
     """
     if isinstance(result, list):
         return WholeOutput(cut_text(tool_output_text(result)))
@@ -62,7 +62,7 @@ def read_output(result: Any, projects: Path) -> WholeOutput | None:
 
 
 async def keep_blobs(blobs: Sequence[Blob], folder: str, turn_id: str, sink: Sink) -> None:
-    """Put long texts and pictures aside before the event that tells of them; without a folder they are not kept."""
+    """Keep long texts and pictures as blobs before the event that refers to them. Without a folder nothing is kept."""
     await trio.lowlevel.checkpoint()
     for blob in blobs if folder else ():
         try:

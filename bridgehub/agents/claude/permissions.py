@@ -1,12 +1,12 @@
-"""How a permission question of Claude Code reaches a person and comes back.
+"""Carries Claude Code's permission questions to a person and the answers back.
 
-The SDK calls back from a task of its own, outside every nursery. The question is therefore carried into the
-running turn's nursery: there it waits for the person, and ends with the turn. If no turn runs, the program has just
-begun with something by itself, and the question waits a moment for the turn of that.
+The SDK calls back from a task of its own, outside every nursery. So the question moves into the running turn's nursery,
+where it waits for the person and ends with the turn. If no turn runs, the program has just begun something by itself.
+Then the question waits a moment for that turn.
 
-What a person allows for the session goes to the program as the rules that it suggests for such calls. They die
-with it; the hub, and the hubs after it, keep the words for them (`grant`), and answer by themselves when the
-next program asks for the same.
+What a person allows for the session goes to the program as the rules that it suggests for such calls. The rules end with
+the program. This hub and its successors keep the words for them (`grant`), and answer without a person when the next
+program asks for the same.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["AnnouncedCalls", "PermissionBroker", "PermissionResult", "grant_of",
 PermissionResult = PermissionResultAllow | PermissionResultDeny
 
 TOOL_SEEN_S = 1.0
-"""How long a question waits for its tool call to be told first, so that a person sees them in order."""
+"""How long a question waits until its tool call is reported, so that a person sees them in order, seconds."""
 
 PLAN_TOOL = "ExitPlanMode"
 """The tool by which the agent asks for approval of its plan."""
@@ -48,10 +48,10 @@ PLAN_TOOL = "ExitPlanMode"
 BYPASS = "bypassPermissions"
 
 QUESTION_TOOL = "AskUserQuestion"
-"""The tool by which the agent asks the person something; its answers go back inside its input."""
+"""The tool by which the agent asks the person something. The answers return inside its input."""
 
 MAX_GRANT_CHARS = 1000
-"""A right that takes more words is not offered for the session: nobody would read them."""
+"""Code points of a grant. A longer one is not offered for the session, since nobody would read it."""
 
 _MODES = {
     "acceptEdits": "edit files in the workspace without asking",
@@ -60,24 +60,24 @@ _MODES = {
 """Permission modes that the program suggests, in words for a person."""
 
 _EDITABLE = {"Bash": "command", "ExitPlanMode": "plan"}
-"""Fields of a tool's input that a person may change before the call is allowed."""
+"""Fields of a tool's input that a person may change before they allow the call."""
 
 TURN_COMES_S = 10.0
-"""How long a question waits for the turn that it belongs to."""
+"""How long a question waits for the turn that it belongs to, seconds."""
 
 _NO_TURN = "Nobody can be asked between two turns. Ask again in the next one."
 _TURN_OVER = "The turn ended before anybody answered."
 
 
 class AnnouncedCalls(Protocol):
-    """What a person has been told of the turn's tool calls."""
+    """The turn's tool calls that a person can see."""
 
     def has_begun(self, tool_id: str) -> bool:
-        """Tell whether the call was told."""
+        """Return whether the call has been reported."""
         ...
 
     def task_of(self, tool_id: str) -> str | None:
-        """Return the task inside which it was made."""
+        """Return the task inside which the call was made."""
         ...
 
 
@@ -105,9 +105,9 @@ class PermissionBroker:
     """Takes the SDK's questions for one running program. One turn at a time.
 
     Attributes:
-        readable: files that the person attached; the agent reads them unasked.
-        may_bypass: whether the program may be put into the mode that never asks.
-        switches: the program's settings; None until it is up.
+        readable: files that the person attached. The agent reads them without asking.
+        may_bypass: whether the program may enter the mode that never asks.
+        switches: the program's settings. None until it is ready.
     """
 
     readable: set[str] = attrs.field(factory=set)
@@ -118,11 +118,11 @@ class PermissionBroker:
 
     @asynccontextmanager
     async def open_turn(self, sink: Sink, calls: AnnouncedCalls) -> AsyncIterator[None]:
-        """Let questions reach `sink` while inside the block; at its end the open ones are answered by no.
+        """Pass questions to `sink` while inside the block. At its end, open questions are answered with no.
 
         Args:
-            sink: whom to ask.
-            calls: what the sink has been told of.
+            sink: asks the person.
+            calls: the calls that were reported to the sink.
 
         Raises:
             ExceptionGroup: what the block or the sink raised.
@@ -139,15 +139,15 @@ class PermissionBroker:
                     question.answered.set()
 
     def note_progress(self) -> None:
-        """Wake questions that wait for their tool call to be told."""
+        """Wake questions that wait until their tool call is reported."""
         if self._turn is not None:
             self._turn.progress.set()
             self._turn.progress = trio.Event()
 
     async def hold(self, tool_input: Any, tool_use_id: str | None, context: Any) -> dict[str, Any]:
-        """Let a tool wait until the workspace is saved as it was before the turn. Called by the SDK before each tool.
+        """Delay a tool until the workspace is saved in its state before the turn. The SDK calls it before each tool.
 
-        Answers nothing: whether the tool may run is decided elsewhere.
+        It answers nothing: whether the tool may run is decided elsewhere.
         """
         turn = self._turn
         if turn is None:
@@ -159,9 +159,9 @@ class PermissionBroker:
     async def can_use_tool(
         self, tool: str, tool_input: dict[str, Any], context: ToolPermissionContext
     ) -> PermissionResult:
-        """Ask the person whether the tool may run, for as long as it takes. Called by the SDK.
+        """Ask the person whether the tool may run, without a time limit. Called by the SDK.
 
-        Cancelled by the program when it gives its question up; then the person's request is withdrawn too.
+        The program cancels it to withdraw its question. Then the person's request is withdrawn too.
         """
         turn = self._turn
         if tool == "Read" and tool_input.get("file_path") in self.readable:
@@ -210,7 +210,7 @@ class PermissionBroker:
         question.answered.set()
 
     def _words(self, question: _Question, shown: Any, questions: Any) -> RequestWords:
-        """Return what a person reads; a field is editable if it is shown whole."""
+        """Return what a person reads. A field is editable if it is shown whole."""
         words = plain_words(question.tool, shown, questions)
         field = _EDITABLE.get(question.tool)
         has_field = field is not None and isinstance(shown, dict) and isinstance(shown.get(field), str)
@@ -252,13 +252,13 @@ def _result(decided: Decided, question: _Question, *, is_granted: bool) -> Permi
 
 
 def _mode_of(decided: Decided) -> list[PermissionUpdate] | None:
-    """Return what switches the program to the mode that came with the answer."""
+    """Return the update that switches the program to the mode in the answer."""
     mode: Any = decided.mode
     return None if mode is None else [PermissionUpdate("setMode", mode=mode, destination="session")]
 
 
 def _changed_input(tool_input: dict[str, Any], decided: Decided) -> dict[str, Any] | None:
-    """Return the input with the person's changes and answers (question to answer) in it; None: as it was."""
+    """Return the input with the person's changes and answers (question to answer). None: unchanged."""
     changed = decided.input if isinstance(decided.input, dict) else {}
     answers = (
         {"answers": _told_answers(tool_input, decided.answers)} if isinstance(decided.answers, dict) else {}
@@ -267,7 +267,7 @@ def _changed_input(tool_input: dict[str, Any], decided: Decided) -> dict[str, An
 
 
 def _told_answers(tool_input: dict[str, Any], answers: dict[str, Any]) -> dict[str, str]:
-    """Return the answers as the program takes them: by the question as it wrote it, each a text."""
+    """Return the answers in the program's form: a text for each question, by the question as it wrote it."""
     asked = tool_input.get("questions")
     texts = [one.get("question") for one in asked if isinstance(one, dict)] if isinstance(asked, list) else []
     written = {clean_text(text): text for text in texts if isinstance(text, str)}
@@ -281,7 +281,7 @@ def _as_text(value: Any) -> str:
 
 
 def _allow_reading(path: str) -> PermissionResult:
-    """Let an attached file be read, and from then on whatever lies beside it."""
+    """Allow the program to read an attached file and, from then on, all files in its folder."""
     rule = PermissionRuleValue("Read", reading_rule(str(Path(path).parent)))
     update = PermissionUpdate("addRules", rules=[rule], behavior="allow", destination="session")
     return PermissionResultAllow(updated_permissions=[update])
@@ -293,9 +293,9 @@ def reading_rule(folder: str) -> str:
 
 
 def grant_of(suggestions: list[PermissionUpdate]) -> str | None:
-    """Say in words for a person what the program suggests to allow; None where there is nothing to offer.
+    """Return in words for a person what the program suggests to allow. None if there is nothing to offer.
 
-    The words are the same for the same suggestion, whoever makes it: they are compared.
+    The same suggestion always gives the same words, since they are compared.
     """
     words = [_words(update) for update in suggestions]
     known = [each for each in words if each is not None]
@@ -319,9 +319,9 @@ def _rule_words(tool: str, content: str | None) -> str:
 
 
 def _for_session(suggestions: list[PermissionUpdate]) -> list[PermissionUpdate] | None:
-    """Return the program's suggestions, bound to this session: as they come, some go to disk.
+    """Return the program's suggestions, limited to this session. Unchanged, some of them go to disk.
 
-    They belong together: for a command that writes files the rule alone is not enough, the program wants its
-    mode for edits too, and would ask again without it. Where it suggests nothing it will ask again.
+    They belong together. For a command that writes files the rule alone is not enough: without its mode for edits the
+    program would ask again. If it suggests nothing, it asks again.
     """
     return [replace(update, destination="session") for update in suggestions] or None

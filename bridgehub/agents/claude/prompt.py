@@ -1,6 +1,6 @@
-"""What is written to Claude Code for one message of the person: text, attached files, earlier words.
+"""Builds what Claude Code gets for one message of the person: text, attached files, earlier messages.
 
-Images go along as images, and every attached file is named by its path: the agent may read it there.
+Images are sent as images. Every attached file is also named by its path, where the agent may read it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from bridgehub.protocol.messages import History
 __all__ = ["MAX_IMAGES_BYTES", "MAX_IMAGE_BYTES", "Content", "attached_paths", "history_text", "make_content"]
 
 Content = str | list[dict[str, Any]]
-"""A message's content: a text, or blocks as the model service takes them."""
+"""A message's content: a text, or blocks in the form of the model service."""
 
 MAX_IMAGE_BYTES = 3_700_000
-"""Of one image that goes along: the model service takes 5 MB of base64. A larger one is only named."""
+"""Bytes of one image that is sent: the model service takes 5 MB of base64. A larger one is only named."""
 
 MAX_IMAGES_BYTES = 15_000_000
-"""Of all images of one message; a request to the model service may have 32 MB, and the conversation is in it."""
+"""Bytes of all images of one message. A request to the model service may have 32 MB, including the conversation."""
 
 _MAGIC = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -40,12 +40,12 @@ _EARLIER = (
 
 
 def attached_paths(attachments: Iterable[dict[str, Any]]) -> list[str]:
-    """Return where the attached files are."""
+    """Return the paths of the attached files."""
     return [str(item["path"]) for item in attachments if item.get("path")]
 
 
 def history_text(history: History) -> str:
-    """Return what was said before, as one text for the agent; empty where nothing was."""
+    """Return what was said before, as one text for the agent. Empty if nothing was said."""
     if not history.messages:
         return ""
     left_out = f" {history.left_out} older messages are left out." if history.left_out else ""
@@ -54,7 +54,7 @@ def history_text(history: History) -> str:
 
 
 async def make_content(text: str, attachments: Sequence[dict[str, Any]], earlier: str = "") -> Content:
-    """Put a message together; images are read on a thread.
+    """Build a message. Images are read on a thread.
 
     Args:
         text: what the person wrote.
@@ -75,7 +75,7 @@ def _line(item: dict[str, Any]) -> str:
 
 
 def _images(paths: Iterable[str]) -> list[dict[str, Any]]:
-    """Read the images among the files, known by their first bytes: a wrong kind spoils the conversation."""
+    """Read the images among the files, recognized by their first bytes: a wrong kind breaks the conversation."""
     blocks: list[dict[str, Any]] = []
     left = MAX_IMAGES_BYTES
     for path in paths:
@@ -83,7 +83,7 @@ def _images(paths: Iterable[str]) -> list[dict[str, Any]]:
             with open(path, "rb") as file:
                 data = file.read(MAX_IMAGE_BYTES + 1)
         except OSError:
-            continue  # the agent will find out by the path
+            continue  # the agent finds out from the path
         kind = _image_kind(data)
         if kind is None or len(data) > min(MAX_IMAGE_BYTES, left):
             continue
@@ -101,7 +101,7 @@ def _image_kind(data: bytes) -> str | None:
 
 @attrs.define(eq=False)
 class Once(AsyncIterator[dict[str, Any]]):
-    """One message as the stream that the SDK wants. No generator: trio warns of one not read to its end."""
+    """One message as the stream that the SDK expects. Not a generator: trio warns about one that is not read to its end."""
 
     message: dict[str, Any] | None
 

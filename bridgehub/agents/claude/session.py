@@ -1,21 +1,21 @@
 """One running Claude Code program with its conversation, over the Claude Agent SDK.
 
-This module and its neighbours `claude_asks` and `claude_events` import the SDK (about a second and 70 MB), so
-only a hub that drives Claude loads them.
+This module and its neighbours `permissions` and `events` import the SDK, which costs about a second and 70 MB. So only
+a hub that drives Claude loads them.
 
-**Which prompt a message belongs to.** Each prompt is sent with a uuid, a new one each time: the program skips
-a prompt whose uuid it has had, without a word. The program names it in its messages: first in the `status`
-message just before it calls the model service, at last in the result. The first message that names it proves
-that the program has taken the prompt (`Consumed`).
+**Which prompt a message belongs to.** Each prompt is sent with a new uuid, since the program silently skips a prompt
+whose uuid it knows. The program names the uuid in its messages: first in the `status` message just before it calls the
+model service, last in the result. The first message that names it proves that the program has taken the prompt
+(`Consumed`).
 
-**When a turn is over.** Sub-agents run in the background: the program gives a result, goes on with them, and
-then starts a turn of its own with what they found. It says by `session_state_changed` whether more is owed
-(`running`) or not (`idle`); the turn ends once its prompt has a result and the program is idle. A program
-that does not report its state ends it with the result. A message that was steered into the turn holds it until
-the program has taken that one too (`claude_steer`).
+**When a turn is over.** Sub-agents run in the background. The program gives a result, continues with them, and then
+starts a turn of its own with what they found. Its `session_state_changed` says whether more is to come (`running`) or
+not (`idle`). The turn ends once its prompt has a result and the program is idle. If a program does not report its state,
+the turn ends with the result. A message that was steered into the turn holds it until the program has taken that
+message too (`steering`).
 
-**Between two turns** the program goes on by itself when a command in its background has ended: it says `running`, and what
-follows until `idle` is a turn of its own. What it said when a prompt overtook that is told in the prompt's turn.
+**Between two turns** the program continues by itself when a background command has ended. It reports `running`, and what
+follows until `idle` is a turn of its own. If a prompt comes first, the prompt's turn reports what was already read.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ __all__ = ["ClaudeSession", "told_end"]
 logger = logging.getLogger("builderos.bridgehub")
 
 INTERRUPT_S = 2.0
-"""How long the program may take to confirm an interrupt; the hub uses force about then."""
+"""How long the program may take to confirm an interrupt, seconds. The hub uses force at about the same time."""
 
 STDERR_BYTES = 2048
-"""Characters of the program's stderr that the message about its end shows."""
+"""Code points of the program's stderr that the message about its end shows."""
 
 _PROMPTS = uuid.UUID("0f6a1f43-52a0-4f0b-9d55-3f0f6f0c9f52")
 """Namespace of the prompts' uuids."""
@@ -74,7 +74,7 @@ _PROMPTS = uuid.UUID("0f6a1f43-52a0-4f0b-9d55-3f0f6f0c9f52")
 
 @attrs.define(eq=False)
 class ClaudeSession:
-    """A warm program. One turn at a time; after an error it must be closed and another one opened."""
+    """A warm program. One turn at a time. After an error, close it and open another one."""
 
     _hub_id: str
     _client: ClaudeSDKClient
@@ -84,23 +84,23 @@ class ClaudeSession:
     _projects: Path
     """Where the program keeps its transcripts, and long outputs beside them."""
     _blob_folder: str = ""
-    """Where long texts go whole; empty: nowhere."""
+    """Where long texts are kept whole. Empty: nowhere."""
     _held: ExitStack = attrs.field(factory=ExitStack)
     """What the program reads from this process as long as it runs."""
     _state: str | None = None
-    """`running`, `idle` or `requires_action`, as the program last said."""
+    """`running`, `idle` or `requires_action`, as the program last reported."""
     _cost_total: float | None = None
-    """What the program has counted up to now, US dollars; see `Outcome`."""
+    """The program's running total of cost, US dollars. See `Outcome`."""
     is_cleared: bool = False
-    """The person had the conversation cleared: the next turn belongs to a new one."""
+    """The person had the conversation cleared. The next turn begins a new one."""
     is_stale: bool = False
-    """Something in the program is not wanted any more: it must be put away after this turn."""
+    """The program holds something that is no longer wanted. It must be closed after this turn."""
     is_in_turn: bool = False
     _unfinished: bool = False
-    """A turn was begun and did not come to its end here."""
+    """A turn has begun here and not ended."""
     _interrupted: bool = False
     _sent: trio.Event = attrs.field(factory=trio.Event)
-    """Set once this turn's prompt is written: an interrupt that overtook it would stop nothing."""
+    """Set once this turn's prompt is written. An interrupt that came before it would stop nothing."""
     gauge: ClaudeGauge = attrs.field(factory=ClaudeGauge)
     _conversation: str = ""
     """The program's own id of its conversation."""
@@ -108,20 +108,20 @@ class ClaudeSession:
     _early: deque[Any] = attrs.field(factory=deque)
     """Messages that were read between two turns and belong to the next one."""
     _owed: deque[HubEvent] = attrs.field(factory=deque)
-    """Events that were read between two turns and are not told yet."""
+    """Events that were read between two turns and are not reported yet."""
     background: Background = attrs.field(factory=Background)
     switches: Switches = attrs.field(kw_only=True)
-    """Its model, permission mode and effort."""
+    """The program's model, permission mode and effort."""
 
     async def run_turn(self, prompt: Prompt, content: Content, sink: Sink) -> TurnEnd:
         """Send `content` as the prompt and report until the program owes nothing more.
 
-        A cancelled turn leaves the session unusable.
+        After a cancelled turn the session is unusable.
 
         Raises:
-            PromptNotSent: the program was gone before the prompt was written.
-            ProgramExited: it went in mid-turn.
-            BadOutput: it said what the SDK cannot read.
+            PromptNotSent: the program ended before the prompt was written.
+            ProgramExited: it ended during the turn.
+            BadOutput: it sent something that the SDK cannot read.
         """
         prompt_uuid = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{prompt.turn_id}/{sink.new_id()}"))
         outcome = Outcome(prompt.turn_id, prompt_uuid, self._cost_total)
@@ -145,7 +145,7 @@ class ClaudeSession:
         return outcome.end(interrupted=self._interrupted)
 
     async def wait_own_work(self, tell: Tell) -> None:
-        """Report what happens between two turns; return once the program begins with something by itself.
+        """Report what happens between two turns. Return once the program begins something by itself.
 
         Raises ProgramExited, BadOutput: as `run_turn`.
         """
@@ -195,16 +195,16 @@ class ClaudeSession:
         return outcome.end(interrupted=self._interrupted)
 
     async def stop_task(self, task_id: str) -> None:
-        """Have the program end a command in its background. Raises Exception: it refused, or is gone."""
+        """End a background command of the program. Raises Exception: the program refused, or has ended."""
         await self.switches.ask({"subtype": "stop_task", "task_id": task_id})
 
     async def steer(self, turn_id: str, message_id: str, content: Content) -> bool:
-        """Send one more message into the running turn; return whether the program took it.
+        """Send one more message into the running turn. Return whether the program took it.
 
-        It is one that this program has not had: the program skips a uuid that it knows.
+        The message must be new to the program, which skips a uuid that it knows.
 
         Raises:
-            ProgramExited: the turn broke; nobody knows whether the program had read the message.
+            ProgramExited: the turn broke. It is unknown whether the program had read the message.
         """
         await self._sent.wait()
         steers = self._steers
@@ -220,19 +220,19 @@ class ClaudeSession:
         finally:
             steers.drop(name)
         if one.taken is None:
-            raise ProgramExited("Claude Code ended before it told of a message.")
+            raise ProgramExited("Claude Code ended before it confirmed a message.")
         return one.taken
 
     async def look_at_gauge(self) -> dict[str, Any]:
-        """Ask the program how full its context is, and return that with cost and limits. Raises: as the SDK."""
+        """Ask the program how full its context is. Return that with cost and limits. Raises what the SDK raises."""
         told = await self.switches.ask({"subtype": "get_context_usage", "detail": "summary"})
         self.gauge.note_context(told)
         return self.gauge.told()
 
     async def interrupt(self) -> None:
-        """Ask the program to stop the turn and its sub-agents; wait for its word at most `INTERRUPT_S`.
+        """Ask the program to stop the turn and its sub-agents. Wait at most `INTERRUPT_S` for its confirmation.
 
-        Raises nothing where the program is gone or refuses: who asked has force as the next step.
+        Raises nothing if the program has ended or refuses: the caller uses force next.
         """
         self._interrupted = True
         with trio.move_on_after(INTERRUPT_S):
@@ -244,13 +244,13 @@ class ClaudeSession:
                 logger.info("the interrupt did not reach Claude Code: %s", type(error).__name__)
 
     async def aclose(self) -> None:
-        """End the program: close its input, then, 5 s later each, SIGTERM and SIGKILL. Idempotent.
+        """End the program: close its input, send SIGTERM after 5 s and SIGKILL after another 5 s. Idempotent.
 
-        The SDK shields this from cancellation, with those bounds. A turn that was cut off is interrupted
-        first: with its input closed the program would go on with it.
+        The SDK shields this from cancellation, within those bounds. A turn that was cut off is interrupted first, because
+        the program would continue it after its input closed.
         """
         if self._unfinished:
-            with trio.move_on_after(INTERRUPT_S, shield=True):  # else the turn goes on for some seconds
+            with trio.move_on_after(INTERRUPT_S, shield=True):  # or it continues for seconds
                 await self.interrupt()
         try:
             await self._client.disconnect()
@@ -258,7 +258,7 @@ class ClaudeSession:
             self._held.close()
         if self.is_in_turn:
             return
-        # The iterator is read to its end, which has come: trio warns of one that is dropped before.
+        # Read the iterator to its end, which has come: trio warns about one that is dropped earlier.
         try:
             async for _ in self._messages:
                 pass
@@ -266,17 +266,17 @@ class ClaudeSession:
             return
 
     async def _withdraw_steers(self) -> None:
-        """Take back what the program has not begun: it would go on with it after the interrupt.
+        """Withdraw the messages that the program has not begun. It would continue with them after the interrupt.
 
-        The SDK has no public call for this control request of the program. One that the program took in the
-        meantime is stopped with the turn.
+        The SDK has no public call for this control request of the program. A message that the program took in the meantime
+        is stopped with the turn.
         """
         for name in self._steers.waiting:
             query = self._client._query
             asked = {"subtype": "cancel_async_message", "message_uuid": name}
             try:
                 told = {} if query is None else await query._send_control_request(asked)
-            except Exception as error:  # as above; what was not withdrawn is stopped by force
+            except Exception as error:  # as above; force stops what was not withdrawn
                 logger.info("a steered message was not withdrawn: %s", type(error).__name__)
                 continue
             if told.get("cancelled"):
@@ -334,7 +334,7 @@ class ClaudeSession:
             await sink.emit(event)
 
     async def _note_list(self, event: HubEvent, sink: Sink) -> None:
-        """Tell the to-do list after a call that changed it."""
+        """Report the to-do list after a call that changed it."""
         if (written := written_list(event)) is not None:
             await sink.emit(written)
         elif changes_list(event):
@@ -342,7 +342,7 @@ class ClaudeSession:
             await sink.emit(await trio.to_thread.run_sync(read_list, config, self._conversation, turn_id))
 
     async def _note_program(self, subtype: str, data: dict[str, Any], sink: Sink) -> None:
-        """Take what the program says of itself: of its mode, and at a turn's start of what it has."""
+        """Take what the program reports of itself: its mode, and what it offers at the start of a turn."""
         if subtype == "init":
             self._conversation = str(data.get("session_id", ""))
         if subtype == "init" and self.switches.offer.note_turn(data):
@@ -352,7 +352,7 @@ class ClaudeSession:
             await sink.emit(told)
 
     async def _fetch_output(self, message: UserMessage, translator: ClaudeTranslator, sink: Sink) -> None:
-        """Have the tool's result told with its whole output, where the program has more than a preview."""
+        """Pass the whole output of a tool to the translator if the program has more than a preview."""
         result = message.tool_use_result
         is_file = isinstance(result, dict) and "persistedOutputPath" in result
         if not is_file and not isinstance(result, list):
@@ -362,7 +362,7 @@ class ClaudeSession:
             return
         translator.note_output(output.cut)
         if output.lost_bytes:
-            told = f"The last {output.lost_bytes} bytes of a command's output were kept by nobody."
+            told = f"The last {output.lost_bytes} bytes of a command's output were not kept."
             await sink.emit(Noticed(translator.turn_id, "output_cut", told))
 
     async def _next(self) -> Any:
@@ -374,10 +374,10 @@ class ClaudeSession:
         except trio.Cancelled:
             self._messages = (
                 self._client.receive_messages()
-            )  # an iterator that was cut off gives nothing more
+            )  # an iterator that was cancelled yields nothing more
             raise
         except StopAsyncIteration:
-            self._unfinished = False  # there is nobody left to interrupt
+            self._unfinished = False  # the program has ended: there is nothing to interrupt
             raise ProgramExited(self._last_words(0)) from None
         except ProcessError as error:
             self._unfinished = False
@@ -390,7 +390,7 @@ class ClaudeSession:
 
 
 def told_end(exit_code: int | None, stderr: deque[str]) -> str:
-    """Say how the program ended, with its last words. `exit_code` None: nobody saw it end."""
+    """Return how the program ended, with its last output. `exit_code` None: its exit status is unknown."""
     how = "ended" if exit_code is None else f"ended with exit status {exit_code}"
     words = "\n".join(stderr)[-STDERR_BYTES:]
-    return f"Claude Code {how}." + (f" Its last words:\n{words}" if words else "")
+    return f"Claude Code {how}." + (f" Its last output:\n{words}" if words else "")

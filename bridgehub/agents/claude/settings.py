@@ -1,8 +1,8 @@
-"""What Claude Code reads once, when it starts: instructions, settings, servers, agents, skills.
+"""What Claude Code reads once, at its start: instructions, settings, servers, agents, skills.
 
-A warm program notices no edit of these files, so they are looked at before each turn and the program is
-started anew where one has changed. Not among them are what instructions import (`@file`), and `~/.claude.json`,
-which the program itself writes all the time.
+A warm program does not notice an edit of these files. So they are checked before each turn, and the program is restarted
+if one has changed. Two kinds are not checked: files that instructions import (`@file`), and `~/.claude.json`, which the
+program itself writes all the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 __all__ = ["Stamp", "config_folder", "read_stamp"]
 
 Stamp = frozenset[tuple[str, int, int]]
-"""Path, time of change (ns) and size of each file that is there."""
+"""Path, modification time (ns) and size of each file that exists."""
 
 _INSTRUCTIONS = ("CLAUDE.md", "CLAUDE.local.md", "AGENTS.md", ".mcp.json")
 _SETTINGS = ("CLAUDE.md", "settings.json", "settings.local.json")
@@ -25,16 +25,16 @@ _MANAGED = ("/etc/claude-code", "/Library/Application Support/ClaudeCode")
 _MANAGED_FILES = ("managed-settings.json", "managed-mcp.json", "CLAUDE.md")
 
 MAX_FILES_OF_A_FOLDER = 500
-"""A turn does not wait for a walk through more; edits of files beyond count from the program's next start."""
+"""Files of one folder that are checked, so that a turn does not wait. Edits of others take effect at the next start."""
 
 
 def config_folder(env: dict[str, str]) -> Path:
-    """Return where the program keeps the person's settings and its transcripts."""
+    """Return the folder with the person's settings and the program's transcripts."""
     return Path(env.get("CLAUDE_CONFIG_DIR") or Path(env.get("HOME") or Path.home()) / ".claude")
 
 
 def read_stamp(workspace: str, env: dict[str, str]) -> Stamp:
-    """Return what tells these files from any other state of theirs. Reads the disk: use a thread."""
+    """Return a value that changes whenever one of these files does. Reads the disk: use a thread."""
     found = set()
     for path in _paths(Path(workspace), config_folder(env)):
         try:

@@ -1,9 +1,9 @@
-"""Starting Claude Code: with which options, and on which conversation.
+"""Starts Claude Code: with which options, and on which conversation.
 
-The id of a session's conversation is `HubSpec.agent_session_id`. Where the program has a transcript of that
-id the conversation is resumed, else begun under it. One that the program does not know any more is begun anew under
-the next id of a fixed row, so that a later hub finds the newest one again. So is one that the person cleared
-(`/clear`): the program goes on under an id of its own, which no later hub would know.
+The id of a session's conversation is `HubSpec.agent_session_id`. If the program has a transcript of that id, the
+conversation is resumed, otherwise it begins under it. If the program no longer knows a conversation, a new one begins
+under the next id of a fixed row, so that a later hub finds the newest one. The same happens if the person cleared it
+(`/clear`), because the program then continues under an id of its own, which a later hub would not know.
 """
 
 from __future__ import annotations
@@ -53,52 +53,53 @@ __all__ = ["ConversationRow", "Setup", "open_session"]
 logger = logging.getLogger("builderos.bridgehub")
 
 START_S = 55.0
-"""How long a program may take until it is ready; 0.6 s seen. The SDK's own limit, 60 s, has no class of error."""
+"""How long a program may take until it is ready, seconds; 0.6 s seen. The SDK's own limit, 60 s, has no error class."""
 
 HOLD_S = 90.0
-"""How long the program lets a tool wait for the checkpoint before it; a workspace's first one may take a minute."""
+"""How long the program lets a tool wait for its checkpoint, seconds. A workspace's first one may take a minute."""
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""One JSON message of the program; the SDK's own 1 MiB is less than a large file that a tool reads."""
+"""Bytes of one JSON message of the program. The SDK's own limit, 1 MiB, is less than a large file that a tool reads."""
 
 STDERR_LINES = 20
 """Lines of the program's stderr that are kept for the message about its end."""
 
 STDERR_LINE_CHARS = 500
-"""How much of one such line is kept."""
+"""Code points of one such line that are kept."""
 
 _PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code"}
 _FRESH_PROMPT: SystemPromptPreset = {"type": "preset", "preset": "claude_code", "snapshot": False}
-"""Written anew at each start, so that an edit of the instructions that are handed over counts."""
+"""Written again at each start, so that an edit of the instructions takes effect."""
 _OWN_ENV = {
     "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
     "CLAUDE_CODE_ENABLE_TODO_TOOLS": "1",
     "CLAUDE_CODE_ENTRYPOINT": "builderos",
 }
-"""Without the second the program has no to-do list in a session of its SDK. The third tells our programs and rows from
-those of a terminal, whose picker leaves out sessions of the SDK's own name."""
+"""Without the second, the program has no to-do list in a session of its SDK. The third distinguishes our programs and their
+conversations from those of a terminal, whose picker leaves out sessions under the SDK's own name.
+"""
 
 _NO_RULE = frozenset(",()*?[]{}\\!")
-"""Characters that mean something in a rule: of a folder with one the files are let in one by one."""
+"""Characters that have a meaning in a rule. If a folder's name has one, its files are allowed one by one."""
 
 _NO_MESSAGE = "No message found with message.uuid"
 _NO_CONVERSATION = "No conversation found with session ID"
-"""How the program says that it knows no conversation of an id. Nothing else means that one is lost."""
+"""The program's messages for a missing place and an unknown conversation. Nothing else means that one is lost."""
 
 
 @attrs.frozen
 class Setup:
-    """What a program is started with beside the hub's spec.
+    """What a program is started with, besides the hub's spec.
 
     Attributes:
-        anew: leave the newest conversation alone and begin the one after it.
-        folders: where files lie that the person attached: all files there may be read unasked.
-        readable: the files that are attached from now on; the driver adds to it.
-        delegation: what brings work to other agents.
-        settled: what holds for the settings of the workspace.
-        fork: what a session without a conversation of its own goes on from.
-        native: the conversation that a terminal began and this session goes on with; empty: its own.
-        at: the message of it after which it goes on; empty: the newest.
+        `anew`: leave the newest conversation alone and begin the one after it.
+        folders: folders with files that the person attached. All files there may be read without asking.
+        readable: files that are attached from now on. The driver adds to it.
+        delegation: passes work to other agents.
+        settled: the decision about the workspace's settings.
+        fork: the place from which a session without its own conversation forks.
+        native: the conversation that a terminal began and this session continues. Empty: its own.
+        at: the message in it after which to continue. Empty: the newest.
     """
 
     anew: bool
@@ -112,17 +113,17 @@ class Setup:
 
 
 async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool]:
-    """Start the program on the session's newest conversation, or on a new one if it says that it has none of that id.
+    """Start the program on the session's newest conversation, or on a new one if the program does not know that id.
 
-    A program that does not come up for any other reason has lost nothing: the next try may take the conversation up.
+    A start that fails for any other reason loses nothing: the next try may resume the conversation.
 
     Returns:
-        The session, and whether its conversation is a new one.
+        The session, and whether its conversation is new.
 
     Raises:
         ProgramMissing: there is no program.
-        ProgramExited: it did not come up.
-        BadOutput: it said what the SDK cannot read.
+        ProgramExited: it did not become ready.
+        BadOutput: it sent something that the SDK cannot read.
     """
     row = ConversationRow.of(setup.native or spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)
@@ -150,7 +151,7 @@ async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool
 async def _start(
     spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | Position | None = None
 ) -> ClaudeSession:
-    """Start the program. `resume`: a conversation to go on with, or a place in one to go on from under `session_id`."""
+    """Start the program. `resume`: a conversation to continue, or a place in one to continue from under `session_id`."""
     if (own := spec.options.get("cli_path")) is not None and not await trio.to_thread.run_sync(_may_run, own):
         raise ProgramMissing(f"{own}: the file is not executable")
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
@@ -176,7 +177,7 @@ async def _start(
             await client.connect()
             held = held.pop_all()
     except trio.TooSlowError as error:
-        raise ProgramExited(f"Claude Code did not come up within {START_S:g} s.") from error
+        raise ProgramExited(f"Claude Code did not start within {START_S:g} s.") from error
     except CLINotFoundError as error:
         raise ProgramMissing(str(spec.options.get("cli_path") or "the SDK's own copy")) from error
     except (ProcessError, CLIConnectionError) as error:
@@ -211,12 +212,12 @@ async def _start(
 
 
 def _may_run(path: str) -> bool:
-    """Tell whether the file may be executed; of none there the SDK tells."""
+    """Return whether the file may be executed. A missing file also returns true: the SDK reports it."""
     return not Path(path).is_file() or os.access(path, os.X_OK)
 
 
 def _hold_files(spec: HubSpec, settled: Settled, options: ClaudeAgentOptions, held: ExitStack) -> None:
-    """Have the program read what it must not learn from arguments, which every process can see."""
+    """Pass the program what must not be in its arguments, which every process can see."""
     if not settled.loads:
         text = claude_instructions(spec.workspace, config_folder(spec.env))
         if text:
@@ -224,7 +225,7 @@ def _hold_files(spec: HubSpec, settled: Settled, options: ClaudeAgentOptions, he
             held.callback(file.close)
             options.extra_args["append-system-prompt-file"] = file.path
     elif settled.digest and spec.own_env:
-        # Over the folder's own `env`; settings given so count more than those of any file of folder or person.
+        # It overrides the folder's own `env`: settings passed this way come before those of any file.
         own = {name: spec.env[name] for name in spec.own_env if name in spec.env}
         file = hold(orjson.dumps({"env": own}), spec.folder)
         held.callback(file.close)
@@ -236,11 +237,11 @@ def _default_mode(spec: HubSpec) -> str:
 
 
 def _options(spec: HubSpec, setup: Setup, asker: PermissionBroker, stderr: deque[str]) -> ClaudeAgentOptions:
-    """Set the program up as on the desktop: its own system prompt, the settings of user and, if trusted, project."""
+    """Return the options of a program as on the desktop: its system prompt, settings of user and trusted project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,
         env={**_blanked(spec), **spec.env, **_OWN_ENV, **_bypass_env(spec)},
-        # So that the mode can be switched on later; it is off until then.
+        # So that the mode can be switched on later. It is off until then.
         extra_args={"allow-dangerously-skip-permissions": None} if _may_bypass(spec) else {},
         model=spec.model or spec.options.get("model"),
         permission_mode=spec.permission_mode or spec.options.get("permission_mode"),  # type: ignore[arg-type]
@@ -263,14 +264,14 @@ def _may_bypass(spec: HubSpec) -> bool:
 
 
 def _bypass_env(spec: HubSpec) -> dict[str, str]:
-    """Return what the program wants to hear before it works without asking for a superuser."""
+    """Return the variables that the program requires before it lets a superuser work without asking."""
     return {"IS_SANDBOX": "1"} if _may_bypass(spec) and os.geteuid() == 0 else {}
 
 
 def _blanked(spec: HubSpec) -> dict[str, str]:
-    """Return what a delegate must not see of the session's agent, whose environment is this process's own.
+    """Return the variables that a delegate must not see of the session's agent, whose environment is this process's own.
 
-    The SDK puts that under the program's, where nothing can be taken away: an empty value has to do.
+    They are set to empty values: the SDK adds to this process's environment and cannot remove anything.
     """
     if TASK_MARKER not in spec.env:
         return {}

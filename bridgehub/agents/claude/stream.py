@@ -1,9 +1,9 @@
-"""What Claude Code writes, with neighbouring pieces of a text joined before the SDK sees them.
+"""Reads the output of Claude Code and joins neighbouring pieces of a text before the SDK sees them.
 
-The program writes a line for each piece of text, and the SDK takes each through three tasks: at 35,000 pieces a
-second that is more than one processor has. So what one read brought is joined here, and a read that follows
-pieces waits `JOIN_S` for their neighbours, while they gather in the pipe. A person's pace is far slower, and
-there nothing waits. What is no piece is handed on as it came, a question of the program among it.
+The program writes a line for each piece of text, and the SDK passes each through three tasks. At 35,000 pieces a second
+one processor cannot keep up. So the pieces of one read are joined here, and a read after pieces waits `JOIN_S` for their
+neighbours, which gather in the pipe. At the pace of a person nothing waits. Anything else is passed on unchanged, such
+as a question of the program.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from bridgehub.agents.base import JOIN_S
 __all__ = ["JoiningTransport", "Output", "join_lines"]
 
 READ_BYTES = 64 * 1024
-"""Bytes taken at once: what a pipe holds. A line that is longer is handed on in parts."""
+"""Bytes of one read: what a pipe holds. A longer line is passed on in parts."""
 
 _EVENT = b'{"type":"stream_event","event":{"type":"content_block_delta"'
-"""How the line of a piece begins; one that is written otherwise is not joined, and nothing else."""
+"""How the line of a piece begins. A piece that is written differently is not joined, which is the only effect."""
 
 _FIELDS = {"text_delta": "text", "thinking_delta": "thinking"}
 
 
 class JoiningTransport(SubprocessCLITransport):
-    """The SDK's own way to the program but for what it reads. The SDK has no public name for that way."""
+    """The SDK's own transport with another reader of its output. The SDK has no public name for that transport."""
 
     def __init__(self, options: ClaudeAgentOptions) -> None:
         super().__init__(prompt=_Nothing(), options=options)
 
     async def connect(self) -> None:
-        """Start the program. Raises what the SDK's own does."""
+        """Start the program. Raises what the SDK's own method raises."""
         await super().connect()
         assert self._process is not None
         assert self._process.stdout is not None
-        self._stdout_stream = Output(self._process.stdout)  # type: ignore[assignment]  # it is only iterated over
+        self._stdout_stream = Output(self._process.stdout)  # type: ignore[assignment]  # the SDK only iterates over it
 
 
 class _Nothing(AsyncIterator[dict[str, Any]]):
@@ -58,7 +58,7 @@ class _Nothing(AsyncIterator[dict[str, Any]]):
 
 @attrs.define(eq=False)
 class Output(AsyncIterator[str]):
-    """The program's output in chunks of text, as the SDK takes it; pieces in it are joined."""
+    """The program's output in chunks of text, in the SDK's form, with its pieces joined."""
 
     _stream: anyio.abc.ByteReceiveStream
     _decoder: codecs.IncrementalDecoder = attrs.field(factory=codecs.getincrementaldecoder("utf-8"))
@@ -79,16 +79,16 @@ class Output(AsyncIterator[str]):
 
     def _last(self) -> str:
         rest, self._rest = self._rest, b""
-        text = self._decoder.decode(rest)  # what is left of a character is dropped, as the SDK does
+        text = self._decoder.decode(rest)  # an incomplete character is dropped, as in the SDK
         if not text:
             raise StopAsyncIteration
         return text
 
     def _feed(self, chunk: bytes) -> bytes:
-        """Take what was read, and return what is to be handed on."""
+        """Take what was read. Return what to pass on."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) >= READ_BYTES:
-            lines.append(self._rest)  # what follows of it is no piece either
+            lines.append(self._rest)  # the rest of this line is not a piece either
             self._rest = b""
         else:
             lines.append(b"")
@@ -99,7 +99,7 @@ class Output(AsyncIterator[str]):
 
 @attrs.define
 class _Piece:
-    """A piece as its line told it, and the texts of those that follow it."""
+    """A piece as parsed from its line, and the texts of the pieces that follow it."""
 
     line: bytes
     told: dict[str, Any]
@@ -108,7 +108,7 @@ class _Piece:
     texts: list[str]
 
     def follows(self, other: _Piece) -> bool:
-        """Tell whether this one continues the same block of the same message."""
+        """Return whether this piece continues the same block of the same message."""
         told, before = self.told, other.told
         return (
             self.field == other.field
@@ -118,7 +118,7 @@ class _Piece:
         )
 
     def joined(self) -> bytes:
-        """Return the line of all of it; that of a lone piece as it came."""
+        """Return one line with all texts. A lone piece keeps its own line."""
         if len(self.texts) == 1:
             return self.line
         self.delta[self.field] = "".join(self.texts)
@@ -126,7 +126,7 @@ class _Piece:
 
 
 def join_lines(lines: Sequence[bytes]) -> Iterator[bytes]:
-    """Give the lines in order, neighbouring pieces of one block as one line."""
+    """Yield the lines in order, with neighbouring pieces of one block as one line."""
     run: _Piece | None = None
     for line in lines:
         piece = _piece_of(line) if line.startswith(_EVENT) else None
@@ -143,11 +143,11 @@ def join_lines(lines: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def _piece_of(line: bytes) -> _Piece | None:
-    """Return the piece that a line tells; None where it tells anything more, or is no sound JSON."""
+    """Return the piece that a line holds. None if the line holds anything else, or is not valid JSON."""
     try:
         told = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None  # the SDK's reader is the one to judge it
+        return None  # the SDK's reader decides about it
     delta = told["event"].get("delta")
     if not isinstance(delta, dict) or len(delta) != 2:
         return None

@@ -1,8 +1,8 @@
-"""Model, permission mode and effort of one running Claude Code: changed when the session's are, and watched.
+"""Model, permission mode and effort of a running Claude Code: changed with the session's settings, and watched.
 
-The program forgets mode and effort when it is resumed, so they are given again to each new program. It tells each
-change of its mode by a `status` message; one that we did not ask for it made by itself (it entered or left its plan
-mode).
+The program forgets mode and effort when it is resumed, so each new program gets them again. It reports each change of
+its mode in a `status` message. If we did not ask for a change, the program made it by itself: it entered or left its
+plan mode.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ __all__ = ["Switches"]
 logger = logging.getLogger("builderos.bridgehub")
 
 ANSWER_S = 10.0
-"""How long the program may take to change a setting; 0.02 s seen."""
+"""How long the program may take to change a setting, seconds; 0.02 s seen."""
 
 _TYPED = ("/model", "/effort")
-"""Commands by which a person changes settings in words."""
+"""Commands by which a person changes settings."""
 
 
 @attrs.define(eq=False)
 class Switches:
-    """See the module.
+    """The settings of one running program.
 
     Attributes:
-        default_mode, default_model: what the agent's table says, for a session that says nothing.
+        default_mode, default_model: from the agent's table, for a session that sets none.
         model, mode, effort, title: what the program has, in the session's words.
     """
 
@@ -50,10 +50,10 @@ class Switches:
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def bring(self, setup: Setup) -> list[SettingsTold]:
-        """Change what differs; return what the program refused, with what holds now.
+        """Change the settings that differ. Return those that the program refused, with the values in force.
 
         Raises:
-            Exception: the program is gone; the SDK has no class of its own for that.
+            Exception: the program has ended. The SDK has no class of its own for that.
         """
         refused = []
         async with self._lock:
@@ -67,7 +67,7 @@ class Switches:
         return refused
 
     async def call_session(self, title: str | None) -> None:
-        """Have the program's own list show the session's title. Its transcript must be there.
+        """Show the session's title in the program's own list. The program must have a transcript of the session.
 
         Raises:
             Exception: as `bring`.
@@ -77,18 +77,18 @@ class Switches:
             self.title = title
 
     def expect_mode(self, mode: str) -> None:
-        """Note that the program changes to a mode because it was told to."""
+        """Note that the program changes its mode on our request."""
         if mode != self.mode:
             self._expected.append(mode)
             self.mode = mode
 
     def lend_mode(self, mode: str | None) -> None:
-        """Note that the program takes a mode as part of a right for the session, which is no change of the session's."""
+        """Note that the program gets a mode as part of a permission for the session. The session's mode stays."""
         if mode is not None and mode != self.mode:
             self._expected.append(mode)
 
     def note_mode(self, mode: str) -> SettingsTold | None:
-        """Take what the program says of its mode; return what is to be told if it changed by itself."""
+        """Take the mode that the program reports. Return what to report if the program changed it by itself."""
         if self._expected and self._expected[0] == mode:
             self._expected.popleft()
             return None
@@ -98,7 +98,7 @@ class Switches:
         return SettingsTold(None, {"permission_mode": mode})
 
     async def after_command(self, content: str) -> SettingsTold | None:
-        """Look what a command that a person typed has changed; None if nothing, or if it was no such command."""
+        """Return what a typed command has changed. None if nothing changed, or if it is not such a command."""
         if not content.startswith(_TYPED):
             await trio.lowlevel.checkpoint()
             return None
@@ -134,7 +134,7 @@ class Switches:
         return []
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Send a control request; return its answer. Raises Exception: refused, or the program is gone."""
+        """Send a control request. Return its answer. Raises Exception: the program refused, or has ended."""
         query = self.client._query
         assert query is not None, "a program that is up has one"
         with trio.fail_after(ANSWER_S):

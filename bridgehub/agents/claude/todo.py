@@ -1,7 +1,7 @@
 """Claude Code's to-do list, as its task tools keep it.
 
-`TaskCreate` and `TaskUpdate` tell one task each; the whole list lies in files of the program, one a task. The older
-`TodoWrite` brings the whole list with each call.
+`TaskCreate` and `TaskUpdate` report one task each. The whole list is in files of the program, one for each task. The
+older `TodoWrite` brings the whole list with each call.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from bridgehub.protocol.messages import HubEvent, PlanChanged, ToolBegan, ToolEn
 __all__ = ["changes_list", "read_list", "written_list"]
 
 MAX_FILES = 500
-"""Tasks that are looked at; a person reads a hundred at most."""
+"""Tasks that are read. A person reads at most a hundred."""
 
 _TASK_TOOLS = frozenset({"TaskCreate", "TaskUpdate"})
 
 
 def changes_list(event: HubEvent) -> bool:
-    """Tell whether an event is the end of a call that changed the files of the list."""
+    """Return whether an event is the end of a call that changed the files of the list."""
     if not isinstance(event, ToolEnded) or event.parent_tool_id is not None:
         return False
     return event.name in _TASK_TOOLS and not event.is_error
 
 
 def written_list(event: HubEvent) -> PlanChanged | None:
-    """Return the list that a call of `TodoWrite` brings; None for anything else."""
+    """Return the list that a call of `TodoWrite` brings. None for anything else."""
     if not isinstance(event, ToolBegan) or event.name != "TodoWrite" or event.parent_tool_id is not None:
         return None
     todos = event.input.get("todos") if isinstance(event.input, dict) else None

@@ -1,8 +1,8 @@
-"""Commands that Codex leaves running after their turn, as tasks in the background. No I/O.
+"""Commands that Codex leaves running after their turn, as background tasks. No I/O.
 
-Codex goes on without a command that takes longer than the model wants to wait; whether it outlives the turn is known at
-the turn's end only: its item is still open then. Codex tells its end by the item's completion, whenever that comes, and
-wakes nobody.
+If a command takes longer than the model wants to wait, Codex continues without it. Only at the turn's end is it known
+whether the command outlives the turn: then its item is still open. Codex reports the end of the command by completing
+the item, at any later time, and wakes nobody.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bridgehub.protocol.messages import HubEvent, TaskBegan, TaskEnded
 __all__ = ["Background"]
 
 _AGENT_TYPE = "command"
-"""What devices are told to be at work."""
+"""What devices show as the one at work."""
 
 TITLE_CHARS = 200
-"""Of a command; a client shows a line."""
+"""Code points of a command's title. A client shows one line."""
 
 
 @attrs.define(eq=False)
@@ -35,7 +35,7 @@ class Background:
 
     Attributes:
         running: Codex's own ids of the commands' processes, by the ids of their items.
-        ended: what has ended and is not told yet.
+        ended: ends that are not reported yet.
     """
 
     running: dict[str, str] = attrs.field(factory=dict)
@@ -43,7 +43,7 @@ class Background:
     _news: trio.Event = attrs.field(factory=trio.Event)
 
     def leave(self, turn_id: str, tools: Iterable[Tool]) -> Iterator[HubEvent]:
-        """Give what begins if these calls outlive their turn."""
+        """Yield the start of a background task for each of these calls, which outlive their turn."""
         for tool in tools:
             if tool.name == "shell" and tool.item_id not in self.running:
                 self.running[tool.item_id] = tool.process_id
@@ -52,7 +52,7 @@ class Background:
                 yield TaskBegan(turn_id, tool.item_id, title, _AGENT_TYPE, background=True)
 
     def hear(self, told: Notification | ServerRequest) -> bool:
-        """Take what the program says; return whether it was the end of something in the background."""
+        """Take what the program sends. Return whether it is the end of a background command."""
         if not isinstance(told, Notification) or told.method != "item/completed":
             return False
         item = told.params.inner("item")
@@ -68,28 +68,28 @@ class Background:
         return True
 
     def hear_idle(self, told: Notification | ServerRequest) -> None:
-        """Take what the program says between two turns (`Speech.idle`)."""
+        """Take what the program sends between two turns (`Speech.idle`)."""
         self.hear(told)
 
     def stop(self, item_id: str) -> TaskEnded:
-        """Count one as ended by the person; what Codex says of it from now on is nothing new."""
+        """Count a command as ended by the person. What Codex reports of it later is ignored."""
         self.running.pop(item_id, None)
         return TaskEnded(None, item_id, "cancelled")
 
     def lose(self) -> None:
-        """Count all that runs as ended: the program is gone."""
+        """Count all running commands as ended, because the program has ended."""
         self.ended += [self.stop(item_id) for item_id in tuple(self.running)]
         self._news.set()
 
     async def tell_ended(self, tell: Tell) -> None:
-        """Tell what has ended. Cancelled it keeps the rest."""
+        """Report what has ended. If cancelled, it keeps the rest."""
         await trio.lowlevel.checkpoint()
         while self.ended:
             await tell(self.ended[0])
             self.ended.popleft()
 
     async def wait(self) -> None:
-        """Wait until something has ended."""
+        """Wait until a command has ended."""
         await trio.lowlevel.checkpoint()
         while not self.ended:
             self._news = trio.Event()

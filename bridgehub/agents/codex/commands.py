@@ -1,4 +1,4 @@
-"""The commands that one program runs: which ones an interrupt ends, and how one in the background is stopped."""
+"""The commands that one program runs: which ones an interrupt ends, and how to stop a background command."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["Commands"]
 _log = logging.getLogger("builderos.bridgehub")
 
 CLEAN_S = 1.0
-"""How long the commands of an interrupted turn may take to end; then the program is put away with them."""
+"""How long the commands of an interrupted turn may take to end, seconds. Then the program is closed with them."""
 
 MAX_SPARED = 10_000
-"""Tool calls whose commands an interrupt leaves alone, the newest: a session has hundreds."""
+"""Newest tool calls whose commands an interrupt leaves alone. A session has hundreds."""
 
 
 @attrs.frozen
 class _AllBut(Container[str]):
-    """All ids but one."""
+    """A container of all ids except one."""
 
     item_id: str
 
@@ -36,27 +36,27 @@ class _AllBut(Container[str]):
 
 @attrs.define(eq=False)
 class Commands:
-    """Those of one program and its thread."""
+    """The commands of one program and its thread."""
 
     program: Program
     thread_id: str
     background: Background = attrs.field(factory=Background)
     _spared: dict[str, None] = attrs.field(factory=dict)
-    """Tool calls that are done, or that earlier turns left in the background: an interrupt ends none of them."""
+    """Tool calls that are done, or that earlier turns left in the background. An interrupt ends none of them."""
 
     def __attrs_post_init__(self) -> None:
         self.program.hear_idle_by(self.background.hear_idle)
 
     def spare(self, items: Iterable[str]) -> None:
-        """Have interrupts leave what these calls started alone."""
+        """Make interrupts leave alone what these calls started."""
         self._spared |= dict.fromkeys(items)
         while len(self._spared) > MAX_SPARED:
             del self._spared[next(iter(self._spared))]
 
     async def end_new(self, threads: Iterable[str]) -> bool:
-        """End what an interrupted turn leaves in the background, in its agents' `threads` too; return whether it ended.
+        """End what an interrupted turn leaves in the background, also in its agents' `threads`. Return whether it ended.
 
-        That of earlier turns stays.
+        Commands of earlier turns stay.
         """
         done = False
         with trio.move_on_after(CLEAN_S):  # noqa: ASYNC912 - a call waits, or fails at once
@@ -70,22 +70,22 @@ class Commands:
         return done
 
     async def stop(self, item_id: str, tell: Tell) -> None:
-        """End a command in the background, and what it started. Raises ProgramExited.
+        """End a background command and what it started. Raises ProgramExited.
 
-        Codex's answer is not waited for: a stop has little time.
+        Does not wait for Codex's answer, because a stop has little time.
         """
         await trio.lowlevel.checkpoint()
         process_id = self.background.running.get(item_id)
         if process_id is None:
             return
-        ended = self.background.stop(item_id)  # first: Codex says that it failed
+        ended = self.background.stop(item_id)  # first, because Codex reports the command as failed
         which = {"threadId": self.thread_id, "processId": process_id}
         await self.program.tell("thread/backgroundTerminals/terminate", which)
         await self.program.kill_commands(_AllBut(item_id))
         await tell(ended)
 
     async def wait(self, tell: Tell) -> None:
-        """Tell what ends in the background between two turns; return once the program is over."""
+        """Report what ends in the background between two turns. Return once the program has ended."""
         async with trio.open_nursery() as nursery:
 
             @nursery.start_soon

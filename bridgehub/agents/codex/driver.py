@@ -1,10 +1,10 @@
 """The `codex` driver: `codex app-server` over its JSON-RPC, one warm program and one thread per session.
 
-What a turn is, and what proves that a prompt was taken, is told in `codex_session`; which program and which
-thread, in `codex_start`. The package `openai-codex` brings the program; none of it is imported.
+`session` describes what a turn is and what proves that a prompt was taken. `start` describes which program runs on which
+thread. The package `openai-codex` contains the program, but none of the package is imported.
 
-Options of the agent's table: `approval`, `sandbox` and `model` (a session's own settings go first), and
-`cli_path`, a Codex program to use instead of the one of the package.
+Options of the agent's table: `approval`, `sandbox` and `model`, which the session's own settings override, and
+`cli_path`, a Codex program to use instead of the package's.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ __all__ = ["CodexDriver", "make_driver"]
 _log = logging.getLogger("builderos.bridgehub")
 
 HISTORY_BYTES = 200 * 1024
-"""How much of the session is given again to a new thread: about 50,000 tokens, a fifth of a model's window."""
+"""Bytes of the session that a new thread gets again: about 50,000 tokens, a fifth of a model's window."""
 
 _INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
 
@@ -77,7 +77,7 @@ IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
 
 _SERVICE_ENDS = frozenset({"model_error", "usage_limit", "context_full", "conversation_refused"})
-"""Ends by the model service, which leave the program as it is."""
+"""Ends caused by the model service, which leave the program as it is."""
 
 _ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
 
@@ -89,24 +89,24 @@ def make_driver(spec: HubSpec) -> CodexDriver:
 
 @attrs.define(eq=False)
 class CodexDriver:
-    """See the module. Any turn may find the program gone; then a new one resumes the thread."""
+    """Drives one program. If a turn finds that the program has ended, a new one resumes the thread."""
 
     spec: HubSpec
     delegation: Delegation
     can_steer: bool = True
     _thread: Thread = attrs.field(init=False)
     _told: str = attrs.field(init=False)
-    """Which instructions of the folder the thread was given by us (`FolderWords.mark`)."""
+    """Which instructions of the folder we passed to the thread (`FolderWords.mark`)."""
     _program: Program | None = None
     _session: CodexSession | None = None
     _read: tuple[Instructions, Settled] | None = None
-    """What the program has read, and under which word about the folder's settings."""
+    """What the program has read, and the decision about the folder's settings at that time."""
     _wanted: Setup = attrs.field(init=False)
     _named: str | None = None
     _settings: ThreadSettings | None = None
     _asking: trio.CancelScope | None = None
     _has_past: bool = False
-    """Whether the thread has an answer already."""
+    """Whether the thread already has an answer."""
     _starting: trio.CancelScope | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -119,7 +119,7 @@ class CodexDriver:
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         """Give the prompt to the agent and report until its turn ends. See `AgentDriver`.
 
-        A cancelled turn leaves a program that must not be used again: close the driver.
+        After a cancelled turn the program must not be used again: close the driver.
         """
         if prompt.setup is not None:
             self._wanted = prompt.setup
@@ -127,18 +127,18 @@ class CodexDriver:
                 self._wanted = attrs.evolve(prompt.setup, permission_mode=None)
                 await sink.emit(SettingsTold(prompt.turn_id, {"permission_mode": None}, why))
         end = await self._try(prompt, sink)
-        if end is None:  # it had died since the last turn, which is noticed only now
+        if end is None:  # it had ended since the last turn, which shows only now
             end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
         end = refused_at_once(end, has_past=self._has_past) or end
         self._has_past |= isinstance(end, TurnDone)
         if isinstance(end, TurnFailed) and end.code not in _SERVICE_ENDS:
-            await self._lose(sink.emit)  # the next turn finds what was mended meanwhile
+            await self._lose(sink.emit)  # so that the next turn finds what was fixed meanwhile
         elif self._session is not None and not self._session.usable:
             await self._lose(sink.emit)  # something in it outlived the turn
         return end
 
     async def wait_own_work(self, tell: Tell) -> None:
-        """Tell what ends in the background between two turns. Codex begins nothing by itself, so this never returns."""
+        """Report what ends in the background between two turns. Codex begins nothing by itself, so this never returns."""
         if self._session is not None:
             await self._session.commands.wait(tell)
             await self._lose(tell)
@@ -150,25 +150,25 @@ class CodexDriver:
         return TurnDone(turn_id)
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
-        """End a command in the background. Raises CodexError."""
+        """End a background command. Raises CodexError."""
         if self._session is not None:
             await self._session.commands.stop(task_id, tell)
         await trio.lowlevel.checkpoint()
 
     async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
-        """Start the program, on the session's thread. See `Warmable`."""
+        """Start the program on the session's thread. See `Warmable`."""
         self._wanted = prompt.setup or self._wanted
         if await self._ensure_session(prompt, sink) is not None:
-            raise ProgramExited("the thread must be told something first")
+            raise ProgramExited("the thread first needs instructions or history")
         await trio.lowlevel.checkpoint()
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
-        """Take the title now. What else Codex is told in a turn counts from the next one on, which starts with it."""
+        """Take the title now. Each turn starts with the other settings, so they take effect with the next one."""
         self._wanted = attrs.evolve(self._wanted, title=setup.title)
         await self.after_turn(tell)
 
     async def after_turn(self, tell: Tell) -> None:
-        """Have Codex's own list show the session's title. What it reports comes in its turns."""
+        """Show the session's title in Codex's own list. Codex reports its figures in its turns."""
         session, title = self._session, self._wanted.title
         if session is None or self._starting is not None or not title or title == self._named:
             await trio.lowlevel.checkpoint()
@@ -177,7 +177,7 @@ class CodexDriver:
         self._named = title
 
     async def steer(self, steer: Steer) -> bool:
-        """Give the running turn one more message; return whether Codex took it into the turn."""
+        """Give the running turn one more message. Return whether Codex took it into the turn."""
         session = self._session
         if session is None or self._starting is not None:
             await trio.lowlevel.checkpoint()
@@ -185,7 +185,7 @@ class CodexDriver:
         return await session.steer(steer.message_id, user_inputs(steer.content, steer.attachments))
 
     async def interrupt(self) -> None:
-        """Ask the agent politely to stop its turn; give up the start of a program that is not up yet."""
+        """Ask the agent to stop its turn, or abandon the start of a program that is not ready yet."""
         if self._starting is not None:
             self._starting.cancel(reason="the turn was interrupted")
         elif self._asking is not None:
@@ -203,7 +203,7 @@ class CodexDriver:
             await program.aclose()
 
     async def _lose(self, tell: Tell) -> None:
-        """End the program, and say that what ran in its background has ended."""
+        """End the program, and report that its background commands have ended."""
         session = self._session
         await self.aclose()
         if session is not None:
@@ -211,7 +211,7 @@ class CodexDriver:
             await session.commands.background.tell_ended(tell)
 
     async def _try(self, prompt: Prompt, sink: Sink) -> TurnEnd | None:
-        """Run the turn; None where the program ended before it began with the prompt."""
+        """Run the turn. None if the program ended before it began with the prompt."""
         end: TurnEnd | None = None
         try:
             end = await self._run(prompt, sink)
@@ -239,7 +239,7 @@ class CodexDriver:
             return await self._run_turns(prompt, inputs, sink)
 
     async def _run_turns(self, prompt: Prompt, inputs: list[dict[str, Any]] | OwnCall, sink: Sink) -> TurnEnd:
-        """Run a turn, and after a plan the turns that a person's answer to it asks for."""
+        """Run a turn and, after a plan, the turns that a person's answer to it asks for."""
         turn_id = prompt.turn_id
         while True:
             session = self._session
@@ -257,7 +257,7 @@ class CodexDriver:
                 if decided.mode is None:
                     await sink.emit(SettingsTold(turn_id, {"permission_mode": None}))
                 edited = decided.input.get("plan") if isinstance(decided.input, dict) else None
-                await self._ensure_session(prompt, sink)  # the sandbox may be another one
+                await self._ensure_session(prompt, sink)  # the sandbox may have changed
                 inputs = user_inputs(IMPLEMENT if edited is None else f"{IMPLEMENT_THIS}\n\n{edited}", ())
             elif decided.decision == "deny" and decided.note:
                 inputs = user_inputs(decided.note, ())
@@ -265,7 +265,7 @@ class CodexDriver:
                 return end
 
     async def _ask_about(self, plan: str, sink: Sink) -> Decided | None:
-        """Ask for approval of a plan; None if the turn was interrupted meanwhile."""
+        """Ask for approval of a plan. None if the turn was interrupted meanwhile."""
         words = RequestWords("plan", "Carry out the plan", editable=("plan",))
         decided = None
         with trio.CancelScope() as self._asking:
@@ -285,10 +285,10 @@ class CodexDriver:
         return attrs.evolve(self.spec, model=wanted.model, permission_mode=wanted.permission_mode)
 
     async def _ensure_session(self, prompt: Prompt, sink: Sink) -> str | None:
-        """Have a program running on the session's thread; return what a new thread must be told first.
+        """Make sure that a program runs on the session's thread. Return what a new thread must get first.
 
         Raises:
-            CodexError: it cannot be had.
+            CodexError: the program cannot start or cannot open the thread.
         """
         settled = await settle(self.spec, sink)
         instructions = await trio.to_thread.run_sync(Instructions.look, self.spec)
@@ -298,9 +298,7 @@ class CodexDriver:
         if is_same and session is not None:
             is_same = read == self._read or bool(session.commands.background.running)
         if is_same and self._settings is not None and self._settings.knows(Settings.of(self._spec_now())):
-            return (
-                None  # what it has in the background is worth more than instructions that were edited since
-            )
+            return None  # its background work is worth more than instructions that were edited since
         await self._lose(sink.emit)
         self._read = read
         arguments = await trio.to_thread.run_sync(trust_arguments, self.spec, settled)
@@ -326,7 +324,7 @@ class CodexDriver:
         return await _context(prompt, sink) if is_new and prompt.taken_before else None
 
     async def _note_settings(self, program: Program, opened: Settings, told: Fields, sink: Sink) -> None:
-        """Take what the thread works with, and tell what Codex offers."""
+        """Take the settings of the thread, and report what Codex offers."""
         known = {} if self._settings is None else self._settings.policies
         default = self.spec.options.get("model")
         if self._wanted.model is not None:
@@ -344,11 +342,11 @@ class CodexDriver:
 
 
 async def _context(prompt: Prompt, sink: Sink) -> str | None:
-    """Return what was said in the session before, for a thread that knows nothing of it."""
+    """Return what was said in the session before, for a thread that does not know it."""
     history = await sink.history(HISTORY_BYTES)
     if not history.messages:
         return None
-    told = "Codex could not take up the earlier conversation; what was said in it is given to it again."
+    told = "Codex could not resume the earlier conversation; it is given the messages again."
     await sink.emit(Noticed(prompt.turn_id, "context_given_again", told))
     return history_text(history)
 
@@ -360,8 +358,8 @@ def _failed(turn_id: str, error: BaseException) -> TurnFailed:
         case NotSignedIn():
             return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
         case BadOutput():
-            _log.warning("Codex said what is not its protocol: %s", error)
-            told = f"Codex said something that cannot be read: {error}."
+            _log.warning("Codex sent what is not its protocol: %s", error)
+            told = f"Codex sent something that cannot be read: {error}."
             return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
         case NotResumed():
             return TurnFailed(turn_id, "agent_exited", str(error), retryable=True, ways=("renew",))

@@ -1,4 +1,4 @@
-"""What can go wrong with a Codex program, told apart by role."""
+"""Errors of a Codex program, one class for each way to handle them."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class CodexError(Exception):
 
 
 class ProgramMissing(CodexError):
-    """There is no program where the configuration, or the package, says."""
+    """There is no program at the path of the configuration, or in the package."""
 
 
 class ProgramExited(CodexError):
-    """The program ended, or never came up; the text has its last words."""
+    """The program ended, or never became ready. The text has its last output."""
 
 
 class PromptNotTaken(ProgramExited):
-    """It ended before it began with the prompt: the same prompt may be given to another one."""
+    """The program ended before it began with the prompt. The same prompt may go to another program."""
 
 
 class BadOutput(CodexError):
-    """The program wrote what is no line of its protocol."""
+    """The program wrote a line that is not part of its protocol."""
 
 
 class CallRefused(CodexError):
-    """The program answered a call with an error; the text is the program's, `code` the error's number."""
+    """The program answered a call with an error. The text is the program's; `code` is the error's number."""
 
     def __init__(self, text: str, code: int | None = None) -> None:
         super().__init__(text)
@@ -44,12 +44,12 @@ class CallRefused(CodexError):
 
 
 class NotResumed(CodexError):
-    """The thread is there and could not be taken up now; it stays the session's, and a later try may succeed."""
+    """The thread exists but could not be resumed now. It stays the session's, and a later try may succeed."""
 
 
 class NotSignedIn(CodexError):
-    """The program says that it has no account."""
+    """The program reports that it has no account."""
 
 
 class WorkspaceGone(CodexError):
-    """The folder in which the agent works is not there any more."""
+    """The folder in which the agent works no longer exists."""

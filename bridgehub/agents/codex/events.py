@@ -1,9 +1,10 @@
-"""What Codex's notifications mean: one turn's translation into hub events. No I/O.
+"""Translates the notifications of one turn of Codex into hub events. No I/O.
 
-A turn is a row of items. Text and reasoning come as deltas and then again, whole, with `item/completed`;
-only what was not streamed is told then. An item that does something is a tool call.
+A turn is a sequence of items. Text and reasoning come as deltas and then again, whole, with `item/completed`. Only the
+part that was not streamed is reported then. An item that does something is a tool call.
 
-If the service breaks off, Codex asks it again and tells new items; what was streamed of the others never becomes whole.
+If the service breaks off, Codex asks it again and reports new items. What was streamed of the old items never becomes
+whole.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ __all__ = ["CodexTranslator", "http_status"]
 
 Channel = Literal["text", "thinking"]
 
-_RUNS_ON = "It goes on in the background."
+_RUNS_ON = "It continues in the background."
 _CUT_OFF = "It was cut off with the turn."
 
 
 @attrs.define(eq=False)
 class _Open:
-    """A tool call that runs. `since` is the monotonic second at which it began, or was allowed to."""
+    """A running tool call. `since` is the monotonic second at which it began, or was allowed to begin."""
 
     tool: Tool
     since: float
@@ -57,7 +58,7 @@ class CodexTranslator:
     _ended: set[str] = attrs.field(factory=set)
 
     def take_wholes(self, event: HubEvent) -> list[bytes]:
-        """Return, once, what an event just given carries only the beginning of, and its pictures."""
+        """Return, once, the whole text behind an event just yielded that carries only its beginning, and its pictures."""
         if not isinstance(event, ToolBegan | ToolEnded):
             return []
         told = [*([event.blob] if event.blob is not None else []), *getattr(event, "pictures", ())]
@@ -71,7 +72,7 @@ class CodexTranslator:
 
     @property
     def retried(self) -> bool:
-        """Whether the model service failed since the agent last got on."""
+        """Whether the model service failed since the agent last made progress."""
         return self._retries > 0
 
     @property
@@ -94,12 +95,12 @@ class CodexTranslator:
         return tuple(running.tool for running in self._open.values())
 
     def allowed(self, item_id: str, now: float) -> None:
-        """Count a tool call's time from now on: before it waited for a person."""
+        """Measure a tool call's time from now on. Until now it waited for a person."""
         if item_id in self._open:
             self._open[item_id].since = now
 
     def translate(self, told: Notification, now: float) -> Iterator[HubEvent]:
-        """Give the events of one notification; most mean nothing to a person and give none."""
+        """Yield the events of one notification. Most have no meaning for a person and give none."""
         params = told.params
         match told.method:
             case "item/agentMessage/delta":
@@ -117,11 +118,11 @@ class CodexTranslator:
             case "error":
                 yield from self._error(params)
             case "model/rerouted":
-                told_model = f"Codex goes on with the model {params.text('toModel')}."
+                told_model = f"Codex continues with the model {params.text('toModel')}."
                 yield Noticed(self.turn_id, "model_changed", clean_text(told_model))
 
     def flush(self, *, stopped: bool) -> Iterator[HubEvent]:
-        """End the tool calls that the turn's end leaves open: commands in the background, or cut off."""
+        """End the tool calls that are open at the turn's end: background commands, or calls that were cut off."""
         for item_id, running in self._open.items():
             told = _CUT_OFF if stopped else _RUNS_ON
             yield ToolEnded(self.turn_id, item_id, running.tool.name, told, is_error=stopped)
@@ -138,7 +139,7 @@ class CodexTranslator:
         yield from self._pieces(channel, block, text)
 
     def _begun_again(self) -> Iterator[HubEvent]:
-        """Take back what was broken off: the agent has got on with something else."""
+        """Take back what was broken off, because the agent has moved on to something else."""
         for block in [name for name, one in self._streamed.items() if one.is_broken_off]:
             yield BlockDropped(self.turn_id, self._streamed.pop(block).channel, block)
 
@@ -177,9 +178,9 @@ class CodexTranslator:
                 for index, part in enumerate(item.each("content")):
                     yield from self._whole("thinking", f"{item_id}:raw-{index}", str(part))
                 for block in [one for one in self._streamed if one.startswith(f"{item_id}:")]:
-                    del self._streamed[block]  # streamed, and not in the whole
+                    del self._streamed[block]  # streamed, but not part of the whole text
             case "contextCompaction":
-                told = "Codex summed up the earlier conversation to make room."
+                told = "Codex compacted the earlier conversation to make room."
                 yield Noticed(self.turn_id, "context_compacted", told)
             case _:
                 yield from self._tool_completed(item, now)
@@ -198,7 +199,7 @@ class CodexTranslator:
         pictures = pictures_of(shown_parts(item))
         self._wholes |= {one.blob.sha256: one.blob.data for one in pictures}
         measured = round((now - running.since) * 1000)
-        duration_ms = max(measured, item.count("durationMs") or 0)  # Codex's own was seen 100 ms short
+        duration_ms = max(measured, item.count("durationMs") or 0)  # Codex measures up to 100 ms less
         yield ToolEnded(
             self.turn_id,
             tool.item_id,
@@ -233,7 +234,7 @@ class CodexTranslator:
             block.is_broken_off = True
         status = http_status(params.inner("error"))
         cause = f"answered HTTP {status}" if status is not None else "failed"
-        content = f"The model service {cause}; Codex tries again."
+        content = f"The model service {cause}. Codex tries again."
         yield Noticed(self.turn_id, "agent_retry", content, attempt=self._retries)
 
 

@@ -1,7 +1,7 @@
-"""What Codex is told of the folder that it works in: whether its settings count, and its instructions if they do not.
+"""What Codex is given about its folder: whether its settings count, and its instructions if they do not.
 
-The word on trust goes with each start, so Codex asks nobody and writes nothing into the person's own config. In a
-folder that is not trusted it would leave the instructions out with the settings; they are handed over with the thread.
+The decision on trust is passed at each start, so Codex asks nobody and writes nothing into the person's own config. In a
+folder that is not trusted, Codex would ignore the instructions together with the settings. So the thread gets them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["FolderWords", "trust_arguments"]
 
 
 def trust_arguments(spec: HubSpec, settled: Settled) -> tuple[str, ...]:
-    """Return the options of `codex` that say whether the folder is trusted. Reads the disk: use a thread."""
+    """Return the options of `codex` that set whether the folder is trusted. Reads the disk: use a thread."""
     level = "trusted" if settled.loads else "untrusted"
     places = {spec.workspace, os.path.realpath(spec.workspace)}
     places |= {str(project_folders(Path(place))[-1]) for place in places}
@@ -36,10 +36,10 @@ def trust_arguments(spec: HubSpec, settled: Settled) -> tuple[str, ...]:
 
 @attrs.frozen
 class FolderWords:
-    """What goes with a thread. Codex takes `instructions` of a new one only.
+    """What a thread gets. Codex takes `instructions` only for a new thread.
 
     Attributes:
-        instructions: those of a folder whose settings do not count; empty if Codex reads them itself.
+        instructions: those of a folder whose settings do not count. Empty if Codex reads them itself.
         own_env: variables of the operator that the folder's settings would override.
     """
 
@@ -48,7 +48,7 @@ class FolderWords:
 
     @classmethod
     def of(cls, spec: HubSpec, settled: Settled) -> FolderWords:
-        """Read what the folder says. Reads the disk: use a thread."""
+        """Return the instructions and settings of the folder. Reads the disk: use a thread."""
         if not settled.loads:
             return cls(codex_instructions(spec.workspace))
         names = settled.environment & spec.env.keys() & set(spec.own_env)
@@ -56,7 +56,7 @@ class FolderWords:
 
     @property
     def mark(self) -> str:
-        """What tells these instructions from others; empty if there are none."""
+        """A short text that differs for different instructions. Empty if there are none."""
         return (
             hashlib.sha256(self.instructions.encode(errors="replace")).hexdigest()
             if self.instructions

@@ -12,19 +12,19 @@ from bridgehub.agents.codex.protocol import Fields
 __all__ = ["CodexGauge"]
 
 _NAMES = {300: "five_hour", 10_080: "seven_day"}
-"""Windows by their minutes, in the words that other agents have for them."""
+"""Names of limits by their window in minutes, the same as for other agents."""
 
 
 @attrs.define(eq=False)
 class CodexGauge:
-    """What one program told. `resets_at_ms`: when the limit is over that is reached; None: none is."""
+    """The figures that one program reported. `resets_at_ms`: when the reached limit ends, None if none is reached."""
 
     resets_at_ms: int | None = None
     _context: dict[str, int] | None = None
     _limits: list[dict[str, Any]] = attrs.field(factory=list)
 
     def note_tokens(self, usage: Fields) -> None:
-        """Take a `tokenUsage`: its last request had the whole context."""
+        """Take a `tokenUsage`. Its last request contained the whole context."""
         used, window = usage.inner("last").count("totalTokens"), usage.count("modelContextWindow")
         if used is not None and window:
             self._context = {"used": used, "window": window}
@@ -39,7 +39,7 @@ class CodexGauge:
         self.resets_at_ms = max(resets) * 1000 if resets else None
 
     def told(self) -> dict[str, Any]:
-        """Return the gauge as `Gauged` has it: only what is known."""
+        """Return the known figures in the form of `Gauged`."""
         context = {} if self._context is None else {"context": self._context}
         return context | ({"limits": self._limits} if self._limits else {})
 

@@ -24,7 +24,7 @@ from bridgehub.agents.text import tool_output_text
 __all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "shown_parts", "tool_of", "tool_outcome"]
 
 _LATE = frozenset({"webSearch", "imageView", "imageGeneration"})
-"""Items whose input is not there before they are completed."""
+"""Items whose input is known only when they are completed."""
 
 
 _ACTIVITIES = {
@@ -32,7 +32,7 @@ _ACTIVITIES = {
     "interacted": "agent_sendInput",
     "interrupted": "agent_interruptAgent",
 }
-"""What an agent did with one that it started, in the words of the older `collabAgentToolCall`."""
+"""What an agent did with one that it started, in the names of the older `collabAgentToolCall`."""
 
 
 @attrs.frozen
@@ -40,8 +40,8 @@ class Tool:
     """A tool call.
 
     Attributes:
-        is_late: it is told when it is over, since only then its input is known.
-        process_id: Codex's own id of a command's process; empty if it has none.
+        is_late: it is reported when it is over, because only then is its input known.
+        process_id: Codex's own id of a command's process. Empty if it has none.
     """
 
     item_id: str
@@ -52,7 +52,7 @@ class Tool:
 
 
 def tool_of(item: Fields) -> Tool | None:
-    """Return the tool call that an item is, None where it is none."""
+    """Return the tool call that an item represents. None if it is not one."""
     kind = item.text("type")
     named = _named(kind, item)
     if named is None:
@@ -107,7 +107,7 @@ def changes_of(item: Fields) -> list[dict[str, Any]]:
 
 
 def diff_of(changes: object) -> list[dict[str, Any]] | None:
-    """Return the changes of `changes_of` as file entries; None where there are none."""
+    """Return the changes of `changes_of` as file entries. None if there are none."""
     found = [change for change in changes if isinstance(change, dict)] if isinstance(changes, list) else []
     return [_entry_of(change) for change in found] or None
 
@@ -123,7 +123,7 @@ def _entry_of(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def tool_outcome(item: Fields) -> tuple[str, bool]:
-    """Return what a completed tool call gave, and whether it failed."""
+    """Return the output of a completed tool call, and whether it failed."""
     status = item.text("status")
     failed = status in {"failed", "declined"}
     match item.text("type"):
@@ -141,7 +141,7 @@ def tool_outcome(item: Fields) -> tuple[str, bool]:
 
 
 def shown_parts(item: Fields) -> object:
-    """Return the parts of a completed tool call's output, of which some may be pictures; None if it has no parts."""
+    """Return the parts of a completed tool call's output, some of which may be pictures. None if it has no parts."""
     match item.text("type"):
         case "mcpToolCall":
             return item.inner("result").value("content")
@@ -161,7 +161,7 @@ def _command_output(item: Fields, status: str) -> str:
 
 
 def _agents_output(item: Fields) -> str:
-    """Return how the agents stand that were waited for, one a line, with what those that ended said."""
+    """Return the state of the awaited agents, one a line, with the messages of those that ended."""
     states = (Fields(state) for state in item.inner("agentsStates").raw.values() if isinstance(state, dict))
     return "\n".join(
         ": ".join(part for part in (state.text("status"), state.text("message")) if part) for state in states

@@ -1,4 +1,4 @@
-"""The processes of one run of a program, known by a variable of their environment."""
+"""The processes of one run of a program, marked by an environment variable."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ RUN = "BUILDEROS_CODEX_RUN"
 """The environment variable that marks the program and all that it starts."""
 
 CALL = "CODEX_TOOL_CALL_ID"
-"""The variable by which the program itself marks what a command starts; its value is the item's id."""
+"""The variable by which the program itself marks what a command starts. Its value is the item's id."""
 
 KILL_ROUNDS = 5
-"""How often what it left behind is looked for, since the dying may start others."""
+"""How many times to look for remaining processes, because a dying process may start others."""
 
 GONE_S = 1.0
-"""How long what was killed may take to go."""
+"""How long a killed process may take to end, seconds."""
 
 
 def kill_marked(run_id: str, spared: Container[str] | None = None) -> None:
-    """Kill all processes of a run, or those of its commands only, but for the spared ones.
+    """Kill all processes of a run, or only those of its commands, except the spared ones.
 
-    Blocking: some 50 ms on a machine with a few hundred processes.
+    Blocks for about 50 ms on a machine with a few hundred processes.
     """
     for _ in range(KILL_ROUNDS):
         found = [process for pid in psutil.pids() if (process := _marked(pid, run_id, spared)) is not None]

@@ -16,14 +16,14 @@ _MODES = {
     "plan": ("on-request", "read-only"),
     "bypassPermissions": ("never", "danger-full-access"),
 }
-"""Permission modes that are not Codex's own words: what they mean for approval and sandbox."""
+"""Permission modes that are not Codex's own words, with their approval and sandbox."""
 
 
 def approval_and_sandbox(options: Mapping[str, Any], mode: str | None) -> tuple[str | None, str | None]:
-    """Return what holds, by the session's mode over the agent's table; None is Codex's own default.
+    """Return approval and sandbox. The session's mode overrides the agent's table. None is Codex's own default.
 
-    The mode is a word for the approval or for the sandbox, or one of the common modes. A word that nobody knows goes to
-    Codex as an approval, which it refuses.
+    The mode is a word for the approval, a word for the sandbox, or one of the common modes. An unknown word goes to Codex
+    as an approval, and Codex refuses it.
     """
     approval, sandbox = options.get("approval"), options.get("sandbox")
     approval = _MODES.get(str(approval), (approval, None))[0]

@@ -1,6 +1,6 @@
-"""How a turn of Codex ended, in the words of the protocol. No I/O.
+"""The end of a turn of Codex, translated to the protocol. No I/O.
 
-An error is told by Codex's error class and the HTTP status, never by its text.
+An error shows in Codex's error class and the HTTP status, never in its text.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["NOT_SIGNED_IN", "Usage", "turn_end"]
 
 NOT_SIGNED_IN = (
     "Codex is not signed in on this machine, or its sign-in is not valid any more. Run `codex login` in a "
-    "terminal there (with a key: `printenv OPENAI_API_KEY | codex login --with-api-key`). Where its "
-    "configuration names a model provider of your own, mend that provider's key."
+    "terminal there (with a key: `printenv OPENAI_API_KEY | codex login --with-api-key`). If its "
+    "configuration names a model provider of your own, fix that provider's key."
 )
 
 _PASSING_STATUSES = frozenset({408, 429})
@@ -36,12 +36,12 @@ _PASSING_KINDS = frozenset(
         "httpConnectionFailed",
     }
 )
-"""Error classes that may be gone at the next try, where no HTTP status says otherwise."""
+"""Error classes that may not occur at the next try, unless the HTTP status says otherwise."""
 
 
 @attrs.define(eq=False)
 class Usage:
-    """The tokens of one turn, added up from its requests to the model service."""
+    """The tokens of one turn, added up over its requests to the model service."""
 
     _total: int | None = None
     _input: int | None = None
@@ -49,7 +49,7 @@ class Usage:
     _cached: int = 0
 
     def note(self, usage: Fields) -> None:
-        """Take a `tokenUsage`: its `last` is one request's. One told twice, by its total, counts once."""
+        """Take a `tokenUsage`. Its `last` belongs to one request. If the total repeats, it counts once."""
         total = usage.inner("total").count("totalTokens")
         last = usage.inner("last")
         if total is not None and total == self._total:
@@ -60,7 +60,7 @@ class Usage:
         self._cached += last.count("cachedInputTokens") or 0
 
     def done(self, turn_id: str) -> TurnDone:
-        """Return the good end of a turn; no counts where none came. Codex tells no cost."""
+        """Return the successful end of a turn, without counts if none came. Codex reports no cost."""
         if self._input is None:
             return TurnDone(turn_id)
         return TurnDone(turn_id, self._input, self._output, self._cached)
@@ -78,12 +78,12 @@ def turn_end(
     """Return a turn's end from the `turn` of `turn/completed`.
 
     Args:
-        turn_id: our own id of it.
-        turn: what Codex says.
+        turn_id: our own id of the turn.
+        turn: what Codex reports.
         usage: the tokens up to now.
-        retried: whether the service had failed before; then another try may do.
-        resets_at_ms: when the person's limit is over, if one is reached.
-        position: where Codex's own record stands after a good end.
+        retried: whether the service had failed before. Then another try may succeed.
+        resets_at_ms: when the person's limit ends, if one is reached.
+        position: the place in Codex's own record after a successful end.
     """
     if turn.text("status") != "failed":
         return attrs.evolve(usage.done(turn_id), position=position)

@@ -1,6 +1,6 @@
-"""Messages that are commands of Codex's own terminal, and the methods that do what they say. No I/O.
+"""Messages that are commands of Codex's own terminal, and the methods that carry them out. No I/O.
 
-As text they would be words for the model.
+Sent as text, they would only be words for the model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COMMANDS = (
         "argument_hint": "[instructions]",
     },
 )
-"""As Codex's offer lists them."""
+"""The commands in the form of Codex's offer."""
 
 
 @attrs.frozen
@@ -32,7 +32,7 @@ class OwnCall:
 
 
 def own_call(content: str) -> OwnCall | None:
-    """Return what a message calls; None if it is text for the model."""
+    """Return the call that a message stands for. None if it is text for the model."""
     word, _, rest = content.strip().partition(" ")
     if word == "/compact" and not rest:
         return OwnCall("thread/compact/start", {}, "contextCompaction")

@@ -1,7 +1,7 @@
-"""What Codex asks in the middle of a turn, as a question to a person, and the person's answer in its words.
+"""Turns what Codex asks during a turn into a question for a person, and the answer into Codex's form.
 
-No I/O. A grant is what Codex itself remembers for the session after such an answer: this very command in
-this folder, changes of these very files, this tool of an MCP server.
+No I/O. A grant is what Codex itself remembers for the session after such an answer: this exact command in this folder,
+changes of these exact files, this tool of an MCP server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bridgehub.protocol.messages import Decided
 __all__ = ["Question", "answer_of", "question_of"]
 
 MAX_GRANT_CHARS = 2000
-"""Of a longer one a person could not see what is allowed: such a call is allowed once only."""
+"""Code points of a grant. A person could not read a longer one, so such a call can be allowed only once."""
 
 _COMMAND = "item/commandExecution/requestApproval"
 _FILES = "item/fileChange/requestApproval"
@@ -29,7 +29,7 @@ _INPUT = "item/tool/requestUserInput"
 
 @attrs.frozen
 class Question:
-    """What a person is asked (`Sink.ask`). `item_id`: the tool call that waits, empty where none is named."""
+    """What a person is asked (`Sink.ask`). `item_id`: the tool call that waits, empty if none is named."""
 
     tool: str
     tool_input: Any
@@ -40,16 +40,16 @@ class Question:
 
     @property
     def words(self) -> RequestWords:
-        """What a person reads of it."""
+        """What a person reads of the question."""
         return attrs.evolve(plain_words(self.tool, self.tool_input, self.questions), diff=self.diff)
 
 
 def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question | None:
-    """Return the question; None for a request that no person can answer.
+    """Return the question. None for a request that no person can answer.
 
     Args:
         request: what Codex asks.
-        running: the tool calls that run, oldest first: some requests only point at one.
+        running: the running tool calls, oldest first. Some requests only refer to one.
     """
     params = request.params
     item_id = params.text("itemId")
@@ -63,7 +63,7 @@ def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question |
             wanted = {
                 "permissions": params.value("permissions"),
                 "reason": params.maybe_text("reason"),
-                "lasts": "until this turn ends",  # Codex grants them for no less
+                "lasts": "until this turn ends",  # Codex has no shorter grant
             }
             return Question("permissions", _shown(wanted), item_id)
         case "item/tool/requestUserInput":
@@ -74,7 +74,7 @@ def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question |
 
 
 def answer_of(request: ServerRequest, question: Question, decided: Decided) -> dict[str, Any]:
-    """Return the result that answers `request`. A decision `cancelled` is a no."""
+    """Return the result that answers `request`. A decision `cancelled` counts as no."""
     allowed = decided.decision in {"allow", "allow_session"}
     lasting = decided.decision == "allow_session" and question.grant is not None
     if request.method in {_COMMAND, _FILES}:
@@ -120,7 +120,7 @@ def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
     shown["reason"] = params.maybe_text("reason")
     shown["grant_root"] = params.maybe_text("grantRoot")
     if shown["grant_root"]:
-        # Such a yes is for all of the folder, not for the files that are shown.
+        # A yes here covers the whole folder, not only the files that are shown.
         return Question(
             "apply_patch",
             _shown(shown),
@@ -208,7 +208,7 @@ def _form_questions(schema: Fields) -> list[dict[str, Any]]:
 
 
 def _form_content(schema: Fields, answers: dict[str, Any]) -> dict[str, Any]:
-    """Return the person's answers as the form's fields, in the kinds that its schema names."""
+    """Return the person's answers as the form's fields, in the types that its schema names."""
     content: dict[str, Any] = {}
     for name, field in schema.inner("properties").raw.items():
         if isinstance(field, dict):

@@ -1,13 +1,12 @@
-"""One running program that speaks JSON-RPC, such as `codex app-server`: its process, its pipes, calls over them.
+"""One running program that speaks JSON-RPC, such as `codex app-server`: its process, its pipes, and calls.
 
-The program lives longer than a turn, so its pipes are drained by tasks of Trio's own (system tasks), which
-end with the program and let no exception out. What it says goes to whoever listens (`listen`): the running
-turn. That one is waited for, so a flood stays in the program and grows nothing here. Between two turns
-nobody listens, and what is said is dropped, unless somebody hears it (`idle`); a question is answered by an error
-then.
+The program lives longer than a turn. So Trio's own tasks (system tasks) drain its pipes. They end with the program and
+let no exception out. What the program sends goes to the listener (`listen`), which is the running turn. The reader waits
+for the listener, so a flood stays in the program and nothing grows here. Between two turns there is no listener. Then
+messages go to `idle` if it is set, and are dropped otherwise. A question is then answered with an error.
 
-Every process that the program starts has `RUN` in its environment, by which `aclose` finds those that the
-program left behind.
+Every process that the program starts has `RUN` in its environment. By that `aclose` finds the processes that the program
+left behind.
 """
 
 from __future__ import annotations
@@ -43,32 +42,32 @@ __all__ = ["RUN", "Batch", "Program", "Speech", "start_program"]
 _log = logging.getLogger("builderos.bridgehub")
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""One line of the program; the largest seen, a command's output as JSON, is about 1.5 MB."""
+"""Bytes of one line of the program. The largest seen is about 1.5 MB, a command's output as JSON."""
 
 READ_BYTES = 256 * 1024
-"""Bytes taken from a pipe at once."""
+"""Bytes of one read from a pipe."""
 
 PIPE_BYTES = 64 * 1024
-"""What a pipe holds: a read of that much was not ahead of the program, and waits for nothing."""
+"""Bytes that a pipe holds. A read of that many means that the program is ahead, so gathering more saves nothing."""
 
 BATCHES_WAITING = 4
-"""Reads ahead of the turn that listens, each with all its messages; one may be large, so few."""
+"""Reads that may wait for the listening turn, each with all its messages. One may be large, so there are few."""
 
 STDERR_BYTES = 2048
-"""How much of the end of stderr is kept for the message about the program's end."""
+"""Bytes of the end of stderr that are kept for the message about the program's end."""
 
 LAST_WORDS_S = 1.0
-"""How long a program may take to end after it closed its output."""
+"""How long a program may take to end after it closed its output, seconds."""
 
 CLOSE_S = 0.5
-"""How long a program may take to end after its input closed; 0.06 s seen."""
+"""How long a program may take to end after its input closed, seconds; 0.06 s seen."""
 
 METHOD_NOT_FOUND = -32601
 
 Batch = tuple[Message, ...]
-"""What came with one read, in order: one hand-over for all of it is several times cheaper than one for each.
+"""The messages of one read, in order. To hand over all at once is several times cheaper than one by one.
 
-Replies are in it only if they answer what was sent by `post`.
+It contains replies only to what was sent by `post`.
 """
 
 
@@ -77,10 +76,10 @@ class Speech:
     """How a kind of program speaks.
 
     Attributes:
-        name: what a person calls it.
-        version: the value of `jsonrpc` in each message; empty: none is written.
-        is_piece: tells whether a message is a piece of an answer.
-        idle: hears what is said while nobody listens; its result, if any, answers a question.
+        name: the program's name for a person.
+        version: the value of `jsonrpc` in each message. Empty: it is left out.
+        is_piece: whether a message is a piece of an answer.
+        idle: takes messages while there is no listener. Its result, if any, answers a question.
     """
 
     name: str = "Codex"
@@ -97,7 +96,7 @@ class _Call:
 
 @attrs.define(eq=False)
 class Program:
-    """Made by `start_program`; must be closed. `pid` is the process's id."""
+    """A running program, made by `start_program`. Close it. `pid` is the process's id."""
 
     _process: trio.Process
     _run_id: str
@@ -112,9 +111,9 @@ class Program:
     _posted: set[int] = attrs.field(factory=set)
     _speech: Speech = attrs.field(factory=Speech)
     gone: trio.Event = attrs.field(factory=trio.Event)
-    """Set once nothing more comes from it."""
+    """Set once nothing more comes from the program."""
     _torn: bool = False
-    """A line was cut off while it was written: what the program reads next would be nonsense."""
+    """A line was cut off during writing. Anything that the program reads next would be nonsense."""
 
     @property
     def pid(self) -> int:
@@ -123,26 +122,26 @@ class Program:
 
     @property
     def next_id(self) -> int:
-        """The id of the call that comes next."""
+        """The id of the next call."""
         return self._ids + 1
 
     @property
     def usable(self) -> bool:
-        """Whether it runs and understands us, as far as is known."""
+        """Whether the program runs and understands us, as far as is known."""
         return not self._over and not self._torn and self._process.poll() is None
 
     @property
     def fault(self) -> CodexError:
-        """Why nothing more comes from it."""
+        """Why nothing more comes from the program."""
         return self._fault or ProgramExited(self._last_words())
 
     def hear_idle_by(self, idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None]) -> None:
-        """Have somebody else hear what is said while nobody listens (`Speech.idle`)."""
+        """Pass what the program sends to `idle` while there is no listener (`Speech.idle`)."""
         self._speech = attrs.evolve(self._speech, idle=idle)
 
     @contextmanager
     def listen(self) -> Iterator[trio.MemoryReceiveChannel[Batch]]:
-        """Take what the program says while inside the block; the channel ends with the program."""
+        """Receive what the program sends while inside the block. The channel ends with the program."""
         send, receive = trio.open_memory_channel[Batch](BATCHES_WAITING)
         with send, receive:
             if self._over:
@@ -158,8 +157,8 @@ class Program:
         """Call the program and wait for its answer.
 
         Raises:
-            CallRefused: it answered with an error.
-            ProgramExited, BadOutput: it went, or its output is broken.
+            CallRefused: the program answered with an error.
+            ProgramExited, BadOutput: the program ended, or its output is broken.
         """
         self._ids += 1
         number = self._ids
@@ -178,9 +177,9 @@ class Program:
         return call.reply.result
 
     async def post(self, method: str, params: Mapping[str, Any]) -> None:
-        """Call the program; its answer comes to the listener, in order. Raises ProgramExited.
+        """Call the program. Its answer comes to the listener, in order. Raises ProgramExited.
 
-        The id of the call is `next_id` as it was before.
+        The call has the id that `next_id` had before.
         """
         number = self.next_id
         self._ids += 1
@@ -188,12 +187,12 @@ class Program:
         await self._write({"id": number, "method": method, "params": params})
 
     async def tell(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        """Call the program and do not care for its answer. Raises ProgramExited."""
+        """Call the program and ignore its answer. Raises ProgramExited."""
         self._ids += 1
         await self._write({"id": self._ids, "method": method, "params": params or {}})
 
     async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        """Tell the program something that it does not answer. Raises ProgramExited."""
+        """Send the program a notification, which has no answer. Raises ProgramExited."""
         await self._write({"method": method} if params is None else {"method": method, "params": params})
 
     async def answer(self, request: ServerRequest, result: Mapping[str, Any] | None) -> None:
@@ -201,12 +200,12 @@ class Program:
         await self._write({"id": request.request_id, "result": result})
 
     async def refuse(self, request: ServerRequest, why: str, code: int = METHOD_NOT_FOUND) -> None:
-        """Answer a question of the program by an error. Raises ProgramExited."""
+        """Answer a question of the program with an error. Raises ProgramExited."""
         error = {"code": code, "message": why}
         await self._write({"id": request.request_id, "error": error})
 
     async def aclose(self) -> None:
-        """End the program and all that it started. Idempotent; when cancelled it kills at once."""
+        """End the program and all that it started. Idempotent. If cancelled, it kills at once."""
         assert self._process.stdin is not None
         try:
             await self._process.stdin.aclose()
@@ -221,14 +220,14 @@ class Program:
         await trio.to_thread.run_sync(kill_marked, self._run_id)
 
     async def kill_commands(self, spared: Container[str]) -> None:
-        """Kill what the program's commands left running, those calls excepted whose id is in `spared`.
+        """Kill what the program's commands left running, except calls whose id is in `spared`.
 
-        A command may put itself out of the program's reach, by a session of its own.
+        A command may leave the program's reach by starting a session of its own.
         """
         await trio.to_thread.run_sync(kill_marked, self._run_id, spared, abandon_on_cancel=True)
 
     async def run(self) -> None:
-        """Drain the pipes until the program is over. A system task: nothing may leave it."""
+        """Drain the pipes until the program ends. A system task, so no exception may leave it."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -252,7 +251,7 @@ class Program:
             self._fault = error
 
     async def _hear(self, lines: Iterator[bytearray]) -> bool:
-        """Take lines; return whether the last of them was a piece of an answer."""
+        """Take lines. Return whether the last of them was a piece of an answer."""
         batch: list[Message] = []
         fault: BadOutput | None = None
         try:
@@ -266,7 +265,7 @@ class Program:
                     batch.append(message)
         except BadOutput as error:
             fault = error
-        if batch:  # what was said before nonsense counts
+        if batch:  # messages before a broken line count
             await self._hand_over(tuple(batch))
         if fault is not None:
             raise fault
@@ -333,7 +332,7 @@ class Program:
         if code is not None and code < 0:
             how = f"was ended by signal {-code}"
         words = self._stderr.decode(errors="replace").strip()
-        return f"{self._speech.name} {how}." + (f" Its last words:\n{words}" if words else "")
+        return f"{self._speech.name} {how}." + (f" Its last output:\n{words}" if words else "")
 
 
 async def start_program(
@@ -344,17 +343,17 @@ async def start_program(
     run_id: str,
     speech: Speech | None = None,
 ) -> Program:
-    """Start the process; it has said nothing yet.
+    """Start the process. Does not wait for it to become ready.
 
     Args:
         command: the program and its arguments.
         env: its whole environment.
-        cwd: where it starts.
-        run_id: the value of `RUN`, unlike that of any other program.
-        speech: how it speaks; None: as Codex does.
+        cwd: the folder in which it starts.
+        run_id: the value of `RUN`, unique for each program.
+        speech: how it speaks. None: like Codex.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: the process cannot be started.
     """
     process = await trio.lowlevel.open_process(
         list(command),

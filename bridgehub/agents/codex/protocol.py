@@ -1,7 +1,7 @@
 """The lines of `codex app-server` and of other agents: JSON-RPC, with or without its `jsonrpc` member. No I/O.
 
-All reading of the program's JSON is done through `Fields`, which takes nothing for granted: a field that is
-missing or of another kind is as good as absent. So a newer program may say more, or less, than was known.
+All JSON of the program is read through `Fields`, which assumes nothing: a field that is missing or has another type
+counts as absent. So a newer program may send more fields, or fewer.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ class Fields:
     raw: Mapping[str, Any] = attrs.field(factory=dict)
 
     def text(self, name: str) -> str:
-        """Return a string, empty where there is none."""
+        """Return a string, empty if there is none."""
         return self.maybe_text(name) or ""
 
     def maybe_text(self, name: str) -> str | None:
-        """Return a string, None where there is none."""
+        """Return a string, None if there is none."""
         value = self.raw.get(name)
         return value if isinstance(value, str) else None
 
     def count(self, name: str) -> int | None:
-        """Return an integer, None where there is none."""
+        """Return an integer, None if there is none."""
         value = self.raw.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def flag(self, name: str) -> bool:
-        """Tell whether a field is true."""
+        """Return whether a field is true."""
         return self.raw.get(name) is True
 
     def inner(self, name: str) -> Fields:
-        """Return an object, an empty one where there is none."""
+        """Return an object, empty if there is none."""
         value = self.raw.get(name)
         return Fields(value) if isinstance(value, dict) else Fields()
 
     def each(self, name: str) -> tuple[Any, ...]:
-        """Return the members of a list, nothing where there is none."""
+        """Return the members of a list, empty if there is none."""
         value = self.raw.get(name)
         return tuple(value) if isinstance(value, list) else ()
 
@@ -69,13 +69,13 @@ class Fields:
         return tuple(Fields(value) for value in self.each(name) if isinstance(value, dict))
 
     def value(self, name: str) -> Any:
-        """Return whatever is there, None where nothing is."""
+        """Return the value of a field of any type, None if there is none."""
         return self.raw.get(name)
 
 
 @attrs.frozen
 class Notification:
-    """The program tells something."""
+    """A message of the program that needs no answer."""
 
     method: str
     params: Fields
@@ -83,7 +83,7 @@ class Notification:
 
 @attrs.frozen
 class ServerRequest:
-    """The program asks something and waits for the answer with this id."""
+    """A question of the program, which waits for the answer with this id."""
 
     request_id: int | str
     method: str
@@ -92,7 +92,7 @@ class ServerRequest:
 
 @attrs.frozen
 class Reply:
-    """The program answers a call of ours; `error` is its text if it refused, `code` the number of that error."""
+    """The program's answer to one of our calls. If it refused, `error` is its text and `code` the error's number."""
 
     request_id: int
     result: Fields
@@ -112,7 +112,7 @@ class Lines:
     _searched: int = 0
 
     def feed(self, chunk: bytes | bytearray) -> Iterator[bytearray]:
-        """Give the lines that are whole now, without their ends, empty ones left out. Raises BadOutput."""
+        """Yield the lines that are now complete, without their ends. Skips empty ones. Raises BadOutput."""
         self._buffer += chunk
         while (end := self._buffer.find(b"\n", self._searched)) >= 0:
             line = self._buffer[:end]
@@ -126,13 +126,13 @@ class Lines:
 
 
 def decode(line: bytes | bytearray) -> Message:
-    """Read one line. Raises BadOutput."""
+    """Parse one line. Raises BadOutput."""
     try:
         told = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise BadOutput("a line that is no JSON") from None
+        raise BadOutput("a line that is not JSON") from None
     if not isinstance(told, dict):
-        raise BadOutput("a line that is no JSON object")
+        raise BadOutput("a line that is not a JSON object")
     fields = Fields(told)
     method, request_id = fields.maybe_text("method"), told.get("id")
     if method is not None:
@@ -144,16 +144,16 @@ def decode(line: bytes | bytearray) -> Message:
         refusal = fields.inner("error")
         error = refusal.text("message") or "no reason given" if "error" in told else None
         return Reply(request_id, fields.inner("result"), error, refusal.count("code"))
-    raise BadOutput("a line that is no message of the protocol")
+    raise BadOutput("a line that is not a message of the protocol")
 
 
 def is_piece(message: Message) -> bool:
-    """Tell whether a message is a piece of an answer."""
+    """Return whether a message is a piece of an answer."""
     return isinstance(message, Notification) and message.method == _PIECE
 
 
 def joined(messages: Sequence[Message]) -> Iterator[Message]:
-    """Give the messages in order, with neighbouring pieces of one answer as one."""
+    """Yield the messages in order, with neighbouring pieces of one answer joined."""
     pieces: list[str] = []
     last: Notification | None = None
     for message in messages:
@@ -182,5 +182,5 @@ def _with_delta(last: Notification, pieces: list[str]) -> Notification:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """Write one line."""
+    """Return a message as one line."""
     return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,18 +1,18 @@
 """One thread of Codex on a running program: its turns.
 
-**When a prompt is taken.** Codex writes the prompt into the thread's own record before it calls the model
-service, and tells so by a `userMessage` item with the id that we gave it. That item is `Consumed`: a program
-killed after it has the prompt when the thread is resumed (seen), one killed before has not. A steered message
-is taken with the same proof; `turn/steer` itself only queues it.
+**When a prompt is taken.** Codex writes the prompt into the thread's own record before it calls the model service. It
+reports that by a `userMessage` item with our id. That item is `Consumed`. If the program is killed after it, the resumed
+thread has the prompt (seen). If it is killed before, the thread does not. A steered message has the same proof:
+`turn/steer` itself only queues it.
 
-**When a turn is over.** With `turn/completed`, and when the agents that Codex started in it are done as well
-(`codex_agents`): Codex lets them go on, where nobody would see them or could answer them. Commands may outlive
-a turn in the background, which is Codex's way (`background`); those of an interrupted turn are ended, and so are its
-agents, which Codex leaves to its client both.
+**When a turn is over.** With `turn/completed`, once the agents that Codex started in it are done too (`sub_agents`).
+Codex itself would let them continue, although nobody could see or answer them. Commands may outlive a
+turn in the background, as usual with Codex (`background`). After an interrupt the turn's commands and agents are ended
+here, since Codex leaves both to its client.
 
-**Interrupts.** Codex answers `turn/interrupt` for the turn that runs; before `turn/started` it takes it for
-the turn before and refuses, and after the turn's end it does not answer until another turn runs. So it is
-sent in between only, and no answer is waited for.
+**Interrupts.** Codex answers `turn/interrupt` for the running turn. Before `turn/started` it applies the call to the
+previous turn and refuses. After the turn's end it does not answer until another turn runs. So the call is sent only in
+between, without waiting for an answer.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ __all__ = ["CodexSession"]
 _log = logging.getLogger("builderos.bridgehub")
 
 AGENTS_BEGIN_S = 5.0
-"""How long a turn that is over waits for an agent that was started and has not begun; 0.01 s seen."""
+"""How long a finished turn waits for an agent that was started and has not begun, seconds; 0.01 s seen."""
 
 AGENTS_STOP_S = 2.0
-"""How long the agents of a turn that failed or was stopped may take to end; then the program goes with them."""
+"""How long the agents of a failed or stopped turn may take to end, seconds. Then the program is closed with them."""
 
 UserInput = dict[str, Any]
 
@@ -68,38 +68,38 @@ class _Turn:
     translator: CodexTranslator
     codex_id: str = ""
     running_id: str = ""
-    """The id of what Codex can stop: `codex_id`, but for a review."""
+    """The id of the turn that Codex can stop. It differs from `codex_id` only in a review."""
     usage: Usage = attrs.field(factory=Usage)
     own_call: OwnCall | None = None
     """What Codex does instead of taking a prompt."""
     consumed: bool = False
     interrupted: bool = False
     broke: bool = True
-    """It had no end that Codex told, so far."""
+    """Whether Codex has not reported the turn's end."""
     started: trio.Event = attrs.field(factory=trio.Event)
     steers: dict[str, _Steer] = attrs.field(factory=dict)
     asks: dict[int | str, trio.CancelScope] = attrs.field(factory=dict)
     warned: set[str] = attrs.field(factory=set)
     over: Notification | None = None
-    """Codex's own end of it; then only its agents are still waited for."""
+    """Codex's own end of the turn. After that, only its agents are awaited."""
     over_at: float = 0.0
 
     @property
     def is_spoilt(self) -> bool:
-        """Whether what its agents do is wanted no more."""
+        """Whether the work of its agents is no longer wanted."""
         failed = self.over is not None and self.over.params.inner("turn").text("status") != "completed"
         return self.interrupted or failed
 
 
 @attrs.define(eq=False)
 class CodexSession:
-    """A warm program with its thread. One turn at a time; after an error it must be closed."""
+    """A warm program with its thread. One turn at a time. After an error, close it."""
 
     program: Program
     thread_id: str
     blob_folder: str
     _stale: bool = False
-    """Something outlived an interrupt: the program must be put away before the next turn."""
+    """Something outlived an interrupt. The program must be closed before the next turn."""
     gauge: CodexGauge = attrs.field(factory=CodexGauge)
     plan: str = ""
     """The newest plan that a turn in plan mode ended with."""
@@ -114,7 +114,7 @@ class CodexSession:
 
     @property
     def usable(self) -> bool:
-        """Whether another turn may run on it."""
+        """Whether another turn may run on the program."""
         return self.program.usable and not self._stale
 
     async def run_turn(
@@ -126,13 +126,13 @@ class CodexSession:
     ) -> TurnEnd:
         """Send the inputs as a prompt and report until the turn is over. `changes`: settings from this turn on.
 
-        In place of inputs a call of Codex's own may begin the turn.
+        Instead of inputs, one of Codex's own calls may begin the turn.
 
-        A cancelled turn leaves the session unusable.
+        After a cancelled turn the session is unusable.
 
         Raises:
-            ExceptionGroup: of `CodexError` (it went, spoke nonsense or refused; `PromptNotTaken` where it
-                went before it began with the prompt), or of what `sink` raised.
+            ExceptionGroup: of what `sink` raised, or of `CodexError`: the program ended, sent broken output or refused. It
+                is `PromptNotTaken` if the program ended before it began with the prompt.
         """
         turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
         turn.own_call = inputs if isinstance(inputs, OwnCall) else None
@@ -147,16 +147,16 @@ class CodexSession:
             turn.broke = False
         finally:
             self._turn = None
-            turn.started.set()  # for who still waits for it, and then finds the turn gone
+            turn.started.set()  # wakes tasks that still wait for the start; they then see that the turn is over
             for steer in turn.steers.values():
                 steer.decided.set()
         return end
 
     async def steer(self, message_id: str, inputs: Sequence[UserInput]) -> bool:
-        """Give the running turn one more message; return whether the agent took it into the turn.
+        """Give the running turn one more message. Return whether the agent took it into the turn.
 
         Raises:
-            CodexError: the program went or broke meanwhile; nobody knows what became of the message.
+            CodexError: the program ended or broke meanwhile. It is unknown what became of the message.
         """
         turn = self._turn
         if turn is None:
@@ -173,11 +173,11 @@ class CodexSession:
             return False
         await steer.decided.wait()
         if turn.broke and not steer.taken:
-            raise ProgramExited("Codex ended before it told of a message.")
+            raise ProgramExited("Codex ended before it confirmed a message.")
         return steer.taken
 
     async def interrupt(self) -> None:
-        """Ask Codex to stop the turn, as soon as it has begun. Its end is the answer."""
+        """Ask Codex to stop the turn as soon as it has begun. The turn's end is the answer."""
         turn = self._turn
         if turn is None:
             await trio.lowlevel.checkpoint()
@@ -191,7 +191,7 @@ class CodexSession:
         await self._stop_agents()
 
     async def _stop_agents(self) -> None:
-        """Ask what Codex started in this turn to stop as well; Codex itself lets it go on."""
+        """Ask the agents that Codex started in this turn to stop too. Codex itself lets them continue."""
         for agent in self._agents.running:
             if not agent.told_to_stop:
                 agent.told_to_stop = True
@@ -207,10 +207,10 @@ class CodexSession:
         self, turn: _Turn, inputs: Sequence[UserInput] | OwnCall, changes: dict[str, Any]
     ) -> None:
         thread = {"threadId": self.thread_id}
-        # `_follow` finds a program that is gone, once it has read what was said before.
+        # `_follow` finds that the program has ended, after it has read everything that came before.
         with suppress(ProgramExited, BadOutput):
             if isinstance(inputs, OwnCall):
-                if changes:  # such a call takes none along
+                if changes:  # such a call cannot carry settings
                     await self.program.call("thread/settings/update", thread | changes)
                 await self.program.call(inputs.method, thread | inputs.params)
             else:
@@ -235,9 +235,9 @@ class CodexSession:
         return await self._finish(turn, turn.over)
 
     async def _next(self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch]) -> Batch | None:
-        """Return what Codex says next; None where what it owes is not waited for any longer.
+        """Return what Codex sends next. None if it is not worth waiting for any longer.
 
-        Raises CodexError: it went, or broke.
+        Raises CodexError: the program ended or broke.
         """
         deadline = math.inf
         if turn.over is not None and turn.is_spoilt:
@@ -273,7 +273,7 @@ class CodexSession:
             await self._hear(turn, told)
 
     def _is_ours(self, turn: _Turn, told: Notification) -> bool:
-        """Leave out items of earlier turns."""
+        """Return whether a message belongs to this turn. Items of earlier turns do not."""
         about = told.params.maybe_text("turnId") or told.params.inner("turn").maybe_text("id")
         return not turn.codex_id or about in (None, turn.codex_id)
 
@@ -281,7 +281,7 @@ class CodexSession:
         match told.method:
             case "turn/started":
                 begun = told.params.inner("turn")
-                # A review runs in a turn inside its own: all that follows names the outer one, a stop the inner one.
+                # A review runs in a turn inside its own. What follows names the outer turn; a stop must name the inner one.
                 turn.running_id = begun.text("id")
                 turn.codex_id = self._agents.root_id = begun.text("rootTurnId") or turn.running_id
                 turn.started.set()
@@ -360,7 +360,7 @@ class CodexSession:
         )
 
     async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
-        # A program that is gone is told by `_follow`.
+        # `_follow` reports that the program has ended.
         with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
             agent = self._agents.of_thread(request.params.text("threadId"))
             translator = turn.translator if agent is None else agent.translator
@@ -383,9 +383,9 @@ class CodexSession:
             await self.program.answer(request, answer_of(request, question, decided))
 
     async def _steer_note(self, turn: _Turn, note: str, at: tuple[str, str]) -> None:
-        """Say why not: a refusal has no room for words, so they come as a message of the person.
+        """Send the reason for a refusal. A refusal has no field for it, so it goes as a message of the person.
 
-        Before the refusal: then the model gets both together.
+        It goes before the refusal, so that the model gets both together.
         """
         text = {"type": "text", "text": f"I did not allow that: {note}"}
         try:

@@ -1,10 +1,10 @@
-"""Starting Codex: which program, with which settings, on which thread.
+"""Starts Codex: which program, with which settings, on which thread.
 
-The id of a session's thread is ours to keep (`Sink.remember`); Codex keeps the thread itself below its home.
-Codex reads instruction files (`AGENTS.md`) and settings (`config.toml`) when it starts or resumes a thread in
-a new process; in a running one it takes up the person's own `AGENTS.md` but not the workspace's (seen). So
-`Instructions` tells whether any of them changed, and then the program is started anew for the next turn: that
-costs about a fifth of a second, and loses nothing but commands in the background.
+We remember the id of a session's thread (`Sink.remember`). Codex keeps the thread itself below its home. Codex reads
+instruction files (`AGENTS.md`) and settings (`config.toml`) when a new process starts or resumes a thread. A running
+process notices changes of the person's own `AGENTS.md`, but not of the workspace's (seen). So `Instructions` shows
+whether any of them changed, and then the program is restarted for the next turn. That costs about a fifth of a second
+and loses only background commands.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 START_S = 60.0
-"""How long a program may take until it is ready; 0.1 s seen, MCP servers of the person included."""
+"""How long a program may take until it is ready, seconds; 0.1 s seen, including the person's MCP servers."""
 
 _PACKAGE = "codex_cli_bin"
 _CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
@@ -64,21 +64,23 @@ _UNHEARD = (
     "thread/status/changed",
     "thread/readState/changed",
 )
-"""Notifications that Codex shall not send: what they tell comes again, whole, or is of no use here."""
+"""Notifications that Codex shall not send: their content comes again, whole, or has no use here."""
 
 _OPTIONS = ("-c", "tools.update_plan.enabled=true")
-"""For every program: the tool for its to-do list, which is off elsewhere than in its own terminal."""
+"""For every program: enables the tool for its to-do list, which is off outside its own terminal."""
 
 _NO_THREAD = ("no rollout found for thread id", "invalid session id")
-"""How Codex says that it knows no thread of an id, or can have none. Nothing else means that a conversation is lost."""
+"""Codex's messages for an id whose thread it does not know, or which cannot have one. Nothing else means that a
+conversation is lost.
+"""
 
 _IN_USE = "already has an active writer"
-"""How it says that another Codex has the thread open."""
+"""Codex's message if another Codex has the thread open."""
 
 
 @attrs.frozen
 class Settings:
-    """What a thread runs with; None is Codex's own default."""
+    """What a thread runs with. None is Codex's own default."""
 
     approval: str | None
     sandbox: str | None
@@ -86,26 +88,26 @@ class Settings:
 
     @classmethod
     def of(cls, spec: HubSpec) -> Settings:
-        """Return the session's settings, over the agent's table."""
+        """Return the session's settings, which override the agent's table."""
         approval, sandbox = approval_and_sandbox(spec.options, spec.permission_mode)
         return cls(approval, sandbox, spec.model or spec.options.get("model"))
 
     def params(self, workspace: str) -> dict[str, Any]:
-        """Return the fields of `thread/start` and `thread/resume`: a resume forgets what is not said again."""
+        """Return the fields of `thread/start` and `thread/resume`. A resume forgets every setting that is not repeated."""
         told = {"approvalPolicy": self.approval, "sandbox": self.sandbox, "model": self.model}
         return {"cwd": workspace} | {name: value for name, value in told.items() if value is not None}
 
 
 @attrs.frozen
 class Thread:
-    """Which thread a session goes on with. `fork_after`: with a fork of it, up to this turn of Codex's own."""
+    """The thread that a session continues. With `fork_after` it continues a fork, up to this turn of Codex's own."""
 
     thread_id: str | None = None
     fork_after: str | None = None
 
     @classmethod
     def of(cls, memory: dict[str, Any]) -> Thread:
-        """Read what an earlier hub remembered, or a fork was given; what is not understood counts as not said."""
+        """Read what an earlier hub remembered, or a fork was given. Fields that are not understood count as missing."""
         thread_id, fork = memory.get("thread_id"), memory.get("fork")
         if isinstance(thread_id, str):
             return cls(thread_id)
@@ -118,15 +120,15 @@ class Thread:
 
 @attrs.frozen
 class Instructions:
-    """The state of the files that Codex reads at the start of a process: path, time and size of each."""
+    """The state of the files that Codex reads when a process starts: path, modification time (ns) and size of each."""
 
     files: tuple[tuple[str, int, int], ...]
 
     @classmethod
     def look(cls, spec: HubSpec) -> Instructions:
-        """Look at the files. Reads the disk: use a thread. Raises WorkspaceGone."""
+        """Return the current state of the files. Reads the disk: use a thread. Raises WorkspaceGone."""
         if not Path(spec.workspace).is_dir():
-            raise WorkspaceGone(f"The workspace {spec.workspace} is not there any more.")
+            raise WorkspaceGone(f"The workspace {spec.workspace} no longer exists.")
         home = codex_home(spec.env)
         paths = [home / name for name in ("AGENTS.override.md", "AGENTS.md", "config.toml")]
         for folder in project_folders(Path(spec.workspace)):
@@ -146,16 +148,18 @@ def find_program(spec: HubSpec) -> str:
     own = spec.options.get("cli_path")
     if own is not None:
         if not Path(own).is_file():
-            raise ProgramMissing(f"There is no Codex program at {own}. Mend `cli_path` of the agent.")
+            raise ProgramMissing(f"There is no Codex program at {own}. Fix `cli_path` of the agent.")
         if not os.access(own, os.X_OK):
-            raise ProgramMissing(f"The file {own} is not executable. Mend it, or `cli_path` of the agent.")
+            raise ProgramMissing(
+                f"The file {own} is not executable. Make it so, or fix `cli_path` of the agent."
+            )
         return str(own)
     package = importlib.util.find_spec(_PACKAGE)  # finds it without importing
     if package is None or package.origin is None:
         raise ProgramMissing("The Codex agent is not installed.")
     path = Path(package.origin).parent / "bin" / "codex"
     if not path.is_file():
-        raise ProgramMissing("The Codex package is there, its program is not.")
+        raise ProgramMissing("The Codex package is installed, but its program is missing.")
     return str(path)
 
 
@@ -163,8 +167,8 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
     """Start the program, with `options` before its command.
 
     Raises:
-        ProgramMissing: there is none.
-        ProgramExited: it cannot be run.
+        ProgramMissing: there is no program.
+        ProgramExited: the program cannot be run.
     """
     path = await trio.to_thread.run_sync(find_program, spec)
     env = {**spec.env, MARKER: spec.hub_id}
@@ -176,15 +180,15 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
 
 
 async def initialize(program: Program) -> bool:
-    """Greet a fresh program; return whether it is signed in, or needs not to be.
+    """Initialize a new program. Return whether it is signed in, or needs no sign-in.
 
     Raises:
-        ProgramExited: it did not come up in time, or at all.
-        BadOutput: it is no Codex.
-        CallRefused: it does not want us.
+        ProgramExited: it did not become ready in time, or ended.
+        BadOutput: it does not speak the protocol of Codex.
+        CallRefused: it refuses us.
     """
     capabilities = {
-        "experimentalApi": True,  # for the list of commands in the background
+        "experimentalApi": True,  # for the list of background commands
         "requestAttestation": False,
         "optOutNotificationMethods": list(_UNHEARD),
     }
@@ -194,25 +198,26 @@ async def initialize(program: Program) -> bool:
         try:
             account = await program.call("account/read", {"refreshToken": False})
         except CallRefused:
-            return True  # an older program: its turns tell
+            return True  # an older program: its turns show it
         return not account.flag("requiresOpenaiAuth") or account.value("account") is not None
-    raise ProgramExited(f"Codex did not come up within {START_S:g} s.")
+    raise ProgramExited(f"Codex did not start within {START_S:g} s.")
 
 
 async def open_thread(
     program: Program, spec: HubSpec, thread: Thread, words: FolderWords
 ) -> tuple[str, bool, Fields]:
-    """Resume or fork the thread, or start one if there is none, or Codex says for certain that it has none of this id.
+    """Resume or fork the thread. Start a new one if there is none, or if Codex is certain that it does not know the id.
 
-    Any other failure to resume may pass: the thread may be open in another Codex, say. A refused fork is a new thread.
+    Any other failure to resume may be temporary: the thread may be open in another Codex. A refused fork gives a new
+    thread.
 
     Returns:
-        The thread's id, whether it is new, and what Codex said of its settings.
+        The thread's id, whether it is new, and what Codex reported of its settings.
 
     Raises:
-        NotResumed: the thread could not be taken up now.
-        CallRefused: Codex does not want these settings.
-        ProgramExited, BadOutput: it went, or broke.
+        NotResumed: the thread could not be resumed now.
+        CallRefused: Codex refuses these settings.
+        ProgramExited, BadOutput: the program ended, or broke.
     """
     params = Settings.of(spec).params(spec.workspace) | words.params()
     with trio.move_on_after(START_S):
@@ -234,13 +239,13 @@ def _not_resumed(reason: str) -> str:
     if _IN_USE in reason:
         return "The conversation is open in another Codex. Close it there, then send the message again."
     return (
-        "Codex could not take up the conversation, which is kept. Send the message again; if that never helps, "
+        "Codex could not resume the conversation, which is kept. Send the message again; if that never helps, "
         f"start the agent afresh. Codex said: {reason}"
     )
 
 
 def history_text(history: History) -> str:
-    """Return what was said before as a text that goes in front of the prompt."""
+    """Return what was said before, as a text that goes in front of the prompt."""
     lines = [
         "Your own memory of this conversation was lost. This is what was said in it before, oldest first, "
         "as context for the message that follows:",
@@ -255,7 +260,7 @@ def history_text(history: History) -> str:
 def user_inputs(
     content: str, attachments: tuple[dict[str, Any], ...], context: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return a person's message as Codex takes it: text, files named below it, pictures as pictures."""
+    """Return a person's message in Codex's form: text, files named below it, pictures as pictures."""
     lines = [
         f"- {item.get('filename') or Path(str(item.get('path'))).name}: {item.get('path')}"
         for item in attachments

@@ -1,13 +1,13 @@
 """Agents that Codex starts by itself: each of their turns is a task of ours. No I/O.
 
-Codex runs such an agent in a thread of its own, and says so in the thread that asked for it: by an item
-`collabAgentToolCall` `spawnAgent`, or in its newer way by `subAgentActivity` `started`. Then it tells of the
-agent's turn as of any other; `rootTurnId` names the turn that the person began.
+Codex runs such an agent in a thread of its own. The thread that asked for it reports that by an item
+`collabAgentToolCall` `spawnAgent`, or by the newer `subAgentActivity` `started`. Then Codex reports the agent's turn like
+any other; `rootTurnId` names the turn that the person began.
 
     named by an item ─▶ its turn starts: task_started ─▶ its items: progress, tools ─▶ its turn ends: task_finished
 
-An agent that gets more work later has another turn, which is another task. Its words are progress and the
-task's result; its tool calls lie below the call that started it.
+An agent that gets more work later has another turn, which is another task. Its text is progress and the task's result.
+Its tool calls are below the call that started it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from bridgehub.protocol.messages import (
 __all__ = ["AgentTurn", "SubAgents"]
 
 TITLE_CHARS = 200
-"""Of the work's first line; a client shows a line."""
+"""Code points of a title, from the first line of the work. A client shows one line."""
 
 MAX_KNOWN = 256
-"""Agents that are remembered by name, the newest; Codex itself lets a few run at once."""
+"""Newest agents that are remembered by name. Codex itself runs only a few at once."""
 
 _KIND = "agent"
-"""What a client shows as the agent's type: Codex gives them pet names, nothing that says what they are."""
+"""The agent's type that a client shows. Codex gives agents pet names, which do not say what they do."""
 
 _UNNAMED = "A sub-agent"
 _ITEMS = frozenset({"item/started", "item/completed"})
 
 _SPEECH = frozenset({"userMessage", "agentMessage", "reasoning", "plan", "contextCompaction"})
-"""Items that are no tool call."""
+"""Items that are not tool calls."""
 
 _ENDS: dict[str, Literal["succeeded", "failed", "cancelled"]] = {
     "completed": "succeeded",
@@ -55,7 +55,7 @@ _ENDS: dict[str, Literal["succeeded", "failed", "cancelled"]] = {
 
 @attrs.frozen
 class _Named:
-    """What was said when an agent was started: its work, the call that did it, the thread that asked."""
+    """What was reported when an agent was started: its work, the call that started it, the thread that asked."""
 
     title: str = _UNNAMED
     call_id: str | None = None
@@ -64,7 +64,7 @@ class _Named:
 
 @attrs.define(eq=False)
 class AgentTurn:
-    """A turn of such an agent that runs. `codex_id` is Codex's id of the turn, and of the task."""
+    """A running turn of such an agent. `codex_id` is Codex's id of the turn, and the id of the task."""
 
     thread_id: str
     codex_id: str
@@ -77,7 +77,7 @@ class AgentTurn:
 
 @attrs.define(eq=False)
 class SubAgents:
-    """Those of one session: known over its turns, with what runs in the present one."""
+    """The agents of one session. They are known across its turns, with what runs in the present one."""
 
     turn_id: str = ""
     root_id: str = ""
@@ -90,38 +90,38 @@ class SubAgents:
 
     @property
     def running(self) -> tuple[AgentTurn, ...]:
-        """Those at work."""
+        """The agents at work."""
         return tuple(self._running.values())
 
     @property
     def owed(self) -> bool:
-        """Whether one works, or was started and has not begun."""
+        """Whether an agent works, or was started and has not begun."""
         return bool(self._running or self._awaited)
 
     @property
     def threads(self) -> frozenset[str]:
-        """The threads of all that worked in this turn."""
+        """The threads of all agents that worked in this turn."""
         return frozenset(self._worked)
 
     @property
     def done_items(self) -> frozenset[str]:
-        """Ids of the tool calls of agents that ended, or were left in the background when those were done."""
+        """Ids of the agents' tool calls that ended, or that an agent left in the background at its end."""
         running = (agent.translator.ended_items for agent in self._running.values())
         return frozenset(self._left).union(*running)
 
     def open_turn(self, turn_id: str) -> None:
-        """Begin a turn of the session: nothing runs in it yet."""
+        """Begin a turn of the session, with nothing running."""
         self.turn_id, self.root_id = turn_id, ""
         self._running.clear()
         for kept in (self._awaited, self._worked, self._left):
             kept.clear()
 
     def of_thread(self, thread_id: str) -> AgentTurn | None:
-        """Return what runs in that thread; None where that is the session's own."""
+        """Return what runs in that thread. None if it is the session's own."""
         return self._running.get(thread_id)
 
     def note(self, told: Notification) -> None:
-        """Take from an item of any thread whether it starts an agent."""
+        """Note whether an item of any thread starts an agent."""
         if told.method not in _ITEMS:
             return
         item, asking = told.params.inner("item"), told.params.text("threadId")
@@ -137,7 +137,7 @@ class SubAgents:
                 self._name(item.text("agentThreadId"), _Named(title, item.text("id"), asking))
 
     def hear(self, told: Notification, now: float) -> Iterator[HubEvent]:
-        """Give the events of one notification from a thread that is not the session's own."""
+        """Yield the events of one notification from a thread that is not the session's own."""
         self.note(told)
         params = told.params
         thread_id = params.text("threadId")
@@ -161,12 +161,12 @@ class SubAgents:
                     yield from self._work(agent, told, now)
 
     def flush(self) -> Iterator[HubEvent]:
-        """End what runs, for the turn ends without waiting for it."""
+        """End what runs, because the turn ends without waiting for it."""
         for agent in self.running:
             yield from self._end(agent, Fields({"status": "interrupted"}))
 
     def take_wholes(self, event: HubEvent) -> list[bytes]:
-        """See `CodexTranslator.take_wholes`."""
+        """Return what `CodexTranslator.take_wholes` returns, for the running agents."""
         wholes = (agent.translator.take_wholes(event) for agent in self._running.values())
         return [whole for found in wholes for whole in found]
 
@@ -177,7 +177,7 @@ class SubAgents:
         agent = self._running.get(thread_id)
         if agent is not None:
             agent.named = named
-        elif thread_id not in self._worked:  # one that was fast is done when its call is
+        elif thread_id not in self._worked:  # a fast agent is done when its call is
             self._awaited.add(thread_id)
 
     def _start(self, thread_id: str, turn: Fields) -> None:

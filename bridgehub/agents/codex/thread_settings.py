@@ -1,8 +1,8 @@
-"""What a Codex thread works with, and what a turn must say to change it. No I/O.
+"""The settings of a Codex thread, and what a turn must send to change them. No I/O.
 
-Overrides of `turn/start` stay in force for later turns, so only what differs is sent. A sandbox is opened by its word,
-and Codex answers with the policy that the person's own settings make of it; a turn takes policies only. So a sandbox
-whose policy was never told needs the thread to be opened again.
+Overrides of `turn/start` stay in force for later turns, so only differences are sent. A thread is opened with the name of
+a sandbox, and Codex answers with the policy that results from the person's own settings. A turn takes only policies. So
+a sandbox with an unknown policy requires opening the thread again.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ _MODES = (
 
 @attrs.define(eq=False)
 class ThreadSettings:
-    """What is in force in one thread, as far as it was told.
+    """What is in force in one thread, as far as it is known.
 
     Attributes:
         default_model: what an unset model means.
-        policies: sandbox policies by the word that they were opened with.
+        policies: sandbox policies, by the name with which the thread was opened.
     """
 
     default_model: str
@@ -92,11 +92,11 @@ class ThreadSettings:
         )
 
     def knows(self, wanted: Settings) -> bool:
-        """Tell whether a turn can change to these settings, so that the thread need not be opened again."""
+        """Return whether a turn can change to these settings. If not, open the thread again."""
         return wanted.sandbox in self.policies and self.policies[wanted.sandbox] is not None
 
     def overrides(self, setup: Setup, wanted: Settings) -> dict[str, Any]:
-        """Return what `turn/start` must say so that its turn works with these settings; note that it was said."""
+        """Return what `turn/start` must send so that its turn has these settings. Assumes from then on that it was sent."""
         changes: dict[str, Any] = {}
         model, is_plan = wanted.model or self.default_model, setup.permission_mode == PLAN_MODE
         if wanted.approval is not None and wanted.approval != self.approval:
@@ -105,7 +105,7 @@ class ThreadSettings:
             changes["sandboxPolicy"] = self.policies[wanted.sandbox]
             self.sandbox = wanted.sandbox
         if is_plan or self.is_plan:
-            # It takes precedence over model and effort.
+            # It overrides model and effort.
             changes["collaborationMode"] = {
                 "mode": "plan" if is_plan else "default",
                 "settings": {
@@ -123,7 +123,7 @@ class ThreadSettings:
 
 
 def offer_of(models: Fields) -> dict[str, Any]:
-    """Return what Codex offers, out of its answer to `model/list`."""
+    """Return what Codex offers, from its answer to `model/list`."""
     return {
         "models": [_model(one) for one in models.objects("data") if not one.flag("hidden")],
         "modes": list(_MODES),
@@ -135,7 +135,7 @@ def offer_of(models: Fields) -> dict[str, Any]:
 
 
 def refused_mode(spec: HubSpec, setup: Setup) -> str | None:
-    """Return why the mode of a setup is not taken; None if it is."""
+    """Return why the mode of a setup is refused. None if it is accepted."""
     never = setup.permission_mode in (BYPASS, "never", "danger-full-access")
     if never and spec.options.get("allow_bypass") is not True:
         return "Codex may not work without asking: `allow_bypass` is off in the agent's table"

@@ -1,8 +1,8 @@
-"""The `bridgehub/1.0` driver: an existing relay of somebody's own, one process per turn.
+"""The `bridgehub/1.0` driver: an existing relay of the person's own, one process per turn.
 
-`COMMAND --request '<json>'`, and a line `JARVIS_PAYLOAD=<json>` among others on stdout. Everything that is
-not a good answer ends the turn with an error, never as the agent's words. Whatever the process leaves behind
-ends with it: its group, its descendants, and all that carry the hub's marker (or the task's, for a delegate).
+The command is `COMMAND --request '<json>'`. The answer is a line `JARVIS_PAYLOAD=<json>` among others on stdout. Anything
+except a good answer ends the turn with an error and never becomes the agent's words. All that the process leaves behind
+ends with it: its group, its descendants, and all processes with the hub's marker (for a delegate: the task's).
 
 Options of the agent's table: `command` (a list of words), `direction`, `timeout_s`.
 """
@@ -60,20 +60,20 @@ DEFAULT_TIMEOUT_S = 600.0
 READ_BYTES = 256 * 1024
 
 DRAIN_S = 1.0
-"""How long what a process left running may hold its output open after its own end."""
+"""How long processes that a relay left running may hold its output open after its own end, seconds."""
 
 KILL_S = 10.0
-"""How long the end of a relay's processes may take; what is lost is the wait for unkillable ones."""
+"""How long the processes of a relay may take to end, seconds. After that they are not awaited any longer."""
 
 PIECE_CHARS = 40 * 1024
-"""Characters of one piece of the answer: as JSON at most 240 KiB."""
+"""Code points of one piece of the answer: as JSON at most 240 KiB."""
 
 _Code = Literal["not_installed", "model_error", "agent_exited", "agent_protocol", "timeout"]
 
 
 @attrs.define(eq=False)
 class _Run:
-    """What became of one process."""
+    """The result of one process."""
 
     status: int | None = None
     timed_out: bool = False
@@ -84,58 +84,58 @@ class _Run:
 
 @attrs.define(eq=False)
 class RelayDriver:
-    """Calls the relay. It keeps nothing from turn to turn."""
+    """Calls the relay. It keeps nothing between turns."""
 
     spec: HubSpec
     can_steer: bool = False
     _scope: trio.CancelScope | None = None
 
     async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
-        """Run the relay once. See `AgentDriver`. Cancelled, it kills the process and its tree first."""
+        """Run the relay once. See `AgentDriver`. If cancelled, it first kills the process and its tree."""
         with trio.CancelScope() as self._scope:
             return await self._run_turn(prompt, sink)
         return TurnDone(prompt.turn_id)  # interrupted
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
-        """Take no settings: a relay has none."""
+        """Do nothing: a relay has no settings."""
         await trio.lowlevel.checkpoint()
 
     async def after_turn(self, tell: Tell) -> None:
-        """Tell nothing: a relay reports nothing."""
+        """Do nothing: a relay reports no figures."""
         await trio.lowlevel.checkpoint()
 
     async def steer(self, steer: Steer) -> bool:
-        """Refuse: the process had its request when it was started."""
+        """Refuse: the process got its request when it started."""
         await trio.lowlevel.checkpoint()
         return False
 
     async def interrupt(self) -> None:
-        """Kill the process and its tree; there is nothing polite to say to it."""
+        """Kill the process and its tree. A relay has no way to stop by itself."""
         if self._scope is not None:
             self._scope.cancel(reason="interrupted")
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """Nothing to end: a process lives no longer than its turn."""
+        """Do nothing: a process ends with its turn."""
         await trio.lowlevel.checkpoint()
 
     async def _run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
         if not await trio.Path(self.spec.workspace).is_dir():
             return self._failed(
-                prompt, "agent_exited", f"The workspace {self.spec.workspace} is not there any more."
+                prompt, "agent_exited", f"The workspace {self.spec.workspace} no longer exists."
             )
         try:
             fitted = await self._request(prompt, sink)
         except MessageTooLong:
             told = (
-                f"The message is too long for {self.spec.agent}: with what goes along it is over the "
+                f"The message is too long for {self.spec.agent}: with the rest of the request it is over the "
                 f"{MAX_ARGUMENT_BYTES} bytes that a relay can be given."
             )
             return attrs.evolve(self._failed(prompt, "agent_protocol", told), retryable=False)
         if not (await settle(self.spec, sink, ("allow",))).loads:
             told = f"{self.spec.agent} was not started: nobody trusted the folder, whose settings it cannot leave out."
             return attrs.evolve(self._failed(prompt, "agent_exited", told), retryable=True)
-        await sink.emit(Consumed(prompt.turn_id))  # first of all: any other word would say so too
+        await sink.emit(Consumed(prompt.turn_id))  # first, because any other event would imply it
         if fitted.left_out:
             told = f"{fitted.left_out} older messages did not fit and were not given to {self.spec.agent}."
             await sink.emit(Noticed(prompt.turn_id, "history_cut", told))
@@ -176,7 +176,7 @@ class RelayDriver:
                 await _follow(process, run)
             run.timed_out = limit.cancelled_caught
         finally:
-            # When KILL_S is over, what did not die is left to the end of the hub.
+            # If a process is still alive after KILL_S, it stays until the hub ends.
             with trio.move_on_after(KILL_S, shield=True):
                 await trio.to_thread.run_sync(self._kill, process.pid, started, abandon_on_cancel=True)
                 await process.wait()
@@ -191,12 +191,12 @@ class RelayDriver:
         try:
             kill_tree(value, pid, started, variable=variable)
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # who dropped the marker, and whose parent had ended
+                os.killpg(pid, signal.SIGKILL)  # for a process without the marker whose parent has ended
         except TreeKillFailed as exc:
             _log.warning("%s", exc)
 
     async def _outcome(self, run: _Run, prompt: Prompt, sink: Sink) -> TurnEnd:
-        """Turn what became of the process into the answer, or into the turn's bad end."""
+        """Turn the result of the process into the answer, or into an error that ends the turn."""
         said = RelayReply("broken", "is missing")
         if run.payload is not None:
             said = await trio.to_thread.run_sync(read_payload, run.payload)
@@ -227,18 +227,18 @@ class RelayDriver:
         if error.errno == errno.E2BIG:
             told = f"The message and the environment are too long for {self.spec.agent}."
             return self._failed(prompt, "agent_protocol", told)
-        told = f"{program!r} cannot be started: {error.strerror}. Mend `command` of {self.spec.agent}."
+        told = f"{program!r} cannot be started: {error.strerror}. Fix `command` of {self.spec.agent}."
         return attrs.evolve(self._failed(prompt, "not_installed", told), retryable=False)
 
     def _failed(self, prompt: Prompt, code: _Code, told: str, run: _Run | None = None) -> TurnFailed:
         words = "" if run is None else run.words.text()
-        content = f"{told} Its last words:\n{words}" if words else told
+        content = f"{told} Its last output:\n{words}" if words else told
         content = Masker.of(self.spec.env).text(content)
         return TurnFailed(prompt.turn_id, code, content, retryable=True)
 
 
 async def _follow(process: trio.Process, run: _Run) -> None:
-    """Read both outputs and wait for the process's end; what it left running may hold them `DRAIN_S` longer."""
+    """Read both outputs and wait for the process's end. Processes that it left may hold them `DRAIN_S` longer."""
     finder = PayloadFinder()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(_pump, process.stderr, run.words.feed))

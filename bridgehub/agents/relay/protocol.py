@@ -1,4 +1,4 @@
-"""What is kept of a relay's output: of stdout the last payload line, of stderr the last words. No I/O."""
+"""What is kept of a relay's output: the last payload line of stdout, the end of stderr. No I/O."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-"""A payload line: the answer and twice the history. Other lines are thrown away as they come."""
+"""Bytes of a payload line: the answer and twice the history. Other lines are dropped at once."""
 
 LAST_WORDS_BYTES = 2048
-"""How much of stderr an error shows."""
+"""Bytes of stderr that an error shows."""
 
 
 class LineTooLong(Exception):
-    """A payload line is over the limit."""
+    """A payload line exceeds the limit."""
 
 
 @attrs.define(eq=False)
 class PayloadFinder:
-    """Finds the last payload line in a stream, in constant memory but for that line."""
+    """Finds the last payload line in a stream. Memory is constant except for that line."""
 
     limit_bytes: int = MAX_LINE_BYTES
     payload: bytes | None = None
@@ -57,7 +57,7 @@ class PayloadFinder:
         self._add(data[start:])
 
     def finish(self) -> bytes | None:
-        """Take the end of the stream; return the last payload, None where there was none."""
+        """Take the end of the stream. Return the last payload, None if there was none."""
         self._end_line()
         return self.payload
 
@@ -101,27 +101,27 @@ PAYLOAD = b"JARVIS_PAYLOAD="
 """How the line with the answer begins."""
 
 SOURCE = "builderos_mobile"
-"""A relay goes by this word when it decides whether to speak the answer aloud; it must never change."""
+"""A relay uses this word to decide whether to speak the answer aloud. It must never change."""
 
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1024
-"""Bytes of the request: Linux takes 128 KiB an argument with its end mark; the rest is margin."""
+"""Bytes of the request. Linux takes 128 KiB for an argument with its end mark; the rest is margin."""
 
 MAX_REASON_CHARS = 2048
-"""How much of a relay's own reason an error shows."""
+"""Code points of a relay's own reason that an error shows."""
 
 
 class MessageTooLong(Exception):
-    """The message alone, without any history, is over `MAX_ARGUMENT_BYTES`."""
+    """The message alone, without any history, exceeds `MAX_ARGUMENT_BYTES`."""
 
 
 @attrs.frozen
 class Order:
-    """What a relay is asked.
+    """A request to a relay.
 
     Attributes:
         capsule: the folder to work in.
         history: what was said before, oldest first, without the message itself.
-        earlier: how many messages there were before those of `history`.
+        earlier: how many messages came before those of `history`.
     """
 
     capsule: str
@@ -142,10 +142,10 @@ class Fitted:
 
 
 def fit_request(order: Order, limit_bytes: int = MAX_ARGUMENT_BYTES) -> Fitted:
-    """Return the request with as much history as fits, the newest of it.
+    """Return the request with the newest part of the history that fits.
 
     Raises:
-        MessageTooLong: it does not fit without any.
+        MessageTooLong: the request does not fit even without history.
     """
     fits, too_many = -1, len(order.history) + 1
     while too_many - fits > 1:  # the length grows with each message, so halving finds the most that fit
@@ -189,17 +189,17 @@ def _request(order: Order, count: int) -> str:
 
 
 def _note(title: str, content: object) -> dict[str, str]:
-    # `note`: a relay refuses any role but system, user, assistant and note
+    # `note`: a relay refuses any role except system, user, assistant and note
     return {"title": title, "role": "note", "content": json.dumps(content, indent=2, ensure_ascii=False)}
 
 
 @attrs.frozen
 class RelayReply:
-    """What a payload line says.
+    """The content of a payload line.
 
     Attributes:
-        kind: `text`: the answer; `nothing`: a good payload with no answer in it; `refused`: the relay says
-            that it failed, and why; `broken`: it is not a payload.
+        kind: `text`: the answer. `nothing`: a valid payload without an answer. `refused`: the relay reports that it
+            failed, and why. `broken`: not a payload.
         text: the answer, or the reason.
     """
 
@@ -212,7 +212,7 @@ def read_payload(data: bytes) -> RelayReply:
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return RelayReply("broken", "is no JSON")
+        return RelayReply("broken", "is not JSON")
     if not isinstance(body, dict) or not isinstance(body.get("ok"), bool):
         return RelayReply("broken", "has no `ok`")
     if not body["ok"]:

@@ -3,7 +3,7 @@
 /** @typedef {{text: string, style: string}} Piece */
 
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
-/** Everything that a program sends to steer a terminal; the first group is what picks colours. */
+/** Everything that a program sends to control a terminal. The first group selects colours. */
 // eslint-disable-next-line no-control-regex
 const CODES = /\x1b\[([\d;]*)m|\x1b\[[\d;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]/g;
 
@@ -24,7 +24,7 @@ export function readAnsi(text) {
 	return pieces;
 }
 
-/** Of a line that a program wrote over, what stood there last. @param {string} text */
+/** Return what a line shows last if a program overwrote parts of it. @param {string} text */
 function lastWritten(text) {
 	return text.includes("\r") ? text.replace(/\r+\n/g, "\n").replace(/[^\n]*\r(?!$)/g, "") : text;
 }
@@ -35,7 +35,7 @@ function pick(on, codes) {
 	for (let index = 0; index < numbers.length; index++) {
 		const code = numbers[index] ?? 0;
 		if (code === 38 || code === 48) {
-			index += numbers[index + 1] === 5 ? 2 : 4; // one of 256 colours, or three parts: the text keeps its own
+			index += numbers[index + 1] === 5 ? 2 : 4; // one of 256 colours, or three parts: the text keeps its own colour
 		} else if (code === 0) on.clear();
 		else if (code === 1) on.add("bold");
 		else if (code === 2) on.add("dim");

@@ -1,6 +1,6 @@
-// The server over HTTP. The key goes in a header, never into an address.
+// The server's HTTP API. The key is sent in a header, never in an address.
 
-/** An answer that is none: `status` 0 means that the server was not reached. */
+/** A failed request. `status` 0 means that the server could not be reached. */
 export class ApiError extends Error {
 	/** @param {number} status @param {string} message */
 	constructor(status, message) {
@@ -9,7 +9,7 @@ export class ApiError extends Error {
 	}
 }
 
-/** The longest wait for an answer, in milliseconds: a phone's network may swallow a request without a word. */
+/** The longest wait for an answer, in milliseconds. A phone's network may lose a request without an error. */
 const LIMIT_MS = 20_000;
 
 export class Api {

@@ -1,4 +1,4 @@
-// The app: who is signed in, what is on the screen, and one drawing a frame however much changed.
+// The app: who is signed in, what is on the screen, and one drawing per frame however much changed.
 
 import { Client } from "./client.js";
 import { NOT_LOADED, moreStyles } from "./dom.js";
@@ -11,10 +11,10 @@ import { Shell, connectionText } from "./views/shell.js";
 import { signInView, tryKey } from "./views/signin.js";
 import { StartView } from "./views/start.js";
 
-/** How long a lag must last before it is told: a heartbeat may overtake the drawing of what it counts. */
+/** How long a lag must last before it is shown: a heartbeat may arrive before the events that it counts are drawn. */
 const LAG_MS = 300;
 
-/** A session's id in the form that the iOS app gives it. */
+/** The form of a session's id in the iOS app. */
 const OWN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-(claude|codex)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export class App {
@@ -37,27 +37,27 @@ export class App {
 			needs: (at, one, open) => this.client?.peeks?.draw(at, one.session_id, open),
 			organize: (id, what) => this.#act({ type: "organize", session_id: id, ...what }),
 			redraw: (archived) => {
-				if (archived) this.client?.sessions.loadArchived(this.client.api).catch(() => {}); // those that are known are shown
+				if (archived) this.client?.sessions.loadArchived(this.client.api).catch(() => {}); // show the sessions that are known
 				this.#draw("list");
 			},
 		});
 		this.start = new StartView((agent, text) => this.#begin(agent, text));
 		this.pane = document.createElement("div");
 		this.pane.className = "pane";
-		/** Where the pane says how to begin. */
+		/** Where the pane explains how to begin. */
 		this.greeting = document.createElement("div");
 		this.pane.append(this.greeting);
 		/** @type {Set<string>} what is to be drawn */
 		this.due = new Set();
 		this.sessionFirst = false;
 		this.lagSince = 0;
-		/** What the welcome was drawn from. */
+		/** The status for which the welcome was drawn. */
 		this.told = "";
 		/** @type {any} */
 		this.status = null;
-		/** Whether the status was asked for, and came or failed. */
+		/** Whether the status was requested and has come or failed. */
 		this.asked = false;
-		/** Whether the page before this session was the list, so that "back" is the browser's. */
+		/** Whether the page before this session was the list, so that "back" can be the browser's. */
 		this.cameFromList = false;
 		this.tabs = new BroadcastChannel("builderos.tabs");
 		this.tabs.onmessage = () => this.#signOut();
@@ -65,7 +65,7 @@ export class App {
 		store.lost = () => this.shell.say("This browser keeps nothing for this page. Messages that wait to be sent are lost if you close it.");
 	}
 
-	/** Begin with the key that this browser has, or ask for one. */
+	/** Begin with this browser's key, or ask for one. */
 	begin() {
 		const key = recall("key");
 		if (key) this.#enter(key);
@@ -84,17 +84,17 @@ export class App {
 		view.querySelector("input")?.focus();
 	}
 
-	/** Sign in with a key that a link brought, which may be wrong. @param {string} key */
+	/** Sign in with a key from a link. The key may be wrong. @param {string} key */
 	async tryToSignIn(key) {
 		const worth = await tryKey(key);
 		if (worth === "bad") this.askForKey("This key is not valid.");
-		else this.signIn(key); // a key is not worse for a network that is away
+		else this.signIn(key); // a missing network says nothing about the key
 	}
 
 	/** @param {string} key */
 	signIn(key) {
 		remember("key", key);
-		// Safari drops what a page keeps after seven days without a visit, unless it is asked not to.
+		// Safari deletes a page's data after seven days without a visit, unless the page asks to keep it.
 		navigator.storage?.persist?.().catch(() => false);
 		this.#enter(key);
 	}
@@ -126,7 +126,7 @@ export class App {
 		try {
 			this.status = await this.client?.api.json("/api/status");
 		} catch {
-			// what is missing is not known without the server
+			// the server knows what is missing
 		}
 		this.asked = true;
 		this.#draw("list");
@@ -134,7 +134,7 @@ export class App {
 
 	// ---- the page ----
 
-	/** Show what the address names. */
+	/** Show the page of the address. */
 	route() {
 		const { client, conversation } = this;
 		if (!client || !conversation) return;
@@ -164,17 +164,17 @@ export class App {
 		this.#draw("list", "status", "session");
 	}
 
-	/** The arrow does what the browser's own does, so that the history does not grow. @param {Event} event */
+	/** The arrow does the same as the browser's own, so that the history does not grow. @param {Event} event */
 	#back(event) {
 		event.preventDefault();
 		if (this.cameFromList) history.back();
 		else location.replace("#/");
 	}
 
-	/** Draw before the next frame, once. @param {...("list" | "session" | "status")} what */
+	/** Draw once before the next frame. @param {...("list" | "session" | "status")} what */
 	#draw(...what) {
 		if (!this.due.size) {
-			// A page in the background gets no frames; what it shows must still be right for whoever looks at it by other means.
+			// A page in the background gets no frames. What it shows must still be right for anything else that reads it.
 			if (document.visibilityState === "visible") requestAnimationFrame(() => this.#drawNow());
 			else setTimeout(() => this.#drawNow(), 100);
 		}
@@ -187,7 +187,7 @@ export class App {
 		due.clear();
 		if (!client) return;
 		if (drawn.has("list") && drawn.has("session")) {
-			// One of them a frame, in turn, so that no frame takes long.
+			// One of them per frame, in turn, so that no frame takes long.
 			const later = (this.sessionFirst = !this.sessionFirst) ? "list" : "session";
 			drawn.delete(later);
 			this.#draw(later);
@@ -215,7 +215,7 @@ export class App {
 		}, () => (this.told = ""));
 	}
 
-	/** Look into the sessions that wait for somebody. @param {Client} client @param {string[]} ids */
+	/** Open previews of the sessions that wait for a person. @param {Client} client @param {string[]} ids */
 	async #peek(client, ids) {
 		if (!client.peeks && ids.length) {
 			const part = await import("./peeks.js").catch(() => null);
@@ -224,7 +224,7 @@ export class App {
 		client.peeks?.want(ids);
 	}
 
-	/** The agents, those that are ready first. @param {Client} client */
+	/** The agents, ready ones first. @param {Client} client */
 	agents({ agents }) {
 		const ready = new Map((Array.isArray(this.status?.agents) ? this.status.agents : []).map((/** @type {any} */ one) => [one.name, one.ready !== false]));
 		return [...agents].sort((a, b) => Number(ready.get(b) ?? true) - Number(ready.get(a) ?? true));
@@ -262,7 +262,7 @@ export class App {
 		if (!this.client?.connection.send(frame)) this.shell.say("Not connected at the moment.");
 	}
 
-	/** Do what is loaded when it is first done. @param {"create" | "desk" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
+	/** Run an action whose code is loaded at its first use. @param {"create" | "desk" | "details" | "settings" | "pair" | "palette" | "shortcuts" | "signOut"} what */
 	do(what) {
 		Promise.all([import("./doings.js"), moreStyles()]).then(
 			([doings]) => this.client && doings[what](this, this.client),
@@ -277,10 +277,10 @@ export class App {
 		goTo(`#/s/${id}`);
 	}
 
-	/** @type {{id: string, agent: string, settings?: Record<string, string | boolean>} | undefined} the session that is being made */
+	/** @type {{id: string, agent: string, settings?: Record<string, string | boolean>} | undefined} the session that is being created */
 	making = undefined;
 
-	/** Make a session by its first message. @param {string} agent @param {string} text */
+	/** Create a session with its first message. @param {string} agent @param {string} text */
 	#begin(agent, text) {
 		const { client } = this;
 		if (!client) return;
@@ -297,13 +297,13 @@ export class App {
 		setTheme(matchMedia("(prefers-color-scheme: dark)").matches);
 	}
 
-	/** Forget everything here, in all tabs. */
+	/** Delete all data of this page, in all tabs. */
 	signOut() {
 		this.tabs.postMessage("signed out");
 		this.#signOut();
 	}
 
-	/** Forget everything here. */
+	/** Delete all data of this page. */
 	async #signOut() {
 		const outbox = this.client?.outbox;
 		await this.#leave("", false);
@@ -311,14 +311,14 @@ export class App {
 		await this.store.clear("outbox");
 	}
 
-	/** The server does not take this key any more. @param {number} code */
+	/** The server no longer accepts this key. @param {number} code */
 	#refused(code) {
 		const known = this.client?.known ?? false;
 		const gone = known ? "This device was removed, or its key was changed. Sign in again with a new link or key." : "This key is not valid.";
 		this.#leave(code === 4403 ? "This key may not connect." : gone, true);
 	}
 
-	/** Forget the key and what was read. What was not sent stays for whoever signs in again. @param {string} trouble @param {boolean} drafts whether they stay, too */
+	/** Delete the key and what was read. Unsent messages stay for the next sign-in. @param {string} trouble @param {boolean} drafts whether drafts stay too */
 	async #leave(trouble, drafts) {
 		this.client?.stop();
 		this.client = null;
@@ -330,7 +330,7 @@ export class App {
 		await this.store.clear("kept");
 	}
 
-	// ---- what happens around it ----
+	// ---- events around the page ----
 
 	wake() {
 		this.client?.connection.wake();
@@ -355,14 +355,14 @@ export class App {
 		open?.draft.publish();
 	}
 
-	/** The worker compares the files; a page without one goes by the server's version. @param {boolean} differs */
+	/** The worker compares the files. A page without a worker compares the server's version. @param {boolean} differs */
 	#restarted(differs) {
 		const worker = navigator.serviceWorker?.controller;
 		if (worker) worker.postMessage("renew");
 		else if (differs) this.updated();
 	}
 
-	/** There is another version of this page: it is used when the person says so. What is typed and chosen is kept. */
+	/** Another version of this page exists. It is used when the person agrees. What was typed and chosen is kept. */
 	updated() {
 		this.shell.offerUpdate(() => {
 			this.#keep();

@@ -1,19 +1,19 @@
-// The service worker's part in notifications: it shows a card for each push, and does what a tap on one asks for.
+// Notifications in the service worker: it shows a card for each push, and acts on a tap.
 //
-// Every push ends with a card on the screen: a browser takes the right to push from a page that shows nothing. So the network
-// is used only after the card is shown.
+// Every push must end with a card on the screen: a browser takes the right to push from a page that shows nothing. So the
+// network is used only after the card is shown.
 {
-	/** The type checker knows pages only. @type {any} */
+	/** The type checker knows only pages. @type {any} */
 	const here = self;
 	const WORDS = /** @type {Record<string, string>} */ ({ allow: "Allow", deny: "Deny", open: "Open" });
 	const AWAY = "The server can't be reached. Open the app to answer.";
 
-	/** Who is signed in, as the page has kept it. @returns {Promise<{key: string, device: string} | undefined>} */
+	/** The key and device of this page, as the page stored them. @returns {Promise<{key: string, device: string} | undefined>} */
 	const me = () =>
 		new Promise((resolve) => {
 			const request = indexedDB.open("builderos", 1);
 			request.onerror = () => resolve(undefined);
-			request.onupgradeneeded = () => request.transaction?.abort(); // the page makes it
+			request.onupgradeneeded = () => request.transaction?.abort(); // the page creates the database
 			request.onsuccess = () => {
 				const base = request.result;
 				const got = base.transaction("kept", "readonly").objectStore("kept").get("me");
@@ -33,7 +33,7 @@
 	/** @param {any} data @param {string} what */
 	const report = (data, what) => ask("/api/notifications/seen", { alert_id: data.alert_id, what, channel: data.channel }).catch(() => {});
 
-	/** Show a card in the place of the one with the same tag. @param {string} title @param {any} options */
+	/** Show a card in place of the one with the same tag. @param {string} title @param {any} options */
 	const show = async (title, options) => {
 		const before = await here.registration.getNotifications({ tag: options.tag });
 		for (const one of before) one.close();

@@ -1,5 +1,5 @@
-// One signed-in browser: its connection, its list, its outbox, and the session that is open. What comes in is handed to
-// whom it belongs to; the views hear of changes.
+// One signed-in browser: its connection, its list, its outbox, and the open session. It passes each frame on to the part that
+// needs it, and notifies the views of changes.
 
 import { Api } from "./api.js";
 import { Connection } from "./connection.js";
@@ -11,7 +11,7 @@ import { Sessions } from "./sessions.js";
 /** The longest wait for an answer to an `attach` or a `send`, in milliseconds. */
 const ANSWER_LIMIT_MS = 40_000;
 
-/** How often it is notified that somebody is active, in milliseconds. */
+/** How often the server is notified that the person is active, in milliseconds. */
 const FOCUS_MS = 20_000;
 
 export class Client {
@@ -25,16 +25,16 @@ export class Client {
 		this.open = null;
 		/** @type {Set<string>} what this connection is attached to */
 		this.attached = new Set();
-		/** @type {Map<string, (frame: Frame | null) => void>} who waits for an answer, by "kind id" */
+		/** @type {Map<string, (frame: Frame | null) => void>} what waits for an answer, by "kind id" */
 		this.waiters = new Map();
-		/** @type {import("./peeks.js").Peeks | null} made once a session waits for somebody */
+		/** @type {import("./peeks.js").Peeks | null} created once a session waits for a person */
 		this.peeks = null;
 		this.usedAt = this.lookedAt = Date.now();
 		this.scope = recall("scope") ?? "drive";
-		/** Which key this is, by the server's id of it. */
+		/** Which key this is: the server's id of it. */
 		this.deviceKey = "";
 		this.version = "";
-		/** Whether the server has ever taken this key. */
+		/** Whether the server has ever accepted this key. */
 		this.known = recall("scope") !== null;
 		/** @type {string[]} */
 		this.agents = JSON.parse(recall("agents") ?? "[]");
@@ -54,7 +54,7 @@ export class Client {
 		this.outbox.pump();
 	}
 
-	/** Let everything go, and keep nothing more. */
+	/** Close everything, and store nothing more. */
 	stop() {
 		this.open?.leave(false);
 		this.open = null;
@@ -95,13 +95,13 @@ export class Client {
 		this.views.list();
 	}
 
-	/** A person does something here. */
+	/** The person is active here. */
 	used() {
 		this.usedAt = Date.now();
 		if (this.usedAt - this.lookedAt > FOCUS_MS) this.look();
 	}
 
-	/** Tell what is looked at, so that the server notifies no other device: that counts for a minute after the last act. @param {boolean} [used] whether a person came just now */
+	/** Report what is in view, so that the server notifies no other device. That counts for a minute after the last activity. @param {boolean} [used] whether the person became active just now */
 	look(used = false) {
 		this.lookedAt = Date.now();
 		if (used) this.usedAt = this.lookedAt;
@@ -110,7 +110,7 @@ export class Client {
 		this.connection.send({ type: "focus", session_id: this.open?.id ?? null, visible, idle_s: idle });
 	}
 
-	/** @param {(push: typeof import("./push.js")) => Promise<void>} act if this browser is notified */
+	/** @param {(push: typeof import("./push.js")) => Promise<void>} act called if this browser is notified */
 	#notified(act) {
 		if (recall("notify")) import("./push.js").then(act).catch(() => {}); // the next connection brings it
 	}
@@ -144,7 +144,7 @@ export class Client {
 	/** @param {Frame} frame */
 	#sessionChanged(frame) {
 		this.sessions.update(frame);
-		// Another tab or device has made it since, perhaps by a message of this page's own.
+		// Another tab or device has created it since, perhaps with a message of this page.
 		const { open } = this;
 		if (open && open.id === frame.session_id && open.failure === "unknown_session") open.attach();
 	}
@@ -174,7 +174,7 @@ export class Client {
 		else if (frame.session_id !== this.open?.id || !this.open?.refused?.(frame)) this.views.say(frame.content);
 	}
 
-	/** This browser had another key before, and its device_id is that key's. @param {Frame} frame */
+	/** This browser had another key before, and its device_id belongs to that key. @param {Frame} frame */
 	#otherLabel(frame) {
 		if (this.relabelled) {
 			this.#settle(`attach ${frame.session_id}`, null);
@@ -197,7 +197,7 @@ export class Client {
 		else this.views.say(frame.content);
 	}
 
-	/** @param {string} what @param {Frame | null} frame @returns {boolean} whether somebody waited for it */
+	/** @param {string} what @param {Frame | null} frame @returns {boolean} whether anything waited for it */
 	#settle(what, frame) {
 		const waiter = this.waiters.get(what);
 		this.waiters.delete(what);
@@ -217,12 +217,12 @@ export class Client {
 		});
 	}
 
-	/** What an `attach` to a session says. @param {string} id @param {Record<string, any>} more */
+	/** The fields of an `attach` to a session. @param {string} id @param {Record<string, any>} more */
 	attachFrame(id, more) {
 		return { type: "attach", session_id: id, device_id: deviceId(), html: true, ...more };
 	}
 
-	/** How the outbox gets rid of its messages. @returns {Way} */
+	/** How the outbox sends its messages. @returns {Way} */
 	#way() {
 		return {
 			attach: async (id, message) => {
@@ -240,7 +240,7 @@ export class Client {
 	}
 
 	/**
-	 * Open a session, and let the one before go.
+	 * Open a session, and close the previous one.
 	 * @param {string} id @param {Making} [making]
 	 */
 	openSession(id, making = {}) {

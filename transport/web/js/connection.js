@@ -1,12 +1,12 @@
-// One WebSocket after another to the server: signing in, the limits of waiting, coming back.
+// A sequence of WebSockets to the server: signing in, time limits, reconnecting.
 
-/** The longest wait for a socket that is open and signed in. */
+/** The longest wait until a socket is open and signed in. */
 const CONNECT_LIMIT_MS = 10_000;
-/** The longest wait for any frame after the page came back to the front. */
+/** The longest wait for any frame after the page returned to the front. */
 const ANSWER_LIMIT_MS = 3000;
-/** How often the age of the last frame is looked at. */
+/** How often the age of the last frame is checked. */
 const LOOK_MS = 1000;
-/** A connection that lived so long was good: the next loss is a new one. */
+/** A connection that lived this long was good: the next loss starts the delays again. */
 const GOOD_MS = 10_000;
 const LONGEST_PAUSE_MS = 30_000;
 const CROWDED_PAUSE_MS = 15_000;
@@ -16,7 +16,7 @@ const NOT_ALLOWED = 4403;
 const TOO_MANY = 4429;
 
 /**
- * How long to wait before a try: the first at once, then twice as long each time, by half as chance has it.
+ * The delay before a try: none for the first, then twice as long each time, with half of it random.
  * @param {number} tries how many failed @param {number} chance from 0 to 1
  */
 export function pauseMs(tries, chance) {
@@ -54,14 +54,14 @@ export class Connection {
 		this.#drop();
 	}
 
-	/** Send a frame; false where there is nobody to send it to. @param {Record<string, any>} frame */
+	/** Send a frame. Returns false if there is no connection. @param {Record<string, any>} frame */
 	send(frame) {
 		if (!this.live || this.socket?.readyState !== WebSocket.OPEN) return false;
 		this.socket.send(JSON.stringify(frame));
 		return true;
 	}
 
-	/** The page came back, or the network did: do not trust the socket. */
+	/** The page or the network came back: do not trust the socket. */
 	wake() {
 		if (this.stopped) return;
 		if (!this.live) {
@@ -78,7 +78,7 @@ export class Connection {
 		}
 	}
 
-	/** The browser says that there is no network. It may be wrong, so this tries on. */
+	/** The browser reports no network. That may be wrong, so this keeps trying. */
 	networkGone() {
 		if (!this.stopped) this.#lost();
 	}
@@ -137,7 +137,7 @@ export class Connection {
 		}
 	}
 
-	/** Nothing comes any more on this socket: take the next one. @param {number} [atLeastMs] */
+	/** This socket sends nothing any more: open the next one. @param {number} [atLeastMs] */
 	#lost(atLeastMs = 0) {
 		const wasLive = this.live;
 		this.#drop();
@@ -152,7 +152,7 @@ export class Connection {
 		this.timer = setTimeout(() => this.#connect(), Math.max(atLeastMs, pauseMs(tries, Math.random())));
 	}
 
-	/** Let the socket go without waiting for its end, which a dead network would keep back. */
+	/** Drop the socket without waiting for its close, which a dead network would delay. */
 	#drop() {
 		const socket = this.socket;
 		this.socket = null;

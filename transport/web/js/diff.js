@@ -1,6 +1,6 @@
-// What changed between two texts, line by line. Pure.
+// The changes between two texts, line by line. Pure.
 
-/** Lines of either side up to which the shortest way is looked for; above it all is shown as removed and added. */
+/** Most lines of either side for a minimal diff. Above that, the old text is shown as removed and the new one as added. */
 const MOST = 600;
 
 /** @typedef {{sign: " " | "+" | "-" | "@", text: string}} Line */
@@ -57,7 +57,7 @@ function line(sign, text) {
 	return { sign, text };
 }
 
-/** Read a diff that is one already. @param {string} text @returns {Line[]} */
+/** Read a text that is already a diff. @param {string} text @returns {Line[]} */
 export function readDiff(text) {
 	return splitLines(text).map((one) => {
 		if (one.startsWith("@@")) return line("@", one);
@@ -67,7 +67,7 @@ export function readDiff(text) {
 }
 
 /**
- * The changes of files that a tool's input names, by the shapes that the agents' tools have.
+ * The file changes that a tool's input names, in the formats of the agents' tools.
  * @param {any} input
  * @returns {{path: string, lines: Line[]}[]}
  */
@@ -85,14 +85,14 @@ export function changesOf(input) {
 	return [];
 }
 
-/** Of an added or deleted file the diff is its bare content. @param {any} one */
+/** For an added or deleted file the diff is its bare content. @param {any} one */
 function changeOf(one) {
 	const path = String(one.move_path ? `${one.path} → ${one.move_path}` : one.path);
 	if (one.kind === "add") return { path, lines: diffLines("", one.diff) };
 	return { path, lines: one.kind === "delete" ? diffLines(one.diff, "") : readDiff(one.diff) };
 }
 
-/** Read a patch of git: its lines without the head. @param {string} patch @returns {Line[]} */
+/** Read a patch of git. Returns its lines without the header. @param {string} patch @returns {Line[]} */
 export function readPatch(patch) {
 	const start = patch.search(/^@@/m);
 	return start < 0 ? [] : readDiff(patch.slice(start)).filter((one) => !one.text.startsWith("\\ No newline"));
@@ -100,7 +100,7 @@ export function readPatch(patch) {
 
 /** @typedef {Line & {number: number}} NumberedLine */
 
-/** The lines of a patch with their numbers: in the old file for a removed line, else in the new one; 0 for none. @param {string} patch @returns {NumberedLine[]} */
+/** The lines of a patch with numbers: of the old file for a removed line, else of the new file; 0 if it has none. @param {string} patch @returns {NumberedLine[]} */
 export function numbered(patch) {
 	let [before, after] = [0, 0];
 	return readPatch(patch).map((one) => {
@@ -117,7 +117,7 @@ export function numbered(patch) {
 }
 
 /**
- * Lines as rows of old and new: removed lines beside the added ones that take their place. A hunk's head is a row of its own.
+ * Lines as rows of old and new: removed lines beside the added ones that replace them. The header of a hunk has its own row.
  * @param {NumberedLine[]} lines @returns {(NumberedLine | null)[][]}
  */
 export function paired(lines) {
@@ -125,7 +125,7 @@ export function paired(lines) {
 	const rows = [];
 	/** @type {NumberedLine[]} */
 	let removed = [];
-	let offset = 0; // from a line's number in the new text to that in the old one
+	let offset = 0; // from a line's number in the new text to that in the old text
 	const flush = () => {
 		for (const line of removed) rows.push([line, null]);
 		removed = [];

@@ -1,4 +1,4 @@
-// What a person does beside reading and writing; each opens a part of the page that is not there at first.
+// Actions besides reading and writing. Each opens a part of the page that is loaded at first use.
 
 import { randomHex } from "./identity.js";
 import { goTo } from "./router.js";
@@ -66,7 +66,7 @@ export function palette(app, client) {
 	]);
 }
 
-/** An older address names a session by an id of the iOS app; the server answers with what that is called now. @param {Client} client @param {string} id */
+/** An older address has a session's id of the iOS app. The server answers with the present id. @param {Client} client @param {string} id */
 export async function toAlias(client, id) {
 	try {
 		const told = await client.api.json(`/api/sessions/${id}/messages?limit=1`);
@@ -76,7 +76,7 @@ export async function toAlias(client, id) {
 	}
 }
 
-/** Sign out; what was not sent would be lost, so that is asked first. @param {App} app @param {Client} client */
+/** Sign out. Unsent messages would be lost, so ask first. @param {App} app @param {Client} client */
 export async function signOut(app, client) {
 	const waits = client.outbox.messages.length > 0;
 	if (!waits || (await confirmed("Messages that wait to be sent are lost if you sign out now.", "Sign out"))) app.signOut();

@@ -1,15 +1,15 @@
-// Making elements. Text always becomes a text node, so nothing that an agent says is ever read as HTML.
+// Creates elements. Text always becomes a text node, so an agent's text is never parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Said if a part of the page could not be loaded. The next press tries again. */
+/** Shown if a part of the page could not be loaded. The next press tries again. */
 export const NOT_LOADED = "Couldn't load this part of the page. Check the connection and try again.";
 
 /** @typedef {Node | string | null | undefined | false} Child */
 
 /**
- * Make an element: its tag, with classes behind dots; its attributes, where there are any; what is in it. Names that begin
- * with "on" are listeners; true is an empty attribute, null, undefined and false are left out.
+ * Create an element: its tag, with classes after dots; its attributes, if any; its content. Names that begin with "on" are
+ * listeners. true is an empty attribute; null, undefined and false are left out.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K | `${K}.${string}`} tag
  * @param {Record<string, any> | Child} [first]
@@ -50,7 +50,7 @@ const ICONS = {
 };
 
 /**
- * Make a drawing that says nothing to a screen reader; the button around it has the name.
+ * Create an icon that is hidden from screen readers. The button around it has the name.
  * @param {string} name
  * @returns {SVGElement}
  */
@@ -66,7 +66,7 @@ export function icon(name) {
 }
 
 /**
- * Make a button with an icon and a name for those who do not see it.
+ * Create a button with an icon, and with a name for screen readers.
  * @param {string} name @param {string} drawing @param {(event: Event) => void} act @param {string} [kind]
  */
 export function iconButton(name, drawing, act, kind = "") {
@@ -87,7 +87,7 @@ export function field(label, control, hint) {
 }
 
 /**
- * Put text into a node only where it differs, so that a live region stays quiet.
+ * Put text into a node only if it differs, so that a live region stays quiet.
  * @param {Element} node @param {string} text
  */
 export function setText(node, text) {
@@ -95,7 +95,7 @@ export function setText(node, text) {
 }
 
 /**
- * Set an attribute only where it differs.
+ * Set an attribute only if it differs.
  * @param {Element} node @param {string} name @param {string} value
  */
 export function setAttr(node, name, value) {
@@ -105,7 +105,7 @@ export function setAttr(node, name, value) {
 /** @type {Promise<void> | undefined} */
 let styled;
 
-/** Load the styles of what is not there at first. @returns {Promise<void>} */
+/** Load the styles of parts that are not in the first page. @returns {Promise<void>} */
 export function moreStyles() {
 	styled ??= new Promise((resolve) => {
 		const link = el("link", { rel: "stylesheet", href: "/css/more.css", onload: () => resolve(), onerror: () => resolve() });
@@ -128,7 +128,7 @@ export async function copyText(text) {
 const clock = { hour: "2-digit", minute: "2-digit" };
 /** @type {Intl.DateTimeFormatOptions} */
 const day = { day: "numeric", month: "short" };
-// Made once: a browser takes long to make one.
+// Created once: a browser takes long to create one.
 const TIME = new Intl.DateTimeFormat([], clock);
 const DAY = new Intl.DateTimeFormat([], day);
 const DAY_AND_TIME = new Intl.DateTimeFormat([], { ...day, ...clock });
@@ -141,7 +141,7 @@ export function clockTime(iso) {
 	return (today ? TIME : DAY_AND_TIME).format(at);
 }
 
-/** How long ago something was, in a word or two. @param {string} iso @param {number} [now] */
+/** How long ago something was, in one or two words. @param {string} iso @param {number} [now] */
 export function ago(iso, now = Date.now()) {
 	const minutes = Math.floor((now - Date.parse(iso)) / 60_000);
 	if (Number.isNaN(minutes)) return "";

@@ -1,9 +1,9 @@
-// What a person is writing, on several devices at once. What was typed here is never replaced: what another device wrote is
-// shown in an untouched box, and otherwise offered.
+// What a person is writing, on several devices at once. A text typed here is never replaced. A text from another device
+// appears in an untouched box; otherwise it is offered.
 
 import { recall, remember } from "./identity.js";
 
-/** Characters of a draft that other devices get; of a longer text the server would take none. */
+/** Characters of a draft that other devices get. The server accepts no longer one. */
 const MOST = 40_000;
 
 export class Draft {
@@ -12,15 +12,15 @@ export class Draft {
 		this.name = `draft.${id}`;
 		this.tell = tell;
 		this.text = recall(this.name) ?? "";
-		/** Whether these words were typed here, rather than taken from another device. */
+		/** Whether this text was typed here and not taken from another device. */
 		this.typed = this.text !== "";
-		/** What the other devices have last heard from here; null if nothing. @type {string | null} */
+		/** What the other devices last got from here; null if nothing. @type {string | null} */
 		this.told = null;
 		/** What another device wrote meanwhile; "" if there is nothing to offer. */
 		this.offer = "";
 	}
 
-	/** The person changed the box. @param {string} text @returns {boolean} whether others are to be told */
+	/** The person changed the box. @param {string} text @returns {boolean} whether to send it to other devices */
 	write(text) {
 		if (text === this.text) return false;
 		this.text = text;
@@ -29,13 +29,13 @@ export class Draft {
 		return true;
 	}
 
-	/** Tell the others, if there is anything new. */
+	/** Send the text to other devices if it is new. */
 	publish() {
 		if (this.text.length > MOST) return;
 		if (this.text !== this.told && this.tell(this.text)) this.told = this.text;
 	}
 
-	/** After an attach: what the server has. @param {string} text */
+	/** After an attach: take the server's text. @param {string} text */
 	begin(text) {
 		if (this.typed && (text === "" || text === this.told)) this.publish();
 		else this.take(text);
@@ -54,7 +54,7 @@ export class Draft {
 		if (this.text.trim() && this.text.trim() === content.trim()) this.#adopt("");
 	}
 
-	/** Have the offered text in the box. */
+	/** Put the offered text into the box. */
 	accept() {
 		const mine = this.text;
 		this.#adopt(this.offer);

@@ -1,4 +1,4 @@
-// The entries of a conversation: how each is made of what the server told. Pure.
+// The entries of a conversation, each built from the server's frames. Pure.
 
 import { pointsOf } from "./pieces.js";
 
@@ -33,7 +33,7 @@ export function addBlock(answer, block) {
 	return block;
 }
 
-/** The agent's service began this block again: what came of it does not count. @param {AnswerEntry} answer @param {string} id */
+/** The agent's service began this block again, so its earlier text does not count. @param {AnswerEntry} answer @param {string} id */
 export function dropBlock(answer, id) {
 	const stays = (/** @type {Part} */ one) => one.kind === "tool" || one.kind === "line" || one.id !== id;
 	answer.parts = answer.parts.filter(stays);
@@ -59,7 +59,7 @@ export function finishTool(answer, frame) {
 	Object.assign(tool, { output: frame.output, isError: frame.is_error, ms: frame.duration_ms, outputBlob: frame.blob?.url, diff: frame.diff, pictures: frame.pictures });
 }
 
-/** The call that a request is about: the newest one of this tool and input that is not done. @param {AnswerEntry | undefined} answer @param {Frame} frame */
+/** The call that a request is about: the newest unfinished one with this tool and input. @param {AnswerEntry | undefined} answer @param {Frame} frame */
 export function askedTool(answer, frame) {
 	if (!answer) return undefined;
 	const input = JSON.stringify(frame.input);
@@ -68,7 +68,7 @@ export function askedTool(answer, frame) {
 	);
 }
 
-/** A request as the views know it. @param {any} frame @returns {Asked} */
+/** A request in the form of the views. @param {any} frame @returns {Asked} */
 export function asked(frame) {
 	const { request_id: id, tool, input, options, questions, kind, title, grant, modes, diff, editable } = frame;
 	const list = Array.isArray(questions) && questions.length ? questions : null;

@@ -1,4 +1,4 @@
-// Who this browser is: its key, its device_id, and small things it remembers. All of it in localStorage.
+// The identity of this browser: its key, its device_id, and small things to remember. All of it is in localStorage.
 
 const PREFIX = "builderos.";
 
@@ -7,7 +7,7 @@ export function recall(name) {
 	try {
 		return localStorage.getItem(PREFIX + name);
 	} catch {
-		return null; // storage is switched off: the page works for as long as it is open
+		return null; // storage is off: the page works as long as it is open
 	}
 }
 
@@ -17,11 +17,11 @@ export function remember(name, value) {
 		if (value === null) localStorage.removeItem(PREFIX + name);
 		else localStorage.setItem(PREFIX + name, value);
 	} catch {
-		// full or switched off: nothing here is worth more than a convenience
+		// full or off: everything here is only a convenience
 	}
 }
 
-/** Forget everything but the device_id, which says nothing of what was read or written here. @param {boolean} [drafts] whether drafts stay */
+/** Delete everything except the device_id, which reveals nothing of what was read or written here. @param {boolean} [drafts] whether drafts stay */
 export function forgetAll(drafts = false) {
 	try {
 		for (const name of Object.keys(localStorage)) {
@@ -30,7 +30,7 @@ export function forgetAll(drafts = false) {
 		}
 		sessionStorage.clear();
 	} catch {
-		// nothing was kept
+		// nothing was stored
 	}
 }
 
@@ -39,12 +39,12 @@ export function setTheme(dark) {
 	document.documentElement.dataset.theme = recall("theme") ?? (dark ? "dark" : "light");
 }
 
-/** Random hex digits; also where the page has no secure context. @param {number} bytes */
+/** Random hex digits, even without a secure context. @param {number} bytes */
 export function randomHex(bytes) {
 	return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (one) => one.toString(16).padStart(2, "0")).join("");
 }
 
-/** A word for the browser and what it runs on, so that people tell devices apart. */
+/** A name for the browser and its system, so that people can distinguish devices. */
 function flavour() {
 	const agent = navigator.userAgent;
 	const kinds = ["iPhone", "iPad", "Android", "Macintosh", "Windows", "Linux"];
@@ -56,13 +56,13 @@ function flavour() {
 
 let own = "";
 
-/** This profile's device_id, made once. */
+/** This profile's device_id, created once. */
 export function deviceId() {
 	own = recall("device_id") || own || renewDeviceId();
 	return own;
 }
 
-/** Take another device_id: the old one belongs to a key that this browser had before. */
+/** Take another device_id: the old one belongs to an earlier key of this browser. */
 export function renewDeviceId() {
 	own = `${flavour()}-${randomHex(4)}`;
 	remember("device_id", own);

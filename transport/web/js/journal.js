@@ -1,15 +1,15 @@
-// A session as one device knows it: frames in, what there is to see out. Pure: no page, no socket, no clock.
+// A session as one device knows it: frames in, what to show out. Pure: no page, no socket, no clock.
 
 import { answerEntry, asked, askedTool, dropBlock, finishTool, startTool, userEntry } from "./entries.js";
 import { noticeText, takePiece } from "./pieces.js";
 import { Timeline } from "./timeline.js";
 import { takeWork } from "./work.js";
 
-/** Entries that are kept for a time without a server. */
+/** Entries that are stored for times without a server. */
 const KEPT = 100;
 
 const ENDS = new Set(["complete", "error", "interrupted"]);
-/** What shows that an agent goes on after it had to try again. */
+/** The events that show that an agent continues after a retry. */
 const PROGRESS = new Set(["message", "thinking", "tool_started"]);
 
 export class Journal extends Timeline {
@@ -21,9 +21,9 @@ export class Journal extends Timeline {
 		this.title = "";
 		this.failed = false;
 		this.epoch = 0;
-		/** The last event that this knows. */
+		/** The last event known here. */
 		this.seq = 0;
-		/** The last event that there is, as far as the server told. */
+		/** The last event that exists, as far as the server has reported. */
 		this.head = 0;
 		/** @type {string | null} the running turn */
 		this.turn = null;
@@ -43,7 +43,7 @@ export class Journal extends Timeline {
 		this.plan = [];
 		/** @type {{code: string, until?: string} | null} why the queue waits */
 		this.held = null;
-		/** @type {Offer | null} what the agent offers, as far as it told */
+		/** @type {Offer | null} what the agent offers, as far as it reported */
 		this.offer = null;
 		/** @type {Gauge | null} */
 		this.gauge = null;
@@ -58,7 +58,7 @@ export class Journal extends Timeline {
 		return this.pending.size ? "waiting" : "running";
 	}
 
-	/** How many events this is behind. */
+	/** How many events are missing here. */
 	get behind() {
 		return Math.max(0, this.head - this.seq);
 	}
@@ -93,7 +93,7 @@ export class Journal extends Timeline {
 		this.present(frame.devices);
 	}
 
-	/** Drop what there was; a finished answer of the same epoch keeps how it was rendered. @param {Frame} frame */
+	/** Drop the present state. A finished answer of the same epoch keeps its rendered form. @param {Frame} frame */
 	#startOver(frame) {
 		const sameEpoch = frame.epoch === this.epoch;
 		this.rendered = new Map(
@@ -116,7 +116,7 @@ export class Journal extends Timeline {
 		if (strangers.length) for (const one of this.entries) this.dirty.add(one.key);
 	}
 
-	/** What to call a device: its name, or its id if several here share the name. @param {string | null} id */
+	/** The name of a device, or its id if several here share the name. @param {string | null} id */
 	nameOf(id) {
 		if (!id) return "somebody";
 		const name = this.names.get(id);
@@ -200,7 +200,7 @@ export class Journal extends Timeline {
 			this.pending.clear();
 		}
 		const answer = this.byTurn.get(frame.turn_id);
-		if (!answer) return; // the tail of a turn whose beginning lies before what was asked for
+		if (!answer) return; // the end of a turn whose beginning is before the requested part
 		this.dirty.add(answer.key);
 		if (ends || PROGRESS.has(frame.type)) answer.passing = "";
 		if (frame.type === "message" || frame.type === "thinking") takePiece(answer, frame);
@@ -274,7 +274,7 @@ export class Journal extends Timeline {
 		});
 	}
 
-	/** That an agent tries again is worth a word while it does. @param {Frame} frame */
+	/** A retry of the agent is shown while it lasts. @param {Frame} frame */
 	#notice(frame) {
 		const { seq, turn_id: turn, timestamp: at } = frame;
 		const answer = turn === null ? undefined : this.byTurn.get(turn);
@@ -287,7 +287,7 @@ export class Journal extends Timeline {
 		this.#line({ kind: "line", key: `l:${seq}`, seq, place: seq, turn, at, tone: "notice", text: noticeText(frame), ...none });
 	}
 
-	/** A line stands in its turn, in the order in which it came; without one it is an entry. @param {Line} line */
+	/** A line belongs to its turn, in the order in which it came. Without a turn it is an entry. @param {Line} line */
 	#line(line) {
 		const answer = line.turn === null ? undefined : this.byTurn.get(line.turn);
 		if (!answer) return this.insert(line);
@@ -295,7 +295,7 @@ export class Journal extends Timeline {
 		this.dirty.add(answer.key);
 	}
 
-	/** What to keep for a time without a server. */
+	/** What to store for times without a server. */
 	toKept() {
 		const { id, agent, title, epoch, readSeq, settings } = this;
 		const entries = this.entries.slice(-KEPT);

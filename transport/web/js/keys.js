@@ -1,4 +1,4 @@
-// Shortcuts. A letter counts only while nobody writes.
+// Keyboard shortcuts. A letter counts only while the person is not writing.
 
 /** @typedef {Record<"palette" | "create" | "search" | "write" | "next" | "previous" | "help", () => void>} KeyActs */
 

@@ -1,4 +1,4 @@
-// The start: who this is, which page, and what wakes the connection.
+// The start: identity, first page, and the events that wake the connection.
 
 import { App } from "./app.js";
 import { recall, setTheme } from "./identity.js";
@@ -12,7 +12,7 @@ const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const dark = matchMedia("(prefers-color-scheme: dark)");
 setTheme(dark.matches);
 dark.addEventListener("change", () => setTheme(dark.matches));
-// Before anything is drawn: the height is laid out once.
+// Before anything is drawn, so that the height is laid out once.
 fitToScreen();
 const secret = takeSecret();
 const app = new App(root, await Store.open());
@@ -54,7 +54,7 @@ window.addEventListener("hashchange", () => {
 });
 
 if ("serviceWorker" in navigator) {
-	navigator.serviceWorker.register("/sw.js", { scope: "/" }).catch(() => {}); // no app without a network, then
+	navigator.serviceWorker.register("/sw.js", { scope: "/" }).catch(() => {}); // then the app does not work without a network
 	navigator.serviceWorker.addEventListener("message", (event) => event.data === "updated" && app.updated());
 	const tell = async () => (await navigator.serviceWorker.ready).active?.postMessage("rest");
 	const idle = window.requestIdleCallback ?? ((/** @type {() => void} */ act) => setTimeout(act, 500));

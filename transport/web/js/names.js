@@ -1,11 +1,11 @@
-// What agents, sessions and modes are called. Pure.
+// Names of agents, sessions and modes. Pure.
 
-/** What a session is called: an id that a client made up says nothing. @param {string} title @param {string} id */
+/** The name of a session. An id that a client made up is not a useful name. @param {string} title @param {string} id */
 export function sessionName(title, id) {
 	return title || (/^s-[0-9a-f]{12}$/.test(id) ? "New session" : id);
 }
 
-/** What an agent is called. @param {string} name */
+/** The name of an agent. @param {string} name */
 export function agentName(name) {
 	const known = { claude: "Claude", codex: "Codex", gemini: "Gemini", opencode: "OpenCode" };
 	return known[/** @type {"claude"} */ (name)] ?? name;
@@ -19,7 +19,7 @@ export function modeName(mode) {
 	return NAMES[mode.kind] ?? mode.name ?? mode.id;
 }
 
-/** The name of a mode that is set; "" for the agent's own. @param {string | null | undefined} id @param {Offer | null} offer */
+/** The name of the mode that is set; "" for the agent's own. @param {string | null | undefined} id @param {Offer | null} offer */
 export function modeOf(id, offer) {
 	if (!id) return "";
 	const known = offer?.modes?.find((one) => one.id === id);

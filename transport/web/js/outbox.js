@@ -1,11 +1,11 @@
-// Messages on their way. What a person has sent is in the browser's database before anything else happens, and leaves it
-// when the server has it: over a reload, without a network, with several tabs.
+// Messages to be sent. A message is stored in the browser's database before anything else happens, and leaves it when the
+// server has it. That holds over a reload, without a network, and with several tabs.
 //
-// Each tab delivers, one message after another and the oldest first, and goes on only when that one is accepted. A message
-// keeps its id, and the server runs an id once; so two tabs can neither change the order nor send anything twice, and no tab
-// has to wait for another one that the phone has put to sleep.
+// Each tab sends one message after another, oldest first, and continues only when the server has accepted it. A message keeps
+// its id, and the server runs an id once. So two tabs cannot change the order or send anything twice, and no tab waits for one
+// that the phone has suspended.
 
-/** Refusals that pass: the message waits on. */
+/** Temporary refusals: the message keeps waiting. */
 const PASSING = new Set(["storage", "shutting_down", "queue_full", "not_attached", "session_failed"]);
 const AGAIN_MS = 3000;
 
@@ -19,7 +19,7 @@ export class Outbox {
 		this.messages = [];
 		/** @type {Set<string>} sessions that are being delivered to */
 		this.busy = new Set();
-		/** @type {Map<string, string>} what to say of a message that is just going */
+		/** @type {Map<string, string>} what to show about a message that is being sent */
 		this.going = new Map();
 		this.live = false;
 		this.others = new BroadcastChannel("builderos.outbox");
@@ -55,14 +55,14 @@ export class Outbox {
 		this.pump();
 	}
 
-	/** Take back what is still here. @param {OutMessage} message */
+	/** Take back a message that is still here. @param {OutMessage} message */
 	async remove(message) {
 		this.gone.add(message.message_id);
 		if (message.n !== undefined) await this.store.dropWaiting(message.n);
 		await this.#told(message.message_id);
 	}
 
-	/** Try a refused one again. @param {OutMessage} message */
+	/** Try a refused message again. @param {OutMessage} message */
 	async retry(message) {
 		Object.assign(message, { state: "waiting", reason: undefined });
 		await this.store.putWaiting(message);
@@ -70,7 +70,7 @@ export class Outbox {
 		this.pump();
 	}
 
-	/** The journal has this message, so it is delivered, whoever was told. @param {string} messageId */
+	/** The journal has this message, so it is delivered, whichever tab sent it. @param {string} messageId */
 	arrived(messageId) {
 		const message = this.messages.find((one) => one.message_id === messageId);
 		if (message) this.remove(message);
@@ -82,7 +82,7 @@ export class Outbox {
 		await this.#reread();
 	}
 
-	/** Read what waits. What the database has lost is put back: an id runs once, so a message that goes twice does no harm. */
+	/** Read the waiting messages. Restore what the database has lost: an id runs once, so a message sent twice does no harm. */
 	async #reread() {
 		const before = new Set(this.messages.map((one) => one.session_id));
 		const kept = await this.store.waiting();
@@ -94,14 +94,14 @@ export class Outbox {
 		for (const id of before) this.changed(id);
 	}
 
-	/** Forget everything, here and in the database. */
+	/** Delete everything, here and in the database. */
 	async clear() {
 		for (const one of this.messages) this.gone.add(one.message_id);
 		this.messages = [];
 		await this.store.clear("outbox");
 	}
 
-	/** Deliver what waits, each session on its own. */
+	/** Send what waits, each session separately. */
 	pump() {
 		if (!this.live) return;
 		for (const id of new Set(this.messages.map((one) => one.session_id))) {
@@ -130,7 +130,7 @@ export class Outbox {
 		else this.pump();
 	}
 
-	/** @param {OutMessage} message @returns {Promise<boolean>} whether to go on with the next */
+	/** @param {OutMessage} message @returns {Promise<boolean>} whether to continue with the next */
 	async #one(message) {
 		const { session_id, message_id, content, mode, not_before } = message;
 		if (!(await this.way.attach(session_id, message)) || !(await this.#upload(message))) return false;
@@ -163,7 +163,7 @@ export class Outbox {
 		return true;
 	}
 
-	/** Bring the message's files that are still here. @param {OutMessage} message @returns {Promise<boolean>} */
+	/** Upload the message's files that are still here. @param {OutMessage} message @returns {Promise<boolean>} */
 	async #upload(message) {
 		for (const file of message.files) {
 			if (file.url || !file.bytes) continue;

@@ -1,9 +1,9 @@
-// Sessions that wait for somebody, looked into from the inbox: what they ask, so that it can be answered there.
+// Previews in the inbox of sessions that wait for a person: what they ask, so that it can be answered there.
 
 import { asked } from "./entries.js";
 import { drawNeeds } from "./views/needs.js";
 
-/** Sessions that are looked into at once. */
+/** Most sessions with a preview at the same time. */
 const MOST = 5;
 
 /** @typedef {{id: string, agent: string, pending: Map<string, Asked>}} Peek */
@@ -17,7 +17,7 @@ export class Peeks {
 		this.known = new Map();
 	}
 
-	/** Look into these and no others. @param {string[]} ids */
+	/** Open previews of exactly these. @param {string[]} ids */
 	want(ids) {
 		const { client } = this;
 		if (!client.live || !client.may("approve")) return;

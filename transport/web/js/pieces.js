@@ -2,7 +2,7 @@
 
 import { addBlock } from "./entries.js";
 
-/** The length of a text in code points, which is what the server counts. @param {string} text */
+/** The length of a text in code points, as the server counts it. @param {string} text */
 export function pointsOf(text) {
 	let pairs = 0;
 	for (let index = 0; index < text.length; index++) {
@@ -18,7 +18,7 @@ export function pointsOf(text) {
 	return text.length - pairs;
 }
 
-/** The first so many code points of a text. @param {string} text @param {number} points */
+/** The first code points of a text. @param {string} text @param {number} points */
 export function firstPoints(text, points) {
 	let index = 0;
 	for (let count = 0; count < points && index < text.length; count++) {
@@ -28,7 +28,7 @@ export function firstPoints(text, points) {
 }
 
 /**
- * Take a piece: what a block had up to its offset, and then it. Right for live, joined and folded pieces alike.
+ * Take a piece: the block's text up to the piece's offset, then the piece. Works for live, joined and folded pieces.
  * @param {AnswerEntry} answer
  * @param {Frame} frame
  */
@@ -48,7 +48,7 @@ export function takePiece(answer, frame) {
 
 /** @typedef {(id: string | null) => string} NameOf */
 
-/** How a turn ended, if it did not just finish. @param {AnswerEntry} answer @param {NameOf} nameOf */
+/** How a turn ended, if it did not simply finish. @param {AnswerEntry} answer @param {NameOf} nameOf */
 export function endingText({ status, end }, nameOf) {
 	if (status === "error") return end?.content || "The turn failed.";
 	if (status === "interrupted") return end?.by ? `Stopped by ${nameOf(end.by)}` : "Stopped";
@@ -61,7 +61,7 @@ export function noticeText(frame) {
 	return frame.content + wait;
 }
 
-/** A line's first words and what stands below them. @param {Line} line @param {NameOf} nameOf @returns {[string, ...string[]]} */
+/** A line's first words and what follows below them. @param {Line} line @param {NameOf} nameOf @returns {[string, ...string[]]} */
 export function lineText(line, nameOf) {
 	if (!line.decision) return line.note ? [line.text, line.note] : [line.text];
 	const words = { deny: "Denied", cancelled: "Cancelled" };

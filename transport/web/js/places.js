@@ -1,4 +1,4 @@
-// Places in files, as agents and their tools write them: `src/app.py:12`, `File "app.py", line 12`. Pure.
+// Places in files, in the notation of agents and their tools: `src/app.py:12`, `File "app.py", line 12`. Pure.
 
 import { relative } from "./tools.js";
 
@@ -11,15 +11,15 @@ const ENDINGS = new Set(
 		"less lock log lua m md mjs cjs ml nix php pl proto ps1 py pyi r rb rs rst scala scss sh sql svelte svg swift tf toml ts tsx txt vue xml yaml yml zig zsh"
 	).split(" "),
 );
-/** Characters of a text in which places are looked for. */
+/** Most characters of a text to search for places. */
 const MOST = 100_000;
 
 const WHOLE = /^([\w.@+~/-]{1,300}?)(?:#L|:)?(\d{1,7})?(?:[:-]\d+)?$/;
-/** In running output only what names a line too counts. */
+/** In running output a place counts only with a line. */
 const INSIDE = /File "([^"\n]{1,300})", line (\d{1,7})|([\w.@+~/-]{1,300}\.\w{1,8}):(\d{1,7})\b/g;
 
 /**
- * Read a text that is one place and nothing else.
+ * Read a text that is exactly one place.
  * @param {string} text @param {string | undefined} workspace @returns {Place | null}
  */
 export function placeOf(text, workspace) {
@@ -39,7 +39,7 @@ function inside(written, line, workspace) {
 }
 
 /**
- * Divide a text at the places that it names.
+ * Split a text at the places that it names.
  * @param {string} text @param {string | undefined} workspace @returns {{text: string, place: Place | null}[]}
  */
 export function placesIn(text, workspace) {

@@ -1,8 +1,8 @@
-// Notifications of this browser: turning them on and off, keeping the server's list right, closing cards that are settled.
+// Notifications of this browser: turning them on and off, keeping the server's list right, closing settled cards.
 
 import { deviceId, recall, remember } from "./identity.js";
 
-/** Words for a browser that cannot be notified. */
+/** Texts for a browser that cannot be notified. */
 export const HOME_SCREEN = "On an iPhone or iPad, add this page to the Home Screen first: press Share, then Add to Home Screen, and open it there.";
 const INSECURE = "Notifications need HTTPS. Open this page by an address that begins with https://.";
 const UNKNOWN = "This browser can't be notified.";
@@ -22,7 +22,7 @@ async function subscription() {
 	return (await navigator.serviceWorker.ready).pushManager.getSubscription();
 }
 
-/** Subscribe, and tell the server. @param {Client} client @param {string} key the server's @returns {Promise<string>} the channel's id */
+/** Subscribe, and send the subscription to the server. @param {Client} client @param {string} key the server's @returns {Promise<string>} the channel's id */
 async function subscribe(client, key) {
 	const { pushManager } = await navigator.serviceWorker.ready;
 	let found = await pushManager.getSubscription();
@@ -38,13 +38,13 @@ async function subscribe(client, key) {
 	return id;
 }
 
-/** Which server's key a subscription is for. @param {PushSubscription} found */
+/** The server's key of a subscription. @param {PushSubscription} found */
 function told(found) {
 	const bytes = new Uint8Array(found.options?.applicationServerKey ?? new ArrayBuffer(0));
 	return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 }
 
-/** Ask the person, then subscribe; in a gesture. @param {Client} client */
+/** Ask the person, then subscribe. Call it in a user gesture. @param {Client} client */
 export async function turnOn(client) {
 	const wanted = Notification.requestPermission();
 	const { application_server_key: key } = await client.api.json("/api/notifications");
@@ -59,7 +59,7 @@ export async function turnOff(client) {
 	remember("notify", null);
 	await client.store.drop("me");
 	await (await subscription())?.unsubscribe();
-	if (id) await client.api.fetch(`/api/notifications/${id}`, { method: "DELETE" }).catch(() => {}); // it is gone already
+	if (id) await client.api.fetch(`/api/notifications/${id}`, { method: "DELETE" }).catch(() => {}); // it is already gone
 }
 
 /** Nobody is signed in here any more. */
@@ -68,7 +68,7 @@ export async function leave() {
 	for (const card of await (await navigator.serviceWorker.ready).getNotifications()) card.close();
 }
 
-/** At each connection: subscribe again if the server or the browser has lost it, and close what is settled. @param {Client} client */
+/** At each connection: subscribe again if the server or the browser has lost it, and close settled cards. @param {Client} client */
 export async function refresh(client) {
 	if (obstacle() || Notification.permission !== "granted") return;
 	const { application_server_key: key, channels } = await client.api.json("/api/notifications");
@@ -81,11 +81,11 @@ export async function refresh(client) {
 	for (const one of alerts) if (one.settled_at) await settled(client, one.alert_id);
 }
 
-/** Close the card of an alert that somebody settled. @param {Client} client @param {string} alertId */
+/** Close the card of an alert that has been settled. @param {Client} client @param {string} alertId */
 export async function settled(client, alertId) {
 	const cards = await (await navigator.serviceWorker.ready).getNotifications({ tag: `a-${alertId}` });
 	if (!cards.length) return;
 	for (const card of cards) card.close();
 	const body = { alert_id: alertId, what: "closed", channel: recall("notify") };
-	await client.api.fetch("/api/notifications/seen", { method: "POST", body }).catch(() => {}); // the card is replaced, then
+	await client.api.fetch("/api/notifications/seen", { method: "POST", body }).catch(() => {}); // then the card is replaced
 }

@@ -1,4 +1,4 @@
-// Addresses. What a link brings for signing in is taken out of the address bar before anything else happens.
+// Addresses. A secret for signing in leaves the address bar before anything else happens.
 
 /** @typedef {{view: "list"} | {view: "session", id: string, at: number}} Route */
 
@@ -8,7 +8,7 @@ export function routeOf(hash) {
 	return found ? { view: "session", id: found[1] ?? "", at: Number(found[2] ?? 0) } : { view: "list" };
 }
 
-/** Take a secret out of the address: the key, or the code for one. @returns {{kind: "key" | "pair", secret: string} | null} */
+/** Take a secret out of the address: a key, or a code for one. @returns {{kind: "key" | "pair", secret: string} | null} */
 export function takeSecret() {
 	const found = /^#(key|pair)=(.*)$/.exec(location.hash);
 	if (!found) return null;
@@ -17,17 +17,17 @@ export function takeSecret() {
 	try {
 		secret = decodeURIComponent(secret);
 	} catch {
-		// it is meant as it stands
+		// use it as it is
 	}
 	return { kind: found[1] === "pair" ? "pair" : "key", secret: secret.trim() };
 }
 
-/** Close whatever dialog is open: the page shows something else. */
+/** Close any open dialog: the page shows something else. */
 export function closeDialogs() {
 	for (const one of document.querySelectorAll("dialog")) one.close();
 }
 
-/** The history's entry that the page is at, if it is a dialog's (views/dialogs.js); else 0. */
+/** The page's present history entry if it belongs to a dialog (views/dialogs.js); else 0. */
 export const here = { sheet: 0 };
 
 /** Go to an address. The history entry of an open dialog becomes that of the new page (views/dialogs.js). @param {string} hash */
@@ -37,6 +37,6 @@ export function goTo(hash) {
 		return;
 	}
 	here.sheet = 0;
-	history.replaceState(null, "", hash); // at once in every engine, and so before the dialog's own end
+	history.replaceState(null, "", hash); // synchronous in every engine, and so before the dialog's own end
 	dispatchEvent(new Event("hashchange"));
 }

@@ -1,5 +1,5 @@
-// The last gate for rendered answers. The server has sanitised them already; here only elements and attributes of a fixed
-// list are copied into the page, so that a mistake over there shows as missing colour and not as somebody else's script.
+// The last check of rendered answers. The server has already sanitised them. Only elements and attributes of a fixed list are
+// copied into the page, so a mistake in the server appears as missing colour and never as foreign script.
 
 const TAGS = new Set(
 	(
@@ -8,7 +8,7 @@ const TAGS = new Set(
 	).split(" "),
 );
 
-/** Left out with all that is in them; the text inside any other unknown element stays. */
+/** Left out with their content. The text inside any other unknown element stays. */
 const DROPPED = new Set("script style template iframe object embed noscript svg math form textarea select button title link meta base".split(" "));
 
 /** @type {Record<string, (value: string) => boolean>} */
@@ -22,7 +22,7 @@ const ATTRIBUTES = {
 	rowspan: (value) => /^\d{1,3}$/.test(value),
 };
 
-/** Read rendered HTML into nodes that do nothing, by the blocks that the server marks; what is in none has the name "". @param {string} html @returns {Map<string, DocumentFragment>} */
+/** Read rendered HTML into inert nodes, by the blocks that the server marks. Nodes outside a block have the name "". @param {string} html @returns {Map<string, DocumentFragment>} */
 export function safeBlocks(html) {
 	const read = new DOMParser().parseFromString(html, "text/html");
 	/** @type {Map<string, DocumentFragment>} */
@@ -54,7 +54,7 @@ function copyElement(from, to) {
 	if (DROPPED.has(tag)) return;
 	if (!TAGS.has(tag)) return copyChildren(from, to);
 	if (tag === "img") return copyImage(from, to);
-	// The page's title, a message and an answer are headings of the first three levels; what an answer has stands below.
+	// The page's title, a message and an answer are headings of the first three levels. Headings in an answer are below them.
 	const level = /^h[1-6]$/.test(tag) ? Math.min(6, Number(tag[1]) + 3) : 0;
 	const made = document.createElement(level ? `h${level}` : tag);
 	for (const { name, value } of from.attributes) if (ATTRIBUTES[name]?.(value)) made.setAttribute(name, value);
@@ -81,11 +81,11 @@ function link(made, href) {
 		made.target = "_blank";
 		made.rel = "noopener noreferrer";
 	} catch {
-		// no address: it stays text
+		// not an address: it stays text
 	}
 }
 
-/** A picture from elsewhere would tell its owner who reads this: only its words are shown. @param {Element} from @param {Node} to */
+/** A picture from elsewhere would show its owner who reads this, so only its text is shown. @param {Element} from @param {Node} to */
 function copyImage(from, to) {
 	const text = from.getAttribute("alt");
 	if (text) to.appendChild(document.createTextNode(text));

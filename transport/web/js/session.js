@@ -1,4 +1,4 @@
-// The open session: it attaches, feeds the journal, fetches what is older or rendered, and does what the person wants.
+// The open session: it attaches, feeds the journal, fetches older or rendered entries, and does what the person wants.
 
 import { Draft } from "./draft.js";
 import { randomHex, remember } from "./identity.js";
@@ -11,9 +11,9 @@ const PAGE = 50;
 const KEEP_AFTER_MS = 300;
 const DRAFT_AFTER_MS = 400;
 const READ_AFTER_MS = 200;
-/** The server starts a session's agent at most so often before a message. */
+/** How often, at most, the server starts a session's agent before a message. */
 const WARM_AGAIN_MS = 60_000;
-/** How long after a turn's end its rendered answer is awaited before it is asked for. */
+/** How long after a turn's end to wait for its rendered answer before requesting it. */
 const RENDERED_LIMIT_MS = 2000;
 
 export class OpenSession {
@@ -23,28 +23,28 @@ export class OpenSession {
 		this.client = client;
 		this.making = making;
 		this.journal = new Journal(id);
-		/** Whether there is anything to show: the server's answer, or what was kept. */
+		/** Whether there is anything to show: the server's answer, or stored entries. */
 		this.shown = false;
-		/** Whether all that there was at the attach has come, and frames are shown as they come. */
+		/** Whether everything that existed at the attach has come, so that frames appear as they come. */
 		this.caughtUp = false;
 		this.goal = 0;
-		/** Why this session cannot be shown; "" while it can. */
+		/** Why this session cannot be shown; "" if it can. */
 		this.failure = "";
 		this.draft = new Draft(id, (content) => client.may("drive") && client.connection.send({ type: "draft", session_id: id, content }));
 		/** @type {((ok: boolean) => void)[]} */
 		this.waiters = [];
 		this.asking = false;
 		this.readTold = 0;
-		/** When the server next heeds a `warm`. */
+		/** When the server next accepts a `warm`. */
 		this.warmAgainAt = 0;
 		/** @type {Record<string, ReturnType<typeof setTimeout> | undefined>} */
 		this.timers = {};
 		this.left = false;
-		/** @type {Set<() => void>} who else shows something of this session */
+		/** @type {Set<() => void>} other parts that show something of this session */
 		this.watchers = new Set();
-		/** @type {((frame: Frame) => boolean) | undefined} who takes the next refusal; false passes it on */
+		/** @type {((frame: Frame) => boolean) | undefined} takes the next refusal; false passes it on */
 		this.refused = undefined;
-		/** Whether this page made the session, which then is called by its first message. */
+		/** Whether this page created the session, which then gets its name from its first message. */
 		this.nameless = Boolean(making.agent);
 	}
 
@@ -67,7 +67,7 @@ export class OpenSession {
 		this.#settle(false);
 	}
 
-	/** Attach with the position, so that only what was missed comes. */
+	/** Attach with the position, so that only missed events come. */
 	attach() {
 		this.failure = "";
 		const after = this.caughtUp ? this.journal.position : null;
@@ -118,7 +118,7 @@ export class OpenSession {
 	/** @param {Frame} frame */
 	#event(frame) {
 		if (!this.journal.event(frame)) {
-			this.caughtUp = false; // a piece is missing: begin again
+			this.caughtUp = false; // a piece is missing: start again
 			this.attach();
 			return;
 		}
@@ -134,7 +134,7 @@ export class OpenSession {
 		this.client.views.status();
 	}
 
-	/** What the agent offers is remembered, for those who make the next session with it. @param {Offer} offer */
+	/** Remember what the agent offers, for the next session with this agent. @param {Offer} offer */
 	#offered(offer) {
 		this.journal.offer = offer;
 		remember(`offer.${this.journal.agent}`, JSON.stringify({ models: offer.models, modes: offer.modes }));
@@ -161,7 +161,7 @@ export class OpenSession {
 		this.client.views.status();
 	}
 
-	/** An error that is no event. @param {Frame} frame */
+	/** An error that is not an event. @param {Frame} frame */
 	trouble(frame) {
 		if (frame.code === "unknown_session" || frame.code === "unknown_agent") {
 			this.failure = frame.code;
@@ -178,7 +178,7 @@ export class OpenSession {
 		this.timers[name] = setTimeout(act, ms);
 	}
 
-	/** Do something soon, however often it is wanted meanwhile. @param {string} name @param {number} ms @param {() => void} act */
+	/** Do something soon, once, however often it is requested meanwhile. @param {string} name @param {number} ms @param {() => void} act */
 	#once(name, ms, act) {
 		this.timers[name] ??= setTimeout(() => {
 			this.timers[name] = undefined;
@@ -190,9 +190,9 @@ export class OpenSession {
 		if (this.journal.entries.length) this.client.store.putSession(this.id, this.journal.toKept()).catch(() => {});
 	}
 
-	// ---- what is older, or rendered ----
+	// ---- older or rendered entries ----
 
-	/** Fetch how finished answers look that came as plain text. */
+	/** Fetch the rendered form of finished answers that came as plain text. */
 	async fetchRendered() {
 		const plain = this.journal.entries.filter((one) => one.kind === "answer" && one.status !== "running" && one.html === null);
 		const [first, last] = [plain[0], plain.at(-1)];
@@ -212,7 +212,7 @@ export class OpenSession {
 			const page = await this.client.api.messages(this.id, query);
 			return this.left || epoch !== this.journal.epoch ? null : page;
 		} catch {
-			return null; // offline, or gone: whoever scrolls again asks again
+			return null; // offline, or deleted: the next scroll requests it again
 		}
 	}
 
@@ -224,7 +224,7 @@ export class OpenSession {
 		return this.asked;
 	}
 
-	/** @type {Promise<boolean>} the last page that was asked for */
+	/** @type {Promise<boolean>} the last requested page */
 	asked = Promise.resolve(false);
 
 	/** @param {{before?: number, after?: number}} where */
@@ -273,7 +273,7 @@ export class OpenSession {
 
 	/**
 	 * @param {string} content @param {OutFile[]} files @param {"queue" | "steer"} [mode]
-	 * @param {{id?: string, later?: string}} [more] an id of the message's own; when it is to run
+	 * @param {{id?: string, later?: string}} [more] the message's own id; when to run it
 	 */
 	async send(content, files, mode = "queue", { id, later } = {}) {
 		const { agent, settings } = this.making;
@@ -302,7 +302,7 @@ export class OpenSession {
 		this.#once("read", READ_AFTER_MS, () => this.client.connection.send({ type: "mark_read", session_id: this.id, seq: this.readTold }));
 	}
 
-	/** Somebody is about to write: the agent's program, if it is not up, may start meanwhile. */
+	/** A person is about to write: the agent's program may start now. */
 	warm() {
 		const now = performance.now();
 		if (this.#warmable && now >= this.warmAgainAt && this.client.connection.send({ type: "warm", session_id: this.id })) {
@@ -314,18 +314,18 @@ export class OpenSession {
 		return this.client.may("drive") && this.client.attached.has(this.id) && !this.journal.turn;
 	}
 
-	/** What the person is typing; other devices see it too. @param {string} text */
+	/** What the person is typing. Other devices see it too. @param {string} text */
 	setDraft(text) {
 		if (this.draft.write(text)) this.#later("draft", text ? DRAFT_AFTER_MS : 0, () => this.draft.publish());
 	}
 
-	/** Put a text into the box, for the person to change. @param {string} text */
+	/** Put a text into the box, so that the person can change it. @param {string} text */
 	propose(text) {
 		this.setDraft(text);
 		this.client.views.session();
 	}
 
-	// ---- files that are chosen and not sent ----
+	// ---- files that are chosen but not sent ----
 
 	/** @returns {Promise<OutFile[]>} */
 	async chosen() {

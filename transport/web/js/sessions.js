@@ -1,12 +1,12 @@
-// The list of sessions: the server's, kept live by `session_changed`, and the last known one without a server.
+// The list of sessions: the server's, kept live by `session_changed`, or the last known one without a server.
 
 const PAGE = 100;
-/** Sessions that are shown at most; search finds the others. */
+/** Most sessions that are shown. Search finds the others. */
 const MOST = 500;
-/** The list is kept at once, and then at most so often. */
+/** The list is stored at once, and then at most this often. */
 const KEEP_EVERY_MS = 500;
 
-/** What an entry has, of all that a frame may say. */
+/** The fields of an entry. A frame may have more. */
 const TOLD = "session_id agent_type title state head_seq last_activity unread pending workspace settings plan pinned archived background held where machine".split(" ");
 
 export class Sessions {
@@ -34,7 +34,7 @@ export class Sessions {
 		return this.sorted;
 	}
 
-	/** Show what was known last time. */
+	/** Show the last known list. */
 	async recall() {
 		const kept = await this.store.get("sessions");
 		if (!kept || this.loaded) return;
@@ -42,7 +42,7 @@ export class Sessions {
 		this.changed();
 	}
 
-	/** Ask for the list; what changes meanwhile is newer and stays. @param {Api} api */
+	/** Request the list. Changes that come meanwhile are newer and stay. @param {Api} api */
 	async load(api) {
 		/** @type {Map<string, SessionInfo>} */
 		const found = new Map();
@@ -64,7 +64,7 @@ export class Sessions {
 		this.changed();
 	}
 
-	/** Ask for the archived ones, too. @param {Api} api */
+	/** Request the archived sessions too. @param {Api} api */
 	async loadArchived(api) {
 		const page = await api.json(`/api/sessions?archived=true&limit=${PAGE}`);
 		for (const one of page.sessions) this.known.set(one.session_id, { ...one, archived: true });
@@ -86,7 +86,7 @@ export class Sessions {
 		this.changed();
 	}
 
-	/** A session that is attached to is in the list, also if the list itself has not come. @param {Frame} frame */
+	/** An attached session is in the list, even if the list itself has not come. @param {Frame} frame */
 	attached(frame) {
 		const known = this.known.get(frame.session_id);
 		const { session_id, agent_type, title, state, head_seq, type, content, timestamp, settings, pending } = frame;

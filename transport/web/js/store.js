@@ -1,13 +1,13 @@
-// The browser's database: messages that wait, and what was read, for when there is no server.
+// The browser's database: waiting messages, and what was read, for times without a server.
 //
-// A browser may refuse to keep anything, fail later, or never answer. Then this page's memory takes the database's place, and
-// `lost` hears of it: a person can still read and send, and is told what is not kept.
+// A browser may refuse to store anything, fail later, or never answer. Then this page's memory replaces the database, and
+// `lost` is called. The person can still read and send, and sees what is not stored.
 
-/** Sessions whose last messages are kept. */
+/** Sessions whose last messages are stored. */
 const SESSIONS_KEPT = 40;
 /** The longest wait for the database, in milliseconds. */
 const LIMIT_MS = 4000;
-/** Where the numbers of messages begin that only memory has: after those of any database. */
+/** The first number for messages that are only in memory: after those of any database. */
 const FIRST_IN_MEMORY = 2 ** 50;
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
@@ -30,7 +30,7 @@ export class Store {
 	/** @param {IDBDatabase | null} base */
 	constructor(base) {
 		this.base = base;
-		/** Rises when all is forgotten: what was on its way into the database then does not come back. */
+		/** Rises when everything is deleted, so that writes on their way to the database are dropped. */
 		this.age = 0;
 		/** @type {Map<string, any>} */
 		this.kept = new Map();
@@ -41,7 +41,7 @@ export class Store {
 		this.lost = () => {};
 	}
 
-	/** Open the database; without one the page's memory must do. */
+	/** Open the database. If that fails, use the page's memory. */
 	static async open() {
 		try {
 			const request = indexedDB.open("builderos", 1);
@@ -55,7 +55,7 @@ export class Store {
 		}
 	}
 
-	/** Whether what is put here outlives the page. */
+	/** Whether stored data outlives the page. */
 	get lasts() {
 		return this.base !== null;
 	}
@@ -92,7 +92,7 @@ export class Store {
 		await this.#with(async (at) => /** @type {unknown} */ (await done(at("kept").put(value, name))), instead);
 	}
 
-	/** Keep a session's last messages, and forget those of the session that was opened longest ago. @param {string} id @param {any} value */
+	/** Store a session's last messages, and delete those of the session that was opened longest ago. @param {string} id @param {any} value */
 	async putSession(id, value) {
 		const { age } = this;
 		const known = (await this.get("recent")) ?? [];
@@ -113,7 +113,7 @@ export class Store {
 		return this.#with((at) => done(at("outbox", "readonly").getAll()), () => [...this.outbox.values()]);
 	}
 
-	/** Add a message, or put a changed one back if it is still there. @param {OutMessage} message */
+	/** Add a message, or put back a changed one if it is still there. @param {OutMessage} message */
 	async putWaiting(message) {
 		await this.#with(
 			async (at) => {
@@ -141,7 +141,7 @@ export class Store {
 		await this.#with((at) => done(at("outbox").delete(n)), () => undefined);
 	}
 
-	/** Forget what was read ("kept"), or what was not sent ("outbox"). @param {"kept" | "outbox"} what */
+	/** Delete what was read ("kept"), or what was not sent ("outbox"). @param {"kept" | "outbox"} what */
 	async clear(what) {
 		this.age += 1;
 		this[what].clear();

@@ -1,12 +1,12 @@
-// The entries of a conversation in the order in which people read them, and which parts of the journal are known. Pure.
+// The entries of a conversation in reading order, and which parts of the journal are known. Pure.
 //
-// A message stands directly before its turn's answer, also one that waited in the queue while another turn ran; what still
-// waits stands at the end. So an entry has a `place`, which is close to, and not always, its row of the journal: an answer's
-// is that of `turn_started`; a message's is just before its turn's answer.
+// A message is directly before its turn's answer, even if it waited in the queue while another turn ran. Messages that still
+// wait are at the end. So an entry has a `place`, which is close to its row of the journal but not always equal. An answer has
+// the place of `turn_started`; a message has one just before its turn's answer.
 
 import { pastAnswer, userEntry } from "./entries.js";
 
-/** Where the queue begins: after every row that a journal can have. */
+/** Where the queue begins: after every possible row of the journal. */
 const QUEUE = 2 ** 40;
 
 export class Timeline {
@@ -18,12 +18,12 @@ export class Timeline {
 	byMessage = new Map();
 	/** @type {Map<string, AnswerEntry>} */
 	byTurn = new Map();
-	/** @type {Set<string>} keys of entries that changed since somebody emptied this */
+	/** @type {Set<string>} keys of entries that changed since this was last emptied */
 	dirty = new Set();
-	/** @type {Map<string, string>} how answers look that have to come again */
+	/** @type {Map<string, string>} rendered forms of answers that will come again */
 	rendered = new Map();
 
-	/** @param {number} from the first row that is known; all that comes later will be */
+	/** @param {number} from the first known row; all later rows will be known too */
 	clear(from) {
 		this.entries = [];
 		this.ranges = [[from, Infinity]];
@@ -31,12 +31,12 @@ export class Timeline {
 		this.byTurn.clear();
 	}
 
-	/** Whether the entries before the first are known to be none. */
+	/** Whether it is known that there are no entries before the first. */
 	get complete() {
 		return (this.ranges[0]?.[0] ?? Infinity) <= 1;
 	}
 
-	/** The index of the first entry at this place or behind it. @param {number} place */
+	/** The index of the first entry at or after this place. @param {number} place */
 	indexOf(place) {
 		let [low, high] = [0, this.entries.length];
 		while (low < high) {
@@ -76,7 +76,7 @@ export class Timeline {
 		if (this.entries[index]?.key !== entry.key) this.entries.splice(index, 0, entry);
 	}
 
-	/** Put an entry where it belongs by now. @param {UserEntry} entry */
+	/** Move an entry to its present place. @param {UserEntry} entry */
 	replace(entry) {
 		if (entry.place === this.#placeOf(entry)) return;
 		const index = this.indexOf(entry.place);
@@ -106,7 +106,7 @@ export class Timeline {
 		else if (after !== undefined) this.know(after + 1, more ? last : Infinity);
 	}
 
-	/** From here to there all entries are known. @param {number} from @param {number} to */
+	/** All entries in this interval are known. @param {number} from @param {number} to */
 	know(from, to) {
 		if (from > to) return;
 		const apart = this.ranges.filter(([start, end]) => end < from - 1 || start > to + 1);
@@ -116,7 +116,7 @@ export class Timeline {
 		this.ranges = [...apart, /** @type {[number, number]} */ ([Math.min(from, ...starts), Math.max(to, ...ends)])].sort((a, b) => a[0] - b[0]);
 	}
 
-	/** The known part that a place is in; the next one where it is in none. @param {number} place @returns {[number, number]} */
+	/** The known part that contains a place, or the next one. @param {number} place @returns {[number, number]} */
 	rangeOf(place) {
 		const row = Math.ceil(place);
 		return this.ranges.find(([, end]) => end >= row) ?? [row, row];

@@ -1,10 +1,10 @@
-// What a tool call is, in words: its kind, what it does, and to what. Pure.
+// A tool call in words: its kind, what it does, and to what. Pure.
 
 const SHORT = 160;
 
 /** @typedef {"command" | "edit" | "read" | "search" | "fetch" | "plan" | "todo" | "task" | "question" | "mcp" | "other"} ToolKind */
 
-/** The kinds of tools, by their names in small letters. @type {Record<string, ToolKind>} */
+/** The kinds of tools, by their names in lower case. @type {Record<string, ToolKind>} */
 const KINDS = {
 	bash: "command",
 	shell: "command",
@@ -54,7 +54,7 @@ const VERBS = {
 	other: "",
 };
 
-/** What somebody is asked to allow, after "Claude wants to". @type {Record<ToolKind, string>} */
+/** What the person is asked to allow, after "Claude wants to". @type {Record<ToolKind, string>} */
 const WISHES = {
 	command: "run a command",
 	edit: "edit files",
@@ -78,13 +78,13 @@ export function kindOf(name, input) {
 	return "other";
 }
 
-/** A tool's name as people know it. @param {string} name */
+/** A tool's name for people. @param {string} name */
 export function toolName(name) {
 	const [, server, tool] = /^mcp__(.+?)__(.+)$/.exec(name) ?? [];
 	return server ? `${server}: ${tool}` : name;
 }
 
-/** A path as seen from the workspace. @param {any} path @param {string | undefined} workspace */
+/** A path relative to the workspace. @param {any} path @param {string | undefined} workspace */
 export function relative(path, workspace) {
 	const text = String(path ?? "");
 	if (!workspace) return text;
@@ -93,7 +93,7 @@ export function relative(path, workspace) {
 	return text.startsWith(folder) ? text.slice(folder.length) : text;
 }
 
-/** The command of an input that has one. @param {any} input */
+/** The command of an input, if it has one. @param {any} input */
 export function commandOf(input) {
 	const command = input?.command ?? input?.cmd;
 	return Array.isArray(command) ? command.join(" ") : typeof command === "string" ? command : "";
@@ -107,7 +107,7 @@ function paths(input, workspace) {
 	return all.length ? relative(all[0], workspace) + more : "";
 }
 
-/** To what the call does it, in one line. @param {ToolKind} kind @param {any} input @param {string | undefined} workspace */
+/** The object of the call, in one line. @param {ToolKind} kind @param {any} input @param {string | undefined} workspace */
 function gistOf(kind, input, workspace) {
 	if (typeof input === "string") return input;
 	if (!input || typeof input !== "object") return "";
@@ -152,7 +152,7 @@ export function inputText(value) {
 		.join("\n");
 }
 
-/** Files of the workspace that a call is about, relative to it; each once. @param {Pick<Tool, "input" | "diff">} tool @param {string | undefined} workspace @returns {string[]} */
+/** Files of the workspace that a call is about, relative to it, each once. @param {Pick<Tool, "input" | "diff">} tool @param {string | undefined} workspace @returns {string[]} */
 export function filesOf({ input, diff }, workspace) {
 	const changes = Array.isArray(input?.changes) ? input.changes : [];
 	const named = [...(diff ?? []), ...changes].map((/** @type {any} */ one) => one?.path);

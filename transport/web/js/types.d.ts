@@ -34,7 +34,7 @@ interface UserEntry {
   device: string | null;
   files: FileShown[];
   state: string;
-  /** When it is to run, of a message for later. */
+  /** When a message for later runs. */
   later: string | null;
 }
 
@@ -50,7 +50,7 @@ interface Tool {
   inputBlob?: string;
   output?: string;
   outputBlob?: string;
-  /** Pictures that the call gave. */
+  /** Pictures in the call's output. */
   pictures?: { mime_type: string; size: number; url: string }[];
   isError?: boolean;
   ms?: number;
@@ -66,7 +66,7 @@ interface Block {
   id: string;
   text: string;
   points: number;
-  /** How often its end was replaced rather than continued. */
+  /** How many times its end was replaced instead of continued. */
   cuts: number;
 }
 
@@ -83,7 +83,7 @@ interface Ending {
   ways: string[];
 }
 
-/** `parts` has everything in the order in which it came; `blocks` and `tools` are some of the same objects. */
+/** `parts` has everything in the order in which it came. `blocks` and `tools` contain some of the same objects. */
 interface AnswerEntry {
   kind: "answer";
   key: string;
@@ -96,11 +96,11 @@ interface AnswerEntry {
   tools: Tool[];
   status: "running" | "complete" | "error" | "interrupted";
   end: Ending | null;
-  /** What is so for a moment: the agent tries again. */
+  /** A temporary state: the agent tries again. */
   passing: string;
   html: string | null;
   cause: string;
-  /** How much it changed; null until the server told. */
+  /** How much it changed; null until the server has reported it. */
   changed: { files: number; added: number; removed: number } | null;
   /** Whether only its text is here: it ended before what came at the attach. */
   past?: boolean;
@@ -116,7 +116,7 @@ interface Line {
   place: number;
   turn: string | null;
   tone: string;
-  /** "" if this is no decision. */
+  /** "" if this is not a decision. */
   decision: string;
   by: string;
   note: string;
@@ -127,7 +127,7 @@ interface Line {
 
 type Entry = UserEntry | AnswerEntry | Line;
 
-/** A file's changes, as the server tells them. */
+/** A file's changes, as the server sends them. */
 interface FileDiff {
   path: string;
   old_path?: string | null;
@@ -147,7 +147,7 @@ interface Task {
   state: string;
   progress: string;
   result: string | null;
-  /** Whether it goes on after its turn. */
+  /** Whether it continues after its turn. */
   background: boolean;
 }
 
@@ -234,7 +234,7 @@ interface SessionInfo {
   where?: Where | null;
 }
 
-/** A session that a program of the person's keeps. */
+/** A session that one of the person's own programs keeps. */
 interface DeskSession {
   agent: string;
   native_id: string;
@@ -247,7 +247,7 @@ interface DeskSession {
   session_id: string | null;
 }
 
-/** A program of the person's that has a session open. */
+/** One of the person's own programs that has a session open. */
 interface Where {
   program: string;
   pid: number | null;
@@ -255,7 +255,7 @@ interface Where {
   since: string | null;
 }
 
-/** A file that waits to be uploaded, or was. Its bytes and no Blob: some browsers keep no Blob in their database. */
+/** A file that waits to be uploaded, or was. It has bytes instead of a Blob: some browsers store no Blob in their database. */
 interface OutFile {
   name: string;
   type: string;
@@ -285,44 +285,44 @@ interface Views {
   list: () => void;
   /** The open session changed. */
   session: () => void;
-  /** The connection, or how far behind this is. */
+  /** The connection, or this page's lag, changed. */
   status: () => void;
-  /** The key is not good. */
+  /** The key is not valid. */
   refused: (code: number) => void;
-  /** Tell the person something in passing. */
+  /** Show the person a message for a short time. */
   say: (text: string) => void;
-  /** The connection is a new one: the server may have another version of the page, and has if `differs`. */
+  /** The connection is new. The server may have another version of the page; if `differs`, it has one. */
   restarted: (differs: boolean) => void;
 }
 
 interface Listener {
-  /** Every frame but those of signing in. */
+  /** Every frame except those of signing in. */
   frame: (frame: Frame) => void;
   /** Signed in, on a new socket. */
   ready: (ready: Frame) => void;
-  /** It may be live now, or no more. */
+  /** The connection may have become live, or stopped being live. */
   change: () => void;
-  /** The key is not good: this does not come back by itself. */
+  /** The key is not valid: the connection does not return by itself. */
   refused: (code: number) => void;
 }
 
 interface Way {
-  /** Be attached to this session; false where there is no way now. */
+  /** Attach to this session. Returns false if that is impossible now. */
   attach: (id: string, message: OutMessage) => Promise<boolean>;
-  /** `accepted`, `rejected` or `error`; null where the way broke. */
+  /** `accepted`, `rejected` or `error`; null if the connection broke. */
   send: (frame: Record<string, any>) => Promise<Frame | null>;
   upload: (blob: Blob, name: string, progress: (part: number) => void) => Promise<{url: string}>;
   /** Nothing waits for this session any more. */
   delivered: (id: string) => void;
 }
 
-/** What can be done with an entry. */
+/** The actions on an entry. */
 interface Acts {
   /** How to name a device. */
   nameOf: (id: string | null) => string;
   agent: () => string;
   workspace: () => string | undefined;
-  /** Whether this turn has an answer, also an empty one. */
+  /** Whether this turn has an answer, even an empty one. */
   hasAnswer: (turn: string | null) => boolean;
   mayDrive: () => boolean;
   takeBack: (messageId: string) => void;
@@ -344,7 +344,7 @@ interface Acts {
   /** The bytes of a file of this server. */
   fetch: (url: string) => Promise<Blob>;
   copy: (text: string) => void;
-  /** What else a finished answer's foot has. */
+  /** Additional content below a finished answer. */
   more: (entry: AnswerEntry) => HTMLElement[];
   /** Load a part of the page and use it for this session. */
   open: <T>(part: () => Promise<T>, use: (part: T, session: OpenSession) => void) => void;

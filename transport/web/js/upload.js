@@ -1,4 +1,4 @@
-// Bringing a file to the server. XMLHttpRequest, since fetch does not tell how far an upload is.
+// Uploads a file to the server. Uses XMLHttpRequest, because fetch does not report upload progress.
 
 import { ApiError } from "./api.js";
 

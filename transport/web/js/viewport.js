@@ -1,7 +1,7 @@
-// The part of the screen that the keyboard leaves. On iOS the keyboard lies over the page, and the page is told of it late:
-// the event may come before the height is right, and the page may be left scrolled when the keyboard goes.
+// The part of the screen above the keyboard. On iOS the keyboard covers the page, and the page learns of it late: the event may
+// come before the height is right, and the page may stay scrolled when the keyboard closes.
 
-/** Moments after an event at which the height is read again, in milliseconds. */
+/** Delays after an event at which the height is read again, in milliseconds. */
 const AGAIN_MS = [0, 50, 150, 350, 700];
 
 function fit() {
@@ -11,7 +11,7 @@ function fit() {
 	const height = `${Math.round(view.height)}px`;
 	if (style.getPropertyValue("--height") !== height) style.setProperty("--height", height);
 	document.documentElement.dataset.short = String(view.height < 480);
-	// In a dialog the browser itself brings the field into view.
+	// In a dialog the browser itself scrolls the field into view.
 	if (window.scrollY && !document.querySelector("dialog[open]")) window.scrollTo(0, 0);
 }
 
@@ -23,7 +23,7 @@ function fitSoon() {
 	timers = AGAIN_MS.map((ms) => setTimeout(fit, ms));
 }
 
-/** Keep the page as high as what is seen of it. */
+/** Keep the page as high as its visible part. */
 export function fitToScreen() {
 	const view = window.visualViewport;
 	for (const name of ["resize", "scroll"]) view?.addEventListener(name, fitSoon);

@@ -1,13 +1,13 @@
-// The browser's own speech recognition and voice. Loaded when somebody first uses one.
+// The browser's own speech recognition and voice. Loaded at first use.
 
 /** @type {any} */
 const Recognition = /** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition;
 
-/** Characters of one utterance: some voices go silent in a longer one. */
+/** Characters of one utterance: some voices fall silent in a longer one. */
 const UTTERANCE = 1500;
 
 /**
- * Listen until told to stop.
+ * Listen until stopped.
  * @param {{heard: (text: string, isFinal: boolean) => void, ended: (trouble: string) => void}} listener
  * @returns {() => void} stops it
  */
@@ -33,7 +33,7 @@ export function listen({ heard, ended }) {
 
 let turn = 0;
 
-/** Read a text aloud by a button that says whether it does; pressed again, it ends. @param {HTMLElement} toggle @param {string} text */
+/** Read a text aloud by a button that shows whether it does. Pressed again, it stops. @param {HTMLElement} toggle @param {string} text */
 export function readAloud(toggle, text) {
 	const show = (/** @type {boolean} */ on) => toggle.setAttribute("aria-pressed", String(on));
 	if (toggle.getAttribute("aria-pressed") === "true") return hush();
@@ -41,7 +41,7 @@ export function readAloud(toggle, text) {
 	speak(text, () => show(false));
 }
 
-/** Read a text aloud, instead of what is being read. @param {string} text @param {() => void} ended */
+/** Read a text aloud, in place of the present one. @param {string} text @param {() => void} ended */
 function speak(text, ended) {
 	hush();
 	const mine = ++turn;
@@ -65,7 +65,7 @@ export function hush() {
 	speechSynthesis.cancel();
 }
 
-/** Write what is said into a message, until the button is pressed again. @param {import("./views/composer.js").ComposerView} composer */
+/** Write what is said into a message until the button is pressed again. @param {import("./views/composer.js").ComposerView} composer */
 export function dictate(composer) {
 	if (composer.hearing) return composer.hush?.();
 	const { text, dictate: key } = composer;

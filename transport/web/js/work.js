@@ -1,6 +1,6 @@
-// What the server says about the work itself: how much a turn changed, and what was taken back. Pure.
+// What the server reports about the work itself: how much a turn changed, and what was undone. Pure.
 
-/** Paths that a line names; the rest is counted. */
+/** Most paths that a line names. The rest is counted. */
 const NAMED = 5;
 
 /** @param {string[]} paths */

@@ -146,7 +146,7 @@ async def test_a_file_outside_the_workspace_is_an_error(
         assert sink.asked == []
         assert secret.read_text() == "secret"
         answer = await client(rig, deciding("allow"), "fs/read_text_file", path="pipe")
-        assert answer["message"] == "that is no file"
+        assert answer["message"] == "that is not a file"
 
 
 async def test_a_link_that_comes_while_a_person_is_asked_leads_nowhere(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def _is_liar(rig: ClaudeRig, process: psutil.Process) -> bool:
         (
             'sys.stderr.write("last words"); sys.exit(7)',
             "agent_exited",
-            "exit status 7. Its last words:\nlast w",
+            "exit status 7. Its last output:\nlast w",
         ),
     ],
 )
@@ -192,7 +192,7 @@ async def test_a_program_that_hangs_at_its_start_is_given_up(
         monkeypatch.setattr(start, "START_S", 0.5)
         end, sink = await rig.turn(driver, "hello")
         assert isinstance(end, TurnFailed)
-        assert (end.code, end.content) == ("agent_exited", "Claude Code did not come up within 0.5 s.")
+        assert (end.code, end.content) == ("agent_exited", "Claude Code did not start within 0.5 s.")
         assert sink.events == []
         assert liars(rig) == []
 

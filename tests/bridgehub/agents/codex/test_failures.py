@@ -307,7 +307,7 @@ async def test_a_program_that_hangs_at_its_start_is_given_up(
             patch.setattr("bridgehub.agents.codex.start.START_S", 0.5)
             end, sink = await rig.turn(driver, "hello")
         assert isinstance(end, TurnFailed)
-        assert (end.code, end.content) == ("agent_exited", "Codex did not come up within 0.5 s.")
+        assert (end.code, end.content) == ("agent_exited", "Codex did not start within 0.5 s.")
         assert sink.events == []
         assert rig.programs() == []
         driver.spec = rig.spec()

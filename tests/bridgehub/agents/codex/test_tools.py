@@ -216,7 +216,7 @@ async def test_commands_in_the_background_are_tasks_that_end_by_themselves_or_ar
         end, sink = await rig.turn(driver, "serve", CodexSink())
         assert isinstance(end, TurnDone)
         assert {(one.output, one.is_error) for one in sink.of(ToolEnded)} == {
-            ("It goes on in the background.", False)
+            ("It continues in the background.", False)
         }
         begun = {one.title.split()[-1]: one for one in sink.of(TaskBegan)}
         assert all(one.background and one.turn_id == "turn-1" for one in begun.values())

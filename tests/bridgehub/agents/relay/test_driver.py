@@ -145,7 +145,7 @@ async def test_where_the_answer_stands(tmp_path: Path, payload: str, text: str) 
     [
         ('payload {"ok":false,"reason":"invalid_payload","details":"no role"}', "model_error", "no role"),
         ('payload {"ok":false}', "model_error", "no reason"),
-        ("payload {not json", "agent_protocol", "no JSON"),
+        ("payload {not json", "agent_protocol", "not JSON"),
         ("payload []", "agent_protocol", "`ok`"),
         ('payload {"ok":"yes"}', "agent_protocol", "`ok`"),
         ("silent", "agent_protocol", "no answer today"),

@@ -1,4 +1,4 @@
-// The rarer questions: an agent's own with answers to choose from, trust in a folder, and the mode to go on in.
+// The rarer questions: an agent's own with answers to choose from, trust in a folder, and the mode to continue in.
 
 import { button, el } from "../dom.js";
 import { modeName } from "../names.js";
@@ -43,7 +43,7 @@ function question(asked, name) {
 	return { node: el("fieldset", el("legend", asked.question), ...rows, own), value };
 }
 
-/** What would run by itself, and whether it may. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
+/** What would run automatically, and whether it may. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
 export function trust(request, { decide, mayDrive }) {
 	const { folder, runs, more = 0 } = request.input ?? {};
 	const rows = (Array.isArray(runs) ? runs : []).map((one) =>
@@ -66,7 +66,7 @@ export function trust(request, { decide, mayDrive }) {
 	return [...told, choice];
 }
 
-/** "Approve and switch": the modes that this question may go on in. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
+/** "Approve and switch": the modes in which this question may continue. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
 export function modes(request, { decide, offer }) {
 	const known = offer?.modes ?? [];
 	const wanted = request.modes.length ? known.filter((one) => request.modes.includes(one.id)) : known.filter((one) => one.kind === "edits" || one.kind === "ask");
@@ -75,7 +75,7 @@ export function modes(request, { decide, offer }) {
 	return [el("div.choice", ...choice)];
 }
 
-/** Change the plan before it is allowed. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
+/** Change the plan before allowing it. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
 export function edit(request, { decide }) {
 	const text = el("textarea", { rows: 8, "aria-label": "Plan" });
 	text.value = String(request.input?.plan ?? "");

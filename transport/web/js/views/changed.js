@@ -1,4 +1,4 @@
-// The line below a turn that changed files: how much, and ways to see it and to take it back.
+// The line below a turn that changed files: how much changed, and ways to see it and to undo it.
 
 import { button, el } from "../dom.js";
 import { filesText } from "../work.js";

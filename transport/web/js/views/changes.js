@@ -1,4 +1,4 @@
-// What a turn, or the whole session, changed: a list of files, each with its patch.
+// The changes of a turn or of the whole session: a list of files, each with its patch.
 
 import { ApiError } from "../api.js";
 import { button, el, setAttr } from "../dom.js";
@@ -9,7 +9,7 @@ import { showFile } from "./file.js";
 import { WIDE, openPane } from "./pane.js";
 import { drawPatch } from "./patch.js";
 
-/** Lines up to which the first files are open from the beginning. */
+/** Up to this many lines the first files are open from the start. */
 const OPEN_LINES = 300;
 
 /** Show the changes of a turn, or of the session. @param {OpenSession} session @param {string | null} turn */
@@ -25,20 +25,20 @@ class ChangesView {
 	constructor(session, turn) {
 		this.session = session;
 		this.turn = turn;
-		/** The turn whose changes are shown; null for the whole session's. */
+		/** The turn whose changes are shown; null for the whole session. */
 		this.shown = turn;
 		this.ofTurn = button("This turn", () => this.#show(turn), "quiet");
 		this.ofAll = button("Whole session", () => this.#show(null), "quiet");
-		/** Whether old and new text are side by side, which only a wide screen has room for. */
+		/** Whether old and new text are side by side. Only a wide screen has room for that. */
 		this.split = recall("split") !== null && matchMedia(WIDE).matches;
 		this.beside = button("Side by side", () => this.#beside(), "quiet");
 		this.beside.hidden = !matchMedia(WIDE).matches;
 		this.sum = el("p.hint", { role: "status" });
 		this.files = el("div");
 		this.node = el("div.changes", el("div.choice", ...(turn === null ? [] : [this.ofTurn, this.ofAll]), this.beside), this.sum, this.files);
-		/** What draws the insides of the rows again. @type {(() => void)[]} */
+		/** Functions that draw the content of the rows again. @type {(() => void)[]} */
 		this.fills = [];
-		/** The checkpoints that are compared; null: the files as they are. @type {{from: string | null, to: string | null}} */
+		/** The checkpoints that are compared; null: the present files. @type {{from: string | null, to: string | null}} */
 		this.ends = { from: null, to: null };
 	}
 
@@ -124,7 +124,7 @@ class ChangesView {
 		return this.session.client.may("drive") ? [button("Open file", () => this.#open(file, 0), "quiet")] : [];
 	}
 
-	/** Show a file as it is, or as it was on either side of the changes. @param {FileDiff} file @param {number} line */
+	/** Show a file as it is, or as it was before or after the changes. @param {FileDiff} file @param {number} line */
 	#open({ path, old_path: old, status }, line) {
 		const { from, to } = this.ends;
 		const states = [

@@ -1,4 +1,4 @@
-// What rendered code is given: its language, and buttons to copy it and to break its lines.
+// Additions to rendered code: its language, and buttons to copy it and to wrap its lines.
 
 import { button, copyText, el } from "../dom.js";
 

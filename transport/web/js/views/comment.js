@@ -1,12 +1,12 @@
-// A comment on a line of a diff: it goes into the message that the person writes, with the path, the line and its text.
+// A comment on a line of a diff. It goes into the person's message with the path, the line number and the line's text.
 
 import { button, el } from "../dom.js";
 
-/** Characters of the line that are quoted. */
+/** Most characters of the line that are quoted. */
 const QUOTED = 300;
 
 /**
- * What a comment adds to the message.
+ * The text that a comment adds to the message.
  * @param {string} path @param {import("./patch.js").NumberedLine} line @param {string} words
  */
 export function commentText(path, { sign, text, number }, words) {
@@ -16,7 +16,7 @@ export function commentText(path, { sign, text, number }, words) {
 }
 
 /**
- * Ask for a comment below a line; one form at a time.
+ * Ask for a comment below a line. Only one form is open at a time.
  * @param {OpenSession} session @param {string} path @param {import("./patch.js").NumberedLine} line @param {HTMLElement} row
  * @param {(() => void) | null} openFile shows the file at that line
  */

@@ -1,13 +1,13 @@
-// Where a person writes: text, files, voice; what is typed is the session's draft on every device.
+// Where a person writes: text, files, voice. The text is the session's draft on every device.
 
 import { NOT_LOADED, button, el, iconButton, moreStyles, setAttr, setText, sizeText } from "../dom.js";
 
-/** What the server takes. */
+/** The server's limits. */
 const MAX_FILE_BYTES = 50_000_000;
 const MAX_FILES = 32;
 const MAX_TEXT_BYTES = 256 * 1024;
 
-/** Whether this browser can listen. An installed app on iOS has the interface and refuses to. */
+/** Whether speech recognition works here. An installed app on iOS has the interface but refuses to listen. */
 const canHear =
 	window.isSecureContext &&
 	typeof (/** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition) === "function" &&
@@ -82,9 +82,9 @@ export class ComposerView {
 	/** @param {KeyboardEvent} event */
 	#onKey(event) {
 		const touch = matchMedia("(pointer: coarse)").matches;
-		// Only a keyboard with keys of its own has these: it can send, and Enter stays a new line.
+		// Only on a hardware keyboard: there it can send, and Enter stays a new line.
 		if (touch && /^(Arrow|Tab|Escape|Meta|Control)/.test(event.key)) this.hint.hidden = false;
-		// 229: the Enter that ends a composition, which Safari tells after the composition's end.
+		// 229: the Enter that ends a composition. Safari reports it after the composition's end.
 		if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
 		if (touch && !event.metaKey && !event.ctrlKey) return;
 		event.preventDefault();
@@ -125,7 +125,7 @@ export class ComposerView {
 		this.#buttons();
 	}
 
-	/** One button for what comes next: stop while there is nothing to send, else send. */
+	/** One button for the next action: stop while there is nothing to send, else send. */
 	#buttons() {
 		const empty = !this.text.value.trim() && !this.files.length;
 		this.stop.hidden = !this.running;
@@ -135,7 +135,7 @@ export class ComposerView {
 		setAttr(this.stop, "data-main", String(this.go.hidden));
 	}
 
-	/** Say that a question waits, for somebody who is writing. @param {string} text @param {() => void} [answer] */
+	/** Show a person who is writing that a question waits. @param {string} text @param {() => void} [answer] */
 	waits(text, answer) {
 		this.waiting.hidden = !text;
 		this.waiting.replaceChildren(...(text ? [el("span", text), button("Answer", () => answer?.(), "quiet")] : []));
@@ -164,11 +164,11 @@ export class ComposerView {
 	offered = "";
 
 	focus() {
-		// On a phone this would open the keyboard over what the person came to read.
+		// On a phone this would open the keyboard over what the person wants to read.
 		if (matchMedia("(pointer: fine)").matches) this.text.focus({ preventScroll: true });
 	}
 
-	/** Put a text into the box; what is there stays before it. @param {string} text */
+	/** Append a text to the box's content. @param {string} text */
 	put(text) {
 		const { value } = this.text;
 		this.text.value = value.trim() ? `${value}\n${text}` : text;
@@ -178,7 +178,7 @@ export class ComposerView {
 	}
 
 	#fit() {
-		this.text.style.height = "auto"; // and so it stays while empty: the placeholder may break if there is little room
+		this.text.style.height = "auto"; // it stays so while empty: the placeholder may wrap if there is little room
 		if (this.text.value) this.text.style.height = `${this.text.scrollHeight}px`;
 		this.#buttons();
 	}
@@ -252,7 +252,7 @@ export class ComposerView {
 		this.sent?.();
 	}
 
-	/** @type {(() => void) | undefined} told after each message */
+	/** @type {(() => void) | undefined} called after each message */
 	sent = undefined;
 	/** @type {(() => void) | undefined} lets the person choose mode and model */
 	choose = undefined;
@@ -266,7 +266,7 @@ export class ComposerView {
 		else this.say(NOT_LOADED);
 	}
 
-	/** The text box has another text by other means than keys. */
+	/** The text box has changed by other means than keys. */
 	changed() {
 		this.session?.setDraft(this.text.value);
 		this.#fit();

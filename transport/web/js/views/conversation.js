@@ -5,7 +5,7 @@ import { agentName, modeOf } from "../names.js";
 import { ComposerView } from "./composer.js";
 import { LogView } from "./log.js";
 
-/** Characters of an answer that a screen reader is given when it is there. */
+/** Most characters of an answer that a screen reader gets when it is complete. */
 const ANNOUNCED = 400;
 
 /** The session's mode and model, for the button that changes them; "" if there is nothing to choose. @param {Journal} journal */
@@ -32,11 +32,11 @@ export class ConversationView {
 		this.strip = undefined;
 		/** @type {import("./permission.js").PermissionView | undefined} what it asks */
 		this.permission = undefined;
-		/** @type {import("./tasks.js").TasksView | undefined} what it handed on */
+		/** @type {import("./tasks.js").TasksView | undefined} the work that it delegated */
 		this.tasks = undefined;
 		/** @type {import("./plan.js").PlanView | undefined} its to-do list */
 		this.plan = undefined;
-		/** @type {import("./queue.js").QueueView | undefined} what waits for its turn */
+		/** @type {import("./queue.js").QueueView | undefined} messages that wait for their turn */
 		this.queue = undefined;
 		/** @type {Set<string>} parts that are being loaded */
 		this.loading = new Set();
@@ -125,7 +125,7 @@ export class ConversationView {
 		this.#open(() => import("./ways.js"), use);
 	}
 
-	/** What can be done after a turn, beside copying it. @param {AnswerEntry} entry @returns {HTMLElement[]} */
+	/** Actions after a turn, besides copying it. @param {AnswerEntry} entry @returns {HTMLElement[]} */
 	#more(entry) {
 		const { session } = this;
 		if (!session || !this.client.may("drive")) return [];
@@ -163,7 +163,7 @@ export class ConversationView {
 		this.update();
 	}
 
-	/** Remember where the person was. */
+	/** Remember the person's reading position. */
 	leave() {
 		const place = this.log.place();
 		if (!this.session) return;
@@ -196,7 +196,7 @@ export class ConversationView {
 		if (session.caughtUp) this.#go(session);
 	}
 
-	/** What not every session has is loaded once it does. @param {Journal} journal */
+	/** Load a part that not every session has, once this one has it. @param {Journal} journal */
 	#load(journal) {
 		if (journal.running && !this.strip) {
 			this.#part("strip", import("./strip.js"), ({ StripView }) => this.node.prepend((this.strip = new StripView()).node));
@@ -250,7 +250,7 @@ export class ConversationView {
 		};
 	}
 
-	/** Go where a search hit, or the last visit, was. @param {OpenSession} session */
+	/** Go to a search hit, or to the place of the last visit. @param {OpenSession} session */
 	async #go(session) {
 		const { goal, held } = this;
 		this.goal = 0;
@@ -285,18 +285,18 @@ export class ConversationView {
 
 	noted = "";
 
-	/** At the end nothing is unread; away from it there is a way back. */
+	/** At the end nothing is unread. Elsewhere there is a way back. */
 	#edge() {
 		this.newest.hidden = this.log.stuck;
 		if (this.reading) this.session?.markRead();
 	}
 
-	/** Whether somebody looks at the end of the log. */
+	/** Whether the person is reading the end of the log. */
 	get reading() {
 		return this.log.stuck && document.visibilityState === "visible";
 	}
 
-	/** Tell a screen reader once what a stream of pieces would tell it a hundred times. */
+	/** Announce once to a screen reader what a stream of pieces would announce a hundred times. */
 	#announce() {
 		const journal = this.session?.journal;
 		if (!journal || !this.session?.caughtUp) return;

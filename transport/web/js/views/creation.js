@@ -1,4 +1,4 @@
-// Making a session: which agent, in which folder or worktree, with which model and mode.
+// Creates a session: which agent, in which folder or worktree, with which model and mode.
 
 import { button, el, field } from "../dom.js";
 import { recall, remember } from "../identity.js";
@@ -6,7 +6,7 @@ import { modeName } from "../names.js";
 import { openDialog } from "./dialogs.js";
 import { chooseFolder } from "./folders.js";
 
-/** What an agent offered when it was last used here. @param {string} agent @returns {Offer} */
+/** What an agent offered at its last use here. @param {string} agent @returns {Offer} */
 function offered(agent) {
 	try {
 		return JSON.parse(recall(`offer.${agent}`) ?? "{}");
@@ -16,7 +16,7 @@ function offered(agent) {
 }
 
 /**
- * @param {Client} client @param {string[]} agents the ready ones first @param {string[]} folders known from other sessions
+ * @param {Client} client @param {string[]} agents ready ones first @param {string[]} folders known from other sessions
  * @param {(agent: string, settings: Record<string, string | boolean>) => void} create
  */
 export function newSession(client, agents, folders, create) {

@@ -73,7 +73,7 @@ function row(one, open) {
 }
 
 /**
- * Show which terminal has a session open, and the way to go on with it here.
+ * Show which terminal has a session open, and the way to continue it here.
  * @param {import("./conversation.js").ConversationView} view @param {OpenSession} session
  */
 export function banner(view, session) {

@@ -1,4 +1,4 @@
-// All that can be seen of and done with a session beside talking: its name, its devices, what is allowed, an export, its end.
+// All details and actions of a session besides talking: its name, its devices, what is allowed, export, deletion.
 
 import { ApiError } from "../api.js";
 import { button, clockTime, el, field } from "../dom.js";
@@ -51,7 +51,7 @@ export function sessionDetails(session, say, gone) {
 	dialog.addEventListener("close", () => session.watchers.delete(draw));
 }
 
-/** What was allowed for this session, and taking it back. @param {OpenSession} session @param {(text: string) => void} say */
+/** What was allowed for this session, and how to revoke it. @param {OpenSession} session @param {(text: string) => void} say */
 function grants(session, say) {
 	const { journal, client } = session;
 	if (!journal.grants.length) return [];
@@ -90,7 +90,7 @@ function facts({ journal, id }) {
 	);
 }
 
-/** How the session's worktree stood when this page attached. @param {Journal} journal */
+/** The state of the session's worktree when this page attached. @param {Journal} journal */
 function worktreeFacts({ worktree }) {
 	if (!worktree) return [];
 	const { branch, base, ahead, dirty } = worktree;
@@ -120,7 +120,7 @@ async function remove(session, dialog, say, gone) {
 	gone();
 }
 
-/** Delete it; if its worktree has work that is nowhere else, ask again. @param {OpenSession} session */
+/** Delete the session. If its worktree has work that exists nowhere else, ask again. @param {OpenSession} session */
 async function deleted({ client, id, journal }) {
 	const url = `/api/sessions/${encodeURIComponent(id)}`;
 	try {

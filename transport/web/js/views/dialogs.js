@@ -1,4 +1,4 @@
-// Dialogs: the browser's own, with a name and a way out. An open one is an entry of the browser's history, so that the back
+// Dialogs: the browser's own, with a name and a way out. An open dialog is an entry of the browser's history, so that the back
 // gesture closes it and leaves the page where it is.
 
 import { button, el, iconButton } from "../dom.js";
@@ -11,8 +11,8 @@ let count = 0;
 /** The address at which the last dialog was opened. */
 let where = "";
 
-// A dialog that was closed by other means leaves its entry: to take it out at once could undo where the page goes next. So
-// a step back over such an entry goes one further.
+// A dialog that was closed by other means leaves its entry: removing it at once could undo the page's next step. So a step
+// back over such an entry takes one more.
 addEventListener("popstate", () => {
 	const from = here.sheet;
 	here.sheet = history.state?.sheet ?? 0;
@@ -22,7 +22,7 @@ addEventListener("popstate", () => {
 });
 
 /**
- * Open a dialog; it is gone once closed.
+ * Open a dialog. It is removed once closed.
  * @param {string} name @param {...(Node | null)} children
  * @returns {HTMLDialogElement}
  */
@@ -47,7 +47,7 @@ export function openDialog(name, ...children) {
 }
 
 /**
- * Ask once more. @param {string} question @param {string} yes
+ * Ask for confirmation. @param {string} question @param {string} yes
  * @returns {Promise<boolean>}
  */
 export function confirmed(question, yes) {

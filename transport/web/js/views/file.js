@@ -1,4 +1,4 @@
-// A file of the workspace with its lines' numbers, as it is or as it was; a picture is shown, anything else can be saved.
+// A file of the workspace with line numbers, as it is or as it was. A picture is shown; any other file can be saved.
 
 import { ApiError } from "../api.js";
 import { button, el, setAttr, sizeText } from "../dom.js";
@@ -6,9 +6,9 @@ import { safeBlocks } from "../sanitise.js";
 import { openPane } from "./pane.js";
 import { saveFile } from "./share.js";
 
-/** Lines that are laid out together, and only near where the person reads: out of sight a part is an empty box. */
+/** Lines that are laid out together, and only near the visible ones. Elsewhere a part is an empty box. */
 const PART = 500;
-/** The height of a line, in the letters' own size (more.css). */
+/** The height of a line, in em (more.css). */
 const LINE_EM = 1.45;
 
 /** @typedef {{name: string, path: string, checkpoint: string | null}} FileState the file at one moment; `checkpoint` null: now */
@@ -16,7 +16,7 @@ const LINE_EM = 1.45;
 /**
  * Show a file.
  * @param {OpenSession} session @param {string} path from the workspace @param {(text: string) => void} say
- * @param {{over?: boolean, line?: number, states?: FileState[]}} [how] `over`: the pane that is open now comes back afterwards;
+ * @param {{over?: boolean, line?: number, states?: FileState[]}} [how] `over`: the pane that is open now returns afterwards;
  * `line`: where to begin; `states`: moments that can be chosen, the last one first
  */
 export async function showFile(session, path, say, { over = false, line = 0, states = [] } = {}) {
@@ -87,7 +87,7 @@ function colouredLines(html) {
 	return null;
 }
 
-/** Divide coloured code behind every so many lines; a colour that goes over the end goes on. @param {HTMLElement} code */
+/** Split coloured code after every group of lines. A colour that crosses the split continues. @param {HTMLElement} code */
 function divided(code) {
 	let now = el("code");
 	const parts = [now];

@@ -3,7 +3,7 @@
 import { button } from "../dom.js";
 
 /**
- * @param {HTMLElement} at @param {SessionInfo[]} sessions @param {Set<string>} only what is chosen; agents begin with @
+ * @param {HTMLElement} at @param {SessionInfo[]} sessions @param {Set<string>} only the chosen chips; agents begin with @
  * @param {(archived: boolean) => void} changed
  */
 export function drawFilters(at, sessions, only, changed) {

@@ -1,4 +1,4 @@
-// The choice of a folder on the computer that runs the server: where sessions worked recently, and what else is there.
+// The choice of a folder on the server's computer: folders of recent sessions, and all others.
 
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";

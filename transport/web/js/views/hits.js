@@ -1,4 +1,4 @@
-// Searching all sessions: the hits, as links to where they were said.
+// Search of all sessions: the hits are links to their places.
 
 import { ago, button, clockTime, el } from "../dom.js";
 import { sessionName } from "../names.js";
@@ -32,7 +32,7 @@ function hitView(hit, known) {
 	const title = sessionName(known.find((one) => one.session_id === hit.session_id)?.title ?? "", hit.session_id);
 	const who = hit.role === "user" ? "you" : hit.role === "tool" ? "tool" : "agent";
 	const href = `#/s/${hit.session_id}?at=${hit.seq}`;
-	// An address that is there already changes nothing, and the person may have scrolled away since.
+	// A link to the present address changes nothing, and the person may have scrolled away since.
 	const onclick = () => location.hash === href && dispatchEvent(new Event("hashchange"));
 	const when = `${title} · ${who} · ${ago(hit.timestamp)}`;
 	return el("li", el("a", { href, onclick, title: clockTime(hit.timestamp), class: ROW }, el("span.snippet", hit.snippet), el("span.meta", when)));

@@ -1,4 +1,4 @@
-// A line in the log that nobody said: a decision, a notice.
+// A line in the log that has no author: a decision, a notice.
 
 import { el, setAttr } from "../dom.js";
 import { lineText } from "../pieces.js";

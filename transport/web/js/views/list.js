@@ -1,4 +1,4 @@
-// The inbox: what waits for the person, what runs, and the other sessions by project; with search. On a wide screen it stands
+// The inbox: what waits for the person, what runs, and the other sessions by project, with search. On a wide screen it is
 // beside the conversation.
 
 import { NOT_LOADED, button, el, icon, setAttr, setText } from "../dom.js";
@@ -6,11 +6,11 @@ import { rowView } from "./row.js";
 
 /** @typedef {{open: string | null, reading: boolean, loaded: boolean, ready: boolean, live: boolean}} How */
 
-/** The first sections; then come the projects. */
+/** The first sections. The projects follow. */
 const WAITING = "Needs you";
 const RUNNING = "Running";
 
-/** Rows that are made in a frame, so that no drawing takes long. */
+/** Rows that are created per frame, so that no drawing takes long. */
 const AT_ONCE = 12;
 
 export class ListView {
@@ -49,7 +49,7 @@ export class ListView {
 		this.only = new Set();
 		/** @type {[HTMLElement, SessionInfo][]} rows that the next frames make */
 		this.due = [];
-		/** Whether one of those has its place before rows that are there. */
+		/** Whether one of those belongs before rows that already exist. */
 		this.mixed = false;
 		/** @type {How} */
 		this.how = { open: null, reading: false, loaded: false, ready: false, live: false };
@@ -110,7 +110,7 @@ export class ListView {
 		for (const [title, all] of groups) {
 			if (!all.length) continue;
 			const group = this.#group(title);
-			// An empty one stays: to put the others before it would move them all.
+			// An empty section stays: to move the others before it would move them all.
 			while (at?.hidden) next();
 			setAttr(/** @type {Element} */ (group.node.firstElementChild), "class", only && title === OTHERS ? "unseen" : "label");
 			if (group.node === at) next();
@@ -159,7 +159,7 @@ export class ListView {
 		return row;
 	}
 
-	/** Moving an element takes the focus from what is in it. @param {HTMLElement} list @param {HTMLElement} node @param {ChildNode | null} before */
+	/** Moving an element takes the focus from its content. @param {HTMLElement} list @param {HTMLElement} node @param {ChildNode | null} before */
 	#place(list, node, before) {
 		const focused = node.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
 		list.insertBefore(node, before);
@@ -178,11 +178,11 @@ export class ListView {
 		);
 	}
 
-	/** Chips that leave sessions out, once there is something to tell apart. @param {SessionInfo[]} sessions */
+	/** Chips that hide sessions, once there is something to distinguish. @param {SessionInfo[]} sessions */
 	async #filter(sessions) {
 		const few = sessions.length < 2 || !sessions.some((one) => one.unread || one.archived !== undefined || one.agent_type !== sessions[0]?.agent_type);
 		if (few && !this.only.size) return;
-		const part = await import("./filters.js").catch(() => null); // offline it may not be kept yet; the next change of the list tries again
+		const part = await import("./filters.js").catch(() => null); // the next change of the list tries again
 		part?.drawFilters(this.filters, sessions, this.only, (archived) => this.acts.redraw(archived));
 	}
 

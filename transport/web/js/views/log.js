@@ -1,27 +1,27 @@
-// The log of a conversation: a window on the journal's entries, so that the page stays small however long they get. What the
-// person looks at does not move while things come and go above and below it.
+// The log of a conversation: a window on the journal's entries, so that the page stays small however many there are. What the
+// person reads does not move when entries change above or below it.
 
 import { el } from "../dom.js";
 import { LineView } from "./line.js";
 import { UserView } from "./message.js";
 import { AnswerView } from "./turn.js";
 
-/** Entries in the page at most, and how many are added at once. */
+/** Most entries in the page, and how many are added at once. */
 const MOST = 240;
 const STEP = 16;
-/** Entries that are drawn without anybody scrolling, */
+/** Entries that are drawn without scrolling, */
 const FIRST = 100;
-/** and how many of them at once, so that none of these drawings takes long. */
+/** and how many of them at once, so that no drawing takes long. */
 const BEGIN = 32;
-/** Entries on each side of one that is gone to; more follow as near an end. */
+/** Entries on each side of a target. More follow near an end. */
 const AROUND = 8;
 /** Changed entries that are drawn in one frame, so that none takes long. */
 const FRAME = 24;
-/** How near to an end of what is drawn more is drawn, in pixels. */
+/** The distance from an end of the drawn entries at which more are drawn, in pixels. */
 const NEAR = 1500;
-/** How long a search hit is marked at most, in milliseconds. */
+/** The longest time that a search hit stays marked, in milliseconds. */
 const FOUND_MS = 8000;
-/** How near to the end counts as being there. */
+/** The distance from the end that counts as being there. */
 const STUCK = 48;
 
 export class LogView {
@@ -47,7 +47,7 @@ export class LogView {
 	reset() {
 		this.views.clear();
 		this.node.replaceChildren();
-		/** Whether the window goes to the end and grows with it. */
+		/** Whether the window ends at the last entry and grows with the log. */
 		this.following = true;
 		/** Whether the person is at the end. */
 		this.stuck = true;
@@ -94,7 +94,7 @@ export class LogView {
 		return /** @type {OpenSession} */ (this.session).journal;
 	}
 
-	/** The part of the entries that is drawn: it has no gap inside. @returns {[number, number]} */
+	/** The range of drawn entries, which has no gap inside. @returns {[number, number]} */
 	#range() {
 		const { entries } = this.#journal;
 		let start = this.#journal.indexOf(this.from);
@@ -109,7 +109,7 @@ export class LogView {
 		return [start, end];
 	}
 
-	/** Have the right articles in the page, in order. @param {OutMessage[]} pending */
+	/** Put the right articles into the page, in order. @param {OutMessage[]} pending */
 	#arrange(pending) {
 		const { entries } = this.#journal;
 		const [start, end] = this.#range();
@@ -160,9 +160,9 @@ export class LogView {
 		return true;
 	}
 
-	// ---- the place ----
+	// ---- the reading position ----
 
-	/** Change the page so that what the person reads stays where it is. @param {() => void} change */
+	/** Change the page without moving what the person reads. @param {() => void} change */
 	#keeping(change) {
 		const top = this.node.getBoundingClientRect().top;
 		const held = this.stuck ? undefined : this.#firstSeen(top);
@@ -204,7 +204,7 @@ export class LogView {
 		this.#fill();
 	}
 
-	/** Draw or fetch more where an end of what is drawn is near. */
+	/** Draw or fetch more if an end of the drawn entries is near. */
 	#fill() {
 		const { scrollTop, scrollHeight, clientHeight } = this.node;
 		if (!this.session?.shown || this.fresh || !clientHeight) return;
@@ -213,7 +213,7 @@ export class LogView {
 		if (!this.following && scrollHeight - scrollTop - clientHeight < NEAR) this.#newer();
 	}
 
-	/** @param {boolean} isNear whether what is not here is to be fetched, too */
+	/** @param {boolean} isNear whether to fetch what is missing here */
 	#older(isNear) {
 		const journal = this.#journal;
 		const { entries, complete } = journal;
@@ -243,14 +243,14 @@ export class LogView {
 		this.session?.client.views.session();
 	}
 
-	/** Let the window end at an entry; at the last one it follows. @param {number} index */
+	/** Let the window end at an entry. At the last entry it follows the log. @param {number} index */
 	#until(index) {
 		const { entries } = this.#journal;
 		this.following = index >= entries.length - 1;
 		this.to = entries[index]?.place ?? 0;
 	}
 
-	/** Go to the newest. */
+	/** Go to the newest entry. */
 	toNewest() {
 		const { entries } = this.#journal;
 		this.following = true;
@@ -261,7 +261,7 @@ export class LogView {
 	}
 
 	/**
-	 * Bring an entry into view, with its neighbours.
+	 * Scroll an entry into view, with its neighbours.
 	 * @param {string} key @param {number | null} top where on the screen, in pixels from the log's top; null for the middle, marked
 	 * @param {OutMessage[]} waiting
 	 */
@@ -283,7 +283,7 @@ export class LogView {
 			node.scrollIntoView({ block: "center" });
 			node.classList.add("found");
 			node.focus({ preventScroll: true });
-			// The mark says where the hit is, until the person does something else.
+			// The mark shows the hit until the person does something else.
 			const unmark = () => node.classList.remove("found");
 			for (const one of ["pointerdown", "keydown", "wheel"]) this.node.addEventListener(one, unmark, { once: true, passive: true });
 			setTimeout(unmark, FOUND_MS);
@@ -294,7 +294,7 @@ export class LogView {
 		return true;
 	}
 
-	/** Go to the next message or the one before. @param {1 | -1} by */
+	/** Go to the next or the previous message. @param {1 | -1} by */
 	step(by) {
 		const all = /** @type {HTMLElement[]} */ ([...this.node.querySelectorAll("article")]);
 		const top = this.node.getBoundingClientRect().top;
@@ -306,7 +306,7 @@ export class LogView {
 		next.scrollIntoView({ block: "nearest" });
 	}
 
-	/** Where the person is, to come back to; null at the end. @returns {{key: string, seq: number, top: number} | null} */
+	/** The reading position, to restore it later; null at the end. @returns {{key: string, seq: number, top: number} | null} */
 	place() {
 		if (this.stuck || !this.session) return null;
 		const top = this.node.getBoundingClientRect().top;

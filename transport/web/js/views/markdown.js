@@ -1,5 +1,5 @@
-// Plain Markdown as elements: for a plan, which comes as a request's input and so is not rendered by the server. Headings,
-// lists, code, bold and inline code; everything else stays text.
+// Plain Markdown as elements: for a plan, which is a request's input and so not rendered by the server. Headings, lists, code,
+// bold and inline code; everything else stays text.
 
 import { el } from "../dom.js";
 
@@ -11,7 +11,7 @@ const ITEM = /^(\s*)(?:[-*+]|(\d{1,4})[.)])\s+(.*)$/;
 export function markdown(text) {
 	const made = document.createDocumentFragment();
 	const lines = text.split("\n");
-	// The list, or paragraph, that the next line may go on with.
+	// The list, or paragraph, that the next line may continue.
 	let open = /** @type {HTMLElement | null} */ (null);
 	for (let index = 0; index < lines.length; index++) {
 		const line = lines[index] ?? "";

@@ -1,12 +1,12 @@
-// `@` in the box: a search of the workspace's files, whose path goes into the message.
+// `@` in the box: a search of the workspace's files. The chosen path goes into the message.
 
 import { el, setAttr } from "../dom.js";
 
 const AFTER_MS = 120;
-/** Files that are offered. */
+/** Most files that are offered. */
 const OFFERED = 8;
 
-/** What stands behind an `@` before the caret; null if there is none. @param {HTMLTextAreaElement} box */
+/** The text between an `@` and the caret; null if there is none. @param {HTMLTextAreaElement} box */
 export function wordAt(box) {
 	return /(?:^|\s)@([^\s@]{0,200})$/.exec(box.value.slice(0, box.selectionStart))?.[1] ?? null;
 }
@@ -22,7 +22,7 @@ export class MentionView {
 		this.chosen = 0;
 		/** @type {string[]} */
 		this.paths = [];
-		/** The search that counts; an older one's answer does not. */
+		/** The number of the newest search. Answers of older ones are ignored. */
 		this.asked = 0;
 		/** @type {ReturnType<typeof setTimeout> | undefined} */
 		this.timer = undefined;
@@ -50,7 +50,7 @@ export class MentionView {
 		try {
 			found = (await session.client.api.json(`/api/sessions/${encodeURIComponent(session.id)}/files?q=${encodeURIComponent(word)}`)).entries;
 		} catch {
-			// without the server there is nothing to offer; what is typed stays
+			// without the server there is nothing to offer; the typed text stays
 		}
 		if (asked === this.asked && document.activeElement === this.box) this.#draw(found.slice(0, OFFERED).map((one) => one.path));
 	}

@@ -3,7 +3,7 @@
 import { button, clockTime, el, icon, setAttr, setText, sizeText } from "../dom.js";
 import { deviceId } from "../identity.js";
 
-/** Characters and lines of a message that are drawn before somebody asks for all of it. */
+/** Characters and lines of a message that are drawn until the person asks for all of it. */
 const FOLD_CHARS = 1500;
 const FOLD_LINES = 24;
 
@@ -14,7 +14,7 @@ function fileLink(file, save) {
 	if (!file.url) return el("span.file", ...named);
 	const to = new URL(file.url, location.href);
 	const href = to.pathname + to.search;
-	// An installed app on a phone shows a file over itself, without a way back; there it is handed to the system instead.
+	// An installed app on a phone shows a file over itself, without a way back. There the system gets the file instead.
 	const onclick = (/** @type {Event} */ event) => {
 		if (!matchMedia("(display-mode: standalone)").matches || !navigator.share) return;
 		event.preventDefault();
@@ -25,7 +25,7 @@ function fileLink(file, save) {
 	return link;
 }
 
-/** The first part of a long text; all of a short one. @param {string} text */
+/** The first part of a long text, or all of a short one. @param {string} text */
 function beginning(text) {
 	const lines = text.split("\n", FOLD_LINES + 1);
 	const part = lines.length > FOLD_LINES ? lines.slice(0, FOLD_LINES).join("\n") : text;

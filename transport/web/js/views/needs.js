@@ -5,7 +5,7 @@ import { describe, inputText } from "../tools.js";
 import { goTo } from "../router.js";
 import { askedWords } from "./permission.js";
 
-/** Characters of an input that the inbox shows; who needs more opens the session. */
+/** Most characters of an input that the inbox shows. To see more, open the session. */
 const SHOWN = 300;
 
 /** @param {HTMLElement} at @param {{id: string, agent: string, pending: Map<string, Asked>}} peek @param {(request: Asked, decision: string) => void} decide */

@@ -70,7 +70,7 @@ async function ownChannel(client) {
 	try {
 		return (await client.api.json("/api/notifications")).channels.find((/** @type {any} */ one) => one.id === id);
 	} catch {
-		return undefined; // without the server it is not known
+		return undefined; // only the server knows it
 	}
 }
 

@@ -1,4 +1,4 @@
-// Making another device one's own: a link that is good once, as text and as a code to point a camera at.
+// Pairing another device: a link that is valid once, as text and as a code for a camera.
 
 import { button, clockTime, copyText, el, field } from "../dom.js";
 import { recall, remember } from "../identity.js";
@@ -6,7 +6,7 @@ import { openDialog } from "./dialogs.js";
 
 const SCOPES = { view: "View only", approve: "View and approve", drive: "Full use", admin: "Admin" };
 
-/** Whether an address leads only to the computer that it is used on. @param {string} host */
+/** Whether an address works only on the computer on which it is used. @param {string} host */
 function isLoopback(host) {
 	return /^(localhost|.*\.localhost|127(\.\d+){3}|0\.0\.0\.0|\[::1?\])$/i.test(host);
 }
@@ -79,7 +79,7 @@ function show(at, pairing) {
 	);
 }
 
-/** The server's drawing as a picture: in an <img> nothing of it can run. @param {string} svg */
+/** The server's drawing as a picture: in an <img> no script of it can run. @param {string} svg */
 function drawing(svg) {
 	const url = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
 	return el("img.qr", { alt: "QR code with the link", src: url, onload: () => URL.revokeObjectURL(url) });

@@ -1,12 +1,11 @@
-// The command palette: type a few letters, press Enter. A name that begins with these letters comes before one that has them
-// anywhere.
+// The command palette: type a few letters, press Enter. Names that begin with the letters come before names that contain them.
 
 import { ago, el, setAttr } from "../dom.js";
 import { sessionName } from "../names.js";
 import { goTo } from "../router.js";
 import { openDialog } from "./dialogs.js";
 
-/** Rows that are shown at once. */
+/** Most rows that are shown at once. */
 const MOST = 12;
 
 /** @typedef {{name: string, hint: string, act: () => void}} Choice */

@@ -1,4 +1,4 @@
-// Where the work is shown beside the conversation: a third pane on a wide screen, a dialog over the whole page on others.
+// Shows the work beside the conversation: in a third pane on a wide screen, else in a dialog over the whole page.
 
 import { el, iconButton } from "../dom.js";
 import { openDialog } from "./dialogs.js";
@@ -8,7 +8,7 @@ export const WIDE = "(min-width: 1280px) and (min-height: 480px)";
 
 /**
  * Show something until the person closes it or leaves the session.
- * @param {string} name @param {HTMLElement} content @param {boolean} [over] whether what is shown now comes back afterwards
+ * @param {string} name @param {HTMLElement} content @param {boolean} [over] whether the present content returns afterwards
  */
 export function openPane(name, content, over = false) {
 	const place = document.querySelector(".conversation");

@@ -1,12 +1,12 @@
-// A patch of any length: drawn in parts as a person scrolls, with the lines' numbers. Long lines wrap. On a wide screen the old
-// and the new text can be side by side.
+// A patch of any length, with line numbers, drawn in parts as a person scrolls. Long lines wrap. On a wide screen the old and
+// the new text can be side by side.
 
 import { numbered, paired } from "../diff.js";
 import { button, el } from "../dom.js";
 
 /** Rows that are drawn at once. */
 const PART = 200;
-/** How far before its end is seen the next part is drawn. */
+/** The distance from its end at which the next part is drawn. */
 const NEAR = "1200px";
 
 const KINDS = { "+": "added", "-": "removed", "@": "hunk", " ": "" };
@@ -43,7 +43,7 @@ export function drawPatch(patch, { split = false, choose } = {}) {
 		more.before(el("code", ...part));
 		more.textContent = `Show more lines (${left} left)`;
 		more.hidden = left <= 0;
-		watcher.unobserve(more); // a new look says whether the end is still near
+		watcher.unobserve(more); // a new observation reports whether the end is still near
 		if (left > 0) watcher.observe(more);
 	};
 	node.append(more);
@@ -53,7 +53,7 @@ export function drawPatch(patch, { split = false, choose } = {}) {
 }
 
 /**
- * Lines are chosen by a press, or by arrow keys and Enter.
+ * A line is chosen by a press, or by arrow keys and Enter.
  * @param {HTMLElement} node @param {WeakMap<Element, NumberedLine>} lines @param {(line: NumberedLine, row: HTMLElement) => void} choose
  */
 function listen(node, lines, choose) {
@@ -67,7 +67,7 @@ function listen(node, lines, choose) {
 	let last = null;
 	node.tabIndex = 0;
 	node.onclick = (event) => {
-		if (getSelection()?.isCollapsed !== false) take(event.target); // who marks text wants to copy it
+		if (getSelection()?.isCollapsed !== false) take(event.target); // a selection means that the person wants to copy
 	};
 	node.onkeydown = (event) => {
 		const { target } = event;
@@ -80,7 +80,7 @@ function listen(node, lines, choose) {
 			last = next;
 			next.tabIndex = -1;
 			next.focus();
-			// A finger near what can have the focus would press that.
+			// A finger near a focusable element would press that element.
 			next.addEventListener("blur", () => next.removeAttribute("tabindex"), { once: true });
 		} else return;
 		event.preventDefault();

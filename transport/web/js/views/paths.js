@@ -1,9 +1,9 @@
-// Paths that lead to the file: in rendered answers, and in the output of tools.
+// Links from paths to files: in rendered answers, and in the output of tools.
 
 import { el, moreStyles } from "../dom.js";
 import { placeOf, placesIn } from "../places.js";
 
-/** Paths of an answer that become links. */
+/** Most paths of an answer that become links. */
 const MOST = 300;
 
 /** @param {import("../places.js").Place} place @param {Acts} acts */
@@ -26,7 +26,7 @@ export function linkPaths(node, acts) {
 	}
 }
 
-/** What a tool wrote, with links to the lines that it names. @param {string} text @param {Acts} acts @returns {(string | Node)[]} */
+/** The output of a tool, with links to the lines that it names. @param {string} text @param {Acts} acts @returns {(string | Node)[]} */
 export function linkedText(text, acts) {
 	if (!acts.mayDrive()) return [text];
 	return placesIn(text, acts.workspace()).map(({ text: part, place }) => {

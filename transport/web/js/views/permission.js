@@ -1,4 +1,4 @@
-// What a person must decide. It lies over the composer and not over the conversation, since one decides by what was said.
+// What a person must decide. It covers the composer but not the conversation, which a person needs for the decision.
 
 import { NOT_LOADED, button, el, setText } from "../dom.js";
 import { agentName } from "../names.js";
@@ -7,10 +7,10 @@ import { describe, inputText, toolName } from "../tools.js";
 /** @typedef {{note?: string, answers?: Record<string, any>, mode?: string, input?: Record<string, any>, option?: string}} More */
 /** @typedef {(request: Asked, decision: string, more: More) => void} Decide */
 
-/** Characters of an input that are shown; a person reads no more before a decision. */
+/** Most characters of an input that are shown. Nobody reads more before a decision. */
 const SHOWN = 20_000;
 
-/** Of choices that exclude each other Tab stops at the chosen one. @param {Element} node */
+/** In a group of exclusive choices Tab stops only at the chosen one. @param {Element} node */
 function isStop(node) {
 	const box = /** @type {HTMLInputElement} */ (node);
 	return !box.closest("[hidden]") && (box.type !== "radio" || box.checked);
@@ -67,15 +67,15 @@ export class PermissionView {
 		}
 	}
 
-	/** Take the focus, but never from somebody who writes. @param {Asked} request @param {string} agent */
+	/** Take the focus, but never from a person who writes. @param {Asked} request @param {string} agent */
 	#present(request, agent) {
 		const typing = isTyping(this.node);
 		this.acts.waits(typing ? `A question waits: ${askedWords(request, agent)}` : "");
-		// Not on a button: what a person is typing must not decide.
+		// Not on a button: typed text must not decide.
 		if (!typing) this.node.focus({ preventScroll: true });
 	}
 
-	/** Go to the question that waits. */
+	/** Go to the waiting question. */
 	enter() {
 		this.acts.waits("");
 		this.node.focus();
@@ -95,7 +95,7 @@ export class PermissionView {
 		return [head, this.#input(request), ...this.#choice(request, agent)];
 	}
 
-	/** What is loaded when it is first asked. @param {"form" | "trust" | "edit" | "modes"} what @param {Asked} request @param {string} agent */
+	/** Load the part that a kind of question needs, at its first use. @param {"form" | "trust" | "edit" | "modes"} what @param {Asked} request @param {string} agent */
 	#later(what, request, agent) {
 		const at = el("div", { class: `asked-${what}` }, what === "modes" || what === "edit" ? null : el("p.hint", "Loading …"));
 		const load = () =>
@@ -139,7 +139,7 @@ export class PermissionView {
 			act("deny")();
 		};
 		const lasting = (!request.options.length || request.options.includes("allow_session"));
-		// The agent's own, by its words. Whether one allows or denies the server knows.
+		// The agent's own options, with their labels. The server knows whether an option allows or denies.
 		const own = request.options.filter((option) => !["allow", "deny", "allow_session"].includes(option));
 		const grant = lasting && request.grant ? el("p.hint.grant", "“Allow for this session” lets ", agentName(agent), ": ", el("b", request.grant)) : null;
 		const isPlan = request.kind === "plan";
@@ -161,7 +161,7 @@ export class PermissionView {
 		return [grant, edit, made];
 	}
 
-	/** Tab stays inside; Escape goes back to the composer and leaves the question open. @param {KeyboardEvent} event */
+	/** Tab stays inside. Escape returns to the composer and leaves the question open. @param {KeyboardEvent} event */
 	#onKey(event) {
 		if (event.key === "Escape") this.acts.closed();
 		// WebKit on Linux names the key of Shift and Tab `Unidentified`.

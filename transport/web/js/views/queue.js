@@ -3,7 +3,7 @@
 import { button, clockTime, el, setText } from "../dom.js";
 import { deviceId } from "../identity.js";
 
-/** Characters of a message in the list. */
+/** Most characters of a message in the list. */
 const SHOWN = 120;
 
 /** Why a queue waits, by the server's code. @type {Record<string, string>} */
@@ -28,7 +28,7 @@ export function queueOf({ entries }) {
 }
 
 /**
- * Send a message of the queue again, behind the others. It is sent once the server has said that it does not run.
+ * Send a queued message again, behind the others. It is sent once the server has confirmed that it does not run.
  * @param {OpenSession} session @param {UserEntry} entry
  */
 export function moveToEnd(session, entry) {
@@ -70,7 +70,7 @@ export class QueueView {
 
 	/** @param {OpenSession} session @param {UserEntry} one @param {boolean} mayMove */
 	#row(session, one, mayMove) {
-		// A message that is sent again has another author, so a person moves only those of this device.
+		// A message that is sent again gets a new author, so a person can move only messages of this device.
 		const mine = one.device === deviceId();
 		return el("li", el("span", one.text.slice(0, SHOWN)), mayMove && mine ? button("Move to the end", () => moveToEnd(session, one), "quiet") : null);
 	}

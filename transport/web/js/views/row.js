@@ -18,7 +18,7 @@ export function rowView(id) {
 	const link = el("a", { href: `#/s/${id}`, class: ROW }, title, unread, el("span.meta", agent, el("span.sep", " · "), state, extra, " · ", at));
 	const more = el("div.needs", { hidden: true });
 	const node = el("li", link, more);
-	/** @type {unknown[]} what was drawn */
+	/** @type {unknown[]} the state that was drawn */
 	let told = [];
 	const update = (/** @type {SessionInfo} */ one, /** @type {boolean} */ open, /** @type {boolean} */ reading) => {
 		const now = [one, open, reading, Math.floor(Date.now() / 60_000)];

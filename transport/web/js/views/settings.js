@@ -1,4 +1,4 @@
-// What belongs to this browser and to the server as a whole: looks, devices, shortcuts, signing out.
+// Settings of this browser and of the server as a whole: appearance, devices, shortcuts, signing out.
 
 import { button, clockTime, el, field } from "../dom.js";
 import { recall } from "../identity.js";

@@ -1,5 +1,5 @@
-// Handing a file to the person: as a download, or by the system's share sheet in an app that is installed on a phone, where a
-// download would cover the app without a way back.
+// Gives a file to the person: as a download, or through the system's share sheet in an app that is installed on a phone, where
+// a download would cover the app without a way back.
 
 import { el } from "../dom.js";
 
@@ -8,7 +8,7 @@ export async function saveFile(blob, name) {
 	const file = new File([blob], name, { type: blob.type });
 	if (matchMedia("(display-mode: standalone)").matches && navigator.canShare?.({ files: [file] })) {
 		await navigator.share({ files: [file], title: name }).catch((error) => {
-			if (error?.name !== "AbortError") throw error; // the person closed the sheet: that is an answer, too
+			if (error?.name !== "AbortError") throw error; // the person closed the sheet, which is an answer too
 		});
 		return;
 	}

@@ -2,7 +2,7 @@
 
 import { button, el, iconButton, icon, setAttr, setText } from "../dom.js";
 
-/** How long a passing word stays, in milliseconds: longer if it is long, and for as long as somebody points at it. */
+/** How long a message stays, in milliseconds: longer for a long text, and as long as the pointer is on it. */
 const PASSING_MS = 8000;
 const PER_CHAR_MS = 60;
 
@@ -64,7 +64,7 @@ export class Shell {
 		setAttr(this.status, "data-state", text.split(" ")[0] ?? "");
 	}
 
-	/** Tell the person something in passing. What is told stays readable while more comes. @param {string} text */
+	/** Show a message for a short time. It stays readable while more come. @param {string} text */
 	say(text) {
 		for (const one of this.toasts.children) if (one.firstChild?.textContent === text) one.remove();
 		const toast = el("div.toast", el("p", { role: "alert" }, text), iconButton("Dismiss", "close", () => toast.remove()));
@@ -79,12 +79,12 @@ export class Shell {
 		while (this.toasts.children.length > 4) this.toasts.firstChild?.remove();
 	}
 
-	/** For those who listen. @param {string} text */
+	/** Announce a text to screen readers. @param {string} text */
 	announce(text) {
 		this.spoken.textContent = text;
 	}
 
-	/** A new version is there: it is used when the person says so. @param {() => void} reload */
+	/** A new version exists. It is used when the person agrees. @param {() => void} reload */
 	offerUpdate(reload) {
 		if (!this.notice.hidden) return;
 		this.notice.hidden = false;
@@ -94,7 +94,7 @@ export class Shell {
 }
 
 /**
- * What the connection is called: fresh as of the heartbeats, not as of the socket.
+ * The name of the connection's state: judged by the heartbeats, not by the socket.
  * @param {{live: boolean, behind: number, networkSeen: boolean}} how
  */
 export function connectionText({ live, behind, networkSeen }) {

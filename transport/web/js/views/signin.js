@@ -1,12 +1,12 @@
-// Signing in: a key typed or pasted, or one that a link brought.
+// Signing in: with a key that was typed or pasted, or with one from a link.
 
 import { el, field } from "../dom.js";
 
-/** The longest wait for the server's word on a key, in milliseconds. */
+/** The longest wait for the server's answer about a key, in milliseconds. */
 const LIMIT_MS = 10_000;
 
 /**
- * Ask the server what a key is worth.
+ * Ask the server whether a key is valid.
  * @param {string} key
  * @returns {Promise<"good" | "bad" | "unreached">}
  */
@@ -16,7 +16,7 @@ export async function tryKey(key) {
 	try {
 		const headers = { "X-API-Key": key };
 		const answer = await fetch("/api/status", { headers, cache: "no-store", signal: stop.signal });
-		await answer.arrayBuffer(); // a body that nobody reads keeps its connection open
+		await answer.arrayBuffer(); // a body that is never read keeps its connection open
 		return answer.ok ? "good" : answer.status === 401 || answer.status === 400 ? "bad" : "unreached";
 	} catch {
 		return /[^\x20-\x7e]/.test(key) ? "bad" : "unreached"; // such a key cannot even be sent in a header
@@ -26,7 +26,7 @@ export async function tryKey(key) {
 }
 
 /**
- * Turn the code of a link into a key of this browser's own.
+ * Exchange the code of a link for a key of this browser's own.
  * @param {string} code
  * @returns {Promise<{key: string} | {trouble: string}>}
  */
@@ -41,7 +41,7 @@ export async function redeem(code) {
 	}
 }
 
-/** What a person put into the field: a key, a pairing code or a link with either. @param {string} text @returns {{kind: "key" | "pair", secret: string}} */
+/** The content of the field: a key, a pairing code, or a link with either. @param {string} text @returns {{kind: "key" | "pair", secret: string}} */
 export function readSecret(text) {
 	const given = text.trim();
 	const [, kind, secret] = /#(key|pair)=([^&\s]+)/.exec(given) ?? [];
@@ -54,16 +54,16 @@ function decoded(text) {
 	try {
 		return decodeURIComponent(text);
 	} catch {
-		return text; // it is meant as it stands
+		return text; // use it as it is
 	}
 }
 
-/** Find out what was given, and sign in with it. @param {string} text @returns {Promise<{key: string} | {trouble: string}>} */
+/** Determine what was entered, and sign in with it. @param {string} text @returns {Promise<{key: string} | {trouble: string}>} */
 async function enter(text) {
 	const { kind, secret } = readSecret(text);
 	if (kind === "pair") {
 		const told = await redeem(secret);
-		// A key that somebody chose may look like a code.
+		// A key that a person chose may look like a code.
 		if ("key" in told || text.includes("#pair=")) return told;
 	}
 	const worth = await tryKey(secret);

@@ -1,4 +1,4 @@
-// "What should we do?": writing the first message makes the session.
+// "What should we do?": the first message creates the session.
 
 import { el, iconButton } from "../dom.js";
 import { recall, remember } from "../identity.js";
@@ -26,7 +26,7 @@ export class StartView {
 		this.#fit();
 	}
 
-	/** @param {string[]} agents the ready ones first */
+	/** @param {string[]} agents ready ones first */
 	update(agents) {
 		this.node.hidden = !agents.length;
 		const told = agents.join(" ");

@@ -1,4 +1,4 @@
-// How the session goes on: permission mode, model, effort; and a message for later.
+// How the session continues: permission mode, model, effort; and a message for later.
 
 import { button, el, field } from "../dom.js";
 import { modeName } from "../names.js";

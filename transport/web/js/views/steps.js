@@ -1,15 +1,15 @@
-// What an agent did in a turn of long ago: of those the page has only the text until somebody asks.
+// An agent's steps in an old turn. The page has only the turn's text until the person asks for the steps.
 
 import { dropBlock, finishTool, startTool } from "../entries.js";
 import { takePiece } from "../pieces.js";
 
 const PAGE = 500;
-/** Events of one turn that are read. */
+/** Most events of one turn that are read. */
 const MOST = 20_000;
 
 const ENDS = new Set(["complete", "error", "interrupted"]);
 
-/** Fetch a turn's events and put its parts in their order. @param {OpenSession} session @param {AnswerEntry} entry */
+/** Fetch a turn's events and put its parts in order. @param {OpenSession} session @param {AnswerEntry} entry */
 export async function showSteps(session, entry) {
 	const { client, journal, id } = session;
 	/** @type {AnswerEntry} */

@@ -39,7 +39,7 @@ export class StripView {
 	}
 }
 
-/** Hours, if there are any, minutes and seconds. @param {number} ms */
+/** Hours, if any, minutes and seconds. @param {number} ms */
 function clock(ms) {
 	const seconds = Math.max(0, Math.floor(ms / 1000));
 	const two = (/** @type {number} */ part) => String(part).padStart(2, "0");

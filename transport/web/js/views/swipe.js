@@ -1,18 +1,18 @@
-// Swipes on a row of the inbox: to the left it goes into the archive, to the right it is pinned; again, and it is not.
-// The same is in the session's details, for those who do not swipe.
+// Swipes on a row of the inbox. To the left: archive the session, or take it out of the archive. To the right: pin or unpin it.
+// The session's details have the same actions, for people who do not swipe.
 
 import { moreStyles } from "../dom.js";
 
-/** How far a finger must be from where it began to decide, in pixels. */
+/** The distance at which a finger's direction decides, in pixels. */
 const FAR = 90;
-/** From here on it is a swipe, if it goes sideways at least twice as far as up or down. */
+/** From this distance it is a swipe, if it goes sideways at least twice as far as up or down. */
 const NEAR = 12;
-/** At the screen's edges begin the browser's own gestures. */
+/** The browser's own gestures begin at the screen's edges. */
 const EDGE = 28;
 
 /** @typedef {{pinned?: boolean, archived?: boolean}} What */
 
-/** What letting go here would do. @param {SessionInfo} one @param {number} dx @returns {[string, What] | null} */
+/** What would happen if the finger lifts here. @param {SessionInfo} one @param {number} dx @returns {[string, What] | null} */
 export function meant({ pinned, archived }, dx) {
 	if (dx < 0 && archived !== undefined) return [archived ? "Move out of the archive" : "Archive", { archived: !archived }];
 	if (dx > 0 && pinned !== undefined) return [pinned ? "Unpin" : "Pin", { pinned: !pinned }];

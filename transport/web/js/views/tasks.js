@@ -1,4 +1,4 @@
-// Delegated work as a tree. The keys are those of any tree: arrows, Home, End.
+// Delegated work as a tree, with the usual keys of a tree: arrows, Home, End.
 
 import { button, el, setText } from "../dom.js";
 

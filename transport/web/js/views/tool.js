@@ -1,12 +1,12 @@
-// A tool call as one row, and runs of them that fold. What is inside a row is drawn by toolbody.js, once somebody looks.
+// A tool call as one row, and sequences of calls that fold. toolbody.js draws a row's content when it is opened.
 
 import { el, lasted, moreStyles, setAttr, setText } from "../dom.js";
 import { describe } from "../tools.js";
 import { LineView } from "./line.js";
 
-/** Calls in a row from which on they fold. */
+/** The number of calls in sequence from which they fold. */
 const FOLD = 3;
-/** Rows that are made at once, so that no drawing takes long. */
+/** Rows that are created at once, so that no drawing takes long. */
 const AT_ONCE = 25;
 
 /** @param {Tool} tool */
@@ -70,7 +70,7 @@ export class ToolView {
 		this.#fill();
 	}
 
-	/** Draw what is inside. */
+	/** Draw the content. */
 	async #fill() {
 		const { tool } = this;
 		const version = `${tool.output === undefined} ${tool.inner.length}`;
@@ -90,7 +90,7 @@ export class ToolView {
 	}
 }
 
-/** Calls without a word between them. */
+/** Calls with no text between them. */
 export class RunView {
 	/** @param {Acts} acts */
 	constructor(acts) {
@@ -111,7 +111,7 @@ export class RunView {
 		this.update(this.tools, this.live);
 	}
 
-	/** @param {Tool[]} tools @param {boolean} live whether this is where the agent works now */
+	/** @param {Tool[]} tools @param {boolean} live whether the agent is working here now */
 	update(tools, live) {
 		this.tools = tools;
 		this.live = live;
@@ -124,7 +124,7 @@ export class RunView {
 		for (const [index, tool] of tools.entries()) {
 			let view = this.views.get(tool.id);
 			const working = live && (index === last || tool.output === undefined);
-			// What a person decided stays in the log, and so does what is open.
+			// A person's decisions stay in the log, and so does an open call.
 			const shown = !folds || this.unfolded || working || (view?.open ?? false) || tool.asked === true;
 			if (!view && !shown) continue;
 			if (!view && ++made > AT_ONCE) {

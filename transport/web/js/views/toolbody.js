@@ -1,4 +1,4 @@
-// What is inside a tool call: drawn by the kind of the tool. Also what a decision is about.
+// The content of a tool call, drawn by the kind of the tool. Also the subject of a decision.
 
 import { readAnsi } from "../ansi.js";
 import { changesOf, readPatch } from "../diff.js";
@@ -7,10 +7,10 @@ import { commandOf, describe, filesOf, inputText, relative } from "../tools.js";
 import { markdown } from "./markdown.js";
 import { linkedText } from "./paths.js";
 
-/** Lines of a diff, and characters of a text, that are drawn; the rest is counted. */
+/** Most lines of a diff, and most characters of a text, that are drawn. The rest is counted. */
 const LINES = 400;
 const CHARS = 100_000;
-/** Files of a call that can be opened. */
+/** Most files of a call that can be opened. */
 const FILES = 20;
 
 /** @param {HTMLElement} at @param {Tool} tool @param {Acts} acts */
@@ -28,7 +28,7 @@ export function fillTool(at, tool, acts) {
 	);
 }
 
-/** A picture that a call gave, fetched once somebody wants to see it. @param {{mime_type: string, size: number, url: string}} picture @param {Acts} acts */
+/** A picture in a call's output, fetched when the person wants to see it. @param {{mime_type: string, size: number, url: string}} picture @param {Acts} acts */
 function drawPicture({ mime_type: type, size, url }, acts) {
 	const show = button(`Show the picture, ${sizeText(size)}`, async () => {
 		try {
@@ -54,7 +54,7 @@ function fileButtons(tool, acts) {
 }
 
 /**
- * What a call, or a request for one, is about.
+ * The subject of a call, or of a request for one.
  * @param {{name: string, input: any, diff?: FileDiff[]}} of @param {string | undefined} workspace
  * @returns {HTMLElement[]}
  */
@@ -109,7 +109,7 @@ function drawDiff(path, lines) {
 /** @param {Tool} tool @param {string} output @param {Acts} acts */
 function drawOutput(tool, output, acts) {
 	const { kind } = describe(tool.name, tool.input, acts.workspace());
-	if (kind === "edit" && !tool.isError) return []; // the change says it
+	if (kind === "edit" && !tool.isError) return []; // the change shows it
 	const text = output.replace(/<\/?tool_use_error>/g, "");
 	const shown = text.slice(0, CHARS);
 	const pieces = readAnsi(shown).map(({ text: part, style }) => (style ? [el("span", { class: style }, part)] : kind === "read" ? [part] : linkedText(part, acts)));

@@ -7,12 +7,12 @@ import { agentName } from "../names.js";
 import { dressCode } from "./code.js";
 import { LineView } from "./line.js";
 
-/** @type {typeof import("./tool.js") | null} how calls are drawn: loaded with the first one */
+/** @type {typeof import("./tool.js") | null} draws calls: loaded with the first one */
 let calls = null;
 /** @type {Promise<void> | null} */
 let loading = null;
 
-/** Load how calls are drawn, and then draw again. @param {() => void} again */
+/** Load the code that draws calls, and then draw again. @param {() => void} again */
 function loadCalls(again) {
 	loading ??= Promise.all([import("./tool.js"), moreStyles()]).then(
 		([module]) => void (calls = module),
@@ -21,16 +21,16 @@ function loadCalls(again) {
 	loading.then(again);
 }
 
-/** @type {typeof import("./changed.js") | null} how the line about its changes is drawn: loaded with the first one */
+/** @type {typeof import("./changed.js") | null} draws the line about its changes: loaded with the first one */
 let changes = null;
 
 const canSpeak = "speechSynthesis" in window && typeof SpeechSynthesisUtterance === "function";
 
-/** Characters of running text that are laid out together, and how many more there may be until a space comes. */
+/** Characters of running text that are laid out together, and how many more may follow until a space. */
 const PIECE = 4000;
 const OVER = 400;
 
-/** Where a piece of a text ends that should have so many characters: behind a space, if there is one near. @param {string} text @param {number} from @param {number} room */
+/** Where to end a piece of text of about so many characters: after a space, if there is one near. @param {string} text @param {number} from @param {number} room */
 function pieceEnd(text, from, room) {
 	if (text.length - from <= room) return text.length;
 	const near = text.slice(from + room, from + room + OVER);
@@ -49,8 +49,8 @@ class TextView {
 	}
 
 	/**
-	 * Plain text only ever grows at its end, so what is on the screen stays where it is. It is laid out in pieces: a browser
-	 * lays out the whole of a paragraph for each word that comes.
+	 * Plain text grows only at its end, so what is on the screen stays in place. It is laid out in pieces, because a browser lays
+	 * out the whole paragraph again for each new word.
 	 * @param {Block} block
 	 */
 	grow({ text, cuts }) {
@@ -141,7 +141,7 @@ export class AnswerView {
 		}, () => {}); // the next drawing tries again
 	}
 
-	/** The same turn came again, as after a reconnection without a position: nothing of the old one's parts counts. */
+	/** The same turn came again, for example after a reconnection without a position. The old parts no longer count. */
 	#startOver() {
 		this.views.clear();
 		this.runs.clear();
@@ -213,7 +213,7 @@ export class AnswerView {
 		}
 	}
 
-	/** Put each block's looks in its place; what belongs to none replaces all text. @param {string} html @param {AnswerEntry} entry */
+	/** Put each rendered block in its place. If a block is unknown here, the rendered answer replaces all text. @param {string} html @param {AnswerEntry} entry */
 	#render(html, entry) {
 		this.html = html;
 		const found = safeBlocks(html);
@@ -226,7 +226,7 @@ export class AnswerView {
 		import("./paths.js").then(({ linkPaths }) => linkPaths(this.body, this.acts), () => {}); // as code they stay readable
 	}
 
-	/** The answer in words, for reading aloud and for the clipboard. */
+	/** The answer as text, for reading aloud and for the clipboard. */
 	get words() {
 		return (this.entry?.blocks ?? []).map((one) => one.text).join("\n\n");
 	}

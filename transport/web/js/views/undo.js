@@ -1,4 +1,4 @@
-// Taking back what a turn changed, and putting it back: asked first, and a refusal is explained.
+// Undoes the changes of a turn, and redoes them. It asks first, and explains a refusal.
 
 import { someOf } from "../work.js";
 import { confirmed } from "./dialogs.js";

@@ -1,4 +1,4 @@
-// What helps after a turn: going on once a limit is over, a fresh start, a fork.
+// What helps after a turn: continuing once a limit is over, a fresh start, a fork.
 
 import { button, clockTime } from "../dom.js";
 import { randomHex } from "../identity.js";
@@ -10,7 +10,7 @@ export function ways(session, entry, say) {
 	const found = [];
 	if (end?.resetsAt) {
 		const later = end.resetsAt;
-		// Of two devices that press this the server makes one message.
+		// If two devices press this, the server creates one message.
 		found.push(button(`Continue at ${clockTime(later)}`, () => session.send("Continue.", [], "queue", { id: `continue-${turn}`, later }), "quiet"));
 	}
 	if (end?.ways.includes("compact")) found.push(button("Shorten the context", () => session.send("/compact", []), "quiet"));
@@ -20,8 +20,8 @@ export function ways(session, entry, say) {
 }
 
 /**
- * Make a session of what was said up to a turn, and go there.
- * @param {OpenSession} session @param {string | null} turn @param {string} text what stands in its box @param {(text: string) => void} say
+ * Create a session from what was said up to a turn, and go there.
+ * @param {OpenSession} session @param {string | null} turn @param {string} text the text in its box @param {(text: string) => void} say
  */
 export async function fork(session, turn, text, say) {
 	const id = `s-${randomHex(6)}`;
@@ -35,7 +35,7 @@ export async function fork(session, turn, text, say) {
 	if (text) setTimeout(() => session.client.open?.id === id && session.client.open.propose(text));
 }
 
-/** The turn before this message's, to fork after. @param {OpenSession} session @param {UserEntry} entry */
+/** The turn before this message's, for a fork after it. @param {OpenSession} session @param {UserEntry} entry */
 export function turnBefore({ journal }, entry) {
 	const index = journal.entries.indexOf(entry);
 	const before = journal.entries.slice(0, index).findLast((one) => one.kind === "answer");

@@ -1,10 +1,10 @@
-// What stands where no session is open: how to begin, and what is left to set up before one can.
+// What is shown if no session is open: how to begin, and what must be set up first.
 
 import { button, el } from "../dom.js";
 import { agentName } from "../names.js";
 
 /**
- * What is not ready, in words and with the way to change it.
+ * What is not ready, in words, and how to change it.
  * @param {any} status the answer of /api/status
  * @returns {{what: string, note: string, how: string}[]}
  */
@@ -24,7 +24,7 @@ export function missing(status) {
 	return found;
 }
 
-/** @param {any} status @param {number} sessions @param {boolean} [brief] say only what is missing */
+/** @param {any} status @param {number} sessions @param {boolean} [brief] show only what is missing */
 export function welcomeView(status, sessions, brief) {
 	const wrong = missing(status);
 	const desk = button("On this computer", () => dispatchEvent(new Event("desk")));
