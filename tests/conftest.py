@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -29,14 +30,36 @@ def level_of(path: Path) -> str:
     return "unit" if len(path.parts) == 1 else LEVELS.get(path.parts[0], "real")
 
 
+JOURNEYS = frozenset({"web/test_journeys.py", "web/test_journeys_away.py"})
+"""Files whose tests take turns: each runs in one engine, the next one in the next. `ENGINES=all`: each in all."""
+
+
+def take_turns(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests of journeys that are left out, since it is another engine's turn."""
+    turns: dict[str, int] = {}
+    left_out: list[pytest.Item] = []
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.relative_to(ROOT).as_posix() in JOURNEYS:
+            engines = ("chromium", "firefox", "webkit")
+            engine = item.callspec.params.get("engine")
+            turn = turns.setdefault(item.originalname, len(turns)) % len(engines)
+            if engine in engines and engine != engines[turn]:
+                left_out.append(item)
+    return left_out
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with its level, and with its file as the group that one process runs."""
     for item in items:
         path = item.path.relative_to(ROOT)
         item.add_marker(level_of(path))
         if path.as_posix() not in SPREAD:
             item.add_marker(pytest.mark.xdist_group(path.as_posix()))
+    if os.environ.get("ENGINES") != "all" and len({item.path for item in items}) > 1:
+        left_out = take_turns(items)
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     items[:] = in_order(items)
 
 

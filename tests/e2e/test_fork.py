@@ -117,7 +117,8 @@ async def test_an_agent_forks_its_own_record(tmp_path: Path, agent: str) -> None
         second = await _talk(place, agent, device, "other", "say gamma", "answer gamma")
         heard = _heard(place, agent)
         assert [heard.count(word) for word in ("say alpha", "answer alpha", "say gamma")] == [1, 1, 1]
-        assert "beta" not in heard
+        assert "say beta" not in heard
+        assert "answer beta" not in heard
         assert device.events("other", "notice") == []
         await _talk(place, agent, device, "trip", "say delta", "answer delta")
         assert ["gamma" in _heard(place, agent), "answer beta" in _heard(place, agent)] == [False, True]

@@ -15,6 +15,7 @@ from tests.web.engines.page import Engine, EngineName, Part
 from tests.web.engines.start import ENGINES, open_engine
 from tests.web.sizes import PHONE
 from tests.web.visitors import KEY, Visitors, button
+from tests.web.world import Restarted
 
 DOCS = ROOT / "docs" / "internals" / "testing.md"
 
@@ -47,7 +48,8 @@ class PlantedError(Exception):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_nothing_is_left_of_a_test_that_fails(name: EngineName, tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_test_that_fails(name: EngineName, tmp_path: Path, chromium: Restarted) -> None:
+    chromium.close()
     started: set[psutil.Process] = set()
     with pytest.raises(PlantedError):
         fail_with_two_pages(name, tmp_path, started)

@@ -94,7 +94,7 @@ def test_a_new_version_waits_for_the_person_and_loses_nothing(site: Site, sid: s
         before = screen.page.evaluate(colour)
         screen.box.press_sequentially("half a thought")
         # From now on the server has another style sheet, and no longer says that nothing has changed.
-        wire.swaps = [(b"--page: #f7f6f2", b"--page: #f7f6f3"), (b"if-none-match", b"xf-none-match")]
+        wire.swaps = [(b"--page:#f7f6f2", b"--page:#f7f6f3"), (b"if-none-match", b"xf-none-match")]
         wire.swaps += [(b"If-None-Match", b"Xf-None-Match")]
         wire.cut()
         expect(screen.status).not_to_have_text("live")

@@ -51,10 +51,10 @@ CLOSE_S = 30.0
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Run a browser."""
+def open_browser(*, whole: bool = False) -> Iterator[Browser]:
+    """Run a browser, the whole one if its notifications are needed."""
     expect.set_options(timeout=WAIT_MS)
-    with open_chromium() as browser:
+    with open_chromium(whole=whole) as browser:
         yield browser
 
 
@@ -64,18 +64,24 @@ class Restarted:
     def __init__(self) -> None:
         self._open = ExitStack()
         self._browser: Browser | None = None
+        self._is_whole = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._open.close()
+        self.close()
 
-    def browser(self) -> Browser:
-        """Return a browser that runs."""
-        if self._browser is None or not self._browser.is_connected():
-            self._open.close()
-            self._browser = self._open.enter_context(open_browser())
+    def close(self) -> None:
+        """End the browser, if it runs: a process has room for one Playwright."""
+        self._open.close()
+        self._browser = None
+
+    def browser(self, *, whole: bool = False) -> Browser:
+        """Return a browser that runs, the whole one if its notifications are needed."""
+        if self._browser is None or not self._browser.is_connected() or self._is_whole != whole:
+            self.close()
+            self._browser, self._is_whole = self._open.enter_context(open_browser(whole=whole)), whole
         return self._browser
 
     @contextmanager
@@ -85,8 +91,7 @@ class Restarted:
             with at_most(CLOSE_S, "closing pages"):
                 yield
         except Exception:
-            self._open.close()
-            self._browser = None
+            self.close()
             with warnings.catch_warnings():
                 # What was on its way to the browser is not a fault of the next test.
                 warnings.simplefilter("ignore")

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.world import Shared, run_shared
 from tests.web.push.browser import Receiver, Worker
 from tests.web.push.service import PushService, open_push_service
-from tests.web.world import Site
+from tests.web.world import Restarted, Site
 
 COMMAND = "rm -rf build && make && echo done"
 
@@ -30,6 +30,12 @@ TAP = """async ([tag, action]) => {
   const [notification] = await self.registration.getNotifications({tag});
   self.dispatchEvent(new NotificationEvent("notificationclick", {notification, action}));
 }"""
+
+
+@pytest.fixture
+def browser(chromium: Restarted) -> Browser:
+    """A browser that shows notifications."""
+    return chromium.browser(whole=True)
 
 
 @pytest.fixture(scope="module")

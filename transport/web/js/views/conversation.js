@@ -221,6 +221,7 @@ export class ConversationView {
 
 	/** @template T @param {string} name @param {Promise<T>} part @param {(part: T) => void} use */
 	async #part(name, part, use) {
+		part.catch(() => {}); // this one may fail while an earlier one is under way
 		if (this.loading.has(name)) return;
 		this.loading.add(name);
 		try {
