@@ -174,6 +174,7 @@ def test_the_palette_goes_to_a_session(site: Site, sid: str) -> None:
     screen.page.keyboard.press("Enter")
     expect(screen.answers.last).to_contain_text("echo: hello")
     screen.page.keyboard.press("Control+k")
+    expect(box).to_be_focused()
     screen.page.keyboard.type("new ses")
     screen.page.keyboard.press("Enter")
     expect(dialog(screen, "New session")).to_be_visible()
