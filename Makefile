@@ -49,11 +49,12 @@ test: install lint ## lint, then all tests, in three processes (WORKERS=0: in on
 lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of the web client too
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
-	@find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} +
-	@$(BIN)/mypy $(CODE)
-	@$(BIN)/codespell
-	@node_modules/.bin/tsc --project tsconfig.json
-	@node_modules/.bin/tsc --project tsconfig.worker.json
+	@$(BIN)/mypy $(CODE) & types=$$!; \
+		{ find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} + && \
+		$(BIN)/codespell && \
+		node_modules/.bin/tsc --project tsconfig.json && \
+		node_modules/.bin/tsc --project tsconfig.worker.json; }; style=$$?; \
+		wait $$types && exit $$style
 
 format: install ## format the code, wrap the pages
 	@$(BIN)/ruff check --fix $(CODE)
