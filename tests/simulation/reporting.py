@@ -11,7 +11,7 @@ from tests.simulation.shrinking import shrink
 
 __all__ = ["HISTORIES", "check_seeds", "chunks", "first_wrong", "report"]
 
-HISTORIES = int(os.environ.get("HISTORIES", "10000"))
+HISTORIES = int(os.environ.get("HISTORIES", "5000"))
 """How many seeds the tests run, all parts together; more of them for a long run."""
 
 CHUNK = 125
