@@ -15,7 +15,7 @@ from transport.http.static import MAX_FILE_BYTES, read_web_files
 FILES = {
     "index.html": b"<!doctype html><title>BuilderOS</title>",
     "main.js": b"export const one=1;\n",
-    "main.css": b"body { margin: 0 }\n",
+    "main.css": b"body{margin:0}\n",
     "sw.js": b"self.skipWaiting();\n",
     "manifest.webmanifest": b"{}",
     "icons/icon.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
