@@ -49,6 +49,15 @@ def is_ours(pid: int) -> bool:
         return False
 
 
+def _is_surely_not_ours(pid: int) -> bool:
+    """Tell whether a process has an environment without our mark; one that only starts has none yet."""
+    try:
+        environment = psutil.Process(pid).environ()
+    except (psutil.Error, OSError):
+        return False
+    return bool(environment) and MARKER not in environment
+
+
 def words_of(pid: int) -> list[str]:
     """Return a process's command line; empty if it cannot be known."""
     try:
@@ -64,7 +73,7 @@ def end_politely(pid: int, started: str) -> bool:
     except OSError:
         return False
     try:
-        if started_at(pid) != started or is_ours(pid):
+        if started_at(pid) != started or not _is_surely_not_ours(pid):
             return False
         if handle is not None:
             signal.pidfd_send_signal(handle, signal.SIGTERM)

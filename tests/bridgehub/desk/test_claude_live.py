@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bridgehub.desk.claude_live import live_programs
 from bridgehub.desk.processes import end_politely, started_at
 from bridgehub.protocol.process_tree import MARKER
@@ -45,8 +47,16 @@ def test_only_exactly_that_process_is_ended_and_none_of_ours() -> None:
     command = [sys.executable, "-c", "input()"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as desk:
         assert not end_politely(desk.pid, "1")
+        while not psutil.Process(desk.pid).environ():
+            pass  # it has just begun
         assert end_politely(desk.pid, started_at(desk.pid))
         assert desk.wait(10) == -15
     with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, MARKER: "hub"}) as ours:
         assert not end_politely(ours.pid, started_at(ours.pid))
         ours.kill()
+
+
+def test_a_process_whose_environment_cannot_be_seen_is_not_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={}) as bare:
+        assert not end_politely(bare.pid, started_at(bare.pid))
+        bare.kill()
