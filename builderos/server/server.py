@@ -30,6 +30,7 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.warming import Warming
 from actors.workspaces import WorkspaceUndo
+from bridgehub.desk.programs import Desk
 from builderos import VERSION
 from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
@@ -121,12 +122,14 @@ async def run_server(setup: ServerContext) -> None:
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
             metrics, trail, answers = Metrics(), AuditTrail(store.audit, wall_clock_ms), DeskAnswers()
+            desk = make_desk(setup.config, agent_environment(os.environ))
             store.journal.on_append = metrics.appended
             async with _open_sessions(
-                setup.config, folder, store, metrics, uploads, trail, answers
+                setup.config, folder, store, metrics, uploads, trail, desk, answers
             ) as supervisor:
                 await supervisor.recover()
-                parts = _Parts(setup, store, supervisor, uploads, metrics, trail, answers)
+                sessions = DeskList(desk, supervisor)
+                parts = _Parts(setup, store, supervisor, uploads, metrics, trail, sessions, answers)
                 parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
                 await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
@@ -146,6 +149,7 @@ async def _open_sessions(
     metrics: Metrics,
     uploads: OwnUploads,
     trail: AuditTrail,
+    desk: Desk,
     answers: DeskAnswers,
 ) -> AsyncIterator[Supervisor]:
     """Run everything that makes sessions live. At the end, remaining tasks are cancelled; hubs keep running."""
@@ -167,7 +171,7 @@ async def _open_sessions(
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
-        desk=make_desk(config, agent_environment(os.environ)),
+        desk=desk,
         desk_decided=answers.tell,
     )
     try:
@@ -191,6 +195,7 @@ class _Parts:
     uploads: OwnUploads
     metrics: Metrics
     trail: AuditTrail
+    desk: DeskList
     answers: DeskAnswers
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
@@ -245,7 +250,7 @@ class _Parts:
             audit=store.audit,
             sessions=self.supervisor,
             forks=self.supervisor,
-            desk=self.desk(),
+            desk=self.desk,
             metrics=self.metrics,
             work=self.work,
             new_id=new_id,
@@ -256,10 +261,6 @@ class _Parts:
             export=StoreExports(store.journal, store.catalog),
             more_figures=partial(server_figures, store, self.supervisor),
         )
-
-    def desk(self) -> DeskList:
-        """Return the list of the person's own sessions."""
-        return DeskList(make_desk(self.setup.config, agent_environment(os.environ)), self.supervisor)
 
     def readiness(self) -> ReadinessProbe:
         """Return the probe of the agents' state."""
@@ -302,10 +303,9 @@ async def _serve(parts: _Parts, *, made_key: str | None, shutdown: Shutdown) -> 
         )
         nursery.start_soon(keeper.run, name="checkpoints")
         nursery.start_soon(run_notifier, parts.notifier, deps, name="notifications")
-        desk = parts.desk()
-        nursery.start_soon(desk.look_again, name="desk")
+        nursery.start_soon(parts.desk.look_again, name="desk")
         sockets = await trio.to_thread.run_sync(find_socket_folder, setup.folder)
-        questions = DeskQuestions(desk, parts.answers, new_id)
+        questions = DeskQuestions(parts.desk, parts.answers, new_id)
         nursery.start_soon(questions.run, setup.folder.path, sockets, name="questions of terminals")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
