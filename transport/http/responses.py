@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any, Final
 
 import orjson
@@ -10,7 +12,16 @@ from starlette.responses import Response
 
 from transport.refusals import error_body
 
-__all__ = ["HttpError", "JsonAnswer", "error_response", "limit_of", "number_of", "whole_number"]
+__all__ = [
+    "HttpError",
+    "JsonAnswer",
+    "decode_cursor",
+    "encode_cursor",
+    "error_response",
+    "limit_of",
+    "number_of",
+    "whole_number",
+]
 
 MAX_LIMIT: Final = 500
 _MAX_INT: Final = 2**63 - 1
@@ -61,6 +72,26 @@ def whole_number(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _MAX_INT):
         return None
     return int(text)
+
+
+def encode_cursor(at_ms: int, name: str) -> str:
+    """Return a place in a list that is ordered by time and name, for `next_before`."""
+    return base64.urlsafe_b64encode(f"{at_ms}:{name}".encode()).decode().rstrip("=")
+
+
+def decode_cursor(text: str | None) -> tuple[int, str] | None:
+    """Return the place that a `before` names; None if it is not given. Raises HttpError."""
+    if text is None:
+        return None
+    try:
+        plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        plain = ""
+    at, _, name = plain.partition(":")
+    at_ms = whole_number(at)
+    if at_ms is None:
+        raise HttpError(400, "bad_request", "`before` is not a valid cursor for this list.")
+    return at_ms, name
 
 
 def limit_of(request: Request, default: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, Final
 
 import attrs
@@ -17,7 +15,7 @@ from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.records import DeskSession, Where
 from storage.errors import SessionMissing
 from transport.facilities import DeskSessions
-from transport.http.responses import HttpError, JsonAnswer, limit_of, whole_number
+from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of
 from transport.http.routes.workspace import query_of
 from transport.ports import Deps, Device
 from transport.v3.decode import is_id
@@ -39,7 +37,7 @@ class DeskRoutes:
     async def listing(self, request: Request, _: Device) -> Response:
         """Return the sessions that the person's own programs keep, newest first."""
         agent, workspace, query, before = query_of(request, "agent", "workspace", "q", "before")
-        limit, cursor = limit_of(request, LIMIT), _decode(before)
+        limit, cursor = limit_of(request, LIMIT), decode_cursor(before)
         if query is not None and len(query) > MAX_QUERY:
             raise HttpError(400, "bad_request", f"q may have {MAX_QUERY} characters.")
         if self.desk is None:
@@ -49,7 +47,7 @@ class DeskRoutes:
         page = later[:limit]
         ours = await self.desk.ours([(name, one.native_id) for name, one, _ in page])
         shown = [_entry(name, one, where, ours.get((name, one.native_id))) for name, one, where in page]
-        last = _encode(_place(*page[-1][:2])) if len(later) > limit else None
+        last = encode_cursor(*_place(*page[-1][:2])) if len(later) > limit else None
         return JsonAnswer({"sessions": shown, "unreadable": found.unreadable, "next_before": last})
 
     async def open(self, request: Request, by: Device) -> Response:
@@ -95,21 +93,3 @@ def _entry(agent: str, one: DeskSession, where: Where | None, session_id: str | 
 
 def _place(agent: str, one: DeskSession) -> tuple[int, str]:
     return one.last_activity_ms, desk_session_id(agent, one.native_id)
-
-
-def _encode(place: tuple[int, str]) -> str:
-    return base64.urlsafe_b64encode(f"{place[0]}:{place[1]}".encode()).decode().rstrip("=")
-
-
-def _decode(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    try:
-        plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-    except (ValueError, binascii.Error):
-        plain = ""
-    at, _, name = plain.partition(":")
-    at_ms = whole_number(at)
-    if at_ms is None:
-        raise HttpError(400, "bad_request", "`before` is not a valid cursor for this list.")
-    return at_ms, name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Collection, Sequence
 from typing import Any, Final, Literal
 
@@ -15,7 +13,7 @@ from starlette.responses import Response
 from actors.codec import decode_row
 from actors.events import Committed, TurnStarted, UserMessage
 from storage.records import SessionRecord
-from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of, whole_number
+from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of, number_of
 from transport.ports import Deps, Device, Renders
 from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
 from transport.v3.decode import is_id
@@ -54,7 +52,7 @@ class SessionRoutes:
     async def listing(self, request: Request, _: Device) -> Response:
         """Return the sessions, newest first."""
         limit = limit_of(request, SESSIONS_LIMIT)
-        before = _decode_cursor(request.query_params.get("before"))
+        before = decode_cursor(request.query_params.get("before"))
         archived = _ARCHIVED.get(request.query_params.get("archived", "false"), "")
         if archived == "":
             raise HttpError(400, "bad_request", "archived must be true, false or all.")
@@ -64,7 +62,9 @@ class SessionRoutes:
         body = {
             "total": await self.deps.catalog.count(),
             "sessions": [session_entry(record) for record in page],
-            "next_before": _encode_cursor(page[-1]) if len(found) > limit else None,
+            "next_before": encode_cursor(page[-1].last_activity_ms, page[-1].session_id)
+            if len(found) > limit
+            else None,
         }
         return JsonAnswer(body)
 
@@ -196,22 +196,3 @@ def _within_span(page: Sequence[Committed], *, newest: bool) -> list[Committed]:
 
 def _length(items: Sequence[Committed]) -> int:
     return sum(len(item.event.content) for item in items if isinstance(item.event, UserMessage))
-
-
-def _encode_cursor(record: SessionRecord) -> str:
-    text = f"{record.last_activity_ms}:{record.session_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _decode_cursor(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    try:
-        plain = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-    except (ValueError, binascii.Error):
-        plain = ""
-    at, _, session_id = plain.partition(":")
-    at_ms = whole_number(at)
-    if at_ms is None:
-        raise HttpError(400, "bad_request", "`before` is not a valid cursor for this list.")
-    return at_ms, session_id
