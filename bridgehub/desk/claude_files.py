@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from bridgehub.desk.claude_rows import OUR_WAYS, Branch, read_branch, row_id, row_parts
+from bridgehub.desk.described import Described
 from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
 from bridgehub.desk.records import DeskSession, list_text
 from bridgehub.desk.turns import RowParts
@@ -65,28 +66,12 @@ class ClaudeFiles:
 
     config: Path
     _now_ms: Callable[[], int]
-    _seen: dict[str, tuple[tuple[int, int, int], DeskSession | None]] = attrs.field(factory=dict)
+    _described: Described = attrs.field(factory=lambda: Described(_describe))
     _folders: dict[str, tuple[int, frozenset[str]]] = attrs.field(factory=dict)
 
     def sessions(self) -> tuple[list[DeskSession], int]:
         """Return all sessions that can be read, and how many cannot."""
-        found: list[DeskSession] = []
-        seen, unreadable = self._seen, 0
-        kept: dict[str, tuple[tuple[int, int, int], DeskSession | None]] = {}
-        for path, told in self._paths():
-            stamp = (told.st_mtime_ns, told.st_size, told.st_ino)
-            known = seen.get(path)
-            if known is None or known[0] != stamp:
-                try:
-                    known = (stamp, _describe(path, told))
-                except NotReadable:
-                    unreadable += 1
-                    continue
-            kept[path] = known
-            if known[1] is not None:
-                found.append(known[1])
-        self._seen = kept
-        return found, unreadable
+        return self._described.sessions(self._paths())
 
     def find(self, native_id: str) -> str | None:
         """Return the path of a session's transcript; None if there is none."""

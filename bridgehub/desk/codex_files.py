@@ -11,6 +11,7 @@ import attrs
 
 from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_rows import CodexRows, item_of
+from bridgehub.desk.described import Described
 from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
 from bridgehub.desk.records import DeskSession, list_text
 from bridgehub.desk.turns import RowParts
@@ -26,7 +27,6 @@ HEAD_BYTES = 192 * 1024
 GROWTH_BYTES = 8 * 1024 * 1024
 
 _NAME = re.compile(r"rollout-.{10,40}-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.jsonl")
-_Stamp = tuple[int, int, int]
 
 
 @attrs.frozen
@@ -49,28 +49,12 @@ class CodexFiles:
     """The rollouts below one `CODEX_HOME`."""
 
     home: Path
-    _seen: dict[str, tuple[_Stamp, DeskSession | None]] = attrs.field(factory=dict)
+    _described: Described = attrs.field(factory=lambda: Described(_describe))
     _paths_of: dict[str, str] = attrs.field(factory=dict)
 
     def sessions(self) -> tuple[list[DeskSession], int]:
         """Return all sessions that can be read, and how many cannot."""
-        found: list[DeskSession] = []
-        unreadable = 0
-        kept: dict[str, tuple[_Stamp, DeskSession | None]] = {}
-        for native_id, path, told in self._rollouts():
-            stamp = (told.st_mtime_ns, told.st_size, told.st_ino)
-            known = self._seen.get(path)
-            if known is None or known[0] != stamp:
-                try:
-                    known = (stamp, _describe(native_id, path, told))
-                except NotReadable:
-                    unreadable += 1
-                    continue
-            kept[path] = known
-            if known[1] is not None:
-                found.append(known[1])
-        self._seen = kept
-        return found, unreadable
+        return self._described.sessions((path, status) for _, path, status in self._rollouts())
 
     def find(self, native_id: str) -> str | None:
         """Return the path of a thread's rollout; None if there is none."""
@@ -132,10 +116,11 @@ class CodexFiles:
                     continue
 
 
-def _describe(native_id: str, path: str, told: os.stat_result) -> DeskSession | None:
+def _describe(path: str, told: os.stat_result) -> DeskSession | None:
     """Return a rollout's entry in the list; None if it is not a person's conversation. Raises NotReadable."""
     with open_record(path) as file:
         data = file.read(WHOLE_BYTES if told.st_size <= WHOLE_BYTES else HEAD_BYTES)
+    native_id = path.removesuffix(".jsonl")[-36:]
     begun, _, rest = data.partition(b"\n")
     meta = parse(begun)
     if meta is None:
