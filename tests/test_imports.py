@@ -94,7 +94,11 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 }
 """Sub-folder: what in its own folder it may not import. It lies below, or it is a neighbour of the same kind."""
 
-SHARED_BY_COMMANDS = ("builderos.commands.device_store", "builderos.commands.verify")
+SHARED_BY_COMMANDS = (
+    "builderos.commands.device_store",
+    "builderos.commands.verify",
+    "builderos.commands.with_server",
+)
 """Modules of `builderos/commands` that no command owns; a command imports no other command."""
 
 PURE_FILES = (

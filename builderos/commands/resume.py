@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from builderos.client.connection import LinkLostError, NoServerError, find_server
 from builderos.client.http import call
-from builderos.client.state import RefusedError
+from builderos.client.server import Server
+from builderos.commands.with_server import with_server
 from builderos.exit_status import MISUSED, fail
 from builderos.options import SESSION_ID
 
@@ -34,16 +34,11 @@ def run_resume(data: Path, url: str | None, key: str | None, session: str) -> in
     """Stop the session's hub, then become the agent's program. Returns an exit status only if that fails."""
     if not SESSION_ID.fullmatch(session):
         return fail("SESSION: not 1 to 128 of A-Z a-z 0-9 . _ -", MISUSED)
-    if key is None and url is not None:
-        key = os.environ.get("BUILDEROS_API_KEY")
-    try:
-        told = call(find_server(data, url, key), "POST", f"/api/sessions/{quote(session)}/give-back")
-    except NoServerError as error:
-        return fail(str(error))
-    except LinkLostError as error:
-        return fail(f"the server cannot be reached: {error}")
-    except RefusedError as error:
-        return fail(f"the server refuses: {error}")
+    return with_server((data, url, key), lambda find: _continue(find(), session))
+
+
+def _continue(server: Server, session: str) -> int:
+    told = call(server, "POST", f"/api/sessions/{quote(session)}/give-back")
     kind, native_id, workspace = (str(told.get(name) or "") for name in ("kind", "native_id", "workspace"))
     program = program_of(kind, told.get("program"))
     if program is None:

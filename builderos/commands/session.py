@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from builderos.client.server import LinkLostError, NoServerError, Server, find_server
-from builderos.client.state import Follow, RefusedError
+from builderos.client.state import Follow
 from builderos.client.terminal import one_line
+from builderos.commands.with_server import Find, Where, with_server
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
 from builderos.options import SESSION_ID, between
@@ -32,12 +31,6 @@ __all__ = [
 
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_MESSAGE_ID = 128
-
-Where = tuple[Path, str | None, str | None]
-"""Data folder, and the options --url and --key."""
-
-Find = Callable[[], Server]
-"""Returns the server's current address; raises NoServerError."""
 
 
 @attrs.frozen
@@ -68,7 +61,7 @@ def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) ->
         sys.stdout.write(session_table(fetch_sessions(find(), limit)))
         return OK
 
-    return _with_server((data, url, key), work)
+    return with_server((data, url, key), work)
 
 
 def run_send(where: Where, target: Target, content: str, *, message_id: str | None, wait: bool) -> int:
@@ -92,7 +85,7 @@ def run_send(where: Where, target: Target, content: str, *, message_id: str | No
             chance=new_random(),
         )
 
-    return _with_server(where, lambda find: trio.run(work, find))
+    return with_server(where, lambda find: trio.run(work, find))
 
 
 def _fault_of(content: str, message_id: str | None) -> str | None:
@@ -138,7 +131,7 @@ def run_attach(where: Where, target: Target, *, observe: bool, history: int, pla
         await attach(find, follow, chance=new_random(), new_id=new_id, clock=wall_clock_ms)
         return OK
 
-    return _with_server(where, lambda find: trio.run(work, find))
+    return with_server(where, lambda find: trio.run(work, find))
 
 
 def run_list(where: Where, *, observe: bool = False) -> int:
@@ -156,23 +149,7 @@ def _run_terminal(where: Where, **how: Any) -> int:
     from builderos.terminal.run import run_terminal
 
     data, url, _ = where
-    return _with_server(where, lambda find: run_terminal(find, url or str(data), is_own=url is None, **how))
-
-
-def _with_server(where: Where, work: Callable[[Find], int]) -> int:
-    data, url, key = where
-    if key is None and url is not None:
-        key = os.environ.get(
-            "BUILDEROS_API_KEY"
-        )  # unlike an option, other users of the machine cannot see it
-    try:
-        return work(lambda: find_server(data, url, key))
-    except NoServerError as error:
-        return fail(str(error))
-    except LinkLostError as error:
-        return fail(f"the server cannot be reached: {error}")
-    except RefusedError as error:
-        return fail(f"the server refuses: {error}")
+    return with_server(where, lambda find: run_terminal(find, url or str(data), is_own=url is None, **how))
 
 
 def add_sessions(parser: argparse.ArgumentParser) -> None:
