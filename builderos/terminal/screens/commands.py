@@ -11,7 +11,7 @@ import attrs
 from builderos.client.moments import FORMS, moment_of
 from builderos.client.server import LinkLostError, NoServerError
 from builderos.client.state import RefusedError
-from builderos.client.steering import SETTINGS, clock_time
+from builderos.client.steering import SETTINGS
 from builderos.terminal.model.entries import Answer, Message
 
 if TYPE_CHECKING:
@@ -134,37 +134,6 @@ def _steer(screen: SessionScreen, rest: str) -> None:
         )
     elif screen.client.send(text, mode="steer"):
         screen.composer.clear_all()
-
-
-def _queue(screen: SessionScreen, rest: str) -> None:
-    waiting = [
-        one for one in screen.conversation.timeline.messages.values() if one.state in {"queued", "waiting"}
-    ]
-    if not waiting:
-        screen.app.say("No message waits.")
-        return
-
-    def chosen(message: Message) -> None:
-        rows = [("Take it back", "", "cancel"), ("Take it back and edit", "", "edit")]
-        if message.not_before:
-            rows.append(("Send it now", "", "now"))
-        choose(screen, message.text[:60], rows, lambda what: _with_waiting(screen, message, what))
-
-    choose(
-        screen,
-        "Messages that wait",
-        [(one.text[:80], clock_time(one.not_before), one) for one in waiting],
-        chosen,
-    )
-
-
-def _with_waiting(screen: SessionScreen, message: Message, what: str) -> None:
-    if what == "now":
-        screen.client.act("send_now", message_id=message.message_id)
-        return
-    screen.client.take_back(message.message_id)
-    if what == "edit":
-        screen.composer.put(message.text)
 
 
 def _interrupt(screen: SessionScreen, rest: str) -> None:
@@ -331,7 +300,7 @@ def answer_with(screen: SessionScreen, asking: Asking, wish: Wish) -> None:
 
 
 def _all() -> list[Command]:
-    from builderos.terminal.screens import around, workspace
+    from builderos.terminal.screens import around, waiting, workspace
 
     return [
         Command("/mode", "Change the mode: what the agent may do without asking", _setting("mode")),
@@ -343,7 +312,9 @@ def _all() -> list[Command]:
         Command("/background", "Stop work in the background", _background),
         Command("/steer", "Send into the running turn", _steer),
         Command("/later", "Send at a time", _later),
-        Command("/queue", "Show messages that wait; take one back", _queue, "alt+up"),
+        Command("/queue", "Show messages that wait; take one back", waiting.show, "alt+up"),
+        Command("/cancel", "Take the last message that waits back", waiting.cancel),
+        Command("/sendnow", "Send the last message for later now", waiting.send_now),
         Command("/unknown", "Decide about messages that the agent may not have got", _unknown),
         Command("/continue", "Continue when the usage limit is over", _continue),
         Command("/retry", "Send the message of a failed turn again", _retry),

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from textual import events
 
+from builderos.client.orders import OWN_COMMANDS
 from builderos.terminal.app import TerminalApp
 from builderos.terminal.client import Client
+from builderos.terminal.screens.commands import BY_SLASH
+from builderos.terminal.screens.typed import entered
 from builderos.terminal.widgets.question import Question
 from tests.builderos.terminal_client.stage import Stage, on_stage
 
@@ -201,6 +204,25 @@ def test_the_queue_and_taking_back(tmp_path: Path) -> None:
         await stage.press("alt+up")
         assert stage.link.of("cancel") == [{"session_id": "trip", "message_id": "q1"}]
         assert stage.screen.composer.text == "next"
+
+    on_stage(tmp_path, act)
+
+
+def test_slash_words_of_the_line_printer_work_here_too(tmp_path: Path) -> None:
+    assert set(OWN_COMMANDS) <= set(BY_SLASH), "else the word is sent to the agent"
+
+    async def act(stage: Stage) -> None:
+        stage.turn("go", "on", turn_id="t1", end="")
+        for name in ("q1", "q2"):
+            stage.event("user_message", message_id=name, content=name, device_id="ipad", turn_id=name)
+            stage.event("delivery", message_id=name, state="queued", turn_id=name)
+        await stage.shown()
+        for word in ("/cancel 3", "/sendnow", "/cancel", "/cancel 1"):
+            entered(stage.screen, word)
+            await stage.settle()
+        assert [frame["message_id"] for frame in stage.link.of("cancel")] == ["q2", "q1"]
+        assert stage.link.of("send_now") == []
+        assert stage.link.of("send") == []
 
     on_stage(tmp_path, act)
 
