@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bridgehub.desk.claude_live import live_programs
 from bridgehub.desk.processes import end_politely, started_at
 from bridgehub.protocol.process_tree import MARKER
@@ -44,11 +42,11 @@ def test_odd_entries_are_left_out(tmp_path: Path) -> None:
 
 
 def test_only_exactly_that_process_is_ended_and_none_of_ours() -> None:
-    command = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as desk:
+    command = [sys.executable, "-c", "print('up', flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as desk:
+        assert desk.stdout is not None
+        assert desk.stdout.readline() == b"up\n", "before that it may have no environment yet"
         assert not end_politely(desk.pid, "1")
-        while not psutil.Process(desk.pid).environ():
-            pass  # it has just begun
         assert end_politely(desk.pid, started_at(desk.pid))
         assert desk.wait(10) == -15
     with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, MARKER: "hub"}) as ours:
