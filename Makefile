@@ -50,7 +50,8 @@ lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of t
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE) & types=$$!; \
-		{ find $(CODE) -name '*.py' -exec $(BIN)/flake8-async --enable $(ASYNC_RULES) {} + && \
+		{ grep -rlZ --include='*.py' -E '\<async (def|with|for)\>' $(CODE) | \
+			xargs -0 -n 40 -P 2 $(BIN)/flake8-async --enable $(ASYNC_RULES) && \
 		$(BIN)/codespell && \
 		node_modules/.bin/tsc --project tsconfig.json && \
 		node_modules/.bin/tsc --project tsconfig.worker.json; }; style=$$?; \
