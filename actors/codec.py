@@ -14,8 +14,7 @@ import orjson
 from cattrs.gen import make_dict_unstructure_fn
 
 from actors import events
-from actors.commands import Settings
-from actors.events import Committed, Event, Message, Notice, Thinking
+from actors.events import Committed, Event, Message, Notice, Settings, Thinking
 from storage.records import Entry, Row
 
 __all__ = [

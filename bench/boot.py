@@ -8,8 +8,7 @@ from pathlib import Path
 import trio
 
 from actors.codec import encode_entry, encode_settings
-from actors.commands import Settings
-from actors.events import Committed, Complete, Delivery, Event, Message, TurnStarted, UserMessage
+from actors.events import Committed, Complete, Delivery, Event, Message, Settings, TurnStarted, UserMessage
 from actors.session.snapshot import summary
 from actors.session.state import SessionState, apply
 from bench.chains import open_server

@@ -16,9 +16,9 @@ from typing import Any
 import attrs
 
 from actors import events as ev
-from actors.commands import Accepted, IfHead, QueuedMessage, Rejected, SessionView, Settings
-from actors.events import Committed, Event
+from actors.events import Committed, Event, Settings
 from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
+from actors.replies import Accepted, IfHead, QueuedMessage, Rejected, SessionView
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
 from bridgehub.desk.records import Where
 from storage.records import SessionRecord, Summary

@@ -114,6 +114,7 @@ PURE_FILES = (
     "actors/session/state.py",
     "actors/pieces.py",
     "actors/invariants.py",
+    "actors/replies.py",
     "bridgehub/desk/claude_rows.py",
     "bridgehub/desk/codex_rows.py",
     "bridgehub/desk/records.py",

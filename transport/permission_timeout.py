@@ -15,9 +15,10 @@ import attrs
 import trio
 
 from actors.codec import decode_row
-from actors.commands import Author, Decide, Envelope, Reply
+from actors.commands import Author, Decide, Envelope
 from actors.errors import ActorError
 from actors.events import PermissionRequested, PermissionResolved
+from actors.replies import Reply
 from storage.errors import StorageError
 from transport.ports import Deps
 

@@ -11,10 +11,11 @@ import attrs
 import trio
 
 from actors.codec import encode_settings
-from actors.commands import Author, Command, Envelope, Reply, Settings
+from actors.commands import Author, Command, Envelope
 from actors.errors import ActorError, SessionFailed, ShuttingDown
-from actors.events import Attachment
+from actors.events import Attachment, Settings
 from actors.ports import CommandBus
+from actors.replies import Reply
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
 from transport.auth import CREATE_SESSION, authorize

@@ -18,11 +18,12 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.commands import AskAtDesk, Author, Command, Envelope, Rejected, Reply, WithdrawAtDesk
+from actors.commands import AskAtDesk, Author, Command, Envelope, WithdrawAtDesk
 from actors.desk.answers import DeskAnswers
 from actors.desk.sessions import DeskList
 from actors.errors import ActorError
 from actors.events import PermissionResolved
+from actors.replies import Rejected, Reply
 from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.questions import DeskQuestion, answer_of, read_question
 from bridgehub.desk.records import DESK

@@ -10,9 +10,10 @@ import attrs
 import orjson
 import trio
 
-from actors.commands import Author, Closed, Envelope, GiveBack, Organize, Reply
+from actors.commands import Author, Envelope, GiveBack, Organize
 from actors.desk.opening import Opening, desk_session_id
 from actors.errors import ActorError, SessionBusy
+from actors.replies import Closed, Reply
 from actors.supervisor import Supervisor
 from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.programs import Desk, Listed

@@ -5,12 +5,10 @@ from __future__ import annotations
 import attrs
 
 from actors.commands import (
-    Accepted,
     AskAtDesk,
     Attach,
     Cancel,
     Close,
-    Closed,
     Configure,
     Decide,
     Draft,
@@ -19,11 +17,8 @@ from actors.commands import (
     Interrupt,
     MarkRead,
     Organize,
-    RejectCode,
-    Rejected,
     Rename,
     Renew,
-    Reply,
     Resolve,
     RevokeGrant,
     Send,
@@ -35,6 +30,7 @@ from actors.commands import (
     WithdrawAtDesk,
 )
 from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
+from actors.replies import Accepted, Closed, RejectCode, Rejected, Reply
 from actors.session.background_steps import stop_task
 from actors.session.decisions import decision_of, refusal_of_decision
 from actors.session.desk_steps import ask_at_desk, take_over, withdraw_at_desk

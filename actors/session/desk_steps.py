@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from actors.commands import AskAtDesk, Author, RejectCode
+from actors.commands import AskAtDesk, Author
 from actors.events import (
     BranchLeft,
     Complete,
@@ -30,6 +30,7 @@ from actors.events import (
     UserMessage,
 )
 from actors.pieces import split_text
+from actors.replies import RejectCode
 from actors.session.effects import Audit, EndElsewhere, NoteChange, StopHub
 from actors.session.inputs import DeskSeen, FoundElsewhere
 from actors.session.step import Step

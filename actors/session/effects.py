@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.commands import Reply
 from actors.events import PermissionResolved
 from actors.offer import Offer
+from actors.replies import Reply
 from actors.tail import TransientUpdate
 from bridgehub.desk.records import Where
 from bridgehub.protocol.messages import ToHub

@@ -6,7 +6,8 @@ from typing import Literal
 
 import attrs
 
-from actors.commands import Envelope, Rejected
+from actors.commands import Envelope
+from actors.replies import Rejected
 from bridgehub.desk.records import DeskLook, DeskMark, Where
 from bridgehub.protocol.messages import Reported, Welcome
 from storage.records import CommandRecord

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from actors.commands import RejectCode, Send
+from actors.commands import Send
 from actors.events import Held, Notice, SessionUpdated
+from actors.replies import RejectCode
 from actors.session.state import SessionState, WaitingMessage
 from actors.session.step import Step
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from actors.commands import Cancel, Decide, Envelope, RejectCode, Rejected, Resolve, Send
+from actors.commands import Cancel, Decide, Envelope, Resolve, Send
+from actors.replies import RejectCode, Rejected
 from actors.session.inputs import DeskSeen, FoundElsewhere, HubGone, HubReady, UndoCarried, UndoPlanned
 from bridgehub.protocol.messages import Reported
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from actors.commands import Configure, RejectCode, RevokeGrant
+from actors.commands import Configure, RevokeGrant
 from actors.events import Notice, PermissionResolved, SessionUpdated, Settings
 from actors.offer import encode_offer, read_offer, refusal_of
+from actors.replies import RejectCode
 from actors.session.effects import Announce, KeepOffer, SendToHub
 from actors.session.state import SessionState
 from actors.session.step import Step, decided

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.commands import Envelope, IfHead
+from actors.commands import Envelope
 from actors.events import (
     BranchLeft,
     Checkpoint,
@@ -41,6 +41,7 @@ from actors.events import (
     UserMessage,
 )
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
+from actors.replies import IfHead
 from actors.session.answer import Answer
 from bridgehub.desk.records import DESK, DeskMark, Where
 from bridgehub.protocol.trust import declined_by

@@ -10,8 +10,8 @@ import trio
 
 from actors.checkpoints import checkpoints_around
 from actors.codec import decode_settings
-from actors.commands import Rejected
 from actors.ports import Catalog, Journal, Undoes, UndoFailed
+from actors.replies import Rejected
 from actors.session.effects import CarryOutUndo, PlanUndo
 from actors.session.inputs import UndoCarried, UndoPlanned
 from actors.session.mailbox import Mailbox

@@ -15,8 +15,7 @@ import attrs
 import trio
 
 from actors.codec import decode_row, encode_settings
-from actors.commands import Settings
-from actors.events import Committed, Complete, Delivery
+from actors.events import Committed, Complete, Delivery, Settings
 from actors.session.loading import load_state
 from actors.session.snapshot import summary
 from actors.session.state import SessionState, apply

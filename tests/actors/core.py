@@ -8,10 +8,11 @@ from itertools import count
 import attrs
 
 from actors.codec import decode_row, encode_entry, encode_settings
-from actors.commands import Accepted, Author, Command, Envelope, Rejected, Reply, Send, Settings
-from actors.events import Committed, Delivery, Event, Message, Thinking
+from actors.commands import Author, Command, Envelope, Send
+from actors.events import Committed, Delivery, Event, Message, Settings, Thinking
 from actors.offer import NO_OFFER, encode_offer
 from actors.pieces import join_pieces
+from actors.replies import Accepted, Rejected, Reply
 from actors.session.effects import Answer, Effect, HandOver, SendToHub, StartHub
 from actors.session.hub_steps import take
 from actors.session.inputs import FromDevice, FromHub, HubGone, HubReady, Input

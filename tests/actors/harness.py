@@ -10,9 +10,10 @@ import attrs
 import trio
 
 from actors.codec import decode_row, encode_settings
-from actors.commands import Command, Envelope, Reply, Settings
+from actors.commands import Command, Envelope
 from actors.config import ActorConfig
-from actors.events import Committed, Message
+from actors.events import Committed, Message, Settings
+from actors.replies import Reply
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.tail import AttachedDevice

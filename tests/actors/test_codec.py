@@ -15,7 +15,7 @@ from actors.codec import (
     encode_event,
     encode_settings,
 )
-from actors.commands import Settings
+from actors.events import Settings
 from storage.records import Row
 
 TEXT = st.text(max_size=20)

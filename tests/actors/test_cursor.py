@@ -8,9 +8,8 @@ import attrs
 from trio.testing import MockClock
 
 from actors.codec import encode_entry, encode_settings
-from actors.commands import Settings
 from actors.cursor import PAGE_ROWS, Cursor
-from actors.events import Committed, Complete, Event, Message, PermissionRequested, ToolStarted
+from actors.events import Committed, Complete, Event, Message, PermissionRequested, Settings, ToolStarted
 from actors.tail import Tail
 from storage.records import Grant, NewSession
 from tests.fakes.memory_store import MemoryStore

@@ -8,7 +8,8 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from actors.commands import Accepted, Attach, Envelope, Interrupt, Rejected, Reply, Send
+from actors.commands import Attach, Envelope, Interrupt, Send
+from actors.replies import Accepted, Rejected, Reply
 from actors.tail import SessionProblem, Tail
 from bridgehub.protocol.messages import InterruptTurn
 from storage.errors import StorageFull, StorageUnavailable

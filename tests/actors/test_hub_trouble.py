@@ -8,7 +8,8 @@ import attrs
 import trio
 from trio.testing import MockClock
 
-from actors.commands import Accepted, Send
+from actors.commands import Send
+from actors.replies import Accepted
 from actors.supervisor import open_supervisor
 from bridgehub.protocol import messages as hub
 from storage.records import Entry, Fold, Grant, Summary

@@ -18,8 +18,17 @@ import pytest
 import trio
 
 from actors.codec import decode_row, encode_settings
-from actors.commands import Accepted, Decide, Send, Settings
-from actors.events import TURN_ENDS, Committed, Delivery, PermissionRequested, PermissionResolved, UserMessage
+from actors.commands import Decide, Send
+from actors.events import (
+    TURN_ENDS,
+    Committed,
+    Delivery,
+    PermissionRequested,
+    PermissionResolved,
+    Settings,
+    UserMessage,
+)
+from actors.replies import Accepted
 from actors.supervisor import Supervisor
 from bridgehub.protocol import messages as hub
 from builderos.commands.verify import verify

@@ -7,8 +7,9 @@ import trio
 import trio.testing
 
 from actors.codec import encode_settings
-from actors.commands import Close, Send, Settings
+from actors.commands import Close, Send
 from actors.config import ActorConfig
+from actors.events import Settings
 from actors.recovery import end_failed_session
 from actors.session.effect_runner import SessionDeps
 from actors.tail import Tail

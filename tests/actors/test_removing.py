@@ -6,8 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.commands import Accepted, Attach, Interrupt, Send
+from actors.commands import Attach, Interrupt, Send
 from actors.errors import SessionBusy, ShuttingDown
+from actors.replies import Accepted
 from storage.errors import SessionMissing, StorageFull
 from tests.actors.harness import CapturingSink, act, ask, open_harness, open_server
 from tests.fakes.memory_store import MemoryStore

@@ -15,7 +15,6 @@ from actors.commands import (
     Command,
     Configure,
     Decide,
-    IfHead,
     Interrupt,
     Rename,
     Resolve,
@@ -24,6 +23,7 @@ from actors.commands import (
     StopTask,
 )
 from actors.invariants import violations
+from actors.replies import IfHead
 from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume, TimeCame
 from bridgehub.agents.echo import OFFER
 from bridgehub.protocol import messages as hub

@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.commands import Accepted, Attach, Decide, Envelope, Interrupt, Rejected, Reply, Send
+from actors.commands import Attach, Decide, Envelope, Interrupt, Send
 from actors.errors import SessionFailed, ShuttingDown
+from actors.replies import Accepted, Rejected, Reply
 from actors.session.mailbox import COMMAND_LIMIT
 from actors.supervisor import open_supervisor
 from actors.tail import SessionProblem

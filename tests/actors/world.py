@@ -11,7 +11,7 @@ from typing import Literal
 
 import attrs
 
-from actors.commands import Accepted, Command, Rejected, Reply
+from actors.commands import Command
 from actors.events import (
     TURN_ENDS,
     Committed,
@@ -26,6 +26,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
+from actors.replies import Accepted, Rejected, Reply
 from actors.session.command_steps import MAX_QUEUED
 from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
 from actors.session.inputs import FromHub, HubGone, HubReady, Input

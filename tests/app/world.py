@@ -11,9 +11,10 @@ import attrs
 import trio
 from trio.testing import memory_stream_pair
 
-from actors.commands import Accepted, Decide, Envelope, Rejected
+from actors.commands import Decide, Envelope
 from actors.commands import Send as SendCommand
 from actors.events import Complete, Delivery, Message, PermissionResolved, TurnStarted, UserMessage
+from actors.replies import Accepted, Rejected
 from storage.tables.app_exchanges import OpenExchange
 from tests.app.emulation import Phone, Profile
 from tests.app.line import KEY, LIMIT_S, Line, open_line

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from actors.codec import decode_settings, encode_entry
-from actors.commands import Accepted, Attach, Close, Closed, Envelope, Send, SessionView
+from actors.commands import Attach, Close, Envelope, Send
 from actors.events import (
     TURN_ENDS,
     Committed,
@@ -23,6 +23,7 @@ from actors.events import (
     TurnStarted,
     UserMessage,
 )
+from actors.replies import Accepted, Closed, SessionView
 from actors.tail import Listener, Tail
 from storage.aliases import Aliases
 from storage.errors import SessionExists, SessionMissing, StorageError, StorageUnavailable

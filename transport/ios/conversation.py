@@ -13,20 +13,12 @@ from typing import Final
 import attrs
 import trio
 
-from actors.commands import (
-    Attach,
-    Author,
-    Decide,
-    Envelope,
-    Rejected,
-    Reply,
-    SessionView,
-    Settings,
-    Warm,
-)
+from actors.commands import Attach, Author, Decide, Envelope, Warm
 from actors.commands import Send as SendCommand
 from actors.events import Attachment as File
+from actors.events import Settings
 from actors.pieces import fits
+from actors.replies import Rejected, Reply, SessionView
 from actors.tail import AttachedDevice
 from storage.errors import StorageError
 from storage.tables.app_exchanges import OpenExchange

@@ -16,11 +16,11 @@ import attrs
 import trio
 
 from actors.codec import decode_row
-from actors.commands import SessionView
 from actors.cursor import Cursor
 from actors.events import Message, PermissionRequested, PermissionResolved, UserMessage
 from actors.pieces import MAX_PIECE_BYTES, fits, split_text
 from actors.ports import Catalog, Clock, Journal
+from actors.replies import SessionView
 from storage.errors import StorageError
 from transport.ios import wire
 from transport.ios.missed import rest_of, said_by_itself

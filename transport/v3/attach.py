@@ -8,8 +8,10 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.commands import Attach, Author, RejectCode, Rejected, SessionView, Settings
+from actors.commands import Attach, Author
+from actors.events import Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
+from actors.replies import RejectCode, Rejected, SessionView
 from actors.tail import AttachedDevice, EventBatch
 from bridgehub.workspace.paths import PathRefused
 from bridgehub.workspace.worktrees import BadWorktree, find_worktree, make_worktree, name_for

@@ -14,9 +14,9 @@ from typing import Literal, Protocol
 import attrs
 import trio
 
-from actors.commands import SessionView
 from actors.cursor import Cursor
 from actors.ports import Clock, Journal
+from actors.replies import SessionView
 from actors.tail import AttachedDevice, EventBatch, Presence, SessionProblem, Tail, TransientUpdate
 from storage.errors import StorageError
 from transport.v3 import replies

@@ -9,9 +9,10 @@ import attrs
 import orjson
 
 from actors import commands as cmd
-from actors.commands import Command, Rejected
+from actors.commands import Command
 from actors.events import Attachment
 from actors.pieces import MAX_PIECE_BYTES, fits
+from actors.replies import IfHead, RejectCode, Rejected
 from transport.auth import DECIDE_MORE, authorize
 from transport.v3 import client_frames as cf
 from transport.v3.client_frames import CommandFrame
@@ -22,7 +23,7 @@ MAX_TITLE: Final = 500
 """Code points of a session's title; it is shown on one line and repeated in every list."""
 
 
-def refuse(frame: CommandFrame, code: cmd.RejectCode, content: str) -> Rejected:
+def refuse(frame: CommandFrame, code: RejectCode, content: str) -> Rejected:
     """Return the refusal of `frame`, with the id that it answers."""
     message_id, request_id = answers_to(frame)
     return Rejected(code, content, message_id=message_id, request_id=request_id)
@@ -68,7 +69,7 @@ def to_command(frame: Any, attachments: tuple[Attachment, ...] = ()) -> Command:
 @to_command.register
 def _send(frame: cf.SendFrame, attachments: tuple[Attachment, ...] = ()) -> Command:
     head = frame.if_head
-    if_head = None if head is None else cmd.IfHead(head.epoch, head.seq)
+    if_head = None if head is None else IfHead(head.epoch, head.seq)
     return cmd.Send(frame.message_id, frame.content, attachments, if_head, frame.mode, frame.not_before)
 
 

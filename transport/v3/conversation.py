@@ -15,9 +15,10 @@ from typing import Any, Final, Self
 import attrs
 import trio
 
-from actors.commands import Accepted, Author, Envelope, Rejected, Reply
+from actors.commands import Author, Envelope
 from actors.errors import ActorError
 from actors.events import Attachment as File
+from actors.replies import Accepted, Rejected, Reply
 from storage.errors import StorageError
 from transport.auth import OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig

@@ -8,9 +8,9 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from actors.commands import Accepted, Rejected, SessionView
 from actors.events import Held, PermissionRequested
 from actors.offer import Offer
+from actors.replies import Accepted, Rejected, SessionView
 from actors.tail import (
     AttachedDevice,
     DraftChanged,

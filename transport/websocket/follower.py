@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 import trio
 
-from actors.commands import SessionView
 from actors.cursor import Cursor
+from actors.replies import SessionView
 from actors.tail import AttachedDevice, Tail
 from storage.errors import StorageError
 from transport.websocket.writer import DeviceWriter

@@ -6,21 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.commands import (
-    Accepted,
-    Attach,
-    Close,
-    Closed,
-    Decide,
-    Envelope,
-    Interrupt,
-    Rejected,
-    Send,
-    SessionView,
-    Warm,
-)
+from actors.commands import Attach, Close, Decide, Envelope, Interrupt, Send, Warm
 from actors.config import ActorConfig
 from actors.cursor import Cursor
+from actors.replies import Accepted, Closed, Rejected, SessionView
 from actors.supervisor import open_supervisor
 from actors.tail import SessionProblem
 from bridgehub.protocol import messages as hub

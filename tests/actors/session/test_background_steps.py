@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors.commands import Close, IfHead, Interrupt, Send, StopTask
+from actors.commands import Close, Interrupt, Send, StopTask
 from actors.events import TaskFinished, TurnStarted
+from actors.replies import IfHead
 from actors.session.background_steps import MAX_BACKGROUND
 from actors.session.effects import KillHub, SendToHub
 from actors.session.inputs import MarkFailed

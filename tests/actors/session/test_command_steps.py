@@ -6,24 +6,20 @@ import pytest
 
 import actors.session.command_steps
 from actors.commands import (
-    Accepted,
     Attach,
     Cancel,
     Close,
-    Closed,
     Command,
     Decide,
     Draft,
-    IfHead,
     Interrupt,
     MarkRead,
-    Rejected,
     Rename,
     Resolve,
     Send,
-    SessionView,
 )
 from actors.events import PermissionResolved
+from actors.replies import Accepted, Closed, IfHead, Rejected, SessionView
 from actors.session.effects import Announce, HandOver, KeepNote, SendToHub, StartHub, StopHub
 from actors.session.inputs import IdleTooLong, MarkFailed, Resume
 from bridgehub.protocol import messages as hub

@@ -8,20 +8,10 @@ import attrs
 import pytest
 
 from actors.codec import decode_row
-from actors.commands import (
-    AskAtDesk,
-    Closed,
-    Decide,
-    GiveBack,
-    Interrupt,
-    Rejected,
-    Send,
-    TakeOver,
-    Warm,
-    WithdrawAtDesk,
-)
+from actors.commands import AskAtDesk, Decide, GiveBack, Interrupt, Send, TakeOver, Warm, WithdrawAtDesk
 from actors.events import BranchLeft, PermissionResolved, SessionUpdated, UserMessage
 from actors.invariants import violations
+from actors.replies import Closed, Rejected
 from actors.session.effects import EndElsewhere, StartHub, StopHub, TellDesk
 from actors.session.inputs import DeskSeen, FoundElsewhere, FromDevice, Resume
 from bridgehub.desk.records import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.commands import Attach, Command, Decide, Envelope, Rejected, Reply, Send
+from actors.commands import Attach, Command, Decide, Envelope, Send
+from actors.replies import Rejected, Reply
 from actors.session.inputs import HubGone
 from actors.session.mailbox import COMMAND_LIMIT, HUB_LIMIT, HubBatch, Mailbox, refuse
 from tests.actors.core import author

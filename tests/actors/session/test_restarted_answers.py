@@ -10,8 +10,17 @@ import attrs
 from trio.testing import MockClock
 
 from actors.codec import decode_row, encode_entry, encode_settings
-from actors.commands import Send, Settings
-from actors.events import BlockDropped, Committed, Complete, Event, Message, TurnStarted, UserMessage
+from actors.commands import Send
+from actors.events import (
+    BlockDropped,
+    Committed,
+    Complete,
+    Event,
+    Message,
+    Settings,
+    TurnStarted,
+    UserMessage,
+)
 from actors.fork import Forking
 from actors.history import read_history
 from actors.invariants import violations

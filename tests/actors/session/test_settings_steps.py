@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from actors.commands import Configure, Decide, Interrupt, Rejected, RevokeGrant, Send
+from actors.commands import Configure, Decide, Interrupt, RevokeGrant, Send
 from actors.events import PermissionResolved, SessionUpdated
 from actors.offer import MAX_COMMANDS, read_offer
+from actors.replies import Rejected
 from actors.session.effects import Announce, HandOver, KeepOffer, StartHub, StopHub
 from actors.session.settings_steps import MAX_CHANGES
 from actors.session.snapshot import view

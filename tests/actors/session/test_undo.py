@@ -7,8 +7,9 @@ from typing import Literal
 import attrs
 import pytest
 
-from actors.commands import Close, IfHead, Rejected, Send, Undo
+from actors.commands import Close, Send, Undo
 from actors.events import Checkpoint, Undone, UndoStarted
+from actors.replies import IfHead, Rejected
 from actors.session.effects import CarryOutUndo, PlanUndo
 from actors.session.inputs import HubGone, Resume, UndoCarried, UndoPlanned
 from actors.session.snapshot import summary

@@ -15,13 +15,13 @@ import trio
 
 import builderos.commands.verify as command
 from actors.codec import encode_entry, encode_settings
-from actors.commands import Settings
 from actors.events import (
     Committed,
     Complete,
     Delivery,
     Event,
     Message,
+    Settings,
     ToolFinished,
     ToolStarted,
     TurnStarted,

@@ -8,9 +8,10 @@ import pytest
 import trio
 
 import transport.v3.conversation
-from actors.commands import Decide, Interrupt, Rejected, Send
+from actors.commands import Decide, Interrupt, Send
 from actors.errors import SessionFailed, ShuttingDown
 from actors.events import Message
+from actors.replies import Rejected
 from tests.fakes.bus import FakeSession, accept
 from tests.transport.client import open_server
 

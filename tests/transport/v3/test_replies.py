@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import orjson
 
-from actors.commands import IfHead, QueuedMessage, Rejected, SessionView, Settings
-from actors.events import PermissionRequested, SessionGrant
+from actors.events import PermissionRequested, SessionGrant, Settings
+from actors.replies import IfHead, QueuedMessage, Rejected, SessionView
 from actors.tail import AttachedDevice, Presence
 from transport.v3 import replies
 from transport.websocket.frames import MAX_FRAME_BYTES

@@ -9,8 +9,9 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.commands import Attach, Author, Command, Decide, Envelope, Rejected, Reply
+from actors.commands import Attach, Author, Command, Decide, Envelope
 from actors.events import Decision
+from actors.replies import Rejected, Reply
 from storage.errors import SessionMissing
 from transport.config import TransportConfig
 from transport.http.requests import JsonBody, read_json

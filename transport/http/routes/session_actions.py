@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from actors.commands import Author, Close, Closed
+from actors.commands import Author, Close
 from actors.errors import ActorError, SessionBusy
 from actors.fork import TurnRuns, UnknownTurn
 from actors.ports import Catalog, Clock, Ids
+from actors.replies import Closed
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.tables.audit import Audit
 from transport.config import TransportConfig
