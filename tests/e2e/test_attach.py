@@ -169,7 +169,7 @@ async def test_attaching_again_replaces_the_earlier(shared: Shared, sid: str) ->
 
 
 async def test_attaching_again_in_mid_stream_leaves_no_gap(shared: Shared, sid: str) -> None:
-    """What is between two answers `attached` is whole, and so is the last. The turn ends only once it is told to."""
+    """What is between two answers `attached` is whole, and so is the last. The turn ends only if the test says so."""
     async with shared.device() as device, open_http(shared) as http:
         await device.attach(sid, agent="echo")
         await device.send(sid, "/words 3000 50")
