@@ -14,7 +14,8 @@ import attrs
 
 from actors.commands import Envelope
 from actors.tail import Listener, Tail
-from bridgehub.protocol.messages import HubSpec, Reported, ToHub, Welcome
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Reported, ToHub, Welcome
 from storage.records import (
     CommandRecord,
     Entry,

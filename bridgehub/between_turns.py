@@ -15,7 +15,8 @@ import trio
 
 from bridgehub.agents.base import SelfStarter
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.messages import HubEvent, Prompt, TaskBegan, TaskEnded, WarmUp
+from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
+from bridgehub.protocol.messages import Prompt, WarmUp
 
 __all__ = ["BetweenTurns"]
 

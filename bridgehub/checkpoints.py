@@ -16,7 +16,9 @@ import attrs
 import trio
 
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.messages import Checkpointed, HubSpec, LeftOut, Noticed, Prompt
+from bridgehub.protocol.events import Checkpointed, LeftOut, Noticed
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Prompt
 from bridgehub.workspace.changes import count_changes
 from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing

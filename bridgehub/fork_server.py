@@ -27,7 +27,7 @@ from bridgehub.process import encode_answer, live_as_hub
 from bridgehub.protocol.codec import decode_spec, encode
 from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.framing import LineBuffer
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER
 
 __all__ = ["main"]

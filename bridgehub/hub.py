@@ -24,12 +24,12 @@ from bridgehub.agents.registry import make_driver
 from bridgehub.link import LinkServer
 from bridgehub.outbox import OUTBOX_BYTES, Outbox
 from bridgehub.protocol.folder import LEFT_NAME, LOG_NAME, SPOOL_NAME
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import (
     VERSION,
     Configure,
     Decided,
     History,
-    HubSpec,
     InterruptTurn,
     Prompt,
     Steer,

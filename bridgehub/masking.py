@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from bridgehub.protocol.messages import HubEvent, HubSpec, Noticed, SettingsTold, TaskEnded, TurnFailed
+from bridgehub.protocol.events import HubEvent, Noticed, SettingsTold, TaskEnded, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec
 
 __all__ = ["MASK", "Masker", "MaskingFormatter"]
 

@@ -25,9 +25,9 @@ import orjson
 import trio
 
 from bridgehub.protocol.codec import encode_reported, json_size
+from bridgehub.protocol.events import HubEvent, TextPiece
 from bridgehub.protocol.framing import MAX_LINE_BYTES
 from bridgehub.protocol.limits import clip
-from bridgehub.protocol.messages import HubEvent, TextPiece
 from bridgehub.spool import Spool
 
 __all__ = ["EventTooLarge", "Outbox", "OutboxStatistics"]

@@ -30,7 +30,7 @@ from bridgehub.protocol.folder import (
     is_hub_id,
     write_pid_file,
 )
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER, start_mark
 
 __all__ = ["HubRefused", "adopt_orphans", "become_hub", "encode_answer", "live_as_hub"]

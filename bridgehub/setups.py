@@ -11,7 +11,8 @@ import trio
 from bridgehub.agents.base import AgentDriver
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.messages import AgentOffered, Gauged, HubEvent, Setup
+from bridgehub.protocol.events import AgentOffered, Gauged, HubEvent
+from bridgehub.protocol.hub_spec import Setup
 from bridgehub.sink import PermissionRequests
 
 __all__ = ["Setups"]

@@ -13,12 +13,10 @@ from bridgehub.agents.diffs import relative_diff
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     AgentMemory,
     AgentOffered,
-    Decided,
     Gauged,
-    History,
     HistoryWanted,
     HubEvent,
     PermissionAsked,
@@ -26,6 +24,7 @@ from bridgehub.protocol.messages import (
     TextPiece,
     ToolEnded,
 )
+from bridgehub.protocol.messages import Decided, History
 from bridgehub.protocol.trust import KIND, declined_by
 from bridgehub.watchdog import InactivityWatchdog
 

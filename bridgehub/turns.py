@@ -32,19 +32,9 @@ from bridgehub.checkpoints import Checkpoints, undone_text
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.messages import (
-    HubSpec,
-    Prompt,
-    Setup,
-    Steer,
-    SteerLost,
-    SteerRefused,
-    SteerTaken,
-    TurnBegan,
-    TurnFailed,
-    TurnStopped,
-    WarmUp,
-)
+from bridgehub.protocol.events import SteerLost, SteerRefused, SteerTaken, TurnBegan, TurnFailed, TurnStopped
+from bridgehub.protocol.hub_spec import HubSpec, Setup
+from bridgehub.protocol.messages import Prompt, Steer, WarmUp
 from bridgehub.setups import Setups
 from bridgehub.sink import PermissionRequests, TurnSink
 from bridgehub.warming import Warming

@@ -16,7 +16,9 @@ import trio
 from bridgehub.agents.base import AgentDriver, Sink, Tell, Warmable
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.messages import AgentOffered, Decided, History, HubEvent, Prompt, Setup, TaskEnded
+from bridgehub.protocol.events import AgentOffered, HubEvent, TaskEnded
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Decided, History, Prompt
 
 if TYPE_CHECKING:
     from bridgehub.trust.finding import Findings

@@ -8,13 +8,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from bridgehub.protocol.messages import (
-    HubEvent,
-    TaskBegan,
-    TaskEnded,
-    ToolBegan,
-    ToolEnded,
-)
+from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded, ToolBegan, ToolEnded
 
 __all__ = ["InactivityWatchdog"]
 

@@ -122,6 +122,7 @@ PURE_FILES = (
     "bridgehub/protocol/codec.py",
     "bridgehub/protocol/events.py",
     "bridgehub/protocol/framing.py",
+    "bridgehub/protocol/hub_spec.py",
     "bridgehub/protocol/limits.py",
     "bridgehub/protocol/messages.py",
     "builderos/export/state.py",

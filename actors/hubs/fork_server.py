@@ -17,7 +17,7 @@ import orjson
 import bridgehub.protocol
 from actors.errors import HubStartFailed
 from bridgehub.protocol.codec import encode
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 
 __all__ = ["ForkServer"]
 

@@ -35,7 +35,8 @@ from bridgehub.protocol.folder import (
     read_pid_file,
 )
 from bridgehub.protocol.framing import MAX_LINE_BYTES
-from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import VERSION, Hello, Reported
 from bridgehub.protocol.process_tree import TreeKillFailed, is_alive, kill_tree, marked_hubs, terminate
 
 __all__ = ["LeftoverReader", "Leftovers", "ProcessHubs"]

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from bridgehub.protocol.messages import Ack, Reported, TextPiece
+from bridgehub.protocol.events import TextPiece
+from bridgehub.protocol.messages import Ack, Reported
 
 __all__ = ["ACK_EVENTS", "ACK_LENGTH", "ACK_S", "AckPacer"]
 

@@ -8,8 +8,9 @@ from actors.events import Notice, TaskFinished, TaskProgress, TaskStarted, TurnS
 from actors.session.effects import SendToHub
 from actors.session.state import Turn
 from actors.session.step import Step
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS
+from bridgehub.protocol.messages import StopTask
 
 __all__ = ["MAX_BACKGROUND", "own_turn_began", "stop_task", "told_in_background", "told_of_own_turn"]
 
@@ -91,4 +92,4 @@ def stop_task(step: Step, task_id: str) -> None:
     task = step.state.background[task_id]
     task.is_stopping = True
     step.state.control_dirty = True
-    step.do(SendToHub(hub.StopTask(task_id)))
+    step.do(SendToHub(StopTask(task_id)))

@@ -46,7 +46,8 @@ from actors.session.step import setup_of
 from actors.session.undoing import UndoRunner
 from actors.tail import Tail
 from actors.warming import Warming
-from bridgehub.protocol.messages import History, HubSpec, Prompt, Steer, Unsaved
+from bridgehub.protocol.hub_spec import HubSpec, Unsaved
+from bridgehub.protocol.messages import History, Prompt, Steer
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
 from storage.tables.hash_chain import Act

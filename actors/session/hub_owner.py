@@ -20,7 +20,9 @@ from actors.ports import HubLink, Hubs
 from actors.session.ack_pacer import AckPacer
 from actors.session.inputs import HubGone, HubReady
 from actors.session.mailbox import HubBatch, Mailbox
-from bridgehub.protocol.messages import HubSpec, Prompt, Reported, Stop, TextPiece, ToHub
+from bridgehub.protocol.events import TextPiece
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Prompt, Reported, Stop, ToHub
 
 __all__ = ["HubOwner"]
 

@@ -57,8 +57,9 @@ from actors.session.later_steps import look_at_clock
 from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.step import Step
 from actors.session.undo_steps import undo_carried, undo_planned
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
+from bridgehub.protocol.messages import Decided
 
 __all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
 
@@ -256,7 +257,7 @@ def _asked(step: Step, event: hub.PermissionAsked) -> None:
         return
     is_one_too_many = len(turn.requests) >= MAX_OPEN_REQUESTS or len(event.request_id) > MAX_ID_CHARS
     if turn.stopping_by is not None or is_one_too_many:
-        step.do(SendToHub(hub.Decided(event.request_id, "cancelled")))
+        step.do(SendToHub(Decided(event.request_id, "cancelled")))
         return
     step.emit_in_turn(
         PermissionRequested(

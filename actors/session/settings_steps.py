@@ -13,7 +13,7 @@ from actors.session.effects import Announce, KeepOffer, SendToHub
 from actors.session.state import SessionState
 from actors.session.step import Step, decided
 from actors.tail import GaugeMoved, OfferChanged
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 
 __all__ = [
     "MAX_CHANGES",

@@ -29,7 +29,8 @@ from actors.events import (
 )
 from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
 from actors.session.state import SessionState, Turn, WaitingMessage, apply
-from bridgehub.protocol.messages import Configure, Decided, Setup
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Configure, Decided
 from storage.records import Fold
 
 __all__ = ["HUB_ID_LENGTH", "Step", "decided", "hand_over", "setup_of"]

@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import attrs
 
 from bridgehub.agents.request_words import RequestWords
-from bridgehub.protocol.messages import (
-    Decided,
-    History,
-    HubEvent,
-    Prompt,
-    Setup,
-    Steer,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import HubEvent, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Decided, History, Prompt, Steer
 
 if TYPE_CHECKING:
     from bridgehub.trust.finding import Findings

@@ -14,23 +14,20 @@ import trio
 
 from bridgehub.agents.base import Sink, Tell
 from bridgehub.agents.request_words import RequestWords
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     AgentOffered,
     Consumed,
-    Decided,
     Gauged,
-    HubSpec,
     PlanChanged,
-    Prompt,
     SettingsTold,
-    Setup,
-    Steer,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
     TextPiece,
     TurnDone,
 )
+from bridgehub.protocol.hub_spec import HubSpec, Setup
+from bridgehub.protocol.messages import Decided, Prompt, Steer
 
 __all__ = ["EchoDriver", "PracticeSink", "make_driver"]
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import cast
 
 from bridgehub.agents.base import AgentDriver
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 
 __all__ = ["AgentMissing", "make_driver"]
 

@@ -15,10 +15,8 @@ import trio
 
 from bridgehub.agents.base import Sink
 from bridgehub.agents.request_words import RequestWords, plain_words
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     BlockDropped,
-    Decided,
-    History,
     HubEvent,
     Noticed,
     TaskBegan,
@@ -27,6 +25,7 @@ from bridgehub.protocol.messages import (
     TextPiece,
     ToolBegan,
 )
+from bridgehub.protocol.messages import Decided, History
 
 if TYPE_CHECKING:
     from bridgehub.trust.finding import Findings

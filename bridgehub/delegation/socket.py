@@ -18,7 +18,7 @@ import orjson
 import trio
 
 from bridgehub.delegation.tasks import Delegation, TaskResult
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 
 __all__ = ["serve_socket", "socket_path_of"]
 

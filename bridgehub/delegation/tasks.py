@@ -29,7 +29,9 @@ from bridgehub.agents.registry import AgentMissing, make_driver
 from bridgehub.agents.rights import changes_nothing
 from bridgehub.delegation.sink import Budget, TaskSink
 from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.messages import HubSpec, Prompt, TaskBegan, TaskEnded, TurnDone, TurnFailed
+from bridgehub.protocol.events import TaskBegan, TaskEnded, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Prompt
 from bridgehub.protocol.process_tree import TASK_MARKER, TreeKillFailed, kill_tree
 
 __all__ = ["Delegation", "TaskResult"]

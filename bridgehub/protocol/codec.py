@@ -16,15 +16,9 @@ from cattrs.errors import AttributeValidationNote, BaseValidationError, Iterable
 from cattrs.strategies import configure_tagged_union
 
 from bridgehub.protocol.errors import LinkError
-from bridgehub.protocol.messages import (
-    FromHub,
-    HubEvent,
-    HubSpec,
-    Noticed,
-    Reported,
-    TextPiece,
-    ToHub,
-)
+from bridgehub.protocol.events import HubEvent, Noticed, TextPiece
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import FromHub, Reported, ToHub
 
 __all__ = [
     "decode_from_hub",

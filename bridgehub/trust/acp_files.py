@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bridgehub.agents.acp.known import KNOWN, known_of
 from bridgehub.agents.claude.settings import config_folder
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.trust.claude_files import find_claude
 from bridgehub.trust.finding import Findings, Notes
 from bridgehub.trust.reading import MAX_FILES_OF_A_FOLDER, files_below

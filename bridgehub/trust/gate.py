@@ -20,7 +20,7 @@ import trio
 
 from bridgehub.agents.base import Sink
 from bridgehub.agents.claude.settings import config_folder
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.trust.acp_files import find_acp
 from bridgehub.trust.claude_files import find_claude
 from bridgehub.trust.codex_files import find_codex

@@ -23,7 +23,7 @@ from builderos.options import as_path
 if TYPE_CHECKING:
     from bridgehub.agents.acp.offer import Offer
     from bridgehub.agents.acp.start import Greeting
-    from bridgehub.protocol.messages import HubSpec
+    from bridgehub.protocol.hub_spec import HubSpec
 
 __all__ = ["add_agents", "add_table", "check_agent", "list_agents"]
 
@@ -146,7 +146,7 @@ def _of_known(known: KnownAgent | None) -> Agent | None:
 
 
 async def _check(name: str, agent: AcpAgent, environment: dict[str, str]) -> int:
-    from bridgehub.protocol.messages import HubSpec
+    from bridgehub.protocol.hub_spec import HubSpec
     from builderos.server.hub_specs import agent_environment
 
     with tempfile.TemporaryDirectory(prefix="builderos-check-") as folder:

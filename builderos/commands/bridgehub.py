@@ -27,18 +27,9 @@ from bridgehub.agents.request_words import RequestWords
 from bridgehub.masking import Masker, MaskingFormatter
 from bridgehub.process import adopt_orphans
 from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.messages import (
-    BlockDropped,
-    Decided,
-    History,
-    HubEvent,
-    HubSpec,
-    Noticed,
-    Prompt,
-    TextPiece,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import BlockDropped, HubEvent, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Decided, History, Prompt
 from bridgehub.protocol.process_tree import MARKER, TreeKillFailed, kill_descendants
 from bridgehub.trust.finding import Findings
 from builderos.client.terminal import write_json

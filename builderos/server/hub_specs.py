@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from actors.codec import decode_settings
-from bridgehub.protocol.messages import DelegateSpec, HubSpec
+from bridgehub.protocol.hub_spec import DelegateSpec, HubSpec
 from bridgehub.workspace.worktrees import repository_folder
 from builderos.agent_config import allows_bypass
 from builderos.config import AcpAgent, Agent, ClaudeAgent, CodexAgent, Config

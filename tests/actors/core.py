@@ -20,7 +20,9 @@ from actors.session.loading import load_state
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
 from actors.session.step import Step
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Configure, Decided, InterruptTurn, Reported, Welcome
 from storage.records import CommandRecord, Entry, Fold, Row, SessionRecord, Summary
 from tests.fakes.memory_store import MemoryStore
 
@@ -89,12 +91,12 @@ class Core:
 
     def reported(self, event: hub.HubEvent, *, span: int = 1) -> FromHub:
         self.hub_seq += span
-        return FromHub(self.hub_id, hub.Reported(self.hub_seq, self.hub_seq - span + 1, event))
+        return FromHub(self.hub_id, Reported(self.hub_seq, self.hub_seq - span + 1, event))
 
     def ready(self, last_turn: str | None = None, waiting: tuple[str, ...] = ()) -> HubReady:
         return HubReady(
             self.hub_id,
-            hub.Welcome(1, self.hub_id, 7, last_turn, last_turn is not None, waiting, takes_setup=True),
+            Welcome(1, self.hub_id, 7, last_turn, last_turn is not None, waiting, takes_setup=True),
         )
 
     def gone(self, **kwargs: str) -> HubGone:
@@ -163,12 +165,12 @@ class Core:
         return [one for one in self.effects if not isinstance(one, Answer) and not _is_setup(one)]
 
     @property
-    def setups(self) -> list[hub.Setup]:
+    def setups(self) -> list[Setup]:
         """The settings that the last batch sent to the hub."""
         return [
             one.message.setup
             for one in self.effects
-            if isinstance(one, SendToHub) and isinstance(one.message, hub.Configure)
+            if isinstance(one, SendToHub) and isinstance(one.message, Configure)
         ]
 
     @property
@@ -180,11 +182,11 @@ class Core:
                     words.append("hub")
                 case HandOver():
                     words.append("prompt")
-                case SendToHub(hub.InterruptTurn()):
+                case SendToHub(InterruptTurn()):
                     words.append("interrupt")
-                case SendToHub(hub.Decided(decision="cancelled")):
+                case SendToHub(Decided(decision="cancelled")):
                     words.append("decided cancelled")
-                case SendToHub(hub.Decided()):
+                case SendToHub(Decided()):
                     words.append("decided")
                 case _:
                     words.append(type(effect).__name__)
@@ -261,7 +263,7 @@ class Core:
 
 
 def _is_setup(effect: Effect) -> bool:
-    return isinstance(effect, SendToHub) and isinstance(effect.message, hub.Configure)
+    return isinstance(effect, SendToHub) and isinstance(effect.message, Configure)
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -17,7 +17,7 @@ from actors.replies import Reply
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.tail import AttachedDevice
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from storage.records import NewSession, SessionRecord
 from tests.actors.core import author, word_of
 from tests.fakes.memory_store import MemoryStore

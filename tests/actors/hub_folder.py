@@ -14,9 +14,7 @@ import trio
 
 from actors.hubs.link import SocketHubLink
 from actors.hubs.processes import ProcessHubs
-from bridgehub.protocol.messages import (
-    HubSpec,
-)
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import is_alive, start_mark
 from tests.bridgehub.hub_harness import Reader, make_spec, until
 

@@ -12,7 +12,9 @@ import trio.testing
 from actors.session.ack_pacer import ACK_EVENTS, ACK_LENGTH, ACK_S
 from actors.session.hub_owner import HubOwner
 from actors.session.mailbox import HubBatch, Mailbox
-from bridgehub.protocol.messages import Ack, Consumed, HubEvent, HubSpec, TextPiece, TurnDone
+from bridgehub.protocol.events import Consumed, HubEvent, TextPiece, TurnDone
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Ack
 from tests.fakes.scripted_hubs import ScriptedHub, ScriptedHubs, open_scripted_hubs
 
 SPEC = HubSpec("h1", "trip", "echo", "echo", "/w/h1", "/w/h1/hub.sock", "/w", {}, {}, "agent-1")

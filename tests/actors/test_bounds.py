@@ -21,7 +21,7 @@ from actors.session.mailbox import Mailbox
 from actors.session.snapshot import restore
 from actors.session.state import DECIDED_KEPT, UNKNOWN_KEPT
 from actors.tail import ROUNDS_KEPT, Tail
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from bridgehub.protocol.codec import encode
 from bridgehub.protocol.limits import (
     MAX_GRANT_CHARS,
@@ -30,6 +30,7 @@ from bridgehub.protocol.limits import (
     MAX_VALUE_BYTES,
     MAX_VALUE_DEPTH,
 )
+from bridgehub.protocol.messages import Decided, Reported
 from tests.actors.core import Core
 from tests.actors.hub_folder import HUB, open_hubs
 from tests.actors.session.test_hub_owner import open_desk, spec
@@ -145,7 +146,7 @@ def test_two_long_ids_stay_two() -> None:
 def test_a_request_whose_id_no_session_keeps_is_answered_with_no() -> None:
     core = in_phase("consumed")
     assert core.hear(hub.PermissionAsked(core.turn_id, LONG, "bash", {}, OPTIONS)) == []
-    assert core.orders == [SendToHub(hub.Decided(LONG, "cancelled"))]
+    assert core.orders == [SendToHub(Decided(LONG, "cancelled"))]
 
 
 def test_open_tasks_are_bounded() -> None:
@@ -164,7 +165,7 @@ def test_open_and_answered_requests_are_bounded() -> None:
     turn = core.turn_id
     asked = [hub.PermissionAsked(turn, f"p{n}", "bash", {}, OPTIONS) for n in range(MAX_OPEN_REQUESTS + 1)]
     assert core.hear(*asked) == ["permission_requested"] * MAX_OPEN_REQUESTS
-    assert core.orders == [SendToHub(hub.Decided(f"p{MAX_OPEN_REQUESTS}", "cancelled"))]
+    assert core.orders == [SendToHub(Decided(f"p{MAX_OPEN_REQUESTS}", "cancelled"))]
     for n in range(DECIDED_KEPT + 10):
         assert core.do(Decide("p0" if n == 0 else f"q{n - 1}", "allow")) == ["permission_resolved"]
         assert core.hear(hub.PermissionAsked(turn, f"q{n}", "bash", {}, OPTIONS)) == ["permission_requested"]
@@ -210,7 +211,7 @@ async def test_a_hub_that_reads_nothing_is_ended(autojump_clock: MockClock) -> N
         desk.owner.start(spec("h1"))
         await desk.settle()
         for number in range(TELLS_WAITING + 2):  # none of them waits, so nothing is written in between
-            desk.owner.tell(hub.Decided(str(number), "cancelled"))
+            desk.owner.tell(Decided(str(number), "cancelled"))
         await desk.settle()
         assert not desk.hubs.newest.alive
         assert desk.owner.is_idle
@@ -221,7 +222,7 @@ async def test_what_a_hub_left_is_read_in_parts(tmp_path: Any) -> None:
     async with open_hubs(tmp_path) as hubs:
         folder = hubs.folder / HUB
         folder.mkdir(parents=True)
-        events = [hub.Reported(n, n, hub.TextPiece("t", "text", "b", text)) for n in range(1, count + 1)]
+        events = [Reported(n, n, hub.TextPiece("t", "text", "b", text)) for n in range(1, count + 1)]
         (folder / "left").write_bytes(b"".join(map(encode, events[:40])))
         (folder / "spool").write_bytes(b"".join(map(encode, events[30:])))
         found: list[int] = []

@@ -14,12 +14,8 @@ import trio
 
 from actors.hubs.processes import ProcessHubs
 from bridgehub.protocol.codec import encode
-from bridgehub.protocol.messages import (
-    InterruptTurn,
-    Reported,
-    TextPiece,
-    TurnStopped,
-)
+from bridgehub.protocol.events import TextPiece, TurnStopped
+from bridgehub.protocol.messages import InterruptTurn, Reported
 from tests.actors.hub_folder import (
     HUB,
     environment_of,

@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from actors.commands import Send
 from actors.replies import Accepted
 from actors.supervisor import open_supervisor
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from storage.records import Entry, Fold, Grant, Summary
 from tests.actors.harness import ask, open_harness, open_server
 from tests.fakes.memory_store import MemoryStore

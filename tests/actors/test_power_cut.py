@@ -31,6 +31,7 @@ from actors.events import (
 from actors.replies import Accepted
 from actors.supervisor import Supervisor
 from bridgehub.protocol import messages as hub
+from bridgehub.protocol.hub_spec import HubSpec
 from builderos.commands.verify import verify
 from storage.records import NewSession
 from storage.sqlite import checkpoint, commit_mark
@@ -64,7 +65,7 @@ class Promise:
     session_id: str
     about: str
     seq: int = 0
-    spec: hub.HubSpec | None = None
+    spec: HubSpec | None = None
 
 
 @attrs.define(eq=False)
@@ -74,7 +75,7 @@ class Witness:
     promises: list[Promise] = attrs.field(factory=list)
 
     def hear(
-        self, kind: Kind, session_id: str, about: str, seq: int = 0, spec: hub.HubSpec | None = None
+        self, kind: Kind, session_id: str, about: str, seq: int = 0, spec: HubSpec | None = None
     ) -> None:
         self.promises.append(Promise(kind, session_id, about, seq, spec))
 

@@ -13,7 +13,7 @@ from actors.events import Settings
 from actors.recovery import end_failed_session
 from actors.session.effect_runner import SessionDeps
 from actors.tail import Tail
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from storage.errors import StorageUnavailable
 from storage.records import NewSession, SessionRecord
 from tests.actors.harness import ask, open_harness, open_server

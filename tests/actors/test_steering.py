@@ -13,7 +13,7 @@ from actors.history import read_history
 from actors.session.effects import SendHistory, SteerHub
 from actors.session.hub_steps import MAX_MEMORY_BYTES
 from actors.session.snapshot import view
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from bridgehub.protocol.messages import PastMessage
 from storage.records import NewSession
 from tests.actors.core import Core

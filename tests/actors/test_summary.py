@@ -8,7 +8,7 @@ import trio
 from actors.commands import Decide, Rename, Send
 from actors.session.loading import load_state
 from actors.session.snapshot import summary
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from storage.records import Entry, NewSession
 from tests.actors.core import SESSION, Core, fresh_record
 from tests.fakes.memory_store import MemoryStore

@@ -15,7 +15,7 @@ from actors.replies import Accepted, Rejected, Reply
 from actors.session.mailbox import COMMAND_LIMIT
 from actors.supervisor import open_supervisor
 from actors.tail import SessionProblem
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from storage.errors import SessionMissing, StorageFull
 from storage.records import SessionRecord
 from tests.actors.core import author

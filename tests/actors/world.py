@@ -32,7 +32,8 @@ from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHu
 from actors.session.inputs import FromHub, HubGone, HubReady, Input
 from actors.session.state import SessionState
 from actors.session.step import Step
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.messages import Decided, InterruptTurn, Reported, StopTask, Welcome
 from tests.actors.core import Core
 
 __all__ = ["FINAL", "Fate", "ModelHub", "World"]
@@ -43,7 +44,7 @@ FINAL = {"answered", "failed", "interrupted", "cancelled"}
 
 @attrs.define(eq=False)
 class ModelHub:
-    """A hub as `bridgehub.protocol.messages` describes it."""
+    """A hub as `bridgehub.protocol` describes it."""
 
     hub_id: str
     alive: bool = True
@@ -55,7 +56,7 @@ class ModelHub:
     background: list[str] = attrs.field(factory=list)
     stopping: bool = False
     waiting: list[str] = attrs.field(factory=list)
-    log: list[hub.Reported] = attrs.field(factory=list)
+    log: list[Reported] = attrs.field(factory=list)
     last_prompt: str | None = None  # as the present owner sent it
 
 
@@ -97,7 +98,7 @@ class World:
         elif not model.linked:
             model.linked = True
             last = model.had[-1] if model.had else None
-            welcome = hub.Welcome(
+            welcome = Welcome(
                 1, hub_id, 7, last, model.running is not None, tuple(model.waiting), takes_setup=True
             )
             self.inbox.extend(self._unacknowledged(model))
@@ -114,7 +115,7 @@ class World:
     def report(self, model: ModelHub, event: hub.HubEvent) -> None:
         """The hub numbers an event, and sends it where a link is up."""
         seq = len(model.log) + 1
-        reported = hub.Reported(seq, seq, event)
+        reported = Reported(seq, seq, event)
         model.log.append(reported)
         if isinstance(event, hub.TurnDone | hub.TurnFailed | hub.TurnStopped):
             model.running, model.own, model.stopping = None, None, False
@@ -176,11 +177,11 @@ class World:
                     model.last_prompt = turn_id
                     self._take_prompt(model, turn_id)
             case SendToHub(message) if self.current is not None and self.current.linked:
-                if isinstance(message, hub.Decided) and message.request_id in self.current.waiting:
+                if isinstance(message, Decided) and message.request_id in self.current.waiting:
                     self.current.waiting.remove(message.request_id)
-                if isinstance(message, hub.InterruptTurn) and message.turn_id == self.current.running:
+                if isinstance(message, InterruptTurn) and message.turn_id == self.current.running:
                     self.current.stopping = True
-                if isinstance(message, hub.StopTask) and message.task_id in self.current.background:
+                if isinstance(message, StopTask) and message.task_id in self.current.background:
                     self.current.background.remove(message.task_id)
                     self.report(self.current, hub.TaskEnded(None, message.task_id, "cancelled"))
             case _:
@@ -294,7 +295,7 @@ class World:
                 assert said[effect.message_seq] == UserMessage.kind
             if isinstance(effect, StartHub):
                 assert effect.hub_id == self.core.record.summary.hub_id  # type: ignore[union-attr]
-            if isinstance(effect, SendToHub) and isinstance(effect.message, hub.Decided):
+            if isinstance(effect, SendToHub) and isinstance(effect.message, Decided):
                 request_id = effect.message.request_id
                 assert request_id in self.resolved or request_id not in self.requests
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from tests.bridgehub.hub_harness import OpenHub, open_hub
 from tests.standin.rig import ClaudeRig
 

@@ -13,22 +13,17 @@ from actors.hubs.link import SocketHubLink, open_link
 from bridgehub.agents.base import AgentDriver, Sink, TurnEnd
 from bridgehub.agents.registry import make_driver
 from bridgehub.hub import Hub, HubLimits
-from bridgehub.protocol.messages import (
-    VERSION,
-    Ack,
+from bridgehub.protocol.events import (
     AgentOffered,
     Consumed,
     Gauged,
-    Hello,
-    HubSpec,
-    Prompt,
-    Reported,
-    Steer,
     TextPiece,
     TurnDone,
     TurnFailed,
     TurnStopped,
 )
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import VERSION, Ack, Hello, Prompt, Reported, Steer
 
 __all__ = [
     "ENDS",

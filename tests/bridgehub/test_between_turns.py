@@ -8,13 +8,9 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, Tell
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     Checkpointed,
     HubEvent,
-    InterruptTurn,
-    Prompt,
-    Reported,
-    StopTask,
     TaskBegan,
     TaskEnded,
     TextPiece,
@@ -22,6 +18,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnStopped,
 )
+from bridgehub.protocol.messages import InterruptTurn, Prompt, Reported, StopTask
 from tests.bridgehub.hub_harness import Reader, ScriptedDriver, open_hub, prompt, text_of, until
 
 

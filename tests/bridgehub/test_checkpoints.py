@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehub.protocol.messages import Checkpointed, Noticed, TurnDone
+from bridgehub.protocol.events import Checkpointed, Noticed, TurnDone
 from tests.bridgehub.hub_harness import open_hub, until
 
 

@@ -13,7 +13,8 @@ import trio.lowlevel
 
 from actors.errors import HubFenced, HubLost, HubProtocolError
 from bridgehub.hub import HubLimits
-from bridgehub.protocol.messages import Consumed, Detach, Prompt, Stop, TextPiece, TurnDone
+from bridgehub.protocol.events import Consumed, TextPiece, TurnDone
+from bridgehub.protocol.messages import Detach, Prompt, Stop
 from tests.bridgehub.hub_harness import ENDS, Reader, open_hub, prompt, text_of, until
 
 

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from bridgehub.masking import Masker, MaskingFormatter
-from bridgehub.protocol.messages import HubEvent, Noticed, TaskEnded, TextPiece, TurnFailed
+from bridgehub.protocol.events import HubEvent, Noticed, TaskEnded, TextPiece, TurnFailed
 
 ENV = {
     "OPENAI_API_KEY": "sk-0123456789abcdef",

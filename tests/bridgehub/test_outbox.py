@@ -11,21 +11,21 @@ from trio.testing import wait_all_tasks_blocked
 
 from bridgehub.outbox import BATCH_BYTES, MAX_PIECE_BYTES, EventTooLarge, Outbox
 from bridgehub.protocol.codec import decode_from_hub, json_size
-from bridgehub.protocol.limits import clip
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     AgentMemory,
     Consumed,
     HubEvent,
     Noticed,
     PermissionAsked,
     PlanChanged,
-    Reported,
     SettingsTold,
     TaskBegan,
     TextPiece,
     ToolBegan,
     TurnDone,
 )
+from bridgehub.protocol.limits import clip
+from bridgehub.protocol.messages import Reported
 from bridgehub.spool import Spool
 
 

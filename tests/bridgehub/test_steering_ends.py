@@ -9,18 +9,16 @@ import pytest
 import trio
 
 from bridgehub.agents.base import Sink
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     Consumed,
     HubEvent,
-    InterruptTurn,
-    Prompt,
-    Steer,
     SteerLost,
     SteerRefused,
     SteerTaken,
     TurnDone,
     TurnStopped,
 )
+from bridgehub.protocol.messages import InterruptTurn, Prompt, Steer
 from tests.bridgehub.hub_harness import ENDS, OpenHub, Reader, ScriptedDriver, open_hub, prompt, until
 
 

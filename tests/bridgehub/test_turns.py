@@ -9,18 +9,9 @@ import pytest
 import trio
 
 from bridgehub.agents.base import AgentDriver, Sink
-from bridgehub.protocol.messages import (
-    Consumed,
-    Decided,
-    HubSpec,
-    InterruptTurn,
-    PermissionAsked,
-    Prompt,
-    TextPiece,
-    TurnDone,
-    TurnFailed,
-    TurnStopped,
-)
+from bridgehub.protocol.events import Consumed, PermissionAsked, TextPiece, TurnDone, TurnFailed, TurnStopped
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Decided, InterruptTurn, Prompt
 from tests.bridgehub.hub_harness import ENDS, ScriptedDriver, open_hub, prompt, text_of
 
 Play = Callable[[Prompt, Sink], Awaitable[object]]

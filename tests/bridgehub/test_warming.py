@@ -10,18 +10,9 @@ import pytest
 import trio
 
 from bridgehub.agents.base import AgentDriver, Sink
-from bridgehub.protocol.messages import (
-    AgentMemory,
-    AgentOffered,
-    HubSpec,
-    InterruptTurn,
-    Noticed,
-    Prompt,
-    Setup,
-    TextPiece,
-    TurnStopped,
-    WarmUp,
-)
+from bridgehub.protocol.events import AgentMemory, AgentOffered, Noticed, TextPiece, TurnStopped
+from bridgehub.protocol.hub_spec import HubSpec, Setup
+from bridgehub.protocol.messages import InterruptTurn, Prompt, WarmUp
 from tests.bridgehub.hub_harness import ENDS, LIMIT_S, ScriptedDriver, open_hub, prompt, text_of
 
 Start = Callable[[Sink], Awaitable[object]]

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from bridgehub.protocol.messages import HubEvent, TaskBegan, TaskEnded, TextPiece, ToolBegan, ToolEnded
+from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded, TextPiece, ToolBegan, ToolEnded
 from bridgehub.watchdog import InactivityWatchdog
 
 LIMIT_S = 10.0

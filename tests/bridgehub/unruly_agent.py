@@ -15,7 +15,9 @@ import orjson
 import trio
 
 from bridgehub.agents.base import Sink
-from bridgehub.protocol.messages import Consumed, HubSpec, Prompt, TextPiece, TurnDone
+from bridgehub.protocol.events import Consumed, TextPiece, TurnDone
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Prompt
 
 __all__ = ["CHILD", "make_driver"]
 

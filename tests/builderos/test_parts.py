@@ -18,7 +18,7 @@ import trio
 
 from actors.codec import encode_settings
 from actors.events import Settings
-from bridgehub.protocol.messages import DelegateSpec
+from bridgehub.protocol.hub_spec import DelegateSpec
 from builderos.client.backoff import FIRST_S, LAST_S, Backoff
 from builderos.client.connection import NoServerError, Server, find_server
 from builderos.config import parse_config

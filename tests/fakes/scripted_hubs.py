@@ -15,7 +15,9 @@ import trio
 
 from actors.errors import HubFenced, HubLost, HubProtocolError, HubStartFailed
 from actors.ports import FoundHub
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Ack, Decided, InterruptTurn, Prompt, Reported, Stop, ToHub, Welcome
 
 __all__ = [
     "Ask",
@@ -96,12 +98,12 @@ SILENT = "silent"
 class ScriptedHub:
     """One hub. `told` is all that any server said to it; a `stubborn` one ignores `Stop`, a `shy` one takes no link."""
 
-    spec: hub.HubSpec
+    spec: HubSpec
     alive: bool = True
     spools: bool = False
-    told: list[hub.ToHub] = attrs.field(factory=list)
+    told: list[ToHub] = attrs.field(factory=list)
     had: list[str] = attrs.field(factory=list)
-    log: list[hub.Reported] = attrs.field(factory=list)
+    log: list[Reported] = attrs.field(factory=list)
     acked: int = 0
     running: str | None = None
     waiting: dict[str, trio.Event] = attrs.field(factory=dict)
@@ -117,11 +119,11 @@ class ScriptedHub:
     @property
     def prompts(self) -> list[str]:
         """The contents of the prompts that it got, repeats too."""
-        return [one.content for one in self.told if isinstance(one, hub.Prompt)]
+        return [one.content for one in self.told if isinstance(one, Prompt)]
 
     def report(self, event: hub.HubEvent) -> None:
         seq = len(self.log) + 1
-        self.log.append(hub.Reported(seq, seq, event))
+        self.log.append(Reported(seq, seq, event))
         self.wake()
 
     def wake(self) -> None:
@@ -149,20 +151,20 @@ class ScriptedHub:
 class _Link:
     owner: ScriptedHubs
     peer: ScriptedHub
-    welcome: hub.Welcome
+    welcome: Welcome
     position: int
     broken: bool = False
     ended: bool = False
     closed: bool = False
     news: trio.Event = attrs.field(factory=trio.Event)
 
-    async def send(self, message: hub.ToHub) -> None:
+    async def send(self, message: ToHub) -> None:
         await trio.lowlevel.checkpoint()
         if self.broken or self.ended:
             raise HubLost("the link broke")
         self.owner._take(self.peer, message)
 
-    async def receive(self) -> Sequence[hub.Reported]:
+    async def receive(self) -> Sequence[Reported]:
         while True:
             self.news = trio.Event()
             if self.broken:
@@ -215,13 +217,13 @@ class ScriptedHubs:
         """The contents of all prompts that hubs took, each turn once."""
         found = []
         for one in self.hubs.values():
-            turns = {m.turn_id: m.content for m in one.told if isinstance(m, hub.Prompt)}
+            turns = {m.turn_id: m.content for m in one.told if isinstance(m, Prompt)}
             found += [turns[turn] for turn in one.had]
         return found
 
     # ---- the port ----
 
-    async def start(self, spec: hub.HubSpec) -> None:
+    async def start(self, spec: HubSpec) -> None:
         await trio.sleep(self.start_s)
         if self.fail_starts:
             self.fail_starts -= 1
@@ -239,14 +241,14 @@ class ScriptedHubs:
         found.owner_epoch = owner_epoch
         found.acked = max(found.acked, last_seq)
         last = found.had[-1] if found.had else None
-        welcome = hub.Welcome(
+        welcome = Welcome(
             1, hub_id, 7, last, found.running is not None, tuple(found.waiting), takes_setup=True
         )
         self.open_links += 1
         found.link = _Link(self, found, welcome, last_seq)
         return found.link
 
-    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[hub.Reported]:
+    async def reap(self, hub_id: str, *, last_seq: int) -> Sequence[Reported]:
         await trio.sleep(self.bury_s)
         found = self.hubs.get(hub_id)
         if last_seq not in self.left_after.get(hub_id, ()):  # else it is asked for the rest of what was left
@@ -282,27 +284,27 @@ class ScriptedHubs:
 
     # ---- what a hub does ----
 
-    def _take(self, found: ScriptedHub, message: hub.ToHub) -> None:
+    def _take(self, found: ScriptedHub, message: ToHub) -> None:
         found.told.append(message)
         match message:
-            case hub.Prompt() if message.turn_id not in found.had and message.content != SILENT:
+            case Prompt() if message.turn_id not in found.had and message.content != SILENT:
                 found.had.append(message.turn_id)
                 found.running = message.turn_id
                 self.nursery.start_soon(self._play, found, message)
-            case hub.InterruptTurn(turn_id) if turn_id == found.running and not found.deaf:
+            case InterruptTurn(turn_id) if turn_id == found.running and not found.deaf:
                 found.turn_scope.cancel()
-            case hub.Decided(request_id, decision) if request_id in found.waiting:
+            case Decided(request_id, decision) if request_id in found.waiting:
                 found.decisions[request_id] = decision
                 found.waiting.pop(request_id).set()
-            case hub.Ack(seq):
+            case Ack(seq):
                 assert seq <= len(found.log), "acknowledged what was never said"
                 found.acked = max(found.acked, seq)
-            case hub.Stop() if not found.stubborn:
+            case Stop() if not found.stubborn:
                 found.kill()
             case _:
                 pass
 
-    async def _play(self, found: ScriptedHub, prompt: hub.Prompt) -> None:
+    async def _play(self, found: ScriptedHub, prompt: Prompt) -> None:
         turn_id = prompt.turn_id
         found.turn_scope = trio.CancelScope()
         found.report(hub.Consumed(turn_id))

@@ -11,12 +11,10 @@ import trio
 
 from bridgehub.agents.acp.desk import memory_of, open_desk
 from bridgehub.delegation.stdio_server import SERVER, TOOL
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     AgentOffered,
-    DelegateSpec,
     Noticed,
     SettingsTold,
-    Setup,
     TaskEnded,
     TextPiece,
     ToolBegan,
@@ -24,6 +22,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from bridgehub.protocol.hub_spec import DelegateSpec, Setup
 from tests.real_agents.rig import OPENCODE, open_opencode
 from tests.standin.acp_rig import AcpSink, deciding
 from tests.standin.replies import Answer, Hang, ToolUse

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridgehub.protocol.messages import AgentOffered, Noticed, SettingsTold, Setup, ToolEnded, TurnDone
+from bridgehub.protocol.events import AgentOffered, Noticed, SettingsTold, ToolEnded, TurnDone
+from bridgehub.protocol.hub_spec import Setup
 from tests.real_agents.rig import open_gemini, open_qwen
 from tests.real_agents.services import Service
 from tests.standin.acp_rig import AcpRig, deciding

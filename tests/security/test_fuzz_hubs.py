@@ -15,6 +15,7 @@ import trio
 from actors.errors import HubError, HubFenced, HubLost, HubProtocolError
 from actors.hubs.link import SocketHubLink, open_link
 from bridgehub.protocol.codec import encode, encode_reported
+from bridgehub.protocol.events import Noticed, PermissionAsked, TextPiece, ToolEnded, TurnDone
 from bridgehub.protocol.messages import (
     VERSION,
     Ack,
@@ -22,13 +23,8 @@ from bridgehub.protocol.messages import (
     Detach,
     Hello,
     InterruptTurn,
-    Noticed,
-    PermissionAsked,
     Refused,
     Steer,
-    TextPiece,
-    ToolEnded,
-    TurnDone,
     Welcome,
 )
 from tests.actors.hubs.test_link import open_scripted

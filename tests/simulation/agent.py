@@ -10,7 +10,8 @@ import trio
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.echo import PracticeSink
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.messages import Decided, Prompt, Steer
 from tests.simulation.chaos import Chaos
 from tests.simulation.plan import Does
 
@@ -55,11 +56,11 @@ class AgentLog:
     chaos: Chaos
     turns: dict[str, TakenTurn] = attrs.field(factory=dict)
     steered: dict[str, int] = attrs.field(factory=dict)
-    on_prompt: Callable[[str, hub.Prompt], None] = lambda session_id, prompt: None
-    on_steer: Callable[[str, hub.Steer], None] = lambda session_id, steer: None
-    on_decision: Callable[[str, str, hub.Decided], None] = lambda session_id, turn_id, decided: None
+    on_prompt: Callable[[str, Prompt], None] = lambda session_id, prompt: None
+    on_steer: Callable[[str, Steer], None] = lambda session_id, steer: None
+    on_decision: Callable[[str, str, Decided], None] = lambda session_id, turn_id, decided: None
 
-    def take(self, process: HubProcess, prompt: hub.Prompt) -> TakenTurn:
+    def take(self, process: HubProcess, prompt: Prompt) -> TakenTurn:
         """Note that an agent was given a prompt."""
         self.chaos.note(f"agent {process.hub_id} has {prompt.message_id} of turn {prompt.turn_id}")
         if prompt.turn_id in self.turns:
@@ -82,7 +83,7 @@ class PlannedDriver:
     _deaf: bool = False
     _background: dict[str, float] = attrs.field(factory=dict)
 
-    async def run_turn(self, prompt: hub.Prompt, sink: PracticeSink) -> TurnEnd:
+    async def run_turn(self, prompt: Prompt, sink: PracticeSink) -> TurnEnd:
         """Do what the plan says."""
         if not self.process.alive:
             await trio.sleep_forever()
@@ -101,7 +102,7 @@ class PlannedDriver:
         return end
 
     async def _do(
-        self, what: str, amount: float, turn: TakenTurn, prompt: hub.Prompt, sink: PracticeSink, number: int
+        self, what: str, amount: float, turn: TakenTurn, prompt: Prompt, sink: PracticeSink, number: int
     ) -> None:
         turn_id, name = prompt.turn_id, f"{prompt.turn_id}-{number}"
         match what:
@@ -190,7 +191,7 @@ class PlannedDriver:
             self.log.on_decision(self.process.spec.session_id, turn_id, decided)
         await self._say("say", f"{decided.decision} ", turn, turn_id, sink)
 
-    async def warm_up(self, prompt: hub.Prompt, sink: Sink) -> None:
+    async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
         """Begin a conversation, and have it remembered; a third of the starts fails."""
         self.process.chaos.tick()
         await trio.sleep(0.1)
@@ -204,7 +205,7 @@ class PlannedDriver:
     async def after_turn(self, tell: object) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def steer(self, steer: hub.Steer) -> bool:
+    async def steer(self, steer: Steer) -> bool:
         """Take a message in mid-turn, or not."""
         await trio.lowlevel.checkpoint()
         if not self.process.alive:

@@ -24,7 +24,8 @@ from bridgehub.hub import Hub, HubLimits
 from bridgehub.link import LinkServer
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.errors import LinkError
-from bridgehub.protocol.messages import VERSION, Hello, HubSpec, Reported, Welcome
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import VERSION, Hello, Reported, Welcome
 from bridgehub.spool import Spool
 from bridgehub.turns import TurnRunner
 from tests.simulation.agent import AgentLog, PlannedDriver, script_of

@@ -12,7 +12,7 @@ from actors.config import ActorConfig
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from bridgehub.protocol.framing import LineBuffer
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from storage.aliases import Aliases
 from storage.errors import StorageUnavailable
 from storage.records import SessionRecord

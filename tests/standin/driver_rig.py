@@ -12,7 +12,8 @@ import attrs
 import trio
 
 from bridgehub.agents.base import AgentDriver, Sink, TurnEnd
-from bridgehub.protocol.messages import HubSpec, Prompt
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Prompt
 
 __all__ = ["TURN_S", "DriverRig", "make_folders"]
 

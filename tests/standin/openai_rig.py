@@ -14,7 +14,8 @@ import psutil
 from bridgehub.agents.codex.driver import CodexDriver, make_driver
 from bridgehub.agents.codex.marked import RUN
 from bridgehub.agents.request_words import RequestWords
-from bridgehub.protocol.messages import Decided, HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Decided
 from tests.standin.driver_rig import DriverRig, make_folders
 from tests.standin.openai import OpenAIStandIn, codex_env, open_openai
 from tests.standin.rig import Asked, RecordingSink

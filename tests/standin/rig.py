@@ -16,15 +16,9 @@ import trio
 
 from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
 from bridgehub.agents.request_words import RequestWords, plain_words
-from bridgehub.protocol.messages import (
-    AgentOffered,
-    Decided,
-    Gauged,
-    History,
-    HubEvent,
-    HubSpec,
-    TextPiece,
-)
+from bridgehub.protocol.events import AgentOffered, Gauged, HubEvent, TextPiece
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Decided, History
 from bridgehub.trust.finding import Findings
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 from tests.standin.driver_rig import TURN_S, DriverRig, make_folders

@@ -20,7 +20,8 @@ from bridgehub.agents.codex.errors import CallRefused
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
 from bridgehub.agents.text import clean_text
-from bridgehub.protocol.messages import Gauged, HubEvent, HubSpec, Noticed, PlanChanged
+from bridgehub.protocol.events import Gauged, HubEvent, Noticed, PlanChanged
+from bridgehub.protocol.hub_spec import HubSpec
 
 __all__ = ["AcpDesk", "DeskConversation", "DeskTurn", "memory_of", "open_desk"]
 

@@ -45,16 +45,9 @@ from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
 from bridgehub.agents.codex.start import history_text
 from bridgehub.delegation.mcp import acp_servers, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
-from bridgehub.protocol.messages import (
-    AgentOffered,
-    HubSpec,
-    Noticed,
-    Prompt,
-    Setup,
-    Steer,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import AgentOffered, Noticed, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec, Setup
+from bridgehub.protocol.messages import Prompt, Steer
 from bridgehub.protocol.process_tree import MARKER
 from bridgehub.trust.gate import Settled, settle
 

@@ -6,7 +6,8 @@ from bridgehub.agents.acp.start import AUTH_REQUIRED, Greeting, sign_in_words
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.codex.protocol import Fields, Reply
 from bridgehub.agents.text import cut_text
-from bridgehub.protocol.messages import HubSpec, Noticed, TurnDone, TurnFailed
+from bridgehub.protocol.events import Noticed, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec
 
 __all__ = ["turn_end"]
 

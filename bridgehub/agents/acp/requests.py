@@ -25,7 +25,8 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_texts, relative
 from bridgehub.agents.request_words import MAX_TITLE_CHARS, RequestWords
 from bridgehub.agents.text import clean_text, cut_json
-from bridgehub.protocol.messages import Decided, HubEvent
+from bridgehub.protocol.events import HubEvent
+from bridgehub.protocol.messages import Decided
 
 __all__ = ["Refusal", "Requests"]
 

@@ -12,7 +12,7 @@ import orjson
 
 from bridgehub.agents.acp.known import known_of
 from bridgehub.agents.acp.start import Greeting
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.trust.acp_files import CLAUDE
 from bridgehub.trust.reading import MAX_PARENTS, read_text
 

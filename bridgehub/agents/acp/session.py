@@ -31,15 +31,8 @@ from bridgehub.agents.codex.errors import BadOutput, ProgramExited, PromptNotTak
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest
 from bridgehub.blobs import keep_blob
-from bridgehub.protocol.messages import (
-    AgentOffered,
-    Consumed,
-    HubEvent,
-    HubSpec,
-    SettingsTold,
-    Setup,
-    ToolEnded,
-)
+from bridgehub.protocol.events import AgentOffered, Consumed, HubEvent, SettingsTold, ToolEnded
+from bridgehub.protocol.hub_spec import HubSpec, Setup
 
 __all__ = ["AcpSession"]
 

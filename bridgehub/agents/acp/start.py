@@ -30,7 +30,7 @@ from bridgehub.agents.codex.errors import (
 )
 from bridgehub.agents.codex.program import Program, Speech, start_program
 from bridgehub.agents.codex.protocol import Fields, Message, Notification, ServerRequest
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER
 
 __all__ = [

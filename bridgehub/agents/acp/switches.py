@@ -9,7 +9,8 @@ from bridgehub.agents.acp.offer import SETTINGS, Offer
 from bridgehub.agents.base import Tell
 from bridgehub.agents.codex.errors import CallRefused
 from bridgehub.agents.codex.program import Program
-from bridgehub.protocol.messages import HubSpec, SettingsTold, Setup
+from bridgehub.protocol.events import SettingsTold
+from bridgehub.protocol.hub_spec import HubSpec, Setup
 
 __all__ = ["Switches"]
 

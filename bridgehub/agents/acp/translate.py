@@ -12,7 +12,7 @@ from bridgehub.agents.codex.protocol import Fields, Message, Notification
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.blobs import Blob
-from bridgehub.protocol.messages import Gauged, HubEvent, PlanChanged, TextPiece, ToolBegan, ToolEnded
+from bridgehub.protocol.events import Gauged, HubEvent, PlanChanged, TextPiece, ToolBegan, ToolEnded
 
 __all__ = ["Translator", "joined"]
 

@@ -27,7 +27,7 @@ from claude_agent_sdk import (
 
 from bridgehub.agents.claude.events import DELEGATED, TASK_ENDS
 from bridgehub.agents.text import clean_text, cut_text
-from bridgehub.protocol.messages import HubEvent, TaskBegan, TaskEnded
+from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
 
 __all__ = ["Background"]
 

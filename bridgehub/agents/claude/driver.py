@@ -25,18 +25,9 @@ from bridgehub.agents.claude.memory import Memory
 from bridgehub.agents.claude.prompt import attached_paths, history_text, make_content
 from bridgehub.agents.claude.settings import Stamp, read_stamp
 from bridgehub.delegation.tasks import Delegation
-from bridgehub.protocol.messages import (
-    AgentOffered,
-    Gauged,
-    HubSpec,
-    Noticed,
-    Prompt,
-    Setup,
-    Steer,
-    TaskEnded,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import AgentOffered, Gauged, Noticed, TaskEnded, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec, Setup
+from bridgehub.protocol.messages import Prompt, Steer
 from bridgehub.trust.gate import Settled, settle
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from bridgehub.agents.claude.edits import told_diff
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.blobs import Blob
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     BlockDropped,
     HubEvent,
     Noticed,

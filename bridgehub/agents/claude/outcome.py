@@ -15,7 +15,7 @@ from claude_agent_sdk import AssistantMessage, RateLimitInfo, ResultMessage
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.claude.memory import Position
 from bridgehub.agents.text import cut_text
-from bridgehub.protocol.messages import TurnDone, TurnFailed
+from bridgehub.protocol.events import TurnDone, TurnFailed
 
 __all__ = ["Outcome", "named_uuids"]
 

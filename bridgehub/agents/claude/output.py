@@ -17,7 +17,7 @@ import trio
 from bridgehub.agents.base import Sink
 from bridgehub.agents.text import Cut, cut_bytes, cut_text, tool_output_text
 from bridgehub.blobs import Blob, keep_blob
-from bridgehub.protocol.messages import Noticed
+from bridgehub.protocol.events import Noticed
 
 __all__ = ["WholeOutput", "keep_blobs", "read_output"]
 

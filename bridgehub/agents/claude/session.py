@@ -56,7 +56,8 @@ from bridgehub.agents.claude.prompt import Content, Once
 from bridgehub.agents.claude.steering import Steers
 from bridgehub.agents.claude.switches import Switches
 from bridgehub.agents.claude.todo import changes_list, read_list, written_list
-from bridgehub.protocol.messages import AgentOffered, Consumed, HubEvent, Noticed, Prompt
+from bridgehub.protocol.events import AgentOffered, Consumed, HubEvent, Noticed
+from bridgehub.protocol.messages import Prompt
 
 __all__ = ["ClaudeSession", "told_end"]
 

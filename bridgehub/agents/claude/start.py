@@ -43,7 +43,7 @@ from bridgehub.agents.claude.stream import JoiningTransport
 from bridgehub.agents.claude.switches import Switches
 from bridgehub.delegation.mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.delegation.tasks import Delegation
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
 from bridgehub.trust.gate import Settled
 from bridgehub.trust.instructions import claude_instructions

@@ -16,7 +16,8 @@ import trio
 from claude_agent_sdk import ClaudeSDKClient
 
 from bridgehub.agents.claude.offer import ClaudeOffer
-from bridgehub.protocol.messages import SettingsTold, Setup
+from bridgehub.protocol.events import SettingsTold
+from bridgehub.protocol.hub_spec import Setup
 
 __all__ = ["Switches"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bridgehub.protocol.messages import HubEvent, PlanChanged, ToolBegan, ToolEnded
+from bridgehub.protocol.events import HubEvent, PlanChanged, ToolBegan, ToolEnded
 
 __all__ = ["changes_list", "read_list", "written_list"]
 

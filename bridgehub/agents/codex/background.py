@@ -18,7 +18,7 @@ from bridgehub.agents.base import Tell
 from bridgehub.agents.codex.items import Tool, tool_outcome
 from bridgehub.agents.codex.protocol import Notification, ServerRequest
 from bridgehub.agents.text import clean_text, cut_text
-from bridgehub.protocol.messages import HubEvent, TaskBegan, TaskEnded
+from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
 
 __all__ = ["Background"]
 

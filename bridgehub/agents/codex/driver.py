@@ -49,18 +49,9 @@ from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.messages import (
-    AgentOffered,
-    Decided,
-    HubSpec,
-    Noticed,
-    Prompt,
-    SettingsTold,
-    Setup,
-    Steer,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import AgentOffered, Noticed, SettingsTold, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec, Setup
+from bridgehub.protocol.messages import Decided, Prompt, Steer
 from bridgehub.trust.gate import Settled, settle
 
 __all__ = ["CodexDriver", "make_driver"]

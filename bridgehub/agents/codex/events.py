@@ -19,7 +19,7 @@ from bridgehub.agents.codex.items import Tool, changes_of, diff_of, shown_parts,
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
-from bridgehub.protocol.messages import BlockDropped, HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded
+from bridgehub.protocol.events import BlockDropped, HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded
 
 __all__ = ["CodexTranslator", "http_status"]
 

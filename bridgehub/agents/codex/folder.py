@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import orjson
 
-from bridgehub.protocol.messages import HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.trust.gate import Settled
 from bridgehub.trust.instructions import codex_instructions
 from bridgehub.trust.reading import project_folders

@@ -11,7 +11,7 @@ from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.codex.events import http_status
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.text import cut_text
-from bridgehub.protocol.messages import TurnDone, TurnFailed
+from bridgehub.protocol.events import TurnDone, TurnFailed
 
 __all__ = ["NOT_SIGNED_IN", "Usage", "turn_end"]
 

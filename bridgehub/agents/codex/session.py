@@ -39,7 +39,7 @@ from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
 from bridgehub.agents.codex.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
-from bridgehub.protocol.messages import Consumed, Gauged, HubEvent, Noticed, PlanChanged
+from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
 
 __all__ = ["CodexSession"]
 

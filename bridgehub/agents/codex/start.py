@@ -29,7 +29,8 @@ from bridgehub.agents.codex.folder import FolderWords
 from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
 from bridgehub.agents.codex.protocol import Fields
-from bridgehub.protocol.messages import History, HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import History
 from bridgehub.protocol.process_tree import MARKER
 from bridgehub.trust.reading import project_folders
 from bridgehub.trust.records import codex_home

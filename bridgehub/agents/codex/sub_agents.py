@@ -20,7 +20,7 @@ import attrs
 from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.text import clean_text, cut_text
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     HubEvent,
     Noticed,
     TaskBegan,

@@ -14,7 +14,7 @@ import attrs
 from bridgehub.agents.codex.own_calls import COMMANDS
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.start import Settings
-from bridgehub.protocol.messages import HubSpec, Setup
+from bridgehub.protocol.hub_spec import HubSpec, Setup
 
 __all__ = ["PLAN_MODE", "ThreadSettings", "offer_of"]
 

@@ -37,17 +37,9 @@ from bridgehub.agents.relay.protocol import (
     read_payload,
 )
 from bridgehub.masking import Masker
-from bridgehub.protocol.messages import (
-    Consumed,
-    HubSpec,
-    Noticed,
-    Prompt,
-    Setup,
-    Steer,
-    TextPiece,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec, Setup
+from bridgehub.protocol.messages import Prompt, Steer
 from bridgehub.protocol.process_tree import MARKER, TASK_MARKER, TreeKillFailed, kill_tree, start_mark
 from bridgehub.trust.gate import settle
 

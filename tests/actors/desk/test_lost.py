@@ -12,7 +12,7 @@ from actors.desk.lost import MAX_CHARS, read_lost
 from actors.desk.watching import DeskWatch, LooksAtDesk
 from actors.ports import Journal
 from actors.session.mailbox import Mailbox
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from storage.records import Row
 from tests.actors.core import SESSION, Core
 from tests.actors.session.test_desk_steps import seen, turn

@@ -12,7 +12,8 @@ import trio
 from actors.errors import HubLost, HubProtocolError
 from actors.hubs.link import RECEIVE_LINES, SocketHubLink, open_link
 from bridgehub.protocol.codec import encode, encode_reported
-from bridgehub.protocol.messages import VERSION, Consumed, Hello, Noticed, Welcome
+from bridgehub.protocol.events import Consumed, Noticed
+from bridgehub.protocol.messages import VERSION, Hello, Welcome
 
 
 def events(count: int) -> bytes:

@@ -15,13 +15,9 @@ from actors.errors import HubLost, HubStartFailed
 from actors.hubs.processes import ProcessHubs
 from actors.ports import FoundHub
 from bridgehub.protocol.codec import encode
+from bridgehub.protocol.events import Consumed, TextPiece, TurnDone
 from bridgehub.protocol.folder import PID_NAME, HubPid, read_pid_file, write_pid_file
-from bridgehub.protocol.messages import (
-    Consumed,
-    Reported,
-    TextPiece,
-    TurnDone,
-)
+from bridgehub.protocol.messages import Reported
 from bridgehub.protocol.process_tree import TreeKillFailed, kill_tree
 from tests.actors.hub_folder import (
     HUB,

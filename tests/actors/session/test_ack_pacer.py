@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from actors.session.ack_pacer import ACK_EVENTS, ACK_LENGTH, ACK_S, AckPacer
-from bridgehub.protocol.events import Consumed
-from bridgehub.protocol.messages import Reported, TextPiece
+from bridgehub.protocol.events import Consumed, TextPiece
+from bridgehub.protocol.messages import Reported
 
 
 def piece(seq: int, length: int = 5) -> Reported:

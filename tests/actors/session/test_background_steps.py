@@ -11,7 +11,9 @@ from actors.session.background_steps import MAX_BACKGROUND
 from actors.session.effects import KillHub, SendToHub
 from actors.session.inputs import MarkFailed
 from actors.session.snapshot import restore, summary, view
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.messages import InterruptTurn
+from bridgehub.protocol.messages import StopTask as HubStopTask
 from tests.actors.core import Core
 from tests.actors.session.test_hub_steps import NEXT, OPTIONS, in_phase
 
@@ -59,10 +61,10 @@ def test_messages_queue_behind_it_and_run_after_it() -> None:
 def test_it_can_be_interrupted(end: hub.HubEvent) -> None:
     core = in_own_turn()
     assert core.do(Interrupt()) == []
-    assert core.orders == [SendToHub(hub.InterruptTurn(OWN))]
+    assert core.orders == [SendToHub(InterruptTurn(OWN))]
     core.reload()
     core.give(core.ready("t0"))
-    assert SendToHub(hub.InterruptTurn(OWN)) in core.orders
+    assert SendToHub(InterruptTurn(OWN)) in core.orders
     assert core.hear(end)[-1] in ("interrupted", "complete")
 
 
@@ -148,14 +150,14 @@ def test_tasks_are_stopped_again_on_each_new_link() -> None:
     core.do(StopTask("k9"))
     assert core.reply_word == "rejected unknown_task"
     assert core.do(StopTask("k1")) == []
-    assert core.orders == [SendToHub(hub.StopTask("k1"))]
+    assert core.orders == [SendToHub(HubStopTask("k1"))]
     core.reload()
     core.give(core.ready("t"))
-    assert core.orders == [SendToHub(hub.StopTask("k1"))]
+    assert core.orders == [SendToHub(HubStopTask("k1"))]
     core.do(Interrupt())
     assert core.reply_word == "rejected nothing_to_interrupt"
     core.do(Interrupt(background=True))
-    assert core.orders == [SendToHub(hub.StopTask("k1")), SendToHub(hub.StopTask("k2"))]
+    assert core.orders == [SendToHub(HubStopTask("k1")), SendToHub(HubStopTask("k2"))]
     core.hear(hub.TaskEnded(None, "k1", "cancelled"), hub.TaskEnded(None, "k2", "cancelled"))
     core.do(Interrupt(background=True))
     assert core.reply_word == "rejected nothing_to_interrupt"

@@ -22,7 +22,8 @@ from actors.events import PermissionResolved
 from actors.replies import Accepted, Closed, IfHead, Rejected, SessionView
 from actors.session.effects import Announce, HandOver, KeepNote, SendToHub, StartHub, StopHub
 from actors.session.inputs import IdleTooLong, MarkFailed, Resume
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.messages import Decided
 from tests.actors.core import Core
 
 PHASES = ["idle", "handed", "consumed", "waiting"]
@@ -287,7 +288,7 @@ def test_a_second_decision_is_told_who_was_first() -> None:
     core = in_phase("waiting")
     core.do(Decide("p1", "allow_session", note="go on", answers={"a": 1}), "mac")
     assert core.events[0].event == PermissionResolved("p1", "allow_session", "mac", "go on", {"a": 1})
-    assert core.orders == [SendToHub(hub.Decided("p1", "allow_session", "go on", {"a": 1}))]
+    assert core.orders == [SendToHub(Decided("p1", "allow_session", "go on", {"a": 1}))]
     core.do(Decide("p1", "deny"), "phone")
     assert core.replies == [
         *core.replies[:-1],

@@ -11,8 +11,9 @@ from actors.codec import decode_event, encode_event
 from actors.commands import Decide, Send
 from actors.events import PermissionRequested, PermissionResolved
 from actors.session.effects import SendToHub
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_DIFF_BYTES, MAX_VALUE_BYTES
+from bridgehub.protocol.messages import Decided
 from tests.actors.core import Core
 
 OPTIONS = ("allow", "deny", "allow_session")
@@ -69,7 +70,7 @@ def test_what_a_person_changed_is_recorded_and_reaches_the_hub() -> None:
     assert core.events[0].event == PermissionResolved(
         "p1", "allow", "mac", input={"command": "id"}, mode="acceptEdits"
     )
-    assert core.orders == [SendToHub(hub.Decided("p1", "allow", input={"command": "id"}, mode="acceptEdits"))]
+    assert core.orders == [SendToHub(Decided("p1", "allow", input={"command": "id"}, mode="acceptEdits"))]
 
 
 def test_a_denial_changes_nothing() -> None:
@@ -109,7 +110,7 @@ def test_an_agents_own_option_is_recorded_with_its_meaning() -> None:
     core = asked(options=OWN, denying=("Reject always",))
     core.do(Decide("p1", "allow", option="Always in this folder"), "mac")
     assert core.events[0].event == PermissionResolved("p1", "allow", "mac", option="Always in this folder")
-    assert core.orders == [SendToHub(hub.Decided("p1", "allow", option="Always in this folder"))]
+    assert core.orders == [SendToHub(Decided("p1", "allow", option="Always in this folder"))]
 
 
 def test_an_option_that_denies_is_a_denial_whatever_else_is_said() -> None:

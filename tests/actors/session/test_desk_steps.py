@@ -25,7 +25,7 @@ from bridgehub.desk.records import (
     ToolReturned,
     Where,
 )
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from tests.actors.core import Core
 
 TERMINAL = Where("claude", 4211, "idle", 1, "85786")

@@ -15,13 +15,14 @@ from actors.session.hub_owner import RELINK_MOST_S, STOP_S, HubOwner
 from actors.session.inputs import HubGone, HubReady
 from actors.session.mailbox import HubBatch, Mail, Mailbox
 from bridgehub.protocol import messages as hub
+from bridgehub.protocol.hub_spec import HubSpec
 from tests.fakes.scripted_hubs import Garbage, Hang, Say, ScriptedHubs, open_scripted_hubs
 
 PROMPT = hub.Prompt("t1", "m1", "hang", 0)
 
 
-def spec(hub_id: str) -> hub.HubSpec:
-    return hub.HubSpec(hub_id, "trip", "echo", "echo", "/f", "/s", "/w", {}, {}, "a")
+def spec(hub_id: str) -> HubSpec:
+    return HubSpec(hub_id, "trip", "echo", "echo", "/f", "/s", "/w", {}, {}, "a")
 
 
 @attrs.define(eq=False)

@@ -23,7 +23,9 @@ from actors.events import (
 from actors.pieces import MAX_PIECE_BYTES
 from actors.session.effects import ForgetHub, HandOver, KillHub, SendToHub, StartHub
 from actors.session.inputs import FromHub, HubGone, HubReady
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Decided, Reported, Welcome
 from tests.actors.core import Core
 
 OPTIONS = ("allow", "deny", "allow_session")
@@ -176,7 +178,7 @@ def test_ready_in_idle_says_nothing() -> None:
     core = in_phase("idle")
     assert core.give(core.ready("whatever")) == []
     assert core.orders == []
-    assert core.setups == [hub.Setup()]
+    assert core.setups == [Setup()]
 
 
 @pytest.mark.parametrize("phase", ["handed", "consumed", "waiting"])
@@ -194,7 +196,7 @@ def test_ready_hears_a_decision_again_that_it_still_waits_for() -> None:
     core.do(Decide("p1", "deny", note="not there"))
     core.reload()
     core.give(core.ready(core.turn_id, ("p1", "p2")))
-    assert core.orders == [SendToHub(hub.Decided("p1", "deny", "not there"))]
+    assert core.orders == [SendToHub(Decided("p1", "deny", "not there"))]
     core.give(core.ready(core.turn_id))
     assert core.orders == []
 
@@ -221,9 +223,9 @@ def test_ready_without_a_consumed_prompt_ends_the_turn(phase: str) -> None:
 
 def test_another_hub_s_news_are_dropped() -> None:
     core = in_phase("consumed")
-    piece = hub.Reported(core.hub_seq + 1, core.hub_seq + 1, hub.TextPiece(core.turn_id, "text", "b", "x"))
+    piece = Reported(core.hub_seq + 1, core.hub_seq + 1, hub.TextPiece(core.turn_id, "text", "b", "x"))
     assert core.give(FromHub("older", piece)) == []
-    assert core.give(HubReady("older", hub.Welcome(1, "older", 7, None, False, ()))) == []
+    assert core.give(HubReady("older", Welcome(1, "older", 7, None, False, ()))) == []
     assert core.give(HubGone("older", "died")) == []
     assert core.orders == [ForgetHub("older")]
     assert core.state.hub_seq == core.hub_seq

@@ -11,7 +11,7 @@ from actors.session.effects import HandOver
 from actors.session.inputs import Resume, TimeCame
 from actors.session.later_steps import MAX_AHEAD_MS, MAX_LATE_MS, MAX_SCHEDULED
 from actors.session.snapshot import summary, view
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from tests.actors.core import Core
 
 NOON = 10_000_000

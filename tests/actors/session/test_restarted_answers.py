@@ -24,7 +24,7 @@ from actors.events import (
 from actors.fork import Forking
 from actors.history import read_history
 from actors.invariants import violations
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from bridgehub.protocol.messages import PastMessage
 from storage.records import Entry, Grant, NewSession
 from tests.actors.core import Core

@@ -16,7 +16,9 @@ from actors.session.settings_steps import MAX_CHANGES
 from actors.session.snapshot import view
 from actors.tail import GaugeMoved, OfferChanged
 from bridgehub.agents.echo import OFFER
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Welcome
 from tests.actors.core import Core
 
 OPTIONS = ("allow", "deny", "allow_session")
@@ -71,12 +73,12 @@ def test_a_change_is_journalled_and_reaches_the_hub(phase: str) -> None:
     change: dict[str, str | None] = {"model": "echo-2", "permission_mode": "plan", "effort": "high"}
     assert core.do(Configure(change), "mac") == ["session_updated"]
     assert (core.events[0].device_id, core.events[0].turn_id, told(core).applies) == ("mac", None, "now")
-    assert core.setups == [hub.Setup("echo-2", "plan", "high")]
+    assert core.setups == [Setup("echo-2", "plan", "high")]
     core.reload()
     settings = core.state.settings
     assert (settings.workspace, settings.model, settings.permission_mode) == ("/w", "echo-2", "plan")
     core.do(Configure({"model": None}), "phone")
-    assert core.setups == [hub.Setup(None, "plan", "high")]
+    assert core.setups == [Setup(None, "plan", "high")]
 
 
 def test_a_change_of_nothing_is_answered_too() -> None:
@@ -161,7 +163,7 @@ def test_an_answer_with_a_mode_switches_and_answers_the_others() -> None:
     events = core.do(Decide("p1", "allow", mode="edits", drives=True), "mac")
     assert events == ["permission_resolved", "session_updated", "permission_resolved"]
     assert core.state.settings.permission_mode == "edits"
-    assert core.setups == [hub.Setup(permission_mode="edits")]
+    assert core.setups == [Setup(permission_mode="edits")]
 
 
 @pytest.mark.parametrize(("mode", "code"), [("yolo", "bad_setting"), ("bypass", "bypass_disabled")])
@@ -193,7 +195,7 @@ def test_an_agents_own_mode_is_kept_up_to_the_persons() -> None:
     end = core.hear(hub.TurnDone(core.turn_id))
     assert end == ["d:answered", "complete", "session_updated"]
     assert core.state.settings.permission_mode == "plan"
-    assert core.setups == [hub.Setup(permission_mode="plan")]
+    assert core.setups == [Setup(permission_mode="plan")]
 
 
 def test_an_approved_plan_ends_the_planning_mode() -> None:
@@ -233,7 +235,7 @@ def test_a_grant_is_taken_back() -> None:
     assert (grant, by) == ("run ls", "mac")
     assert at is not None
     assert core.do(RevokeGrant("run ls"), "phone") == ["session_updated"]
-    assert (told(core).grants, core.setups) == ((), [hub.Setup()])
+    assert (told(core).grants, core.setups) == ((), [Setup()])
     core.reload()
     assert core.state.grants == {}
     core.do(RevokeGrant("run ls"))
@@ -244,7 +246,7 @@ def test_a_grant_is_taken_back() -> None:
 def test_a_hub_too_old_for_settings_is_replaced() -> None:
     core = Core()
     core.do(Send("m1", "go"))
-    old = hub.Welcome(1, core.hub_id, 7, core.turn_id, True, ())
+    old = Welcome(1, core.hub_id, 7, core.turn_id, True, ())
     core.give(type(core.ready())(core.hub_id, old))
     assert core.setups == []
     first = core.hub_id
@@ -257,7 +259,7 @@ def test_a_hub_too_old_for_settings_is_replaced() -> None:
 def test_an_old_hub_that_had_no_prompt_gets_none() -> None:
     core = Core()
     core.do(Send("m1", "go"))
-    old = hub.Welcome(1, core.hub_id, 7, None, False, ())
+    old = Welcome(1, core.hub_id, 7, None, False, ())
     core.give(type(core.ready())(core.hub_id, old))
     assert [type(order) for order in core.orders] == [StopHub, StartHub]
     core.give(core.ready())

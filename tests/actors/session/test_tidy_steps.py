@@ -9,7 +9,9 @@ from actors.commands import Configure, Organize, Renew, Send, Warm
 from actors.events import PlanEntry
 from actors.session.effects import KeepNote, SendToHub, StartHub, StopHub
 from actors.session.snapshot import summary
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import WarmUp
 from tests.actors.core import Core
 
 
@@ -46,10 +48,10 @@ def test_warm_has_the_program_started_once_the_hub_is_there() -> None:
     core = Core()
     core.do(Warm())
     core.give(attrs.evolve(core.ready(), welcome=attrs.evolve(core.ready().welcome, takes_warm_up=True)))
-    assert core.orders == [SendToHub(hub.WarmUp(0, hub.Setup()))]
+    assert core.orders == [SendToHub(WarmUp(0, Setup()))]
     core.do(Configure({"model": "m"}))
     core.do(Warm())
-    assert core.orders == [SendToHub(hub.WarmUp(0, hub.Setup(model="m")))]
+    assert core.orders == [SendToHub(WarmUp(0, Setup(model="m")))]
     core.do(Send("m1", "go"))
     assert not core.state.is_warmed
     assert core.do(Warm()) == []

@@ -15,7 +15,7 @@ from actors.session.inputs import HubGone, Resume, UndoCarried, UndoPlanned
 from actors.session.snapshot import summary
 from actors.session.undoing import works_in
 from bridgehub.desk.records import Where
-from bridgehub.protocol import messages as hub
+from bridgehub.protocol import events as hub
 from tests.actors.core import Core, fresh_record
 
 

@@ -12,19 +12,17 @@ from trio.testing import MockClock
 
 from bridgehub.agents.echo import EchoDriver
 from bridgehub.agents.request_words import RequestWords
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     AgentOffered,
     Consumed,
-    Decided,
-    History,
     HubEvent,
-    Prompt,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
     TextPiece,
     TurnDone,
 )
+from bridgehub.protocol.messages import Decided, History, Prompt
 from bridgehub.trust.finding import Findings
 
 

@@ -10,15 +10,9 @@ import pytest
 import trio
 
 from bridgehub.delegation.mcp import CLAUDE_TOOL
-from bridgehub.protocol.messages import (
-    Decided,
-    DelegateSpec,
-    TaskBegan,
-    TaskEnded,
-    TaskProgressed,
-    ToolEnded,
-    TurnDone,
-)
+from bridgehub.protocol.events import TaskBegan, TaskEnded, TaskProgressed, ToolEnded, TurnDone
+from bridgehub.protocol.hub_spec import DelegateSpec
+from bridgehub.protocol.messages import Decided
 from bridgehub.protocol.process_tree import TASK_MARKER
 from tests.standin.anthropic import standin_env
 from tests.standin.replies import Answer, Hang, ToolUse

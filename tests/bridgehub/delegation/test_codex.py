@@ -8,15 +8,9 @@ import pytest
 import trio
 
 from bridgehub.delegation.mcp import CLAUDE_TOOL
-from bridgehub.protocol.messages import (
-    Decided,
-    DelegateSpec,
-    TaskBegan,
-    TaskEnded,
-    TaskProgressed,
-    ToolEnded,
-    TurnDone,
-)
+from bridgehub.protocol.events import TaskBegan, TaskEnded, TaskProgressed, ToolEnded, TurnDone
+from bridgehub.protocol.hub_spec import DelegateSpec
+from bridgehub.protocol.messages import Decided
 from tests.bridgehub.delegation.test_claude import marked
 from tests.standin.anthropic import open_standin, standin_env
 from tests.standin.openai import codex_env, open_openai

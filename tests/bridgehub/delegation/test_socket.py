@@ -15,7 +15,7 @@ from bridgehub.delegation import stdio_server
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.socket import socket_path_of
 from bridgehub.delegation.tasks import Delegation, TaskResult
-from bridgehub.protocol.messages import TaskBegan, TaskEnded, TaskProgressed
+from bridgehub.protocol.events import TaskBegan, TaskEnded, TaskProgressed
 from tests.bridgehub.delegation.test_tasks import Cast, hang
 from tests.standin.rig import RecordingSink
 

@@ -18,16 +18,11 @@ from bridgehub.agents.registry import AgentMissing
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.sink import PROGRESS_TOTAL, RESULT_CHARS, Budget, TaskSink
 from bridgehub.delegation.tasks import Delegation, TaskResult
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     BlockDropped,
     Consumed,
-    Decided,
-    DelegateSpec,
-    HubSpec,
-    InterruptTurn,
     Noticed,
     PermissionAsked,
-    Prompt,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
@@ -37,6 +32,8 @@ from bridgehub.protocol.messages import (
     TurnFailed,
     TurnStopped,
 )
+from bridgehub.protocol.hub_spec import DelegateSpec, HubSpec
+from bridgehub.protocol.messages import Decided, InterruptTurn, Prompt
 from bridgehub.protocol.process_tree import TASK_MARKER
 from tests.bridgehub.hub_harness import ScriptedDriver, make_spec, open_hub, prompt
 from tests.standin.rig import Asked, RecordingSink, eventually

@@ -12,28 +12,30 @@ from hypothesis import strategies as st
 
 from bridgehub.protocol.codec import decode_from_hub, decode_spec, decode_to_hub, encode, json_size
 from bridgehub.protocol.errors import LinkError
+from bridgehub.protocol.events import (
+    Noticed,
+    PermissionAsked,
+    TaskEnded,
+    TextPiece,
+    ToolBegan,
+    ToolEnded,
+    TurnDone,
+    TurnFailed,
+)
 from bridgehub.protocol.framing import LineBuffer
+from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import (
     Ack,
     Decided,
     Detach,
     FromHub,
     Hello,
-    HubSpec,
     InterruptTurn,
-    Noticed,
-    PermissionAsked,
     Prompt,
     Refused,
     Reported,
     Stop,
-    TaskEnded,
-    TextPiece,
     ToHub,
-    ToolBegan,
-    ToolEnded,
-    TurnDone,
-    TurnFailed,
     Welcome,
 )
 

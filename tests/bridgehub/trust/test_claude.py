@@ -13,7 +13,8 @@ import attrs
 import pytest
 import trio
 
-from bridgehub.protocol.messages import Decided, TurnDone
+from bridgehub.protocol.events import TurnDone
+from bridgehub.protocol.messages import Decided
 from bridgehub.protocol.trust import KIND
 from tests.standin.anthropic import StandIn, open_standin
 from tests.standin.rig import SDK_DROPS_GENERATORS, Asked, ClaudeRig, RecordingSink, open_rig

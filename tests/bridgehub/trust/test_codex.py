@@ -11,7 +11,8 @@ import attrs
 import pytest
 import trio
 
-from bridgehub.protocol.messages import Decided, TurnDone
+from bridgehub.protocol.events import TurnDone
+from bridgehub.protocol.messages import Decided
 from bridgehub.protocol.trust import KIND
 from tests.standin.openai import OpenAIStandIn, open_openai
 from tests.standin.openai_rig import CodexRig, CodexSink, open_codex_rig

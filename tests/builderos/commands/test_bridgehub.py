@@ -15,7 +15,8 @@ import pytest
 import trio
 
 from bridgehub.agents.registry import make_driver
-from bridgehub.protocol.messages import History, PastMessage, Prompt, TurnDone, TurnFailed
+from bridgehub.protocol.events import TurnDone, TurnFailed
+from bridgehub.protocol.messages import History, PastMessage, Prompt
 from builderos.legacy.relay import InvalidPayload, decode_request
 from tests.bridgehub.hub_harness import make_spec
 from tests.standin.anthropic import open_standin, standin_env

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridgehub.agents.acp.desk import DeskConversation, memory_of, open_desk
-from bridgehub.protocol.messages import Noticed, TextPiece, TurnDone
+from bridgehub.protocol.events import Noticed, TextPiece, TurnDone
 from tests.standin.acp_rig import AcpRig, open_acp_rig
 
 

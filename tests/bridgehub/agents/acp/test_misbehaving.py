@@ -10,7 +10,7 @@ import pytest
 
 from bridgehub.agents.acp.translate import MAX_OPEN
 from bridgehub.agents.codex import program
-from bridgehub.protocol.messages import TextPiece, ToolBegan, ToolEnded, TurnDone, TurnFailed
+from bridgehub.protocol.events import TextPiece, ToolBegan, ToolEnded, TurnDone, TurnFailed
 from tests.standin.acp_rig import AcpSink, deciding, open_acp_rig
 from tests.standin.rig import eventually
 

@@ -10,7 +10,9 @@ import orjson
 import psutil
 import pytest
 
-from bridgehub.protocol.messages import Decided, Setup, ToolBegan, ToolEnded
+from bridgehub.protocol.events import ToolBegan, ToolEnded
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Decided
 from tests.standin.acp_rig import AcpRig, AcpSink, deciding, open_acp_rig
 from tests.standin.rig import eventually
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bridgehub.delegation.stdio_server import SERVER
-from bridgehub.protocol.messages import DelegateSpec, TurnDone, TurnFailed
+from bridgehub.protocol.events import TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import DelegateSpec
 from tests.standin.acp_rig import AGENT, AcpRig, AcpSink, deciding, open_acp_rig
 
 SERVERS = {

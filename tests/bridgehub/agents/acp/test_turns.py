@@ -8,23 +8,21 @@ from typing import Any
 import pytest
 
 from bridgehub.agents.acp import start
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     AgentOffered,
     Consumed,
     Gauged,
-    History,
     Noticed,
-    PastMessage,
     PlanChanged,
     SettingsTold,
-    Setup,
-    Steer,
     TextPiece,
     ToolBegan,
     ToolEnded,
     TurnDone,
     TurnFailed,
 )
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import History, PastMessage, Steer
 from tests.standin.acp_rig import AcpSink, deciding, open_acp_rig
 
 

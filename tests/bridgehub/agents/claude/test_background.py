@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridgehub.protocol.messages import (
-    Decided,
-    InterruptTurn,
+from bridgehub.protocol.events import (
     PermissionAsked,
-    StopTask,
     TaskBegan,
     TaskEnded,
     TextPiece,
@@ -21,6 +18,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnStopped,
 )
+from bridgehub.protocol.messages import Decided, InterruptTurn, StopTask
 from tests.bridgehub.claude_hub import open_claude_hub
 from tests.bridgehub.hub_harness import Reader, prompt, text_of, until
 from tests.standin.replies import Answer, Hang, ToolUse

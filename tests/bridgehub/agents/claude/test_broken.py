@@ -19,7 +19,7 @@ import trio
 
 from bridgehub.agents.claude import start
 from bridgehub.agents.claude.driver import ClaudeDriver
-from bridgehub.protocol.messages import Consumed, TextPiece, ToolBegan, TurnDone, TurnFailed
+from bridgehub.protocol.events import Consumed, TextPiece, ToolBegan, TurnDone, TurnFailed
 from tests.standin.replies import Answer, Hang, Reply, Text, ToolUse
 from tests.standin.rig import (
     SDK_DROPS_GENERATORS,

@@ -13,17 +13,9 @@ from bridgehub.agents.claude import start
 from bridgehub.agents.claude.memory import MAX_FOLDERS, Memory
 from bridgehub.agents.claude.prompt import MAX_IMAGE_BYTES, history_text, make_content
 from bridgehub.agents.claude.settings import read_stamp
-from bridgehub.protocol.messages import (
-    Decided,
-    History,
-    Noticed,
-    PastMessage,
-    Prompt,
-    Setup,
-    ToolEnded,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import Noticed, ToolEnded, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Decided, History, PastMessage, Prompt
 from tests.standin.replies import Answer, ToolUse
 from tests.standin.rig import SDK_DROPS_GENERATORS, Asked, ClaudeRig, RecordingSink, open_rig, program_pids
 

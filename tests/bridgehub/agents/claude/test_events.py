@@ -29,8 +29,7 @@ from bridgehub.agents.claude.events import ClaudeTranslator
 from bridgehub.agents.claude.outcome import Outcome
 from bridgehub.agents.claude.permissions import _changed_input
 from bridgehub.agents.text import clean_text, cut_json, cut_text, split_text, tool_output_text
-from bridgehub.protocol.messages import (
-    Decided,
+from bridgehub.protocol.events import (
     HubEvent,
     TaskBegan,
     TaskEnded,
@@ -40,6 +39,7 @@ from bridgehub.protocol.messages import (
     TurnDone,
     TurnFailed,
 )
+from bridgehub.protocol.messages import Decided
 
 
 def stream(**event: Any) -> StreamEvent:

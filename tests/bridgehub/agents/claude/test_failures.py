@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from bridgehub.protocol.messages import BlockDropped, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.events import BlockDropped, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
 from tests.standin.anthropic import default_reply, standin_env
 from tests.standin.replies import Answer, Broken, Failure, Text
 from tests.standin.requests import Seen

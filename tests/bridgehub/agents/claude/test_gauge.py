@@ -9,7 +9,7 @@ from claude_agent_sdk import AssistantMessage, RateLimitInfo, ResultMessage
 
 from bridgehub.agents.claude.gauge import ClaudeGauge
 from bridgehub.agents.claude.outcome import Outcome
-from bridgehub.protocol.messages import Gauged, HubEvent, TurnFailed
+from bridgehub.protocol.events import Gauged, HubEvent, TurnFailed
 from tests.standin.replies import Answer, Failure
 from tests.standin.rig import SDK_DROPS_GENERATORS, open_rig
 

@@ -18,14 +18,8 @@ from bridgehub.agents.claude.driver import ClaudeDriver
 from bridgehub.agents.claude.output import WholeOutput, read_output
 from bridgehub.agents.claude.permissions import grant_of
 from bridgehub.agents.text import Cut
-from bridgehub.protocol.messages import (
-    Decided,
-    Noticed,
-    PermissionAsked,
-    ToolBegan,
-    ToolEnded,
-    TurnDone,
-)
+from bridgehub.protocol.events import Noticed, PermissionAsked, ToolBegan, ToolEnded, TurnDone
+from bridgehub.protocol.messages import Decided
 from tests.bridgehub.claude_hub import open_claude_hub
 from tests.standin.replies import Answer, ToolUse
 from tests.standin.rig import SDK_DROPS_GENERATORS, Asked, RecordingSink, open_rig

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from bridgehub.protocol.messages import AgentOffered, Decided, HubEvent, SettingsTold, Setup, TurnDone
+from bridgehub.protocol.events import AgentOffered, HubEvent, SettingsTold, TurnDone
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Decided
 from tests.standin.replies import Answer, ToolUse
 from tests.standin.rig import SDK_DROPS_GENERATORS, Asked, ClaudeRig, RecordingSink, open_rig
 

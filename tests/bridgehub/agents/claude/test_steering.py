@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     Consumed,
-    InterruptTurn,
-    Prompt,
-    Steer,
     SteerLost,
     SteerRefused,
     SteerTaken,
@@ -22,6 +19,7 @@ from bridgehub.protocol.messages import (
     TurnFailed,
     TurnStopped,
 )
+from bridgehub.protocol.messages import InterruptTurn, Prompt, Steer
 from tests.bridgehub.claude_hub import open_claude_hub
 from tests.bridgehub.hub_harness import Reader, text_of
 from tests.standin.replies import Answer, Text, ToolUse

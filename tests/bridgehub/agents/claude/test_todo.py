@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridgehub.protocol.messages import PlanChanged, TurnDone
+from bridgehub.protocol.events import PlanChanged, TurnDone
 from tests.standin.replies import Answer, ToolUse
 from tests.standin.rig import SDK_DROPS_GENERATORS, open_rig
 

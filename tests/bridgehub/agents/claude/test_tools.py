@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from bridgehub.protocol.limits import MAX_ID_CHARS
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     Consumed,
-    Decided,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
@@ -21,6 +19,8 @@ from bridgehub.protocol.messages import (
     ToolEnded,
     TurnDone,
 )
+from bridgehub.protocol.limits import MAX_ID_CHARS
+from bridgehub.protocol.messages import Decided
 from tests.bridgehub.claude_hub import open_claude_hub
 from tests.standin.replies import Answer, Text, ToolUse
 from tests.standin.requests import Seen

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from bridgehub.agents.claude.start import ConversationRow
-from bridgehub.protocol.messages import Consumed, Decided, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
+from bridgehub.protocol.events import Consumed, Noticed, TextPiece, ToolEnded, TurnDone, TurnFailed
+from bridgehub.protocol.messages import Decided
 from tests.standin.replies import Answer, Hang, Text, Thinking, ToolUse
 from tests.standin.rig import SDK_DROPS_GENERATORS, RecordingSink, eventually, open_rig, program_pids
 

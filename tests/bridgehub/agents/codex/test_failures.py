@@ -13,7 +13,7 @@ import trio.testing
 
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
-from bridgehub.protocol.messages import BlockDropped, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.events import BlockDropped, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
 from tests.standin.openai import shell
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig
 from tests.standin.replies import Answer, Broken, Failure, Hang, Reply, Text

@@ -10,7 +10,8 @@ from bridgehub.agents.codex.items import Tool
 from bridgehub.agents.codex.permissions import MAX_GRANT_CHARS, answer_of, question_of
 from bridgehub.agents.codex.protocol import Fields, ServerRequest
 from bridgehub.agents.codex.start import Settings
-from bridgehub.protocol.messages import Decided, HubSpec
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Decided
 
 
 def asked(method: str, **params: Any) -> ServerRequest:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bridgehub.protocol.messages import AgentOffered, Decided, SettingsTold, Setup, TurnDone
+from bridgehub.protocol.events import AgentOffered, SettingsTold, TurnDone
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import Decided
 from tests.standin.openai_rig import MODEL, CodexSink, open_codex_rig
 from tests.standin.replies import Answer, Text
 from tests.standin.rig import Asked

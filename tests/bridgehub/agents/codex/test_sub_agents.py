@@ -10,9 +10,8 @@ import trio
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.sub_agents import SubAgents
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     HubEvent,
-    Steer,
     TaskBegan,
     TaskEnded,
     TaskProgressed,
@@ -20,6 +19,7 @@ from bridgehub.protocol.messages import (
     ToolEnded,
     TurnDone,
 )
+from bridgehub.protocol.messages import Steer
 from tests.standin.openai import shell
 from tests.standin.openai_requests import SeenResponse
 from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_rig

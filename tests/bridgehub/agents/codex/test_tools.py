@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
-from bridgehub.protocol.messages import (
+from bridgehub.protocol.events import (
     PlanChanged,
     TaskBegan,
     TaskEnded,

@@ -11,19 +11,9 @@ import trio
 from bridgehub.agents.codex import start
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
-from bridgehub.protocol.messages import (
-    AgentOffered,
-    Consumed,
-    History,
-    Noticed,
-    PastMessage,
-    Prompt,
-    Setup,
-    Steer,
-    TextPiece,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import AgentOffered, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import History, PastMessage, Prompt, Steer
 from tests.standin.driver_rig import TURN_S
 from tests.standin.openai_rig import MODEL, CodexRig, CodexSink, open_codex_rig
 from tests.standin.replies import Answer, Hang, Text, Thinking

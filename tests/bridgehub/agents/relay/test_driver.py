@@ -15,17 +15,9 @@ import trio
 
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.registry import make_driver
-from bridgehub.protocol.messages import (
-    Consumed,
-    History,
-    HubSpec,
-    Noticed,
-    PastMessage,
-    Prompt,
-    TextPiece,
-    TurnDone,
-    TurnFailed,
-)
+from bridgehub.protocol.events import Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import History, PastMessage, Prompt
 from tests.bridgehub.hub_harness import make_spec
 from tests.standin.rig import RecordingSink, eventually
 
