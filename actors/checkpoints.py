@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from actors.codec import decode_row
-from actors.events import Checkpoint
+from actors.events.session import Checkpoint
 from actors.ports import Journal
 
 __all__ = ["Around", "checkpoints_around", "first_checkpoint"]

@@ -13,8 +13,10 @@ import cattrs
 import orjson
 from cattrs.gen import make_dict_unstructure_fn
 
-from actors import events
-from actors.events import Committed, Event, Message, Notice, Settings, Thinking
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Delivery, Message, Notice, Thinking, UserMessage
+from actors.events.session import Settings
+from actors.events.work import ToolFinished
 from storage.records import Entry, Row
 
 __all__ = [
@@ -81,11 +83,11 @@ def encode_entry(item: Committed) -> Entry:
     command_id: str | None = None
     command_state: str | None = None
     search_text: str | None = None
-    if isinstance(event, events.UserMessage):
+    if isinstance(event, UserMessage):
         command_id, command_state, search_text = event.message_id, "accepted", event.content
-    elif isinstance(event, events.Delivery):
+    elif isinstance(event, Delivery):
         command_id, command_state = event.message_id, event.state
-    elif isinstance(event, events.ToolFinished):
+    elif isinstance(event, ToolFinished):
         search_text = event.output
     return Entry(
         kind=event.kind,

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from actors.events import Attachment, Decision, RequestKind
+from actors.events.conversation import Attachment
+from actors.events.permissions import Decision, RequestKind
 from actors.replies import IfHead, Reply
 
 __all__ = [

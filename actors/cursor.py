@@ -7,7 +7,7 @@ import math
 import attrs
 
 from actors.codec import decode_row
-from actors.events import Message
+from actors.events.conversation import Message
 from actors.pieces import join_pieces
 from actors.ports import Journal
 from actors.tail import EventBatch, Tail

@@ -13,17 +13,9 @@ from contextlib import suppress
 import attrs
 
 from actors.codec import decode_row, decode_settings, encode_entry, encode_settings
-from actors.events import (
-    TURN_ENDS,
-    BlockDropped,
-    Committed,
-    Complete,
-    Message,
-    TaskFinished,
-    TaskProgress,
-    TaskStarted,
-    TurnStarted,
-)
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted
+from actors.events.work import TaskFinished, TaskProgress, TaskStarted
 from actors.ports import Catalog, Journal, Ownership
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState, apply

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 
 from actors.codec import decode_row
-from actors.events import Event, Message, TurnStarted, UserMessage
+from actors.events.committed import Event
+from actors.events.conversation import Message, TurnStarted, UserMessage
 from actors.ports import Journal
 from bridgehub.protocol.messages import PastMessage
 

@@ -27,29 +27,20 @@ from typing import Final, Literal
 
 import attrs
 
-from actors.events import (
-    TURN_ENDS,
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import (
     BranchLeft,
-    Checkpoint,
-    Committed,
     Complete,
     Delivery,
     Message,
     Notice,
-    PermissionRequested,
-    PermissionResolved,
-    SessionUpdated,
-    TaskFinished,
-    TaskProgress,
-    TaskStarted,
     Thinking,
-    ToolFinished,
-    ToolStarted,
     TurnStarted,
-    Undone,
-    UndoStarted,
     UserMessage,
 )
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import Checkpoint, SessionUpdated, Undone, UndoStarted
+from actors.events.work import TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
 from actors.pieces import MAX_PIECE_BYTES, json_size
 
 __all__ = ["EDGES", "MessageRecord", "Rule", "Verifier", "Violation", "violations"]

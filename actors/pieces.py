@@ -7,7 +7,8 @@ from collections.abc import Container, Iterable, Sequence
 import attrs
 import orjson
 
-from actors.events import Committed, Message, Thinking
+from actors.events.committed import Committed
+from actors.events.conversation import Message, Thinking
 
 __all__ = ["MAX_PIECE_BYTES", "fits", "join_pieces", "json_size", "neighbours", "split_text"]
 

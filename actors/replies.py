@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import attrs
 
-from actors.events import Held, PermissionRequested, PlanEntry, SessionGrant, Settings, TaskStarted
+from actors.events.permissions import PermissionRequested
+from actors.events.session import Held, SessionGrant, Settings
+from actors.events.work import PlanEntry, TaskStarted
 from actors.offer import NO_OFFER, Offer
 from bridgehub.desk.records import Where
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from actors.events import URGENT_KINDS, Committed
+from actors.events.committed import URGENT_KINDS, Committed
 from actors.offer import Offer
 from actors.pieces import join_pieces
 

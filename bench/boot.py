@@ -8,7 +8,9 @@ from pathlib import Path
 import trio
 
 from actors.codec import encode_entry, encode_settings
-from actors.events import Committed, Complete, Delivery, Event, Message, Settings, TurnStarted, UserMessage
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
+from actors.events.session import Settings
 from actors.session.snapshot import summary
 from actors.session.state import SessionState, apply
 from bench.chains import open_server

@@ -15,8 +15,40 @@ from typing import Any
 
 import attrs
 
-from actors import events as ev
-from actors.events import Committed, Event, Settings
+from actors.events.committed import Committed, Event
+from actors.events.conversation import (
+    BlockDropped,
+    BranchLeft,
+    Complete,
+    Delivery,
+    Interrupted,
+    Message,
+    Notice,
+    Thinking,
+    TurnError,
+    TurnStarted,
+    Usage,
+    UserMessage,
+)
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import (
+    Checkpoint,
+    Ending,
+    SessionGrant,
+    SessionUpdated,
+    Settings,
+    Undone,
+    UndoStarted,
+)
+from actors.events.work import (
+    PlanEntry,
+    PlanUpdated,
+    TaskFinished,
+    TaskProgress,
+    TaskStarted,
+    ToolFinished,
+    ToolStarted,
+)
 from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
 from actors.replies import Accepted, IfHead, QueuedMessage, Rejected, SessionView
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
@@ -157,7 +189,7 @@ def _view() -> SessionView:
         pending=(),
         read_seq=120,
         draft="",
-        grants=(ev.SessionGrant("use Bash for git status", "ipad", NOW_MS),),
+        grants=(SessionGrant("use Bash for git status", "ipad", NOW_MS),),
     )
 
 
@@ -167,13 +199,13 @@ def _record() -> SessionRecord:
 
 
 def _events() -> Iterator[tuple[str, bytes]]:
-    yield "user_message", _event(121, ev.UserMessage("5f0c", "What changed?"), device="ipad")
-    yield "turn_started", _event(122, ev.TurnStarted("5f0c"))
-    yield "delivery-handed", _event(123, ev.Delivery("5f0c", "handed"))
-    yield "delivery-consumed", _event(124, ev.Delivery("5f0c", "consumed"))
-    yield "thinking", _event(125, ev.Thinking("The diff first.", "0", 0))
-    yield "tool_started", _event(126, ev.ToolStarted("tool-1", "Bash", {"command": "git diff --stat"}))
-    request = ev.PermissionRequested(
+    yield "user_message", _event(121, UserMessage("5f0c", "What changed?"), device="ipad")
+    yield "turn_started", _event(122, TurnStarted("5f0c"))
+    yield "delivery-handed", _event(123, Delivery("5f0c", "handed"))
+    yield "delivery-consumed", _event(124, Delivery("5f0c", "consumed"))
+    yield "thinking", _event(125, Thinking("The diff first.", "0", 0))
+    yield "tool_started", _event(126, ToolStarted("tool-1", "Bash", {"command": "git diff --stat"}))
+    request = PermissionRequested(
         "r1",
         "Bash",
         {"command": "git diff --stat"},
@@ -183,48 +215,48 @@ def _events() -> Iterator[tuple[str, bytes]]:
         editable=("command",),
     )
     yield "permission_requested", _event(127, request)
-    resolved = ev.PermissionResolved("r1", "allow", "ipad")
+    resolved = PermissionResolved("r1", "allow", "ipad")
     yield "permission_resolved", _event(128, resolved, device="ipad")
-    finished = ev.ToolFinished("tool-1", "Bash", " 2 files changed", is_error=False, duration_ms=41)
+    finished = ToolFinished("tool-1", "Bash", " 2 files changed", is_error=False, duration_ms=41)
     yield "tool_finished", _event(129, finished)
-    yield "message", _event(130, ev.Message("Two files", "1", 0))
-    yield "message-next", _event(132, ev.Message(" changed.", "1", 9), first=131)
-    yield "delivery-answered", _event(133, ev.Delivery("5f0c", "answered"))
+    yield "message", _event(130, Message("Two files", "1", 0))
+    yield "message-next", _event(132, Message(" changed.", "1", 9), first=131)
+    yield "delivery-answered", _event(133, Delivery("5f0c", "answered"))
     digest = sha256(ANSWER.encode()).hexdigest()
-    yield "complete", _event(134, ev.Complete(10, len(ANSWER), digest, ev.Usage(1200, 60, 900, 0.01)))
-    yield "message-folded", _event(132, ev.Message(ANSWER, "1", 0), first=130)
-    yield "delivery-queued", _event(135, ev.Delivery("7a21", "queued"), turn="t2", device="mac")
-    yield "notice", _event(136, ev.Notice("agent_retry", "The model is busy.", attempt=1, retry_in_s=2.0))
-    yield "task_started", _event(137, ev.TaskStarted("k1", "Look for tests", "codex"))
-    yield "task_progress", _event(138, ev.TaskProgress("k1", "Look for tests", "codex", "reading tests/"))
+    yield "complete", _event(134, Complete(10, len(ANSWER), digest, Usage(1200, 60, 900, 0.01)))
+    yield "message-folded", _event(132, Message(ANSWER, "1", 0), first=130)
+    yield "delivery-queued", _event(135, Delivery("7a21", "queued"), turn="t2", device="mac")
+    yield "notice", _event(136, Notice("agent_retry", "The model is busy.", attempt=1, retry_in_s=2.0))
+    yield "task_started", _event(137, TaskStarted("k1", "Look for tests", "codex"))
+    yield "task_progress", _event(138, TaskProgress("k1", "Look for tests", "codex", "reading tests/"))
     yield (
         "task_finished",
-        _event(139, ev.TaskFinished("k1", "Look for tests", "codex", "succeeded", "12 found")),
+        _event(139, TaskFinished("k1", "Look for tests", "codex", "succeeded", "12 found")),
     )
-    dug = ev.TaskFinished("b1", "Run the tests", "command", "succeeded", "exit code 0", background=True)
+    dug = TaskFinished("b1", "Run the tests", "command", "succeeded", "exit code 0", background=True)
     yield "task_finished-background", _event(145, dug, turn=None)
-    yield "turn_started-background", _event(146, ev.TurnStarted(None, "background"), turn="hub-7")
-    yield "error", _event(140, ev.TurnError("not_signed_in", "Run claude and type /login.", retryable=True))
-    yield "interrupted", _event(141, ev.Interrupted("mac"), device="mac")
-    todo = ev.PlanUpdated((ev.PlanEntry("Read the diff", "completed"), ev.PlanEntry("Answer", "in_progress")))
+    yield "turn_started-background", _event(146, TurnStarted(None, "background"), turn="hub-7")
+    yield "error", _event(140, TurnError("not_signed_in", "Run claude and type /login.", retryable=True))
+    yield "interrupted", _event(141, Interrupted("mac"), device="mac")
+    todo = PlanUpdated((PlanEntry("Read the diff", "completed"), PlanEntry("Answer", "in_progress")))
     yield "plan_updated", _event(144, todo)
     picture = {"mime_type": "image/png", "size": 70, "sha256": "9f2c"}
-    read = ev.ToolFinished("tool-2", "Read", "[picture: png, 1 KB]", is_error=False, pictures=[picture])
+    read = ToolFinished("tool-2", "Read", "[picture: png, 1 KB]", is_error=False, pictures=[picture])
     yield "tool_finished-pictures", _event(149, read)
-    yield "message-dropped", _event(147, ev.Message("", "1", 0))
-    yield "block_dropped", _event(148, ev.BlockDropped("1"))
-    settings = ev.Settings("/srv/trip", "opus", "plan", None)
-    changed = ev.SessionUpdated(settings=settings, applies="now")
+    yield "message-dropped", _event(147, Message("", "1", 0))
+    yield "block_dropped", _event(148, BlockDropped("1"))
+    settings = Settings("/srv/trip", "opus", "plan", None)
+    changed = SessionUpdated(settings=settings, applies="now")
     yield "session_updated-settings", _event(143, changed, turn=None, device="ipad")
-    saved = ev.Checkpoint("t1", "c2", "after", files=4, added=120, removed=8)
+    saved = Checkpoint("t1", "c2", "after", files=4, added=120, removed=8)
     yield "checkpoint", _event(145, saved, turn=None)
-    yield "undo_started", _event(146, ev.UndoStarted("u1", "t1", "ipad", "c3"), turn=None, device="ipad")
+    yield "undo_started", _event(146, UndoStarted("u1", "t1", "ipad", "c3"), turn=None, device="ipad")
     where = Where("claude", 4211, "idle", NOW_MS, "85786")
-    ending = ev.SessionUpdated(where=ev.Ending(where, "ipad"))
+    ending = SessionUpdated(where=Ending(where, "ipad"))
     yield "session_updated-where", _event(148, ending, turn=None, device="ipad")
-    yield "branch_left", _event(149, ev.BranchLeft(("t2", "t3")), turn=None, device="desk")
-    yield "undone", _event(147, ev.Undone("u1", ("app.py",), ("notes.md",)), turn=None)
-    yield "session_updated", _event(142, ev.SessionUpdated(title="The trip"), turn=None, device="ipad")
+    yield "branch_left", _event(149, BranchLeft(("t2", "t3")), turn=None, device="desk")
+    yield "undone", _event(147, Undone("u1", ("app.py",), ("notes.md",)), turn=None)
+    yield "session_updated", _event(142, SessionUpdated(title="The trip"), turn=None, device="ipad")
 
 
 def _event(

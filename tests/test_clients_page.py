@@ -11,7 +11,7 @@ from typing import get_args
 
 import trio
 
-from actors.events import Event
+from actors.events.committed import Event
 from tests.golden_frames import BLOCK, PAGE, from_client, from_server, rewrite
 from tests.support.server import open_server
 from transport.v3.decode import FRAME_TYPES, decode

@@ -15,7 +15,7 @@ from typing import Final, Literal, Protocol, runtime_checkable
 import attrs
 import trio
 
-from actors.events import TURN_ENDS
+from actors.events.committed import TURN_ENDS
 from actors.tail import AttachedDevice
 
 __all__ = ["CONTENT_TYPE", "Distribution", "Figure", "Histogram", "Lagging", "Metrics", "as_text", "lags_of"]

@@ -17,7 +17,7 @@ import trio
 from actors.codec import decode_row
 from actors.commands import Author, Decide, Envelope
 from actors.errors import ActorError
-from actors.events import PermissionRequested, PermissionResolved
+from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.replies import Reply
 from storage.errors import StorageError
 from transport.ports import Deps

@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol, get_args
 
 import attrs
 
-from actors.events import Attachment
+from actors.events.conversation import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange

@@ -13,7 +13,8 @@ import trio
 from actors.codec import encode_settings
 from actors.commands import Author, Command, Envelope
 from actors.errors import ActorError, SessionFailed, ShuttingDown
-from actors.events import Attachment, Settings
+from actors.events.conversation import Attachment
+from actors.events.session import Settings
 from actors.ports import CommandBus
 from actors.replies import Reply
 from storage.errors import SessionExists, SessionMissing, StorageError

@@ -11,9 +11,8 @@ from typing import Any, Final, get_args
 
 import attrs
 
-from actors.events import (
-    TURN_ENDS,
-    Committed,
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import (
     Complete,
     DeliveryState,
     Interrupted,

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from actors.events import Attachment
+from actors.events.conversation import Attachment
 from actors.ports import Ids
 from storage.tables import uploads as stored
 from transport.http.multipart import Data, MultipartError, MultipartReader, PartBegins, Piece

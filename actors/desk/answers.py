@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import attrs
 import trio
 
-from actors.events import PermissionResolved
+from actors.events.permissions import PermissionResolved
 
 __all__ = ["DeskAnswers"]
 

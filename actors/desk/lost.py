@@ -9,7 +9,7 @@ from typing import Final
 
 from actors.codec import decode_row
 from actors.desk.watching import DeskWatch
-from actors.events import BranchLeft, Complete, Message, TurnStarted, UserMessage
+from actors.events.conversation import BranchLeft, Complete, Message, TurnStarted, UserMessage
 from actors.session.desk_steps import turn_id_of
 from bridgehub.desk.records import DESK
 

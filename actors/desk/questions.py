@@ -22,7 +22,7 @@ from actors.commands import AskAtDesk, Author, Command, Envelope, WithdrawAtDesk
 from actors.desk.answers import DeskAnswers
 from actors.desk.sessions import DeskList
 from actors.errors import ActorError
-from actors.events import PermissionResolved
+from actors.events.permissions import PermissionResolved
 from actors.replies import Rejected, Reply
 from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.questions import DeskQuestion, answer_of, read_question

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from actors.codec import decode_row
-from actors.events import Complete, TurnStarted
+from actors.events.conversation import Complete, TurnStarted
 from actors.ports import Journal
 from actors.session.desk_steps import turn_id_of
 from actors.session.inputs import DeskSeen

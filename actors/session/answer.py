@@ -14,7 +14,8 @@ from typing import Any
 import attrs
 
 from actors.codec import decode_event, encode_event
-from actors.events import Committed, Message, Thinking
+from actors.events.committed import Committed
+from actors.events.conversation import Message, Thinking
 from actors.pieces import MAX_PIECE_BYTES, json_size, neighbours
 from storage.records import Entry, Fold
 

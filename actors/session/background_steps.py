@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from actors.events import Notice, TaskFinished, TaskProgress, TaskStarted, TurnStarted
+from actors.events.conversation import Notice, TurnStarted
+from actors.events.work import TaskFinished, TaskProgress, TaskStarted
 from actors.session.effects import SendToHub
 from actors.session.state import Turn
 from actors.session.step import Step

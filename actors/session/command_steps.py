@@ -29,7 +29,9 @@ from actors.commands import (
     Warm,
     WithdrawAtDesk,
 )
-from actors.events import Delivery, Notice, PermissionResolved, SessionUpdated, UserMessage
+from actors.events.conversation import Delivery, Notice, UserMessage
+from actors.events.permissions import PermissionResolved
+from actors.events.session import SessionUpdated
 from actors.replies import Accepted, Closed, RejectCode, Rejected, Reply
 from actors.session.background_steps import stop_task
 from actors.session.decisions import decision_of, refusal_of_decision

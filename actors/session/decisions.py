@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.commands import Decide
-from actors.events import Decision, PermissionRequested
+from actors.events.permissions import Decision, PermissionRequested
 from actors.replies import RejectCode
 
 __all__ = ["decision_of", "own_options", "refusal_of_decision"]

@@ -12,23 +12,20 @@ import attrs
 import orjson
 
 from actors.commands import AskAtDesk, Author
-from actors.events import (
+from actors.events.conversation import (
     BranchLeft,
     Complete,
     Delivery,
-    Ending,
     Interrupted,
     Message,
-    PermissionRequested,
-    PermissionResolved,
-    SessionUpdated,
     Thinking,
-    ToolFinished,
-    ToolStarted,
     TurnError,
     TurnStarted,
     UserMessage,
 )
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import Ending, SessionUpdated
+from actors.events.work import ToolFinished, ToolStarted
 from actors.pieces import split_text
 from actors.replies import RejectCode
 from actors.session.effects import Audit, EndElsewhere, NoteChange, StopHub

@@ -14,7 +14,9 @@ from actors.codec import decode_row
 from actors.config import ActorConfig
 from actors.desk.lost import read_lost
 from actors.desk.watching import DeskWatch, LooksAtDesk
-from actors.events import Attachment, Committed, PermissionResolved, UserMessage
+from actors.events.committed import Committed
+from actors.events.conversation import Attachment, UserMessage
+from actors.events.permissions import PermissionResolved
 from actors.history import read_history
 from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes

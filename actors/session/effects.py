@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from actors.events import PermissionResolved
+from actors.events.permissions import PermissionResolved
 from actors.offer import Offer
 from actors.replies import Reply
 from actors.tail import TransientUpdate

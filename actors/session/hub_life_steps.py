@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.events import DeliveryState, TurnError, TurnErrorCode
+from actors.events.conversation import DeliveryState, TurnError, TurnErrorCode
 from actors.session.effects import ForgetHub, SendHistory, SendToHub, SteerHub, StopHub
 from actors.session.inputs import HubGone, HubReady
 from actors.session.state import Turn

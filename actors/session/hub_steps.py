@@ -9,28 +9,27 @@ from typing import cast, get_args
 
 import orjson
 
-from actors.events import (
+from actors.events.conversation import (
     BlockDropped,
-    Checkpoint,
     Complete,
     Delivery,
     DeliveryState,
-    LeftOut,
     Message,
     Notice,
-    PermissionRequested,
+    Thinking,
+    TurnError,
+    Usage,
+)
+from actors.events.permissions import PermissionRequested, RequestKind
+from actors.events.session import Checkpoint, LeftOut, SessionUpdated
+from actors.events.work import (
     PlanEntry,
     PlanUpdated,
-    RequestKind,
-    SessionUpdated,
     TaskFinished,
     TaskProgress,
     TaskStarted,
-    Thinking,
     ToolFinished,
     ToolStarted,
-    TurnError,
-    Usage,
 )
 from actors.pieces import split_text
 from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from typing import Final
 
 from actors.commands import Send
-from actors.events import Held, Notice, SessionUpdated
+from actors.events.conversation import Notice
+from actors.events.session import Held, SessionUpdated
 from actors.replies import RejectCode
 from actors.session.state import SessionState, WaitingMessage
 from actors.session.step import Step

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from actors.commands import Configure, RevokeGrant
-from actors.events import Notice, PermissionResolved, SessionUpdated, Settings
+from actors.events.conversation import Notice
+from actors.events.permissions import PermissionResolved
+from actors.events.session import SessionUpdated, Settings
 from actors.offer import encode_offer, read_offer, refusal_of
 from actors.replies import RejectCode
 from actors.session.effects import Announce, KeepOffer, SendToHub

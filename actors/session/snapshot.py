@@ -11,7 +11,8 @@ import attrs
 import orjson
 
 from actors.codec import CONVERTER, decode_settings
-from actors.events import Held, PlanEntry, Settings
+from actors.events.session import Held, Settings
+from actors.events.work import PlanEntry
 from actors.replies import QueuedMessage, SessionView
 from actors.session.state import BackgroundTask, RunningUndo, SessionState, Turn, WaitingMessage
 from bridgehub.desk.records import DeskMark, Where

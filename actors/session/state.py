@@ -11,34 +11,37 @@ from typing import Any, Literal
 import attrs
 
 from actors.commands import Envelope
-from actors.events import (
+from actors.events.committed import Committed
+from actors.events.conversation import (
     BranchLeft,
-    Checkpoint,
-    Committed,
     Complete,
     Delivery,
-    Held,
     Interrupted,
     Message,
     Notice,
-    PermissionRequested,
-    PermissionResolved,
-    PlanEntry,
-    PlanUpdated,
+    Thinking,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import (
+    Checkpoint,
+    Held,
     SessionGrant,
     SessionUpdated,
     Settings,
+    Undone,
+    UndoStarted,
+)
+from actors.events.work import (
+    PlanEntry,
+    PlanUpdated,
     TaskFinished,
     TaskProgress,
     TaskStarted,
-    Thinking,
     ToolFinished,
     ToolStarted,
-    TurnError,
-    TurnStarted,
-    Undone,
-    UndoStarted,
-    UserMessage,
 )
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.replies import IfHead

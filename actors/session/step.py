@@ -12,21 +12,11 @@ from typing import Literal
 
 import attrs
 
-from actors.events import (
-    Committed,
-    Complete,
-    Delivery,
-    DeliveryState,
-    Event,
-    Held,
-    Interrupted,
-    PermissionResolved,
-    SessionUpdated,
-    Settings,
-    TaskFinished,
-    TurnError,
-    TurnStarted,
-)
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Complete, Delivery, DeliveryState, Interrupted, TurnError, TurnStarted
+from actors.events.permissions import PermissionResolved
+from actors.events.session import Held, SessionUpdated, Settings
+from actors.events.work import TaskFinished
 from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
 from actors.session.state import SessionState, Turn, WaitingMessage, apply
 from bridgehub.protocol.hub_spec import Setup

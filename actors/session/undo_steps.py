@@ -7,7 +7,8 @@ is carried out, once more after a crash. Messages wait until its second event.
 from __future__ import annotations
 
 from actors.commands import Envelope, Undo
-from actors.events import Notice, Undone, UndoStarted
+from actors.events.conversation import Notice
+from actors.events.session import Undone, UndoStarted
 from actors.replies import RejectCode, Rejected
 from actors.session.effects import Answer, CarryOutUndo, PlanUndo
 from actors.session.inputs import UndoCarried, UndoPlanned

@@ -17,7 +17,8 @@ import orjson
 import trio
 
 from actors.codec import decode_row
-from actors.events import Delivery, Interrupted, PermissionResolved, UserMessage
+from actors.events.conversation import Delivery, Interrupted, UserMessage
+from actors.events.permissions import PermissionResolved
 from builderos.client.terminal import one_line, write_json
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import wall_clock_ms

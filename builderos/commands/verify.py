@@ -17,7 +17,9 @@ import attrs
 import trio
 
 from actors.codec import decode_row
-from actors.events import Committed, Notice, ToolFinished, ToolStarted
+from actors.events.committed import Committed
+from actors.events.conversation import Notice
+from actors.events.work import ToolFinished, ToolStarted
 from actors.invariants import Verifier
 from builderos.client.terminal import one_line
 from builderos.exit_status import FAILED, OK, fail

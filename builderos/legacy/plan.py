@@ -19,7 +19,7 @@ from hashlib import sha256
 
 import attrs
 
-from actors.events import Attachment
+from actors.events.conversation import Attachment
 from storage.aliases import Aliases
 from storage.legacy_database import OldMessage, OldSession
 

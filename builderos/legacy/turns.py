@@ -12,17 +12,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from actors.codec import encode_entry
-from actors.events import (
-    TURN_ENDS,
-    Committed,
-    Complete,
-    Delivery,
-    Event,
-    Message,
-    TurnError,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import TURN_ENDS, Committed, Event
+from actors.events.conversation import Complete, Delivery, Message, TurnError, TurnStarted, UserMessage
 from actors.pieces import split_text
 from actors.session.state import SessionState, apply
 from builderos.legacy.plan import ID_PREFIX, OldEntry

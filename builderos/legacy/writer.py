@@ -15,7 +15,9 @@ import attrs
 import trio
 
 from actors.codec import decode_row, encode_settings
-from actors.events import Committed, Complete, Delivery, Settings
+from actors.events.committed import Committed
+from actors.events.conversation import Complete, Delivery
+from actors.events.session import Settings
 from actors.session.loading import load_state
 from actors.session.snapshot import summary
 from actors.session.state import SessionState, apply

@@ -24,7 +24,7 @@ from actors.config import ActorConfig
 from actors.desk.answers import DeskAnswers
 from actors.desk.questions import DeskQuestions
 from actors.desk.sessions import DeskList
-from actors.events import Attachment
+from actors.events.conversation import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor

@@ -9,7 +9,9 @@ import attrs
 
 from actors.codec import decode_row, encode_entry, encode_settings
 from actors.commands import Author, Command, Envelope, Send
-from actors.events import Committed, Delivery, Event, Message, Settings, Thinking
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Delivery, Message, Thinking
+from actors.events.session import Settings
 from actors.offer import NO_OFFER, encode_offer
 from actors.pieces import join_pieces
 from actors.replies import Accepted, Rejected, Reply

@@ -12,7 +12,9 @@ import trio
 from actors.codec import decode_row, encode_settings
 from actors.commands import Command, Envelope
 from actors.config import ActorConfig
-from actors.events import Committed, Message, Settings
+from actors.events.committed import Committed
+from actors.events.conversation import Message
+from actors.events.session import Settings
 from actors.replies import Reply
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor

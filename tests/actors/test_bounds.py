@@ -12,7 +12,8 @@ from trio.testing import MockClock
 
 import actors.session.hub_steps
 from actors.commands import Decide, Resolve, Send
-from actors.events import PermissionRequested, TaskFinished, ToolFinished, ToolStarted
+from actors.events.permissions import PermissionRequested
+from actors.events.work import TaskFinished, ToolFinished, ToolStarted
 from actors.hubs.processes import LEFT_BYTES
 from actors.session.effects import SendToHub
 from actors.session.hub_owner import TELLS_WAITING, HubOwner

@@ -6,7 +6,6 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import events as ev
 from actors.codec import (
     decode_event,
     decode_row,
@@ -15,7 +14,23 @@ from actors.codec import (
     encode_event,
     encode_settings,
 )
-from actors.events import Settings
+from actors.events.committed import Committed, Event
+from actors.events.conversation import (
+    Attachment,
+    Complete,
+    Delivery,
+    Interrupted,
+    Message,
+    Notice,
+    Thinking,
+    TurnError,
+    TurnStarted,
+    Usage,
+    UserMessage,
+)
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import SessionUpdated, Settings
+from actors.events.work import TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
 from storage.records import Row
 
 TEXT = st.text(max_size=20)
@@ -28,26 +43,24 @@ JSON = st.recursive(
 COUNT = st.none() | st.integers(0, 2**40)
 MONEY = st.none() | st.floats(0, 1e6)
 FILE = st.builds(
-    ev.Attachment, id=TEXT, filename=TEXT, mime_type=TEXT, size=st.integers(0, 2**40), type=TEXT, url=TEXT
+    Attachment, id=TEXT, filename=TEXT, mime_type=TEXT, size=st.integers(0, 2**40), type=TEXT, url=TEXT
 )
 USAGE = st.none() | st.builds(
-    ev.Usage, input_tokens=COUNT, output_tokens=COUNT, cached_input_tokens=COUNT, cost_usd=MONEY
+    Usage, input_tokens=COUNT, output_tokens=COUNT, cached_input_tokens=COUNT, cost_usd=MONEY
 )
 DECISION = st.sampled_from(["allow", "deny", "allow_session", "cancelled"])
 TASK_STATE = st.sampled_from(["succeeded", "failed", "cancelled"])
 PIECE = {"content": TEXT, "block": TEXT, "offset": st.integers(0, 2**40)}
 TASK = {"task_id": TEXT, "title": TEXT, "agent_type": TEXT, "parent_task_id": MAYBE}
-EVENT: st.SearchStrategy[ev.Event] = st.one_of(
+EVENT: st.SearchStrategy[Event] = st.one_of(
+    st.builds(UserMessage, message_id=TEXT, content=TEXT, attachments=st.lists(FILE, max_size=2).map(tuple)),
+    st.builds(Delivery, message_id=TEXT, state=st.sampled_from(["queued", "handed", "unknown"])),
+    st.builds(TurnStarted, message_id=TEXT),
+    st.builds(Message, **PIECE),
+    st.builds(Thinking, **PIECE),
+    st.builds(ToolStarted, tool_id=TEXT, name=TEXT, input=JSON, parent_tool_id=MAYBE, blob=JSON),
     st.builds(
-        ev.UserMessage, message_id=TEXT, content=TEXT, attachments=st.lists(FILE, max_size=2).map(tuple)
-    ),
-    st.builds(ev.Delivery, message_id=TEXT, state=st.sampled_from(["queued", "handed", "unknown"])),
-    st.builds(ev.TurnStarted, message_id=TEXT),
-    st.builds(ev.Message, **PIECE),
-    st.builds(ev.Thinking, **PIECE),
-    st.builds(ev.ToolStarted, tool_id=TEXT, name=TEXT, input=JSON, parent_tool_id=MAYBE, blob=JSON),
-    st.builds(
-        ev.ToolFinished,
+        ToolFinished,
         tool_id=TEXT,
         name=TEXT,
         output=TEXT,
@@ -56,7 +69,7 @@ EVENT: st.SearchStrategy[ev.Event] = st.one_of(
         blob=JSON,
     ),
     st.builds(
-        ev.PermissionRequested,
+        PermissionRequested,
         request_id=TEXT,
         tool=TEXT,
         input=JSON,
@@ -64,35 +77,35 @@ EVENT: st.SearchStrategy[ev.Event] = st.one_of(
         questions=JSON,
     ),
     st.builds(
-        ev.PermissionResolved, request_id=TEXT, decision=DECISION, by_device=MAYBE, note=MAYBE, answers=JSON
+        PermissionResolved, request_id=TEXT, decision=DECISION, by_device=MAYBE, note=MAYBE, answers=JSON
     ),
-    st.builds(ev.TaskStarted, **TASK),
-    st.builds(ev.TaskProgress, progress=TEXT, **TASK),
-    st.builds(ev.TaskFinished, state=TASK_STATE, result=MAYBE, **TASK),
-    st.builds(ev.Notice, code=TEXT, content=TEXT, attempt=COUNT, retry_in_s=MONEY),
+    st.builds(TaskStarted, **TASK),
+    st.builds(TaskProgress, progress=TEXT, **TASK),
+    st.builds(TaskFinished, state=TASK_STATE, result=MAYBE, **TASK),
+    st.builds(Notice, code=TEXT, content=TEXT, attempt=COUNT, retry_in_s=MONEY),
     st.builds(
-        ev.Complete,
+        Complete,
         message_count=st.integers(0, 2**53),
         text_length=st.integers(0, 2**53),
         text_sha256=TEXT,
         usage=USAGE,
     ),
-    st.builds(ev.TurnError, code=st.just("timeout"), content=TEXT, retryable=st.booleans()),
-    st.builds(ev.Interrupted, by_device=MAYBE),
-    st.builds(ev.SessionUpdated, title=MAYBE, failed=st.none() | st.booleans()),
+    st.builds(TurnError, code=st.just("timeout"), content=TEXT, retryable=st.booleans()),
+    st.builds(Interrupted, by_device=MAYBE),
+    st.builds(SessionUpdated, title=MAYBE, failed=st.none() | st.booleans()),
 )
 
 
 @given(EVENT)
-def test_any_event_round_trips(event: ev.Event) -> None:
+def test_any_event_round_trips(event: Event) -> None:
     assert decode_event(event.kind, encode_event(event)) == event
 
 
 @given(EVENT, st.integers(1, 4), MAYBE, MAYBE)
 def test_an_entry_says_of_the_row_what_the_event_was(
-    event: ev.Event, span: int, turn_id: str | None, device_id: str | None
+    event: Event, span: int, turn_id: str | None, device_id: str | None
 ) -> None:
-    item = ev.Committed(10 + span, 11, 77, turn_id, device_id, event)
+    item = Committed(10 + span, 11, 77, turn_id, device_id, event)
     entry = encode_entry(item)
     assert entry.span == span
     row = Row(
@@ -110,14 +123,14 @@ def test_an_entry_says_of_the_row_what_the_event_was(
 
 
 def test_each_message_and_delivery_records_its_command() -> None:
-    said = encode_entry(ev.Committed(1, 1, 0, "t", "d", ev.UserMessage("m", "hello")))
+    said = encode_entry(Committed(1, 1, 0, "t", "d", UserMessage("m", "hello")))
     assert (said.command_id, said.command_state, said.search_text) == ("m", "accepted", "hello")
-    moved = encode_entry(ev.Committed(2, 2, 0, "t", None, ev.Delivery("m", "handed")))
+    moved = encode_entry(Committed(2, 2, 0, "t", None, Delivery("m", "handed")))
     assert (moved.command_id, moved.command_state, moved.search_text) == ("m", "handed", None)
 
 
 @given(EVENT)
-def test_fields_of_a_later_version_are_ignored(event: ev.Event) -> None:
+def test_fields_of_a_later_version_are_ignored(event: Event) -> None:
     body = orjson.loads(encode_event(event))
     later = orjson.dumps({**body, "v": 9, "later": [1]})
     assert decode_event(event.kind, later) == event
@@ -125,7 +138,7 @@ def test_fields_of_a_later_version_are_ignored(event: ev.Event) -> None:
 
 def test_an_unknown_kind_becomes_a_notice() -> None:
     event = decode_event("hologram", b'{"v":7,"content":3}')
-    assert isinstance(event, ev.Notice)
+    assert isinstance(event, Notice)
     assert event.code == "unknown_kind"
 
 

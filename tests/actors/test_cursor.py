@@ -9,7 +9,11 @@ from trio.testing import MockClock
 
 from actors.codec import encode_entry, encode_settings
 from actors.cursor import PAGE_ROWS, Cursor
-from actors.events import Committed, Complete, Event, Message, PermissionRequested, Settings, ToolStarted
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Complete, Message
+from actors.events.permissions import PermissionRequested
+from actors.events.session import Settings
+from actors.events.work import ToolStarted
 from actors.tail import Tail
 from storage.records import Grant, NewSession
 from tests.fakes.memory_store import MemoryStore

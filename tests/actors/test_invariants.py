@@ -8,28 +8,22 @@ from hashlib import sha256
 import attrs
 import pytest
 
-from actors.events import (
-    Committed,
+from actors.events.committed import Committed, Event
+from actors.events.conversation import (
     Complete,
     Delivery,
     DeliveryState,
-    Event,
     Interrupted,
     Message,
     Notice,
-    PermissionRequested,
-    PermissionResolved,
-    SessionUpdated,
-    TaskFinished,
-    TaskProgress,
-    TaskStarted,
     Thinking,
-    ToolFinished,
-    ToolStarted,
     TurnError,
     TurnStarted,
     UserMessage,
 )
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import SessionUpdated
+from actors.events.work import TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
 from actors.invariants import MAX_FOUND, Verifier, violations
 from actors.pieces import MAX_PIECE_BYTES
 

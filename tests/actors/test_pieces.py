@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.events import Committed, Message, Notice, Thinking
+from actors.events.committed import Committed
+from actors.events.conversation import Message, Notice, Thinking
 from actors.pieces import MAX_PIECE_BYTES, fits, join_pieces, json_size, neighbours, split_text
 
 TEXT = st.text(max_size=40)

@@ -19,15 +19,10 @@ import trio
 
 from actors.codec import decode_row, encode_settings
 from actors.commands import Decide, Send
-from actors.events import (
-    TURN_ENDS,
-    Committed,
-    Delivery,
-    PermissionRequested,
-    PermissionResolved,
-    Settings,
-    UserMessage,
-)
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import Delivery, UserMessage
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import Settings
 from actors.replies import Accepted
 from actors.supervisor import Supervisor
 from bridgehub.protocol import messages as hub

@@ -9,7 +9,7 @@ import trio.testing
 from actors.codec import encode_settings
 from actors.commands import Close, Send
 from actors.config import ActorConfig
-from actors.events import Settings
+from actors.events.session import Settings
 from actors.recovery import end_failed_session
 from actors.session.effect_runner import SessionDeps
 from actors.tail import Tail

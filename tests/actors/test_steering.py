@@ -8,7 +8,8 @@ from trio.testing import MockClock
 
 from actors.codec import encode_entry
 from actors.commands import Decide, Interrupt, Send
-from actors.events import Committed, Delivery, Event, Message, TurnStarted, UserMessage
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Delivery, Message, TurnStarted, UserMessage
 from actors.history import read_history
 from actors.session.effects import SendHistory, SteerHub
 from actors.session.hub_steps import MAX_MEMORY_BYTES

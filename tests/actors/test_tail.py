@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import actors.tail
-from actors.events import Committed, Complete, Event, Message, Notice
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Complete, Message, Notice
 from actors.tail import AttachedDevice, DraftChanged, Presence, SessionProblem, Tail
 from tests.actors.harness import CapturingSink
 

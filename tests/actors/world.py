@@ -12,20 +12,10 @@ from typing import Literal
 import attrs
 
 from actors.commands import Command
-from actors.events import (
-    TURN_ENDS,
-    Committed,
-    Complete,
-    Delivery,
-    Held,
-    Message,
-    PermissionRequested,
-    PermissionResolved,
-    SessionUpdated,
-    Thinking,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import Complete, Delivery, Message, Thinking, TurnStarted, UserMessage
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import Held, SessionUpdated
 from actors.replies import Accepted, Rejected, Reply
 from actors.session.command_steps import MAX_QUEUED
 from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub

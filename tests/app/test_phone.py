@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.events import Complete, Message, TurnStarted, UserMessage
+from actors.events.conversation import Complete, Message, TurnStarted, UserMessage
 from tests.app.emulation import Profile, jitter_of
 from tests.app.world import SESSION_ALIAS, Phones, open_phone, open_world, talk
 from tests.fakes.bus import FakeSession

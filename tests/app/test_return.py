@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.events import Complete, Message, TurnStarted
+from actors.events.conversation import Complete, Message, TurnStarted
 from tests.app.line import Line, chat
 from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.fakes.bus import FakeSession

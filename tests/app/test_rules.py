@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.commands import Warm
-from actors.events import (
+from actors.events.conversation import (
     Complete,
     Delivery,
     Interrupted,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.events import PermissionRequested
+from actors.events.permissions import PermissionRequested
 from bridgehub.protocol.trust import trust_input
 from transport.ios.text import SummaryFilter, bare_error, decision_of, may_be_allowed, request_text
 from transport.ios.wire import ChatFrame, ConfigFrame, decode_app

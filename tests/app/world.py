@@ -13,7 +13,8 @@ from trio.testing import memory_stream_pair
 
 from actors.commands import Decide, Envelope
 from actors.commands import Send as SendCommand
-from actors.events import Complete, Delivery, Message, PermissionResolved, TurnStarted, UserMessage
+from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
+from actors.events.permissions import PermissionResolved
 from actors.replies import Accepted, Rejected
 from storage.tables.app_exchanges import OpenExchange
 from tests.app.emulation import Phone, Profile

@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from actors.codec import encode_settings
-from actors.events import Settings
+from actors.events.session import Settings
 from bridgehub.protocol.hub_spec import DelegateSpec
 from builderos.client.backoff import FIRST_S, LAST_S, Backoff
 from builderos.client.connection import NoServerError, Server, find_server

@@ -14,15 +14,9 @@ import trio
 
 from actors.codec import decode_settings, encode_entry
 from actors.commands import Attach, Close, Envelope, Send
-from actors.events import (
-    TURN_ENDS,
-    Committed,
-    Delivery,
-    Event,
-    PermissionRequested,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import TURN_ENDS, Committed, Event
+from actors.events.conversation import Delivery, TurnStarted, UserMessage
+from actors.events.permissions import PermissionRequested
 from actors.replies import Accepted, Closed, SessionView
 from actors.tail import Listener, Tail
 from storage.aliases import Aliases

@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from actors.events import (
-    TURN_ENDS,
-    Committed,
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import (
     Complete,
     Delivery,
     Message,
-    SessionUpdated,
     Thinking,
     TurnError,
     TurnStarted,
     UserMessage,
 )
+from actors.events.session import SessionUpdated
 from actors.invariants import violations
 from tests.simulation.agent import OWN_BLOCK
 from tests.simulation.device import SimDevice

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from actors.codec import decode_row
-from actors.events import Committed
+from actors.events.committed import Committed
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import (
     Entry,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import trio
 
-from actors.events import Delivery, PermissionResolved, UserMessage
+from actors.events.conversation import Delivery, UserMessage
+from actors.events.permissions import PermissionResolved
 from bridgehub.protocol import messages as hub
 from tests.fakes.devices import FakeDevices
 from tests.simulation.agent import AgentLog

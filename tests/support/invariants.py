@@ -16,17 +16,10 @@ from typing import Any, Literal, get_args
 import attrs
 
 from actors.codec import CONVERTER
-from actors.events import (
-    TURN_ENDS,
-    Committed,
-    Event,
-    Message,
-    SessionUpdated,
-    TaskProgress,
-    Thinking,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import TURN_ENDS, Committed, Event
+from actors.events.conversation import Message, Thinking, TurnStarted, UserMessage
+from actors.events.session import SessionUpdated
+from actors.events.work import TaskProgress
 from actors.invariants import violations
 
 __all__ = [

@@ -8,17 +8,9 @@ import attrs
 import orjson
 import pytest
 
-from actors.events import (
-    Committed,
-    Complete,
-    Delivery,
-    Event,
-    Message,
-    TaskProgress,
-    TaskStarted,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
+from actors.events.work import TaskProgress, TaskStarted
 from actors.pieces import join_pieces
 from tests.support.invariants import (
     accepted_problems,

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from actors.events import Committed
+from actors.events.committed import Committed
 from tests.support.device import Device, Json
 from tests.support.invariants import Problem, committed_of
 from tests.torture.town import Town

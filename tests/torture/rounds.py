@@ -14,7 +14,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.events import Committed, Delivery, Message, UserMessage
+from actors.events.committed import Committed
+from actors.events.conversation import Delivery, Message, UserMessage
 from tests.e2e.world import all_events, open_http
 from tests.support.invariants import (
     Problem,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.commands import Send
-from actors.events import Complete, Delivery, Message, PermissionRequested, TurnStarted, UserMessage
+from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
+from actors.events.permissions import PermissionRequested
 from actors.tail import DraftChanged, ReadMarkMoved, SessionProblem
 from storage.errors import StorageUnavailable
 from tests.fakes.bus import FakeSession

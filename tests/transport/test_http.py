@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from actors.commands import Close
-from actors.events import Complete, Delivery, Message, TurnStarted, UserMessage
+from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
 from storage.errors import StorageFull, StorageUnavailable
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Served, open_server

@@ -13,7 +13,7 @@ import trio.testing
 import trustme
 from wsproto.frame_protocol import Opcode
 
-from actors.events import Message
+from actors.events.conversation import Message
 from tests.fakes.bus import FakeServer
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.raw import HANDSHAKE, RawPeer

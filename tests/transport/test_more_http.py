@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.events import Complete, Message, TurnStarted
+from actors.events.conversation import Complete, Message, TurnStarted
 from storage.records import Entry
 from storage.tables import search
 from tests.storage.journal_contract import new_session

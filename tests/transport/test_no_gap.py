@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from actors.codec import decode_row
-from actors.events import Complete, Delivery, Event, Message, TurnStarted, UserMessage
+from actors.events.committed import Event
+from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Client, open_server
 

@@ -12,7 +12,7 @@ import attrs
 import httpx
 import trio
 
-from actors.events import Attachment
+from actors.events.conversation import Attachment
 from storage.store import open_store
 from storage.tables import revocations
 from tests.storage.faults import faulty_disk

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from actors.events import Complete, TaskFinished, TaskProgress, TaskStarted, TurnStarted
+from actors.events.conversation import Complete, TurnStarted
+from actors.events.work import TaskFinished, TaskProgress, TaskStarted
 from tests.fakes.bus import FakeSession
 from tests.transport.test_http import open_http
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from actors.events import (
-    Committed,
+from actors.events.committed import Committed, Event
+from actors.events.conversation import (
     Complete,
-    Event,
     Interrupted,
     Message,
     Thinking,

@@ -9,7 +9,8 @@ from typing import Final
 import attrs
 
 from actors.codec import decode_row
-from actors.events import TURN_ENDS, Committed, Message, TurnError, TurnStarted, UserMessage
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import Message, TurnError, TurnStarted, UserMessage
 from actors.ports import Journal
 from storage.tables.app_exchanges import OpenExchange
 from transport.ios.text import BEGUN_AGAIN, SummaryFilter, bare_error

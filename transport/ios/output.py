@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import attrs
 
-from actors.events import Committed, Complete, Interrupted, Message, TurnError, Usage
+from actors.events.committed import Committed
+from actors.events.conversation import Complete, Interrupted, Message, TurnError, Usage
 from transport.ios.text import SummaryFilter, bare_error
 
 __all__ = [

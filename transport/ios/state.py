@@ -24,17 +24,9 @@ from typing import Final, Literal
 
 import attrs
 
-from actors.events import (
-    TURN_ENDS,
-    Committed,
-    Delivery,
-    Message,
-    PermissionRequested,
-    PermissionResolved,
-    TurnError,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import Delivery, Message, TurnError, TurnStarted, UserMessage
+from actors.events.permissions import PermissionRequested, PermissionResolved
 from transport.ios.last_request import LastRequest
 from transport.ios.output import (
     EARLIER,

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
-from actors.events import PermissionRequested
+from actors.events.permissions import PermissionRequested
 from transport.request_text import shown_input, visible
 from transport.trust_words import KIND, lists_all, trust_lines
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from actors.events import Committed, Usage
+from actors.events.committed import Committed
+from actors.events.conversation import Usage
 from transport.v3.decode import MAX_ATTACHMENTS, is_id
 from transport.v3.events import encode_event, timestamp
 

@@ -19,17 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from actors.events import (
-    Committed,
-    Complete,
-    Notice,
-    PermissionRequested,
-    PermissionResolved,
-    SessionUpdated,
-    TaskFinished,
-    TurnError,
-    UserMessage,
-)
+from actors.events.committed import Committed
+from actors.events.conversation import Complete, Notice, TurnError, UserMessage
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import SessionUpdated
+from actors.events.work import TaskFinished
 from storage.tables.alerts import Change, Raise, Settle
 
 __all__ = [

@@ -15,7 +15,8 @@ import attrs
 import trio
 
 from actors.codec import decode_row
-from actors.events import Committed, UserMessage
+from actors.events.committed import Committed
+from actors.events.conversation import UserMessage
 from storage.errors import StorageError
 from storage.records import Row
 from storage.tables.alerts import Alert, Change, Settle

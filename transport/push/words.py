@@ -6,7 +6,10 @@ from typing import Final
 
 import attrs
 
-from actors.events import Event, Notice, PermissionRequested, TaskFinished
+from actors.events.committed import Event
+from actors.events.conversation import Notice
+from actors.events.permissions import PermissionRequested
+from actors.events.work import TaskFinished
 from storage.tables.alerts import Alert
 from storage.tables.deliveries import Delivery
 from transport.push.alert_state import DECIDED

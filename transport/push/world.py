@@ -8,7 +8,8 @@ from typing import Any, Final
 import attrs
 
 from actors.codec import decode_row
-from actors.events import PermissionRequested, TaskStarted
+from actors.events.permissions import PermissionRequested
+from actors.events.work import TaskStarted
 from actors.ports import Clock, Ids
 from storage.errors import SessionMissing
 from storage.store import Notified

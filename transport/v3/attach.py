@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from actors.commands import Attach, Author
-from actors.events import Settings
+from actors.events.session import Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
 from actors.replies import RejectCode, Rejected, SessionView
 from actors.tail import AttachedDevice, EventBatch

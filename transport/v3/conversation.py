@@ -17,7 +17,7 @@ import trio
 
 from actors.commands import Author, Envelope
 from actors.errors import ActorError
-from actors.events import Attachment as File
+from actors.events.conversation import Attachment as File
 from actors.replies import Accepted, Rejected, Reply
 from storage.errors import StorageError
 from transport.auth import OBSERVER_FRAMES, authorize

@@ -13,8 +13,31 @@ from typing import Any, Final, get_args
 import attrs
 import orjson
 
-from actors import events as ev
-from actors.events import Committed, Event
+from actors.events.committed import Committed, Event
+from actors.events.conversation import (
+    BlockDropped,
+    BranchLeft,
+    Complete,
+    Delivery,
+    Interrupted,
+    Message,
+    Thinking,
+    TurnError,
+    TurnStarted,
+    Usage,
+    UserMessage,
+)
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import (
+    Checkpoint,
+    Held,
+    SessionGrant,
+    SessionUpdated,
+    Settings,
+    Undone,
+    UndoStarted,
+)
+from actors.events.work import PlanUpdated, TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
 from actors.tail import EventBatch
 from bridgehub.desk.records import Where
 from transport.signed_urls import blob_url
@@ -99,14 +122,14 @@ def encode_event(session_id: str, epoch: int, item: Committed) -> bytes:
         "turn_id": item.turn_id,
         "device_id": item.device_id,
     }
-    if isinstance(event, ev.Message | ev.Thinking):
+    if isinstance(event, Message | Thinking):
         body["block"] = event.block
         body["offset"] = event.offset
     else:
         _add_fields(body, event)
-        if isinstance(event, ev.ToolStarted | ev.ToolFinished) and isinstance(event.blob, dict):
+        if isinstance(event, ToolStarted | ToolFinished) and isinstance(event.blob, dict):
             body["blob"] = _with_url(session_id, event.blob)
-        if isinstance(event, ev.ToolFinished) and isinstance(event.pictures, list):
+        if isinstance(event, ToolFinished) and isinstance(event.pictures, list):
             shown = [one for one in event.pictures if isinstance(one, dict)]
             body["pictures"] = [_with_url(session_id, one) for one in shown]
     text = orjson.dumps(body)
@@ -142,7 +165,7 @@ def clip(value: Any, code_points: int) -> Any:
     return value if len(text) <= code_points else text.decode()[:code_points]
 
 
-def request_fields(event: ev.PermissionRequested) -> dict[str, Any]:
+def request_fields(event: PermissionRequested) -> dict[str, Any]:
     """Return the fields that a device needs to show a permission request."""
     body: dict[str, Any] = {}
     _add_fields(body, event)
@@ -155,24 +178,24 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
         if value is None and name in _ONLY_WHERE_THERE:
             continue
         body[name] = value
-    if isinstance(event, ev.UserMessage):
+    if isinstance(event, UserMessage):
         body["attachments"] = [attrs.asdict(each) for each in event.attachments]
         _tell_moment(body, "not_before", event.not_before_ms)
-    elif isinstance(event, ev.TurnError):
+    elif isinstance(event, TurnError):
         _tell_moment(body, "resets_at", event.resets_at_ms)
         if not event.ways:
             del body["ways"]
-    elif isinstance(event, ev.Checkpoint):
+    elif isinstance(event, Checkpoint):
         body["left_out"] = [attrs.asdict(each) for each in event.left_out]
-    elif isinstance(event, ev.Complete):
+    elif isinstance(event, Complete):
         body["usage"] = _usage(event.usage)
-    elif isinstance(event, ev.TaskStarted | ev.TaskProgress | ev.TaskFinished):
+    elif isinstance(event, TaskStarted | TaskProgress | TaskFinished):
         body.setdefault("result", None)
         if not event.background:
             del body["background"]
-    elif isinstance(event, ev.PlanUpdated):
+    elif isinstance(event, PlanUpdated):
         body["entries"] = [attrs.asdict(entry) for entry in event.entries]
-    elif isinstance(event, ev.SessionUpdated):
+    elif isinstance(event, SessionUpdated):
         if event.settings is not None:
             body["settings"] = attrs.asdict(event.settings)
         if event.held is not None:
@@ -181,11 +204,11 @@ def _add_fields(body: dict[str, Any], event: Event) -> None:
             body["where"] = {**(told_where(event.where.where) or {}), "ending_by": event.where.ending_by}
         if event.grants is not None:
             body["grants"] = told_grants(event.grants)
-    elif isinstance(event, ev.PermissionRequested):
+    elif isinstance(event, PermissionRequested):
         body["kind"] = body.pop("about")
         body["title"] = event_content(event)
         del body["denying"]
-    elif isinstance(event, ev.PermissionResolved):
+    elif isinstance(event, PermissionResolved):
         for name in ("input", "mode", "option"):
             if body[name] is None:
                 del body[name]
@@ -197,7 +220,7 @@ def _tell_moment(body: dict[str, Any], name: str, at_ms: int | None) -> None:
         body[name] = timestamp(at_ms)
 
 
-def told_held(held: ev.Held) -> dict[str, Any] | None:
+def told_held(held: Held) -> dict[str, Any] | None:
     """Return the reason why the queue waits, as devices see it; None if it does not wait any more."""
     until = None if held.until_ms is None else timestamp(held.until_ms)
     return {"code": held.code, "until": until} if held.code else None
@@ -211,7 +234,7 @@ def told_where(where: Where | None) -> dict[str, Any] | None:
     return {"program": where.program, "pid": where.pid, "status": where.status, "since": since}
 
 
-def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
+def told_grants(grants: Sequence[SessionGrant]) -> list[dict[str, Any]]:
     """Return the grants of the session, as devices see them."""
     return [
         {
@@ -223,7 +246,7 @@ def told_grants(grants: Sequence[ev.SessionGrant]) -> list[dict[str, Any]]:
     ]
 
 
-def _usage(usage: ev.Usage | None) -> dict[str, Any]:
+def _usage(usage: Usage | None) -> dict[str, Any]:
     counts = {} if usage is None else attrs.asdict(usage)
     return {name: value for name, value in counts.items() if value is not None}
 
@@ -236,7 +259,7 @@ def event_content(event: Event) -> str:
     return _LINES[type(event)](event)
 
 
-def _session_updated(event: ev.SessionUpdated) -> str:
+def _session_updated(event: SessionUpdated) -> str:
     if event.failed is not None:
         return "The session failed." if event.failed else "The session works again."
     if event.title is not None:
@@ -255,18 +278,18 @@ def _session_updated(event: ev.SessionUpdated) -> str:
 _WHEN: Final = {"now": "now", "next_turn": "from the next turn on", None: "now"}
 
 
-def _settings_line(settings: ev.Settings) -> str:
+def _settings_line(settings: Settings) -> str:
     values = {"model": settings.model, "mode": settings.permission_mode, "effort": settings.effort}
     return ", ".join(f"{name} {value or 'by default'}" for name, value in values.items())
 
 
-def _checkpoint(event: ev.Checkpoint) -> str:
+def _checkpoint(event: Checkpoint) -> str:
     if event.position == "before":
         return "The workspace is saved as it was before the turn."
     return f"{_counted(event.files or 0)} changed, +{event.added or 0} −{event.removed or 0}."
 
 
-def _undone(event: ev.Undone) -> str:
+def _undone(event: Undone) -> str:
     left = f", {_counted(len(event.conflicts))} left alone" if event.conflicts else ""
     return f"Changes taken back: {_counted(len(event.files))}{left}."
 
@@ -275,30 +298,30 @@ def _counted(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
 
 
-def _resolved(event: ev.PermissionResolved) -> str:
+def _resolved(event: PermissionResolved) -> str:
     word = {"deny": "Denied", "cancelled": "Cancelled"}.get(event.decision, "Allowed")
     return f"{word} by {event.by_device}." if event.by_device else f"{word}."
 
 
 _LINES: Final[dict[type[Any], Callable[[Any], str]]] = {
-    ev.Delivery: lambda event: f"The message is {event.state}.",
-    ev.TurnStarted: lambda _: "The turn started.",
-    ev.BlockDropped: lambda _: "The answer broke off and begins again.",
-    ev.ToolStarted: lambda event: f"{event.name} started.",
-    ev.ToolFinished: lambda event: f"{event.name} {'failed' if event.is_error else 'finished'}.",
-    ev.PermissionRequested: lambda event: event.title or f"{event.tool} asks for permission.",
-    ev.PermissionResolved: _resolved,
-    ev.TaskStarted: lambda event: f"Task started: {event.title}",
-    ev.TaskProgress: lambda event: event.progress,
-    ev.TaskFinished: lambda event: f"Task {event.state}: {event.title}",
-    ev.Complete: lambda _: "The turn is complete.",
-    ev.PlanUpdated: lambda event: (
+    Delivery: lambda event: f"The message is {event.state}.",
+    TurnStarted: lambda _: "The turn started.",
+    BlockDropped: lambda _: "The answer broke off and begins again.",
+    ToolStarted: lambda event: f"{event.name} started.",
+    ToolFinished: lambda event: f"{event.name} {'failed' if event.is_error else 'finished'}.",
+    PermissionRequested: lambda event: event.title or f"{event.tool} asks for permission.",
+    PermissionResolved: _resolved,
+    TaskStarted: lambda event: f"Task started: {event.title}",
+    TaskProgress: lambda event: event.progress,
+    TaskFinished: lambda event: f"Task {event.state}: {event.title}",
+    Complete: lambda _: "The turn is complete.",
+    PlanUpdated: lambda event: (
         f"{sum(one.status == 'completed' for one in event.entries)} of {len(event.entries)} done."
     ),
-    ev.Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
-    ev.SessionUpdated: _session_updated,
-    ev.Checkpoint: _checkpoint,
-    ev.UndoStarted: lambda event: f"{event.by_device} takes changes back.",
-    ev.Undone: _undone,
-    ev.BranchLeft: lambda event: f"At the desk {len(event.turn_ids)} turns were left behind.",
+    Interrupted: lambda event: f"Interrupted by {event.by_device}." if event.by_device else "Interrupted.",
+    SessionUpdated: _session_updated,
+    Checkpoint: _checkpoint,
+    UndoStarted: lambda event: f"{event.by_device} takes changes back.",
+    Undone: _undone,
+    BranchLeft: lambda event: f"At the desk {len(event.turn_ids)} turns were left behind.",
 }

@@ -18,7 +18,8 @@ import orjson
 import trio
 
 from actors.codec import decode_row
-from actors.events import TURN_ENDS, Committed, TurnStarted
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import TurnStarted
 from actors.ports import Clock, Journal
 from storage.errors import StorageError
 from transport.ports import Renders

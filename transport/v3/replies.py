@@ -8,7 +8,8 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from actors.events import Held, PermissionRequested
+from actors.events.permissions import PermissionRequested
+from actors.events.session import Held
 from actors.offer import Offer
 from actors.replies import Accepted, Rejected, SessionView
 from actors.tail import (

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.codec import decode_event
-from actors.events import Committed, Message, Thinking
+from actors.events.committed import Committed
+from actors.events.conversation import Message, Thinking
 from actors.pieces import MAX_PIECE_BYTES, json_size
 from actors.session.answer import Answer
 from storage.records import Fold

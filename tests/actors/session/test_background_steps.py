@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.commands import Close, Interrupt, Send, StopTask
-from actors.events import TaskFinished, TurnStarted
+from actors.events.conversation import TurnStarted
+from actors.events.work import TaskFinished
 from actors.replies import IfHead
 from actors.session.background_steps import MAX_BACKGROUND
 from actors.session.effects import KillHub, SendToHub

@@ -18,7 +18,7 @@ from actors.commands import (
     Resolve,
     Send,
 )
-from actors.events import PermissionResolved
+from actors.events.permissions import PermissionResolved
 from actors.replies import Accepted, Closed, IfHead, Rejected, SessionView
 from actors.session.effects import Announce, HandOver, KeepNote, SendToHub, StartHub, StopHub
 from actors.session.inputs import IdleTooLong, MarkFailed, Resume

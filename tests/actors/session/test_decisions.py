@@ -9,7 +9,7 @@ import pytest
 
 from actors.codec import decode_event, encode_event
 from actors.commands import Decide, Send
-from actors.events import PermissionRequested, PermissionResolved
+from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.session.effects import SendToHub
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_DIFF_BYTES, MAX_VALUE_BYTES

@@ -9,7 +9,9 @@ import pytest
 
 from actors.codec import decode_row
 from actors.commands import AskAtDesk, Decide, GiveBack, Interrupt, Send, TakeOver, Warm, WithdrawAtDesk
-from actors.events import BranchLeft, PermissionResolved, SessionUpdated, UserMessage
+from actors.events.conversation import BranchLeft, UserMessage
+from actors.events.permissions import PermissionResolved
+from actors.events.session import SessionUpdated
 from actors.invariants import violations
 from actors.replies import Closed, Rejected
 from actors.session.effects import EndElsewhere, StartHub, StopHub, TellDesk

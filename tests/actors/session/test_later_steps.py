@@ -6,7 +6,8 @@ import attrs
 import pytest
 
 from actors.commands import Cancel, Close, Send, SendNow
-from actors.events import Held, SessionUpdated, UserMessage
+from actors.events.conversation import UserMessage
+from actors.events.session import Held, SessionUpdated
 from actors.session.effects import HandOver
 from actors.session.inputs import Resume, TimeCame
 from actors.session.later_steps import MAX_AHEAD_MS, MAX_LATE_MS, MAX_SCHEDULED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.commands import Send
-from actors.events import PlanEntry, PlanUpdated
+from actors.events.work import PlanEntry, PlanUpdated
 from actors.session.snapshot import view
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_PLAN_CHARS, MAX_PLAN_ENTRIES

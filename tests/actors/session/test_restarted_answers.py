@@ -11,16 +11,9 @@ from trio.testing import MockClock
 
 from actors.codec import decode_row, encode_entry, encode_settings
 from actors.commands import Send
-from actors.events import (
-    BlockDropped,
-    Committed,
-    Complete,
-    Event,
-    Message,
-    Settings,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import Committed, Event
+from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted, UserMessage
+from actors.events.session import Settings
 from actors.fork import Forking
 from actors.history import read_history
 from actors.invariants import violations

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from actors.commands import Configure, Decide, Interrupt, RevokeGrant, Send
-from actors.events import PermissionResolved, SessionUpdated
+from actors.events.permissions import PermissionResolved
+from actors.events.session import SessionUpdated
 from actors.offer import MAX_COMMANDS, read_offer
 from actors.replies import Rejected
 from actors.session.effects import Announce, HandOver, KeepOffer, StartHub, StopHub

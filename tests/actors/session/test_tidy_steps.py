@@ -6,7 +6,7 @@ import attrs
 import orjson
 
 from actors.commands import Configure, Organize, Renew, Send, Warm
-from actors.events import PlanEntry
+from actors.events.work import PlanEntry
 from actors.session.effects import KeepNote, SendToHub, StartHub, StopHub
 from actors.session.snapshot import summary
 from bridgehub.protocol import events as hub

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.commands import Decide, Interrupt, Send
-from actors.events import PermissionRequested
+from actors.events.permissions import PermissionRequested
 from actors.session.effects import Audit, ForgetHub, StartHub
 from actors.session.hub_life_steps import MAX_ASKED_AGAIN
 from actors.session.state import DECLINED_KEPT

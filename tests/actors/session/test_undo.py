@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from actors.commands import Close, Send, Undo
-from actors.events import Checkpoint, Undone, UndoStarted
+from actors.events.session import Checkpoint, Undone, UndoStarted
 from actors.replies import IfHead, Rejected
 from actors.session.effects import CarryOutUndo, PlanUndo
 from actors.session.inputs import HubGone, Resume, UndoCarried, UndoPlanned

@@ -15,18 +15,10 @@ import trio
 
 import builderos.commands.verify as command
 from actors.codec import encode_entry, encode_settings
-from actors.events import (
-    Committed,
-    Complete,
-    Delivery,
-    Event,
-    Message,
-    Settings,
-    ToolFinished,
-    ToolStarted,
-    TurnStarted,
-    UserMessage,
-)
+from actors.events.committed import Committed, Event
+from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
+from actors.events.session import Settings
+from actors.events.work import ToolFinished, ToolStarted
 from actors.session.snapshot import summary
 from actors.session.state import SessionState, apply
 from builderos.commands.import_ import ImportOptions, run_import

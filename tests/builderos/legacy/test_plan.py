@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.codec import decode_event
-from actors.events import Complete, Delivery, Message, Settings, TurnError, TurnStarted, UserMessage
+from actors.events.conversation import Complete, Delivery, Message, TurnError, TurnStarted, UserMessage
+from actors.events.session import Settings
 from actors.session.state import SessionState
 from builderos.legacy.plan import OldEntry, plan_session
 from builderos.legacy.turns import tell, units

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.codec import decode_row
-from actors.events import TURN_ENDS, Committed, TurnStarted, UserMessage
+from actors.events.committed import TURN_ENDS, Committed
+from actors.events.conversation import TurnStarted, UserMessage
 from actors.session.loading import load_state
 from builderos.legacy.plan import plan_session
 from builderos.legacy.writer import SessionWriter

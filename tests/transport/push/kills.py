@@ -31,7 +31,8 @@ from typing import Any
 
 import trio
 
-from actors.events import Complete, PermissionResolved
+from actors.events.conversation import Complete
+from actors.events.permissions import PermissionResolved
 from storage.sqlite.writer import Writer
 from storage.tables import alerts as alert_tables
 from storage.tables.alerts import Alerts

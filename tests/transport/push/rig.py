@@ -10,7 +10,8 @@ from pathlib import Path
 import attrs
 
 from actors.codec import encode_entry
-from actors.events import Committed, Event, PermissionRequested, PermissionResolved
+from actors.events.committed import Committed, Event
+from actors.events.permissions import PermissionRequested, PermissionResolved
 from storage.records import NewSession, Summary
 from storage.store import Store
 from storage.tables.alerts import Alert

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from actors.events import (
-    Complete,
-    Event,
-    Interrupted,
-    Notice,
-    SessionUpdated,
-    TaskFinished,
-    TurnError,
-    UserMessage,
-)
+from actors.events.committed import Event
+from actors.events.conversation import Complete, Interrupted, Notice, TurnError, UserMessage
+from actors.events.session import SessionUpdated
+from actors.events.work import TaskFinished
 from tests.transport.push.rig import Service, asked, open_rig
 from transport.push.alert_state import TOO_OLD_MS
 from transport.push.senders.sending import Answer
@@ -263,7 +257,7 @@ async def test_too_many_cards_become_one(tmp_path: Path) -> None:
 async def test_a_delegates_request_says_whose_it_is(tmp_path: Path) -> None:
     import attrs
 
-    from actors.events import TaskStarted
+    from actors.events.work import TaskStarted
 
     async with open_rig(tmp_path) as rig:
         await rig.add("phone")

@@ -10,7 +10,7 @@ import trio
 import transport.v3.conversation
 from actors.commands import Decide, Interrupt, Send
 from actors.errors import SessionFailed, ShuttingDown
-from actors.events import Message
+from actors.events.conversation import Message
 from actors.replies import Rejected
 from tests.fakes.bus import FakeSession, accept
 from tests.transport.client import open_server

@@ -10,37 +10,62 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
-from actors import events as ev
-from actors.events import Committed, Event
+from actors.events.committed import Committed, Event
+from actors.events.conversation import (
+    Attachment,
+    BlockDropped,
+    BranchLeft,
+    Complete,
+    Delivery,
+    Interrupted,
+    Message,
+    Notice,
+    Thinking,
+    TurnError,
+    TurnStarted,
+    Usage,
+    UserMessage,
+)
+from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.session import Checkpoint, LeftOut, SessionUpdated, Undone, UndoStarted
+from actors.events.work import (
+    PlanEntry,
+    PlanUpdated,
+    TaskFinished,
+    TaskProgress,
+    TaskStarted,
+    ToolFinished,
+    ToolStarted,
+)
 from actors.tail import EventBatch
 from transport.v3.events import encode_event, encode_round, timestamp
 from transport.websocket.frames import MAX_FRAME_BYTES, is_close, text_frame
 
 HUGE = "\x01" * 600_000
 SAMPLES: list[Event] = [
-    ev.UserMessage("m", "hi", (ev.Attachment("1", "a.png", "image/png", 3, "image", "/u"),)),
-    ev.Delivery("m", "queued"),
-    ev.TurnStarted("m"),
-    ev.Message("text", "b", 3),
-    ev.Thinking("hm", "b", 0),
-    ev.ToolStarted("t", "Bash", {"command": "ls"}),
-    ev.ToolFinished("t", "Bash", "out", is_error=False, duration_ms=3),
-    ev.PermissionRequested("r", "Bash", {"command": "ls"}, ("allow", "deny")),
-    ev.PermissionResolved("r", "deny", "ipad", "no"),
-    ev.TaskStarted("k", "title", "codex"),
-    ev.TaskProgress("k", "title", "codex", "half"),
-    ev.TaskFinished("k", "title", "codex", "succeeded", "done"),
-    ev.Notice("retry", "again", 1, 2.5),
-    ev.Complete(2, 4, "00", ev.Usage(1, 2)),
-    ev.TurnError("timeout", "too long", retryable=True),
-    ev.Interrupted(None),
-    ev.SessionUpdated(title="T"),
-    ev.Checkpoint("turn", "c1", "after", 2, 3, 1, late=True, left_out=(ev.LeftOut("a.bin", "big"),)),
-    ev.UndoStarted("u1", "turn", "ipad", "c2"),
-    ev.Undone("u1", ("a.py",), ("b.py",)),
-    ev.BlockDropped("1"),
-    ev.BranchLeft(("turn",)),
-    ev.PlanUpdated((ev.PlanEntry("one", "pending"),)),
+    UserMessage("m", "hi", (Attachment("1", "a.png", "image/png", 3, "image", "/u"),)),
+    Delivery("m", "queued"),
+    TurnStarted("m"),
+    Message("text", "b", 3),
+    Thinking("hm", "b", 0),
+    ToolStarted("t", "Bash", {"command": "ls"}),
+    ToolFinished("t", "Bash", "out", is_error=False, duration_ms=3),
+    PermissionRequested("r", "Bash", {"command": "ls"}, ("allow", "deny")),
+    PermissionResolved("r", "deny", "ipad", "no"),
+    TaskStarted("k", "title", "codex"),
+    TaskProgress("k", "title", "codex", "half"),
+    TaskFinished("k", "title", "codex", "succeeded", "done"),
+    Notice("retry", "again", 1, 2.5),
+    Complete(2, 4, "00", Usage(1, 2)),
+    TurnError("timeout", "too long", retryable=True),
+    Interrupted(None),
+    SessionUpdated(title="T"),
+    Checkpoint("turn", "c1", "after", 2, 3, 1, late=True, left_out=(LeftOut("a.bin", "big"),)),
+    UndoStarted("u1", "turn", "ipad", "c2"),
+    Undone("u1", ("a.py",), ("b.py",)),
+    BlockDropped("1"),
+    BranchLeft(("turn",)),
+    PlanUpdated((PlanEntry("one", "pending"),)),
 ]
 
 
@@ -84,7 +109,7 @@ def test_each_kind_has_what_every_frame_has(event: Event) -> None:
         (SAMPLES[5], {"tool_id": "t", "name": "Bash", "input": {"command": "ls"}, "parent_tool_id": None}),
         (SAMPLES[6], {"output": "out", "is_error": False, "duration_ms": 3}),
         (
-            ev.Checkpoint("t", "c1", "after", 2, 3, 1, left_out=(ev.LeftOut("a.bin", "big"),)),
+            Checkpoint("t", "c1", "after", 2, 3, 1, left_out=(LeftOut("a.bin", "big"),)),
             {
                 "of_turn": "t",
                 "checkpoint_id": "c1",
@@ -97,10 +122,10 @@ def test_each_kind_has_what_every_frame_has(event: Event) -> None:
             },
         ),
         (
-            ev.UndoStarted("u1", "t", "ipad", "c2"),
+            UndoStarted("u1", "t", "ipad", "c2"),
             {"undo_id": "u1", "turn_id": "t", "by_device": "ipad", "checkpoint_id": "c2"},
         ),
-        (ev.Undone("u1", ("a.py",), ("b.py",)), {"undo_id": "u1", "files": ["a.py"], "conflicts": ["b.py"]}),
+        (Undone("u1", ("a.py",), ("b.py",)), {"undo_id": "u1", "files": ["a.py"], "conflicts": ["b.py"]}),
         (SAMPLES[7], {"request_id": "r", "tool": "Bash", "options": ["allow", "deny"]}),
         (SAMPLES[8], {"decision": "deny", "by_device": "ipad", "note": "no", "answers": None}),
         (SAMPLES[10], {"content": "half", "state": "running", "result": None, "parent_task_id": None}),
@@ -120,7 +145,7 @@ def test_the_fields_of_a_kind(event: Event, fields: dict[str, Any]) -> None:
 
 
 def test_a_request_has_its_kind_and_always_a_title() -> None:
-    request = ev.PermissionRequested(
+    request = PermissionRequested(
         "r", "Edit", {}, ("allow",), about="edit", title="Edit a", modes=("auto",), diff=[], editable=("x",)
     )
     body = frame(request)
@@ -134,7 +159,7 @@ def test_a_request_has_its_kind_and_always_a_title() -> None:
 
 
 def test_a_decision_tells_what_was_changed() -> None:
-    body = frame(ev.PermissionResolved("r", "allow", "ipad", input={"command": "id"}, mode="plan"))
+    body = frame(PermissionResolved("r", "allow", "ipad", input={"command": "id"}, mode="plan"))
     assert (body["input"], body["mode"]) == ({"command": "id"}, "plan")
     assert not {"input", "mode"} & frame(SAMPLES[8]).keys()
 
@@ -150,11 +175,11 @@ def test_what_is_not_there_is_left_out() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        ev.PermissionRequested("r", "T", {"a": HUGE}, ("allow",), [HUGE]),
-        ev.PermissionResolved("r", "allow", None, HUGE, {"q": HUGE}),
-        ev.TaskFinished(HUGE, HUGE, HUGE, "failed", HUGE, HUGE),
-        ev.ToolStarted("t", HUGE, {"a": HUGE}, None, {"url": HUGE}),
-        ev.UserMessage("m", HUGE, tuple(ev.Attachment(HUGE, HUGE, "m", 1, "t", "u") for _ in range(2))),
+        PermissionRequested("r", "T", {"a": HUGE}, ("allow",), [HUGE]),
+        PermissionResolved("r", "allow", None, HUGE, {"q": HUGE}),
+        TaskFinished(HUGE, HUGE, HUGE, "failed", HUGE, HUGE),
+        ToolStarted("t", HUGE, {"a": HUGE}, None, {"url": HUGE}),
+        UserMessage("m", HUGE, tuple(Attachment(HUGE, HUGE, "m", 1, "t", "u") for _ in range(2))),
     ],
     ids=lambda event: event.kind,
 )
@@ -166,7 +191,7 @@ def test_no_frame_is_too_large(event: Event) -> None:
 
 def test_the_longest_piece_goes_out_whole() -> None:
     content = "\x01" * (256 * 1024 // 6)
-    assert frame(ev.Message(content, "b", 0))["content"] == content
+    assert frame(Message(content, "b", 0))["content"] == content
 
 
 def test_a_round_is_encoded_once() -> None:

@@ -10,7 +10,15 @@ import httpx
 import trio
 import trio.testing
 
-from actors.events import Complete, Delivery, Interrupted, Message, TurnError, TurnStarted, UserMessage
+from actors.events.conversation import (
+    Complete,
+    Delivery,
+    Interrupted,
+    Message,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
 from storage.errors import StorageUnavailable
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Client, open_server

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 import orjson
 
-from actors.events import PermissionRequested, SessionGrant, Settings
+from actors.events.permissions import PermissionRequested
+from actors.events.session import SessionGrant, Settings
 from actors.replies import IfHead, QueuedMessage, Rejected, SessionView
 from actors.tail import AttachedDevice, Presence
 from transport.v3 import replies

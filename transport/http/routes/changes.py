@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from actors.checkpoints import checkpoints_around
 from actors.codec import decode_row
-from actors.events import Checkpoint
+from actors.events.session import Checkpoint
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.workspace import query_of, workspace_of
 from transport.ports import Deps, Device

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.commands import Attach, Author, Command, Decide, Envelope
-from actors.events import Decision
+from actors.events.permissions import Decision
 from actors.replies import Rejected, Reply
 from storage.errors import SessionMissing
 from transport.config import TransportConfig

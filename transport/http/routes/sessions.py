@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.codec import decode_row
-from actors.events import Committed, TurnStarted, UserMessage
+from actors.events.committed import Committed
+from actors.events.conversation import TurnStarted, UserMessage
 from storage.records import SessionRecord
 from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of, number_of
 from transport.ports import Deps, Device, Renders

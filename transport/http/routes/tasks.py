@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from actors.codec import decode_row
-from actors.events import Committed, TaskFinished, TaskStarted
+from actors.events.committed import Committed
+from actors.events.work import TaskFinished, TaskStarted
 from actors.ports import Catalog, Journal
 from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of
 from transport.ports import Device
