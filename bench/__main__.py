@@ -17,13 +17,16 @@ import attrs
 import orjson
 import trio
 
-from bench.agents import measure_claude, measure_codex
+from bench.agents.cold import measure_cold
+from bench.agents.warm_turns import measure_claude, measure_codex
 from bench.boot import measure_boot
 from bench.errors import BenchError, NotInstalled, one_line
-from bench.hot import profile
-from bench.memory import measure_hubs, measure_memory
+from bench.many.measure import measure_many
+from bench.memory.idle import measure_hubs, measure_memory
+from bench.memory.work import measure_after_work
 from bench.path import measure_path
 from bench.plan import Plan
+from bench.profile.run import profile
 from bench.report import Row, as_json, missed, table
 
 __all__ = ["main"]
@@ -34,7 +37,10 @@ PARTS = {
     "codex": measure_codex,
     "boot": measure_boot,
     "memory": measure_memory,
+    "after-work": measure_after_work,
     "hub": measure_hubs,
+    "cold": measure_cold,
+    "many": measure_many,
 }
 
 EXIT_BROKEN = 1

@@ -4,6 +4,9 @@
 Each line is committed as a row of its own before it is sent to every device in turn. No sessions, no positions,
 no replay, no limits: what is measured against it is the price of having these.
 
+A device gets what its path's producer sends: a producer that names none in a first line `{"type":"session","content":
+PATH}` sends to `/`.
+
 With `--join` everything that one read of the socket brought is one transaction, still with a row a line, and one
 frame: the harder yardstick for throughput.
 """
@@ -23,6 +26,7 @@ import trio_websocket
 __all__ = ["main"]
 
 _READ_BYTES = 65536
+_SESSION = b'{"type":"session"'
 _TABLE = "CREATE TABLE piece (seq INTEGER PRIMARY KEY, content TEXT NOT NULL)"
 _INSERT = "INSERT INTO piece (content) VALUES (?)"
 
@@ -32,30 +36,32 @@ class _Chain:
     join: bool
     connection: apsw.Connection
     limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    devices: list[trio_websocket.WebSocketConnection] = attrs.field(factory=list)
+    devices: dict[str, list[trio_websocket.WebSocketConnection]] = attrs.field(factory=dict)
 
     async def serve_device(self, request: trio_websocket.WebSocketRequest) -> None:
         device = await request.accept()
-        self.devices.append(device)
+        self.devices.setdefault(request.path, []).append(device)
         try:
             while True:
                 await device.get_message()
         except trio_websocket.ConnectionClosed:
             pass
         finally:
-            self.devices.remove(device)
+            self.devices[request.path].remove(device)
 
     async def serve_producer(self, stream: trio.SocketStream) -> None:
-        rest = b""
+        rest, path = b"", "/"
         while data := await stream.receive_some(_READ_BYTES):
             *lines, rest = (rest + data).split(b"\n")
+            if lines and lines[0].startswith(_SESSION):
+                path = orjson.loads(lines.pop(0))["content"]
             if self.join and lines:
-                await self._pass_on(lines)
+                await self._pass_on(lines, path)
             elif lines:
                 for line in lines:
-                    await self._pass_on([line])
+                    await self._pass_on([line], path)
 
-    async def _pass_on(self, lines: Sequence[bytes]) -> None:
+    async def _pass_on(self, lines: Sequence[bytes], path: str) -> None:
         messages = [orjson.loads(line) for line in lines]
         pieces = [message["content"] for message in messages if message["type"] == "message"]
         await trio.to_thread.run_sync(self._commit, pieces, limiter=self.limiter)
@@ -64,7 +70,7 @@ class _Chain:
             leaving.append(messages[-1])
         for message in leaving:
             frame = orjson.dumps(message).decode()
-            for device in self.devices:
+            for device in self.devices.get(path, ()):
                 await device.send_message(frame)
 
     def _commit(self, pieces: Sequence[str]) -> None:

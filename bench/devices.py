@@ -33,6 +33,7 @@ __all__ = [
     "now_us",
     "open_device",
     "read_run",
+    "say",
     "send",
 ]
 
@@ -107,7 +108,7 @@ async def join_session(
     Raises:
         BenchError: the server refused.
     """
-    await _say(device, {"type": "auth", "token": key})
+    await say(device, {"type": "auth", "token": key})
     await _await_type(device, "ready")
     await attach(device, session_id, label, agent)
 
@@ -115,7 +116,7 @@ async def join_session(
 async def attach(device: WebSocketConnection, session_id: str, label: str, agent: str = "echo") -> None:
     """Attach a connection that has signed in to one more session. Raises BenchError where it is refused."""
     frame = {"type": "attach", "session_id": session_id, "agent": agent, "device_id": label, "history": 0}
-    await _say(device, frame)
+    await say(device, frame)
     await _await_type(device, "attached")
 
 
@@ -123,10 +124,11 @@ async def send(device: WebSocketConnection, session_id: str, content: str) -> No
     """Send a user message with a fresh id."""
     message_id = uuid.uuid4().hex
     frame = {"type": "send", "session_id": session_id, "message_id": message_id, "content": content}
-    await _say(device, frame)
+    await say(device, frame)
 
 
-async def _say(device: WebSocketConnection, frame: dict[str, Any]) -> None:
+async def say(device: WebSocketConnection, frame: dict[str, Any]) -> None:
+    """Send one frame of JSON."""
     await device.send_message(orjson.dumps(frame).decode())
 
 

@@ -39,6 +39,7 @@ class Outcome:
         last_us: when the last of them was there.
         in_first: pieces of the first frame.
         latencies_us: for each clock word, how old it was when its frame was there.
+        left_us: for each clock word, when it left.
     """
 
     pieces: int
@@ -47,6 +48,7 @@ class Outcome:
     last_us: int
     in_first: int
     latencies_us: tuple[int, ...]
+    left_us: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -124,6 +126,7 @@ def evaluate(frames: Iterable[Received], kind: Kind, expected: int) -> Outcome:
     text = _Text()
     counts: list[tuple[int, int]] = []
     latencies: list[int] = []
+    left: list[int] = []
     for frame in frames:
         message = parse_frame(frame.text)
         if message["type"] != "message":
@@ -134,8 +137,11 @@ def evaluate(frames: Iterable[Received], kind: Kind, expected: int) -> Outcome:
         if count:
             counts.append((frame.at_us, count))
         if kind == "clock":
+            left.extend(int(word) for word in words)
             latencies.extend(frame.at_us - int(word) for word in words)
     pieces = sum(count for _, count in counts)
     if pieces != expected:
         raise BenchError(f"a device got {pieces} pieces of {expected}")
-    return Outcome(pieces, len(counts), counts[0][0], counts[-1][0], counts[0][1], tuple(latencies))
+    return Outcome(
+        pieces, len(counts), counts[0][0], counts[-1][0], counts[0][1], tuple(latencies), tuple(left)
+    )

@@ -23,6 +23,12 @@ class Plan:
         turns: of each of them; a turn is two messages.
         idle_sessions: attached when memory is weighed.
         hubs: living at once when they are weighed.
+        crowd_densities: sessions a core that speak at once; the first has the target.
+        crowd_s: how long they are looked at.
+        crowd_pairs: alternated runs of each density, after one that does not count.
+        cold_pairs: fresh sessions of a real agent, bare, ours, and ours after `warm`.
+        typing_s: from `warm` to the message: a short sentence on a phone takes longer.
+        rest_s: after a long answer, until what the server gives back has been given back.
         run_limit_s: each single run is given up after this.
     """
 
@@ -37,6 +43,12 @@ class Plan:
     turns: int = 10
     idle_sessions: int = 500
     hubs: int = 10
+    crowd_densities: tuple[int, ...] = (25, 50)
+    crowd_s: float = 4.0
+    crowd_pairs: int = 3
+    cold_pairs: int = 5
+    typing_s: float = 1.5
+    rest_s: float = 5.0
     run_limit_s: float = 60.0
 
     @classmethod
@@ -51,4 +63,10 @@ class Plan:
             sessions=50,
             idle_sessions=20,
             hubs=2,
+            crowd_densities=(2,),
+            crowd_s=0.5,
+            crowd_pairs=1,
+            cold_pairs=1,
+            typing_s=0.1,
+            rest_s=0.1,
         )

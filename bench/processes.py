@@ -16,7 +16,7 @@ import trio
 
 from bench.errors import BenchError
 
-__all__ = ["ROOT", "Child", "environment", "open_child", "proportional_kib", "resident_kib"]
+__all__ = ["ROOT", "Child", "environment", "open_child", "proportional_kib", "spent_s"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +28,7 @@ STOP_S = 20.0
 
 _READ_BYTES = 65536
 _KIB = 1024
+_NS_PER_S = 1e9
 
 
 @attrs.define(eq=False)
@@ -141,12 +142,16 @@ async def _close_output(process: trio.Process) -> None:
     await process.stdout.aclose()
 
 
-def resident_kib(pid: int) -> float:
-    """Return the resident memory of a process. Raises BenchError where it is gone."""
+def spent_s(pid: int) -> float:
+    """Return the processor time of a process so far, seconds. Raises BenchError if it is gone."""
     try:
-        return float(psutil.Process(pid).memory_info().rss / _KIB)
-    except psutil.Error as error:
+        times = psutil.Process(pid).cpu_times()
+        # The threads that live, to the microsecond; the whole only to a clock tick.
+        files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+        exact = sum(int(file.read_text().split()[0]) for file in files) / _NS_PER_S
+    except (psutil.Error, OSError) as error:
         raise BenchError(f"process {pid} is gone") from error
+    return max(float(times.user + times.system), exact)
 
 
 def proportional_kib(pid: int) -> float:

@@ -8,12 +8,12 @@ import attrs
 import pytest
 import trio
 
-from bench import agents
-from bench.agents import measure_claude, measure_codex, rows_of
+from bench.agents import warm_turns
+from bench.agents.turns import Timed
+from bench.agents.warm_turns import measure_claude, measure_codex, rows_of
 from bench.errors import NotInstalled
 from bench.figures import Spread
 from bench.plan import Plan
-from bench.warm import Timed
 
 SMALL = attrs.evolve(Plan.quick(), words=200, turn_words=3, turn_pairs=1)
 
@@ -42,7 +42,7 @@ def test_rows_compare_pair_by_pair() -> None:
 
 @pytest.mark.parametrize("measure", [measure_claude, measure_codex])
 async def test_both_chains_run_to_their_ends(
-    measure: agents.Measure, tmp_path_factory: pytest.TempPathFactory
+    measure: warm_turns.Measure, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("b")  # a short name: the path of a hub's socket has at most 100 bytes
     with trio.fail_after(LIMIT_S):
@@ -51,10 +51,10 @@ async def test_both_chains_run_to_their_ends(
     assert all(row.measured.low > 0 and row.against is not None and row.against.low > 0 for row in rows)
 
 
-@pytest.mark.parametrize(("name", "measure"), [("_CLAUDE", measure_claude), ("_CODEX", measure_codex)])
+@pytest.mark.parametrize(("name", "measure"), [("CLAUDE", measure_claude), ("CODEX", measure_codex)])
 async def test_an_agent_that_is_not_installed_says_so(
-    name: str, measure: agents.Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, measure: warm_turns.Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(agents, name, attrs.evolve(getattr(agents, name), package="no_such_package"))
+    monkeypatch.setattr(warm_turns, name, attrs.evolve(getattr(warm_turns, name), package="no_such_package"))
     with pytest.raises(NotInstalled, match="not installed; `make install` brings it"):
         await measure(SMALL, tmp_path, say)

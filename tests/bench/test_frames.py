@@ -17,7 +17,7 @@ def message(at_us: int, content: str, offset: int | None = None, block: str = "0
 def test_each_clock_word_of_a_joined_frame_counts() -> None:
     frames = [message(1_000, "900 "), message(2_000, "1100 1900 ")]
     outcome = evaluate(frames, "clock", 3)
-    assert outcome == Outcome(3, 2, 1_000, 2_000, 1, (100, 900, 100))
+    assert outcome == Outcome(3, 2, 1_000, 2_000, 1, (100, 900, 100), (900, 1_100, 1_900))
 
 
 def test_a_frame_that_begins_again_counts_only_what_is_new() -> None:

@@ -33,7 +33,7 @@ sys.exit(status)
 
 _SAMPLED = """
 import sys
-from bench.sampler import sample
+from bench.profile.sampler import sample
 from builderos.cli import main
 with sample({path!r}):
     status = main()

@@ -24,11 +24,21 @@ __all__ = ["Ask", "Timed", "Turns", "run_process", "serve_turns"]
 
 @attrs.frozen
 class Ask:
-    """One turn: what the person says, how many words must come, and when it is given up."""
+    """One turn.
+
+    Attributes:
+        prompt: what the person says.
+        words: how many must come.
+        limit_s: when it is given up.
+        fresh: do it in a new conversation, with a program that is not there yet.
+        warm_s: tell our server so long before that a message may come; None if it does not hear of it.
+    """
 
     prompt: str
     words: int
     limit_s: float
+    fresh: bool = False
+    warm_s: float | None = None
 
 
 @attrs.frozen

@@ -1,6 +1,6 @@
 """The yardstick for Claude Code: its SDK with nothing around it, kept warm, one turn after the other.
 
-`python -m bench.bare_claude WORKSPACE` inherits the program's environment. Options are those that our own driver
+`python -m bench.agents.bare_claude WORKSPACE` inherits the program's environment. Options are those that our own driver
 gives as far as they count for the time: partial messages, the preset prompt, all settings, a callback that would
 be asked.
 """
@@ -21,9 +21,9 @@ from claude_agent_sdk import (
     ToolPermissionContext,
 )
 
+from bench.agents.turns import Ask, Timed, run_process, serve_turns
 from bench.devices import now_us
 from bench.errors import BenchError
-from bench.warm import Ask, Timed, run_process, serve_turns
 
 __all__ = ["main"]
 
@@ -33,25 +33,34 @@ _MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 @attrs.define(eq=False)
 class _Claude:
     client: ClaudeSDKClient
+    options: ClaudeAgentOptions
 
     async def turn(self, ask: Ask) -> Timed:
-        stamps: list[int] = []
-        texts: list[str] = []
         go_us = now_us()
-        await self.client.query(ask.prompt)
-        async for message in self.client.receive_response():
-            if isinstance(message, StreamEvent):
-                delta = message.event.get("delta")
-                if delta is not None and delta.get("type") == "text_delta":
-                    stamps.append(now_us())
-                    texts.append(delta["text"])
-            elif isinstance(message, ResultMessage) and message.is_error:
-                raise BenchError(f"Claude Code failed: {message.result}")
-        end_us = now_us()
-        words = len("".join(texts).split())
-        if words != ask.words:
-            raise BenchError(f"the SDK gave {words} words of {ask.words}")
-        return Timed(stamps[0] - go_us, stamps[-1] - go_us, end_us - go_us)
+        if not ask.fresh:
+            return await _turn(self.client, ask, go_us)
+        async with ClaudeSDKClient(self.options) as client:
+            timed = await _turn(client, ask, go_us)
+        return timed  # noqa: RET504 - mypy takes the block for one that may swallow errors
+
+
+async def _turn(client: ClaudeSDKClient, ask: Ask, go_us: int) -> Timed:
+    stamps: list[int] = []
+    texts: list[str] = []
+    await client.query(ask.prompt)
+    async for message in client.receive_response():
+        if isinstance(message, StreamEvent):
+            delta = message.event.get("delta")
+            if delta is not None and delta.get("type") == "text_delta":
+                stamps.append(now_us())
+                texts.append(delta["text"])
+        elif isinstance(message, ResultMessage) and message.is_error:
+            raise BenchError(f"Claude Code failed: {message.result}")
+    end_us = now_us()
+    words = len("".join(texts).split())
+    if words != ask.words:
+        raise BenchError(f"the SDK gave {words} words of {ask.words}")
+    return Timed(stamps[0] - go_us, stamps[-1] - go_us, end_us - go_us)
 
 
 async def _nobody(
@@ -70,7 +79,7 @@ async def _serve(workspace: str) -> None:
         max_buffer_size=_MAX_MESSAGE_BYTES,
     )
     async with ClaudeSDKClient(options) as client:
-        await serve_turns(_Claude(client))
+        await serve_turns(_Claude(client, options))
 
 
 def main(arguments: list[str]) -> int:

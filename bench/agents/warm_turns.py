@@ -16,18 +16,29 @@ import cattrs
 import orjson
 import trio
 
-from bench.chains import open_server
+from bench.agents.device import KEY
+from bench.agents.turns import Ask, Timed
+from bench.chains import Server, open_server
 from bench.errors import NotInstalled
 from bench.figures import differences, ratios, spread
 from bench.plan import Plan
 from bench.processes import Child, environment, open_child
 from bench.report import Row, Target
-from bench.warm import Ask, Timed
-from bench.warm_device import KEY
 from tests.standin.anthropic import standin_env
 from tests.standin.openai import codex_env
 
-__all__ = ["Chains", "Measure", "measure_claude", "measure_codex", "rows_of"]
+__all__ = [
+    "CLAUDE",
+    "CODEX",
+    "Agent",
+    "Chains",
+    "Measure",
+    "check_installed",
+    "measure_claude",
+    "measure_codex",
+    "open_chains",
+    "rows_of",
+]
 
 Measure = Callable[[Plan, Path, Callable[[str], None]], Awaitable[list[Row]]]
 """What measures one part of the bench."""
@@ -49,23 +60,38 @@ _US_PER_MS = 1000.0
 
 
 @attrs.frozen
-class _Agent:
+class Agent:
     """How one agent is set up.
 
     Attributes:
         name: in our server's config, and of the row.
         package: what has to be there.
         standin: the module of its model service.
+        env: the variables of a program that asks the stand-in at a URL and has a home of its own.
+        bare: returns how Python runs its yardstick, the workspace left out.
     """
 
     name: str
     package: str
     standin: str
     env: Callable[[str, str], dict[str, str]]
+    bare: Callable[[], Sequence[str]]
 
 
-_CLAUDE = _Agent("claude", "claude_agent_sdk", "tests.standin.anthropic", standin_env)
-_CODEX = _Agent("codex", "codex_cli_bin", "tests.standin.openai", codex_env)
+def _bare_codex() -> Sequence[str]:
+    spec = importlib.util.find_spec("codex_cli_bin")
+    origin = "" if spec is None or spec.origin is None else spec.origin
+    return ["-m", "bench.agents.bare_codex", str(Path(origin).parent / "bin" / "codex")]
+
+
+CLAUDE = Agent(
+    "claude",
+    "claude_agent_sdk",
+    "tests.standin.anthropic",
+    standin_env,
+    lambda: ["-m", "bench.agents.bare_claude"],
+)
+CODEX = Agent("codex", "codex_cli_bin", "tests.standin.openai", codex_env, _bare_codex)
 
 
 @attrs.define(eq=False)
@@ -75,16 +101,21 @@ class Chains:
     plan: Plan
     bare: Child
     ours: Child
+    server: Server
 
     async def pair(self, words: int, number: int) -> tuple[Timed, Timed]:
         """Do the same turn on both, ours first every other time. Raises BenchError where one broke."""
-        ask = Ask(f"words {words}", words, self.plan.run_limit_s)
-        if number % 2:
-            ours = await self._turn(self.ours, ask)
-            return await self._turn(self.bare, ask), ours
-        return await self._turn(self.bare, ask), await self._turn(self.ours, ask)
+        return await self.pair_of(Ask(f"words {words}", words, self.plan.run_limit_s), number)
 
-    async def _turn(self, chain: Child, ask: Ask) -> Timed:
+    async def pair_of(self, ask: Ask, number: int) -> tuple[Timed, Timed]:
+        """Do that turn on both, ours first every other time. Raises BenchError if one broke."""
+        if number % 2:
+            ours = await self.turn(self.ours, ask)
+            return await self.turn(self.bare, ask), ours
+        return await self.turn(self.bare, ask), await self.turn(self.ours, ask)
+
+    async def turn(self, chain: Child, ask: Ask) -> Timed:
+        """Do one turn on one chain. Raises BenchError if it broke."""
         await trio.sleep(_SETTLE_S)
         await chain.say(orjson.dumps(attrs.asdict(ask)))
         return cattrs.structure(orjson.loads(await chain.line(ask.limit_s + _GRACE_S)), Timed)
@@ -97,23 +128,23 @@ async def measure_claude(plan: Plan, folder: Path, say: Callable[[str], None]) -
         NotInstalled: there is none here.
         BenchError: a chain did not come up, or a turn broke.
     """
-    return await _measure(_CLAUDE, ["-m", "bench.bare_claude"], plan, folder, say)
+    return await _measure(CLAUDE, plan, folder, say)
 
 
 async def measure_codex(plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
     """Return the rows of Codex; raises as `measure_claude`."""
-    spec = importlib.util.find_spec(_CODEX.package)
-    origin = "" if spec is None or spec.origin is None else spec.origin
-    program = Path(origin).parent / "bin" / "codex"
-    return await _measure(_CODEX, ["-m", "bench.bare_codex", str(program)], plan, folder, say)
+    return await _measure(CODEX, plan, folder, say)
 
 
-async def _measure(
-    agent: _Agent, bare: Sequence[str], plan: Plan, folder: Path, say: Callable[[str], None]
-) -> list[Row]:
+def check_installed(agent: Agent) -> None:
+    """Raise NotInstalled if the agent is not there."""
     if importlib.util.find_spec(agent.package) is None:
         raise NotInstalled(f"the {agent.name} agent is not installed; `make install` brings it")
-    async with _open_chains(agent, bare, plan, folder / agent.name) as chains:
+
+
+async def _measure(agent: Agent, plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
+    check_installed(agent)
+    async with open_chains(agent, plan, folder / agent.name) as chains:
         for number in range(_WARM_UPS):
             say(f"{agent.name}, warming up")
             await chains.pair(plan.turn_words, number)
@@ -161,7 +192,8 @@ def _ms(pairs: Pairs, figure: Callable[[Timed], int]) -> tuple[list[float], list
 
 
 @asynccontextmanager
-async def _open_chains(agent: _Agent, bare: Sequence[str], plan: Plan, folder: Path) -> AsyncIterator[Chains]:
+async def open_chains(agent: Agent, plan: Plan, folder: Path) -> AsyncIterator[Chains]:
+    """Run the stand-in and both chains, with their files in `folder`; all are ended with the block."""
     async with AsyncExitStack() as stack:
         homes = {}
         for name in ("bare", "ours"):
@@ -175,23 +207,28 @@ async def _open_chains(agent: _Agent, bare: Sequence[str], plan: Plan, folder: P
         env = agent.env(url, str(homes["bare"]))
         yardstick = await stack.enter_async_context(
             open_child(
-                f"bare {agent.name}", [*bare, str(folder / "bare" / "workspace")], folder / "bare", env=env
+                f"bare {agent.name}",
+                [*agent.bare(), str(folder / "bare" / "workspace")],
+                folder / "bare",
+                env=env,
             )
         )
-        device = await stack.enter_async_context(
+        server, device = await stack.enter_async_context(
             _open_ours(agent, agent.env(url, str(homes["ours"])), folder / "ours")
         )
         for child in (yardstick, device):
             await child.line(plan.run_limit_s)
-        yield Chains(plan, yardstick, device)
+        yield Chains(plan, yardstick, device, server)
 
 
 @asynccontextmanager
-async def _open_ours(agent: _Agent, env: Mapping[str, str], folder: Path) -> AsyncIterator[Child]:
+async def _open_ours(
+    agent: Agent, env: Mapping[str, str], folder: Path
+) -> AsyncIterator[tuple[Server, Child]]:
     async with open_server(folder / "data", folder, env=env) as server:
-        words = ["-m", "bench.warm_device", str(server.port), agent.name]
+        words = ["-m", "bench.agents.device", str(server.port), agent.name]
         device: AbstractAsyncContextManager[Child] = open_child(
             "device", words, folder, env={**environment(), KEY: server.key}
         )
         async with device as child:
-            yield child
+            yield server, child

@@ -1,28 +1,29 @@
-"""What memory costs: a session that is attached and idle, and an echo hub."""
+"""What memory costs: an idle server, a session that is attached and idle, and an echo hub."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import attrs
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from bench.chains import Server, open_server
+from bench.chains import Server, open_bare_chain, open_server
 from bench.devices import attach, join_session, open_device, read_run, send
 from bench.errors import BenchError
-from bench.figures import spread
+from bench.figures import Spread, ratios, spread
 from bench.plan import Plan
-from bench.processes import proportional_kib, resident_kib
+from bench.processes import proportional_kib, spent_s
 from bench.report import Row, Target
 
 __all__ = ["measure_hubs", "measure_memory"]
 
-MAX_IDLE_KIB = 100.0
-"""`Tens of KB` for a session that is attached and idle."""
+MAX_SERVER_MIB = 36.0
+MAX_IDLE_KIB = {"a connection each": 34.0, "one connection": 25.0}
+MAX_IDLE_RATIO = 1.6
+"""A session with a connection of its own, against a connection of the barest chain."""
 
 MAX_HUB_MIB = 15.0
 
@@ -34,22 +35,16 @@ _CONNECTING = 64
 """Connections opened at once; a server lets 256 wait for their sign-in."""
 
 _TURN_S = 30.0
+_LOOK_S = 0.3
 _KIB = 1024.0
-
-
-@attrs.frozen
-class _Weight:
-    """Memory of the server, in KiB."""
-
-    resident: float
-    proportional: float
 
 
 async def measure_memory(plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
     """Return the rows of idle sessions. Raises BenchError where the server broke or cannot be looked at."""
     await trio.lowlevel.checkpoint()
     _allow_descriptors(plan.idle_sessions)
-    rows = []
+    rows = [await _idle_server(folder)]
+    bare = await _bare_connection(plan, folder)
     layouts = (("a connection each", _attach_apart), ("one connection", _attach_together))
     for number, (name, attach_all) in enumerate(layouts):
         say(f"{plan.idle_sessions} idle sessions, {name}")
@@ -57,17 +52,50 @@ async def measure_memory(plan: Plan, folder: Path, say: Callable[[str], None]) -
             open_server(folder / f"idle-data-{number}", folder) as server,
             _attach_apart(server, "warm", WARM_SESSIONS),
         ):
-            before = _account(server.pid)
+            before = proportional_kib(server.pid)
             async with attach_all(server, "idle", plan.idle_sessions):
-                after = _account(server.pid)
-        count = plan.idle_sessions
-        rows += [
-            _each(f"idle session, {name}: PSS", before.proportional, after.proportional, count, counts=True),
-            _each(f"idle session, {name}: RSS", before.resident, after.resident, count, counts=False),
-        ]
+                after = proportional_kib(server.pid)
+        each = spread([(after - before) / plan.idle_sessions])
+        limit = Target(MAX_IDLE_KIB[name], at_most=True, of="measured")
+        rows.append(Row(f"idle session, {name}: PSS", "KiB", each, target=limit))
         if number == 0:
-            rows.append(Row("server without load: PSS", "MiB", spread([before.proportional / _KIB])))
+            against = Target(MAX_IDLE_RATIO, at_most=True)
+            ratio = ratios([each.median], [bare.median])
+            rows.append(
+                Row("idle session against the barest connection: PSS", "KiB", each, bare, ratio, against)
+            )
     return rows
+
+
+async def _idle_server(folder: Path) -> Row:
+    """Weigh a server that nobody has connected to yet."""
+    async with open_server(folder / "idle-data", folder) as server:
+        await _settle(server.pid)
+        weight = proportional_kib(server.pid) / _KIB
+    limit = Target(MAX_SERVER_MIB, at_most=True, of="measured")
+    return Row("idle server: PSS", "MiB", spread([weight]), target=limit)
+
+
+async def _settle(pid: int) -> None:
+    """Wait until a process that has just started does nothing any more."""
+    used = -1.0
+    with _bounded(_TURN_S, "starting"):
+        while (now := spent_s(pid)) > used:
+            used = now
+            await trio.sleep(_LOOK_S)
+
+
+async def _bare_connection(plan: Plan, folder: Path) -> Spread:
+    """Weigh a connection of the barest chain, in KiB."""
+    place = folder / "idle-bare"
+    place.mkdir()
+    async with open_bare_chain(place) as chain:
+        url = f"ws://127.0.0.1:{chain.port}/"
+        async with _connect_all(url, WARM_SESSIONS, _nothing):
+            before = proportional_kib(chain.pid)
+            async with _connect_all(url, plan.idle_sessions, _nothing):
+                after = proportional_kib(chain.pid)
+    return spread([(after - before) / plan.idle_sessions])
 
 
 async def measure_hubs(plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
@@ -86,7 +114,7 @@ async def measure_hubs(plan: Plan, folder: Path, say: Callable[[str], None]) -> 
                     rows.append(_hub_row(server, number + 1))
         mother = server.mother()
         if mother is not None:
-            rows.append(Row("the hubs' mother: PSS", "MiB", spread([proportional_kib(mother) / _KIB])))
+            rows.append(Row("the hubs' fork server: PSS", "MiB", spread([proportional_kib(mother) / _KIB])))
     return rows
 
 
@@ -102,11 +130,28 @@ def _hub_row(server: Server, count: int) -> Row:
 @asynccontextmanager
 async def _attach_apart(server: Server, prefix: str, count: int) -> AsyncIterator[None]:
     """Attach `count` sessions, each over its own connection, for as long as the block lasts."""
+
+    async def join(device: WebSocketConnection, number: int) -> None:
+        await join_session(device, server.key, f"{prefix}-{number}", "bench")
+
+    async with _connect_all(server.url, count, join):
+        yield
+
+
+async def _nothing(device: WebSocketConnection, number: int) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def _connect_all(
+    url: str, count: int, join: Callable[[WebSocketConnection, int], Awaitable[None]]
+) -> AsyncIterator[None]:
+    """Open `count` connections and `join` with each; they last as long as the block."""
     limit = trio.CapacityLimiter(_CONNECTING)
 
     async def connect(number: int, *, task_status: trio.TaskStatus[WebSocketConnection]) -> None:
-        async with open_device(server.url) as device:
-            await join_session(device, server.key, f"{prefix}-{number}", "bench")
+        async with open_device(url) as device:
+            await join(device, number)
             task_status.started(device)
             await _drain(device)
 
@@ -155,15 +200,6 @@ def _bounded(limit_s: float, what: str) -> Iterator[None]:
             yield
     except trio.TooSlowError:
         raise BenchError(f"{what}: not done after {limit_s:g} s") from None
-
-
-def _account(pid: int) -> _Weight:
-    return _Weight(resident_kib(pid), proportional_kib(pid))
-
-
-def _each(name: str, before: float, after: float, count: int, *, counts: bool) -> Row:
-    target = Target(MAX_IDLE_KIB, at_most=True, of="measured") if counts else None
-    return Row(name, "KiB", spread([(after - before) / count]), target=target)
 
 
 def _allow_descriptors(count: int) -> None:

@@ -1,6 +1,6 @@
 """The yardstick for Codex: `codex app-server` with the least that it needs around it, kept warm.
 
-`python -m bench.bare_codex PROGRAM WORKSPACE` inherits the program's environment. It reads lines, parses them, and
+`python -m bench.agents.bare_codex PROGRAM WORKSPACE` inherits the program's environment. It reads lines, parses them, and
 looks for pieces and the turn's end.
 """
 
@@ -16,9 +16,9 @@ import attrs
 import orjson
 import trio
 
+from bench.agents.turns import Ask, Timed, run_process, serve_turns
 from bench.devices import now_us
 from bench.errors import BenchError
-from bench.warm import Ask, Timed, run_process, serve_turns
 
 __all__ = ["main"]
 
@@ -41,10 +41,9 @@ class _Codex:
         thread = {"cwd": self.workspace, "approvalPolicy": "on-request", "sandbox": "workspace-write"}
         self.thread_id = (await self._call("thread/start", thread))["thread"]["id"]
 
-    async def turn(self, ask: Ask) -> Timed:
+    async def turn(self, ask: Ask, go_us: int) -> Timed:
         stamps: list[int] = []
         texts: list[str] = []
-        go_us = now_us()
         what = {"threadId": self.thread_id, "input": [{"type": "text", "text": ask.prompt}]}
         await self._write({"id": self._next_id(), "method": "turn/start", "params": what})
         while True:
@@ -92,12 +91,38 @@ class _Codex:
         return told
 
 
+@attrs.define(eq=False)
+class _Turns:
+    """Turns of a program that is kept, and of new ones."""
+
+    program: str
+    workspace: str
+    nursery: trio.Nursery
+    kept: _Codex | None = None
+
+    async def open(self) -> _Codex:
+        run = partial(trio.run_process, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=self.workspace)
+        codex = _Codex(await self.nursery.start(run, [self.program, "app-server"]), self.workspace)
+        await codex.open()
+        return codex
+
+    async def turn(self, ask: Ask) -> Timed:
+        go_us = now_us()
+        if not ask.fresh:
+            assert self.kept is not None
+            return await self.kept.turn(ask, go_us)
+        codex = await self.open()
+        timed = await codex.turn(ask, go_us)
+        assert codex.process.stdin is not None
+        await codex.process.stdin.aclose()  # which ends it
+        return timed
+
+
 async def _serve(program: str, workspace: str) -> None:
     async with trio.open_nursery() as nursery:
-        run = partial(trio.run_process, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=workspace)
-        codex = _Codex(await nursery.start(run, [program, "app-server"]), workspace)
-        await codex.open()
-        await serve_turns(codex)
+        turns = _Turns(program, workspace, nursery)
+        turns.kept = await turns.open()
+        await serve_turns(turns)
         nursery.cancel_scope.cancel(reason="there are no more turns")
 
 
