@@ -62,11 +62,13 @@ class _Saving:
     """The turn that runs. `before`: its first checkpoint, None while there is none.
 
     `by_itself`: the agent began it, so that it may have changed something before it could be held.
+    `taken`: set once later changes are not in it. `over`: set once it is kept and reported, or given up.
     """
 
     turn_id: str
     held: bool
     by_itself: bool
+    taken: trio.Event = attrs.field(factory=trio.Event)
     over: trio.Event = attrs.field(factory=trio.Event)
     before: Kept | None = None
 
@@ -95,15 +97,16 @@ class Checkpoints:
         if self.is_on:
             nursery.start_soon(self._save_before, saving)
         else:
+            saving.taken.set()
             saving.over.set()
         return saving.over
 
     async def hold_prompt(self) -> None:
-        """Wait until a prompt may go to the agent: where its tools cannot be held, a moment."""
+        """Wait until a prompt may go to the agent: where its tools cannot be held, until the state is taken."""
         saving = self._saving
         if saving is not None and not saving.held:
             with trio.move_on_after(PROMPT_WAIT_S):  # noqa: ASYNC912 - waits for an event
-                await saving.over.wait()
+                await saving.taken.wait()
 
     async def after(self, nursery: trio.Nursery) -> None:
         """Save the state after the turn that began last, and say so. Does nothing where it was not saved before.
@@ -132,18 +135,28 @@ class Checkpoints:
             _log.info("the checkpoints were not packed: %s", exc)
 
     async def _save_before(self, saving: _Saving) -> None:
-        started = trio.current_time()
+        started = taken_at = trio.current_time()
+        token = trio.lowlevel.current_trio_token()
+
+        def note_taken() -> None:
+            nonlocal taken_at
+            taken_at = trio.current_time()
+            saving.taken.set()
+
         try:
-            late, taken, kept = await self._run(self._take_before, saving.turn_id)
+            late, taken, kept = await self._run(
+                self._take_before, saving.turn_id, lambda: token.run_sync_soon(note_taken)
+            )
         except _GivenUp as exc:
             await self._give_up(exc)
         else:
             saving.before = kept
             if late is not None:
                 await self.outbox.put(late)
-            is_late = not saving.held and trio.current_time() - started > PROMPT_WAIT_S
+            is_late = not saving.held and taken_at - started > PROMPT_WAIT_S
             await self.outbox.put(attrs.evolve(taken, late=is_late or saving.by_itself))
         finally:
+            saving.taken.set()
             saving.over.set()
 
     async def _give_up(self, given_up: _GivenUp) -> None:
@@ -185,12 +198,17 @@ class Checkpoints:
             self._store = Store.of(spec.checkpoint_folder, spec.workspace)
         return self._store
 
-    def _take(self, turn_id: str, position: str) -> tuple[str, Snapshot]:
+    def _take(
+        self, turn_id: str, position: str, on_taken: Callable[[], object] = lambda: None
+    ) -> tuple[str, Snapshot]:
         checkpoint_id = self.new_id()
         note = {"session": self.spec.session_id, "turn": turn_id, "position": position}
-        return checkpoint_id, take(self._open(), self.spec.session_id, checkpoint_id, note, self.limits)
+        store, session_id = self._open(), self.spec.session_id
+        return checkpoint_id, take(store, session_id, checkpoint_id, note, self.limits, on_taken=on_taken)
 
-    def _take_before(self, turn_id: str) -> tuple[Checkpointed | None, Checkpointed, Kept]:
+    def _take_before(
+        self, turn_id: str, on_taken: Callable[[], object]
+    ) -> tuple[Checkpointed | None, Checkpointed, Kept]:
         late = None
         unsaved = self.spec.unsaved
         if unsaved is not None:
@@ -200,7 +218,7 @@ class Checkpoints:
                 late = attrs.evolve(self._take_after(unsaved.turn_id, found), late=True)
             except NoCheckpoint:
                 late = None
-        checkpoint_id, taken = self._take(turn_id, "before")
+        checkpoint_id, taken = self._take(turn_id, "before", on_taken)
         event = Checkpointed(None, turn_id, checkpoint_id, "before", left_out=_shown(taken))
         return late, event, Kept("", taken.tree, taken.left_out)
 

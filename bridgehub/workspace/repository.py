@@ -16,7 +16,7 @@ import attrs
 
 from bridgehub.workspace.git import GitFailed, git_environment, run_git
 
-__all__ = ["Repository", "borrow_index", "find_repository"]
+__all__ = ["Repository", "RepositoryFinder", "borrow_index", "find_repository", "stamp_of"]
 
 _ATTRIBUTES = ("filter", "text", "eol", "crlf", "ident", "working-tree-encoding")
 _HARMLESS = frozenset({b"unspecified", b"unset"})
@@ -58,6 +58,53 @@ def find_repository(workspace: str, limit_s: float) -> Repository | None:
             return None
     objects, index, exclude = (os.path.normpath(os.path.join(workspace, part)) for part in parts[2:5])
     return Repository(parts[0], parts[1], objects, index, exclude, parts[5])
+
+
+@attrs.define(eq=False)
+class RepositoryFinder:
+    """Finds the repository of one workspace again and again, and asks git only if something may have changed.
+
+    What git answered counts while the same `.git` with the same configuration lies in the workspace or above it. An
+    answer that depends on more is not kept: no repository although one is there, or one that begins above.
+    """
+
+    workspace: str
+    _found: tuple[list[object], Repository | None] | None = None
+
+    def find(self, limit_s: float) -> Repository | None:
+        """Return what `find_repository` does, with its errors."""
+        stamps, is_any = self._look()
+        if self._found is not None and self._found[0] == stamps:
+            return self._found[1]
+        found = find_repository(self.workspace, limit_s)
+        lasts = not is_any if found is None else not found.prefix
+        self._found = (stamps, found) if lasts else None
+        return found
+
+    def _look(self) -> tuple[list[object], bool]:
+        """Return what a new answer would come from, and whether there is any repository. An empty `.git` is none."""
+        stamps: list[object] = []
+        is_any = False
+        for folder in (self.workspace, *map(str, Path(self.workspace).parents)):
+            at = os.path.join(folder, ".git")
+            told = stamp_of(at)
+            if told is not None and os.path.isdir(at):  # whose own time changes with every commit
+                head = stamp_of(os.path.join(at, "HEAD"))
+                is_any = is_any or head is not None
+                stamps.append((told[0], head is None, stamp_of(os.path.join(at, "config"))))
+            else:
+                is_any = is_any or told is not None
+                stamps.append(told)
+        return stamps, is_any
+
+
+def stamp_of(path: str | Path) -> tuple[int, ...] | None:
+    """Return what changes if a file is written or replaced; None if there is none."""
+    try:
+        told = os.lstat(path)
+    except OSError:
+        return None
+    return told.st_ino, told.st_mtime_ns, told.st_size, told.st_mode
 
 
 def borrow_index(repository: Repository, target: Path, limit_s: float) -> list[bytes] | None:

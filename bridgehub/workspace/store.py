@@ -26,7 +26,7 @@ from typing import Any
 import attrs
 
 from bridgehub.workspace.git import GitFailed, git_environment, run_git
-from bridgehub.workspace.repository import Repository, find_repository
+from bridgehub.workspace.repository import Repository, RepositoryFinder, stamp_of
 
 __all__ = ["Kept", "NoCheckpoint", "Store", "StoreBusy", "session_ref", "store_folder"]
 
@@ -100,6 +100,11 @@ class Store:
 
     folder: Path
     workspace: str
+    _tree: tuple[object, Repository | None, str] | None = None
+    _finder: RepositoryFinder = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._finder = RepositoryFinder(self.workspace)
 
     @classmethod
     def of(cls, root: str, workspace: str) -> Store:
@@ -120,6 +125,21 @@ class Store:
     def index(self) -> Path:
         """The index of the last checkpoint."""
         return self.folder / "index"
+
+    def known_tree(self, repository: Repository | None) -> str | None:
+        """Return the tree that the index of the last checkpoint makes, if this object wrote both. None otherwise."""
+        if self._tree is None or self._tree[:2] != (stamp_of(self.index), repository):
+            return None
+        return self._tree[2]
+
+    def note_tree(self, repository: Repository | None, tree: str) -> None:
+        """Remember the tree that the index as it is now makes."""
+        self._tree = (stamp_of(self.index), repository, tree)
+
+    def forget_tree(self) -> bool:
+        """Forget it; return whether there was any."""
+        known, self._tree = self._tree, None
+        return known is not None
 
     # ---- git ----
 
@@ -163,7 +183,7 @@ class Store:
 
         Raises GitFailed, GitMissing, OSError.
         """
-        repository = find_repository(self.workspace, limit_s)
+        repository = self._finder.find(limit_s)
         if not self.exists:
             self._make(repository, limit_s)
         if repository is not None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -72,6 +72,8 @@ class _Taking:
     repository: Repository | None = None
     left_out: dict[bytes, str] = attrs.field(factory=dict)
     gone: list[bytes] = attrs.field(factory=list)
+    is_same: bool = False
+    """Whether git found nothing changed since the last checkpoint."""
 
     @property
     def left_s(self) -> float:
@@ -87,7 +89,9 @@ class _Taking:
 
     def run(self, *, fresh: bool) -> str:
         """Bring the index up to date and return the tree of it."""
+        known = None
         if not fresh and self.store.index.exists():
+            known = self.store.known_tree(self.repository)
             shutil.copy2(self.store.index, self.index)  # with its time, see `borrow_index`
         elif not fresh and self.repository is not None:
             unusable = borrow_index(self.repository, self.index, self.left_s)
@@ -102,6 +106,9 @@ class _Taking:
         if not self.index.exists():
             self.git("read-tree", "--empty")
         changed = self._changed()
+        if known is not None and not changed:
+            self.is_same = True
+            return known
         taken = self._weighed(changed)
         if out := [*self.left_out, *self.gone]:
             self.git("update-index", "--force-remove", "-z", "--stdin", given=_joined(out))
@@ -232,7 +239,10 @@ def _snapshot(store: Store, limits: Limits) -> Snapshot:
             index.unlink(missing_ok=True)
             taking = _Taking(store, index, limits, time.monotonic() + limits.first_s, repository)
             tree = taking.run(fresh=True)
-        index.replace(store.index)
+        if not taking.is_same:
+            index.replace(store.index)
+        if not taking.left_out:
+            store.note_tree(repository, tree)
     except GitFailed as exc:
         if exc.status is None:
             raise TooMuch("it took too long") from exc
@@ -243,11 +253,38 @@ def _snapshot(store: Store, limits: Limits) -> Snapshot:
 
 
 def take(
-    store: Store, session_id: str, checkpoint_id: str, note: Mapping[str, object], limits: Limits = LIMITS
+    store: Store,
+    session_id: str,
+    checkpoint_id: str,
+    note: Mapping[str, object],
+    limits: Limits = LIMITS,
+    *,
+    on_taken: Callable[[], object] = lambda: None,
 ) -> Snapshot:
-    """Save the workspace as it is and keep that as a checkpoint of a session. Raises as `snapshot`."""
+    """Save the workspace as it is and keep that as a checkpoint of a session. Raises as `snapshot`.
+
+    `on_taken` is called as soon as later changes of the workspace are not in it, before it is kept.
+    """
     with store.locked(limits.later_s):
         taken = _snapshot(store, limits)
-        left = store.write_left_out(taken.left_out, limits.later_s)
-        store.keep(session_id, checkpoint_id, taken.tree, {**note, "left": left}, limits.later_s)
+        on_taken()
+        try:
+            _keep(store, session_id, checkpoint_id, note, taken, limits)
+        except GitFailed:
+            if not store.forget_tree():
+                raise
+            taken = _snapshot(store, limits)  # what was known of the last checkpoint went with it
+            _keep(store, session_id, checkpoint_id, note, taken, limits)
         return taken
+
+
+def _keep(
+    store: Store,
+    session_id: str,
+    checkpoint_id: str,
+    note: Mapping[str, object],
+    taken: Snapshot,
+    limits: Limits,
+) -> None:
+    left = store.write_left_out(taken.left_out, limits.later_s)
+    store.keep(session_id, checkpoint_id, taken.tree, {**note, "left": left}, limits.later_s)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
+from bridgehub.checkpoints import Checkpoints
+from bridgehub.outbox import Outbox
 from bridgehub.protocol.events import Checkpointed, Noticed, TurnDone
-from tests.bridgehub.hub_harness import open_hub, until
+from bridgehub.spool import Spool
+from bridgehub.workspace.store import Store
+from tests.bridgehub.hub_harness import make_spec, open_hub, until
 
 
 async def test_many_small_files_become_one_after_a_turn(
@@ -49,3 +56,36 @@ async def test_a_turn_goes_through_though_nothing_can_be_saved(tmp_path: Path) -
         assert [one.event.code for one in events if isinstance(one.event, Noticed)] == ["no_checkpoint"]
         again = await reader.turn("t2", "again")
         assert any(isinstance(one.event, TurnDone) for one in again)
+
+
+async def test_a_prompt_waits_for_the_state_and_not_for_its_keeping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an agent whose tools cannot be held, the prompt waits; git's last two calls need not be over."""
+    may_keep = threading.Event()
+    keep = Store.keep
+
+    def keep_once_told(*arguments: Any) -> None:
+        assert may_keep.wait(30)
+        keep(*arguments)
+
+    monkeypatch.setattr(Store, "keep", keep_once_told)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "a.txt").write_text("a\n")
+    stores = str(tmp_path / "data" / "checkpoints")
+    spec = make_spec(tmp_path, workspace=str(tmp_path / "w"), kind="codex", checkpoint_folder=stores)
+    names = iter(("c1", "c2"))
+    saving = Checkpoints(spec, Outbox(Spool(tmp_path / "spool")), lambda: next(names))
+    monkeypatch.setattr("bridgehub.checkpoints.PROMPT_WAIT_S", 30.0)
+    async with trio.open_nursery() as nursery:
+        is_over = saving.begin("t1", nursery)
+        with trio.fail_after(20):
+            await saving.hold_prompt()
+        assert not is_over.is_set()
+        (tmp_path / "w" / "a.txt").write_text("b\n")
+        may_keep.set()
+        await is_over.wait()
+        await saving.after(nursery)
+    store = Store.of(spec.checkpoint_folder, spec.workspace)
+    trees = [store.find("trip", name).tree for name in ("c1", "c2")]
+    assert [store.git("cat-file", "blob", f"{tree}:a.txt") for tree in trees] == [b"a\n", b"b\n"]
