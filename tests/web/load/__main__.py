@@ -22,6 +22,7 @@ from playwright.sync_api import CDPSession, expect
 from tests.e2e.world import run_shared
 from tests.standin.anthropic import standin_env
 from tests.support.server import ROOT
+from tests.web.repository import make_repository
 from tests.web.tracing import traced
 from tests.web.world import DESKTOP, SCREENSHOTS, Screen, Site, open_browser
 
@@ -35,6 +36,7 @@ MOST_GROWTH_MB = 8.0
 SESSIONS = 500
 CALLS = 200
 WORDS_A_SECOND = 1000
+PATCH_LINES = 5000
 
 POLL_MS = 250
 
@@ -48,6 +50,15 @@ MORE = """() => {
     return document.querySelector("nav a[href='#/s/trip-000']") !== null;
 }"""
 """Asks for more of the list if a button offers it; returns whether the oldest session is there."""
+
+OPEN_FILE = "() => document.querySelector('.changedfile summary').click()"
+SIDE_BY_SIDE = "() => document.querySelector('.changes .choice').lastElementChild.click()"
+AT_THE_END = """(() => {
+    const more = [...document.querySelectorAll(".patch > button")].at(-1);
+    more?.scrollIntoView({ block: "end" });
+    return more?.hidden === true;
+})()"""
+"""Scrolls to the end of what is drawn of a patch; returns whether that is all."""
 
 TURN_MS = 600_000
 """The longest wait for a turn of the real Claude Code with its tools; it takes a minute on a busy machine."""
@@ -78,6 +89,7 @@ def main() -> int:
         "sessions": many_sessions,
         "tools": many_tools,
         "stream": long_stream,
+        "changes": long_patch,
     }
     parser = argparse.ArgumentParser(prog="make web-load", description=__doc__)
     parser.add_argument("--only", choices=loads, help="one load instead of all")
@@ -224,6 +236,23 @@ def long_stream(site: Site, folder: Path, seconds: int) -> Iterator[Figure]:
         wait(screen, last_answer_has(f"w{words - 1}"))
         wait(screen, TURN_ENDED)
     yield Figure(f"stream of {words} words ends: longest task", max(tasks), LONGEST_MS)
+
+
+def long_patch(site: Site, folder: Path, seconds: int) -> Iterator[Figure]:
+    """Open a patch of 5,000 lines, look through it, and put its sides beside each other."""
+    numbers = range(PATCH_LINES // 2)
+    work = make_repository(site, "changes", {"big.py": "".join(f"value = {one}\n" for one in numbers)})
+    work.turn({"big.py": "".join(f"value = {one} + 1\n" for one in numbers)})
+    screen = site.signed_in(to="changes", size=DESKTOP)
+    screen.button("View", screen.answers.last.locator(".changed")).click()
+    expect(screen.page.get_by_text(f"+{PATCH_LINES // 2} −{PATCH_LINES // 2}.")).to_be_visible()
+    slow_down(screen)
+    for name, press in (("opens", OPEN_FILE), ("side by side", SIDE_BY_SIDE)):
+        with traced(screen.page) as tasks:
+            screen.page.evaluate(press)
+            wait(screen, AT_THE_END)
+        yield Figure(f"patch of {PATCH_LINES} lines {name}: longest task", max(tasks), LONGEST_MS)
+    screen.shoot("load-changes")
 
 
 def heap_mb(session: CDPSession) -> float:

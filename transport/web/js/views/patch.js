@@ -5,7 +5,7 @@ import { numbered, paired } from "../diff.js";
 import { button, el } from "../dom.js";
 
 /** Rows that are drawn at once. */
-const PART = 200;
+const PART = 80;
 /** The distance from its end at which the next part is drawn. */
 const NEAR = "1200px";
 
