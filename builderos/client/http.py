@@ -13,7 +13,7 @@ import orjson
 from builderos.client.server import LinkLostError, Server
 from builderos.client.state import RefusedError
 
-__all__ = ["call", "opener"]
+__all__ = ["answer_to", "call", "opener"]
 
 ANSWER_S: Final = 10.0
 """How long the server may take to answer."""
@@ -39,8 +39,15 @@ def call(
     data = None if body is None else orjson.dumps(body)
     headers = {"X-API-Key": server.key, "Content-Type": "application/json"}
     request = urllib.request.Request(server.url + path, data=data, headers=headers, method=method)
+    return answer_to(server, request, ANSWER_S, most_bytes)
+
+
+def answer_to(
+    server: Server, request: urllib.request.Request, limit_s: float, most_bytes: int = MAX_ANSWER_BYTES
+) -> Mapping[str, Any]:
+    """Make a request that has its key; return the answer as `call` does, with the same errors. Blocks."""
     try:
-        with opener(server).open(request, timeout=ANSWER_S) as answer:
+        with opener(server).open(request, timeout=limit_s) as answer:
             found = orjson.loads(answer.read(most_bytes))
     except urllib.error.HTTPError as error:
         raise _refusal(error) from error

@@ -7,7 +7,7 @@ device reconnects with the position that it has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import attrs
@@ -111,12 +111,17 @@ class Follow:
         return self._outbox
 
     def send_frame(
-        self, message_id: str, content: str, not_before: str | None = None, mode: str | None = None
+        self,
+        message_id: str,
+        content: str,
+        not_before: str | None = None,
+        mode: str | None = None,
+        files: Sequence[str] = (),
     ) -> str | None:
         """Keep a message until it is accepted; return its frame if it can be sent now.
 
         One for later, `not_before` a moment of the protocol, counts as done once it is accepted. `mode` is `queue`, the
-        default, or `steer`.
+        default, or `steer`. `files` are addresses of uploads.
 
         Raises:
             OverflowError: too many messages wait already.
@@ -124,7 +129,8 @@ class Follow:
         if len(self._outbox) >= MAX_OUTBOX:
             raise OverflowError(f"{MAX_OUTBOX} messages wait for the server already; try again later")
         fields = {"message_id": message_id, "content": content, "not_before": not_before, "mode": mode}
-        frame = encode("send", session_id=self.session_id, **fields)
+        attachments = [{"url": url} for url in files] or None
+        frame = encode("send", session_id=self.session_id, attachments=attachments, **fields)
         self._outbox[message_id] = frame
         if not_before is None:
             self._running[message_id] = None

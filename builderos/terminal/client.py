@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -135,7 +136,7 @@ class Client:
         for one in self._waiting.values():
             if one.session_id == follow.session_id:
                 follow.agent = follow.agent or one.agent
-                follow.send_frame(one.message_id, one.content, one.not_before)
+                follow.send_frame(one.message_id, one.content, one.not_before, files=one.files or ())
         return follow
 
     # ---- what a person does ----
@@ -152,9 +153,18 @@ class Client:
         return not self.observe and self.scope in scopes and scopes.index(self.scope) >= scopes.index(scope)
 
     def send(
-        self, text: str, *, at: datetime | None = None, mode: str | None = None, message_id: str = ""
+        self,
+        text: str,
+        *,
+        at: datetime | None = None,
+        mode: str | None = None,
+        message_id: str = "",
+        files: Sequence[str] = (),
     ) -> bool:
-        """Send a message, now or as soon as there is a connection, exactly once; tell whether it was taken."""
+        """Send a message, now or as soon as there is a connection, exactly once; tell whether it was taken.
+
+        `files` are addresses that `upload` returned.
+        """
         follow, conversation = self._follow, self.conversation
         if follow is None or conversation is None:
             return False
@@ -166,13 +176,13 @@ class Client:
             return False
         message_id = message_id or self.new_id()
         not_before = None if at is None else wire_moment(at)
-        message = Waiting(follow.session_id, message_id, text, not_before, follow.agent)
+        message = Waiting(follow.session_id, message_id, text, not_before, follow.agent, list(files))
         if len(follow.outbox) < 100:  # what `Follow` takes; it must be on disk before it goes out
             self.keep.wait(message)
         try:
             self._waiting[message_id] = message
             conversation.wait(message_id, text, self._at(), not_before or "")
-            self.wire.message(follow, message_id, text, not_before=not_before, mode=mode)
+            self.wire.message(follow, message_id, text, not_before=not_before, mode=mode, files=files)
         except OverflowError as error:
             self._forget(message_id)
             self.view.say(f"Not sent: {error}.")
@@ -215,6 +225,16 @@ class Client:
             from builderos.client.http import call  # takes time to load
 
             return call(self.find(), method, path, body, most_bytes=MOST_BYTES)
+
+        return await asyncio.to_thread(work)
+
+    async def upload(self, path: Path) -> str:
+        """Upload a file for a message; return its address. Raises as `builderos.client.upload.upload`."""
+
+        def work() -> str:
+            from builderos.client.upload import upload  # takes time to load
+
+            return upload(self.find(), path, self.new_id())
 
         return await asyncio.to_thread(work)
 

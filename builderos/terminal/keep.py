@@ -38,6 +38,8 @@ class Waiting:
     content: str
     not_before: str | None = None
     agent: str | None = None
+    files: list[str] | None = None
+    """Addresses of uploads."""
 
 
 def state_folder(environment: Mapping[str, str], home: Path) -> Path:

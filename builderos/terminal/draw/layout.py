@@ -97,6 +97,15 @@ class Layout:
         inside = line - self._tops[at]
         return lines[inside] if inside < len(lines) else []
 
+    def find(self, entry: Entry, text: str) -> int:
+        """Return the first line of an entry that has a text; the entry's own first line if none has it whole."""
+        at = self.timeline.index(entry)
+        wanted = text.casefold()
+        for number, line in enumerate(self._drawing(entry).lines):
+            if wanted in "".join(segment.text for segment in line).casefold():
+                return self.top(at) + number
+        return self.top(at)
+
     def tool_at(self, line: int) -> tuple[str, str] | None:
         """Return entry and call whose head stands on a line."""
         if not 0 <= line < self.total:

@@ -47,7 +47,7 @@ class Conversation:
         turn_id: the running turn.
         read_seq: up to where a person has read, on any device.
         head_seq: the last event when we attached.
-        draft: what is typed on another device.
+        draft: what is typed on another device, and `draft_by` its label.
         version: grows with every change.
         last_checked: the newest turn whose changes are known.
     """
@@ -73,6 +73,7 @@ class Conversation:
     read_seq: int = 0
     head_seq: int = 0
     draft: str = ""
+    draft_by: str = ""
     last_checked: str | None = None
     last_undo: str | None = None
     version: int = 0
@@ -159,7 +160,7 @@ class Conversation:
             case "mark_read":
                 self.read_seq = max(self.read_seq, frame.number("read_seq"))
             case "draft":
-                self.draft = frame.content
+                self.draft, self.draft_by = frame.content, frame.text("by_device")
             case "session_changed" if frame.text("title"):
                 self.title = frame.text("title")
 

@@ -27,6 +27,7 @@ KEYS: Final = (
     ("ctrl+o", "unfolds tool calls and thinking; a click unfolds one call"),
     ("ctrl+g", "opens your editor: $VISUAL or $EDITOR"),
     ("page up, page down", "scroll; ctrl+end goes to the newest, ctrl+home to the oldest that is loaded"),
+    ("ctrl+f", "goes to a text in the conversation, then to the one before"),
     ("ctrl+t", "the list of sessions"),
     ("ctrl+l", "draws everything again"),
     ("shift and the mouse", "select text in most terminals"),

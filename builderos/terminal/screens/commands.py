@@ -300,7 +300,7 @@ def answer_with(screen: SessionScreen, asking: Asking, wish: Wish) -> None:
 
 
 def _all() -> list[Command]:
-    from builderos.terminal.screens import around, waiting, workspace
+    from builderos.terminal.screens import around, files, find, waiting, workspace
 
     return [
         Command("/mode", "Change the mode: what the agent may do without asking", _setting("mode")),
@@ -312,6 +312,9 @@ def _all() -> list[Command]:
         Command("/background", "Stop work in the background", _background),
         Command("/steer", "Send into the running turn", _steer),
         Command("/later", "Send at a time", _later),
+        Command("/attach", "Send a file with the next message", files.attach),
+        Command("/detach", "Send the next message without files", files.detach),
+        Command("/draft", "Take what another device is writing into the box", files.take_draft),
         Command("/queue", "Show messages that wait; take one back", waiting.show, "alt+up"),
         Command("/cancel", "Take the last message that waits back", waiting.cancel),
         Command("/sendnow", "Send the last message for later now", waiting.send_now),
@@ -339,6 +342,7 @@ def _all() -> list[Command]:
         Command("/delete", "Delete the session with its history and files", around.delete),
         Command("/grants", "Show what is allowed for this session; take it back", around.grants),
         Command("/copy", "Copy the last answer", _copy),
+        Command("/find", "Go to a text in the conversation", find.find, "ctrl+f"),
         Command(
             "/sessions", "Go to the list of sessions", lambda screen, rest: screen.app.show_list(), "ctrl+t"
         ),

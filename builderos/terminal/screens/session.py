@@ -14,6 +14,8 @@ from builderos.terminal.draw.entry import Pen
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.entries import Answer, Line, Message, Note
 from builderos.terminal.screens import commands, typed
+from builderos.terminal.screens.files import HINT, Files
+from builderos.terminal.screens.find import Finder
 from builderos.terminal.widgets.bar import Bar, Pending, pending_text, status_text, working_text
 from builderos.terminal.widgets.completions import Completions
 from builderos.terminal.widgets.composer import Composer
@@ -62,6 +64,7 @@ class SessionScreen(Screen[None]):
         Binding("ctrl+end", "newest", show=False, priority=True),
         Binding("ctrl+home", "oldest", show=False, priority=True),
         Binding("ctrl+t", "sessions", show=False, priority=True),
+        Binding("ctrl+f", "find", show=False, priority=True),
     ]
 
     def __init__(self, client: Client) -> None:
@@ -74,6 +77,7 @@ class SessionScreen(Screen[None]):
         self.question, self.completions = Question(), Completions()
         self.composer = Composer(client.keep.history)
         self.status = Bar(id="status")
+        self.files, self.finder = Files(self), Finder(self)
         self.wanted: Callable[[str], None] | None = None
         self._drawn = -1
         self._pressed: tuple[str, float] = ("", 0.0)
@@ -93,7 +97,7 @@ class SessionScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.composer.completing = self.completions.take
-        self.composer.border_subtitle = "enter sends · ctrl+p commands · ctrl+c stops"
+        self.composer.border_subtitle = HINT
         self.composer.disabled = self.client.observe
         if self.client.observe:
             self.composer.border_subtitle = "you watch; nothing is sent"
@@ -361,6 +365,10 @@ class SessionScreen(Screen[None]):
     def action_oldest(self) -> None:
         """Go to the beginning of what is known."""
         self.transcript.scroll_lines(-self.transcript.layout_of.total)
+
+    def action_find(self) -> None:
+        """Go to the place before that has the same text, or ask for the text."""
+        self.finder.again()
 
     def action_sessions(self) -> None:
         """Go to the list of sessions."""

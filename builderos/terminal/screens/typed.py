@@ -34,7 +34,9 @@ def entered(screen: SessionScreen, text: str) -> None:
         screen.client.keep.remember(text)
         command.act(screen, rest.strip())
         return
-    if screen.client.send(text.removeprefix("/") if text.startswith("//") else text):
+    text_sent = text.removeprefix("/") if text.startswith("//") else text
+    if screen.client.send(text_sent, files=screen.files.addresses):
+        screen.files.clear()
         screen.client.keep.remember(text)
         screen.composer.clear_all()
         screen.keep_draft("")

@@ -71,6 +71,8 @@ def status_text(conversation: Conversation, state: str, behind: int, *, observes
     others = [conversation.name_of(one) for one in conversation.devices if one != conversation.me]
     if others:
         words.append(f"with {', '.join(others[:3])}")
+    if conversation.draft and conversation.draft_by not in ("", conversation.me):
+        words.append(f"{conversation.name_of(conversation.draft_by)} is writing")
     text.append("".join(f" · {flat(word)}" for word in words if word), "dim")
     return text
 

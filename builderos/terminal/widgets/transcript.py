@@ -12,6 +12,7 @@ from textual.strip import Strip
 
 from builderos.terminal.draw.entry import Look, Pen
 from builderos.terminal.draw.layout import Layout
+from builderos.terminal.model.entries import Entry
 from builderos.terminal.model.timeline import Timeline
 
 __all__ = ["Transcript"]
@@ -109,6 +110,17 @@ class Transcript(ScrollView, can_focus=False):
         if y == 0 and round(self.scroll_y) == 0:
             self.post_message(self.TopSeen())
         self.scroll_to(y=y, animate=False, force=True)
+
+    def show(self, entry: Entry, text: str) -> None:
+        """Scroll to an entry, to its first line with a text if one has it whole."""
+        self.follows = False
+        self.sync()
+        layout = self.layout_of
+        for _ in range(ROUNDS):
+            top = layout.top(layout.timeline.index(entry))
+            if not layout.settle(top, top + self.size.height):
+                break
+        self._put(max(0, min(layout.find(entry, text) - 1, layout.total - self.size.height)))
 
     def to_end(self) -> None:
         """Follow the end again."""

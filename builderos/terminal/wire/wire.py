@@ -117,7 +117,7 @@ class Wire:
             follow is not None and follow.attached and self.send(kind, session_id=follow.session_id, **fields)
         )
 
-    def message(self, follow: Follow, message_id: str, content: str, **how: str | None) -> None:
+    def message(self, follow: Follow, message_id: str, content: str, **how: Any) -> None:
         """Send a message, now or once it is possible, exactly once. Raises OverflowError."""
         frame = follow.send_frame(message_id, content, **how)
         if frame is not None:
