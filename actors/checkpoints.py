@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.session import Checkpoint
 from actors.ports import Journal
 

@@ -6,9 +6,9 @@ import math
 
 import attrs
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.conversation import Message
-from actors.pieces import join_pieces
+from actors.events.pieces import join_pieces
 from actors.ports import Journal
 from actors.tail import EventBatch, Tail
 

@@ -12,13 +12,14 @@ from contextlib import suppress
 
 import attrs
 
-from actors.codec import decode_row, decode_settings, encode_entry, encode_settings
+from actors.events.codec import decode_row, decode_settings, encode_entry, encode_settings
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted
 from actors.ports import Catalog, Journal, Ownership
+from actors.session.apply import apply
 from actors.session.snapshot import restore, summary
-from actors.session.state import SessionState, apply
+from actors.session.state import SessionState
 from storage.errors import SessionExists, SessionMissing
 from storage.records import Grant, NewSession, SessionRecord
 

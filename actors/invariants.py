@@ -39,9 +39,9 @@ from actors.events.conversation import (
     UserMessage,
 )
 from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.pieces import MAX_PIECE_BYTES, json_size
 from actors.events.session import Checkpoint, SessionUpdated, Undone, UndoStarted
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
-from actors.pieces import MAX_PIECE_BYTES, json_size
 
 __all__ = ["EDGES", "MessageRecord", "Rule", "Verifier", "Violation", "violations"]
 

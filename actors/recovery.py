@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import trio
 
-from actors.codec import encode_entry
 from actors.errors import HubError
+from actors.events.codec import encode_entry
 from actors.ports import Catalog, Hubs, Ids, Journal, Ownership
 from actors.session.effect_runner import STORAGE_DOWN, SessionDeps
 from actors.session.hub_steps import take

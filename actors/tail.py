@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import attrs
 
 from actors.events.committed import URGENT_KINDS, Committed
+from actors.events.pieces import join_pieces
 from actors.offer import Offer
-from actors.pieces import join_pieces
 
 __all__ = [
     "AttachedDevice",

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import trio
 
-from actors.codec import encode_entry, encode_settings
+from actors.events.codec import encode_entry, encode_settings
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
 from actors.events.session import Settings
+from actors.session.apply import apply
 from actors.session.snapshot import summary
-from actors.session.state import SessionState, apply
+from actors.session.state import SessionState
 from bench.chains import open_server
 from bench.errors import BenchError
 from bench.figures import ratios, spread

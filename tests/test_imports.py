@@ -103,7 +103,7 @@ SHARED_BY_COMMANDS = (
 
 PURE_FILES = (
     "actors/session/ack_pacer.py",
-    "actors/codec.py",
+    "actors/events/codec.py",
     "actors/session/command_steps.py",
     "actors/session/desk_steps.py",
     "actors/commands.py",
@@ -115,8 +115,9 @@ PURE_FILES = (
     "actors/session/hub_life_steps.py",
     "actors/session/hub_steps.py",
     "actors/session/snapshot.py",
+    "actors/session/apply.py",
     "actors/session/state.py",
-    "actors/pieces.py",
+    "actors/events/pieces.py",
     "actors/invariants.py",
     "actors/replies.py",
     "bridgehub/desk/claude_rows.py",

@@ -14,9 +14,9 @@ from typing import Final
 import attrs
 import trio
 
-from actors.codec import decode_row
 from actors.commands import Author, Decide, Envelope
 from actors.errors import ActorError
+from actors.events.codec import decode_row
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.replies import Reply
 from storage.errors import StorageError

@@ -10,9 +10,9 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from actors.codec import encode_settings
 from actors.commands import Author, Command, Envelope
 from actors.errors import ActorError, SessionFailed, ShuttingDown
+from actors.events.codec import encode_settings
 from actors.events.conversation import Attachment
 from actors.events.session import Settings
 from actors.ports import CommandBus

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from actors.codec import decode_row
 from actors.desk.watching import DeskWatch
+from actors.events.codec import decode_row
 from actors.events.conversation import BranchLeft, Complete, Message, TurnStarted, UserMessage
 from actors.session.desk_steps import turn_id_of
 from bridgehub.desk.records import DESK

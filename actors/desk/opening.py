@@ -13,11 +13,11 @@ from typing import Protocol
 import attrs
 import trio
 
-from actors.codec import encode_entry, encode_settings
+from actors.events.codec import encode_entry, encode_settings
 from actors.events.committed import Committed
 from actors.events.conversation import Notice
+from actors.events.pieces import join_pieces
 from actors.events.session import SessionUpdated, Settings
-from actors.pieces import join_pieces
 from actors.ports import Catalog, Clock, Ids, Journal, Ownership
 from actors.session.desk_steps import tell_desk_event
 from actors.session.snapshot import restore, summary

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.conversation import Complete, TurnStarted
 from actors.ports import Journal
 from actors.session.desk_steps import turn_id_of

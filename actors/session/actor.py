@@ -15,11 +15,11 @@ from typing import Literal
 import attrs
 import trio
 
-from actors.codec import encode_entry
 from actors.commands import AskAtDesk, Envelope, Interrupt, Resolve, Send, SendNow, TakeOver, Warm
+from actors.events.codec import encode_entry
 from actors.events.committed import TURN_ENDS, Committed
+from actors.events.pieces import join_pieces
 from actors.events.work import TaskFinished
-from actors.pieces import join_pieces
 from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
 from actors.session.effects import Answer, Effect, HandOver, SteerHub
 from actors.session.hub_owner import HubOwner

@@ -13,10 +13,10 @@ from typing import Any
 
 import attrs
 
-from actors.codec import decode_event, encode_event
+from actors.events.codec import decode_event, encode_event
 from actors.events.committed import Committed
 from actors.events.conversation import Message, Thinking
-from actors.pieces import MAX_PIECE_BYTES, json_size, neighbours
+from actors.events.pieces import MAX_PIECE_BYTES, json_size, neighbours
 from storage.records import Entry, Fold
 
 __all__ = ["Answer"]

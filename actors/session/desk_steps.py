@@ -24,9 +24,9 @@ from actors.events.conversation import (
     UserMessage,
 )
 from actors.events.permissions import PermissionRequested, PermissionResolved
+from actors.events.pieces import split_text
 from actors.events.session import Ending, SessionUpdated
 from actors.events.work import ToolFinished, ToolStarted
-from actors.pieces import split_text
 from actors.replies import RejectCode
 from actors.session.effects import Audit, EndElsewhere, NoteChange, StopHub
 from actors.session.inputs import DeskSeen, FoundElsewhere

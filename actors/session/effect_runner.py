@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import trio
 
-from actors.codec import decode_row
 from actors.config import ActorConfig
 from actors.desk.lost import read_lost
 from actors.desk.watching import DeskWatch, LooksAtDesk
+from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.conversation import Attachment, UserMessage
 from actors.events.permissions import PermissionResolved

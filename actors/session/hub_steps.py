@@ -21,6 +21,7 @@ from actors.events.conversation import (
     Usage,
 )
 from actors.events.permissions import PermissionRequested, RequestKind
+from actors.events.pieces import split_text
 from actors.events.session import Checkpoint, LeftOut, SessionUpdated
 from actors.events.work import (
     PlanEntry,
@@ -31,7 +32,6 @@ from actors.events.work import (
     ToolFinished,
     ToolStarted,
 )
-from actors.pieces import split_text
 from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn
 from actors.session.command_steps import take_command
 from actors.session.desk_steps import desk_seen, found_elsewhere

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.conversation import Message, Thinking, UserMessage
 from actors.offer import NO_OFFER, decode_offer
 from actors.ports import Catalog, Journal

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import orjson
 
-from actors.codec import CONVERTER, decode_settings
+from actors.events.codec import CONVERTER, decode_settings
 from actors.events.session import Held, Settings
 from actors.events.work import PlanEntry
 from actors.replies import QueuedMessage, SessionView

@@ -17,8 +17,9 @@ from actors.events.conversation import Complete, Delivery, DeliveryState, Interr
 from actors.events.permissions import PermissionResolved
 from actors.events.session import Held, SessionUpdated, Settings
 from actors.events.work import TaskFinished
+from actors.session.apply import apply
 from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
-from actors.session.state import SessionState, Turn, WaitingMessage, apply
+from actors.session.state import SessionState, Turn, WaitingMessage
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import Configure, Decided
 from storage.records import Fold

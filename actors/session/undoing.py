@@ -9,7 +9,7 @@ import orjson
 import trio
 
 from actors.checkpoints import checkpoints_around
-from actors.codec import decode_settings
+from actors.events.codec import decode_settings
 from actors.ports import Catalog, Journal, Undoes, UndoFailed
 from actors.replies import Rejected
 from actors.session.effects import CarryOutUndo, PlanUndo

@@ -16,7 +16,7 @@ import attrs
 import orjson
 import trio
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.conversation import Delivery, Interrupted, UserMessage
 from actors.events.permissions import PermissionResolved
 from builderos.client.terminal import one_line, write_json

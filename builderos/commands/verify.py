@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import trio
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.conversation import Notice
 from actors.events.work import ToolFinished, ToolStarted

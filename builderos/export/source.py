@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.ports import Catalog, Journal
 from builderos.client.frames import Frame, decode
 from storage.records import SessionRecord

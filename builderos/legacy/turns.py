@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from actors.codec import encode_entry
+from actors.events.codec import encode_entry
 from actors.events.committed import TURN_ENDS, Committed, Event
 from actors.events.conversation import Complete, Delivery, Message, TurnError, TurnStarted, UserMessage
-from actors.pieces import split_text
-from actors.session.state import SessionState, apply
+from actors.events.pieces import split_text
+from actors.session.apply import apply
+from actors.session.state import SessionState
 from builderos.legacy.plan import ID_PREFIX, OldEntry
 from storage.records import Entry
 

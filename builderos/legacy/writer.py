@@ -14,13 +14,14 @@ from pathlib import Path
 import attrs
 import trio
 
-from actors.codec import decode_row, encode_settings
+from actors.events.codec import decode_row, encode_settings
 from actors.events.committed import Committed
 from actors.events.conversation import Complete, Delivery
 from actors.events.session import Settings
+from actors.session.apply import apply
 from actors.session.loading import load_state
 from actors.session.snapshot import summary
-from actors.session.state import SessionState, apply
+from actors.session.state import SessionState
 from builderos.legacy.plan import OldEntry, SessionPlan
 from builderos.legacy.turns import Unit, encode, tell, units
 from storage.records import Entry, Grant, NewSession, Row

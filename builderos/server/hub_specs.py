@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from actors.codec import decode_settings
+from actors.events.codec import decode_settings
 from bridgehub.protocol.hub_spec import DelegateSpec, HubSpec
 from bridgehub.workspace.worktrees import repository_folder
 from builderos.agent_config import allows_bypass

@@ -7,13 +7,13 @@ from itertools import count
 
 import attrs
 
-from actors.codec import decode_row, encode_entry, encode_settings
 from actors.commands import Author, Command, Envelope, Send
+from actors.events.codec import decode_row, encode_entry, encode_settings
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Delivery, Message, Thinking
+from actors.events.pieces import join_pieces
 from actors.events.session import Settings
 from actors.offer import NO_OFFER, encode_offer
-from actors.pieces import join_pieces
 from actors.replies import Accepted, Rejected, Reply
 from actors.session.effects import Answer, Effect, HandOver, SendToHub, StartHub
 from actors.session.hub_steps import take

@@ -9,9 +9,9 @@ from itertools import count
 import attrs
 import trio
 
-from actors.codec import decode_row, encode_settings
 from actors.commands import Command, Envelope
 from actors.config import ActorConfig
+from actors.events.codec import decode_row, encode_settings
 from actors.events.committed import Committed
 from actors.events.conversation import Message
 from actors.events.session import Settings

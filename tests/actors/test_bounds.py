@@ -15,12 +15,12 @@ from actors.commands import Decide, Resolve, Send
 from actors.events.permissions import PermissionRequested
 from actors.events.work import TaskFinished, ToolFinished, ToolStarted
 from actors.hubs.processes import LEFT_BYTES
+from actors.session.apply import DECIDED_KEPT, UNKNOWN_KEPT
 from actors.session.effects import SendToHub
 from actors.session.hub_owner import TELLS_WAITING, HubOwner
 from actors.session.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
 from actors.session.mailbox import Mailbox
 from actors.session.snapshot import restore
-from actors.session.state import DECIDED_KEPT, UNKNOWN_KEPT
 from actors.tail import ROUNDS_KEPT, Tail
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.codec import encode

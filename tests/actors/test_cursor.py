@@ -7,8 +7,8 @@ import math
 import attrs
 from trio.testing import MockClock
 
-from actors.codec import encode_entry, encode_settings
 from actors.cursor import PAGE_ROWS, Cursor
+from actors.events.codec import encode_entry, encode_settings
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Complete, Message
 from actors.events.permissions import PermissionRequested

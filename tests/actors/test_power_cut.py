@@ -17,8 +17,8 @@ import attrs
 import pytest
 import trio
 
-from actors.codec import decode_row, encode_settings
 from actors.commands import Decide, Send
+from actors.events.codec import decode_row, encode_settings
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import Delivery, UserMessage
 from actors.events.permissions import PermissionRequested, PermissionResolved

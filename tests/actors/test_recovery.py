@@ -6,9 +6,9 @@ import orjson
 import trio
 import trio.testing
 
-from actors.codec import encode_settings
 from actors.commands import Close, Send
 from actors.config import ActorConfig
+from actors.events.codec import encode_settings
 from actors.events.session import Settings
 from actors.recovery import end_failed_session
 from actors.session.effect_runner import SessionDeps

@@ -8,7 +8,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from actors.codec import decode_row
 from actors.commands import (
     Attach,
     Cancel,
@@ -22,6 +21,7 @@ from actors.commands import (
     SendNow,
     StopTask,
 )
+from actors.events.codec import decode_row
 from actors.invariants import violations
 from actors.replies import IfHead
 from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume, TimeCame

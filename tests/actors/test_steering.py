@@ -6,8 +6,8 @@ import attrs
 import pytest
 from trio.testing import MockClock
 
-from actors.codec import encode_entry
 from actors.commands import Decide, Interrupt, Send
+from actors.events.codec import encode_entry
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Delivery, Message, TurnStarted, UserMessage
 from actors.history import read_history

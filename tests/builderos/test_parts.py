@@ -16,7 +16,7 @@ import psutil
 import pytest
 import trio
 
-from actors.codec import encode_settings
+from actors.events.codec import encode_settings
 from actors.events.session import Settings
 from bridgehub.protocol.hub_spec import DelegateSpec
 from builderos.client.backoff import FIRST_S, LAST_S, Backoff

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 import attrs
 import trio
 
-from actors.codec import decode_settings, encode_entry
 from actors.commands import Attach, Close, Envelope, Send
+from actors.events.codec import decode_settings, encode_entry
 from actors.events.committed import TURN_ENDS, Committed, Event
 from actors.events.conversation import Delivery, TurnStarted, UserMessage
 from actors.events.permissions import PermissionRequested

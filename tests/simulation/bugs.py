@@ -12,9 +12,9 @@ from typing import Any
 from unittest.mock import patch
 
 import actors.session.loading
-from actors.codec import decode_row
 from actors.cursor import PAGE_ROWS, Cursor
-from actors.pieces import join_pieces
+from actors.events.codec import decode_row
+from actors.events.pieces import join_pieces
 from actors.session.actor import SessionActor
 from actors.session.effects import HandOver, SendToHub
 from actors.session.hub_owner import HubOwner

@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 import trio
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import (

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
-from actors.codec import CONVERTER
+from actors.events.codec import CONVERTER
 from actors.events.committed import TURN_ENDS, Committed, Event
 from actors.events.conversation import Message, Thinking, TurnStarted, UserMessage
 from actors.events.session import SessionUpdated

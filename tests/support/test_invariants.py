@@ -10,8 +10,8 @@ import pytest
 
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
+from actors.events.pieces import join_pieces
 from actors.events.work import TaskProgress, TaskStarted
-from actors.pieces import join_pieces
 from tests.support.invariants import (
     accepted_problems,
     committed_of,

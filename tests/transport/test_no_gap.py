@@ -7,7 +7,7 @@ import random
 import pytest
 import trio
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import Event
 from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
 from tests.fakes.bus import FakeSession

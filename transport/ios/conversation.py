@@ -16,8 +16,8 @@ import trio
 from actors.commands import Attach, Author, Decide, Envelope, Warm
 from actors.commands import Send as SendCommand
 from actors.events.conversation import Attachment as File
+from actors.events.pieces import fits
 from actors.events.session import Settings
-from actors.pieces import fits
 from actors.replies import Rejected, Reply, SessionView
 from actors.tail import AttachedDevice
 from storage.errors import StorageError

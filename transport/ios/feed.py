@@ -15,11 +15,11 @@ from typing import Final
 import attrs
 import trio
 
-from actors.codec import decode_row
 from actors.cursor import Cursor
+from actors.events.codec import decode_row
 from actors.events.conversation import Message, UserMessage
 from actors.events.permissions import PermissionRequested, PermissionResolved
-from actors.pieces import MAX_PIECE_BYTES, fits, split_text
+from actors.events.pieces import MAX_PIECE_BYTES, fits, split_text
 from actors.ports import Catalog, Clock, Journal
 from actors.replies import SessionView
 from storage.errors import StorageError

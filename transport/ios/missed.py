@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import Message, TurnError, TurnStarted, UserMessage
 from actors.ports import Journal

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 import trio
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.conversation import UserMessage
 from storage.errors import StorageError

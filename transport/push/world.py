@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.permissions import PermissionRequested
 from actors.events.work import TaskStarted
 from actors.ports import Clock, Ids

@@ -11,7 +11,7 @@ import orjson
 from actors import commands as cmd
 from actors.commands import Command
 from actors.events.conversation import Attachment
-from actors.pieces import MAX_PIECE_BYTES, fits
+from actors.events.pieces import MAX_PIECE_BYTES, fits
 from actors.replies import IfHead, RejectCode, Rejected
 from transport.auth import DECIDE_MORE, authorize
 from transport.v3 import client_frames as cf

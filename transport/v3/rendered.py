@@ -17,7 +17,7 @@ import attrs
 import orjson
 import trio
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import TurnStarted
 from actors.ports import Clock, Journal

@@ -9,8 +9,8 @@ from typing import Literal
 import attrs
 import trio
 
-from actors.codec import decode_settings
 from actors.errors import ActorError
+from actors.events.codec import decode_settings
 from actors.ports import Catalog
 from bridgehub.workspace.prune import forget_session
 from bridgehub.workspace.worktrees import BadWorktree, Worktree, find_worktree

@@ -8,10 +8,10 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.codec import decode_event
+from actors.events.codec import decode_event
 from actors.events.committed import Committed
 from actors.events.conversation import Message, Thinking
-from actors.pieces import MAX_PIECE_BYTES, json_size
+from actors.events.pieces import MAX_PIECE_BYTES, json_size
 from actors.session.answer import Answer
 from storage.records import Fold
 

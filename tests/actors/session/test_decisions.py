@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from actors.codec import decode_event, encode_event
 from actors.commands import Decide, Send
+from actors.events.codec import decode_event, encode_event
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.session.effects import SendToHub
 from bridgehub.protocol import events as hub

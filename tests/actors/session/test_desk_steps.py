@@ -7,8 +7,8 @@ import random
 import attrs
 import pytest
 
-from actors.codec import decode_row
 from actors.commands import AskAtDesk, Decide, GiveBack, Interrupt, Send, TakeOver, Warm, WithdrawAtDesk
+from actors.events.codec import decode_row
 from actors.events.conversation import BranchLeft, UserMessage
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated

@@ -8,12 +8,12 @@ import attrs
 import pytest
 
 import actors.session.hub_steps
-from actors.codec import decode_event, encode_event
 from actors.commands import Decide, Interrupt, Send
+from actors.events.codec import decode_event, encode_event
 from actors.events.conversation import Complete, Interrupted, Message, Notice, TurnError, Usage
 from actors.events.permissions import PermissionResolved
+from actors.events.pieces import MAX_PIECE_BYTES
 from actors.events.work import TaskFinished
-from actors.pieces import MAX_PIECE_BYTES
 from actors.session.effects import ForgetHub, HandOver, KillHub, SendToHub, StartHub
 from actors.session.inputs import FromHub, HubGone, HubReady
 from bridgehub.protocol import events as hub

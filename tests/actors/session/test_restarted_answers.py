@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 from trio.testing import MockClock
 
-from actors.codec import decode_row, encode_entry, encode_settings
 from actors.commands import Send
+from actors.events.codec import decode_row, encode_entry, encode_settings
 from actors.events.committed import Committed, Event
 from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted, UserMessage
 from actors.events.session import Settings

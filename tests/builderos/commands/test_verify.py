@@ -14,13 +14,14 @@ import pytest
 import trio
 
 import builderos.commands.verify as command
-from actors.codec import encode_entry, encode_settings
+from actors.events.codec import encode_entry, encode_settings
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
 from actors.events.session import Settings
 from actors.events.work import ToolFinished, ToolStarted
+from actors.session.apply import apply
 from actors.session.snapshot import summary
-from actors.session.state import SessionState, apply
+from actors.session.state import SessionState
 from builderos.commands.import_ import ImportOptions, run_import
 from builderos.commands.verify import run_verify
 from storage.blobs import blob_path

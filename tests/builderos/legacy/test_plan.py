@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.codec import decode_event
+from actors.events.codec import decode_event
 from actors.events.conversation import Complete, Delivery, Message, TurnError, TurnStarted, UserMessage
 from actors.events.session import Settings
 from actors.session.state import SessionState

@@ -13,7 +13,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import TurnStarted, UserMessage
 from actors.session.loading import load_state

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from actors.codec import encode_entry
+from actors.events.codec import encode_entry
 from actors.events.committed import Committed, Event
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from storage.records import NewSession, Summary

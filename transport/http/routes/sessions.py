@@ -10,7 +10,7 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.conversation import TurnStarted, UserMessage
 from storage.records import SessionRecord

@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.codec import decode_row
+from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.work import TaskFinished, TaskStarted
 from actors.ports import Catalog, Journal

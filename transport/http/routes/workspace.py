@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from actors.codec import decode_settings
+from actors.events.codec import decode_settings
 from bridgehub.workspace.paths import PathRefused
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.files import INLINE_TYPES, SAFE_HEADERS

@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.codec import (
+from actors.events.codec import (
     decode_event,
     decode_row,
     decode_settings,

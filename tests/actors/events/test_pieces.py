@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.events.committed import Committed
 from actors.events.conversation import Message, Notice, Thinking
-from actors.pieces import MAX_PIECE_BYTES, fits, join_pieces, json_size, neighbours, split_text
+from actors.events.pieces import MAX_PIECE_BYTES, fits, join_pieces, json_size, neighbours, split_text
 
 TEXT = st.text(max_size=40)
 PIECE = st.tuples(
