@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from builderos.server.early_signals import end_on_signals
+from builderos.server.process.early_signals import end_on_signals
 
 __all__ = ["main"]
 

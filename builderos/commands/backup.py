@@ -20,8 +20,8 @@ from builderos.client.terminal import one_line
 from builderos.exit_status import OK, fail
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
+from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.server.restored_sessions import end_what_was_open
-from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.backup.archive import DATABASE, KEY
 from storage.backup.create import write_backup
 from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup

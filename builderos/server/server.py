@@ -41,12 +41,12 @@ from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.metrics import server_figures
 from builderos.server.notifications import make_notifier
 from builderos.server.options import ServeOptions
+from builderos.server.process.signals import Shutdown
+from builderos.server.process.sleep import SleepCommand
+from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.server.process.spare import can_spare
 from builderos.server.readiness import ReadinessProbe
 from builderos.server.retention import Retention
-from builderos.server.signals import Shutdown
-from builderos.server.sleep import SleepCommand
-from builderos.server.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.spare import can_spare
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder, read_boot_id

@@ -23,10 +23,10 @@ from builderos.client.backoff import FIRST_S, LAST_S, Backoff
 from builderos.client.connection import NoServerError, Server, find_server
 from builderos.config import parse_config
 from builderos.server.hub_specs import HubSpecs, agent_environment
-from builderos.server.logs import FILE_ONLY, _DroppingHandler, open_logs
-from builderos.server.signals import SHUTDOWN_S, Shutdown
-from builderos.server.sleep import SleepCommand
-from builderos.server.take_over import end_holder
+from builderos.server.process.logs import FILE_ONLY, _DroppingHandler, open_logs
+from builderos.server.process.signals import SHUTDOWN_S, Shutdown
+from builderos.server.process.sleep import SleepCommand
+from builderos.server.process.take_over import end_holder
 from storage.records import SessionRecord
 
 # ---- signals ----
@@ -263,7 +263,7 @@ async def test_a_sleep_command(command: list[str], worked: bool) -> None:
 async def test_a_sleep_command_that_hangs_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builderos.server.sleep.LIMIT_S", 0.5)
+    monkeypatch.setattr("builderos.server.process.sleep.LIMIT_S", 0.5)
     note = tmp_path / "pids"
     script = f"trap '' TERM; sleep 60 & echo $$ $! > {note}; wait"
     with trio.fail_after(20):

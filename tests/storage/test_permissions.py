@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from builderos.server import logs
-from builderos.server.logs import open_logs
+from builderos.server.process import logs
+from builderos.server.process.logs import open_logs
 from storage import permissions
 from storage.data_folder import open_data_folder
 from storage.errors import InsecureDataFolder

@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from builderos.server.open_files import LEAST_RESERVE, connections_for
+from builderos.server.process.open_files import LEAST_RESERVE, connections_for
 from transport.config import TransportConfig
 
 
