@@ -23,7 +23,7 @@ from actors.config import ActorConfig
 from actors.session import actor
 from actors.session.hub_steps import take
 from builderos.cli import main
-from builderos.server import server
+from builderos.server import sessions
 from storage import schema, store
 from storage.sqlite.writer import Writer
 
@@ -119,7 +119,7 @@ def _spoil(flaws: Flaws) -> None:
         (Writer, "_commit", flawed_commit),
         (trio.SocketListener, "accept", flawed_accept),
         (actor, "take", flawed_take),
-        (server, "ActorConfig", partial(ActorConfig, revive_after_s=REVIVE_S)),
+        (sessions, "ActorConfig", partial(ActorConfig, revive_after_s=REVIVE_S)),
     ]
     if flaws.word("unlocked"):
         flawed.append((fcntl, "flock", lambda *_: None))

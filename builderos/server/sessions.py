@@ -1,0 +1,91 @@
+"""Opens everything that makes sessions live: hubs, their specs, the supervisor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from actors.config import ActorConfig
+from actors.desk.answers import DeskAnswers
+from actors.events.conversation import Attachment
+from actors.hubs.processes import ProcessHubs
+from actors.session.effect_runner import SessionDeps
+from actors.supervisor import Supervisor, open_supervisor
+from actors.warming import Warming
+from actors.workspaces import WorkspaceUndo
+from bridgehub.desk.programs import Desk, DeskAgent
+from builderos.config import Config, bypass_agents
+from builderos.ids import new_id, wall_clock_ms
+from builderos.server.hub_specs import HubSpecs, agent_environment
+from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
+from builderos.server.process.spare import can_spare
+from storage.data_folder import CHECKPOINTS, DataFolder
+from storage.store import Store
+from transport.audit_trail import AuditTrail
+from transport.metrics import Metrics
+from transport.uploads import OwnUploads
+
+__all__ = ["make_desk", "open_sessions"]
+
+
+def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
+    path = uploads.path_of(attachment)
+    return None if path is None else str(path)
+
+
+@asynccontextmanager
+async def open_sessions(
+    config: Config,
+    folder: DataFolder,
+    store: Store,
+    metrics: Metrics,
+    uploads: OwnUploads,
+    trail: AuditTrail,
+    desk: Desk,
+    answers: DeskAnswers,
+) -> AsyncIterator[Supervisor]:
+    """Run everything that makes sessions live. At the end, remaining tasks are cancelled; hubs keep running."""
+    sockets = find_socket_folder(folder)
+    hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session, on_start=metrics.hub_started)
+    specs = HubSpecs(config, folder.path, agent_environment(os.environ))
+    deps = SessionDeps(
+        journal=store.journal,
+        ownership=store.ownership,
+        catalog=store.catalog,
+        hubs=hubs,
+        clock=wall_clock_ms,
+        new_id=new_id,
+        spec_for=specs.spec_for,
+        allows_bypass=bypass_agents(config).__contains__,
+        is_revoked=lambda key_id: store.devices.get(key_id) is None,
+        config=ActorConfig(hub_idle_s=config.hub_idle_s),
+        warming=Warming(config.warm_limit, can_spare),
+        path_of=partial(_path_of, uploads),
+        undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
+        audited=trail.note,
+        desk=desk,
+        desk_decided=answers.tell,
+    )
+    try:
+        async with open_supervisor(deps) as supervisor:
+            yield supervisor
+    finally:
+        # Not bounded: it waits for the fork server, which ends when its input does, and looks at a folder.
+        with trio.CancelScope(shield=True):
+            await hubs.aclose()
+            living = {hub.hub_id for hub in await hubs.living() if hub.alive}
+        tidy_socket_folder(folder, sockets, living)
+
+
+def make_desk(config: Config, environment: Mapping[str, str]) -> Desk:
+    """Return the reader of what the person's own programs keep. Starts and reads nothing."""
+    agents = {
+        name: DeskAgent(name, agent.kind, {**environment, **agent.env})
+        for name, agent in config.agents.items()
+        if agent.kind in ("claude", "codex")
+    }
+    return Desk(agents, wall_clock_ms)
