@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from transport.proxies import Proxies
+from transport.access.proxies import Proxies
 
 __all__ = [
     "OutOfRangeError",

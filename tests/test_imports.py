@@ -65,6 +65,16 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "builderos.server": ("builderos.commands", "builderos.legacy"),
     "storage.sqlite": ("storage.backup", "storage.store", "storage.tables"),
     "storage.tables": ("storage.backup", "storage.store"),
+    "transport.access": (
+        "transport.http",
+        "transport.ios",
+        "transport.listener",
+        "transport.push",
+        "transport.rendering",
+        "transport.upgrade",
+        "transport.v3",
+        "transport.websocket",
+    ),
     "transport.http": ("transport.ios", "transport.listener", "transport.upgrade", "transport.websocket"),
     "transport.ios": ("transport.http", "transport.listener", "transport.upgrade", "transport.v3.connection"),
     "transport.push": (

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 import trio
 
-from transport.attempts import site_of
+from transport.access.attempts import site_of
 
 __all__ = [
     "BURST",

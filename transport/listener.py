@@ -20,6 +20,8 @@ import attrs
 import trio
 from wsproto.utilities import ProtocolError
 
+from transport.access.proxies import is_loopback
+from transport.access.signin import SignIns, key_of_headers
 from transport.config import TransportConfig
 from transport.facilities import Port
 from transport.http.server import HttpServer
@@ -27,10 +29,8 @@ from transport.http.stream import drain
 from transport.http.underway import Underway
 from transport.limits import ConnectionLimit, Place, Places, Turnstile, pause_after
 from transport.ports import Deps
-from transport.proxies import is_loopback
 from transport.refusals import Refusal, refusal_bytes
 from transport.request_head import HeadError, RequestHead, find_end, parse_head
-from transport.signin import SignIns, key_of_headers
 from transport.streams import Transport
 from transport.upgrade import WebSocketUpgrade, address_of
 

@@ -12,8 +12,8 @@ from actors.events.conversation import Attachment
 from actors.ports import Catalog, Clock, CommandBus, Ids, Journal, LiveBus
 from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
-from transport.attempts import SignInThrottle
-from transport.audit_trail import AuditTrail
+from transport.access.attempts import SignInThrottle
+from transport.access.audit_trail import AuditTrail
 from transport.facilities import HttpServices
 from transport.push.attention import Attention
 from transport.rendering.protocol import Block

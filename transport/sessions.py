@@ -19,7 +19,7 @@ from actors.ports import CommandBus
 from actors.replies import Reply
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.records import NewSession
-from transport.auth import CREATE_SESSION, authorize
+from transport.access.auth import CREATE_SESSION, authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device, Uploads
 

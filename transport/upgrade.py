@@ -10,14 +10,14 @@ import attrs
 import trio
 import trio_websocket
 
+from transport.access.proxies import Proxies
+from transport.access.signin import SignIn, SignIns, key_of_headers
 from transport.config import TransportConfig
 from transport.ios.connection import AppConnection, AppShared
 from transport.limits import Place, Places, Turnstile
 from transport.ports import AppPorts, Deps
-from transport.proxies import Proxies
 from transport.refusals import Refusal
 from transport.request_head import RequestHead, find_end
-from transport.signin import SignIn, SignIns, key_of_headers
 from transport.streams import FrameStream, Transport
 from transport.v3.connection import ConnectionV3
 from transport.v3.decode import SUBPROTOCOL

@@ -12,9 +12,9 @@ import attrs
 from actors.events.conversation import Attachment
 from actors.ports import Ids
 from storage.tables import uploads as stored
+from transport.access.signed_urls import UPLOADS_PATH, UrlSigner
 from transport.http.multipart import Data, MultipartError, MultipartReader, PartBegins, Piece
 from transport.http.responses import HttpError
-from transport.signed_urls import UPLOADS_PATH, UrlSigner
 
 __all__ = ["MAX_FILE_BYTES", "OwnUploads", "Uploader", "clean_name", "receive_upload", "too_large"]
 

@@ -22,8 +22,8 @@ from builderos.server.readiness import ReadinessProbe
 from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder
 from storage.store import Store
-from transport.attempts import SignInThrottle
-from transport.audit_trail import AuditTrail
+from transport.access.attempts import SignInThrottle
+from transport.access.audit_trail import AuditTrail
 from transport.config import TransportConfig
 from transport.facilities import HttpServices
 from transport.metrics import Figure, Metrics, lags_of

@@ -36,11 +36,11 @@ from builderos.server.startup import ensure_admin_key, log_startup_warnings, war
 from storage.data_folder import CHECKPOINTS, read_boot_id
 from storage.store import open_store
 from transport import listener
-from transport.audit_trail import AuditTrail, known_addresses
+from transport.access.audit_trail import AuditTrail, known_addresses
+from transport.access.signed_urls import UrlSigner
 from transport.metrics import Metrics
 from transport.permission_timeout import PermissionTimeouts
 from transport.push.start import run_notifier
-from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
 from transport.workspace.removal import SessionRemoval
 

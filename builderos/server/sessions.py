@@ -25,7 +25,7 @@ from builderos.server.process.socket_folder import find_socket_folder, tidy_sock
 from builderos.server.process.spare import can_spare
 from storage.data_folder import CHECKPOINTS, DataFolder
 from storage.store import Store
-from transport.audit_trail import AuditTrail
+from transport.access.audit_trail import AuditTrail
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 

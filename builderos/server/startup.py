@@ -11,7 +11,7 @@ from builderos.ids import new_key, wall_clock_ms
 from storage.data_folder import DataFolder
 from storage.store import Store
 from storage.tables.devices import FIRST_DEVICE
-from transport.proxies import is_loopback
+from transport.access.proxies import is_loopback
 
 __all__ = ["SHORT_KEY", "ensure_admin_key", "log_startup_warnings", "warn_of_plain_text"]
 

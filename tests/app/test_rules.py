@@ -26,7 +26,7 @@ from tests.app.line import KEY, Line, Refused, chat
 from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, open_world, talk
 from tests.fakes.bus import FakeSession
 from transport import upgrade
-from transport.proxies import LOOPBACK
+from transport.access.proxies import LOOPBACK
 
 CONFIG = json.dumps({"working_directory": "/Users/Ty/BuilderOS"})
 BOTH = pytest.mark.parametrize("path", ["/api/claude/ws", "/api/codex/ws"])

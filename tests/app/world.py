@@ -21,11 +21,11 @@ from tests.app.emulation import Phone, Profile
 from tests.app.line import KEY, LIMIT_S, Line, open_line
 from tests.fakes.bus import ALIASES, FakeServer, FakeSession
 from tests.fakes.devices import FakeDevice, FakeDevices
+from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.ports import AppPorts
 from transport.refusals import Refusal, refusal_bytes
 from transport.request_head import find_end, parse_head
-from transport.signin import SignIns
 from transport.streams import Transport
 from transport.upgrade import WebSocketUpgrade
 

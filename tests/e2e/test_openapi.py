@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.e2e.world import Shared, open_http
 from tests.support.server import open_server
-from transport.auth import HTTP_SCOPES
+from transport.access.auth import HTTP_SCOPES
 from transport.http.app import CODE_PATH, OPEN_PATHS
 from transport.http.openapi import describe
 

@@ -24,11 +24,11 @@ from starlette.routing import Route
 from tests.fakes.bus import FakeServer
 from tests.security.world import BLOB, KEYS, SCOPES, STRANGERS, Guarded, code
 from tests.transport.facilities import open_facilities
+from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.facilities import Port
 from transport.http.app import make_app
 from transport.http.static import read_web_files
-from transport.signin import SignIns
 
 ANYBODY: Final = "anybody"
 CODE: Final = "a good code"

@@ -21,7 +21,7 @@ import trio
 from tests.app.line import chat, open_line
 from tests.security.world import KEYS, Guarded
 from tests.support.device import open_device
-from transport.auth import FRAME_SCOPES, HTTP_SCOPES
+from transport.access.auth import FRAME_SCOPES, HTTP_SCOPES
 
 LIMIT_S: Final = 30.0
 

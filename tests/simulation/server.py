@@ -21,10 +21,10 @@ from tests.simulation.chaos import Chaos
 from tests.simulation.hubs import HubHandle, Machine
 from tests.simulation.store import Life, SharedStore, StoreHandle
 from tests.simulation.wires import End, Wire
+from transport.access.signin import SignIn, SignIns
 from transport.config import TransportConfig
 from transport.ports import Deps
 from transport.push.attention import Attention
-from transport.signin import SignIn, SignIns
 from transport.streams import FrameStream
 from transport.v3.connection import ConnectionV3
 from transport.websocket import close_codes

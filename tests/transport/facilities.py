@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.storage.stores import NOW_MS, opened
+from transport.access.signed_urls import UrlSigner
 from transport.facilities import HttpServices
 from transport.metrics import Metrics
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
 from transport.push.settings import PushSettings
-from transport.signed_urls import UrlSigner
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
 from transport.workspace.parts import Work

@@ -17,9 +17,9 @@ from actors.events.conversation import Message
 from tests.fakes.bus import FakeServer
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.raw import HANDSHAKE, RawPeer
+from transport.access.proxies import LOOPBACK
 from transport.config import TransportConfig
 from transport.listener import Listening, serve
-from transport.proxies import LOOPBACK
 
 
 def answer(data: bytes) -> tuple[int, str]:

@@ -21,11 +21,11 @@ from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.facilities import open_facilities
-from transport.auth import HTTP_SCOPES
+from transport.access.auth import HTTP_SCOPES
+from transport.access.proxies import LOOPBACK
 from transport.facilities import HttpServices
 from transport.http.routes.capsules import find_capsules
 from transport.metrics import Figure, Histogram, Metrics, as_text
-from transport.proxies import LOOPBACK
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ import trio.lowlevel
 from storage.blobs import blob_path
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.facilities import LINKS, open_facilities
-from transport.signed_urls import blob_url
+from transport.access.signed_urls import blob_url
 from transport.uploads import MAX_FILE_BYTES
 
 KEY = {"X-API-Key": "key-of-phone"}

@@ -19,7 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from actors.errors import ActorError
 from storage.errors import StorageError
 from storage.tables.pairings import Pairing
-from transport.auth import authorize
+from transport.access.auth import authorize
+from transport.access.proxies import Forwarded, Proxies
+from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.facilities import HttpServices, Port
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
@@ -40,9 +42,7 @@ from transport.http.routes.web import web_routes
 from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
-from transport.proxies import Forwarded, Proxies
 from transport.sessions import failure_of
-from transport.signin import SignIns
 from transport.workspace.removal import SessionRemoval
 
 __all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]

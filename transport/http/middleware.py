@@ -10,12 +10,12 @@ import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.aliases import Aliases
+from transport.access.signed_urls import UPLOADS_PATH
+from transport.access.signin import BadKeyError, SignIns, TooManyAttemptsError, key_of_headers
 from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
 from transport.http.underway import Underway
 from transport.ports import Deps, Device
-from transport.signed_urls import UPLOADS_PATH
-from transport.signin import BadKeyError, SignIns, TooManyAttemptsError, key_of_headers
 
 __all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "DrainRequestBody", "Keys", "SafeHeaders"]
 

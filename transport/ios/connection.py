@@ -17,14 +17,14 @@ import trio_websocket
 from wsproto.utilities import LocalProtocolError
 
 from storage.errors import StorageError
-from transport.attempts import Attempts
+from transport.access.attempts import Attempts
+from transport.access.signin import BadKeyError, TooManyAttemptsError
 from transport.ios.conversation import AppConversation
 from transport.ios.feed import Pace
 from transport.ios.receipts import ConnectionReceipts, Receipts
 from transport.ios.resume import Resumption
 from transport.ios.wire import AUTHENTICATED, INVALID_KEY, ChatFrame, ConfigFrame, decode_app, ready
 from transport.ports import AppPorts
-from transport.signin import BadKeyError, TooManyAttemptsError
 from transport.websocket import close_codes
 from transport.websocket.connection import DeviceConnection
 from transport.websocket.frames import text_frame

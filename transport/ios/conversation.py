@@ -22,7 +22,7 @@ from actors.replies import Rejected, Reply, SessionView
 from actors.tail import AttachedDevice
 from storage.errors import StorageError
 from storage.tables.app_exchanges import OpenExchange
-from transport.auth import DECIDE_MORE, authorize
+from transport.access.auth import DECIDE_MORE, authorize
 from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt

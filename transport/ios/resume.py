@@ -9,8 +9,8 @@ import attrs
 
 from actors.ports import Clock
 from storage.aliases import Aliases, is_app_device, is_app_session
-from transport.attempts import Attempts
-from transport.auth import authorize
+from transport.access.attempts import Attempts
+from transport.access.auth import authorize
 from transport.ios.wire import ChatFrame
 from transport.ports import AppPorts, Device
 

@@ -16,7 +16,7 @@ from storage.store import Notified
 from storage.tables.alerts import Alert
 from storage.tables.channels import Channel
 from storage.tables.devices import Devices
-from transport.auth import authorize
+from transport.access.auth import authorize
 from transport.ports import Deps
 from transport.push.attention import Attention
 from transport.push.routing_state import Place, World, asks, want_of

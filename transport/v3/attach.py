@@ -15,7 +15,7 @@ from actors.replies import RejectCode, Rejected, SessionView
 from actors.tail import AttachedDevice, EventBatch
 from bridgehub.workspace.paths import PathRefused
 from bridgehub.workspace.worktrees import BadWorktree, find_worktree, make_worktree, name_for
-from transport.auth import authorize
+from transport.access.auth import authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
 from transport.sessions import NO_ANSWER, SessionRefused, ask, find_or_create

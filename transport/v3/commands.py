@@ -13,7 +13,7 @@ from actors.commands import Command
 from actors.events.conversation import Attachment
 from actors.events.pieces import MAX_PIECE_BYTES, fits
 from actors.replies import IfHead, RejectCode, Rejected
-from transport.auth import DECIDE_MORE, authorize
+from transport.access.auth import DECIDE_MORE, authorize
 from transport.v3 import client_frames as cf
 from transport.v3.client_frames import CommandFrame
 

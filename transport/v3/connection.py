@@ -8,8 +8,8 @@ from typing import Final
 import attrs
 import trio
 
+from transport.access.signin import BadKeyError, TooManyAttemptsError, key_of_first_frame
 from transport.ports import Device
-from transport.signin import BadKeyError, TooManyAttemptsError, key_of_first_frame
 from transport.v3 import replies
 from transport.v3.conversation import Conversation
 from transport.v3.decode import WireError, decode

@@ -20,7 +20,7 @@ from actors.errors import ActorError
 from actors.events.conversation import Attachment as File
 from actors.replies import Accepted, Rejected, Reply
 from storage.errors import StorageError
-from transport.auth import OBSERVER_FRAMES, authorize
+from transport.access.auth import OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
 from transport.sessions import FAILURES, SessionRefused, attachments_of, failure_of

@@ -40,7 +40,7 @@ from actors.events.session import (
 from actors.events.work import PlanUpdated, TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
 from actors.tail import EventBatch
 from bridgehub.desk.records import Where
-from transport.signed_urls import blob_url
+from transport.access.signed_urls import blob_url
 from transport.websocket.frames import MAX_FRAME_BYTES, text_frame
 
 __all__ = [

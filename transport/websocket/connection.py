@@ -15,9 +15,9 @@ import attrs
 import trio
 import trio_websocket
 
+from transport.access.signin import SignIn
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
-from transport.signin import SignIn
 from transport.streams import FrameStream
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode

@@ -22,12 +22,12 @@ from storage.tables import devices as stored
 from storage.tables.devices import FIRST_DEVICE, Devices
 from storage.tables.hash_chain import Act
 from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
+from transport.access.signed_urls import base_url
 from transport.facilities import HttpServices, Port
 from transport.http.reachable import MAX_ORIGIN, is_answered, origin_of
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
 from transport.ports import SCOPES, Device
-from transport.signed_urls import base_url
 from transport.v3.events import timestamp
 
 __all__ = [

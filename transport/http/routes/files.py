@@ -16,13 +16,13 @@ from starlette.responses import FileResponse, Response
 
 from actors.ports import Clock
 from storage.blobs import blob_path
+from transport.access.signed_urls import UPLOADS_PATH, base_url
 from transport.config import TransportConfig
 from transport.facilities import HttpServices
 from transport.http.multipart import MultipartError, MultipartReader, boundary_of
 from transport.http.requests import check_length
 from transport.http.responses import HttpError, JsonAnswer
 from transport.ports import Device
-from transport.signed_urls import UPLOADS_PATH, base_url
 from transport.uploads import MAX_FILE_BYTES, Uploader, receive_upload, too_large
 from transport.v3.decode import is_id
 

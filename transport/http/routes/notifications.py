@@ -18,8 +18,8 @@ from storage.tables.alerts import Alert
 from storage.tables.channels import WANTS, Channel, NewChannel
 from storage.tables.deliveries import Delivery
 from storage.tables.hash_chain import Act
-from transport.audit_trail import AuditTrail
-from transport.auth import authorize
+from transport.access.audit_trail import AuditTrail
+from transport.access.auth import authorize
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
 from transport.ports import Device

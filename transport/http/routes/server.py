@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from actors.ports import Catalog, Clock
 from storage.errors import StorageError
-from transport.auth import authorize
+from transport.access.auth import authorize
 from transport.config import TransportConfig
 from transport.facilities import AgentState, HttpServices, Port, Readiness
 from transport.http.openapi import describe

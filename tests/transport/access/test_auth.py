@@ -10,12 +10,19 @@ from starlette.routing import Route
 
 from tests.fakes.bus import FakeServer
 from tests.transport.facilities import open_facilities
-from transport.auth import CREATE_SESSION, DECIDE_MORE, FRAME_SCOPES, HTTP_SCOPES, OBSERVER_FRAMES, authorize
+from transport.access.auth import (
+    CREATE_SESSION,
+    DECIDE_MORE,
+    FRAME_SCOPES,
+    HTTP_SCOPES,
+    OBSERVER_FRAMES,
+    authorize,
+)
+from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.facilities import Port
 from transport.http.app import CODE_PATH, OPEN_PATHS, make_app
 from transport.http.routes.web import is_web_path
-from transport.signin import SignIns
 from transport.v3.decode import FRAME_TYPES
 
 

@@ -10,8 +10,8 @@ import trio.lowlevel
 
 from storage.errors import StorageFull
 from storage.tables.hash_chain import Act
-from transport import audit_trail
-from transport.audit_trail import AuditTrail, Counting
+from transport.access import audit_trail
+from transport.access.audit_trail import AuditTrail, Counting
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_more_http import open_world
-from transport import attempts
-from transport.attempts import REFILL_S, SIGN_IN_TRIES, SignInThrottle
-from transport.proxies import LOOPBACK, Proxies
+from transport.access import attempts
+from transport.access.attempts import REFILL_S, SIGN_IN_TRIES, SignInThrottle
+from transport.access.proxies import LOOPBACK, Proxies
 
 
 def client(peer: str, *lines: str, named: tuple[str, ...] = LOOPBACK) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import attrs
 import trio
 
-from transport.attempts import SignInThrottle
-from transport.audit_trail import AuditTrail
+from transport.access.attempts import SignInThrottle
+from transport.access.audit_trail import AuditTrail
 from transport.ports import Device, Devices
 from transport.v3.client_frames import AuthFrame
 from transport.v3.decode import WireError, decode

@@ -18,7 +18,7 @@ from actors.ports import Clock
 from storage.errors import StorageError
 from storage.tables.audit import Audit
 from storage.tables.hash_chain import Act
-from transport.attempts import MAX_ADDRESSES, site_of
+from transport.access.attempts import MAX_ADDRESSES, site_of
 
 __all__ = ["AuditLog", "AuditTrail", "Counting", "known_addresses"]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transport.access.signed_urls import UrlSigner, base_url, blob_url
 from transport.http.multipart import Data, MultipartError, MultipartReader, PartBegins, boundary_of
-from transport.signed_urls import UrlSigner, base_url, blob_url
 from transport.uploads import clean_name
 
 LINKS = UrlSigner(b"key")
