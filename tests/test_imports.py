@@ -72,7 +72,6 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
         "transport.push",
         "transport.rendering",
         "transport.upgrade",
-        "transport.v3",
         "transport.websocket",
     ),
     "transport.http": ("transport.ios", "transport.listener", "transport.upgrade", "transport.websocket"),

@@ -23,8 +23,8 @@ from wsproto.utilities import ProtocolError
 from transport.access.proxies import is_loopback
 from transport.access.signin import SignIns, key_of_headers
 from transport.config import TransportConfig
-from transport.facilities import Port
 from transport.http.server import HttpServer
+from transport.http.services import Port
 from transport.http.stream import drain
 from transport.http.underway import Underway
 from transport.limits import ConnectionLimit, Place, Places, Turnstile, pause_after

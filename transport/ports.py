@@ -14,7 +14,7 @@ from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
 from transport.access.attempts import SignInThrottle
 from transport.access.audit_trail import AuditTrail
-from transport.facilities import HttpServices
+from transport.http.services import HttpServices
 from transport.push.attention import Attention
 from transport.rendering.protocol import Block
 
@@ -159,7 +159,7 @@ class Deps:
         uploads: None if uploads are disabled; attachments are then rejected.
         renderer: None if nothing renders; `format=html` is then refused.
         app: None if the iOS app is not served; its upgrades then get 503.
-        facilities: the services of the HTTP routes; None if they are not served.
+        services: the services of the HTTP routes; None if they are not served.
         tries: the limit of sign-in attempts.
         trail: records sign-ins; None records nothing.
         attention: who looks at which session.
@@ -178,7 +178,7 @@ class Deps:
     uploads: Uploads | None = None
     renderer: Renders | None = None
     app: AppPorts | None = None
-    facilities: HttpServices | None = None
+    services: HttpServices | None = None
     on_taken: Callable[[str, int], None] = _ignore
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     trail: AuditTrail | None = None

@@ -88,7 +88,7 @@ PAGE_ROWS: Final = 16
 
 @attrs.frozen
 class StoreExports:
-    """Implements `transport.facilities.Exports`."""
+    """Implements `transport.http.services.Exports`."""
 
     journal: Journal
     catalog: Catalog

@@ -25,7 +25,7 @@ from storage.store import Store
 from transport.access.attempts import SignInThrottle
 from transport.access.audit_trail import AuditTrail
 from transport.config import TransportConfig
-from transport.facilities import HttpServices
+from transport.http.services import HttpServices
 from transport.metrics import Figure, Metrics, lags_of
 from transport.ports import AppPorts, Deps
 from transport.push.attention import Attention
@@ -118,13 +118,13 @@ class ServerParts:
             app=AppPorts(store.app_pairs, store.devices, new_id),
             uploads=self.uploads,
             renderer=self.renderer,
-            facilities=self.facilities(),
+            services=self.services(),
             on_taken=self.metrics.taken,
             tries=self.tries,
             trail=self.trail,
         )
 
-    def facilities(self) -> HttpServices:
+    def services(self) -> HttpServices:
         """Return the services that the HTTP routes use."""
         store, command = self.store, self.setup.config.system.sleep_command
         sleep = None if command is None else SleepCommand(command, agent_environment(os.environ))

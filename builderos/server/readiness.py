@@ -13,7 +13,7 @@ import attrs
 
 from builderos.agent_checks import examine_agent
 from builderos.config import Config
-from transport.facilities import AgentState, Readiness
+from transport.http.services import AgentState, Readiness
 
 __all__ = ["ReadinessProbe"]
 

@@ -23,11 +23,11 @@ from starlette.routing import Route
 
 from tests.fakes.bus import FakeServer
 from tests.security.world import BLOB, KEYS, SCOPES, STRANGERS, Guarded, code
-from tests.transport.facilities import open_facilities
+from tests.transport.services import open_services
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
-from transport.facilities import Port
 from transport.http.app import make_app
+from transport.http.services import Port
 from transport.http.static import read_web_files
 
 ANYBODY: Final = "anybody"
@@ -178,8 +178,8 @@ CALLS: Final = {
 
 
 async def test_every_route_has_a_row(tmp_path: Path) -> None:
-    async with open_facilities(tmp_path) as facilities:
-        deps = attrs.evolve(FakeServer().deps(), facilities=facilities)
+    async with open_services(tmp_path) as services:
+        deps = attrs.evolve(FakeServer().deps(), services=services)
         app = make_app(TransportConfig(), deps, Port(counts=dict), SignIns(deps.devices))
     files = {f"GET {file.path}" for file in WEB_FILES}
     found = set()

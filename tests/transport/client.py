@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.fakes.bus import FakeServer
 from tests.transport.raw import RawPeer, open_raw
 from transport.config import TransportConfig
-from transport.facilities import HttpServices
+from transport.http.services import HttpServices
 from transport.listener import Listening, serve
 from transport.ports import Renders
 
@@ -80,7 +80,7 @@ class Served:
 
     fakes: FakeServer
     listening: Listening
-    facilities: HttpServices | None = None
+    services: HttpServices | None = None
     _peers: list[RawPeer] = attrs.field(factory=list)
 
     @property
@@ -132,20 +132,20 @@ class Served:
 
 @asynccontextmanager
 async def open_server(
-    facilities: HttpServices | None = None, renderer: Renders | None = None, **config: Any
+    services: HttpServices | None = None, renderer: Renders | None = None, **config: Any
 ) -> AsyncIterator[Served]:
     """Serve fakes with a device `phone` (admin) inside the block, which has a limit of its own."""
     fakes = FakeServer()
     fakes.devices.add("phone")
     deps = fakes.deps()
-    if facilities is not None:
-        deps = attrs.evolve(deps, facilities=facilities, uploads=facilities.uploads)
+    if services is not None:
+        deps = attrs.evolve(deps, services=services, uploads=services.uploads)
     deps = attrs.evolve(deps, renderer=renderer)
     with trio.fail_after(6 * LIMIT_S):
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)
             listening: Listening = await nursery.start(serve, made, deps)
-            served = Served(fakes, listening, facilities)
+            served = Served(fakes, listening, services)
             try:
                 yield served
             finally:

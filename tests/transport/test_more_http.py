@@ -20,25 +20,25 @@ from storage.tables import search
 from tests.storage.journal_contract import new_session
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S, Served, open_server
-from tests.transport.facilities import open_facilities
+from tests.transport.services import open_services
 from transport.access.auth import HTTP_SCOPES
 from transport.access.proxies import LOOPBACK
-from transport.facilities import HttpServices
 from transport.http.routes.capsules import find_capsules
+from transport.http.services import HttpServices
 from transport.metrics import Figure, Histogram, Metrics, as_text
 
 
 @attrs.frozen
 class World:
-    facilities: HttpServices
+    services: HttpServices
     served: Served
     http: httpx.AsyncClient
 
 
 @asynccontextmanager
 async def open_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
-    async with open_facilities(folder) as facilities:
-        changed = attrs.evolve(facilities, **changes)
+    async with open_services(folder) as services:
+        changed = attrs.evolve(services, **changes)
         async with (
             open_server(changed, trusted_proxies=LOOPBACK) as served,
             httpx.AsyncClient(
@@ -141,13 +141,13 @@ async def test_a_head_that_is_refused_says_so_in_json(tmp_path: Path, head: str)
 
 async def test_registrations_are_kept(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        devices = world.facilities.devices
+        devices = world.services.devices
         await devices.add(name="p", scope="view", key="k", device_id="phone", now_ms=1)
         body = {"device_token": "ab12", "platform": "ios", "device_id": "D-1", "more": 1}
         answer = await world.http.post("/api/notifications/register", json=body)
         assert answer.status_code == 200
         assert answer.json()["success"] is True
-        (kept,) = await world.facilities.notifier.tables.channels.listing()
+        (kept,) = await world.services.notifier.tables.channels.listing()
         assert (kept.address, kept.kind, kept.label) == ("ab12", "apns", "D-1")
         assert kept.owner == "phone"
 
@@ -188,7 +188,7 @@ async def test_devices_come_and_go(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         assert (await world.http.get("/api/devices")).json() == {"devices": [], "next_after": None}
         made = (await world.http.post("/api/devices", json={"name": "Küche", "scope": "view"})).json()
-        assert world.facilities.devices.find(made["key"]) is not None
+        assert world.services.devices.find(made["key"]) is not None
         (shown,) = (await world.http.get("/api/devices")).json()["devices"]
         assert (shown["id"], shown["name"], shown["scope"]) == (made["id"], "Küche", "view")
         assert "key" not in shown
@@ -197,7 +197,7 @@ async def test_devices_come_and_go(tmp_path: Path) -> None:
         assert (await world.http.delete(f"/api/devices/{made['id']}")).status_code == 200
         assert error(await world.http.delete(f"/api/devices/{made['id']}")) == (404, "not_found")
         assert error(await world.http.delete("/api/devices/first")) == (409, "first_device")
-        assert world.facilities.devices.find(made["key"]) is None
+        assert world.services.devices.find(made["key"]) is None
         assert (await world.http.get("/api/devices")).json() == {"devices": [], "next_after": None}
 
 
@@ -224,7 +224,7 @@ async def test_devices_are_listed_by_pages(tmp_path: Path) -> None:
 
 async def test_a_key_revoked_during_its_request_makes_no_device(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
-        devices = world.facilities.devices
+        devices = world.services.devices
         await devices.add(name="p", scope="admin", key="k", device_id="phone", now_ms=1)
         body = b'{"name":"x","scope":"admin"}'
         peer = await world.served.raw()
@@ -301,7 +301,7 @@ async def test_a_search_ends_with_its_client(tmp_path: Path, monkeypatch: pytest
             await peer.stream.send_all(
                 b"GET /api/search?q=x HTTP/1.1\r\nHost: x\r\nX-API-Key: key-of-phone\r\n\r\n"
             )
-        finder = world.facilities.search
+        finder = world.services.search
         with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - waits for its condition
             while finder._readers.running < search.SEARCHES:
                 await trio.testing.wait_all_tasks_blocked(0.01)

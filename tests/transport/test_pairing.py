@@ -33,7 +33,7 @@ async def use(world: World, code: str, **body: Any) -> httpx.Response:
 
 async def begin(world: World) -> None:
     """Let the keys of the store know the device that the fakes call `phone`: codes end with their maker."""
-    await world.facilities.devices.add(name="p", scope="admin", key="k", device_id="phone", now_ms=1)
+    await world.services.devices.add(name="p", scope="admin", key="k", device_id="phone", now_ms=1)
 
 
 async def test_a_code_makes_one_device(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ async def test_a_code_makes_one_device(tmp_path: Path) -> None:
         told = answer.json()
         assert set(told) == {"id", "key", "name", "scope"}
         assert (told["name"], told["scope"]) == ("Ann's iPad", "drive")
-        found = world.facilities.devices.find(told["key"])
+        found = world.services.devices.find(told["key"])
         assert found is not None
         assert (found.id, found.name, found.scope) == (told["id"], "Ann's iPad", "drive")
         assert error(await use(world, made["code"])) == (401, "unauthorized")
@@ -90,7 +90,7 @@ async def test_two_at_the_same_moment(tmp_path: Path) -> None:
             for _ in range(6):
                 nursery.start_soon(pair)
         assert sorted(statuses) == [200, 401, 401, 401, 401, 401]
-        assert len(world.facilities.devices.list()) == 2
+        assert len(world.services.devices.list()) == 2
 
 
 async def test_what_is_no_good_code_gets_one_answer(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_a_code_ends_after_ten_minutes(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         await begin(world)
         now_ms = world.served.fakes.now_ms
-        pairings = world.facilities.pairings
+        pairings = world.services.pairings
         code = (await make(world))["code"]
         assert pairings.find(code, now_ms=now_ms + PAIRING_MS - 1) is not None
         assert pairings.find(code, now_ms=now_ms + PAIRING_MS) is None
@@ -175,7 +175,7 @@ async def test_devices_are_bounded_and_the_code_stays_good(tmp_path: Path) -> No
     async with open_world(tmp_path) as world:
         await begin(world)
         code = (await make(world))["code"]
-        known = world.facilities.devices._devices
+        known = world.services.devices._devices
         device, key_hash = known["phone"]
         for number in range(MAX_DEVICES - 1):
             known[f"x{number}"] = (attrs.evolve(device, id=f"x{number}"), key_hash)

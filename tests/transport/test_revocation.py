@@ -18,8 +18,8 @@ from storage.tables import revocations
 from tests.storage.faults import faulty_disk
 from tests.storage.stores import until
 from tests.transport.client import LIMIT_S, Served, open_server
-from tests.transport.facilities import open_facilities
 from tests.transport.raw import RawPeer
+from tests.transport.services import open_services
 
 KEY = {"X-API-Key": "key-of-phone"}
 
@@ -43,8 +43,8 @@ class _EndlessExport:
 @asynccontextmanager
 async def serving(folder: Path, **changes: Any) -> AsyncIterator[Served]:
     async with (
-        open_facilities(folder) as facilities,
-        open_server(attrs.evolve(facilities, **changes)) as served,
+        open_services(folder) as services,
+        open_server(attrs.evolve(services, **changes)) as served,
     ):
         served.fakes.add_session("trip")
         served.fakes.devices.add("other")
@@ -84,9 +84,9 @@ async def test_running_downloads_and_uploads_end(tmp_path: Path) -> None:
 
 async def test_revoking_its_own_key_is_answered(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
-        facilities = served.facilities
-        assert facilities is not None
-        await facilities.devices.add(name="x", scope="admin", key="k", device_id="phone", now_ms=1)
+        services = served.services
+        assert services is not None
+        await services.devices.add(name="x", scope="admin", key="k", device_id="phone", now_ms=1)
         async with httpx.AsyncClient(base_url=served.base, headers=KEY, timeout=LIMIT_S) as http:
             answer = await http.delete("/api/devices/phone")
         assert answer.json() == {"ok": True, "id": "phone", "stored": True}
@@ -96,20 +96,20 @@ async def test_it_works_with_a_full_disk(tmp_path: Path, monkeypatch: Any) -> No
     monkeypatch.setattr(revocations, "RETRY_S", 0.01)
     with faulty_disk() as disk, trio.fail_after(LIMIT_S):
         async with (
-            open_facilities(tmp_path, vfs=disk.name) as facilities,
-            open_server(facilities) as served,
+            open_services(tmp_path, vfs=disk.name) as services,
+            open_server(services) as served,
             httpx.AsyncClient(base_url=served.base, headers=KEY, timeout=LIMIT_S) as http,
         ):
-            await facilities.devices.add(name="x", scope="admin", key="k", device_id="lost", now_ms=1)
+            await services.devices.add(name="x", scope="admin", key="k", device_id="lost", now_ms=1)
             served.fakes.devices.add("lost")
             async with served.client("key-of-lost") as client:
                 disk.fail_write = apsw.FullError
                 answer = await http.delete("/api/devices/lost")
                 assert answer.json() == {"ok": True, "id": "lost", "stored": False}
                 assert await client.closed() == 4401
-            assert facilities.devices.find("k") is None
+            assert services.devices.find("k") is None
             disk.fail_write = None
-            await until(lambda: not facilities.devices.revocations.owes)
+            await until(lambda: not services.devices.revocations.owes)
     async with open_store(tmp_path / "x.db", boot_id="boot") as store:
         assert store.devices.find("k") is None
 

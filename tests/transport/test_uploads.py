@@ -16,7 +16,7 @@ import trio.lowlevel
 
 from storage.blobs import blob_path
 from tests.transport.client import LIMIT_S, Served, open_server
-from tests.transport.facilities import LINKS, open_facilities
+from tests.transport.services import LINKS, open_services
 from transport.access.signed_urls import blob_url
 from transport.uploads import MAX_FILE_BYTES
 
@@ -62,8 +62,8 @@ class World:
 @asynccontextmanager
 async def open_world(folder: Path, **config: Any) -> AsyncIterator[World]:
     async with (
-        open_facilities(folder) as facilities,
-        open_server(facilities, **config) as served,
+        open_services(folder) as services,
+        open_server(services, **config) as served,
         httpx.AsyncClient(base_url=served.base, headers=KEY, timeout=LIMIT_S) as http,
     ):
         yield World(folder, served, http)

@@ -23,7 +23,6 @@ from transport.access.auth import authorize
 from transport.access.proxies import Forwarded, Proxies
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
-from transport.facilities import HttpServices, Port
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
 from transport.http.responses import HttpError, error_response
 from transport.http.routes.capsules import list_capsules
@@ -40,6 +39,7 @@ from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import list_tasks
 from transport.http.routes.web import web_routes
 from transport.http.routes.workspace import WorkspaceRoutes
+from transport.http.services import HttpServices, Port
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
 from transport.sessions import failure_of
@@ -88,8 +88,8 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
         _route("DELETE /api/{agent}/session/{id}/close", partial(close_session, config, deps)),
         *web_routes(read_web_files(config.web)),
     ]
-    if deps.facilities is not None:
-        routes += _more_routes(config, deps, deps.facilities, port)
+    if deps.services is not None:
+        routes += _more_routes(config, deps, deps.services, port)
     checks = [
         Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
         Middleware(Keys, deps=deps, sign_ins=sign_ins, underway=port.underway),
@@ -105,45 +105,45 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     return app
 
 
-def _more_routes(config: TransportConfig, deps: Deps, facilities: HttpServices, port: Port) -> list[Route]:
-    uploads = UploadRoutes(facilities, deps.clock, config)
-    devices = DeviceRoutes(facilities, port, deps.clock)
-    pairing = PairingRoutes(facilities, deps.clock)
-    workspace = WorkspaceRoutes(deps, facilities.work)
-    desk = DeskRoutes(deps, facilities.desk)
-    removal = SessionRemoval(facilities.sessions, deps.catalog, facilities.work)
+def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, port: Port) -> list[Route]:
+    uploads = UploadRoutes(services, deps.clock, config)
+    devices = DeviceRoutes(services, port, deps.clock)
+    pairing = PairingRoutes(services, deps.clock)
+    workspace = WorkspaceRoutes(deps, services.work)
+    desk = DeskRoutes(deps, services.desk)
+    removal = SessionRemoval(services.sessions, deps.catalog, services.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
         _file_route("GET /uploads/blobs/{session}/{digest}", uploads.blob),
-        _route("GET /api/sessions/{id}/export", partial(export_session, facilities.export, deps.catalog)),
+        _route("GET /api/sessions/{id}/export", partial(export_session, services.export, deps.catalog)),
         _route(
             "DELETE /api/sessions/{id}",
-            partial(delete_session, removal, facilities.audit, deps.clock),
+            partial(delete_session, removal, services.audit, deps.clock),
         ),
-        _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, facilities.work).changes),
+        _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, services.work).changes),
         _route("GET /api/sessions/{id}/files", workspace.listing),
         _route("GET /api/sessions/{id}/file", workspace.file),
         _route("GET /api/folders", workspace.folders),
         _route("GET /api/desk/sessions", desk.listing),
         _route("POST /api/sessions/{id}/give-back", desk.give_back),
         _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
-        _route("POST /api/sessions/{id}/fork", ForkRoutes(facilities.forks, facilities.new_id).fork),
-        _route("GET /api/search", partial(search, facilities.search)),
-        _route("GET /api/capsules", partial(list_capsules, facilities.workspace)),
-        *_notification_routes(config, deps, facilities),
-        _route("POST /api/system/sleep", SystemRoutes(facilities, deps.clock).sleep),
+        _route("POST /api/sessions/{id}/fork", ForkRoutes(services.forks, services.new_id).fork),
+        _route("GET /api/search", partial(search, services.search)),
+        _route("GET /api/capsules", partial(list_capsules, services.workspace)),
+        *_notification_routes(config, deps, services),
+        _route("POST /api/system/sleep", SystemRoutes(services, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),
         _route("POST /api/devices", devices.add),
         _route("POST /api/devices/pair", pairing.make),
         _route("DELETE /api/devices/{id}", devices.revoke),
         _code_route(CODE_PATH, pairing.redeem),
-        _route("GET /metrics", partial(metrics_text, facilities, port, deps.catalog)),
+        _route("GET /metrics", partial(metrics_text, services, port, deps.catalog)),
     ]
 
 
-def _notification_routes(config: TransportConfig, deps: Deps, facilities: HttpServices) -> list[Route]:
-    routes = NotificationRoutes(facilities.notifier, deps.clock, deps.aliases, deps.trail)
+def _notification_routes(config: TransportConfig, deps: Deps, services: HttpServices) -> list[Route]:
+    routes = NotificationRoutes(services.notifier, deps.clock, deps.aliases, deps.trail)
     return [
         _route("POST /api/notifications/register", routes.register),
         _route("GET /api/notifications", routes.listing),

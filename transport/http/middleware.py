@@ -84,20 +84,20 @@ class Keys:
             scope["builderos.device"] = None
 
     def _check_code(self, scope: Scope, code: str | None) -> None:
-        facilities = self.deps.facilities
-        if code is None or facilities is None:
+        services = self.deps.services
+        if code is None or services is None:
             raise BadKeyError
-        pairing = facilities.pairings.find(code, now_ms=self.deps.clock())
+        pairing = services.pairings.find(code, now_ms=self.deps.clock())
         self.sign_ins.judge(scope["client"][0], good=pairing is not None, what="code")
         scope["builderos.pairing"] = pairing
 
     def _is_signed(self, scope: Scope) -> bool:
-        facilities = self.deps.facilities
-        if facilities is None or scope["method"] not in ("GET", "HEAD"):
+        services = self.deps.services
+        if services is None or scope["method"] not in ("GET", "HEAD"):
             return False
         path: str = scope["path"]
         query = scope["query_string"].decode("latin-1")
-        return path.startswith(UPLOADS_PATH) and facilities.uploads.links.opens(path, query)
+        return path.startswith(UPLOADS_PATH) and services.uploads.links.opens(path, query)
 
 
 def _is_open(scope: Scope) -> bool:

@@ -17,8 +17,8 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
-from transport.facilities import Port
 from transport.http.app import make_app
+from transport.http.services import Port
 from transport.http.stream import HttpStream, http_stream
 from transport.ports import Deps
 from transport.request_head import RequestHead, find_end, without_upgrade

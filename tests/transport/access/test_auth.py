@@ -9,7 +9,7 @@ import pytest
 from starlette.routing import Route
 
 from tests.fakes.bus import FakeServer
-from tests.transport.facilities import open_facilities
+from tests.transport.services import open_services
 from transport.access.auth import (
     CREATE_SESSION,
     DECIDE_MORE,
@@ -20,9 +20,9 @@ from transport.access.auth import (
 )
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
-from transport.facilities import Port
 from transport.http.app import CODE_PATH, OPEN_PATHS, make_app
 from transport.http.routes.web import is_web_path
+from transport.http.services import Port
 from transport.v3.decode import FRAME_TYPES
 
 
@@ -32,8 +32,8 @@ def test_every_frame_type_has_a_row() -> None:
 
 
 async def test_every_route_has_a_row(tmp_path: Path) -> None:
-    async with open_facilities(tmp_path) as facilities:
-        deps = attrs.evolve(FakeServer().deps(), facilities=facilities)
+    async with open_services(tmp_path) as services:
+        deps = attrs.evolve(FakeServer().deps(), services=services)
         app = make_app(TransportConfig(web=tmp_path / "none"), deps, Port(counts=dict), SignIns(deps.devices))
     calls = set()
     for route in app.routes:

@@ -59,7 +59,7 @@ async def test_who_is_not_named_says_nothing_about_host_and_scheme(tmp_path: Pat
         told = (await world.http.post("/api/files/upload", files=files, headers=said)).json()
         assert told["url"].startswith("https://box.example/uploads/")
         async with (
-            open_server(world.facilities, trusted_proxies=("10.0.0.0/8",)) as served,
+            open_server(world.services, trusted_proxies=("10.0.0.0/8",)) as served,
             httpx.AsyncClient(base_url=served.base, headers={"X-API-Key": "key-of-phone"}) as http,
         ):
             told = (await http.post("/api/files/upload", files=files, headers=said)).json()

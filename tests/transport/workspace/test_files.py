@@ -17,8 +17,8 @@ import trio
 
 from storage.records import NewSession
 from tests.transport.client import LIMIT_S, Served, open_server
-from tests.transport.facilities import open_facilities
-from transport.facilities import HttpServices
+from tests.transport.services import open_services
+from transport.http.services import HttpServices
 from transport.rendering.renderer import Renderer
 
 
@@ -27,7 +27,7 @@ class World:
     folder: Path
     http: httpx.AsyncClient
     served: Served
-    facilities: HttpServices
+    services: HttpServices
 
     async def files(self, **query: str) -> dict[str, Any]:
         answer = await self.http.get("/api/sessions/s/files", params=query)
@@ -46,17 +46,17 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
     renderer = Renderer()
     async with (
         trio.open_nursery() as nursery,
-        open_facilities(folder) as facilities,
-        open_server(facilities, renderer) as served,
+        open_services(folder) as services,
+        open_server(services, renderer) as served,
         httpx.AsyncClient(
             base_url=served.base, headers={"X-API-Key": "key-of-phone"}, timeout=LIMIT_S
         ) as http,
     ):
-        nursery.start_soon(facilities.work.search.run)
+        nursery.start_soon(services.work.search.run)
         nursery.start_soon(renderer.run)
         settings = orjson.dumps({"workspace": str(workspace)})
         served.fakes._make(NewSession("s", "echo", "phone", settings, 1))
-        yield World(workspace, http, served, facilities)
+        yield World(workspace, http, served, services)
         nursery.cancel_scope.cancel()
 
 

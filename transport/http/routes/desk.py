@@ -14,9 +14,9 @@ from actors.errors import SessionBusy
 from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.records import DeskSession, Where
 from storage.errors import SessionMissing
-from transport.facilities import DeskSessions
 from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of
 from transport.http.routes.workspace import query_of
+from transport.http.services import DeskSessions
 from transport.ports import Deps, Device
 from transport.v3.decode import is_id
 from transport.v3.events import timestamp, told_where

@@ -23,10 +23,10 @@ from storage.tables.devices import FIRST_DEVICE, Devices
 from storage.tables.hash_chain import Act
 from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
 from transport.access.signed_urls import base_url
-from transport.facilities import HttpServices, Port
 from transport.http.reachable import MAX_ORIGIN, is_answered, origin_of
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer, limit_of
+from transport.http.services import HttpServices, Port
 from transport.ports import SCOPES, Device
 from transport.v3.events import timestamp
 
@@ -54,14 +54,14 @@ out."""
 class DeviceRoutes:
     """The routes of devices."""
 
-    facilities: HttpServices
+    services: HttpServices
     port: Port
     clock: Clock
 
     async def listing(self, request: Request, _: Device) -> Response:
         """Return the devices with valid keys, by age. All of them if no `limit` is given: there are few."""
         limit, after = limit_of(request, MAX_DEVICES), request.query_params.get("after")
-        known = self.facilities.devices.list()
+        known = self.services.devices.list()
         if after is not None:
             places = [number for number, device in enumerate(known) if device.id == after]
             if not places:
@@ -85,9 +85,9 @@ class DeviceRoutes:
         """Add a device and its key."""
         body = await read_json(request)
         name, scope = body.text("name", MAX_NAME), scope_of(body)
-        devices = self.facilities.devices
+        devices = self.services.devices
         check_room(devices)
-        key, device_id = self.facilities.new_key(), self.facilities.new_id()
+        key, device_id = self.services.new_key(), self.services.new_id()
         now_ms = self.clock()
         act = act_of(request, by, "device_added", now_ms, device_id)
         try:
@@ -102,7 +102,7 @@ class DeviceRoutes:
             )
         except DeviceRevoked:
             raise HttpError(401, "unauthorized", "A valid key is needed.") from None
-        await self.facilities.audit.note_head()
+        await self.services.audit.note_head()
         answer = {"id": made.id, "key": key, "name": made.name, "scope": made.scope}
         return JsonAnswer(answer, headers={"Cache-Control": "no-store"})
 
@@ -116,7 +116,7 @@ class DeviceRoutes:
             raise HttpError(409, "first_device", FIRST_STAYS)
         now_ms = self.clock()
         act = act_of(request, by, "revoked", now_ms, device_id)
-        devices = self.facilities.devices
+        devices = self.services.devices
         if not devices.shut(device_id, now_ms=now_ms, noted=[act]):
             raise HttpError(404, "not_found", "There is no such device.")
         if by.id == device_id:
@@ -124,7 +124,7 @@ class DeviceRoutes:
         self.port.close_device(device_id)
         stored = await devices.revocations.stored(device_id)
         if stored:
-            await self.facilities.audit.note_head()
+            await self.services.audit.note_head()
         return JsonAnswer({"ok": True, "id": device_id, "stored": stored})
 
 
@@ -157,7 +157,7 @@ _SECRET: Final = {"Cache-Control": "no-store"}
 class PairingRoutes:
     """The routes of pairing."""
 
-    facilities: HttpServices
+    services: HttpServices
     clock: Clock
 
     async def make(self, request: Request, device: Device) -> Response:
@@ -170,13 +170,13 @@ class PairingRoutes:
         scope, name = scope_of(body, "drive"), _name(body)
         own = base_url(request.scope["scheme"], request.headers)
         base = _base(body) or own
-        code, now_ms = self.facilities.new_code(), self.clock()
+        code, now_ms = self.services.new_code(), self.clock()
         pairing = Pairing(b"", name, scope, device.id, now_ms + PAIRING_MS)
         act = act_of(request, device, "pairing_opened", now_ms)
-        if not await self.facilities.pairings.open(code, pairing, now_ms=now_ms, noted=[act]):
+        if not await self.services.pairings.open(code, pairing, now_ms=now_ms, noted=[act]):
             text = f"{MAX_PAIRINGS} codes are open already. Each expires after ten minutes."
             raise HttpError(429, "too_many", text)
-        await self.facilities.audit.note_head()
+        await self.services.audit.note_head()
         url = f"{base}/#pair={code}"
         answer: dict[str, str | bool] = {
             "code": code,
@@ -196,14 +196,14 @@ class PairingRoutes:
         without one the device's own name is used.
         """
         name = _name(await read_json(request, optional=True))
-        check_room(self.facilities.devices)
-        key, device_id = self.facilities.new_key(), self.facilities.new_id()
+        check_room(self.services.devices)
+        key, device_id = self.services.new_key(), self.services.new_id()
         named = pairing.name or name or UNNAMED
         device = stored.Device(device_id, named, pairing.scope, self.clock(), None)
         act = act_of(request, device, "paired", device.created_at_ms, pairing.made_by)
-        if not await self.facilities.pairings.redeem(pairing, device, key, [act]):
+        if not await self.services.pairings.redeem(pairing, device, key, [act]):
             raise HttpError(401, "unauthorized", "A valid key is needed.")
-        await self.facilities.audit.note_head()
+        await self.services.audit.note_head()
         answer = {"id": device.id, "key": key, "name": device.name, "scope": device.scope}
         return JsonAnswer(answer, headers=_SECRET)
 

@@ -18,10 +18,10 @@ from actors.ports import Clock
 from storage.blobs import blob_path
 from transport.access.signed_urls import UPLOADS_PATH, base_url
 from transport.config import TransportConfig
-from transport.facilities import HttpServices
 from transport.http.multipart import MultipartError, MultipartReader, boundary_of
 from transport.http.requests import check_length
 from transport.http.responses import HttpError, JsonAnswer
+from transport.http.services import HttpServices
 from transport.ports import Device
 from transport.uploads import MAX_FILE_BYTES, Uploader, receive_upload, too_large
 from transport.v3.decode import is_id
@@ -57,7 +57,7 @@ SAFE_HEADERS: Final = {
 class UploadRoutes:
     """The routes of files."""
 
-    facilities: HttpServices
+    services: HttpServices
     clock: Clock
     config: TransportConfig
     _running: Counter[str] = attrs.field(factory=Counter)
@@ -81,7 +81,7 @@ class UploadRoutes:
             await self._check_room()
             base = base_url(request.scope["scheme"], request.headers)
             bringer = Uploader(device.id, base, self.clock())
-            own, new_id = self.facilities.uploads, self.facilities.new_id
+            own, new_id = self.services.uploads, self.services.new_id
             async with aclosing(request.stream()) as body:
                 kept = await receive_upload(body, MultipartReader(boundary), own, bringer, new_id)
         finally:
@@ -102,7 +102,7 @@ class UploadRoutes:
 
     async def _check_room(self) -> None:
         """Refuse an upload without enough room beside the stored files and other uploads. Raises HttpError."""
-        files, size = await self.facilities.uploads.stored.usage()
+        files, size = await self.services.uploads.stored.usage()
         if files + self._coming["files"] > self.config.max_uploads:
             raise HttpError(
                 409, "uploads_full", f"There are {files} files already; delete some sessions first."
@@ -115,7 +115,7 @@ class UploadRoutes:
     async def download(self, request: Request, _: Device | None) -> Response:
         """Return a file."""
         name = request.path_params["name"]
-        stored = self.facilities.uploads.stored
+        stored = self.services.uploads.stored
         upload = await stored.find(name)
         path = stored.path_of(name)
         if upload is None or path is None:
@@ -125,7 +125,7 @@ class UploadRoutes:
     async def blob(self, request: Request, _: Device | None) -> Response:
         """Return a tool's long input or output."""
         session_id, digest = request.path_params["session"], request.path_params["digest"]
-        path = blob_path(self.facilities.data, session_id, digest) if is_id(session_id) else None
+        path = blob_path(self.services.data, session_id, digest) if is_id(session_id) else None
         size = None if path is None else await trio.to_thread.run_sync(_size_of, path)
         if path is None or size is None:
             raise HttpError(404, "not_found", "There is no such file.")

@@ -14,10 +14,10 @@ from actors.ports import Catalog, Clock
 from storage.errors import StorageError
 from transport.access.auth import authorize
 from transport.config import TransportConfig
-from transport.facilities import AgentState, HttpServices, Port, Readiness
 from transport.http.openapi import describe
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
+from transport.http.services import AgentState, HttpServices, Port, Readiness
 from transport.metrics import CONTENT_TYPE, Figure, as_text
 from transport.ports import Deps, Device
 from transport.v3.events import timestamp
@@ -59,9 +59,9 @@ class ServerRoutes:
             "timestamp": timestamp(self.deps.clock()),
             "features": dict(self.config.features),
         }
-        facilities = self.deps.facilities
-        if facilities is not None and facilities.readiness is not None:
-            found = await trio.to_thread.run_sync(facilities.readiness, limiter=self.looking)
+        services = self.deps.services
+        if services is not None and services.readiness is not None:
+            found = await trio.to_thread.run_sync(services.readiness, limiter=self.looking)
             body |= _readiness(found, tells_paths=authorize(device.scope, "send"))
         return JsonAnswer(body)
 
@@ -94,13 +94,13 @@ def _readiness(found: Readiness, *, tells_paths: bool) -> dict[str, Any]:
 class SystemRoutes:
     """The route of the machine's sleep."""
 
-    facilities: HttpServices
+    services: HttpServices
     clock: Clock
     _running: bool = False
 
     async def sleep(self, request: Request, by: Device) -> Response:
         """Run the configured command."""
-        sleep = self.facilities.sleep
+        sleep = self.services.sleep
         if sleep is None:
             raise HttpError(403, "not_configured", "The config names no system.sleep_command.")
         if self._running:
@@ -112,7 +112,7 @@ class SystemRoutes:
             self._running = False
         if not worked:
             raise HttpError(503, "failed", "The command failed. See the server's log.")
-        await self.facilities.audit.note(act_of(request, by, "slept", self.clock()))
+        await self.services.audit.note(act_of(request, by, "slept", self.clock()))
         return JsonAnswer({"ok": True, "message": "The machine is going to sleep."})
 
 

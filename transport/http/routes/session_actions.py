@@ -20,10 +20,10 @@ from actors.replies import Closed
 from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.tables.audit import Audit
 from transport.config import TransportConfig
-from transport.facilities import Exports, Forks
 from transport.http.requests import read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
+from transport.http.services import Exports, Forks
 from transport.ports import Deps, Device
 from transport.sessions import ask
 from transport.v3.commands import MAX_TITLE

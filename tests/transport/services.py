@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.storage.stores import NOW_MS, opened
 from transport.access.signed_urls import UrlSigner
-from transport.facilities import HttpServices
+from transport.http.services import HttpServices
 from transport.metrics import Metrics
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
@@ -18,7 +18,7 @@ from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
 from transport.workspace.parts import Work
 
-__all__ = ["LINKS", "NoSessions", "open_facilities"]
+__all__ = ["LINKS", "NoSessions", "open_services"]
 
 LINKS = UrlSigner(b"a key of the tests")
 
@@ -31,7 +31,7 @@ class NoSessions:
 
 
 @asynccontextmanager
-async def open_facilities(folder: Path, *, vfs: str | None = None) -> AsyncIterator[HttpServices]:
+async def open_services(folder: Path, *, vfs: str | None = None) -> AsyncIterator[HttpServices]:
     """Make them on `folder`, which is data folder and workspace at once. `vfs`: of the database, to let it fail."""
     numbers = itertools.count(1)
     async with opened(folder / "x.db", vfs=vfs) as store:
