@@ -25,7 +25,7 @@ from tests.e2e.world import Shared, open_http
 from tests.support.server import open_server
 from transport.access.auth import HTTP_SCOPES
 from transport.http.app import CODE_PATH, OPEN_PATHS
-from transport.http.openapi import describe
+from transport.http.openapi.document import describe
 
 CHECKS = [
     not_a_server_error,

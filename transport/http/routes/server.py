@@ -14,7 +14,7 @@ from actors.ports import Catalog, Clock
 from storage.errors import StorageError
 from transport.access.auth import authorize
 from transport.config import TransportConfig
-from transport.http.openapi import describe
+from transport.http.openapi.document import describe
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
 from transport.http.services import AgentState, HttpServices, Port, Readiness

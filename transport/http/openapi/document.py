@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from transport.http.openapi_calls import AFTER as _AFTER
-from transport.http.openapi_calls import JSON_BODY_ERRORS as _JSON_BODY_ERRORS
-from transport.http.openapi_calls import LIMIT as _LIMIT
-from transport.http.openapi_calls import PATH_ERRORS as _PATH_ERRORS
-from transport.http.openapi_calls import call as _call
-from transport.http.openapi_calls import in_path as _in_path
-from transport.http.openapi_calls import json_body as _json
-from transport.http.openapi_calls import made as _made
-from transport.http.openapi_calls import query as _query
-from transport.http.openapi_calls import short as _short
-from transport.http.openapi_notifications import notification_paths
-from transport.http.openapi_schemas import (
+from transport.http.openapi.calls import AFTER as _AFTER
+from transport.http.openapi.calls import JSON_BODY_ERRORS as _JSON_BODY_ERRORS
+from transport.http.openapi.calls import LIMIT as _LIMIT
+from transport.http.openapi.calls import PATH_ERRORS as _PATH_ERRORS
+from transport.http.openapi.calls import call as _call
+from transport.http.openapi.calls import in_path as _in_path
+from transport.http.openapi.calls import json_body as _json
+from transport.http.openapi.calls import made as _made
+from transport.http.openapi.calls import query as _query
+from transport.http.openapi.calls import short as _short
+from transport.http.openapi.notifications import notification_paths
+from transport.http.openapi.schemas import (
     BOOL,
     COUNT,
     ID,

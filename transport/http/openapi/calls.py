@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from transport.http.openapi_schemas import TEXT, Json, named
+from transport.http.openapi.schemas import TEXT, Json, named
 
 __all__ = [
     "AFTER",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from transport.http.openapi_calls import JSON_BODY_ERRORS, LIMIT, call, in_path, json_body, query, short
-from transport.http.openapi_schemas import BOOL, COUNT, ID, TEXT, TIME, Json, list_of, nullable, object_of
+from transport.http.openapi.calls import JSON_BODY_ERRORS, LIMIT, call, in_path, json_body, query, short
+from transport.http.openapi.schemas import BOOL, COUNT, ID, TEXT, TIME, Json, list_of, nullable, object_of
 
 __all__ = ["notification_paths"]
 
