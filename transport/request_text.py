@@ -12,7 +12,10 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["shown_input", "visible"]
+__all__ = ["TRUST", "lists_all", "shown_input", "trust_lines", "visible"]
+
+TRUST: Final = "trust"
+"""The kind of a request to trust a folder's settings."""
 
 LONG_BLANK: Final = 9
 """Blanks in a row that are counted instead of shown; an indented line of code has fewer, or begins a line."""
@@ -58,6 +61,27 @@ def shown_input(value: Any, limit: int) -> tuple[str, bool]:
     if len(raw) <= 2 * limit and len(text) <= limit:
         return text, is_whole
     return text[:limit] + " …", False
+
+
+def trust_lines(asked: Any) -> list[str]:
+    """Return what a person must know before they trust a folder: the folder, and a line for all that would run."""
+    fields = asked if isinstance(asked, dict) else {}
+    lines = [
+        f"The folder {fields.get('folder') or 'of this session'} has settings that would run or apply by themselves:"
+    ]
+    runs = fields.get("runs")
+    for run in runs if isinstance(runs, list) else ():
+        if isinstance(run, dict):
+            command = f": {run['command']}" if run.get("command") else ""
+            lines.append(f"- {run.get('kind')} {run.get('name')} ({run.get('from')}){command}")
+    if fields.get("more"):
+        lines.append(f"- and {fields['more']} more, which are not listed")
+    return lines
+
+
+def lists_all(asked: Any) -> bool:
+    """Return whether a request to trust a folder lists everything that would run."""
+    return isinstance(asked, dict) and isinstance(asked.get("runs"), list) and not asked.get("more")
 
 
 def _readable(value: Any) -> str:

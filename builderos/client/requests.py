@@ -15,8 +15,7 @@ import orjson
 from actors.session.decisions import own_options
 from builderos.client.questions import Question, questions_of
 from builderos.client.terminal import one_line, sanitise
-from transport.request_text import shown_input, visible
-from transport.trust_words import KIND, lists_all, trust_lines
+from transport.request_text import TRUST, lists_all, shown_input, trust_lines, visible
 
 __all__ = ["Answer", "Asked", "Replied", "Requests", "asked_of", "brief"]
 
@@ -216,7 +215,7 @@ def brief(value: Any) -> str:
 
 def asked_of(item: Mapping[str, Any]) -> Asked:
     """Return a request, as its event or `attached` has it, in the form in which terminals ask it."""
-    if item.get("kind") == KIND:
+    if item.get("kind") == TRUST:
         return _asked_for_trust(item)
     given = item.get("input")
     plan = given.get("plan") if item.get("kind") == "plan" and isinstance(given, dict) else None

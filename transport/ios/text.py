@@ -8,8 +8,7 @@ from typing import Final, Literal
 import attrs
 
 from actors.events.permissions import PermissionRequested
-from transport.request_text import shown_input, visible
-from transport.trust_words import KIND, lists_all, trust_lines
+from transport.request_text import TRUST, lists_all, shown_input, trust_lines, visible
 
 __all__ = [
     "BEGUN_AGAIN",
@@ -95,7 +94,7 @@ def decision_of(text: str) -> Literal["allow", "deny"] | None:
 def request_text(request: PermissionRequested) -> str:
     """Return a request and its possible answers, for a person who has only a text box."""
     text, is_whole = _shown(request)
-    if request.about == KIND:
+    if request.about == TRUST:
         lines = [text, ""]
         no = "go on without its settings" if "deny" in request.options else "end this message"
         if is_whole:
@@ -128,7 +127,7 @@ def may_be_allowed(request: PermissionRequested) -> bool:
 
 def _shown(request: PermissionRequested) -> tuple[str, bool]:
     """Return the visible text of a request, and whether it is complete."""
-    if request.about != KIND:
+    if request.about != TRUST:
         return shown_input(request.input, MAX_INPUT)
     text = visible("\n".join(trust_lines(request.input)))
     return text[:MAX_INPUT], len(text) <= MAX_INPUT and lists_all(request.input)
