@@ -42,7 +42,7 @@ from bridgehub.protocol.messages import (
 from bridgehub.protocol.process_tree import TreeKillFailed, has_children, kill_descendants
 from bridgehub.reaper import reap_orphans
 from bridgehub.spool import SPOOL_LIMIT_BYTES, Spool
-from bridgehub.turns import TurnRunner
+from bridgehub.turns.runner import TurnRunner
 
 __all__ = ["Hub", "HubLimits", "run_hub"]
 

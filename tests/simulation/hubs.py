@@ -27,7 +27,7 @@ from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import VERSION, Hello, Reported, Welcome
 from bridgehub.spool import Spool
-from bridgehub.turns import TurnRunner
+from bridgehub.turns.runner import TurnRunner
 from tests.simulation.agent import AgentLog, PlannedDriver, script_of
 from tests.simulation.chaos import Chaos
 from tests.simulation.plan import Does

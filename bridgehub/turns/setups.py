@@ -13,7 +13,7 @@ from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.events import AgentOffered, Gauged, HubEvent
 from bridgehub.protocol.hub_spec import Setup
-from bridgehub.sink import PermissionRequests
+from bridgehub.turns.sink import PermissionRequests
 
 __all__ = ["Setups"]
 

@@ -27,17 +27,17 @@ import trio
 
 from bridgehub.agents.base import AgentDriver, SelfStarter, TurnEnd
 from bridgehub.agents.registry import AgentMissing
-from bridgehub.between_turns import BetweenTurns
-from bridgehub.checkpoints import Checkpoints, undone_text
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.events import SteerLost, SteerRefused, SteerTaken, TurnBegan, TurnFailed, TurnStopped
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 from bridgehub.protocol.messages import Prompt, Steer, WarmUp
-from bridgehub.setups import Setups
-from bridgehub.sink import PermissionRequests, TurnSink
-from bridgehub.warming import Warming
+from bridgehub.turns.between_turns import BetweenTurns
+from bridgehub.turns.checkpoints import Checkpoints, undone_text
+from bridgehub.turns.setups import Setups
+from bridgehub.turns.sink import PermissionRequests, TurnSink
+from bridgehub.turns.warming import Warming
 
 __all__ = ["PromptsFull", "TurnRunner"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from bridgehub.checkpoints import Checkpoints
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.events import Checkpointed, Noticed, TurnDone
 from bridgehub.spool import Spool
+from bridgehub.turns.checkpoints import Checkpoints
 from bridgehub.workspace.store import Store
 from tests.bridgehub.hub_harness import make_spec, open_hub, until
 
@@ -76,7 +76,7 @@ async def test_a_prompt_waits_for_the_state_and_not_for_its_keeping(
     spec = make_spec(tmp_path, workspace=str(tmp_path / "w"), kind="codex", checkpoint_folder=stores)
     names = iter(("c1", "c2"))
     saving = Checkpoints(spec, Outbox(Spool(tmp_path / "spool")), lambda: next(names))
-    monkeypatch.setattr("bridgehub.checkpoints.PROMPT_WAIT_S", 30.0)
+    monkeypatch.setattr("bridgehub.turns.checkpoints.PROMPT_WAIT_S", 30.0)
     async with trio.open_nursery() as nursery:
         is_over = saving.begin("t1", nursery)
         with trio.fail_after(20):
