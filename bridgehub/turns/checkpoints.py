@@ -27,7 +27,7 @@ from bridgehub.workspace.prune import pack
 from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
 from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
 
-__all__ = ["HELD_KINDS", "PROMPT_WAIT_S", "Checkpoints", "undone_text"]
+__all__ = ["HELD_KINDS", "PROMPT_WAIT_S", "Checkpoints", "with_undone"]
 
 T = TypeVar("T")
 
@@ -236,11 +236,17 @@ def _shown(taken: Snapshot) -> tuple[LeftOut, ...]:
     return tuple(LeftOut(shown(path), reason) for path, reason in names)
 
 
-def undone_text(prompt: Prompt) -> str:
-    """Return the words for the agent about changes that the person took back."""
+def with_undone(prompt: Prompt, agent_kind: str) -> Prompt:
+    """Return the prompt with what the agent should know of changes that the person took back.
+
+    A command takes no words along, and the test agent would repeat them.
+    """
+    if not prompt.undone or prompt.content.startswith("/") or agent_kind == "echo":
+        return prompt
     names = "\n".join(f"- {path!r}" for path in prompt.undone)
     more = f"\n- and {prompt.undone_more} more" if prompt.undone_more else ""
-    return (
+    words = (
         "[Since your last message the person took changes back that were made earlier in this conversation. "
         f"These files are not as you left them; read them again before you change them:\n{names}{more}]"
     )
+    return attrs.evolve(prompt, content=f"{words}\n\n{prompt.content}")

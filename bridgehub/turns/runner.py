@@ -17,10 +17,9 @@ says later reaches anybody.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
 import attrs
 import trio
@@ -29,35 +28,21 @@ from bridgehub.agents.base import AgentDriver, SelfStarter, TurnEnd
 from bridgehub.agents.registry import AgentMissing
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.events import SteerLost, SteerRefused, SteerTaken, TurnBegan, TurnFailed, TurnStopped
+from bridgehub.protocol.events import TurnBegan, TurnFailed, TurnStopped
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 from bridgehub.protocol.messages import Prompt, Steer, WarmUp
+from bridgehub.turns.agent import HubAgent
 from bridgehub.turns.between_turns import BetweenTurns
-from bridgehub.turns.checkpoints import Checkpoints, undone_text
+from bridgehub.turns.checkpoints import Checkpoints, with_undone
 from bridgehub.turns.setups import Setups
 from bridgehub.turns.sink import PermissionRequests, TurnSink
+from bridgehub.turns.steering import TurnSteering
+from bridgehub.turns.turn import RunningTurn
 from bridgehub.turns.warming import Warming
 
 __all__ = ["PromptsFull", "TurnRunner"]
 
 _log = logging.getLogger("builderos.bridgehub")
-
-GRACE_S = 1.2
-"""How long an interrupted driver has before it is cancelled. With the waits below the whole stays under 1.7 s,
-after which the server kills the hub."""
-
-_PROGRAM_GONE = frozenset({"agent_exited", "agent_protocol", "timeout"})
-"""Ends after which the agent's program is not there any more, whatever it was."""
-
-KILL_S = 0.25
-"""How long an interrupt or a failed turn waits for the kill of the agent's processes; the kill itself continues."""
-
-LAST_WORD_S = 0.1
-"""How long a cancelled driver may take to notice, and a steered message to have its outcome."""
-
-CLOSE_S = 2.0
-"""How long a driver that is put away may take; its processes die with the hub at the latest."""
 
 PROMPTS_WAITING = 16
 """Prompts that may wait. A server sends one at a time."""
@@ -71,45 +56,6 @@ class PromptsFull(Exception):
 
 
 @attrs.define(eq=False)
-class _Steering:
-    """A steered message: what is known of it, and whether the server knows. Refused as long as not tried."""
-
-    steer: Steer
-    outcome: type[SteerTaken | SteerRefused | SteerLost] = SteerRefused
-    reported: bool = False
-    tried: trio.Event = attrs.field(factory=trio.Event)
-
-
-@attrs.define(eq=False)
-class _Turn:
-    turn_id: str
-    prompt: Prompt | None
-    """None: the agent began it by itself."""
-    sink: TurnSink
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    stopping: bool = False
-    silent: bool = False
-    watching: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    changed: trio.Event = attrs.field(factory=trio.Event)
-    driven: trio.Event = attrs.field(factory=trio.Event)
-    end: TurnEnd | None = None
-    steered: dict[str, _Steering] = attrs.field(factory=dict)
-    wanted: deque[_Steering] = attrs.field(factory=deque)
-    steer_came: trio.Event = attrs.field(factory=trio.Event)
-    steering: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    steering_over: trio.Event = attrs.field(factory=trio.Event)
-
-    def stop(self) -> None:
-        self.stopping = True
-        self.changed.set()
-
-    def finish(self, end: TurnEnd | None) -> None:
-        self.end = end
-        self.driven.set()
-        self.changed.set()
-
-
-@attrs.define(eq=False)
 class TurnRunner:
     """Takes prompts and runs them. `kill` ends all processes below the hub (blocking, called on a thread)."""
 
@@ -118,6 +64,7 @@ class TurnRunner:
     make_driver: Callable[[HubSpec], AgentDriver]
     kill: Callable[[], object]
     on_change: Callable[[], None]
+    agent: HubAgent = attrs.field(init=False)
     asking: PermissionRequests = attrs.field(init=False)
     checkpoints: Checkpoints = attrs.field(init=False)
     last_turn_id: str | None = None
@@ -126,9 +73,7 @@ class TurnRunner:
     _seen: dict[str, None] = attrs.field(factory=dict)
     _stop_early: set[str] = attrs.field(factory=set)
     _pending: int = 0
-    _turn: _Turn | None = None
-    _driver: AgentDriver | None = None
-    _kill_over: trio.Event | None = None
+    _turn: RunningTurn | None = None
     _ids: int = 0
     _masker: Masker = attrs.field(init=False)
     _setups: Setups = attrs.field(init=False)
@@ -137,6 +82,7 @@ class TurnRunner:
     _not_begun: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
+        self.agent = self._make_agent()
         self._queue, prompts = trio.open_memory_channel[Prompt | WarmUp](PROMPTS_WAITING)
         self.asking = PermissionRequests(set(self.spec.grants), set(self.spec.declined))
         self._masker = Masker.of_spec(self.spec)
@@ -158,19 +104,13 @@ class TurnRunner:
     @property
     def steered(self) -> tuple[str, ...]:
         """The messages that were steered into the running turn."""
-        return tuple(self._turn.steered) if self._turn is not None else ()
+        return tuple(self._turn.steering.messages) if self._turn is not None else ()
 
     @property
     def can_steer(self) -> bool:
         """Whether the agent takes messages in mid-turn, as far as that is known."""
-        driver = self._some_driver()
+        driver = self.agent.try_open()
         return driver is not None and driver.can_steer
-
-    def _some_driver(self) -> AgentDriver | None:
-        if self._driver is None:
-            with suppress(Exception):  # the first turn finds the same, and says so
-                self._driver = self.make_driver(self.spec)  # cheap: it starts nothing yet
-        return self._driver
 
     def new_id(self) -> str:
         """Return an id, unique in the session because hub ids are."""
@@ -221,26 +161,23 @@ class TurnRunner:
     def steer_nowait(self, steer: Steer) -> None:
         """Give the running turn one more message; nothing where that turn does not run or had it before."""
         turn = self._turn
-        if turn is None or turn.turn_id != steer.turn_id or steer.message_id in turn.steered:
-            return
-        turn.steered[steer.message_id] = steering = _Steering(steer)
-        turn.wanted.append(steering)
-        turn.steer_came.set()
+        if turn is not None and turn.turn_id == steer.turn_id:
+            turn.steering.take_nowait(steer)
 
     async def run(self) -> None:
         """Run turns until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._setups.bring, lambda: self._driver)
+            nursery.start_soon(self._setups.bring, lambda: self.agent.driver)
             nursery.start_soon(self._setups.tell_newest)
-            nursery.start_soon(self._between.stop_tasks, lambda: self._driver)
+            nursery.start_soon(self._between.stop_tasks, lambda: self.agent.driver)
             while True:
-                prompt = await self._between.next_prompt(self._driver)
+                prompt = await self._between.next_prompt(self.agent.driver)
                 if isinstance(prompt, WarmUp):
                     await self._warm_up(prompt)
                     continue
                 self._pending += prompt is None
                 await self._run_turn(prompt, nursery)
-                nursery.start_soon(self._setups.after_turn, self._driver)
+                nursery.start_soon(self._setups.after_turn, self.agent.driver)
                 self._pending -= 1
                 self.ended_at = trio.current_time()
                 self.on_change()
@@ -251,23 +188,20 @@ class TurnRunner:
         if self.running:
             await trio.lowlevel.checkpoint()
             return  # the message came meanwhile
-        if self._kill_over is not None:
-            await self._kill_over.wait()
-        driver, setup = self._some_driver(), self._setups.begin_turn(wanted.setup)
+        await self.agent.killed()
+        driver, setup = self.agent.try_open(), self._setups.begin_turn(wanted.setup)
         if driver is not None and not await self._warming.warm_up(driver, wanted.taken_before, setup):
             await self.aclose()
 
     async def aclose(self) -> None:
-        """End the agent's process, within `CLOSE_S`."""
-        driver, self._driver = self._driver, None
-        if driver is not None:
-            await _put_away(driver)
+        """End the agent's process, within a moment."""
+        await self.agent.aclose()
 
     def _background_changed(self) -> None:
         self.ended_at = trio.current_time()
         self.on_change()
 
-    async def _begin_turn(self, prompt: Prompt | None) -> _Turn:
+    async def _begin_turn(self, prompt: Prompt | None) -> RunningTurn:
         if prompt is not None:
             self._not_begun.discard(prompt.turn_id)
             prompt = attrs.evolve(prompt, setup=self._setups.begin_turn(prompt.setup))
@@ -282,13 +216,13 @@ class TurnRunner:
             self.outbox,
             self.new_id,
             turn_id,
-            self._keep_memory,
+            self.agent.keep_memory,
             self._setups.newest_nowait,
             self._masker,
             self._between.note,
         )
         sink.workspace = self.spec.workspace
-        turn = self._turn = _Turn(turn_id, prompt, sink)
+        turn = self._turn = RunningTurn(turn_id, prompt, sink, TurnSteering(turn_id, self.outbox))
         await self._warming.begin_turn(sink)
         if turn_id in self._stop_early:
             self._stop_early.discard(turn_id)
@@ -298,174 +232,64 @@ class TurnRunner:
     async def _run_turn(self, prompt: Prompt | None, nursery: trio.Nursery) -> None:
         turn = await self._begin_turn(prompt)
         sink = turn.sink
-        if self._kill_over is not None:
-            await self._kill_over.wait()  # or it would take the fresh agent for the old one
+        await self.agent.killed()
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
             sink.saved = self.checkpoints.begin(turn.turn_id, nursery, by_itself=turn.prompt is None)
             await self.checkpoints.hold_prompt()
             nursery.start_soon(self._drive, turn, driver)
-            nursery.start_soon(self._steer, turn, driver)
-            nursery.start_soon(self._watch, turn)
+            nursery.start_soon(turn.steering.run, driver, turn.may_steer)
+            nursery.start_soon(turn.watch_silence, self.spec.silence_s)
             await turn.changed.wait()
             if not turn.driven.is_set():
-                await self._stop(turn, driver, nursery)
+                await turn.stop_driver(driver, partial(self.agent.kill_processes, nursery))
             turn.watching.cancel(reason="the turn ended")
-            await self._end_steering(turn)
-            if turn.end is None or turn.silent or _is_exit(turn.end):
-                self._driver = None
-                nursery.start_soon(_put_away, driver)
-            if turn.silent or (isinstance(turn.end, TurnFailed) and turn.end.code in _PROGRAM_GONE):
-                await self._kill_below(nursery)  # the commands of its tools would continue
+            await turn.steering.end(driven=turn.driven.is_set())
+            if turn.spoils_driver:
+                self.agent.replace_soon(nursery)
+            if turn.ended_program:
+                await self.agent.kill_processes(nursery)  # the commands of its tools would continue
                 await self._between.lose_all()
-        if self._driver is None:
+        if self.agent.driver is None:
             await self._between.lose_all()
         elif turn.stopping:
-            await self._between.stop_tasks_of(self._driver, turn.turn_id)
+            await self._between.stop_tasks_of(self.agent.driver, turn.turn_id)
         await sink.flush_plan()
         sink.closed = True
         self._turn = None
         self.asking.forget()
-        for steering in turn.steered.values():
-            if not steering.reported:
-                steering.reported = True
-                await self.outbox.put(steering.outcome(turn.turn_id, steering.steer.message_id))
+        await turn.steering.report_rest()
         if turn.silent and not turn.stopping:
-            await self.outbox.put(self._timed_out(turn))
+            await self.outbox.put(turn.timed_out(self.spec.agent, self.spec.silence_s))
         elif turn.stopping or turn.end is None:
             await self.outbox.put(TurnStopped(turn.turn_id))
         else:
             await self.outbox.put(self._masker.event(turn.end))
 
-    def _keep_memory(self, data: dict[str, Any]) -> None:
-        self.spec = attrs.evolve(self.spec, agent_memory=data)  # for this hub's next driver
+    def _make_agent(self) -> HubAgent:
+        return HubAgent(self.spec, self.make_driver, self.kill)
 
-    def _open_driver(self, turn: _Turn) -> AgentDriver | None:
-        if self._driver is None:
-            try:
-                self._driver = self.make_driver(self.spec)
-            except AgentMissing as exc:
-                turn.finish(TurnFailed(turn.turn_id, "not_installed", str(exc), retryable=False))
-            except Exception as exc:
-                _log.exception("no driver for agent %s", self.spec.agent)
-                turn.finish(self._exited(turn, exc))
-        return self._driver
+    def _open_driver(self, turn: RunningTurn) -> AgentDriver | None:
+        try:
+            return self.agent.open()
+        except AgentMissing as exc:
+            turn.finish(TurnFailed(turn.turn_id, "not_installed", str(exc), retryable=False))
+        except Exception as exc:
+            _log.exception("no driver for agent %s", self.spec.agent)
+            turn.fail(self.spec.agent, exc)
+        return None
 
-    async def _drive(self, turn: _Turn, driver: AgentDriver) -> None:
+    async def _drive(self, turn: RunningTurn, driver: AgentDriver) -> None:
         end: TurnEnd | None = None
         try:
             with turn.scope:
                 if turn.prompt is not None:
-                    end = await driver.run_turn(self._told_undone(turn.prompt), turn.sink)
+                    end = await driver.run_turn(with_undone(turn.prompt, self.spec.kind), turn.sink)
                 elif isinstance(driver, SelfStarter):
                     end = await driver.run_own_turn(turn.turn_id, turn.sink)
         except* Exception as group:
             _log.exception("turn %s: the driver failed", turn.turn_id)
-            end = self._exited(turn, group)
+            turn.fail(self.spec.agent, group)
         finally:
-            turn.finish(end)
-
-    def _told_undone(self, prompt: Prompt) -> Prompt:
-        """Return the prompt with what the agent should know of its files; a command takes no words along."""
-        if not prompt.undone or prompt.content.startswith("/") or self.spec.kind == "echo":
-            return prompt
-        return attrs.evolve(prompt, content=f"{undone_text(prompt)}\n\n{prompt.content}")
-
-    async def _watch(self, turn: _Turn) -> None:
-        """End the turn of an agent that hangs."""
-        if self.spec.silence_s is None:
-            return
-        with turn.watching:
-            await turn.sink.silence.lasted(self.spec.silence_s)
-            turn.silent = not turn.changed.is_set()
-            turn.changed.set()
-
-    async def _steer(self, turn: _Turn, driver: AgentDriver) -> None:
-        """Bring steered messages to the driver, in order, until the turn ends."""
-        try:
-            with turn.steering:
-                while True:
-                    await turn.steer_came.wait()
-                    turn.steer_came = trio.Event()
-                    while turn.wanted:
-                        await self._steer_one(turn, driver, turn.wanted.popleft())
-        finally:
-            turn.steering_over.set()
-
-    async def _steer_one(self, turn: _Turn, driver: AgentDriver, steering: _Steering) -> None:
-        if driver.can_steer and not turn.stopping and not turn.driven.is_set():
-            steering.outcome = SteerLost  # where it is cancelled or fails, nobody knows
-            try:
-                taken = await driver.steer(steering.steer)
-            except Exception:
-                _log.exception("turn %s: a message could not be steered", turn.turn_id)
-                return
-            finally:
-                steering.tried.set()
-            steering.outcome = SteerTaken if taken else SteerRefused
-        if not steering.reported:
-            # Marked behind the put: one that is cancelled left no trace, and the turn's end puts it.
-            await self.outbox.put(steering.outcome(turn.turn_id, steering.steer.message_id))
-            steering.reported = True
-
-    async def _end_steering(self, turn: _Turn) -> None:
-        """Have no message tried any more; what was tried has a moment to tell its outcome."""
-        turn.wanted.clear()
-        if turn.driven.is_set():
-            with trio.move_on_after(LAST_WORD_S):  # noqa: ASYNC912 - there may be none to wait for
-                for steering in turn.steered.values():
-                    if steering.outcome is SteerLost:
-                        await steering.tried.wait()
-        turn.steering.cancel(reason="the turn ended")
-        with trio.move_on_after(LAST_WORD_S):
-            await turn.steering_over.wait()
-
-    async def _stop(self, turn: _Turn, driver: AgentDriver, nursery: trio.Nursery) -> None:
-        with trio.move_on_after(GRACE_S):
-            try:
-                await driver.interrupt()
-            except Exception:
-                _log.exception("turn %s: the driver could not be asked to stop", turn.turn_id)
-            await turn.driven.wait()
-        if turn.driven.is_set():
-            return
-        turn.scope.cancel(reason="interrupted by force")
-        await self._kill_below(nursery)
-        with trio.move_on_after(LAST_WORD_S):
-            await turn.driven.wait()
-        turn.end = None  # whatever it says now, the driver is not trusted with another turn
-
-    async def _kill_below(self, nursery: trio.Nursery) -> None:
-        """Kill every process below the hub; wait for that a moment, the next turn waits for the rest."""
-        self._kill_over = trio.Event()
-        nursery.start_soon(self._kill_all, self._kill_over)
-        with trio.move_on_after(KILL_S):
-            await self._kill_over.wait()
-
-    async def _kill_all(self, over: trio.Event) -> None:
-        try:
-            await trio.to_thread.run_sync(self.kill, abandon_on_cancel=True)
-        finally:
-            over.set()
-
-    def _timed_out(self, turn: _Turn) -> TurnFailed:
-        content = f"agent {self.spec.agent!r} said nothing for {self.spec.silence_s:g} s and was stopped"
-        return TurnFailed(turn.turn_id, "timeout", content, retryable=True)
-
-    def _exited(self, turn: _Turn, error: BaseException) -> TurnFailed:
-        content = f"agent {self.spec.agent!r} failed: {type(unwrap(error)).__name__}"
-        return TurnFailed(turn.turn_id, "agent_exited", content, retryable=True)
-
-
-def _is_exit(end: TurnEnd) -> bool:
-    return isinstance(end, TurnFailed) and end.code == "agent_exited"
-
-
-async def _put_away(driver: AgentDriver) -> None:
-    # Shielded: the hub may be ending. When CLOSE_S is over the driver's own farewell is lost; its processes
-    # are killed with the hub's tree.
-    with trio.move_on_after(CLOSE_S, shield=True):  # noqa: ASYNC912 - a driver that closes at once needs no limit
-        try:
-            await driver.aclose()
-        except* Exception:
-            _log.exception("a driver did not close cleanly")
+            if not turn.driven.is_set():
+                turn.finish(end)

@@ -27,6 +27,7 @@ from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import VERSION, Hello, Reported, Welcome
 from bridgehub.spool import Spool
+from bridgehub.turns.agent import HubAgent
 from bridgehub.turns.runner import TurnRunner
 from tests.simulation.agent import AgentLog, PlannedDriver, script_of
 from tests.simulation.chaos import Chaos
@@ -82,12 +83,18 @@ class _MemorySpool:
 
 
 @attrs.define(eq=False)
-class _Turns(TurnRunner):
+class _Agent(HubAgent):
     async def _kill_all(self, over: trio.Event) -> None:
         try:
             await trio.sleep(KILL_S)  # the real one kills on a thread
         finally:
             over.set()
+
+
+@attrs.define(eq=False)
+class _Turns(TurnRunner):
+    def _make_agent(self) -> HubAgent:
+        return _Agent(self.spec, self.make_driver, self.kill)
 
 
 @attrs.define(eq=False)

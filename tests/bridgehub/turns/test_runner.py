@@ -113,13 +113,13 @@ async def test_a_polite_interrupt_keeps_the_driver(tmp_path: Path) -> None:
         reader = await opened.reader()
         await reader.link.send(prompt("t1", "/hang"))
         await reader.read_until(Consumed)
-        driver = opened.hub.turns._driver
+        driver = opened.hub.turns.agent.driver
         start = trio.current_time()
         await reader.link.send(InterruptTurn("t1"))
         (end,) = await reader.read_until(*ENDS)
         assert trio.current_time() - start < 1.0
         assert end.event == TurnStopped("t1")
-        assert opened.hub.turns._driver is driver
+        assert opened.hub.turns.agent.driver is driver
 
 
 async def test_an_interrupt_right_behind_its_prompt_is_not_lost(tmp_path: Path) -> None:
