@@ -18,7 +18,6 @@ between, without waiting for an answer.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -29,66 +28,20 @@ import trio
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.commands import Commands
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
-from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.gauge import CodexGauge
-from bridgehub.agents.codex.items import plan_entries
-from bridgehub.agents.codex.outcome import Usage, turn_end
+from bridgehub.agents.codex.outcome import turn_end
 from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
 from bridgehub.agents.codex.sub_agents import SubAgents
-from bridgehub.blobs import blob_of, keep_blob
-from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
+from bridgehub.agents.codex.turn import CodexTurn, SteeredMessage
 
 __all__ = ["CodexSession"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
-AGENTS_BEGIN_S = 5.0
-"""How long a finished turn waits for an agent that was started and has not begun, seconds; 0.01 s seen."""
-
-AGENTS_STOP_S = 2.0
-"""How long the agents of a failed or stopped turn may take to end, seconds. Then the program is closed with them."""
-
 UserInput = dict[str, Any]
-
-
-@attrs.define(eq=False)
-class _Steer:
-    decided: trio.Event = attrs.field(factory=trio.Event)
-    taken: bool = False
-
-
-@attrs.define(eq=False)
-class _Turn:
-    turn_id: str
-    message_id: str
-    sink: Sink
-    translator: CodexTranslator
-    codex_id: str = ""
-    running_id: str = ""
-    """The id of the turn that Codex can stop. It differs from `codex_id` only in a review."""
-    usage: Usage = attrs.field(factory=Usage)
-    own_call: OwnCall | None = None
-    """What Codex does instead of taking a prompt."""
-    consumed: bool = False
-    interrupted: bool = False
-    broke: bool = True
-    """Whether Codex has not reported the turn's end."""
-    started: trio.Event = attrs.field(factory=trio.Event)
-    steers: dict[str, _Steer] = attrs.field(factory=dict)
-    asks: dict[int | str, trio.CancelScope] = attrs.field(factory=dict)
-    warned: set[str] = attrs.field(factory=set)
-    over: Notification | None = None
-    """Codex's own end of the turn. After that, only its agents are awaited."""
-    over_at: float = 0.0
-
-    @property
-    def is_spoilt(self) -> bool:
-        """Whether the work of its agents is no longer wanted."""
-        failed = self.over is not None and self.over.params.inner("turn").text("status") != "completed"
-        return self.interrupted or failed
 
 
 @attrs.define(eq=False)
@@ -105,7 +58,7 @@ class CodexSession:
     """The newest plan that a turn in plan mode ended with."""
     was_interrupted: bool = False
     """Whether the last turn was stopped."""
-    _turn: _Turn | None = None
+    _turn: CodexTurn | None = None
     _agents: SubAgents = attrs.field(factory=SubAgents)
     commands: Commands = attrs.field(init=False)
 
@@ -134,7 +87,9 @@ class CodexSession:
             ExceptionGroup: of what `sink` raised, or of `CodexError`: the program ended, sent broken output or refused. It
                 is `PromptNotTaken` if the program ended before it began with the prompt.
         """
-        turn = self._turn = _Turn(turn_id, f"{turn_id}/{sink.new_id()}", sink, CodexTranslator(turn_id))
+        turn = self._turn = CodexTurn(
+            turn_id, f"{turn_id}/{sink.new_id()}", sink, self.gauge, self._agents, self.blob_folder
+        )
         turn.own_call = inputs if isinstance(inputs, OwnCall) else None
         self._agents.open_turn(turn_id)
         await self.commands.background.tell_ended(sink.emit)
@@ -165,7 +120,7 @@ class CodexSession:
         await turn.started.wait()
         if self._turn is not turn:
             return False
-        steer = turn.steers[f"{turn.message_id}/{message_id}"] = _Steer()
+        steer = turn.steers[f"{turn.message_id}/{message_id}"] = SteeredMessage()
         try:
             await self._steer((self.thread_id, turn.codex_id), f"{turn.message_id}/{message_id}", inputs)
         except CallRefused as error:
@@ -204,7 +159,7 @@ class CodexSession:
             _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
 
     async def _begin(
-        self, turn: _Turn, inputs: Sequence[UserInput] | OwnCall, changes: dict[str, Any]
+        self, turn: CodexTurn, inputs: Sequence[UserInput] | OwnCall, changes: dict[str, Any]
     ) -> None:
         thread = {"threadId": self.thread_id}
         # `_follow` finds that the program has ended, after it has read everything that came before.
@@ -218,7 +173,7 @@ class CodexSession:
                 await self.program.call("turn/start", prompt | changes)
 
     async def _follow(
-        self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
+        self, turn: CodexTurn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
     ) -> TurnEnd:
         while (batch := await self._next(turn, batches)) is not None:
             for message in joined(batch):
@@ -234,17 +189,12 @@ class CodexSession:
         assert turn.over is not None, "only agents are given up"
         return await self._finish(turn, turn.over)
 
-    async def _next(self, turn: _Turn, batches: trio.MemoryReceiveChannel[Batch]) -> Batch | None:
+    async def _next(self, turn: CodexTurn, batches: trio.MemoryReceiveChannel[Batch]) -> Batch | None:
         """Return what Codex sends next. None if it is not worth waiting for any longer.
 
         Raises CodexError: the program ended or broke.
         """
-        deadline = math.inf
-        if turn.over is not None and turn.is_spoilt:
-            deadline = turn.over_at + AGENTS_STOP_S
-        elif turn.over is not None and not self._agents.running:
-            deadline = turn.over_at + AGENTS_BEGIN_S
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(turn.deadline()):
             try:
                 return await batches.receive()
             except trio.EndOfChannel:
@@ -254,7 +204,7 @@ class CodexSession:
                 raise fault from None
         return None
 
-    async def _take(self, turn: _Turn, told: Notification) -> None:
+    async def _take(self, turn: CodexTurn, told: Notification) -> None:
         if told.method == "serverRequest/resolved":
             scope = turn.asks.pop(told.params.value("requestId"), None)
             if scope is not None:
@@ -263,77 +213,18 @@ class CodexSession:
             await self.commands.background.tell_ended(turn.sink.emit)
         elif told.params.maybe_text("threadId") not in (None, self.thread_id):
             for event in self._agents.hear(told, trio.current_time()):
-                await self._emit(turn, event)
-        elif not self._is_ours(turn, told):
+                await turn.emit(event)
+        elif not turn.has(told):
             return
         elif told.method == "turn/completed":
             turn.over, turn.over_at = told, trio.current_time()
         else:
             self._agents.note(told)
-            await self._hear(turn, told)
+            await turn.hear(told)
+            if turn.plan is not None:
+                self.plan = turn.plan
 
-    def _is_ours(self, turn: _Turn, told: Notification) -> bool:
-        """Return whether a message belongs to this turn. Items of earlier turns do not."""
-        about = told.params.maybe_text("turnId") or told.params.inner("turn").maybe_text("id")
-        return not turn.codex_id or about in (None, turn.codex_id)
-
-    async def _hear(self, turn: _Turn, told: Notification) -> None:
-        match told.method:
-            case "turn/started":
-                begun = told.params.inner("turn")
-                # A review runs in a turn inside its own. What follows names the outer turn; a stop must name the inner one.
-                turn.running_id = begun.text("id")
-                turn.codex_id = self._agents.root_id = begun.text("rootTurnId") or turn.running_id
-                turn.started.set()
-            case "item/started" if told.params.inner("item").text("type") == "userMessage":
-                await self._note_taken(turn, told.params.inner("item").text("clientId"))
-            case "item/started" if self._begins_own_call(turn, told):
-                turn.consumed = True
-                await turn.sink.emit(Consumed(turn.turn_id))
-            case "item/completed" if told.params.inner("item").text("type") == "plan":
-                self.plan = told.params.inner("item").text("text")
-                for event in turn.translator.translate(told, trio.current_time()):
-                    await self._emit(turn, event)
-            case "turn/plan/updated":
-                await turn.sink.emit(PlanChanged(turn.turn_id, plan_entries(told.params)))
-            case "thread/tokenUsage/updated":
-                turn.usage.note(told.params.inner("tokenUsage"))
-                self.gauge.note_tokens(told.params.inner("tokenUsage"))
-                await turn.sink.emit(Gauged(None, self.gauge.told()))
-            case "account/rateLimits/updated":
-                self.gauge.note_limits(told.params.inner("rateLimits"))
-                await turn.sink.emit(Gauged(None, self.gauge.told()))
-            case "warning" | "guardianWarning":
-                await self._warn(turn, told.params.text("message"))
-            case _:
-                for event in turn.translator.translate(told, trio.current_time()):
-                    await self._emit(turn, event)
-
-    def _begins_own_call(self, turn: _Turn, told: Notification) -> bool:
-        call = turn.own_call
-        return call is not None and not turn.consumed and told.params.inner("item").text("type") == call.item
-
-    async def _note_taken(self, turn: _Turn, client_id: str) -> None:
-        if client_id == turn.message_id and not turn.consumed:
-            turn.consumed = True
-            await turn.sink.emit(Consumed(turn.turn_id))
-        steer = turn.steers.get(client_id)
-        if steer is not None:
-            steer.taken = True
-            steer.decided.set()
-
-    async def _warn(self, turn: _Turn, message: str) -> None:
-        if message and message not in turn.warned:
-            turn.warned.add(message)
-            await turn.sink.emit(Noticed(turn.turn_id, "agent_warning", message))
-
-    async def _emit(self, turn: _Turn, event: HubEvent) -> None:
-        for whole in turn.translator.take_wholes(event) or self._agents.take_wholes(event):
-            if self.blob_folder:
-                await keep_blob(self.blob_folder, blob_of(whole))
-        await turn.sink.emit(event)
-
-    async def _finish(self, turn: _Turn, told: Notification) -> TurnEnd:
+    async def _finish(self, turn: CodexTurn, told: Notification) -> TurnEnd:
         self._stale = self._stale or (turn.is_spoilt and self._agents.owed)
         self.was_interrupted = turn.interrupted
         self.commands.spare(turn.translator.ended_items | self._agents.done_items)
@@ -343,13 +234,13 @@ class CodexSession:
         else:
             self.commands.spare(turn.translator.open_items)
         for event in self._agents.flush():
-            await self._emit(turn, event)
+            await turn.emit(event)
         retried = turn.translator.retried
         left = () if turn.interrupted else turn.translator.running_tools()
         for event in turn.translator.flush(stopped=turn.interrupted):
-            await self._emit(turn, event)
+            await turn.emit(event)
         for event in self.commands.background.leave(turn.turn_id, left):
-            await self._emit(turn, event)
+            await turn.emit(event)
         return turn_end(
             turn.turn_id,
             told.params.inner("turn"),
@@ -359,7 +250,7 @@ class CodexSession:
             position={"thread": self.thread_id, "turn": turn.codex_id},
         )
 
-    async def _ask(self, turn: _Turn, request: ServerRequest, scope: trio.CancelScope) -> None:
+    async def _ask(self, turn: CodexTurn, request: ServerRequest, scope: trio.CancelScope) -> None:
         # `_follow` reports that the program has ended.
         with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
             agent = self._agents.of_thread(request.params.text("threadId"))
@@ -382,7 +273,7 @@ class CodexSession:
                 await self._steer_note(turn, decided.note, at)
             await self.program.answer(request, answer_of(request, question, decided))
 
-    async def _steer_note(self, turn: _Turn, note: str, at: tuple[str, str]) -> None:
+    async def _steer_note(self, turn: CodexTurn, note: str, at: tuple[str, str]) -> None:
         """Send the reason for a refusal. A refusal has no field for it, so it goes as a message of the person.
 
         It goes before the refusal, so that the model gets both together.

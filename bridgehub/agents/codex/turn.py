@@ -1,0 +1,147 @@
+"""The running turn of a Codex thread: what is known of it, and what Codex reports of it as events."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import trio
+
+from bridgehub.agents.base import Sink
+from bridgehub.agents.codex.events import CodexTranslator
+from bridgehub.agents.codex.gauge import CodexGauge
+from bridgehub.agents.codex.items import plan_entries
+from bridgehub.agents.codex.outcome import Usage
+from bridgehub.agents.codex.own_calls import OwnCall
+from bridgehub.agents.codex.protocol import Notification
+from bridgehub.agents.codex.sub_agents import SubAgents
+from bridgehub.blobs import blob_of, keep_blob
+from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
+
+__all__ = ["CodexTurn", "SteeredMessage"]
+
+AGENTS_BEGIN_S = 5.0
+"""How long a finished turn waits for an agent that was started and has not begun, seconds; 0.01 s seen."""
+
+AGENTS_STOP_S = 2.0
+"""How long the agents of a failed or stopped turn may take to end, seconds. Then the program is closed with them."""
+
+
+@attrs.define(eq=False)
+class SteeredMessage:
+    """A message that was steered into a turn. `decided`: set once it is known whether Codex took it."""
+
+    decided: trio.Event = attrs.field(factory=trio.Event)
+    taken: bool = False
+
+
+@attrs.define(eq=False)
+class CodexTurn:
+    """The running turn of a thread, and what Codex reports of it."""
+
+    turn_id: str
+    message_id: str
+    sink: Sink
+    gauge: CodexGauge
+    agents: SubAgents
+    blob_folder: str
+    translator: CodexTranslator = attrs.field(init=False)
+    codex_id: str = ""
+    running_id: str = ""
+    """The id of the turn that Codex can stop. It differs from `codex_id` only in a review."""
+    usage: Usage = attrs.field(factory=Usage)
+    plan: str | None = None
+    """The plan that a turn in plan mode ended with."""
+    own_call: OwnCall | None = None
+    """What Codex does instead of taking a prompt."""
+    consumed: bool = False
+    interrupted: bool = False
+    broke: bool = True
+    """Whether Codex has not reported the turn's end."""
+    started: trio.Event = attrs.field(factory=trio.Event)
+    steers: dict[str, SteeredMessage] = attrs.field(factory=dict)
+    asks: dict[int | str, trio.CancelScope] = attrs.field(factory=dict)
+    warned: set[str] = attrs.field(factory=set)
+    over: Notification | None = None
+    """Codex's own end of the turn. After that, only its agents are awaited."""
+    over_at: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        self.translator = CodexTranslator(self.turn_id)
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether the work of its agents is no longer wanted."""
+        failed = self.over is not None and self.over.params.inner("turn").text("status") != "completed"
+        return self.interrupted or failed
+
+    def deadline(self) -> float:
+        """Return until when the next message is waited for: without end, unless only agents are missing."""
+        if self.over is not None and self.is_spoilt:
+            return self.over_at + AGENTS_STOP_S
+        if self.over is not None and not self.agents.running:
+            return self.over_at + AGENTS_BEGIN_S
+        return math.inf
+
+    def has(self, told: Notification) -> bool:
+        """Return whether a message belongs to this turn. Items of earlier turns do not."""
+        about = told.params.maybe_text("turnId") or told.params.inner("turn").maybe_text("id")
+        return not self.codex_id or about in (None, self.codex_id)
+
+    async def hear(self, told: Notification) -> None:
+        """Take what Codex reports of the turn, and report it on."""
+        match told.method:
+            case "turn/started":
+                begun = told.params.inner("turn")
+                # A review runs in a turn inside its own. What follows names the outer turn; a stop must name the inner one.
+                self.running_id = begun.text("id")
+                self.codex_id = self.agents.root_id = begun.text("rootTurnId") or self.running_id
+                self.started.set()
+            case "item/started" if told.params.inner("item").text("type") == "userMessage":
+                await self._note_taken(told.params.inner("item").text("clientId"))
+            case "item/started" if self._begins_own_call(told):
+                self.consumed = True
+                await self.sink.emit(Consumed(self.turn_id))
+            case "item/completed" if told.params.inner("item").text("type") == "plan":
+                self.plan = told.params.inner("item").text("text")
+                for event in self.translator.translate(told, trio.current_time()):
+                    await self.emit(event)
+            case "turn/plan/updated":
+                await self.sink.emit(PlanChanged(self.turn_id, plan_entries(told.params)))
+            case "thread/tokenUsage/updated":
+                self.usage.note(told.params.inner("tokenUsage"))
+                self.gauge.note_tokens(told.params.inner("tokenUsage"))
+                await self.sink.emit(Gauged(None, self.gauge.told()))
+            case "account/rateLimits/updated":
+                self.gauge.note_limits(told.params.inner("rateLimits"))
+                await self.sink.emit(Gauged(None, self.gauge.told()))
+            case "warning" | "guardianWarning":
+                await self._warn(told.params.text("message"))
+            case _:
+                for event in self.translator.translate(told, trio.current_time()):
+                    await self.emit(event)
+
+    def _begins_own_call(self, told: Notification) -> bool:
+        call = self.own_call
+        return call is not None and not self.consumed and told.params.inner("item").text("type") == call.item
+
+    async def _note_taken(self, client_id: str) -> None:
+        if client_id == self.message_id and not self.consumed:
+            self.consumed = True
+            await self.sink.emit(Consumed(self.turn_id))
+        steer = self.steers.get(client_id)
+        if steer is not None:
+            steer.taken = True
+            steer.decided.set()
+
+    async def _warn(self, message: str) -> None:
+        if message and message not in self.warned:
+            self.warned.add(message)
+            await self.sink.emit(Noticed(self.turn_id, "agent_warning", message))
+
+    async def emit(self, event: HubEvent) -> None:
+        """Report an event. A text that is too long for it is kept as a blob first."""
+        for whole in self.translator.take_wholes(event) or self.agents.take_wholes(event):
+            if self.blob_folder:
+                await keep_blob(self.blob_folder, blob_of(whole))
+        await self.sink.emit(event)
