@@ -10,10 +10,10 @@ import trio
 from actors.errors import HubError
 from actors.events.codec import encode_entry
 from actors.ports import Catalog, Hubs, Ids, Journal, Ownership
-from actors.session.effect_runner import STORAGE_DOWN, SessionDeps
+from actors.session.effect_runner import SessionDeps
 from actors.session.hub_steps import take
 from actors.session.inputs import HubGone, MarkFailed, Resume
-from actors.session.loading import load_state
+from actors.session.loading import STORAGE_DOWN, load_state
 from actors.session.snapshot import summary
 from actors.session.step import Step
 from actors.tail import Tail

@@ -25,7 +25,7 @@ from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.events.session import Checkpoint, SessionUpdated, Undone, UndoStarted
 from actors.events.work import PlanUpdated, TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
 
-__all__ = ["TURN_ENDS", "URGENT_KINDS", "Committed", "Event"]
+__all__ = ["BULK_KINDS", "TURN_ENDS", "URGENT_KINDS", "Committed", "Event"]
 
 Event = (
     UserMessage
@@ -56,6 +56,20 @@ Event = (
 TURN_ENDS = frozenset({Complete.kind, TurnError.kind, Interrupted.kind})
 URGENT_KINDS = TURN_ENDS | {PermissionRequested.kind}
 """What starts a round of a paced device at once (PROTOCOL section 3, `pace_ms`)."""
+
+BULK_KINDS = frozenset(
+    {
+        Message.kind,
+        Thinking.kind,
+        ToolStarted.kind,
+        ToolFinished.kind,
+        TaskStarted.kind,
+        TaskProgress.kind,
+        TaskFinished.kind,
+        PlanUpdated.kind,
+    }
+)
+"""A commit of only these, in an open turn, needs no fsync (ARCHITECTURE, Storage)."""
 
 
 @attrs.frozen

@@ -15,21 +15,22 @@ from typing import Literal
 import attrs
 import trio
 
-from actors.commands import AskAtDesk, Envelope, Interrupt, Resolve, Send, SendNow, TakeOver, Warm
+from actors.commands import Envelope, Interrupt
 from actors.events.codec import encode_entry
-from actors.events.committed import TURN_ENDS, Committed
+from actors.events.committed import BULK_KINDS, Committed
 from actors.events.pieces import join_pieces
-from actors.events.work import TaskFinished
-from actors.session.effect_runner import STORAGE_DOWN, EffectRunner, SessionDeps
+from actors.session.effect_runner import EffectRunner, SessionDeps
 from actors.session.effects import Answer, Effect, HandOver, SteerHub
 from actors.session.hub_owner import HubOwner
 from actors.session.hub_steps import take
-from actors.session.inputs import DeskSeen, FromDevice, FromHub, IdleTooLong, Input, Resume, TimeCame
-from actors.session.loading import load_state
-from actors.session.mailbox import HubBatch, Mail, Mailbox, refuse
+from actors.session.inputs import IdleTooLong, Input, Resume, TimeCame
+from actors.session.loading import STORAGE_DOWN, load_state, was_stored
+from actors.session.mail_reader import MailReader
+from actors.session.mailbox import Mail, Mailbox, refuse
 from actors.session.snapshot import summary
 from actors.session.state import SessionState
 from actors.session.step import Step
+from actors.session.timers import Timers
 from actors.tail import SessionProblem, Tail
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable
 from storage.records import Entry, Grant, SessionRecord
@@ -37,29 +38,6 @@ from storage.records import Entry, Grant, SessionRecord
 __all__ = ["SessionActor"]
 
 log = logging.getLogger("builderos.actors")
-
-CLOCK_S = 30.0
-"""How often the clock of the wall is looked at, at least, while a message waits for its time."""
-
-BRINGS_PROMPT = (Send, SendNow, Resolve, TakeOver, AskAtDesk, Warm)
-"""Commands before which the conversation is looked at.
-
-They may begin a turn or start a program, or clear the way for it.
-"""
-
-BULK_KINDS = frozenset(
-    {
-        "message",
-        "thinking",
-        "tool_started",
-        "tool_finished",
-        "task_started",
-        "task_progress",
-        "task_finished",
-        "plan_updated",
-    }
-)
-"""A commit of only these, in an open turn, needs no fsync (ARCHITECTURE, Storage)."""
 
 
 @attrs.define(eq=False)
@@ -82,10 +60,9 @@ class SessionActor:
     _state: SessionState = attrs.field(init=False)
     _owner: HubOwner = attrs.field(init=False)
     _effects: EffectRunner = attrs.field(init=False)
+    _timers: Timers = attrs.field(init=False)
+    _reader: MailReader = attrs.field(init=False)
     _committed_hub: tuple[str | None, int] = (None, 0)
-    _idle_since: float = 0.0
-    _stop_at: float = math.inf
-    _trim_at: float = math.inf
     _recovered_at: float = -math.inf
     _taken: list[Mail] = attrs.field(factory=list)
     _shown_turn: str | None = None
@@ -136,15 +113,14 @@ class SessionActor:
         state.allows_bypass = deps.allows_bypass(state.agent_type)
         self._committed_hub = (state.hub_id, state.hub_seq)
         self._shown_turn = None if state.turn is None else state.turn.turn_id
-        self._idle_since, self._stop_at = trio.current_time(), math.inf
-        if state.turn is not None and state.turn.stopping_by is not None:
-            self._stop_at = trio.current_time() + deps.config.interrupt_limit_s
         self.mailbox.drop_hub_mail()
         self.tail.reset(state.epoch, state.head_seq)
         self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
         self._effects = EffectRunner(
             deps, self._record, state, self._owner, self.mailbox, self.tail, self.changed
         )
+        self._timers = Timers(deps.config, deps.clock, state, self._owner, self._effects, self.tail)
+        self._reader = MailReader(self.session_id, deps, state, self._effects, self.tail, self._timers)
         for hub_id in state.leaving:
             self._owner.finish(hub_id)
         if state.hub_id is not None:
@@ -161,7 +137,10 @@ class SessionActor:
     async def _serve(self) -> Literal["reload", "leave"]:
         self._taken = [] if self._held_stop is None else [self._held_stop]
         self._held_stop = None
-        given: Sequence[Input] | None = [Resume(self._revoked()), *await self._inputs_of(self._taken)]
+        given: Sequence[Input] | None = [
+            Resume(self._reader.revoked_keys()),
+            *await self._reader.read(self._taken),
+        ]
         while given is not None:
             if not await self._settle(given):
                 return "reload"
@@ -191,117 +170,34 @@ class SessionActor:
         """Wait for mail, or for a deadline of the session's own; None where the actor may leave."""
         mailbox = self.mailbox
         while True:
-            due = self._deadline()
+            due = self._timers.next_at()
             if trio.current_time() >= due and (mailbox.is_empty or self._state.turn is not None):
                 return self._overdue()
             if not mailbox.is_empty:
                 break
-            with trio.move_on_at(min(due, self._trim_at)):
+            with trio.move_on_at(min(due, self._timers.trim_at)):
                 await mailbox.wait()
             if mailbox.is_empty:
                 mailbox.take_nowait()  # a poke, or a moment that came: look at the deadlines again
-                self._rest()
+                if trio.current_time() >= self._timers.trim_at:
+                    self._timers.trim_at = math.inf
+                    self.tail.rest()
         self._taken = mailbox.take_nowait()
-        return await self._inputs_of(self._taken)
-
-    def _revoked(self) -> frozenset[str]:
-        """Return the keys of messages for later that are not good any more."""
-        keys = {one.key_id for one in self._state.queue.values() if one.key_id}
-        return frozenset(key for key in keys if self.deps.is_revoked(key))
-
-    def _time_left_s(self) -> float:
-        """Return how long it is until the queue must be looked at; the clock of the wall may be set, so not too long."""
-        due_ms = self._state.due_at_ms()
-        if due_ms is None or self._state.turn is not None:
-            return math.inf
-        return max(0.0, (due_ms - self.deps.clock()) / 1000)
-
-    def _deadline(self) -> float:
-        left_s = min(self._time_left_s(), CLOCK_S) if self._time_left_s() < math.inf else math.inf
-        return min(trio.current_time() + left_s, self._own_deadline())
-
-    def _own_deadline(self) -> float:
-        state, config = self._state, self.deps.config
-        turn = state.turn
-        if turn is not None and turn.stopping_by is None:
-            # A hub that takes no link and cannot have the prompt is not waited for.
-            waits = turn.may_move and not turn.consumed and not self._owner.is_linked
-            return self._idle_since + config.link_patience_s if waits else math.inf
-        if turn is not None:
-            return self._stop_at
-        if state.background:
-            return math.inf
-        if state.hub_id is not None:
-            idle_s = min(config.hub_idle_s, config.warm_idle_s) if state.is_warmed else config.hub_idle_s
-            return self._idle_since + idle_s
-        if state.undo is not None or state.planning is not None or state.where is not None:
-            return math.inf
-        if self.tail.is_watched or not self._owner.is_idle or state.next_waiting() or self._effects.has_note:
-            return math.inf
-        return self._idle_since + config.actor_idle_s
+        return await self._reader.read(self._taken)
 
     def _overdue(self) -> list[Input] | None:
-        state = self._state
-        if self._time_left_s() <= 0:
-            return [TimeCame(self._revoked())]
-        if trio.current_time() < self._own_deadline():
+        state, timers = self._state, self._timers
+        if timers.queue_due_s() <= 0:
+            return [TimeCame(self._reader.revoked_keys())]
+        if trio.current_time() < timers.own_at():
             return []  # only the clock was looked at
         if state.turn is not None:
             # The hub did not end the turn, or take its prompt, in time: end the hub; its `HubGone` brings the rest.
-            self._stop_at = math.inf
-            self._idle_since = trio.current_time()
+            timers.stop_at, timers.idle_since = math.inf, trio.current_time()
             if state.hub_id is not None:
                 self._owner.end(state.hub_id, "kill")
             return []
         return [IdleTooLong()] if state.hub_id is not None else None
-
-    def _rest(self) -> None:
-        if trio.current_time() >= self._trim_at:
-            self._trim_at = math.inf
-            self.tail.rest()
-
-    async def _inputs_of(self, mail: Sequence[Mail]) -> list[Input]:
-        ids = [
-            one.command.message_id
-            for one in mail
-            if isinstance(one, Envelope) and isinstance(one.command, Send)
-        ]
-        known = await self.deps.journal.find_commands(self.session_id, ids) if ids else {}
-        given: list[Input] = []
-        looks = await self._looks(mail)
-        for one in mail:
-            match one:
-                case HubBatch():
-                    given += [FromHub(one.hub_id, reported) for reported in one.events]
-                case Envelope():
-                    command = one.command
-                    if isinstance(command, Warm) and not await self._may_warm():
-                        continue
-                    if looks and isinstance(command, BRINGS_PROMPT):
-                        given += looks
-                        looks = []
-                    record = known.get(command.message_id) if isinstance(command, Send) else None
-                    others = any(device.device_id != one.author.device_id for device in self.tail.devices)
-                    given.append(FromDevice(one, record, others))
-                case _:
-                    given.append(one)
-        return given
-
-    async def _looks(self, mail: Sequence[Mail]) -> list[DeskSeen]:
-        """Look at what others did to the conversation, before a message goes to the agent."""
-        desk, turn = self._effects.desk, self._state.turn
-        brings = any(isinstance(one, Envelope) and isinstance(one.command, BRINGS_PROMPT) for one in mail)
-        if desk is None or not brings or (turn is not None and not self._state.is_at_desk):
-            return []
-        return await desk.look()
-
-    async def _may_warm(self) -> bool:
-        state = self._state
-        starts = state.hub_id is None
-        if state.turn is not None or not await self.deps.warming.may(self.session_id, starts=starts):
-            return False
-        self._idle_since = trio.current_time()
-        return True
 
     # ---- commit, then act ----
 
@@ -325,7 +221,9 @@ class SessionActor:
             )
         except OutcomeUnknown:
             log.exception("session %s: asking the journal what became of an append", self.session_id)
-            if not await self._was_stored(expected):
+            if not await was_stored(
+                self.deps.journal, self.session_id, expected, self.deps.config.storage_retry_s
+            ):
                 self._refuse(StorageUnavailable("the write did not come through"))
                 return None
         except StorageUnavailable as exc:
@@ -334,15 +232,6 @@ class SessionActor:
         self._committed_hub = hub
         self._shown_turn = None if state.turn is None else state.turn.turn_id
         return items, entries
-
-    async def _was_stored(self, expected: int) -> bool:
-        """Ask the head, until it answers: the grant makes this actor the only one who could have moved it."""
-        while True:
-            try:
-                return (await self.deps.journal.head(self.session_id)).seq != expected
-            except STORAGE_DOWN as exc:
-                log.warning("session %s: the journal cannot be read: %s", self.session_id, exc)
-                await trio.sleep(self.deps.config.storage_retry_s)
 
     def _refuse(self, exc: StorageError) -> Literal["reload"]:
         log.warning("session %s: storage takes no writes: %s", self.session_id, exc)
@@ -358,7 +247,7 @@ class SessionActor:
             if isinstance(effect, Answer):
                 effect.to(effect.reply)
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
-        self._trim_at = trio.current_time() + self.deps.config.tail_rest_s
+        self._timers.trim_at = trio.current_time() + self.deps.config.tail_rest_s
         for effect in effects:
             await self._effects.run(effect, items)
         hub_id, hub_seq = self._committed_hub
@@ -367,12 +256,7 @@ class SessionActor:
         turn = self._state.turn
         if turn is not None or hub_id is None:
             self.deps.warming.release(self.session_id)
-        if turn is None or turn.stopping_by is None:
-            self._stop_at = math.inf
-        elif self._stop_at == math.inf:
-            self._stop_at = trio.current_time() + self.deps.config.interrupt_limit_s
-        if turn is not None or any(item.event.kind in TURN_ENDS | {TaskFinished.kind} for item in items):
-            self._idle_since = trio.current_time()
+        self._timers.note(items)
         if any(item.event.kind not in BULK_KINDS for item in items):
             self.changed(self.session_id)
 

@@ -42,6 +42,7 @@ from actors.session.effects import (
 )
 from actors.session.hub_owner import HubOwner
 from actors.session.inputs import FoundElsewhere
+from actors.session.loading import STORAGE_DOWN
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
 from actors.session.step import setup_of
@@ -50,19 +51,15 @@ from actors.tail import Tail
 from actors.warming import Warming
 from bridgehub.protocol.hub_spec import HubSpec, Unsaved
 from bridgehub.protocol.messages import History, Prompt, Steer
-from storage.errors import OutcomeUnknown, StorageUnavailable
 from storage.records import SessionRecord
 from storage.tables.hash_chain import Act
 
-__all__ = ["STORAGE_DOWN", "EffectRunner", "SessionDeps"]
+__all__ = ["EffectRunner", "SessionDeps"]
 
 log = logging.getLogger("builderos.actors")
 
 _RENEWED = uuid.UUID("3f1c7d52-8b0e-4c39-9d4e-52a07c3b8f10")
 """Under this name the agent-side ids of renewed conversations are made; it must never change."""
-
-STORAGE_DOWN = (StorageUnavailable, OutcomeUnknown)
-"""What passes by itself: the state is thrown away, and loaded again once the journal writes."""
 
 
 def _no_file(attachment: Attachment) -> str | None:

@@ -1,6 +1,10 @@
-"""Bring a session's state back from storage, as it was at its last append."""
+"""Brings a session's state back from storage, as it was at its last append."""
 
 from __future__ import annotations
+
+import logging
+
+import trio
 
 from actors.events.codec import decode_row
 from actors.events.conversation import Message, Thinking, UserMessage
@@ -8,10 +12,15 @@ from actors.offer import NO_OFFER, decode_offer
 from actors.ports import Catalog, Journal
 from actors.session.snapshot import restore
 from actors.session.state import PREVIEW_LENGTH, SessionState
-from storage.errors import SessionMissing
+from storage.errors import OutcomeUnknown, SessionMissing, StorageUnavailable
 from storage.records import SessionRecord
 
-__all__ = ["load_state"]
+__all__ = ["STORAGE_DOWN", "load_state", "was_stored"]
+
+log = logging.getLogger("builderos.actors")
+
+STORAGE_DOWN = (StorageUnavailable, OutcomeUnknown)
+"""What passes by itself: the state is thrown away, and loaded again once the journal writes."""
 
 PAGE_ROWS = 256
 """Rows read at once; a page is also bounded in bytes by the journal."""
@@ -42,6 +51,19 @@ async def load_state(
     state.offer = NO_OFFER if offer is None else decode_offer(offer)
     state.control_dirty = False  # what was just loaded need not be written again
     return record, state
+
+
+async def was_stored(journal: Journal, session_id: str, expected: int, retry_s: float) -> bool:
+    """Return whether an append at `expected` is in the journal. Asks its head every `retry_s`, until it answers.
+
+    The grant makes the caller the only one who could have moved the head.
+    """
+    while True:
+        try:
+            return (await journal.head(session_id)).seq != expected
+        except STORAGE_DOWN as exc:
+            log.warning("session %s: the journal cannot be read: %s", session_id, exc)
+            await trio.sleep(retry_s)
 
 
 async def _load_preview(journal: Journal, session_id: str, seq: int) -> str:
