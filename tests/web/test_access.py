@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.axe import faults
+from tests.web.stage import open_stage
 from tests.web.world import DESKTOP, PHONE, TABLET, Screen, Site, Size
 
 Scheme = Literal["light", "dark"]
@@ -158,3 +160,92 @@ def test_two_columns_where_there_is_room(site: Site, sid: str) -> None:
         assert left is not None
         assert right is not None
         assert left["x"] + left["width"] <= right["x"] + 1, "beside each other"
+
+
+def test_few_tabs_lead_to_the_box(site: Site, sid: str) -> None:
+    for number in range(40):
+        site.make(f"{sid}-{number}")
+    site.make(sid, "hello")
+    screen = site.signed_in(size=DESKTOP, to=sid)
+    expect(screen.sessions.get_by_role("link").nth(39)).to_be_attached()
+    screen.page.evaluate("() => { document.body.tabIndex = -1; document.body.focus(); }")
+    screen.page.keyboard.press("Tab")
+    expect(screen.button("Skip to the message box")).to_be_focused()
+    expect(screen.button("Skip to the message box")).to_be_in_viewport()
+    screen.page.keyboard.press("Enter")
+    expect(screen.box).to_be_focused()
+
+
+def test_messages_and_answers_have_names_and_headings(site: Site, sid: str) -> None:
+    site.make(sid, "hello")
+    screen = site.signed_in(to=sid)
+    screen.ask("# mine", "echo: # mine")
+    for article in screen.articles.all():
+        name = article.get_attribute("aria-label") or ""
+        assert re.match(r".+, \d", name), name
+    mine = screen.questions.last
+    assert (mine.get_attribute("aria-label") or "").startswith("You, ")
+    expect(mine.get_by_role("heading", level=2)).to_contain_text("You")
+    expect(screen.answers.last.get_by_role("heading", level=3)).to_contain_text("echo")
+
+
+def test_headings_of_an_answer_stand_below_those_of_the_page(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    stage.ask()
+    stage.say("x")
+    stage.end(html='<div data-block="a"><h1>One</h1><h3>Three</h3></div>')
+    answer = stage.screen.answers.last
+    expect(answer.get_by_role("heading", name="One", level=4)).to_be_visible()
+    expect(answer.get_by_role("heading", name="Three", level=6)).to_be_visible()
+
+
+def test_what_is_said_in_passing_stays_readable(site: Site) -> None:
+    screen = site.signed_in()
+    screen.page.evaluate(
+        """async () => {
+            const { Shell } = await import("/js/views/shell.js");
+            window.say = (text) => Shell.prototype.say.call({ toasts: document.querySelector(".toasts") }, text);
+        }"""
+    )
+    screen.page.clock.install()
+    screen.page.evaluate("() => { say('The first.'); say('The second.'); }")
+    for text in ("The first.", "The second."):
+        expect(screen.page.get_by_role("alert").filter(has_text=text)).to_be_visible()
+    one, two = (screen.page.locator(".toast").nth(number).bounding_box() for number in (0, 1))
+    assert one is not None
+    assert two is not None
+    assert one["y"] + one["height"] <= two["y"], "one does not cover the other"
+    screen.page.locator(".toast").first.hover()
+    screen.page.clock.run_for(60_000)
+    expect(screen.page.get_by_text("The second.")).to_have_count(0)
+    expect(screen.page.get_by_text("The first.")).to_be_visible()
+    screen.button("Dismiss").click()
+    expect(screen.page.get_by_text("The first.")).to_have_count(0)
+
+
+def test_marks_stay_in_forced_colours(site: Site, sid: str) -> None:
+    site.make(sid, "hello")
+    screen = site.signed_in(size=DESKTOP, to=sid, forced_colors="active")
+    expect(screen.answers.last).to_contain_text("echo: hello")
+    border = "(one) => parseFloat(getComputedStyle(one).borderTopWidth)"
+    for marked in (screen.link_to(sid), screen.questions.last.locator(".text"), screen.button("Send")):
+        assert marked.evaluate(border) >= 1
+
+
+@pytest.mark.parametrize(
+    "size", [Size("half", 640, 400), Size("quarter", 320, 256)], ids=lambda one: one.name
+)
+def test_a_page_at_twice_and_four_times_its_size(site: Site, sid: str, size: Size) -> None:
+    """What a browser of 1280 by 800 shows at 200 %, and one of 1280 by 1024 at 400 %."""
+    site.make(sid, "hello")
+    screen = site.signed_in(size=size, to=sid)
+    expect(screen.answers.last).to_contain_text("echo: hello")
+    assert screen.page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
+    copy = screen.button("Copy", screen.answers.last).bounding_box()
+    box, log = screen.box.bounding_box(), screen.log.bounding_box()
+    assert copy is not None
+    assert box is not None
+    assert log is not None
+    assert copy["height"] < 60, "its letters stand beside each other"
+    assert log["height"] >= 90, "there is room to read"
+    assert box["y"] + box["height"] <= size.height

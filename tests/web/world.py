@@ -152,6 +152,9 @@ class Screen:
     def button(self, name: str, within: Locator | None = None) -> Locator:
         return (within or self.page).get_by_role("button", name=name, exact=True)
 
+    def dialog(self, name: str) -> Locator:
+        return self.page.get_by_role("dialog", name=name, exact=True)
+
     def link_to(self, session_id: str) -> Locator:
         return self.sessions.locator(f'a[href="#/s/{session_id}"]')
 
