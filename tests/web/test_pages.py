@@ -6,13 +6,12 @@ import re
 from typing import Any
 
 import httpx
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 
 from tests.web.axe import faults
 from tests.web.stage import open_stage
 from tests.web.wire import open_wire
-from tests.web.world import DESKTOP, PHONE, Screen, Site
-
+from tests.web.world import DESKTOP, PHONE, Site
 
 # ---- back ----
 

@@ -16,7 +16,7 @@ from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.socket import socket_path_of
 from bridgehub.delegation.tasks import Delegation, TaskResult
 from bridgehub.protocol.events import TaskBegan, TaskEnded, TaskProgressed
-from tests.bridgehub.delegation.test_tasks import Cast, hang
+from tests.bridgehub.delegation.delegating import Cast, hang
 from tests.standin.rig import RecordingSink
 
 

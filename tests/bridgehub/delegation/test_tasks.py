@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,12 @@ import attrs
 import pytest
 import trio
 
-from bridgehub.agents.base import Sink, TurnEnd
-from bridgehub.agents.echo import EchoDriver
-from bridgehub.agents.registry import AgentMissing
-from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
+from bridgehub.agents.base import Sink
+from bridgehub.delegation.mcp import codex_arguments
 from bridgehub.delegation.sink import PROGRESS_TOTAL, RESULT_CHARS, Budget, TaskSink
 from bridgehub.delegation.tasks import Delegation, TaskResult
 from bridgehub.protocol.events import (
     BlockDropped,
-    Consumed,
     Noticed,
     PermissionAsked,
     TaskBegan,
@@ -35,105 +31,9 @@ from bridgehub.protocol.events import (
 from bridgehub.protocol.hub_spec import DelegateSpec, HubSpec
 from bridgehub.protocol.messages import Decided, InterruptTurn, Prompt
 from bridgehub.protocol.process_tree import TASK_MARKER
-from tests.bridgehub.hub_harness import ScriptedDriver, make_spec, open_hub, prompt
+from tests.bridgehub.delegation.delegating import Cast, delegating_spec, hand_out, hang, passes_on, rest, says
+from tests.bridgehub.hub_harness import ScriptedDriver, open_hub, prompt
 from tests.standin.rig import Asked, RecordingSink, eventually
-
-Play = Callable[[Prompt, Sink, Delegation], Awaitable[object]]
-
-
-@attrs.define(eq=False)
-class Delegating:
-    """A driver that may hand work out; its turn is a function of the test's."""
-
-    delegation: Delegation
-    play: Play
-    can_steer: bool = False
-    was_closed: bool = False
-
-    async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
-        await sink.emit(Consumed(prompt.turn_id))
-        async with open_codex_turn(self.delegation, prompt.turn_id, sink):
-            end = await self.play(prompt, sink, self.delegation)
-        return end if isinstance(end, TurnFailed) else TurnDone(prompt.turn_id)
-
-    async def configure(self, setup: object, tell: object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def after_turn(self, tell: object) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def steer(self, steer: object) -> bool:
-        await trio.lowlevel.checkpoint()
-        return False
-
-    async def interrupt(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        self.was_closed = True
-        await trio.lowlevel.checkpoint()
-
-
-@attrs.define(eq=False)
-class Cast:
-    """Makes drivers by the agents' names, and keeps them with their specs."""
-
-    plays: dict[str, Play]
-    made: list[tuple[HubSpec, Delegating]] = attrs.field(factory=list)
-
-    def make(self, spec: HubSpec) -> Any:
-        if spec.agent == "absent":
-            raise AgentMissing("it is not there")
-        if spec.agent == "echo":
-            return EchoDriver()
-        driver = Delegating(Delegation(spec, self.make), self.plays[spec.agent])
-        self.made.append((spec, driver))
-        return driver
-
-    def delegation(self, folder: Path, **changes: Any) -> Delegation:
-        return Delegation(delegating_spec(folder, *self.plays, **changes), self.make)
-
-
-def delegating_spec(folder: Path, *names: str, **changes: Any) -> HubSpec:
-    delegates = {
-        name: DelegateSpec("test", {"of": name}, {"NAME": name}) for name in ("echo", "absent", *names)
-    }
-    return attrs.evolve(make_spec(folder, agent="main"), **({"delegates": delegates} | changes))
-
-
-async def hand_out(
-    cast: Cast, folder: Path, *calls: tuple[str, ...], **changes: Any
-) -> tuple[list[TaskResult], RecordingSink]:
-    """Hand work out in one turn, one after the other."""
-    sink, delegation = RecordingSink(), cast.delegation(folder, **changes)
-    with trio.fail_after(40):
-        async with delegation.open_turn("t1", sink):
-            told = [await delegation.new_task(*call) for call in calls]
-    return told, sink
-
-
-def says(text: str) -> Play:
-    async def play(prompt: Prompt, sink: Sink, _: Delegation) -> None:
-        await sink.emit(TextPiece(prompt.turn_id, "text", "b", text))
-
-    return play
-
-
-async def hang(prompt: Prompt, sink: Sink, _: Delegation) -> None:
-    await sink.emit(TextPiece(prompt.turn_id, "text", "b", "I hang"))
-    await trio.sleep_forever()
-
-
-async def rest(*_: object) -> None:
-    await trio.lowlevel.checkpoint()
-
-
-def passes_on(agent: str) -> Play:
-    async def play(prompt: Prompt, sink: Sink, delegation: Delegation) -> None:
-        told = await delegation.new_task(agent, f"from {prompt.content}")
-        await sink.emit(TextPiece(prompt.turn_id, "text", "b", f"[{told.text}]"))
-
-    return play
 
 
 async def test_a_task_from_its_start_to_its_result(tmp_path: Path) -> None:
