@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.claude.edits import told_diff
+from bridgehub.agents.claude.translate.edits import told_diff
 from bridgehub.desk.lines import parse
 from bridgehub.desk.records import MAX_TEXT, DeskEvent, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import RowParts, read_time

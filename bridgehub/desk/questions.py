@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import orjson
 
-from bridgehub.agents.claude.edits import wanted_diff
+from bridgehub.agents.claude.translate.edits import wanted_diff
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.desk.claude_rows import row_id
 from bridgehub.protocol.limits import is_flat

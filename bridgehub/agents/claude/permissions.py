@@ -29,8 +29,8 @@ from claude_agent_sdk import (
 from claude_agent_sdk.types import PermissionRuleValue
 
 from bridgehub.agents.base import Sink
-from bridgehub.agents.claude.edits import wanted_diff
 from bridgehub.agents.claude.switches import Switches
+from bridgehub.agents.claude.translate.edits import wanted_diff
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided

@@ -45,17 +45,17 @@ from claude_agent_sdk import (
 )
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.claude.background import Background
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSent
-from bridgehub.agents.claude.events import ClaudeTranslator
-from bridgehub.agents.claude.gauge import ClaudeGauge
-from bridgehub.agents.claude.outcome import Outcome, named_uuids
-from bridgehub.agents.claude.output import keep_blobs, read_output
 from bridgehub.agents.claude.permissions import PermissionBroker
 from bridgehub.agents.claude.prompt import Content, Once
 from bridgehub.agents.claude.steering import Steers
 from bridgehub.agents.claude.switches import Switches
-from bridgehub.agents.claude.todo import changes_list, read_list, written_list
+from bridgehub.agents.claude.translate.background import Background
+from bridgehub.agents.claude.translate.events import ClaudeTranslator
+from bridgehub.agents.claude.translate.gauge import ClaudeGauge
+from bridgehub.agents.claude.translate.outcome import Outcome, named_uuids
+from bridgehub.agents.claude.translate.output import keep_blobs, read_output
+from bridgehub.agents.claude.translate.todo import changes_list, read_list, written_list
 from bridgehub.protocol.events import AgentOffered, Consumed, HubEvent, Noticed
 from bridgehub.protocol.messages import Prompt
 

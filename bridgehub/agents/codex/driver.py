@@ -28,7 +28,6 @@ from bridgehub.agents.codex.errors import (
     WorkspaceGone,
 )
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
-from bridgehub.agents.codex.outcome import NOT_SIGNED_IN
 from bridgehub.agents.codex.own_calls import OwnCall, own_call
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields
@@ -44,6 +43,7 @@ from bridgehub.agents.codex.start import (
     user_inputs,
 )
 from bridgehub.agents.codex.thread_settings import PLAN_MODE, ThreadSettings, offer_of, refused_mode
+from bridgehub.agents.codex.translate.outcome import NOT_SIGNED_IN
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn

@@ -28,13 +28,13 @@ import trio
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.commands import Commands
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
-from bridgehub.agents.codex.gauge import CodexGauge
-from bridgehub.agents.codex.outcome import turn_end
 from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
-from bridgehub.agents.codex.sub_agents import SubAgents
+from bridgehub.agents.codex.translate.gauge import CodexGauge
+from bridgehub.agents.codex.translate.outcome import turn_end
+from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.agents.codex.turn import CodexTurn, SteeredMessage
 
 __all__ = ["CodexSession"]

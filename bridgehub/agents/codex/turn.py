@@ -8,13 +8,13 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink
-from bridgehub.agents.codex.events import CodexTranslator
-from bridgehub.agents.codex.gauge import CodexGauge
-from bridgehub.agents.codex.items import plan_entries
-from bridgehub.agents.codex.outcome import Usage
 from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.protocol import Notification
-from bridgehub.agents.codex.sub_agents import SubAgents
+from bridgehub.agents.codex.translate.events import CodexTranslator
+from bridgehub.agents.codex.translate.gauge import CodexGauge
+from bridgehub.agents.codex.translate.items import plan_entries
+from bridgehub.agents.codex.translate.outcome import Usage
+from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
 from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
 

@@ -15,8 +15,8 @@ from claude_agent_sdk import PermissionUpdate
 from claude_agent_sdk.types import PermissionRuleValue
 
 from bridgehub.agents.claude.driver import ClaudeDriver
-from bridgehub.agents.claude.output import WholeOutput, read_output
 from bridgehub.agents.claude.permissions import grant_of
+from bridgehub.agents.claude.translate.output import WholeOutput, read_output
 from bridgehub.agents.text import Cut
 from bridgehub.protocol.events import Noticed, PermissionAsked, ToolBegan, ToolEnded, TurnDone
 from bridgehub.protocol.messages import Decided

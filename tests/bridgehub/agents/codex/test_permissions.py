@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bridgehub.agents.codex.items import Tool
 from bridgehub.agents.codex.permissions import MAX_GRANT_CHARS, answer_of, question_of
 from bridgehub.agents.codex.protocol import Fields, ServerRequest
 from bridgehub.agents.codex.start import Settings
+from bridgehub.agents.codex.translate.items import Tool
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import Decided
 

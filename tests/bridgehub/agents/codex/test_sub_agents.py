@@ -9,7 +9,7 @@ import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.protocol import Fields, Notification
-from bridgehub.agents.codex.sub_agents import SubAgents
+from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.protocol.events import (
     HubEvent,
     TaskBegan,

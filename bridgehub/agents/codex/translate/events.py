@@ -15,8 +15,15 @@ from typing import Any, Literal
 import attrs
 import orjson
 
-from bridgehub.agents.codex.items import Tool, changes_of, diff_of, shown_parts, tool_of, tool_outcome
 from bridgehub.agents.codex.protocol import Fields, Notification
+from bridgehub.agents.codex.translate.items import (
+    Tool,
+    changes_of,
+    diff_of,
+    shown_parts,
+    tool_of,
+    tool_outcome,
+)
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.protocol.events import BlockDropped, HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded

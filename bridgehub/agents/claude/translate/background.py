@@ -25,7 +25,7 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
-from bridgehub.agents.claude.events import DELEGATED, TASK_ENDS
+from bridgehub.agents.claude.translate.events import DELEGATED, TASK_ENDS
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import attrs
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.codex.events import http_status
 from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.codex.translate.events import http_status
 from bridgehub.agents.text import cut_text
 from bridgehub.protocol.events import TurnDone, TurnFailed
 

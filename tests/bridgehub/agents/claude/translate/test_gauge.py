@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from claude_agent_sdk import AssistantMessage, RateLimitInfo, ResultMessage
 
-from bridgehub.agents.claude.gauge import ClaudeGauge
-from bridgehub.agents.claude.outcome import Outcome
+from bridgehub.agents.claude.translate.gauge import ClaudeGauge
+from bridgehub.agents.claude.translate.outcome import Outcome
 from bridgehub.protocol.events import Gauged, HubEvent, TurnFailed
 from tests.standin.replies import Answer, Failure
 from tests.standin.rig import SDK_DROPS_GENERATORS, open_rig

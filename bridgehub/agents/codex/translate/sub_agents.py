@@ -17,8 +17,8 @@ from typing import Literal
 
 import attrs
 
-from bridgehub.agents.codex.events import CodexTranslator
 from bridgehub.agents.codex.protocol import Fields, Notification
+from bridgehub.agents.codex.translate.events import CodexTranslator
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.events import (
     HubEvent,

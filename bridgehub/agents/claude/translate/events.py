@@ -35,7 +35,7 @@ from claude_agent_sdk import (
     UserMessage,
 )
 
-from bridgehub.agents.claude.edits import told_diff
+from bridgehub.agents.claude.translate.edits import told_diff
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.blobs import Blob

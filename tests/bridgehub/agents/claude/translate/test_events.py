@@ -24,10 +24,10 @@ from claude_agent_sdk import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.claude.background import FIRES_LATE_S, Background
-from bridgehub.agents.claude.events import ClaudeTranslator
-from bridgehub.agents.claude.outcome import Outcome
 from bridgehub.agents.claude.permissions import _changed_input
+from bridgehub.agents.claude.translate.background import FIRES_LATE_S, Background
+from bridgehub.agents.claude.translate.events import ClaudeTranslator
+from bridgehub.agents.claude.translate.outcome import Outcome
 from bridgehub.agents.text import clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.protocol.events import (
     HubEvent,
