@@ -11,11 +11,11 @@ from actors.errors import HubError
 from actors.events.codec import encode_entry
 from actors.ports import Catalog, Hubs, Ids, Journal, Ownership
 from actors.session.effect_runner import SessionDeps
-from actors.session.hub_steps import take
 from actors.session.inputs import HubGone, MarkFailed, Resume
 from actors.session.loading import STORAGE_DOWN, load_state
 from actors.session.snapshot import summary
-from actors.session.step import Step
+from actors.session.steps.hub_steps import take
+from actors.session.steps.step import Step
 from actors.tail import Tail
 from storage.records import Grant
 

@@ -19,10 +19,10 @@ from actors.events.conversation import Notice
 from actors.events.pieces import join_pieces
 from actors.events.session import SessionUpdated, Settings
 from actors.ports import Catalog, Clock, Ids, Journal, Ownership
-from actors.session.desk_steps import tell_desk_event
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
-from actors.session.step import Step
+from actors.session.steps.desk_steps import tell_desk_event
+from actors.session.steps.step import Step
 from bridgehub.desk.history import DeskHistory, NoSuchSession
 from bridgehub.desk.records import DESK, DeskEvent
 from storage.errors import SessionExists

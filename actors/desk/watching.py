@@ -12,10 +12,10 @@ import trio
 from actors.events.codec import decode_row
 from actors.events.conversation import Complete, TurnStarted
 from actors.ports import Journal
-from actors.session.desk_steps import turn_id_of
 from actors.session.inputs import DeskSeen
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
+from actors.session.steps.desk_steps import turn_id_of
 from bridgehub.desk.history import DeskHistory
 from bridgehub.desk.records import DESK, DeskLook, DeskMark, Where
 

@@ -22,14 +22,14 @@ from actors.events.pieces import join_pieces
 from actors.session.effect_runner import EffectRunner, SessionDeps
 from actors.session.effects import Answer, Effect, HandOver, SteerHub
 from actors.session.hub_owner import HubOwner
-from actors.session.hub_steps import take
 from actors.session.inputs import IdleTooLong, Input, Resume, TimeCame
 from actors.session.loading import STORAGE_DOWN, load_state, was_stored
 from actors.session.mail_reader import MailReader
 from actors.session.mailbox import Mail, Mailbox, refuse
 from actors.session.snapshot import summary
 from actors.session.state import SessionState
-from actors.session.step import Step
+from actors.session.steps.hub_steps import take
+from actors.session.steps.step import Step
 from actors.session.timers import Timers
 from actors.tail import SessionProblem, Tail
 from storage.errors import OutcomeUnknown, StorageError, StorageUnavailable

@@ -45,7 +45,7 @@ from actors.session.inputs import FoundElsewhere
 from actors.session.loading import STORAGE_DOWN
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
-from actors.session.step import setup_of
+from actors.session.steps.step import setup_of
 from actors.session.undoing import UndoRunner
 from actors.tail import Tail
 from actors.warming import Warming

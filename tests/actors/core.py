@@ -16,12 +16,12 @@ from actors.events.session import Settings
 from actors.offer import NO_OFFER, encode_offer
 from actors.replies import Accepted, Rejected, Reply
 from actors.session.effects import Answer, Effect, HandOver, SendToHub, StartHub
-from actors.session.hub_steps import take
 from actors.session.inputs import FromDevice, FromHub, HubGone, HubReady, Input
 from actors.session.loading import load_state
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
-from actors.session.step import Step
+from actors.session.steps.hub_steps import take
+from actors.session.steps.step import Step
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import Configure, Decided, InterruptTurn, Reported, Welcome

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import actors.session.hub_steps
+import actors.session.steps.hub_steps
 from actors.commands import Decide, Resolve, Send
 from actors.events.permissions import PermissionRequested
 from actors.events.work import TaskFinished, ToolFinished, ToolStarted
@@ -18,9 +18,9 @@ from actors.hubs.processes import LEFT_BYTES
 from actors.session.apply import DECIDED_KEPT, UNKNOWN_KEPT
 from actors.session.effects import SendToHub
 from actors.session.hub_owner import TELLS_WAITING, HubOwner
-from actors.session.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
 from actors.session.mailbox import Mailbox
 from actors.session.snapshot import restore
+from actors.session.steps.hub_steps import MAX_OPEN_REQUESTS, MAX_OPEN_TASKS
 from actors.tail import ROUNDS_KEPT, Tail
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.codec import encode
@@ -34,8 +34,8 @@ from bridgehub.protocol.limits import (
 from bridgehub.protocol.messages import Decided, Reported
 from tests.actors.core import Core
 from tests.actors.hub_folder import HUB, open_hubs
+from tests.actors.session.steps.test_hub_steps import OPTIONS, in_phase
 from tests.actors.session.test_hub_owner import open_desk, spec
-from tests.actors.session.test_hub_steps import OPTIONS, in_phase
 from tests.actors.test_tail import piece
 
 
@@ -175,7 +175,7 @@ def test_open_and_answered_requests_are_bounded() -> None:
 
 
 def test_pieces_that_alternate_between_blocks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.session.hub_steps, "MAX_ANSWER_RUNS", 10)
+    monkeypatch.setattr(actors.session.steps.hub_steps, "MAX_ANSWER_RUNS", 10)
     core = in_phase("consumed")
     pieces = [hub.TextPiece(core.turn_id, "text", f"b{n % 2}", "x") for n in range(20)]
     words = core.hear(*pieces)

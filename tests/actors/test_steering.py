@@ -12,8 +12,8 @@ from actors.events.committed import Committed, Event
 from actors.events.conversation import Delivery, Message, TurnStarted, UserMessage
 from actors.history import read_history
 from actors.session.effects import SendHistory, SteerHub
-from actors.session.hub_steps import MAX_MEMORY_BYTES
 from actors.session.snapshot import view
+from actors.session.steps.hub_steps import MAX_MEMORY_BYTES
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.messages import PastMessage
 from storage.records import NewSession

@@ -17,11 +17,11 @@ from actors.events.conversation import Complete, Delivery, Message, Thinking, Tu
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.events.session import Held, SessionUpdated
 from actors.replies import Accepted, Rejected, Reply
-from actors.session.command_steps import MAX_QUEUED
 from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
 from actors.session.inputs import FromHub, HubGone, HubReady, Input
 from actors.session.state import SessionState
-from actors.session.step import Step
+from actors.session.steps.command_steps import MAX_QUEUED
+from actors.session.steps.step import Step
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.messages import Decided, InterruptTurn, Reported, StopTask, Welcome
 from tests.actors.core import Core

@@ -20,7 +20,7 @@ from actors.session.effects import HandOver, SendToHub
 from actors.session.hub_owner import HubOwner
 from actors.session.snapshot import restore as restore_state
 from actors.session.state import SessionState
-from actors.session.step import Step
+from actors.session.steps.step import Step
 from actors.tail import EventBatch
 from storage.records import CommandRecord, SessionRecord
 from tests.simulation.store import StoreHandle

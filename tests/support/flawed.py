@@ -21,7 +21,7 @@ import trio
 
 from actors.config import ActorConfig
 from actors.session import actor
-from actors.session.hub_steps import take
+from actors.session.steps.hub_steps import take
 from builderos.cli import main
 from builderos.server import sessions
 from storage import schema, store

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from actors.session.step import HUB_ID_LENGTH
+from actors.session.steps.step import HUB_ID_LENGTH
 from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES, SOCKET_NAME
 from storage.data_folder import DataFolder
 from storage.permissions import open_private

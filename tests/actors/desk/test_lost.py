@@ -15,7 +15,7 @@ from actors.session.mailbox import Mailbox
 from bridgehub.protocol import events as hub
 from storage.records import Row
 from tests.actors.core import SESSION, Core
-from tests.actors.session.test_desk_steps import seen, turn
+from tests.actors.session.steps.test_desk_steps import seen, turn
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from actors.commands import Decide, Interrupt, Send
 from actors.events.permissions import PermissionRequested
 from actors.session.apply import DECLINED_KEPT
 from actors.session.effects import Audit, ForgetHub, StartHub
-from actors.session.hub_life_steps import MAX_ASKED_AGAIN
+from actors.session.steps.hub_life_steps import MAX_ASKED_AGAIN
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.trust import KIND, trust_input
 from tests.actors.core import Core

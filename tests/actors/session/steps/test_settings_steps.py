@@ -13,8 +13,8 @@ from actors.events.session import SessionUpdated
 from actors.offer import MAX_COMMANDS, read_offer
 from actors.replies import Rejected
 from actors.session.effects import Announce, HandOver, KeepOffer, StartHub, StopHub
-from actors.session.settings_steps import MAX_CHANGES
 from actors.session.snapshot import view
+from actors.session.steps.settings_steps import MAX_CHANGES
 from actors.tail import GaugeMoved, OfferChanged
 from bridgehub.agents.echo import OFFER
 from bridgehub.protocol import events as hub

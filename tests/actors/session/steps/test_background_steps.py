@@ -8,15 +8,15 @@ from actors.commands import Close, Interrupt, Send, StopTask
 from actors.events.conversation import TurnStarted
 from actors.events.work import TaskFinished
 from actors.replies import IfHead
-from actors.session.background_steps import MAX_BACKGROUND
 from actors.session.effects import KillHub, SendToHub
 from actors.session.inputs import MarkFailed
 from actors.session.snapshot import restore, summary, view
+from actors.session.steps.background_steps import MAX_BACKGROUND
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.messages import InterruptTurn
 from bridgehub.protocol.messages import StopTask as HubStopTask
 from tests.actors.core import Core
-from tests.actors.session.test_hub_steps import NEXT, OPTIONS, in_phase
+from tests.actors.session.steps.test_hub_steps import NEXT, OPTIONS, in_phase
 
 OWN = "hub-7"
 

@@ -10,8 +10,8 @@ from actors.events.conversation import UserMessage
 from actors.events.session import Held, SessionUpdated
 from actors.session.effects import HandOver
 from actors.session.inputs import Resume, TimeCame
-from actors.session.later_steps import MAX_AHEAD_MS, MAX_LATE_MS, MAX_SCHEDULED
 from actors.session.snapshot import summary, view
+from actors.session.steps.later_steps import MAX_AHEAD_MS, MAX_LATE_MS, MAX_SCHEDULED
 from bridgehub.protocol import events as hub
 from tests.actors.core import Core
 
@@ -27,7 +27,7 @@ class Clocked(Core):
     def step(self, *inputs: object) -> object:  # type: ignore[override]
         step = super().step()
         step.now_ms = self.now_ms
-        from actors.session.hub_steps import take
+        from actors.session.steps.hub_steps import take
 
         for one in inputs:
             take(step, one)  # type: ignore[arg-type]

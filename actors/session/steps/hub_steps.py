@@ -32,11 +32,7 @@ from actors.events.work import (
     ToolFinished,
     ToolStarted,
 )
-from actors.session.background_steps import own_turn_began, told_in_background, told_of_own_turn
-from actors.session.command_steps import take_command
-from actors.session.desk_steps import desk_seen, found_elsewhere
 from actors.session.effects import CarryOutUndo, KillHub, SendHistory, SendToHub, StopHub
-from actors.session.hub_life_steps import hub_gone, hub_ready
 from actors.session.inputs import (
     DeskSeen,
     FoundElsewhere,
@@ -52,10 +48,14 @@ from actors.session.inputs import (
     UndoCarried,
     UndoPlanned,
 )
-from actors.session.later_steps import look_at_clock
-from actors.session.settings_steps import allow_under_mode, gauged, offered, settings_told
-from actors.session.step import Step
-from actors.session.undo_steps import undo_carried, undo_planned
+from actors.session.steps.background_steps import own_turn_began, told_in_background, told_of_own_turn
+from actors.session.steps.command_steps import take_command
+from actors.session.steps.desk_steps import desk_seen, found_elsewhere
+from actors.session.steps.hub_life_steps import hub_gone, hub_ready
+from actors.session.steps.later_steps import look_at_clock
+from actors.session.steps.settings_steps import allow_under_mode, gauged, offered, settings_told
+from actors.session.steps.step import Step
+from actors.session.steps.undo_steps import undo_carried, undo_planned
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
 from bridgehub.protocol.messages import Decided

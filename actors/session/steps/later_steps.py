@@ -10,7 +10,7 @@ from actors.events.conversation import Notice
 from actors.events.session import Held, SessionUpdated
 from actors.replies import RejectCode
 from actors.session.state import SessionState, WaitingMessage
-from actors.session.step import Step
+from actors.session.steps.step import Step
 
 __all__ = ["MAX_SCHEDULED", "is_later", "look_at_clock", "refusal_of_time", "scheduled", "send_now"]
 

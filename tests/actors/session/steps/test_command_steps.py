@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import actors.session.command_steps
+import actors.session.steps.command_steps
 from actors.commands import (
     Attach,
     Cancel,
@@ -227,7 +227,7 @@ def test_the_same_id_twice_in_one_batch_runs_once() -> None:
 
 
 def test_the_queue_is_first_in_first_out_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.session.command_steps, "MAX_QUEUED", 3)
+    monkeypatch.setattr(actors.session.steps.command_steps, "MAX_QUEUED", 3)
     core = in_phase("consumed")
     for number in range(3):
         core.do(Send(f"q{number}", "x"))
@@ -243,7 +243,7 @@ def test_the_queue_is_first_in_first_out_and_bounded(monkeypatch: pytest.MonkeyP
 
 
 def test_a_retry_meets_the_same_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actors.session.command_steps, "MAX_QUEUED", 1)
+    monkeypatch.setattr(actors.session.steps.command_steps, "MAX_QUEUED", 1)
     core = with_unknown("consumed")
     core.do(Send("q", "x"))
     assert core.do(Resolve("lost", "retry")) == []

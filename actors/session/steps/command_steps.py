@@ -33,17 +33,17 @@ from actors.events.conversation import Delivery, Notice, UserMessage
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
 from actors.replies import Accepted, Closed, RejectCode, Rejected, Reply
-from actors.session.background_steps import stop_task
-from actors.session.decisions import decision_of, refusal_of_decision
-from actors.session.desk_steps import ask_at_desk, take_over, withdraw_at_desk
 from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub, TellDesk
-from actors.session.hub_life_steps import warm_up
 from actors.session.inputs import FromDevice
-from actors.session.later_steps import is_later, refusal_of_time, scheduled, send_now
-from actors.session.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
 from actors.session.snapshot import view
-from actors.session.step import Step, decided
-from actors.session.undo_steps import ask_undo
+from actors.session.steps.background_steps import stop_task
+from actors.session.steps.decisions import decision_of, refusal_of_decision
+from actors.session.steps.desk_steps import ask_at_desk, take_over, withdraw_at_desk
+from actors.session.steps.hub_life_steps import warm_up
+from actors.session.steps.later_steps import is_later, refusal_of_time, scheduled, send_now
+from actors.session.steps.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
+from actors.session.steps.step import Step, decided
+from actors.session.steps.undo_steps import ask_undo
 from actors.tail import DraftChanged, ReadMarkMoved
 from bridgehub.protocol.messages import InterruptTurn
 from storage.records import CommandRecord

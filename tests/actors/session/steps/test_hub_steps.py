@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 import pytest
 
-import actors.session.hub_steps
+import actors.session.steps.hub_steps
 from actors.commands import Decide, Interrupt, Send
 from actors.events.codec import decode_event, encode_event
 from actors.events.conversation import Complete, Interrupted, Message, Notice, TurnError, Usage
@@ -317,7 +317,7 @@ def test_a_long_piece_is_cut_and_keeps_its_numbers() -> None:
 
 @pytest.mark.parametrize("channel", ["text", "thinking"])
 def test_a_flood_is_stopped_and_the_queue_goes_on(monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
-    monkeypatch.setattr(actors.session.hub_steps, "MAX_ANSWER_LENGTH", 10)
+    monkeypatch.setattr(actors.session.steps.hub_steps, "MAX_ANSWER_LENGTH", 10)
     core = in_phase("consumed", queued=True)
     old, turn = core.hub_id, core.turn_id
     piece = hub.TextPiece(turn, channel, "b", "sixsix")  # type: ignore[arg-type]

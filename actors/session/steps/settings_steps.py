@@ -13,7 +13,7 @@ from actors.offer import encode_offer, read_offer, refusal_of
 from actors.replies import RejectCode
 from actors.session.effects import Announce, KeepOffer, SendToHub
 from actors.session.state import SessionState
-from actors.session.step import Step, decided
+from actors.session.steps.step import Step, decided
 from actors.tail import GaugeMoved, OfferChanged
 from bridgehub.protocol import events as hub
 

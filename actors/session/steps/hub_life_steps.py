@@ -6,7 +6,7 @@ from actors.events.conversation import DeliveryState, TurnError, TurnErrorCode
 from actors.session.effects import ForgetHub, SendHistory, SendToHub, SteerHub, StopHub
 from actors.session.inputs import HubGone, HubReady
 from actors.session.state import Turn
-from actors.session.step import Step, decided, hand_over, setup_of
+from actors.session.steps.step import Step, decided, hand_over, setup_of
 from bridgehub.protocol import messages as hub
 
 __all__ = ["MAX_ASKED_AGAIN", "hub_gone", "hub_ready", "warm_up"]

@@ -13,7 +13,7 @@ from actors.replies import RejectCode, Rejected
 from actors.session.effects import Answer, CarryOutUndo, PlanUndo
 from actors.session.inputs import UndoCarried, UndoPlanned
 from actors.session.state import RunningUndo
-from actors.session.step import Step
+from actors.session.steps.step import Step
 
 __all__ = ["MAX_PATHS", "ask_undo", "undo_carried", "undo_planned"]
 

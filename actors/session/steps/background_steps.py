@@ -8,7 +8,7 @@ from actors.events.conversation import Notice, TurnStarted
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted
 from actors.session.effects import SendToHub
 from actors.session.state import Turn
-from actors.session.step import Step
+from actors.session.steps.step import Step
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS
 from bridgehub.protocol.messages import StopTask

@@ -30,7 +30,7 @@ from actors.events.work import ToolFinished, ToolStarted
 from actors.replies import RejectCode
 from actors.session.effects import Audit, EndElsewhere, NoteChange, StopHub
 from actors.session.inputs import DeskSeen, FoundElsewhere
-from actors.session.step import Step
+from actors.session.steps.step import Step
 from bridgehub.desk.records import DESK, Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned, Where
 from bridgehub.protocol.limits import is_flat
 
