@@ -38,7 +38,7 @@ async def test_pinned_archived_and_by_workspace(shared: Shared, sid: str) -> Non
         assert await listed() is not None
 
 
-async def test_an_agent_that_starts_afresh_knows_what_was_said(shared: Shared, sid: str) -> None:
+async def test_a_renewed_agent_knows_what_was_said(shared: Shared, sid: str) -> None:
     async with shared.device() as device:
         await device.attach(sid, agent="echo")
         await device.say("warm", session_id=sid)

@@ -98,7 +98,7 @@ def test_trust_in_a_folder_says_what_would_run(site: Site, sid: str) -> None:
     expect(permission).to_contain_text("hook post-edit (.claude/settings.json): make fmt")
     expect(permission).to_contain_text("and 3 more")
     expect(stage.screen.button("Allow for this session", permission)).to_have_count(0)
-    for button, decision in (("Trust this folder", "allow"), ("Go on without its settings", "deny")):
+    for button, decision in (("Trust this folder", "allow"), ("Continue without its settings", "deny")):
         stage.screen.button(button, permission).click()
         count = 1 if decision == "allow" else 2
         assert stage.wait_sent("decide", count)["decision"] == decision

@@ -125,7 +125,7 @@ def test_after_a_limit_two_devices_make_one_message(site: Site, sid: str) -> Non
     screen.page.get_by_role("button", name=re.compile("^Continue at ")).click()
     sent = stage.wait_sent("send")
     assert (sent["message_id"], sent["not_before"]) == ("continue-t1", resets)
-    screen.button("Start afresh with the history").click()
+    screen.button("Restart with the history").click()
     assert stage.wait_sent("renew")["session_id"] == sid
 
 

@@ -140,7 +140,7 @@ def test_the_focus_stays_in_a_form_of_questions(site: Site, sid: str) -> None:
 def test_a_question_of_trust_shows_all_that_would_run(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     screen = stage.screen
-    buttons = {"Trust this folder": "allow", "Go on without its settings": "deny", "Cancel": "interrupt"}
+    buttons = {"Trust this folder": "allow", "Continue without its settings": "deny", "Cancel": "interrupt"}
     runs = [
         {
             "kind": "hook",

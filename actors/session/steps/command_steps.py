@@ -288,7 +288,7 @@ def _renew(step: Step, envelope: Envelope) -> None:
         return
     step.release_hub(StopHub)
     state.renewals, state.agent_memory = state.renewals + 1, None
-    content = "The agent starts afresh with the next message, and is given what was said."
+    content = "The agent starts a new conversation with the next message, and gets the history."
     step.emit(Notice("renewed", content), device_id=envelope.author.device_id)
 
 

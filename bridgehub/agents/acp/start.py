@@ -243,5 +243,5 @@ async def take_up_session(
 def _not_resumed(spec: HubSpec, why: str) -> str:
     return (
         f"{spec.agent} could not resume the conversation now: {why[:1000]}. "
-        "Send the message again; if it stays like this, start the agent afresh."
+        "Send the message again; if it stays like this, restart the agent with the history."
     )

@@ -241,7 +241,7 @@ def _not_resumed(reason: str) -> str:
         return "The conversation is open in another Codex. Close it there, then send the message again."
     return (
         "Codex could not resume the conversation, which is kept. Send the message again; if that never helps, "
-        f"start the agent afresh. Codex said: {reason}"
+        f"restart the agent with the history. Codex said: {reason}"
     )
 
 

@@ -206,7 +206,7 @@ async def test_a_session_is_steered(tmp_path: Path) -> None:
         await one.type("/pin")
         await one.see("— pin: done —")
         await one.type("/renew")
-        await one.see("starts afresh")
+        await one.see("starts a new conversation")
         await one.type("//sendnow is text")
         await one.see("[you] /sendnow is text")
 

@@ -23,7 +23,7 @@ def answered() -> Core:
     return core
 
 
-def test_an_agent_starts_afresh_with_the_next_message() -> None:
+def test_a_renewed_agent_starts_with_the_next_message() -> None:
     core = answered()
     assert core.do(Renew(), "mac") == ["notice"]
     assert core.events[0].event.code == "renewed"  # type: ignore[union-attr]

@@ -60,7 +60,7 @@ export function trust(request, { decide, mayDrive }) {
 	const choice = el(
 		"div.choice",
 		button("Trust this folder", () => decide(request, "allow", {}), "primary"),
-		without ? button("Go on without its settings", () => decide(request, "deny", {})) : null,
+		without ? button("Continue without its settings", () => decide(request, "deny", {})) : null,
 		button("Cancel", () => decide(request, "interrupt", {}), "danger"),
 	);
 	return [...told, choice];

@@ -14,7 +14,7 @@ export function ways(session, entry, say) {
 		found.push(button(`Continue at ${clockTime(later)}`, () => session.send("Continue.", [], "queue", { id: `continue-${turn}`, later }), "quiet"));
 	}
 	if (end?.ways.includes("compact")) found.push(button("Shorten the context", () => session.send("/compact", []), "quiet"));
-	if (end?.ways.includes("renew")) found.push(button("Start afresh with the history", () => session.act({ type: "renew" }), "quiet"));
+	if (end?.ways.includes("renew")) found.push(button("Restart with the history", () => session.act({ type: "renew" }), "quiet"));
 	if (end?.ways.includes("fork")) found.push(button("Fork", () => fork(session, turn, "", say), "quiet"));
 	return found;
 }
