@@ -1,4 +1,4 @@
-"""What was said in a session before a turn, for an agent that lost its own memory of it."""
+"""A session's journal read backwards: what was said before a turn, for an agent that lost its own memory of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from actors.events.committed import Event
 from actors.events.conversation import Message, TurnStarted, UserMessage
 from actors.ports import Journal
 from bridgehub.protocol.messages import PastMessage
+from storage.records import Row
 
-__all__ = ["read_history"]
+__all__ = ["RowsBackwards", "read_history"]
 
 PAGE_ROWS = 128
 """Rows read at once; a page is also bounded in bytes by the journal."""
@@ -19,6 +20,37 @@ MAX_HISTORY_BYTES = 1024 * 1024
 """UTF-8 of one history, whatever a driver asks for: it travels in one line of the hub's link."""
 
 _KINDS = (UserMessage.kind, TurnStarted.kind, Message.kind)
+
+
+@attrs.define(eq=False)
+class RowsBackwards:
+    """Reads a session's rows from the newest to the oldest, a page at a time.
+
+    Attributes:
+        kinds: of the events that are wanted.
+        before: only rows that begin before this seq are still to come.
+        rows_left: once so many rows were read, it ends; None: only where the journal begins.
+    """
+
+    journal: Journal
+    session_id: str
+    kinds: tuple[str, ...]
+    before: int
+    rows_left: int | None = None
+    page_rows: int = PAGE_ROWS
+
+    async def next_page(self) -> list[Row]:
+        """Return the next page, newest row first; empty at the end. Raises StorageError."""
+        if self.rows_left is not None and self.rows_left <= 0:
+            return []
+        rows = await self.journal.read(
+            self.session_id, 0, self.page_rows, before=self.before, kinds=self.kinds, newest=True
+        )
+        if rows:
+            self.before = rows[0].first_seq
+        if self.rows_left is not None:
+            self.rows_left -= len(rows)
+        return list(reversed(rows))
 
 
 async def read_history(
@@ -40,16 +72,15 @@ async def read_history(
     """
     left = min(limit_bytes, MAX_HISTORY_BYTES)
     newest_first: list[PastMessage] = []
-    before = before_seq
     turns = _Turns(leave_out)
-    while rows := await journal.read(session_id, 0, PAGE_ROWS, before=before, kinds=_KINDS, newest=True):
-        for row in reversed(rows):
+    pages = RowsBackwards(journal, session_id, _KINDS, before_seq)
+    while rows := await pages.next_page():
+        for row in rows:
             for said in turns.take(row.turn_id, decode_row(row).event):
                 left -= len(said.content.encode())
                 if left < 0:
                     return tuple(reversed(newest_first))
                 newest_first.append(said)
-        before = rows[0].first_seq
     return tuple(reversed(newest_first))
 
 

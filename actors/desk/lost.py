@@ -10,6 +10,7 @@ from typing import Final
 from actors.desk.watching import DeskWatch
 from actors.events.codec import decode_row
 from actors.events.conversation import BranchLeft, Complete, Message, TurnStarted, UserMessage
+from actors.history import RowsBackwards
 from actors.session.steps.desk_steps import turn_id_of
 from bridgehub.desk.records import DESK
 
@@ -41,14 +42,10 @@ async def read_lost(watch: DeskWatch, turn_id: str) -> str:
     said: dict[str, list[str]] = {}
     lost: dict[str, None] = {}
     left = {turn_id}
-    before, count = watch.state.head_seq + 1, 0
-    while count < MAX_ROWS:
-        rows = await watch.journal.read(
-            watch.state.session_id, 0, ROWS, before=before, kinds=_KINDS, newest=True
-        )
-        if not rows:
-            break
-        for row in reversed(rows):
+    state = watch.state
+    pages = RowsBackwards(watch.journal, state.session_id, _KINDS, state.head_seq + 1, MAX_ROWS, ROWS)
+    while rows := await pages.next_page():
+        for row in rows:
             event, of = decode_row(row).event, row.turn_id or ""
             match event:
                 case BranchLeft():
@@ -62,7 +59,6 @@ async def read_lost(watch: DeskWatch, turn_id: str) -> str:
                     lost[of] = None
                 case _:
                     pass
-        before, count = rows[0].first_seq, count + len(rows)
     texts: list[str] = []
     size = 0
     for of in lost:

@@ -11,6 +11,7 @@ import trio
 
 from actors.events.codec import decode_row
 from actors.events.conversation import Complete, TurnStarted
+from actors.history import RowsBackwards
 from actors.ports import Journal
 from actors.session.inputs import DeskSeen
 from actors.session.mailbox import Mailbox
@@ -148,15 +149,10 @@ class DeskWatch:
         # What was said here while a terminal had the session open was not left: nobody saw it there.
         together_ms = where.since_ms if where is not None and where.since_ms else None
         left: dict[str, None] = {}
-        before, count = self.state.head_seq + 1, 0
-        kinds = (TurnStarted.kind, Complete.kind)
-        while count < MAX_ROWS:
-            rows = await self.journal.read(
-                self.state.session_id, 0, LEFT_ROWS, before=before, kinds=kinds, newest=True
-            )
-            if not rows:
-                break
-            for row in reversed(rows):
+        kinds, state = (TurnStarted.kind, Complete.kind), self.state
+        pages = RowsBackwards(self.journal, state.session_id, kinds, state.head_seq + 1, MAX_ROWS, LEFT_ROWS)
+        while rows := await pages.next_page():
+            for row in rows:
                 turn_id, event = row.turn_id or "", decode_row(row).event
                 position = event.agent_position if isinstance(event, Complete) else None
                 is_desk = isinstance(event, TurnStarted) and event.cause == DESK
@@ -164,5 +160,4 @@ class DeskWatch:
                 is_left = is_ours and position is not None and position.get("message") not in look.rewound
                 if is_left or (is_desk and turn_id not in kept):
                     left[turn_id] = None
-            before, count = rows[0].first_seq, count + len(rows)
         return tuple(reversed(left))
