@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-__all__ = ["Warming"]
+__all__ = ["WarmPlaces"]
 
 AGAIN_S: Final = 60.0
 """A session is started at most once in this time (PROTOCOL section 8); what is asked in between means nothing."""
@@ -23,7 +23,7 @@ async def _always() -> bool:
 
 
 @attrs.define(eq=False)
-class Warming:
+class WarmPlaces:
     """Places for programs that run for a message which has not come.
 
     Attributes:

@@ -19,7 +19,7 @@ __all__ = [
     "STRANGER_FRAMES_PER_S",
     "ConnectionLimit",
     "FrameRate",
-    "Place",
+    "GuestPlace",
     "Places",
     "Turnstile",
     "pause_after",
@@ -79,7 +79,7 @@ def _nothing() -> None:
 
 
 @attrs.define(eq=False)
-class Place:
+class GuestPlace:
     """The place of one connection that has not signed in.
 
     Attributes:
@@ -118,7 +118,7 @@ class Places:
 
     bound: int
     refused: int = 0
-    _by_site: dict[str, dict[Place, None]] = attrs.field(factory=dict)
+    _by_site: dict[str, dict[GuestPlace, None]] = attrs.field(factory=dict)
     _used: int = 0
     _count: int = 0
 
@@ -127,13 +127,13 @@ class Places:
         """How many places are taken."""
         return self._used
 
-    def enter(self, address: str, make_room: Callable[[], None] = _nothing) -> Place:
+    def enter(self, address: str, make_room: Callable[[], None] = _nothing) -> GuestPlace:
         """Take a place; if none is free, take that of the oldest connection of the site with most places."""
         if self._used >= self.bound:
             self._free_one(site_of(address))
         return self._take(address, make_room)
 
-    def enter_if_free(self, address: str, *, per_site: int) -> Place | None:
+    def enter_if_free(self, address: str, *, per_site: int) -> GuestPlace | None:
         """Take a place. Return None if none is free, or if the address has its share: no other connection loses its
         place."""
         if self._used >= self.bound or len(self._by_site.get(site_of(address), ())) >= per_site:
@@ -141,9 +141,9 @@ class Places:
             return None
         return self._take(address, _nothing)
 
-    def _take(self, address: str, make_room: Callable[[], None]) -> Place:
+    def _take(self, address: str, make_room: Callable[[], None]) -> GuestPlace:
         self._count += 1
-        place = Place(self, site_of(address), self._count, make_room)
+        place = GuestPlace(self, site_of(address), self._count, make_room)
         self.add(place)
         return place
 
@@ -159,12 +159,12 @@ class Places:
         self.refused += 1
         oldest.make_room()
 
-    def add(self, place: Place) -> None:
+    def add(self, place: GuestPlace) -> None:
         """Implements `Place.move`."""
         self._by_site.setdefault(place.site, {})[place] = None
         self._used += 1
 
-    def remove(self, place: Place) -> None:
+    def remove(self, place: GuestPlace) -> None:
         """Implements `Place.leave`."""
         if not place.held:
             return

@@ -27,7 +27,7 @@ from transport.http.server import HttpServer
 from transport.http.services import Port
 from transport.http.stream import drain
 from transport.http.underway import Underway
-from transport.limits import ConnectionLimit, Place, Places, Turnstile, pause_after
+from transport.limits import ConnectionLimit, GuestPlace, Places, Turnstile, pause_after
 from transport.ports import Deps
 from transport.refusals import Refusal, refusal_bytes
 from transport.request_head import HeadError, RequestHead, find_end, parse_head
@@ -224,7 +224,9 @@ class _Acceptor:
             self._changed.set()
             await trio.aclose_forcefully(raw)
 
-    async def _serve(self, stream: Transport, place: Place, scope: trio.CancelScope, *, full: bool) -> None:
+    async def _serve(
+        self, stream: Transport, place: GuestPlace, scope: trio.CancelScope, *, full: bool
+    ) -> None:
         guest = await self._meet(stream, place, scope, full=full)
         if guest is None:
             return
@@ -241,7 +243,7 @@ class _Acceptor:
             place.leave()
 
     async def _meet(
-        self, stream: Transport, place: Place, scope: trio.CancelScope, *, full: bool
+        self, stream: Transport, place: GuestPlace, scope: trio.CancelScope, *, full: bool
     ) -> _Guest | None:
         """Read the first request; return how to serve the connection, None if it is answered already.
 

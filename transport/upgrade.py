@@ -14,7 +14,7 @@ from transport.access.proxies import Proxies
 from transport.access.signin import SignIn, SignIns, key_of_headers
 from transport.config import TransportConfig
 from transport.ios.connection import AppConnection, AppShared
-from transport.limits import Place, Places, Turnstile
+from transport.limits import GuestPlace, Places, Turnstile
 from transport.ports import AppPorts, Deps
 from transport.refusals import Refusal
 from transport.request_head import RequestHead, find_end
@@ -161,7 +161,7 @@ class WebSocketUpgrade:
                 nursery.start_soon(self.renderings.run)
 
     async def _serve(
-        self, stream: FrameStream, upgrade: Upgrade, place: Place | None, make: _MakeConnection
+        self, stream: FrameStream, upgrade: Upgrade, place: GuestPlace | None, make: _MakeConnection
     ) -> None:
         """Serve one WebSocket; `place` is None if the head's key is good."""
         place = place or Places(1).enter(upgrade.address)
@@ -184,7 +184,7 @@ class WebSocketUpgrade:
         finally:
             place.leave()
 
-    def _signed_in(self, stream: FrameStream, place: Place) -> None:
+    def _signed_in(self, stream: FrameStream, place: GuestPlace) -> None:
         place.leave()
         stream.reader.trust()
 

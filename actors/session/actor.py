@@ -20,7 +20,7 @@ from actors.events.codec import encode_entry
 from actors.events.committed import BULK_KINDS, Committed
 from actors.events.pieces import join_pieces
 from actors.session.effect_runner import EffectRunner, SessionDeps
-from actors.session.effects import Answer, Effect, HandOver, SteerHub
+from actors.session.effects import AnswerCommand, Effect, HandOver, SteerHub
 from actors.session.hub_owner import HubOwner
 from actors.session.inputs import IdleTooLong, Input, Resume, TimeCame
 from actors.session.loading import STORAGE_DOWN, load_state, was_stored
@@ -244,7 +244,7 @@ class SessionActor:
     ) -> None:
         """Run the effects of committed events. Answers go out before anybody can see the events."""
         for effect in effects:
-            if isinstance(effect, Answer):
+            if isinstance(effect, AnswerCommand):
                 effect.to(effect.reply)
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
         self._timers.trim_at = trio.current_time() + self.deps.config.tail_rest_s

@@ -19,7 +19,7 @@ from actors.events.conversation import Message, Thinking
 from actors.events.pieces import MAX_PIECE_BYTES, json_size, neighbours
 from storage.records import Entry, Fold
 
-__all__ = ["Answer"]
+__all__ = ["AnswerText"]
 
 
 @attrs.define(eq=False)
@@ -34,7 +34,7 @@ class _Run:
 
 
 @attrs.define(eq=False)
-class Answer:
+class AnswerText:
     """The text of one running turn.
 
     Attributes:

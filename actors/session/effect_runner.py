@@ -22,7 +22,6 @@ from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
 from actors.session.effects import (
     Announce,
-    Audit,
     CarryOutUndo,
     Effect,
     EndElsewhere,
@@ -32,6 +31,7 @@ from actors.session.effects import (
     KeepOffer,
     KillHub,
     NoteChange,
+    NoteInAudit,
     PlanUndo,
     SendHistory,
     SendToHub,
@@ -48,7 +48,7 @@ from actors.session.state import SessionState
 from actors.session.steps.step import setup_of
 from actors.session.undoing import UndoRunner
 from actors.tail import Tail
-from actors.warming import Warming
+from actors.warming import WarmPlaces
 from bridgehub.protocol.hub_spec import HubSpec, Unsaved
 from bridgehub.protocol.messages import History, Prompt, Steer
 from storage.records import SessionRecord
@@ -97,7 +97,7 @@ class SessionDeps:
     is_revoked: Callable[[str], bool] = _never
     desk: LooksAtDesk | None = None
     desk_decided: Callable[[PermissionResolved], None] = lambda resolved: None
-    warming: Warming = attrs.field(factory=Warming)
+    warming: WarmPlaces = attrs.field(factory=WarmPlaces)
 
 
 @attrs.define(eq=False)
@@ -170,7 +170,7 @@ class EffectRunner:
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
                 self._noted.set()
-            case Audit(act, key_id, subject):
+            case NoteInAudit(act, key_id, subject):
                 at_ms = self.deps.clock()
                 self.deps.audited(
                     Act(at_ms=at_ms, act=act, device_id=key_id, session_id=self.session_id, subject=subject)

@@ -15,7 +15,7 @@ from bridgehub.protocol.messages import ToHub
 
 __all__ = [
     "Announce",
-    "Answer",
+    "AnswerCommand",
     "CarryOutUndo",
     "Effect",
     "EndElsewhere",
@@ -36,7 +36,7 @@ __all__ = [
 
 
 @attrs.frozen
-class Answer:
+class AnswerCommand:
     """Tell the author of a command."""
 
     to: Callable[[Reply], None]
@@ -168,7 +168,7 @@ class Announce:
 
 
 @attrs.frozen
-class Audit:
+class NoteInAudit:
     """Note in the audit what a key did; `subject` is what it did it to."""
 
     act: str
@@ -177,7 +177,7 @@ class Audit:
 
 
 Effect = (
-    Answer
+    AnswerCommand
     | StartHub
     | HandOver
     | SteerHub
@@ -194,5 +194,5 @@ Effect = (
     | TellDesk
     | EndElsewhere
     | Announce
-    | Audit
+    | NoteInAudit
 )

@@ -15,7 +15,7 @@ from actors.events.session import Held, SessionGrant, Settings
 from actors.events.work import PlanEntry, TaskStarted
 from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.replies import IfHead
-from actors.session.answer import Answer
+from actors.session.answer import AnswerText
 from bridgehub.desk.records import DESK, DeskMark, Where
 
 __all__ = ["PREVIEW_LENGTH", "BackgroundTask", "RunningUndo", "SessionState", "Turn", "WaitingMessage"]
@@ -90,7 +90,7 @@ class Turn:
     tasks: dict[str, TaskStarted] = attrs.field(factory=dict)
     cause: str | None = None
     tools: dict[str, str] = attrs.field(factory=dict)
-    answer: Answer = attrs.field(factory=Answer, init=False, eq=False)
+    answer: AnswerText = attrs.field(factory=AnswerText, init=False, eq=False)
     preview: str = attrs.field(default="", init=False, eq=False)
     may_move: bool = attrs.field(default=False, init=False, eq=False)
     encoded: dict[str, bytes] = attrs.field(factory=dict, init=False, eq=False)

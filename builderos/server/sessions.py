@@ -15,7 +15,7 @@ from actors.events.conversation import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
-from actors.warming import Warming
+from actors.warming import WarmPlaces
 from actors.workspaces import WorkspaceUndo
 from bridgehub.desk.programs import Desk, DeskAgent
 from builderos.config import Config, bypass_agents
@@ -63,7 +63,7 @@ async def open_sessions(
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s),
-        warming=Warming(config.warm_limit, can_spare),
+        warming=WarmPlaces(config.warm_limit, can_spare),
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,

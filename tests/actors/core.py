@@ -15,7 +15,7 @@ from actors.events.pieces import join_pieces
 from actors.events.session import Settings
 from actors.offer import NO_OFFER, encode_offer
 from actors.replies import Accepted, Rejected, Reply
-from actors.session.effects import Answer, Effect, HandOver, SendToHub, StartHub
+from actors.session.effects import AnswerCommand, Effect, HandOver, SendToHub, StartHub
 from actors.session.inputs import FromDevice, FromHub, HubGone, HubReady, Input
 from actors.session.loading import load_state
 from actors.session.snapshot import restore, summary
@@ -156,7 +156,7 @@ class Core:
 
     def answer(self, step: Step) -> None:
         for effect in step.effects:
-            if isinstance(effect, Answer):
+            if isinstance(effect, AnswerCommand):
                 effect.to(effect.reply)
 
     # ---- what came of it ----
@@ -164,7 +164,7 @@ class Core:
     @property
     def orders(self) -> list[Effect]:
         """Effects of the last batch but answers, and the settings that each new link gets."""
-        return [one for one in self.effects if not isinstance(one, Answer) and not _is_setup(one)]
+        return [one for one in self.effects if not isinstance(one, AnswerCommand) and not _is_setup(one)]
 
     @property
     def setups(self) -> list[Setup]:
@@ -197,7 +197,7 @@ class Core:
     @property
     def reply_word(self) -> str:
         """The answer to the last command, as the table writes it; empty where there was none."""
-        replies = [effect.reply for effect in self.effects if isinstance(effect, Answer)]
+        replies = [effect.reply for effect in self.effects if isinstance(effect, AnswerCommand)]
         if not replies:
             return ""
         match replies[-1]:

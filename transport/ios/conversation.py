@@ -27,7 +27,7 @@ from transport.config import TransportConfig
 from transport.ios.feed import AppFeed, FeedPorts, Pace
 from transport.ios.receipts import ConnectionReceipts, Receipt
 from transport.ios.resume import PAIR_MS, is_own_pair
-from transport.ios.state import AppState, Decision, LastRequest, Send
+from transport.ios.state import AppState, Decision, LastRequest, SendText
 from transport.ios.wire import DEFAULT_DEVICE, ChatFrame
 from transport.ios.wire import error as error_frame
 from transport.ports import AppPorts, Deps, Device
@@ -137,7 +137,7 @@ class AppConversation:
         feed = await self._feed(session_id, device_id)
         await feed.catch_up()
         meant = feed.state.read(frame.content, self.deps.clock())
-        if isinstance(meant, Send):
+        if isinstance(meant, SendText):
             await self._send(feed, frame)
         elif isinstance(meant, Decision):
             await self._decide(feed, meant)

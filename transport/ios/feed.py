@@ -25,7 +25,7 @@ from actors.replies import SessionView
 from storage.errors import StorageError
 from transport.ios import wire
 from transport.ios.missed import rest_of, said_by_itself
-from transport.ios.output import EARLIER, NOW, End, Missed, Output, Peer, Text, joined
+from transport.ios.output import EARLIER, NOW, End, Missed, Output, Peer, TextOutput, joined
 from transport.ios.receipts import ConnectionReceipts
 from transport.ios.state import AppState
 from transport.ports import AppPairs
@@ -175,7 +175,7 @@ class AppFeed(SessionFollower):
                 self._put(say)
 
     def _put(self, say: Output) -> None:
-        if isinstance(say, Text) and not fits(say.content):
+        if isinstance(say, TextOutput) and not fits(say.content):
             before = say.told - len(say.content)
             for part in split_text(say.content):
                 before += len(part)
@@ -205,7 +205,7 @@ class AppFeed(SessionFollower):
             where, before = (self.session_id, self.label), self.cursor.position + 1
             texts += await said_by_itself(self.ports.journal, *where, missed.message_id, before)
         if texts:
-            self._put(Text(EARLIER + "\n\n".join(texts) + NOW))
+            self._put(TextOutput(EARLIER + "\n\n".join(texts) + NOW))
 
     # ---- frames ----
 
@@ -235,7 +235,7 @@ class AppFeed(SessionFollower):
 
     async def _encode(self, say: Output) -> bytes:
         now_ms = self.ports.clock()
-        if isinstance(say, Text):
+        if isinstance(say, TextOutput):
             if say.message_id is not None:
                 self.receipts.wrote(say.message_id, say.told)
             if say.request_id is not None:
@@ -266,14 +266,14 @@ def _is_paced(say: Output) -> bool:
 
 
 def _size(say: Output) -> int:
-    if isinstance(say, Text):
+    if isinstance(say, TextOutput):
         return len(say.content)
     event = say.item.event if isinstance(say, Peer) else None
     return len(event.content) if isinstance(event, Message) else 1
 
 
 def _may_join(say: Output) -> bool:
-    content = say.content if isinstance(say, Text) else ""
+    content = say.content if isinstance(say, TextOutput) else ""
     if isinstance(say, Peer) and isinstance(say.item.event, Message):
         content = say.item.event.content
     return fits(content, MAX_PIECE_BYTES)

@@ -21,7 +21,7 @@ __all__ = [
     "OwnTurn",
     "Peer",
     "PeerTurn",
-    "Text",
+    "TextOutput",
     "end_of",
     "joined",
 ]
@@ -34,7 +34,7 @@ NOW: Final = "\n\n[The answer to this message:]\n\n"
 
 
 @attrs.frozen
-class Text:
+class TextOutput:
     """A piece for `message`. `told`: the code points of `message_id`'s answer that are sent with it.
 
     `alone`: not joined with its neighbours. `request_id`: the request that it shows.
@@ -79,7 +79,7 @@ class Missed:
     owes_own: bool
 
 
-Output = Text | End | Peer | Missed
+Output = TextOutput | End | Peer | Missed
 
 
 @attrs.define
@@ -126,13 +126,13 @@ def end_of(item: Committed, closes: tuple[str, ...]) -> End:
 
 def joined(left: Output, right: Output) -> Output | None:
     """Return both outputs as one if they may share a frame."""
-    if isinstance(left, Text) and isinstance(right, Text):
+    if isinstance(left, TextOutput) and isinstance(right, TextOutput):
         if left.alone or right.alone:
             return None
         progress: Mapping[str, Any] = {"message_id": right.message_id, "told": right.told}
         if right.message_id is None:
             progress = {"message_id": left.message_id, "told": left.told}
-        return Text(left.content + right.content, **progress)
+        return TextOutput(left.content + right.content, **progress)
     if isinstance(left, Peer) and isinstance(right, Peer):
         one, two = left.item.event, right.item.event
         if (

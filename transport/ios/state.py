@@ -10,11 +10,11 @@ If somebody else decided, the end of the turn sends the whole answer.
 
 | input | own turn open | own turn closed | no own turn |
 |---|---|---|---|
-| piece | `Text` | kept | `Peer` |
-| permission request | `Text` with it, `End` | the same, unless one is shown already | kept |
-| decided by the app | – | open again, `Text` of the missing part | `Text` with the decision, `End` |
+| piece | `TextOutput` | kept | `Peer` |
+| permission request | `TextOutput` with it, `End` | the same, unless one is shown already | kept |
+| decided by the app | – | open again, `TextOutput` of the missing part | `TextOutput` with the decision, `End` |
 | decided elsewhere | – | the next request, or nothing until the end | kept |
-| end of the turn | `Text`, `End` | `Text` of the whole answer, `End` | `Peer` |
+| end of the turn | `TextOutput`, `End` | `TextOutput` of the whole answer, `End` | `Peer` |
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from transport.ios.output import (
     OwnTurn,
     Peer,
     PeerTurn,
-    Text,
+    TextOutput,
     end_of,
 )
 from transport.ios.text import (
@@ -51,14 +51,14 @@ from transport.ios.text import (
     request_text,
 )
 
-__all__ = ["AppState", "Decision", "LastRequest", "Send"]
+__all__ = ["AppState", "Decision", "LastRequest", "SendText"]
 
 LATE_MS: Final = 10 * 60 * 1000
 """How long after somebody else's decision the app's own is answered instead of sent to the agent (rule 10)."""
 
 
 @attrs.frozen
-class Send:
+class SendText:
     """The text goes to the agent."""
 
 
@@ -119,7 +119,7 @@ class AppState:
         """Note that a message of this connection is on its way."""
         self.own[message_id] = OwnTurn(message_id)
 
-    def read(self, text: str, now_ms: int) -> Send | Decision | list[Output]:
+    def read(self, text: str, now_ms: int) -> SendText | Decision | list[Output]:
         """Return the meaning of a text: a message, a decision, or output that answers at once."""
         decision = decision_of(text)
         waiting = [request_id for request_id in self.pending if request_id != self.deciding]
@@ -133,7 +133,7 @@ class AppState:
             return Decision(seen, decision)
         if decision is not None and self.late is not None and now_ms - self.late[1] <= LATE_MS:
             return [self._late_text(), End()]
-        return Send()
+        return SendText()
 
     def refused(self, message_id: str, content: str, code: str | None) -> list[Output]:
         """Return the output for a refused message."""
@@ -158,10 +158,10 @@ class AppState:
         self.deciding = None
         return [End(bare_error(content))]
 
-    def _late_text(self) -> Text:
+    def _late_text(self) -> TextOutput:
         by_device = self.late[0] if self.late is not None else None
         name = "the end of its turn" if by_device is None else self.name_of(by_device)
-        return Text(already_decided(name), alone=True)
+        return TextOutput(already_decided(name), alone=True)
 
     # ---- what the session does ----
 
@@ -227,7 +227,7 @@ class AppState:
             says += self._missing(own)
             own.open = False
         self.shown = request_id
-        request = Text(request_text(self.pending[request_id]), alone=True, request_id=request_id)
+        request = TextOutput(request_text(self.pending[request_id]), alone=True, request_id=request_id)
         return [*says, request, End()]
 
     def _show_next(self) -> list[Output]:
@@ -269,7 +269,7 @@ class AppState:
             message_id = self._starters[turn_id][0]
             self.own[message_id] = OwnTurn(message_id, turn_id=turn_id)
         if not self.own:
-            return [Text(said, alone=True), End()]
+            return [TextOutput(said, alone=True), End()]
         says: list[Output] = []
         for own in self.own.values():
             says += self._missing(own)
@@ -282,7 +282,7 @@ class AppState:
         if not text:
             return []
         own.told = own.length
-        return [Text(text, own.message_id, own.told)]
+        return [TextOutput(text, own.message_id, own.told)]
 
     def _note_late(self, event: PermissionResolved, at_ms: int) -> None:
         if event.by_device != self.label:
@@ -296,7 +296,7 @@ class AppState:
         says: list[Output] = [Missed(own.message_id, self.owes_own)]
         self.owes_own = False
         if self._carried:
-            says.append(Text(EARLIER + "\n\n".join(self._carried) + NOW))
+            says.append(TextOutput(EARLIER + "\n\n".join(self._carried) + NOW))
             self._carried.clear()
         return says
 
@@ -306,7 +306,7 @@ class AppState:
         if not text or not own.open:
             return []
         own.told = own.length
-        return [Text(text, own.message_id, own.told)]
+        return [TextOutput(text, own.message_id, own.told)]
 
     def _taken_back(self, event: Delivery) -> list[Output]:
         own = self.own.get(event.message_id)
@@ -325,7 +325,7 @@ class AppState:
             return self._end_closed(own, item)
         if rest:
             own.told = own.length
-            says.append(Text(rest, own.message_id, own.told))
+            says.append(TextOutput(rest, own.message_id, own.told))
         closes = (*self._carried_ids, own.message_id)
         self._carried_ids.clear()
         return [*says, end_of(item, closes)]
@@ -340,7 +340,7 @@ class AppState:
             self._carried_ids.append(own.message_id)
             return []
         end = end_of(item, (own.message_id,))
-        return [Text(whole, own.message_id, own.length, alone=True), end] if whole else [end]
+        return [TextOutput(whole, own.message_id, own.length, alone=True), end] if whole else [end]
 
     # ---- others' turns ----
 

@@ -14,7 +14,7 @@ import attrs
 
 from actors.ports import Clock
 
-__all__ = ["LEASE_MS", "Attention", "Look"]
+__all__ = ["LEASE_MS", "Attention", "DeviceLook"]
 
 LEASE_MS: Final = 60_000
 """How long a look counts."""
@@ -24,7 +24,7 @@ MAX_LABELS: Final = 1_000
 
 
 @attrs.define(eq=False)
-class Look:
+class DeviceLook:
     """What one connection, or one acting device, looks at. `until_ms`: how long that counts."""
 
     key_id: str
@@ -42,8 +42,8 @@ class Attention:
 
     clock: Clock
     changed: Callable[[], None] = lambda: None
-    _looks: dict[int, Look] = attrs.field(factory=dict)
-    _acts: dict[tuple[str, str], Look] = attrs.field(factory=dict)
+    _looks: dict[int, DeviceLook] = attrs.field(factory=dict)
+    _acts: dict[tuple[str, str], DeviceLook] = attrs.field(factory=dict)
     _active: dict[str, None] = attrs.field(factory=dict)
     _listeners: dict[Callable[[dict[str, Any]], None], None] = attrs.field(factory=dict)
 
@@ -61,7 +61,7 @@ class Attention:
         left_ms = LEASE_MS - idle_ms if visible else 0
         if left_ms > 0:
             self._note_active(label)
-        look = self._looks.setdefault(id(connection), Look(key_id))
+        look = self._looks.setdefault(id(connection), DeviceLook(key_id))
         look.session_id, look.until_ms = session_id, self.clock() + left_ms
         self.changed()
 
@@ -79,7 +79,7 @@ class Attention:
         self._note_active(label)
         if id(connection) in self._looks:
             return
-        self._acts[key_id, label] = Look(key_id, session_id, self.clock() + LEASE_MS)
+        self._acts[key_id, label] = DeviceLook(key_id, session_id, self.clock() + LEASE_MS)
         if len(self._acts) > MAX_LABELS:
             del self._acts[next(iter(self._acts))]
 

@@ -19,7 +19,7 @@ from storage.errors import StorageError
 from storage.tables.channels import Channel
 from storage.tables.deliveries import Due, Outcome
 from transport.push.outcomes import RETRY_S, channel_state, give_up_ms, outcome_of, ttl_s
-from transport.push.senders.sending import Answer, Card, Sender
+from transport.push.senders.sending import Card, Sender, ServiceAnswer
 from transport.push.words import card_of, settled_card
 from transport.push.world import Surroundings
 
@@ -160,7 +160,7 @@ class Courier:
         await self._end(due, outcome_of(answer, due.tries + 1, around.clock()))
         await self._note(channel, answer)
 
-    async def _ask(self, channel: Channel, card: Card) -> Answer:
+    async def _ask(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Send a card; a card that is too long with the request's input is sent without it."""
         sender = self.senders[channel.kind]
         answer = await sender.send(channel, card)
@@ -192,7 +192,7 @@ class Courier:
     async def _end(self, due: Due, outcome: Outcome) -> None:
         await self.around.tables.deliveries.end(due.key, outcome, self.around.clock())
 
-    async def _note(self, channel: Channel, answer: Answer) -> None:
+    async def _note(self, channel: Channel, answer: ServiceAnswer) -> None:
         """Store how the channel is, if the answer changes that."""
         channels, now_ms = self.around.tables.channels, self.around.clock()
         found = channel_state(answer, now_ms)

@@ -14,9 +14,9 @@ from storage.tables.channels import Channel
 from transport.push.consumer import AlertConsumer
 from transport.push.courier import Courier
 from transport.push.notifier import Notifier, has_packages
-from transport.push.senders.command import Commands
+from transport.push.senders.command import CommandSender
 from transport.push.senders.endpoints import Allowed, origin_parts
-from transport.push.senders.sending import Answer, Card, Sender
+from transport.push.senders.sending import Card, Sender, ServiceAnswer
 from transport.push.world import Surroundings
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class PushEngine:
         self.consumer.wake()
         self.courier.wake()
 
-    async def send_test(self, channel: Channel, card: Card) -> Answer:
+    async def send_test(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Send one card now, whatever the ladder says; return the service's answer."""
         sender = self.courier.senders.get(channel.kind)
         if sender is None:
-            return Answer(None, "this server is not set up for this kind of device")
+            return ServiceAnswer(None, "this server is not set up for this kind of device")
         return await sender.send(channel, card)
 
 
@@ -80,7 +80,7 @@ async def _senders(notifier: Notifier, stack: AsyncExitStack) -> dict[str, Sende
     settings = notifier.settings
     senders: dict[str, Sender] = {}
     if settings.command:
-        senders["command"] = Commands(settings.command, notifier.environment)
+        senders["command"] = CommandSender(settings.command, notifier.environment)
     if not has_packages():
         return senders
     from transport.push.senders.services import open_services

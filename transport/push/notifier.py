@@ -20,7 +20,7 @@ from storage.tables.channels import Channel, NewChannel
 from storage.tables.devices import Devices
 from transport.push.attention import Attention
 from transport.push.senders.endpoints import Allowed, origin_parts
-from transport.push.senders.sending import Answer, Card
+from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.settings import PushSettings
 
 __all__ = ["PACKAGES", "Engine", "Notifier", "has_packages"]
@@ -42,7 +42,7 @@ class Engine(Protocol):
         """Look at what is due."""
         ...
 
-    async def send_test(self, channel: Channel, card: Card) -> Answer:
+    async def send_test(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Send one card now; return the service's answer."""
         ...
 

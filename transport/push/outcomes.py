@@ -6,7 +6,7 @@ from typing import Final
 
 from storage.tables.alerts import Alert
 from storage.tables.deliveries import Outcome
-from transport.push.senders.sending import Answer
+from transport.push.senders.sending import ServiceAnswer
 from transport.push.words import DECISION_TTL_S, OTHER_TTL_S
 
 __all__ = ["RETRY_S", "channel_state", "give_up_ms", "outcome_of", "ttl_s"]
@@ -33,7 +33,7 @@ def ttl_s(alert: Alert, permission_timeout_s: float | None, now_ms: int) -> int:
     return max(0, (give_up_ms(alert, permission_timeout_s) - now_ms) // 1000)
 
 
-def outcome_of(answer: Answer, tries: int, now_ms: int) -> Outcome:
+def outcome_of(answer: ServiceAnswer, tries: int, now_ms: int) -> Outcome:
     """Return what became of a delivery after its try number `tries`."""
     status = answer.status
     if status is None:
@@ -52,7 +52,7 @@ def outcome_of(answer: Answer, tries: int, now_ms: int) -> Outcome:
     return Outcome("failed", "refused", status)
 
 
-def channel_state(answer: Answer, now_ms: int) -> tuple[str, str | None, int | None] | None:
+def channel_state(answer: ServiceAnswer, now_ms: int) -> tuple[str, str | None, int | None] | None:
     """Return the state of a channel, its problem, and until when to leave it alone; None if nothing is wrong."""
     status = answer.status
     if status is None or 200 <= status < 300 or status == 413:
@@ -65,5 +65,5 @@ def channel_state(answer: Answer, now_ms: int) -> tuple[str, str | None, int | N
     return "failing", f"The push service refused it ({status}): {words}", None
 
 
-def _busy_s(answer: Answer, tries: int) -> int:
+def _busy_s(answer: ServiceAnswer, tries: int) -> int:
     return min(MAX_BUSY_S, answer.retry_s if answer.retry_s is not None else BUSY_S * 2 ** min(tries - 1, 6))

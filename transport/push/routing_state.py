@@ -31,8 +31,8 @@ __all__ = [
     "ONE",
     "WATCHED",
     "WATCHED_MS",
+    "ChannelPlace",
     "Next",
-    "Place",
     "World",
     "asks",
     "route",
@@ -66,7 +66,7 @@ def want_of(kind: str) -> str:
 
 
 @attrs.frozen
-class Place:
+class ChannelPlace:
     """A channel as the ladder sees it.
 
     Attributes:
@@ -93,7 +93,7 @@ class World:
     """
 
     now_ms: int
-    places: Sequence[Place]
+    places: Sequence[ChannelPlace]
     watched: bool = False
     runs: bool = False
     active: Sequence[str] = ()

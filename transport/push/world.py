@@ -19,7 +19,7 @@ from storage.tables.devices import Devices
 from transport.access.auth import authorize
 from transport.ports import Deps
 from transport.push.attention import Attention
-from transport.push.routing_state import Place, World, asks, want_of
+from transport.push.routing_state import ChannelPlace, World, asks, want_of
 from transport.push.settings import PushSettings
 from transport.push.words import Scene
 
@@ -77,7 +77,7 @@ class Surroundings:
         channels = await self.tables.channels.listing()
         person = await self._person_of(alert)
         places = [
-            Place(
+            ChannelPlace(
                 channel.channel_id,
                 channel.label,
                 self.refusal(alert, channel, person),

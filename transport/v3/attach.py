@@ -20,7 +20,7 @@ from transport.config import TransportConfig
 from transport.ports import Deps, Device
 from transport.sessions import NO_ANSWER, SessionRefused, ask, find_or_create
 from transport.v3 import replies
-from transport.v3.attachment import AttachedConnection, Attachment, starting_point
+from transport.v3.attachment import AttachedConnection, DeviceAttachment, starting_point
 from transport.v3.client_frames import AttachFrame, SettingsAsked
 from transport.v3.rendered import RenderedFeed, Renderings
 from transport.workspace.listing import Roots
@@ -54,10 +54,10 @@ class Attaching:
     device: Device
     connection: AttachedConnection
     frame: AttachFrame
-    earlier: Attachment | None
+    earlier: DeviceAttachment | None
     renderings: Renderings | None = None
 
-    async def run(self) -> tuple[Attachment, list[bytes], EventBatch]:
+    async def run(self) -> tuple[DeviceAttachment, list[bytes], EventBatch]:
         """Return the attachment, the texts of `attached` and the frames that go with it, and the first batch of events.
 
         The attachment listens but is not started. If this is cancelled or fails, nothing listens.
@@ -77,7 +77,7 @@ class Attaching:
         worktree = await self._look_at_worktree(view.settings.workspace)
         # A key that may only look attaches observing, whatever it asks for.
         observe = frame.observe or not authorize(self.device.scope, "decide")
-        attachment = Attachment(
+        attachment = DeviceAttachment(
             session_id=frame.session_id,
             own=AttachedDevice(label, self.device.name, observe),
             writer=self.connection.writer,
@@ -96,7 +96,7 @@ class Attaching:
         return attachment, texts, first
 
     async def _open(
-        self, attachment: Attachment, view: SessionView, worktree: dict[str, object] | None
+        self, attachment: DeviceAttachment, view: SessionView, worktree: dict[str, object] | None
     ) -> tuple[list[bytes], EventBatch]:
         frame, journal = self.frame, self.deps.journal
         if self.earlier is not None:

@@ -27,7 +27,7 @@ from transport.websocket.follower import STORAGE_RETRY_S, SessionFollower
 from transport.websocket.frames import text_frame
 from transport.websocket.writer import DeviceWriter
 
-__all__ = ["AttachedConnection", "Attachment", "starting_point"]
+__all__ = ["AttachedConnection", "DeviceAttachment", "starting_point"]
 
 
 async def starting_point(
@@ -54,13 +54,13 @@ class AttachedConnection(Protocol):
         """The writer that reads its attachments."""
         ...
 
-    def lost(self, attachment: Attachment) -> None:
+    def lost(self, attachment: DeviceAttachment) -> None:
         """Handle that the session's past changed: the device must attach again."""
         ...
 
 
 @attrs.define(eq=False, kw_only=True)
-class Attachment(SessionFollower):
+class DeviceAttachment(SessionFollower):
     """One session on one connection of version 3.
 
     Attributes:

@@ -11,7 +11,7 @@ import trio
 from transport.access.signin import BadKeyError, TooManyAttemptsError, key_of_first_frame
 from transport.ports import Device
 from transport.v3 import replies
-from transport.v3.conversation import Conversation
+from transport.v3.conversation import DeviceConversation
 from transport.v3.decode import WireError, decode
 from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
@@ -34,7 +34,7 @@ class ConnectionV3(DeviceConnection):
 
     pulse: Heartbeat
     renderings: Renderings | None = None
-    _conversation: Conversation | None = None
+    _conversation: DeviceConversation | None = None
 
     async def converse(self, nursery: trio.Nursery) -> None:
         """Sign the device in and take its frames, until the connection closes."""
@@ -49,7 +49,7 @@ class ConnectionV3(DeviceConnection):
         if device is None:
             return
         self.device = device
-        with Conversation(self.writer, self.config, self.deps, device, self.renderings) as conversation:
+        with DeviceConversation(self.writer, self.config, self.deps, device, self.renderings) as conversation:
             self._conversation = conversation
             self.on_signed_in()
             conversation.welcome()
@@ -73,7 +73,7 @@ class ConnectionV3(DeviceConnection):
         self.request_close(code)
         return None
 
-    async def _take_frames(self, conversation: Conversation) -> None:
+    async def _take_frames(self, conversation: DeviceConversation) -> None:
         bad_frames = 0
         while (message := await self.next_frame()) is not None:
             try:

@@ -27,7 +27,7 @@ from transport.sessions import FAILURES, SessionRefused, attachments_of, failure
 from transport.v3 import client_frames as cf
 from transport.v3 import replies
 from transport.v3.attach import Attaching, AttachRefused
-from transport.v3.attachment import Attachment
+from transport.v3.attachment import DeviceAttachment
 from transport.v3.commands import answers_to, oversized, refuse, to_command, with_rights
 from transport.v3.events import encode_round
 from transport.v3.own_ids import aliased
@@ -36,7 +36,7 @@ from transport.v3.session_list import SessionFeed
 from transport.websocket import close_codes
 from transport.websocket.writer import DeviceWriter
 
-__all__ = ["Conversation"]
+__all__ = ["DeviceConversation"]
 
 MAX_ATTACHED: Final = 10_000
 """Sessions that one connection may follow. Each has a place and a listener of its own, and keeps its owner in
@@ -49,7 +49,7 @@ logger = logging.getLogger("builderos.transport")
 
 
 @attrs.define(eq=False)
-class Conversation:
+class DeviceConversation:
     """The state of one signed-in connection. A context manager: at its end nothing is attached any more."""
 
     writer: DeviceWriter
@@ -57,7 +57,7 @@ class Conversation:
     deps: Deps
     device: Device
     renderings: Renderings | None = None
-    _attachments: dict[str, Attachment] = attrs.field(factory=dict)
+    _attachments: dict[str, DeviceAttachment] = attrs.field(factory=dict)
     _watching: AbstractContextManager[None] | None = None
     _watches_all: bool = False
     _hearing: AbstractContextManager[None] | None = None
@@ -185,7 +185,7 @@ class Conversation:
         self._close_attachment(session_id)
         self.writer.put(replies.detached(session_id, self.deps.clock(), content))
 
-    def lost(self, attachment: Attachment) -> None:
+    def lost(self, attachment: DeviceAttachment) -> None:
         """Implements `transport.v3.attachment.AttachedConnection`."""
         self._detach(attachment.session_id, "The session was restored to another state. Attach again.")
 

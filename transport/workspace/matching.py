@@ -37,7 +37,7 @@ class Candidate:
 
 
 @attrs.frozen
-class Lines:
+class PathLines:
     """Texts in one string, so that a search of all of them is one call. No path has the separator in it."""
 
     texts: list[str]
@@ -45,7 +45,7 @@ class Lines:
     starts: list[int]
 
     @classmethod
-    def of(cls, texts: list[str]) -> Lines:
+    def of(cls, texts: list[str]) -> PathLines:
         """Join texts."""
         starts = list(accumulate((len(text) + 1 for text in texts), initial=1))
         return cls(texts, SEPARATOR + SEPARATOR.join(texts) + SEPARATOR, starts)
@@ -69,8 +69,8 @@ class Names:
     common letters in it, as bits."""
 
     candidates: list[Candidate]
-    folded: Lines
-    names: Lines
+    folded: PathLines
+    names: PathLines
     letters: list[int]
 
     @classmethod
@@ -79,7 +79,7 @@ class Names:
         ordered = sorted(candidates, key=lambda one: (one.ignored, len(one.path), one.path))
         folded = [one.path.casefold() for one in ordered]
         names = [path[path.rfind("/") + 1 :] for path in folded]
-        return cls(ordered, Lines.of(folded), Lines.of(names), [_bits(path) for path in folded])
+        return cls(ordered, PathLines.of(folded), PathLines.of(names), [_bits(path) for path in folded])
 
 
 def _bits(text: str) -> int:
@@ -125,7 +125,7 @@ def _rounds(names: Names, words: Sequence[str]) -> list[Callable[[], Iterable[in
     return rounds
 
 
-def _containing(lines: Lines, words: Sequence[str]) -> Iterable[int]:
+def _containing(lines: PathLines, words: Sequence[str]) -> Iterable[int]:
     longest = max(words, key=len)
     return (at for at in lines.containing(longest) if all(word in lines.texts[at] for word in words))
 

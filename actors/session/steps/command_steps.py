@@ -33,7 +33,16 @@ from actors.events.conversation import Delivery, Notice, UserMessage
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
 from actors.replies import Accepted, Closed, RejectCode, Rejected, Reply
-from actors.session.effects import Announce, Answer, Audit, KeepNote, SendToHub, SteerHub, StopHub, TellDesk
+from actors.session.effects import (
+    Announce,
+    AnswerCommand,
+    KeepNote,
+    NoteInAudit,
+    SendToHub,
+    SteerHub,
+    StopHub,
+    TellDesk,
+)
 from actors.session.inputs import FromDevice
 from actors.session.snapshot import view
 from actors.session.steps.background_steps import stop_task
@@ -250,7 +259,7 @@ def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
         step.do(TellDesk(resolved) if state.is_at_desk else SendToHub(decided(resolved)))
         if request.about == "trust" and isinstance(request.input, dict):
             act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
-            step.do(Audit(act, envelope.author.key_id, str(request.input.get("folder"))))
+            step.do(NoteInAudit(act, envelope.author.key_id, str(request.input.get("folder"))))
         if resolved.mode is not None:
             switch_mode(step, resolved.mode, author)
     elif request_id in state.resolved:
@@ -330,7 +339,7 @@ def _refuse_or_close(step: Step, envelope: Envelope, refusal: tuple[RejectCode, 
 
 
 def _answer(step: Step, envelope: Envelope, reply: Reply) -> None:
-    step.do(Answer(envelope.reply, reply))
+    step.do(AnswerCommand(envelope.reply, reply))
 
 
 def _reject(

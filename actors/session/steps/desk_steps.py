@@ -28,7 +28,7 @@ from actors.events.pieces import split_text
 from actors.events.session import Ending, SessionUpdated
 from actors.events.work import ToolFinished, ToolStarted
 from actors.replies import RejectCode
-from actors.session.effects import Audit, EndElsewhere, NoteChange, StopHub
+from actors.session.effects import EndElsewhere, NoteChange, NoteInAudit, StopHub
 from actors.session.inputs import DeskSeen, FoundElsewhere
 from actors.session.steps.step import Step
 from bridgehub.desk.records import DESK, Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned, Where
@@ -109,7 +109,7 @@ def take_over(step: Step, author: Author, *, force: bool) -> tuple[RejectCode, s
     if where.status != "idle" and not force:
         return "busy", "The program in the terminal is at work. Ending it cuts that off."
     step.emit(SessionUpdated(where=Ending(where, author.device_id)), device_id=author.device_id)
-    step.do(Audit("taken_over", author.key_id, where.program))
+    step.do(NoteInAudit("taken_over", author.key_id, where.program))
     step.do(EndElsewhere(where))
     return None
 

@@ -10,7 +10,7 @@ from actors.commands import Envelope, Undo
 from actors.events.conversation import Notice
 from actors.events.session import Undone, UndoStarted
 from actors.replies import RejectCode, Rejected
-from actors.session.effects import Answer, CarryOutUndo, PlanUndo
+from actors.session.effects import AnswerCommand, CarryOutUndo, PlanUndo
 from actors.session.inputs import UndoCarried, UndoPlanned
 from actors.session.state import RunningUndo
 from actors.session.steps.step import Step
@@ -47,7 +47,7 @@ def undo_planned(step: Step, given: UndoPlanned) -> None:
     step.state.planning = None
     wanted, envelope = planning
     if given.refusal is not None:
-        step.do(Answer(envelope.reply, given.refusal))
+        step.do(AnswerCommand(envelope.reply, given.refusal))
         step.start_next()
         return
     event = UndoStarted(wanted.undo_id, wanted.turn_id, wanted.by_device, given.checkpoint_id, wanted.of_undo)
@@ -68,4 +68,4 @@ def undo_carried(step: Step, given: UndoCarried) -> None:
 
 
 def _reject(step: Step, envelope: Envelope, code: RejectCode, content: str) -> None:
-    step.do(Answer(envelope.reply, Rejected(code, content)))
+    step.do(AnswerCommand(envelope.reply, Rejected(code, content)))

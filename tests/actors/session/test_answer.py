@@ -12,7 +12,7 @@ from actors.events.codec import decode_event
 from actors.events.committed import Committed
 from actors.events.conversation import Message, Thinking
 from actors.events.pieces import MAX_PIECE_BYTES, json_size
-from actors.session.answer import Answer
+from actors.session.answer import AnswerText
 from storage.records import Fold
 
 STEP = st.tuples(
@@ -94,7 +94,7 @@ def check_folds(model: Model, folds: list[Fold], limit: int = MAX_PIECE_BYTES) -
 
 @given(st.lists(STEP, max_size=25), st.sampled_from([20, 40, MAX_PIECE_BYTES]))
 def test_like_the_naive_model(steps: Steps, limit: int) -> None:
-    model, answer = Model(), Answer(limit)
+    model, answer = Model(), AnswerText(limit)
     for step in steps:
         assert answer.offset(step[0], step[1]) == model.length(step[0], step[1])
         answer.add(model.piece(*step))
@@ -109,7 +109,7 @@ def test_like_the_naive_model(steps: Steps, limit: int) -> None:
 
 @given(st.lists(STEP, max_size=25))
 def test_begins_a_run_where_and_only_where_a_fold_begins(steps: Steps) -> None:
-    model, answer = Model(), Answer()
+    model, answer = Model(), AnswerText()
     begun = [item.first_seq for item in (model.piece(*step) for step in steps) if answer.add(item)]
     folded = [fold.first_seq for fold in answer.folds()]
     assert set(folded) <= set(begun)
@@ -118,7 +118,7 @@ def test_begins_a_run_where_and_only_where_a_fold_begins(steps: Steps) -> None:
 
 
 def test_a_long_text_folds_into_rows_of_the_limit() -> None:
-    model, answer = Model(), Answer()
+    model, answer = Model(), AnswerText()
     for _ in range(70):
         answer.add(model.piece("message", "a", "é" * 8192, 1, False))  # 16 KiB each as JSON
     folds = answer.folds()

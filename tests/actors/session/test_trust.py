@@ -9,7 +9,7 @@ import pytest
 from actors.commands import Decide, Interrupt, Send
 from actors.events.permissions import PermissionRequested
 from actors.session.apply import DECLINED_KEPT
-from actors.session.effects import Audit, ForgetHub, StartHub
+from actors.session.effects import ForgetHub, NoteInAudit, StartHub
 from actors.session.steps.hub_life_steps import MAX_ASKED_AGAIN
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.trust import KIND, trust_input
@@ -55,8 +55,8 @@ def test_it_needs_the_scope_drive_and_is_audited(decision: str) -> None:
     assert core.state.word == "waiting"
     assert core.do(trusts(decision), "mac") == ["permission_resolved"]
     act = "folder_not_trusted" if decision == "deny" else "folder_trusted"
-    assert [effect for effect in core.effects if isinstance(effect, Audit)] == [
-        Audit(act, "key-of-mac", "/w")
+    assert [effect for effect in core.effects if isinstance(effect, NoteInAudit)] == [
+        NoteInAudit(act, "key-of-mac", "/w")
     ]
     assert core.hear(hub.Consumed(core.turn_id)) == ["d:consumed"]
 

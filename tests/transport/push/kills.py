@@ -39,7 +39,7 @@ from storage.tables.alerts import Alerts
 from storage.tables.deliveries import Deliveries
 from tests.storage.stores import NOW_MS
 from tests.transport.push.rig import Rig, asked, open_rig
-from transport.push.senders.sending import Answer, Card
+from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.settings import PushSettings
 
 __all__ = ["run"]
@@ -123,12 +123,12 @@ async def lead(folder: Path, steps: list[Step], point: Points) -> None:
         os.write(log, json.dumps(fields).encode() + b"\n")
 
     class Logging:
-        async def send(self, channel: Any, card: Card) -> Answer:
+        async def send(self, channel: Any, card: Card) -> ServiceAnswer:
             point()
             write(post=channel.channel_id, alert=card.alert_id, settled=card.settled, repeat=card.repeat)
             point()
             await trio.lowlevel.checkpoint()
-            return Answer(201)
+            return ServiceAnswer(201)
 
     async with open_rig(folder, SETTINGS) as rig:
         rig.ids = lambda: os.urandom(16).hex()

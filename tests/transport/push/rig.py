@@ -22,7 +22,7 @@ from tests.storage.stores import NOW_MS, opened
 from transport.push.attention import Attention
 from transport.push.consumer import AlertConsumer
 from transport.push.courier import Courier
-from transport.push.senders.sending import Answer, Card
+from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.settings import PushSettings
 from transport.push.world import Surroundings
 
@@ -34,11 +34,11 @@ class Service:
     """Keeps what it is sent. `answer`: what it says to the next card."""
 
     cards: list[tuple[str, Card]] = attrs.field(factory=list)
-    answer: Answer = attrs.field(factory=lambda: Answer(201))
+    answer: ServiceAnswer = attrs.field(factory=lambda: ServiceAnswer(201))
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
 
-    async def send(self, channel: Channel, card: Card) -> Answer:
+    async def send(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Implements `transport.push.senders.sending.Sender`."""
         self.before()
         if self.answer.status is not None or self.answer.maybe:

@@ -13,7 +13,7 @@ from actors.events.session import SessionUpdated
 from actors.events.work import TaskFinished
 from tests.transport.push.rig import Service, asked, open_rig
 from transport.push.alert_state import TOO_OLD_MS
-from transport.push.senders.sending import Answer
+from transport.push.senders.sending import ServiceAnswer
 from transport.push.settings import PushSettings, QuietHours
 
 DONE = Complete(1, 0, "")
@@ -200,23 +200,23 @@ async def test_what_services_answer(tmp_path: Path) -> None:
     """Gone, refused, busy, silent: each has its state, its reason and its end."""
     async with open_rig(tmp_path) as rig:
         await rig.add("phone")
-        rig.service.answer = Answer(429, "", 60)
+        rig.service.answer = ServiceAnswer(429, "", 60)
         await rig.journal(asked())
         await rig.pass_time(2)
         assert (await rig.states())["c-phone"] == ("planned", "unreachable")
         await rig.pass_time(59)
         assert len(rig.service.cards) == 1
-        rig.service.answer = Answer(201)
+        rig.service.answer = ServiceAnswer(201)
         await rig.pass_time(2)
         assert (await rig.states())["c-phone"][0] == "sent"
         assert not any(card.repeat for _, card in rig.service.cards)
-        rig.service.answer = Answer(403, "BadJwtToken")
+        rig.service.answer = ServiceAnswer(403, "BadJwtToken")
         await rig.journal(asked("r2"))
         await rig.pass_time(2)
         assert (await rig.states())["c-phone"] == ("failed", "refused")
         (channel,) = await rig.store.notifications.channels.listing()
         assert (channel.state, "BadJwtToken" in (channel.problem or "")) == ("failing", True)
-        rig.service.answer = Answer(410)
+        rig.service.answer = ServiceAnswer(410)
         await rig.journal(asked("r3"))
         await rig.pass_time(2)
         assert (await rig.states())["c-phone"] == ("failed", "gone")
@@ -234,7 +234,8 @@ async def test_an_unreachable_service_is_tried_five_times(tmp_path: Path) -> Non
             nonlocal tries
             tries += 1
 
-        rig.service = rig.courier.senders["web"] = Service(answer=Answer(None, "x", maybe=True), before=count)  # type: ignore[index]
+        unsure = Service(answer=ServiceAnswer(None, "x", maybe=True), before=count)
+        rig.service = rig.courier.senders["web"] = unsure  # type: ignore[index]
         await rig.journal(asked())
         for wait in (2, 2, 8, 30, 120, 500):
             await rig.pass_time(wait)

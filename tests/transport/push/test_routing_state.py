@@ -10,10 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.tables.alerts import Alert
-from transport.push.routing_state import ALL, DONE, GRACE, ONE, WATCHED, WATCHED_MS, Next, Place, World, route
+from transport.push.routing_state import (
+    ALL,
+    DONE,
+    GRACE,
+    ONE,
+    WATCHED,
+    WATCHED_MS,
+    ChannelPlace,
+    Next,
+    World,
+    route,
+)
 
-PHONE, MAC = Place("p", "phone"), Place("m", "mac")
-VIEWER, NTFY = Place("v", "viewer", "no_right"), Place("n", "ntfy", None, is_fallback=True)
+PHONE, MAC = ChannelPlace("p", "phone"), ChannelPlace("m", "mac")
+VIEWER, NTFY = ChannelPlace("v", "viewer", "no_right"), ChannelPlace("n", "ntfy", None, is_fallback=True)
 PLACES = (PHONE, MAC, VIEWER, NTFY)
 
 
@@ -118,7 +129,7 @@ worlds = st.builds(
     now_ms=st.integers(0, 10**6),
     places=st.lists(
         st.builds(
-            Place,
+            ChannelPlace,
             channel_id=st.text("abcd", min_size=1, max_size=3),
             label=st.sampled_from(["phone", "mac", "ipad"]),
             refusal=st.sampled_from([None, "not_wanted", "gone"]),

@@ -31,7 +31,7 @@ from starlette.routing import Route
 from builderos.ids import wall_clock_ms
 from storage.tables.channels import Channel
 from transport.push.senders.apns import Apns, read_key
-from transport.push.senders.command import Commands
+from transport.push.senders.command import CommandSender
 from transport.push.senders.endpoints import Allowed, is_public, origin_parts
 from transport.push.senders.ntfy import Ntfy, Topic
 from transport.push.senders.sending import Card
@@ -349,7 +349,7 @@ async def test_a_command_gets_json_and_is_not_waited_for_too_long(tmp_path: Path
         "bad": CommandSettings(command=("/nonexistent",)),
         "fails": CommandSettings(command=("false",)),
     }
-    commands = Commands(settings, {"PATH": "/usr/bin:/bin"})
+    commands = CommandSender(settings, {"PATH": "/usr/bin:/bin"})
     assert (await commands.send(channel("command"), CARD)).status == 200
     told = orjson.loads(file.read_bytes())
     assert (told["state"], told["title"], told["request_id"]) == ("open", "Trip", "r")

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from actors.ports import Clock
 from storage.tables.channels import Channel
-from transport.push.senders.sending import Answer, Card
+from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 from transport.push.senders.web_push import signed_token
 from transport.push.settings import ApnsSettings
@@ -59,7 +59,7 @@ class Apns:
     _made_at: int = 0
     _sandbox: dict[str, bool] = attrs.field(factory=dict)
 
-    async def send(self, channel: Channel, card: Card) -> Answer:
+    async def send(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Implements `transport.push.senders.sending.Sender`."""
         sandbox = self._sandbox.get(channel.channel_id, False)
         answer = await self._post(sandbox, channel, card)
@@ -72,7 +72,7 @@ class Apns:
             return other
         return answer
 
-    async def _post(self, sandbox: bool, channel: Channel, card: Card) -> Answer:
+    async def _post(self, sandbox: bool, channel: Channel, card: Card) -> ServiceAnswer:
         host = self.settings.hosts[sandbox]
         headers = {
             "Host": host.partition("://")[2],

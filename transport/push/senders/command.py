@@ -11,10 +11,10 @@ import orjson
 import trio
 
 from storage.tables.channels import Channel
-from transport.push.senders.sending import Answer, Card
+from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.settings import CommandSettings
 
-__all__ = ["Commands", "line_of"]
+__all__ = ["CommandSender", "line_of"]
 
 LIMIT_S: Final = 30.0
 """How long the program may take; then it is killed."""
@@ -36,17 +36,17 @@ def line_of(card: Card) -> bytes:
 
 
 @attrs.frozen
-class Commands:
+class CommandSender:
     """Runs the programs of the config, by the names of their tables. `environment`: of the programs."""
 
     settings: Mapping[str, CommandSettings]
     environment: Mapping[str, str] = attrs.field(repr=False)
 
-    async def send(self, channel: Channel, card: Card) -> Answer:
+    async def send(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Implements `transport.push.senders.sending.Sender`. The exit status 0 counts as sent."""
         found = self.settings.get(channel.label)
         if found is None:
-            return Answer(None, "the config has no such command")
+            return ServiceAnswer(None, "the config has no such command")
         try:
             with trio.move_on_after(LIMIT_S) as limit:
                 done = await trio.run_process(
@@ -59,9 +59,9 @@ class Commands:
                     start_new_session=True,
                 )
         except OSError as error:
-            return Answer(None, f"it cannot be started: {error.strerror}")
+            return ServiceAnswer(None, f"it cannot be started: {error.strerror}")
         if limit.cancelled_caught:
-            return Answer(None, f"it ran longer than {LIMIT_S:.0f} s", maybe=True)
+            return ServiceAnswer(None, f"it ran longer than {LIMIT_S:.0f} s", maybe=True)
         if done.returncode == 0:
-            return Answer(200)
-        return Answer(None, f"it ended with status {done.returncode}", maybe=True)
+            return ServiceAnswer(200)
+        return ServiceAnswer(None, f"it ended with status {done.returncode}", maybe=True)

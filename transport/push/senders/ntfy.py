@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from storage.tables.channels import Channel
-from transport.push.senders.sending import Answer, Card
+from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 from transport.push.settings import NtfySettings
 
@@ -42,11 +42,11 @@ class Ntfy:
     services: Services
     topics: Mapping[str, Topic]
 
-    async def send(self, channel: Channel, card: Card) -> Answer:
+    async def send(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Implements `transport.push.senders.sending.Sender`."""
         topic = self.topics.get(channel.label)
         if topic is None:
-            return Answer(None, "the config has no such topic")
+            return ServiceAnswer(None, "the config has no such topic")
         base, name = topic.place
         headers = {"Host": urlsplit(base).netloc, "Content-Type": "application/json"}
         if topic.token is not None:

@@ -8,7 +8,7 @@ import attrs
 
 from storage.tables.channels import Channel
 
-__all__ = ["Answer", "Card", "Sender", "Urgency"]
+__all__ = ["Card", "Sender", "ServiceAnswer", "Urgency"]
 
 Urgency = Literal["high", "normal", "low"]
 
@@ -42,7 +42,7 @@ class Card:
 
 
 @attrs.frozen
-class Answer:
+class ServiceAnswer:
     """A service's answer.
 
     Attributes:
@@ -61,6 +61,6 @@ class Answer:
 class Sender(Protocol):
     """Sends cards to the channels of one kind."""
 
-    async def send(self, channel: Channel, card: Card) -> Answer:
+    async def send(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Send one card. Raises nothing but Cancelled."""
         ...

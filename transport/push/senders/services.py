@@ -12,7 +12,7 @@ import httpcore2
 import trio
 
 from transport.push.senders.endpoints import Allowed, is_public
-from transport.push.senders.sending import Answer
+from transport.push.senders.sending import ServiceAnswer
 
 __all__ = ["Services", "open_services"]
 
@@ -70,7 +70,9 @@ class Services:
 
     _pool: httpcore2.AsyncConnectionPool
 
-    async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> ServiceAnswer:
         """Send one request; return the answer, also if there was none. Raises nothing but Cancelled."""
         sent = [(name.encode(), value.encode()) for name, value in headers.items()]
         sent.append((b"content-length", str(len(body)).encode()))
@@ -78,13 +80,15 @@ class Services:
             with trio.fail_after(LIMIT_S):
                 return await self._ask(method, url, sent, body)
         except httpcore2.ConnectError as error:
-            return Answer(None, str(error) or "it cannot be reached")
+            return ServiceAnswer(None, str(error) or "it cannot be reached")
         except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError):
-            return Answer(None, "the connection broke", maybe=True)
+            return ServiceAnswer(None, "the connection broke", maybe=True)
         except trio.TooSlowError:
-            return Answer(None, f"no answer within {LIMIT_S:.0f} s", maybe=True)
+            return ServiceAnswer(None, f"no answer within {LIMIT_S:.0f} s", maybe=True)
 
-    async def _ask(self, method: str, url: str, headers: list[tuple[bytes, bytes]], body: bytes) -> Answer:
+    async def _ask(
+        self, method: str, url: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> ServiceAnswer:
         async with self._pool.stream(method, url, headers=headers, content=body) as response:
             text = b""
             async with aclosing(response.aiter_stream()) as chunks:
@@ -95,7 +99,7 @@ class Services:
             told = {name.lower(): value for name, value in response.headers}
             wait = told.get(b"retry-after", b"").decode("latin-1")
             retry_s = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 6 else None
-            return Answer(response.status, text[:READ_BYTES].decode("utf-8", "replace"), retry_s)
+            return ServiceAnswer(response.status, text[:READ_BYTES].decode("utf-8", "replace"), retry_s)
 
 
 @asynccontextmanager

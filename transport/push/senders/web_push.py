@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from actors.ports import Clock
 from storage.tables.channels import Channel
-from transport.push.senders.sending import Answer, Card
+from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 
 __all__ = ["MAX_PLAIN", "WebPush", "encode_card", "key_of", "public_key", "seal", "signed_token", "unpadded"]
@@ -137,17 +137,17 @@ class WebPush:
     clock: Clock
     contact: str | None = None
 
-    async def send(self, channel: Channel, card: Card) -> Answer:
+    async def send(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Implements `transport.push.senders.sending.Sender`."""
         plain = encode_card(card, channel)
         if len(plain) > MAX_PLAIN:
-            return Answer(413, "the card is too long")
+            return ServiceAnswer(413, "the card is too long")
         keys = orjson.loads(channel.keys)
         pad_to = min(-(-len(plain) // PAD_BYTES) * PAD_BYTES, MAX_PLAIN)
         try:
             body = seal(plain, _bytes_of(keys["p256dh"]), _bytes_of(keys["auth"]), pad_to=pad_to)
         except ValueError:
-            return Answer(400, "the keys of this browser are not valid")
+            return ServiceAnswer(400, "the keys of this browser are not valid")
         return await self.services.request("POST", channel.address, self._headers(channel, card), body)
 
     def _headers(self, channel: Channel, card: Card) -> dict[str, str]:
