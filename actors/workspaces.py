@@ -11,7 +11,7 @@ import trio
 from actors.ports import Carried, UndoFailed, UndoPlan
 from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
-from bridgehub.workspace.store import NoCheckpoint, Store, StoreBusy
+from bridgehub.workspace.store import CheckpointStore, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import TooMuch
 from bridgehub.workspace.undo import NothingToUndo, carry_out, plan_undo
 
@@ -43,11 +43,11 @@ class WorkspaceUndo:
         call = partial(self._carry_out, session_id, workspace, undo_id)
         return await trio.to_thread.run_sync(call, limiter=self._limiter)
 
-    def _store(self, workspace: str) -> Store:
+    def _store(self, workspace: str) -> CheckpointStore:
         reason = refusal_of(workspace, self.home, str(self.folder.parent))
         if reason:
             raise UndoFailed("no_checkpoint", f"This folder is not saved: {reason}.")
-        return Store.of(str(self.folder), workspace)
+        return CheckpointStore.of(str(self.folder), workspace)
 
     def _plan_again(self, session_id: str, workspace: str, undo_id: str, of_undo: str) -> UndoPlan:
         try:

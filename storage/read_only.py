@@ -30,7 +30,7 @@ from storage.tables.audit import Audit
 from storage.tables.journal import SqliteJournal
 from storage.tables.sessions import SqliteCatalog
 from storage.tables.survey import Survey
-from storage.tables.uploads import Uploads
+from storage.tables.uploads import UploadTable
 
 __all__ = ["Reading", "count_sessions", "open_reading"]
 
@@ -68,7 +68,7 @@ async def _open_tables(path: Path, database: Path) -> AsyncIterator[Reading]:
     readers = Readers(database)
     writer = Writer(database, connection)  # never run, so it refuses writes
     try:
-        uploads = Uploads(path.parent, writer, readers)
+        uploads = UploadTable(path.parent, writer, readers)
         catalog = SqliteCatalog(writer, readers, uploads)
         journal = SqliteJournal(writer, readers, lambda: 0)
         audit = Audit(path.parent, writer, readers)

@@ -22,18 +22,18 @@ from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer, WriterStatistics
 from storage.tables.alerts import Alerts
-from storage.tables.app_exchanges import AppPairs
+from storage.tables.app_exchanges import AppPairTable
 from storage.tables.audit import Audit, append_acts
 from storage.tables.changes import Changes
 from storage.tables.channels import Channels
 from storage.tables.deliveries import Deliveries
-from storage.tables.devices import Devices
+from storage.tables.devices import DeviceTable
 from storage.tables.hash_chain import Act
 from storage.tables.journal import SqliteJournal
 from storage.tables.pairings import Pairings
 from storage.tables.search import SEARCHES, Search
 from storage.tables.sessions import SqliteCatalog
-from storage.tables.uploads import Uploads
+from storage.tables.uploads import UploadTable
 
 __all__ = ["Notified", "Store", "StoreStatistics", "open_store"]
 
@@ -83,10 +83,10 @@ class Store:
     journal: SqliteJournal
     ownership: SqliteJournal
     catalog: SqliteCatalog
-    devices: Devices
+    devices: DeviceTable
     search: Search
-    app_pairs: AppPairs
-    uploads: Uploads
+    app_pairs: AppPairTable
+    uploads: UploadTable
     notifications: Notified
     pairings: Pairings
     audit: Audit
@@ -163,11 +163,11 @@ async def open_store(
     checkpointer = Checkpointer(path, writer, aside)
     numbers = itertools.count((generation << _GENERATION_BITS) + 1)
     journal = SqliteJournal(writer, readers, numbers.__next__)
-    devices = Devices(writer, readers)
-    uploads = Uploads(path.parent, writer, readers)
+    devices = DeviceTable(writer, readers)
+    uploads = UploadTable(path.parent, writer, readers)
     catalog = SqliteCatalog(writer, readers, uploads)
     search = Search(searchers)
-    pairs = AppPairs(writer, readers, devices)
+    pairs = AppPairTable(writer, readers, devices)
     notifications = Notified(
         Channels(writer, readers), Alerts(writer, readers), Deliveries(writer, readers), Changes(readers)
     )
@@ -210,7 +210,7 @@ async def open_store(
 
 @asynccontextmanager
 async def _running(
-    path: Path, connection: apsw.Connection, writer: Writer, checkpointer: Checkpointer, devices: Devices
+    path: Path, connection: apsw.Connection, writer: Writer, checkpointer: Checkpointer, devices: DeviceTable
 ) -> AsyncIterator[None]:
     """Run the tasks of a store; at the end, write what was promised."""
     async with trio.open_nursery() as nursery:

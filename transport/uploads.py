@@ -39,7 +39,7 @@ _UNPRINTED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 class OwnUploads:
     """The uploads of this server, by the addresses that it returned. Implements `transport.ports.Uploads`."""
 
-    stored: stored.Uploads
+    stored: stored.UploadTable
     links: UrlSigner
 
     async def find(self, url: str) -> Attachment | None:

@@ -24,7 +24,7 @@ from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.paths import shown
 from bridgehub.workspace.prune import pack
-from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
+from bridgehub.workspace.store import CheckpointStore, Kept, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
 
 __all__ = ["HELD_KINDS", "PROMPT_WAIT_S", "Checkpoints", "with_undone"]
@@ -81,7 +81,7 @@ class Checkpoints:
     outbox: Outbox
     new_id: Callable[[], str]
     limits: Limits = LIMITS
-    _store: Store | None = None
+    _store: CheckpointStore | None = None
     _is_off: bool = False
     _saving: _Saving | None = None
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
@@ -188,14 +188,14 @@ class Checkpoints:
         except OSError as exc:
             raise _GivenUp(exc.strerror or type(exc).__name__) from exc
 
-    def _open(self) -> Store:
+    def _open(self) -> CheckpointStore:
         if self._store is None:
             spec = self.spec
             data = str(Path(spec.checkpoint_folder).parent)
             reason = refusal_of(spec.workspace, spec.env.get("HOME", ""), data)
             if reason:
                 raise _GivenUp(reason, for_good=True, quiet=True)
-            self._store = Store.of(spec.checkpoint_folder, spec.workspace)
+            self._store = CheckpointStore.of(spec.checkpoint_folder, spec.workspace)
         return self._store
 
     def _take(

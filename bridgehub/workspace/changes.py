@@ -14,9 +14,9 @@ import attrs
 
 from bridgehub.workspace.git import GitFailed, stream_git
 from bridgehub.workspace.paths import shown
-from bridgehub.workspace.store import Kept, Store
+from bridgehub.workspace.store import CheckpointStore, Kept
 
-__all__ = ["Change", "ChangeLimits", "Compared", "compare", "count_changes", "list_changes"]
+__all__ = ["ChangeLimits", "Compared", "FileChange", "compare", "count_changes", "list_changes"]
 
 Status = Literal["added", "modified", "deleted", "renamed", "mode"]
 
@@ -41,7 +41,7 @@ class ChangeLimits:
 
 
 @attrs.frozen
-class Change:
+class FileChange:
     """One file. `path`: where it is now, or was; `blobs`: its contents before and after, as git names them."""
 
     path: bytes
@@ -63,14 +63,14 @@ class Compared:
     truncated: bool
 
 
-def list_changes(store: Store, before: Kept, after: Kept) -> list[Change]:
+def list_changes(store: CheckpointStore, before: Kept, after: Kept) -> list[FileChange]:
     """Return what differs, in git's order, without paths that one of the two does not cover.
 
     Raises GitFailed, GitMissing.
     """
     output = store.git(*DIFF, "--raw", "--numstat", "-z", before.tree, after.tree, limit_s=LIST_S)
     fields = iter(output.split(b"\0"))
-    found: dict[bytes, Change] = {}
+    found: dict[bytes, FileChange] = {}
     for field in fields:
         if field.startswith(b":"):
             change = _raw(field, fields)
@@ -80,7 +80,7 @@ def list_changes(store: Store, before: Kept, after: Kept) -> list[Change]:
     return [one for one in found.values() if _is_covered(one, before, after)]
 
 
-def _raw(meta: bytes, fields: Iterator[bytes]) -> Change:
+def _raw(meta: bytes, fields: Iterator[bytes]) -> FileChange:
     old_mode, new_mode, old_blob, new_blob, letter = meta[1:].decode().split(" ")
     first = next(fields)
     path, old_path = (next(fields), first) if letter[0] in "RC" else (first, None)
@@ -94,10 +94,10 @@ def _raw(meta: bytes, fields: Iterator[bytes]) -> Change:
     elif old_blob == new_blob:
         status = "mode"
     sections = 2 if letter[0] == "T" else 1
-    return Change(path, old_path, status, (old_mode, new_mode), (old_blob, new_blob), sections=sections)
+    return FileChange(path, old_path, status, (old_mode, new_mode), (old_blob, new_blob), sections=sections)
 
 
-def _count(field: bytes, fields: Iterator[bytes], found: dict[bytes, Change]) -> None:
+def _count(field: bytes, fields: Iterator[bytes], found: dict[bytes, FileChange]) -> None:
     added, removed, path = field.split(b"\t", 2)
     if not path:  # of a rename the two names follow
         next(fields)
@@ -108,19 +108,24 @@ def _count(field: bytes, fields: Iterator[bytes], found: dict[bytes, Change]) ->
         found[path] = attrs.evolve(found[path], added=numbers[0], removed=numbers[1], binary=binary)
 
 
-def _is_covered(change: Change, before: Kept, after: Kept) -> bool:
+def _is_covered(change: FileChange, before: Kept, after: Kept) -> bool:
     paths = [change.path] if change.old_path is None else [change.path, change.old_path]
     return all(kept.covers(path) for kept in (before, after) for path in paths)
 
 
-def count_changes(store: Store, before: Kept, after: Kept) -> tuple[int, int, int]:
+def count_changes(store: CheckpointStore, before: Kept, after: Kept) -> tuple[int, int, int]:
     """Return how many files differ, and the lines added and removed. Raises GitFailed, GitMissing."""
     changes = list_changes(store, before, after)
     return len(changes), sum(one.added for one in changes), sum(one.removed for one in changes)
 
 
 def compare(
-    store: Store, before: Kept, after: Kept, *, path: bytes | None = None, limits: ChangeLimits | None = None
+    store: CheckpointStore,
+    before: Kept,
+    after: Kept,
+    *,
+    path: bytes | None = None,
+    limits: ChangeLimits | None = None,
 ) -> Compared:
     """Return what differs with its patches; with `path` that file alone, and whole.
 
@@ -138,7 +143,7 @@ def compare(
     return Compared(entries, cut or any(entry["truncated"] for entry in entries))
 
 
-def _entry(change: Change, patch: bytes | None) -> dict[str, Any]:
+def _entry(change: FileChange, patch: bytes | None) -> dict[str, Any]:
     return {
         "path": shown(change.path),
         "old_path": None if change.old_path is None else shown(change.old_path),
@@ -152,7 +157,7 @@ def _entry(change: Change, patch: bytes | None) -> dict[str, Any]:
 
 
 def _patches(
-    store: Store, before: Kept, after: Kept, changes: Sequence[Change], bounds: ChangeLimits
+    store: CheckpointStore, before: Kept, after: Kept, changes: Sequence[FileChange], bounds: ChangeLimits
 ) -> dict[bytes, bytes]:
     """Return the patches that fit, by path."""
     asked = {path for one in changes for path in (one.path, one.old_path) if path is not None}
@@ -192,7 +197,7 @@ def _patches(
     return found
 
 
-def _header_of(change: Change) -> bytes:
+def _header_of(change: FileChange) -> bytes:
     old = change.path if change.old_path is None else change.old_path
     return b"diff --git " + _quoted(b"a/" + old) + b" " + _quoted(b"b/" + change.path)
 

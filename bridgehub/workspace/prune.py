@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from bridgehub.workspace.git import GitFailed, GitMissing
-from bridgehub.workspace.store import Store, StoreBusy, session_ref
+from bridgehub.workspace.store import CheckpointStore, StoreBusy, session_ref
 
 __all__ = ["MAX_BYTES", "SpaceUsed", "forget_session", "pack", "prune", "usage"]
 
@@ -41,7 +41,7 @@ class _Ref:
     name: str
 
 
-def _stores(root: Path) -> list[Store]:
+def _stores(root: Path) -> list[CheckpointStore]:
     if not root.is_dir():
         return []
     found = []
@@ -50,11 +50,11 @@ def _stores(root: Path) -> list[Store]:
             workspace = os.fsdecode((folder / "workspace").read_bytes())
         except OSError:
             continue
-        found.append(Store(folder, workspace))
+        found.append(CheckpointStore(folder, workspace))
     return found
 
 
-def _refs(store: Store) -> list[_Ref]:
+def _refs(store: CheckpointStore) -> list[_Ref]:
     told = store.git("for-each-ref", "--format=%(creatordate:unix) %(refname)", "refs/ck/")
     lines = [line.split(" ", 1) for line in told.decode("utf-8", "replace").splitlines()]
     return sorted(_Ref(int(at), name) for at, name in lines)
@@ -110,7 +110,7 @@ def prune(root: Path, sessions: Iterable[str], oldest_s: int, most_bytes: int = 
     return gone
 
 
-def _drop(store: Store, wanted: Callable[[_Ref], bool]) -> int:
+def _drop(store: CheckpointStore, wanted: Callable[[_Ref], bool]) -> int:
     try:
         with store.locked(WAIT_S):
             (store.folder / "packed-refs.lock").unlink(missing_ok=True)  # of a git that was killed
@@ -130,7 +130,7 @@ def _drop(store: Store, wanted: Callable[[_Ref], bool]) -> int:
         return 0
 
 
-def pack(store: Store) -> bool:
+def pack(store: CheckpointStore) -> bool:
     """Put the many small files of a store into few; return whether there were many.
 
     Checkpoints may be taken meanwhile: only what they keep already is moved. Raises GitFailed, GitMissing, OSError,
@@ -144,12 +144,12 @@ def pack(store: Store) -> bool:
     return True
 
 
-def _pack_refs(store: Store) -> None:
+def _pack_refs(store: CheckpointStore) -> None:
     (store.folder / "packed-refs.lock").unlink(missing_ok=True)  # of a git that was killed
     store.git("pack-refs", "--all", limit_s=CLEAN_S, low=True)
 
 
-def _remove(store: Store) -> None:
+def _remove(store: CheckpointStore) -> None:
     """Remove a whole store, so that a crash in between leaves none that looks whole."""
     away = store.folder.with_name(f"{store.folder.name}.old")
     shutil.rmtree(away, ignore_errors=True)
@@ -157,6 +157,6 @@ def _remove(store: Store) -> None:
     shutil.rmtree(away, ignore_errors=True)
 
 
-def _loose(store: Store) -> int:
+def _loose(store: CheckpointStore) -> int:
     objects = store.folder / "objects"
     return sum(len(os.listdir(one)) for one in objects.iterdir() if len(one.name) == 2)

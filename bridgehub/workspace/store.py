@@ -28,7 +28,7 @@ import attrs
 from bridgehub.workspace.git import GitFailed, git_environment, run_git
 from bridgehub.workspace.repository import Repository, RepositoryFinder, stamp_of
 
-__all__ = ["Kept", "NoCheckpoint", "Store", "StoreBusy", "session_ref", "store_folder"]
+__all__ = ["CheckpointStore", "Kept", "NoCheckpoint", "StoreBusy", "session_ref", "store_folder"]
 
 READ_S = 20.0
 """What a look at a checkpoint may take."""
@@ -95,7 +95,7 @@ def session_ref(session_id: str) -> str:
 
 
 @attrs.define(eq=False)
-class Store:
+class CheckpointStore:
     """The checkpoints of one workspace. `folder` is the store's, `workspace` the folder that it is of."""
 
     folder: Path
@@ -107,7 +107,7 @@ class Store:
         self._finder = RepositoryFinder(self.workspace)
 
     @classmethod
-    def of(cls, root: str, workspace: str) -> Store:
+    def of(cls, root: str, workspace: str) -> CheckpointStore:
         """Return the store of a workspace, there or not."""
         return cls(store_folder(root, workspace), os.path.realpath(workspace))
 

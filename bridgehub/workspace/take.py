@@ -17,7 +17,7 @@ import attrs
 
 from bridgehub.workspace.git import GitFailed, stream_git
 from bridgehub.workspace.repository import Repository, borrow_index
-from bridgehub.workspace.store import Store
+from bridgehub.workspace.store import CheckpointStore
 
 __all__ = ["LIMITS", "MAX_FILE_BYTES", "Limits", "Snapshot", "TooMuch", "snapshot", "take"]
 
@@ -65,7 +65,7 @@ class Snapshot:
 
 @attrs.define(eq=False)
 class _Taking:
-    store: Store
+    store: CheckpointStore
     index: Path
     limits: Limits
     until: float
@@ -208,7 +208,7 @@ def _joined(paths: Iterable[bytes]) -> bytes:
     return b"".join(path.rstrip(b"/") + b"\0" for path in paths)
 
 
-def snapshot(store: Store, limits: Limits = LIMITS, *, wait_s: float | None = None) -> Snapshot:
+def snapshot(store: CheckpointStore, limits: Limits = LIMITS, *, wait_s: float | None = None) -> Snapshot:
     """Save the workspace as it is into the store; nothing keeps it until a checkpoint does.
 
     Raises:
@@ -220,7 +220,7 @@ def snapshot(store: Store, limits: Limits = LIMITS, *, wait_s: float | None = No
         return _snapshot(store, limits)
 
 
-def _snapshot(store: Store, limits: Limits) -> Snapshot:
+def _snapshot(store: CheckpointStore, limits: Limits) -> Snapshot:
     first = not store.index.exists()
     until = time.monotonic() + (limits.first_s if first else limits.later_s)
     for left in store.folder.glob("index.*"):  # of one that was cut off
@@ -253,7 +253,7 @@ def _snapshot(store: Store, limits: Limits) -> Snapshot:
 
 
 def take(
-    store: Store,
+    store: CheckpointStore,
     session_id: str,
     checkpoint_id: str,
     note: Mapping[str, object],
@@ -279,7 +279,7 @@ def take(
 
 
 def _keep(
-    store: Store,
+    store: CheckpointStore,
     session_id: str,
     checkpoint_id: str,
     note: Mapping[str, object],

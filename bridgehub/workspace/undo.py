@@ -21,10 +21,10 @@ import attrs
 
 from bridgehub.workspace.git import GitFailed
 from bridgehub.workspace.paths import shown
-from bridgehub.workspace.store import Kept, NoCheckpoint, Store
+from bridgehub.workspace.store import CheckpointStore, Kept, NoCheckpoint
 from bridgehub.workspace.take import Limits, take
 
-__all__ = ["UNDO_LIMITS", "Carried", "NothingToUndo", "Plan", "carry_out", "plan_undo"]
+__all__ = ["UNDO_LIMITS", "NothingToUndo", "Plan", "UndoResult", "carry_out", "plan_undo"]
 
 UNDO_LIMITS = Limits(later_s=20.0)
 """Of the checkpoint before an undo: a person waits for it, and nothing else does."""
@@ -56,14 +56,14 @@ class Plan:
 
 
 @attrs.frozen
-class Carried:
+class UndoResult:
     """What an undo did: every path that was written, removed or given another mode, and what was left alone."""
 
     files: tuple[str, ...]
     conflicts: tuple[str, ...]
 
 
-def plan_undo(store: Store, session_id: str, undo_id: str, before: str, after: str) -> Plan:
+def plan_undo(store: CheckpointStore, session_id: str, undo_id: str, before: str, after: str) -> Plan:
     """Plan to take back what lies between two checkpoints of a session, and keep the plan.
 
     Raises:
@@ -83,7 +83,9 @@ def plan_undo(store: Store, session_id: str, undo_id: str, before: str, after: s
     return Plan(now_id, conflicts)
 
 
-def _planned(store: Store, undo_id: str, base: Kept, now: Kept, theirs: Kept) -> tuple[str, tuple[str, ...]]:
+def _planned(
+    store: CheckpointStore, undo_id: str, base: Kept, now: Kept, theirs: Kept
+) -> tuple[str, tuple[str, ...]]:
     """Return the tree that an undo leads to, and the paths that it leaves alone."""
     merged, bad = _merge(store, base.tree, now.tree, theirs.tree)
     wanted = _differences(store, now.tree, merged)
@@ -108,7 +110,7 @@ def _names(paths: set[bytes]) -> tuple[str, ...]:
     return tuple(shown(path) for path in sorted(paths))
 
 
-def _merge(store: Store, base: str, ours: str, theirs: str) -> tuple[str, set[bytes]]:
+def _merge(store: CheckpointStore, base: str, ours: str, theirs: str) -> tuple[str, set[bytes]]:
     """Merge three trees; return the tree and the paths in conflict."""
 
     def commit(tree: str, *parents: str) -> str:
@@ -127,7 +129,7 @@ def _merge(store: Store, base: str, ours: str, theirs: str) -> tuple[str, set[by
     return tree.decode().strip(), {name for name in names if name}
 
 
-def _differences(store: Store, old: str, new: str) -> dict[bytes, tuple[Entry, Entry]]:
+def _differences(store: CheckpointStore, old: str, new: str) -> dict[bytes, tuple[Entry, Entry]]:
     raw = store.git("diff-tree", "-r", "--raw", "-z", "--no-renames", "--no-abbrev", old, new).split(b"\0")
     found: dict[bytes, tuple[Entry, Entry]] = {}
     for meta, path in zip(raw[0::2], raw[1::2], strict=False):
@@ -141,7 +143,7 @@ def _entry(mode: str, blob: str) -> Entry:
     return _ABSENT if mode == "000000" else (mode, blob)
 
 
-def _with(store: Store, tree: str, entries: Mapping[bytes, Entry], undo_id: str) -> str:
+def _with(store: CheckpointStore, tree: str, entries: Mapping[bytes, Entry], undo_id: str) -> str:
     """Return a tree with some of its paths replaced."""
     index = store.folder / f"index.undo-{undo_id}"
     zero = "0" * len(tree)
@@ -160,7 +162,7 @@ def _with(store: Store, tree: str, entries: Mapping[bytes, Entry], undo_id: str)
 # ---- carrying it out ----
 
 
-def carry_out(store: Store, session_id: str, undo_id: str) -> Carried:
+def carry_out(store: CheckpointStore, session_id: str, undo_id: str) -> UndoResult:
     """Do what was planned, or what is left of it.
 
     Raises:
@@ -183,12 +185,12 @@ def carry_out(store: Store, session_id: str, undo_id: str) -> Carried:
         except OSError:
             done = False
         (files if done else conflicts).add(shown(path))
-    return Carried(tuple(sorted(files)), tuple(sorted(conflicts)))
+    return UndoResult(tuple(sorted(files)), tuple(sorted(conflicts)))
 
 
 @attrs.frozen
 class _File:
-    store: Store
+    store: CheckpointStore
     path: bytes
     making: str
     """What the new file is called until it is whole."""

@@ -21,7 +21,7 @@ from builderos.exit_status import FAILED, MISUSED, OK, fail
 from builderos.options import as_path
 
 if TYPE_CHECKING:
-    from bridgehub.agents.acp.offer import Offer
+    from bridgehub.agents.acp.offer import AcpOffer
     from bridgehub.agents.acp.start import Greeting
     from bridgehub.protocol.hub_spec import HubSpec
 
@@ -168,7 +168,7 @@ async def _check(name: str, agent: AcpAgent, environment: dict[str, str]) -> int
 
 
 async def _look(spec: HubSpec) -> int:
-    from bridgehub.agents.acp.offer import Offer
+    from bridgehub.agents.acp.offer import AcpOffer
     from bridgehub.agents.acp.start import greet, new_session, open_program
     from bridgehub.agents.codex.errors import CodexError, NotSignedIn
 
@@ -180,7 +180,7 @@ async def _look(spec: HubSpec) -> int:
         greeting = await greet(program, spec)
         _say_greeting(spec, greeting)
         _, told = await new_session(program, spec, greeting, [])
-        offer = Offer()
+        offer = AcpOffer()
         offer.read_session(told)
         offer.note_defaults()
         _say_offer(offer)
@@ -207,7 +207,7 @@ def _say_greeting(spec: HubSpec, greeting: Greeting) -> None:
     _say(f"takes: {', '.join(['text', *takes])}")
 
 
-def _say_offer(offer: Offer) -> None:
+def _say_offer(offer: AcpOffer) -> None:
     _say("signed in: yes, it began a conversation")
     told = offer.told()
     for name, entries in (("modes", told["modes"]), ("models", told["models"])):

@@ -34,7 +34,7 @@ from storage.sqlite.connection import named_os_errors
 from storage.sqlite.replace import put_database, sync_folder
 from storage.store import open_store
 from storage.tables.audit import HEAD_NAME, read_noted_head
-from storage.tables.devices import FIRST_DEVICE, Device
+from storage.tables.devices import FIRST_DEVICE, DeviceRow
 from storage.tables.hash_chain import Act, Mark
 from storage.tables.uploads import UPLOADS_NAME
 
@@ -105,7 +105,7 @@ class _Restored:
 
     sessions: int
     aside: Path
-    revived: Sequence[Device]
+    revived: Sequence[DeviceRow]
     needs_key: bool
 
 
@@ -140,7 +140,7 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
 
 async def _note_restore(
     copy: Path, noted: Mark | None, known: Collection[str], now_ms: int
-) -> Sequence[Device]:
+) -> Sequence[DeviceRow]:
     """Record in the audit that it was replaced, and where it ended before; record its new end beside `copy`.
 
     Returns:

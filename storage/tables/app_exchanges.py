@@ -14,9 +14,9 @@ import attrs
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.alias_migration import note_known
-from storage.tables.devices import Devices
+from storage.tables.devices import DeviceTable
 
-__all__ = ["APP_SCHEMA", "AppPairs", "OpenExchange"]
+__all__ = ["APP_SCHEMA", "AppPairTable", "OpenExchange"]
 
 APP_SCHEMA = """
 -- Which pair of ids was last used with which key; the hash is that of `device`.
@@ -85,7 +85,7 @@ class OpenExchange:
 
 
 @attrs.define(eq=False)
-class AppPairs:
+class AppPairTable:
     """All pairs and unfinished answers. Nothing here is fsynced: it survives a crash of the server, not of the machine.
 
     All methods raise StorageUnavailable, or StorageCorrupt if the file cannot be read.
@@ -93,7 +93,7 @@ class AppPairs:
 
     _writer: Writer
     _readers: Readers
-    _devices: Devices
+    _devices: DeviceTable
 
     async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
         """Record that a pair was used with `key` just now; drop those not used for `keep_ms`."""

@@ -18,7 +18,7 @@ from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.alerts import ALERT_COLUMNS, PAGE_CLOSES_MS, Alert
 
-__all__ = ["Deliveries", "Delivery", "Due", "Outcome"]
+__all__ = ["AlertDelivery", "Deliveries", "DeliveryOutcome", "Due"]
 
 _DELIVERY: Final = (
     "alert_id, channel_id, state, reason, tries, due_at_ms, status, sent_at_ms, shown_at_ms, acted_at_ms,"
@@ -100,7 +100,7 @@ class Due:
 
 
 @attrs.frozen
-class Outcome:
+class DeliveryOutcome:
     """What became of a request to a service.
 
     Attributes:
@@ -116,7 +116,7 @@ class Outcome:
 
 
 @attrs.frozen
-class Delivery:
+class AlertDelivery:
     """A stored delivery."""
 
     alert_id: str
@@ -152,7 +152,7 @@ class Deliveries:
         """Store that a card is being sent; False, and nothing is stored, if its alert is settled or it was sent."""
         return await self._writer.submit(partial(_begin, due.key), durable=True)
 
-    async def end(self, key: tuple[str, str], outcome: Outcome, now_ms: int) -> None:
+    async def end(self, key: tuple[str, str], outcome: DeliveryOutcome, now_ms: int) -> None:
         """Store what became of it. If the alert was settled meanwhile, the withdrawal of a sent card is due."""
         await self._writer.submit(partial(_end, key, outcome, now_ms), durable=True)
 
@@ -175,7 +175,7 @@ class Deliveries:
 
     async def why(
         self, session_id: str | None, before: str | None, limit: int
-    ) -> list[tuple[Alert, list[Delivery]]]:
+    ) -> list[tuple[Alert, list[AlertDelivery]]]:
         """Return alerts with their deliveries, newest first."""
         return await self._readers.run(partial(_why, session_id, before, limit))
 
@@ -201,7 +201,7 @@ def _begin(key: tuple[str, str], connection: apsw.Connection) -> bool:
     return True
 
 
-def _end(key: tuple[str, str], outcome: Outcome, now_ms: int, connection: apsw.Connection) -> None:
+def _end(key: tuple[str, str], outcome: DeliveryOutcome, now_ms: int, connection: apsw.Connection) -> None:
     found = connection.execute(_STATE, key).get
     if found is None:
         return
@@ -212,7 +212,7 @@ def _end(key: tuple[str, str], outcome: Outcome, now_ms: int, connection: apsw.C
     if settled is not None and outcome.state in ("sent", "sending") and due is None:
         due = now_ms + PAGE_CLOSES_MS
     elif settled is not None and outcome.state == "planned":
-        outcome, due = Outcome("skipped", "answered_first", outcome.status), None
+        outcome, due = DeliveryOutcome("skipped", "answered_first", outcome.status), None
     connection.execute(_END, (*key, outcome.state, outcome.reason, outcome.status, due, now_ms))
 
 
@@ -229,10 +229,10 @@ def _seen(
 
 def _why(
     session_id: str | None, before: str | None, limit: int, connection: apsw.Connection
-) -> list[tuple[Alert, list[Delivery]]]:
+) -> list[tuple[Alert, list[AlertDelivery]]]:
     rows: list[Any] = connection.execute(_ALERTS, (session_id, before, limit)).fetchall()
     return [(Alert(*row), _deliveries(connection.execute(_OF_ALERT, row[:1]).fetchall())) for row in rows]
 
 
-def _deliveries(rows: list[Any]) -> list[Delivery]:
-    return [Delivery(*row) for row in rows]
+def _deliveries(rows: list[Any]) -> list[AlertDelivery]:
+    return [AlertDelivery(*row) for row in rows]

@@ -18,7 +18,7 @@ from storage.tables.audit import append_acts
 from storage.tables.hash_chain import Act
 from storage.tables.revocations import Revocations, end_what_it_opened
 
-__all__ = ["FIRST_DEVICE", "SYSTEM_LABELS", "Device", "Devices", "add_device", "hash_of"]
+__all__ = ["FIRST_DEVICE", "SYSTEM_LABELS", "DeviceRow", "DeviceTable", "add_device", "hash_of"]
 
 FIRST_DEVICE = "first"
 """The fixed id of the device whose key lies in the data folder."""
@@ -49,7 +49,7 @@ _CLAIM = "INSERT INTO label (label, device_id) VALUES (?, ?) ON CONFLICT (label)
 
 
 @attrs.frozen
-class Device:
+class DeviceRow:
     """A holder of a key. `revoked_at_ms` is None while the key is valid."""
 
     id: str
@@ -60,7 +60,7 @@ class Device:
 
 
 @attrs.define(eq=False)
-class Devices:
+class DeviceTable:
     """All devices, held in memory. Call `load` first.
 
     An added device is stored before it counts. A revocation counts at once, and `revocations.run` stores it as soon as
@@ -70,7 +70,7 @@ class Devices:
     _writer: Writer
     _readers: Readers
     revocations: Revocations = attrs.field(init=False)
-    _devices: dict[str, tuple[Device, bytes]] = attrs.field(factory=dict, init=False)
+    _devices: dict[str, tuple[DeviceRow, bytes]] = attrs.field(factory=dict, init=False)
     _labels: dict[str, str] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,17 +79,17 @@ class Devices:
     async def load(self) -> None:
         """Read all devices again."""
         rows = await self._readers.all(_ALL)
-        self._devices = {row[0]: (Device(*row[:5]), row[5]) for row in rows}
+        self._devices = {row[0]: (DeviceRow(*row[:5]), row[5]) for row in rows}
 
-    def list(self) -> Sequence[Device]:
+    def list(self) -> Sequence[DeviceRow]:
         """Return all devices, revoked ones too, in the order of adding."""
         return [device for device, _ in self._devices.values()]
 
-    def find(self, key: str) -> Device | None:
+    def find(self, key: str) -> DeviceRow | None:
         """Return the device that has this valid key. Takes equally long for every wrong key."""
         return self.find_hash(hash_of(key))
 
-    def find_hash(self, wanted: bytes) -> Device | None:
+    def find_hash(self, wanted: bytes) -> DeviceRow | None:
         """Return the device whose valid key has this hash, as `AppPairs` stores it."""
         found = None
         for device, key_hash in self._devices.values():
@@ -97,7 +97,7 @@ class Devices:
                 found = device
         return found
 
-    def get(self, device_id: str) -> Device | None:
+    def get(self, device_id: str) -> DeviceRow | None:
         """Return the device of this id; None if there is none, or its key was revoked."""
         known = self._devices.get(device_id)
         return None if known is None or known[0].revoked_at_ms is not None else known[0]
@@ -112,7 +112,7 @@ class Devices:
         now_ms: int,
         made_by: str | None = None,
         noted: Sequence[Act] = (),
-    ) -> Device:
+    ) -> DeviceRow:
         """Add a device. It owns the label that equals its id. `noted` goes into the audit in the same transaction.
 
         `made_by` is the device that asked for it. If its key was revoked meanwhile, nothing is added.
@@ -122,7 +122,7 @@ class Devices:
             DeviceExists: the id is taken, or used as a label by another device.
             StorageUnavailable: nothing was stored.
         """
-        device = Device(device_id, name, scope, now_ms, None)
+        device = DeviceRow(device_id, name, scope, now_ms, None)
         key_hash = hash_of(key)
         is_good = partial(self.is_good, made_by)
         await self._writer.submit(partial(_add, device, key_hash, is_good, noted, made_by), durable=True)
@@ -134,11 +134,11 @@ class Devices:
         known = None if made_by is None else self._devices.get(made_by)
         return known is None or known[0].revoked_at_ms is None
 
-    def admit(self, device: Device, key_hash: bytes) -> None:
+    def admit(self, device: DeviceRow, key_hash: bytes) -> None:
         """Let in a device that `add_device` stored, once that is committed."""
         self._devices[device.id] = (device, key_hash)
 
-    async def set_first_key(self, key: str, *, now_ms: int) -> Device:
+    async def set_first_key(self, key: str, *, now_ms: int) -> DeviceRow:
         """Make `key` the first device's key. Its older key is revoked with the codes made with it; a revoked first
         device becomes valid again.
         """
@@ -196,7 +196,7 @@ def hash_of(key: str) -> bytes:
 
 
 def _add(
-    device: Device,
+    device: DeviceRow,
     key_hash: bytes,
     is_good: Callable[[], bool],
     acts: Sequence[Act],
@@ -209,7 +209,7 @@ def _add(
     append_acts(acts, connection)
 
 
-def add_device(device: Device, key_hash: bytes, made_by: str | None, connection: apsw.Connection) -> None:
+def add_device(device: DeviceRow, key_hash: bytes, made_by: str | None, connection: apsw.Connection) -> None:
     """Store a device, on the writer's thread, inside the caller's transaction. It is of its maker's person.
 
     Raises DeviceExists.

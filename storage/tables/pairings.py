@@ -21,7 +21,7 @@ from storage.errors import StorageError
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.audit import append_acts
-from storage.tables.devices import Device, Devices, add_device, hash_of
+from storage.tables.devices import DeviceRow, DeviceTable, add_device, hash_of
 from storage.tables.hash_chain import Act
 
 __all__ = ["MAX_PAIRINGS", "PAIRING_MS", "PAIRING_SCHEMA", "Pairing", "Pairings"]
@@ -89,7 +89,7 @@ class Pairings:
 
     _writer: Writer
     _readers: Readers
-    _devices: Devices
+    _devices: DeviceTable
     _open: dict[bytes, _Open] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -147,7 +147,7 @@ class Pairings:
             self._wake.set()
         return kept
 
-    async def redeem(self, pairing: Pairing, device: Device, key: str, noted: Sequence[Act] = ()) -> bool:
+    async def redeem(self, pairing: Pairing, device: DeviceRow, key: str, noted: Sequence[Act] = ()) -> bool:
         """Use up a code for a new device; False, and no change, if another device was faster.
 
         Code and device change in one transaction.
@@ -206,7 +206,7 @@ def _remove(code_hashes: Sequence[bytes], connection: apsw.Connection) -> None:
 
 def _redeem(
     pairing: Pairing,
-    device: Device,
+    device: DeviceRow,
     key_hash: bytes,
     is_good: Callable[[], bool],
     acts: Sequence[Act],

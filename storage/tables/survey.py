@@ -12,7 +12,7 @@ import attrs
 from storage.records import CommandRecord
 from storage.sqlite.commit_mark import find_lost_commits
 from storage.sqlite.readers import Readers
-from storage.tables.uploads import PART, Uploads
+from storage.tables.uploads import PART, UploadTable
 
 __all__ = ["KeptUpload", "Survey"]
 
@@ -50,7 +50,7 @@ class Survey:
     """
 
     _readers: Readers
-    _uploads: Uploads
+    _uploads: UploadTable
 
     async def damage(self) -> Sequence[str]:
         """Return the damage that SQLite itself finds in the file; empty if it is sound.

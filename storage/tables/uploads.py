@@ -25,7 +25,7 @@ from storage.sqlite.connection import named_os_errors
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 
-__all__ = ["PART", "UPLOADS_NAME", "IncomingFile", "Upload", "Uploads"]
+__all__ = ["PART", "UPLOADS_NAME", "IncomingFile", "Upload", "UploadTable"]
 
 UPLOADS_NAME = "uploads"
 """The folder's name in the data folder."""
@@ -127,7 +127,7 @@ class IncomingFile:
 
 
 @attrs.define(eq=False)
-class Uploads:
+class UploadTable:
     """All files. `data` is the data folder; blobs of sessions are removed here too."""
 
     data: Path

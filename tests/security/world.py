@@ -18,7 +18,7 @@ import trio
 
 from storage.blobs import blob_path
 from storage.data_folder import open_data_folder
-from storage.tables.devices import Device as StoredDevice
+from storage.tables.devices import DeviceRow as StoredDevice
 from storage.tables.pairings import PAIRING_MS, Pairing
 from tests.e2e.world import Shared, run_shared
 from tests.storage.stores import opened

@@ -13,7 +13,7 @@ from actors.desk.sessions import GivenBack
 from actors.ports import Ids
 from bridgehub.desk.programs import Listed
 from storage.tables.audit import Audit
-from storage.tables.devices import Devices
+from storage.tables.devices import DeviceTable
 from storage.tables.pairings import Pairings
 from storage.tables.search import Search
 from transport.http.underway import Underway
@@ -128,7 +128,7 @@ class HttpServices:
     uploads: OwnUploads
     search: Search
     notifier: Notifier
-    devices: Devices
+    devices: DeviceTable
     pairings: Pairings
     audit: Audit
     sessions: Removes

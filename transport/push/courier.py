@@ -17,7 +17,7 @@ import trio
 
 from storage.errors import StorageError
 from storage.tables.channels import Channel
-from storage.tables.deliveries import Due, Outcome
+from storage.tables.deliveries import DeliveryOutcome, Due
 from transport.push.outcomes import RETRY_S, channel_state, give_up_ms, outcome_of, ttl_s
 from transport.push.senders.sending import Card, Sender, ServiceAnswer
 from transport.push.words import card_of, settled_card
@@ -106,7 +106,7 @@ class Courier:
         channel = next((one for one in channels if one.channel_id == due.channel_id), None)
         refusal = self._refusal(due, channel)
         if channel is None or refusal is not None:
-            await self._end(due, Outcome("dropped", refusal))
+            await self._end(due, DeliveryOutcome("dropped", refusal))
         elif due.alert.settled_at_ms is not None:
             await self._withdraw(due, channel)
         elif not await self._postpone(due, channel):
@@ -142,11 +142,11 @@ class Courier:
         around = self.around
         scene = await around.scene(due.alert)
         if scene is None:
-            await self._end(due, Outcome("dropped", "gone"))
+            await self._end(due, DeliveryOutcome("dropped", "gone"))
             return
         allowed, first = self._count(channel)
         if not allowed:
-            await self._end(due, Outcome("dropped", "rate_limited"))
+            await self._end(due, DeliveryOutcome("dropped", "rate_limited"))
             if first:
                 await self.senders[channel.kind].send(channel, many(due))
             return
@@ -181,15 +181,15 @@ class Courier:
         answer = await self.senders[channel.kind].send(channel, card)
         tries = self._withdrawals.pop(due.key, 0)
         if answer.status is not None and 200 <= answer.status < 300:
-            await self._end(due, Outcome("withdrawn", status=answer.status))
+            await self._end(due, DeliveryOutcome("withdrawn", status=answer.status))
         elif answer.status in (404, 410) or tries >= len(RETRY_S):
-            await self._end(due, Outcome("failed", "unreachable", answer.status))
+            await self._end(due, DeliveryOutcome("failed", "unreachable", answer.status))
         else:
             self._withdrawals[due.key] = tries + 1
             wait_ms = int(1000 * max(RETRY_S[tries], answer.retry_s or 0))
             await around.tables.deliveries.later(due, around.clock() + wait_ms, "unreachable")
 
-    async def _end(self, due: Due, outcome: Outcome) -> None:
+    async def _end(self, due: Due, outcome: DeliveryOutcome) -> None:
         await self.around.tables.deliveries.end(due.key, outcome, self.around.clock())
 
     async def _note(self, channel: Channel, answer: ServiceAnswer) -> None:

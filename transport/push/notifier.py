@@ -17,7 +17,7 @@ import trio
 from actors.ports import Clock, Ids
 from storage.store import Notified
 from storage.tables.channels import Channel, NewChannel
-from storage.tables.devices import Devices
+from storage.tables.devices import DeviceTable
 from transport.push.attention import Attention
 from transport.push.senders.endpoints import Allowed, origin_parts
 from transport.push.senders.sending import Card, ServiceAnswer
@@ -64,7 +64,7 @@ class Notifier:
     """
 
     tables: Notified
-    devices: Devices
+    devices: DeviceTable
     settings: PushSettings
     attention: Attention
     clock: Clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from storage.tables.alerts import Alert
-from storage.tables.deliveries import Outcome
+from storage.tables.deliveries import DeliveryOutcome
 from transport.push.senders.sending import ServiceAnswer
 from transport.push.words import DECISION_TTL_S, OTHER_TTL_S
 
@@ -33,23 +33,23 @@ def ttl_s(alert: Alert, permission_timeout_s: float | None, now_ms: int) -> int:
     return max(0, (give_up_ms(alert, permission_timeout_s) - now_ms) // 1000)
 
 
-def outcome_of(answer: ServiceAnswer, tries: int, now_ms: int) -> Outcome:
+def outcome_of(answer: ServiceAnswer, tries: int, now_ms: int) -> DeliveryOutcome:
     """Return what became of a delivery after its try number `tries`."""
     status = answer.status
     if status is None:
         if tries > len(RETRY_S):
-            return Outcome("failed", "unreachable")
+            return DeliveryOutcome("failed", "unreachable")
         due = now_ms + 1000 * RETRY_S[tries - 1]
-        return Outcome("sending" if answer.maybe else "planned", "unreachable", None, due)
+        return DeliveryOutcome("sending" if answer.maybe else "planned", "unreachable", None, due)
     if 200 <= status < 300:
-        return Outcome("sent", status=status)
+        return DeliveryOutcome("sent", status=status)
     if status in (404, 410):
-        return Outcome("failed", "gone", status)
+        return DeliveryOutcome("failed", "gone", status)
     if status == 413:
-        return Outcome("failed", "too_long", status)
+        return DeliveryOutcome("failed", "too_long", status)
     if status == 429 or status >= 500:
-        return Outcome("planned", "unreachable", status, now_ms + 1000 * _busy_s(answer, tries))
-    return Outcome("failed", "refused", status)
+        return DeliveryOutcome("planned", "unreachable", status, now_ms + 1000 * _busy_s(answer, tries))
+    return DeliveryOutcome("failed", "refused", status)
 
 
 def channel_state(answer: ServiceAnswer, now_ms: int) -> tuple[str, str | None, int | None] | None:

@@ -11,7 +11,7 @@ from actors.events.conversation import Notice
 from actors.events.permissions import PermissionRequested
 from actors.events.work import TaskFinished
 from storage.tables.alerts import Alert
-from storage.tables.deliveries import Delivery
+from storage.tables.deliveries import AlertDelivery
 from transport.push.alert_state import DECIDED
 from transport.push.senders.sending import Card
 from transport.push.settings import Detail
@@ -183,7 +183,7 @@ def _became(alert: Alert, who: str | None) -> str:
     return "Seen on another device"
 
 
-def reason_of(delivery: Delivery, kind: str) -> str:
+def reason_of(delivery: AlertDelivery, kind: str) -> str:
     """Return in a sentence what became of a delivery."""
     if delivery.state in ("skipped", "failed", "dropped"):
         if delivery.reason == "answered_first" and kind != "decision":

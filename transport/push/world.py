@@ -15,7 +15,7 @@ from storage.errors import SessionMissing
 from storage.store import Notified
 from storage.tables.alerts import Alert
 from storage.tables.channels import Channel
-from storage.tables.devices import Devices
+from storage.tables.devices import DeviceTable
 from transport.access.auth import authorize
 from transport.ports import Deps
 from transport.push.attention import Attention
@@ -40,7 +40,7 @@ class Surroundings:
 
     deps: Deps
     tables: Notified
-    devices: Devices
+    devices: DeviceTable
     settings: PushSettings
     attention: Attention
     clock: Clock

@@ -12,7 +12,7 @@ from bridgehub.workspace.changes import compare
 from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.paths import PathRefused, check_path
-from bridgehub.workspace.store import Kept, NoCheckpoint, Store, StoreBusy
+from bridgehub.workspace.store import CheckpointStore, Kept, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import Limits, TooMuch, snapshot
 from transport.workspace.reading import OpenFile, as_text
 
@@ -48,9 +48,9 @@ class Compares:
     session_id: str
 
     @property
-    def store(self) -> Store:
+    def store(self) -> CheckpointStore:
         """The workspace's store."""
-        return Store.of(str(self.folder), self.workspace)
+        return CheckpointStore.of(str(self.folder), self.workspace)
 
     def why_none(self) -> CannotCompare:
         """Return the error for a workspace without a checkpoint."""
@@ -82,7 +82,7 @@ class Compares:
         ends = {"from": wanted.before, "to": wanted.after}
         return {**ends, "files": found.files, "truncated": found.truncated}
 
-    def _now(self, store: Store) -> Kept:
+    def _now(self, store: CheckpointStore) -> Kept:
         taken = snapshot(store, NOW_LIMITS)
         return Kept("", taken.tree, taken.left_out)
 
@@ -105,7 +105,7 @@ class Compares:
         return OpenFile(len(data), text, data=data)
 
 
-def _entry(store: Store, tree: str, path: str) -> tuple[str, str]:
+def _entry(store: CheckpointStore, tree: str, path: str) -> tuple[str, str]:
     """Return mode and blob of a file in a tree. Raises PathRefused, GitFailed, GitMissing."""
     if not path:
         raise PathRefused("not_a_file", "That is not a file.")

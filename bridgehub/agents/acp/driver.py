@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from bridgehub.agents.acp.known import known_of
-from bridgehub.agents.acp.offer import Offer
+from bridgehub.agents.acp.offer import AcpOffer
 from bridgehub.agents.acp.prompt import make_prompt
 from bridgehub.agents.acp.servers import workspace_servers
 from bridgehub.agents.acp.session import AcpSession
@@ -288,9 +288,9 @@ class AcpDriver:
         return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)
 
 
-def _offer(told: Fields, greeting: Greeting, defaults: Any) -> Offer:
+def _offer(told: Fields, greeting: Greeting, defaults: Any) -> AcpOffer:
     can = ("images",) if greeting.takes("image") else ()
-    offer = Offer(can=can)
+    offer = AcpOffer(can=can)
     offer.read_session(told)
     offer.note_defaults(defaults if isinstance(defaults, dict) else None)
     return offer

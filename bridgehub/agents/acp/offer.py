@@ -14,7 +14,7 @@ import attrs
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.text import clean_text
 
-__all__ = ["BYPASS", "SETTINGS", "Change", "Choice", "Offer", "mode_kind"]
+__all__ = ["BYPASS", "SETTINGS", "AcpOffer", "SettingCall", "SettingChoice", "mode_kind"]
 
 SETTINGS = ("permission_mode", "model", "effort")
 """The order in which they are set. A mode may change the other choices, and a model its efforts."""
@@ -57,7 +57,7 @@ def mode_kind(mode_id: str, name: str = "") -> str:
 
 
 @attrs.frozen
-class Change:
+class SettingCall:
     """One call that changes a setting."""
 
     method: str
@@ -65,7 +65,7 @@ class Change:
 
 
 @attrs.define(eq=False)
-class Choice:
+class SettingChoice:
     """The choices of one setting, and its value. `config_id`: the option that sets it. None: it has a method of its own."""
 
     entries: dict[str, dict[str, Any]]
@@ -75,10 +75,10 @@ class Choice:
 
 
 @attrs.define(eq=False)
-class Offer:
+class AcpOffer:
     """What is known of one agent-side conversation. `defaults`: its initial values, by setting."""
 
-    choices: dict[str, Choice] = attrs.field(factory=dict)
+    choices: dict[str, SettingChoice] = attrs.field(factory=dict)
     commands: list[dict[str, Any]] = attrs.field(factory=list)
     defaults: dict[str, str | None] = attrs.field(factory=dict)
     can: tuple[str, ...] = ()
@@ -88,10 +88,10 @@ class Offer:
         modes, models = told.inner("modes"), told.inner("models")
         if modes.raw:
             entries = _entries(modes.objects("availableModes"), "id")
-            self.choices["permission_mode"] = Choice(*entries, modes.maybe_text("currentModeId"))
+            self.choices["permission_mode"] = SettingChoice(*entries, modes.maybe_text("currentModeId"))
         if models.raw:
             entries = _entries(models.objects("availableModels"), "modelId")
-            self.choices["model"] = Choice(*entries, models.maybe_text("currentModelId"))
+            self.choices["model"] = SettingChoice(*entries, models.maybe_text("currentModelId"))
         self.read_options(told)
 
     def read_options(self, told: Fields) -> None:
@@ -103,7 +103,7 @@ class Offer:
             entries, cut = _entries(_flat(option), "value")
             if entries:
                 current = option.maybe_text("currentValue")
-                self.choices[name] = Choice(entries, cut, current, option.text("id"))
+                self.choices[name] = SettingChoice(entries, cut, current, option.text("id"))
 
     def read_mode(self, told: Fields) -> None:
         """Take a `current_mode_update`."""
@@ -160,15 +160,15 @@ class Offer:
             return "the agent may not work without asking: `allow_bypass` is off in its table"
         return None
 
-    def change(self, name: str, value: str, session_id: str) -> Change:
+    def change(self, name: str, value: str, session_id: str) -> SettingCall:
         """Return the call that sets `name`, which must be one of the choices."""
         choice = self.choices[name]
         if choice.config_id is not None:
             config = {"configId": choice.config_id, "value": value}
-            return Change("session/set_config_option", {"sessionId": session_id, **config})
+            return SettingCall("session/set_config_option", {"sessionId": session_id, **config})
         if name == "permission_mode":
-            return Change("session/set_mode", {"sessionId": session_id, "modeId": value})
-        return Change("session/set_model", {"sessionId": session_id, "modelId": value})
+            return SettingCall("session/set_mode", {"sessionId": session_id, "modeId": value})
+        return SettingCall("session/set_model", {"sessionId": session_id, "modelId": value})
 
     def told(self) -> dict[str, Any]:
         """Return the offer in the form of `AgentOffered`."""

@@ -21,7 +21,7 @@ from bridgehub.agents.request_words import MAX_TITLE_CHARS, Kind, RequestWords
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided
 
-__all__ = ["Options", "Question", "outcome_of", "question_of"]
+__all__ = ["AcpQuestion", "Options", "outcome_of", "question_of"]
 
 MAX_OPTIONS = 13
 """Options by label. With the three decisions, these are as many as a request can have."""
@@ -98,7 +98,7 @@ class Options:
 
 
 @attrs.frozen
-class Question:
+class AcpQuestion:
     """What a person is asked (`Sink.ask`)."""
 
     tool: str
@@ -108,7 +108,9 @@ class Question:
     grant: str | None
 
 
-def question_of(params: Fields, tool: ToolCall, diff: Any, *, workspace: str, may_bypass: bool) -> Question:
+def question_of(
+    params: Fields, tool: ToolCall, diff: Any, *, workspace: str, may_bypass: bool
+) -> AcpQuestion:
     """Return the question of a `session/request_permission` about a tool call, of which almost nothing may be known."""
     about = grant_words(tool)
     kind = _KINDS.get(tool.kind, "other")
@@ -122,7 +124,7 @@ def question_of(params: Fields, tool: ToolCall, diff: Any, *, workspace: str, ma
         shown = {**shown, "plan": tool.raw_input["plan"]}
     title = _title(tool, kind, workspace)
     words = RequestWords(kind, title, diff=diff, options=options.offered(), denying=options.denying)
-    return Question(tool.name, cut_json(shown).value, options, words, grant)
+    return AcpQuestion(tool.name, cut_json(shown).value, options, words, grant)
 
 
 def outcome_of(decided: Decided, options: Options) -> Mapping[str, Any]:

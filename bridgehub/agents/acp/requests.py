@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from bridgehub.agents.acp.files import MAX_FILE_BYTES, BadFile, read_file, resolve, write_file
-from bridgehub.agents.acp.offer import BYPASS, Offer
+from bridgehub.agents.acp.offer import BYPASS, AcpOffer
 from bridgehub.agents.acp.permissions import outcome_of, question_of
 from bridgehub.agents.acp.start import CANCELLED
 from bridgehub.agents.acp.terminals import BadTerminal, Terminals
@@ -28,7 +28,7 @@ from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.events import HubEvent
 from bridgehub.protocol.messages import Decided
 
-__all__ = ["Refusal", "Requests"]
+__all__ = ["RequestHandler", "RequestRefused"]
 
 INVALID_PARAMS = -32602
 NOT_FOUND = -32601
@@ -40,7 +40,7 @@ MAX_SHOWN_DIFF = 256 * 1024
 _YES = ("allow", "allow_session")
 
 
-class Refusal(Exception):
+class RequestRefused(Exception):
     """An error that answers the agent's request, with this text and `code`."""
 
     def __init__(self, text: str, code: int = INVALID_PARAMS) -> None:
@@ -49,7 +49,7 @@ class Refusal(Exception):
 
 
 @attrs.define(eq=False)
-class Requests:
+class RequestHandler:
     """Answers one turn's requests.
 
     Attributes:
@@ -63,7 +63,7 @@ class Requests:
     emit: Callable[[HubEvent], Any]
     translator: Translator
     terminals: Terminals
-    offer: Offer
+    offer: AcpOffer
     notes: list[str]
     may_bypass: bool = False
     _allowed_paths: set[str] = attrs.field(factory=set)
@@ -75,11 +75,11 @@ class Requests:
             await trio.lowlevel.checkpoint()
             if method == "session/request_permission":
                 return CANCELLED
-            raise Refusal("there is no such session")
+            raise RequestRefused("there is no such session")
         try:
             return await self._answer(method, params)
         except (BadFile, BadTerminal) as error:
-            raise Refusal(str(error)) from error
+            raise RequestRefused(str(error)) from error
 
     async def _answer(self, method: str, params: Fields) -> Mapping[str, Any] | None:
         terminal_id = params.text("terminalId")
@@ -104,7 +104,7 @@ class Requests:
             case "terminal/release":
                 self.terminals.release(terminal_id)
                 return {}
-        raise Refusal("not supported", NOT_FOUND)
+        raise RequestRefused("not supported", NOT_FOUND)
 
     # ---- permissions ----
 
@@ -141,7 +141,7 @@ class Requests:
         decided: Decided = await self.sink.ask(tool, cut_json(shown).value, grant=grant, words=words)
         if decided.decision not in _YES:
             why = f": {decided.note}" if decided.note else ""
-            raise Refusal(f"the person did not allow it{why}", REFUSED)
+            raise RequestRefused(f"the person did not allow it{why}", REFUSED)
 
     # ---- files ----
 
@@ -160,7 +160,7 @@ class Requests:
         path, short = await trio.to_thread.run_sync(_place, params.text("path"), self.workspace)
         content = params.maybe_text("content")
         if content is None or len(content) > MAX_FILE_BYTES:
-            raise Refusal("the content is not text, or too long")
+            raise RequestRefused("the content is not text, or too long")
         if str(path) not in self._allowed_paths and not self._mode_is("edits", BYPASS):
             diff = await trio.to_thread.run_sync(_write_diff, path, short, content, abandon_on_cancel=True)
             modes = self._modes("edits", BYPASS)

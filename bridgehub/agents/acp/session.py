@@ -19,11 +19,11 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.acp.offer import Offer
+from bridgehub.agents.acp.offer import AcpOffer
 from bridgehub.agents.acp.outcome import turn_end
-from bridgehub.agents.acp.requests import Refusal, Requests
+from bridgehub.agents.acp.requests import RequestHandler, RequestRefused
 from bridgehub.agents.acp.start import CANCELLED, Greeting
-from bridgehub.agents.acp.switches import Switches
+from bridgehub.agents.acp.switches import AcpSwitches
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.acp.translate import Translator, joined
 from bridgehub.agents.base import Sink, Tell, TurnEnd
@@ -59,7 +59,7 @@ class _Turn:
     turn_id: str
     sink: Sink
     translator: Translator
-    requests: Requests
+    requests: RequestHandler
     prompt_id: int | None = None
     consumed: bool = False
     interrupted: bool = False
@@ -74,14 +74,14 @@ class AcpSession:
     program: Program
     session_id: str
     greeting: Greeting
-    offer: Offer
+    offer: AcpOffer
     terminals: Terminals
     notes: list[str] = attrs.field(factory=list)
     _turn: _Turn | None = None
-    _switches: Switches = attrs.field(init=False)
+    _switches: AcpSwitches = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._switches = Switches(self.spec, self.program, self.session_id, self.offer)
+        self._switches = AcpSwitches(self.spec, self.program, self.session_id, self.offer)
 
     @property
     def usable(self) -> bool:
@@ -152,7 +152,7 @@ class AcpSession:
         async def emit(event: HubEvent) -> None:
             await self._emit(turn, event)
 
-        requests = Requests(
+        requests = RequestHandler(
             self.spec.workspace,
             self.session_id,
             sink,
@@ -271,15 +271,15 @@ class AcpSession:
     ) -> None:
         # `_follow` reports that the program has ended.
         result: Mapping[str, Any] | None = None
-        error: Refusal | None = Refusal("the turn is over", BUSY)
+        error: RequestRefused | None = RequestRefused("the turn is over", BUSY)
         try:
             with scope:
                 if is_too_many:
-                    error = Refusal("too many requests at once", BUSY)
+                    error = RequestRefused("too many requests at once", BUSY)
                 else:
                     try:
                         result, error = await turn.requests.answer(request.method, request.params), None
-                    except Refusal as refusal:
+                    except RequestRefused as refusal:
                         error = refusal
         finally:
             turn.asks.discard(scope)
@@ -287,7 +287,7 @@ class AcpSession:
                 await self._reply(request, result, error)
 
     async def _reply(
-        self, request: ServerRequest, result: Mapping[str, Any] | None, error: Refusal | None
+        self, request: ServerRequest, result: Mapping[str, Any] | None, error: RequestRefused | None
     ) -> None:
         if error is None:
             await self.program.answer(request, result)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import attrs
 import trio
 
-from bridgehub.agents.acp.offer import SETTINGS, Offer
+from bridgehub.agents.acp.offer import SETTINGS, AcpOffer
 from bridgehub.agents.base import Tell
 from bridgehub.agents.codex.errors import CallRefused
 from bridgehub.agents.codex.program import Program
 from bridgehub.protocol.events import SettingsTold
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 
-__all__ = ["Switches"]
+__all__ = ["AcpSwitches"]
 
 SET_S = 10.0
 """How long an agent may take to change a setting, seconds."""
@@ -21,13 +21,13 @@ MAX_REASON_CHARS = 500
 
 
 @attrs.define(eq=False)
-class Switches:
+class AcpSwitches:
     """The settings of one conversation."""
 
     spec: HubSpec
     program: Program
     session_id: str
-    offer: Offer
+    offer: AcpOffer
     _changing: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property

@@ -8,21 +8,21 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Memory", "Position"]
+__all__ = ["Memory", "RecordPosition"]
 
 MAX_FOLDERS = 20
 """Newest folders of attached files that are remembered. Usually there is one, since all uploads are in one folder."""
 
 
 @attrs.frozen
-class Position:
+class RecordPosition:
     """A place in Claude Code's own record: the id of a conversation, and of the last message that counts."""
 
     conversation: str
     message: str
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> Position | None:
+    def of(cls, told: dict[str, Any]) -> RecordPosition | None:
         """Read the position from an earlier turn's end. None if invalid: both ids become arguments of a program."""
         try:
             return cls(str(uuid.UUID(told.get("conversation"))), str(uuid.UUID(told.get("message"))))
@@ -47,7 +47,7 @@ class Memory:
 
     is_cleared: bool = False
     folders: tuple[str, ...] = ()
-    fork: Position | None = None
+    fork: RecordPosition | None = None
     native: str = ""
 
     @classmethod
@@ -59,7 +59,7 @@ class Memory:
         return cls(
             known.get("is_cleared") is True,
             tuple(each for each in folders if isinstance(each, str)) if isinstance(folders, list) else (),
-            Position.of(fork) if isinstance(fork, dict) else None,
+            RecordPosition.of(fork) if isinstance(fork, dict) else None,
             _id(known.get("native")),
         )
 

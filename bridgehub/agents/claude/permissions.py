@@ -29,7 +29,7 @@ from claude_agent_sdk import (
 from claude_agent_sdk.types import PermissionRuleValue
 
 from bridgehub.agents.base import Sink
-from bridgehub.agents.claude.switches import Switches
+from bridgehub.agents.claude.switches import ClaudeSwitches
 from bridgehub.agents.claude.translate.edits import wanted_diff
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import clean_text, cut_json
@@ -112,7 +112,7 @@ class PermissionBroker:
 
     readable: set[str] = attrs.field(factory=set)
     may_bypass: bool = False
-    switches: Switches | None = None
+    switches: ClaudeSwitches | None = None
     _turn: _Turn | None = None
     _opened: trio.Event = attrs.field(factory=trio.Event)
 

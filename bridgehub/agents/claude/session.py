@@ -49,11 +49,11 @@ from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSe
 from bridgehub.agents.claude.permissions import PermissionBroker
 from bridgehub.agents.claude.prompt import Content, Once
 from bridgehub.agents.claude.steering import Steers
-from bridgehub.agents.claude.switches import Switches
-from bridgehub.agents.claude.translate.background import Background
+from bridgehub.agents.claude.switches import ClaudeSwitches
+from bridgehub.agents.claude.translate.background import ClaudeBackground
 from bridgehub.agents.claude.translate.events import ClaudeTranslator
 from bridgehub.agents.claude.translate.gauge import ClaudeGauge
-from bridgehub.agents.claude.translate.outcome import Outcome, named_uuids
+from bridgehub.agents.claude.translate.outcome import TurnOutcome, named_uuids
 from bridgehub.agents.claude.translate.output import keep_blobs, read_output
 from bridgehub.agents.claude.translate.todo import changes_list, read_list, written_list
 from bridgehub.protocol.events import AgentOffered, Consumed, HubEvent, Noticed
@@ -91,7 +91,7 @@ class ClaudeSession:
     _state: str | None = None
     """`running`, `idle` or `requires_action`, as the program last reported."""
     _cost_total: float | None = None
-    """The program's running total of cost, US dollars. See `Outcome`."""
+    """The program's running total of cost, US dollars. See `TurnOutcome`."""
     is_cleared: bool = False
     """The person had the conversation cleared. The next turn begins a new one."""
     is_stale: bool = False
@@ -110,8 +110,8 @@ class ClaudeSession:
     """Messages that were read between two turns and belong to the next one."""
     _owed: deque[HubEvent] = attrs.field(factory=deque)
     """Events that were read between two turns and are not reported yet."""
-    background: Background = attrs.field(factory=Background)
-    switches: Switches = attrs.field(kw_only=True)
+    background: ClaudeBackground = attrs.field(factory=ClaudeBackground)
+    switches: ClaudeSwitches = attrs.field(kw_only=True)
     """The program's model, permission mode and effort."""
 
     async def run_turn(self, prompt: Prompt, content: Content, sink: Sink) -> TurnEnd:
@@ -125,7 +125,7 @@ class ClaudeSession:
             BadOutput: it sent something that the SDK cannot read.
         """
         prompt_uuid = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{prompt.turn_id}/{sink.new_id()}"))
-        outcome = Outcome(prompt.turn_id, prompt_uuid, self._cost_total)
+        outcome = TurnOutcome(prompt.turn_id, prompt_uuid, self._cost_total)
         translator = ClaudeTranslator(prompt.turn_id, prompt.content.strip().startswith("/compact"))
         self._interrupted, self.is_in_turn, self._sent = False, True, trio.Event()
         self._unfinished, self._steers = True, Steers()
@@ -181,7 +181,7 @@ class ClaudeSession:
 
         Raises ProgramExited, BadOutput: as `run_turn`.
         """
-        outcome = Outcome(turn_id, "", self._cost_total, answered=True)
+        outcome = TurnOutcome(turn_id, "", self._cost_total, answered=True)
         translator = ClaudeTranslator(turn_id)
         self._interrupted, self.is_in_turn, self._sent = False, True, trio.Event()
         self._unfinished, self._state = True, "running"
@@ -295,7 +295,7 @@ class ClaudeSession:
         except CLIConnectionError as error:
             raise PromptNotSent(self._last_words(None)) from error
 
-    async def _follow(self, outcome: Outcome, translator: ClaudeTranslator, sink: Sink) -> None:
+    async def _follow(self, outcome: TurnOutcome, translator: ClaudeTranslator, sink: Sink) -> None:
         consumed = False
         await trio.lowlevel.checkpoint()
         while self._owed:

@@ -34,13 +34,13 @@ from claude_agent_sdk.types import SystemPromptPreset
 from bridgehub.agents.claude.conversations import MAX_CONVERSATIONS, ConversationRow
 from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
 from bridgehub.agents.claude.held_file import hold
-from bridgehub.agents.claude.memory import Position
+from bridgehub.agents.claude.memory import RecordPosition
 from bridgehub.agents.claude.offer import ClaudeOffer
 from bridgehub.agents.claude.permissions import PermissionBroker, reading_rule
 from bridgehub.agents.claude.session import ClaudeSession, told_end
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.agents.claude.stream import JoiningTransport
-from bridgehub.agents.claude.switches import Switches
+from bridgehub.agents.claude.switches import ClaudeSwitches
 from bridgehub.delegation.mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.hub_spec import HubSpec
@@ -48,7 +48,7 @@ from bridgehub.protocol.process_tree import MARKER, TASK_MARKER
 from bridgehub.trust.gate import Settled
 from bridgehub.trust.instructions import claude_instructions
 
-__all__ = ["ConversationRow", "Setup", "open_session"]
+__all__ = ["ClaudeSetup", "ConversationRow", "open_session"]
 
 logger = logging.getLogger("builderos.bridgehub")
 
@@ -88,7 +88,7 @@ _NO_CONVERSATION = "No conversation found with session ID"
 
 
 @attrs.frozen
-class Setup:
+class ClaudeSetup:
     """What a program is started with, besides the hub's spec.
 
     Attributes:
@@ -107,12 +107,12 @@ class Setup:
     readable: set[str]
     delegation: Delegation
     settled: Settled
-    fork: Position | None = None
+    fork: RecordPosition | None = None
     native: str = ""
     at: str = ""
 
 
-async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool]:
+async def open_session(spec: HubSpec, setup: ClaudeSetup) -> tuple[ClaudeSession, bool]:
     """Start the program on the session's newest conversation, or on a new one if the program does not know that id.
 
     A start that fails for any other reason loses nothing: the next try may resume the conversation.
@@ -149,7 +149,11 @@ async def open_session(spec: HubSpec, setup: Setup) -> tuple[ClaudeSession, bool
 
 
 async def _start(
-    spec: HubSpec, setup: Setup, *, session_id: str | None = None, resume: str | Position | None = None
+    spec: HubSpec,
+    setup: ClaudeSetup,
+    *,
+    session_id: str | None = None,
+    resume: str | RecordPosition | None = None,
 ) -> ClaudeSession:
     """Start the program. `resume`: a conversation to continue, or a place in one to continue from under `session_id`."""
     if (own := spec.options.get("cli_path")) is not None and not await trio.to_thread.run_sync(_may_run, own):
@@ -160,7 +164,7 @@ async def _start(
     held = ExitStack()
     await trio.to_thread.run_sync(_hold_files, spec, setup.settled, options, held)
     options.session_id = session_id
-    if isinstance(resume, Position):
+    if isinstance(resume, RecordPosition):
         options.resume, options.resume_session_at = resume.conversation, resume.message
         options.fork_session = True
     else:
@@ -185,7 +189,7 @@ async def _start(
         raise ProgramExited(told_end(exit_code, stderr)) from error
     except ClaudeSDKError as error:
         raise BadOutput(type(error).__name__) from error
-    switches = Switches(
+    switches = ClaudeSwitches(
         client,
         ClaudeOffer.of_start(await client.get_server_info()),
         default_model=spec.options.get("model"),
@@ -236,7 +240,9 @@ def _default_mode(spec: HubSpec) -> str:
     return str(spec.options.get("permission_mode") or "default")
 
 
-def _options(spec: HubSpec, setup: Setup, asker: PermissionBroker, stderr: deque[str]) -> ClaudeAgentOptions:
+def _options(
+    spec: HubSpec, setup: ClaudeSetup, asker: PermissionBroker, stderr: deque[str]
+) -> ClaudeAgentOptions:
     """Return the options of a program as on the desktop: its system prompt, settings of user and trusted project."""
     return ClaudeAgentOptions(
         cwd=spec.workspace,

@@ -19,7 +19,7 @@ from bridgehub.agents.claude.offer import ClaudeOffer
 from bridgehub.protocol.events import SettingsTold
 from bridgehub.protocol.hub_spec import Setup
 
-__all__ = ["Switches"]
+__all__ = ["ClaudeSwitches"]
 
 logger = logging.getLogger("builderos.bridgehub")
 
@@ -31,7 +31,7 @@ _TYPED = ("/model", "/effort")
 
 
 @attrs.define(eq=False)
-class Switches:
+class ClaudeSwitches:
     """The settings of one running program.
 
     Attributes:

@@ -16,11 +16,11 @@ import trio
 
 from bridgehub.agents.base import Tell
 from bridgehub.agents.codex.protocol import Notification, ServerRequest
-from bridgehub.agents.codex.translate.items import Tool, tool_outcome
+from bridgehub.agents.codex.translate.items import CodexToolCall, tool_outcome
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
 
-__all__ = ["Background"]
+__all__ = ["CodexBackground"]
 
 _AGENT_TYPE = "command"
 """What devices show as the one at work."""
@@ -30,7 +30,7 @@ TITLE_CHARS = 200
 
 
 @attrs.define(eq=False)
-class Background:
+class CodexBackground:
     """What runs in the background of one program. It lives as long as the program.
 
     Attributes:
@@ -42,7 +42,7 @@ class Background:
     ended: deque[TaskEnded] = attrs.field(factory=deque)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
-    def leave(self, turn_id: str, tools: Iterable[Tool]) -> Iterator[HubEvent]:
+    def leave(self, turn_id: str, tools: Iterable[CodexToolCall]) -> Iterator[HubEvent]:
         """Yield the start of a background task for each of these calls, which outlive their turn."""
         for tool in tools:
             if tool.name == "shell" and tool.item_id not in self.running:

@@ -9,11 +9,11 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Tell
-from bridgehub.agents.codex.background import Background
+from bridgehub.agents.codex.background import CodexBackground
 from bridgehub.agents.codex.errors import CodexError
 from bridgehub.agents.codex.program import Program
 
-__all__ = ["Commands"]
+__all__ = ["CodexCommands"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
@@ -35,12 +35,12 @@ class _AllBut(Container[str]):
 
 
 @attrs.define(eq=False)
-class Commands:
+class CodexCommands:
     """The commands of one program and its thread."""
 
     program: Program
     thread_id: str
-    background: Background = attrs.field(factory=Background)
+    background: CodexBackground = attrs.field(factory=CodexBackground)
     _spared: dict[str, None] = attrs.field(factory=dict)
     """Tool calls that are done, or that earlier turns left in the background. An interrupt ends none of them."""
 

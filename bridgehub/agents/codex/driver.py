@@ -34,7 +34,7 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.session import CodexSession
 from bridgehub.agents.codex.start import (
     Instructions,
-    Settings,
+    StartSettings,
     Thread,
     history_text,
     initialize,
@@ -266,7 +266,7 @@ class CodexDriver:
 
     def _changes(self) -> dict[str, Any]:
         assert self._settings is not None, "a thread that is open has settings"
-        return self._settings.overrides(self._wanted, Settings.of(self._spec_now()))
+        return self._settings.overrides(self._wanted, StartSettings.of(self._spec_now()))
 
     def _mode_now(self) -> str | None:
         return self._wanted.permission_mode
@@ -288,7 +288,11 @@ class CodexDriver:
         is_same = session is not None and session.usable
         if is_same and session is not None:
             is_same = read == self._read or bool(session.commands.background.running)
-        if is_same and self._settings is not None and self._settings.knows(Settings.of(self._spec_now())):
+        if (
+            is_same
+            and self._settings is not None
+            and self._settings.knows(StartSettings.of(self._spec_now()))
+        ):
             return None  # its background work is worth more than instructions that were edited since
         await self._lose(sink.emit)
         self._read = read
@@ -301,7 +305,7 @@ class CodexDriver:
         words = await trio.to_thread.run_sync(FolderWords.of, self.spec, settled)
         spec = self._spec_now()
         thread_id, is_new, told = await open_thread(program, spec, self._thread, words)
-        await self._note_settings(program, Settings.of(spec), told, sink)
+        await self._note_settings(program, StartSettings.of(spec), told, sink)
         self._has_past |= not is_new
         self._session = CodexSession(program, thread_id, self.spec.blob_folder)
         news = words.instructions if not is_new and words.mark != self._told else ""
@@ -314,7 +318,7 @@ class CodexDriver:
             return news
         return await _context(prompt, sink) if is_new and prompt.taken_before else None
 
-    async def _note_settings(self, program: Program, opened: Settings, told: Fields, sink: Sink) -> None:
+    async def _note_settings(self, program: Program, opened: StartSettings, told: Fields, sink: Sink) -> None:
         """Take the settings of the thread, and report what Codex offers."""
         known = {} if self._settings is None else self._settings.policies
         default = self.spec.options.get("model")

@@ -11,12 +11,12 @@ from typing import Any
 import attrs
 
 from bridgehub.agents.codex.protocol import Fields, ServerRequest
-from bridgehub.agents.codex.translate.items import Tool, diff_of
+from bridgehub.agents.codex.translate.items import CodexToolCall, diff_of
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided
 
-__all__ = ["Question", "answer_of", "question_of"]
+__all__ = ["CodexQuestion", "answer_of", "question_of"]
 
 MAX_GRANT_CHARS = 2000
 """Code points of a grant. A person could not read a longer one, so such a call can be allowed only once."""
@@ -28,7 +28,7 @@ _INPUT = "item/tool/requestUserInput"
 
 
 @attrs.frozen
-class Question:
+class CodexQuestion:
     """What a person is asked (`Sink.ask`). `item_id`: the tool call that waits, empty if none is named."""
 
     tool: str
@@ -44,7 +44,7 @@ class Question:
         return attrs.evolve(plain_words(self.tool, self.tool_input, self.questions), diff=self.diff)
 
 
-def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question | None:
+def question_of(request: ServerRequest, running: tuple[CodexToolCall, ...]) -> CodexQuestion | None:
     """Return the question. None for a request that no person can answer.
 
     Args:
@@ -65,15 +65,15 @@ def question_of(request: ServerRequest, running: tuple[Tool, ...]) -> Question |
                 "reason": params.maybe_text("reason"),
                 "lasts": "until this turn ends",  # Codex has no shorter grant
             }
-            return Question("permissions", _shown(wanted), item_id)
+            return CodexQuestion("permissions", _shown(wanted), item_id)
         case "item/tool/requestUserInput":
-            return Question("request_user_input", {}, item_id, _user_questions(params))
+            return CodexQuestion("request_user_input", {}, item_id, _user_questions(params))
         case "mcpServer/elicitation/request":
             return _about_mcp(params, running)
     return None
 
 
-def answer_of(request: ServerRequest, question: Question, decided: Decided) -> dict[str, Any]:
+def answer_of(request: ServerRequest, question: CodexQuestion, decided: Decided) -> dict[str, Any]:
     """Return the result that answers `request`. A decision `cancelled` counts as no."""
     allowed = decided.decision in {"allow", "allow_session"}
     lasting = decided.decision == "allow_session" and question.grant is not None
@@ -96,7 +96,7 @@ def answer_of(request: ServerRequest, question: Question, decided: Decided) -> d
 # ---- commands and files ----
 
 
-def _about_command(params: Fields, item_id: str) -> Question:
+def _about_command(params: Fields, item_id: str) -> CodexQuestion:
     shown = {
         "command": params.maybe_text("command"),
         "cwd": params.maybe_text("cwd"),
@@ -105,15 +105,15 @@ def _about_command(params: Fields, item_id: str) -> Question:
     network = params.inner("networkApprovalContext")
     if network.raw:
         shown["host"] = network.maybe_text("host")
-        return Question("network", _shown(shown), item_id, grant=_grant(f"reach {shown['host']}"))
+        return CodexQuestion("network", _shown(shown), item_id, grant=_grant(f"reach {shown['host']}"))
     if params.maybe_text("approvalId") is not None or not shown["command"]:
-        return Question("shell", _shown(shown), item_id)
-    return Question(
+        return CodexQuestion("shell", _shown(shown), item_id)
+    return CodexQuestion(
         "shell", _shown(shown), item_id, grant=_grant(f"run {shown['command']} in {shown['cwd']}")
     )
 
 
-def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
+def _about_files(params: Fields, item_id: str, tool: CodexToolCall | None) -> CodexQuestion:
     shown = dict(tool.input) if tool is not None and isinstance(tool.input, dict) else {}
     paths = ", ".join(sorted(str(change["path"]) for change in shown.get("changes", ())))
     diff = diff_of(shown.get("changes"))
@@ -121,7 +121,7 @@ def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
     shown["grant_root"] = params.maybe_text("grantRoot")
     if shown["grant_root"]:
         # A yes here covers the whole folder, not only the files that are shown.
-        return Question(
+        return CodexQuestion(
             "apply_patch",
             _shown(shown),
             item_id,
@@ -129,7 +129,7 @@ def _about_files(params: Fields, item_id: str, tool: Tool | None) -> Question:
             diff=diff,
         )
     grant = _grant(f"change {paths}") if paths else None
-    return Question("apply_patch", _shown(shown), item_id, grant=grant, diff=diff)
+    return CodexQuestion("apply_patch", _shown(shown), item_id, grant=grant, diff=diff)
 
 
 def _shown(value: dict[str, Any]) -> Any:
@@ -171,12 +171,12 @@ def _user_answers(params: Fields, answers: dict[str, Any]) -> dict[str, Any]:
 # ---- MCP servers ----
 
 
-def _about_mcp(params: Fields, running: tuple[Tool, ...]) -> Question:
+def _about_mcp(params: Fields, running: tuple[CodexToolCall, ...]) -> CodexQuestion:
     server, meta = params.text("serverName"), params.inner("_meta")
     shown: dict[str, Any] = {"message": params.maybe_text("message"), "url": params.maybe_text("url")}
     if meta.text("codex_approval_kind") != "mcp_tool_call":
         fields = _form_questions(params.inner("requestedSchema"))
-        return Question(f"mcp__{server}", _shown(shown), questions=fields or None)
+        return CodexQuestion(f"mcp__{server}", _shown(shown), questions=fields or None)
     shown["arguments"] = meta.value("tool_params")
     prefix = f"mcp__{server}__"
     tool = next(
@@ -188,10 +188,10 @@ def _about_mcp(params: Fields, running: tuple[Tool, ...]) -> Question:
         None,
     )
     if tool is None:
-        return Question(f"mcp__{server}", _shown(shown))
+        return CodexQuestion(f"mcp__{server}", _shown(shown))
     lasting = "session" in meta.each("persist")
     grant = _grant(f"use {tool.name}") if lasting else None
-    return Question(tool.name, _shown(shown), tool.item_id, grant=grant)
+    return CodexQuestion(tool.name, _shown(shown), tool.item_id, grant=grant)
 
 
 def _form_questions(schema: Fields) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, Pr
 from bridgehub.agents.codex.marked import RUN, kill_marked
 from bridgehub.agents.codex.protocol import (
     Fields,
-    Lines,
+    LineCutter,
     Message,
     Notification,
     Reply,
@@ -242,7 +242,7 @@ class Program:
             self._end()
 
     async def _read(self) -> None:
-        lines = Lines(MAX_LINE_BYTES)
+        lines = LineCutter(MAX_LINE_BYTES)
         try:
             while chunk := await _receive(self._process.stdout):
                 if await self._hear(lines.feed(chunk)) and len(chunk) < PIPE_BYTES:

@@ -18,7 +18,7 @@ _PIECE = "item/agentMessage/delta"
 
 __all__ = [
     "Fields",
-    "Lines",
+    "LineCutter",
     "Message",
     "Notification",
     "Reply",
@@ -104,7 +104,7 @@ Message = Notification | ServerRequest | Reply
 
 
 @attrs.define(eq=False)
-class Lines:
+class LineCutter:
     """Cuts what comes from a pipe into lines of at most `limit` bytes."""
 
     limit: int

@@ -26,7 +26,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
-from bridgehub.agents.codex.commands import Commands
+from bridgehub.agents.codex.commands import CodexCommands
 from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
 from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
@@ -60,10 +60,10 @@ class CodexSession:
     """Whether the last turn was stopped."""
     _turn: CodexTurn | None = None
     _agents: SubAgents = attrs.field(factory=SubAgents)
-    commands: Commands = attrs.field(init=False)
+    commands: CodexCommands = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.commands = Commands(self.program, self.thread_id)
+        self.commands = CodexCommands(self.program, self.thread_id)
 
     @property
     def usable(self) -> bool:

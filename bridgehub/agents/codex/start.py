@@ -37,7 +37,7 @@ from bridgehub.trust.records import codex_home
 
 __all__ = [
     "Instructions",
-    "Settings",
+    "StartSettings",
     "Thread",
     "find_program",
     "history_text",
@@ -80,7 +80,7 @@ _IN_USE = "already has an active writer"
 
 
 @attrs.frozen
-class Settings:
+class StartSettings:
     """What a thread runs with. None is Codex's own default."""
 
     approval: str | None
@@ -88,7 +88,7 @@ class Settings:
     model: str | None
 
     @classmethod
-    def of(cls, spec: HubSpec) -> Settings:
+    def of(cls, spec: HubSpec) -> StartSettings:
         """Return the session's settings, which override the agent's table."""
         approval, sandbox = approval_and_sandbox(spec.options, spec.permission_mode)
         return cls(approval, sandbox, spec.model or spec.options.get("model"))
@@ -220,7 +220,7 @@ async def open_thread(
         CallRefused: Codex refuses these settings.
         ProgramExited, BadOutput: the program ended, or broke.
     """
-    params = Settings.of(spec).params(spec.workspace) | words.params()
+    params = StartSettings.of(spec).params(spec.workspace) | words.params()
     with trio.move_on_after(START_S):
         if thread.thread_id is not None:
             known = {"threadId": thread.thread_id, "excludeTurns": True}

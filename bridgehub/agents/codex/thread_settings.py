@@ -13,7 +13,7 @@ import attrs
 
 from bridgehub.agents.codex.own_calls import COMMANDS
 from bridgehub.agents.codex.protocol import Fields
-from bridgehub.agents.codex.start import Settings
+from bridgehub.agents.codex.start import StartSettings
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 
 __all__ = ["PLAN_MODE", "ThreadSettings", "offer_of"]
@@ -79,7 +79,7 @@ class ThreadSettings:
     is_plan: bool = False
 
     @classmethod
-    def of_start(cls, told: Fields, opened: Settings, default_model: str | None) -> ThreadSettings:
+    def of_start(cls, told: Fields, opened: StartSettings, default_model: str | None) -> ThreadSettings:
         """Read what Codex answered when the thread was opened with `opened`."""
         model = told.text("model")
         return cls(
@@ -91,11 +91,11 @@ class ThreadSettings:
             {opened.sandbox: told.value("sandbox")},
         )
 
-    def knows(self, wanted: Settings) -> bool:
+    def knows(self, wanted: StartSettings) -> bool:
         """Return whether a turn can change to these settings. If not, open the thread again."""
         return wanted.sandbox in self.policies and self.policies[wanted.sandbox] is not None
 
-    def overrides(self, setup: Setup, wanted: Settings) -> dict[str, Any]:
+    def overrides(self, setup: Setup, wanted: StartSettings) -> dict[str, Any]:
         """Return what `turn/start` must send so that its turn has these settings. Assumes from then on that it was sent."""
         changes: dict[str, Any] = {}
         model, is_plan = wanted.model or self.default_model, setup.permission_mode == PLAN_MODE

@@ -13,7 +13,7 @@ from bridgehub.agents.codex.protocol import Notification
 from bridgehub.agents.codex.translate.events import CodexTranslator
 from bridgehub.agents.codex.translate.gauge import CodexGauge
 from bridgehub.agents.codex.translate.items import plan_entries
-from bridgehub.agents.codex.translate.outcome import Usage
+from bridgehub.agents.codex.translate.outcome import TokenUsage
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
 from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
@@ -49,7 +49,7 @@ class CodexTurn:
     codex_id: str = ""
     running_id: str = ""
     """The id of the turn that Codex can stop. It differs from `codex_id` only in a review."""
-    usage: Usage = attrs.field(factory=Usage)
+    usage: TokenUsage = attrs.field(factory=TokenUsage)
     plan: str | None = None
     """The plan that a turn in plan mode ended with."""
     own_call: OwnCall | None = None

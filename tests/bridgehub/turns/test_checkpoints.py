@@ -13,7 +13,7 @@ from bridgehub.outbox import Outbox
 from bridgehub.protocol.events import Checkpointed, Noticed, TurnDone
 from bridgehub.spool import Spool
 from bridgehub.turns.checkpoints import Checkpoints
-from bridgehub.workspace.store import Store
+from bridgehub.workspace.store import CheckpointStore
 from tests.bridgehub.hub_harness import make_spec, open_hub, until
 
 
@@ -63,13 +63,13 @@ async def test_a_prompt_waits_for_the_state_and_not_for_its_keeping(
 ) -> None:
     """With an agent whose tools cannot be held, the prompt waits; git's last two calls need not be over."""
     may_keep = threading.Event()
-    keep = Store.keep
+    keep = CheckpointStore.keep
 
     def keep_once_told(*arguments: Any) -> None:
         assert may_keep.wait(30)
         keep(*arguments)
 
-    monkeypatch.setattr(Store, "keep", keep_once_told)
+    monkeypatch.setattr(CheckpointStore, "keep", keep_once_told)
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "a.txt").write_text("a\n")
     stores = str(tmp_path / "data" / "checkpoints")
@@ -86,6 +86,6 @@ async def test_a_prompt_waits_for_the_state_and_not_for_its_keeping(
         may_keep.set()
         await is_over.wait()
         await saving.after(nursery)
-    store = Store.of(spec.checkpoint_folder, spec.workspace)
+    store = CheckpointStore.of(spec.checkpoint_folder, spec.workspace)
     trees = [store.find("trip", name).tree for name in ("c1", "c2")]
     assert [store.git("cat-file", "blob", f"{tree}:a.txt") for tree in trees] == [b"a\n", b"b\n"]

@@ -19,7 +19,7 @@ import pytest
 
 from bridgehub.workspace.git import GitFailed
 from bridgehub.workspace.prune import forget_session
-from bridgehub.workspace.store import NoCheckpoint, Store
+from bridgehub.workspace.store import CheckpointStore, NoCheckpoint
 from bridgehub.workspace.take import Limits, TooMuch, take
 from bridgehub.workspace.undo import NothingToUndo, carry_out, plan_undo
 from tests.support.server import ROOT
@@ -86,8 +86,8 @@ class Deadly:
         return self.place / "checkpoints"
 
     @property
-    def store(self) -> Store:
-        return Store.of(str(self.stores), str(self.workspace))
+    def store(self) -> CheckpointStore:
+        return CheckpointStore.of(str(self.stores), str(self.workspace))
 
     def kill(self, at: int, how: str) -> None:
         (self.place / "count").write_text("0")
@@ -261,16 +261,16 @@ def test_an_undo_beside_a_checkpoint_plans_nothing_but_its_own(
     deadly: Deadly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint removes every index that is left over; an undo's must not be among them."""
-    real = Store.git
+    real = CheckpointStore.git
 
-    def git(store: Store, *arguments: str, **more: object) -> bytes:
+    def git(store: CheckpointStore, *arguments: str, **more: object) -> bytes:
         output = real(store, *arguments, **more)  # type: ignore[arg-type]
         if arguments[0] == "read-tree" and "index.undo" in str(more.get("index")):
             with pytest.raises(Exception, match=str(store.workspace)):
                 take(store, "s", "beside", {}, Limits(first_s=60, later_s=0))
         return output
 
-    monkeypatch.setattr(Store, "git", git)
+    monkeypatch.setattr(CheckpointStore, "git", git)
     _, wanted = undo_of(deadly)
     carry_out(deadly.store, "s", "u")
     assert deadly.files() == wanted

@@ -8,24 +8,24 @@ from pathlib import Path
 import pytest
 
 from bridgehub.workspace.prune import forget_session, pack, prune, usage
-from bridgehub.workspace.store import NoCheckpoint, Store
+from bridgehub.workspace.store import CheckpointStore, NoCheckpoint
 from bridgehub.workspace.take import take
 
 NOBODY = 0
 """No checkpoint is older than 1970."""
 
 
-def saved(folder: Path, name: str, *sessions: str) -> Store:
+def saved(folder: Path, name: str, *sessions: str) -> CheckpointStore:
     workspace = folder / name
     workspace.mkdir()
-    store = Store.of(str(folder / "ck"), str(workspace))
+    store = CheckpointStore.of(str(folder / "ck"), str(workspace))
     for session in sessions:
         (workspace / session).write_text(session)
         take(store, session, "c1", {})
     return store
 
 
-def has(store: Store, session: str) -> bool:
+def has(store: CheckpointStore, session: str) -> bool:
     try:
         return bool(store.find(session, "c1").tree)
     except NoCheckpoint:

@@ -12,26 +12,28 @@ import pytest
 
 import bridgehub.workspace.git
 from bridgehub.workspace.prune import forget_session
-from bridgehub.workspace.store import Store
+from bridgehub.workspace.store import CheckpointStore
 from bridgehub.workspace.take import Limits, take
 
 LIMITS = Limits(first_s=60, later_s=60)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> CheckpointStore:
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "a.txt").write_text("a\n")
-    return Store.of(str(tmp_path / "checkpoints"), str(tmp_path / "w"))
+    return CheckpointStore.of(str(tmp_path / "checkpoints"), str(tmp_path / "w"))
 
 
-def save(store: Store, name: str) -> str:
+def save(store: CheckpointStore, name: str) -> str:
     """Take a checkpoint; return its tree as it can be read again."""
     take(store, "s", name, {}, LIMITS)
     return store.find("s", name).tree
 
 
-def test_an_unchanged_workspace_costs_three_calls(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_workspace_costs_three_calls(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = save(store, "c1")
     calls: list[set[str]] = []
     start = bridgehub.workspace.git._start
@@ -48,7 +50,7 @@ def test_an_unchanged_workspace_costs_three_calls(store: Store, monkeypatch: pyt
     assert store.find("s", "c2").tree == first
 
 
-def test_each_change_is_in_the_next_checkpoint(store: Store) -> None:
+def test_each_change_is_in_the_next_checkpoint(store: CheckpointStore) -> None:
     workspace = Path(store.workspace)
     trees = [save(store, "c1"), save(store, "c2")]
     (workspace / "a.txt").write_text("b\n")
@@ -60,16 +62,16 @@ def test_each_change_is_in_the_next_checkpoint(store: Store) -> None:
     assert [trees.index(tree) for tree in trees] == [0, 0, 2, 3, 2]
 
 
-def test_what_another_writer_took_is_not_remembered(store: Store) -> None:
+def test_what_another_writer_took_is_not_remembered(store: CheckpointStore) -> None:
     workspace = Path(store.workspace)
     first = save(store, "c1")
-    other = Store(store.folder, store.workspace)
+    other = CheckpointStore(store.folder, store.workspace)
     (workspace / "a.txt").write_text("b\n")
     second = save(other, "c2")
     assert [save(store, "c3"), save(store, "c4")] == [second, second] != [first, first]
 
 
-def test_a_repository_that_begins_later_counts(store: Store) -> None:
+def test_a_repository_that_begins_later_counts(store: CheckpointStore) -> None:
     workspace = Path(store.workspace)
     (workspace / "kept.log").write_text("kept\n")
     save(store, "c1")
@@ -85,7 +87,7 @@ def test_a_repository_that_begins_later_counts(store: Store) -> None:
     assert names == ["a.txt", "kept.log", "left.tmp"]
 
 
-def test_a_tree_that_was_cleared_away_is_made_again(store: Store) -> None:
+def test_a_tree_that_was_cleared_away_is_made_again(store: CheckpointStore) -> None:
     first = save(store, "c1")
     (store.folder / "objects" / first[:2] / first[2:]).unlink()
     assert save(store, "c2") == first

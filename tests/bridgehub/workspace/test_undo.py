@@ -11,7 +11,7 @@ import pytest
 from bridgehub.workspace.changes import compare, count_changes
 from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed
-from bridgehub.workspace.store import NoCheckpoint, Store, StoreBusy
+from bridgehub.workspace.store import CheckpointStore, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import Limits, TooMuch, snapshot, take
 from bridgehub.workspace.undo import NothingToUndo, carry_out, plan_undo
 
@@ -25,7 +25,7 @@ class Work:
         self.folder = folder / "w"
         self.folder.mkdir()
         self.stores = folder / "checkpoints"
-        self.store = Store.of(str(self.stores), str(self.folder))
+        self.store = CheckpointStore.of(str(self.stores), str(self.folder))
         self._taken = 0
 
     def save(self, limits: Limits | None = None) -> str:
@@ -294,7 +294,7 @@ def test_a_submodule_and_a_linked_worktree(work: Work, tmp_path: Path) -> None:
     work.write("module/inside.txt", "x\n")
     work.write("a.txt", "b\n")
     assert work.changed(before, work.save()) == {"a.txt": "modified"}
-    other = Store.of(str(work.stores), str(linked))
+    other = CheckpointStore.of(str(work.stores), str(linked))
     first = take(other, "s", "l1", {})
     (linked / "a.txt").write_text("linked\n")
     second = take(other, "s", "l2", {})
@@ -366,14 +366,14 @@ def test_an_error_of_git_is_never_taken_for_a_checkpoint(work: Work, monkeypatch
     work.write("a.txt", "one\n")
     before = work.save()
     work.write("a.txt", "two\n")
-    real = Store.git
+    real = CheckpointStore.git
 
-    def fails(self: Store, *arguments: str, **more: object) -> bytes:
+    def fails(self: CheckpointStore, *arguments: str, **more: object) -> bytes:
         if arguments[0] == "update-index":
             raise GitFailed("update-index", 128, "fatal: no space left on device")
         return real(self, *arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "git", fails)
+    monkeypatch.setattr(CheckpointStore, "git", fails)
     with pytest.raises(GitFailed, match="no space"):
         work.save()
     monkeypatch.undo()

@@ -11,7 +11,7 @@ import trio
 from storage.errors import DeviceExists, DeviceRevoked
 from storage.tables import devices as devices_module
 from storage.tables import revocations
-from storage.tables.devices import Device
+from storage.tables.devices import DeviceRow
 from storage.tables.hash_chain import Act
 from tests.storage.faults import faulty_disk
 from tests.storage.stores import opened, until
@@ -23,7 +23,7 @@ async def test_a_key_is_found_until_it_is_revoked(tmp_path: Path) -> None:
         devices = store.devices
         added = await devices.add(name="iPad", scope="drive", key="k-ipad", device_id="d1", now_ms=5)
         await devices.add(name="Mac", scope="view", key="k-mac", device_id="d2", now_ms=6)
-        assert added == Device("d1", "iPad", "drive", 5, None)
+        assert added == DeviceRow("d1", "iPad", "drive", 5, None)
         assert devices.find("k-ipad") == added
         for wrong in ("", "k-ipa", "K-IPAD", "k-ipad ", "\ud800"):
             assert devices.find(wrong) is None
@@ -35,7 +35,7 @@ async def test_a_key_is_found_until_it_is_revoked(tmp_path: Path) -> None:
             await devices.add(name="again", scope="admin", key="k", device_id="d2", now_ms=11)
     async with opened(path) as store:
         assert store.devices.find("k-ipad") is None
-        assert store.devices.find("k-mac") == Device("d2", "Mac", "view", 6, None)
+        assert store.devices.find("k-mac") == DeviceRow("d2", "Mac", "view", 6, None)
         assert [(d.id, d.revoked_at_ms) for d in store.devices.list()] == [("d1", 9), ("d2", None)]
 
 
@@ -52,7 +52,7 @@ async def test_a_new_first_key_ends_the_older_one(tmp_path: Path) -> None:
     async with opened(tmp_path / "x.db") as store:
         devices = store.devices
         first = await devices.set_first_key("one", now_ms=1)
-        assert first == Device("first", "first device", "admin", 1, None)
+        assert first == DeviceRow("first", "first device", "admin", 1, None)
         assert await devices.set_first_key("two", now_ms=2) == first
         assert devices.find("one") is None
         assert devices.find("two") == first

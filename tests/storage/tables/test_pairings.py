@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from storage.store import Store
-from storage.tables.devices import Device
+from storage.tables.devices import DeviceRow
 from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
 from tests.storage.stores import opened, until
 
@@ -25,8 +25,8 @@ def path_has_codes(path: Path) -> bool:
     return count > 0
 
 
-def device(device_id: str, at: int = 5) -> Device:
-    return Device(device_id, "iPad", "drive", at, None)
+def device(device_id: str, at: int = 5) -> DeviceRow:
+    return DeviceRow(device_id, "iPad", "drive", at, None)
 
 
 async def open_code(store: Store, code: str, *, until: int = 100, made_by: str = "first") -> Pairing:

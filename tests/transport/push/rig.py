@@ -16,7 +16,7 @@ from storage.records import NewSession, Summary
 from storage.store import Store
 from storage.tables.alerts import Alert
 from storage.tables.channels import Channel, NewChannel
-from storage.tables.deliveries import Delivery
+from storage.tables.deliveries import AlertDelivery
 from tests.fakes.bus import FakeServer
 from tests.storage.stores import NOW_MS, opened
 from transport.push.attention import Attention
@@ -148,7 +148,7 @@ class Rig:
         """Have somebody allow a request."""
         await self.journal(PermissionResolved(request_id, "allow", by))
 
-    async def why(self) -> list[tuple[Alert, dict[str, Delivery]]]:
+    async def why(self) -> list[tuple[Alert, dict[str, AlertDelivery]]]:
         """Return all alerts, newest first, with their deliveries by channel."""
         found = await self.store.notifications.deliveries.why(None, None, 500)
         return [(alert, {one.channel_id: one for one in deliveries}) for alert, deliveries in found]

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from actors.ports import Clock
 from storage.errors import DeviceRevoked
 from storage.tables import devices as stored
-from storage.tables.devices import FIRST_DEVICE, Devices
+from storage.tables.devices import FIRST_DEVICE, DeviceTable
 from storage.tables.hash_chain import Act
 from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
 from transport.access.signed_urls import base_url
@@ -142,7 +142,7 @@ def scope_of(body: JsonBody, default: str | None = None) -> str:
     return scope
 
 
-def check_room(devices: Devices) -> None:
+def check_room(devices: DeviceTable) -> None:
     """Refuse a device beyond the limit. Raises HttpError."""
     if sum(device.revoked_at_ms is None for device in devices.list()) >= MAX_DEVICES:
         raise HttpError(429, "too_many", f"There are {MAX_DEVICES} devices already. Revoke one first.")
@@ -199,7 +199,7 @@ class PairingRoutes:
         check_room(self.services.devices)
         key, device_id = self.services.new_key(), self.services.new_id()
         named = pairing.name or name or UNNAMED
-        device = stored.Device(device_id, named, pairing.scope, self.clock(), None)
+        device = stored.DeviceRow(device_id, named, pairing.scope, self.clock(), None)
         act = act_of(request, device, "paired", device.created_at_ms, pairing.made_by)
         if not await self.services.pairings.redeem(pairing, device, key, [act]):
             raise HttpError(401, "unauthorized", "A valid key is needed.")

@@ -16,7 +16,7 @@ from actors.ports import Clock
 from storage.aliases import Aliases
 from storage.tables.alerts import Alert
 from storage.tables.channels import WANTS, Channel, NewChannel
-from storage.tables.deliveries import Delivery
+from storage.tables.deliveries import AlertDelivery
 from storage.tables.hash_chain import Act
 from transport.access.audit_trail import AuditTrail
 from transport.access.auth import authorize
@@ -241,7 +241,7 @@ def _time(at_ms: int | None) -> str | None:
     return None if at_ms is None else timestamp(at_ms)
 
 
-def _told(alert: Alert, deliveries: list[Delivery], channels: dict[str, Channel]) -> dict[str, Any]:
+def _told(alert: Alert, deliveries: list[AlertDelivery], channels: dict[str, Channel]) -> dict[str, Any]:
     return {
         "alert_id": alert.alert_id,
         "session_id": alert.session_id,
@@ -256,7 +256,7 @@ def _told(alert: Alert, deliveries: list[Delivery], channels: dict[str, Channel]
     }
 
 
-def _delivery(delivery: Delivery, kind: str, channel: Channel | None) -> dict[str, Any]:
+def _delivery(delivery: AlertDelivery, kind: str, channel: Channel | None) -> dict[str, Any]:
     return {
         "channel": delivery.channel_id,
         "kind": None if channel is None else channel.kind,

@@ -29,7 +29,7 @@ from bridgehub.agents.claude.translate.events import DELEGATED, TASK_ENDS
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
 
-__all__ = ["Background"]
+__all__ = ["ClaudeBackground"]
 
 _AGENT_TYPE = "command"
 """What devices show as the one at work."""
@@ -50,7 +50,7 @@ MAX_KNOWN = 1000
 
 
 @attrs.define(eq=False)
-class Background:
+class ClaudeBackground:
     """What runs in the background of one program. It lives as long as the program."""
 
     running: dict[str, Literal["succeeded", "failed", "cancelled"]] = attrs.field(factory=dict)

@@ -13,11 +13,11 @@ import attrs
 from claude_agent_sdk import AssistantMessage, RateLimitInfo, ResultMessage
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.claude.memory import Position
+from bridgehub.agents.claude.memory import RecordPosition
 from bridgehub.agents.text import cut_text
 from bridgehub.protocol.events import TurnDone, TurnFailed
 
-__all__ = ["Outcome", "named_uuids"]
+__all__ = ["TurnOutcome", "named_uuids"]
 
 _NOT_SIGNED_IN = (
     "Claude Code is not signed in on this machine. Run `claude` in a terminal there and type /login, "
@@ -31,7 +31,7 @@ _PASSING_STATUSES = frozenset({408, 429})
 
 
 @attrs.define(eq=False)
-class Outcome:
+class TurnOutcome:
     """Collects what one turn's messages report about its end.
 
     Attributes:
@@ -51,7 +51,7 @@ class Outcome:
     compaction_error: str | None = None
     """Why the conversation could not be compacted, if the prompt asked for that."""
     _last: ResultMessage | None = None
-    position: Position | None = None
+    position: RecordPosition | None = None
     """The newest message of the agent's main conversation."""
     _error_class: str | None = None
     _tokens: dict[str, int] = attrs.field(factory=dict)
@@ -65,7 +65,7 @@ class Outcome:
             if message.parent_tool_use_id is None:
                 self._error_class = message.error
                 told = {"conversation": message.session_id, "message": message.uuid}
-                self.position = Position.of(told) or self.position
+                self.position = RecordPosition.of(told) or self.position
             return
         if not self.answered and not self._is_mine(message):
             return

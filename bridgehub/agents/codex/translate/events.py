@@ -17,7 +17,7 @@ import orjson
 
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.items import (
-    Tool,
+    CodexToolCall,
     changes_of,
     diff_of,
     shown_parts,
@@ -40,7 +40,7 @@ _CUT_OFF = "It was cut off with the turn."
 class _Open:
     """A running tool call. `since` is the monotonic second at which it began, or was allowed to begin."""
 
-    tool: Tool
+    tool: CodexToolCall
     since: float
 
 
@@ -92,12 +92,12 @@ class CodexTranslator:
         """Whether an agent is being started of which nothing is known yet."""
         return any(running.tool.name == "agent_spawnAgent" for running in self._open.values())
 
-    def tool(self, item_id: str) -> Tool | None:
+    def tool(self, item_id: str) -> CodexToolCall | None:
         """Return the running tool call of that id."""
         running = self._open.get(item_id)
         return None if running is None else running.tool
 
-    def running_tools(self) -> tuple[Tool, ...]:
+    def running_tools(self) -> tuple[CodexToolCall, ...]:
         """Return all running tool calls, oldest first."""
         return tuple(running.tool for running in self._open.values())
 
@@ -219,7 +219,7 @@ class CodexTranslator:
             pictures=tuple(one.told() for one in pictures),
         )
 
-    def _tool_began(self, tool: Tool) -> HubEvent:
+    def _tool_began(self, tool: CodexToolCall) -> HubEvent:
         whole = _clean(tool.input)
         cut = cut_json(whole)
         if cut.blob is not None:

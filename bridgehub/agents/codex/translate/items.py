@@ -21,7 +21,7 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_patch, entry_of_texts
 from bridgehub.agents.text import tool_output_text
 
-__all__ = ["Tool", "changes_of", "diff_of", "plan_entries", "shown_parts", "tool_of", "tool_outcome"]
+__all__ = ["CodexToolCall", "changes_of", "diff_of", "plan_entries", "shown_parts", "tool_of", "tool_outcome"]
 
 _LATE = frozenset({"webSearch", "imageView", "imageGeneration"})
 """Items whose input is known only when they are completed."""
@@ -36,7 +36,7 @@ _ACTIVITIES = {
 
 
 @attrs.frozen
-class Tool:
+class CodexToolCall:
     """A tool call.
 
     Attributes:
@@ -51,14 +51,14 @@ class Tool:
     process_id: str = ""
 
 
-def tool_of(item: Fields) -> Tool | None:
+def tool_of(item: Fields) -> CodexToolCall | None:
     """Return the tool call that an item represents. None if it is not one."""
     kind = item.text("type")
     named = _named(kind, item)
     if named is None:
         return None
     name, tool_input = named
-    return Tool(item.text("id"), name, tool_input, kind in _LATE, item.text("processId"))
+    return CodexToolCall(item.text("id"), name, tool_input, kind in _LATE, item.text("processId"))
 
 
 def _named(kind: str, item: Fields) -> tuple[str, Any] | None:

@@ -13,7 +13,7 @@ from bridgehub.agents.codex.translate.events import http_status
 from bridgehub.agents.text import cut_text
 from bridgehub.protocol.events import TurnDone, TurnFailed
 
-__all__ = ["NOT_SIGNED_IN", "Usage", "turn_end"]
+__all__ = ["NOT_SIGNED_IN", "TokenUsage", "turn_end"]
 
 NOT_SIGNED_IN = (
     "Codex is not signed in on this machine, or its sign-in is not valid any more. Run `codex login` in a "
@@ -40,7 +40,7 @@ _PASSING_KINDS = frozenset(
 
 
 @attrs.define(eq=False)
-class Usage:
+class TokenUsage:
     """The tokens of one turn, added up over its requests to the model service."""
 
     _total: int | None = None
@@ -69,7 +69,7 @@ class Usage:
 def turn_end(
     turn_id: str,
     turn: Fields,
-    usage: Usage,
+    usage: TokenUsage,
     *,
     retried: bool,
     resets_at_ms: int | None = None,

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from bridgehub.agents.claude.memory import Memory, Position
+from bridgehub.agents.claude.memory import Memory, RecordPosition
 
 ID, OTHER = "0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52", "0f6a1f43-52a0-4f0b-9d55-3f0f6f0c9f52"
 
 
 def test_a_memory_is_read_as_it_was_told() -> None:
-    memory = Memory(is_cleared=True, folders=("/a",), fork=Position(ID, OTHER))
+    memory = Memory(is_cleared=True, folders=("/a",), fork=RecordPosition(ID, OTHER))
     assert Memory.of(memory.told()) == memory
-    assert Memory.of(memory.with_files(["/b/c"]).told()).fork == Position(ID, OTHER)
+    assert Memory.of(memory.with_files(["/b/c"]).told()).fork == RecordPosition(ID, OTHER)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from bridgehub.agents.codex.permissions import MAX_GRANT_CHARS, answer_of, question_of
 from bridgehub.agents.codex.protocol import Fields, ServerRequest
-from bridgehub.agents.codex.start import Settings
-from bridgehub.agents.codex.translate.items import Tool
+from bridgehub.agents.codex.start import StartSettings
+from bridgehub.agents.codex.translate.items import CodexToolCall
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import Decided
 
@@ -81,7 +81,7 @@ def test_more_rights_are_given_as_asked_and_no_longer() -> None:
 
 def test_a_yes_for_a_whole_folder_says_so() -> None:
     request = asked("item/fileChange/requestApproval", itemId="1", grantRoot="/srv")
-    patch = Tool(
+    patch = CodexToolCall(
         "1", "apply_patch", {"changes": [{"path": "/srv/a", "kind": "add", "diff": "x", "move_path": None}]}
     )
     question = question_of(request, (patch,))
@@ -117,9 +117,9 @@ def test_what_nobody_can_answer_is_no_question() -> None:
 def test_a_sessions_mode_goes_before_the_agents_table(mode: str | None, approval: str, sandbox: str) -> None:
     options = {"approval": "untrusted", "sandbox": "read-only", "model": "m"}
     spec = HubSpec("h", "s", "codex", "codex", "", "", "/w", {}, options, "x", permission_mode=mode)
-    assert Settings.of(spec) == Settings(approval, sandbox, "m")
+    assert StartSettings.of(spec) == StartSettings(approval, sandbox, "m")
 
 
 def test_a_dropped_approval_means_the_one_in_its_place() -> None:
     spec = HubSpec("h", "s", "codex", "codex", "", "", "/w", {}, {"approval": "on-failure"}, "x")
-    assert Settings.of(spec).approval == "on-request"
+    assert StartSettings.of(spec).approval == "on-request"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridgehub.agents.codex.errors import BadOutput
 from bridgehub.agents.codex.protocol import (
     Fields,
-    Lines,
+    LineCutter,
     Notification,
     Reply,
     ServerRequest,
@@ -30,14 +30,14 @@ JSON = st.recursive(
 @given(st.lists(st.binary(max_size=20).filter(lambda line: b"\n" not in line)), st.integers(1, 7))
 def test_lines_are_the_same_however_they_come(lines: list[bytes], step: int) -> None:
     whole = b"".join(line + b"\n" for line in lines)
-    cutter, found = Lines(100), []
+    cutter, found = LineCutter(100), []
     for start in range(0, len(whole), step):
         found += [bytes(line) for line in cutter.feed(whole[start : start + step])]
     assert found == [line for line in lines if line]
 
 
 def test_a_line_without_an_end_is_refused_at_its_limit() -> None:
-    cutter = Lines(10)
+    cutter = LineCutter(10)
     assert list(cutter.feed(b"x" * 10)) == []
     with pytest.raises(BadOutput):
         list(cutter.feed(b"x"))

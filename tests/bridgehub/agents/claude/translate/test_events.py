@@ -25,9 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridgehub.agents.claude.permissions import _changed_input
-from bridgehub.agents.claude.translate.background import FIRES_LATE_S, Background
+from bridgehub.agents.claude.translate.background import FIRES_LATE_S, ClaudeBackground
 from bridgehub.agents.claude.translate.events import ClaudeTranslator
-from bridgehub.agents.claude.translate.outcome import Outcome
+from bridgehub.agents.claude.translate.outcome import TurnOutcome
 from bridgehub.agents.text import clean_text, cut_json, cut_text, split_text, tool_output_text
 from bridgehub.protocol.events import (
     HubEvent,
@@ -222,7 +222,7 @@ def result(**changes: Any) -> ResultMessage:
 
 
 def test_a_result_of_another_prompt_ends_nothing() -> None:
-    outcome = Outcome("t", "mine", 0.5)
+    outcome = TurnOutcome("t", "mine", 0.5)
     outcome.note(result(user_message_uuid="other"))
     outcome.note(result(user_message_uuid=None, origin={"kind": "task-notification"}))
     assert not outcome.answered
@@ -231,7 +231,7 @@ def test_a_result_of_another_prompt_ends_nothing() -> None:
 
 
 def test_results_after_the_answer_belong_to_the_turn() -> None:
-    outcome = Outcome("t", "mine", 0.5)
+    outcome = TurnOutcome("t", "mine", 0.5)
     outcome.note(result())
     outcome.note(
         result(
@@ -262,7 +262,7 @@ def test_results_after_the_answer_belong_to_the_turn() -> None:
 def test_an_error_is_told_by_status_and_class(
     status: int | None, error: Any, code: str, retryable: bool
 ) -> None:
-    outcome = Outcome("t", "mine", 0.0)
+    outcome = TurnOutcome("t", "mine", 0.0)
     outcome.note(whole("words", error=error))
     outcome.note(result(is_error=True, api_error_status=status, result="words"))
     end = outcome.end(interrupted=False)
@@ -271,7 +271,7 @@ def test_an_error_is_told_by_status_and_class(
 
 
 def test_a_cost_that_was_begun_anew_is_the_cost() -> None:
-    outcome = Outcome("t", "mine", 5.0)
+    outcome = TurnOutcome("t", "mine", 5.0)
     outcome.note(result(total_cost_usd=0.25))
     end = outcome.end(interrupted=False)
     assert isinstance(end, TurnDone)
@@ -323,7 +323,7 @@ def scheduling(result: dict[str, Any]) -> UserMessage:
 
 def test_what_is_scheduled_is_a_task_until_it_begins_or_is_forgotten() -> None:
     now = 1000.0
-    background = Background(clock=lambda: now)
+    background = ClaudeBackground(clock=lambda: now)
     wakeup = {"scheduledFor": 1_120_000, "clampedDelaySeconds": 60}
     cron = {"id": "a1", "humanSchedule": "Every 5 minutes", "recurring": True}
     (began,) = background.translate(scheduling(wakeup), "t")

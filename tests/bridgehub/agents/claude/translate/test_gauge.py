@@ -8,7 +8,7 @@ import pytest
 from claude_agent_sdk import AssistantMessage, RateLimitInfo, ResultMessage
 
 from bridgehub.agents.claude.translate.gauge import ClaudeGauge
-from bridgehub.agents.claude.translate.outcome import Outcome
+from bridgehub.agents.claude.translate.outcome import TurnOutcome
 from bridgehub.protocol.events import Gauged, HubEvent, TurnFailed
 from tests.standin.replies import Answer, Failure
 from tests.standin.rig import SDK_DROPS_GENERATORS, open_rig
@@ -54,7 +54,7 @@ async def test_a_full_context_and_a_conversation_that_is_refused(tmp_path: Path)
 
 
 def test_a_usage_limit_says_when_it_is_over() -> None:
-    outcome = Outcome("t", "u", None)
+    outcome = TurnOutcome("t", "u", None)
     outcome.note(AssistantMessage([], "m", error="rate_limit"))
     outcome.note(
         ResultMessage(
