@@ -24,7 +24,7 @@ __all__ = ["COMMANDS", "main", "make_parser"]
 
 
 @attrs.frozen
-class Command:
+class Subcommand:
     """One command.
 
     Attributes:
@@ -43,27 +43,27 @@ class Command:
         getattr(import_module(f"builderos.commands.{module}"), function)(parser)
 
 
-COMMANDS: Final[Mapping[str, Command]] = {
-    "serve": Command("serve:add_serve", data_options, "run the server"),
-    "sessions": Command("session:add_sessions", server_options, "list the sessions, newest first"),
-    "send": Command("session:add_send", server_options, "send one message"),
-    "attach": Command("session:add_attach", server_options, "follow a session and write to it"),
-    "resume": Command("resume:add_resume", server_options, "continue a session in this terminal"),
-    "desk": Command("desk:add_desk", data_options, "answer questions of plain terminals from any device"),
-    "bridgehub": Command(
+COMMANDS: Final[Mapping[str, Subcommand]] = {
+    "serve": Subcommand("serve:add_serve", data_options, "run the server"),
+    "sessions": Subcommand("session:add_sessions", server_options, "list the sessions, newest first"),
+    "send": Subcommand("session:add_send", server_options, "send one message"),
+    "attach": Subcommand("session:add_attach", server_options, "follow a session and write to it"),
+    "resume": Subcommand("resume:add_resume", server_options, "continue a session in this terminal"),
+    "desk": Subcommand("desk:add_desk", data_options, "answer questions of plain terminals from any device"),
+    "bridgehub": Subcommand(
         "bridgehub:add_bridgehub", data_options, "answer one call of the old relay (bridgehub/1.0)"
     ),
-    "import": Command("import_:add_import", data_options, "import conversations from the old server"),
-    "export": Command("export:add_export", server_options, "write a conversation to stdout"),
-    "devices": Command("devices:add_devices", server_options, "list, add, pair and revoke devices"),
-    "backup": Command("backup:add_backup", data_options, "back up the data folder to one file"),
-    "restore": Command("backup:add_restore", data_options, "restore a backup into the data folder"),
-    "audit": Command(
+    "import": Subcommand("import_:add_import", data_options, "import conversations from the old server"),
+    "export": Subcommand("export:add_export", server_options, "write a conversation to stdout"),
+    "devices": Subcommand("devices:add_devices", server_options, "list, add, pair and revoke devices"),
+    "backup": Subcommand("backup:add_backup", data_options, "back up the data folder to one file"),
+    "restore": Subcommand("backup:add_restore", data_options, "restore a backup into the data folder"),
+    "audit": Subcommand(
         "audit:add_audit", data_options, "list sign-ins, failed sign-ins and what each device did"
     ),
-    "agents": Command("agents:add_agents", data_options, "list known agents, add and check one"),
-    "doctor": Command("doctor:add_doctor", data_options, "check this machine and suggest fixes"),
-    "completion": Command("completion:add_completion", no_options, "print the completion of a shell"),
+    "agents": Subcommand("agents:add_agents", data_options, "list known agents, add and check one"),
+    "doctor": Subcommand("doctor:add_doctor", data_options, "check this machine and suggest fixes"),
+    "completion": Subcommand("completion:add_completion", no_options, "print the completion of a shell"),
 }
 
 

@@ -17,13 +17,13 @@ from builderos.client.follower import Follower
 from builderos.client.frames import Frame
 from builderos.client.keyboard import KeyboardReader, LineEditor, LineReader, keys_one_by_one
 from builderos.client.orders import HELP, OWN_COMMANDS, Orders
-from builderos.client.requests import Answer, Replied
+from builderos.client.requests import Replied, RequestAnswer
 from builderos.client.screen import Screen
 from builderos.client.server import Server
 from builderos.client.state import Follow, RefusedError
 from builderos.client.steering import Steering
 from builderos.client.terminal import OutputError
-from builderos.client.work import Work
+from builderos.client.work import SessionWork
 
 __all__ = ["attach"]
 
@@ -47,7 +47,7 @@ class _Terminal:
     new_id: Callable[[], str]
     is_tty: bool
     scope: trio.CancelScope
-    work: Work
+    work: SessionWork
     steering: Steering
     clock: Callable[[], int]
     set_mode: Callable[[], None] = lambda: None
@@ -185,7 +185,7 @@ class _Terminal:
         else:
             await self.orders.act(follower, "undo", **fields)
 
-    async def _decide(self, follower: Follower, answer: Answer) -> None:
+    async def _decide(self, follower: Follower, answer: RequestAnswer) -> None:
         why_not = self.screen.requests.waiting[answer.request_id].refusal(answer.letter)
         if why_not is None:
             fields = {"mode": answer.mode, "note": answer.note, "decision": DECISIONS[answer.letter]}
@@ -257,7 +257,7 @@ async def attach(
     is_tty = os.isatty(descriptor)
     async with AsyncExitStack() as modes, trio.open_nursery() as nursery:
         screen = Screen(me=follow.device_id or "")
-        work = Work(find, follow.session_id, lambda text: terminal.put(text), is_tty)
+        work = SessionWork(find, follow.session_id, lambda text: terminal.put(text), is_tty)
         scope, steering = nursery.cancel_scope, Steering()
         terminal = _Terminal(find, follow, screen, sys.stdout, new_id, is_tty, scope, work, steering, clock)
         follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)

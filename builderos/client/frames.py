@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import orjson
 
-__all__ = ["TURN_ENDS", "Frame", "FrameError", "Position", "decode", "encode"]
+__all__ = ["TURN_ENDS", "Frame", "FrameError", "SeenPosition", "decode", "encode"]
 
 TURN_ENDS = frozenset({"complete", "error", "interrupted"})
 
@@ -21,7 +21,7 @@ class FrameError(Exception):
 
 
 @attrs.frozen
-class Position:
+class SeenPosition:
     """A place in a session's journal."""
 
     epoch: int

@@ -48,7 +48,7 @@ _ROW = 80
 
 
 @attrs.frozen
-class Line:
+class TypedLine:
     """A line that is finished; None: the end of the input."""
 
     text: str | None
@@ -66,7 +66,7 @@ class LineEditor:
         factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
 
-    def feed(self, data: bytes) -> Iterator[str | Line]:
+    def feed(self, data: bytes) -> Iterator[str | TypedLine]:
         """Take what the terminal handed over; give what to show of it, and lines."""
         self._pending += self._decoder.decode(data)
         while self._pending:
@@ -98,12 +98,12 @@ class LineEditor:
             text, self._pending = self._pending[:end], self._pending[end:]
         yield from self._add(text.replace("\r\n", "\n").replace("\r", "\n"))
 
-    def _key(self, key: str) -> Iterator[str | Line]:
+    def _key(self, key: str) -> Iterator[str | TypedLine]:
         if key in "\r\n":
             text = "".join(self._line)
             self._line.clear()
             yield "\n"
-            yield Line(text)
+            yield TypedLine(text)
         elif key in _ERASE:
             yield self._erased(1)
         elif key == _ERASE_LINE:
@@ -112,7 +112,7 @@ class LineEditor:
             kept = "".join(self._line).rstrip()
             yield self._erased(len(self._line) - max(kept.rfind(" "), kept.rfind("\n")) - 1)
         elif key == _END and not self._line:
-            yield Line(None)
+            yield TypedLine(None)
         elif key == _TAB and (found := self.complete("".join(self._line))):
             yield from self._completed(found)
         elif key == _TAB or unicodedata.category(key) != "Cc":
@@ -164,7 +164,7 @@ class KeyboardReader:
         while not self._lines:
             data = await trio.to_thread.run_sync(os.read, self.descriptor, READ_BYTES, abandon_on_cancel=True)
             for one in self._editor.feed(data):
-                if isinstance(one, Line):
+                if isinstance(one, TypedLine):
                     self._lines.append(one.text)
                 elif one:
                     with suppress(OSError):  # a terminal that only reads shows nothing

@@ -11,7 +11,7 @@ import attrs
 from builderos.client.terminal import sanitise
 from transport.request_text import visible
 
-__all__ = ["Question", "questions_of"]
+__all__ = ["AskedQuestion", "questions_of"]
 
 MAX_QUESTIONS: Final = 20
 MAX_OPTIONS: Final = 50
@@ -21,7 +21,7 @@ _NUMBERS: Final = re.compile(r"\d{1,2}(\s*[, ]\s*\d{1,2})*")
 
 
 @attrs.frozen
-class Question:
+class AskedQuestion:
     """One question.
 
     Attributes:
@@ -57,7 +57,7 @@ class Question:
         return ", ".join(self.options[number - 1][0] for number in dict.fromkeys(chosen))
 
 
-def questions_of(item: Mapping[str, Any]) -> tuple[Question, ...]:
+def questions_of(item: Mapping[str, Any]) -> tuple[AskedQuestion, ...]:
     """Return the questions of a request; none if it asks for a right, or in a form that is not known."""
     asked = item.get("questions")
     if not isinstance(asked, list) or not 0 < len(asked) <= MAX_QUESTIONS:
@@ -66,7 +66,7 @@ def questions_of(item: Mapping[str, Any]) -> tuple[Question, ...]:
     return tuple(one for one in found if one is not None) if None not in found else ()
 
 
-def _question(asked: Any) -> Question | None:
+def _question(asked: Any) -> AskedQuestion | None:
     if not isinstance(asked, dict) or not isinstance(asked.get("question"), str):
         return None
     options = asked.get("options")
@@ -76,4 +76,4 @@ def _question(asked: Any) -> Question | None:
         for one in given
         if isinstance(one, dict) and isinstance(one.get("label"), str)
     )
-    return Question(asked["question"], labels, asked.get("multiSelect") is True)
+    return AskedQuestion(asked["question"], labels, asked.get("multiSelect") is True)

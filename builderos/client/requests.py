@@ -13,11 +13,11 @@ import attrs
 import orjson
 
 from actors.session.steps.decisions import own_options
-from builderos.client.questions import Question, questions_of
+from builderos.client.questions import AskedQuestion, questions_of
 from builderos.client.terminal import one_line, sanitise
 from transport.request_text import TRUST, lists_all, shown_input, trust_lines, visible
 
-__all__ = ["Answer", "Asked", "Replied", "Requests", "asked_of", "brief"]
+__all__ = ["Asked", "Replied", "RequestAnswer", "WaitingRequests", "asked_of", "brief"]
 
 BRIEF: Final = 160
 """Code points of a tool's input on a line of its own."""
@@ -65,7 +65,7 @@ class Asked:
     offer: str = "allow it? y or n"
     options: tuple[str, ...] = ()
     is_plan: bool = False
-    questions: tuple[Question, ...] = ()
+    questions: tuple[AskedQuestion, ...] = ()
 
     def question(self, place: int) -> str:
         """Return one of its questions, as lines that begin with `?`."""
@@ -103,7 +103,7 @@ class Asked:
 
 
 @attrs.frozen
-class Answer:
+class RequestAnswer:
     """What a person typed about the request that is shown; `letter` is y, n or a."""
 
     request_id: str
@@ -127,7 +127,7 @@ class Replied:
 
 
 @attrs.define(eq=False)
-class Requests:
+class WaitingRequests:
     """The requests that wait, oldest first.
 
     Attributes:
@@ -185,7 +185,7 @@ class Requests:
         option = None if self.shown is None else self.waiting[self.shown].option(line)
         return None if self.shown is None or option is None else (self.shown, option)
 
-    def answer_in(self, line: str) -> Answer | None:
+    def answer_in(self, line: str) -> RequestAnswer | None:
         """Return the answer that a typed line is to the request that is shown; None if it is none."""
         if self.shown is None:
             return None
@@ -196,8 +196,8 @@ class Requests:
         ):
             return None
         if letter == "y":
-            return Answer(self.shown, letter, mode=rest or None)
-        return Answer(self.shown, letter, note=rest or None)
+            return RequestAnswer(self.shown, letter, mode=rest or None)
+        return RequestAnswer(self.shown, letter, note=rest or None)
 
     def _next(self) -> str:
         if self.shown is not None or not self.waiting:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from builderos.client.frames import Frame
-from builderos.client.requests import Requests, brief
+from builderos.client.requests import WaitingRequests, brief
 from builderos.client.steering import SETTINGS, clock_time
 from builderos.client.terminal import one_line, sanitise
 
@@ -38,7 +38,7 @@ class Screen:
     """
 
     me: str
-    requests: Requests = attrs.field(factory=Requests)
+    requests: WaitingRequests = attrs.field(factory=WaitingRequests)
     _at_line_start: bool = True
     _last_block: tuple[str, str] | None = None
     _lengths: dict[tuple[str, str], int] = attrs.field(factory=dict)

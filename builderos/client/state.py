@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
-from builderos.client.frames import Frame, Position, encode
+from builderos.client.frames import Frame, SeenPosition, encode
 from storage.aliases import is_app_session
 
 __all__ = ["Follow", "Outcome", "ReconnectError", "RefusedError"]
@@ -64,7 +64,7 @@ class Follow:
     device_id: str | None = None
     observe: bool = False
     history: int = 50
-    position: Position | None = None
+    position: SeenPosition | None = None
     attached: bool = False
     outcomes: dict[str, Outcome] = attrs.field(factory=dict)
     pace_ms: int | None = None
@@ -182,7 +182,7 @@ class Follow:
     def _attach(self, frame: Frame) -> list[str]:
         epoch = frame.epoch or 0
         if frame.text("replay") != "ok" or self.position is None or self.position.epoch != epoch:
-            self.position = Position(epoch, frame.number("from_seq") - 1)
+            self.position = SeenPosition(epoch, frame.number("from_seq") - 1)
         self.attached, self.agent = True, None  # one that is deleted meanwhile is not made again
         return list(self._outbox.values())
 
@@ -192,7 +192,7 @@ class Follow:
             raise ReconnectError("an event arrived before the answer to the attach")
         if frame.first_seq > here.seq + 1 or frame.seq <= here.seq:
             raise ReconnectError(f"event {frame.first_seq}-{frame.seq} does not follow {here.seq}")
-        self.position = Position(here.epoch, frame.seq)
+        self.position = SeenPosition(here.epoch, frame.seq)
 
     def _note(self, frame: Frame) -> None:
         message_id = frame.text("message_id")

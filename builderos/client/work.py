@@ -19,7 +19,7 @@ from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, sanitise
 
-__all__ = ["Work", "changes_text", "entries_text"]
+__all__ = ["SessionWork", "changes_text", "entries_text"]
 
 PAGER = "less -FRX"
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -29,7 +29,7 @@ _SIGNS = {"added": "A", "modified": "M", "deleted": "D", "renamed": "R", "mode":
 
 
 @attrs.define(eq=False)
-class Work:
+class SessionWork:
     """The checkpoints and undos of one session, as its events report them, and the calls about them.
 
     Attributes:

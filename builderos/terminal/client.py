@@ -17,7 +17,7 @@ from builderos.client.moments import wire_moment
 from builderos.client.server import Server
 from builderos.client.state import Follow, RefusedError
 from builderos.terminal.keep import Keep, Waiting
-from builderos.terminal.model.conversation import Conversation
+from builderos.terminal.model.conversation import ConversationModel
 from builderos.terminal.model.sessions import Sessions
 from builderos.terminal.wire.wire import Wire
 
@@ -87,7 +87,7 @@ class Client:
     is_own: bool = False
     view: View = attrs.field(factory=NoView)
     sessions: Sessions = attrs.field(factory=Sessions)
-    conversation: Conversation | None = None
+    conversation: ConversationModel | None = None
     wire: Wire = attrs.field(init=False)
     _waiting: dict[str, Waiting] = attrs.field(factory=dict)
     _follow: Follow | None = None
@@ -108,11 +108,11 @@ class Client:
 
     def open(
         self, session_id: str, agent: str | None = None, settings: Mapping[str, Any] | None = None
-    ) -> Conversation:
+    ) -> ConversationModel:
         """Put a session on the screen; `agent` creates it if it does not exist."""
         follow = self._make(session_id, agent, history=self.history)
         follow.settings = settings
-        conversation = self.conversation = Conversation(session_id, self.device_id)
+        conversation = self.conversation = ConversationModel(session_id, self.device_id)
         self._follow, self._read = follow, 0
         self._filled(follow)
         for one in self._waiting.values():

@@ -29,13 +29,13 @@ from bridgehub.agents.acp.start import (
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.codex.errors import (
-    BadOutput,
     CallRefused,
+    CodexBadOutput,
     CodexError,
+    CodexExited,
+    CodexMissing,
     NotResumed,
     NotSignedIn,
-    ProgramExited,
-    ProgramMissing,
     PromptNotTaken,
     WorkspaceGone,
 )
@@ -108,7 +108,7 @@ class AcpDriver:
         if end is None:  # it had ended since the last turn, which shows only now
             end = await self._try(prompt, sink)
         if end is None:
-            error = ProgramExited(f"{self.spec.agent} ended twice before it took the message.")
+            error = CodexExited(f"{self.spec.agent} ended twice before it took the message.")
             end = self._failed(prompt.turn_id, error)
         if isinstance(end, TurnFailed) and end.code != "model_error":
             await self.aclose()  # so that the next turn finds what was fixed meanwhile
@@ -269,11 +269,11 @@ class AcpDriver:
     def _failed(self, turn_id: str, error: BaseException) -> TurnFailed:
         name = self.spec.agent
         match error:
-            case ProgramMissing():
+            case CodexMissing():
                 return TurnFailed(turn_id, "not_installed", str(error), retryable=False)
             case NotSignedIn():
                 return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
-            case BadOutput():
+            case CodexBadOutput():
                 told = f"{name} sent something that is not its protocol: {error}."
                 return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
             case CallRefused():

@@ -27,7 +27,7 @@ from bridgehub.agents.acp.switches import AcpSwitches
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.acp.translate import Translator, joined
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.codex.errors import BadOutput, ProgramExited, PromptNotTaken
+from bridgehub.agents.codex.errors import CodexBadOutput, CodexExited, PromptNotTaken
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest
 from bridgehub.blobs import keep_blob
@@ -129,7 +129,7 @@ class AcpSession:
                 return
             try:
                 await self.program.notify("session/cancel", {"sessionId": self.session_id})
-            except ProgramExited as error:
+            except CodexExited as error:
                 _log.info("the interrupt did not reach the agent: %s", type(error).__name__)
             self.terminals.kill_all()
             for scope in tuple(turn.asks):
@@ -169,7 +169,7 @@ class AcpSession:
     async def _begin(self, turn: _Turn, blocks: list[dict[str, Any]]) -> None:
         params = {"sessionId": self.session_id, "prompt": blocks}
         with suppress(
-            ProgramExited, BadOutput
+            CodexExited, CodexBadOutput
         ):  # `_follow` finds the same, after it has read everything that came before
             turn.prompt_id = self.program.next_id
             await self.program.post("session/prompt", params)
@@ -198,7 +198,7 @@ class AcpSession:
             return await batches.receive()
         except trio.EndOfChannel:
             fault = self.program.fault
-            if isinstance(fault, ProgramExited) and not turn.consumed:
+            if isinstance(fault, CodexExited) and not turn.consumed:
                 raise PromptNotTaken(str(fault)) from None
             raise fault from None
 
@@ -283,7 +283,7 @@ class AcpSession:
                         error = refusal
         finally:
             turn.asks.discard(scope)
-            with trio.move_on_after(LAST_ANSWER_S, shield=True), suppress(ProgramExited, BadOutput):
+            with trio.move_on_after(LAST_ANSWER_S, shield=True), suppress(CodexExited, CodexBadOutput):
                 await self._reply(request, result, error)
 
     async def _reply(

@@ -20,12 +20,12 @@ import trio
 
 from bridgehub.agents.acp.known import known_of
 from bridgehub.agents.codex.errors import (
-    BadOutput,
     CallRefused,
+    CodexBadOutput,
+    CodexExited,
+    CodexMissing,
     NotResumed,
     NotSignedIn,
-    ProgramExited,
-    ProgramMissing,
     WorkspaceGone,
 )
 from bridgehub.agents.codex.program import Program, Speech, start_program
@@ -138,7 +138,7 @@ async def open_program(
             [path, *command[1:]], env=env, cwd=spec.workspace, run_id=run_id, speech=speech
         )
     except OSError as error:
-        raise ProgramExited(f"{spec.agent} could not be started: {error.strerror}.") from error
+        raise CodexExited(f"{spec.agent} could not be started: {error.strerror}.") from error
 
 
 def _find(program: str, spec: HubSpec) -> str:
@@ -149,7 +149,7 @@ def _find(program: str, spec: HubSpec) -> str:
         return path
     known = known_of([program])
     fix = "Correct `command` in the agent's table." if known is None else f"Install it: `{known.install}`."
-    raise ProgramMissing(f"The program {program} is not found. {fix}")
+    raise CodexMissing(f"The program {program} is not found. {fix}")
 
 
 async def greet(program: Program, spec: HubSpec) -> Greeting:
@@ -168,14 +168,16 @@ async def greet(program: Program, spec: HubSpec) -> Greeting:
         told = await program.call("initialize", params)
         version = told.count("protocolVersion")
         if version != VERSION:
-            raise BadOutput(f"it speaks version {version} of the Agent Client Protocol, we speak {VERSION}")
+            raise CodexBadOutput(
+                f"it speaks version {version} of the Agent Client Protocol, we speak {VERSION}"
+            )
         return Greeting(
             told.inner("agentInfo"),
             told.inner("agentCapabilities"),
             told.objects("authMethods")[:MAX_METHODS],
             version,
         )
-    raise ProgramExited(f"{spec.agent} did not start within {START_S:g} s.")
+    raise CodexExited(f"{spec.agent} did not start within {START_S:g} s.")
 
 
 def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:
@@ -208,9 +210,9 @@ async def new_session(
             raise
         session_id = told.text("sessionId")
         if not session_id:
-            raise BadOutput("its new session has no id")
+            raise CodexBadOutput("its new session has no id")
         return session_id, told
-    raise ProgramExited(f"{spec.agent} did not begin a conversation within {START_S:g} s.")
+    raise CodexExited(f"{spec.agent} did not begin a conversation within {START_S:g} s.")
 
 
 async def take_up_session(

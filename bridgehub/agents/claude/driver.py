@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
-from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing, PromptNotSent
+from bridgehub.agents.claude.errors import ClaudeBadOutput, ClaudeExited, ClaudeMissing, PromptNotSent
 from bridgehub.agents.claude.memory import Memory
 from bridgehub.agents.claude.prompt import attached_paths, history_text, make_content
 from bridgehub.agents.claude.settings import Stamp, read_stamp
@@ -132,14 +132,14 @@ class ClaudeDriver:
             failed = await self._ensure_session(self._module, prompt, sink)
         self._starting = None
         if failed is not None:
-            raise ProgramExited(failed.content)
+            raise ClaudeExited(failed.content)
 
     async def wait_own_work(self, tell: Tell) -> None:
         """Report what happens between two turns. Return once Claude Code begins something by itself."""
         if self._session is not None:
             try:
                 await self._session.wait_own_work(tell)
-            except (ProgramExited, BadOutput) as error:
+            except (ClaudeExited, ClaudeBadOutput) as error:
                 logger.info("between two turns: %s", error)
             else:
                 return
@@ -154,9 +154,9 @@ class ClaudeDriver:
         try:
             async with self.delegation.open_turn(turn_id, sink):
                 ended = await session.run_own_turn(turn_id, sink)
-        except* ProgramExited as group:
+        except* ClaudeExited as group:
             ended = _exited(turn_id, str(unwrap(group)))
-        except* BadOutput as group:
+        except* ClaudeBadOutput as group:
             ended = _unreadable(turn_id, unwrap(group))
         assert ended is not None
         if session.is_stale or (isinstance(ended, TurnFailed) and ended.code in _PROGRAM_GONE):
@@ -271,14 +271,14 @@ class ClaudeDriver:
             setup = attrs.evolve(setup, native=memory.native)
             self._session, is_new = await module.open_session(self._spec_now(), setup)
             await sink.emit(AgentOffered(None, self._session.switches.offer.told()))
-        except ProgramMissing as error:
+        except ClaudeMissing as error:
             told = (
                 f"There is no Claude Code program at {error}. Fix `cli_path` of the agent. {_NOT_INSTALLED}"
             )
             return TurnFailed(prompt.turn_id, "not_installed", told, retryable=False)
-        except ProgramExited as error:
+        except ClaudeExited as error:
             return _exited(prompt.turn_id, str(error))
-        except BadOutput as error:
+        except ClaudeBadOutput as error:
             return _unreadable(prompt.turn_id, error)
         self._has_past |= not is_new
         self._owes_history = is_new and prompt.taken_before > 0 and not memory.is_cleared
@@ -329,9 +329,9 @@ class ClaudeDriver:
             keep = not session.is_cleared and not session.is_stale
         except* PromptNotSent:
             ended, self._earlier = None, earlier
-        except* ProgramExited as group:
+        except* ClaudeExited as group:
             ended = _exited(prompt.turn_id, str(unwrap(group)))
-        except* BadOutput as group:
+        except* ClaudeBadOutput as group:
             ended = _unreadable(prompt.turn_id, unwrap(group))
         if ended is not None:
             await self._remember(attrs.evolve(self._memory, is_cleared=session.is_cleared), sink)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-__all__ = ["BadOutput", "ClaudeError", "ProgramExited", "ProgramMissing", "PromptNotSent"]
+__all__ = ["ClaudeBadOutput", "ClaudeError", "ClaudeExited", "ClaudeMissing", "PromptNotSent"]
 
 
 class ClaudeError(Exception):
     """Root of these errors. The text is for a person."""
 
 
-class ProgramMissing(ClaudeError):
+class ClaudeMissing(ClaudeError):
     """There is no program at the path of the configuration or of the SDK. The text names the path."""
 
 
-class ProgramExited(ClaudeError):
+class ClaudeExited(ClaudeError):
     """The program ended, or never became ready."""
 
 
-class PromptNotSent(ProgramExited):
+class PromptNotSent(ClaudeExited):
     """The program ended before the prompt was written. The same prompt may go to another program."""
 
 
-class BadOutput(ClaudeError):
+class ClaudeBadOutput(ClaudeError):
     """The program sent something that the SDK cannot read."""

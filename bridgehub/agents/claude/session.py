@@ -45,7 +45,7 @@ from claude_agent_sdk import (
 )
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.claude.errors import BadOutput, ProgramExited, PromptNotSent
+from bridgehub.agents.claude.errors import ClaudeBadOutput, ClaudeExited, PromptNotSent
 from bridgehub.agents.claude.permissions import PermissionBroker
 from bridgehub.agents.claude.prompt import Content, Once
 from bridgehub.agents.claude.steering import Steers
@@ -221,7 +221,7 @@ class ClaudeSession:
         finally:
             steers.drop(name)
         if one.taken is None:
-            raise ProgramExited("Claude Code ended before it confirmed a message.")
+            raise ClaudeExited("Claude Code ended before it confirmed a message.")
         return one.taken
 
     async def look_at_gauge(self) -> dict[str, Any]:
@@ -379,12 +379,12 @@ class ClaudeSession:
             raise
         except StopAsyncIteration:
             self._unfinished = False  # the program has ended: there is nothing to interrupt
-            raise ProgramExited(self._last_words(0)) from None
+            raise ClaudeExited(self._last_words(0)) from None
         except ProcessError as error:
             self._unfinished = False
-            raise ProgramExited(self._last_words(error.exit_code)) from error
+            raise ClaudeExited(self._last_words(error.exit_code)) from error
         except ClaudeSDKError as error:
-            raise BadOutput(type(error).__name__) from error
+            raise ClaudeBadOutput(type(error).__name__) from error
 
     def _last_words(self, exit_code: int | None) -> str:
         return told_end(exit_code, self._stderr)

@@ -32,7 +32,7 @@ from claude_agent_sdk import (
 from claude_agent_sdk.types import SystemPromptPreset
 
 from bridgehub.agents.claude.conversations import MAX_CONVERSATIONS, ConversationRow
-from bridgehub.agents.claude.errors import BadOutput, ProgramExited, ProgramMissing
+from bridgehub.agents.claude.errors import ClaudeBadOutput, ClaudeExited, ClaudeMissing
 from bridgehub.agents.claude.held_file import hold
 from bridgehub.agents.claude.memory import RecordPosition
 from bridgehub.agents.claude.offer import ClaudeOffer
@@ -130,7 +130,7 @@ async def open_session(spec: HubSpec, setup: ClaudeSetup) -> tuple[ClaudeSession
     if newest is None and setup.fork is not None and not setup.anew:
         try:
             return await _start(spec, setup, session_id=row.ids[0], resume=setup.fork), False
-        except ProgramExited as error:
+        except ClaudeExited as error:
             if not any(words in str(error) for words in (_NO_CONVERSATION, _NO_MESSAGE)):
                 raise
             logger.warning("the conversation of %s cannot be forked: %s", spec.session_id, error)
@@ -141,7 +141,7 @@ async def open_session(spec: HubSpec, setup: ClaudeSetup) -> tuple[ClaudeSession
         return await _start(spec, setup, session_id=following), True
     try:
         return await _start(spec, setup, resume=row.ids[newest]), False
-    except ProgramExited as error:
+    except ClaudeExited as error:
         if _NO_CONVERSATION not in str(error):
             raise
         logger.warning("the conversation of %s cannot be resumed: %s", spec.session_id, error)
@@ -157,7 +157,7 @@ async def _start(
 ) -> ClaudeSession:
     """Start the program. `resume`: a conversation to continue, or a place in one to continue from under `session_id`."""
     if (own := spec.options.get("cli_path")) is not None and not await trio.to_thread.run_sync(_may_run, own):
-        raise ProgramMissing(f"{own}: the file is not executable")
+        raise ClaudeMissing(f"{own}: the file is not executable")
     stderr: deque[str] = deque(maxlen=STDERR_LINES)
     asker = PermissionBroker(setup.readable, may_bypass=_may_bypass(spec))
     options = _options(spec, setup, asker, stderr)
@@ -181,14 +181,14 @@ async def _start(
             await client.connect()
             held = held.pop_all()
     except trio.TooSlowError as error:
-        raise ProgramExited(f"Claude Code did not start within {START_S:g} s.") from error
+        raise ClaudeExited(f"Claude Code did not start within {START_S:g} s.") from error
     except CLINotFoundError as error:
-        raise ProgramMissing(str(spec.options.get("cli_path") or "the SDK's own copy")) from error
+        raise ClaudeMissing(str(spec.options.get("cli_path") or "the SDK's own copy")) from error
     except (ProcessError, CLIConnectionError) as error:
         exit_code = error.exit_code if isinstance(error, ProcessError) else None
-        raise ProgramExited(told_end(exit_code, stderr)) from error
+        raise ClaudeExited(told_end(exit_code, stderr)) from error
     except ClaudeSDKError as error:
-        raise BadOutput(type(error).__name__) from error
+        raise ClaudeBadOutput(type(error).__name__) from error
     switches = ClaudeSwitches(
         client,
         ClaudeOffer.of_start(await client.get_server_info()),

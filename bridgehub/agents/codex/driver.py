@@ -17,13 +17,13 @@ import trio
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.codex.errors import (
-    BadOutput,
     CallRefused,
+    CodexBadOutput,
     CodexError,
+    CodexExited,
+    CodexMissing,
     NotResumed,
     NotSignedIn,
-    ProgramExited,
-    ProgramMissing,
     PromptNotTaken,
     WorkspaceGone,
 )
@@ -70,7 +70,7 @@ IMPLEMENT_THIS = "Implement this plan; I have changed it:"
 _SERVICE_ENDS = frozenset({"model_error", "usage_limit", "context_full", "conversation_refused"})
 """Ends caused by the model service, which leave the program as it is."""
 
-_ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
+_ENDED_TWICE = CodexExited("Codex ended twice before it took the message.")
 
 
 def make_driver(spec: HubSpec) -> CodexDriver:
@@ -150,7 +150,7 @@ class CodexDriver:
         """Start the program on the session's thread. See `Warmable`."""
         self._wanted = prompt.setup or self._wanted
         if await self._ensure_session(prompt, sink) is not None:
-            raise ProgramExited("the thread first needs instructions or history")
+            raise CodexExited("the thread first needs instructions or history")
         await trio.lowlevel.checkpoint()
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
@@ -348,11 +348,11 @@ async def _context(prompt: Prompt, sink: Sink) -> str | None:
 
 def _failed(turn_id: str, error: BaseException) -> TurnFailed:
     match error:
-        case ProgramMissing():
+        case CodexMissing():
             return TurnFailed(turn_id, "not_installed", f"{error} {_INSTALL}", retryable=False)
         case NotSignedIn():
             return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
-        case BadOutput():
+        case CodexBadOutput():
             _log.warning("Codex sent what is not its protocol: %s", error)
             told = f"Codex sent something that cannot be read: {error}."
             return TurnFailed(turn_id, "agent_protocol", told, retryable=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 __all__ = [
-    "BadOutput",
     "CallRefused",
+    "CodexBadOutput",
     "CodexError",
+    "CodexExited",
+    "CodexMissing",
     "NotResumed",
     "NotSignedIn",
-    "ProgramExited",
-    "ProgramMissing",
     "PromptNotTaken",
     "WorkspaceGone",
 ]
@@ -19,19 +19,19 @@ class CodexError(Exception):
     """Root of these errors. The text is for a person."""
 
 
-class ProgramMissing(CodexError):
+class CodexMissing(CodexError):
     """There is no program at the path of the configuration, or in the package."""
 
 
-class ProgramExited(CodexError):
+class CodexExited(CodexError):
     """The program ended, or never became ready. The text has its last output."""
 
 
-class PromptNotTaken(ProgramExited):
+class PromptNotTaken(CodexExited):
     """The program ended before it began with the prompt. The same prompt may go to another program."""
 
 
-class BadOutput(CodexError):
+class CodexBadOutput(CodexError):
     """The program wrote a line that is not part of its protocol."""
 
 

@@ -23,7 +23,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import JOIN_S
-from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited
+from bridgehub.agents.codex.errors import CallRefused, CodexBadOutput, CodexError, CodexExited
 from bridgehub.agents.codex.marked import RUN, kill_marked
 from bridgehub.agents.codex.protocol import (
     Fields,
@@ -133,7 +133,7 @@ class Program:
     @property
     def fault(self) -> CodexError:
         """Why nothing more comes from the program."""
-        return self._fault or ProgramExited(self._last_words())
+        return self._fault or CodexExited(self._last_words())
 
     def hear_idle_by(self, idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None]) -> None:
         """Pass what the program sends to `idle` while there is no listener (`Speech.idle`)."""
@@ -247,13 +247,13 @@ class Program:
             while chunk := await _receive(self._process.stdout):
                 if await self._hear(lines.feed(chunk)) and len(chunk) < PIPE_BYTES:
                     await trio.sleep(JOIN_S)  # what follows gathers in the pipe, and comes as one read
-        except BadOutput as error:
+        except CodexBadOutput as error:
             self._fault = error
 
     async def _hear(self, lines: Iterator[bytearray]) -> bool:
         """Take lines. Return whether the last of them was a piece of an answer."""
         batch: list[Message] = []
-        fault: BadOutput | None = None
+        fault: CodexBadOutput | None = None
         try:
             for line in lines:
                 message = decode(line)
@@ -263,7 +263,7 @@ class Program:
                     if isinstance(message, Reply):
                         self._posted.discard(message.request_id)
                     batch.append(message)
-        except BadOutput as error:
+        except CodexBadOutput as error:
             fault = error
         if batch:  # messages before a broken line count
             await self._hand_over(tuple(batch))
@@ -287,7 +287,7 @@ class Program:
                 continue
             heard = self._speech.idle(message)
             if isinstance(message, ServerRequest):
-                with suppress(ProgramExited):
+                with suppress(CodexExited):
                     if heard is not None:
                         await self.answer(message, heard)
                     else:

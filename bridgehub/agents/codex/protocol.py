@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import orjson
 
-from bridgehub.agents.codex.errors import BadOutput
+from bridgehub.agents.codex.errors import CodexBadOutput
 
 _PIECE = "item/agentMessage/delta"
 
@@ -122,7 +122,7 @@ class LineCutter:
                 yield line
         self._searched = len(self._buffer)
         if self._searched > self.limit:
-            raise BadOutput(f"a line of over {self.limit} bytes")
+            raise CodexBadOutput(f"a line of over {self.limit} bytes")
 
 
 def decode(line: bytes | bytearray) -> Message:
@@ -130,9 +130,9 @@ def decode(line: bytes | bytearray) -> Message:
     try:
         told = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise BadOutput("a line that is not JSON") from None
+        raise CodexBadOutput("a line that is not JSON") from None
     if not isinstance(told, dict):
-        raise BadOutput("a line that is not a JSON object")
+        raise CodexBadOutput("a line that is not a JSON object")
     fields = Fields(told)
     method, request_id = fields.maybe_text("method"), told.get("id")
     if method is not None:
@@ -144,7 +144,7 @@ def decode(line: bytes | bytearray) -> Message:
         refusal = fields.inner("error")
         error = refusal.text("message") or "no reason given" if "error" in told else None
         return Reply(request_id, fields.inner("result"), error, refusal.count("code"))
-    raise BadOutput("a line that is not a message of the protocol")
+    raise CodexBadOutput("a line that is not a message of the protocol")
 
 
 def is_piece(message: Message) -> bool:

@@ -27,7 +27,7 @@ import trio
 
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.commands import CodexCommands
-from bridgehub.agents.codex.errors import BadOutput, CallRefused, CodexError, ProgramExited, PromptNotTaken
+from bridgehub.agents.codex.errors import CallRefused, CodexBadOutput, CodexError, CodexExited, PromptNotTaken
 from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
@@ -128,7 +128,7 @@ class CodexSession:
             return False
         await steer.decided.wait()
         if turn.broke and not steer.taken:
-            raise ProgramExited("Codex ended before it confirmed a message.")
+            raise CodexExited("Codex ended before it confirmed a message.")
         return steer.taken
 
     async def interrupt(self) -> None:
@@ -163,7 +163,7 @@ class CodexSession:
     ) -> None:
         thread = {"threadId": self.thread_id}
         # `_follow` finds that the program has ended, after it has read everything that came before.
-        with suppress(ProgramExited, BadOutput):
+        with suppress(CodexExited, CodexBadOutput):
             if isinstance(inputs, OwnCall):
                 if changes:  # such a call cannot carry settings
                     await self.program.call("thread/settings/update", thread | changes)
@@ -199,7 +199,7 @@ class CodexSession:
                 return await batches.receive()
             except trio.EndOfChannel:
                 fault = self.program.fault
-                if isinstance(fault, ProgramExited) and not turn.started.is_set():
+                if isinstance(fault, CodexExited) and not turn.started.is_set():
                     raise PromptNotTaken(str(fault)) from None
                 raise fault from None
         return None
@@ -252,7 +252,7 @@ class CodexSession:
 
     async def _ask(self, turn: CodexTurn, request: ServerRequest, scope: trio.CancelScope) -> None:
         # `_follow` reports that the program has ended.
-        with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
+        with scope, suppress(CodexExited, CodexBadOutput):  # noqa: ASYNC912 - each way waits
             agent = self._agents.of_thread(request.params.text("threadId"))
             translator = turn.translator if agent is None else agent.translator
             question = question_of(request, translator.running_tools())

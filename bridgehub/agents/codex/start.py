@@ -20,9 +20,9 @@ import trio
 
 from bridgehub.agents.codex.errors import (
     CallRefused,
+    CodexExited,
+    CodexMissing,
     NotResumed,
-    ProgramExited,
-    ProgramMissing,
     WorkspaceGone,
 )
 from bridgehub.agents.codex.folder import FolderWords
@@ -149,18 +149,18 @@ def find_program(spec: HubSpec) -> str:
     own = spec.options.get("cli_path")
     if own is not None:
         if not Path(own).is_file():
-            raise ProgramMissing(f"There is no Codex program at {own}. Fix `cli_path` of the agent.")
+            raise CodexMissing(f"There is no Codex program at {own}. Fix `cli_path` of the agent.")
         if not os.access(own, os.X_OK):
-            raise ProgramMissing(
+            raise CodexMissing(
                 f"The file {own} is not executable. Make it so, or fix `cli_path` of the agent."
             )
         return str(own)
     package = importlib.util.find_spec(_PACKAGE)  # finds it without importing
     if package is None or package.origin is None:
-        raise ProgramMissing("The Codex agent is not installed.")
+        raise CodexMissing("The Codex agent is not installed.")
     path = Path(package.origin).parent / "bin" / "codex"
     if not path.is_file():
-        raise ProgramMissing("The Codex package is installed, but its program is missing.")
+        raise CodexMissing("The Codex package is installed, but its program is missing.")
     return str(path)
 
 
@@ -177,7 +177,7 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
         command = [path, *_OPTIONS, *options, "app-server"]
         return await start_program(command, env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
-        raise ProgramExited(f"Codex could not be started: {error.strerror}.") from error
+        raise CodexExited(f"Codex could not be started: {error.strerror}.") from error
 
 
 async def initialize(program: Program) -> bool:
@@ -201,7 +201,7 @@ async def initialize(program: Program) -> bool:
         except CallRefused:
             return True  # an older program: its turns show it
         return not account.flag("requiresOpenaiAuth") or account.value("account") is not None
-    raise ProgramExited(f"Codex did not start within {START_S:g} s.")
+    raise CodexExited(f"Codex did not start within {START_S:g} s.")
 
 
 async def open_thread(
@@ -233,7 +233,7 @@ async def open_thread(
                     raise NotResumed(_not_resumed(str(error))) from error
         told = await program.call("thread/start", params)
         return told.inner("thread").text("id"), True, told
-    raise ProgramExited(f"Codex did not open its thread within {START_S:g} s.")
+    raise CodexExited(f"Codex did not open its thread within {START_S:g} s.")
 
 
 def _not_resumed(reason: str) -> str:

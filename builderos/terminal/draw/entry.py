@@ -15,9 +15,9 @@ from builderos.client.steering import clock_time
 from builderos.terminal.draw.flow import Flow
 from builderos.terminal.draw.lines import Segments, flat, paragraph
 from builderos.terminal.draw.tool import lasted, tool_lines
-from builderos.terminal.model.entries import Answer, Entry, Line, Message, Text, Tool
+from builderos.terminal.model.entries import AnswerEntry, Entry, LineEntry, MessageEntry, TextPart, ToolEntry
 
-__all__ = ["Drawing", "Look", "Pen"]
+__all__ = ["Drawing", "EntryLook", "Pen"]
 
 DIM: Final = Style(dim=True)
 ITALIC: Final = Style(dim=True, italic=True)
@@ -40,7 +40,7 @@ _STATES: Final = {
 
 
 @attrs.frozen
-class Look:
+class EntryLook:
     """How entries are drawn: two equal ones draw the same."""
 
     width: int
@@ -69,26 +69,28 @@ class Pen:
     name_of: Callable[[str | None], str]
     workspace: Callable[[], str]
     open_tools: set[str] = attrs.field(factory=set)
-    _flows: WeakKeyDictionary[Text, Flow] = attrs.field(factory=WeakKeyDictionary)
+    _flows: WeakKeyDictionary[TextPart, Flow] = attrs.field(factory=WeakKeyDictionary)
 
-    def draw(self, entry: Entry, look: Look) -> Drawing:
+    def draw(self, entry: Entry, look: EntryLook) -> Drawing:
         """Return the lines of an entry; the last one is blank."""
-        if isinstance(entry, Answer):
+        if isinstance(entry, AnswerEntry):
             return self._answer(entry, look)
-        lines = self._message(entry, look) if isinstance(entry, Message) else _line(entry.line, look.width)
+        lines = (
+            self._message(entry, look) if isinstance(entry, MessageEntry) else _line(entry.line, look.width)
+        )
         return Drawing([*lines, []], {})
 
-    def estimate(self, entry: Entry, look: Look) -> int:
+    def estimate(self, entry: Entry, look: EntryLook) -> int:
         """Return about how many lines an entry takes, without drawing it."""
-        if isinstance(entry, Answer):
+        if isinstance(entry, AnswerEntry):
             lines = sum(
-                1 if isinstance(part, Tool | Line) else _count(part.text, look.width) + 1
+                1 if isinstance(part, ToolEntry | LineEntry) else _count(part.text, look.width) + 1
                 for part in entry.parts
             )
             return max(1, lines) + 1
-        return _count(entry.text, look.width) + 1 if isinstance(entry, Message) else 2
+        return _count(entry.text, look.width) + 1 if isinstance(entry, MessageEntry) else 2
 
-    def _message(self, entry: Message, look: Look) -> list[Segments]:
+    def _message(self, entry: MessageEntry, look: EntryLook) -> list[Segments]:
         author = self.name_of(entry.device_id)
         about = [] if author == "you" else [author]
         if entry.state in _STATES:
@@ -105,7 +107,7 @@ class Pen:
         head = [[Segment("▌ ", BLUE), Segment(flat(" · ".join(about)), DIM)]] if about else []
         return [*head, *lines]
 
-    def _answer(self, entry: Answer, look: Look) -> Drawing:
+    def _answer(self, entry: AnswerEntry, look: EntryLook) -> Drawing:
         lines: list[Segments] = []
         tools: dict[int, str] = {}
         if entry.undone:
@@ -114,13 +116,15 @@ class Pen:
             lines.append([Segment("The agent continued by itself.", DIM)])
         before: object = None
         for part in entry.parts:
-            if lines and not (isinstance(part, Tool | Line) and isinstance(before, Tool | Line)):
+            if lines and not (
+                isinstance(part, ToolEntry | LineEntry) and isinstance(before, ToolEntry | LineEntry)
+            ):
                 lines.append([])
-            if isinstance(part, Tool):
+            if isinstance(part, ToolEntry):
                 tools[len(lines)] = part.tool_id
                 unfolded = look.unfolded or part.tool_id in self.open_tools
                 lines += tool_lines(part, look.width, self.workspace(), unfolded=unfolded)
-            elif isinstance(part, Line):
+            elif isinstance(part, LineEntry):
                 lines += _line(part, look.width)
             else:
                 lines += self._text(part, entry, look)
@@ -128,7 +132,7 @@ class Pen:
         lines += _ending(entry, look.width, self.name_of)
         return Drawing([*lines, []] if lines else [], tools)
 
-    def _text(self, part: Text, entry: Answer, look: Look) -> list[Segments]:
+    def _text(self, part: TextPart, entry: AnswerEntry, look: EntryLook) -> list[Segments]:
         if part.kind == "thinking" and not look.unfolded:
             count = len(part.text.split())
             gist = part.text.rstrip().rpartition("\n")[2].strip(" *#") if entry.status == "running" else ""
@@ -152,7 +156,7 @@ class Pen:
         return [[pad, *line] for line in lines]
 
 
-def _line(line: Line, width: int) -> list[Segments]:
+def _line(line: LineEntry, width: int) -> list[Segments]:
     if line.tone == "unread":
         side = "─" * max(2, (width - len(line.text) - 2) // 2)
         return [[Segment(f"{side} {line.text} {side}"[:width], RED)]]
@@ -160,7 +164,7 @@ def _line(line: Line, width: int) -> list[Segments]:
     return paragraph(line.text, width, style, first=Segment("· ", DIM))
 
 
-def _ending(entry: Answer, width: int, name_of: Callable[[str | None], str]) -> list[Segments]:
+def _ending(entry: AnswerEntry, width: int, name_of: Callable[[str | None], str]) -> list[Segments]:
     lines: list[Segments] = []
     if entry.passing:
         lines += paragraph(entry.passing, width, YELLOW, first=Segment("· "))

@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from builderos.terminal.draw.entry import Drawing, Look, Pen
+from builderos.terminal.draw.entry import Drawing, EntryLook, Pen
 from builderos.terminal.draw.lines import Segments
 from builderos.terminal.model.entries import Entry
 from builderos.terminal.model.timeline import Timeline
@@ -33,16 +33,16 @@ class Layout:
 
     timeline: Timeline
     pen: Pen
-    look: Look = attrs.field(factory=lambda: Look(80))
+    look: EntryLook = attrs.field(factory=lambda: EntryLook(80))
     total: int = 0
     entries: list[Entry] = attrs.field(factory=list)
     _heights: list[int] = attrs.field(factory=list)
     _tops: list[int] = attrs.field(factory=list)
-    _exact: dict[str, tuple[int, Look, int]] = attrs.field(factory=dict)
-    _drawings: OrderedDict[str, tuple[int, Look, Drawing]] = attrs.field(factory=OrderedDict)
+    _exact: dict[str, tuple[int, EntryLook, int]] = attrs.field(factory=dict)
+    _drawings: OrderedDict[str, tuple[int, EntryLook, Drawing]] = attrs.field(factory=OrderedDict)
     _shape: int = -1
 
-    def update(self, look: Look) -> None:
+    def update(self, look: EntryLook) -> None:
         """Take what changed in the conversation, or another look."""
         timeline = self.timeline
         if look != self.look or self._shape != timeline.shape:

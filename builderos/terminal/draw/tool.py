@@ -10,7 +10,7 @@ from rich.style import Style
 
 from builderos.terminal.draw.diff import diff_lines
 from builderos.terminal.draw.lines import Segments, flat, paragraph
-from builderos.terminal.model.entries import Tool
+from builderos.terminal.model.entries import ToolEntry
 from builderos.terminal.model.tools import describe, input_text
 
 __all__ = ["lasted", "tool_lines"]
@@ -30,7 +30,9 @@ FOLDED_DIFF: Final = 12
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;:]*[mK]")
 
 
-def tool_lines(tool: Tool, width: int, workspace: str, *, unfolded: bool, depth: int = 0) -> list[Segments]:
+def tool_lines(
+    tool: ToolEntry, width: int, workspace: str, *, unfolded: bool, depth: int = 0
+) -> list[Segments]:
     """Return the lines of a call, with the calls of the agent that it started."""
     pad = "  " * depth
     head = _head(tool, width - len(pad), workspace)
@@ -57,7 +59,7 @@ def lasted(milliseconds: int) -> str:
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
-def _head(tool: Tool, width: int, workspace: str) -> Segments:
+def _head(tool: ToolEntry, width: int, workspace: str) -> Segments:
     doing = describe(tool.name, tool.input, workspace)
     style, words = _state(tool)
     room = max(8, width - len(doing.verb) - len(words) - 6)
@@ -71,7 +73,7 @@ def _head(tool: Tool, width: int, workspace: str) -> Segments:
     ]
 
 
-def _state(tool: Tool) -> tuple[Style, str]:
+def _state(tool: ToolEntry) -> tuple[Style, str]:
     if tool.output is None:
         return YELLOW, "running"
     took = "" if tool.duration_ms is None else lasted(tool.duration_ms)
@@ -82,7 +84,7 @@ def _state(tool: Tool) -> tuple[Style, str]:
     return GREEN, " · ".join(one for one in (took, lines) if one)
 
 
-def _inside(tool: Tool, width: int, below: Segment) -> list[Segments]:
+def _inside(tool: ToolEntry, width: int, below: Segment) -> list[Segments]:
     lines = _limited(input_text(tool.input), width, Style(color="cyan"))
     if tool.output:
         lines += [

@@ -13,11 +13,11 @@ import attrs
 from builderos.client.requests import Asked, asked_of
 from builderos.terminal.model.tools import describe
 
-__all__ = ["Asking", "Choice", "Wish"]
+__all__ = ["Asking", "QuestionOption", "Wish"]
 
 
 @attrs.frozen
-class Choice:
+class QuestionOption:
     """An option of a question that the agent asks."""
 
     label: str
@@ -67,11 +67,14 @@ class Asking:
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     @property
-    def choices(self) -> list[Choice]:
+    def choices(self) -> list[QuestionOption]:
         """The options of the question that is asked now."""
         options = self.questions[self.at].get("options") if self.questions else None
         found = [one for one in options if isinstance(one, dict)] if isinstance(options, list) else []
-        return [Choice(str(one.get("label") or ""), str(one.get("description") or "")) for one in found[:9]]
+        return [
+            QuestionOption(str(one.get("label") or ""), str(one.get("description") or ""))
+            for one in found[:9]
+        ]
 
     @property
     def is_multiple(self) -> bool:

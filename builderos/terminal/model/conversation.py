@@ -9,7 +9,7 @@ import attrs
 
 from builderos.client.frames import TURN_ENDS, Frame
 from builderos.client.steering import Steering
-from builderos.terminal.model.entries import Answer, Line, Message, Note, Text, Tool
+from builderos.terminal.model.entries import AnswerEntry, LineEntry, MessageEntry, Note, TextPart, ToolEntry
 from builderos.terminal.model.parts import (
     end,
     finish_tool,
@@ -23,7 +23,7 @@ from builderos.terminal.model.parts import (
 from builderos.terminal.model.tasks import Task, note_task
 from builderos.terminal.model.timeline import Timeline
 
-__all__ = ["Conversation"]
+__all__ = ["ConversationModel"]
 
 _PROGRESS: Final = frozenset({"message", "thinking", "tool_started"})
 """What shows that an agent continues after it had to try again."""
@@ -37,7 +37,7 @@ _WORDS: Final = {
 
 
 @attrs.define(eq=False)
-class Conversation:
+class ConversationModel:
     """The entries of a session and all that stands around them.
 
     Attributes:
@@ -88,7 +88,7 @@ class Conversation:
         return "waiting" if self.pending else "running"
 
     @property
-    def queue(self) -> list[Message]:
+    def queue(self) -> list[MessageEntry]:
         """Messages that wait for their turn, oldest first."""
         return [one for one in self.timeline.messages.values() if one.state == "queued"]
 
@@ -107,7 +107,7 @@ class Conversation:
 
     def wait(self, message_id: str, content: str, at: str, not_before: str = "") -> None:
         """Show a message of ours that the server does not have yet."""
-        entry = Message(
+        entry = MessageEntry(
             f"m:{message_id}",
             message_id,
             content,
@@ -244,7 +244,9 @@ class Conversation:
             if not task.background or task.state != "running":
                 del self.tasks[task_id]
         self.timeline.insert(
-            Answer(f"t:{frame.turn_id}", frame.turn_id, frame.seq or 0, self.began_at, frame.text("cause"))
+            AnswerEntry(
+                f"t:{frame.turn_id}", frame.turn_id, frame.seq or 0, self.began_at, frame.text("cause")
+            )
         )
 
     def _requested(self, frame: Frame) -> None:
@@ -271,9 +273,9 @@ class Conversation:
             tool.decision = text
             self._touch(frame.turn_id)
         else:
-            self._line(frame, Line("deny" if decision in {"deny", "cancelled"} else "allow", text))
+            self._line(frame, LineEntry("deny" if decision in {"deny", "cancelled"} else "allow", text))
 
-    def _tool_asked(self, turn_id: str | None, request: Mapping[str, Any]) -> Tool | None:
+    def _tool_asked(self, turn_id: str | None, request: Mapping[str, Any]) -> ToolEntry | None:
         answer = self.timeline.answers.get(turn_id or "")
         if answer is None or not request:
             return None
@@ -301,7 +303,7 @@ class Conversation:
             answer.passing = text
             self.timeline.touch(answer)
         else:
-            self._line(frame, Line("notice", text))
+            self._line(frame, LineEntry("notice", text))
 
     def _updated(self, frame: Frame) -> None:
         self.title = frame.text("title") or self.title
@@ -310,7 +312,7 @@ class Conversation:
         if isinstance(frame.body.get("grants"), list):
             self.grants = frame.tables("grants")
         if frame.body.get("settings") is not None and frame.device_id and frame.content:
-            self._line(frame, Line("notice", frame.content))
+            self._line(frame, LineEntry("notice", frame.content))
 
     def _checkpoint(self, frame: Frame) -> None:
         if frame.text("position") != "after":
@@ -326,7 +328,7 @@ class Conversation:
         conflicts = frame.body.get("conflicts")
         left = [one for one in conflicts if isinstance(one, str)] if isinstance(conflicts, list) else []
         text = frame.content + (f" Left alone: {', '.join(left[:5])}" if left else "")
-        self._line(frame, Line("notice", text))
+        self._line(frame, LineEntry("notice", text))
 
     def _branch_left(self, frame: Frame) -> None:
         for turn_id in frame.body.get("turn_ids") or ():
@@ -359,12 +361,12 @@ class Conversation:
             case "block_dropped":
                 dropped = frame.text("block")
                 answer.parts = [
-                    one for one in answer.parts if not (isinstance(one, Text) and one.block == dropped)
+                    one for one in answer.parts if not (isinstance(one, TextPart) and one.block == dropped)
                 ]
             case _ if ends:
                 end(answer, frame)
 
-    def _line(self, frame: Frame, line: Line) -> None:
+    def _line(self, frame: Frame, line: LineEntry) -> None:
         """Put a line into its turn, in the order in which it came; without a turn it is an entry."""
         answer = self.timeline.answers.get(frame.turn_id or "")
         if answer is not None:
@@ -379,20 +381,20 @@ class Conversation:
             self.timeline.touch(answer)
 
 
-_TAKERS: Final[Mapping[str, Callable[[Conversation, Frame], None]]] = {
-    "user_message": Conversation._user_message,
-    "delivery": Conversation._delivery,
-    "turn_started": Conversation._turn_started,
-    "permission_requested": Conversation._requested,
-    "permission_resolved": Conversation._resolved,
-    "task_started": Conversation._task,
-    "task_progress": Conversation._task,
-    "task_finished": Conversation._task,
-    "plan_updated": Conversation._plan,
-    "notice": Conversation._notice,
-    "session_updated": Conversation._updated,
-    "checkpoint": Conversation._checkpoint,
-    "undo_started": Conversation._nothing,
-    "undone": Conversation._undone,
-    "branch_left": Conversation._branch_left,
+_TAKERS: Final[Mapping[str, Callable[[ConversationModel, Frame], None]]] = {
+    "user_message": ConversationModel._user_message,
+    "delivery": ConversationModel._delivery,
+    "turn_started": ConversationModel._turn_started,
+    "permission_requested": ConversationModel._requested,
+    "permission_resolved": ConversationModel._resolved,
+    "task_started": ConversationModel._task,
+    "task_progress": ConversationModel._task,
+    "task_finished": ConversationModel._task,
+    "plan_updated": ConversationModel._plan,
+    "notice": ConversationModel._notice,
+    "session_updated": ConversationModel._updated,
+    "checkpoint": ConversationModel._checkpoint,
+    "undo_started": ConversationModel._nothing,
+    "undone": ConversationModel._undone,
+    "branch_left": ConversationModel._branch_left,
 }

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import attrs
 
-__all__ = ["Answer", "Entry", "Line", "Message", "Note", "Part", "Text", "Tool"]
+__all__ = ["AnswerEntry", "Entry", "LineEntry", "MessageEntry", "Note", "Part", "TextPart", "ToolEntry"]
 
 
 @attrs.define(eq=False)
-class Text:
+class TextPart:
     """A block of the answer, or of thinking.
 
     Attributes:
@@ -35,7 +35,7 @@ class Text:
 
 
 @attrs.define(eq=False)
-class Tool:
+class ToolEntry:
     """A tool call. `output` is None until it is finished."""
 
     tool_id: str
@@ -46,23 +46,23 @@ class Tool:
     is_error: bool = False
     duration_ms: int | None = None
     diff: list[Mapping[str, Any]] = attrs.field(factory=list)
-    inner: list[Tool] = attrs.field(factory=list)
+    inner: list[ToolEntry] = attrs.field(factory=list)
     decision: str = ""
 
 
 @attrs.define(eq=False)
-class Line:
+class LineEntry:
     """Something that happened: a decision, a notice, an undo."""
 
     tone: Literal["notice", "allow", "deny", "unread"]
     text: str
 
 
-Part = Text | Tool | Line
+Part = TextPart | ToolEntry | LineEntry
 
 
 @attrs.define(eq=False)
-class Message:
+class MessageEntry:
     """What a person sent. `state`: `sent`, `queued`, a state of the delivery, or `waiting` in our outbox."""
 
     key: str
@@ -80,7 +80,7 @@ class Message:
 
 
 @attrs.define(eq=False)
-class Answer:
+class AnswerEntry:
     """A turn's answer: texts, tool calls and lines in the order in which they came."""
 
     key: str
@@ -89,7 +89,7 @@ class Answer:
     at: str = ""
     cause: str = ""
     parts: list[Part] = attrs.field(factory=list)
-    tools: dict[str, Tool] = attrs.field(factory=dict)
+    tools: dict[str, ToolEntry] = attrs.field(factory=dict)
     status: str = "running"
     code: str = ""
     content: str = ""
@@ -106,7 +106,7 @@ class Answer:
     @property
     def text(self) -> str:
         """The answer's text, without thinking."""
-        return "".join(part.text for part in self.parts if isinstance(part, Text) and part.kind == "text")
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart) and part.kind == "text")
 
 
 @attrs.define(eq=False)
@@ -114,10 +114,10 @@ class Note:
     """A line outside of any turn."""
 
     key: str
-    line: Line
+    line: LineEntry
     seq: int
     place: float = 0.0
     version: int = 0
 
 
-Entry = Message | Answer | Note
+Entry = MessageEntry | AnswerEntry | Note

@@ -8,32 +8,36 @@ from typing import Any
 import orjson
 
 from builderos.client.frames import Frame
-from builderos.terminal.model.entries import Answer, Message, Text, Tool
+from builderos.terminal.model.entries import AnswerEntry, MessageEntry, TextPart, ToolEntry
 
 __all__ = ["end", "finish_tool", "past_answer", "past_message", "piece", "same", "start_tool", "whole"]
 
 
-def piece(answer: Answer, frame: Frame) -> None:
+def piece(answer: AnswerEntry, frame: Frame) -> None:
     """Take a piece of text or thinking."""
     block = frame.text("block")
     kind: Any = "thinking" if frame.kind == "thinking" else "text"
     last = answer.parts[-1] if answer.parts else None
-    if not (isinstance(last, Text) and last.block == block and last.kind == kind):
+    if not (isinstance(last, TextPart) and last.block == block and last.kind == kind):
         found = [
-            one for one in answer.parts if isinstance(one, Text) and one.block == block and one.kind == kind
+            one
+            for one in answer.parts
+            if isinstance(one, TextPart) and one.block == block and one.kind == kind
         ]
-        last = found[0] if found else Text(kind, block)
+        last = found[0] if found else TextPart(kind, block)
         if not found:
             answer.parts.append(last)
     last.take(frame.number("offset"), frame.content)
 
 
-def start_tool(answer: Answer, frame: Frame) -> None:
+def start_tool(answer: AnswerEntry, frame: Frame) -> None:
     """Take `tool_started`."""
     tool_id = frame.text("tool_id")
     if tool_id in answer.tools:
         return
-    tool = Tool(tool_id, frame.text("name"), frame.body.get("input"), frame.text("parent_tool_id") or None)
+    tool = ToolEntry(
+        tool_id, frame.text("name"), frame.body.get("input"), frame.text("parent_tool_id") or None
+    )
     answer.tools[tool_id] = tool
     within = answer.tools.get(tool.parent or "")
     if within is not None:
@@ -42,7 +46,7 @@ def start_tool(answer: Answer, frame: Frame) -> None:
         answer.parts.append(tool)
 
 
-def finish_tool(answer: Answer, frame: Frame) -> None:
+def finish_tool(answer: AnswerEntry, frame: Frame) -> None:
     """Take `tool_finished`."""
     tool = answer.tools.get(frame.text("tool_id"))
     if tool is not None:
@@ -52,7 +56,7 @@ def finish_tool(answer: Answer, frame: Frame) -> None:
         tool.diff = frame.tables("diff")
 
 
-def end(answer: Answer, frame: Frame) -> None:
+def end(answer: AnswerEntry, frame: Frame) -> None:
     """Take the end of a turn."""
     answer.status, answer.code, answer.content = frame.kind, frame.text("code"), frame.content
     answer.by, answer.ended_at = frame.text("by_device"), frame.text("timestamp")
@@ -61,11 +65,11 @@ def end(answer: Answer, frame: Frame) -> None:
     answer.ways = tuple(one for one in ways if isinstance(one, str)) if isinstance(ways, list) else ()
 
 
-def past_message(one: Mapping[str, Any]) -> Message:
+def past_message(one: Mapping[str, Any]) -> MessageEntry:
     """Make a message of what an event, `attached` or `/messages` says."""
     message_id = str(one.get("message_id") or one.get("seq"))
     files = one.get("attachments")
-    return Message(
+    return MessageEntry(
         f"m:{message_id}",
         message_id,
         str(one.get("content") or ""),
@@ -79,10 +83,10 @@ def past_message(one: Mapping[str, Any]) -> Message:
     )
 
 
-def past_answer(one: Mapping[str, Any]) -> Answer:
+def past_answer(one: Mapping[str, Any]) -> AnswerEntry:
     """Make an answer of an entry of `/messages`."""
     turn_id = str(one.get("turn_id") or one.get("seq"))
-    made = Answer(
+    made = AnswerEntry(
         f"t:{turn_id}",
         turn_id,
         whole(one, "seq"),
@@ -94,7 +98,7 @@ def past_answer(one: Mapping[str, Any]) -> Answer:
     if isinstance(error, dict):
         made.code, made.content = str(error.get("code") or ""), str(error.get("content") or "")
     if one.get("content"):
-        made.parts.append(Text("text", "", str(one["content"])))
+        made.parts.append(TextPart("text", "", str(one["content"])))
     return made
 
 

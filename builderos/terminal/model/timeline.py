@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from builderos.terminal.model.entries import Answer, Entry, Message, Note
+from builderos.terminal.model.entries import AnswerEntry, Entry, MessageEntry, Note
 
 __all__ = ["Timeline"]
 
@@ -36,12 +36,12 @@ class Timeline:
     """
 
     entries: list[Entry] = attrs.field(factory=list)
-    messages: dict[str, Message] = attrs.field(factory=dict)
-    answers: dict[str, Answer] = attrs.field(factory=dict)
+    messages: dict[str, MessageEntry] = attrs.field(factory=dict)
+    answers: dict[str, AnswerEntry] = attrs.field(factory=dict)
     first_seq: int = 1
     dirty: set[str] = attrs.field(factory=set)
     shape: int = 0
-    _of_turn: dict[str, list[Message]] = attrs.field(factory=dict)
+    _of_turn: dict[str, list[MessageEntry]] = attrs.field(factory=dict)
 
     def clear(self, first_seq: int) -> None:
         """Begin again from a seq."""
@@ -60,22 +60,22 @@ class Timeline:
 
     def insert(self, entry: Entry) -> None:
         """Put a new entry where it belongs; a known one stays as it is."""
-        if isinstance(entry, Message):
+        if isinstance(entry, MessageEntry):
             if entry.message_id in self.messages:
                 return
             self.messages[entry.message_id] = entry
             if entry.turn_id:
                 self._of_turn.setdefault(entry.turn_id, []).append(entry)
-        elif isinstance(entry, Answer):
+        elif isinstance(entry, AnswerEntry):
             if entry.turn_id in self.answers:
                 return
             self.answers[entry.turn_id] = entry
         self._put(entry)
-        if isinstance(entry, Answer):
+        if isinstance(entry, AnswerEntry):
             for one in self._of_turn.get(entry.turn_id, ()):
                 self.replace(one)
 
-    def replace(self, entry: Message) -> None:
+    def replace(self, entry: MessageEntry) -> None:
         """Put a message where it belongs by now."""
         if entry.place == self._place_of(entry):
             return
@@ -88,7 +88,7 @@ class Timeline:
         if entry is not None:
             self._take_out(entry)
 
-    def arrived(self, message_id: str, seq: int, turn_id: str | None) -> Message | None:
+    def arrived(self, message_id: str, seq: int, turn_id: str | None) -> MessageEntry | None:
         """Return our own message that the server has now; None if it is not one that waited here."""
         entry = self.messages.get(message_id)
         if entry is None or entry.state != "waiting":
@@ -99,10 +99,10 @@ class Timeline:
         self.replace(entry)
         return entry
 
-    def before(self, entry: Entry) -> Answer | None:
+    def before(self, entry: Entry) -> AnswerEntry | None:
         """Return the answer before an entry."""
         at = self.index(entry)
-        return next((one for one in reversed(self.entries[:at]) if isinstance(one, Answer)), None)
+        return next((one for one in reversed(self.entries[:at]) if isinstance(one, AnswerEntry)), None)
 
     def index(self, entry: Entry) -> int:
         """Return where an entry is."""
@@ -128,7 +128,7 @@ class Timeline:
     def _place_of(self, entry: Entry) -> float:
         if isinstance(entry, Note):
             return entry.place or float(entry.seq)
-        if not isinstance(entry, Message):
+        if not isinstance(entry, MessageEntry):
             return float(entry.seq)
         if entry.state == "waiting":
             return _UNSENT + entry.seq

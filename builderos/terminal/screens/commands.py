@@ -41,13 +41,13 @@ def choose(
     **how: Any,
 ) -> None:
     """Let the person choose one of the rows: name, hint, value."""
-    from builderos.terminal.widgets.picker import Picker, Row
+    from builderos.terminal.widgets.picker import Picker, PickerRow
 
     def chosen(value: Any) -> None:
         if value is not None:
             take(value)
 
-    screen.app.push_screen(Picker(title, [Row(*row) for row in rows], **how), chosen)
+    screen.app.push_screen(Picker(title, [PickerRow(*row) for row in rows], **how), chosen)
 
 
 def confirm(screen: SessionScreen, question: str, yes: str, act: Callable[[], object]) -> None:
@@ -175,7 +175,7 @@ def edit_last(screen: SessionScreen) -> None:
     own = [
         one
         for one in screen.conversation.timeline.entries
-        if isinstance(one, Message) and one.state != "cancelled"
+        if isinstance(one, MessageEntry) and one.state != "cancelled"
     ]
     if not own:
         screen.app.say("There is no message to edit.")
@@ -192,7 +192,7 @@ def edit_last(screen: SessionScreen) -> None:
     _fork_after(screen, before, message.text)
 
 
-def _fork_after(screen: SessionScreen, after: Answer | None, text: str) -> None:
+def _fork_after(screen: SessionScreen, after: AnswerEntry | None, text: str) -> None:
     made = f"s-{screen.client.new_id().replace('-', '')[:12]}"
     body: dict[str, Any] = {"after_turn": after.turn_id if after else None, "session_id": made}
     if screen.conversation.title:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from builderos.terminal.model.entries import Answer, Entry, Message, Text
+from builderos.terminal.model.entries import AnswerEntry, Entry, MessageEntry, TextPart
 
 if TYPE_CHECKING:
     from builderos.terminal.screens.session import SessionScreen
@@ -73,10 +73,12 @@ def find(screen: SessionScreen, rest: str) -> None:
 
 
 def _has(entry: Entry, text: str) -> bool:
-    if isinstance(entry, Message):
+    if isinstance(entry, MessageEntry):
         found = entry.text
-    elif isinstance(entry, Answer):
-        found = "\n".join(part.text for part in entry.parts if isinstance(part, Text) and part.kind == "text")
+    elif isinstance(entry, AnswerEntry):
+        found = "\n".join(
+            part.text for part in entry.parts if isinstance(part, TextPart) and part.kind == "text"
+        )
     else:
         found = entry.line.text
     return _folded(text) in _folded(found)

@@ -12,7 +12,7 @@ from textual.screen import Screen
 
 from builderos.terminal.draw.entry import Pen
 from builderos.terminal.draw.lines import flat
-from builderos.terminal.model.entries import Answer, Line, Message, Note
+from builderos.terminal.model.entries import AnswerEntry, LineEntry, MessageEntry, Note
 from builderos.terminal.screens import commands, typed
 from builderos.terminal.screens.files import HINT, Files
 from builderos.terminal.screens.find import Finder
@@ -176,11 +176,11 @@ class SessionScreen(Screen[None]):
             return  # what was missed is still coming
         for entry in conversation.timeline.entries:
             if self._unread_from < entry.seq <= conversation.head_seq and not (
-                isinstance(entry, Message) and entry.device_id == conversation.me
+                isinstance(entry, MessageEntry) and entry.device_id == conversation.me
             ):
                 self.seen.add("unread")
                 if entry.seq > conversation.timeline.first_seq:
-                    note = Note("unread", Line("unread", "new"), entry.seq)
+                    note = Note("unread", LineEntry("unread", "new"), entry.seq)
                     note.place = entry.place - 0.01
                     conversation.timeline.insert(note)
                 break
@@ -384,10 +384,12 @@ class SessionScreen(Screen[None]):
 
     wanted_label = ""
 
-    def last_answer(self) -> Answer | None:
+    def last_answer(self) -> AnswerEntry | None:
         """Return the newest answer that has ended."""
         entries = reversed(self.conversation.timeline.entries)
-        return next((one for one in entries if isinstance(one, Answer) and one.status != "running"), None)
+        return next(
+            (one for one in entries if isinstance(one, AnswerEntry) and one.status != "running"), None
+        )
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self.transcript.scroll_lines(-3)

@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.sessions import hint_of, name_of
 from builderos.terminal.widgets.bar import Bar
-from builderos.terminal.widgets.picker import Picker, Row, prompt, ranked
+from builderos.terminal.widgets.picker import Picker, PickerRow, prompt, ranked
 
 if TYPE_CHECKING:
     from builderos.terminal.app import TerminalApp
@@ -67,7 +67,7 @@ class SessionsScreen(Screen[None]):
         self.status = Bar()
         self._shown: list[str] = []
         self._drawn: tuple[object, ...] = ()
-        self._hits: list[Row] = []
+        self._hits: list[PickerRow] = []
         self._archived = False
         self._loaded: object = None
 
@@ -100,10 +100,10 @@ class SessionsScreen(Screen[None]):
         self._drawn = version
         now = self.client.now()
         known = self.client.sessions.listed(archived=self._archived)
-        rows = [Row(name_of(one), hint_of(one, now), one) for one in known]
+        rows = [PickerRow(name_of(one), hint_of(one, now), one) for one in known]
         self._fill([*ranked(rows, self.search.value), *self._hits])
 
-    def _fill(self, rows: Sequence[Row]) -> None:
+    def _fill(self, rows: Sequence[PickerRow]) -> None:
         at = self.list.highlighted
         before = self._shown[at] if at is not None and at < len(self._shown) else None
         self._shown = [str(one.value.get("session_id")) for one in rows]
@@ -128,7 +128,7 @@ class SessionsScreen(Screen[None]):
         hits = [one for one in found.get("hits") or () if isinstance(one, dict)]
         named = self.client.sessions.entries
         self._hits = [
-            Row(
+            PickerRow(
                 flat(str(one.get("snippet"))),
                 f"said in {name_of(named.get(str(one.get('session_id')), one))}",
                 one,
@@ -187,7 +187,7 @@ class SessionsScreen(Screen[None]):
         """Begin a new session: agent, then folder."""
         ready = self.client.wire.ready
         agents = ready.body.get("agents") if ready is not None else None
-        rows = [Row(one, value=one) for one in agents or () if isinstance(one, str)]
+        rows = [PickerRow(one, value=one) for one in agents or () if isinstance(one, str)]
         self.app.push_screen(Picker("New session: which agent?", rows), self._with_agent)
 
     def _with_agent(self, agent: str | None) -> None:
@@ -195,24 +195,24 @@ class SessionsScreen(Screen[None]):
             self.run_worker(self._ask_folder(agent), group="new", exit_on_error=False)
 
     async def _ask_folder(self, agent: str) -> None:
-        rows = [Row("The server's workspace", value={})]
+        rows = [PickerRow("The server's workspace", value={})]
         if self.client.is_own:
             here = os.getcwd()
-            rows.insert(0, Row(here, "this folder", {"workspace": here}))
+            rows.insert(0, PickerRow(here, "this folder", {"workspace": here}))
         try:
             known: Mapping[str, Any] = await self.client.call("GET", "/api/folders")
         except Exception:
             known = {}
         recent = [one for one in known.get("recent") or () if isinstance(one, str)]
-        rows += [Row(one, "recent", {"workspace": one}) for one in recent if one != os.getcwd()]
+        rows += [PickerRow(one, "recent", {"workspace": one}) for one in recent if one != os.getcwd()]
         folders = [one for one in known.get("folders") or () if isinstance(one, dict)]
-        rows += [Row(str(one.get("path")), "", {"workspace": one.get("path")}) for one in folders]
+        rows += [PickerRow(str(one.get("path")), "", {"workspace": one.get("path")}) for one in folders]
         settings = await self.app.push_screen_wait(Picker("In which folder?", rows))
         if settings is not None:
             made = f"s-{self.client.new_id().replace('-', '')[:12]}"
             self.app.open(made, agent=agent, settings=settings)
 
 
-def _line(row: Row) -> Text:
+def _line(row: PickerRow) -> Text:
     mark, style = _MARKS.get(str(row.value.get("state")), ("  ", ""))
     return Text(mark, style, no_wrap=True, overflow="ellipsis").append_text(prompt(row))

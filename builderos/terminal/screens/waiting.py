@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from builderos.client.steering import clock_time
-from builderos.terminal.model.entries import Message
+from builderos.terminal.model.entries import MessageEntry
 
 if TYPE_CHECKING:
     from builderos.terminal.screens.session import SessionScreen
@@ -22,7 +22,7 @@ def show(screen: SessionScreen, rest: str) -> None:
         screen.app.say("No message waits.")
         return
 
-    def chosen(message: Message) -> None:
+    def chosen(message: MessageEntry) -> None:
         rows = [("Take it back", "", "cancel"), ("Take it back and edit", "", "edit")]
         if message.not_before:
             rows.append(("Send it now", "", "now"))
@@ -42,12 +42,12 @@ def send_now(screen: SessionScreen, rest: str) -> None:
     _with_one(screen, [one for one in _waiting(screen) if one.not_before], rest, "now")
 
 
-def _waiting(screen: SessionScreen) -> list[Message]:
+def _waiting(screen: SessionScreen) -> list[MessageEntry]:
     messages = screen.conversation.timeline.messages.values()
     return [one for one in messages if one.state in {"queued", "waiting"}]
 
 
-def _with_one(screen: SessionScreen, found: list[Message], number: str, what: str) -> None:
+def _with_one(screen: SessionScreen, found: list[MessageEntry], number: str, what: str) -> None:
     place = int(number) if number.isascii() and number.isdigit() and len(number) < 5 else 0
     if not found:
         screen.app.say("No message waits." if what == "cancel" else "No message waits for its time.")
@@ -57,7 +57,7 @@ def _with_one(screen: SessionScreen, found: list[Message], number: str, what: st
         _do(screen, found[place - 1], what)
 
 
-def _do(screen: SessionScreen, message: Message, what: str) -> None:
+def _do(screen: SessionScreen, message: MessageEntry, what: str) -> None:
     if what == "now":
         screen.client.act("send_now", message_id=message.message_id)
         return

@@ -11,7 +11,7 @@ from builderos.terminal.draw.lines import Segments, paragraph
 
 if TYPE_CHECKING:
     from builderos.terminal.screens.session import SessionScreen
-    from builderos.terminal.widgets.picker import Row
+    from builderos.terminal.widgets.picker import PickerRow
 
 __all__ = ["changes", "files", "redo", "undo"]
 
@@ -84,8 +84,8 @@ def files(screen: SessionScreen, rest: str) -> None:
         )
         return
 
-    async def search(typed: str) -> Sequence[Row]:
-        from builderos.terminal.widgets.picker import Row
+    async def search(typed: str) -> Sequence[PickerRow]:
+        from builderos.terminal.widgets.picker import PickerRow
 
         query = {"q": typed} if typed else {"path": ""}
         found = await screen.client.of_session(f"files?{urlencode(query)}")
@@ -94,7 +94,7 @@ def files(screen: SessionScreen, rest: str) -> None:
             for one in found.get("entries") or ()
             if isinstance(one, dict) and one.get("kind") == "file"
         ]
-        return [Row(name, value=name) for name in names]
+        return [PickerRow(name, value=name) for name in names]
 
     choose(screen, "Look at a file", [], lambda path: files(screen, path), search=search)
 

@@ -10,8 +10,8 @@ from rich.text import Text
 from textual.widgets import Static
 
 from builderos.terminal.draw.lines import flat
-from builderos.terminal.model.conversation import Conversation
-from builderos.terminal.model.entries import Answer, Tool
+from builderos.terminal.model.conversation import ConversationModel
+from builderos.terminal.model.entries import AnswerEntry, ToolEntry
 from builderos.terminal.model.tasks import Task
 from builderos.terminal.model.tools import describe
 
@@ -61,7 +61,7 @@ def connection_words(state: str, behind: int) -> str:
     return f"behind by {behind}" if state == "live" and behind else state
 
 
-def status_text(conversation: Conversation, state: str, behind: int, *, observes: bool) -> Text:
+def status_text(conversation: ConversationModel, state: str, behind: int, *, observes: bool) -> Text:
     """Return the line of status."""
     dot, colour = _DOTS.get(state, _DOTS["offline"])
     text = Text()
@@ -77,7 +77,7 @@ def status_text(conversation: Conversation, state: str, behind: int, *, observes
     return text
 
 
-def working_text(conversation: Conversation, now: datetime) -> Text:
+def working_text(conversation: ConversationModel, now: datetime) -> Text:
     """Return what the agent does now; empty if nothing."""
     if conversation.turn_id is None:
         return Text("")
@@ -95,7 +95,7 @@ def working_text(conversation: Conversation, now: datetime) -> Text:
     return Text(" · ".join(flat(word) for word in words) + " · ctrl+c stops", "yellow")
 
 
-def pending_text(conversation: Conversation) -> Text:
+def pending_text(conversation: ConversationModel) -> Text:
     """Return delegated work, to-do list and queue, as lines."""
     lines: list[tuple[str, str]] = []
     running = [one for one in conversation.tasks.values() if one.state == "running"]
@@ -137,7 +137,7 @@ def _tree(tasks: Mapping[str, Task]) -> list[tuple[str, str]]:
     return lines
 
 
-def _now(answer: Answer) -> Tool | None:
+def _now(answer: AnswerEntry) -> ToolEntry | None:
     """Return the call that runs now, the innermost one."""
     return next((one for one in reversed(answer.tools.values()) if one.output is None), None)
 

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from builderos.terminal.widgets.picker import Row, prompt
+from builderos.terminal.widgets.picker import PickerRow, prompt
 
 if TYPE_CHECKING:
     from builderos.terminal.screens.session import SessionScreen
@@ -37,7 +37,7 @@ class Completions(OptionList, can_focus=False):
     def __init__(self) -> None:
         super().__init__(markup=False, compact=True)
         self._word = ""
-        self._rows: list[Row] = []
+        self._rows: list[PickerRow] = []
         self._turned_down = ""
 
     def look(self, screen: SessionScreen, word: str) -> None:
@@ -60,9 +60,11 @@ class Completions(OptionList, can_focus=False):
                 str(one.get("path") or one.get("name")) + ("/" if one.get("kind") == "folder" else "")
                 for one in entries
             ]
-            self._offer([Row(f"@{name}", value=f"@{name} ") for name in names[:MOST] if name.isprintable()])
+            self._offer(
+                [PickerRow(f"@{name}", value=f"@{name} ") for name in names[:MOST] if name.isprintable()]
+            )
 
-    def _offer(self, rows: list[Row]) -> None:
+    def _offer(self, rows: list[PickerRow]) -> None:
         self._rows = rows
         self.display = bool(rows)
         self.clear_options()
@@ -95,12 +97,12 @@ class Completions(OptionList, can_focus=False):
         return self._word.startswith("/") and any(row.value.strip() == self._word for row in self._rows)
 
 
-def _commands(screen: SessionScreen, word: str) -> list[Row]:
+def _commands(screen: SessionScreen, word: str) -> list[PickerRow]:
     from builderos.terminal.screens.typed import COMMANDS
 
-    own = [Row(name, meaning, f"{name} ") for name, meaning in COMMANDS.items()]
+    own = [PickerRow(name, meaning, f"{name} ") for name, meaning in COMMANDS.items()]
     agents = [
-        Row(f"/{name}", about, f"/{name} ")
+        PickerRow(f"/{name}", about, f"/{name} ")
         for name, about in screen.conversation.steering.commands
         if name.isprintable() and f"/{name}" not in COMMANDS
     ]

@@ -16,14 +16,14 @@ from textual.widgets.option_list import Option
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.widgets.bar import Bar
 
-__all__ = ["Picker", "Row", "prompt", "ranked"]
+__all__ = ["Picker", "PickerRow", "prompt", "ranked"]
 
 MOST: Final = 300
 """Rows that are shown at once."""
 
 
 @attrs.frozen
-class Row:
+class PickerRow:
     """Something to choose. `value` is what the picker returns."""
 
     name: str
@@ -31,7 +31,7 @@ class Row:
     value: Any = None
 
 
-def ranked(rows: Sequence[Row], typed: str) -> list[Row]:
+def ranked(rows: Sequence[PickerRow], typed: str) -> list[PickerRow]:
     """Return the rows that have all words; those whose name begins with them first."""
     words = typed.lower().split()
     found = [one for one in rows if all(word in f"{one.name} {one.hint}".lower() for word in words)]
@@ -39,7 +39,7 @@ def ranked(rows: Sequence[Row], typed: str) -> list[Row]:
     return sorted(found, key=lambda one: not one.name.lower().startswith(first))[:MOST]
 
 
-def prompt(row: Row) -> Text:
+def prompt(row: PickerRow) -> Text:
     """Return how a row looks."""
     text = Text(flat(row.name), no_wrap=True, overflow="ellipsis")
     return text.append(f"  {flat(row.hint)}", "dim") if row.hint else text
@@ -59,13 +59,13 @@ class Picker(ModalScreen[Any]):
     def __init__(
         self,
         title: str,
-        rows: Sequence[Row],
+        rows: Sequence[PickerRow],
         *,
-        search: Callable[[str], Awaitable[Sequence[Row]]] | None = None,
+        search: Callable[[str], Awaitable[Sequence[PickerRow]]] | None = None,
     ) -> None:
         super().__init__()
         self._title, self._rows, self._search = title, list(rows), search
-        self._shown: list[Row] = []
+        self._shown: list[PickerRow] = []
         self._input = Input(placeholder="type to search", compact=True)
         self._input.cursor_blink = False
         self._list = OptionList(markup=False, compact=True)
@@ -83,12 +83,12 @@ class Picker(ModalScreen[Any]):
         self._input.focus()
         self._fill(ranked(self._rows, ""))
 
-    def set_rows(self, rows: Sequence[Row]) -> None:
+    def set_rows(self, rows: Sequence[PickerRow]) -> None:
         """Show other rows."""
         self._rows = list(rows)
         self._fill(ranked(self._rows, self._input.value))
 
-    def _fill(self, rows: Sequence[Row]) -> None:
+    def _fill(self, rows: Sequence[PickerRow]) -> None:
         self._shown = list(rows)
         self._list.clear_options()
         self._list.add_options(

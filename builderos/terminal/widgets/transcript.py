@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from builderos.terminal.draw.entry import Look, Pen
+from builderos.terminal.draw.entry import EntryLook, Pen
 from builderos.terminal.draw.layout import Layout
 from builderos.terminal.model.entries import Entry
 from builderos.terminal.model.timeline import Timeline
@@ -42,9 +42,9 @@ class Transcript(ScrollView, can_focus=False):
         self._code_style, self._unfolded = "ansi_dark", False
 
     @property
-    def look(self) -> Look:
+    def look(self) -> EntryLook:
         """How entries are drawn now."""
-        return Look(max(10, self.scrollable_content_region.width), self._code_style, self._unfolded)
+        return EntryLook(max(10, self.scrollable_content_region.width), self._code_style, self._unfolded)
 
     def set_look(self, *, code_style: str | None = None, unfolded: bool | None = None) -> None:
         """Draw in another way."""

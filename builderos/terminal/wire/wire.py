@@ -15,12 +15,12 @@ from typing import Any, Final, Literal, Protocol
 import attrs
 
 from builderos.client.backoff import Backoff
-from builderos.client.frames import Frame, Position, encode
+from builderos.client.frames import Frame, SeenPosition, encode
 from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import Follow, ReconnectError, RefusedError
 from builderos.terminal.wire.link import Link, open_link
 
-__all__ = ["Listener", "Wire"]
+__all__ = ["FrameListener", "Wire"]
 
 HEARTBEAT_S: Final = 15.0
 """What a server that says nothing else is expected to do."""
@@ -34,7 +34,7 @@ FAILED: Final = 3
 State = Literal["live", "reconnecting", "offline"]
 
 
-class Listener(Protocol):
+class FrameListener(Protocol):
     """Who hears of it; called in order, must not block."""
 
     def on_frame(self, frame: Frame) -> None:
@@ -64,13 +64,13 @@ class Wire:
 
     find: Callable[[], Server]
     chance: random.Random
-    listener: Listener
+    listener: FrameListener
     shown: Follow | None = None
     watches: bool = False
     state: State = "reconnecting"
     why: str = ""
     ready: Frame | None = None
-    heads: dict[str, Position] = attrs.field(factory=dict)
+    heads: dict[str, SeenPosition] = attrs.field(factory=dict)
     attached: asyncio.Event = attrs.field(factory=asyncio.Event)
     _waiting: dict[str, Follow] = attrs.field(factory=dict)
     _link: Link | None = None
@@ -229,7 +229,7 @@ class Wire:
                 and type(head.get("epoch")) is int
                 and type(head.get("head_seq")) is int
             ):
-                self.heads[name] = Position(head["epoch"], head["head_seq"])
+                self.heads[name] = SeenPosition(head["epoch"], head["head_seq"])
 
     def _write(self, frame: str) -> bool:
         if self._link is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from builderos.client.keyboard import MAX_LINE_BYTES, Line, LineEditor, LineReader
+from builderos.client.keyboard import MAX_LINE_BYTES, LineEditor, LineReader, TypedLine
 from tests.builderos.terminal import command_line, run_command
 from tests.support.server import ROOT, open_server
 
@@ -21,7 +21,7 @@ def typed(*chunks: bytes) -> tuple[list[str | None], str]:
     """Return the lines and what was shown."""
     editor = LineEditor()
     told = [one for chunk in chunks for one in editor.feed(chunk)]
-    lines = [one.text for one in told if isinstance(one, Line)]
+    lines = [one.text for one in told if isinstance(one, TypedLine)]
     return lines, "".join(one for one in told if isinstance(one, str))
 
 
@@ -45,7 +45,7 @@ def test_tab_completes_what_is_known(keys: bytes, line: str, shown: str) -> None
     }
     editor = LineEditor(lambda line: known.get(line, []))
     told = list(editor.feed(keys))
-    assert [one.text for one in told if isinstance(one, Line)] == [line]
+    assert [one.text for one in told if isinstance(one, TypedLine)] == [line]
     assert "".join(one for one in told if isinstance(one, str)) == shown
 
 

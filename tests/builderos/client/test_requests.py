@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builderos.client.requests import COLUMNS, SHOWN, SHOWN_LINES, Replied, Requests
+from builderos.client.requests import COLUMNS, SHOWN, SHOWN_LINES, Replied, WaitingRequests
 
 
-def asked(requests: Requests, request_id: str = "r", **item: Any) -> str:
+def asked(requests: WaitingRequests, request_id: str = "r", **item: Any) -> str:
     return requests.add(request_id, {"request_id": request_id, "tool": "Bash", **item})
 
 
-def refusals(requests: Requests) -> str:
+def refusals(requests: WaitingRequests) -> str:
     assert requests.shown is not None
     return "".join(letter for letter in "yna" if requests.waiting[requests.shown].refusal(letter) is None)
 
@@ -36,7 +36,7 @@ def refusals(requests: Requests) -> str:
     ],
 )
 def test_the_end_of_what_will_run_is_shown(item: dict[str, Any]) -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     text = asked(requests, **item)
     joined = "".join(line.removeprefix("? ") for line in text.split("\n"))
     assert "; rm -rf ~" in joined
@@ -58,7 +58,7 @@ def test_the_end_of_what_will_run_is_shown(item: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_not_shown_whole_cannot_be_allowed(item: dict[str, Any]) -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     text = asked(requests, grant="all of it", **item)
     assert "cannot be allowed here" in text.split("\n")[-1]
     assert "allow it?" not in text
@@ -66,7 +66,7 @@ def test_what_is_not_shown_whole_cannot_be_allowed(item: dict[str, Any]) -> None
 
 
 def test_what_the_session_is_granted_stands_beside_its_letter() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     text = asked(requests, input={"command": "git commit"}, grant="run git commit * and edit files unasked")
     assert text.split("\n") == [
         '? Bash {"command":"git commit"}',
@@ -78,13 +78,13 @@ def test_what_the_session_is_granted_stands_beside_its_letter() -> None:
 
 
 def test_the_session_is_not_offered_without_a_grant() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     assert asked(requests, input={"command": "ls"}).endswith("\n? allow it? y or n")
     assert refusals(requests) == "yn"
 
 
 def test_one_request_stands_as_the_question_until_it_is_decided() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     asked(requests, "r1", input="one")
     assert asked(requests, "r2", input="two") == "— another request waits: Bash two —"
     assert requests.shown == "r1", "a letter answers what stands as the question"
@@ -97,7 +97,7 @@ def test_one_request_stands_as_the_question_until_it_is_decided() -> None:
 
 
 def test_attaching_shows_the_oldest_request() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     items = [{"request_id": f"r{n}", "tool": "Bash", "input": f"{n}"} for n in range(3)]
     assert requests.reset(items).startswith("? Bash 0\n")
     assert requests.shown == "r0"
@@ -107,14 +107,14 @@ def test_attaching_shows_the_oldest_request() -> None:
 
 @given(st.text(), st.text(), st.text())
 def test_no_text_can_look_like_a_line_of_ours(tool: str, command: str, grant: str) -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     text = asked(requests, tool=tool, input={"command": command}, grant=grant)
     assert all(line.startswith("? ") for line in text.split("\n"))
     assert text.isprintable() or set(filter(lambda char: not char.isprintable(), text)) <= {"\n"}
 
 
 def test_an_option_of_the_agents_own_is_chosen_by_its_number() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     options = ["allow", "deny", "Always in this folder", "Reject\x1b[2J always"]
     text = asked(requests, input={"command": "ls"}, options=options)
     assert "?   1 Always in this folder" in text.split("\n")
@@ -127,7 +127,7 @@ def test_an_option_of_the_agents_own_is_chosen_by_its_number() -> None:
 
 
 def test_a_question_is_answered_by_numbers_or_in_words() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     colours = [{"label": "Red", "description": "like fire " * 30}, {"label": "Blue"}]
     asks = [
         {"question": "Which colour?", "options": colours, "multiSelect": False},
@@ -151,7 +151,7 @@ def test_a_question_is_answered_by_numbers_or_in_words() -> None:
 
 
 def test_a_question_is_declined_and_what_an_mcp_server_says_stands_above_it() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     given = {"message": "The shop wants to know", "url": None}
     text = asked(requests, "r1", tool="mcp__shop", input=given, questions=[{"question": "Name"}])
     assert text.startswith('? mcp__shop {"message":"The shop wants to know"')
@@ -162,7 +162,7 @@ def test_a_question_is_declined_and_what_an_mcp_server_says_stands_above_it() ->
 
 
 def test_a_plan_has_the_agent_s_own_answers_by_number() -> None:
-    requests = Requests()
+    requests = WaitingRequests()
     text = asked(
         requests, kind="plan", input={"plan": "# P"}, options=["allow", "deny", "Yes, and ask", "Yes, all"]
     )

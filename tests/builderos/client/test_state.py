@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from builderos.client.frames import Frame, FrameError, Position, decode
+from builderos.client.frames import Frame, FrameError, SeenPosition, decode
 from builderos.client.state import KEPT, MAX_OUTBOX, Follow, ReconnectError, RefusedError
 
 
@@ -41,10 +41,10 @@ def test_it_comes_back_with_its_position() -> None:
     follow.take(frame("complete", 10))
     assert sent(follow.attach_frame())["after"] == {"epoch": 1, "seq": 10}
     follow.take(attached(from_seq=11, replay="ok"))
-    assert follow.position == Position(1, 10)
+    assert follow.position == SeenPosition(1, 10)
     follow.attach_frame()
     follow.take(attached(from_seq=3, replay="snapshot", epoch=2))
-    assert follow.position == Position(2, 2)
+    assert follow.position == SeenPosition(2, 2)
 
 
 def test_a_bad_frame_is_not_sent_for_ever() -> None:
@@ -64,14 +64,14 @@ def test_an_event_that_does_not_follow_ends_the_connection(first: int, last: int
     follow.take(attached(from_seq=8))
     with pytest.raises(ReconnectError):
         follow.take(frame("message", last, first_seq=first))
-    assert follow.position == Position(1, 7)
+    assert follow.position == SeenPosition(1, 7)
 
 
 def test_a_folded_event_may_begin_before_the_position() -> None:
-    follow = Follow("trip", position=Position(1, 5))
+    follow = Follow("trip", position=SeenPosition(1, 5))
     follow.take(attached(from_seq=3, replay="ok"))
     follow.take(frame("message", 9, first_seq=3))
-    assert follow.position == Position(1, 9)
+    assert follow.position == SeenPosition(1, 9)
 
 
 def test_an_event_before_the_answer_is_refused() -> None:
@@ -89,7 +89,7 @@ def test_a_message_is_repeated_until_it_is_accepted() -> None:
     before = follow.is_settled
     follow.take(frame("accepted", seq=1, message_id="m1"))
     assert (before, follow.is_settled, follow.is_done) == (False, True, False)
-    assert follow.position == Position(1, 0), "the answer to a send is no event"
+    assert follow.position == SeenPosition(1, 0), "the answer to a send is no event"
     follow.attach_frame()
     assert follow.take(attached()) == []
 
@@ -175,7 +175,7 @@ def test_other_sessions_are_left_out() -> None:
     follow = Follow("trip")
     follow.take(attached())
     assert follow.take(frame("message", 77, session_id="other")) == []
-    assert follow.position == Position(1, 0)
+    assert follow.position == SeenPosition(1, 0)
 
 
 def test_what_is_kept_is_bounded() -> None:

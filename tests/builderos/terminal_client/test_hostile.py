@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.segment import Segment
 
-from builderos.terminal.draw.entry import Look, Pen
+from builderos.terminal.draw.entry import EntryLook, Pen
 from builderos.terminal.draw.flow import Flow
 from builderos.terminal.draw.lines import PLAIN, paragraph, spans
-from builderos.terminal.model.entries import Answer, Message, Text, Tool
+from builderos.terminal.model.entries import AnswerEntry, MessageEntry, TextPart, ToolEntry
 from builderos.terminal.screens.sessions import SessionsScreen
 from tests.builderos.terminal_client.stage import Stage, on_stage
 
@@ -104,20 +104,20 @@ def test_any_text_in_any_pieces(text: str, width: int, step: int) -> None:
     """Markdown that comes in pieces: never a control character, a link or a meta of Rich."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     pen = Pen(lambda name: name or "", lambda: "")
-    part = Text("text", "b")
-    answer = Answer("t:1", "1", 1, parts=[part])
+    part = TextPart("text", "b")
+    answer = AnswerEntry("t:1", "1", 1, parts=[part])
     for at in range(0, len(text), step):
         part.take(at, text[at : at + step])
         answer.version += 1
-        found = segments(pen.draw(answer, Look(width)).lines)
+        found = segments(pen.draw(answer, EntryLook(width)).lines)
         assert obeyed("".join(one.text for one in found)) == []
     assert part.text == text
     answer.status = "complete"
-    tool = Tool(text, text, {"x": text}, output=text)
+    tool = ToolEntry(text, text, {"x": text}, output=text)
     answer.parts.append(tool)
-    message = Message("m:1", "1", text, text, 1, files=(text,))
+    message = MessageEntry("m:1", "1", text, text, 1, files=(text,))
     found = segments(
-        [*pen.draw(answer, Look(width, unfolded=True)).lines, *pen.draw(message, Look(width)).lines]
+        [*pen.draw(answer, EntryLook(width, unfolded=True)).lines, *pen.draw(message, EntryLook(width)).lines]
     )
     assert obeyed("".join(one.text for one in found)) == []
     assert all(

@@ -13,14 +13,14 @@ from builderos.cli import main
 from builderos.client.frames import decode
 from builderos.exit_status import MISUSED
 from builderos.terminal.draw import flow
-from builderos.terminal.draw.entry import Drawing, Look, Pen
+from builderos.terminal.draw.entry import Drawing, EntryLook, Pen
 from builderos.terminal.draw.layout import Layout
 from builderos.terminal.draw.lines import Segments
 from builderos.terminal.draw.rendering import markdown_lines
 from builderos.terminal.driver import PASTE_BEGIN, PASTE_END, Pastes
 from builderos.terminal.keep import Keep, Waiting, state_folder
-from builderos.terminal.model.conversation import Conversation
-from builderos.terminal.model.entries import Answer, Entry, Message
+from builderos.terminal.model.conversation import ConversationModel
+from builderos.terminal.model.entries import AnswerEntry, Entry, MessageEntry
 from builderos.terminal.model.sessions import Sessions, ago, hint_of
 from builderos.terminal.model.tools import describe
 from builderos.terminal.run import can_run
@@ -28,19 +28,19 @@ from builderos.terminal.run import can_run
 NOW = datetime.fromisoformat("2026-11-29T12:00:00+00:00")
 
 
-def feed(conversation: Conversation, *events: dict[str, Any]) -> None:
+def feed(conversation: ConversationModel, *events: dict[str, Any]) -> None:
     for number, one in enumerate(events, conversation.timeline.shape + 1):
         conversation.take(
             decode(orjson.dumps({"seq": number, "first_seq": number, "epoch": 1, "content": "", **one}))
         )
 
 
-def texts(conversation: Conversation) -> list[str]:
-    return [one.text for one in conversation.timeline.entries if isinstance(one, Message | Answer)]
+def texts(conversation: ConversationModel) -> list[str]:
+    return [one.text for one in conversation.timeline.entries if isinstance(one, MessageEntry | AnswerEntry)]
 
 
 def test_a_folded_piece_covers_what_is_known() -> None:
-    conversation = Conversation("s", "me")
+    conversation = ConversationModel("s", "me")
     feed(conversation, {"type": "turn_started", "turn_id": "t"})
     piece = {"type": "message", "turn_id": "t", "block": "b"}
     feed(conversation, {**piece, "offset": 0, "content": "He"}, {**piece, "offset": 2, "content": "llo"})
@@ -55,7 +55,7 @@ def test_a_folded_piece_covers_what_is_known() -> None:
 
 
 def test_older_pages_stand_before() -> None:
-    conversation = Conversation("s", "me")
+    conversation = ConversationModel("s", "me")
     conversation.timeline.first_seq = 100
     page = [
         {"seq": 10, "role": "user", "message_id": "m1", "turn_id": "a", "content": "q", "status": "answered"},
@@ -70,7 +70,7 @@ def test_older_pages_stand_before() -> None:
 
 def test_ten_thousand_entries_are_not_drawn() -> None:
     """Only what is near the window is drawn; the heights of all others are estimated."""
-    conversation = Conversation("s", "me")
+    conversation = ConversationModel("s", "me")
     page = [
         {"seq": 2 * number, "role": "user", "message_id": f"m{number}", "content": "word " * (number % 50)}
         for number in range(1, 10_001)
@@ -79,13 +79,13 @@ def test_ten_thousand_entries_are_not_drawn() -> None:
     drawn: list[str] = []
 
     class CountingPen(Pen):
-        def draw(self, entry: Entry, look: Look) -> Drawing:
+        def draw(self, entry: Entry, look: EntryLook) -> Drawing:
             drawn.append(entry.key)
             return super().draw(entry, look)
 
     pen = CountingPen(conversation.name_of, lambda: "")
     layout = Layout(conversation.timeline, pen)
-    layout.update(Look(80))
+    layout.update(EntryLook(80))
     while layout.settle(layout.total - 100, layout.total):
         pass
     assert len(layout.entries) == 10_000

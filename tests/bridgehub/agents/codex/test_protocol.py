@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.codex.errors import BadOutput
+from bridgehub.agents.codex.errors import CodexBadOutput
 from bridgehub.agents.codex.protocol import (
     Fields,
     LineCutter,
@@ -39,7 +39,7 @@ def test_lines_are_the_same_however_they_come(lines: list[bytes], step: int) -> 
 def test_a_line_without_an_end_is_refused_at_its_limit() -> None:
     cutter = LineCutter(10)
     assert list(cutter.feed(b"x" * 10)) == []
-    with pytest.raises(BadOutput):
+    with pytest.raises(CodexBadOutput):
         list(cutter.feed(b"x"))
 
 
@@ -47,7 +47,7 @@ def test_a_line_without_an_end_is_refused_at_its_limit() -> None:
 def test_any_line_is_a_message_or_refused(line: bytes) -> None:
     try:
         decode(line)
-    except BadOutput:
+    except CodexBadOutput:
         return
 
 
