@@ -161,44 +161,19 @@ async def open_store(
     readers = Readers(path, vfs)
     searchers = Readers(path, vfs, SEARCHES)
     checkpointer = Checkpointer(path, writer, aside)
-    numbers = itertools.count((generation << _GENERATION_BITS) + 1)
-    journal = SqliteJournal(writer, readers, numbers.__next__)
-    devices = DeviceTable(writer, readers)
-    uploads = UploadTable(path.parent, writer, readers)
-    catalog = SqliteCatalog(writer, readers, uploads)
-    search = Search(searchers)
-    pairs = AppPairTable(writer, readers, devices)
-    notifications = Notified(
-        Channels(writer, readers), Alerts(writer, readers), Deliveries(writer, readers), Changes(readers)
-    )
-    pairings = Pairings(writer, readers, devices)
-    audit = Audit(path.parent, writer, readers)
     ended_well = False
     try:
-        await devices.load()
-        await pairings.load()
-        aliases = await readers.run(read_aliases)
-        await catalog.load()
-        async with _running(path, connection, writer, checkpointer, devices):
-            await uploads.sweep()
-            await uploads.move_blobs()
-            await catalog.finish_removals()
-            yield Store(
-                path=path,
-                journal=journal,
-                ownership=journal,
-                catalog=catalog,
-                devices=devices,
-                search=search,
-                app_pairs=pairs,
-                uploads=uploads,
-                notifications=notifications,
-                pairings=pairings,
-                audit=audit,
-                aliases=aliases,
-                writer=writer,
-                checkpointer=checkpointer,
-            )
+        store = _assemble(
+            path, writer, checkpointer, readers, searchers, await readers.run(read_aliases), generation
+        )
+        await store.devices.load()
+        await store.pairings.load()
+        await store.catalog.load()
+        async with _running(path, connection, writer, checkpointer, store.devices):
+            await store.uploads.sweep()
+            await store.uploads.move_blobs()
+            await store.catalog.finish_removals()
+            yield store
             ended_well = True
     finally:
         with trio.CancelScope(shield=True):
@@ -206,6 +181,40 @@ async def open_store(
             await trio.to_thread.run_sync(
                 lambda: _close(path, connection, aside, readers, ended_well=ended_well), limiter=limiter
             )
+
+
+def _assemble(
+    path: Path,
+    writer: Writer,
+    checkpointer: Checkpointer,
+    readers: Readers,
+    searchers: Readers,
+    aliases: Aliases,
+    generation: int,
+) -> Store:
+    """Make the tables of an open database."""
+    numbers = itertools.count((generation << _GENERATION_BITS) + 1)
+    journal = SqliteJournal(writer, readers, numbers.__next__)
+    devices = DeviceTable(writer, readers)
+    uploads = UploadTable(path.parent, writer, readers)
+    return Store(
+        path=path,
+        journal=journal,
+        ownership=journal,
+        catalog=SqliteCatalog(writer, readers, uploads),
+        devices=devices,
+        search=Search(searchers),
+        app_pairs=AppPairTable(writer, readers, devices),
+        uploads=uploads,
+        notifications=Notified(
+            Channels(writer, readers), Alerts(writer, readers), Deliveries(writer, readers), Changes(readers)
+        ),
+        pairings=Pairings(writer, readers, devices),
+        audit=Audit(path.parent, writer, readers),
+        aliases=aliases,
+        writer=writer,
+        checkpointer=checkpointer,
+    )
 
 
 @asynccontextmanager
