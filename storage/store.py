@@ -21,15 +21,15 @@ from storage.sqlite.commit_mark import CommitMarks, find_lost_commits, set_mark
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer, WriterStatistics
-from storage.tables.alerts import Alerts
 from storage.tables.app_exchanges import AppPairTable
 from storage.tables.audit import Audit, append_acts
-from storage.tables.changes import Changes
-from storage.tables.channels import Channels
-from storage.tables.deliveries import Deliveries
 from storage.tables.devices import DeviceTable
 from storage.tables.hash_chain import Act
 from storage.tables.journal import SqliteJournal
+from storage.tables.notifications.alerts import Alerts
+from storage.tables.notifications.changes import Changes
+from storage.tables.notifications.channels import Channels
+from storage.tables.notifications.deliveries import Deliveries
 from storage.tables.pairings import Pairings
 from storage.tables.search import SEARCHES, Search
 from storage.tables.sessions import SqliteCatalog

@@ -10,7 +10,7 @@ from typing import Final
 from actors.desk.watching import DeskWatch
 from actors.events.codec import decode_row
 from actors.events.conversation import BranchLeft, Complete, Message, TurnStarted, UserMessage
-from actors.history import RowsBackwards
+from actors.events.history import RowsBackwards
 from actors.session.steps.desk_steps import turn_id_of
 from bridgehub.desk.records import DESK
 

@@ -11,7 +11,7 @@ import trio
 
 from actors.events.codec import decode_row
 from actors.events.conversation import Complete, TurnStarted
-from actors.history import RowsBackwards
+from actors.events.history import RowsBackwards
 from actors.ports import Journal
 from actors.session.inputs import DeskSeen
 from actors.session.mailbox import Mailbox

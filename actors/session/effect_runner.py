@@ -16,8 +16,8 @@ from actors.desk.watching import DeskWatch, LooksAtDesk
 from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.conversation import Attachment, UserMessage
+from actors.events.history import read_history
 from actors.events.permissions import PermissionResolved
-from actors.history import read_history
 from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
 from actors.session.effects import (

@@ -13,16 +13,16 @@ from typing import Literal, TextIO
 import attrs
 import trio
 
-from builderos.client.follower import Follower
-from builderos.client.frames import Frame
 from builderos.client.keyboard import KeyboardReader, LineEditor, LineReader, keys_one_by_one
 from builderos.client.orders import HELP, OWN_COMMANDS, Orders
 from builderos.client.requests import Replied, RequestAnswer
 from builderos.client.screen import Screen
-from builderos.client.server import Server
 from builderos.client.state import Follow, RefusedError
 from builderos.client.steering import Steering
 from builderos.client.terminal import OutputError
+from builderos.client.wire.follower import Follower
+from builderos.client.wire.frames import Frame
+from builderos.client.wire.server import Server
 from builderos.client.work import SessionWork
 
 __all__ = ["attach"]

@@ -10,13 +10,13 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from builderos.client.follower import Follower
-from builderos.client.http import call
 from builderos.client.moments import FORMS, moment_of, wire_moment
-from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import RefusedError
 from builderos.client.steering import SETTINGS, Scheduled, Steering, clock_time
 from builderos.client.terminal import one_line
+from builderos.client.wire.follower import Follower
+from builderos.client.wire.http import call
+from builderos.client.wire.server import LinkLostError, NoServerError, Server
 
 __all__ = ["HELP", "OWN_COMMANDS", "Orders"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
-from builderos.client.frames import Frame
 from builderos.client.requests import WaitingRequests, brief
 from builderos.client.steering import SETTINGS, clock_time
 from builderos.client.terminal import one_line, sanitise
+from builderos.client.wire.frames import Frame
 
 __all__ = ["Screen"]
 

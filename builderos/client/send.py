@@ -9,12 +9,12 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from builderos.client.follower import Follower
-from builderos.client.frames import Frame
 from builderos.client.screen import Screen
-from builderos.client.server import Server
 from builderos.client.state import Follow, Outcome
 from builderos.client.terminal import OutputError
+from builderos.client.wire.follower import Follower
+from builderos.client.wire.frames import Frame
+from builderos.client.wire.server import Server
 from builderos.exit_status import FAILED, OK, fail
 
 __all__ = ["EXIT_STATUS", "send"]

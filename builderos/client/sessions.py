@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from builderos.client.http import call
-from builderos.client.server import LinkLostError, Server
 from builderos.client.terminal import table
+from builderos.client.wire.http import call
+from builderos.client.wire.server import LinkLostError, Server
 
 __all__ = ["fetch_sessions", "session_table"]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
-from builderos.client.frames import Frame, SeenPosition, encode
+from builderos.client.wire.frames import Frame, SeenPosition, encode
 from storage.aliases import is_app_session
 
 __all__ = ["Follow", "Outcome", "ReconnectError", "RefusedError"]

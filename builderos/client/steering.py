@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import attrs
 
-from builderos.client.frames import Frame
 from builderos.client.terminal import one_line
+from builderos.client.wire.frames import Frame
 
 __all__ = ["SETTINGS", "Scheduled", "Steering", "clock_time"]
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from builderos.client.http import answer_to
-from builderos.client.server import LinkLostError, Server
 from builderos.client.state import RefusedError
+from builderos.client.wire.http import answer_to
+from builderos.client.wire.server import LinkLostError, Server
 
 __all__ = ["MAX_FILE_BYTES", "upload"]
 

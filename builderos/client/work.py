@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 import attrs
 import trio
 
-from builderos.client.frames import Frame
-from builderos.client.http import call
-from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, sanitise
+from builderos.client.wire.frames import Frame
+from builderos.client.wire.http import call
+from builderos.client.wire.server import LinkLostError, NoServerError, Server
 
 __all__ = ["SessionWork", "changes_text", "entries_text"]
 

@@ -27,8 +27,8 @@ from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageCorrupt, StorageError
 from storage.read_only import Reading, open_reading
 from storage.tables.activity import ActRow
-from storage.tables.changes import START
 from storage.tables.hash_chain import AuditRow, Mark
+from storage.tables.notifications.changes import START
 from transport.v3.events import timestamp
 
 __all__ = [

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from builderos.client.http import call
-from builderos.client.server import LinkLostError, Server
 from builderos.client.state import RefusedError
+from builderos.client.wire.http import call
+from builderos.client.wire.server import LinkLostError, Server
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.startup import ensure_admin_key
 from storage.data_folder import DataFolder, open_data_folder, read_boot_id

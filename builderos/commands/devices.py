@@ -16,9 +16,9 @@ import attrs
 import trio
 
 from bridgehub.protocol.errors import unwrap
-from builderos.client.server import LinkLostError, NoServerError, find_server
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, table, terminal_code
+from builderos.client.wire.server import LinkLostError, NoServerError, find_server
 from builderos.commands.device_store import DeviceList, PairingLink, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.options import Parser, as_path

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import trio
 
-from builderos.client.connection import LinkLostError, NoServerError, find_server
-from builderos.client.frames import FrameError
 from builderos.client.terminal import write_json, write_text
+from builderos.client.wire.connection import LinkLostError, NoServerError, find_server
+from builderos.client.wire.frames import FrameError
 from builderos.exit_status import OK, fail
 from builderos.export.download import download_export
 from builderos.export.source import FolderSource, NoSessionError

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from builderos.client.http import call
-from builderos.client.server import Server
+from builderos.client.wire.http import call
+from builderos.client.wire.server import Server
 from builderos.commands.with_server import with_server
 from builderos.exit_status import MISUSED, fail
 from builderos.options import SESSION_ID

@@ -19,8 +19,8 @@ import trio
 from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.conversation import Notice
+from actors.events.invariants import Verifier
 from actors.events.work import ToolFinished, ToolStarted
-from actors.invariants import Verifier
 from builderos.client.terminal import one_line
 from builderos.exit_status import FAILED, OK, fail
 from builderos.legacy.plan import ID_PREFIX

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from builderos.client.server import LinkLostError, NoServerError, Server, find_server
 from builderos.client.state import RefusedError
+from builderos.client.wire.server import LinkLostError, NoServerError, Server, find_server
 from builderos.exit_status import fail
 
 __all__ = ["Find", "Where", "with_server"]

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from typing import Final
 
-from builderos.client.connection import LinkLostError, Server
-from builderos.client.http import opener
+from builderos.client.wire.connection import LinkLostError, Server
+from builderos.client.wire.http import opener
 from builderos.export.source import NoSessionError
 from builderos.export.write import Form
 

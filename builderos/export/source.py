@@ -9,7 +9,7 @@ import attrs
 
 from actors.events.codec import decode_row
 from actors.ports import Catalog, Journal
-from builderos.client.frames import Frame, decode
+from builderos.client.wire.frames import Frame, decode
 from storage.records import SessionRecord
 from transport.v3.events import encode_event
 from transport.v3.replies import session_entry

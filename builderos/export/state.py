@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from builderos.client.frames import Frame
+from builderos.client.wire.frames import Frame
 
 __all__ = ["AnswerItem", "Document", "RequestItem", "TextBlock", "ToolStep"]
 

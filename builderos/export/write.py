@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from actors.ports import Catalog, Journal
-from builderos.client.frames import Frame
+from builderos.client.wire.frames import Frame
 from builderos.export.source import FolderSource, NoSessionError, Source
 from builderos.export.state import Document
 from builderos.export.text import heading, json_event, json_message, json_session, markdown

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import attrs
 
-from builderos.client.frames import Frame
 from builderos.client.moments import wire_moment
-from builderos.client.server import Server
 from builderos.client.state import Follow, RefusedError
+from builderos.client.wire.frames import Frame
+from builderos.client.wire.server import Server
 from builderos.terminal.keep import Keep, Waiting
 from builderos.terminal.model.conversation import ConversationModel
 from builderos.terminal.model.sessions import Sessions
@@ -222,7 +222,7 @@ class Client:
         """Call the server over HTTP. Raises RefusedError, LinkLostError, NoServerError."""
 
         def work() -> Mapping[str, Any]:
-            from builderos.client.http import call  # takes time to load
+            from builderos.client.wire.http import call  # takes time to load
 
             return call(self.find(), method, path, body, most_bytes=MOST_BYTES)
 

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builderos.client.server import Server
 from builderos.client.state import RefusedError
+from builderos.client.wire.server import Server
 from builderos.exit_status import FAILED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
 from builderos.terminal.client import Client, NoView

@@ -10,7 +10,7 @@ import attrs
 
 from storage.records import Row
 from storage.sqlite.readers import Readers
-from storage.tables.changes import Changes
+from storage.tables.notifications.changes import Changes
 
 __all__ = ["ActRow", "Acts"]
 

@@ -22,7 +22,7 @@ from actors.commands import (
     StopTask,
 )
 from actors.events.codec import decode_row
-from actors.invariants import violations
+from actors.events.invariants import violations
 from actors.replies import IfHead
 from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume, TimeCame
 from bridgehub.agents.echo import OFFER

@@ -10,7 +10,7 @@ from actors.commands import Decide, Interrupt, Send
 from actors.events.codec import encode_entry
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Delivery, Message, TurnStarted, UserMessage
-from actors.history import read_history
+from actors.events.history import read_history
 from actors.session.effects import SendHistory, SteerHub
 from actors.session.snapshot import view
 from actors.session.steps.hub_steps import MAX_MEMORY_BYTES

@@ -19,8 +19,8 @@ import trio
 from actors.events.codec import encode_settings
 from actors.events.session import Settings
 from bridgehub.protocol.hub_spec import DelegateSpec
-from builderos.client.backoff import FIRST_S, LAST_S, Backoff
-from builderos.client.connection import NoServerError, Server, find_server
+from builderos.client.wire.backoff import FIRST_S, LAST_S, Backoff
+from builderos.client.wire.connection import NoServerError, Server, find_server
 from builderos.config import parse_config
 from builderos.server.hub_specs import HubSpecs, agent_environment
 from builderos.server.process.logs import FILE_ONLY, _DroppingHandler, open_logs

@@ -16,8 +16,8 @@ from actors.events.conversation import (
     TurnStarted,
     UserMessage,
 )
+from actors.events.invariants import violations
 from actors.events.session import SessionUpdated
-from actors.invariants import violations
 from tests.simulation.agent import OWN_BLOCK
 from tests.simulation.device import SimDevice
 from tests.simulation.view import DeviceView

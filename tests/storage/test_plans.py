@@ -8,7 +8,8 @@ import pytest
 
 from storage.schema import migrate
 from storage.sqlite.connection import open_writer
-from storage.tables import alerts, changes, deliveries, journal, sessions
+from storage.tables import journal, sessions
+from storage.tables.notifications import alerts, changes, deliveries
 
 PLANS = [
     (journal._READ, "sqlite_autoindex_journal_1 (session_id=? AND seq>? AND seq<?)"),

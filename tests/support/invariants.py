@@ -2,7 +2,7 @@
 
 Everything here is pure and works on `Committed`, so that the crash suite (frames of real devices, read by
 `committed_of`) and a simulation in one process hold to the same rules. Each function returns what is wrong; an
-empty list is what a test wants. `actors.invariants` has the rules of one journal by itself.
+empty list is what a test wants. `actors.events.invariants` has the rules of one journal by itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import attrs
 from actors.events.codec import CONVERTER
 from actors.events.committed import TURN_ENDS, Committed, Event
 from actors.events.conversation import Message, Thinking, TurnStarted, UserMessage
+from actors.events.invariants import violations
 from actors.events.session import SessionUpdated
 from actors.events.work import TaskProgress
-from actors.invariants import violations
 
 __all__ = [
     "Problem",
@@ -42,7 +42,7 @@ class Problem:
     """A broken promise.
 
     Attributes:
-        kind: `journal` (a rule of `actors.invariants`), `lost`, `doubled`, `gap`, `stale` (shown, and not so), or `orphan`.
+        kind: `journal` (a rule of `invariants.py`), `lost`, `doubled`, `gap`, `stale` (shown, and not so), or `orphan`.
         about: what, in words.
     """
 

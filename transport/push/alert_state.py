@@ -24,7 +24,7 @@ from actors.events.conversation import Complete, Notice, TurnError, UserMessage
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.events.session import SessionUpdated
 from actors.events.work import TaskFinished
-from storage.tables.alerts import Change, Raise, Settle
+from storage.tables.notifications.alerts import Change, Raise, Settle
 
 __all__ = [
     "DECIDED",

@@ -19,8 +19,8 @@ from actors.events.committed import Committed
 from actors.events.conversation import UserMessage
 from storage.errors import StorageError
 from storage.records import Row
-from storage.tables.alerts import Alert, Change, Settle
-from storage.tables.changes import NOTABLE_KINDS
+from storage.tables.notifications.alerts import Alert, Change, Settle
+from storage.tables.notifications.changes import NOTABLE_KINDS
 from transport.push.alert_state import changes_of, settled_by_reading, settled_with_session
 from transport.push.routing_state import ONE, WATCHED, route
 from transport.push.world import Surroundings

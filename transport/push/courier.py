@@ -16,8 +16,8 @@ import attrs
 import trio
 
 from storage.errors import StorageError
-from storage.tables.channels import Channel
-from storage.tables.deliveries import DeliveryOutcome, Due
+from storage.tables.notifications.channels import Channel
+from storage.tables.notifications.deliveries import DeliveryOutcome, Due
 from transport.push.outcomes import RETRY_S, channel_state, give_up_ms, outcome_of, ttl_s
 from transport.push.senders.sending import Card, Sender, ServiceAnswer
 from transport.push.words import card_of, settled_card

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from storage.tables.channels import Channel
+from storage.tables.notifications.channels import Channel
 from transport.push.consumer import AlertConsumer
 from transport.push.courier import Courier
 from transport.push.notifier import Notifier, has_packages

@@ -16,8 +16,8 @@ import trio
 
 from actors.ports import Clock, Ids
 from storage.store import Notified
-from storage.tables.channels import Channel, NewChannel
 from storage.tables.devices import DeviceTable
+from storage.tables.notifications.channels import Channel, NewChannel
 from transport.push.attention import Attention
 from transport.push.senders.endpoints import Allowed, origin_parts
 from transport.push.senders.sending import Card, ServiceAnswer

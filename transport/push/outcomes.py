@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from storage.tables.alerts import Alert
-from storage.tables.deliveries import DeliveryOutcome
+from storage.tables.notifications.alerts import Alert
+from storage.tables.notifications.deliveries import DeliveryOutcome
 from transport.push.senders.sending import ServiceAnswer
 from transport.push.words import DECISION_TTL_S, OTHER_TTL_S
 

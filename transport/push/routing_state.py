@@ -22,7 +22,7 @@ from typing import Final
 
 import attrs
 
-from storage.tables.alerts import Alert, Told
+from storage.tables.notifications.alerts import Alert, Told
 
 __all__ = [
     "ALL",

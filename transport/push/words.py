@@ -10,8 +10,8 @@ from actors.events.committed import Event
 from actors.events.conversation import Notice
 from actors.events.permissions import PermissionRequested
 from actors.events.work import TaskFinished
-from storage.tables.alerts import Alert
-from storage.tables.deliveries import AlertDelivery
+from storage.tables.notifications.alerts import Alert
+from storage.tables.notifications.deliveries import AlertDelivery
 from transport.push.alert_state import DECIDED
 from transport.push.senders.sending import Card
 from transport.push.settings import Detail

@@ -13,9 +13,9 @@ from actors.events.work import TaskStarted
 from actors.ports import Clock, Ids
 from storage.errors import SessionMissing
 from storage.store import Notified
-from storage.tables.alerts import Alert
-from storage.tables.channels import Channel
 from storage.tables.devices import DeviceTable
+from storage.tables.notifications.alerts import Alert
+from storage.tables.notifications.channels import Channel
 from transport.access.auth import authorize
 from transport.ports import Deps
 from transport.push.attention import Attention

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import attrs
 
-from builderos.client.frames import TURN_ENDS, Frame
 from builderos.client.steering import Steering
+from builderos.client.wire.frames import TURN_ENDS, Frame
 from builderos.terminal.model.entries import AnswerEntry, LineEntry, MessageEntry, Note, TextPart, ToolEntry
 from builderos.terminal.model.parts import (
     end,

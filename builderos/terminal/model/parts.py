@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from builderos.client.frames import Frame
+from builderos.client.wire.frames import Frame
 from builderos.terminal.model.entries import AnswerEntry, MessageEntry, TextPart, ToolEntry
 
 __all__ = ["end", "finish_tool", "past_answer", "past_message", "piece", "same", "start_tool", "whole"]

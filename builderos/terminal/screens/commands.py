@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from builderos.client.moments import FORMS, moment_of
-from builderos.client.server import LinkLostError, NoServerError
 from builderos.client.state import RefusedError
 from builderos.client.steering import SETTINGS
-from builderos.terminal.model.entries import Answer, Message
+from builderos.client.wire.server import LinkLostError, NoServerError
+from builderos.terminal.model.entries import AnswerEntry, MessageEntry
 
 if TYPE_CHECKING:
     from builderos.terminal.model.asking import Asking, Wish

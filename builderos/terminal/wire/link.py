@@ -23,9 +23,9 @@ from wsproto.events import (
 )
 from wsproto.utilities import ProtocolError
 
-from builderos.client.frames import Frame, FrameError, decode
-from builderos.client.server import PERMANENT_CLOSES, LinkLostError, Server
 from builderos.client.state import RefusedError
+from builderos.client.wire.frames import Frame, FrameError, decode
+from builderos.client.wire.server import PERMANENT_CLOSES, LinkLostError, Server
 
 __all__ = ["Link", "open_link"]
 

@@ -13,10 +13,10 @@ from actors.commands import Send
 from actors.events.codec import decode_row, encode_entry, encode_settings
 from actors.events.committed import Committed, Event
 from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted, UserMessage
+from actors.events.history import read_history
+from actors.events.invariants import violations
 from actors.events.session import Settings
 from actors.fork import Forking
-from actors.history import read_history
-from actors.invariants import violations
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.messages import PastMessage
 from storage.records import Entry, Grant, NewSession

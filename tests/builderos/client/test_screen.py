@@ -8,9 +8,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builderos.client.frames import decode
 from builderos.client.screen import _SHOWERS, Screen
 from builderos.client.terminal import one_line, sanitise, table
+from builderos.client.wire.frames import decode
 
 
 def show(screen: Screen, kind: str, /, seq: int | None = 1, **fields: Any) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from builderos.client.connection import Server
 from builderos.client.send import send
 from builderos.client.state import Follow, RefusedError
+from builderos.client.wire.connection import Server
 from tests.builderos.terminal import command_line, run_command
 from tests.support.server import ROOT, open_server
 

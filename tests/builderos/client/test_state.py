@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from builderos.client.frames import Frame, FrameError, SeenPosition, decode
 from builderos.client.state import KEPT, MAX_OUTBOX, Follow, ReconnectError, RefusedError
+from builderos.client.wire.frames import Frame, FrameError, SeenPosition, decode
 
 
 def frame(kind: str, seq: int | None = None, **fields: Any) -> Frame:

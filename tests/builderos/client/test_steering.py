@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from builderos.client.frames import decode
 from builderos.client.steering import Steering, clock_time
+from builderos.client.wire.frames import decode
 
 AT = "2026-12-01T09:00:00.000Z"
 OFFER = {

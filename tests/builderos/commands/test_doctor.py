@@ -11,7 +11,7 @@ import pytest
 
 from builderos.agent_checks import Finding
 from builderos.commands.doctor import examine, git_lines, run_doctor
-from storage.tables.channels import NewChannel
+from storage.tables.notifications.channels import NewChannel
 from tests.storage.stores import opened
 
 

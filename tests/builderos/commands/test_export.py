@@ -17,7 +17,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builderos.client.frames import Frame, decode, encode
+from builderos.client.wire.frames import Frame, decode, encode
 from builderos.commands.export import run_export
 from builderos.commands.import_ import ImportOptions, run_import
 from builderos.export.state import AnswerItem, Document, RequestItem

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from builderos.client.frames import decode
 from builderos.client.state import Follow
+from builderos.client.wire.frames import decode
 from builderos.commands.audit import run_audit
 from builderos.commands.export import run_export
 from builderos.commands.import_ import run_import

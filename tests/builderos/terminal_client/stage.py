@@ -12,8 +12,8 @@ import attrs
 import orjson
 from textual.pilot import Pilot
 
-from builderos.client.frames import decode
-from builderos.client.server import NoServerError, Server
+from builderos.client.wire.frames import decode
+from builderos.client.wire.server import NoServerError, Server
 from builderos.terminal.app import TerminalApp
 from builderos.terminal.client import Client
 from builderos.terminal.keep import Keep

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from builderos.cli import main
-from builderos.client.frames import decode
+from builderos.client.wire.frames import decode
 from builderos.exit_status import MISUSED
 from builderos.terminal.draw import flow
 from builderos.terminal.draw.entry import Drawing, EntryLook, Pen

@@ -12,9 +12,9 @@ import attrs
 import orjson
 import pytest
 
-from builderos.client.frames import Frame, decode
-from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import Follow, RefusedError
+from builderos.client.wire.frames import Frame, decode
+from builderos.client.wire.server import LinkLostError, NoServerError, Server
 from builderos.terminal.wire import wire as module
 from builderos.terminal.wire.wire import Wire
 

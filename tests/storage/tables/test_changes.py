@@ -9,8 +9,8 @@ import trio
 
 from storage.records import Entry, NewSession
 from storage.store import Store
-from storage.tables import changes
-from storage.tables.changes import NOTABLE_KINDS, START
+from storage.tables.notifications import changes
+from storage.tables.notifications.changes import NOTABLE_KINDS, START
 from tests.storage.stores import opened
 
 

@@ -10,7 +10,7 @@ import apsw
 from storage.schema import MIGRATIONS, migrate
 from storage.sqlite.connection import open_writer
 from storage.store import Store
-from storage.tables.channels import CHANNELS_PER_OWNER, MAX_CHANNELS, NewChannel
+from storage.tables.notifications.channels import CHANNELS_PER_OWNER, MAX_CHANNELS, NewChannel
 from tests.storage.stores import opened
 
 

@@ -34,9 +34,9 @@ import trio
 from actors.events.conversation import Complete
 from actors.events.permissions import PermissionResolved
 from storage.sqlite.writer import Writer
-from storage.tables import alerts as alert_tables
-from storage.tables.alerts import Alerts
-from storage.tables.deliveries import Deliveries
+from storage.tables.notifications import alerts as alert_tables
+from storage.tables.notifications.alerts import Alerts
+from storage.tables.notifications.deliveries import Deliveries
 from tests.storage.stores import NOW_MS
 from tests.transport.push.rig import Rig, asked, open_rig
 from transport.push.senders.sending import Card, ServiceAnswer

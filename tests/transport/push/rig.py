@@ -14,9 +14,9 @@ from actors.events.committed import Committed, Event
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from storage.records import NewSession, Summary
 from storage.store import Store
-from storage.tables.alerts import Alert
-from storage.tables.channels import Channel, NewChannel
-from storage.tables.deliveries import AlertDelivery
+from storage.tables.notifications.alerts import Alert
+from storage.tables.notifications.channels import Channel, NewChannel
+from storage.tables.notifications.deliveries import AlertDelivery
 from tests.fakes.bus import FakeServer
 from tests.storage.stores import NOW_MS, opened
 from transport.push.attention import Attention

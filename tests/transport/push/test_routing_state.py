@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.tables.alerts import Alert
+from storage.tables.notifications.alerts import Alert
 from transport.push.routing_state import (
     ALL,
     DONE,

@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from builderos.ids import wall_clock_ms
-from storage.tables.channels import Channel
+from storage.tables.notifications.channels import Channel
 from transport.push.senders.apns import Apns, read_key
 from transport.push.senders.command import CommandSender
 from transport.push.senders.endpoints import Allowed, is_public, origin_parts

@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from actors.ports import Clock
 from storage.aliases import Aliases
-from storage.tables.alerts import Alert
-from storage.tables.channels import WANTS, Channel, NewChannel
-from storage.tables.deliveries import AlertDelivery
 from storage.tables.hash_chain import Act
+from storage.tables.notifications.alerts import Alert
+from storage.tables.notifications.channels import WANTS, Channel, NewChannel
+from storage.tables.notifications.deliveries import AlertDelivery
 from transport.access.audit_trail import AuditTrail
 from transport.access.auth import authorize
 from transport.http.requests import JsonBody, read_json

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from actors.ports import Clock
-from storage.tables.channels import Channel
+from storage.tables.notifications.channels import Channel
 from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 from transport.push.senders.web_push import signed_token

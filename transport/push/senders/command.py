@@ -10,7 +10,7 @@ import attrs
 import orjson
 import trio
 
-from storage.tables.channels import Channel
+from storage.tables.notifications.channels import Channel
 from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.settings import CommandSettings
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 import orjson
 
-from storage.tables.channels import Channel
+from storage.tables.notifications.channels import Channel
 from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 from transport.push.settings import NtfySettings

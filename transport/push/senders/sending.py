@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import attrs
 
-from storage.tables.channels import Channel
+from storage.tables.notifications.channels import Channel
 
 __all__ = ["Card", "Sender", "ServiceAnswer", "Urgency"]
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from actors.ports import Clock
-from storage.tables.channels import Channel
+from storage.tables.notifications.channels import Channel
 from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 

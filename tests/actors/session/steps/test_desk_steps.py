@@ -10,9 +10,9 @@ import pytest
 from actors.commands import AskAtDesk, Decide, GiveBack, Interrupt, Send, TakeOver, Warm, WithdrawAtDesk
 from actors.events.codec import decode_row
 from actors.events.conversation import BranchLeft, UserMessage
+from actors.events.invariants import violations
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
-from actors.invariants import violations
 from actors.replies import Closed, Rejected
 from actors.session.effects import EndElsewhere, StartHub, StopHub, TellDesk
 from actors.session.inputs import DeskSeen, FoundElsewhere, FromDevice, Resume

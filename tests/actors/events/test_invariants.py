@@ -21,11 +21,11 @@ from actors.events.conversation import (
     TurnStarted,
     UserMessage,
 )
+from actors.events.invariants import MAX_FOUND, Verifier, violations
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.events.pieces import MAX_PIECE_BYTES
 from actors.events.session import SessionUpdated
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted, ToolFinished, ToolStarted
-from actors.invariants import MAX_FOUND, Verifier, violations
 
 Line = tuple[str | None, Event]
 ERROR = TurnError("agent_exited", "gone", retryable=True)

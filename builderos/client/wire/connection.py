@@ -13,8 +13,9 @@ import trio_websocket
 import wsproto.utilities
 
 from bridgehub.protocol.errors import unwrap
-from builderos.client.frames import Frame, FrameError, decode
-from builderos.client.server import (
+from builderos.client.state import RefusedError
+from builderos.client.wire.frames import Frame, FrameError, decode
+from builderos.client.wire.server import (
     KEY_FILE,
     PERMANENT_CLOSES,
     LinkLostError,
@@ -22,7 +23,6 @@ from builderos.client.server import (
     Server,
     find_server,
 )
-from builderos.client.state import RefusedError
 
 __all__ = [
     "KEY_FILE",

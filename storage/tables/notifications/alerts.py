@@ -1,7 +1,7 @@
 """The alerts: what a person should know or decide, and which steps of the ladder each has reached.
 
 Position, alerts and their ends are stored in one transaction, so none is lost and none is made twice, whenever the
-server dies. What a channel does with an alert is a delivery (`storage.tables.deliveries`).
+server dies. What a channel does with an alert is a delivery (`storage.tables.notifications.deliveries`).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from builderos.client.server import LinkLostError, Server
 from builderos.client.state import RefusedError
+from builderos.client.wire.server import LinkLostError, Server
 
 __all__ = ["answer_to", "call", "opener"]
 

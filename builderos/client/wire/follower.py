@@ -8,11 +8,11 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from builderos.client.backoff import Backoff
-from builderos.client.connection import ServerConnection, connect
-from builderos.client.frames import Frame, encode
-from builderos.client.server import LinkLostError, NoServerError, Server
 from builderos.client.state import Follow, ReconnectError
+from builderos.client.wire.backoff import Backoff
+from builderos.client.wire.connection import ServerConnection, connect
+from builderos.client.wire.frames import Frame, encode
+from builderos.client.wire.server import LinkLostError, NoServerError, Server
 
 __all__ = ["Backoff", "Follower"]
 

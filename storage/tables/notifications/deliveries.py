@@ -16,7 +16,7 @@ import attrs
 
 from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
-from storage.tables.alerts import ALERT_COLUMNS, PAGE_CLOSES_MS, Alert
+from storage.tables.notifications.alerts import ALERT_COLUMNS, PAGE_CLOSES_MS, Alert
 
 __all__ = ["AlertDelivery", "Deliveries", "DeliveryOutcome", "Due"]
 
