@@ -14,7 +14,7 @@ from actors.session.effect_runner import SessionDeps
 from actors.session.inputs import HubGone, MarkFailed, Resume
 from actors.session.loading import STORAGE_DOWN, load_state
 from actors.session.snapshot import summary
-from actors.session.steps.hub_steps import take
+from actors.session.steps.decide import decide
 from actors.session.steps.step import Step
 from actors.tail import Tail
 from storage.records import Grant
@@ -57,7 +57,7 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
     if hub_id is not None:
         await deps.hubs.reap(hub_id, last_seq=state.hub_seq)
     step = Step(state, deps.clock(), deps.new_id)
-    take(step, MarkFailed(detail))
+    decide(step, MarkFailed(detail))
     tail.reset(state.epoch, await _append(deps.journal, grant, step, durable=True))
     if hub_id is not None:
         await deps.hubs.forget(hub_id)
@@ -80,10 +80,10 @@ async def end_restored_session(
     step = Step(state, now_ms, new_id)
     state.hub_id, state.hub_seq = None, 0
     state.leaving.clear()
-    take(step, Resume())  # also for a failed session: its waiting messages would run with its next one
+    decide(step, Resume())  # also for a failed session: its waiting messages would run with its next one
     while state.turn is not None:  # the running one, then each that waits
         state.hub_id = LOST_HUB
-        take(step, HubGone(LOST_HUB, "died", RESTORED))
+        decide(step, HubGone(LOST_HUB, "died", RESTORED))
     state.hub_id, state.hub_seq = None, 0
     state.agent_memory = None
     state.control_dirty = True

@@ -28,7 +28,7 @@ from actors.session.mail_reader import MailReader
 from actors.session.mailbox import Mail, Mailbox, refuse
 from actors.session.snapshot import summary
 from actors.session.state import SessionState
-from actors.session.steps.hub_steps import take
+from actors.session.steps.decide import decide
 from actors.session.steps.step import Step
 from actors.session.timers import Timers
 from actors.tail import SessionProblem, Tail
@@ -154,7 +154,7 @@ class SessionActor:
         """Step one batch and see it through; False where storage did not take it."""
         step = Step(self._state, self.deps.clock(), self.deps.new_id)
         for one in given:
-            take(step, one)
+            decide(step, one)
         committed = await self._commit(step)
         if committed is None:
             return False

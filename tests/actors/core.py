@@ -20,7 +20,7 @@ from actors.session.inputs import FromDevice, FromHub, HubGone, HubReady, Input
 from actors.session.loading import load_state
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
-from actors.session.steps.hub_steps import take
+from actors.session.steps.decide import decide
 from actors.session.steps.step import Step
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.hub_spec import Setup
@@ -120,7 +120,7 @@ class Core:
         """Decide, without committing."""
         step = Step(self.state, 1_000 + self.state.head_seq, self.new_id)
         for one in inputs:
-            take(step, one)
+            decide(step, one)
         return step
 
     def give(self, *inputs: Input) -> list[str]:

@@ -21,7 +21,7 @@ import trio
 
 from actors.config import ActorConfig
 from actors.session import actor
-from actors.session.steps.hub_steps import take
+from actors.session.steps.decide import decide
 from builderos.cli import main
 from builderos.server import sessions
 from storage import schema, store
@@ -109,16 +109,16 @@ def _spoil(flaws: Flaws) -> None:
             raise RuntimeError("a flaw of the listener")
         return stream
 
-    def flawed_take(step: Any, given: Any) -> None:
+    def flawed_decide(step: Any, given: Any) -> None:
         command = getattr(getattr(given, "envelope", None), "command", None)
         if getattr(command, "content", "") == "a defect" and flaws.word("defect"):
             raise RuntimeError("a flaw of the actor")
-        take(step, given)
+        decide(step, given)
 
     flawed: list[tuple[object, str, object]] = [
         (Writer, "_commit", flawed_commit),
         (trio.SocketListener, "accept", flawed_accept),
-        (actor, "take", flawed_take),
+        (actor, "decide", flawed_decide),
         (sessions, "ActorConfig", partial(ActorConfig, revive_after_s=REVIVE_S)),
     ]
     if flaws.word("unlocked"):

@@ -22,7 +22,7 @@ from actors.events.conversation import (
 )
 from actors.events.permissions import PermissionRequested, RequestKind
 from actors.events.pieces import split_text
-from actors.events.session import Checkpoint, LeftOut, SessionUpdated
+from actors.events.session import Checkpoint, LeftOut
 from actors.events.work import (
     PlanEntry,
     PlanUpdated,
@@ -32,35 +32,16 @@ from actors.events.work import (
     ToolFinished,
     ToolStarted,
 )
-from actors.session.effects import CarryOutUndo, KillHub, SendHistory, SendToHub, StopHub
-from actors.session.inputs import (
-    DeskSeen,
-    FoundElsewhere,
-    FromDevice,
-    FromHub,
-    HubGone,
-    HubReady,
-    IdleTooLong,
-    Input,
-    MarkFailed,
-    Resume,
-    TimeCame,
-    UndoCarried,
-    UndoPlanned,
-)
+from actors.session.effects import KillHub, SendHistory, SendToHub
+from actors.session.inputs import FromHub
 from actors.session.steps.background_steps import own_turn_began, told_in_background, told_of_own_turn
-from actors.session.steps.command_steps import take_command
-from actors.session.steps.desk_steps import desk_seen, found_elsewhere
-from actors.session.steps.hub_life_steps import hub_gone, hub_ready
-from actors.session.steps.later_steps import look_at_clock
 from actors.session.steps.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.steps.step import Step
-from actors.session.steps.undo_steps import undo_carried, undo_planned
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
 from bridgehub.protocol.messages import Decided
 
-__all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "take"]
+__all__ = ["MAX_ANSWER_LENGTH", "MAX_ANSWER_RUNS", "MAX_OPEN_REQUESTS", "MAX_OPEN_TASKS", "hub_reported"]
 
 MAX_MEMORY_BYTES = 16 * 1024
 """JSON of what a driver may have remembered; it is written with every change of the session's state."""
@@ -90,43 +71,8 @@ MAX_ANSWER_RUNS = 32 * 1024
 """Runs of neighbouring pieces of one block: pieces that alternate between blocks cost a kilobyte each."""
 
 
-def take(step: Step, given: Input) -> None:
-    """Decide what one input does."""
-    match given:
-        case FromDevice():
-            take_command(step, given)
-        case FromHub():
-            _reported(step, given)
-        case HubReady():
-            hub_ready(step, given)
-        case HubGone():
-            hub_gone(step, given)
-        case IdleTooLong():
-            if step.state.turn is None:
-                step.release_hub(StopHub)
-        case TimeCame():
-            look_at_clock(step, given.revoked)
-        case MarkFailed(detail):
-            _mark_failed(step, detail)
-        case Resume():
-            if step.state.failed:
-                step.emit(SessionUpdated(failed=False))
-            if step.state.is_at_desk:
-                step.cancel_requests(None)  # the connections of terminals ended with the earlier server
-            if step.state.undo is not None:
-                step.do(CarryOutUndo(step.state.undo.undo_id))
-            look_at_clock(step, given.revoked)
-        case UndoPlanned():
-            undo_planned(step, given)
-        case UndoCarried():
-            undo_carried(step, given)
-        case DeskSeen():
-            desk_seen(step, given)
-        case FoundElsewhere():
-            found_elsewhere(step, given)
-
-
-def _reported(step: Step, given: FromHub) -> None:
+def hub_reported(step: Step, given: FromHub) -> None:
+    """Decide what one event of the hub does; an event of another hub, or one that was had before, does nothing."""
     state, reported = step.state, given.reported
     if given.hub_id != state.hub_id or reported.seq <= state.hub_seq:
         return
@@ -373,17 +319,3 @@ def _says_nothing_of_taking(event: hub.HubEvent) -> bool:
     if isinstance(event, hub.PermissionAsked):
         return event.kind == "trust" and event.task_id is None
     return isinstance(event, _SAYS_NOTHING_OF_TAKING)
-
-
-def _mark_failed(step: Step, detail: str) -> None:
-    turn = step.state.turn
-    step.state.failed = True  # before the turn's end, so that nothing that waits starts
-    step.state.hub_id, step.state.hub_seq = None, 0
-    step.cancel_background()
-    if turn is not None:
-        content = f"the session failed: {detail}"
-        if turn.consumed:
-            step.end_turn("failed", TurnError("agent_exited", content, retryable=True))
-        else:
-            step.end_turn("unknown", TurnError("unknown_outcome", content, retryable=True))
-    step.emit(SessionUpdated(failed=True))

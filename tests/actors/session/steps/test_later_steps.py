@@ -27,10 +27,10 @@ class Clocked(Core):
     def step(self, *inputs: object) -> object:  # type: ignore[override]
         step = super().step()
         step.now_ms = self.now_ms
-        from actors.session.steps.hub_steps import take
+        from actors.session.steps.decide import decide
 
         for one in inputs:
-            take(step, one)  # type: ignore[arg-type]
+            decide(step, one)  # type: ignore[arg-type]
         return step
 
 
