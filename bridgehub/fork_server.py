@@ -4,6 +4,10 @@
 hub whose socket takes connections, or an error and no process. It ends when its stdin closes, which is when
 the server is gone; its hubs keep running. With `--exec` (macOS, where a fork without exec is not safe) each hub is a
 program of its own.
+
+Once it has forked a hub of some kind of agent and has nothing to do, it imports what that agent needs, so that the next
+hub of the kind has it at once and shares its pages. If no hub has lived for a while, it begins again as a fresh process
+under the same id.
 """
 
 from __future__ import annotations
@@ -22,7 +26,10 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import attrs
+
 import bridgehub.agents.echo
+from bridgehub.agents.registry import preload
 from bridgehub.process import encode_answer, live_as_hub
 from bridgehub.protocol.codec import decode_spec, encode
 from bridgehub.protocol.errors import LinkError
@@ -34,6 +41,12 @@ __all__ = ["main"]
 
 READY_S = 5.0
 """How long a hub may take until its socket takes connections."""
+
+PRELOAD_AFTER_S = 3.0
+"""How long nobody wants a hub until modules are imported: the agent that was just started needs the processor first."""
+
+FORGET_AFTER_S = 600.0
+"""How long no hub lives until imported modules are given up."""
 
 _ANSWER_BYTES = 4096
 
@@ -57,15 +70,50 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGCHLD, _reap)
     gc.collect()
     gc.freeze()  # a hub's collector then leaves the shared pages alone
-    lines = LineBuffer()
-    while data := os.read(0, 65536):
+    lines, modules = LineBuffer(), _Modules()
+    while data := _read(lines, modules):
         for line in lines.feed(data):
-            os.write(1, _serve(line, start))
+            os.write(1, _serve(line, start, modules))
             _reap(0, None)  # for one that died before it was in the set
     return 0
 
 
-def _serve(line: bytes, start: Callable[[HubSpec], _Started]) -> bytes:
+@attrs.define(eq=False)
+class _Modules:
+    """What hubs were seen to need: the kinds whose modules are to be imported, and those whose modules are."""
+
+    wanted: list[str] = attrs.field(factory=list)
+    loaded: set[str] = attrs.field(factory=set)
+
+    def note(self, kind: str) -> None:
+        if kind not in self.loaded and kind not in self.wanted:
+            self.wanted.append(kind)
+
+    def load_next(self) -> None:
+        kind = self.wanted.pop()
+        self.loaded.add(kind)
+        try:
+            preload(kind)
+        except Exception:
+            traceback.print_exc()  # the hub reports it to a person, and works or not as before
+        gc.collect()
+        gc.freeze()
+
+
+def _read(lines: LineBuffer, modules: _Modules) -> bytes:
+    """Return what the server wrote, b"" at its end. Until then use the time."""
+    while True:
+        limit_s = PRELOAD_AFTER_S if modules.wanted else FORGET_AFTER_S
+        if select.select([0], [], [], limit_s)[0]:
+            return os.read(0, 65536)
+        if modules.wanted:
+            modules.load_next()
+        elif modules.loaded and not _hubs and not lines.pending:
+            os.chdir(_ROOT)
+            os.execv(sys.executable, sys.orig_argv)
+
+
+def _serve(line: bytes, start: Callable[[HubSpec], _Started], modules: _Modules) -> bytes:
     try:
         spec = decode_spec(line)
     except LinkError as exc:
@@ -81,6 +129,8 @@ def _serve(line: bytes, start: Callable[[HubSpec], _Started]) -> bytes:
     if answer is None:
         return _give_up(spec, pid)
     _hubs.add(pid)
+    if start is _fork_hub:
+        modules.note(spec.kind)
     return answer
 
 
