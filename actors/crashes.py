@@ -6,7 +6,6 @@ Words are OTP's: children are `one_for_one` and `transient` (started again after
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -33,13 +32,13 @@ class CrashRecord:
 
     intensity: int
     period_s: float
-    _times: deque[float] = attrs.field(factory=deque)
+    _times: list[float] = attrs.field(factory=list)
 
     def is_too_many(self, now: float) -> bool:
         """Note a crash at `now` (monotonic seconds) and tell whether the child is to be given up."""
         self._times.append(now)
         while self._times and self._times[0] <= now - self.period_s:
-            self._times.popleft()
+            del self._times[0]
         return len(self._times) > self.intensity
 
     def clear(self) -> None:

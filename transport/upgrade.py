@@ -209,6 +209,7 @@ class WebSocketUpgrade:
                 receive_buffer_size=READ_BYTES,
             )
             stream.ws = await request.accept(subprotocol=upgrade.subprotocol)
+            stream.ws._wsproto.handshake = _HANDSHAKE_DONE  # type: ignore[assignment]
             return stream.ws
         return None
 
@@ -255,6 +256,17 @@ class WebSocketUpgrade:
             shared=self._app,
             agent=upgrade.agent,
         )
+
+
+class _HandshakeDone:
+    """In the place of a connection's handshake, which holds 3 KiB of a parser and headers for the connection's life."""
+
+    def events(self) -> tuple[()]:
+        """Return none: wsproto asks before each frame."""
+        return ()
+
+
+_HANDSHAKE_DONE: Final = _HandshakeDone()
 
 
 def _cut(connection: DeviceConnection, scope: trio.CancelScope) -> None:

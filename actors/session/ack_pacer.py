@@ -3,12 +3,14 @@
 Committed pieces are acknowledged together, so that at a person's pace the hub and this side need not wake once more for
 each: after `ACK_S`, `ACK_EVENTS` or `ACK_LENGTH`, whatever comes first. That is far below the 1 MiB that a hub keeps
 without an answer. Anything but a piece is acknowledged at once.
+
+An acknowledgement also says how long the hub should let pieces gather. A moment that was waited for and came late shows
+that the machine has more to do than it can: then larger pieces cost it less.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 
 import attrs
@@ -16,12 +18,21 @@ import attrs
 from bridgehub.protocol.events import TextPiece
 from bridgehub.protocol.messages import Ack, Reported
 
-__all__ = ["ACK_EVENTS", "ACK_LENGTH", "ACK_S", "AckPacer"]
+__all__ = ["ACK_EVENTS", "ACK_LENGTH", "ACK_S", "GATHER_MOST_S", "LATE_S", "AckPacer"]
 
-ACK_S = 0.05
+ACK_S = 0.25
 ACK_EVENTS = 32
 ACK_LENGTH = 64 * 1024
 """Code points of text."""
+
+LATE_S = 0.002
+"""Acknowledgements that are late by less than this mean nothing: an idle machine has such moments too."""
+
+GATHER_MOST_S = 0.012
+"""Far below what a person notices, and as much as a frame of a screen."""
+
+_WEIGHT = 0.5
+"""Of the newest lateness, against all before it."""
 
 
 @attrs.define(eq=False)
@@ -30,12 +41,15 @@ class AckPacer:
 
     Attributes:
         due_at: when the next one is due; infinity if there is none.
+        forced_gather_ms: what hubs are told however busy the machine is; None: by its lateness. For tests.
     """
 
+    forced_gather_ms: int | None = None
     due_at: float = math.inf
+    _late_s: float = 0.0
     _committed: int = 0
     _sent: int = 0
-    _urgent: deque[int] = attrs.field(factory=deque)
+    _urgent: list[int] = attrs.field(factory=list)
     """Of the events that came, those whose acknowledgement does not wait."""
     _length: int = 0
 
@@ -65,9 +79,16 @@ class AckPacer:
             return True
         return False
 
-    def take(self) -> Ack:
+    def take(self, now: float) -> Ack:
         """Return the acknowledgement of all that is committed; only the newest is sent."""
+        if math.isfinite(self.due_at):
+            self._late_s += _WEIGHT * (now - self.due_at - self._late_s)
         self._sent, self.due_at = self._committed, math.inf
         while self._urgent and self._urgent[0] <= self._committed:
-            self._urgent.popleft()
-        return Ack(self._committed)
+            del self._urgent[0]
+        return Ack(self._committed, self._gather_ms())
+
+    def _gather_ms(self) -> int:
+        if self.forced_gather_ms is not None:
+            return self.forced_gather_ms
+        return round(1000 * min(2 * self._late_s, GATHER_MOST_S)) if self._late_s >= LATE_S else 0

@@ -92,11 +92,7 @@ class SessionActor:
         except STORAGE_DOWN as exc:
             return self._refuse(exc)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._owner.run)
-            nursery.start_soon(self._effects.keep_notes)
-            nursery.start_soon(self._effects.undos.run)
-            if self._effects.desk is not None:
-                nursery.start_soon(self._effects.desk.run)
+            self._effects.serve_in(nursery)
             verdict = await self._serve()
             nursery.cancel_scope.cancel(reason=f"session actor: {verdict}")
         return verdict
@@ -115,7 +111,14 @@ class SessionActor:
         self._shown_turn = None if state.turn is None else state.turn.turn_id
         self.mailbox.drop_hub_mail()
         self.tail.reset(state.epoch, state.head_seq)
-        self._owner = HubOwner(self.session_id, deps.hubs, self.mailbox, self._grant.owner_epoch, self._acked)
+        self._owner = HubOwner(
+            self.session_id,
+            deps.hubs,
+            self.mailbox,
+            self._grant.owner_epoch,
+            self._acked,
+            deps.config.forced_gather_ms,
+        )
         self._effects = EffectRunner(
             deps, self._record, state, self._owner, self.mailbox, self.tail, self.changed
         )

@@ -114,7 +114,8 @@ class EffectRunner:
     undos: UndoRunner = attrs.field(init=False)
     desk: DeskWatch | None = attrs.field(init=False, default=None)
     _note: KeepNote | None = None
-    _noted: trio.Event = attrs.field(factory=trio.Event)
+    _keeps_note: bool = False
+    _nursery: trio.Nursery | None = None
 
     def __attrs_post_init__(self) -> None:
         deps = self.deps
@@ -130,7 +131,7 @@ class EffectRunner:
     @property
     def has_note(self) -> bool:
         """Whether a read mark or a draft waits to be written."""
-        return self._note is not None
+        return self._keeps_note
 
     async def run(self, effect: Effect, items: Sequence[Committed]) -> None:
         """Do one effect; `items` are the events that were committed with it. `Answer` is not done here."""
@@ -166,10 +167,11 @@ class EffectRunner:
             case ForgetHub(hub_id):
                 await self.deps.hubs.forget(hub_id)
             case PlanUndo() | CarryOutUndo():
-                self.undos.order(effect)
+                assert self._nursery is not None
+                self.undos.order(effect, self._nursery)
             case KeepNote():
                 self._note = effect if self._note is None else _newer(self._note, effect)
-                self._noted.set()
+                self._keep_notes_soon()
             case NoteInAudit(act, key_id, subject):
                 at_ms = self.deps.clock()
                 self.deps.audited(
@@ -248,14 +250,23 @@ class EffectRunner:
         )
         return History(effect.turn_id, said, max(0, self.state.message_count - 2 - len(said)))
 
-    async def keep_notes(self) -> None:
+    def serve_in(self, nursery: trio.Nursery) -> None:
+        """Do what takes a while in tasks of this nursery, which live only as long as they have something to do."""
+        self._nursery = nursery
+        self.owner.serve_in(nursery)
+        if self.desk is not None:
+            nursery.start_soon(self.desk.run)
+
+    def _keep_notes_soon(self) -> None:
+        assert self._nursery is not None
+        if not self._keeps_note:
+            self._keeps_note = True
+            self._nursery.start_soon(self._keep_notes)
+
+    async def _keep_notes(self) -> None:
         """Write read marks and drafts beside the stream: of many, the newest."""
-        while True:
-            await self._noted.wait()
-            self._noted = trio.Event()
-            note, self._note = self._note, None
-            if note is None:
-                continue
+        while (note := self._note) is not None:
+            self._note = None
             try:
                 await self.deps.catalog.note(
                     self.session_id,
@@ -268,6 +279,7 @@ class EffectRunner:
                 log.warning("session %s: a note was not kept: %s", self.session_id, exc)
             if any(one is not None for one in (note.read_seq, note.pinned, note.archived)):
                 self.changed(self.session_id)
+            self._keeps_note = self._note is not None
             self.mailbox.wake()  # the actor may have been waiting to leave
 
 

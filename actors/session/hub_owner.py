@@ -8,7 +8,6 @@ up is dropped on purpose: `HubReady` makes the session say again whatever still 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -61,19 +60,26 @@ class _Life:
 
 @attrs.define(eq=False)
 class HubOwner:
-    """The owner of one session's hubs. `acked`: returns the last event of a hub that is committed."""
+    """The owner of one session's hubs.
+
+    Attributes:
+        acked: returns the last event of a hub that is committed.
+        forced_gather_ms: see `AckPacer`.
+    """
 
     session_id: str
     hubs: Hubs
     mailbox: Mailbox
     owner_epoch: int
     acked: Callable[[str], int]
-    _lives: deque[_Life] = attrs.field(factory=deque)
+    forced_gather_ms: int | None = None
+    _lives: list[_Life] = attrs.field(factory=list)
     _link: HubLink | None = None
-    _outbox: deque[ToHub] = attrs.field(factory=deque)
+    _outbox: list[ToHub] = attrs.field(factory=list)
     _acks: AckPacer = attrs.field(factory=AckPacer)
-    _wake_run: trio.Event = attrs.field(factory=trio.Event)
-    _wake_writer: trio.Event = attrs.field(factory=trio.Event)
+    _wake_writer: trio.Event | None = None
+    _nursery: trio.Nursery | None = None
+    _runs: bool = False
 
     @property
     def is_idle(self) -> bool:
@@ -114,7 +120,7 @@ class HubOwner:
             if isinstance(message, Prompt):
                 self._lives[0].last_prompt = message.turn_id
             self._outbox.append(message)
-            self._wake_writer.set()
+            self._wake_write()
             if len(self._outbox) > TELLS_WAITING:
                 log.error("session %s: its hub reads nothing and is ended", self.session_id)
                 self._outbox.clear()
@@ -123,28 +129,38 @@ class HubOwner:
     def acknowledge(self, seq: int) -> None:
         """Let the hub forget what is committed, soon. Only the newest is sent."""
         if self._link is not None and self._acks.committed(seq, trio.current_time()):
+            self._wake_write()
+
+    def _wake_write(self) -> None:
+        if self._wake_writer is not None:
             self._wake_writer.set()
 
     # ---- the task ----
 
-    async def run(self) -> None:
-        """Follow one hub after the other, until cancelled. A hub outlives this task.
+    def serve_in(self, nursery: trio.Nursery) -> None:
+        """Follow one hub after the other in this nursery, until it is cancelled. A hub outlives it.
 
-        Raises:
-            HubFenced: a later owner has the hub; the session must not be written any more.
+        There is a task only while there is a hub. It raises HubFenced if a later owner has the hub: then the session must
+        not be written any more.
         """
-        while True:
-            while not self._lives:
-                self._wake_run = trio.Event()
-                await self._wake_run.wait()
-            life = self._lives[0]
-            await self._live(life)
-            self._lives.popleft()
-            self.mailbox.wake()
+        self._nursery = nursery
+        self._run_soon()
 
     def _add(self, life: _Life) -> None:
         self._lives.append(life)
-        self._wake_run.set()
+        self._run_soon()
+
+    def _run_soon(self) -> None:
+        if self._nursery is not None and self._lives and not self._runs:
+            self._runs = True
+            self._nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        while self._lives:
+            await self._live(self._lives[0])
+            del self._lives[0]
+            self._runs = bool(self._lives)
+            self.mailbox.wake()
 
     async def _live(self, life: _Life) -> None:
         """See one hub through to its end, and say so."""
@@ -203,7 +219,7 @@ class HubOwner:
         # First what the hub had said before the welcome, so that the session judges by what it knows then. Then the
         # welcome, and only then the link: what is sent before the session saw the welcome is dropped, since the
         # welcome was made before it and would make the session judge by an older word.
-        self._acks = AckPacer()
+        self._acks = AckPacer(self.forced_gather_ms)
         await self._catch_up(hub_id, link)
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()
@@ -240,9 +256,10 @@ class HubOwner:
         try:
             while True:  # noqa: ASYNC913 - sends, or waits for something to send
                 while self._outbox:
-                    await link.send(self._outbox.popleft())
-                if trio.current_time() >= self._acks.due_at:
-                    await link.send(self._acks.take())
+                    await link.send(self._outbox.pop(0))
+                now = trio.current_time()
+                if now >= self._acks.due_at:
+                    await link.send(self._acks.take(now))
                 else:
                     self._wake_writer = trio.Event()
                     with trio.move_on_at(self._acks.due_at):

@@ -7,7 +7,6 @@ socket, and a device that is faster than the session waits in its own reader.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 import attrs
@@ -53,8 +52,8 @@ def refuse(mail: Sequence[Mail], content: str, code: RejectCode = "storage") -> 
 class Mailbox:
     """The mailbox of one session. One actor takes, any number of tasks put."""
 
-    _commands: deque[Envelope] = attrs.field(factory=deque)
-    _hub: deque[SessionNews] = attrs.field(factory=deque)
+    _commands: list[Envelope] = attrs.field(factory=list)
+    _hub: list[SessionNews] = attrs.field(factory=list)
     _command_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _hub_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _reader: trio.Event = attrs.field(factory=trio.Event)

@@ -35,24 +35,16 @@ class UndoRunner:
     catalog: Catalog
     record: SessionRecord
     mailbox: Mailbox
-    _wanted: PlanUndo | CarryOutUndo | None = None
-    _came: trio.Event = attrs.field(factory=trio.Event)
 
-    def order(self, effect: PlanUndo | CarryOutUndo) -> None:
-        """Have one done. Never waits."""
-        self._wanted = effect
-        self._came.set()
+    def order(self, effect: PlanUndo | CarryOutUndo, nursery: trio.Nursery) -> None:
+        """Have one done. Never waits. One that is cancelled in its middle is done again after a reload."""
+        nursery.start_soon(self._do, effect)
 
-    async def run(self) -> None:
-        """Do what is ordered until cancelled. One that is cancelled in its middle is done again after a reload."""
-        while True:
-            await self._came.wait()
-            self._came = trio.Event()
-            wanted, self._wanted = self._wanted, None
-            if isinstance(wanted, PlanUndo):
-                await self.mailbox.put_from_hub(await self._plan(wanted))
-            elif isinstance(wanted, CarryOutUndo):
-                await self.mailbox.put_from_hub(await self._carry_out(wanted.undo_id))
+    async def _do(self, wanted: PlanUndo | CarryOutUndo) -> None:
+        if isinstance(wanted, PlanUndo):
+            await self.mailbox.put_from_hub(await self._plan(wanted))
+        else:
+            await self.mailbox.put_from_hub(await self._carry_out(wanted.undo_id))
 
     @property
     def _workspace(self) -> str:

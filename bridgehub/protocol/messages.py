@@ -165,9 +165,15 @@ class WarmUp:
 
 @attrs.frozen
 class Ack:
-    """All events up to `seq` are committed; the hub may forget them."""
+    """All events up to `seq` are committed; the hub may forget them.
+
+    Attributes:
+        seq: the number of the last one.
+        gather_ms: how long the server wants pieces to gather from now on, since its machine is busy; 0: not at all.
+    """
 
     seq: int
+    gather_ms: int = 0
 
 
 @attrs.frozen

@@ -62,7 +62,7 @@ async def open_sessions(
         spec_for=specs.spec_for,
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
-        config=ActorConfig(hub_idle_s=config.hub_idle_s),
+        config=ActorConfig(hub_idle_s=config.hub_idle_s, forced_gather_ms=_forced_gather_ms()),
         warming=WarmPlaces(config.warm_limit, can_spare),
         path_of=partial(_path_of, uploads),
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
@@ -89,3 +89,9 @@ def make_desk(config: Config, environment: Mapping[str, str]) -> Desk:
         if agent.kind in ("claude", "codex")
     }
     return Desk(agents, wall_clock_ms)
+
+
+def _forced_gather_ms() -> int | None:
+    """Return what tests want instead of the machine's own lateness."""
+    given = os.environ.get("BUILDEROS_TEST_GATHER_MS", "")
+    return int(given) if given.isdecimal() else None

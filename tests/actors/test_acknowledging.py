@@ -52,7 +52,7 @@ class Acting:
 async def acting() -> AsyncIterator[Acting]:
     async with open_scripted_hubs() as hubs, trio.open_nursery() as nursery:
         made = Acting(HubOwner("trip", hubs, Mailbox(), 1, lambda hub_id: made.committed), hubs)
-        nursery.start_soon(made.owner.run)
+        made.owner.serve_in(nursery)
         made.owner.start(SPEC)
         await trio.testing.wait_all_tasks_blocked()
         made.owner.mailbox.take_nowait()

@@ -239,7 +239,7 @@ async def test_what_a_hub_left_is_read_in_parts(tmp_path: Any) -> None:
         owner.finish(HUB)
         heard: list[int] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(owner.run)
+            owner.serve_in(nursery)
             with trio.fail_after(40):  # noqa: ASYNC912 - waits until all was heard
                 while not heard or heard[-1] < count:
                     await mailbox.wait()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from actors.session.ack_pacer import ACK_EVENTS, ACK_LENGTH, ACK_S, AckPacer
+from actors.session.ack_pacer import ACK_EVENTS, ACK_LENGTH, ACK_S, GATHER_MOST_S, LATE_S, AckPacer
 from bridgehub.protocol.events import Consumed, TextPiece
-from bridgehub.protocol.messages import Reported
+from bridgehub.protocol.messages import Ack, Reported
 
 
 def piece(seq: int, length: int = 5) -> Reported:
@@ -21,7 +21,7 @@ def test_a_piece_waits_and_later_ones_go_with_it() -> None:
     pacer.received([piece(2)])
     assert not pacer.committed(2, 10.01)
     assert pacer.due_at == 10.0 + ACK_S
-    assert pacer.take().seq == 2
+    assert pacer.take(10.1).seq == 2
     assert pacer.due_at == math.inf
     assert not pacer.committed(2, 11.0)
 
@@ -49,7 +49,31 @@ def test_another_event_does_not_wait_once_it_is_committed() -> None:
     assert pacer.committed(1, 10.0)
     assert pacer.due_at == 10.0 + ACK_S
     assert pacer.committed(2, 10.0)
-    assert pacer.take().seq == 2
+    assert pacer.take(10.1).seq == 2
     pacer.received([piece(3)])
     assert pacer.committed(3, 10.0)
     assert pacer.due_at == 10.0 + ACK_S
+
+
+def test_hubs_gather_while_acknowledgements_come_late() -> None:
+    pacer = AckPacer()
+    told = []
+    for late_s in (0.0, 0.02, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0):
+        pacer.committed(pacer.take(0.0).seq + 1, now=1.0)
+        told.append(pacer.take(1.0 + ACK_S + late_s).gather_ms)
+    assert told[0] == 0
+    assert told[1] == told[2] == round(1000 * GATHER_MOST_S)
+    assert told[-1] == 0
+
+
+def test_a_machine_that_is_a_little_late_is_not_busy() -> None:
+    pacer = AckPacer()
+    for seq in range(1, 20):
+        pacer.committed(seq, now=1.0)
+        assert pacer.take(1.0 + ACK_S + LATE_S / 2).gather_ms == 0
+
+
+def test_a_test_can_have_pieces_gathered_anyhow() -> None:
+    pacer = AckPacer(forced_gather_ms=7)
+    pacer.committed(1, now=1.0)
+    assert pacer.take(1.0) == Ack(1, 7)

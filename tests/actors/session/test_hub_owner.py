@@ -50,7 +50,7 @@ async def open_desk() -> AsyncIterator[Desk]:
         hubs.scripts["hang"] = [Say("a"), Hang()]
         desk = Desk(hubs, HubOwner("trip", hubs, Mailbox(), 3, lambda _: desk.acked))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(desk.owner.run)
+            desk.owner.serve_in(nursery)
             yield desk
             nursery.cancel_scope.cancel()
 
@@ -144,8 +144,9 @@ async def test_a_later_owner_ends_this_one(autojump_clock: MockClock) -> None:
         await hubs.connect("h1", owner_epoch=9, last_seq=0)
         owner = HubOwner("trip", hubs, Mailbox(), 3, lambda _: 0)
         owner.adopt("h1")
-        with trio.fail_after(40), pytest.raises(HubFenced):
-            await owner.run()
+        with trio.fail_after(40), pytest.RaisesGroup(HubFenced):
+            async with trio.open_nursery() as nursery:
+                owner.serve_in(nursery)
         assert hubs.buried == []
 
 
