@@ -9,13 +9,15 @@ message close their link and do nothing else.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import attrs
 import trio
 
-from bridgehub.outbox import Outbox
+from bridgehub.outbox import MAX_GATHER_S, Outbox
 from bridgehub.protocol.codec import decode_to_hub, encode
 from bridgehub.protocol.errors import LinkError, unwrap
 from bridgehub.protocol.framing import MAX_LINE_BYTES, LineBuffer
@@ -49,6 +51,14 @@ class HubSide(Protocol):
         ...
 
 
+def _write_nowait(stream: trio.SocketStream, data: bytes) -> int:
+    """Write what a socket takes at once. What is wrong with it the next write finds, which waits."""
+    try:
+        return os.write(stream.socket.fileno(), data)
+    except OSError:
+        return 0
+
+
 @attrs.define(eq=False)
 class _Link:
     stream: trio.SocketStream
@@ -58,12 +68,17 @@ class _Link:
 
 @attrs.define(eq=False)
 class LinkServer:
-    """Accepts links for one hub."""
+    """Accepts links for one hub.
+
+    Attributes:
+        write_nowait: writes to a link what it takes at once, and returns how many bytes that was. Must not raise.
+    """
 
     session_id: str
     hub: HubSide
     outbox: Outbox
     on_change: Callable[[], None]
+    write_nowait: Callable[[trio.SocketStream, bytes], int] = _write_nowait
     owner_epoch: int = 0
     detached_at: float = 0.0
     _link: _Link | None = None
@@ -138,7 +153,7 @@ class LinkServer:
             self.on_change()
 
     async def _run_link(self, link: _Link, lines: LineBuffer, last_seq: int, early: list[bytes]) -> None:
-        self.outbox.attach(last_seq)
+        self.outbox.attach(last_seq, partial(self.write_nowait, link.stream))
         self.on_change()
         await link.stream.send_all(encode(self.hub.welcome()))
         async with trio.open_nursery() as nursery:
@@ -166,6 +181,7 @@ class LinkServer:
             return False
         if isinstance(message, Ack):
             self.outbox.ack(message.seq)
+            self.outbox.gather_s = min(message.gather_ms / 1000, MAX_GATHER_S)
         else:
             self.hub.take_nowait(message)
         return True

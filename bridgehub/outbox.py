@@ -8,6 +8,11 @@ The *open piece* is where neighbouring pieces of one block join as long as nothi
 line a write carries hundreds. Taking **seals**: a line that was ever taken keeps its range for good, so that
 whatever a server has journalled ends at the end of a line and a later link can continue exactly behind it.
 
+When an event leaves. At a person's pace the link waits for nothing, and a piece is written in the moment that it is put,
+without waking the link's task. Pieces that follow each other closely are left to that task, which takes all there are.
+While the server has more to do than its machine can, it says how long pieces should gather (`gather_s`): then a piece
+waits until the last write is so long ago. Anything but a piece takes what waits along at once.
+
 Bounds. Memory holds `limit_bytes`. Over it, with no server there, everything in memory moves to the spool; a
 spool that is full, or a server that is there and does not acknowledge, makes `put` wait, and so the driver
 stops reading from its agent. With a server there the disk is left alone on purpose: waiting is the cheaper
@@ -17,7 +22,9 @@ answer to a short jam, and a server that is gone for good closes its socket, whi
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -42,6 +49,12 @@ MAX_PIECE_BYTES = 256 * 1024
 
 BATCH_BYTES = 256 * 1024
 """Bytes of one take, so of one socket write; a single line may be longer."""
+
+CLOSE_S = 0.002
+"""A piece that follows the last write within this time waits for the link's task, so that its neighbours can join."""
+
+MAX_GATHER_S = 0.02
+"""How long pieces gather at most, whatever a server says."""
 
 _LINE_OVERHEAD_BYTES = 200
 """What a line holds beside its text, roughly; also the least that a piece counts."""
@@ -76,6 +89,11 @@ class Outbox:
     head_seq: int = 0
     """The number of the newest event."""
     acked_seq: int = 0
+    gather_s: float = 0.0
+    """How long after the last write the next pieces wait."""
+    _write_nowait: Callable[[bytes], int] | None = None
+    _unwritten: bytes = b""
+    _wrote_at: float = -math.inf
     _lines: deque[_Line] = attrs.field(factory=deque)
     _bytes: int = 0
     _taken: int = 0  # how many of _lines this link has taken
@@ -87,6 +105,8 @@ class Outbox:
     _open_texts: list[str] = attrs.field(factory=list)
     _open_first: int = 0
     _open_bytes: int = 0
+    _gathers: bool = False
+    """Whether the link's task waits for more pieces."""
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
@@ -121,7 +141,7 @@ class Outbox:
             self._keep(
                 _Line(self.head_seq, self.head_seq, encode_reported(self.head_seq, self.head_seq, event))
             )
-        self._after_put()
+        self._after_put(urgent=type(event) is not TextPiece)
 
     def put_newest_nowait(self, event: HubEvent) -> None:
         """Keep an event of which only the newest of its class counts: the next link gets that one.
@@ -143,7 +163,7 @@ class Outbox:
         self._seal()
         self.head_seq += 1
         self._keep(_Line(self.head_seq, self.head_seq, line))
-        self._after_put()
+        self._after_put(urgent=True)
 
     @property
     def is_full(self) -> bool:
@@ -157,15 +177,24 @@ class Outbox:
 
     # ---- the server's side ----
 
-    def attach(self, last_seq: int) -> None:
-        """A link takes from here on, beginning after `last_seq`, which its server has in its journal."""
+    def attach(self, last_seq: int, write_nowait: Callable[[bytes], int] | None = None) -> None:
+        """A link takes from here on, beginning after `last_seq`, which its server has in its journal.
+
+        Args:
+            last_seq: the number of that event.
+            write_nowait: writes to the link what it takes at once, and returns how many bytes that was. It is only
+                called while the link's task waits in `take`. Must not raise.
+        """
         self.ack(last_seq)
         self._attached = True
+        self._write_nowait, self._unwritten = write_nowait, b""
+        self.gather_s = 0.0
         self._taken = self._blocks_taken = 0
 
     def detach(self) -> None:
         """The link is gone: what memory cannot hold goes to the spool."""
         self._attached = False
+        self._write_nowait, self._unwritten = None, b""
         self._spill_if_full()
         self._room.unpark_all()
 
@@ -175,14 +204,24 @@ class Outbox:
         A cancelled take took nothing.
         """
         while True:  # noqa: ASYNC913 - returns with what there is, else waits
+            if self._unwritten:
+                data, self._unwritten = self._unwritten, b""
+                return data
             if self._blocks_taken < len(self.spool):
                 data = self._take_block()
                 if data:
                     return data
-            elif self._taken < len(self._lines) or self._open is not None or self._newest:
+            elif self._taken < len(self._lines) or self._newest:
+                return self._take_lines()
+            elif self._open is None:
+                await self._news.park()
+            elif trio.current_time() >= self._wrote_at + self.gather_s:
                 return self._take_lines()
             else:
-                await self._news.park()
+                self._gathers = True
+                with trio.move_on_at(self._wrote_at + self.gather_s):
+                    await self._news.park()
+                self._gathers = False
 
     def ack(self, seq: int) -> None:
         """Forget events up to `seq`; a number that never was is ignored."""
@@ -248,12 +287,23 @@ class Outbox:
         self._lines.append(line)
         self._bytes += len(line.data)
 
-    def _after_put(self) -> None:
-        if self._attached:
-            if self._news:
-                self._news.unpark()
-        elif self.is_full:
-            self._spill_if_full()
+    def _after_put(self, *, urgent: bool) -> None:
+        if not self._attached:
+            if self.is_full:
+                self._spill_if_full()
+        elif self._news and (urgent or not self._gathers) and not self._wrote_now():
+            self._news.unpark()
+
+    def _wrote_now(self) -> bool:
+        """Write what waits while the link's task waits; False if the task has to do it, or the rest of it."""
+        write = self._write_nowait
+        if write is None or self._gathers or self._unwritten or self._blocks_taken < len(self.spool):
+            return False
+        if trio.current_time() < self._wrote_at + max(CLOSE_S, self.gather_s):
+            return False
+        data = self._take_lines()
+        self._unwritten = data[write(data) :]
+        return not self._unwritten and self._taken == len(self._lines)
 
     def _spill_if_full(self) -> None:
         if not self.is_full or self._attached:
@@ -284,6 +334,7 @@ class Outbox:
 
     def _take_lines(self) -> bytes:
         self._seal()
+        self._wrote_at = trio.current_time()
         for event in self._newest.values():
             self.head_seq += 1
             line = encode_reported(self.head_seq, self.head_seq, event)

@@ -7,7 +7,7 @@ in memory and the process is a cancel scope. A killed hub loses what a killed pr
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -99,12 +99,13 @@ class _Turns(TurnRunner):
 
 @attrs.define(eq=False)
 class _Hub(Hub):
+    write_nowait: Callable[[trio.SocketStream, bytes], int] = attrs.field(kw_only=True)
     spool: _MemorySpool = attrs.field(factory=_MemorySpool)
 
     def __attrs_post_init__(self) -> None:
         self.outbox = Outbox(cast("Spool", self.spool), self.limits.outbox_bytes)
         self.turns = _Turns(self.spec, self.outbox, self.make_driver, self._kill, self._note_change)
-        self.links = LinkServer(self.spec.session_id, self, self.outbox, self._note_change)
+        self.links = LinkServer(self.spec.session_id, self, self.outbox, self._note_change, self.write_nowait)
 
     def welcome(self) -> Welcome:
         return attrs.evolve(super().welcome(), pid=7)
@@ -126,7 +127,7 @@ class HubProcess:
 
     def __attrs_post_init__(self) -> None:
         limits = HubLimits(outbox_bytes=self.chaos.plan.knobs.outbox_bytes)
-        self.hub = _Hub(self.spec, limits, self._make_driver)
+        self.hub = _Hub(self.spec, limits, self._make_driver, write_nowait=self._write_nowait)
 
     @property
     def hub_id(self) -> str:
@@ -147,6 +148,16 @@ class HubProcess:
     def _make_driver(self, spec: HubSpec) -> AgentDriver:
         driver: Any = PlannedDriver(self, self.machine.log, self.chaos.plan.knobs.can_steer)
         return cast("AgentDriver", driver)  # as echo's, it wants a sink that can break the protocol
+
+    def _write_nowait(self, stream: trio.SocketStream, data: bytes) -> int:
+        """Write to a wire as to a socket, which may take only a part."""
+        chaos, end = self.chaos, cast("End", stream)
+        if chaos.plan.knobs.partial_writes and not chaos.healed:
+            data = data[: chaos.chance.randint(0, len(data))]
+        try:
+            return len(data) if end.send_nowait(data) else 0
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return 0
 
     async def run(self) -> None:
         """Live until something ends it, as `bridgehub.hub.Hub.run` does."""

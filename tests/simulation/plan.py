@@ -129,6 +129,8 @@ class Knobs:
     outbox_bytes: int = 1024 * 1024
     can_steer: bool = True
     steer_taken: bool = True
+    gather_ms: int | None = None
+    partial_writes: bool = False
 
 
 @attrs.frozen
@@ -282,4 +284,6 @@ def _knobs(draw: Random) -> Knobs:
         outbox_bytes=draw.choice((1024 * 1024, 1024 * 1024, 900)),
         can_steer=draw.random() < 0.8,
         steer_taken=draw.random() < 0.7,
+        gather_ms=draw.choice((None, 0, 3, 20)),
+        partial_writes=draw.random() < 0.5,
     )

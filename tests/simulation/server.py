@@ -155,7 +155,11 @@ class SimServer:
             clock=self.chaos.now_ms,
             new_id=self.chaos.new_id,
             spec_for=spec_for,
-            config=ActorConfig(hub_idle_s=knobs.hub_idle_s, actor_idle_s=knobs.actor_idle_s),
+            config=ActorConfig(
+                hub_idle_s=knobs.hub_idle_s,
+                actor_idle_s=knobs.actor_idle_s,
+                forced_gather_ms=knobs.gather_ms,
+            ),
         )
         async with open_supervisor(deps) as supervisor:
             self.supervisor = supervisor
