@@ -41,7 +41,7 @@ class AckPacer:
 
     Attributes:
         due_at: when the next one is due; infinity if there is none.
-        forced_gather_ms: what hubs are told however busy the machine is; None: by its lateness. For tests.
+        forced_gather_ms: what hubs are asked for however busy the machine is; None: by its lateness. For tests.
     """
 
     forced_gather_ms: int | None = None

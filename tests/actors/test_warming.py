@@ -5,11 +5,11 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from actors.warming import AGAIN_S, HELD_S, Warming
+from actors.warming import AGAIN_S, HELD_S, WarmPlaces
 
 
 async def test_a_session_is_started_once_a_minute(autojump_clock: MockClock) -> None:
-    warming = Warming()
+    warming = WarmPlaces()
     assert await warming.may("a", starts=True)
     warming.release("a")
     assert not await warming.may("a", starts=True)
@@ -19,7 +19,7 @@ async def test_a_session_is_started_once_a_minute(autojump_clock: MockClock) -> 
 
 
 async def test_a_place_comes_back_even_if_nobody_gives_it_back(autojump_clock: MockClock) -> None:
-    warming = Warming(limit=1)
+    warming = WarmPlaces(limit=1)
     assert await warming.may("a", starts=True)
     assert not await warming.may("b", starts=True)
     assert await warming.may("c", starts=False), "a hub that runs anyway takes no place"
@@ -32,11 +32,11 @@ async def test_what_the_machine_cannot_spare_takes_no_place() -> None:
         await trio.lowlevel.checkpoint()
         return False
 
-    warming = Warming(limit=1, affords=no)
+    warming = WarmPlaces(limit=1, affords=no)
     assert not await warming.may("a", starts=True)
-    warming.affords = Warming().affords
+    warming.affords = WarmPlaces().affords
     assert await warming.may("b", starts=True)
 
 
 async def test_a_limit_of_zero_turns_it_off() -> None:
-    assert not await Warming(limit=0).may("a", starts=False)
+    assert not await WarmPlaces(limit=0).may("a", starts=False)

@@ -15,6 +15,7 @@ import actors.session.loading
 from actors.cursor import PAGE_ROWS, Cursor
 from actors.events.codec import decode_row
 from actors.events.pieces import join_pieces
+from actors.session import actor
 from actors.session.actor import SessionActor
 from actors.session.effects import HandOver, SendToHub
 from actors.session.hub_owner import HubOwner
@@ -92,19 +93,19 @@ def _replay_off_by_one() -> Replaced:
 def _unknown_is_stored() -> Replaced:
     """A commit that said nothing is taken for one that came through, without a look at the head."""
 
-    async def was_stored(self: SessionActor, expected: int) -> bool:
+    async def was_stored(*_: object) -> bool:
         return True
 
-    return SessionActor, "_was_stored", was_stored
+    return actor, "was_stored", was_stored
 
 
 def _unknown_is_lost() -> Replaced:
     """A commit that said nothing is taken for one that did not come through."""
 
-    async def was_stored(self: SessionActor, expected: int) -> bool:
+    async def was_stored(*_: object) -> bool:
         return False
 
-    return SessionActor, "_was_stored", was_stored
+    return actor, "was_stored", was_stored
 
 
 def _requests_left_open() -> Replaced:

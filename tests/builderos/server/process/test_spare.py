@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
-from builderos.server.spare import FREE_BYTES, can_spare
+from builderos.server.process.spare import FREE_BYTES, can_spare
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, free: int, battery: Any) -> None:
