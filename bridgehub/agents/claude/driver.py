@@ -265,7 +265,7 @@ class ClaudeDriver:
             return TurnFailed(prompt.turn_id, "agent_exited", told, retryable=False)
         memory = self._memory
         try:
-            setup = module.Setup(
+            setup = module.ClaudeSetup(
                 memory.is_cleared, memory.folders, self._readable, self.delegation, settled, memory.fork
             )
             setup = attrs.evolve(setup, native=memory.native)
