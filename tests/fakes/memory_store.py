@@ -35,11 +35,13 @@ from storage.records import (
 )
 from storage.tables.journal import MESSAGE_KINDS, PAGE_BYTES
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "StoredSession"]
 
 
 @attrs.define
-class _Session:
+class StoredSession:
+    """One session: its record, its rows, and what it knows of commands."""
+
     record: SessionRecord
     rows: list[Row] = attrs.field(factory=list)
     commands: dict[str, CommandRecord] = attrs.field(factory=dict)
@@ -51,12 +53,14 @@ class MemoryStore:
 
     Attributes:
         unavailable: while set, everything that writes raises it, `check_writable` too.
+        read_error: while set, what reads rows raises it, `check_writable` too; the catalog works.
         appends: how many appends took effect.
     """
 
     unavailable: StorageUnavailable | None = None
+    read_error: Exception | None = None
     appends: int = 0
-    _sessions: dict[str, _Session] = attrs.field(factory=dict, init=False)
+    _sessions: dict[str, StoredSession] = attrs.field(factory=dict, init=False)
     _hidden: set[str] = attrs.field(factory=set, init=False)
     _offers: dict[str, bytes] = attrs.field(factory=dict, init=False)
     _commit_nos: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
@@ -67,6 +71,11 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         if writes and self.unavailable is not None:
             raise self.unavailable
+
+    async def _enter_rows(self, *, writes: bool) -> None:
+        await self.enter(writes=writes)
+        if self.read_error is not None:
+            raise self.read_error
 
     def fail_next_append(self, error: StorageError, *, after: bool = False) -> None:
         """Let the next append raise `error`: before it took effect, or `after` it did."""
@@ -115,7 +124,7 @@ class MemoryStore:
         newest: bool = False,
     ) -> Sequence[Row]:
         """See `actors.ports.Journal`."""
-        await self.enter(writes=False)
+        await self._enter_rows(writes=False)
         found = self._sessions.get(session_id)
         rows = [
             row
@@ -142,7 +151,7 @@ class MemoryStore:
 
     async def first_seq_of_turns(self, session_id: str, count: int) -> int:
         """See `actors.ports.Journal`."""
-        await self.enter(writes=False)
+        await self._enter_rows(writes=False)
         session = self._known(session_id)
         started = [
             row.turn_id for row in session.rows if row.kind == "turn_started" and row.turn_id is not None
@@ -153,7 +162,7 @@ class MemoryStore:
 
     async def check_writable(self) -> None:
         """See `actors.ports.Journal`."""
-        await self.enter(writes=True)
+        await self._enter_rows(writes=True)
 
     async def acquire(self, session_id: str) -> Grant:
         """See `actors.ports.Ownership`."""
@@ -166,6 +175,10 @@ class MemoryStore:
     async def create(self, session: NewSession) -> SessionRecord:
         """See `actors.ports.Catalog`."""
         await self.enter(writes=True)
+        return self.create_nowait(session).record
+
+    def create_nowait(self, session: NewSession) -> StoredSession:
+        """Make a session. Raises SessionExists."""
         if session.session_id in self._sessions:
             raise SessionExists(session.session_id)
         record = SessionRecord(
@@ -184,10 +197,16 @@ class MemoryStore:
             draft="",
             workspace=session.workspace,
         )
-        self._sessions[session.session_id] = _Session(record)
+        made = self._sessions[session.session_id] = StoredSession(record)
         if session.hidden:
             self._hidden.add(session.session_id)
-        return record
+        return made
+
+    def put_nowait(self, session: StoredSession, entry: Entry) -> Row:
+        """Put an entry at the end of a session, as an owner that nobody fences, and without a summary."""
+        head = self._put(session, session.record.head_seq, [entry])
+        session.record = attrs.evolve(session.record, head_seq=head)
+        return session.rows[-1]
 
     async def get(self, session_id: str) -> SessionRecord | None:
         """See `actors.ports.Catalog`."""
@@ -287,13 +306,13 @@ class MemoryStore:
         self._known(session_id)
         del self._sessions[session_id]
 
-    def _known(self, session_id: str) -> _Session:
+    def _known(self, session_id: str) -> StoredSession:
         found = self._sessions.get(session_id)
         if found is None:
             raise SessionMissing(session_id)
         return found
 
-    def _checked(self, grant: Grant, expected_seq: int) -> _Session:
+    def _checked(self, grant: Grant, expected_seq: int) -> StoredSession:
         session = self._known(grant.session_id)
         if session.record.owner_epoch != grant.owner_epoch:
             raise Fenced(grant.session_id)
@@ -301,7 +320,7 @@ class MemoryStore:
             raise SequenceConflict(grant.session_id)
         return session
 
-    def _put(self, session: _Session, seq: int, entries: Sequence[Entry]) -> int:
+    def _put(self, session: StoredSession, seq: int, entries: Sequence[Entry]) -> int:
         for entry in entries:
             if entry.span < 1:
                 raise ValueError(f"an entry covers at least one seq, not {entry.span}")
@@ -309,7 +328,7 @@ class MemoryStore:
             seq += entry.span
         return seq
 
-    def _fold(self, session: _Session, fold: Fold) -> None:
+    def _fold(self, session: StoredSession, fold: Fold) -> None:
         inside = [row for row in session.rows if fold.first_seq <= row.seq <= fold.last_seq]
         if not inside or inside[0].first_seq != fold.first_seq or inside[-1].seq != fold.last_seq:
             raise FoldMismatch(session.record.session_id)
@@ -317,7 +336,7 @@ class MemoryStore:
         made = self._row(session, fold.entry, fold.first_seq, fold.last_seq)
         session.rows[start : start + len(inside)] = [made]
 
-    def _row(self, session: _Session, entry: Entry, first: int, seq: int) -> Row:
+    def _row(self, session: StoredSession, entry: Entry, first: int, seq: int) -> Row:
         if entry.command_id is not None:
             known = session.commands.get(entry.command_id) or CommandRecord(entry.command_id, seq, "")
             state = known.state if entry.command_state is None else entry.command_state

@@ -163,7 +163,7 @@ async def test_storage_and_mistakes_become_errors(caplog: pytest.LogCaptureFixtu
         served.fakes.read_error = StorageUnavailable("disk")
         answer = await http.get("/api/sessions/trip/events")
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage")
-        served.fakes.read_error = ZeroDivisionError("secret detail")  # type: ignore[assignment]
+        served.fakes.read_error = ZeroDivisionError("secret detail")
         answer = await http.get("/api/sessions/trip/events")
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
         assert "secret" not in answer.text
