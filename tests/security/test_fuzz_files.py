@@ -23,7 +23,7 @@ from builderos.commands.audit import run_audit
 from builderos.commands.backup import run_backup, run_restore
 from builderos.commands.import_ import run_import
 from builderos.commands.verify import run_verify
-from tests.builderos.commands.test_backup import NOW_MS, whole
+from tests.builderos.commands.backups import NOW_MS, whole
 from tests.builderos.commands.test_import_ import options, rows
 from tests.builderos.old_server import said, write_old
 from tests.security.mutations import spoiled_many

@@ -4,154 +4,25 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 from contextlib import closing
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import trio
 
 from builderos.commands.backup import run_backup, run_restore
 from builderos.commands.verify import run_verify
-from storage.read_only import open_reading
 from storage.sqlite.commit_mark import MARK_NAME
-from storage.store import open_store
-from tests.builderos.commands.test_import_ import options, rows
-from tests.builderos.old_server import said, write_old
+from tests.builderos.commands.backups import NOW_MS, acts_of, copied, make, sessions, whole
+from tests.builderos.commands.test_import_ import rows
 from tests.builderos.spoilers import SPOILERS
-from tests.builderos.terminal import run_command
-from tests.e2e.world import all_events, hubs_of, open_http, story_of, wait_processes_gone
-from tests.support.device import Json
-from tests.support.server import ROOT, Server, open_server
-
-NOW_MS = 1_790_000_000_000
-
-
-def whole(data: Path) -> dict[str, bytes]:
-    """Return every file of a data folder but its lock, by path."""
-    return {
-        str(path.relative_to(data)): path.read_bytes()
-        for path in data.rglob("*")
-        if path.is_file() and path.name != "lock"
-    }
-
-
-async def upload(server: Server, content: bytes) -> Json:
-    async with open_http(server) as http:
-        answer = await http.post(
-            "/api/files/upload", files={"file": ("note.txt", content, "text/plain")}, data={"type": "file"}
-        )
-        found: Json = answer.json()
-        return found
-
-
-def path_of(upload: Json) -> str:
-    """Return where an upload is had from; the port is another one after each start."""
-    parts = urlsplit(upload["url"])
-    return f"{parts.path}?{parts.query}"
-
-
-async def test_a_backup_beside_a_running_server_and_its_restore(tmp_path: Path) -> None:
-    """What was said before it is there afterwards with its files, what came later is gone and devices see that."""
-    file = tmp_path / "saved.tar"
-    async with open_server(tmp_path) as server:
-        kept = await upload(server, b"an attachment")
-        async with server.device() as device:
-            await device.attach("trip", agent="echo")
-            await device.attach("open", agent="echo")
-            await device.ask("trip", "before")
-            await device.send("open", "/hang", message_id="runs")
-            await device.wait_for("delivery", session_id="open", state="consumed")
-            await device.send("open", "later", message_id="waits")
-            status, out, err = await run_command(server, "backup", str(file))
-            assert (status, err) == (0, "")
-            assert out.startswith("2 sessions, ")
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600
-            await device.ask("trip", "after")
-            after = {name: device.after(name) for name in ("trip", "open")}
-        lost = await upload(server, b"brought later")
-        key = server.key
-        status, out, err = await run_command(server, "restore", str(file))
-        assert (status, out, err.count("\n")) == (1, "", 1)
-        assert f"is in use by process {server.pid}" in err
-        hubs = hubs_of(server.data)
-        await server.kill9()
-        assert (await run_command(server, "restore", str(file)))[::2] == (0, "")
-        await wait_processes_gone(hubs.values())
-        await server.restart()
-        assert server.key == key
-        async with server.device() as device:
-            attached = await device.attach("trip", after=after["trip"], history=1000)
-            assert (attached["replay"], attached["epoch"]) == ("snapshot", 2)
-            assert await device.ask("trip", "/turns")
-            said = [event["content"] for event in device.events("trip", "user_message")]
-            assert said == ["before", "/turns"]
-            attached = await device.attach("open", after=after["open"], history=1000)
-            assert (attached["epoch"], attached["state"], attached["queue"]) == (2, "idle", [])
-            events = device.events("open")
-            states = [(e["message_id"], e["state"]) for e in events if e["type"] == "delivery"]
-            assert states[-2:] == [("waits", "handed"), ("waits", "unknown")]
-            assert ("runs", "failed") in states
-            story_of(events)
-            await device.say("resolve", session_id="open", message_id="waits", action="retry")
-            await device.wait_for("complete", session_id="open")
-        async with open_http(server) as http:
-            assert (await http.get(path_of(kept))).content == b"an attachment"
-            assert (await http.get(path_of(lost))).status_code == 404
-            story_of(await all_events(http, "trip"))
-
-
-async def test_a_restore_on_another_machine(tmp_path: Path) -> None:
-    """The key goes along, so that the person's devices need nothing new; a long tool text is there, too."""
-    file, blob = tmp_path / "saved.tar", b"x" * 100_000
-    name = sha256(blob).hexdigest()
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    async with open_server(tmp_path / "one") as server:
-        key = server.key
-        async with server.device() as device:
-            await device.attach("trip", agent="echo")
-            await device.ask("trip", "before")
-        (server.data / "blobs" / "trip").mkdir()
-        (server.data / "blobs" / "trip" / name).write_bytes(blob)
-        await server.terminate()
-        assert await trio.to_thread.run_sync(saved_to, file, server.data) == 0
-    async with open_server(tmp_path / "two", start=False) as server:
-        assert await trio.to_thread.run_sync(restored_from, file, server.data) == 0
-        await server.start()
-        assert server.key == key
-        assert (server.data / "blobs" / "trip" / name).read_bytes() == blob
-        async with server.device() as device:
-            attached = await device.attach("trip", after={"epoch": 1, "seq": 3}, history=1000)
-            assert attached["replay"] == "snapshot"
-            # nobody here knows how many epochs the other machine went through since
-            assert attached["epoch"] == NOW_MS // 1000
-            end = await device.ask("trip", "/turns")
-            assert device.text("trip", end["turn_id"]) == "turns=2"
-
-
-def saved_to(file: Path, data: Path) -> int:
-    return run_backup(file, data, now_ms=NOW_MS)
-
-
-def restored_from(file: Path, data: Path) -> int:
-    return run_restore(file, data, now_ms=NOW_MS)
-
-
-def make(data: Path, tmp_path: Path, name: str, text: str) -> None:
-    """Give `data` a session `name`, without a server."""
-    from builderos.commands.import_ import run_import
-
-    file = write_old(tmp_path / f"{name}.db", {name: [said(0, "user", text), said(1, "assistant", "hi")]})
-    assert run_import(options(data, file)) == 0
+from tests.support.server import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -169,10 +40,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def saved(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     """A backup of a folder with the session `one`, and the folder, which has a session `two` since."""
     return copied(*made, tmp_path)
-
-
-def sessions(data: Path) -> list[Any]:
-    return rows(data, "SELECT session_id, epoch FROM session ORDER BY session_id")
 
 
 def test_what_was_there_is_kept_and_can_be_had_back(
@@ -380,17 +247,6 @@ def test_a_kill_in_the_middle_leaves_the_old_or_the_new(
         assert found == (["one", "two"] if which == "backup" and step > last else ["one"])
 
 
-def copied(file: Path, data: Path, place: Path) -> tuple[Path, Path]:
-    shutil.copytree(data, place / "data")
-    shutil.copy(file, place / "saved.tar")
-    return place / "saved.tar", place / "data"
-
-
-async def acts_of(data: Path) -> list[str]:
-    async with open_reading(data / "builderos.db") as reading:
-        return [row.act.act for row in await reading.audit.page(0)]
-
-
 def test_a_restore_is_in_the_audit_and_the_chain_holds(saved: tuple[Path, Path], tmp_path: Path) -> None:
     file, data = saved
     (data / MARK_NAME).write_text("999999\n")
@@ -458,16 +314,3 @@ def test_a_key_file_that_was_removed_does_not_come_back(
     new = data.parent / "new"
     assert run_restore(file, new, now_ms=NOW_MS) == 0
     assert (new / "api-key").read_text() == "k" * 64 + "\n"
-
-
-async def test_a_restore_keeps_aliases_and_opens_no_pair(tmp_path: Path) -> None:
-    file, data, new = tmp_path / "b.tar", tmp_path / "data", tmp_path / "new"
-    data.mkdir()
-    async with open_store(data / "builderos.db", boot_id="boot") as store:
-        aliases = store.aliases
-        await store.app_pairs.use("ios-d", "ios-s", "key", now_ms=NOW_MS, keep_ms=1000)
-    assert await trio.to_thread.run_sync(lambda: run_backup(file, data, now_ms=NOW_MS)) == 0
-    assert await trio.to_thread.run_sync(lambda: run_restore(file, new, now_ms=NOW_MS)) == 0
-    async with open_store(new / "builderos.db", boot_id="boot") as store:
-        assert store.aliases == aliases
-        assert await store.app_pairs.owner("ios-d", "ios-s", since_ms=0) is None
