@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -29,6 +31,9 @@ def level_of(path: Path) -> str:
     """Return the level of a test file, given relative to this folder."""
     return "unit" if len(path.parts) == 1 else LEVELS.get(path.parts[0], "real")
 
+
+SHUFFLE = "SHUFFLE"
+"""The environment variable with the seed of the fast tests' order; `new` draws one."""
 
 JOURNEYS = frozenset({"web/test_journeys.py", "web/test_journeys_away.py"})
 """Files whose tests take turns: each runs in one engine, the next one in the next. `ENGINES=all`: each in all."""
@@ -61,6 +66,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     items[:] = in_order(items)
+    if seed := os.environ.get(SHUFFLE):
+        items[:] = shuffled(items, seed)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose a seed for `SHUFFLE=new`, once for all processes of a run."""
+    if os.environ.get(SHUFFLE) == "new":
+        os.environ[SHUFFLE] = str(secrets.randbelow(100_000))
+
+
+def pytest_report_header() -> list[str]:
+    """Name the seed, so that the order can be had again."""
+    seed = os.environ.get(SHUFFLE)
+    return [f"fast tests in the order of {SHUFFLE}={seed}"] if seed else []
+
+
+def shuffled(items: list[pytest.Item], seed: str) -> list[pytest.Item]:
+    """Return the tests with the fast ones in an order of chance: files whole, and the tests inside a file."""
+    chance = Random(seed)
+    fast: dict[Path, list[pytest.Item]] = {}
+    slow: list[pytest.Item] = []
+    for item in items:
+        if level_of(item.path.relative_to(ROOT)) in ("unit", "actors"):
+            fast.setdefault(item.path, []).append(item)
+        else:
+            slow.append(item)
+    files = list(fast.values())
+    chance.shuffle(files)
+    for file in files:
+        chance.shuffle(file)
+    return [*slow, *chain.from_iterable(files)]
 
 
 def in_order(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
