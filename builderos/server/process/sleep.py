@@ -17,7 +17,7 @@ __all__ = ["SleepCommand"]
 LIMIT_S: Final = 10.0
 """Such a command triggers the sleep and returns at once."""
 
-log = logging.getLogger("builderos.server.process.sleep")
+log = logging.getLogger("builderos.server.sleep")
 
 
 @attrs.frozen
